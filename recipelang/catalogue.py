@@ -1,0 +1,168 @@
+"""The catalogue: one method, one file, one card.
+
+A method is a frozen dataclass under `@method(kind, name)` in `recipelang/methods/<folder>/<name>.py`:
+its fields are its settings, its docstring is its card. The folder is the index, so `names` imports
+nothing and `find` imports one file. Third parties add methods by entry points of the group
+`recipelang.methods`, named `kind.name`; an installed plugin is trusted, a recipe is not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, TypeVar
+
+#: kind → folder under recipelang/methods
+FOLDERS: Mapping[str, str] = {
+    "model": "models",
+    "data": "data",
+    "task": "tasks",
+    "metric": "metrics",
+    "criterion": "criteria",
+    "loss": "losses",
+    "pattern": "patterns",
+    "optimizer": "optimizers",
+    "ramp": "ramps",
+    "kernel": "kernels",
+    "export": "exports",
+    "report": "reports",
+}
+GROUP = "recipelang.methods"
+T = TypeVar("T", bound=type)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a method, as the checker and the card see it.
+
+    Attributes:
+        name: as written in a recipe.
+        type: what a value must be: `number`, `integer`, `boolean`, `text` (quoted), `word` (one of
+            `choices`), `duration` (epochs or steps), `time`, `bytes`, `numbers` (a list), `method`
+            (of kind `kind`), `any`.
+        default: used where a recipe leaves it out; `dataclasses.MISSING` where it is required.
+        low, high: bounds, both allowed values themselves unless `open_low`.
+        ramp: whether a ramp (`cosine(1e-3, to=0)`) may stand instead of a number.
+        positional: whether the one positional setting of a call goes here.
+        dotted: whether the rest of a dotted name goes here (`torchvision.resnet18`).
+        extra: whether all settings of other names go here, as a tuple of (name, value) pairs.
+        help: one sentence.
+    """
+
+    name: str
+    type: str
+    default: Any
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = False
+    choices: tuple[str, ...] = ()
+    kind: str = ""
+    ramp: bool = False
+    positional: bool = False
+    dotted: bool = False
+    extra: bool = False
+    help: str = ""
+
+
+def setting(default: Any = dataclasses.MISSING, *, type: str, hashed: bool = True, **details: Any) -> Any:
+    """A dataclass field that is a setting; see `Setting` for the details.
+
+    `hashed=False` keeps the value out of keys: for paths, whose contents enter instead.
+    """
+    return dataclasses.field(default=default, metadata={"setting": {"type": type, **details}, "key": hashed})
+
+
+def settings(method: type) -> tuple[Setting, ...]:
+    """The settings of a method, in the order of its fields."""
+    return tuple(
+        Setting(name=f.name, default=f.default, **f.metadata["setting"])
+        for f in dataclasses.fields(method)
+        if "setting" in f.metadata
+    )
+
+
+def method(kind: str, name: str) -> Any:
+    """Class decorator: enter a frozen dataclass into the catalogue as a method of this kind and name."""
+    if kind not in FOLDERS:
+        raise ValueError(f"{kind} is no kind of method; the kinds are {', '.join(FOLDERS)}")
+
+    def enter(cls: T) -> T:
+        if not (dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen):  # type: ignore[attr-defined]
+            raise TypeError(f"{cls.__name__} must be a frozen dataclass")
+        if not inspect.cleandoc(cls.__doc__ or ""):
+            raise TypeError(f"{cls.__name__} has no docstring, and the docstring is its card")
+        cls.kind, cls.name = kind, name  # type: ignore[attr-defined]
+        return cls
+
+    return enter
+
+
+def folder(kind: str) -> Path:
+    """Where the method files of a kind lie."""
+    return Path(__file__).parent / "methods" / FOLDERS[kind]
+
+
+@cache
+def _plugins() -> dict[tuple[str, str], EntryPoint]:
+    """The methods that installed packages add, by kind and name."""
+    found: dict[tuple[str, str], EntryPoint] = {}
+    for point in entry_points(group=GROUP):
+        kind, _, name = point.name.partition(".")
+        if kind not in FOLDERS or not name:
+            raise ValueError(f"plugin {point.value}: entry point `{point.name}` is not `kind.name`")
+        if (kind, name) in found or (folder(kind) / f"{name}.py").exists():
+            raise ValueError(f"plugin {point.value}: there is a {kind} `{name}` already")
+        found[kind, name] = point
+    return found
+
+
+@cache
+def names(kind: str) -> tuple[str, ...]:
+    """The names of all methods of a kind, sorted; imports none of them."""
+    own = {p.stem for p in folder(kind).glob("*.py") if not p.stem.startswith("_")}
+    return tuple(sorted(own | {name for k, name in _plugins() if k == kind}))
+
+
+@cache
+def find(kind: str, name: str) -> type | None:
+    """The method of this kind and name, or None. Imports its file and no other.
+
+    Raises:
+        ImportError: the file is broken; that is never hidden.
+        TypeError: the file does not define the method that its name promises.
+    """
+    if name not in names(kind):
+        return None
+    point = _plugins().get((kind, name))
+    if point:
+        cls = point.load()
+    else:
+        module = importlib.import_module(f"recipelang.methods.{FOLDERS[kind]}.{name}")
+        cls = next(
+            (c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__ and getattr(c, "name", None) == name),
+            None,
+        )
+    if cls is None or (cls.kind, cls.name) != (kind, name):
+        raise TypeError(f"methods/{FOLDERS[kind]}/{name}.py does not define a {kind} `{name}`")
+    return cls
+
+
+def kinds_of(name: str) -> tuple[str, ...]:
+    """Every kind that has a method of this name."""
+    return tuple(kind for kind in FOLDERS if name in names(kind))
+
+
+def card(thing: type) -> str:
+    """The card of a method or verb: its docstring, dedented."""
+    return inspect.cleandoc(thing.__doc__ or "")
+
+
+def summary(thing: type) -> str:
+    """The first line of the card."""
+    return card(thing).splitlines()[0]

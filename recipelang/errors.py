@@ -1,0 +1,149 @@
+"""Errors are values: where it is (Span), what is wrong and what helps (Diagnostic).
+
+A diagnostic is made in any room and printed in one place. Two exceptions carry them:
+
+    RecipeError   the recipe is wrong (exit 1), or a step of it failed (StepFailed, exit 3)
+    Refusal       a room that knows no line of the recipe (surgery, data, a method) cannot do what is
+                  asked; whoever knows the line turns it into a diagnostic with `Refusal.at(span)`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Span:
+    """A stretch of a recipe's text. Offsets count characters from 0; lines and columns from 1."""
+
+    start: int
+    end: int
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+    def to(self, other: Span) -> Span:
+        """The stretch from the start of this span to the end of `other`."""
+        return Span(self.start, other.end, self.line, self.column, other.end_line, other.end_column)
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One thing that is wrong: a stable code, what it is, where, and what to write instead."""
+
+    code: str
+    message: str
+    span: Span | None = None
+    help: str = ""
+    path: str = ""
+    severity: str = "error"
+
+    def json(self) -> dict[str, object]:
+        """The diagnostic as JSON values; positions are 1-based, offsets count characters from 0."""
+        place = None
+        if self.span:
+            s = self.span
+            place = {
+                "line": s.line,
+                "column": s.column,
+                "end_line": s.end_line,
+                "end_column": s.end_column,
+                "start": s.start,
+                "end": s.end,
+            }
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "message": self.message,
+            "help": self.help,
+            "path": self.path,
+            "span": place,
+        }
+
+
+class RecipeError(Exception):
+    """The recipe is wrong. Carries every diagnostic that was found, in the order of the text."""
+
+    exit_code = 1
+
+    def __init__(self, diagnostics: Iterable[Diagnostic], text: str = "") -> None:
+        self.diagnostics = tuple(diagnostics)
+        self.text = text
+        super().__init__("; ".join(d.message for d in self.diagnostics))
+
+
+class StepFailed(RecipeError):
+    """A step of a correct recipe could not be done: budget out of reach, missing file, NaN loss, full disk."""
+
+    exit_code = 3
+
+
+class Refusal(Exception):
+    """What was asked cannot be done, said by a room that does not know the line of the recipe.
+
+    Args:
+        code: stable code, `RCP` and four digits; explained by `recipe explain CODE`.
+        message: what is wrong, in one sentence, naming the offending value.
+        help: what to do about it.
+    """
+
+    def __init__(self, code: str, message: str, help: str = "") -> None:
+        self.code, self.message, self.help = code, message, help
+        super().__init__(message)
+
+    def at(self, span: Span | None, path: str = "") -> Diagnostic:
+        """The same refusal as a diagnostic at a line of a recipe."""
+        return Diagnostic(self.code, self.message, span, self.help, path)
+
+
+class SettingError(ValueError):
+    """A setting of a method has an impossible value; raised by `__post_init__`, placed by the checker."""
+
+    def __init__(self, field: str, message: str, help: str = "") -> None:
+        self.field, self.message, self.help = field, message, help
+        super().__init__(message)
+
+
+def render(diagnostic: Diagnostic, text: str, *, colour: bool = False) -> str:
+    """The diagnostic as a person reads it: message, place, the line with a caret, help.
+
+    Args:
+        diagnostic: what to print.
+        text: the recipe that the span points into; "" prints no line.
+        colour: whether to use ANSI colours.
+    """
+    red, blue, bold, off = ("\x1b[31;1m", "\x1b[34;1m", "\x1b[1m", "\x1b[0m") if colour else ("", "", "", "")
+    lines = [f"{red}{diagnostic.severity}[{diagnostic.code}]{off}{bold}: {diagnostic.message}{off}"]
+    span = diagnostic.span
+    path = diagnostic.path or "recipe"
+    if span:
+        source = text.splitlines()
+        shown = source[span.line - 1] if span.line <= len(source) else ""
+        end = span.end_column if span.end_line == span.line else len(shown) + 1
+        # A tab before the caret stays a tab, so that the caret stands under its word.
+        pad = "".join(c if c == "\t" else " " for c in shown[: span.column - 1])
+        gutter = " " * len(str(span.line))
+        lines += [
+            f"{gutter}{blue}-->{off} {path}:{span.line}:{span.column}",
+            f"{gutter} {blue}|{off}",
+            f"{blue}{span.line} |{off} {shown}",
+            f"{gutter} {blue}|{off} {pad}{red}{'^' * max(1, end - span.column)}{off}",
+        ]
+        if diagnostic.help:
+            lines.append(f"{gutter} {blue}={off} help: {diagnostic.help}")
+    else:
+        if diagnostic.path:
+            lines.append(f" {blue}-->{off} {diagnostic.path}")
+        if diagnostic.help:
+            lines.append(f" {blue}={off} help: {diagnostic.help}")
+    return "\n".join(lines)
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str | None:
+    """The candidate most like `word`, if any is like it: for did-you-mean."""
+    import difflib
+
+    found = difflib.get_close_matches(word, sorted(set(candidates)), n=1, cutoff=0.6)
+    return found[0] if found else None

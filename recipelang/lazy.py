@@ -1,0 +1,32 @@
+"""Libraries that are loaded at first use, so that a file may name them without paying for them.
+
+`from recipelang.lazy import torch` costs nothing until an attribute of `torch` is read. Method files
+use it: `recipe check` reads their settings and cards and never imports torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+
+class _Lazy(ModuleType):
+    """Stands for a module and imports it when an attribute is first read."""
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__"):  # a tool looks at the stand-in: that is no use of the library
+            raise AttributeError(attribute)
+        return getattr(importlib.import_module(self.__name__), attribute)
+
+
+if TYPE_CHECKING:
+    import numpy
+    import torch
+    import torchvision
+else:
+    numpy = _Lazy("numpy")
+    torch = _Lazy("torch")
+    torchvision = _Lazy("torchvision")
+
+__all__ = ["numpy", "torch", "torchvision"]

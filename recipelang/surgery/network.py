@@ -1,0 +1,53 @@
+"""The network that travels beside the records: a module and how it came to be.
+
+A compressed model is (constructor, edit log, weights): `source` builds the original architecture, `edits`
+replayed on it give the present one, the weights are the module's state.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from recipelang.kinds import Preprocessing
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which elements of a weight may be other than zero, and the name of the pattern: `2:4`."""
+
+    pattern: str
+    keep: Tensor  # bool, the shape of the weight
+
+
+@dataclass(frozen=True)
+class Network:
+    """A module, the way to rebuild it, and what one needs to use it.
+
+    Attributes:
+        module: in training form (BatchNorm not folded). Treat it as read-only: stages work on `clone()`.
+        source: JSON that `recipelang.surgery.artifact` rebuilds the original from:
+            {"model": method name, "settings": {…}, "classes": […], "input_shape": [C, H, W]}.
+        edits: the edit log, in order (`recipelang.surgery.edits`).
+        masks: parameter name → Mask.
+        input_shape: (channels, height, width).
+        classes: class names, in the order of the outputs.
+        preprocessing: how a picture becomes an input.
+        accelerated: settings of `accelerate`; None where the deployed form runs dense.
+    """
+
+    module: nn.Module
+    source: dict[str, Any]
+    input_shape: tuple[int, int, int]
+    edits: tuple[Any, ...] = ()
+    masks: dict[str, Mask] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
+    accelerated: dict[str, Any] | None = None
+
+    def clone(self) -> Network:
+        """The same network with a module of its own."""
+        return replace(self, module=copy.deepcopy(self.module), masks=dict(self.masks))

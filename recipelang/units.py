@@ -1,0 +1,100 @@
+"""Quantities: a number and its unit, parsed once and printed once.
+
+    0.7   70%   12ms   10MB   5M   0.3dB   3 epochs   500 steps   5 rounds   8 bits
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+#: unit → (dimension, factor to the dimension's base unit)
+UNITS: dict[str, tuple[str, float]] = {
+    "": ("number", 1.0),
+    "%": ("ratio", 0.01),
+    "x": ("ratio", 1.0),
+    "us": ("time", 1e-6),
+    "ms": ("time", 1e-3),
+    "s": ("time", 1.0),
+    "min": ("time", 60.0),
+    "h": ("time", 3600.0),
+    "B": ("bytes", 1.0),
+    "KB": ("bytes", 1e3),
+    "MB": ("bytes", 1e6),
+    "GB": ("bytes", 1e9),
+    "K": ("count", 1e3),
+    "M": ("count", 1e6),
+    "G": ("count", 1e9),
+    "dB": ("level", 1.0),
+    "bits": ("bits", 1.0),
+    "epochs": ("epochs", 1.0),
+    "steps": ("steps", 1.0),
+    "rounds": ("rounds", 1.0),
+    "times": ("times", 1.0),
+    "samples": ("samples", 1.0),
+}
+SINGULAR = {"bit": "bits", "epoch": "epochs", "step": "steps", "round": "rounds", "time": "times", "sample": "samples"}
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)[ \t]*([A-Za-z%]*)")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number with a unit, as written: `Quantity(70, "%")` is 0.7 of dimension `ratio`."""
+
+    number: float
+    unit: str = ""
+
+    @property
+    def dimension(self) -> str:
+        """`number`, `ratio`, `time` (seconds), `bytes`, `count`, `level` (dB), `bits`, `epochs`, `steps`, …"""
+        return UNITS[self.unit][0]
+
+    @property
+    def value(self) -> float:
+        """The number in the dimension's base unit: seconds, bytes, a plain ratio."""
+        return self.number * UNITS[self.unit][1]
+
+    def __str__(self) -> str:
+        text = f"{self.number:g}"
+        glue = " " if self.unit in SINGULAR.values() else ""
+        return f"{text}{glue}{self.unit}"
+
+
+def parse_quantity(text: str) -> Quantity:
+    """`"70%"` → `Quantity(70, "%")`.
+
+    Raises:
+        ValueError: the text is no number with a known unit.
+    """
+    match = _QUANTITY.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"`{text}` is no number")
+    unit = SINGULAR.get(match[2], match[2])
+    if unit not in UNITS:
+        raise ValueError(f"`{match[2]}` is no unit")
+    return Quantity(float(match[1]), unit)
+
+
+def show(value: float, unit: str) -> str:
+    """A measured value as a person reads it, with a scale that fits.
+
+    Args:
+        value: in base units (seconds, bytes, counts, a plain ratio).
+        unit: `s`, `B`, `%` (the value is a fraction), `FLOPs`, `params`, `x` or "".
+    """
+    if unit == "%":
+        return f"{100 * value:.2f} %"
+    if unit == "x":
+        return f"{value:.3f}×"
+    if unit == "s":
+        for factor, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+            if abs(value) >= factor:
+                return f"{value / factor:.3g} {name}"
+        return "0 s" if value == 0 else f"{value * 1e6:.3g} µs"
+    if unit in ("B", "FLOPs", "params"):
+        tail = "B" if unit == "B" else ""
+        for factor, name in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
+            if abs(value) >= factor:
+                return f"{value / factor:.3g} {name}{tail}"
+        return f"{value:.0f} {tail}".strip()
+    return f"{value:.4g}{' ' + unit if unit else ''}"
