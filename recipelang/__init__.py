@@ -1,0 +1,31 @@
+"""recipelang: text that reads like a lab protocol becomes a smaller network and a record of how it got there.
+
+    recipe run -e 'prune layers by imprint until latency<0.7; sparsify nm 2:4; distill from healthy, recovered'
+
+From Python one needs a single function: `recipelang.load(folder)` gives a compressed network ready to predict.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def load(folder: str | Path, *, trust: bool = False) -> Any:
+    """The compressed network in `folder` (`OUT/main` of a run), rebuilt, in evaluation mode, ready to predict.
+
+    Nothing is unpickled and nothing is downloaded.
+
+    Args:
+        folder: a folder with `model.json`, `surgery.json`, `masks.safetensors` and `model.safetensors`.
+        trust: whether the Python file of a `python("file.py:build")` network may run.
+
+    Raises:
+        Refusal: a file is missing, altered or does not fit the others.
+    """
+    from recipelang.surgery.artifact import load as load_artifact  # loads torch: only when asked for
+
+    return load_artifact(Path(folder), trust=trust)
