@@ -1,0 +1,178 @@
+"""Commands about the text alone: check, fmt, list, explain. None of them imports torch."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from recipelang.catalogue import FOLDERS, find, names, summary
+from recipelang.commands.boundary import DONE, USAGE, WRONG_RECIPE, coloured, print_diagnostics, say
+from recipelang.commands.reading import Request, Source, checked, pointing_at, source, sources
+from recipelang.errors import Diagnostic, RecipeError, nearest
+from recipelang.plan import steps_of
+
+
+@click.command()
+@click.argument("files", nargs=-1)
+@click.option("-e", "oneliner", metavar="TEXT", help="Check this recipe instead of a file.")
+@click.option("--profile", metavar="FILE", help="Where things are on this machine; default the nearest recipe.yaml.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def check(files: tuple[str, ...], oneliner: str | None, profile: str | None, as_json: bool) -> int:
+    """Check recipes: words, units, order, budgets. Every mistake at once, each under its word.
+
+    FILES are recipes; `-` reads standard input. Exit code 1 where there is a mistake.
+    """
+    results = [_checked_file(recipe, Request(profile=profile)) for recipe in sources(files, oneliner)]
+    if as_json:
+        report = [
+            {"path": recipe.path, "ok": code == DONE, "steps": steps, "diagnostics": [d.json() for d in diagnostics]}
+            for recipe, code, steps, diagnostics in results
+        ]
+        click.echo(json.dumps({"format": "recipelang.check/1", "files": report}, indent=2))
+    else:
+        for recipe, code, steps, diagnostics in results:
+            print_diagnostics(diagnostics, recipe.text_at)
+            if code == DONE:
+                click.echo(f"{recipe.path}: ok, {steps} step{'s' if steps != 1 else ''}")
+    return max(code for _, code, _, _ in results)
+
+
+def _checked_file(recipe: Source, request: Request) -> tuple[Source, int, int, tuple[Diagnostic, ...]]:
+    """(recipe, exit code, number of steps, diagnostics with warnings)."""
+    try:
+        plan, _ = checked(recipe, request)
+    except RecipeError as error:
+        return recipe, error.exit_code, 0, error.diagnostics
+    return recipe, DONE, sum(1 for _ in steps_of(plan.nodes)), plan.warnings
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True)
+@click.option("--check", "only_check", is_flag=True, help="Write nothing; exit code 1 if a file is not formatted.")
+@click.option("--diff", is_flag=True, help="Write nothing; print what would change.")
+def fmt(files: tuple[str, ...], only_check: bool, diff: bool) -> int:
+    """Format recipes in place. Comments stay, the meaning stays, and there is nothing to configure.
+
+    FILES are recipes; `-` formats standard input to standard output.
+    """
+    code = DONE
+    for name in files:
+        recipe = source(name)
+        try:
+            with pointing_at(recipe):
+                changed = _format_one(recipe, write=not (only_check or diff), diff=diff)
+        except click.exceptions.Exit as wrong:  # the other files are still formatted
+            code = max(code, wrong.exit_code)
+            continue
+        if changed and only_check:
+            code = max(code, WRONG_RECIPE)
+    return code
+
+
+def _format_one(recipe: Source, *, write: bool, diff: bool) -> bool:
+    """Format one recipe; whether it was not formatted."""
+    from recipelang.syntax.format import format
+
+    formatted = format(recipe.text, recipe.path)
+    if "\r\n" in recipe.text:  # a file of another system keeps its line ends
+        formatted = formatted.replace("\r\n", "\n").replace("\n", "\r\n")
+    changed = formatted != recipe.text
+    if diff:
+        before, after = recipe.text.splitlines(keepends=True), formatted.splitlines(keepends=True)
+        for line in difflib.unified_diff(before, after, recipe.path, recipe.path):
+            click.echo(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n", nl=False)
+    elif write and recipe.file is None:
+        click.echo(formatted, nl=False)
+    elif changed and recipe.file:
+        if write:
+            _replace(recipe.file.resolve(), formatted)
+        say(f"{'formatted' if write else 'would format'} {recipe.path}")
+    elif changed:
+        say(f"would format {recipe.path}")
+    return changed
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write the whole file or leave the old one; permissions stay."""
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
+            out.write(text)
+        os.chmod(temporary, file.stat().st_mode & 0o7777)
+        os.replace(temporary, file)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+@click.command(name="list")
+@click.argument("kind", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print the whole catalogue, settings included, as JSON.")
+def list_words(kind: str | None, as_json: bool) -> int:
+    """List verbs and methods, each with one line that says what it is.
+
+    KIND is `verb` or a kind of method: criterion, loss, metric, model, data, …
+    """
+    from recipelang import vocabulary
+
+    kinds = {"verb": "verbs", **FOLDERS}
+    if as_json and kind:
+        raise click.UsageError("--json prints the whole catalogue; leave KIND out.")
+    if as_json:
+        click.echo(json.dumps({"format": "recipelang.catalogue/1", **vocabulary.catalogue_json()}, indent=2))
+        return DONE
+    shown = [_kind(kind, kinds)] if kind else list(kinds)
+    listed = {name: _summaries(name) for name in shown}
+    width = max(len(word) for entries in listed.values() for word, _ in entries)
+    for name, entries in listed.items():
+        click.echo(click.style(kinds[name], bold=coloured(sys.stdout)))
+        for word, line in entries:
+            click.echo(f"  {word:<{width}}  {line}")
+    if not kind:
+        say("\n`recipe explain WORD` says what one of them does and what can be set.")
+    return DONE
+
+
+def _kind(word: str, kinds: Mapping[str, str]) -> str:
+    """The kind that a word means, singular or plural."""
+    found = {**{folder: kind for kind, folder in kinds.items()}, **{kind: kind for kind in kinds}}.get(word)
+    if found is None:
+        close = nearest(word, kinds)
+        hint = f" Did you mean `{close}`?" if close else ""
+        raise click.UsageError(f"There is no kind `{word}`.{hint} Kinds: {', '.join(kinds)}.")
+    return found
+
+
+def _summaries(kind: str) -> list[tuple[str, str]]:
+    """(name, first line of the card) of every verb or of every method of a kind."""
+    from recipelang import vocabulary
+
+    if kind != "verb":
+        return [(name, summary(find(kind, name))) for name in names(kind)]
+    modules = ((name, importlib.import_module(f"recipelang.verbs.{name}")) for name in vocabulary.verbs())
+    return [(name, summary(module)) for name, module in modules]
+
+
+@click.command()
+@click.argument("word")
+def explain(word: str) -> int:
+    """Explain a verb, a method or an error code, with examples."""
+    from recipelang import vocabulary
+
+    text = vocabulary.explain(word)
+    if text is None:
+        known = {*vocabulary.verbs(), *(name for kind in FOLDERS for name in names(kind))}
+        close = nearest(word, known)
+        say(f"error: there is no verb, method or code `{word}`")
+        say(f" = help: did you mean `{close}`?" if close else " = help: `recipe list` shows all of them")
+        return USAGE
+    click.echo(text.rstrip())
+    return DONE

@@ -1,0 +1,125 @@
+"""Commands about this machine and what stands on it: init, doctor, layers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recipelang.commands.boundary import DONE, say
+from recipelang.commands.reading import Request, Source, checked, pointing_at, profile_for
+from recipelang.errors import Diagnostic, RecipeError
+from recipelang.plan import steps_of
+from recipelang.profile import FILE_NAME, Profile
+
+
+@click.command()
+@click.argument("folder", default=".", type=click.Path(path_type=Path))
+def init(folder: Path) -> int:
+    """Write a first recipe and a recipe.yaml, both with comments.
+
+    They go into FOLDER, default here. No file is ever overwritten.
+    """
+    starters = files("recipelang.recipes") / "starter"
+    targets = {folder / name: (starters / name).read_text(encoding="utf-8") for name in ("first.rcp", FILE_NAME)}
+    for target in targets:
+        if target.exists() or target.is_symlink():
+            help = "choose another folder, or move the file away"
+            raise RecipeError([Diagnostic("RCP1205", f"`{target}` is there already", help=help)])
+    folder.mkdir(parents=True, exist_ok=True)
+    for target, text in targets.items():
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+        click.echo(str(target))
+    say(f"\nNow: recipe check {folder / 'first.rcp'}, then recipe run {folder / 'first.rcp'}")
+    return DONE
+
+
+@click.command()
+@click.option("--profile", metavar="FILE", help="Where things are; default the nearest recipe.yaml.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+def doctor(profile: str | None, as_json: bool) -> int:
+    """Say what this machine can do.
+
+    Cores, CPU features, GPU, sparse support, versions, and whether the data that recipe.yaml names is there.
+    """
+    from recipelang.measuring.hardware import doctor as examine
+
+    rows = [*examine(), *_found(profile_for(Path.cwd(), profile))]
+    if as_json:
+        keys = ("what", "value", "verdict", "advice")
+        click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
+    else:
+        print_rows(("what", "value", "verdict", "advice"), rows)
+    return DONE
+
+
+def _found(profile: Profile) -> list[tuple[str, str, str, str]]:
+    """One row for the profile and one for each file or folder that it names."""
+    if profile.path is None:
+        return [("profile", "none", "ok", f"a {FILE_NAME} beside the recipe says where data and weights lie")]
+    rows = [("profile", str(profile.path), "ok", "")]
+    for name, place in profile.paths.items():
+        what = "data" if name in profile.data else "weights"
+        there = place.is_dir() if name in profile.data else place.is_file()
+        advice = "" if there else f"no such {'folder' if name in profile.data else 'file'}: mend {profile.path}"
+        rows.append((f"{what} {name}", str(place), "ok" if there else "missing", advice))
+    return rows
+
+
+@click.command()
+@click.argument("model")
+@click.option("--data", metavar="DATA", help="Data that give the input's shape and the classes: 'cifar10'.")
+@click.option("--profile", metavar="FILE", help="Where things are; default the nearest recipe.yaml.")
+@click.option("--trust", is_flag=True, help='Run Python code that MODEL names: python("file.py:build").')
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+def layers(model: str, data: str | None, profile: str | None, trust: bool, as_json: bool) -> int:
+    """Show the layers of MODEL: what can be selected, removed, made 2:4.
+
+    MODEL is written as in a recipe: resnet56, 'torchvision.resnet18', 'artifact("runs/quickstart-1/main")'.
+    """
+    from recipelang.surgery.listing import describe_layers
+
+    rows = describe_layers(_network(model, data, profile, trust))
+    if as_json:
+        click.echo(json.dumps([dict(row) for row in rows], indent=2))
+    return DONE
+
+
+def _network(model: str, data: str | None, profile: str | None, trust: bool) -> Any:
+    """Build the network that a model expression of the command line means."""
+    from recipelang.kinds import ModelRequest
+
+    # A recipe names model and data; which data hardly matters here, so the embedded ones stand in.
+    recipe = Source("measure params", "<command line>", Path.cwd())
+    with pointing_at(recipe):
+        plan, known = checked(recipe, Request(profile=profile, model=model, data=data or "digits"))
+    methods = {
+        step.operation.verb: step.operation.method
+        for step in steps_of(plan.nodes)
+        if step.operation.role == "setup" and hasattr(step.operation, "method")
+    }
+    resolve = partial(known.resolve, recipe_dir=recipe.folder)
+    opened = methods["data"].open(resolve) if data else None
+    return methods["model"].build(
+        ModelRequest(
+            classes=opened.classes if opened else None,
+            input_shape=opened.input_shape if opened else None,
+            resolve=resolve,
+            trust=trust,
+        )
+    )
+
+
+def print_rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table of short texts on stdout; the last column is not padded."""
+    table = [tuple(head), *(tuple(str(cell) for cell in row) for row in rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(head) - 1)]
+    for row in table:
+        padded = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False))
+        click.echo("  ".join([*padded, row[-1]]).rstrip())

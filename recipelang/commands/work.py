@@ -1,0 +1,170 @@
+"""Commands that do or foresee the work: plan, run, gc."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from recipelang.commands.boundary import DONE, WORK_TO_DO, print_diagnostics, say
+from recipelang.commands.reading import (
+    Request,
+    Source,
+    checked,
+    device_of,
+    pointing_at,
+    profile_for,
+    seeds_of,
+    sets_of,
+    sources,
+)
+from recipelang.units import show
+
+if TYPE_CHECKING:
+    from recipelang.plan import Plan
+    from recipelang.profile import Profile
+    from recipelang.run.options import Options
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Options of both `plan` and `run`, in the order of --help.
+_SHARED = (
+    click.argument("file", required=False),
+    click.option("-e", "oneliner", metavar="TEXT", help="Take this recipe instead of a file."),
+    click.option("--set", "sets", multiple=True, callback=sets_of, metavar="NAME=VALUE", help="Set a `let`."),
+    click.option("--model", metavar="MODEL", help="The network, instead of the recipe's: 'torchvision.resnet18'."),
+    click.option("--data", metavar="DATA", help="The data, instead of the recipe's: 'folder(\"photos\")'."),
+    click.option("--seeds", callback=seeds_of, metavar="0,1,2", help="The seeds, instead of the recipe's."),
+    click.option("--control", is_flag=True, help="Add a control: the same training without the surgery."),
+    click.option("--profile", metavar="FILE", help="Where things are; default the nearest recipe.yaml."),
+    click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Output; default runs/<recipe>-<n>."),
+    click.option("--store", metavar="DIR", type=click.Path(path_type=Path), help="Stored steps; default .recipe."),
+    click.option("--device", callback=device_of, metavar="DEVICE", help="cpu, cuda or cuda:N, for training."),
+    click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="CPU threads; default all cores."),
+    click.option("--smoke", is_flag=True, help="A few batches per stage, to see whether the recipe runs through."),
+    click.option("--fresh", is_flag=True, help="Compute and measure anew what the store holds."),
+    click.option("--trust", is_flag=True, help='Run Python code that the recipe names: python("file.py:build").'),
+    click.option("--outside", is_flag=True, help="Let `export … to` and `report … to` leave the output folder."),
+)
+
+
+def _shared(command: F) -> F:
+    for option in reversed(_SHARED):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    recipe: Source
+    plan: Plan
+    options: Options
+
+
+def _prepare(arguments: dict[str, Any], command: str) -> _Prepared:
+    """From the options of `plan` and `run` to a checked plan and the options of the engine."""
+    recipe = sources([arguments["file"]] if arguments["file"] else [], arguments["oneliner"])[0]
+    request = Request(**{name: arguments[name] for name in ("profile", "model", "data", "sets", "control", "seeds")})
+    with pointing_at(recipe):
+        plan, profile = checked(recipe, request)
+    print_diagnostics(plan.warnings, recipe.text_at)
+    return _Prepared(recipe, plan, _options(arguments, recipe, profile, command))
+
+
+def _options(arguments: dict[str, Any], recipe: Source, profile: Profile, command: str) -> Options:
+    """The command line wins over the profile."""
+    from recipelang.run.options import Options
+
+    return Options(
+        out=arguments["out"],
+        store=arguments["store"] or profile.store,
+        device=arguments["device"] or profile.device,
+        threads=arguments["threads"] or profile.threads,
+        fresh=arguments["fresh"],
+        smoke=arguments["smoke"],
+        trust=arguments["trust"],
+        resolve=partial(profile.resolve, recipe_dir=recipe.folder),
+        recipe_dir=recipe.folder,
+        command=command,
+        outside=arguments["outside"],
+    )
+
+
+@click.command()
+@_shared
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 5 where there is work to do, with 0 where none.")
+@click.pass_obj
+def plan(command: str, as_json: bool, detailed_exitcode: bool, **arguments: Any) -> int:
+    """Say what a run would do, and do none of it.
+
+    Steps in words, what is stored and why the rest is not, resolved layers, the reach of each budget, a rough time.
+    """
+    prepared = _prepare(arguments, command)
+    return _show_plan(prepared, as_json=as_json, detailed=detailed_exitcode)
+
+
+def _show_plan(prepared: _Prepared, *, as_json: bool = False, detailed: bool = False) -> int:
+    from recipelang.run import planning
+
+    with pointing_at(prepared.recipe):
+        report = planning.make(prepared.plan, prepared.options)
+    click.echo(json.dumps(report.json(), indent=2) if as_json else report.text().rstrip())
+    return WORK_TO_DO if detailed and report.work_to_do else DONE
+
+
+@click.command()
+@_shared
+@click.option("--dry-run", is_flag=True, help="Only say what would be done: the same as `recipe plan`.")
+@click.pass_obj
+def run(command: str, dry_run: bool, **arguments: Any) -> int:
+    """Carry out a recipe and write the comparison report.
+
+    Finished steps are stored: after an interruption, or a changed line, the same command goes on from there.
+    Exit code 3 where a step failed, 4 where an `expect` was not met.
+    """
+    prepared = _prepare(arguments, command)
+    if dry_run:
+        return _show_plan(prepared)
+    from recipelang.run import engine
+
+    with pointing_at(prepared.recipe):
+        result = engine.execute(prepared.plan, prepared.options)
+    from recipelang.commands.results import write_reports
+
+    files = write_reports(result.report, result.folder, prepared.plan, prepared.options)
+    for file in files:
+        click.echo(str(file))
+    return int(result.exit_code)
+
+
+@click.command()
+@click.option("--store", metavar="DIR", type=click.Path(path_type=Path), help="The store; default .recipe.")
+@click.option("--profile", metavar="FILE", help="Where things are; default the nearest recipe.yaml.")
+@click.option("--all", "everything", is_flag=True, help="Also what standing runs use; they would compute it again.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be freed.")
+def gc(store: Path | None, profile: str | None, everything: bool, dry_run: bool) -> int:
+    """Free stored steps that no run folder uses any more.
+
+    What a run is working on stays.
+    """
+    from recipelang.run.store import Store
+
+    folder = store or profile_for(Path.cwd(), profile).store or Path(".recipe")
+    if not folder.is_dir():
+        say(f"there is no store at {folder}")
+        return DONE
+    kept = Store(folder)
+    before = kept.size()
+    freed = kept.gc(everything=everything, dry_run=dry_run)
+    verb = "would free" if dry_run else "freed"
+    click.echo(
+        f"{folder}: {show(before, 'B')}, {verb} {show(freed.bytes, 'B')} "
+        f"({freed.entries} steps, {freed.unfinished} unfinished)"
+    )
+    return DONE
