@@ -1,0 +1,34 @@
+"""Where the folders that are no Python lie: `grammar/` and `reports/`.
+
+In a wheel they are the data packages `recipelang.grammar` and `recipelang.reports`; in a checkout they stand
+beside the package. This is the only file that knows.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def folder(name: str) -> Path:
+    """The folder of this name: `grammar`, `reports` or `recipes`.
+
+    Raises:
+        FileNotFoundError: the installation is incomplete.
+    """
+    package = Path(__file__).resolve().parent
+    for place in (package / name, package.parent / name):
+        if place.is_dir():
+            return place
+    raise FileNotFoundError(f"recipelang is installed without its folder `{name}`; install it again")
+
+
+def grammar() -> Path:
+    """The grammar of the language."""
+    return folder("grammar") / "recipe.lark"
+
+
+def reports() -> Path:
+    """The folder of report templates and style sheets."""
+    return folder("reports")

@@ -1,0 +1,143 @@
+"""The grammar, loaded once: LALR tables from `grammar/recipe.lark`, and a scanner made of the same terminals.
+
+Lexing does not depend on the parser's state, so the parser, the formatter and the explanation of mistakes all
+see the same words; the scanner never fails, because what fits no terminal becomes a STRAY token.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import ClassVar, NamedTuple
+
+from lark import Lark
+from lark import Token as LarkToken
+
+from recipelang import paths
+from recipelang.errors import Span
+
+#: words that begin a clause, in the order of the language's manual
+CLAUSES = ("by", "with", "from", "to", "until", "while", "over", "for", "in", "except", "on", "as")
+#: words that are never names
+RESERVED = frozenset((*CLAUSES, "let", "and", "or"))
+#: a line that begins with one of these terminals continues the statement above
+CONTINUING = frozenset(word.upper() for word in (*CLAUSES, "and", "or")) | {"PLUS", "STAR", "LBRACE"}
+OPENING = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
+CLOSING = {closing: opening for opening, closing in OPENING.items()}
+#: brackets may stand this deep in each other; far more than a recipe needs, far less than Python's stack
+DEEPEST = 32
+
+
+class TooDeep(Exception):
+    """Brackets stand deeper in each other than DEEPEST; `offset` is where."""
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        super().__init__(offset)
+
+
+class LineEnds:
+    """Drops the line ends that end nothing: inside `()` and `[]`, and before a line that continues the statement."""
+
+    always_accept: ClassVar[tuple[str, ...]] = ()
+
+    def process(self, stream: Iterator[LarkToken]) -> Iterator[LarkToken]:
+        """The tokens that the grammar sees.
+
+        Raises:
+            TooDeep: brackets stand too deep in each other.
+        """
+        open_: list[str] = []
+        end: LarkToken | None = None  # a line end that is held back until the next word is known
+        for token in stream:
+            if token == "\n" and token.type == "_END":
+                end = token if not open_ or open_[-1] == "LBRACE" else None
+                continue
+            if end is not None and token.type not in CONTINUING:
+                yield end
+            end = None
+            if token.type in OPENING:
+                open_.append(token.type)
+                if len(open_) > DEEPEST:
+                    raise TooDeep(token.start_pos or 0)
+            elif token.type in CLOSING and open_:
+                open_.pop()
+            yield token
+        if end is not None:
+            yield end
+
+
+@cache
+def parser() -> Lark:
+    """The LALR(1) parser of the language."""
+    return Lark(paths.grammar().read_text(encoding="utf-8"), start="recipe", **OPTIONS)
+
+
+OPTIONS: dict[str, object] = {
+    "parser": "lalr",
+    "lexer": "basic",
+    "propagate_positions": True,
+    "maybe_placeholders": False,
+    "postlex": LineEnds(),
+}
+
+
+class Token(NamedTuple):
+    """One word of the text: the name of its terminal, the text itself, offsets and the place of its start."""
+
+    type: str
+    text: str
+    start: int
+    end: int
+    line: int
+    column: int
+
+    @property
+    def span(self) -> Span:
+        """Where it stands; no token reaches over a line end."""
+        return Span(self.start, self.end, self.line, self.column, self.line, self.column + self.end - self.start)
+
+
+@cache
+def _scanner() -> re.Pattern[str]:
+    """All terminals as one expression, in the lexer's order, and two forms of what fits none."""
+    terminals = sorted(
+        parser().terminals, key=lambda t: (-t.priority, -t.pattern.max_width, -len(t.pattern.value), t.name)
+    )
+    parts = [f"(?P<{t.name}>{t.pattern.to_regexp()})" for t in terminals]
+    return re.compile("|".join([*parts, r'(?P<STRAY>"[^"\n]*|[0-9][\w.:]*|.)']), re.DOTALL)
+
+
+def scan(text: str) -> Iterator[Token]:
+    """Every word of a text, comments and line ends included, blanks left out; never fails."""
+    line, line_start = 1, 0
+    for match in _scanner().finditer(text):
+        kind = match.lastgroup or "STRAY"
+        start, end = match.span()
+        if kind != "BLANK":
+            yield Token(kind, match[0], start, end, line, start - line_start + 1)
+        if match[0] == "\n":
+            line, line_start = line + 1, end
+
+
+def statement_ends(tokens: Sequence[Token]) -> Iterator[int]:
+    """The indexes of those `;` and line ends that end a statement; comments must be left out of `tokens`."""
+    depth, held = 0, -1
+    for index, token in enumerate(tokens):
+        if token.text == "\n":
+            held = index if not depth else -1
+            continue
+        if held >= 0 and token.type not in CONTINUING:
+            yield held
+        held = -1
+        if token.type in ("LPAR", "LSQB"):
+            depth += 1
+        elif token.type in ("RPAR", "RSQB"):
+            depth = max(0, depth - 1)
+        elif token.type in ("LBRACE", "RBRACE", "_END"):
+            depth = 0
+            if token.type == "_END":
+                yield index
+    if held >= 0:
+        yield held

@@ -1,0 +1,198 @@
+"""Text → tree: `parse` reads a recipe, or reports every syntax error of it at once.
+
+    text ──lark──▶ parse tree ──build──▶ nodes (syntax/nodes.py)
+
+After an error the broken statement is blanked and the rest is read again, so that one slip hides no other.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from lark import Token, Tree
+from lark.exceptions import UnexpectedInput
+
+from recipelang.errors import Diagnostic, RecipeError, Span
+from recipelang.syntax import nodes
+from recipelang.syntax.grammar import TooDeep, parser
+from recipelang.units import SINGULAR, Quantity
+
+#: a recipe is read by people; what is longer than this is something else
+LONGEST = 200_000
+#: after so many errors the rest is left for the next time
+MOST_ERRORS = 20
+#: digits, blanks, unit
+NUMBER = re.compile(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)[ \t]*(.*)")
+#: no number of a recipe has more digits than this
+MOST_DIGITS = 15
+Parsed: TypeAlias = "Tree[Token] | Token"
+
+
+def parse(text: str, path: str = "") -> nodes.Recipe:
+    """Read a recipe.
+
+    Args:
+        text: the recipe; a byte order mark and Windows line ends are accepted.
+        path: where it came from, for messages.
+
+    Raises:
+        RecipeError: with every syntax error of the text, in order.
+    """
+    if len(text) > LONGEST:
+        what = f"this recipe has {len(text)} characters; a recipe has at most {LONGEST}"
+        raise RecipeError([Diagnostic("RCP0118", what, None, "split it, or check that this file is a recipe", path)], text)
+    tree, errors = _read(text, path)
+    errors += _numbers(tree, path)
+    if errors:
+        errors.sort(key=lambda d: d.span or Span(0, 0, 0, 0, 0, 0))
+        raise RecipeError(errors, text)
+    lines = text.split("\n")
+    whole = Span(0, len(text), 1, 1, len(lines), len(lines[-1]) + 1)
+    return nodes.Recipe(nodes.Block(_items(tree), whole), text, path)
+
+
+def _read(text: str, path: str) -> tuple[Tree[Token], list[Diagnostic]]:
+    """The parse tree of what could be read, and the errors of what could not."""
+    errors: list[Diagnostic] = []
+    rest = " " + text[1:] if text.startswith("\ufeff") else text
+    while True:
+        try:
+            return parser().parse(rest), errors
+        except (UnexpectedInput, TooDeep) as error:
+            from recipelang.syntax.mistakes import explain  # only a wrong recipe pays for it
+
+            diagnostic, blanked = explain(rest, error, path)
+            errors.append(diagnostic)
+            if blanked == rest or len(errors) == MOST_ERRORS:
+                return Tree("recipe", []), errors
+            rest = blanked
+
+
+def _numbers(tree: Tree[Token], path: str) -> list[Diagnostic]:
+    """Numbers that no computer and no person wants to read."""
+    found = []
+    for token in tree.scan_values(lambda t: t.type in ("NUMBER", "PATTERN", "RANGE")):
+        digits = max(len(run) for run in re.findall("[0-9]+", token))
+        if digits > MOST_DIGITS or (token.type == "NUMBER" and not math.isfinite(_number(token).quantity.number)):
+            shown = token if len(token) <= 24 else f"{token[:20]}…"
+            found.append(
+                Diagnostic("RCP0109", f"`{shown}` is too large a number", _span(token), "write fewer digits", path)
+            )
+    return found
+
+
+# ── parse tree → nodes: one function a rule ─────────────────────────────────────────────────────────────
+
+
+def _span(parsed: Parsed) -> Span:
+    """Where a token or a tree stands."""
+    at: Any = parsed if isinstance(parsed, Token) else parsed.meta
+    return Span(at.start_pos, at.end_pos, at.line, at.column, at.end_line, at.end_column)
+
+
+def _name(token: Token) -> nodes.Name:
+    return nodes.Name(str(token), _span(token))
+
+
+def _build(parsed: Parsed) -> Any:
+    """The node of a token or tree."""
+    if isinstance(parsed, Token):
+        return TOKENS[parsed.type](parsed)
+    return RULES[parsed.data](parsed)
+
+
+def _builds(parsed: Sequence[Parsed]) -> tuple[Any, ...]:
+    """The nodes of all children; what joins them (`and`, `or`) says nothing more."""
+    return tuple(_build(p) for p in parsed if not (isinstance(p, Token) and p.type in ("AND", "OR")))
+
+
+def _number(token: Token) -> nodes.Number:
+    match = NUMBER.fullmatch(token)
+    digits, unit = match.groups() if match else (str(token), "")
+    plural = SINGULAR.get(unit, unit)
+    glue = " " if plural in SINGULAR.values() else ""
+    return nodes.Number(Quantity(float(digits), plural), f"{digits}{glue}{unit}", _span(token))
+
+
+def _pattern(token: Token) -> nodes.Pattern:
+    separator = ":" if ":" in token else "x"
+    return nodes.Pattern(tuple(int(n) for n in token.split(separator)), separator, _span(token))
+
+
+def _range(token: Token) -> nodes.Range:
+    first, last = token.split("..")
+    return nodes.Range(int(first), int(last), _span(token))
+
+
+def _call(tree: Tree[Token]) -> nodes.Call:
+    path = tuple(_name(t) for t in tree.children if isinstance(t, Token))
+    settings = next((t for t in tree.children if isinstance(t, Tree)), None)
+    arguments = _builds(settings.children) if settings else ()
+    return nodes.Call(path, arguments, settings is not None, _span(tree))
+
+
+def _argument(tree: Tree[Token]) -> nodes.Argument:
+    *key, value = tree.children
+    return nodes.Argument(_name(key[0]) if key else None, _build(value), _span(tree))  # type: ignore[arg-type]
+
+
+def _compare(tree: Tree[Token]) -> nodes.Compare:
+    left, operator, right = tree.children
+    return nodes.Compare(_build(left), str(operator), _build(right), _span(tree), _span(operator))
+
+
+def _clause(tree: Tree[Token]) -> nodes.Clause:
+    word, *arguments = tree.children
+    name = _name(word)  # type: ignore[arg-type]
+    if name.text == "as":
+        target = _name(arguments[0])  # type: ignore[arg-type]
+        return nodes.Clause(name, (nodes.Call((target,), (), False, target.span),), _span(tree))
+    return nodes.Clause(name, _builds(arguments), _span(tree))
+
+
+def _items(tree: Tree[Token]) -> tuple[nodes.Item, ...]:
+    return tuple(_build(t) for t in tree.children if isinstance(t, Tree))
+
+
+def _let(tree: Tree[Token]) -> nodes.Let:
+    _, name, value = tree.children
+    return nodes.Let(_name(name), _build(value), _span(tree))  # type: ignore[arg-type]
+
+
+def _statement(tree: Tree[Token]) -> nodes.Statement:
+    verb, *rest = tree.children
+    parts = {data: [t for t in rest if t.data == data] for data in ("operands", "clause", "block")}  # type: ignore[union-attr]
+    return nodes.Statement(
+        verb=_name(verb),  # type: ignore[arg-type]
+        operands=_builds(parts["operands"][0].children) if parts["operands"] else (),  # type: ignore[union-attr]
+        clauses=_builds(parts["clause"]),
+        block=_build(parts["block"][0]) if parts["block"] else None,
+        span=_span(tree),
+    )
+
+
+TOKENS: dict[str, Callable[[Token], Any]] = {
+    "NUMBER": _number,
+    "PATTERN": _pattern,
+    "RANGE": _range,
+    "STRING": lambda t: nodes.String(t[1:-1], _span(t)),
+    "PARAMETER": lambda t: nodes.Parameter(t[1:], _span(t)),
+}
+RULES: dict[str, Callable[[Tree[Token]], Any]] = {
+    "block": lambda t: nodes.Block(_items(t), _span(t)),
+    "let": _let,
+    "statement": _statement,
+    "clause": _clause,
+    "any": lambda t: nodes.AnyOf(_builds(t.children), _span(t)),
+    "all": lambda t: nodes.AllOf(_builds(t.children), _span(t)),
+    "compare": _compare,
+    "words": lambda t: nodes.Words(_builds(t.children), _span(t)),
+    "sum": lambda t: nodes.Sum(_builds(t.children), _span(t)),
+    "product": lambda t: nodes.Product(_builds(t.children), _span(t)),
+    "list": lambda t: nodes.List(_builds(t.children), _span(t)),
+    "call": _call,
+    "argument": _argument,
+}
