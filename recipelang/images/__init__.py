@@ -1,0 +1,1 @@
+"""Pictures: found on disk, decoded, split honestly, augmented and handed out in batches."""

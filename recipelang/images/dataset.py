@@ -1,0 +1,189 @@
+"""A data set that is open: pictures by split, handed out in batches (`kinds.Dataset`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recipelang.errors import Refusal
+from recipelang.images.augment import CROP_DRAWS, SHIFT_DRAWS, shift_and_flip
+from recipelang.images.decode import fit_picture, normalise, open_picture, random_part, read_bytes
+from recipelang.images.draws import AUGMENT, ORDER, shuffled, subset, uniform
+from recipelang.images.splits import SPLITS
+from recipelang.kinds import Preprocessing
+
+#: draws(indices, count) → uniform numbers N×count; None where nothing is augmented
+Draws = Callable[[np.ndarray, int], np.ndarray]
+
+
+class Pictures(Protocol):
+    """The pictures of one split.
+
+    Attributes:
+        labels: int64 N.
+    """
+
+    labels: np.ndarray
+
+    def read(self, batches: Iterator[np.ndarray], draws: Draws | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each batch of indices (int64 B): the indices and the pixels, uint8 B×H×W×C, augmented by `draws`."""
+
+
+@dataclass(frozen=True)
+class ArrayPictures:
+    """Small pictures, decoded and in memory.
+
+    Attributes:
+        images: uint8 N×H×W×C; may be mapped from a file.
+        labels: int64 N.
+        padding, flip: the augmentation: how far a picture is shifted, and whether it is mirrored.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    padding: int = 0
+    flip: bool = False
+
+    def read(self, batches: Iterator[np.ndarray], draws: Draws | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """See `Pictures`."""
+        for indices in batches:
+            pixels = self.images[indices]
+            if draws and (self.padding or self.flip):
+                pixels = shift_and_flip(pixels, draws(indices, SHIFT_DRAWS), self.padding, self.flip)
+            yield indices, pixels
+
+
+@dataclass(frozen=True)
+class FilePictures:
+    """Large pictures, decoded by a pool of threads a few batches ahead.
+
+    Attributes:
+        root, names: the files.
+        labels: int64 N.
+        preprocessing: size and crop.
+        augment: whether training takes random-resized crops and mirrors.
+    """
+
+    root: Path
+    names: Sequence[str]
+    labels: np.ndarray
+    preprocessing: Preprocessing
+    augment: bool
+
+    def read(self, batches: Iterator[np.ndarray], draws: Draws | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """See `Pictures`."""
+        pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+        waiting: deque[tuple[np.ndarray, list[Future[np.ndarray]]]] = deque()
+        try:
+            for indices in batches:
+                numbers = draws(indices, CROP_DRAWS) if draws and self.augment else [None] * len(indices)
+                waiting.append((indices, [pool.submit(self._one, i, u) for i, u in zip(indices, numbers, strict=True)]))
+                if len(waiting) > 2:
+                    yield _stacked(waiting.popleft())
+            while waiting:
+                yield _stacked(waiting.popleft())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _one(self, index: int, draws: np.ndarray | None) -> np.ndarray:
+        name = self.names[index]
+        image = open_picture(read_bytes(self.root / name, name), name)
+        return fit_picture(image, self.preprocessing) if draws is None else random_part(image, self.preprocessing, draws)
+
+
+def _stacked(batch: tuple[np.ndarray, list[Future[np.ndarray]]]) -> tuple[np.ndarray, np.ndarray]:
+    indices, futures = batch
+    return indices, np.stack([f.result() for f in futures])
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """Images for classification; see `kinds.Dataset` for what the attributes and methods promise.
+
+    Attributes:
+        pictures: split → Pictures.
+        notes: lines worth telling the user, such as how many files were passed over.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    fingerprint: str
+    batch: int
+    pictures: Mapping[str, Pictures]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return (len(self.preprocessing.mean), *self.preprocessing.size)
+
+    def size(self, split: str) -> int:
+        """Number of samples in `train`, `val` or `test`."""
+        return len(self._split(split).labels)
+
+    def batches(
+        self,
+        split: str,
+        *,
+        batch: int | None = None,
+        samples: int | None = None,
+        epoch: int | None = None,
+        seed: int = 0,
+        start: int = 0,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of (images float32 B×C×H×W, labels int64 B); see `kinds.Dataset.batches`.
+
+        In training, a batch larger than what there is becomes one batch of all there is.
+
+        Raises:
+            Refusal: RCP0818 the split is empty; RCP0805, RCP0806 a picture cannot be read.
+        """
+        pictures = self._split(split)
+        chosen = subset(seed, len(pictures.labels), samples)
+        count = batch or self.batch
+        draws: Draws | None = None
+        if epoch is not None:
+            chosen = chosen[shuffled((seed, ORDER, epoch), len(chosen))]
+            count = min(count, len(chosen))
+            chosen = chosen[: len(chosen) // count * count]
+            draws = lambda indices, n: uniform((seed, AUGMENT, epoch), indices, n)  # noqa: E731
+        cuts = (chosen[i : i + count] for i in range(start * count, len(chosen), count))
+        for indices, pixels in pictures.read(cuts, draws):
+            yield normalise(pixels, self.preprocessing), torch.from_numpy(pictures.labels[indices])
+
+    def _split(self, split: str) -> Pictures:
+        pictures = self.pictures[split]
+        if not len(pictures.labels):
+            raise Refusal(
+                "RCP0818",
+                f"the data set `{self.name}` has no `{split}` images",
+                f"give the split a share in `split=[…]`, in the order {', '.join(SPLITS)}",
+            )
+        return pictures
+
+
+def fingerprint(digests: Mapping[str, Sequence[bytes]], **decides: Any) -> str:
+    """Hex digest of the pictures of each split, in order, and of every setting that decides what a batch holds.
+
+    Args:
+        digests: split → SHA-256 of each picture's name and bytes.
+        decides: JSON values.
+    """
+    whole = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())
+    for split in SPLITS:
+        whole.update(f"{split} {len(digests[split])}".encode())
+        for digest in digests[split]:
+            whole.update(digest)
+    return whole.hexdigest()

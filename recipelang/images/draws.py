@@ -1,0 +1,52 @@
+"""Random numbers that are a function of what they are for, not of how many were drawn before.
+
+A draw is decided by (seed, epoch, index) alone, so training resumes in the middle of an epoch, and a
+picture is augmented alike whatever the batch or the thread that it falls to.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+ORDER, SUBSET, AUGMENT = 1, 2, 3  # what a number is for: the same seed gives each purpose its own numbers
+_MASK = 0xFFFF_FFFF_FFFF_FFFF
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """The finalizer of SplitMix64 (Steele, Lea and Flood 2014), a bijection of uint64 N."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def bits(keys: tuple[int, ...], indices: np.ndarray) -> np.ndarray:
+    """Uniform uint64, one per index.
+
+    Args:
+        keys: seed, purpose, epoch, …; integers of any size and sign.
+        indices: int64 N.
+    """
+    state = np.zeros(1, np.uint64)
+    for key in keys:
+        state = _mix(state ^ np.asarray([key & _MASK], np.uint64))
+    return _mix(state ^ indices.astype(np.uint64))
+
+
+def uniform(keys: tuple[int, ...], indices: np.ndarray, count: int) -> np.ndarray:
+    """Uniform numbers in [0, 1): float64 N×count, row i decided by `keys` and `indices[i]` alone."""
+    base = bits(keys, indices)
+    steps = _mix(np.arange(1, count + 1, dtype=np.uint64))
+    return (_mix(base[:, None] ^ steps[None, :]) >> np.uint64(11)) * 2.0**-53
+
+
+def shuffled(keys: tuple[int, ...], count: int) -> np.ndarray:
+    """A permutation of 0 … count−1 (int64), decided by `keys`."""
+    return np.argsort(bits(keys, np.arange(count)), kind="stable")
+
+
+def subset(seed: int, count: int, samples: int | None) -> np.ndarray:
+    """The indices of `samples` out of `count`, drawn once by `seed` and sorted; all where `samples` is None."""
+    if samples is None or samples >= count:
+        return np.arange(count)
+    return np.sort(shuffled((seed, SUBSET), count)[:samples])

@@ -1,0 +1,64 @@
+"""Honest splits: seeded, the same share of every class, and no picture in two of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from recipelang.errors import Refusal
+from recipelang.images.decode import shown
+
+SPLITS = ("train", "val", "test")
+
+
+def divide(
+    digests: Sequence[bytes], labels: Sequence[int], shares: Sequence[float], seed: int, classes: Sequence[str]
+) -> tuple[np.ndarray, ...]:
+    """Divide images among splits.
+
+    Each class is ordered by a hash of (seed, bytes) and cut by the shares, so a split depends neither on
+    file names nor on the order of the disk, and an added image moves few others. Files of equal bytes stay
+    together, also where they stand under two classes: a copy in both train and test would be a leak.
+
+    Args:
+        digests: of each image's bytes, N.
+        labels: class number of each image, N.
+        shares: of each split, adding up to 1; 0 leaves a split empty.
+        seed: another seed, another division.
+        classes: names, for messages.
+
+    Returns:
+        For each split the sorted indices (int64) of its images.
+
+    Raises:
+        Refusal: RCP0808: a class has too few different images to be in every split.
+    """
+    order = [hashlib.sha256(seed.to_bytes(8, "big", signed=True) + d).digest() for d in digests]
+    members: dict[int, dict[bytes, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for index, label in enumerate(labels):
+        members[label][order[index]].append(index)
+    placed: dict[bytes, int] = {}
+    parts: list[list[int]] = [[] for _ in shares]
+    for label in sorted(members):
+        groups = members[label]
+        total = sum(map(len, groups.values()))
+        # The first split takes what rounding leaves over; every other gets at least one image.
+        wanted = [0] + [max(1, round(total * s)) if s > 0 else 0 for s in shares[1:]]
+        counts = [0] * len(shares)
+        for key in sorted(groups, key=lambda k: (k not in placed, k)):
+            if key not in placed:
+                room = (k for k in range(len(shares) - 1, 0, -1) if counts[k] < wanted[k])
+                placed[key] = next(room, 0)
+            counts[placed[key]] += len(groups[key])
+            parts[placed[key]] += groups[key]
+        if any(s > 0 and c == 0 for s, c in zip(shares, counts, strict=True)):
+            raise Refusal(
+                "RCP0808",
+                f"the class `{shown(classes[label])}` has {len(groups)} different "
+                f"image{'s' * (len(groups) != 1)}, too few for every split to get one",
+                "add images to the class, remove the class, or give a split the share 0%",
+            )
+    return tuple(np.asarray(sorted(part), np.int64) for part in parts)

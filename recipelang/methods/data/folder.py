@@ -1,0 +1,71 @@
+"""The data set `folder`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recipelang.catalogue import method, setting
+from recipelang.errors import SettingError
+
+if TYPE_CHECKING:
+    from recipelang.kinds import Dataset
+
+
+@method("data", "folder")
+@dataclass(frozen=True)
+class Folder:
+    """Your own images, one folder per class.
+
+    What: `photos/cat/1.jpg`, `photos/dog/2.png` … are divided among training, validation and test by `split`,
+    class by class, by a hash of (seed, bytes): copies of a file never stand on both sides, renaming changes
+    nothing. Where the folder holds `train/`, `val/` and `test/` with class folders inside, these stand as they
+    are, and what is missing of `val` and `test` is cut from `train` by its share. Folders inside a class are
+    looked through; files that are no images are passed over and counted.
+    Shapes: images B×3×size×size, normalised with ImageNet's mean and deviation. Below 64 pixels they are resized
+    straight to the square and kept decoded in a cache; from 64 on the shorter side is resized to 8/7 of `size` and
+    the middle cut out, read from the files by several threads.
+    Augmentation: `standard` is random-resized crop and mirror (below 64 pixels: shift by an eighth and mirror).
+    When it misleads: only byte-equal copies are recognised; frames of one video or photographs of one object that
+    land in training and test flatter the accuracy. Where left and right matter (text, road signs), mirroring is
+    wrong: write `augment=none`.
+    Source: random-resized crop of Szegedy et al. 2015; folder layout of torchvision's ImageFolder.
+    """
+
+    root: str = setting(type="text", positional=True, hashed=False, help="Folder of the class folders, or its alias.")
+    size: int = setting(224, type="integer", low=8, high=1024, help="Side in pixels that the network is given.")
+    batch: int = setting(32, type="integer", low=1, help="Images per training batch.")
+    split: tuple[float, ...] = setting(
+        (0.8, 0.1, 0.1), type="numbers", help="Shares of training, validation and test; they add up to 100 %."
+    )
+    seed: int = setting(0, type="integer", low=0, help="Another seed divides otherwise.")
+    augment: str = setting("standard", type="word", choices=("standard", "none"), help="Augmentation in training.")
+
+    def __post_init__(self) -> None:
+        right = "three shares that add up to 100 %, as in `split=[80%, 10%, 10%]`"
+        if len(self.split) != 3:
+            raise SettingError("split", f"`split` has {len(self.split)} shares; it needs three", f"write {right}")
+        if any(s < 0 for s in self.split) or abs(sum(self.split) - 1) > 1e-6:
+            total = f"{100 * sum(self.split):g} %"
+            raise SettingError("split", f"the shares of `split` add up to {total}", f"write {right}")
+        if self.split[0] == 0:
+            raise SettingError("split", "`split` leaves nothing to train on", f"write {right}")
+
+    def open(self, resolve: Callable[[str], Path]) -> Dataset:
+        """Open the data.
+
+        Raises:
+            Refusal: RCP0801 to RCP0808, RCP0810: the folder or its images are at fault.
+        """
+        from recipelang.images.folder import open_folder
+
+        return open_folder(
+            resolve(self.root),
+            size=self.size,
+            batch=self.batch,
+            split=self.split,
+            seed=self.seed,
+            augment=self.augment == "standard",
+        )
