@@ -1,0 +1,65 @@
+"""`sparsify nm N:M`: at most n of every m weights along the input channels stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recipelang.catalogue import method, setting
+from recipelang.errors import SettingError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@method("pattern", "nm")
+@dataclass(frozen=True)
+class NM:
+    """At most n of every m weights along the input channels are other than zero.
+
+    Written `nm 2:4`. Groups of m follow each other along the input channels of a weight O×I (linear) or
+    O×I×kh×kw (convolution, for each position of the kernel); of each group the n highest scores stay, of equal
+    scores the first.
+
+    What: the only fine-grained pattern that hardware executes faster: 2:4 on NVIDIA GPUs since Ampere.
+    Formula: keep = top-n of scores[o, m·g … m·g+m−1, y, x] for every o, g, y, x.
+    Shapes: scores O×I or O×I×kh×kw → mask of the same shape, I a multiple of m.
+    When it misleads: on a CPU, and on any machine for a pattern other than 2:4, masked weights run as dense: fewer
+    numbers other than zero, the same time. Layers whose input channels are no multiple of m, and grouped
+    convolutions, stay dense; the report says which.
+    Source: Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks"; thesis Fig. 2.4.
+    """
+
+    n: int = setting(2, type="integer", low=1, help="Weights that stay in every group.")
+    m: int = setting(4, type="integer", low=2, help="Length of a group of input channels.")
+
+    def __post_init__(self) -> None:
+        if not 0 < self.n < self.m:
+            less = f"; write `nm {self.m}:{self.n}`?" if self.n > self.m > 0 else ""
+            raise SettingError("n", f"`nm {self.n}:{self.m}` keeps {self.n} of every {self.m} weights: that is no sparsity",
+                               f"n of m stay, n less than m, as in `nm 2:4`{less}")  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{self.n}:{self.m}"
+
+    def refuses(self, weight: Tensor) -> str | None:
+        """Why this weight (O×I or O×I×kh×kw) cannot take the pattern; None where it can."""
+        from recipelang.kernels.nm.reference import why_not
+
+        return why_not(weight, self.m)
+
+    def mask(self, scores: Tensor) -> Tensor:
+        """Scores O×I or O×I×kh×kw → bool of the same shape, True where the weight stays.
+
+        Raises:
+            Refusal: RCP0704: a score is NaN.
+        """
+        from recipelang.kernels.nm.reference import nm_mask
+
+        return nm_mask(scores, self.n, self.m)
+
+    def holds(self, weight: Tensor) -> bool:
+        """Whether the weight is in the pattern."""
+        from recipelang.kernels.nm.reference import nm_holds
+
+        return nm_holds(weight, self.n, self.m)

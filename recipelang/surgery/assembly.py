@@ -1,0 +1,89 @@
+"""From a module to a Network: input size, weights, number of classes. Shared by all model methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.kinds import ModelRequest, Preprocessing
+from recipelang.surgery.head import find_head, replace_head
+from recipelang.surgery.network import Network
+from recipelang.surgery.tracing import example, outputs_of
+from recipelang.surgery.weights import load_weights
+
+Shape = tuple[int, int, int]
+
+
+def assemble(
+    module: nn.Module,
+    request: ModelRequest,
+    *,
+    model: str,
+    settings: Mapping[str, Any],
+    input_shape: Shape,
+    classes: int | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+    pretrained: bool = False,
+    known: tuple[str, ...] = (),
+    preprocessing: Preprocessing | None = None,
+) -> Network:
+    """Give a module its weights and as many outputs as there are classes, and say how to build it again.
+
+    Args:
+        module: of any number of outputs; changed in place.
+        request: what it is built for.
+        model, settings: name and settings of the method, as JSON, for `Network.source`; never a private path.
+        input_shape: (C, H, W), where the request has none.
+        classes: number of outputs that the recipe asks for; None: that of the data, or of the network.
+        weights: to load; the head takes their number of classes first.
+        pretrained: whether the module has trained weights already.
+        known: class names that belong to the weights.
+        preprocessing: that belongs to the weights.
+
+    Raises:
+        Refusal: RCP0707: the weights do not fit; RCP0708: the numbers of classes do not; RCP0713: the network does
+            not take such images.
+    """
+    shape = request.input_shape or input_shape
+    probe = example(module, shape)
+    outputs = outputs_of(module, probe).shape[1]
+    if weights is not None:
+        outputs = _load_with_head(module, probe, weights, outputs)
+    wanted = _classes(outputs, classes, request.classes, pretrained or weights is not None)
+    if wanted != outputs:
+        replace_head(module, find_head(module, probe)[0], wanted)
+        known = ()
+    names = request.classes or (known if len(known) == wanted else tuple(str(k) for k in range(wanted)))
+    source = {
+        "model": model,
+        "settings": {**settings, "classes": wanted},
+        "classes": list(names),
+        "input_shape": list(shape),
+    }
+    return Network(module, source, shape, classes=names, preprocessing=preprocessing)
+
+
+def _load_with_head(module: nn.Module, probe: Tensor, weights: Mapping[str, Tensor], outputs: int) -> int:
+    """Load weights that may be of another number of classes than the module; the number they have."""
+    path = find_head(module, probe)[0]
+    head = weights.get(f"{path}.weight")
+    if path and head is not None and head.ndim >= 2 and head.shape[0] not in (0, outputs):
+        replace_head(module, path, head.shape[0])
+        outputs = head.shape[0]
+    load_weights(module, weights, "the weights")
+    return outputs
+
+
+def _classes(outputs: int, asked: int | None, data: tuple[str, ...] | None, trained: bool) -> int:
+    """The number of outputs that the network shall have."""
+    if asked is not None and data is not None and asked != len(data):
+        raise Refusal("RCP0708", f"`classes={asked}` and the data has {len(data)} classes", f"write `classes={len(data)}` or leave it out")
+    if asked is not None:
+        return asked
+    if data is not None and len(data) != outputs and trained:
+        raise Refusal("RCP0708", f"the weights have {outputs} classes and the data has {len(data)}",
+                      f"write `classes={len(data)}`: the head is replaced by a fresh one, which needs training")  # fmt: skip
+    return len(data) if data is not None else outputs

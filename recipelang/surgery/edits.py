@@ -1,0 +1,158 @@
+"""The edit log: what was cut out of a network, as JSON that can be read, compared and replayed.
+
+    network ── apply_edits(log) ──▶ smaller network        each edit checked for parity
+    module  ── replay(log) ───────▶ the same architecture  on a fresh build, before weights are loaded
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.surgery.candidates import Candidate, find_layers
+from recipelang.surgery.network import Network
+from recipelang.surgery.parity import cannot_run, observe, require_parity, run_bypassing, run_without_branch
+from recipelang.surgery.tracing import example_input
+
+
+class Edit(Protocol):
+    """One change of a network's structure: a frozen dataclass whose fields are JSON values."""
+
+    kind: ClassVar[str]
+
+    def apply(self, module: nn.Module) -> None:
+        """Change the module in place."""
+
+    def run_neutralised(self, module: nn.Module, example: Tensor) -> Tensor:
+        """Run the unchanged module as the changed one should answer."""
+
+    def removes(self, path: str) -> bool:
+        """Whether the module or parameter of this path is gone afterwards."""
+
+
+@dataclass(frozen=True)
+class RemoveLayer:
+    """Put an Identity in the place of a layer, so that every other module keeps its path.
+
+    Attributes:
+        name: the candidate's name.
+        paths: the modules that go: one for a residual layer, conv, norm and activation for a plain one.
+    """
+
+    kind: ClassVar[str] = "remove_layer"
+
+    name: str
+    paths: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"removing `{self.name}`"
+
+    def apply(self, module: nn.Module) -> None:
+        """Change the module in place.
+
+        Raises:
+            Refusal: RCP0701: there is no such module.
+        """
+        for path in self.paths:
+            part = _find(module, path)
+            identity = nn.Identity().train(part.training)
+            parent, _, leaf = path.rpartition(".")
+            setattr(module.get_submodule(parent), leaf, identity)
+
+    def run_neutralised(self, module: nn.Module, example: Tensor) -> Tensor:
+        """Run the unchanged module with the branch at zero, or a plain run bypassed."""
+        for path in self.paths:
+            _find(module, path)
+        if len(self.paths) == 1:
+            return run_without_branch(module, self.paths[0], example)
+        return run_bypassing(module, self.paths, example)
+
+    def removes(self, path: str) -> bool:
+        """Whether the module or parameter of this path is gone afterwards."""
+        return any(path == gone or path.startswith(gone + ".") for gone in self.paths)
+
+
+
+def remove(candidate: Candidate) -> RemoveLayer:
+    """The edit that removes a candidate."""
+    return RemoveLayer(candidate.name, candidate.paths)
+
+
+def apply_edits(network: Network, edits: Iterable[Edit], *, check: bool = True) -> Network:
+    """A copy of the network with these edits made and logged; masks of removed weights are gone.
+
+    Args:
+        network: stands as it is, also where an edit fails.
+        edits: in this order.
+        check: whether to hold every edit against the neutralised network (`parity`).
+
+    Raises:
+        Refusal: RCP0701: an edit names a module that is not there; RCP0702: parity does not hold.
+    """
+    edits = tuple(edits)
+    edited = network.clone()
+    if check:
+        example = example_input(edited)
+        points = [c.paths[-1] for c in find_layers(edited.module, example)]
+    for edit in edits:
+        if check:
+            points = [point for point in points if not edit.removes(point)]
+            _apply_checked(edited.module, edit, points, example)
+        else:
+            edit.apply(edited.module)
+    masks = {name: mask for name, mask in edited.masks.items() if not any(edit.removes(name) for edit in edits)}
+    return replace(edited, edits=edited.edits + edits, masks=masks)
+
+
+def _apply_checked(module: nn.Module, edit: Edit, points: list[str], example: Tensor) -> None:
+    expected = observe(module, points, lambda: edit.run_neutralised(module, example))
+    edit.apply(module)
+    try:
+        found = observe(module, points, lambda: module(example))
+    except Exception as error:  # the module is the user's: anything it raises means that the edit is wrong
+        raise cannot_run(str(edit), error) from error
+    require_parity(expected, found, str(edit))
+
+
+def replay(module: nn.Module, edits: Iterable[Edit]) -> None:
+    """Make the edits on a freshly built module, in place, without checks: its weights are not there yet.
+
+    Raises:
+        Refusal: RCP0701: an edit names a module that is not there.
+    """
+    for edit in edits:
+        edit.apply(module)
+
+
+def to_json(edit: Edit) -> dict[str, Any]:
+    """`{"edit": "remove_layer", "name": "layer1.0", "paths": ["layer1.0"]}`."""
+    values = {name: list(v) if isinstance(v, tuple) else v for name, v in copy.copy(vars(edit)).items()}
+    return {"edit": edit.kind, **values}
+
+
+def from_json(entry: Any) -> Edit:
+    """The edit of one entry of a log.
+
+    Raises:
+        Refusal: RCP0714: the entry is no edit.
+    """
+    match entry:
+        case {"edit": "remove_layer", "name": str(name), "paths": [*paths], **rest}:
+            if not rest and paths and all(isinstance(path, str) and path for path in paths):
+                return RemoveLayer(name, tuple(paths))
+    raise Refusal("RCP0714", f"the edit log has an entry that is no edit: {str(entry)[:100]}", "use the folder as it was written")
+
+
+def _find(module: nn.Module, path: str) -> nn.Module:
+    """The submodule of this path."""
+    try:
+        if path:
+            return module.get_submodule(path)
+    except AttributeError:
+        pass
+    raise Refusal("RCP0701", f"the network has no layer `{path}` to remove", "`recipe layers MODEL` lists the layers that can be removed")

@@ -1,0 +1,120 @@
+"""Parity: the edited network computes what the same network computes with the removed parts neutralised.
+
+Both run in evaluation mode and float32 on the same example. They are compared after every remaining layer and
+at the output: a fresh network whose head is zero answers zeros whatever was cut out of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from recipelang.errors import Refusal
+from recipelang.surgery.candidates import without_parameters
+from recipelang.surgery.tracing import evaluating, first_line
+
+#: largest difference, relative to the largest magnitude of the activation
+TOLERANCE = 1e-4
+OUTPUT = "the output"
+
+
+def observe(module: nn.Module, points: Iterable[str], run: Callable[[], Tensor]) -> dict[str, Tensor]:
+    """What comes out of the modules at `points` and out of the network while `run()` runs it in evaluation mode."""
+    seen: dict[str, Tensor] = {}
+
+    def keep(path: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def after(part: nn.Module, args: Any, output: Tensor) -> None:
+            seen[path] = output.detach().clone()  # what follows may work in place
+
+        return after
+
+    handles = [module.get_submodule(path).register_forward_hook(keep(path)) for path in points]
+    try:
+        with evaluating(module):
+            seen[OUTPUT] = run().detach()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
+def run_without_branch(module: nn.Module, path: str, example: Tensor) -> Tensor:
+    """Run the network while the parameters of one module are zero: a residual branch then contributes 0."""
+    zeros = without_parameters(module.get_submodule(path), path + ".")
+    output: Tensor = functional_call(module, zeros, (example,), tie_weights=False)
+    return output
+
+
+def run_bypassing(module: nn.Module, paths: Iterable[str], example: Tensor) -> Tensor:
+    """Run the network while each of these modules runs and its output is thrown away for its input."""
+    with _bypassed(module, paths):
+        output: Tensor = module(example)
+    return output
+
+
+@contextmanager
+def _bypassed(module: nn.Module, paths: Iterable[str]) -> Iterator[None]:
+    inputs: dict[nn.Module, Tensor] = {}
+
+    def before(part: nn.Module, args: tuple[Tensor]) -> None:
+        inputs[part] = args[0].clone()  # an activation may work in place
+
+    def after(part: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor:
+        return inputs.pop(part)
+
+    handles = []
+    for path in paths:
+        part = module.get_submodule(path)
+        handles += [part.register_forward_pre_hook(before), part.register_forward_hook(after)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def require_parity(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], what: str) -> None:
+    """Refuse unless both runs saw the same.
+
+    Args:
+        expected: the neutralised network's activations by point.
+        found: the edited network's.
+        what: the edit, for the message: "removing `layer1.0`".
+
+    Raises:
+        Refusal: RCP0702: where they first differ and by how much.
+    """
+    for point, reference in expected.items():
+        value = found.get(point)
+        if value is None or value.shape != reference.shape:
+            shape = "nothing" if value is None else f"shape {tuple(value.shape)}"
+            raise _different(what, f"{point} gives {shape} instead of shape {tuple(reference.shape)}")
+        difference = relative_difference(value, reference)
+        if not difference <= TOLERANCE:  # also where it is NaN
+            raise _different(what, f"{point} differs by {difference:.1e} of its largest magnitude")
+
+
+def relative_difference(value: Tensor, reference: Tensor) -> float:
+    """Largest absolute difference over the reference's largest magnitude; 0 for equal tensors, NaN where either has NaN."""
+    if torch.equal(value, reference) or not reference.numel():
+        return 0.0
+    difference = (value.float() - reference.float()).abs().max()
+    return float(difference / reference.float().abs().max().clamp_min(torch.finfo(torch.float32).tiny))
+
+
+def cannot_run(what: str, error: Exception) -> Refusal:
+    """The refusal for an edit after which the network raises."""
+    return _different(what, f"it cannot run any more: {type(error).__name__}: {first_line(error)}")
+
+
+def _different(what: str, how: str) -> Refusal:
+    return Refusal(
+        "RCP0702",
+        f"{what} changes more of the network than that layer: {how}",
+        "leave this layer alone with `except`; `recipe layers MODEL` lists those that can be removed",
+    )

@@ -1,0 +1,138 @@
+"""Watching a network at work: an example input, evaluation mode that leaves no trace, and which module is
+called when. Candidates, parity, the deployed form and the head are all found from what a forward pass does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.surgery.network import Network
+
+
+def example_input(network: Network, batch: int = 2) -> Tensor:
+    """Seeded normal numbers of shape B×C×H×W, float32, on the network's device; the same at every call."""
+    return example(network.module, network.input_shape, batch)
+
+
+def example(module: nn.Module, input_shape: tuple[int, int, int], batch: int = 2) -> Tensor:
+    """Like `example_input`, for a module that is not a Network yet."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(batch, *input_shape, generator=generator).to(device_of(module))
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where the module's parameters lie; the CPU where it has none."""
+    return next((p.device for p in module.parameters()), torch.device("cpu"))
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards every submodule is in the mode it was in."""
+    modes = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+@dataclass(frozen=True)
+class Call:
+    """How a module took part in one forward pass.
+
+    Attributes:
+        order: the order of its first call.
+        count: how often it was called.
+        input_shape, output_shape: of its last call; None unless exactly one tensor goes in and one comes out.
+    """
+
+    order: int
+    count: int
+    input_shape: tuple[int, ...] | None
+    output_shape: tuple[int, ...] | None
+
+    @property
+    def once(self) -> bool:
+        """Called exactly once, one tensor in and one out."""
+        return self.count == 1 and self.input_shape is not None and self.output_shape is not None
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Called exactly once, with an output of the input's shape."""
+        return self.once and self.input_shape == self.output_shape
+
+
+def record_calls(module: nn.Module, example: Tensor) -> dict[str, Call]:
+    """The calls of one forward pass in evaluation mode, by module path, in order of first call.
+
+    The network itself has the path "". A module that stands under two paths is listed under the first.
+    """
+    started: dict[str, int] = {}
+    calls: dict[str, Call] = {}
+
+    def watch(path: str, part: nn.Module) -> list[Any]:
+        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            started.setdefault(path, len(started))
+
+        def after(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            single = len(args) == 1 and not kwargs and isinstance(args[0], Tensor) and isinstance(output, Tensor)
+            calls[path] = Call(
+                order=started[path],
+                count=1 + (calls[path].count if path in calls else 0),
+                input_shape=tuple(args[0].shape) if single else None,
+                output_shape=tuple(output.shape) if single else None,
+            )
+
+        return [
+            part.register_forward_pre_hook(before, with_kwargs=True),
+            part.register_forward_hook(after, with_kwargs=True),
+        ]
+
+    handles = [handle for path, part in module.named_modules() for handle in watch(path, part)]
+    try:
+        with evaluating(module):
+            module(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return dict(sorted(calls.items(), key=lambda item: item[1].order))
+
+
+def outputs_of(module: nn.Module, example: Tensor) -> Tensor:
+    """The network's answer to the example, B×C.
+
+    Raises:
+        Refusal: RCP0713: the network does not take this input, or does not answer with one score per class.
+    """
+    shape = "×".join(str(n) for n in example.shape[1:])
+    try:
+        with evaluating(module):
+            output = module(example)
+    except Exception as error:  # the module is the user's: whatever it raises is the answer to our question
+        raise Refusal(
+            "RCP0713",
+            f"the network does not take {shape} images: {type(error).__name__}: {first_line(error)}",
+            "give the data the size and number of channels that the network was made for, as in `size=224`",
+        ) from error
+    if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[0] != example.shape[0]:
+        found = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise Refusal(
+            "RCP0713",
+            f"the network answers {len(example)} images of {shape} with {found}, not with one score per class",
+            "use a classification network, whose output has shape B×C",
+        )
+    return output
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text, shortened: enough for a message."""
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text else "no further word"
