@@ -25,8 +25,8 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _BROKEN_DISK = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 
 
-class Unreadable(RecipeError):
-    """A file that the command line names cannot be read: wrong usage, and no fault of a recipe."""
+class WrongUsage(RecipeError):
+    """What the command line names cannot be used, and that is no fault of a recipe."""
 
     exit_code = USAGE
 

@@ -15,7 +15,7 @@ import click
 
 from recipelang.catalogue import FOLDERS, find, names, summary
 from recipelang.commands.boundary import DONE, USAGE, WRONG_RECIPE, coloured, print_diagnostics, say
-from recipelang.commands.reading import Request, Source, checked, pointing_at, source, sources
+from recipelang.commands.sources import Request, Source, checked, pointing_at, source, sources
 from recipelang.errors import Diagnostic, RecipeError, nearest
 from recipelang.plan import steps_of
 

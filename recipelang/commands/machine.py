@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import click
 
-from recipelang.commands.boundary import DONE, say
-from recipelang.commands.reading import Request, Source, checked, pointing_at, profile_for
-from recipelang.errors import Diagnostic, RecipeError
+from recipelang import paths
+from recipelang.commands.boundary import DONE, WrongUsage, say
+from recipelang.commands.sources import Request, Source, checked, pointing_at, profile_for
+from recipelang.errors import Diagnostic
 from recipelang.plan import steps_of
 from recipelang.profile import FILE_NAME, Profile
 
@@ -25,12 +25,12 @@ def init(folder: Path) -> int:
 
     They go into FOLDER, default here. No file is ever overwritten.
     """
-    starters = files("recipelang.recipes") / "starter"
+    starters = paths.folder("recipes") / "starter"
     targets = {folder / name: (starters / name).read_text(encoding="utf-8") for name in ("first.rcp", FILE_NAME)}
     for target in targets:
         if target.exists() or target.is_symlink():
             help = "choose another folder, or move the file away"
-            raise RecipeError([Diagnostic("RCP1205", f"`{target}` is there already", help=help)])
+            raise WrongUsage([Diagnostic("RCP1205", f"`{target}` is there already", help=help)])
     folder.mkdir(parents=True, exist_ok=True)
     for target, text in targets.items():
         with target.open("x", encoding="utf-8") as file:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from recipelang.commands.boundary import DONE, WORK_TO_DO, print_diagnostics, say
-from recipelang.commands.reading import (
+from recipelang.commands.sources import (
     Request,
     Source,
     checked,

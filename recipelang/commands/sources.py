@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recipelang.commands.boundary import Unreadable, print_diagnostics
+from recipelang.commands.boundary import WrongUsage, print_diagnostics
 from recipelang.errors import Diagnostic, RecipeError
 from recipelang.profile import Profile, locate, parse_profile
 
@@ -82,7 +82,7 @@ def read_text(file: Path) -> str:
     except OSError as error:
         why = "it is a folder" if file.is_dir() else (error.strerror or str(error)).lower()
         help = "name a recipe file inside it" if file.is_dir() else "check the spelling and the folder you are in"
-        raise Unreadable([Diagnostic("RCP1201", f"cannot read `{file}`: {why}", help=help)]) from None
+        raise WrongUsage([Diagnostic("RCP1201", f"cannot read `{file}`: {why}", help=help)]) from None
 
 
 def _decoded(raw: bytes, path: str) -> str:

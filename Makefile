@@ -1,0 +1,49 @@
+# Two commands on a fresh machine: `make run` and `make test`. Everything else is for developers.
+#
+#   PYTHON=python3.12        the Python to build the environment with; default: the first one that is >= 3.11
+#   PIP_ARGS="…"             passed on to pip; a CPU build of torch:
+#                            PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+#   PYTEST_ARGS="-k syntax"  passed on to pytest
+
+VENV        ?= .venv
+PIP_ARGS    ?=
+PYTEST_ARGS ?=
+BIN         := $(VENV)/bin
+STAMP       := $(VENV)/.installed
+CANDIDATES  := python3 python3.13 python3.12 python3.11 python3.14 python
+MODERN      := 'import sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON      ?= $(shell for p in $(CANDIDATES); do $$p -c $(MODERN) >/dev/null 2>&1 && echo $$p && break; done)
+
+.PHONY: run test check format docs bench clean
+
+run: $(STAMP)
+	$(BIN)/recipe run recipes/quickstart.rcp
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(STAMP)
+	$(BIN)/python -m recipelang.reference docs
+
+bench: $(STAMP)
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+
+# The environment is built once; it is renewed when pyproject.toml changes.
+$(STAMP): pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then echo "recipelang needs Python >= 3.11; name one with make PYTHON=…" >&2; exit 1; fi
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "$(PYTHON) cannot make an environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) -e ".[dev]"
+	@touch $(STAMP)

@@ -1,0 +1,128 @@
+"""Every method of the catalogue keeps its contract; nothing is exempt, because the folders are walked."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from recipelang import catalogue
+from recipelang.catalogue import FOLDERS, Setting
+from recipelang.kinds import Criterion, Loss, Metric
+
+ROOT = Path(__file__).parent.parent
+METHODS = [(kind, name) for kind in FOLDERS for name in catalogue.names(kind)]
+TYPES = {
+    "number", "integer", "boolean", "text", "word", "duration", "time", "bytes", "numbers", "method", "any",
+}  # fmt: skip
+WORK = {
+    "model": ("files", "build"),
+    "data": ("open",),
+    "task": ("loss", "metrics"),
+    "metric": ("measure", "role", "better", "unit", "source"),
+    "criterion": ("score", "unit", "needs"),
+    "loss": ("__call__", "teachers", "complete"),
+    "pattern": ("refuses", "mask", "holds"),
+    "optimizer": ("build",),
+    "ramp": ("at",),
+    "export": ("write",),
+    "kernel": (),
+    "report": (),
+}
+FROM_THE_LITERATURE = {"criterion", "loss", "pattern", "ramp", "optimizer"}
+
+
+def find(kind: str, name: str) -> type:
+    found = catalogue.find(kind, name)
+    assert found is not None
+    return found
+
+
+def test_every_kind_has_methods() -> None:
+    assert [kind for kind in FOLDERS if not catalogue.names(kind)] == []
+    assert set(WORK) == set(FOLDERS)
+
+
+@pytest.mark.parametrize(("kind", "name"), METHODS)
+def test_a_method_is_a_frozen_dataclass_that_does_its_work(kind: str, name: str) -> None:
+    method = find(kind, name)
+    assert dataclasses.is_dataclass(method)
+    assert method.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    missing = [need for need in WORK[kind] if not hasattr(method, need) and need not in method.__annotations__]
+    assert missing == []
+
+
+@pytest.mark.parametrize(("kind", "name"), METHODS)
+def test_a_card_is_complete(kind: str, name: str) -> None:
+    card = catalogue.card(find(kind, name))
+    first = card.splitlines()[0]
+    assert len(first) <= 120, "the first line of a card is its summary in `recipe list`"
+    assert first.endswith("."), "a summary is a sentence"
+    if kind in FROM_THE_LITERATURE:
+        assert re.search(r"^\s*Source", card, re.MULTILINE), "a card names its source"
+
+
+@pytest.mark.parametrize(("kind", "name"), METHODS)
+def test_every_setting_explains_itself(kind: str, name: str) -> None:
+    settings = catalogue.settings(find(kind, name))
+    for setting in settings:
+        assert setting.type in TYPES
+        assert setting.help.strip(), f"`{setting.name}` has no help"
+        assert _in_range(setting), f"the default of `{setting.name}` is out of its own range"
+        if setting.type == "word":
+            assert setting.choices, f"`{setting.name}` is a word without choices"
+            assert setting.default in (*setting.choices, dataclasses.MISSING, None)
+        if setting.type == "method":
+            assert setting.kind in FOLDERS
+    assert sum(setting.positional for setting in settings) <= 1
+
+
+def _in_range(setting: Setting) -> bool:
+    value = setting.default
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return True
+    above = setting.low is None or (value > setting.low if setting.open_low else value >= setting.low)
+    return above and (setting.high is None or value <= setting.high)
+
+
+@pytest.mark.parametrize(("kind", "name"), METHODS)
+def test_the_defaults_build_a_method(kind: str, name: str) -> None:
+    method = find(kind, name)
+    if any(setting.default is dataclasses.MISSING for setting in catalogue.settings(method)):
+        pytest.skip("has a setting that must be given")
+    built = method()
+    assert built == method()
+    assert hash(built) == hash(method())
+
+
+def test_protocols_and_methods_speak_of_the_same_roles() -> None:
+    assert {find("metric", n).role for n in catalogue.names("metric")} <= {"cost", "quality", "property"}
+    assert {find("metric", n).better for n in catalogue.names("metric")} <= {"lower", "higher"}
+    assert {find("metric", n).source for n in catalogue.names("metric")} <= {"structure", "predictions", "clock"}
+    assert {find("criterion", n).unit for n in catalogue.names("criterion")} <= {"element", "filter", "layer", "any"}
+    assert all(least <= most for n in catalogue.names("loss") for least, most in [find("loss", n).teachers])
+    assert Metric and Criterion and Loss
+
+
+CODE = re.compile(r"\bRCP\d{4}\b")
+PAGES = {page.stem for page in (ROOT / "recipelang" / "explanations").glob("*.md")}
+
+
+def test_every_code_has_a_page_and_every_page_a_code() -> None:
+    used = {
+        code
+        for file in (ROOT / "recipelang").rglob("*.py")
+        for code in CODE.findall(re.sub(r'""".*?"""|#.*', "", file.read_text(encoding="utf-8"), flags=re.DOTALL))
+    }
+    assert used == PAGES
+
+
+@pytest.mark.parametrize("code", sorted(PAGES))
+def test_a_page_has_its_parts(code: str) -> None:
+    text = (ROOT / "recipelang" / "explanations" / f"{code}.md").read_text(encoding="utf-8")
+    assert re.match(rf"# {code}: \S", text)
+    assert re.search(r"^Wrong:\n\n?```", text, re.MULTILINE)
+    assert re.search(r"^Right:\n\n?```", text, re.MULTILINE)
+    assert text.count("```") % 2 == 0

@@ -1,0 +1,99 @@
+"""Imports point down only: what is below never knows what is above, and `check` never meets torch."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "recipelang"
+
+#: from the ground up; rooms of one line may import each other
+FLOORS = (
+    ("errors", "units", "lazy", "paths", "__init__"),
+    ("syntax", "profile"),
+    ("kinds", "catalogue", "plan"),
+    ("reading",),
+    ("verbs",),
+    ("check", "vocabulary"),
+    ("surgery", "nets", "kernels", "images", "measuring"),
+    ("methods",),
+    ("stages",),
+    ("run",),
+    ("report",),
+    ("commands", "cli", "reference"),
+)
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+#: rooms that may import torch at the top of a file
+HEAVY = {"surgery", "nets", "kernels", "images", "measuring", "stages", "run"}
+MAY_REACH_UP = {
+    # `recipelang.load` is the door for users; it opens the room of artifacts when called.
+    ("__init__", "surgery"),
+}
+
+
+def room_of(file: Path, package: Path = PACKAGE) -> str:
+    """The room that a file is in: `syntax` for syntax/parse.py, `check` for check.py."""
+    return file.relative_to(package).with_suffix("").parts[0]
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """(line, module) of every import, those inside functions and under TYPE_CHECKING included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            yield node.lineno, node.module or ""
+            if node.module == "recipelang":
+                yield from ((node.lineno, f"recipelang.{alias.name}") for alias in node.names)
+
+
+def upward(files: list[Path], package: Path = PACKAGE) -> list[str]:
+    """Every import of a room on a higher floor."""
+    found = []
+    for file in files:
+        room = room_of(file, package)
+        for line, module in imports(ast.parse(file.read_text(encoding="utf-8"))):
+            parts = module.split(".")
+            if parts[0] != "recipelang" or len(parts) < 2 or parts[1] not in FLOOR_OF:
+                continue
+            if FLOOR_OF[parts[1]] > FLOOR_OF[room] and (room, parts[1]) not in MAY_REACH_UP:
+                found.append(f"{file.name}:{line}: {room} imports {parts[1]}")
+    return found
+
+
+def files() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room_of(file) for file in files()} <= set(FLOOR_OF)
+
+
+def test_imports_point_down() -> None:
+    assert upward(files()) == []
+
+
+@pytest.mark.parametrize(
+    "line", ["from recipelang.run.engine import execute", "import recipelang.stages", "from recipelang import cli"]
+)
+def test_a_planted_upward_import_is_found(tmp_path: Path, line: str) -> None:
+    planted = tmp_path / "syntax" / "planted.py"
+    planted.parent.mkdir()
+    planted.write_text(f"def late() -> None:\n    {line}\n")
+    assert len(upward([planted], tmp_path)) == 1
+
+
+def test_only_heavy_rooms_import_torch_at_the_top() -> None:
+    heavy = [
+        f"{file.relative_to(PACKAGE)}: {module}"
+        for file in files()
+        if room_of(file) not in HEAVY
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        for _, module in (imports(node) if isinstance(node, ast.Import | ast.ImportFrom) else ())
+        if module.split(".")[0] in {"torch", "torchvision"} or module.startswith(tuple(f"recipelang.{r}" for r in HEAVY))
+    ]
+    assert heavy == []
