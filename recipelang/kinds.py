@@ -261,7 +261,7 @@ class Pattern(Protocol):
 class Ramp(Protocol):
     """`lr=cosine(1e-3, to=0)`: a setting's value over training."""
 
-    def at(self, step: int, total: int, steps_per_epoch: int) -> float:
+    def value_at(self, step: int, total: int, steps_per_epoch: int) -> float:
         """Value for the update number `step` (from 0) of `total`."""
 
 

@@ -1,0 +1,30 @@
+"""The loss `task`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from recipelang.catalogue import method
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from recipelang.kinds import Task
+
+
+@method("loss", "task")
+@dataclass(frozen=True)
+class TaskLoss:
+    """The task's own loss: for classification, the cross-entropy with the labels.
+
+    What: what `train` and `finetune` minimise where nothing else is said, and the term to add to a sum of others.
+    Shapes: outputs B×C, labels B → scalar.
+    """
+
+    teachers: ClassVar[tuple[int, int]] = (0, 2)  # it looks at none, and so minds none
+    complete: ClassVar[bool] = True
+
+    def __call__(self, outputs: Tensor, labels: Tensor, teachers: tuple[Tensor, ...], task: Task) -> Tensor:
+        """outputs B×C, labels B → scalar; `teachers` are not looked at."""
+        return task.loss(outputs, labels)

@@ -1,0 +1,35 @@
+"""The ramp `cosine`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from recipelang.catalogue import method, setting
+from recipelang.methods.ramps._duration import steps_of, warming
+from recipelang.plan import Duration
+
+
+@method("ramp", "cosine")
+@dataclass(frozen=True)
+class Cosine:
+    """Half a cosine from one value to another, after a linear warm-up.
+
+    What: the usual learning rate of a training whose length is known.
+    Formula: to + (start − to) · (1 + cos πt) / 2, with t from 0 to 1 over the steps after the warm-up; during
+    the warm-up of w steps, start · (step + 1) / w.
+    When it misleads: the value depends on the length of the training, so half of a long one is no short one.
+    Source: Loshchilov and Hutter 2017, SGDR (without restarts); warm-up of Goyal et al. 2017.
+    """
+
+    start: float = setting(type="number", low=0, positional=True, help="Value after the warm-up.")
+    to: float = setting(0.0, type="number", low=0, help="Value that the end approaches.")
+    warmup: Duration | None = setting(None, type="duration", help="How long the value rises at first.")
+
+    def value_at(self, step: int, total: int, steps_per_epoch: int) -> float:
+        """Value for step number `step` (from 0) of `total`."""
+        warmup = min(steps_of(self.warmup, steps_per_epoch), total)
+        t = (step - warmup) / max(1.0, total - warmup)
+        warm = self.to + (self.start - self.to) * (1 + math.cos(math.pi * t)) / 2
+        cold = warming(self.start, step, warmup)
+        return warm if cold is None else cold

@@ -1,0 +1,33 @@
+"""The ramp `linear`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recipelang.catalogue import method, setting
+from recipelang.methods.ramps._duration import steps_of, warming
+from recipelang.plan import Duration
+
+
+@method("ramp", "linear")
+@dataclass(frozen=True)
+class Linear:
+    """A straight line from one value to another, after a linear warm-up.
+
+    What: for a learning rate, or for the weight of a loss term that gives way to another.
+    Formula: start + (to − start) · t, with t from 0 to 1 over the steps after the warm-up.
+    When it misleads: the value depends on the length of the training; `to` is what the end approaches, and the
+    last step stands one step before it.
+    Source: linear decay, as in Goyal et al. 2017 (warm-up) and Devlin et al. 2019 (decay).
+    """
+
+    start: float = setting(type="number", low=0, positional=True, help="Value after the warm-up.")
+    to: float = setting(0.0, type="number", low=0, help="Value that the end approaches.")
+    warmup: Duration | None = setting(None, type="duration", help="How long the value rises at first.")
+
+    def value_at(self, step: int, total: int, steps_per_epoch: int) -> float:
+        """Value for step number `step` (from 0) of `total`."""
+        warmup = min(steps_of(self.warmup, steps_per_epoch), total)
+        t = (step - warmup) / max(1.0, total - warmup)
+        cold = warming(self.start, step, warmup)
+        return self.start + (self.to - self.start) * t if cold is None else cold

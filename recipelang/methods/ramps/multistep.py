@@ -1,0 +1,41 @@
+"""The ramp `multistep`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from recipelang.catalogue import method, setting
+from recipelang.errors import SettingError
+from recipelang.methods.ramps._duration import steps_of, warming
+from recipelang.plan import Duration
+
+
+@method("ramp", "multistep")
+@dataclass(frozen=True)
+class Multistep:
+    """A value that is multiplied by a factor at the start of chosen epochs.
+
+    What: the learning rate of the ResNet papers: `multistep(0.1, at=[80, 120])` is 0.1, 0.01 from epoch 80 on
+    and 0.001 from epoch 120 on; epochs count from 0.
+    Formula: start · factor^k, k = how many of `at` are reached.
+    When it misleads: an epoch beyond the end of the training is never reached; after a change of the
+    duration `at` has to be changed too.
+    Source: He et al. 2016, section 4.2.
+    """
+
+    start: float = setting(type="number", low=0, positional=True, help="Value at first.")
+    factor: float = setting(0.1, type="number", low=0, open_low=True, help="What each epoch of `at` multiplies by.")
+    at: tuple[float, ...] = setting((), type="numbers", help="Epochs, in rising order.")
+    warmup: Duration | None = setting(None, type="duration", help="How long the value rises at first.")
+
+    def __post_init__(self) -> None:
+        if not self.at:
+            raise SettingError("at", "`multistep` without `at` never steps", "write the epochs, as in `at=[10, 20]`")
+        if any(a <= 0 for a in self.at) or list(self.at) != sorted(set(self.at)):
+            raise SettingError("at", "the epochs of `at` must rise, and start above 0", "write `at=[10, 20]`")
+
+    def value_at(self, step: int, total: int, steps_per_epoch: int) -> float:
+        """Value for step number `step` (from 0) of `total`."""
+        reached = sum(step >= epoch * steps_per_epoch for epoch in self.at)
+        cold = warming(self.start, step, steps_of(self.warmup, steps_per_epoch))
+        return self.start * self.factor**reached if cold is None else cold
