@@ -109,12 +109,21 @@ def _builds(parsed: Sequence[Parsed]) -> tuple[Any, ...]:
     return tuple(_build(p) for p in parsed if not (isinstance(p, Token) and p.type in ("AND", "OR")))
 
 
+def number_text(text: str) -> str:
+    """A number as it is written canonically: `70 %` → `70%`, `3epochs` → `3 epochs`."""
+    digits, unit = _digits_and_unit(text)
+    glue = " " if SINGULAR.get(unit, unit) in SINGULAR.values() else ""
+    return f"{digits}{glue}{unit}"
+
+
+def _digits_and_unit(text: str) -> tuple[str, str]:
+    match = NUMBER.fullmatch(text)
+    return (match[1], match[2]) if match else (text, "")
+
+
 def _number(token: Token) -> nodes.Number:
-    match = NUMBER.fullmatch(token)
-    digits, unit = match.groups() if match else (str(token), "")
-    plural = SINGULAR.get(unit, unit)
-    glue = " " if plural in SINGULAR.values() else ""
-    return nodes.Number(Quantity(float(digits), plural), f"{digits}{glue}{unit}", _span(token))
+    digits, unit = _digits_and_unit(token)
+    return nodes.Number(Quantity(float(digits), SINGULAR.get(unit, unit)), number_text(token), _span(token))
 
 
 def _pattern(token: Token) -> nodes.Pattern:

@@ -1,0 +1,296 @@
+"""The formatter: one canonical layout, every comment kept, the meaning untouched.
+
+    text ──scan──▶ words ──_rows──▶ rows ──_lines──▶ lines ──_align, _text──▶ text
+
+One statement stands on a line; two spaces indent a block or a line that continues a statement. Where the author
+broke a statement it stays broken, where two neighbouring lines were aligned they stay aligned, and a comment at a
+line's end keeps its column if there is room. There are no options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby, islice, takewhile
+
+from recipelang.errors import Refusal
+from recipelang.syntax.grammar import CLOSING, OPENING, Token, scan, statement_ends
+from recipelang.syntax.parse import number_text, parse
+from recipelang.syntax.show import show, without_spans
+
+__all__ = ["format", "show"]
+
+INDENT = 2
+#: least spaces between a line and its comment
+COMMENT_GAP = 2
+
+
+def format(text: str, path: str = "") -> str:
+    """The recipe in canonical layout: same tree, same comments, and formatting it again changes nothing.
+
+    Args:
+        text: a recipe without syntax errors.
+        path: where it came from, for messages.
+
+    Raises:
+        RecipeError: the text is no recipe.
+        Refusal: RCP0119, the result would not say the same (a fault of the formatter; nothing is lost).
+    """
+    before = parse(text, path)
+    tokens = list(scan(text.removeprefix("\ufeff")))
+    starts = _starts(tokens)
+    lines = _lines(_rows(tokens, starts, _open_blocks(tokens)), starts)
+    _align(lines)
+    formatted = _text(lines)
+    if without_spans(before) != without_spans(parse(formatted, path)) or _comments(text) != _comments(formatted):
+        raise Refusal(
+            "RCP0119",
+            f"formatting would change what `{path or 'this recipe'}` says, so it is left as it is",
+            "this is a fault of recipelang; please report it with the recipe",
+        )
+    return formatted
+
+
+def _comments(text: str) -> list[str]:
+    return [token.text.rstrip() for token in scan(text) if token.type == "COMMENT"]
+
+
+# ── words → rows: where lines break ─────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Row:
+    """The words of a line to be, its comment, and whether a blank line stands above it."""
+
+    words: list[Token]
+    comment: Token | None
+    blank: bool
+
+
+def _rows(tokens: Sequence[Token], starts: set[int], open_blocks: set[int]) -> list[Row]:
+    """The words in rows: one statement a row, broken where the author broke it."""
+    rows: list[Row] = []
+    above: Token | None = None
+    for index, token in enumerate(tokens):
+        if token.text == "\n":
+            continue
+        blank = above is not None and token.line > above.line + 1
+        if token.type == "COMMENT":
+            if rows and rows[-1].words and rows[-1].words[-1].line == token.line:
+                rows[-1].comment = token
+            else:
+                rows.append(Row([], token, blank))
+        elif not (token.text == ";" or _is_spare(token, tokens[index + 1 : index + 2])):
+            if not rows or rows[-1].comment or _breaks(rows[-1].words[-1], token, starts, open_blocks):
+                rows.append(Row([], None, blank))
+            rows[-1].words.append(token)
+        above = token
+    return rows
+
+
+def _is_spare(token: Token, after: Sequence[Token]) -> bool:
+    """Whether it is a comma before a closing bracket on the same line."""
+    return token.type == "COMMA" and bool(after) and after[0].type in CLOSING
+
+
+def _breaks(before: Token, token: Token, starts: set[int], open_blocks: set[int]) -> bool:
+    """Whether a line break stands between two words."""
+    if token.type == "RBRACE":
+        return token.start in open_blocks
+    if before.type == "LBRACE":
+        return before.start in open_blocks
+    if token.type == "LBRACE":
+        return False
+    return token.start in starts or token.line > before.line
+
+
+def _starts(tokens: Sequence[Token]) -> set[int]:
+    """The offsets of the words that begin a statement."""
+    words = [t for t in tokens if t.type != "COMMENT"]
+    ends = set(statement_ends(words))
+    starts, new = set(), True
+    for index, word in enumerate(words):
+        if word.type in ("_END", "RBRACE"):
+            new = new or index in ends
+        else:
+            if new:
+                starts.add(word.start)
+            new = word.type == "LBRACE"
+    return starts
+
+
+def _open_blocks(tokens: Sequence[Token]) -> set[int]:
+    """The offsets of the braces of those blocks that take more than a line: the author broke them, or they hold more
+    than one statement."""
+    found: set[int] = set()
+    stack: list[int] = []
+    for index, token in enumerate(tokens):
+        if token.type == "LBRACE":
+            stack.append(index)
+        elif token.type == "RBRACE":
+            first = stack.pop()
+            inside = tokens[first + 1 : index]
+            if any(t.type in ("_END", "COMMENT") for t in inside) and any(t.type != "_END" for t in inside):
+                found |= {tokens[first].start, token.start}
+    return found
+
+
+# ── rows → lines: indents and gaps ──────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Cell:
+    """A word and the spaces before it; a slot is a gap that may align with the neighbouring lines."""
+
+    text: str
+    gap: int = 0
+    slot: bool = False
+
+
+@dataclass
+class Line:
+    """A line of the result."""
+
+    indent: int
+    cells: list[Cell]
+    comment: Token | None
+    blank: bool
+
+    @property
+    def code(self) -> str:
+        """The line without its comment."""
+        return " " * self.indent + "".join(" " * cell.gap + cell.text for cell in self.cells)
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """An open bracket: its terminal, the indent of what it encloses and that of its closing."""
+
+    type: str
+    inner: int
+    outer: int
+
+
+def _lines(rows: Sequence[Row], starts: set[int]) -> list[Line]:
+    """The rows with their indents; gaps that may align stay as wide as they were."""
+    lines: list[Line] = []
+    stack = [Bracket("LBRACE", 0, 0)]
+    statement = 0  # the indent of the statement at hand
+    for row in rows:
+        line = Line(0, [], row.comment, row.blank)
+        lines.append(line)
+        if not row.words:
+            continue
+        first = row.words[0]
+        if first.start in starts:
+            statement = stack[-1].inner
+        line.indent = _indent(first, stack[-1], statement, first.start in starts)
+        for comment in _comments_above(lines):
+            comment.indent = stack[-1].inner if first.type in CLOSING else line.indent
+        before: Token | None = None
+        for word in row.words:
+            line.cells.append(_cell(before, word, stack[-1].type == "LBRACE", starts))
+            if word.type in OPENING:
+                outer = statement if word.type == "LBRACE" else line.indent
+                stack.append(Bracket(word.type, outer + INDENT, outer))
+            elif word.type in CLOSING:
+                closed = stack.pop()
+                statement = closed.outer if closed.type == "LBRACE" else statement
+            before = word
+    return lines
+
+
+def _indent(first: Token, inside: Bracket, statement: int, new: bool) -> int:
+    """The indent of a line by its first word and the bracket it stands in."""
+    if first.type in CLOSING:
+        return inside.outer
+    if new or first.type == "LBRACE":
+        return statement
+    return statement + INDENT if inside.type == "LBRACE" else inside.inner
+
+
+def _comments_above(lines: Sequence[Line]) -> Iterator[Line]:
+    """The comments that stand alone directly above the last line."""
+    return takewhile(lambda line: not line.cells, reversed(lines[:-1]))
+
+
+def _cell(before: Token | None, word: Token, in_statement: bool, starts: set[int]) -> Cell:
+    """The word in canonical form and the gap before it."""
+    text = number_text(word.text) if word.type == "NUMBER" else word.text
+    if before is None:
+        return Cell(text)
+    pair = {before.type, word.type}
+    if word.type == "LPAR":
+        tight = before.type in ("NAME", "LPAR", "LSQB") and before.start not in starts
+    elif "EQUAL" in pair:
+        tight = not in_statement
+    else:
+        tight = (
+            before.type in ("LPAR", "LSQB", "DOT")
+            or word.type in ("COMMA", "RPAR", "RSQB", "DOT")
+            or pair == {"LBRACE", "RBRACE"}
+        )
+    if tight:
+        return Cell(text)
+    wide = word.start - before.end if in_statement and word.line == before.line else 1
+    return Cell(text, max(1, wide), in_statement)
+
+
+# ── lines → text: alignment and comments ────────────────────────────────────────────────────────────────
+
+
+def _align(lines: Sequence[Line]) -> None:
+    """Narrow every gap to one space, but keep neighbouring words aligned that the author aligned.
+
+    Slot by slot from the left: words in the same slot of neighbouring lines that begin in the same column move left
+    together, until one of them is a single space from the word before it.
+    """
+    paragraphs = list(accumulate(line.blank for line in lines))
+    for slot in range(max((len(_slots(line)) for line in lines), default=0)):
+        places = [(*pair, _column(pair[1], slot)) for pair in zip(paragraphs, lines, strict=True)]
+        for (_, _, column), run in groupby(places, key=lambda p: (p[0], p[1].indent, p[2])):
+            cells = [_slots(line)[slot] for _, line, _ in run] if column is not None else []
+            spare = min((cell.gap for cell in cells), default=1) - 1
+            for cell in cells:
+                cell.gap -= spare
+
+
+def _slots(line: Line) -> list[Cell]:
+    return [cell for cell in line.cells if cell.slot]
+
+
+def _column(line: Line, slot: int) -> int | None:
+    """Where the word of a slot begins, or None where the line has no such slot."""
+    cell = next(islice(_slots(line), slot, None), None)
+    if cell is None:
+        return None
+    before = takewhile(lambda c: c is not cell, line.cells)
+    return line.indent + sum(c.gap + len(c.text) for c in before) + cell.gap
+
+
+def _text(lines: Sequence[Line]) -> str:
+    """The lines as text: comments at line ends keep their column, together with their neighbours."""
+    columns = _comment_columns(lines)
+    out: list[str] = []
+    for above, line, column in zip([None, *lines], lines, columns, strict=False):
+        opened = above is None or (above.cells and above.cells[-1].text in "([{")
+        closes = line.cells and line.cells[0].text in ")]}"
+        if line.blank and not opened and not closes:
+            out.append("")
+        comment = line.comment.text.rstrip() if line.comment else ""
+        out.append(line.code.ljust(column) + comment if line.cells else line.code + comment)
+    return "".join(f"{text}\n" for text in out)
+
+
+def _comment_columns(lines: Sequence[Line]) -> list[int]:
+    """Where the comment of each line begins; 0 where a line has no code or no comment."""
+
+    def asked(line: Line) -> int:
+        return line.comment.column - 1 if line.comment and line.cells else 0
+
+    columns: list[int] = []
+    for column, run in groupby(lines, key=asked):
+        group = list(run)
+        room = max(len(line.code) for line in group) + COMMENT_GAP
+        columns += [max(column, room) if column else 0] * len(group)
+    return columns
