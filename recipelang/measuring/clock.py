@@ -1,0 +1,226 @@
+"""The clock: latency of a network, timed side by side with the healthy one.
+
+    warm up ─▶ pairs (healthy, candidate), (candidate, healthy), … ─▶ ratio of medians with its interval
+                 ▲                                                        │ too wide, and time is left
+                 └────────────────────────────────────────────────────────┘
+
+Machines change speed while one measures. Two networks that are timed in turns see the same machine, so their
+ratio holds where the seconds do not.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.kinds import Measurement, Progress
+from recipelang.measuring.bootstrap import Interval, median_interval, ratio_interval
+
+#: Shortest stretch that is timed at once; a faster network is called several times in a row.
+SHORTEST_S = 1e-3
+WARM_UP_CALLS = 3
+WARM_UP_S = 0.3
+#: How much longer the series gets before its interval is looked at again.
+GROWTH = 1.25
+
+
+class Stopwatch(Protocol):
+    """What tells the time of a network; tests put a synthetic one in its place."""
+
+    def now(self) -> float:
+        """Seconds on a clock that only goes forward."""
+
+    def sample(self, module: nn.Module, calls: int) -> float:
+        """Mean seconds of one of `calls` calls in a row."""
+
+
+class CpuStopwatch:
+    """Wall clock around calls with `example` (B×…)."""
+
+    def __init__(self, example: Tensor) -> None:
+        self.example = example
+
+    def now(self) -> float:
+        """Seconds of the monotonic clock."""
+        return time.perf_counter()
+
+    def sample(self, module: nn.Module, calls: int) -> float:
+        """Mean seconds of one call."""
+        example = self.example
+        start = time.perf_counter()
+        for _ in range(calls):
+            module(example)
+        return (time.perf_counter() - start) / calls
+
+
+class CudaStopwatch(CpuStopwatch):
+    """CUDA events around calls with `example` (B×…), on its device."""
+
+    def sample(self, module: nn.Module, calls: int) -> float:
+        """Mean seconds of one call, between two events on an otherwise idle stream."""
+        with torch.cuda.device(self.example.device):
+            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            torch.cuda.synchronize()
+            start.record()
+            for _ in range(calls):
+                module(self.example)
+            end.record()
+            end.synchronize()
+        return start.elapsed_time(end) / 1000 / calls
+
+
+def check_device(device: str) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        Refusal: RCP1001: this machine does not have it.
+    """
+    found = torch.device(device)
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise Refusal(
+            "RCP1001",
+            f"latency is asked for on `{device}`, and this machine has {count or 'no'} CUDA device{'s' * (count > 1)}",
+            'measure on `device="cpu"`, or run the recipe where the GPU is; `recipe doctor` lists what this machine has',
+        )
+    return found
+
+
+@contextmanager
+def undisturbed(threads: int) -> Iterator[None]:
+    """Inside: so many threads, no autograd, no garbage collection. Afterwards all is as before."""
+    threads_before, collecting = torch.get_num_threads(), gc.isenabled()
+    gc.collect()
+    gc.disable()
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(threads_before)
+        if collecting:
+            gc.enable()
+
+
+def compare_latency(
+    candidate: nn.Module,
+    healthy: nn.Module,
+    example: Tensor,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    min_pairs: int = 50,
+    half_width: float = 0.01,
+    budget_s: float = 30.0,
+    progress: Progress | None = None,
+    stopwatch: Stopwatch | None = None,
+) -> Measurement:
+    """Latency of `candidate`, and its ratio to `healthy`.
+
+    Both are warmed up, then called in turns, the order within a pair alternating. The series goes on beyond
+    `min_pairs` until the interval of the ratio of medians is narrow enough or `budget_s` is over.
+    A candidate that is the healthy network itself is timed alone, and its ratio is exactly 1.
+
+    Args:
+        candidate, healthy: deployed forms in eval mode, on `device`.
+        example: one input, B×C×H×W.
+        threads: CPU threads of torch while timing; restored afterwards.
+        device: `cpu`, `cuda` or `cuda:N`.
+        min_pairs: pairs that are timed at least.
+        half_width: half of the interval's length that is narrow enough, in points of the ratio.
+        budget_s: seconds after which no pair beyond `min_pairs` is begun.
+        stopwatch: what tells the time; default by device.
+
+    Returns:
+        Median seconds of one call of the candidate, the ratio to healthy, both with 95 % bootstrap intervals;
+        `n` is the number of pairs.
+
+    Raises:
+        Refusal: RCP1001: this machine does not have the device.
+    """
+    if stopwatch is None:
+        place = check_device(device)
+        stopwatch = (CudaStopwatch if place.type == "cuda" else CpuStopwatch)(example.to(place))
+    networks = (healthy,) if candidate is healthy else (healthy, candidate)
+    if progress:
+        progress.start("timing")
+    try:
+        with undisturbed(threads):
+            calls = _warm_up(networks, stopwatch)
+            samples = _series(networks, calls, stopwatch, min_pairs, half_width, budget_s, progress)
+    finally:
+        if progress:
+            progress.stop()
+    seconds, ratio = _summary(samples)
+    return Measurement(
+        value=seconds.value,
+        low=seconds.low,
+        high=seconds.high,
+        n=len(samples),
+        interval=f"bootstrap of {len(samples)} {'pairs' if len(networks) == 2 else 'runs'}",
+        ratio=ratio.value,
+        ratio_low=ratio.low,
+        ratio_high=ratio.high,
+    )
+
+
+def _warm_up(networks: Sequence[nn.Module], stopwatch: Stopwatch) -> list[int]:
+    """Call every network until caches, clocks and compilers have settled; calls per sample for each."""
+    start = stopwatch.now()
+    fastest = [math.inf] * len(networks)
+    calls = 0
+    while calls < WARM_UP_CALLS or (stopwatch.now() - start < WARM_UP_S and calls < 1000):
+        for i, network in enumerate(networks):
+            fastest[i] = min(fastest[i], stopwatch.sample(network, 1))
+        calls += 1
+    return [max(1, math.ceil(SHORTEST_S / max(seconds, 1e-9))) for seconds in fastest]
+
+
+def _series(
+    networks: Sequence[nn.Module],
+    calls: Sequence[int],
+    stopwatch: Stopwatch,
+    min_pairs: int,
+    half_width: float,
+    budget_s: float,
+    progress: Progress | None,
+) -> np.ndarray:
+    """Rounds × networks, seconds. It stops by the interval's width, never by where the ratio lies: no bias."""
+    rounds: list[list[float]] = []
+    start = stopwatch.now()
+    target = min_pairs
+    while True:
+        while len(rounds) < target and (len(rounds) < min_pairs or stopwatch.now() - start < budget_s):
+            seconds = [0.0] * len(networks)
+            forward = range(len(networks))
+            for i in forward if len(rounds) % 2 == 0 else reversed(forward):
+                seconds[i] = stopwatch.sample(networks[i], calls[i])
+            rounds.append(seconds)
+            if progress:
+                progress.advance()
+        samples = np.array(rounds)
+        if _uncertainty(samples) <= half_width or stopwatch.now() - start >= budget_s:
+            return samples
+        target = math.ceil(len(rounds) * GROWTH)
+
+
+def _summary(samples: np.ndarray) -> tuple[Interval, Interval]:
+    """Seconds of the candidate (the last column) and its ratio to healthy (the first)."""
+    if samples.shape[1] == 1:
+        return median_interval(samples[:, 0]), Interval(1.0, 1.0, 1.0)
+    return ratio_interval(samples)
+
+
+def _uncertainty(samples: np.ndarray) -> float:
+    """Half-width of the ratio's interval; of the seconds' interval, relative to them, where one network runs alone."""
+    seconds, ratio = _summary(samples)
+    return seconds.half_width / seconds.value if samples.shape[1] == 1 else ratio.half_width

@@ -1,0 +1,128 @@
+"""Imprinted classifiers at every candidate: one pass collects class means, one more counts right answers.
+
+Sources: Elkerdawy et al., "To filter prune, or to layer prune, that is the question", ACCV 2020 (Eq 4.1–4.3 of the
+thesis); Qi, Brown, Lowe, "Low-shot learning with imprinted weights", CVPR 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from recipelang.kinds import Evidence
+
+#: A place in the network: a candidate and its side, `input` or `output`.
+Point = tuple[str, str]
+
+
+def layer_gains(evidence: Evidence, length: int, similarity: str) -> dict[str, Tensor]:
+    """Candidate → accuracy at its output minus accuracy at its input, of classifiers imprinted at both.
+
+    Args:
+        length: about as many numbers describe an image at every point (N of Eq 4.1).
+        similarity: `cosine`, `distance` or `inner`; see `methods/criteria/imprint.py`.
+    """
+    unit_length = similarity == "cosine"
+    sums: dict[Point, Tensor] = {}
+    counts: dict[Point, Tensor] = {}
+
+    def add(point: Point, embedded: Tensor, labels: Tensor) -> None:
+        # Sums of a batch in float32, their total in float64: the order of batches does not show.
+        members = functional.one_hot(labels, evidence.classes).to(embedded.dtype)
+        sums[point] = (members.T @ embedded).double() + sums.get(point, 0)
+        counts[point] = members.sum(0).double() + counts.get(point, 0)
+
+    evidence.watch("train", _Embedder(length, unit_length, add))
+    classifiers = {point: _imprint(sums[point], counts[point], similarity) for point in sums}
+
+    right: dict[Point, int] = {}
+    seen: dict[Point, int] = {}
+    same: dict[Point, Point] = {}
+
+    def count(point: Point, embedded: Tensor, labels: Tensor) -> None:
+        weight, bias = classifiers[point]
+        answers = functional.linear(embedded, weight, bias).argmax(1)
+        right[point] = right.get(point, 0) + int((answers == labels).sum())
+        seen[point] = seen.get(point, 0) + len(labels)
+
+    evidence.watch("val", _Embedder(length, unit_length, count, same))
+
+    def accuracy(point: Point) -> float:
+        point = same.get(point, point)
+        return right[point] / seen[point]
+
+    return {
+        name: torch.tensor(accuracy((name, "output")) - accuracy((name, "input")), dtype=torch.float64)
+        for name in evidence.layers
+    }
+
+
+class _Embedder:
+    """An observer for `Evidence.watch`: embeds every activation and hands it on, one that was just seen only once.
+
+    Where candidates follow each other, the input of one is the output of the one before. It is noticed by its
+    memory; the last activation is held, so that its memory is not given to another meanwhile, and its version
+    tells whether an operation in place has changed it.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        unit_length: bool,
+        take: Callable[[Point, Tensor, Tensor], None],
+        same: dict[Point, Point] | None = None,
+    ) -> None:
+        self.length, self.unit_length, self.take = length, unit_length, take
+        self.same = {} if same is None else same
+        self.last: tuple[Point, Tensor, int] | None = None
+
+    def __call__(self, candidate: str, side: str, activation: Tensor, labels: Tensor) -> None:
+        point = (candidate, side)
+        if side == "input" and self.last and _unchanged(activation, *self.last[1:]):
+            self.same[point] = self.last[0]
+            return
+        self.take(point, embed(activation, self.length, self.unit_length), labels)
+        self.last = (point, activation, activation._version) if side == "output" else None
+
+
+def _unchanged(activation: Tensor, last: Tensor, version: int) -> bool:
+    """Whether the activation is the last one, and nothing has written into it."""
+    return (
+        activation.data_ptr() == last.data_ptr()
+        and activation.shape == last.shape
+        and activation.stride() == last.stride()
+        and activation._version == version
+    )
+
+
+def embed(activation: Tensor, length: int, unit_length: bool) -> Tensor:
+    """Activation B×F×H×W, B×F×T or B×F → embedding B×E with E about `length` (Eq 4.1), float32.
+
+    d = round(√(length/F)), at least 1 and at most the size of the map: pooling to more cells than there are
+    would repeat them. Tokens are pooled to d² cells.
+    """
+    activation = activation.float()
+    side = max(1, round((length / activation.shape[1]) ** 0.5))
+    if activation.ndim == 4:
+        cells = (min(side, activation.shape[2]), min(side, activation.shape[3]))
+        activation = activation.mean((2, 3)) if cells == (1, 1) else functional.adaptive_avg_pool2d(activation, cells)
+    elif activation.ndim == 3:
+        activation = functional.adaptive_avg_pool1d(activation, min(side * side, activation.shape[2]))
+    embedded = activation.flatten(1)
+    return functional.normalize(embedded) if unit_length else embedded
+
+
+def _imprint(sums: Tensor, counts: Tensor, similarity: str) -> tuple[Tensor, Tensor]:
+    """Weights C×E and biases C of the classifier whose weights are class means (Eq 4.2).
+
+    The nearest mean is linear too: argmin ‖E − μ‖² = argmax E·μ − ‖μ‖²/2. A class without samples never wins.
+    """
+    means = sums / counts.clamp(min=1)[:, None]
+    if similarity == "cosine":
+        means = functional.normalize(means)
+    bias = -means.square().sum(1) / 2 if similarity == "distance" else torch.zeros_like(counts)
+    bias = bias.masked_fill(counts == 0, float("-inf"))
+    return means.float(), bias.float()

@@ -1,0 +1,38 @@
+"""95 % intervals of proportions and means."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+#: 97.5 % quantile of the normal distribution.
+Z = 1.959963984540054
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """Interval of a proportion (Wilson 1927, score interval): `successes` of `n`, n ≥ 1."""
+    share, z2 = successes / n, Z * Z
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    reach = Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    # At 0 and at n successes the bound is 0 or 1 exactly; rounding must not push it past the proportion.
+    return max(0.0, min(centre - reach, share)), min(1.0, max(centre + reach, share))
+
+
+def normal_mean(values: np.ndarray) -> tuple[float, float]:
+    """Interval of the mean of N values by the central limit theorem; of no length where N = 1."""
+    mean = float(np.mean(values, dtype=np.float64))
+    if len(values) < 2:
+        return mean, mean
+    reach = Z * float(np.std(values, ddof=1, dtype=np.float64)) / math.sqrt(len(values))
+    return mean - reach, mean + reach
+
+
+def student_mean(values: np.ndarray) -> tuple[float, float]:
+    """Interval of the mean of a few values (Student's t, n − 1 degrees of freedom), n ≥ 2."""
+    from scipy.stats import t
+
+    n = len(values)
+    mean = float(np.mean(values, dtype=np.float64))
+    reach = float(t.ppf(0.975, n - 1)) * float(np.std(values, ddof=1, dtype=np.float64)) / math.sqrt(n)
+    return mean - reach, mean + reach

@@ -1,0 +1,69 @@
+"""`latency(batch=1, threads=1, device="cpu", compiled=false)`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from recipelang.catalogue import method, setting
+from recipelang.errors import SettingError
+from recipelang.kinds import Measurement, Progress
+from recipelang.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@method("metric", "latency")
+@dataclass(frozen=True)
+class Latency:
+    """Measured time of one forward pass, and its ratio to the healthy network.
+
+    Formula: median over runs of the seconds of one call; ratio = median of the network / median of healthy, the two
+        called in turns, 50 pairs at least, more until the ratio is known to ± 0.01 or 30 seconds are over.
+    Shapes: input batch×C×H×W (standard normal), through the deployed form: BatchNorm folded, float32.
+    Interval: 95 % bootstrap over pairs. On a GPU, CUDA events are read.
+    When it misleads: seconds hold for this machine, batch, thread count and torch version, and ratios differ from
+        machine to machine as well; a busy machine widens the interval. Reading a picture and preparing it are not in.
+    Source: ratios of medians of interleaved runs; block bootstrap after Politis and Romano 1992.
+    """
+
+    role: ClassVar[str] = "cost"
+    better: ClassVar[str] = "lower"
+    unit: ClassVar[str] = "s"
+    source: ClassVar[str] = "clock"
+
+    batch: int = setting(1, type="integer", low=1, help="images in one call")
+    threads: int = setting(1, type="integer", low=1, help="CPU threads while timing")
+    device: str = setting("cpu", type="text", help='`"cpu"`, `"cuda"` or `"cuda:1"`')
+    compiled: bool = setting(False, type="boolean", help="whether both networks go through torch.compile")
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise SettingError(
+                "device", f'`"{self.device}"` is no device', 'write `device="cpu"`, `device="cuda"` or `device="cuda:1"`'
+            )
+
+    def measure(
+        self,
+        deployed: nn.Module,
+        healthy_deployed: nn.Module,
+        input_shape: tuple[int, int, int],
+        progress: Progress | None = None,
+    ) -> Measurement:
+        """Seconds of one call and the ratio to healthy.
+
+        Args:
+            deployed, healthy_deployed: deployed forms on `device`, compiled where `compiled` says so.
+            input_shape: (channels, height, width).
+
+        Raises:
+            Refusal: RCP1001: this machine does not have the device.
+        """
+        from recipelang.measuring.clock import compare_latency
+
+        example = torch.randn(self.batch, *input_shape, generator=torch.Generator().manual_seed(0))
+        return compare_latency(
+            deployed, healthy_deployed, example, threads=self.threads, device=self.device, progress=progress
+        )

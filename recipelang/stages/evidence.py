@@ -1,0 +1,175 @@
+"""What criteria may look at, gathered from a network and its data when a criterion first asks for it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.kinds import Dataset, Progress, Task
+from recipelang.measuring.structure import weight_matrices
+from recipelang.surgery.candidates import Candidate
+from recipelang.surgery.network import Network
+from recipelang.surgery.tracing import example, record_calls
+
+Observer = Callable[[str, str, Tensor, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Evidence (`kinds.Evidence`) about a network. It works on a copy: the network stays as it is.
+
+    Attributes:
+        network: what is looked at.
+        data: the images; a criterion that needs none never opens a batch.
+        task: whose loss the gradients are of.
+        candidates: the removable layers, in order of execution; they are ranked where there are any.
+        samples: training samples that are looked at, drawn by `seed`; all where None. Validation is used in full.
+        seed: for criteria that draw, and for the draw of samples.
+        device: where the passes run.
+    """
+
+    network: Network
+    data: Dataset
+    task: Task
+    candidates: tuple[Candidate, ...] = ()
+    unit: str = "layer"
+    samples: int | None = None
+    seed: int = 0
+    device: str = "cpu"
+    progress: Progress | None = None
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """A copy of the network, eval mode, on the device; images come channels last where it has convolutions."""
+        module = copy.deepcopy(self.network.module).to(self.device).eval().requires_grad_(False)
+        return module.to(memory_format=torch.channels_last)
+
+    @cached_property
+    def weights(self) -> Mapping[str, Tensor]:
+        """Parameter name → weight matrix O×I or O×I×k×k."""
+        return weight_matrices(self.module)
+
+    @cached_property
+    def layers(self) -> Mapping[str, tuple[str, ...]]:
+        """Candidate name → names of the weight matrices inside it."""
+        return {
+            candidate.name: tuple(
+                name for name in self.weights if any(name.startswith(path + ".") for path in candidate.paths)
+            )
+            for candidate in self.candidates
+        }
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of the data."""
+        return len(self.data.classes)
+
+    @cached_property
+    def embedding_length(self) -> int:
+        """Inputs of the linear layer that runs last; of the convolution that runs last where no layer is linear."""
+        calls = record_calls(self.module, example(self.module, self.network.input_shape))
+        executed = [self.module.get_submodule(path) for path in calls]
+        linear = [layer.in_features for layer in executed if isinstance(layer, nn.Linear)]
+        convolutions = [layer.in_channels for layer in executed if isinstance(layer, nn.modules.conv._ConvNd)]
+        if not (linear or convolutions):
+            raise Refusal(
+                "RCP1009",
+                "the network has neither a linear layer nor a convolution whose length could be the embedding's",
+                "say the length: `imprint(embedding=64)`",
+            )
+        return (linear or convolutions)[-1]
+
+    @cached_property
+    def squared_gradients(self) -> Mapping[str, Tensor]:
+        """Parameter name → mean over training batches of (∂L/∂w)², L the task's mean loss of a batch.
+
+        Raises:
+            Refusal: RCP1005: the loss or a gradient is not a finite number. RCP1008: no training samples.
+        """
+        module, weights = self.module, self.weights
+        sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        batches = 0
+        for weight in weights.values():
+            weight.requires_grad_(True)
+        try:
+            for images, labels in self._batches("train", "gathering gradients"):
+                loss = self.task.loss(module(images), labels)
+                gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+                for total, gradient in zip(sums.values(), gradients, strict=True):
+                    if gradient is not None:
+                        total.addcmul_(gradient, gradient)
+                batches += 1
+        finally:
+            for weight in weights.values():
+                weight.requires_grad_(False)
+        for name, total in sums.items():
+            if not bool(torch.isfinite(total).all()):
+                raise Refusal(
+                    "RCP1005",
+                    f"the gradient of `{name}` is NaN or infinite",
+                    "the network's training has diverged: lower the learning rate, or start from other weights",
+                )
+            total.div_(batches)
+        return sums
+
+    def watch(self, split: str, observe: Observer) -> None:
+        """One forward pass over `split`, in order and without augmentation.
+
+        `observe(candidate, "input" | "output", activation, labels)` is called at every candidate, in order of
+        execution. Activations are B×F×H×W, tokens B×F×T, vectors B×F; labels B. Where one candidate follows
+        another directly, the input of the second shares the memory of the first's output.
+
+        Raises:
+            Refusal: RCP1008: the split has no samples.
+        """
+        labels: list[Tensor] = []
+        handles = [handle for candidate in self.candidates for handle in self._hooks(candidate, observe, labels)]
+        try:
+            with torch.no_grad():
+                for images, targets in self._batches(split, f"looking at {split}"):
+                    labels[:] = [targets]
+                    self.module(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hooks(self, candidate: Candidate, observe: Observer, labels: list[Tensor]) -> tuple[Any, Any]:
+        """Hooks that show the activation before the candidate's first module and after its last."""
+
+        def show(side: str, activation: Tensor) -> None:
+            observe(candidate.name, side, activation.movedim(candidate.filters_axis, 1), labels[0])
+
+        first, last = (self.module.get_submodule(candidate.paths[i]) for i in (0, -1))
+        return (
+            first.register_forward_pre_hook(lambda _, inputs: show("input", inputs[0])),
+            last.register_forward_hook(lambda _, inputs, output: show("output", output)),
+        )
+
+    def _batches(self, split: str, what: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """(images, labels) of a split on the device; progress counts images."""
+        samples = self.samples if split == "train" else None
+        total = self.data.size(split) if samples is None else min(samples, self.data.size(split))
+        if not total:
+            raise Refusal(
+                "RCP1008",
+                f"the data `{self.data.name}` has no {split} samples, and the criterion looks at them",
+                "use data with a training and a validation split, or a criterion that needs none: `by magnitude`",
+            )
+        if self.progress:
+            self.progress.start(what, total)
+        try:
+            for images, labels in self.data.batches(split, samples=samples, seed=self.seed):
+                images = images.to(self.device).contiguous(memory_format=torch.channels_last)
+                yield images, labels.to(self.device)
+                if self.progress:
+                    self.progress.advance(len(labels))
+        finally:
+            if self.progress:
+                self.progress.stop()
