@@ -166,3 +166,31 @@ def card(thing: type) -> str:
 def summary(thing: type) -> str:
     """The first line of the card."""
     return card(thing).splitlines()[0]
+
+
+def spell(value: Any) -> str:
+    """A method, number or list as one writes it in a recipe, with the settings that differ from their defaults.
+
+    `latency(batch=64)`, `sgd(lr=cosine(0.001, to=0), momentum=0.9)`.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(spell(v) for v in value)}]"
+    if not (dataclasses.is_dataclass(value) and hasattr(type(value), "name")):
+        return str(value)
+    head, parts = value.name, []
+    for s in settings(type(value)):
+        given = getattr(value, s.name)
+        if given == s.default or given is None:
+            continue
+        text = f'"{given}"' if s.type == "text" and not s.dotted else spell(given)
+        if s.dotted:
+            head = f"{head}.{text}"
+        elif s.extra:
+            parts += [f"{name}={spell(v)}" for name, v in given]
+        else:
+            parts.append(text if s.positional else f"{s.name}={text}")
+    return f"{head}({', '.join(parts)})" if parts else head

@@ -1,0 +1,164 @@
+"""What can be said of a step before it runs: what it finds on the network, how far it can go, how long it takes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from torch import nn
+
+from recipelang.errors import Refusal
+from recipelang.kinds import Dataset
+from recipelang.plan import Condition, Reading, Test, Training, tests_of
+from recipelang.run.lanes import Lane
+from recipelang.run.options import Options
+from recipelang.run.worker import Worker
+from recipelang.stages.conditions import name_of
+from recipelang.stages.prune import reachable
+from recipelang.surgery.deployed import deployed
+from recipelang.surgery.masks import eligible
+from recipelang.surgery.network import Network
+from recipelang.surgery.selectors import resolve
+from recipelang.surgery.tracing import example_input
+from recipelang.units import show
+
+LATENCY_SECONDS = 6.0  # one interleaved measurement of a small network; at most 30 s
+
+
+def foresee(operation: Any, network: Network, lane: Lane, worker: Worker) -> tuple[str, ...]:
+    """What a step will find on this network, in words.
+
+    Raises:
+        Refusal: the step cannot apply to this network, or its budget is out of reach however much is removed.
+    """
+    criterion = getattr(operation, "criterion", None)
+    if criterion is not None and "batchnorm" in criterion.needs and not _has_batchnorm(network.module):
+        raise Refusal("RCP0916", f"`{criterion.name}` needs BatchNorm, and this network has none", "`by magnitude` or `by taylor`")
+    if operation.verb == "prune":
+        return _prune(operation, network)
+    if operation.verb == "sparsify":
+        names, dense = eligible(network, operation.pattern, operation.selection)
+        if not names:
+            raise Refusal("RCP0910", f"no weight of this network can be {operation.pattern}", "`recipe layers MODEL` lists what can")
+        return (f"{len(names)} weights can be {operation.pattern}, {len(dense)} stay dense",)
+    if hasattr(operation, "selection"):
+        resolve(network.module, operation.selection)
+    return ()
+
+
+def _has_batchnorm(module: nn.Module) -> bool:
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+
+
+def _prune(operation: Any, network: Network) -> tuple[str, ...]:
+    candidates, smallest = reachable(operation, network)
+    if operation.count is not None and operation.count > len(candidates):
+        raise Refusal(
+            "RCP0911",
+            f"{operation.count} layers are to be removed, and {len(candidates)} can be",
+            "remove fewer; `recipe layers MODEL` lists them",
+        )
+    lines = [f"{len(candidates)} layers can be removed: {_some([c.name for c in candidates])}"]
+    for test in tests_of(operation.until):
+        lines.append(_range(test, network, smallest))
+    if operation.until is not None and not _could_hold(operation.until, network, smallest):
+        raise Refusal(
+            "RCP0904",
+            f"`until {operation.until.text}` is out of reach: {'; '.join(lines[1:])}",
+            "ask for less, or leave more layers free to be removed",
+        )
+    return tuple(lines)
+
+
+def _range(test: Test, network: Network, smallest: Network) -> str:
+    """How far a budget can be pushed: computed for structure, an estimate for clocks."""
+    low, high = _ends(test.reading, network, smallest)
+    if low is None or high is None:
+        return f"{name_of(test.reading)}: known by running"
+    unit = "x" if test.reading.form == "ratio" else test.reading.metric.unit
+    estimate = ", an estimate from FLOPs" if test.reading.metric.source == "clock" else ""
+    return f"{name_of(test.reading)} can reach {show(low, unit)} (now {show(high, unit)}{estimate})"
+
+
+def _ends(reading: Reading, network: Network, smallest: Network) -> tuple[float | None, float | None]:
+    """A reading with every candidate gone, and as the network stands; against the network where it is a ratio."""
+    metric = reading.metric
+    if metric.source == "structure":
+        values = [metric.measure(deployed(n), n, n.input_shape).value for n in (smallest, network)]
+        return (values[0] / values[1], 1.0) if reading.form == "ratio" and values[1] else (values[0], values[1])
+    if metric.source == "clock" and reading.form == "ratio":
+        flops = [_flops(n) for n in (smallest, network)]
+        return (flops[0] / flops[1] if flops[1] else 1.0), 1.0
+    return None, None
+
+
+def _flops(network: Network) -> float:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    module = deployed(network)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(example_input(network)[:1])
+    return float(counter.get_total_flops())
+
+
+def _could_hold(condition: Condition, network: Network, smallest: Network) -> bool:
+    """False only where computed numbers prove that the budget cannot hold; clocks are left to the run."""
+    if not isinstance(condition, Test):
+        combine = all if type(condition).__name__ == "All" else any
+        return combine(_could_hold(inner, network, smallest) for inner in condition.tests)
+    if condition.reading.metric.source != "structure" or isinstance(condition.bound, Reading):
+        return True
+    low, _ = _ends(condition.reading, network, smallest)
+    if low is None or condition.operator not in ("<", "<="):
+        return True
+    return low < condition.bound or (condition.operator == "<=" and low == condition.bound)
+
+
+def seconds(operation: Any, network: Network, data: Dataset | None, options: Options) -> float | None:
+    """A rough time: images that pass through the network, three forward passes for a training step."""
+    if data is None:
+        return None
+    per_image = _seconds_per_image(network, options)
+    total = 0.0
+    training: Training | None = getattr(operation, "training", None)
+    if training:
+        train = data.size("train")
+        images = training.duration.count * (train if training.duration.unit == "epochs" else data.batch)
+        passes = 3 + len(getattr(operation, "teachers", ()))
+        total += images * passes * per_image
+    criterion = getattr(operation, "criterion", None)
+    if criterion is not None and "activations" in criterion.needs:
+        total += (data.size("train") + data.size("val")) * per_image
+    if criterion is not None and "gradients" in criterion.needs:
+        total += data.size("train") * 3 * per_image
+    clocks = sum(test.reading.metric.source == "clock" for test in tests_of(getattr(operation, "until", None)))
+    return total + clocks * 5 * LATENCY_SECONDS if not options.smoke else 1.0
+
+
+_TIMES: dict[int, float] = {}
+
+
+def _seconds_per_image(network: Network, options: Options) -> float:
+    """Time of a forward pass per image, from one small batch."""
+    if id(network.module) not in _TIMES:
+        module = deployed(network)
+        images = torch.zeros(16, *network.input_shape)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(options.threads or threads)
+        try:
+            with torch.no_grad():
+                module(images[:2])
+                began = time.perf_counter()
+                module(images)
+                _TIMES[id(network.module)] = (time.perf_counter() - began) / len(images)
+        finally:
+            torch.set_num_threads(threads)
+    return _TIMES[id(network.module)]
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:4])
+    return shown if len(names) <= 4 else f"{shown}, … `{names[-1]}`"
+
+

@@ -1,0 +1,105 @@
+"""What decides a step: the ingredients of its key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from recipelang.kinds import Dataset
+from recipelang.measuring.hardware import fingerprint
+from recipelang.plan import All, Any_, Reading, Test, canonical, tests_of
+from recipelang.run.lanes import Lane
+from recipelang.run.options import Options
+from recipelang.run.store import file_digest
+from recipelang.stages.training import resolve_precision
+
+
+def model_ingredients(operation: Any, data: Dataset | None, lane: Lane, options: Options) -> dict[str, Any]:
+    """Ingredients of a `model` step: the method, the contents of its files, what the data says of its shape."""
+    method = operation.method
+    return {
+        "verb": "model",
+        "version": operation.version,
+        "operation": canonical(method),
+        "files": [file_digest(path) for path in method.files(options.resolve)],
+        "classes": list(data.classes) if data else None,
+        "input_shape": list(data.input_shape) if data else None,
+        "seed": None if method.pretrained else lane.seed,
+    }
+
+
+def step_ingredients(operation: Any, data: Dataset, lane: Lane, options: Options) -> dict[str, Any]:
+    """Ingredients of any other step that makes a network.
+
+    Everything that decides the result and nothing else: paths, names of variants, layout of the text and
+    library versions stay out, so that a comment or a moved folder reruns nothing.
+    """
+    found: dict[str, Any] = {
+        "verb": operation.verb,
+        "version": operation.version,
+        "operation": canonical(operation),
+        "parent": lane.current.content if lane.current else None,
+        "data": data.fingerprint,
+        "seed": lane.seed,
+        "device": options.device,
+        "smoke": options.smoke,
+    }
+    conditions = [getattr(operation, f.name) for f in fields(operation)]
+    tests = [t for c in conditions if isinstance(c, Test | All | Any_) for t in tests_of(c)]
+    if tests and lane.healthy:
+        found["healthy"] = lane.healthy.content
+    if any(t.reading.metric.source == "clock" for t in tests):
+        found["hardware"] = fingerprint()
+    named = [r.subject.name for t in tests for r in (t.reading, t.bound) if isinstance(r, Reading) and r.subject.kind == "state"]
+    teachers = [*getattr(operation, "teachers", ()), *named]
+    if teachers:
+        states = {name: lane.state(name) for name in teachers if name != "self"}
+        found["states"] = {name: state.content for name, state in states.items() if state}
+    if operation.role == "training" or getattr(operation, "training", None):
+        found["threads"] = options.threads
+        found["precision"] = resolve_precision(options.device)
+    return found
+
+
+def difference(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
+    """Why a step is not in the store: the first ingredient that differs from its nearest relative, in words."""
+    words = {
+        "parent": "a step above changed",
+        "data": "the data changed",
+        "seed": "another seed",
+        "threads": "another number of threads",
+        "precision": "another precision",
+        "device": "another device",
+        "healthy": "`healthy` changed",
+        "states": "a teacher changed",
+        "hardware": "measured on other hardware",
+        "version": "a newer version of this step",
+        "files": "a weights file changed",
+        "classes": "the data has other classes",
+        "input_shape": "the data has another shape",
+        "smoke": "run with another `--smoke`",
+    }
+    if new.get("operation") != old.get("operation"):
+        return _setting_difference(new.get("operation"), old.get("operation"))
+    for name, reason in words.items():
+        if new.get(name) != old.get(name):
+            return reason
+    return "never run"
+
+
+def _setting_difference(new: Any, old: Any, name: str = "") -> str:
+    """The first setting in which two canonical operations differ: `` `lr` was 0.01, is 0.001 ``."""
+    if isinstance(new, dict) and isinstance(old, dict) and new.get("is") == old.get("is"):
+        for field in new:
+            if new[field] != old.get(field):
+                return _setting_difference(new[field], old.get(field), field)
+    return f"`{name}` was {_brief(old)}, is {_brief(new)}" if name else "never run"
+
+
+def _brief(value: Any) -> str:
+    """A canonical value in a few characters."""
+    if isinstance(value, dict):
+        inner = ", ".join(f"{k}={_brief(v)}" for k, v in value.items() if k != "is" and v is not None)
+        return f"{value.get('is', '')}({inner})"[:60]
+    return str(value)[:60]

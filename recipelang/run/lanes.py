@@ -1,0 +1,99 @@
+"""A lane: one way through the recipe, for one variant and one seed, and what was done on it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from recipelang.errors import Diagnostic
+from recipelang.plan import Reading
+from recipelang.run.states import State
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What a step did, as the report shows it. Numbers and words, no tensors."""
+
+    verb: str
+    text: str
+    line: int
+    implied: bool = False
+    seconds: float = 0.0
+    cached: bool = False
+    asked: str = ""
+    reached: str = ""
+    note: str = ""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    edits: tuple[str, ...] = ()
+    ranking: tuple[Mapping[str, Any], ...] = ()
+    history: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass
+class Lane:
+    """One variant under one seed.
+
+    Attributes:
+        path: names of the variants that were entered, outermost first.
+        parameters: sweep parameters of this lane, as text.
+        seed: for everything random; `seeded` once a `seeds` statement stands above.
+        current, healthy, recovered: states; None before they exist.
+        restricted: the hardware restriction in force (`2:4`), since `recovered` was set.
+        named: states by name: `keep as`, second models.
+        columns: what `measure` asked to show.
+        trace: training operations since `healthy`, for the control.
+        steps: records, in order.
+        shared: how many of the first steps stand before `healthy`; every variant shares those.
+        error: why the lane ended early.
+        origin: the candidate that `choose` picked and this lane goes on from.
+    """
+
+    path: tuple[str, ...] = ()
+    parameters: dict[str, str] = field(default_factory=dict)
+    seed: int = 0
+    seeded: bool = False
+    current: State | None = None
+    healthy: State | None = None
+    recovered: State | None = None
+    restricted: str = ""
+    named: dict[str, State] = field(default_factory=dict)
+    columns: list[Reading] = field(default_factory=list)
+    trace: list[Any] = field(default_factory=list)
+    steps: list[StepRecord] = field(default_factory=list)
+    shared: int = 0
+    exports: list[Any] = field(default_factory=list)
+    error: Diagnostic | None = None
+    origin: Lane | None = None
+    chosen: bool = False
+    control_of: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`main` without variants, else their names joined: `criterion=taylor, n=2`."""
+        return ", ".join(self.path) or "main"
+
+    def fork(self, **changes: Any) -> Lane:
+        """A lane that starts where this one stands; the two share nothing that changes."""
+        other = copy.copy(self)
+        for name in ("parameters", "named"):
+            setattr(other, name, dict(getattr(self, name)))
+        for name in ("columns", "trace", "steps", "exports"):
+            setattr(other, name, list(getattr(self, name)))
+        for name, value in changes.items():
+            setattr(other, name, value)
+        return other
+
+    def state(self, name: str) -> State | None:
+        """A state by the name that a recipe uses; None where this lane has none such."""
+        own = {"current": self.current, "self": self.current, "healthy": self.healthy, "recovered": self.recovered}
+        return own[name] if name in own else self.named.get(name)
+
+
+def by_variant(lanes: list[Lane]) -> dict[str, list[Lane]]:
+    """Lanes by the name of their variant, one per seed, in order."""
+    groups: dict[str, list[Lane]] = {}
+    for lane in lanes:
+        groups.setdefault(lane.name, []).append(lane)
+    return groups

@@ -1,0 +1,138 @@
+"""Measured numbers, each an entry of the store: taken once, read ever after, so that a rerun decides alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor, nn
+
+from recipelang.catalogue import spell
+from recipelang.errors import Refusal
+from recipelang.kinds import Dataset, Measurement, Progress
+from recipelang.measuring.hardware import fingerprint
+from recipelang.plan import canonical
+from recipelang.run.options import Options
+from recipelang.run.states import architecture, content
+from recipelang.run.store import Entry, Store, key_of
+from recipelang.stages.predict import predict
+from recipelang.surgery.deployed import deployed
+from recipelang.surgery.network import Network
+
+SMOKE_SAMPLES = 64
+
+
+@dataclass
+class Measurer:
+    """Takes measurements and remembers them.
+
+    Attributes:
+        store: where they are kept.
+        options: device, threads, `fresh`, `smoke`.
+        progress: where to say how far the work is.
+    """
+
+    store: Store
+    options: Options
+    progress: Progress
+    _outputs: dict[tuple[str, str, str], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _deployed: dict[tuple[str, bool, str], nn.Module] = field(default_factory=dict)
+    _taken: set[str] = field(default_factory=set)
+
+    def measure(self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str) -> Measurement:
+        """The metric of a network; a clock times it interleaved with `healthy`.
+
+        Raises:
+            Refusal: the metric cannot be measured on this network, data or machine.
+        """
+        ingredients = self.ingredients(metric, network, healthy, data, split)
+        key = key_of(ingredients)
+        known = self.known(key)
+        if known is not None:
+            return known
+        with self.store.hold(key, lambda: self.progress.say("    another run takes this measurement; waiting for it")):
+            known = self.known(key)
+            if known is not None:
+                return known
+            measured = self._take(metric, network, healthy, data, split)
+            self._taken.add(key)
+            self._keep(key, ingredients, measured)
+            return measured
+
+    def ingredients(
+        self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str
+    ) -> Mapping[str, Any]:
+        """What decides the number: for a clock the two architectures and the hardware, else the network and the data."""
+        common = {"verb": "measure", "metric": canonical(metric), "smoke": self.options.smoke}
+        if metric.source == "clock":
+            pair = [architecture(network), architecture(healthy)]
+            return {**common, "architectures": pair, "hardware": fingerprint(), "torch": torch.__version__}
+        if metric.source == "structure":
+            return {**common, "content": content(network)}
+        return {**common, "content": content(network), "data": data.fingerprint, "split": split}
+
+    def known(self, key: str) -> Measurement | None:
+        """The stored measurement; None where there is none, or where it is to be taken anew."""
+        if self.options.fresh and key not in self._taken:
+            return None
+        entry = self.store.find(key)
+        return _read(entry) if entry else None
+
+    def _keep(self, key: str, ingredients: Mapping[str, Any], measured: Measurement) -> None:
+        work = self.store.work(key)
+        files = []
+        if measured.per_sample is not None:
+            numpy.save(work / "per_sample.npy", measured.per_sample.astype(numpy.float32), allow_pickle=False)
+            files.append("per_sample.npy")
+        record = asdict(replace(measured, per_sample=None))
+        self.store.finish(key, ingredients, record, files)
+
+    def _take(self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str) -> Measurement:
+        name = spell(metric)
+        if metric.source == "predictions":
+            outputs, labels = self._predict(network, data, split)
+            measured = metric.measure(outputs, labels)
+        elif metric.source == "clock":
+            mine, theirs = self._deploy(metric, network), self._deploy(metric, healthy)
+            self.progress.start(f"timing {name}", None)
+            try:
+                measured = metric.measure(mine, theirs, network.input_shape, self.progress)
+            finally:
+                self.progress.stop()
+        else:
+            measured = metric.measure(self._deploy(metric, network), network, network.input_shape)
+        if not numpy.isfinite(measured.value):
+            raise Refusal("RCP0906", f"{name} of this network is {measured.value}", "its outputs are not finite; lower the learning rate of the training before")
+        return measured
+
+    def _predict(self, network: Network, data: Dataset, split: str) -> tuple[Tensor, Tensor]:
+        key = (content(network), data.fingerprint, split)
+        if key not in self._outputs:
+            if len(self._outputs) >= 4:
+                self._outputs.pop(next(iter(self._outputs)))
+            samples = SMOKE_SAMPLES if self.options.smoke else None
+            module = deployed(network, device=self.options.device)
+            self._outputs[key] = predict(
+                module, data, split, device=self.options.device, samples=samples, progress=self.progress
+            )
+        return self._outputs[key]
+
+    def _deploy(self, metric: Any, network: Network) -> nn.Module:
+        """The deployed form that a metric wants; kept for architectures, since `healthy` is timed again and again."""
+        compiled, device = bool(getattr(metric, "compiled", False)), str(getattr(metric, "device", "cpu"))
+        key = (content(network), compiled, device)
+        if key not in self._deployed:
+            if len(self._deployed) >= 6:
+                self._deployed.pop(next(iter(self._deployed)))
+            self._deployed[key] = deployed(network, compiled=compiled, device=device)
+        return self._deployed[key]
+
+
+def _read(entry: Entry) -> Measurement:
+    """A measurement as it was stored."""
+    path = entry.folder / "per_sample.npy"
+    samples = numpy.load(path, allow_pickle=False) if path.exists() else None
+    return Measurement(**{**entry.record, "per_sample": samples})

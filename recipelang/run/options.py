@@ -1,0 +1,38 @@
+"""Where and how a plan is carried out: what the command line and the profile decide, and no recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of a run.
+
+    Attributes:
+        out: output folder; None takes the next free `runs/<recipe>-<n>`.
+        store: the store's folder; None takes `.recipe` in the current folder.
+        device: `cpu` or `cuda`, for training.
+        threads: CPU threads for training, fixed for the whole run; None takes all cores of this machine.
+        fresh: measure and compute anew what the store holds.
+        smoke: a few batches per stage, to see whether a recipe runs through; kept apart in the store.
+        trust: whether Python code that the recipe names (`python("file.py:build")`) may run.
+        resolve: turns a path or alias of the recipe into a path on this machine.
+        recipe_dir: the folder of the recipe.
+        command: the command line, for the report.
+        outside: whether `export … to` and `report … to` may leave the output folder.
+    """
+
+    out: Path | None = None
+    store: Path | None = None
+    device: str = "cpu"
+    threads: int | None = None
+    fresh: bool = False
+    smoke: bool = False
+    trust: bool = False
+    resolve: Callable[[str], Path] = Path
+    recipe_dir: Path = Path(".")
+    command: str = ""
+    outside: bool = False

@@ -1,0 +1,92 @@
+"""How far the work is: a bar on a terminal, plain lines elsewhere. Everything goes to stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+from recipelang.kinds import Progress
+
+
+class Plain:
+    """A line when a piece of work begins, one every half minute, and what is said in between."""
+
+    every = 30.0
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self._what, self._total, self._done, self._last = "", None, 0, 0.0  # type: str, int | None, int, float
+
+    def start(self, what: str, total: int | None = None) -> None:
+        self._what, self._total, self._done, self._last = what, total, 0, time.monotonic()
+
+    def advance(self, parts: int = 1, note: str = "") -> None:
+        self._done += parts
+        now = time.monotonic()
+        if now - self._last >= self.every:
+            self._last = now
+            share = f"{self._done}/{self._total}" if self._total else f"{self._done}"
+            self.say(f"    {self._what}: {share}{' ' + note if note else ''}")
+
+    def stop(self) -> None:
+        self._what = ""
+
+    def say(self, line: str) -> None:
+        print(line, file=self.stream, flush=True)
+
+
+class Bar:
+    """A rich progress bar for the piece of work at hand; what is said scrolls by above it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self.console = Console(stderr=True, highlight=False)
+        self._bar = RichProgress(
+            TextColumn("    {task.description}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            transient=True,
+        )
+        self._task: int | None = None
+
+    def start(self, what: str, total: int | None = None) -> None:
+        self.stop()
+        self._bar.start()
+        self._task = self._bar.add_task(what, total=total, note="")
+
+    def advance(self, parts: int = 1, note: str = "") -> None:
+        if self._task is not None:
+            self._bar.update(self._task, advance=parts, note=note)  # type: ignore[arg-type]
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)  # type: ignore[arg-type]
+            self._task = None
+            self._bar.stop()
+
+    def say(self, line: str) -> None:
+        self.console.print(line, markup=False, soft_wrap=True)
+
+
+class Silent:
+    """Says nothing: for `plan` and for tests."""
+
+    def start(self, what: str, total: int | None = None) -> None: ...
+
+    def advance(self, parts: int = 1, note: str = "") -> None: ...
+
+    def stop(self) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+
+def progress() -> Progress:
+    """A bar where stderr is a terminal, plain lines elsewhere."""
+    return Bar() if sys.stderr.isatty() else Plain()

@@ -1,0 +1,69 @@
+"""A network in the store: its folder and the digests that keys are made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from recipelang.surgery import artifact
+from recipelang.surgery.edits import to_json
+from recipelang.surgery.network import Network
+
+FILES = ("model.json", "surgery.json", "masks.safetensors", "model.safetensors")
+
+
+@dataclass(frozen=True)
+class State:
+    """A network that a step left.
+
+    Attributes:
+        content: digest of its constructor, edits, masks and weights.
+        folder: its artifact in the store.
+    """
+
+    content: str
+    folder: Path
+
+
+def architecture(network: Network) -> str:
+    """Digest of everything that decides how fast a network runs: constructor, edits and acceleration, not its weights.
+
+    Dense kernels take the same time for any weights, so a tuned network shares the measured latency of the
+    pruned network that it came from, and a budget that held at pruning cannot be lost to a second measurement.
+    """
+    source = {**network.source, "settings": {k: v for k, v in network.source.get("settings", {}).items() if k != "weights"}}
+    parts = {
+        "source": source,
+        "edits": [to_json(edit) for edit in network.edits],
+        "accelerated": network.accelerated,
+        "masks": sorted((name, mask.pattern) for name, mask in network.masks.items()) if network.accelerated else [],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def content(network: Network) -> str:
+    """Digest of a network: its architecture, masks and every tensor of its state."""
+    digest = hashlib.sha256(architecture(network).encode())
+    masks = {f"mask {mask.pattern} {name}": mask.keep for name, mask in network.masks.items()}
+    for name, tensor in sorted({**network.module.state_dict(), **masks}.items()):
+        plain = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def save(network: Network, folder: Path) -> State:
+    """Write the network's artifact into `folder`."""
+    artifact.save(network, folder)
+    return State(content(network), folder)
+
+
+@lru_cache(maxsize=8)
+def load(state: State, trust: bool = False) -> Network:
+    """The network of a state, ready for a stage; the last few stay in memory."""
+    return artifact.load(state.folder, trust=trust)

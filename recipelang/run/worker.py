@@ -1,0 +1,321 @@
+"""Work on one lane: finds the step in the store or has its stage do it, and writes the lane's books.
+
+A stage is found by its verb's name: `stages/prune.py` does what `verbs/prune.py` says. The verbs in `BOOKS`
+change no network and are kept here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from recipelang.catalogue import spell
+from recipelang.errors import Diagnostic, Refusal, StepFailed
+from recipelang.kinds import Dataset, ModelRequest, Progress, Task
+from recipelang.plan import Condition, Duration, Reading, Step, Training, tests_of
+from recipelang.run import keys, states
+from recipelang.run.lanes import Lane, StepRecord
+from recipelang.run.options import Options
+from recipelang.run.readings import Readings
+from recipelang.run.states import State
+from recipelang.run.store import Entry, Store, key_of
+from recipelang.stages.conditions import judge
+from recipelang.stages.context import Context, Outcome, OutOfReach, Verdict
+from recipelang.surgery.masks import broken_masks
+from recipelang.surgery.network import Network
+from recipelang.verbs.finetune import Finetune
+
+
+@dataclass
+class Worker:
+    """Carries out steps.
+
+    Attributes:
+        options, store, progress: of the run.
+        readings: reads metrics of lanes.
+        datasets: opened data sets by name; "" is the recipe's first.
+        partial: where the best candidate of a budget out of reach is left.
+        made, stored: how many steps were done, and how many the store had.
+    """
+
+    options: Options
+    store: Store
+    progress: Progress
+    readings: Readings
+    datasets: dict[str, Dataset]
+    partial: Path
+    task: Task | None = None
+    made: int = 0
+    stored: int = 0
+    fresh: set[str] = field(default_factory=set)  # keys made anew in this run, so that `--fresh` makes each once
+
+    def step(self, step: Step, lane: Lane) -> None:
+        """Take a lane through a step.
+
+        Raises:
+            StepFailed: with the diagnostic at the step's line.
+        """
+        began = time.monotonic()
+        line = step.span.line if step.span else 0
+        book = StepRecord(step.operation.verb, step.text, line, step.implied)
+        try:
+            record, cached = self._do(step, lane)
+        except Refusal as refusal:
+            raise StepFailed([refusal.at(step.span, step.path)]) from refusal
+        except MemoryError as error:
+            raise StepFailed([Diagnostic("RCP0905", "memory ran out", step.span, "use a smaller batch", step.path)]) from error
+        seconds = 0.0 if cached else time.monotonic() - began
+        shown = {f.name: record[f.name] for f in fields(StepRecord) if f.name in record}
+        lane.steps.append(replace(book, seconds=seconds, cached=cached, **shown))
+        self._say(lane.steps[-1], lane)
+
+    def settle_healthy(self, lane: Lane) -> None:
+        """`healthy` is what stands before the first step that compresses; taken once."""
+        if lane.healthy is None and lane.current is not None:
+            lane.healthy, lane.shared = lane.current, len(lane.steps)
+
+    def tune(self, lane: Lane, operation: Any) -> None:
+        """One training step of a control, by an operation of the trace that it copies."""
+        self.step(Step(operation, f"{operation.verb} {_training_text(operation)}".strip(), implied=True), lane)
+
+    # dispatch ---------------------------------------------------------------------------------
+
+    def _do(self, step: Step, lane: Lane) -> tuple[Mapping[str, Any], bool]:
+        operation = step.operation
+        if not operation.before_healthy:
+            self.settle_healthy(lane)
+        book = BOOKS.get(operation.verb)
+        if book:
+            return book(self, step, lane), False
+        if operation.verb == "model":
+            return self._model(operation, lane)
+        return self._stage(operation, lane)
+
+    def _say(self, record: StepRecord, lane: Lane) -> None:
+        seed = f" [seed {lane.seed}]" if lane.seeded else ""
+        state = "from the store" if record.cached else f"{record.seconds:.1f} s"
+        reached = f"  {record.reached}" if record.reached else ""
+        self.progress.say(f"  {record.text}{seed}{reached}  ({state})")
+
+    # work that the store keeps ----------------------------------------------------------------
+
+    def _stored(
+        self, ingredients: Mapping[str, Any], make: Callable[[Path], Mapping[str, Any]], files: list[str]
+    ) -> tuple[Entry, bool]:
+        """The entry with these ingredients, made by `make(work folder) -> record` where the store has none."""
+        key = key_of(ingredients)
+        with self.store.hold(key, lambda: self.progress.say("    another run is at this step; waiting for it")):
+            anew = self.options.fresh and key not in self.fresh
+            entry = None if anew else self.store.find(key)
+            if entry:
+                self.stored += 1
+                return entry, key not in self.fresh
+            record = make(self.store.work(key))
+            self.fresh.add(key)
+            self.made += 1
+            return self.store.finish(key, ingredients, record, files), False
+
+    def _model(self, operation: Any, lane: Lane) -> tuple[Mapping[str, Any], bool]:
+        data = self.datasets.get("")
+        ingredients = keys.model_ingredients(operation, data, lane, self.options)
+
+        def make(folder: Path) -> Mapping[str, Any]:
+            network = build(operation.method, data, lane.seed, self.options)
+            return {"content": states.save(network, folder).content}
+
+        entry, cached = self._stored(ingredients, make, list(states.FILES))
+        state = State(entry.record["content"], entry.folder)
+        if operation.name:
+            lane.named[operation.name] = state
+        else:
+            lane.current = state
+        return entry.record, cached
+
+    def ingredients(self, operation: Any, lane: Lane) -> dict[str, Any]:
+        """What decides a step on this lane; also notes `recovered` where the step restricts the hardware."""
+        if lane.current is None:
+            raise Refusal("RCP0908", f"there is no network to {operation.verb} yet", "write `model …` above")
+        restriction = _restriction(operation)
+        if restriction and lane.restricted != restriction:
+            lane.recovered, lane.restricted = lane.current, restriction
+        found = keys.step_ingredients(operation, self.datasets[""], lane, self.options)
+        bounds = [
+            self.readings.value(test.bound, lane).value
+            for condition in _conditions(operation)
+            for test in tests_of(condition)
+            if isinstance(test.bound, Reading)
+        ]
+        return {**found, "bounds": bounds} if bounds else found
+
+    def _stage(self, operation: Any, lane: Lane) -> tuple[Mapping[str, Any], bool]:
+        ingredients = self.ingredients(operation, lane)
+
+        def make(folder: Path) -> Mapping[str, Any]:
+            outcome = self._run(operation, lane, folder)
+            broken = broken_masks(outcome.network)
+            if broken:
+                raise Refusal("RCP0909", f"`{operation.verb}` broke the sparsity pattern of {', '.join(broken[:3])}", "please report this")
+            content = states.save(outcome.network, folder).content
+            return {"content": content, **_json(outcome)}
+
+        entry, cached = self._stored(ingredients, make, list(states.FILES))
+        lane.current = State(entry.record["content"], entry.folder)
+        lane.trace += _trace(operation, entry.record) if lane.healthy else []
+        return entry.record, cached
+
+    def _run(self, operation: Any, lane: Lane, folder: Path) -> Outcome:
+        stage = importlib.import_module(f"recipelang.stages.{operation.verb}")
+        try:
+            return stage.run(operation, self._context(lane, folder))  # type: ignore[no-any-return]
+        except OutOfReach as far:
+            states.save(far.outcome.network, _empty(self.partial / lane.name.replace("/", "_")))
+            raise
+        finally:
+            self.progress.stop()
+
+    def _context(self, lane: Lane, folder: Path) -> Context:
+        def judged(condition: Condition, network: Network, surely: bool) -> Verdict:
+            read = lambda reading: self.readings.value(reading, lane, network)  # noqa: E731
+            return judge(condition, read, "surely" if surely else "likely")
+
+        def state(name: str) -> Network:
+            found = lane.state(name)
+            if found is None:
+                raise Refusal("RCP0908", f"there is no state `{name}` here", "`keep as NAME` keeps one")
+            return self.readings.network(found)
+
+        assert lane.current and self.task  # _stage and the runner made sure
+        return Context(
+            network=self.readings.network(lane.current),
+            data=self.datasets[""],
+            task=self.task,
+            seed=lane.seed,
+            device=self.options.device,
+            threads=self.options.threads or 1,
+            folder=folder,
+            state=state,
+            judge=judged,
+            read=lambda reading, network: self.readings.value(reading, lane, network).value,
+            progress=self.progress,
+            smoke=self.options.smoke,
+        )
+
+    # books ------------------------------------------------------------------------------------
+
+    def _data(self, step: Step, lane: Lane) -> Mapping[str, Any]:
+        operation = step.operation
+        if operation.name not in self.datasets:
+            self.datasets[operation.name] = operation.method.open(self.options.resolve)
+        data = self.datasets[operation.name]
+        sizes = ", ".join(f"{data.size(split)} {split}" for split in ("train", "val", "test"))
+        return {"note": f"{len(data.classes)} classes; {sizes}"}
+
+    def _task(self, step: Step, lane: Lane) -> Mapping[str, Any]:
+        self.task = step.operation.method
+        return {}
+
+    def _measure(self, step: Step, lane: Lane) -> Mapping[str, Any]:
+        lane.columns += [r for r in step.operation.readings if r not in lane.columns]
+        if lane.current is None:
+            return {}
+        values = {}
+        for reading in step.operation.readings:
+            value = self.readings.value(reading, lane)
+            values[spell(reading.metric)] = {"value": value.value, "unit": reading.metric.unit}
+        return {"metrics": values}
+
+    def _keep(self, step: Step, lane: Lane) -> Mapping[str, Any]:
+        if lane.current is None:
+            raise Refusal("RCP0908", "there is no network to keep yet", "write `model …` above")
+        lane.named[step.operation.name] = lane.current
+        return {}
+
+    def _start(self, step: Step, lane: Lane) -> Mapping[str, Any]:
+        state = lane.state(step.operation.state)
+        if state is None:
+            raise Refusal("RCP0908", f"there is no state `{step.operation.state}` here", "`keep as NAME` keeps one")
+        lane.current = state
+        return {}
+
+    def _export(self, step: Step, lane: Lane) -> Mapping[str, Any]:
+        lane.exports.append(step)
+        return {}
+
+    def _nothing(self, step: Step, lane: Lane) -> Mapping[str, Any]:
+        return {}
+
+
+BOOKS: Mapping[str, Callable[[Worker, Step, Lane], Mapping[str, Any]]] = {
+    "data": Worker._data,
+    "task": Worker._task,
+    "measure": Worker._measure,
+    "keep": Worker._keep,
+    "start": Worker._start,
+    "export": Worker._export,
+    "report": Worker._nothing,
+}
+
+
+def build(method: Any, data: Dataset | None, seed: int, options: Options) -> Network:
+    """Build a model with seeded random numbers where it has no weights."""
+    import torch
+
+    request = ModelRequest(
+        classes=tuple(data.classes) if data else None,
+        input_shape=data.input_shape if data else None,
+        resolve=options.resolve,
+        trust=options.trust,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return method.build(request)  # type: ignore[no-any-return]
+
+
+def _conditions(operation: Any) -> list[Condition]:
+    return [c for name in ("until", "guard") if (c := getattr(operation, name, None)) is not None]
+
+
+def _restriction(operation: Any) -> str:
+    """The hardware restriction that a step imposes: `2:4`; "" where it imposes none."""
+    pattern = getattr(operation, "pattern", None)
+    return str(getattr(pattern, "restriction", "")) if pattern is not None else ""
+
+
+def _trace(operation: Any, record: Mapping[str, Any]) -> list[Any]:
+    """The training of a step as a control repeats it: the task's loss alone, the updates that were really made."""
+    if operation.verb == "recalibrate":
+        return [operation]
+    training: Training | None = getattr(operation, "training", None)
+    if training is None:
+        return []
+    samples = getattr(operation, "samples", None) if operation.role == "training" else None
+    return [
+        Finetune(replace(training, duration=Duration(**done), losses=()), samples) for done in record.get("trained", ())
+    ]
+
+
+def _training_text(operation: Any) -> str:
+    training: Training | None = getattr(operation, "training", None)
+    return f"for {training.duration} with {spell(training.optimizer)}" if training else ""
+
+
+def _json(outcome: Outcome) -> dict[str, Any]:
+    """What an outcome leaves in the store beside the network."""
+    return {
+        "asked": outcome.asked,
+        "reached": outcome.reached,
+        "note": outcome.note,
+        "edits": list(outcome.edits),
+        "ranking": [dict(row) for row in outcome.ranking],
+        "history": [dict(row) for row in outcome.history],
+        "trained": [{"count": t.duration.count, "unit": t.duration.unit} for t in outcome.training],
+    }
+
+
+def _empty(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

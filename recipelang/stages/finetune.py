@@ -1,0 +1,12 @@
+"""Tune what surgery left, by the task's own loss."""
+
+from __future__ import annotations
+
+from recipelang.stages.context import Context, Outcome
+from recipelang.stages.train import tune
+from recipelang.verbs.finetune import Finetune
+
+
+def run(operation: Finetune, context: Context) -> Outcome:
+    """Tune `context.network`; masks stay."""
+    return tune(context, operation.training, operation.samples)

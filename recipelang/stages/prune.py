@@ -1,0 +1,192 @@
+"""Remove the least important layers until a budget holds, or so many of them.
+
+    candidates ─ rank ─▶ least important first ─ search ─▶ how many ─ edit with parity ─▶ smaller network
+         ▲                                                                                     │
+         └──────────────── rounds: rank again after a share of the training ◀───────────────────┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from recipelang.catalogue import spell
+from recipelang.errors import Refusal
+from recipelang.plan import Condition, Duration, Training, tests_of
+from recipelang.stages.conditions import relaxed
+from recipelang.stages.context import Context, Outcome, OutOfReach, Verdict
+from recipelang.stages.evidence import Gathered
+from recipelang.stages.ranking import Score, rank_layers
+from recipelang.stages.search import Found, smallest
+from recipelang.stages.training import fit
+from recipelang.surgery.candidates import Candidate, find_layers
+from recipelang.surgery.edits import apply_edits, remove
+from recipelang.surgery.network import Network
+from recipelang.surgery.selectors import select_layers
+from recipelang.surgery.tracing import example_input
+from recipelang.verbs.prune import Prune
+
+SMOKE_SAMPLES = 64
+
+
+def run(operation: Prune, context: Context) -> Outcome:
+    """Prune `context.network`.
+
+    Raises:
+        Refusal: RCP0910: no layer can be removed; RCP0911: fewer layers than asked for.
+        OutOfReach: RCP0904: the budget cannot be met.
+    """
+    network = context.network
+    total = _count(operation, len(_candidates(operation, network)))
+    start = context.network
+    outcome = Outcome(network)
+    for turn in range(1, operation.rounds + 1):
+        part = turn / operation.rounds
+        goal = None if total is None else round(total * part) - len(outcome.edits)
+        until = operation.until and relaxed(operation.until, lambda r: context.read(r, start), part)
+        ranking = _rank(operation, network, context, turn)
+        found = _search(network, ranking, goal, until, operation.guard, context)
+        outcome = _removed(outcome, operation, ranking, found)
+        if not found.met and not (found.guarded and operation.until is None):
+            raise _out_of_reach(operation, outcome, found, context)
+        network = found.network
+        if operation.training:
+            network, outcome = _tune(operation, network, outcome, context, turn)
+        if found.guarded:
+            break
+    return replace(outcome, network=network)
+
+
+def reachable(operation: Prune, network: Network) -> tuple[tuple[Candidate, ...], Network]:
+    """The candidates of a statement, and the network without all of them: the far end of what it can reach."""
+    candidates = _candidates(operation, network)
+    return candidates, apply_edits(network, [remove(c) for c in candidates], check=False)
+
+
+def _candidates(operation: Prune, network: Network) -> tuple[Candidate, ...]:
+    layers = find_layers(network.module, example_input(network))
+    free = select_layers(network.module, layers, operation.selection)
+    if not free:
+        why = "the selection leaves none of them" if layers else "it has no residual block and no plain layer that keeps its shape"
+        raise Refusal("RCP0910", f"no layer of this network can be removed: {why}", "`recipe layers MODEL` lists what can be removed")
+    return free
+
+
+def _count(operation: Prune, available: int) -> int | None:
+    """How many layers the statement asks for; None where a condition decides."""
+    if operation.count is None and operation.share is None:
+        return None
+    count = operation.count if operation.count is not None else round((operation.share or 0) * available)
+    if count > available:
+        raise Refusal("RCP0911", f"{count} layers are to be removed, and {available} can be", "remove fewer; `recipe layers MODEL` lists them")
+    return count
+
+
+def _rank(operation: Prune, network: Network, context: Context, turn: int) -> list[tuple[Candidate, Score]]:
+    candidates = {c.name: c for c in _candidates(operation, network)}
+    evidence = Gathered(
+        network=network,
+        data=context.data,
+        task=context.task,
+        candidates=tuple(candidates.values()),
+        samples=SMOKE_SAMPLES if context.smoke else operation.samples.count,
+        seed=context.seed + turn - 1,
+        device=context.device,
+        progress=context.progress,
+    )
+    return [(candidates[score.candidate], score) for score in rank_layers(operation.criterion, evidence)]
+
+
+def _search(
+    network: Network,
+    ranking: list[tuple[Candidate, Score]],
+    goal: int | None,
+    until: Condition | None,
+    guard: Condition | None,
+    context: Context,
+) -> Found:
+    """How many of the ranked layers go; the edits of the answer are checked for parity."""
+    edits = [remove(candidate) for candidate, _ in ranking]
+
+    def removed(k: int) -> Network:
+        return apply_edits(network, edits[:k], check=False)
+
+    def tried(k: int, verdict: Verdict) -> None:
+        context.progress.say(f"    {k} layers removed: {verdict.text}")
+
+    found = smallest(removed, len(edits) if goal is None else goal, until, guard, context.judge, tried)
+    return replace(found, network=apply_edits(network, edits[: found.count]))
+
+
+def _removed(outcome: Outcome, operation: Prune, ranking: list[tuple[Candidate, Score]], found: Found) -> Outcome:
+    """The books after a round."""
+    gone = {candidate.name for candidate, _ in ranking[: found.count]}
+    rows: list[Mapping[str, Any]] = [
+        {"layer": score.candidate, "score": score.value, "removed": score.candidate in gone} for _, score in ranking
+    ]
+    edits = (*outcome.edits, *(f"removed `{c.name}`" for c, _ in ranking[: found.count]))
+    asked = [operation.until.text] if operation.until else [f"{_wanted(operation)}"] if not operation.guard else []
+    asked += [f"while {operation.guard.text}"] if operation.guard else []
+    measured = f": {found.verdict.text}" if found.verdict else ""
+    layers = f"{len(edits)} layer{'s' if len(edits) != 1 else ''} removed"
+    note = "the guard ended it: one layer more would break it" if found.guarded else ""
+    first = outcome.ranking or tuple(rows)
+    return replace(
+        outcome,
+        network=found.network,
+        asked=" ".join(asked),
+        reached=f"{layers}{measured}",
+        note=note,
+        edits=edits,
+        ranking=tuple({**row, "removed": f"removed `{row['layer']}`" in edits} for row in first),
+    )
+
+
+def _wanted(operation: Prune) -> str:
+    return f"{operation.count} layers" if operation.count is not None else f"{100 * (operation.share or 0):g} % of the layers"
+
+
+def _tune(operation: Prune, network: Network, outcome: Outcome, context: Context, turn: int) -> tuple[Network, Outcome]:
+    """This round's share of the statement's training."""
+    training = _share(operation.training, turn, operation.rounds)  # type: ignore[arg-type]
+    if training.duration.count == 0:
+        return network, outcome
+    tuned, record = fit(
+        network,
+        context.data,
+        training,
+        task=context.task,
+        seed=context.seed + turn - 1,
+        device=context.device,
+        threads=context.threads,
+        checkpoint=context.folder / f"round-{turn}",
+        progress=context.progress,
+        smoke=context.smoke,
+    )
+    history = (*outcome.history, *record.history)
+    return tuned, replace(outcome, history=history, training=(*outcome.training, training))
+
+
+def _share(training: Training, turn: int, rounds: int) -> Training:
+    """A round's part of a total; what does not divide goes to the earlier rounds. Epochs are whole where they can be."""
+    total = training.duration.count
+    if training.duration.unit == "steps" or (float(total).is_integer() and total >= rounds):
+        part = float(int(total * turn // rounds) - int(total * (turn - 1) // rounds))
+    else:
+        part = total / rounds
+    return replace(training, duration=Duration(part, training.duration.unit))
+
+
+def _out_of_reach(operation: Prune, outcome: Outcome, found: Found, context: Context) -> OutOfReach:
+    """The refusal that says how far one can get."""
+    verdict = found.verdict or (context.judge(operation.until, found.network, True) if operation.until else None)
+    how = "before the guard breaks" if found.guarded else "with every removable layer gone"
+    text = operation.until.text if operation.until else ""
+    costs = {test.reading.metric.name for test in tests_of(operation.until)}
+    return OutOfReach(
+        "RCP0904",
+        f"`until {text}` is out of reach: {how} ({len(outcome.edits)} of them) it stands at {verdict.text if verdict else '?'}",
+        f"ask for less, or free more layers; {spell(operation.criterion)} does not change how far {' and '.join(sorted(costs))} can go",
+        outcome,
+    )

@@ -1,0 +1,54 @@
+"""Set the least important weights to zero in a pattern, and keep the masks beside the weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from recipelang.catalogue import spell
+from recipelang.errors import Refusal
+from recipelang.stages.context import Context, Outcome
+from recipelang.stages.evidence import Gathered
+from recipelang.stages.ranking import score_elements
+from recipelang.surgery import masks
+from recipelang.verbs.sparsify import Sparsify
+
+SMOKE_SAMPLES = 64
+
+
+def run(operation: Sparsify, context: Context) -> Outcome:
+    """Put every eligible weight of the selection into the pattern.
+
+    Raises:
+        Refusal: RCP0910: no weight can take the pattern.
+    """
+    network = context.network
+    names, dense = masks.eligible(network, operation.pattern, operation.selection)
+    if not names:
+        reasons = "; ".join(f"`{name}`: {why}" for name, why in list(dense.items())[:3]) or "the selection names none"
+        raise Refusal("RCP0910", f"no weight of this network can be {operation.pattern}: {reasons}", "`recipe layers MODEL` lists what can")
+    evidence = Gathered(
+        network=network,
+        data=context.data,
+        task=context.task,
+        unit="element",
+        samples=SMOKE_SAMPLES if context.smoke else operation.samples.count,
+        seed=context.seed,
+        device=context.device,
+        progress=context.progress,
+    )
+    scores = score_elements(operation.criterion, evidence)
+    sparse = masks.sparsify(network, operation.pattern, {name: scores[name].cpu() for name in names})
+    return Outcome(
+        sparse,
+        asked=f"{operation.pattern} by {spell(operation.criterion)}",
+        reached=f"{len(names)} of {len(names) + len(dense)} weights are {operation.pattern}",
+        note=_left_dense(dense),
+        edits=tuple(f"`{name}` is {operation.pattern}" for name in names),
+    )
+
+
+def _left_dense(dense: dict[str, str]) -> str:
+    """Which weights stay dense, and why, by reason."""
+    reasons = Counter(dense.values())
+    parts = [f"{n} weight{'s' if n > 1 else ''} ({why})" for why, n in reasons.most_common(4)]
+    return f"stays dense: {'; '.join(parts)}" if parts else ""

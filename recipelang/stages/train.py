@@ -1,0 +1,37 @@
+"""Train the network by the task's own loss, from where it stands or from scratch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from recipelang.plan import Samples, Training
+from recipelang.stages.context import Context, Outcome
+from recipelang.stages.training import fit
+from recipelang.surgery.artifact import fresh
+from recipelang.surgery.network import Network
+from recipelang.verbs.train import Train
+
+
+def run(operation: Train, context: Context) -> Outcome:
+    """Train `context.network`; from scratch its architecture starts again from seeded random weights."""
+    start = fresh(context.network, context.seed) if operation.scratch else context.network
+    return tune(replace(context, network=start), operation.training, operation.samples)
+
+
+def tune(context: Context, training: Training, samples: Samples | None, teachers: tuple[Network, ...] = ()) -> Outcome:
+    """The one training loop on the current network: what `train`, `finetune` and `distill` have in common."""
+    trained, record = fit(
+        context.network,
+        context.data,
+        training,
+        task=context.task,
+        teachers=teachers,
+        seed=context.seed,
+        device=context.device,
+        threads=context.threads,
+        samples=samples.count if samples else None,
+        checkpoint=context.folder / "checkpoint",
+        progress=context.progress,
+        smoke=context.smoke,
+    )
+    return Outcome(trained, reached=record.summary, history=record.history, training=(training,))
