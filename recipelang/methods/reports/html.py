@@ -1,0 +1,22 @@
+"""The report as one HTML page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from recipelang.catalogue import method
+
+
+@method("report", "html")
+@dataclass(frozen=True)
+class HtmlReport:
+    """The comparison report as `report.html`: one file, charts inside, no script, nothing loaded from elsewhere.
+
+    What: the same as `markdown`, for the screen (light and dark), a phone, and paper.
+    When it misleads: a difference marked `≈` lies inside the noise of the measurement; read nothing into its sign.
+    """
+
+    file: ClassVar[str] = "report.html"
+    template: ClassVar[str] = "report.html.j2"
+    pictures: ClassVar[str] = "inline"

@@ -1,0 +1,23 @@
+"""The report as Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from recipelang.catalogue import method
+
+
+@method("report", "markdown")
+@dataclass(frozen=True)
+class MarkdownReport:
+    """The comparison report as `report.md`, charts as SVG files beside it.
+
+    What: the summary in words, variants against healthy and control with intervals, verdicts of `expect`, the steps
+    with what was asked and reached, how layers execute, importance rankings, training curves, recipe and machine.
+    When it misleads: a difference marked `≈` lies inside the noise of the measurement; read nothing into its sign.
+    """
+
+    file: ClassVar[str] = "report.md"
+    template: ClassVar[str] = "report.md.j2"
+    pictures: ClassVar[str] = "files"

@@ -1,0 +1,233 @@
+"""From the record of a run, or of several, to what a report says.
+
+    report.json ──build──▶ ReportContext ──render──▶ Markdown · HTML · CSV
+    run, run, … ──compare──▶ ReportContext
+
+Everything that a form shows is decided here, so that all forms say the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recipelang.errors import Refusal
+from recipelang.report import parts, summary, words
+from recipelang.report.decode import visible
+from recipelang.report.record import Expectation, Metric, Report, Trouble, read
+from recipelang.report.rows import Row, rows
+
+
+@dataclass(frozen=True)
+class Source:
+    """One run that the report is about.
+
+    Attributes:
+        name: its own among the runs.
+        report: the record.
+        data: the JSON that the record was read from, kept whole.
+    """
+
+    name: str
+    report: Report
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An expectation as a report shows it.
+
+    Attributes:
+        mark: `✓`, `✗` or `?`.
+        verdict: `met`, `not met`, `undecided`.
+        value, note: what was measured; how close it is and how many seeds hold.
+    """
+
+    expectation: Expectation
+    mark: str
+    verdict: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """What a report says, form left open.
+
+    Attributes:
+        title: of the report.
+        sources: the runs, one unless several are compared.
+        metrics: the columns.
+        rows: the comparison; healthy first.
+        sentences: the summary: (name, what was achieved).
+        leading: the row that the report is about first, or None where there is no single one.
+        verdicts: of every `expect`.
+        journeys: the steps.
+        layers: (row name, how its layers execute).
+        rankings, trainings: what the charts show.
+        environment: (name, one text per source).
+        warnings: what deserves a second look.
+        legend: (sign, meaning) of the signs that the comparison uses.
+    """
+
+    title: str
+    sources: tuple[Source, ...]
+    metrics: tuple[Metric, ...]
+    rows: tuple[Row, ...]
+    sentences: tuple[tuple[str, str], ...]
+    leading: Row | None
+    verdicts: tuple[Verdict, ...]
+    journeys: tuple[parts.Journey, ...]
+    layers: tuple[tuple[str, tuple[parts.Layers, ...]], ...]
+    rankings: tuple[parts.Ranking, ...]
+    trainings: tuple[parts.Training, ...]
+    environment: tuple[tuple[str, tuple[str, ...]], ...]
+    warnings: tuple[str, ...]
+    legend: tuple[tuple[str, str], ...]
+
+    @property
+    def controls(self) -> bool:
+        """Whether any number is held against a control."""
+        return any(cell.control for row in self.rows for cell in row.cells)
+
+
+def build(report: Mapping[str, Any], name: str = "") -> ReportContext:
+    """The context of one run.
+
+    Args:
+        report: the content of `report.json`.
+        name: what the run is called beside others; default its title.
+
+    Raises:
+        Refusal: RCP1101, RCP1102: the content is no such record.
+    """
+    record = read(report)
+    return _context((Source(visible(name) or record.title, record, report),), record.title)
+
+
+def load(path: Path) -> ReportContext:
+    """The context of a run from its folder, or from its `report.json`.
+
+    Raises:
+        Refusal: RCP1103: there is no record; RCP1101, RCP1102: it is not one.
+    """
+    file = path / "report.json" if path.is_dir() else path
+    try:
+        data = json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise Refusal(
+            "RCP1103",
+            f"there is no report to read at `{file}`: {error.strerror}",
+            "name the folder of a finished run, as `recipe run` printed it",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise Refusal(
+            "RCP1101", f"`{file}` is not JSON: {error}", "run the recipe again; finished steps come from the store"
+        ) from error
+    return build(data, name=file.resolve().parent.name)
+
+
+def compare(contexts: Sequence[ReportContext]) -> ReportContext:
+    """Several runs side by side, each against its own healthy; equal names get the run's name in front.
+
+    Raises:
+        Refusal: RCP1104: there is nothing to compare.
+    """
+    sources = [source for context in contexts for source in context.sources]
+    if not sources:
+        raise Refusal(
+            "RCP1104", "there is no run to compare", "name one run folder or more: `recipe compare runs/a runs/b`"
+        )
+    taken: dict[str, int] = {}
+    named = []
+    for source in sources:
+        taken[source.name] = taken.get(source.name, 0) + 1
+        name = source.name if taken[source.name] == 1 else f"{source.name} ({taken[source.name]})"
+        named.append(Source(name, source.report, source.data))
+    title = named[0].report.title if len(named) == 1 else words.listed([source.name for source in named])
+    return _context(tuple(named), title)
+
+
+def table(context: ReportContext) -> tuple[tuple[str, ...], ...]:
+    """The comparison as text, header first: name, then value and change against healthy of every metric."""
+    header = ("", *(metric.name for metric in context.metrics))
+    body = []
+    for row in context.rows:
+        cells = (f"{cell.value}  {cell.change}" if cell.change else cell.value for cell in row.cells)
+        body.append((summary.signs(row) + row.name, *cells))
+    return (header, *body)
+
+
+def _context(sources: tuple[Source, ...], title: str) -> ReportContext:
+    metrics = tuple({metric.name: metric for s in reversed(sources) for metric in reversed(s.report.metrics)}.values())
+    metrics = tuple(reversed(metrics))
+    found = rows([(source.name, source.report) for source in sources], metrics)
+    several = len(sources) > 1
+    said = [_warning(w, s.name if several else "") for s in sources for w in s.report.warnings]
+    return ReportContext(
+        title=title,
+        sources=sources,
+        metrics=metrics,
+        rows=found,
+        sentences=summary.sentences(found),
+        leading=summary.leading(found),
+        verdicts=tuple(_verdict(e) for source in sources for e in source.report.expectations),
+        journeys=parts.journeys(found),
+        layers=tuple((row.name, parts.execution(row.variant)) for row in found if row.variant.layers),
+        rankings=parts.rankings(found),
+        trainings=parts.trainings(found),
+        environment=_environment(sources),
+        warnings=(*said, *_unlike(sources)),
+        legend=summary.legend(found),
+    )
+
+
+def _verdict(expectation: Expectation) -> Verdict:
+    mark, verdict = {True: ("✓", "met"), False: ("✗", "not met"), None: ("?", "undecided")}[expectation.holds]
+    margin = expectation.margin
+    notes = []
+    if margin is True:
+        notes.append("close: the bound lies inside the interval")
+    elif margin is not None and margin is not False:
+        notes.append(margin if isinstance(margin, str) else f"margin {words.plain(margin)}")
+    if expectation.seeds_hold and not expectation.seeds_hold.endswith("/1"):
+        notes.append(f"{expectation.seeds_hold} seeds hold")
+    return Verdict(expectation, mark, verdict, words.plain(expectation.value), "; ".join(notes))
+
+
+def _warning(warning: str | Trouble, run: str) -> str:
+    prefix = f"{run}: " if run else ""
+    if isinstance(warning, str):
+        return prefix + warning
+    place = f"line {warning.line}: " if warning.line else ""
+    code = f" ({warning.code})" if warning.code else ""
+    return f"{prefix}{place}{warning.message}{code}" + (f". {warning.help}" if warning.help else "")
+
+
+def _environment(sources: Sequence[Source]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    names = dict.fromkeys(name for source in sources for name in source.report.environment)
+    return tuple(
+        (name, tuple(words.plain(source.report.environment.get(name)) for source in sources)) for name in names
+    )
+
+
+def _unlike(sources: Sequence[Source]) -> tuple[str, ...]:
+    """What makes several runs hard to hold side by side."""
+    found = []
+    for name, values in _environment(sources):
+        if len(set(values)) > 1:
+            found.append(
+                f"the runs differ in `{name}`: {words.listed(list(dict.fromkeys(values)))}; "
+                "hold their times against their own healthy only"
+            )
+    splits: dict[str, set[str]] = {}
+    for source in sources:
+        for metric in source.report.metrics:
+            splits.setdefault(metric.name, set()).add(f"{metric.split or 'no split'}, {metric.unit or 'no unit'}")
+    for name, kinds in splits.items():
+        if len(kinds) > 1:
+            found.append(f"`{name}` was not measured alike in all runs: {words.listed(sorted(kinds))}")
+    return tuple(found)

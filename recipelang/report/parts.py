@@ -1,0 +1,248 @@
+"""The parts of a report below its comparison: steps, how layers execute, rankings, training curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from recipelang.report import words
+from recipelang.report.record import Epoch, Ranked, Run, Step, Trouble, Variant
+from recipelang.report.rows import Row
+
+NO_GAIN = "no speed-up expected on this backend"
+
+
+@dataclass(frozen=True)
+class Done:
+    """One statement as it was carried out, under all seeds that did it alike.
+
+    Attributes:
+        step: the record under the first seed.
+        reached: what came of it, one text per different outcome.
+        seconds: over all seeds, in words.
+        cached: whether every seed found it in the store.
+        edits: what was changed, in words.
+        readings: what was measured right after it: (metric, value).
+    """
+
+    step: Step
+    reached: tuple[str, ...]
+    seconds: str
+    cached: bool
+    edits: tuple[str, ...]
+    readings: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Journey:
+    """The steps of one network, or those that all share.
+
+    Attributes:
+        name: the row's name; "" for the steps that all networks share.
+        seeds: "seeds 0, 1 and 2", or "".
+        steps: in order.
+        error: what ended it early.
+    """
+
+    name: str
+    seeds: str
+    steps: tuple[Done, ...]
+    error: Trouble | None = None
+
+
+def journeys(found: Sequence[Row]) -> tuple[Journey, ...]:
+    """The steps of every network; what the networks of one report share comes first and once."""
+    result: list[Journey] = []
+    for origin in sorted({row.origin for row in found}):
+        told = [row for row in found if row.origin == origin and row.variant.runs and row.kind != "healthy"]
+        shared = _shared([run.steps for row in told for run in row.variant.runs]) if len(told) > 1 else 0
+        if shared:
+            result.append(Journey("", "", _merged([told[0].variant.runs[0]], 0, shared)))
+        for row in told:
+            for runs in _alike(row.variant.runs):
+                steps = _merged(runs, shared, None)
+                result.append(Journey(row.name, _seeds(runs), steps, row.variant.error))
+    return tuple(result)
+
+
+def _same(step: Step) -> tuple[str, str, int | None]:
+    return step.verb, step.text, step.line
+
+
+def _shared(paths: Sequence[Sequence[Step]]) -> int:
+    """How many first steps all paths have in common."""
+    count = 0
+    for together in zip(*paths, strict=False):
+        if len({_same(step) for step in together}) > 1:
+            break
+        count += 1
+    return count
+
+
+def _alike(runs: Sequence[Run]) -> list[list[Run]]:
+    """The runs in groups that took the same steps."""
+    groups: dict[tuple[tuple[str, str, int | None], ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(map(_same, run.steps)), []).append(run)
+    return list(groups.values())
+
+
+def _seeds(runs: Sequence[Run]) -> str:
+    names = [str(run.seed) for run in runs if run.seed is not None]
+    return f"{'seeds' if len(names) > 1 else 'seed'} {words.listed(names, most=12)}" if names else ""
+
+
+def _merged(runs: Sequence[Run], start: int, stop: int | None) -> tuple[Done, ...]:
+    """The steps of runs that took the same ones, side by side."""
+    return tuple(_done(steps) for steps in zip(*(run.steps[start:stop] for run in runs), strict=True))
+
+
+def _done(steps: tuple[Step, ...]) -> Done:
+    first = steps[0]
+    times = [step.seconds for step in steps if step.seconds is not None]
+    reached = dict.fromkeys(step.reached for step in steps if step.reached)
+    readings = tuple(
+        (name, words.quantity(m.value, m.unit)) for name, m in first.metrics.items() if m.value is not None
+    )
+    return Done(
+        step=first,
+        reached=tuple(reached),
+        seconds=words.duration(sum(times)) if times else "",
+        cached=all(step.cached for step in steps),
+        edits=tuple(_edit(edit) for edit in first.edits),
+        readings=readings,
+    )
+
+
+def _edit(edit: object) -> str:
+    """An entry of the edit log in one line: its values in order, as they stand."""
+    if not isinstance(edit, dict):
+        return str(edit)
+    shown = (" ".join(map(str, v)) if isinstance(v, list | tuple) else words.plain(v) for v in edit.values())
+    return " ".join(shown)
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Layers of one network that execute alike.
+
+    Attributes:
+        executes: `dense`, `masked only`, or the kernel.
+        why: the reason.
+        layers: their names, with shapes.
+        gains: whether the restriction can make them faster here.
+    """
+
+    executes: str
+    why: str
+    layers: tuple[tuple[str, str], ...]
+    gains: bool
+
+    @property
+    def sentence(self) -> str:
+        """`23 layers masked only: no sparse kernel on this CPU; no speed-up expected on this backend`."""
+        count = f"{len(self.layers)} layer{'' if len(self.layers) == 1 else 's'}"
+        reasons = [text for text in (self.why, "" if self.gains else NO_GAIN) if text]
+        return f"{count} {self.executes}" + (f": {'; '.join(reasons)}" if reasons else "")
+
+
+def execution(variant: Variant) -> tuple[Layers, ...]:
+    """How the layers of a network execute, those that do so alike together, in order of first appearance."""
+    groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for layer in variant.layers:
+        shape = layer.shape if isinstance(layer.shape, str) else "×".join(map(str, layer.shape))
+        groups.setdefault((layer.executes, layer.why), []).append((layer.layer, shape))
+    return tuple(
+        Layers(how, why, tuple(layers), not any(word in how.lower() for word in ("masked", "unstructured")))
+        for (how, why), layers in groups.items()
+    )
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One importance ranking.
+
+    Attributes:
+        name: of the networks that share it.
+        step: the statement.
+        ranked: least important first.
+    """
+
+    name: str
+    step: Step
+    ranked: tuple[Ranked, ...]
+
+
+def _steps(found: Sequence[Row]) -> Iterator[tuple[Row, Run, Step]]:
+    for row in found:
+        for run in row.variant.runs:
+            for step in run.steps:
+                yield row, run, step
+
+
+def rankings(found: Sequence[Row]) -> tuple[Ranking, ...]:
+    """Every different ranking under the first seed that has it, with the networks that share it."""
+    owners: dict[tuple[str, tuple[Ranked, ...]], list[str]] = {}
+    steps: dict[tuple[str, tuple[Ranked, ...]], Step] = {}
+    for row, run, step in _steps(found):
+        if step.ranking and run is row.variant.runs[0]:
+            key = step.text, step.ranking
+            steps.setdefault(key, step)
+            if row.name not in owners.setdefault(key, []):
+                owners[key].append(row.name)
+    return tuple(Ranking(words.listed(owners[key]), step, key[1]) for key, step in steps.items())
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The loss of one network under one seed, over all trainings of one statement.
+
+    Attributes:
+        name: the row's name.
+        seed: null where the recipe names none.
+        points: epochs count on through the rounds of a repeat.
+    """
+
+    name: str
+    seed: int | None
+    points: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True)
+class Training:
+    """The curves of one statement, all networks and seeds together.
+
+    Attributes:
+        step: the statement as the first network has it.
+        curves: equal curves once.
+    """
+
+    step: Step
+    curves: tuple[Curve, ...]
+
+
+def trainings(found: Sequence[Row]) -> tuple[Training, ...]:
+    """The training curves by the line that they come from, so that networks are seen side by side."""
+    first: dict[tuple[int, int | str], Step] = {}
+    curves: dict[tuple[int, int | str], dict[tuple[str, int | None], list[Epoch]]] = {}
+    for row, run, step in _steps(found):
+        if not step.history:
+            continue
+        # A step that no line asks for is known by its text.
+        key = row.origin, step.line if step.line is not None and not step.implied else step.text
+        first.setdefault(key, step)
+        points = curves.setdefault(key, {}).setdefault((row.name, run.seed), [])
+        done = points[-1].epoch if points else 0.0
+        points += [Epoch(done + p.epoch, p.loss, p.lr) for p in step.history]
+    return tuple(Training(step, _once(curves[key])) for key, step in first.items())
+
+
+def _once(curves: dict[tuple[str, int | None], list[Epoch]]) -> tuple[Curve, ...]:
+    """Each different curve once, named after all that share it."""
+    owners: dict[tuple[Epoch, ...], list[tuple[str, int | None]]] = {}
+    for owner, points in curves.items():
+        owners.setdefault(tuple(points), []).append(owner)
+    return tuple(
+        Curve(words.listed(list(dict.fromkeys(name for name, _ in who)), most=3), who[0][1], points)
+        for points, who in owners.items()
+    )

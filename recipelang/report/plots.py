@@ -1,0 +1,272 @@
+"""The charts of a report: what was gained against what was lost, each metric, each ranking, each training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recipelang.report import words
+from recipelang.report.context import ReportContext
+from recipelang.report.parts import Curve, Ranking, Training
+from recipelang.report.record import Metric
+from recipelang.report.rows import Cell, Row
+from recipelang.report.svg import ACCENT, GONE, INK, LINE, MUTED, REFERENCE, SERIES, drawing, to_svg
+
+WIDTH = 5.0  # inches of 72 units: close to the width of a phone, so that type stays readable there
+MOST_UNITS, MOST_CHARTS, MOST_NAMED = 60, 12, 8
+MARKS = {"healthy": "D", "control": "s", "variant": "o"}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture of a report.
+
+    Attributes:
+        name: of the file, and prefix of the ids inside.
+        title, caption: in words.
+        svg: the `<svg>` element.
+    """
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Charts:
+    """All pictures of a report; `left_out` says how many of a kind are only in report.json."""
+
+    comparison: tuple[Chart, ...]
+    importance: tuple[Chart, ...]
+    training: tuple[Chart, ...]
+    left_out: int = 0
+
+    @property
+    def all(self) -> tuple[Chart, ...]:
+        """Every picture, in the order of the page."""
+        return self.comparison + self.importance + self.training
+
+
+def charts(context: ReportContext) -> Charts:
+    """The charts that the context has numbers for."""
+    colour = colours(context.rows)
+    compared = [tradeoff(context, colour)]
+    compared += [bars(context.rows, i, colour) for i, m in enumerate(context.metrics) if m.role != "property"]
+    ranked, trained = context.rankings, context.trainings
+    return Charts(
+        comparison=tuple(chart for chart in compared if chart),
+        importance=tuple(importance(r, i) for i, r in enumerate(ranked[:MOST_CHARTS])),
+        training=tuple(training(t, i, colour) for i, t in enumerate(trained[:MOST_CHARTS])),
+        left_out=max(0, len(ranked) - MOST_CHARTS) + max(0, len(trained) - MOST_CHARTS),
+    )
+
+
+def colours(rows: Sequence[Row]) -> dict[str, str]:
+    """A colour for every row, by its name: variants in turn, or by the first parameter of a sweep."""
+    found: dict[str, str] = {}
+    groups: list[str] = []
+    variants = [row for row in rows if row.kind == "variant"]
+    by_parameter = all(len(row.variant.parameters) > 1 for row in variants)
+    for row in rows:
+        if row.kind != "variant":
+            found[row.name] = INK if row.kind == "healthy" else REFERENCE
+            continue
+        group = words.plain(next(iter(row.variant.parameters.values()))) if by_parameter else row.name
+        if group not in groups:
+            groups.append(group)
+        found[row.name] = SERIES[groups.index(group) % len(SERIES)]
+    return found
+
+
+def _scale(metric: Metric) -> float:
+    return 100.0 if metric.unit == "%" else 1.0
+
+
+@dataclass(frozen=True)
+class _Point:
+    value: float
+    below: float
+    above: float
+
+
+def _point(cell: Cell, relative: bool, kind: str) -> _Point | None:
+    """Where a number stands on an axis, with the lengths of its error bar."""
+    m = cell.measured
+    if m is None or m.value is None:
+        return None
+    if relative:
+        if kind == "healthy":
+            return _Point(1.0, 0.0, 0.0)
+        value, low, high, scale = m.ratio, m.ratio_low, m.ratio_high, 1.0
+    else:
+        value, low, high, scale = m.value, m.low, m.high, _scale(cell.metric)
+    if value is None:
+        return None
+    below = max(0.0, value - low) if low is not None else 0.0
+    above = max(0.0, high - value) if high is not None else 0.0
+    return _Point(value * scale, below * scale, above * scale)
+
+
+def tradeoff(context: ReportContext, colour: dict[str, str]) -> Chart | None:
+    """The first quality against time (or the first cost), relative to healthy; None with fewer than two networks."""
+    costs = [i for i, m in enumerate(context.metrics) if m.role == "cost"]
+    qualities = [i for i, m in enumerate(context.metrics) if m.role == "quality"]
+    if not costs or not qualities:
+        return None
+    x = next((i for i in costs if context.metrics[i].unit == "s"), costs[0])
+    y = qualities[0]
+    placed = [
+        (row, _point(row.cells[x], True, row.kind), _point(row.cells[y], False, row.kind)) for row in context.rows
+    ]
+    drawn = [(row, px, py) for row, px, py in placed if px and py]
+    if sum(row.kind != "healthy" for row, _, _ in drawn) < 2:
+        return None
+    cost, quality = context.metrics[x], context.metrics[y]
+    with drawing(WIDTH, 3.6) as figure:
+        axes = figure.subplots()
+        labelled: set[str] = set()
+        few = len(drawn) <= MOST_NAMED
+        for row, px, py in drawn:
+            label = _label(row, few)
+            axes.errorbar(
+                [px.value],
+                [py.value],
+                xerr=[[px.below], [px.above]],
+                yerr=[[py.below], [py.above]],
+                fmt=MARKS[row.kind],
+                color=colour[row.name],
+                markersize=7 if row.variant.chosen else 6,
+                elinewidth=1.1,
+                markerfacecolor=colour[row.name] if not row.dominated else "none",
+                label="_" if label in labelled else words.shorten(label, 44),
+            )
+            labelled.add(label)
+        axes.axvline(1, color=LINE, linewidth=1.2, zorder=0)
+        axes.margins(0.09, 0.14)
+        axes.set_xlabel(f"{cost.name}, of healthy")
+        axes.set_ylabel(f"{quality.name}{' (%)' if quality.unit == '%' else ''}")
+        columns = 1 if any(len(label) > 22 for label in labelled) else 2
+        figure.legend(loc="outside lower center", ncols=columns, handletextpad=0.3)
+        title = f"{quality.name} against {cost.name}"
+        better = "up" if quality.better == "higher" else "down"
+        caption = f"Left and {better} is better. Bars are 95 % intervals; hollow marks are dominated networks."
+        return Chart("tradeoff", title, caption, to_svg(figure, "tradeoff", title))
+
+
+def _label(row: Row, few: bool) -> str:
+    """What a legend calls a row: its name, or where there are many the first parameter that its colour stands for."""
+    if row.kind != "variant" or few or len(row.variant.parameters) < 2:
+        return row.name if few or row.kind != "variant" else "variants"
+    name, value = next(iter(row.variant.parameters.items()))
+    return f"{name}={words.plain(value)}"
+
+
+def bars(rows: Sequence[Row], index: int, colour: dict[str, str]) -> Chart | None:
+    """One metric of all networks: costs as bars from zero, qualities as points with their intervals."""
+    metric = rows[0].cells[index].metric if rows else None
+    if metric is None:
+        return None
+    relative = metric.role == "cost"
+    drawn = [(row, p) for row in rows if (p := _point(row.cells[index], relative, row.kind))]
+    if len(drawn) < 2:
+        return None
+    with drawing(WIDTH, 0.62 + 0.44 * len(drawn)) as figure:
+        axes = figure.subplots()
+        for place, (row, point) in enumerate(drawn):
+            error: dict[str, Any] = {"xerr": [[point.below], [point.above]], "elinewidth": 1.4}
+            if relative:
+                axes.barh(place, point.value, height=0.3, color=colour[row.name], alpha=0.85)
+                axes.errorbar([point.value], [place], fmt="none", ecolor=INK, capsize=2.5, **error)
+            else:
+                axes.errorbar(
+                    [point.value], [place], fmt=MARKS[row.kind], color=colour[row.name], markersize=6, **error
+                )
+            _name(axes, place, row, row.cells[index])
+        _frame(axes, len(drawn))
+        if relative:
+            axes.set_xlim(0, 1.06 * max(1.0, *(p.value + p.above for _, p in drawn)))
+            axes.axvline(1, color=REFERENCE, linewidth=1, linestyle=(0, (4, 3)), zorder=3)
+        else:
+            axes.margins(x=0.08)
+        axes.set_xlabel("of healthy" if relative else f"{metric.name}{' (%)' if metric.unit == '%' else ''}")
+        name = f"metric-{index}"
+        split = f", on {metric.split}" if metric.split else ""
+        caption = f"{metric.better.capitalize()} is better{split}. Whiskers are 95 % intervals."
+        return Chart(name, metric.name, caption, to_svg(figure, name, f"{metric.name} of every network"))
+
+
+def _name(axes: Any, place: int, row: Row, cell: Cell) -> None:
+    """The row's name above its bar, its value at the right."""
+    line = {"transform": axes.get_yaxis_transform(), "va": "bottom", "fontsize": 9.5}
+    axes.text(0.0, place - 0.22, words.shorten(row.name, 34), ha="left", color=INK, **line)
+    axes.text(1.0, place - 0.22, cell.value, ha="right", color=MUTED, **line)
+
+
+def _frame(axes: Any, count: int) -> None:
+    """Rows from top to bottom, no vertical axis."""
+    axes.set_ylim(count - 0.55, -0.75)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="y", visible=False)
+
+
+def importance(ranking: Ranking, index: int) -> Chart:
+    """A ranking as bars, least important first; what was removed in another colour."""
+    known = [unit for unit in ranking.ranked if unit.score is not None]
+    shown = known[:MOST_UNITS]
+    removed = sum(unit.removed for unit in ranking.ranked)
+    with drawing(WIDTH, 0.75 + 0.19 * max(4, len(shown))) as figure:
+        axes = figure.subplots()
+        kept_colour = [GONE if unit.removed else ACCENT for unit in shown]
+        axes.barh(range(len(shown)), [unit.score for unit in shown], height=0.66, color=kept_colour)
+        axes.set_yticks(range(len(shown)), [words.shorten(unit.layer, 30) for unit in shown])
+        for label, unit in zip(axes.get_yticklabels(), shown, strict=True):
+            label.set(family="DejaVu Sans Mono", fontsize=8, color=GONE if unit.removed else MUTED)
+        axes.set_ylim(max(4, len(shown)) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.axvline(0, color=MUTED, linewidth=0.8)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("importance")
+        caption = f"{removed} of {len(ranking.ranked)} removed (orange). Least important first"
+        caption += f"; the {MOST_UNITS} least important are shown." if len(known) > len(shown) else "."
+        if len(known) < len(ranking.ranked):
+            caption += f" {len(ranking.ranked) - len(known)} have no score."
+        name = f"importance-{index}"
+        return Chart(
+            name, ranking.step.text, caption, to_svg(figure, name, f"importance ranking of {ranking.step.text}")
+        )
+
+
+def training(trained: Training, index: int, colour: dict[str, str]) -> Chart:
+    """The loss over the epochs of one statement, a line for every network and seed."""
+    with drawing(WIDTH, 2.9) as figure:
+        axes = figure.subplots()
+        names = list(dict.fromkeys(curve.name for curve in trained.curves))
+        labelled: set[str] = set()
+        for curve in trained.curves:
+            place = names.index(curve.name)
+            label = "_" if curve.name in labelled else words.shorten(curve.name, 44)
+            labelled.add(curve.name)
+            # Beyond the eight colours lines are told apart by their dashes.
+            dashes = ("-", "--", ":")[place // len(SERIES) % 3]
+            _curve(axes, curve, colour.get(curve.name, SERIES[place % len(SERIES)]), dashes, label)
+        axes.set_xlabel("epochs")
+        axes.set_ylabel("training loss")
+        axes.margins(x=0.02)
+        if 1 < len(names) <= MOST_NAMED:
+            columns = 1 if any(len(name) > 22 for name in names) else 2
+            figure.legend(loc="outside lower center", ncols=columns, handlelength=1.4)
+        seeds = {curve.seed for curve in trained.curves}
+        caption = f"{len(names)} networks" if len(names) > 1 else f"{names[0]}"
+        caption += f", {len(seeds)} seeds each." if len(seeds) > 1 else "."
+        name = f"training-{index}"
+        return Chart(name, trained.step.text, caption, to_svg(figure, name, f"training loss of {trained.step.text}"))
+
+
+def _curve(axes: Any, curve: Curve, colour: str, dashes: str, label: str) -> None:
+    x = [point.epoch for point in curve.points]
+    y = [float("nan") if point.loss is None else point.loss for point in curve.points]
+    marker = "o" if len(x) < 3 else ""
+    axes.plot(x, y, color=colour, linewidth=1.6, linestyle=dashes, label=label, marker=marker, markersize=3.5)

@@ -1,0 +1,295 @@
+"""`report.json`, field by field: what a run writes down and every report is made from.
+
+    Report ─ variants: Variant ─ runs: Run (one per seed) ─ steps: Step
+
+Numbers are in base units: seconds, bytes, counts, fractions of 1. `reports/report.schema.json` is made from
+these classes, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from recipelang.errors import Refusal
+from recipelang.report.decode import decode, schema
+
+FORMAT = "recipelang.report/1"
+Scalar: TypeAlias = str | bool | int | float | None
+
+
+@dataclass(frozen=True)
+class RecipeText:
+    """The recipe as written.
+
+    Attributes:
+        path: the file; "" for a recipe from the command line.
+        text: its text.
+    """
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured column.
+
+    Attributes:
+        name: as the recipe writes it: `latency(batch=64)`.
+        unit: `s`, `B`, `%` (a fraction of 1), `FLOPs`, `params` or "".
+        role: `cost` is read as a ratio to healthy, `quality` as a difference, `property` as it is.
+        better: which way is better.
+        split: the data split that it was measured on; "" where there is none.
+    """
+
+    name: str
+    unit: str
+    role: Literal["cost", "quality", "property"]
+    better: Literal["lower", "higher"]
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One number with its interval, and how it compares with healthy.
+
+    Attributes:
+        value: in base units; the mean over seeds; null where it could not be measured.
+        low, high: the 95 % interval; equal to the value for computed numbers.
+        interval: how the interval was found: "Wilson", "bootstrap of 60 pairs", "t over 3 seeds".
+        n: samples, pairs or seeds that it rests on.
+        unit: as in the metric.
+        healthy: healthy's value.
+        ratio, ratio_low, ratio_high: value over healthy's, with its interval.
+        difference, difference_low, difference_high: value less healthy's, with its interval.
+        noise: whether the change against healthy lies inside the noise; null where that has no meaning.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    interval: str = ""
+    n: int | None = None
+    unit: str = ""
+    healthy: float | None = None
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    noise: bool | None = None
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One unit of a ranking.
+
+    Attributes:
+        layer: its name.
+        score: its importance; the higher the more important.
+        removed: whether the step removed it.
+    """
+
+    layer: str
+    score: float | None
+    removed: bool = False
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One point of a training curve.
+
+    Attributes:
+        epoch: how many epochs were done; not always whole.
+        loss: mean training loss since the point before.
+        lr: learning rate at the end.
+    """
+
+    epoch: float
+    loss: float | None
+    lr: float | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One statement as it was carried out.
+
+    Attributes:
+        verb: `prune`.
+        text: the statement in canonical form.
+        line: of the recipe, from 1; null where the recipe does not say it.
+        implied: whether the language added it.
+        seconds: how long it took when it was done.
+        cached: whether it came from the store.
+        asked, reached: the budget or amount, and what came of it, in words.
+        note: a sentence worth reading.
+        metrics: what was measured right after it.
+        edits: what was changed, in words or as the entries of the edit log.
+        ranking: importance of every unit that could go, least important first.
+        history: the training curve.
+    """
+
+    verb: str
+    text: str
+    line: int | None = None
+    implied: bool = False
+    seconds: float | None = None
+    cached: bool = False
+    asked: str | None = None
+    reached: str | None = None
+    note: str | None = None
+    metrics: Mapping[str, Measured] = field(default_factory=dict)
+    edits: tuple[str | Mapping[str, Any], ...] = ()
+    ranking: tuple[Ranked, ...] | None = None
+    history: tuple[Epoch, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A variant under one seed.
+
+    Attributes:
+        seed: null where the recipe names none.
+        folder: where its model lies, relative to the report.
+        metrics: as measured under this seed.
+        steps: in order.
+    """
+
+    seed: int | None = None
+    folder: str = ""
+    metrics: Mapping[str, Measured] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why something failed, or what deserves a second look.
+
+    Attributes:
+        message: one sentence.
+        code: as `recipe explain` knows it.
+        help: what to do.
+        line: of the recipe, from 1.
+    """
+
+    message: str
+    code: str = ""
+    help: str = ""
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How one layer runs on this machine.
+
+    Attributes:
+        layer: its name.
+        shape: of its weight.
+        executes: `dense`, `masked only`, or the kernel.
+        why: the reason.
+    """
+
+    layer: str
+    shape: str | tuple[int, ...] = ""
+    executes: str = "dense"
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One network of the report.
+
+    Attributes:
+        name: `healthy`, `main`, or as the recipe calls it.
+        kind: `healthy`, a `variant`, or a `control` (the same training without the surgery).
+        parameters: of a sweep point.
+        control_of: the variants that this control stands beside.
+        error: why it failed; null where it did not.
+        chosen: whether `choose` picked it.
+        metrics: the mean over seeds.
+        layers: how each layer executes.
+        runs: one per seed.
+    """
+
+    name: str
+    kind: Literal["healthy", "variant", "control"]
+    parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    control_of: tuple[str, ...] = ()
+    error: Trouble | None = None
+    chosen: bool = False
+    metrics: Mapping[str, Measured] = field(default_factory=dict)
+    layers: tuple[Execution, ...] = ()
+    runs: tuple[Run, ...] = ()
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """An `expect` and its verdict.
+
+    Attributes:
+        text: the condition as written.
+        line: of the recipe, from 1.
+        variant: whose; "" for all.
+        holds: null where it could not be decided.
+        value: what was measured, in words or as a number.
+        margin: whether the bound lies inside the interval (true), or a sentence about it.
+        seeds_hold: `3/3`; "" with one seed.
+    """
+
+    text: str
+    line: int | None = None
+    variant: str | None = ""
+    holds: bool | None = None
+    value: str | float | None = None
+    margin: bool | str | float | None = None
+    seeds_hold: str | None = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The record of one run of a recipe.
+
+    Attributes:
+        format: names the version of this form.
+        title: the recipe's name.
+        created: date and time, ISO 8601.
+        command: the command line.
+        environment: machine and versions, in words.
+        metrics: the columns, in order.
+        warnings: what deserves a second look.
+    """
+
+    format: Literal["recipelang.report/1"]
+    title: str
+    recipe: RecipeText
+    metrics: tuple[Metric, ...]
+    variants: tuple[Variant, ...]
+    created: str = ""
+    command: str = ""
+    environment: Mapping[str, Scalar] = field(default_factory=dict)
+    expectations: tuple[Expectation, ...] = ()
+    warnings: tuple[str | Trouble, ...] = ()
+
+
+def read(data: Any) -> Report:
+    """The record that a JSON value holds.
+
+    Raises:
+        Refusal: RCP1101: not of the form; RCP1102: of a version that this recipelang does not know.
+    """
+    version = data.get("format") if isinstance(data, Mapping) else None
+    if isinstance(version, str) and version.startswith("recipelang.report/") and version != FORMAT:
+        raise Refusal(
+            "RCP1102",
+            f"the report is of the form `{version}`, and this recipelang reads `{FORMAT}`",
+            "use the recipelang that wrote it, or run the recipe again",
+        )
+    return decode(Report, data)
+
+
+def report_schema() -> dict[str, Any]:
+    """The JSON schema of `report.json`."""
+    return schema(Report, "report.json of recipelang: the record of one run of a recipe", FORMAT)

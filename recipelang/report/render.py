@@ -1,0 +1,124 @@
+"""From context to files: each form is a card in the catalogue and a template in `reports/`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from recipelang import catalogue, paths
+from recipelang.errors import Refusal, nearest
+from recipelang.report import escape, words
+from recipelang.report.context import ReportContext, table
+from recipelang.report.plots import Charts, charts
+from recipelang.report.summary import signs
+from recipelang.report.svg import palette, standalone
+
+SHORT = {"md": "markdown"}
+
+
+def form_of(name: str) -> type:
+    """The card of a form: `markdown` (or `md`), `html`, `csv`.
+
+    Raises:
+        Refusal: RCP1105: there is no such form.
+    """
+    card = catalogue.find("report", SHORT.get(name, name))
+    if card is None:
+        known = catalogue.names("report")
+        like = nearest(name, known)
+        help = f"did you mean `{like}`?" if like else f"the forms are {', '.join(f'`{k}`' for k in known)}"
+        raise Refusal("RCP1105", f"there is no report form `{name}`", help)
+    return card
+
+
+def render(context: ReportContext, form: str) -> dict[str, str]:
+    """The files of a report in one form: path under the report's folder → text.
+
+    The same context gives the same bytes.
+
+    Raises:
+        Refusal: RCP1105: there is no such form.
+    """
+    card: Any = form_of(form)
+    pictures = charts(context) if card.pictures else Charts((), (), ())
+    template = _environment().get_template(card.template)
+    text = template.render(context=context, charts=pictures, table=table(context))
+    files = {card.file: text}
+    if card.pictures == "files":
+        files |= {f"figures/{chart.name}.svg": standalone(chart.svg) for chart in pictures.all}
+    return files
+
+
+def write(context: ReportContext, forms: Iterable[str], folder: Path) -> tuple[Path, ...]:
+    """Write the report in these forms, and for a single run its `report.json`; the files written, main ones first.
+
+    Raises:
+        Refusal: RCP1105: there is no such form; nothing is written then.
+        OSError: the folder cannot be written.
+    """
+    files: dict[str, str] = {}
+    for form in forms:
+        files |= render(context, form)
+    if len(context.sources) == 1:
+        files["report.json"] = json.dumps(context.sources[0].data, indent=1, ensure_ascii=True) + "\n"
+    for name, text in files.items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.with_name(f".{place.name}.part")
+        part.write_text(text, encoding="utf-8", newline="\n")
+        part.replace(place)  # a reader sees the old report or the new one, never half of one
+    return tuple(folder / name for name in sorted(files, key=lambda name: name.startswith("figures/")))
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(paths.reports()),
+        undefined=jinja2.StrictUndefined,
+        # Named by hand: Jinja's own choice looks at the last ending only, and that is .j2.
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "md": escape.markdown,
+        "code": escape.code,
+        "prose": escape.prose,
+        "prose_html": escape.prose_html,
+        "fence": escape.fence,
+        "csv": escape.csv_line,
+        "plain": words.plain,
+        "signs": signs,
+        "listed": words.listed,
+        "highlight": highlight,
+        "picture": _picture,
+    }
+    environment.globals |= {"palette": palette, "style": _style}
+    return environment
+
+
+def _style() -> Markup:
+    """The style sheet: our own file, so it is not escaped."""
+    return Markup((paths.reports() / "report.css").read_text("utf-8"))
+
+
+def _picture(svg: str) -> Markup:
+    """A chart: SVG of our own making in which all text is escaped already."""
+    return Markup(svg)
+
+
+def highlight(line: str) -> tuple[tuple[str, str], ...]:
+    """A line of a recipe in pieces: (class, text); classes are `verb`, `string`, `comment` and ""."""
+    pieces: list[tuple[str, str]] = []
+    for match in re.finditer(r'(?P<string>"[^"]*")|(?P<comment>#.*)|(?P<verb>^\s*[a-z]\w*)|[^"#]+|.', line):
+        kind = match.lastgroup or ""
+        pieces.append((kind, match[0]))
+    return tuple(pieces)

@@ -1,0 +1,95 @@
+"""What was achieved, in sentences; and the signs that tables use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from recipelang.report import words
+from recipelang.report.rows import Cell, Row
+
+MOST = 6  # sentences; more variants are told by what stands out
+CHOSEN, DOMINATED, FAILED = "★", "▽", "✗"
+
+
+def leading(rows: Sequence[Row]) -> Row | None:
+    """The row that the report is about first: the one chosen, or the only variant."""
+    variants = [row for row in rows if row.kind == "variant" and not row.failed]
+    chosen = [row for row in variants if row.variant.chosen]
+    found = chosen if chosen else variants
+    return found[0] if len(found) == 1 else None
+
+
+def sentences(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    """(name, sentence) of every variant; of the chosen and the failed ones where there are many."""
+    variants = [row for row in rows if row.kind == "variant"]
+    if not variants:
+        controls = [row for row in rows if row.kind == "control"]
+        return tuple((row.name, _sentence(row)) for row in controls) or (("", "Nothing was compressed."),)
+    if len(variants) <= MOST:
+        return tuple((row.name, _sentence(row)) for row in variants)
+    told = [row for row in variants if row.variant.chosen]
+    done = [row for row in variants if not row.failed]
+    best = [row.name for row in done if not row.dominated]
+    overview = f"{len(done)} of {len(variants)} variants came to their end"
+    if best and len(best) < len(done):
+        overview += f"; no other network is at least as good in everything as {words.listed(best)}"
+    return (*((row.name, _sentence(row)) for row in told), ("", f"{overview}."))
+
+
+def _sentence(row: Row) -> str:
+    error = row.variant.error
+    if error is not None:
+        place = f" at line {error.line}" if error.line else ""
+        code = f" ({error.code})" if error.code else ""
+        return f"failed{place}: {error.message}{code}"
+    against_healthy = [said for cell in row.cells if (said := _said(cell))]
+    text = ", ".join(against_healthy) if against_healthy else "nothing was measured against healthy"
+    qualities = [
+        f"{cell.metric.name} {_noisy(str(cell.control.text), cell.control.interval, cell.control.noise)}"
+        for cell in row.cells
+        if cell.control and cell.metric.role == "quality"
+    ]
+    return f"{text}; against its control {', '.join(qualities)}" if qualities else text
+
+
+def _said(cell: Cell) -> str:
+    change = cell.change
+    if change is None:
+        return ""
+    text = f"{change.text.removesuffix('×')} of healthy" if cell.metric.role == "cost" else change.text
+    return f"{cell.metric.name} {_noisy(text, change.interval, change.noise)}"
+
+
+def _noisy(text: str, interval: str, noise: bool) -> str:
+    if noise:
+        return f"{text} (within the noise)"
+    return f"{text} ({interval})" if interval else text
+
+
+def signs(row: Row) -> str:
+    """The signs in front of a row's name."""
+    if row.failed:
+        return f"{FAILED} "
+    found = (CHOSEN if row.variant.chosen else "") + (DOMINATED if row.dominated else "")
+    return f"{found} " if found else ""
+
+
+def legend(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    """(sign, meaning) of the signs that these rows use."""
+    cells = [cell for row in rows for cell in row.cells]
+    used = (
+        (
+            words.NOISE,
+            "inside the noise: the interval of the change holds no change at all",
+            any(c is not None and c.noise for cell in cells for c in (cell.change, cell.control)),
+        ),
+        ("±", "mean and standard deviation over seeds", any(row.seeds > 1 for row in rows)),
+        (CHOSEN, "picked by `choose`", any(row.variant.chosen for row in rows)),
+        (
+            DOMINATED,
+            "dominated: another network is at least as good in everything and clearly better in something",
+            any(row.dominated for row in rows),
+        ),
+        (FAILED, "did not come to its end", any(row.failed for row in rows)),
+    )
+    return tuple((sign, meaning) for sign, meaning, is_used in used if is_used)

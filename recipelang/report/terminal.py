@@ -1,0 +1,78 @@
+"""The comparison as a table in the terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from recipelang.report import words
+from recipelang.report.context import ReportContext
+from recipelang.report.rows import Cell, Row
+from recipelang.report.summary import signs
+
+WIDTH = 100
+MOST_NAME, GAP = 36, 3
+TONES = {"better": "green", "worse": "red", "same": "dim"}
+
+
+def print_table(context: ReportContext, console: Console) -> None:
+    """Print the comparison, at most 100 columns wide; several tables where the metrics need more.
+
+    Args:
+        context: what to show.
+        console: where to; its own rules decide about colour.
+    """
+    if not console.is_terminal:  # a file has no width: take what everyone can read
+        console = Console(file=console.file, width=WIDTH, color_system=None)
+    width = min(WIDTH, console.width)
+    names = [signs(row) + words.shorten(row.name, MOST_NAME) for row in context.rows]
+    columns = [[_texts(row.cells[i]) for row in context.rows] for i in range(len(context.metrics))]
+    heads = [words.shorten(metric.name, 40) for metric in context.metrics]
+    room = width - max([cell_len(name) for name in names], default=0)
+    for indices in _chunks([_width(head, column) for head, column in zip(heads, columns, strict=True)], room):
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+        table.add_column("", no_wrap=True)
+        for i in indices:
+            table.add_column(Text(heads[i]), no_wrap=True)
+        for row, name, cells in zip(context.rows, names, zip(*(columns[i] for i in indices), strict=True), strict=True):
+            table.add_row(Text(name, style=_style(row)), *(Text("  ").join(filter(len, pair)) for pair in cells))
+        console.print(table, crop=False, width=width)
+        console.print()
+    for sign, meaning in context.legend:
+        console.print(Text(f"{sign} {meaning.replace('`', '')}", style="dim"), soft_wrap=True)
+    for row in context.rows:
+        if row.variant.error:
+            console.print(Text(f"{row.name}: {row.variant.error.message}", style="red"), soft_wrap=True)
+
+
+def _texts(cell: Cell) -> tuple[Text, Text]:
+    """Value, and change against healthy."""
+    change = cell.change
+    if change is None:
+        return Text(cell.value), Text("")
+    return Text(cell.value), Text(change.text + (f" {words.NOISE}" if change.noise else ""), style=TONES[change.tone])
+
+
+def _style(row: Row) -> str:
+    return "red" if row.failed else "bold" if row.kind == "variant" else ""
+
+
+def _width(head: str, column: list[tuple[Text, Text]]) -> int:
+    widest = max((value.cell_len + (2 + change.cell_len if change else 0) for value, change in column), default=0)
+    return max(cell_len(head), widest)
+
+
+def _chunks(widths: list[int], room: int) -> list[list[int]]:
+    """The columns in groups that fit; a column that fits nowhere stands alone."""
+    groups: list[list[int]] = [[]]
+    used = 0
+    for i, width in enumerate(widths):
+        if groups[-1] and used + width + GAP > room:
+            groups.append([])
+            used = 0
+        groups[-1].append(i)
+        used += width + GAP
+    return groups

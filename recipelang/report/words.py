@@ -1,0 +1,195 @@
+"""Measured numbers in words: values, intervals, changes against a reference.
+
+A cost is read as a ratio ("0.68×"), a quality as a difference in its own points ("−0.4 points"). Digits follow
+the interval: none is shown that the noise would change.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+
+from recipelang.report.record import Measured, Metric, Scalar
+from recipelang.units import show
+
+NOISE = "≈"
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a number stands against a reference.
+
+    Attributes:
+        text: "0.68×" or "−0.4 points".
+        interval: "0.67–0.69", or "".
+        tone: `better`, `worse`, or `same` where the change lies inside the noise or is none.
+        noise: whether it lies inside the noise.
+    """
+
+    text: str
+    interval: str
+    tone: str
+    noise: bool
+
+    def __str__(self) -> str:
+        bracket = f" ({self.interval})" if self.interval else ""
+        return f"{self.text}{bracket}{' ' + NOISE if self.noise else ''}"
+
+
+def number(value: float, digits: int) -> str:
+    """A number with so many decimals and a true minus sign; never "−0.0"."""
+    rounded = round(value, digits) + 0.0
+    return f"{rounded:.{digits}f}".replace("-", "−")
+
+
+def signed(value: float, digits: int) -> str:
+    """The same with its sign, except for a plain zero."""
+    text = number(value, digits)
+    return f"+{text}" if round(value, digits) > 0 else text
+
+
+def decimals(low: float | None, high: float | None, exact: int) -> int:
+    """How many decimals an interval leaves meaning to: the first digit of its half-width; `exact` without one."""
+    if low is None or high is None or not high > low:
+        return exact
+    return min(6, max(0, -math.floor(math.log10((high - low) / 2) + 0.5)))
+
+
+def quantity(value: float, unit: str) -> str:
+    """A value in base units as a person reads it, with a true minus sign."""
+    return show(value, unit).replace("-", "−")
+
+
+def value(measured: Measured | None, metric: Metric) -> str:
+    """The value with its unit: "1.82 ms"; "–" where there is none."""
+    if measured is None or measured.value is None:
+        return "–"
+    return quantity(measured.value, metric.unit)
+
+
+def interval(measured: Measured | None, metric: Metric) -> str:
+    """The interval of the value: "30.9–31.5 ms"; "" for computed numbers."""
+    if measured is None or measured.low is None or measured.high is None or not measured.high > measured.low:
+        return ""
+    return together(measured.low, measured.high, metric.unit, "–")
+
+
+def spread(values: list[float], metric: Metric) -> str:
+    """Mean ± standard deviation over seeds: "91.20 ± 0.31 %"; the value alone where all seeds agree."""
+    mean, deviation = statistics.fmean(values), statistics.stdev(values)
+    return together(mean, deviation, metric.unit, " ± ") if deviation else quantity(mean, metric.unit)
+
+
+def together(first: float, second: float, unit: str, glue: str) -> str:
+    """Two values in the unit and with the decimals of one: the larger gives the unit, the interval the decimals."""
+    largest = max(abs(first), abs(second))
+    text = show(largest, unit)
+    head, _, name = text.partition(" ")
+    if text.endswith("×"):
+        head, name = text[:-1], "×"
+    try:
+        factor = float(head) / largest if largest else 1.0
+    except ValueError:  # a unit that `show` puts first
+        return f"{quantity(first, unit)}{glue}{quantity(second, unit)}"
+    # `show` rounds: the exact factor is the power of ten next to it (a percentage is one as well).
+    factor = 10.0 ** round(math.log10(factor)) if factor > 0 else 1.0
+    half = second if "±" in glue else (second - first) / 2
+    digits = max(len(head.partition(".")[2]), decimals(-half * factor, half * factor, 0))
+    digits = min(digits, 2) if name == "%" else digits
+    space = " " if name and name != "×" else ""
+    return f"{number(first * factor, digits)}{glue}{number(second * factor, digits)}{space}{name}"
+
+
+def against_healthy(measured: Measured | None, metric: Metric) -> Change | None:
+    """The change against healthy as the record states it; None where it states none."""
+    if measured is None or measured.value is None or metric.role == "property":
+        return None
+    if metric.role == "cost":
+        found = (measured.ratio, measured.ratio_low, measured.ratio_high)
+    else:
+        found = (measured.difference, measured.difference_low, measured.difference_high)
+    return None if found[0] is None else _change(found[0], found[1], found[2], metric, measured.noise)
+
+
+def against(measured: Measured | None, reference: Measured | None, metric: Metric) -> Change | None:
+    """The change against another measurement, found from the two values and their intervals.
+
+    The two are treated as independent: half-widths add in squares (relative ones for a ratio). Measurements on
+    the same images are not independent, so the interval is on the wide side. No interval, no claim about noise.
+    """
+    if measured is None or reference is None or metric.role == "property":
+        return None
+    a, b = measured.value, reference.value
+    if a is None or b is None:
+        return None
+    if metric.role == "quality":
+        half = math.hypot(_half(measured), _half(reference))
+        low, high = a - b - half, a - b + half
+        return _change(a - b, low, high, metric, low <= 0 <= high if half else None)
+    if a <= 0 or b <= 0:
+        return None
+    ratio = a / b
+    half = ratio * math.hypot(_half(measured) / a, _half(reference) / b)
+    return _change(ratio, ratio - half, ratio + half, metric, ratio - half <= 1 <= ratio + half if half else None)
+
+
+def _half(measured: Measured) -> float:
+    if measured.low is None or measured.high is None:
+        return 0.0
+    return max(0.0, measured.high - measured.low) / 2
+
+
+def _change(change: float, low: float | None, high: float | None, metric: Metric, noise: bool | None) -> Change:
+    still = 1.0 if metric.role == "cost" else 0.0
+    points = metric.role == "quality" and metric.unit == "%"
+    scale = 100.0 if points else 1.0
+    low, high = (None if bound is None else bound * scale for bound in (low, high))
+    if metric.role == "cost":
+        digits = max(2, min(3, decimals(low, high, 3)))
+        text = f"{number(change, digits)}×"
+    else:
+        digits = max(1, min(2, decimals(low, high, 2))) if points else max(2, decimals(low, high, 4))
+        text = signed(change * scale, digits) + (" points" if points else f" {metric.unit}" if metric.unit else "")
+    bounds = ""
+    if low is not None and high is not None and high > low:
+        show_bound = number if metric.role == "cost" else signed
+        glue = "–" if metric.role == "cost" else " … "
+        bounds = f"{show_bound(low, digits)}{glue}{show_bound(high, digits)}"
+    improved = (change < still) == (metric.better == "lower")
+    tone = "same" if noise or change == still else "better" if improved else "worse"
+    return Change(text, bounds, tone, bool(noise))
+
+
+def duration(seconds: float | None) -> str:
+    """`95` → "1 min 35 s"; "" where it is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return show(seconds, "s") if seconds < 9.95 else f"{seconds:.0f} s"
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {left} s"
+
+
+def plain(scalar: Scalar) -> str:
+    """A scalar of the record as text."""
+    if scalar is None:
+        return "–"
+    if isinstance(scalar, bool):
+        return "yes" if scalar else "no"
+    return f"{scalar:g}" if isinstance(scalar, float) else str(scalar)
+
+
+def listed(words: list[str], most: int = 6) -> str:
+    """`a, b and c`; after `most` names only how many more."""
+    glue = "; " if any("," in word for word in words) else ", "
+    if len(words) > most:
+        return f"{glue.join(words[:most])} and {len(words) - most} more"
+    return " and ".join([glue.join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def shorten(name: str, most: int) -> str:
+    """The name with its middle left out where it is too long for its place."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"
