@@ -94,6 +94,7 @@ def test_only_heavy_rooms_import_torch_at_the_top() -> None:
         if room_of(file) not in HEAVY
         for node in ast.parse(file.read_text(encoding="utf-8")).body
         for _, module in (imports(node) if isinstance(node, ast.Import | ast.ImportFrom) else ())
-        if module.split(".")[0] in {"torch", "torchvision"} or module.startswith(tuple(f"recipelang.{r}" for r in HEAVY))
+        if module.split(".")[0] in {"torch", "torchvision"}
+        or module.startswith(tuple(f"recipelang.{r}" for r in HEAVY))
     ]
     assert heavy == []

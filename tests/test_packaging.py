@@ -17,10 +17,7 @@ DATA_FOLDERS = {"recipelang.grammar": "grammar", "recipelang.recipes": "recipes"
 
 
 def test_the_package_list_is_the_folders() -> None:
-    own = {
-        ".".join(file.parent.relative_to(ROOT).parts)
-        for file in (ROOT / "recipelang").rglob("__init__.py")
-    }
+    own = {".".join(file.parent.relative_to(ROOT).parts) for file in (ROOT / "recipelang").rglob("__init__.py")}
     assert set(TOOL["packages"]) == own | set(DATA_FOLDERS)
     assert TOOL["packages"] == sorted(TOOL["packages"])
 
@@ -41,7 +38,8 @@ def test_every_data_file_is_packaged(package: str) -> None:
     left_out = [
         str(file.relative_to(folder))
         for file in folder.rglob("*")
-        if file.is_file() and file.suffix not in {".py", ".pyc"}
+        if file.is_file()
+        and file.suffix not in {".py", ".pyc"}
         and not any(fnmatch.fnmatch(str(file.relative_to(folder)), glob.replace("**/", "*")) for glob in globs)
     ]
     assert left_out == []

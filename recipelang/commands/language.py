@@ -155,10 +155,11 @@ def _summaries(kind: str) -> list[tuple[str, str]]:
     """(name, first line of the card) of every verb or of every method of a kind."""
     from recipelang import vocabulary
 
-    if kind != "verb":
-        return [(name, summary(find(kind, name))) for name in names(kind)]
-    modules = ((name, importlib.import_module(f"recipelang.verbs.{name}")) for name in vocabulary.verbs())
-    return [(name, summary(module)) for name, module in modules]
+    if kind == "verb":
+        verbs = ((name, importlib.import_module(f"recipelang.verbs.{name}").VERB) for name in vocabulary.verbs())
+        return [(name, verb.summary) for name, verb in verbs]
+    methods = ((name, find(kind, name)) for name in names(kind))
+    return [(name, summary(method)) for name, method in methods if method]
 
 
 @click.command()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from recipelang.commands.boundary import DONE, WORK_TO_DO, print_diagnostics, say
+from recipelang.commands.results import finish, stay_inside
 from recipelang.commands.sources import (
     Request,
     Source,
@@ -72,6 +73,7 @@ def _prepare(arguments: dict[str, Any], command: str) -> _Prepared:
     request = Request(**{name: arguments[name] for name in ("profile", "model", "data", "sets", "control", "seeds")})
     with pointing_at(recipe):
         plan, profile = checked(recipe, request)
+        stay_inside(plan, outside=arguments["outside"])
     print_diagnostics(plan.warnings, recipe.text_at)
     return _Prepared(recipe, plan, _options(arguments, recipe, profile, command))
 
@@ -135,12 +137,10 @@ def run(command: str, dry_run: bool, **arguments: Any) -> int:
 
     with pointing_at(prepared.recipe):
         result = engine.execute(prepared.plan, prepared.options)
-    from recipelang.commands.results import write_reports
-
-    files = write_reports(result.report, result.folder, prepared.plan, prepared.options)
-    for file in files:
-        click.echo(str(file))
-    return int(result.exit_code)
+    say(result.summary)
+    finish(result, prepared.plan, outside=prepared.options.outside)
+    print_diagnostics(result.diagnostics, prepared.recipe.text_at)
+    return result.exit_code
 
 
 @click.command()

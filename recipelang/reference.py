@@ -1,0 +1,159 @@
+"""The reference in docs/, printed from the cards: `python -m recipelang.reference docs`.
+
+Nothing in it is written twice: verbs come from `verbs/`, methods from `methods/`, errors from `explanations/`.
+A test prints it again and compares.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from recipelang import vocabulary
+from recipelang.catalogue import FOLDERS, Setting, card, find, names, settings
+from recipelang.reading.verb import Verb
+
+_HEAD = "<!-- Printed by `make docs` from {source}; edit there. -->\n\n# {title}\n\n{lead}\n"
+_SECTION = re.compile(r"([A-Z][\w ,-]{2,40}):(?:\s|$)(.*)")
+
+
+def pages() -> dict[str, str]:
+    """File name → Markdown of every page of the reference."""
+    return {"verbs.md": _verbs(), "methods.md": _methods(), "errors.md": _errors()}
+
+
+# verbs ------------------------------------------------------------------------------------------------
+
+
+def _verbs() -> str:
+    lead = (
+        "A statement is `verb operand… clause… [block]`; clauses come in any order, each at most once. "
+        "`recipe explain VERB` prints the same in a terminal."
+    )
+    parts = [_HEAD.format(source="`recipelang/verbs/`", title="Verbs", lead=lead)]
+    parts += [_verb(name, importlib.import_module(f"recipelang.verbs.{name}").VERB) for name in vocabulary.verbs()]
+    return "\n".join(parts)
+
+
+def _verb(name: str, verb: Verb) -> str:
+    lines = [f"## {name}", "", _prose(verb.summary), ""]
+    if verb.operands:
+        lines += [f"After the verb: {_prose(verb.operands)}", ""]
+    if verb.clauses:
+        rows = [(f"`{c.word}`", c.takes, "required" if c.required else c.default or "–") for c in verb.clauses]
+        lines += [*_table(("clause", "takes", "without it"), rows), ""]
+    lines += ["```", verb.example.strip(), "```", ""]
+    lines += [f"- {_prose(rule)}" for rule in verb.rules]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+# methods ----------------------------------------------------------------------------------------------
+
+
+def _methods() -> str:
+    lead = "One method, one file, one card. `recipe explain NAME` prints a card in a terminal."
+    parts = [_HEAD.format(source="the cards in `recipelang/methods/`", title="Methods", lead=lead)]
+    for kind, folder in FOLDERS.items():
+        parts.append(f"## {folder.capitalize()}\n")
+        for name in names(kind):
+            method = find(kind, name)
+            if method is not None:
+                parts.append(_method(name, method))
+    return "\n".join(parts)
+
+
+def _method(name: str, method: type) -> str:
+    rows = [(f"`{s.name}`", _takes(s), _default(s), s.help) for s in settings(method)]
+    table = [*_table(("setting", "takes", "default", "what it is"), rows), ""] if rows else []
+    return "\n".join([f"### {name}", "", *_card(card(method)), "", *table])
+
+
+def _card(text: str) -> Iterable[str]:
+    """A card as Markdown: its sections (`Formula: …`) become a list, continued lines are joined."""
+    lines: list[str] = []
+    for raw in text.splitlines():
+        section = _SECTION.match(raw)
+        if section:
+            first = not (lines and lines[-1].startswith("- "))
+            lines += (
+                ["", f"- **{section[1]}.** {_prose(section[2])}"]
+                if first
+                else [f"- **{section[1]}.** {_prose(section[2])}"]
+            )
+        elif raw.strip() and lines and lines[-1]:
+            lines[-1] = f"{lines[-1].rstrip()} {_prose(raw.strip())}"
+        else:
+            lines.append(_prose(raw.strip()))
+    return lines
+
+
+def _takes(setting: Setting) -> str:
+    """What a setting takes, in words: `number from 0 to 1, or a ramp`."""
+    words = {"word": " or ".join(f"`{c}`" for c in setting.choices), "method": f"a {setting.kind}"}.get(
+        setting.type, setting.type
+    )
+    if setting.low is not None and setting.high is not None:
+        words += f" {'above' if setting.open_low else 'from'} {setting.low:g} to {setting.high:g}"
+    elif setting.low is not None:
+        words += f" {'above' if setting.open_low else 'from'} {setting.low:g}"
+    elif setting.high is not None:
+        words += f" to {setting.high:g}"
+    return words + (", or a ramp" if setting.ramp else "")
+
+
+def _default(setting: Setting) -> str:
+    value = setting.default
+    if value is dataclasses.MISSING:
+        return "required"
+    if value is None or value == () or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, float):
+        return f"`{value:g}`"
+    return f"`{value}`"
+
+
+# errors -----------------------------------------------------------------------------------------------
+
+
+def _errors() -> str:
+    folder = Path(__file__).parent / "explanations"
+    texts = [page.read_text(encoding="utf-8").strip() for page in sorted(folder.glob("RCP*.md"))]
+    lead = "Every error has a code that stays. `recipe explain CODE` prints one page in a terminal."
+    head = _HEAD.format(source="`recipelang/explanations/`", title="Errors", lead=lead)
+    return "\n".join([head, *(f"#{text}\n" for text in texts)])
+
+
+# Markdown ---------------------------------------------------------------------------------------------
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    cells = [[_prose(cell).replace("|", r"\|").replace("\n", " ") for cell in row] for row in rows]
+    return [_row(head), _row(["---"] * len(head)), *(_row(row) for row in cells)]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _prose(text: str) -> str:
+    """Text of a card as Markdown: outside backticks nothing is markup."""
+    pieces = re.split(r"(`[^`]*`)", text)
+    return "".join(piece if piece.startswith("`") else re.sub(r"([<*_])", r"\\\1", piece) for piece in pieces)
+
+
+def main(folder: Path) -> None:
+    """Write every page into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (folder / name).write_text(text, encoding="utf-8")
+        print(folder / name)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))

@@ -1,0 +1,32 @@
+"""The printed reference in docs/ is what the cards say today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recipelang import reference, vocabulary
+from recipelang.catalogue import FOLDERS, names
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+@pytest.mark.parametrize("name", ["verbs.md", "methods.md", "errors.md"])
+def test_the_reference_is_up_to_date(name: str) -> None:
+    assert (DOCS / name).read_text(encoding="utf-8") == reference.pages()[name], "run `make docs`"
+
+
+def test_nothing_is_left_out() -> None:
+    pages = reference.pages()
+    assert [verb for verb in vocabulary.verbs() if f"\n## {verb}\n" not in pages["verbs.md"]] == []
+    assert [n for kind in FOLDERS for n in names(kind) if f"\n### {n}\n" not in pages["methods.md"]] == []
+
+
+def test_prose_is_no_markup_and_code_stays_code() -> None:
+    assert reference._prose("a*b `c*d` <e>") == r"a\*b `c*d` \<e>"
+
+
+def test_the_pages_are_written(tmp_path: Path) -> None:
+    reference.main(tmp_path)
+    assert {page.name for page in tmp_path.iterdir()} == {"verbs.md", "methods.md", "errors.md"}
