@@ -26,6 +26,6 @@ def load(folder: str | Path, *, trust: bool = False) -> Any:
     Raises:
         Refusal: a file is missing, altered or does not fit the others.
     """
-    from recipelang.surgery.artifact import load as load_artifact  # loads torch: only when asked for
+    from recipelang.surgery.predictor import load as load_predictor  # loads torch: only when asked for
 
-    return load_artifact(Path(folder), trust=trust)
+    return load_predictor(Path(folder), trust=trust)

@@ -80,10 +80,17 @@ def _load_with_head(module: nn.Module, probe: Tensor, weights: Mapping[str, Tens
 def _classes(outputs: int, asked: int | None, data: tuple[str, ...] | None, trained: bool) -> int:
     """The number of outputs that the network shall have."""
     if asked is not None and data is not None and asked != len(data):
-        raise Refusal("RCP0708", f"`classes={asked}` and the data has {len(data)} classes", f"write `classes={len(data)}` or leave it out")
+        raise Refusal(
+            "RCP0708",
+            f"`classes={asked}` and the data has {len(data)} classes",
+            f"write `classes={len(data)}` or leave it out",
+        )
     if asked is not None:
         return asked
     if data is not None and len(data) != outputs and trained:
-        raise Refusal("RCP0708", f"the weights have {outputs} classes and the data has {len(data)}",
-                      f"write `classes={len(data)}`: the head is replaced by a fresh one, which needs training")  # fmt: skip
+        raise Refusal(
+            "RCP0708",
+            f"the weights have {outputs} classes and the data has {len(data)}",
+            f"write `classes={len(data)}`: the head is replaced by a fresh one, which needs training",
+        )
     return len(data) if data is not None else outputs

@@ -1,8 +1,8 @@
 """Which layers can be removed, found by what modules do and never from a table of model names.
 
-    residual   a smallest module that is the identity on its own input when its parameters are zero
-    plain      a dense conv – [norm] – activation run of one Sequential that keeps its shape;
-               offered only where a network has no residual candidates
+residual   a smallest module that is the identity on its own input when its parameters are zero
+plain      a dense conv – [norm] – activation run of one Sequential that keeps its shape;
+           offered only where a network has no residual candidates
 """
 
 from __future__ import annotations
@@ -23,9 +23,22 @@ FILTERS_FIRST_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm.
 FILTERS_LAST = (nn.Linear, nn.MultiheadAttention)
 NORMS = (*FILTERS_FIRST_NORMS, nn.LayerNorm)
 ACTIVATIONS = (
-    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.SiLU, nn.GELU, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.ELU,
-    nn.CELU, nn.SELU, nn.Mish, nn.Softplus, nn.Sigmoid, nn.Tanh,
-)  # fmt: skip
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.SiLU,
+    nn.GELU,
+    nn.Hardswish,
+    nn.Hardsigmoid,
+    nn.Hardtanh,
+    nn.ELU,
+    nn.CELU,
+    nn.SELU,
+    nn.Mish,
+    nn.Softplus,
+    nn.Sigmoid,
+    nn.Tanh,
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,9 @@ def _unshared(module: nn.Module) -> set[str]:
 
 def _residual(module: nn.Module, example: Tensor, calls: Mapping[str, Call]) -> Iterator[Candidate]:
     """Test every module that keeps its shape while the input passes through it, so that nothing is kept or copied."""
-    tested = [p for p, c in calls.items() if p and c.keeps_shape and any(True for _ in module.get_submodule(p).parameters())]
+    tested = [
+        p for p, c in calls.items() if p and c.keeps_shape and any(True for _ in module.get_submodule(p).parameters())
+    ]
     identities: list[str] = []
     testing = False
 
@@ -119,7 +134,7 @@ def _is_identity_without_parameters(part: nn.Module, x: Tensor) -> bool:
 def _filters_axis(module: nn.Module, path: str, calls: Mapping[str, Call], ndim: int) -> int:
     """The filters' axis, told by the first layer inside that reads an activation of so many axes."""
     for inner, call in calls.items():
-        if not inner.startswith(path + "."):
+        if not inner.startswith(path + ".") or len(call.input_shape or (0,) * ndim) != ndim:
             continue
         part = module.get_submodule(inner)
         if isinstance(part, CONVOLUTIONS + FILTERS_FIRST_NORMS):

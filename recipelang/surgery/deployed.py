@@ -47,7 +47,8 @@ def execution(network: Network) -> list[dict[str, Any]]:
         like other numbers) or `dense`.
     """
     rows: list[dict[str, Any]] = [
-        {"layer": getattr(edit, "name", str(edit)), "shape": [], "executes": "removed", "why": str(edit)} for edit in network.edits
+        {"layer": getattr(edit, "name", str(edit)), "shape": [], "executes": "removed", "why": str(edit)}
+        for edit in network.edits
     ]
     asked = network.accelerated is not None
     for name, (_, _, weight) in matrices(network.module).items():
@@ -56,8 +57,14 @@ def execution(network: Network) -> list[dict[str, Any]]:
             executes, why = "dense", "no mask"
         else:
             executes = "masked only"
-            why = f"no sparse kernel for {mask.pattern} on this machine" if asked else "the recipe does not say `accelerate`"
-        rows.append({"layer": name.removesuffix(".weight"), "shape": list(weight.shape), "executes": executes, "why": why})
+            why = (
+                f"no sparse kernel for {mask.pattern} on this machine"
+                if asked
+                else "the recipe does not say `accelerate`"
+            )
+        rows.append(
+            {"layer": name.removesuffix(".weight"), "shape": list(weight.shape), "executes": executes, "why": why}
+        )
     return rows
 
 
@@ -91,7 +98,9 @@ class _CountUses(TorchDispatchMode):
         """The path of the layer that this very tensor came out of."""
         return self.watched.get(id(tensor), (None,))[0]
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         for leaf in tree_leaves((args, kwargs)):
             if (path := self.of(leaf)) is not None:
                 self.uses[path] += 1
@@ -112,6 +121,7 @@ def _foldable(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
         if type(part) in FOLDABLE and "parametrizations" not in part._modules:
             handles.append(part.register_forward_hook(lambda _, args, output, path=path: reads.watch(path, output)))
         elif type(part) in BATCH_NORMS and part.running_mean is not None:
+
             def pair(norm: nn.Module, args: tuple[Tensor], path: str = path) -> None:
                 layer = reads.of(args[0])
                 if layer is not None and _same_channels(once[layer], norm, args[0]):
@@ -128,8 +138,8 @@ def _foldable(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
 
 
 def _same_channels(layer: nn.Module, norm: nn.Module, activation: Tensor) -> bool:
-    """Whether the norm works along the layer's output features, which a linear layer puts last and a norm looks for at axis 1."""
-    return norm.num_features == activation.shape[1] and (not isinstance(layer, nn.Linear) or activation.ndim == 2)
+    """Whether the norm, which looks at axis 1, works along the output features, which a linear layer puts last."""
+    return bool(norm.num_features == activation.shape[1] and (not isinstance(layer, nn.Linear) or activation.ndim == 2))
 
 
 def _fold_pair(module: nn.Module, layer_path: str, norm_path: str) -> None:

@@ -1,12 +1,11 @@
 """The edit log: what was cut out of a network, as JSON that can be read, compared and replayed.
 
-    network ── apply_edits(log) ──▶ smaller network        each edit checked for parity
-    module  ── replay(log) ───────▶ the same architecture  on a fresh build, before weights are loaded
+network ── apply_edits(log) ──▶ smaller network        each edit checked for parity
+module  ── replay(log) ───────▶ the same architecture  on a fresh build, before weights are loaded
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
@@ -34,6 +33,9 @@ class Edit(Protocol):
     def removes(self, path: str) -> bool:
         """Whether the module or parameter of this path is gone afterwards."""
 
+    def json(self) -> dict[str, Any]:
+        """The edit as JSON, under `edit` its kind; `from_json` reads it."""
+
 
 @dataclass(frozen=True)
 class RemoveLayer:
@@ -51,6 +53,10 @@ class RemoveLayer:
 
     def __str__(self) -> str:
         return f"removing `{self.name}`"
+
+    def json(self) -> dict[str, Any]:
+        """`{"edit": "remove_layer", "name": "layer1.0", "paths": ["layer1.0"]}`."""
+        return {"edit": self.kind, "name": self.name, "paths": list(self.paths)}
 
     def apply(self, module: nn.Module) -> None:
         """Change the module in place.
@@ -75,7 +81,6 @@ class RemoveLayer:
     def removes(self, path: str) -> bool:
         """Whether the module or parameter of this path is gone afterwards."""
         return any(path == gone or path.startswith(gone + ".") for gone in self.paths)
-
 
 
 def remove(candidate: Candidate) -> RemoveLayer:
@@ -129,12 +134,6 @@ def replay(module: nn.Module, edits: Iterable[Edit]) -> None:
         edit.apply(module)
 
 
-def to_json(edit: Edit) -> dict[str, Any]:
-    """`{"edit": "remove_layer", "name": "layer1.0", "paths": ["layer1.0"]}`."""
-    values = {name: list(v) if isinstance(v, tuple) else v for name, v in copy.copy(vars(edit)).items()}
-    return {"edit": edit.kind, **values}
-
-
 def from_json(entry: Any) -> Edit:
     """The edit of one entry of a log.
 
@@ -145,7 +144,9 @@ def from_json(entry: Any) -> Edit:
         case {"edit": "remove_layer", "name": str(name), "paths": [*paths], **rest}:
             if not rest and paths and all(isinstance(path, str) and path for path in paths):
                 return RemoveLayer(name, tuple(paths))
-    raise Refusal("RCP0714", f"the edit log has an entry that is no edit: {str(entry)[:100]}", "use the folder as it was written")
+    raise Refusal(
+        "RCP0714", f"the edit log has an entry that is no edit: {str(entry)[:100]}", "use the folder as it was written"
+    )
 
 
 def _find(module: nn.Module, path: str) -> nn.Module:
@@ -155,4 +156,8 @@ def _find(module: nn.Module, path: str) -> nn.Module:
             return module.get_submodule(path)
     except AttributeError:
         pass
-    raise Refusal("RCP0701", f"the network has no layer `{path}` to remove", "`recipe layers MODEL` lists the layers that can be removed")
+    raise Refusal(
+        "RCP0701",
+        f"the network has no layer `{path}` to remove",
+        "`recipe layers MODEL` lists the layers that can be removed",
+    )

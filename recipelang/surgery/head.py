@@ -23,8 +23,11 @@ def find_head(module: nn.Module, example: Tensor) -> tuple[str, nn.Linear | nn.C
         part = module.get_submodule(path)
         if _features(part) == outputs and isinstance(part, nn.Linear | nn.Conv2d):
             return path, part
-    raise Refusal("RCP0708", f"no layer of the network has as many features as the network has outputs ({outputs})",
-                  "end the network with a linear layer")  # fmt: skip
+    raise Refusal(
+        "RCP0708",
+        f"no layer of the network has as many features as the network has outputs ({outputs})",
+        "end the network with a linear layer",
+    )
 
 
 def embedding_length(module: nn.Module, example: Tensor) -> int:
@@ -47,7 +50,9 @@ def replace_head(module: nn.Module, path: str, classes: int) -> None:
     """
     old = module.get_submodule(path)
     if not path:
-        raise Refusal("RCP0708", "a network that is one layer has no head to replace", "give it the number of classes yourself")
+        raise Refusal(
+            "RCP0708", "a network that is one layer has no head to replace", "give it the number of classes yourself"
+        )
     new: nn.Module
     if isinstance(old, nn.Conv2d):
         new = nn.Conv2d(old.in_channels, classes, kernel_size=1, bias=old.bias is not None)

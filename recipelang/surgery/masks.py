@@ -42,7 +42,9 @@ def _leaves(part: nn.Module) -> tuple[str, ...]:
     return ()
 
 
-def eligible(network: Network, pattern: Pattern, selection: Selection = Selection()) -> tuple[tuple[str, ...], dict[str, str]]:
+def eligible(
+    network: Network, pattern: Pattern, selection: Selection | None = None
+) -> tuple[tuple[str, ...], dict[str, str]]:
     """Which weights can take a pattern.
 
     Args:
@@ -56,7 +58,7 @@ def eligible(network: Network, pattern: Pattern, selection: Selection = Selectio
     Raises:
         Refusal: RCP0703: a selector matches nothing.
     """
-    chosen = set(resolve(network.module, selection))
+    chosen = set(resolve(network.module, selection or Selection()))
     able, dense = [], {}
     for name, (path, part, weight) in matrices(network.module).items():
         if path and path not in chosen:
@@ -136,7 +138,7 @@ def mask_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, masks: M
 
 
 def zero_fraction(module: nn.Module, names: Iterable[str] | None = None) -> float:
-    """The share of zeros among the weights of these names; of all weight matrices by default, 0 where there are none."""
+    """The share of zeros among the weights of these names; by default of all matrices, 0 where there are none."""
     found = matrices(module)
     weights = [found[name][2].detach() for name in (found if names is None else names)]
     total = sum(weight.numel() for weight in weights)

@@ -100,7 +100,7 @@ def require_parity(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], 
 
 
 def relative_difference(value: Tensor, reference: Tensor) -> float:
-    """Largest absolute difference over the reference's largest magnitude; 0 for equal tensors, NaN where either has NaN."""
+    """Largest absolute difference over the reference's largest magnitude; NaN where either has NaN."""
     if torch.equal(value, reference) or not reference.numel():
         return 0.0
     difference = (value.float() - reference.float()).abs().max()

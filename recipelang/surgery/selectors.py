@@ -29,7 +29,11 @@ def resolve(module: nn.Module, selection: Selection) -> tuple[str, ...]:
     chosen = _matching(module, selection.include) if selection.include else set(paths)
     chosen -= _matching(module, selection.exclude)
     if not chosen and (selection.include or selection.exclude):
-        raise Refusal("RCP0703", "`except` takes away all that `in` names: no module is left", "name more in `in` or less in `except`")
+        raise Refusal(
+            "RCP0703",
+            "`except` takes away all that `in` names: no module is left",
+            "name more in `in` or less in `except`",
+        )
     return tuple(path for path in paths if path in chosen)
 
 
@@ -80,14 +84,20 @@ def _no_match(selector: Selector, named: dict[str, nn.Module]) -> Refusal:
         count: dict[str, int] = {}
         for part in named.values():
             count[type(part).__name__] = count.get(type(part).__name__, 0) + 1
-        near = difflib.get_close_matches(selector.text, count, n=3, cutoff=0.4) or sorted(count, key=lambda name: -count[name])[:3]
+        near = (
+            difflib.get_close_matches(selector.text, count, n=3, cutoff=0.4)
+            or sorted(count, key=lambda name: -count[name])[:3]
+        )
         shown = [f"`type({name})` ({_modules(count[name])})" for name in near]
     else:
-        globs = {path: 1 for path in named}
+        globs = dict.fromkeys(named, 1)
         for path in named:
             inside = sum(other.startswith(path + ".") for other in named)
             globs |= {f"{path}.*": inside} if inside else {}
-        near = difflib.get_close_matches(selector.text, globs, n=3, cutoff=0.4) or [g for g in globs if g.endswith(".*")][:3]
+        near = (
+            difflib.get_close_matches(selector.text, globs, n=3, cutoff=0.4)
+            or [g for g in globs if g.endswith(".*")][:3]
+        )
         shown = [f'`"{glob}"` ({_modules(globs[glob])})' for glob in near]
     offer = f"nearest: {', '.join(shown)}" if shown else "the network has no modules to select"
     return Refusal("RCP0703", f"`{selector}` matches no module", f"{offer}; `recipe layers MODEL` lists them all")

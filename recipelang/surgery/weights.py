@@ -29,17 +29,30 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     shown = path.name
     if not path.is_file():
-        raise Refusal("RCP0706", f"there is no weights file `{shown}`", "write the path relative to the recipe, or give it in `recipe.yaml`")
+        raise Refusal(
+            "RCP0706",
+            f"there is no weights file `{shown}`",
+            "write the path relative to the recipe, or give it in `recipe.yaml`",
+        )
     try:
         loaded: Any = load_file(path) if path.suffix == ".safetensors" else _load_pickled(path)
     except Exception as error:  # a hostile file may make its reader raise anything
-        raise Refusal("RCP0706", f"the weights file `{shown}` cannot be read: {type(error).__name__}: {first_line(error)}",
-                      "use a safetensors file or a plain state dict saved with `torch.save(model.state_dict(), …)`") from error  # fmt: skip
+        raise Refusal(
+            "RCP0706",
+            f"the weights file `{shown}` cannot be read: {type(error).__name__}: {first_line(error)}",
+            "use a safetensors file or a plain state dict saved with `torch.save(model.state_dict(), …)`",
+        ) from error
     for wrapper in WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
-    if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in loaded.items()):
-        raise Refusal("RCP0706", f"the weights file `{shown}` holds no state dict", "save `model.state_dict()` and nothing else")
+    if (
+        not isinstance(loaded, Mapping)
+        or not loaded
+        or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in loaded.items())
+    ):
+        raise Refusal(
+            "RCP0706", f"the weights file `{shown}` holds no state dict", "save `model.state_dict()` and nothing else"
+        )
     while all(name.startswith("module.") for name in loaded):
         loaded = {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
     return dict(loaded)
@@ -71,12 +84,28 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], what: str) ->
         for name in own
         if name in weights and weights[name].shape != own[name].shape
     ]
-    kinds = [f"{label} {_few(lines)}" for label, lines in (("missing:", missing), ("not in the network:", extra), ("of another shape:", other)) if lines]
+    kinds = [
+        f"{label} {_few(lines)}"
+        for label, lines in (("missing:", missing), ("not in the network:", extra), ("of another shape:", other))
+        if lines
+    ]
     if kinds:
-        raise Refusal("RCP0707", f"{what} do not fit the network; {'; '.join(kinds)}", "use the weights of this architecture, with this number of classes")
-    broken = [f"`{name}`" for name in own if name in weights and weights[name].is_floating_point() and not weights[name].isfinite().all()]
+        raise Refusal(
+            "RCP0707",
+            f"{what} do not fit the network; {'; '.join(kinds)}",
+            "use the weights of this architecture, with this number of classes",
+        )
+    broken = [
+        f"`{name}`"
+        for name in own
+        if name in weights and weights[name].is_floating_point() and not weights[name].isfinite().all()
+    ]
     if broken:
-        raise Refusal("RCP0707", f"{what} hold NaN or infinity: {_few(broken)}", "train again with a lower learning rate, or use an earlier checkpoint")
+        raise Refusal(
+            "RCP0707",
+            f"{what} hold NaN or infinity: {_few(broken)}",
+            "train again with a lower learning rate, or use an earlier checkpoint",
+        )
     module.load_state_dict(dict(weights), strict=False)
 
 

@@ -36,11 +36,19 @@ class NM:
     def __post_init__(self) -> None:
         if not 0 < self.n < self.m:
             less = f"; write `nm {self.m}:{self.n}`?" if self.n > self.m > 0 else ""
-            raise SettingError("n", f"`nm {self.n}:{self.m}` keeps {self.n} of every {self.m} weights: that is no sparsity",
-                               f"n of m stay, n less than m, as in `nm 2:4`{less}")  # fmt: skip
+            raise SettingError(
+                "n",
+                f"`nm {self.n}:{self.m}` keeps {self.n} of every {self.m} weights: that is no sparsity",
+                f"n of m stay, n less than m, as in `nm 2:4`{less}",
+            )
 
     def __str__(self) -> str:
         return f"{self.n}:{self.m}"
+
+    @property
+    def restriction(self) -> str:
+        """The restriction that the pattern puts on the network for the sake of hardware."""
+        return str(self)
 
     def refuses(self, weight: Tensor) -> str | None:
         """Why this weight (O×I or O×I×kh×kw) cannot take the pattern; None where it can."""

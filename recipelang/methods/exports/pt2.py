@@ -1,0 +1,81 @@
+"""`export pt2`: the deployed network as a program that plain torch runs."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recipelang.catalogue import method
+from recipelang.errors import Refusal
+from recipelang.lazy import torch
+
+FILE = "model.pt2"
+
+
+@method("export", "pt2")
+@dataclass(frozen=True)
+class Pt2:
+    """The deployed network (BatchNorm folded) as a program of torch.export, for any batch size.
+
+    What: `torch.export.load("model.pt2").module()(images)` runs it, without recipelang and without the code that
+    built it. Class names and preprocessing lie beside it in the file, under `recipelang.json`.
+    Shapes: images B×C×H×W, normalised → scores B×classes.
+    When it misleads: masked zeros are multiplied like other numbers.
+    Source: torch.export.
+    """
+
+    def write(self, network: Any, folder: Path) -> tuple[Path, ...]:
+        """Write the program into `folder`, read it again and hold it against the deployed network.
+
+        Raises:
+            Refusal: RCP0716: torch.export cannot trace the network, or the program answers otherwise.
+        """
+        from recipelang.surgery.deployed import deployed
+        from recipelang.surgery.tracing import example_input, first_line
+
+        module, example = deployed(network), example_input(network)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / FILE
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's own, about itself
+                batch = {0: torch.export.Dim("batch", min=1)}
+                program = torch.export.export(module, (example,), dynamic_shapes=(batch,))
+                torch.export.save(program, path, extra_files={"recipelang.json": _card(network)})
+                reloaded = torch.export.load(path).module()
+        except OSError:
+            raise
+        except Exception as error:  # torch.export raises many kinds for code that it cannot trace
+            path.unlink(missing_ok=True)
+            raise _refused(f"torch.export cannot trace it: {type(error).__name__}: {first_line(error)}") from error
+        for size in (1, 3):
+            _compare(reloaded, module, example_input(network, size), path)
+        return (path,)
+
+
+def _compare(reloaded: Any, module: Any, images: Any, path: Path) -> None:
+    """Refuse a program that answers otherwise than the network it came from."""
+    from recipelang.surgery.parity import TOLERANCE, relative_difference
+
+    with torch.no_grad():
+        difference = relative_difference(reloaded(images), module(images))
+    if not difference <= TOLERANCE:
+        path.unlink(missing_ok=True)
+        raise _refused(f"the written program answers otherwise (by {difference:.1e})")
+
+
+def _refused(why: str) -> Refusal:
+    return Refusal(
+        "RCP0716", f"the network cannot be written as pt2: {why}", "use `export safetensors`, which writes any network"
+    )
+
+
+def _card(network: Any) -> str:
+    p = network.preprocessing
+    shown = {"size": p.size, "mean": p.mean, "std": p.std, "resize": p.resize} if p else None
+    return json.dumps(
+        {"classes": network.classes, "preprocessing": shown, "input_shape": network.input_shape}, sort_keys=True
+    )

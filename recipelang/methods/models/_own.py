@@ -1,0 +1,55 @@
+"""What the networks of `recipelang.nets` have in common as methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from recipelang.catalogue import setting
+from recipelang.kinds import ModelRequest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class OwnModel:
+    """A network of our own: weights from a file or random, as many outputs as there are classes."""
+
+    name: ClassVar[str]
+    input_shape: ClassVar[tuple[int, int, int]]
+
+    weights: str = setting("", type="text", hashed=False, help="File of weights: safetensors, or a plain state dict.")
+    classes: int | None = setting(None, type="integer", low=2, help="Number of outputs; default that of the data.")
+
+    def construct(self, channels: int, classes: int) -> nn.Module:
+        """The architecture with random weights."""
+        raise NotImplementedError
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the network starts from weights and not from random numbers."""
+        return bool(self.weights) and self.classes is None
+
+    def files(self, resolve: Callable[[str], Path]) -> tuple[Path, ...]:
+        """The weights file, if there is one."""
+        return (resolve(self.weights),) if self.weights else ()
+
+    def build(self, request: ModelRequest) -> Any:
+        """The network; see `kinds.ModelMethod`."""
+        from recipelang.surgery.assembly import assemble
+        from recipelang.surgery.weights import read_weights
+
+        shape = request.input_shape or self.input_shape
+        classes = self.classes or (len(request.classes) if request.classes else 10)
+        return assemble(
+            self.construct(shape[0], classes),
+            request,
+            model=self.name,
+            settings={},
+            input_shape=shape,
+            classes=self.classes,
+            weights=read_weights(request.resolve(self.weights)) if self.weights and request.weights else None,
+        )

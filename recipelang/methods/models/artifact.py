@@ -1,0 +1,65 @@
+"""`model artifact("runs/quickstart-1/main")`: a network that a run left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from recipelang.catalogue import method, setting
+from recipelang.errors import Refusal
+from recipelang.kinds import ModelRequest
+
+FILES = ("model.json", "surgery.json", "masks.safetensors", "model.safetensors")
+
+
+@method("model", "artifact")
+@dataclass(frozen=True)
+class Artifact:
+    """A network that a run left, or `export safetensors`: rebuilt, edits replayed, masks and weights loaded.
+
+    Its constructor, edit log and masks stay with it, so that further surgery continues the log.
+    Shapes: as the network that was saved.
+    Source: the folder, four files that hold no code.
+    """
+
+    folder: str = setting(type="text", positional=True, hashed=False, help="The folder of the network.")
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the network starts from weights and not from random numbers."""
+        return True
+
+    def files(self, resolve: Callable[[str], Path]) -> tuple[Path, ...]:
+        """The four files of the folder."""
+        return tuple(resolve(self.folder) / name for name in FILES)
+
+    def build(self, request: ModelRequest) -> Any:
+        """The network; see `kinds.ModelMethod`."""
+        from recipelang.surgery.artifact import load
+        from recipelang.surgery.tracing import example, outputs_of
+
+        network = load(request.resolve(self.folder), trust=request.trust)
+        if request.classes is not None:
+            _same_classes(network.classes, request.classes)
+        if request.input_shape is not None:
+            outputs_of(network.module, example(network.module, request.input_shape))
+            network = replace(network, input_shape=request.input_shape)
+        return network
+
+
+def _same_classes(own: tuple[str, ...], data: tuple[str, ...]) -> None:
+    """Refuse classes of another number, or the same ones in another order: labels would mean other outputs."""
+    if len(own) != len(data):
+        raise Refusal(
+            "RCP0708",
+            f"the saved network has {len(own)} classes and the data has {len(data)}",
+            "use the data that the network was made for",
+        )
+    if own != data and set(own) == set(data):
+        raise Refusal(
+            "RCP0708",
+            "the saved network has the classes of the data in another order",
+            "use the data that the network was made for",
+        )

@@ -1,0 +1,31 @@
+"""`model resnet44`: the CIFAR ResNet of 44 layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from recipelang.catalogue import method
+from recipelang.methods.models._own import OwnModel
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@method("model", "resnet44")
+@dataclass(frozen=True)
+class ResNet44(OwnModel):
+    """ResNet of 44 layers for small images: three stages of 7 basic blocks with 16, 32 and 64 filters.
+
+    Shortcuts have no parameters (option A), so 19 of its 21 blocks can be removed.
+    Shapes: B×C×H×W → B×classes; made for 3×32×32.
+    Source: He et al. 2016, "Deep Residual Learning for Image Recognition", section 4.2.
+    """
+
+    input_shape: ClassVar[tuple[int, int, int]] = (3, 32, 32)
+
+    def construct(self, channels: int, classes: int) -> nn.Module:
+        """The architecture with random weights."""
+        from recipelang.nets.cifar_resnet import cifar_resnet
+
+        return cifar_resnet(44, channels=channels, classes=classes)

@@ -1,0 +1,74 @@
+"""`model torchvision.resnet18(weights="DEFAULT")`: a classification network of torchvision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recipelang.catalogue import method, setting
+from recipelang.kinds import ModelRequest
+
+
+@method("model", "torchvision")
+@dataclass(frozen=True)
+class Torchvision:
+    """A classification network of torchvision, named after a dot: `torchvision.resnet18(weights="DEFAULT")`.
+
+    `weights` is the name of published weights (`DEFAULT`, `IMAGENET1K_V2`), which torchvision downloads once, or a
+    file. `classes=5` replaces the head by a fresh one of five outputs, which needs training; without weights the
+    head has as many outputs as the data has classes. Vision transformers without published weights are built for
+    the size of the data's images.
+
+    Shapes: B×3×H×W → B×classes.
+    When it misleads: published weights expect the normalisation and about the size of ImageNet images.
+    Source: torchvision.models; each network's page there names its paper.
+    """
+
+    architecture: str = setting(type="text", dotted=True, help="The name in torchvision: `resnet18`.")
+    weights: str = setting("", type="text", hashed=False, help="Name of published weights, or a file of weights.")
+    classes: int | None = setting(
+        None, type="integer", low=2, help="Number of outputs; replaces the head where it differs."
+    )
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the network starts from weights and not from random numbers."""
+        return bool(self.weights) and self.classes is None
+
+    def files(self, resolve: Callable[[str], Path]) -> tuple[Path, ...]:
+        """The file of weights; published ones are downloaded if they are not here yet."""
+        from recipelang.surgery.published import file_of, published
+
+        if not self.weights:
+            return ()
+        entry = published(self.architecture, self.weights)
+        return (file_of(entry) if entry else resolve(self.weights),)
+
+    def build(self, request: ModelRequest) -> Any:
+        """The network; see `kinds.ModelMethod`.
+
+        Raises:
+            Refusal: RCP0709: torchvision has no such network; RCP0710: no such published weights, or no way to them;
+                RCP0706, RCP0707: the file cannot be read or does not fit; RCP0708: the numbers of classes do not fit.
+        """
+        from recipelang.surgery import published as torchvision_models
+        from recipelang.surgery.assembly import assemble
+        from recipelang.surgery.weights import read_weights
+
+        wanted = self.weights if request.weights else ""
+        entry = torchvision_models.published(self.architecture, wanted) if wanted else None
+        shape = request.input_shape or (torchvision_models.input_shape(entry) if entry else (3, 224, 224))
+        return assemble(
+            torchvision_models.construct(self.architecture, entry, shape[1]),
+            request,
+            model="torchvision",
+            settings={"architecture": self.architecture},
+            input_shape=shape,
+            classes=self.classes,
+            weights=read_weights(request.resolve(wanted)) if wanted and entry is None else None,
+            pretrained=entry is not None,
+            known=torchvision_models.class_names(entry) if entry else (),
+            preprocessing=torchvision_models.preprocessing(entry, shape) if entry else None,
+        )

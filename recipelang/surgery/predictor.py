@@ -1,0 +1,97 @@
+"""A compressed network ready to predict: what `recipelang.load` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.images.decode import open_picture, prepare, read_bytes
+from recipelang.surgery import artifact
+from recipelang.surgery.deployed import deployed
+from recipelang.surgery.network import Network
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network makes of one picture.
+
+    Attributes:
+        name: the most probable class.
+        probability: its probability.
+        probabilities: class name → probability, of all classes, in the order of the outputs.
+    """
+
+    name: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+class Predictor(nn.Module):
+    """A network in its deployed form, with the preprocessing and the class names that belong to it.
+
+    Args:
+        network: as it was saved.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        self.deployed = deployed(network)
+        self.classes = network.classes
+        self.preprocessing = network.preprocessing
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Preprocessed images B×C×H×W → scores B×classes."""
+        scores: Tensor = self.deployed(images)
+        return scores
+
+    def predict(self, images: Any) -> list[Prediction]:
+        """Classify pictures.
+
+        Args:
+            images: one picture or several, each a PIL image or the path of an image file.
+
+        Raises:
+            Refusal: RCP0717: the network was saved without preprocessing; RCP0805, RCP0806: a file is no image.
+        """
+        single = isinstance(images, str | Path) or not isinstance(images, Iterable)
+        pictures = [images] if single else list(images)
+        if not pictures:
+            return []
+        if self.preprocessing is None:
+            raise Refusal(
+                "RCP0717",
+                "the network was saved without the preprocessing of its images",
+                "save it from a recipe that names `data`, or call it on tensors prepared by yourself",
+            )
+        inputs = torch.cat([prepare(_picture(picture), self.preprocessing) for picture in pictures])
+        with torch.no_grad():
+            rows = self(inputs).softmax(dim=1).tolist()
+        return [self._prediction(row) for row in rows]
+
+    def _prediction(self, row: list[float]) -> Prediction:
+        best = max(range(len(row)), key=row.__getitem__)
+        return Prediction(self.classes[best], row[best], dict(zip(self.classes, row, strict=True)))
+
+
+def load(folder: Path, *, trust: bool = False) -> Predictor:
+    """The network that was saved in `folder`, ready to predict.
+
+    Raises:
+        Refusal: as `artifact.load`.
+    """
+    return Predictor(artifact.load(folder, trust=trust))
+
+
+def _picture(picture: Any) -> Any:
+    """A PIL image as it is; the file of a path decoded."""
+    if isinstance(picture, str | Path):
+        return open_picture(read_bytes(Path(picture), str(picture)), str(picture))
+    return picture

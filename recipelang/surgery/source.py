@@ -1,0 +1,113 @@
+"""Where a network comes from: `Network.source`, and the way back from it to the original architecture."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from recipelang.catalogue import find, settings
+from recipelang.errors import Refusal, SettingError
+from recipelang.kinds import ModelRequest
+
+LARGEST_INPUT = 2**25  # numbers in one image: a folder that claims more is out to exhaust the memory
+#: where Python files of a given hash were seen in this process
+_seen: dict[str, Path] = {}
+
+
+def rebuild(source: Mapping[str, Any], *, trust: bool, folder: Path, seed: int = 0) -> nn.Module:
+    """Build the original architecture of a source, with random weights; torch's random state stays as it is.
+
+    Args:
+        source: `Network.source`, or the JSON of an artifact, which is not to be trusted.
+        trust: whether Python code that it names may run.
+        folder: where such code is looked for.
+        seed: of the random weights.
+
+    Raises:
+        Refusal: RCP0714: the source is none; RCP0711, RCP0715: code is not trusted, missing or changed; what the
+            model's method raises.
+    """
+    try:
+        method, request = _method(source), _request(source, trust, folder)
+    except SettingError as error:
+        raise _no_source(str(error)) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise _no_source(f"{type(error).__name__}: {error}") from error
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module: nn.Module = method.build(request).module
+    return module
+
+
+def _method(source: Mapping[str, Any]) -> Any:
+    """The model method of a source, with its settings."""
+    name, given = source["model"], source["settings"]
+    cls = find("model", name) if isinstance(name, str) else None
+    if cls is None or name == "artifact":
+        raise _no_source(f"`{str(name)[:60]}` builds no network")
+    known = {s.name for s in settings(cls)}
+    if not set(given) <= known:
+        raise _no_source(f"`{name}` has no setting {sorted(set(given) - known)[0]!r}")
+    if given.get("classes") != len(source["classes"]):
+        raise _no_source("the number of classes differs from the number of their names")
+    return cls(**{key: _frozen(value) for key, value in given.items()})
+
+
+def _request(source: Mapping[str, Any], trust: bool, folder: Path) -> ModelRequest:
+    channels, height, width = (int(n) for n in source["input_shape"])
+    if min(channels, height, width) < 1 or prod((channels, height, width)) > LARGEST_INPUT:
+        raise ValueError(f"no image has the size {source['input_shape']}")
+    digest = source["settings"].get("digest", "")
+
+    def resolve(text: str) -> Path:
+        return find_code(text, str(digest), folder)
+
+    classes = tuple(str(name) for name in source["classes"])
+    return ModelRequest(classes, (channels, height, width), resolve=resolve, trust=trust, weights=False)
+
+
+def remember_code(path: Path) -> str:
+    """The SHA-256 of a Python file, in hex; a network built from it can be rebuilt in this process wherever it lies.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    _seen[digest] = path
+    return digest
+
+
+def find_code(text: str, digest: str, folder: Path) -> Path:
+    """The Python file of a source: beside the artifact, under the working folder, or where it was seen before.
+
+    Raises:
+        Refusal: RCP0715: it is nowhere, or only with other contents.
+    """
+    places = [folder / Path(text).name, Path(text), *([_seen[digest]] if digest in _seen else [])]
+    there = [place for place in places if place.is_file()]
+    for place in there:
+        if hashlib.sha256(place.read_bytes()).hexdigest() == digest:
+            return place
+    what = "has changed since the network was saved" if there else "is not here"
+    raise Refusal(
+        "RCP0715",
+        f"the Python file `{Path(text).name}` that builds the network {what}",
+        "put the original file beside the artifact; a network that needs no code is written by `export pt2`",
+    )
+
+
+def _no_source(why: str) -> Refusal:
+    return Refusal(
+        "RCP0714", f"the network's source is damaged: {why}", "use a folder as a run or `export safetensors` wrote it"
+    )
+
+
+def _frozen(value: Any) -> Any:
+    """JSON lists as tuples, as settings hold them."""
+    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
