@@ -1,0 +1,113 @@
+"""BatchNorm statistics anew: what surgery has shifted, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.kinds import Dataset, Progress
+from recipelang.plan import Samples
+from recipelang.stages.machine import to_device
+from recipelang.surgery.network import Network
+
+SMOKE_SAMPLES = 64
+
+
+@dataclass
+class _Moments:
+    """Sums over all batches so far, float64: elements per channel, and of x and x² for each channel."""
+
+    count: int = 0
+    first: Tensor | float = 0.0
+    second: Tensor | float = 0.0
+
+
+def recalibrate(
+    network: Network,
+    data: Dataset,
+    samples: Samples,
+    *,
+    seed: int,
+    progress: Progress,
+    device: str = "cpu",
+    smoke: bool = False,
+) -> Network:
+    """A copy of the network whose BatchNorm layers know the mean and variance of their inputs on this data.
+
+    One pass, every layer normalising by the statistics of its batch as in training, dropout off, images not
+    augmented. Mean and variance are those of all images together, not an average that forgets
+    (Wu and Johnson 2021, Rethinking "Batch" in BatchNorm, section 3: precise BN).
+
+    Args:
+        samples: split, and at most how many images, drawn by `seed`.
+        smoke: 64 images are enough.
+
+    Raises:
+        Refusal: RCP0813: the network has no BatchNorm that keeps statistics.
+    """
+    copy = network.clone()
+    module = to_device(copy.module.eval(), device)
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    if not norms:
+        raise Refusal(
+            "RCP0813",
+            "the network has no BatchNorm, so there is nothing to recalibrate",
+            "leave the line out; `finetune` adapts networks with other norms",
+        )
+    moments = [_Moments() for _ in norms]
+    hooks = [n.register_forward_pre_hook(_observer(m)) for n, m in zip(norms, moments, strict=True)]
+    _pass(module, norms, data, samples, seed, device, progress, smoke)
+    for hook in hooks:
+        hook.remove()
+    for norm, m in zip(norms, moments, strict=True):
+        if m.count:  # a layer that the forward pass never meets keeps what it has
+            _set(norm, m)
+    module.cpu().to(memory_format=torch.contiguous_format).train(network.module.training)
+    return replace(copy, module=module)
+
+
+def _pass(
+    module: nn.Module,
+    norms: list[nn.modules.batchnorm._BatchNorm],
+    data: Dataset,
+    samples: Samples,
+    seed: int,
+    device: str,
+    progress: Progress,
+    smoke: bool,
+) -> None:
+    """One forward pass with every norm in training mode."""
+    limit = min(samples.count or data.size(samples.split), data.size(samples.split), *([SMOKE_SAMPLES] if smoke else []))
+    for norm in norms:
+        norm.train()
+    progress.start("recalibrating", limit)
+    with torch.no_grad():
+        for images, labels in data.batches(samples.split, samples=limit, seed=seed):
+            if len(images) > 1:  # one image has no statistics of its own where a norm sees no pixels
+                module(images.to(device))
+            progress.advance(len(labels))
+    progress.stop()
+
+
+def _observer(moments: _Moments) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def observe(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0].double()
+        axes = [a for a in range(x.ndim) if a != 1]
+        moments.count += x.numel() // x.shape[1]
+        moments.first = moments.first + x.sum(axes)
+        moments.second = moments.second + x.square().sum(axes)
+
+    return observe
+
+
+def _set(norm: nn.modules.batchnorm._BatchNorm, moments: _Moments) -> None:
+    """Mean and unbiased variance, as BatchNorm keeps them."""
+    mean = torch.as_tensor(moments.first) / moments.count
+    variance = (torch.as_tensor(moments.second) / moments.count - mean.square()).clamp_min(0)
+    if norm.running_mean is not None and norm.running_var is not None:
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance * (moments.count / max(1, moments.count - 1)))

@@ -1,0 +1,149 @@
+"""Where a training stands, in one file: weights, optimizer, random numbers, position. No pickle.
+
+The file is safetensors with JSON in its header, written beside its place and renamed, so that it is there whole
+or not at all. A file that is torn, altered or of another training is no checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from recipelang.images.cache import atomic
+
+FORMAT = "recipelang.checkpoint/1"
+
+
+@dataclass
+class State:
+    """A training under way: what one step changes.
+
+    Attributes:
+        module, optimizer: changed in place.
+        step: how many optimizer steps are done.
+        loss, correct, seen: sums over the epoch so far: loss times images, right answers, images.
+        history: one row for each epoch that is done.
+    """
+
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    loss: float = 0.0
+    correct: int = 0
+    seen: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def _devices(module: nn.Module) -> list[int]:
+    """CUDA devices of the module, whose random numbers are part of the state."""
+    return sorted({p.device.index for p in module.parameters() if p.device.type == "cuda"})
+
+
+def _tensors(state: State) -> dict[str, Tensor]:
+    """Every tensor of the state, by name."""
+    tensors = {f"model.{n}": t for n, t in state.module.state_dict().items()}
+    for index, values in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{n}": v for n, v in values.items() if isinstance(v, Tensor)}
+    tensors["random.cpu"] = torch.get_rng_state()
+    tensors |= {f"random.cuda.{i}": torch.cuda.get_rng_state(i) for i in _devices(state.module)}
+    # Copies: tied weights share memory, and safetensors keeps neither that nor a memory format.
+    return {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
+
+
+def digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and bytes."""
+    whole = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        whole.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return whole.hexdigest()
+
+
+def save(path: Path, state: State, identity: str) -> None:
+    """Write the state.
+
+    Args:
+        path: the file; folders above it are made.
+        identity: of this training: a checkpoint of another one is never continued.
+
+    Raises:
+        OSError: the disk is full or may not be written; an earlier checkpoint stands.
+    """
+    tensors = _tensors(state)
+    numbers = {
+        str(index): {n: v for n, v in values.items() if not isinstance(v, Tensor)}
+        for index, values in state.optimizer.state_dict()["state"].items()
+    }
+    position = {
+        "step": state.step,
+        "loss": state.loss,
+        "correct": state.correct,
+        "seen": state.seen,
+        "history": state.history,
+    }
+    header = {
+        "format": FORMAT,
+        "identity": identity,
+        "digest": digest(tensors),
+        "position": json.dumps(position),
+        "optimizer": json.dumps(numbers),
+    }
+    with atomic(path) as file:
+        file.write(to_safetensors(tensors, metadata=header))
+
+
+def load(path: Path, state: State, identity: str) -> bool:
+    """Continue from a checkpoint, if the file is a whole one of this training.
+
+    Returns:
+        Whether `state` and the random numbers were set; if not, they stand as they were.
+    """
+    read = _read(path, identity)
+    if read is None:
+        return False
+    tensors, header = read
+    position = json.loads(header["position"])
+    model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+    state.module.load_state_dict(model)
+    _restore_optimizer(state.optimizer, tensors, json.loads(header["optimizer"]))
+    state.step, state.loss, state.history = position["step"], position["loss"], position["history"]
+    state.correct, state.seen = position["correct"], position["seen"]
+    torch.set_rng_state(tensors["random.cpu"])
+    for i in _devices(state.module):
+        torch.cuda.set_rng_state(tensors[f"random.cuda.{i}"], i)
+    return True
+
+
+def _read(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """Tensors and header of a file that is whole and of this training."""
+    with contextlib.suppress(OSError, SafetensorError, ValueError, KeyError), safe_open(path, "pt") as file:
+        header = file.metadata() or {}
+        if (header.get("format"), header.get("identity")) == (FORMAT, identity):
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            if digest(tensors) == header.get("digest"):
+                return tensors, header
+    return None
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    restored: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in numbers.items()}
+    for name, tensor in tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind == "optimizer":
+            index, _, key = rest.partition(".")
+            parameter = parameters[int(index)]
+            if tensor.shape == parameter.shape:  # in the memory format of its parameter, as it was
+                tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
+            restored[int(index)][key] = tensor
+    optimizer.load_state_dict({"state": restored, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,87 @@
+"""How a training uses the machine: threads, precision, memory format, random numbers, and being interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def choose_precision(asked: str, device: str) -> str:
+    """`float32` or `bfloat16`: `auto` takes bfloat16 where the hardware computes in it.
+
+    Without such hardware bfloat16 is emulated, and several times slower than float32.
+    """
+    if asked != "auto":
+        return asked
+    if torch.device(device).type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    able = torch.cpu.get_capabilities()
+    return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16") else "float32"
+
+
+def autocast(device: str, precision: str) -> torch.autocast:
+    """Run matrix products and convolutions in this precision; weights stay float32."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def has_convolutions(module: nn.Module) -> bool:
+    """Whether channels_last is worth it."""
+    return any(isinstance(m, nn.Conv2d) for m in module.modules())
+
+
+def to_device(module: nn.Module, device: str) -> nn.Module:
+    """The module on the device, in place; channels_last where it has convolutions."""
+    module.to(device)
+    return module.to(memory_format=torch.channels_last) if has_convolutions(module) else module
+
+
+@contextlib.contextmanager
+def reproducible(seed: int, device: str, threads: int | None) -> Iterator[None]:
+    """Seeded random numbers, a fixed number of threads and deterministic convolutions; all as before afterwards."""
+    before = torch.get_num_threads()
+    cuda = torch.device(device).type == "cuda"
+    devices = [torch.device(device).index or 0] if cuda else []
+    cudnn: Any = torch.backends.cudnn.flags(deterministic=True, benchmark=False) if cuda else contextlib.nullcontext()
+    with torch.random.fork_rng(devices=devices), cudnn:
+        torch.manual_seed(seed)
+        try:
+            if threads and threads != before:
+                torch.set_num_threads(threads)
+            yield
+        finally:
+            if torch.get_num_threads() != before:
+                torch.set_num_threads(before)
+
+
+class Interrupts:
+    """Holds Ctrl-C back until a step is whole, so that what is saved is no half-done step. A second one is at once.
+
+    Use as a context manager and ask `asked` after each step. Outside the main thread it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: Any = None
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True

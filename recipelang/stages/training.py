@@ -1,0 +1,316 @@
+"""The one training loop. What differs between stages is the loss, the optimizer and the duration.
+
+    clone ─▶ step: batch → outputs (and the teachers') → loss → gradients → optimizer → masks ─▶ trained network
+                       every 30 s: checkpoint, from which a later call goes on to the same bytes
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.kinds import Dataset, Progress, Task
+from recipelang.plan import Duration, Term, Training, canonical
+from recipelang.stages import checkpoint as checkpoints
+from recipelang.stages.checkpoint import State
+from recipelang.stages.machine import Interrupts, autocast, choose_precision, has_convolutions, reproducible, to_device
+from recipelang.surgery.masks import apply_masks, mask_optimizer, masks_hold
+from recipelang.surgery.network import Mask, Network
+
+SAVE_EVERY = 30.0  # seconds
+WORTH_SAVING = 2.0  # seconds: an epoch that is shorter costs less to repeat than to save
+SMOKE = Duration(2, "steps")
+LOOK_EVERY = {"cpu": 1, "cuda": 20}  # steps between looks at the loss: each makes a GPU wait
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """What a training did.
+
+    Attributes:
+        steps, images: optimizer steps and images seen.
+        epochs: passes over the training data, perhaps not whole.
+        precision: `float32` or `bfloat16`, of matrix products and convolutions.
+        resumed_at: the step that a checkpoint went on from, 0 without one.
+        history: per epoch: `epoch` (from 1), `loss`, `accuracy` (both means over the images as they were seen,
+            augmented), `lr` of its last step.
+    """
+
+    steps: int
+    images: int
+    epochs: float
+    precision: str
+    resumed_at: int
+    history: tuple[dict[str, float], ...]
+
+    @property
+    def summary(self) -> str:
+        """One phrase for the report."""
+        end = f", training loss {self.history[-1]['loss']:.3g}" if self.history else ""
+        return f"{self.epochs:g} epoch{'s' * (self.epochs != 1)}, {self.steps} steps{end}"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What stays the same from step to step."""
+
+    data: Dataset
+    training: Training
+    task: Task
+    teachers: tuple[nn.Module, ...]
+    masks: dict[str, Mask]
+    seed: int
+    device: str
+    precision: str
+    samples: int | None
+    batch: int
+    per_epoch: int
+    total: int
+
+
+def fit(
+    network: Network,
+    data: Dataset,
+    training: Training,
+    *,
+    task: Task,
+    seed: int,
+    progress: Progress,
+    teachers: Sequence[Network] = (),
+    device: str = "cpu",
+    threads: int | None = None,
+    samples: int | None = None,
+    checkpoint: Path | None = None,
+    precision: str = "auto",
+    smoke: bool = False,
+) -> tuple[Network, FitRecord]:
+    """Train a copy of the network.
+
+    Args:
+        network: where to start; stands as it is. Its masks hold after every step.
+        data: the `train` split is used.
+        training: duration, optimizer, loss terms; without terms, the task's own loss.
+        task: its loss.
+        seed: decides order, augmentation and dropout.
+        progress: one part per step.
+        teachers: whose outputs the losses look at, in their order; evaluation mode, no gradients.
+        device: `cpu`, `cuda`, `cuda:1`.
+        threads: for the computation on the CPU; None leaves them as they are.
+        samples: at most so many training images, drawn once by `seed`.
+        checkpoint: a file to go on from, if it is a whole one of this very training, and to write every 30 s, at
+            the end of an epoch, on Ctrl-C and at the end. An interrupted training that goes on ends with the
+            same bytes as one that was not interrupted, on the same machine.
+        precision: `auto`, `float32` or `bfloat16`.
+        smoke: two steps instead of the duration.
+
+    Returns:
+        The trained network, on the CPU, and the record.
+
+    Raises:
+        Refusal: RCP0811 the loss is not finite; RCP0812 outputs do not fit the data; RCP0814 BatchNorm cannot train
+            on batches of one image; RCP0815 a teacher's outputs have another shape; RCP0816 out of memory.
+        KeyboardInterrupt: after the checkpoint is written.
+    """
+    count = min(samples or data.size("train"), data.size("train"))
+    batch = min(data.batch, count)
+    _refuse_single_images(network.module, batch)
+    duration = SMOKE if smoke else training.duration
+    per_epoch = count // batch
+    total = round(duration.count * (per_epoch if duration.unit == "epochs" else 1))
+    module = to_device(network.clone().module.requires_grad_(), device)
+    job = _Job(
+        data,
+        training,
+        task,
+        tuple(to_device(t.clone().module.eval().requires_grad_(False), device) for t in teachers),
+        {n: replace(m, keep=m.keep.to(device)) for n, m in network.masks.items()},
+        seed,
+        device,
+        choose_precision(precision, device),
+        samples,
+        batch,
+        per_epoch,
+        total,
+    )
+    with reproducible(seed, device, threads):
+        identity = _identity(job, network, teachers)
+        apply_masks(module, job.masks)
+        state = State(module, training.optimizer.build(module))
+        resumed = checkpoint is not None and checkpoints.load(checkpoint, state, identity)
+        start = state.step if resumed else 0
+        _train(job, state, checkpoint, identity, progress)
+    trained = replace(network, module=module.cpu().to(memory_format=torch.contiguous_format))
+    trained.module.train(network.module.training)
+    if not masks_hold(trained):
+        raise RuntimeError("a mask does not hold after training")
+    epochs = round(total / per_epoch, 3)
+    return trained, FitRecord(total, total * batch, epochs, job.precision, start, tuple(state.history))
+
+
+def _identity(job: _Job, network: Network, teachers: Sequence[Network]) -> str:
+    """What decides the result: a checkpoint goes on only where all of it is the same."""
+    decides = {
+        "training": canonical(job.training),
+        "task": canonical(job.task),
+        "total": job.total,
+        "data": [job.data.fingerprint, job.batch, job.samples],
+        "seed": job.seed,
+        "machine": [torch.device(job.device).type, job.precision, torch.get_num_threads(), torch.__version__],
+        "networks": [checkpoints.digest(n.module.state_dict()) for n in (network, *teachers)],
+        "masks": checkpoints.digest({n: m.keep for n, m in network.masks.items()}),
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def _refuse_single_images(module: nn.Module, batch: int) -> None:
+    if batch == 1 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules()):
+        raise Refusal(
+            "RCP0814",
+            "BatchNorm cannot train on batches of one image: it would subtract the image from itself",
+            "write `batch=32` in the data, or use more samples",
+        )
+
+
+def _train(job: _Job, state: State, path: Path | None, identity: str, progress: Progress) -> None:
+    """Take the steps that are left."""
+    state.module.train()
+    progress.start("training", job.total)
+    progress.advance(state.step)
+    tally = _Tally(state, LOOK_EVERY.get(torch.device(job.device).type, 1))
+    saved = time.monotonic()
+    try:
+        with Interrupts() as interrupts:
+            for images, labels in _batches(job, state.step):
+                lr = _value(job.training.optimizer.lr, job, state.step)
+                for group in state.optimizer.param_groups:
+                    group["lr"] = lr
+                tally.add(*_step(job, state, images, labels), lr)
+                state.step += 1
+                whole = state.step % job.per_epoch == 0 or state.step == job.total
+                if whole:
+                    tally.close(lr, job.per_epoch)
+                progress.advance(1, f"loss {tally.last:.3f}")
+                waited = time.monotonic() - saved
+                due = waited > SAVE_EVERY or (whole and waited > WORTH_SAVING) or state.step == job.total
+                if path and (due or interrupts.asked):
+                    tally.look()
+                    checkpoints.save(path, state, identity)
+                    saved = time.monotonic()
+                if interrupts.asked:
+                    raise KeyboardInterrupt
+    except torch.OutOfMemoryError as error:
+        help = f"write a smaller `batch=` in the data; it is {job.batch}"
+        raise Refusal("RCP0816", f"training does not fit into the memory of `{job.device}`", help) from error
+    finally:
+        progress.stop()
+
+
+def _batches(job: _Job, done: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches that are left, epoch after epoch, on the device."""
+    def endless() -> Iterator[tuple[Tensor, Tensor]]:
+        for epoch in itertools.count(done // job.per_epoch):
+            start = done % job.per_epoch if epoch == done // job.per_epoch else 0
+            yield from job.data.batches("train", samples=job.samples, epoch=epoch, seed=job.seed, start=start)
+
+    for images, labels in itertools.islice(endless(), job.total - done):
+        yield images.to(job.device, non_blocking=True), labels.to(job.device, non_blocking=True)
+
+
+def _value(setting: Any, job: _Job, step: int) -> float:
+    """A setting at this step: a number, or a ramp's value."""
+    return setting.value_at(step, job.total, job.per_epoch) if hasattr(setting, "value_at") else float(setting)
+
+
+def _step(job: _Job, state: State, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:
+    """One optimizer step: loss (scalar), number of right answers (scalar), number of images."""
+    if has_convolutions(state.module):
+        images = images.contiguous(memory_format=torch.channels_last)
+    with autocast(job.device, job.precision):
+        outputs = _outputs(state.module(images), job)
+        with torch.no_grad():
+            taught = tuple(_outputs(t(images), job) for t in job.teachers)
+    for teacher in taught:
+        if teacher.shape != outputs.shape:
+            message = f"a teacher gives {teacher.shape[1]} outputs, the network {outputs.shape[1]}"
+            raise Refusal("RCP0815", message, "use a teacher that was trained on the same classes")
+    terms = job.training.losses or (Term(1.0, None),)
+    loss = sum((_term(t, job, state.step, outputs, labels, taught) for t in terms), outputs.new_zeros(()))
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    state.optimizer.step()
+    mask_optimizer(state.optimizer, state.module, job.masks)
+    return loss.detach(), (outputs.detach().argmax(1) == labels).sum(), len(labels)
+
+
+def _term(term: Term, job: _Job, step: int, outputs: Tensor, labels: Tensor, taught: tuple[Tensor, ...]) -> Tensor:
+    if term.loss is None:
+        return job.task.loss(outputs, labels)
+    loss = term.loss(outputs, labels, taught[: term.loss.teachers[1]], job.task)
+    return _value(term.weight, job, step) * loss
+
+
+def _outputs(raw: Any, job: _Job) -> Tensor:
+    """Outputs B×C in float32. Networks with auxiliary classifiers give several; the first is the answer."""
+    outputs = raw[0] if isinstance(raw, tuple) else raw
+    classes = len(job.data.classes)
+    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] != classes:
+        shape = "×".join(map(str, outputs.shape[1:])) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise Refusal(
+            "RCP0812",
+            f"the network gives {shape} outputs per image, and the data has {classes} classes",
+            f"build the network for this data, as in `classes={classes}`",
+        )
+    return outputs.float()
+
+
+class _Tally:
+    """Loss and accuracy of the epoch so far; looks at the numbers only every few steps, since that makes a GPU wait."""
+
+    def __init__(self, state: State, every: int) -> None:
+        self.state, self.every, self.last = state, every, math.nan
+        self.waiting: list[tuple[Tensor, Tensor, int, int, float]] = []
+
+    def add(self, loss: Tensor, correct: Tensor, images: int, lr: float) -> None:
+        """The numbers of one step."""
+        self.waiting.append((loss, correct, images, self.state.step, lr))
+        if len(self.waiting) >= self.every:
+            self.look()
+
+    def look(self) -> None:
+        """Add up what waits.
+
+        Raises:
+            Refusal: RCP0811: a loss is not finite.
+        """
+        for loss, correct, images, step, lr in self.waiting:
+            self.last = float(loss)
+            if not math.isfinite(self.last):
+                raise Refusal(
+                    "RCP0811",
+                    f"the loss became {self.last} at step {step + 1}, with the learning rate {lr:g}",
+                    f"write a lower learning rate, as in `lr={lr / 10:.2g}`, or let it rise slowly: "
+                    f"`lr=cosine({lr:.2g}, warmup=1 epochs)`",
+                )
+            self.state.loss += self.last * images
+            self.state.correct += int(correct)
+            self.state.seen += images
+        self.waiting.clear()
+
+    def close(self, lr: float, per_epoch: int) -> None:
+        """The epoch is done: one more row of history."""
+        self.look()
+        state = self.state
+        row = {"loss": state.loss / state.seen, "accuracy": state.correct / state.seen, "lr": lr}
+        state.history.append({"epoch": math.ceil(state.step / per_epoch), **row})
+        state.loss, state.correct, state.seen = 0.0, 0, 0
