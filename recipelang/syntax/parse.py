@@ -43,7 +43,8 @@ def parse(text: str, path: str = "") -> nodes.Recipe:
     """
     if len(text) > LONGEST:
         what = f"this recipe has {len(text)} characters; a recipe has at most {LONGEST}"
-        raise RecipeError([Diagnostic("RCP0118", what, None, "split it, or check that this file is a recipe", path)], text)
+        help_ = "split it, or look whether this file is a recipe"
+        raise RecipeError([Diagnostic("RCP0118", what, None, help_, path)], text)
     tree, errors = _read(text, path)
     errors += _numbers(tree, path)
     if errors:
@@ -74,7 +75,7 @@ def _read(text: str, path: str) -> tuple[Tree[Token], list[Diagnostic]]:
 def _numbers(tree: Tree[Token], path: str) -> list[Diagnostic]:
     """Numbers that no computer and no person wants to read."""
     found = []
-    for token in tree.scan_values(lambda t: t.type in ("NUMBER", "PATTERN", "RANGE")):
+    for token in tree.scan_values(lambda t: isinstance(t, Token) and t.type in ("NUMBER", "PATTERN", "RANGE")):
         digits = max(len(run) for run in re.findall("[0-9]+", token))
         if digits > MOST_DIGITS or (token.type == "NUMBER" and not math.isfinite(_number(token).quantity.number)):
             shown = token if len(token) <= 24 else f"{token[:20]}…"

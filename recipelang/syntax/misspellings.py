@@ -1,0 +1,226 @@
+"""Mistakes inside a word: characters, quotes, numbers, units, names, unquoted selectors and paths.
+
+Every function looks at the place where reading stopped and names the mistake if it is the one it knows.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from recipelang.errors import Span
+from recipelang.syntax.grammar import CLAUSES
+from recipelang.syntax.place import RESERVED_TYPES, Mistake, Place, resembles
+from recipelang.units import SINGULAR, UNITS
+
+KNOWN_UNITS = (*(unit for unit in UNITS if unit), *SINGULAR)
+#: what people write → the unit
+OTHER_UNITS = {
+    **dict.fromkeys(("percent", "pct", "per_cent"), "%"),
+    **dict.fromkeys(("sec", "secs", "second", "seconds"), "s"),
+    **dict.fromkeys(("mins", "minute", "minutes"), "min"),
+    **dict.fromkeys(("hr", "hrs", "hour", "hours"), "h"),
+    **dict.fromkeys(("msec", "millisecond", "milliseconds"), "ms"),
+    **dict.fromkeys(("usec", "microsecond", "microseconds"), "us"),
+    **dict.fromkeys(("byte", "bytes"), "B"),
+    **dict.fromkeys(("kilobyte", "kilobytes", "kib"), "KB"),
+    **dict.fromkeys(("megabyte", "megabytes", "mib"), "MB"),
+    **dict.fromkeys(("gigabyte", "gigabytes", "gib"), "GB"),
+    **dict.fromkeys(("thousand",), "K"),
+    **dict.fromkeys(("million", "millions", "mio"), "M"),
+    **dict.fromkeys(("billion", "billions", "bn"), "G"),
+}
+UNIT_HELP = "units: `%`, `x`, `us ms s min h`, `B KB MB GB`, `K M G`, `dB`, `bits epochs steps rounds times samples`"
+QUOTES = "'`´‘’‚“”„«»"
+#: other words for a clause word
+OTHER_CLAUSES = {
+    "using": "with", "via": "by", "during": "for", "excluding": "except", "without": "except", "till": "until",
+}  # fmt: skip
+#: what other languages write → what a recipe writes
+OTHER_SIGNS = {
+    "=<": "<=", "=>": ">=", "≤": "<=", "≥": ">=", "&&": "and", "&": "and", "||": "or", "|": "or", "×": "*", "·": "*",
+}  # fmt: skip
+NO_SIGNS = ("!=", "<>", "≠", "!", "^", "**", "~=")
+#: what an unquoted selector or path is made of
+GLOB = r"\w.*?\[\]\-/\\~:^!"
+
+
+def quotes(place: Place) -> Mistake | None:
+    """A quote that is not closed, or of the wrong kind."""
+    word = place.word
+    if word.type == "STRAY" and word.text[0] == '"':
+        return Mistake("RCP0107", "this quote is not closed", 'end the text with `"` on the same line', word.span)
+    if word.type == "STRAY" and word.text in QUOTES:
+        rest = place.text[word.start :].split("\n", 1)[0]
+        closed = re.match(f"[{QUOTES}]([^{QUOTES}]*)[{QUOTES}]", rest)
+        inner = closed[1] if closed else ""
+        span = _sized(word.span, closed.end() if closed else 1)
+        return Mistake("RCP0107", f'texts are quoted with `"`, not with `{word.text}`', f'write `"{inner}"`', span)
+    return None
+
+
+def selectors(place: Place) -> Mistake | None:
+    """A glob or a module's name without quotes: `in layer3.*`."""
+    if place.clause not in ("in", "except") or place.statement[0].text == "sweep" or place.inside in ("LPAR", "LSQB"):
+        return None
+    before, at = place.before, place.word
+    if before and before.type in ("STAR", "DOT") and at.type != "STAR":
+        at = before
+    if at.type in ("STAR", "LSQB", "STRAY", "NUMBER", "DOT"):
+        glob = _text(place, place.run(GLOB, at.start))
+        if len(glob) > 1 and re.search(r"[.*?\[\]\-/]", glob) or glob == "*":
+            sign = "*" if "*" in glob else "?" if "?" in glob else ""
+            what = f"a selector with `{sign}` needs quotes" if sign else f"the module's name `{glob}` needs quotes"
+            return Mistake("RCP0104", what, f'write `{place.clause} "{glob}"`', at.span)
+    return None
+
+
+def numbers(place: Place) -> Mistake | None:
+    """What begins like a number and is none: a sign, `.5`, `0.7.3`, an unknown unit glued to it."""
+    word, after = place.word, place.after
+    signed = word.text in ("-", "−", "–") or (word.type == "PLUS" and "NUMBER" in place.accepts)
+    if signed and after.type == "NUMBER" and not place.touches(place.before, word):
+        return Mistake("RCP0109", "numbers have no sign", f"write `{after.text}`", _upto(word.span, after.span))
+    if word.type == "DOT" and after.type == "NUMBER" and place.touches(word, after):
+        span = _upto(word.span, after.span)
+        return Mistake("RCP0109", f"`.{after.text}` is no number", f"write `0.{after.text}`", span)
+    if word.type != "STRAY" or not word.text[0].isascii() or not word.text[0].isdigit():
+        return None
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)([A-Za-z_]\w*)", word.text)
+    if match:
+        unit = _unit_for(match[2])
+        if unit:
+            return Mistake("RCP0108", f"`{match[2]}` is no unit", f"write `{_with_unit(match[1], unit)}`", word.span)
+        what = f"`{word.text}` is neither a number with a unit nor a name"
+        return Mistake("RCP0108", what, f"write `{match[1]} {match[2]}` if two words are meant; {UNIT_HELP}", word.span)
+    glued = re.fullmatch(r"([0-9]+(?::[0-9]+|(?:x[0-9]+)+|\.\.[0-9]+))([A-Za-z_]\w*)", word.text)
+    help_ = "numbers look like `3`, `0.7`, `1e-3`, `70%`"
+    if glued:
+        help_ = f"write a space between: `{glued[1]} {glued[2]}`"
+    return Mistake("RCP0109", f"`{word.text}` is no number", help_, word.span)
+
+
+def units(place: Place) -> Mistake | None:
+    """A word behind a number that is no unit: `3 epocs`, `80 percent`."""
+    before, word = place.before, place.word
+    if word.type != "NAME" or before is None or before.type != "NUMBER" or not before.text[-1].isdigit():
+        return None
+    for clause in CLAUSES:
+        if word.text.endswith(clause) and word.text[: -len(clause)] in KNOWN_UNITS:
+            apart = f"{word.text[: -len(clause)]} {clause}"
+            return Mistake("RCP0108", f"`{word.text}` is no unit", f"write a space: `{apart}`", word.span)
+    unit = _unit_for(word.text)
+    if unit:
+        return Mistake("RCP0108", f"`{word.text}` is no unit", f"write `{_with_unit(before.text, unit)}`", word.span)
+    return None
+
+
+def clause_words(place: Place) -> Mistake | None:
+    """A misspelt clause word: `untill`."""
+    word = place.word
+    if word.type != "NAME" or place.inside in ("LPAR", "LSQB"):
+        return None
+    meant = OTHER_CLAUSES.get(word.text.lower()) or resembles(word.text, (*CLAUSES, "and", "or"))
+    if not meant:
+        return None
+    kind = "clause word" if meant in CLAUSES else "word that joins conditions"
+    return Mistake("RCP0101", f"`{word.text}` is not a {kind}", f"write `{meant}`", word.span)
+
+
+def names(place: Place) -> Mistake | None:
+    """A name that is none: a hyphen, letters outside ASCII, a clause word."""
+    before, word, after = place.before, place.word, place.after
+    if word.type == "STRAY" and word.text[0].isalpha():
+        span = place.run(r"\w", word.start)
+        what = f"`{_text(place, span)}` is no name"
+        return Mistake("RCP0110", what, "names are made of the letters a to z and A to Z, digits and `_`", span)
+    if (
+        word.text == "-"
+        and before
+        and before.type == "NAME"
+        and place.touches(before, word)
+        and place.touches(word, after)
+    ):
+        span = place.run(r"\w\-", word.start)
+        name = _text(place, span)
+        return Mistake(
+            "RCP0110", f"`{name}` has a hyphen, and names have none", f"write `{name.replace('-', '_')}`", span
+        )
+    if word.text == "$":
+        help_ = "write `$name`, with the name of a `let` or a `sweep`"
+        return Mistake("RCP0110", "no name follows this `$`", help_, word.span)
+    if word.type in RESERVED_TYPES and before and before.type in ("AS", "LET"):
+        return Mistake(
+            "RCP0110", f"`{word.text}` is a word of the language and cannot be a name", "take another name", word.span
+        )
+    if before and before.type in RESERVED_TYPES and place.accepts == {"EQUAL"}:
+        what = f"`{before.text}` is a word of the language and cannot be a value"
+        return Mistake("RCP0110", what, f'write `"{before.text}"` if a text is meant', before.span)
+    return None
+
+
+def signs(place: Place) -> Mistake | None:
+    """A sign of another language: `=<`, `&&`, `!=`, `//`."""
+    word = place.word
+    here = place.text[word.start : word.start + 2]
+    for sign, ours in OTHER_SIGNS.items():
+        if here.startswith(sign):
+            return Mistake(
+                "RCP0116", f"`{sign}` is not in the language", f"write `{ours}`", _sized(word.span, len(sign))
+            )
+    for sign in NO_SIGNS:
+        if here.startswith(sign):
+            help_ = "conditions compare with `<`, `<=`, `>`, `>=` and `==`"
+            return Mistake("RCP0116", f"`{sign}` is not in the language", help_, _sized(word.span, len(sign)))
+    if here in ("//", "/*", "--"):
+        return Mistake("RCP0116", f"`{here}` begins no comment", "comments begin with `#`", _sized(word.span, 2))
+    if word.text in ("/", "\\", "~") and word.type == "STRAY":
+        span = place.run(GLOB, word.start)
+        return Mistake("RCP0107", "a path needs quotes", f'write `"{_text(place, span)}"`', word.span)
+    if word.text == ":" and place.inside == "LPAR":
+        return Mistake("RCP0103", "a setting is given its value with `=`", "write `=` instead of `:`", word.span)
+    return None
+
+
+def characters(place: Place) -> Mistake | None:
+    """A character that the language does not use."""
+    word = place.word
+    if word.type != "STRAY":
+        return None
+    character = word.text[0]
+    name = unicodedata.name(character, "a control character")
+    shown = f"`{character}`" if character.isprintable() and not character.isspace() else name.lower()
+    help_ = "take it out"
+    if character.isspace() or unicodedata.category(character) in ("Zs", "Cf", "Cc"):
+        help_ = "replace it by a space; it often comes along when text is copied from a page"
+    elif character == "%":
+        help_ = "write `%` behind a number: `70%`"
+    what = f"{shown} (U+{ord(character):04X}) is not in the language"
+    return Mistake("RCP0116", what, help_, word.span)
+
+
+def _unit_for(word: str) -> str | None:
+    """The unit that a word stands for or is a misspelling of."""
+    other = OTHER_UNITS.get(word.lower())
+    if other:
+        return other
+    for unit in KNOWN_UNITS:
+        if unit.lower() == word.lower():
+            return unit
+    return resembles(word, [unit for unit in KNOWN_UNITS if len(unit) > 2])
+
+
+def _with_unit(number: str, unit: str) -> str:
+    return f"{number} {unit}" if unit in SINGULAR or unit in SINGULAR.values() else f"{number}{unit}"
+
+
+def _text(place: Place, span: Span) -> str:
+    return place.text[span.start : span.end]
+
+
+def _sized(span: Span, size: int) -> Span:
+    return Span(span.start, span.start + size, span.line, span.column, span.line, span.column + size)
+
+
+def _upto(first: Span, last: Span) -> Span:
+    return first.to(last) if first.line == last.line else first
