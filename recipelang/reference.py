@@ -1,7 +1,7 @@
-"""The reference in docs/, printed from the cards: `python -m recipelang.reference docs`.
+"""The reference in docs/ and the grammar for editors, printed by `python -m recipelang.reference`.
 
-Nothing in it is written twice: verbs come from `verbs/`, methods from `methods/`, errors from `explanations/`.
-A test prints it again and compares.
+Nothing in them is written twice: verbs come from `verbs/`, methods from `methods/`, errors from `explanations/`,
+keywords from the grammar. A test prints them again and compares.
 """
 
 from __future__ import annotations
@@ -16,14 +16,20 @@ from pathlib import Path
 from recipelang import vocabulary
 from recipelang.catalogue import FOLDERS, Setting, card, find, names, settings
 from recipelang.reading.verb import Verb
+from recipelang.textmate import textmate
 
 _HEAD = "<!-- Printed by `make docs` from {source}; edit there. -->\n\n# {title}\n\n{lead}\n"
 _SECTION = re.compile(r"([A-Z][\w ,-]{2,40}):(?:\s|$)(.*)")
 
 
 def pages() -> dict[str, str]:
-    """File name → Markdown of every page of the reference."""
-    return {"verbs.md": _verbs(), "methods.md": _methods(), "errors.md": _errors()}
+    """Path in the repository → text of everything that is printed."""
+    return {
+        "docs/verbs.md": _verbs(),
+        "docs/methods.md": _methods(),
+        "docs/errors.md": _errors(),
+        "editors/recipe.tmLanguage.json": textmate(),
+    }
 
 
 # verbs ------------------------------------------------------------------------------------------------
@@ -148,12 +154,12 @@ def _prose(text: str) -> str:
 
 
 def main(folder: Path) -> None:
-    """Write every page into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write every page below `folder`, the repository."""
     for name, text in pages().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
         print(folder / name)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "."))

@@ -23,7 +23,7 @@ FLOORS = (
     ("stages",),
     ("run",),
     ("report",),
-    ("commands", "cli", "reference"),
+    ("commands", "cli", "reference", "textmate"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: rooms that may import torch at the top of a file

@@ -9,18 +9,20 @@ import pytest
 from recipelang import reference, vocabulary
 from recipelang.catalogue import FOLDERS, names
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("name", ["verbs.md", "methods.md", "errors.md"])
+@pytest.mark.parametrize(
+    "name", ["docs/verbs.md", "docs/methods.md", "docs/errors.md", "editors/recipe.tmLanguage.json"]
+)
 def test_the_reference_is_up_to_date(name: str) -> None:
-    assert (DOCS / name).read_text(encoding="utf-8") == reference.pages()[name], "run `make docs`"
+    assert (ROOT / name).read_text(encoding="utf-8") == reference.pages()[name], "run `make docs`"
 
 
 def test_nothing_is_left_out() -> None:
     pages = reference.pages()
-    assert [verb for verb in vocabulary.verbs() if f"\n## {verb}\n" not in pages["verbs.md"]] == []
-    assert [n for kind in FOLDERS for n in names(kind) if f"\n### {n}\n" not in pages["methods.md"]] == []
+    assert [verb for verb in vocabulary.verbs() if f"\n## {verb}\n" not in pages["docs/verbs.md"]] == []
+    assert [n for kind in FOLDERS for n in names(kind) if f"\n### {n}\n" not in pages["docs/methods.md"]] == []
 
 
 def test_prose_is_no_markup_and_code_stays_code() -> None:
@@ -29,4 +31,4 @@ def test_prose_is_no_markup_and_code_stays_code() -> None:
 
 def test_the_pages_are_written(tmp_path: Path) -> None:
     reference.main(tmp_path)
-    assert {page.name for page in tmp_path.iterdir()} == {"verbs.md", "methods.md", "errors.md"}
+    assert {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*")} == set(reference.pages())

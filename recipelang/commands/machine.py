@@ -48,9 +48,9 @@ def doctor(profile: str | None, as_json: bool) -> int:
 
     Cores, CPU features, GPU, sparse support, versions, and whether the data that recipe.yaml names is there.
     """
-    from recipelang.measuring.hardware import doctor as examine
+    from recipelang.measuring.doctor import doctor as examine
 
-    rows = [*examine(), *_found(profile_for(Path.cwd(), profile))]
+    rows = [*examine(Path.cwd()), *_found(profile_for(Path.cwd(), profile))]
     if as_json:
         keys = ("what", "value", "verdict", "advice")
         click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
