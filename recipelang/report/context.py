@@ -41,12 +41,14 @@ class Verdict:
     """An expectation as a report shows it.
 
     Attributes:
+        of: the row that it is about; "" for all.
         mark: `✓`, `✗` or `?`.
         verdict: `met`, `not met`, `undecided`.
         value, note: what was measured; how close it is and how many seeds hold.
     """
 
     expectation: Expectation
+    of: str
     mark: str
     verdict: str
     value: str
@@ -173,9 +175,9 @@ def _context(sources: tuple[Source, ...], title: str) -> ReportContext:
         metrics=metrics,
         rows=found,
         sentences=summary.sentences(found),
-        leading=summary.leading(found),
-        verdicts=tuple(_verdict(e) for source in sources for e in source.report.expectations),
-        journeys=parts.journeys(found),
+        leading=None if several else summary.leading(found),
+        verdicts=tuple(_verdict(e, s.name if several else "") for s in sources for e in s.report.expectations),
+        journeys=parts.journeys(found, [source.name for source in sources]),
         layers=tuple((row.name, parts.execution(row.variant)) for row in found if row.variant.layers),
         rankings=parts.rankings(found),
         trainings=parts.trainings(found),
@@ -185,7 +187,7 @@ def _context(sources: tuple[Source, ...], title: str) -> ReportContext:
     )
 
 
-def _verdict(expectation: Expectation) -> Verdict:
+def _verdict(expectation: Expectation, run: str) -> Verdict:
     mark, verdict = {True: ("✓", "met"), False: ("✗", "not met"), None: ("?", "undecided")}[expectation.holds]
     margin = expectation.margin
     notes = []
@@ -195,7 +197,8 @@ def _verdict(expectation: Expectation) -> Verdict:
         notes.append(margin if isinstance(margin, str) else f"margin {words.plain(margin)}")
     if expectation.seeds_hold and not expectation.seeds_hold.endswith("/1"):
         notes.append(f"{expectation.seeds_hold} seeds hold")
-    return Verdict(expectation, mark, verdict, words.plain(expectation.value), "; ".join(notes))
+    of = ": ".join(name for name in (run, expectation.variant) if name)
+    return Verdict(expectation, of, mark, verdict, words.plain(expectation.value), "; ".join(notes))
 
 
 def _warning(warning: str | Trouble, run: str) -> str:

@@ -38,7 +38,8 @@ class Journey:
     """The steps of one network, or those that all share.
 
     Attributes:
-        name: the row's name; "" for the steps that all networks share.
+        name: the row's name; for the steps that all networks of a run share the run's, or "" where it is the only one.
+        shared: whether all networks of the run share them.
         seeds: "seeds 0, 1 and 2", or "".
         steps: in order.
         error: what ended it early.
@@ -47,21 +48,28 @@ class Journey:
     name: str
     seeds: str
     steps: tuple[Done, ...]
+    shared: bool = False
     error: Trouble | None = None
 
 
-def journeys(found: Sequence[Row]) -> tuple[Journey, ...]:
-    """The steps of every network; what the networks of one report share comes first and once."""
+def journeys(found: Sequence[Row], runs: Sequence[str]) -> tuple[Journey, ...]:
+    """The steps of every network; what the networks of one run share comes first and once.
+
+    Args:
+        found: the rows.
+        runs: the names of the runs that the rows come from.
+    """
     result: list[Journey] = []
     for origin in sorted({row.origin for row in found}):
         told = [row for row in found if row.origin == origin and row.variant.runs and row.kind != "healthy"]
         shared = _shared([run.steps for row in told for run in row.variant.runs]) if len(told) > 1 else 0
         if shared:
-            result.append(Journey("", "", _merged([told[0].variant.runs[0]], 0, shared)))
+            name = runs[origin] if len(runs) > 1 else ""
+            result.append(Journey(name, "", _merged([told[0].variant.runs[0]], 0, shared), shared=True))
         for row in told:
-            for runs in _alike(row.variant.runs):
-                steps = _merged(runs, shared, None)
-                result.append(Journey(row.name, _seeds(runs), steps, row.variant.error))
+            for alike in _alike(row.variant.runs):
+                steps = _merged(alike, shared, None)
+                result.append(Journey(row.name, _seeds(alike), steps, error=row.variant.error))
     return tuple(result)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,7 @@ class Charts:
 
 def charts(context: ReportContext) -> Charts:
     """The charts that the context has numbers for."""
-    colour = colours(context.rows)
+    colour = colours(context)
     compared = [tradeoff(context, colour)]
     compared += [bars(context.rows, i, colour) for i, m in enumerate(context.metrics) if m.role != "property"]
     ranked, trained = context.rankings, context.trainings
@@ -63,21 +64,34 @@ def charts(context: ReportContext) -> Charts:
     )
 
 
-def colours(rows: Sequence[Row]) -> dict[str, str]:
-    """A colour for every row, by its name: variants in turn, or by the first parameter of a sweep."""
-    found: dict[str, str] = {}
-    groups: list[str] = []
-    variants = [row for row in rows if row.kind == "variant"]
-    by_parameter = all(len(row.variant.parameters) > 1 for row in variants)
-    for row in rows:
-        if row.kind != "variant":
-            found[row.name] = INK if row.kind == "healthy" else REFERENCE
-            continue
-        group = words.plain(next(iter(row.variant.parameters.values()))) if by_parameter else row.name
-        if group not in groups:
-            groups.append(group)
-        found[row.name] = SERIES[groups.index(group) % len(SERIES)]
+def groups(context: ReportContext) -> dict[str, str]:
+    """Row name → what shares its colour and its entry in a legend, in words.
+
+    A variant stands for itself; points of a sweep over several things go by the first of them; many variants of
+    other kinds go by their run.
+    """
+    variants = [row for row in context.rows if row.kind == "variant"]
+    sweep = all(len(row.variant.parameters) > 1 for row in variants)
+    found = {}
+    for row in context.rows:
+        name = row.name
+        if row.kind == "variant" and sweep:
+            parameter, value = next(iter(row.variant.parameters.items()))
+            name = f"{parameter}={words.plain(value)}"
+        elif row.kind == "variant" and len(variants) > MOST_NAMED:
+            name = context.sources[row.origin].name if len(context.sources) > 1 else "variants"
+        found[row.name] = words.shorten(name, 44)
     return found
+
+
+def colours(context: ReportContext) -> dict[str, str]:
+    """A colour for every row, by its name: healthy and control have theirs, groups of variants take turns."""
+    grouped = groups(context)
+    variants = list(dict.fromkeys(grouped[row.name] for row in context.rows if row.kind == "variant"))
+    own = {"healthy": INK, "control": REFERENCE}
+    return {
+        row.name: own.get(row.kind) or SERIES[variants.index(grouped[row.name]) % len(SERIES)] for row in context.rows
+    }
 
 
 def _scale(metric: Metric) -> float:
@@ -117,19 +131,20 @@ def tradeoff(context: ReportContext, colour: dict[str, str]) -> Chart | None:
         return None
     x = next((i for i in costs if context.metrics[i].unit == "s"), costs[0])
     y = qualities[0]
-    placed = [
-        (row, _point(row.cells[x], True, row.kind), _point(row.cells[y], False, row.kind)) for row in context.rows
+    drawn = [
+        (row, px, py)
+        for row in context.rows
+        if (px := _point(row.cells[x], True, row.kind)) and (py := _point(row.cells[y], False, row.kind))
     ]
-    drawn = [(row, px, py) for row, px, py in placed if px and py]
     if sum(row.kind != "healthy" for row, _, _ in drawn) < 2:
         return None
     cost, quality = context.metrics[x], context.metrics[y]
-    with drawing(WIDTH, 3.6) as figure:
+    grouped = groups(context)
+    labels = [grouped[row.name] for row, _, _ in drawn]
+    columns = _columns(labels)
+    with drawing(WIDTH, 3.0 + 0.2 * math.ceil(len(set(labels)) / columns)) as figure:
         axes = figure.subplots()
-        labelled: set[str] = set()
-        few = len(drawn) <= MOST_NAMED
-        for row, px, py in drawn:
-            label = _label(row, few)
+        for place, (row, px, py) in enumerate(drawn):
             axes.errorbar(
                 [px.value],
                 [py.value],
@@ -137,30 +152,27 @@ def tradeoff(context: ReportContext, colour: dict[str, str]) -> Chart | None:
                 yerr=[[py.below], [py.above]],
                 fmt=MARKS[row.kind],
                 color=colour[row.name],
-                markersize=7 if row.variant.chosen else 6,
+                markersize=8 if row.variant.chosen else 6,
                 elinewidth=1.1,
-                markerfacecolor=colour[row.name] if not row.dominated else "none",
-                label="_" if label in labelled else words.shorten(label, 44),
+                markerfacecolor="none" if row.dominated else colour[row.name],
+                label="_" if labels[place] in labels[:place] else labels[place],
             )
-            labelled.add(label)
         axes.axvline(1, color=LINE, linewidth=1.2, zorder=0)
         axes.margins(0.09, 0.14)
         axes.set_xlabel(f"{cost.name}, of healthy")
         axes.set_ylabel(f"{quality.name}{' (%)' if quality.unit == '%' else ''}")
-        columns = 1 if any(len(label) > 22 for label in labelled) else 2
-        figure.legend(loc="outside lower center", ncols=columns, handletextpad=0.3)
+        figure.legend(loc="outside lower center", ncols=columns, handletextpad=0.3, columnspacing=1.2)
         title = f"{quality.name} against {cost.name}"
         better = "up" if quality.better == "higher" else "down"
-        caption = f"Left and {better} is better. Bars are 95 % intervals; hollow marks are dominated networks."
+        hollow = " Hollow marks are dominated." if any(row.dominated for row, _, _ in drawn) else ""
+        caption = f"Left and {better} is better. Bars are 95 % intervals.{hollow}"
         return Chart("tradeoff", title, caption, to_svg(figure, "tradeoff", title))
 
 
-def _label(row: Row, few: bool) -> str:
-    """What a legend calls a row: its name, or where there are many the first parameter that its colour stands for."""
-    if row.kind != "variant" or few or len(row.variant.parameters) < 2:
-        return row.name if few or row.kind != "variant" else "variants"
-    name, value = next(iter(row.variant.parameters.items()))
-    return f"{name}={words.plain(value)}"
+def _columns(labels: Sequence[str]) -> int:
+    """How many legend columns labels of this length leave room for."""
+    longest = max(map(len, labels), default=0)
+    return 1 if longest > 24 else 2 if longest > 14 else 3
 
 
 def bars(rows: Sequence[Row], index: int, colour: dict[str, str]) -> Chart | None:
@@ -175,25 +187,26 @@ def bars(rows: Sequence[Row], index: int, colour: dict[str, str]) -> Chart | Non
     with drawing(WIDTH, 0.62 + 0.44 * len(drawn)) as figure:
         axes = figure.subplots()
         for place, (row, point) in enumerate(drawn):
-            error: dict[str, Any] = {"xerr": [[point.below], [point.above]], "elinewidth": 1.4}
+            shade = colour[row.name]
+            error = [[point.below], [point.above]] if point.below or point.above else None
             if relative:
-                axes.barh(place, point.value, height=0.3, color=colour[row.name], alpha=0.85)
-                axes.errorbar([point.value], [place], fmt="none", ecolor=INK, capsize=2.5, **error)
+                axes.barh(place, point.value, height=0.3, color=shade, alpha=0.85)
+                axes.errorbar([point.value], [place], xerr=error, fmt="none", ecolor=INK, elinewidth=1.4, capsize=2.5)
+                axes.plot([1, 1], [place - 0.2, place + 0.2], color=INK, linewidth=1)
             else:
-                axes.errorbar(
-                    [point.value], [place], fmt=MARKS[row.kind], color=colour[row.name], markersize=6, **error
-                )
+                mark = MARKS[row.kind]
+                axes.errorbar([point.value], [place], xerr=error, fmt=mark, color=shade, markersize=6, elinewidth=1.4)
             _name(axes, place, row, row.cells[index])
         _frame(axes, len(drawn))
         if relative:
             axes.set_xlim(0, 1.06 * max(1.0, *(p.value + p.above for _, p in drawn)))
-            axes.axvline(1, color=REFERENCE, linewidth=1, linestyle=(0, (4, 3)), zorder=3)
         else:
             axes.margins(x=0.08)
         axes.set_xlabel("of healthy" if relative else f"{metric.name}{' (%)' if metric.unit == '%' else ''}")
         name = f"metric-{index}"
         split = f", on {metric.split}" if metric.split else ""
-        caption = f"{metric.better.capitalize()} is better{split}. Whiskers are 95 % intervals."
+        caption = f"{metric.better.capitalize()} is better{split}."
+        caption += " Whiskers are 95 % intervals." if any(p.below or p.above for _, p in drawn) else ""
         return Chart(name, metric.name, caption, to_svg(figure, name, f"{metric.name} of every network"))
 
 
@@ -209,7 +222,7 @@ def _frame(axes: Any, count: int) -> None:
     axes.set_ylim(count - 0.55, -0.75)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.grid(axis="y", visible=False)
+    axes.grid(visible=False)
 
 
 def importance(ranking: Ranking, index: int) -> Chart:
@@ -256,8 +269,7 @@ def training(trained: Training, index: int, colour: dict[str, str]) -> Chart:
         axes.set_ylabel("training loss")
         axes.margins(x=0.02)
         if 1 < len(names) <= MOST_NAMED:
-            columns = 1 if any(len(name) > 22 for name in names) else 2
-            figure.legend(loc="outside lower center", ncols=columns, handlelength=1.4)
+            figure.legend(loc="outside lower center", ncols=_columns(names), handlelength=1.4)
         seeds = {curve.seed for curve in trained.curves}
         caption = f"{len(names)} networks" if len(names) > 1 else f"{names[0]}"
         caption += f", {len(seeds)} seeds each." if len(seeds) > 1 else "."

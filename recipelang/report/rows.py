@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recipelang.report import words
 from recipelang.report.record import Measured, Metric, Report, Run, Variant
@@ -121,7 +121,7 @@ def _dominated(found: list[Row], metrics: Sequence[Metric]) -> list[Row]:
     result = []
     for row in found:
         better = [other.name for other in found if other is not row and _dominates(other, row, deciding)]
-        result.append(Row(**{**vars(row), "dominated": tuple(better)}) if row.kind == "variant" else row)
+        result.append(replace(row, dominated=tuple(better)) if row.kind == "variant" else row)
     return result
 
 
