@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from recipelang.plan import Selection
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Clause, Verb
 
 
 @dataclass(frozen=True)
@@ -20,3 +22,31 @@ class Accelerate:
     kernels: tuple[Any, ...] = ()
     goal: str = "latency"
     selection: Selection = Selection()
+
+
+GOALS = ("latency", "memory")
+
+
+def read(reader: Reader) -> Accelerate | None:
+    """`accelerate`, `accelerate with dense except "fc"`, `accelerate by memory`."""
+    reader.no_operands()
+    kernels = reader.methods(reader.arguments("with"), "kernel", "`with`", "with dense")
+    goal = reader.argument("by")
+    word = reader.word(goal, "what to accelerate for", GOALS) if goal is not None else GOALS[0]
+    return reader.done(Accelerate(kernels, word or GOALS[0], reader.selection()))
+
+
+VERB = Verb(
+    summary="Executes sparse layers as sparse in the deployed form, where this machine can and it pays.",
+    operands="nothing",
+    clauses=(
+        Clause("with", "the kernels to choose from", default="all that this machine has"),
+        Clause("by", "`latency` or `memory`", default="latency"),
+        Clause("in", "layers to consider", default="all that are sparse"),
+        Clause("except", "layers to leave dense"),
+    ),
+    example="sparsify nm 2:4\ndistill from healthy\naccelerate",
+    read=read,
+    operation=Accelerate,
+    rules=("It is a property of the deployed form, so training may follow, and removing layers may not.",),
+)

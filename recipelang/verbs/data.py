@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Clause, Verb
+
 
 @dataclass(frozen=True)
 class Data:
@@ -17,3 +20,27 @@ class Data:
 
     method: Any
     name: str = ""
+
+
+def read(reader: Reader) -> Data | None:
+    """`data cifar10(batch=128)`, `data folder("photos") as photos`."""
+    node = reader.operand("one data set", 'write `data digits` or `data folder("photos")`')
+    method = reader.method(node, "data", "`data`", "data digits") if node is not None else None
+    name = reader.argument("as")
+    return reader.done(Data(method, (reader.new_name(name, "data") or "") if name is not None else ""))
+
+
+VERB = Verb(
+    summary="Names the data to work on; with `as`, another data set to measure on.",
+    operands="a data set",
+    clauses=(Clause("as", "a name for a second data set"),),
+    example='data folder("photos", size=224, split=[80%, 10%, 10%])',
+    read=read,
+    operation=Data,
+    rules=(
+        "A recipe trains on one data set; every other one has a name, for `measure … on NAME` and `expect … on NAME`.",
+    ),
+    top_level=True,
+    once=True,
+    provides="data",
+)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from recipelang.plan import Samples, Training
+from recipelang.plan import DEFAULT_RECOVERY, Samples, Training
+from recipelang.reading import training
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Clause, Verb
+from recipelang.syntax.show import show
 
 
 @dataclass(frozen=True)
@@ -20,3 +24,66 @@ class Distill:
     teachers: tuple[str, ...]
     training: Training
     samples: Samples | None = None
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The states that it needs."""
+        return self.teachers
+
+
+#: number of teachers → the loss that stands where none is named
+DEFAULT_LOSS = {1: "kd", 2: "mis"}
+
+
+def read(reader: Reader) -> Distill | None:
+    """`distill from healthy, recovered for 3 epochs with mis`."""
+    reader.no_operands()
+    nodes = reader.arguments("from")
+    if not nodes:
+        reader.refuse("RCP0403", "`distill` names no teacher", None, "write `distill from healthy`")
+    teachers: list[str] = []
+    for node in nodes:
+        name = _teacher(reader, node)
+        if name in teachers:
+            reader.refuse("RCP0408", f"teacher `{name}` stands twice", node.span, "name each teacher once")
+        elif name:
+            teachers.append(name)
+    if len(nodes) > max(DEFAULT_LOSS) and not reader.arguments("with"):
+        reader.refuse(
+            "RCP0412", f"no loss is known for {len(nodes)} teachers", nodes[max(DEFAULT_LOSS)].span, "name one or two"
+        )
+    made = reader.training(
+        training.TUNING,
+        default_duration=DEFAULT_RECOVERY,
+        default_loss=DEFAULT_LOSS.get(len(nodes), ""),
+        teachers=nodes,
+    )
+    return reader.done(Distill(tuple(teachers), made, reader.samples(trains=True))) if made else None
+
+
+def _teacher(reader: Reader, node: Any) -> str | None:
+    """The name of a teacher; the student cannot teach itself."""
+    if show(node) in ("self", "current"):
+        message = f"`{show(node)}` is the student: it has nothing to learn from itself"
+        reader.refuse("RCP0205", message, node.span, "`keep as before` above, then `from before`")
+        return None
+    return reader.state(node, "`from`")
+
+
+VERB = Verb(
+    summary="Trains the network to agree with its teachers.",
+    operands="nothing",
+    clauses=(
+        Clause("from", "the teachers: `healthy`, `recovered`, a kept state, a second model", required=True),
+        Clause("for", "a number of epochs or steps", default=str(DEFAULT_RECOVERY)),
+        Clause("with", "a loss and an optimizer", default=f"`kd` for one teacher, `mis` for two, {training.TUNING}"),
+        Clause("on", "`train(samples=N)`: part of the training split", default="all of it"),
+    ),
+    example="distill from healthy, recovered for 3 epochs with mis, sgd(lr=1e-3)",
+    read=read,
+    operation=Distill,
+    rules=(
+        "`recovered` is the network as it stood when the last hardware restriction (`sparsify nm`) began.",
+        "A loss that is not complete by itself gets `1 * task` beside it, and the plan shows it.",
+    ),
+)

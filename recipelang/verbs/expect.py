@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from recipelang.plan import Condition
+from recipelang.plan import All, Condition, Samples
+from recipelang.reading.bounds import contradictions
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Clause, Verb
+from recipelang.syntax.show import show
 
 
 @dataclass(frozen=True)
@@ -18,3 +22,43 @@ class Expect:
     before_healthy: ClassVar[bool] = False
 
     condition: Condition
+
+
+def read(reader: Reader) -> Expect | None:
+    """`expect top1 drop < 1% and latency < 0.7`, `expect top1 > 90% on val`."""
+    operands = reader.statement.operands
+    if not operands:
+        reader.refuse("RCP0404", "`expect` needs a condition", None, "write `expect top1 drop < 1%`")
+    node = reader.argument("on")
+    place = Samples("test") if node is None else reader.place(node, "test")
+    if place is None:
+        return None
+    if place.count is not None and node is not None:
+        reader.refuse(
+            "RCP0405", "a verdict reads the whole split", node.span, f"write `on {place.data or place.split}`"
+        )
+    found = [reader.condition(operand, place.split, place.data) for operand in operands]
+    tests = tuple(condition for condition in found if condition is not None)
+    if not tests or len(tests) < len(found):
+        return None
+    text = " and ".join(show(operand) for operand in operands)
+    whole = tests[0] if len(tests) == 1 else All(tests, text, operands[0].span.to(operands[-1].span))
+    if len(tests) > 1:
+        contradictions(whole, reader.refuse)
+    return reader.done(Expect(whole))
+
+
+VERB = Verb(
+    summary="Is the verdict: unless the condition holds, the run ends with exit code 4.",
+    operands="conditions; all of them must hold",
+    clauses=(Clause("on", "a split or a data set", default="the test split"),),
+    example="expect top1 drop < 1% and latency < 0.7",
+    read=read,
+    operation=Expect,
+    rules=(
+        "Before `choose` it filters the variants, after it it is a verdict.",
+        "Under `seeds` it is about the mean, and the report says how many seeds hold.",
+    ),
+    after_variants=True,
+    verdict=True,
+)

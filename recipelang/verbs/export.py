@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Clause, Verb
+
 
 @dataclass(frozen=True)
 class Export:
@@ -17,3 +20,24 @@ class Export:
 
     formats: tuple[Any, ...]
     to: str = ""
+
+
+def read(reader: Reader) -> Export | None:
+    """`export safetensors, pt2 to "deploy"`."""
+    if not reader.statement.operands:
+        reader.refuse("RCP0404", "`export` needs a format", None, "write `export safetensors, pt2`")
+    formats = reader.methods(reader.statement.operands, "export", "`export`", "export safetensors, pt2")
+    return reader.done(Export(formats, reader.path("to")))
+
+
+VERB = Verb(
+    summary="Writes the network for use without recipelang.",
+    operands="formats",
+    clauses=(Clause("to", "a folder in quotes, under the output folder", default="the output folder"),),
+    example='export safetensors, pt2 to "deploy"',
+    read=read,
+    operation=Export,
+    rules=("After variants, each of them is written.",),
+    after_variants=True,
+    own_to_file=True,
+)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from recipelang.plan import Samples, Training
+from recipelang.reading import training
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Clause, Verb
 
 
 @dataclass(frozen=True)
@@ -19,3 +22,25 @@ class Finetune:
 
     training: Training
     samples: Samples | None = None
+
+
+def read(reader: Reader) -> Finetune | None:
+    """`finetune for 10 epochs with sgd(lr=1e-3)`."""
+    reader.no_operands()
+    made = reader.training(training.TUNING)
+    return reader.done(Finetune(made, reader.samples(trains=True))) if made else None
+
+
+VERB = Verb(
+    summary="Tunes what surgery left, on the task's own loss; masks and patterns stay.",
+    operands="nothing",
+    clauses=(
+        Clause("for", "a number of epochs or steps", required=True),
+        Clause("with", "an optimizer and a loss that needs no teacher", default=training.TUNING),
+        Clause("on", "`train(samples=N)`: part of the training split", default="all of it"),
+    ),
+    example="prune 2 layers by imprint\nfinetune for 10 epochs with sgd(lr=1e-3)",
+    read=read,
+    operation=Finetune,
+    rules=("Losses that compare with a teacher belong to `distill`.",),
+)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Clause, Verb
 
 
 @dataclass(frozen=True)
@@ -16,3 +19,24 @@ class Keep:
     before_healthy: ClassVar[bool] = True
 
     name: str
+
+
+def read(reader: Reader) -> Keep | None:
+    """`keep as pruned`."""
+    reader.no_operands()
+    node = reader.argument("as")
+    if node is None:
+        reader.refuse("RCP0403", "`keep` needs a name", None, "write `keep as pruned`")
+        return None
+    name = reader.new_name(node, "state")
+    return reader.done(Keep(name)) if name else None
+
+
+VERB = Verb(
+    summary="Gives the current state a name, to start from or to distill from later.",
+    operands="nothing",
+    clauses=(Clause("as", "the name", required=True),),
+    example="keep as pruned",
+    read=read,
+    operation=Keep,
+)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from recipelang.plan import Reading
+from recipelang.plan import Reading, Samples
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Clause, Verb
+from recipelang.syntax import nodes
+from recipelang.syntax.show import show
 
 
 @dataclass(frozen=True)
@@ -18,3 +22,34 @@ class Measure:
     before_healthy: ClassVar[bool] = True
 
     readings: tuple[Reading, ...]
+
+
+def read(reader: Reader) -> Measure | None:
+    """`measure top1, latency(batch=8) on set5`."""
+    if not reader.statement.operands:
+        reader.refuse("RCP0404", "`measure` needs a metric", None, "write `measure top1, latency`")
+    places = [reader.place(node, "test") for node in reader.arguments("on")] or [Samples("test")]
+    found: list[Reading] = []
+    for place in places:
+        for node in reader.statement.operands:
+            if isinstance(node, nodes.Compare | nodes.AllOf | nodes.AnyOf):
+                reader.refuse("RCP0406", "`measure` compares nothing", node.span, "write the condition after `expect`")
+                continue
+            reading = reader.reading(node, place.split, place.data) if place else None
+            if reading in found:
+                reader.refuse("RCP0408", f"`{show(node)}` stands twice", node.span, "name each once")
+            elif reading:
+                found.append(reading)
+    return reader.done(Measure(tuple(found)))
+
+
+VERB = Verb(
+    summary="Measures here, and shows these columns in the report.",
+    operands="metrics",
+    clauses=(Clause("on", "splits or data sets", default="the test split"),),
+    example="measure top1, latency(batch=64), flops",
+    read=read,
+    operation=Measure,
+    rules=("After variants, each of them is measured.",),
+    after_variants=True,
+)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Clause, Verb
+
 
 @dataclass(frozen=True)
 class Model:
@@ -17,3 +20,25 @@ class Model:
 
     method: Any
     name: str = ""
+
+
+def read(reader: Reader) -> Model | None:
+    """`model resnet56(weights="…")`, `model torchvision.resnet18 as teacher`."""
+    node = reader.operand("one model", "write `model resnet56` or `model torchvision.resnet18(…)`")
+    method = reader.method(node, "model", "`model`", "model resnet56") if node is not None else None
+    name = reader.argument("as")
+    return reader.done(Model(method, (reader.new_name(name, "model") or "") if name is not None else ""))
+
+
+VERB = Verb(
+    summary="Names the network to work on; with `as`, another network to distill from.",
+    operands="a model",
+    clauses=(Clause("as", "a name for a second network"),),
+    example='model resnet56(weights="resnet56.safetensors")\nmodel torchvision.resnet50(weights="DEFAULT") as teacher',
+    read=read,
+    operation=Model,
+    rules=("A recipe works on one network; every other one has a name.",),
+    top_level=True,
+    once=True,
+    provides="model",
+)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from recipelang.plan import Condition, Samples, Selection, Training
+from recipelang.errors import Span
+from recipelang.plan import Condition, Samples, Selection, Training, unhashed
+from recipelang.reading import training, trees
+from recipelang.reading.bounds import shrinking
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Clause, Verb
+from recipelang.reading.wording import listing
+from recipelang.syntax import nodes
 
 
 @dataclass(frozen=True)
@@ -27,3 +34,158 @@ class Prune:
     rounds: int = 1
     training: Training | None = None  # shared out between the rounds
     samples: Samples = Samples("train")  # what the criterion looks at
+    criterion_span: Span | None = unhashed(None)
+
+
+#: what `prune` removes: the word of a recipe → the unit of a criterion
+UNITS = {"layers": "layer", "layer": "layer"}
+#: what other verbs do to other units
+ELSEWHERE = {"weights": "`sparsify` sets weights to zero", "channels": "a layer is removed whole"}
+
+
+def read(reader: Reader) -> Prune | None:
+    """`prune 2 layers by taylor`, `prune layers by imprint until latency < 0.7 while top1 drop < 1%`."""
+    unit, count, share = _what(reader)
+    criterion_node = reader.argument("by")
+    criterion = None
+    if criterion_node is not None:
+        criterion = reader.method(criterion_node, "criterion", "`by`", "by imprint")
+    elif reader.clause("by") is None:
+        reader.refuse(
+            "RCP0403", "`prune` does not say what ranks", None, "write `by imprint`, `by taylor` or `by magnitude`"
+        )
+    until, guard = reader.clause_condition("until"), reader.clause_condition("while")
+    shrinking(until, "until", reader.refuse)
+    shrinking(guard, "while", reader.refuse)
+    _how_much(reader, count is not None or share is not None)
+    made = Prune(
+        unit=unit or "layer",
+        criterion=criterion,
+        count=count,
+        share=share,
+        until=until,
+        guard=guard,
+        selection=reader.selection(),
+        rounds=_rounds(reader),
+        training=_training(reader),
+        samples=reader.samples() or Samples("train"),
+        criterion_span=criterion_node.span if criterion_node is not None else None,
+    )
+    return reader.done(made)
+
+
+def _what(reader: Reader) -> tuple[str | None, int | None, float | None]:
+    """(unit, count, share) of `layers`, `2 layers`, `50% layers`."""
+    node = reader.operand("what is removed", "write `prune layers by imprint until latency < 0.7`")
+    if node is None:
+        return None, None, None
+    if reader.comparison(node):
+        return None, None, None
+    parts = trees.words(node)
+    number = parts[0] if isinstance(parts[0], nodes.Number) else None
+    rest = parts[1:] if number else parts
+    close = reader.clause_word_in(node)
+    if close:
+        reader.misspelt(close)
+    elif len(rest) != 1:
+        help = "write `prune 2 layers by taylor`"
+        reader.refuse("RCP0405", "`prune` takes one unit, and a number before it", node.span, help)
+    count, share = _amount(reader, number) if number else (None, None)
+    return (_unit(reader, rest[0]) if len(rest) == 1 else None), count, share
+
+
+def _unit(reader: Reader, node: Any) -> str | None:
+    word = trees.bare_word(node)
+    if word in UNITS:
+        return UNITS[word]
+    if not isinstance(node, nodes.Parameter):
+        shown = f"`{word}`" if word else "this"
+        offered = ELSEWHERE.get(word or "")
+        help = f"{offered + '; ' if offered else ''}`prune` removes: `layers`"
+        reader.refuse("RCP0210", f"`prune` cannot remove {shown}", node.span, help)
+    reader.failed = True
+    return None
+
+
+def _amount(reader: Reader, number: nodes.Number) -> tuple[int | None, float | None]:
+    """`2` is a count, `50%` a share of what stands when the statement starts."""
+    quantity = number.quantity
+    if quantity.unit == "%" and 0 < quantity.value < 1:
+        return None, quantity.value
+    if (
+        quantity.dimension in ("number", "count")
+        and quantity.value >= 1
+        and quantity.value == int(min(quantity.value, 1e9))
+    ):
+        return int(quantity.value), None
+    help = "write a number of them, `prune 2 layers`, or a share below 100%, `prune 50% layers`"
+    reader.refuse("RCP0309", f"`{number.text}` is no number of layers", number.span, help)
+    return None, None
+
+
+def _how_much(reader: Reader, counted: bool) -> None:
+    """Something must say when to stop, and not two things at once."""
+    until, guard = reader.clause("until"), reader.clause("while")
+    if counted and until:
+        help = "drop the number, or the `until`; in rounds: `repeat until … { prune 1 layers … }`"
+        reader.refuse("RCP0409", "the number of layers and `until` both say when to stop", until.word.span, help)
+    elif not (counted or until or guard or reader.failed):
+        help = "write `prune 2 layers …`, or add `until latency < 0.7` or `while top1 drop < 1%`"
+        reader.refuse("RCP0410", "nothing says how much to remove", None, help)
+
+
+def _rounds(reader: Reader) -> int:
+    """`over 5 rounds`; 1 without the clause."""
+    node = reader.argument("over")
+    if node is None:
+        return 1
+    quantity = node.quantity if isinstance(node, nodes.Number) else None
+    if (
+        quantity is None
+        or quantity.dimension != "rounds"
+        or quantity.value < 1
+        or quantity.value != int(min(quantity.value, 1e6))
+    ):
+        plain = quantity is not None and quantity.unit in ("", "times", "steps", "epochs") and quantity.value >= 1
+        example = f"{quantity.value:g}" if plain and quantity is not None else "5"
+        reader.refuse("RCP0302", "`over` takes a number of rounds", node.span, f"write `over {example} rounds`")
+        return 1
+    return int(quantity.value)
+
+
+def _training(reader: Reader) -> Training | None:
+    """`for 20 epochs with sgd(…)`: training shared out between the rounds; None without `for`."""
+    if reader.clause("for"):
+        return reader.training(training.TUNING)
+    for node in reader.arguments("with"):
+        reader.refuse(
+            "RCP0414", "`with` trains, and nothing says how long", node.span, "add `for 3 epochs`, or drop `with`"
+        )
+    return None
+
+
+VERB = Verb(
+    summary="Removes the least important parts of the network until a budget holds, or so many of them.",
+    operands=f"a number or share, and what is removed: {listing(('layers',))}",
+    clauses=(
+        Clause("by", "the criterion that ranks", required=True),
+        Clause("until", "a budget: stop as soon as it holds"),
+        Clause("while", "a guard: what breaks it is undone"),
+        Clause("in", "modules to take from", default="all"),
+        Clause("except", "modules to leave alone"),
+        Clause("over", "a number of rounds; each ranks anew", default="1 rounds"),
+        Clause("for", "training shared out between the rounds", default="none"),
+        Clause("with", "an optimizer and a loss for that training", default=training.TUNING),
+        Clause("on", "the data that the criterion looks at", default="train"),
+    ),
+    example="prune layers by imprint until latency < 0.7 while top1 drop < 2%",
+    read=read,
+    operation=Prune,
+    rules=(
+        "A number, a share, `until` or `while` says when to stop; a number and `until` exclude each other.",
+        "After the statement its `until` holds and its `while` still holds, else the budget was out of reach.",
+        "Numbers are totals: `over 10 rounds for 20 epochs` trains 20 epochs altogether.",
+    ),
+    not_after=("accelerate",),
+    why_not_after="removing {what} after `accelerate` (line {line}) breaks the kernels chosen there",
+)

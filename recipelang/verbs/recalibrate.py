@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from recipelang.plan import Samples
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Clause, Verb
 
 
 @dataclass(frozen=True)
@@ -18,3 +20,22 @@ class Recalibrate:
     before_healthy: ClassVar[bool] = False
 
     samples: Samples = Samples("train", 2048)
+
+
+def read(reader: Reader) -> Recalibrate | None:
+    """`recalibrate on train(samples=2048)`."""
+    reader.no_operands()
+    if reader.clause("on") is None:
+        reader.add("on", "train(samples=2048)")
+    samples = reader.samples()
+    return reader.done(Recalibrate(samples)) if samples else None
+
+
+VERB = Verb(
+    summary="Estimates the running statistics of every BatchNorm anew, without training a weight.",
+    operands="nothing",
+    clauses=(Clause("on", "a split, and how many samples of it", default="train(samples=2048)"),),
+    example="recalibrate on train(samples=2048)",
+    read=read,
+    operation=Recalibrate,
+)

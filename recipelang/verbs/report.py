@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Clause, Verb
+
 
 @dataclass(frozen=True)
 class Report:
@@ -17,3 +20,24 @@ class Report:
 
     formats: tuple[Any, ...]
     to: str = ""
+
+
+def read(reader: Reader) -> Report | None:
+    """`report markdown, html`."""
+    if not reader.statement.operands:
+        reader.refuse("RCP0404", "`report` needs a format", None, "write `report markdown, html`")
+    formats = reader.methods(reader.statement.operands, "report", "`report`", "report markdown, html")
+    return reader.done(Report(formats, reader.path("to")))
+
+
+VERB = Verb(
+    summary="Chooses the forms of the comparison report.",
+    operands="formats",
+    clauses=(Clause("to", "a folder in quotes, under the output folder", default="the output folder"),),
+    example="report markdown, html",
+    read=read,
+    operation=Report,
+    rules=("Without this line, Markdown and HTML are written.",),
+    after_variants=True,
+    own_to_file=True,
+)

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Verb
+from recipelang.syntax import nodes
+from recipelang.syntax.show import show
+
 
 @dataclass(frozen=True)
 class Seeds:
@@ -16,3 +21,53 @@ class Seeds:
     before_healthy: ClassVar[bool] = True
 
     values: tuple[int, ...]
+
+
+MOST = 1000
+
+
+def read(reader: Reader) -> Seeds | None:
+    """`seeds 0, 1, 2`, `seeds 0..19`."""
+    found: list[int] = []
+    if not reader.statement.operands:
+        reader.refuse("RCP0404", "`seeds` needs a number", None, "write `seeds 0, 1, 2` or `seeds 0..19`")
+    for node in reader.statement.operands:
+        for value in _values(reader, node):
+            if value in found:
+                reader.refuse("RCP0311", f"seed {value} stands twice", node.span, "name each seed once")
+            found.append(value)
+    return reader.done(Seeds(tuple(found)))
+
+
+def _values(reader: Reader, node: Any) -> tuple[int, ...]:
+    """One seed, or a range with both ends."""
+    if isinstance(node, nodes.Range) and 0 <= node.last - node.first < MOST:
+        return tuple(range(node.first, node.last + 1))
+    if (
+        isinstance(node, nodes.Number)
+        and node.quantity.unit == ""
+        and node.quantity.value == int(min(node.quantity.value, 2**32))
+    ):
+        return (int(node.quantity.value),)
+    if not isinstance(node, nodes.Parameter):
+        reader.refuse(
+            "RCP0311",
+            f"`{show(node)}` is no seed",
+            node.span,
+            "seeds are whole numbers: `seeds 0, 1, 2` or `seeds 0..19`",
+        )
+    reader.failed = True
+    return ()
+
+
+VERB = Verb(
+    summary="What follows runs once per seed; what stands above runs once.",
+    operands="whole numbers, or a range with both ends: `0..19`",
+    clauses=(),
+    example="seeds 0, 1, 2",
+    read=read,
+    operation=Seeds,
+    rules=("Results are mean ± standard deviation with their number.", "It stands once, before the first variant."),
+    top_level=True,
+    once=True,
+)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from recipelang.plan import Samples, Selection
+from recipelang import catalogue
+from recipelang.errors import Span
+from recipelang.plan import Samples, Selection, unhashed
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Clause, Verb
+from recipelang.reading.wording import listing
 
 
 @dataclass(frozen=True)
@@ -21,3 +26,65 @@ class Sparsify:
     criterion: Any
     selection: Selection = Selection()
     samples: Samples = Samples("train")
+    criterion_span: Span | None = unhashed(None)
+
+    @property
+    def restricts(self) -> bool:
+        """Whether this is a hardware restriction, before which `recovered` is taken."""
+        return bool(getattr(self.pattern, "restriction", True))
+
+
+DEFAULT_CRITERION = "magnitude"
+
+
+def read(reader: Reader) -> Sparsify | None:
+    """`sparsify nm 2:4`, `sparsify nm 2:4 by magnitude(p=2) except "fc"`."""
+    node = reader.operand("one pattern", "write `sparsify nm 2:4`")
+    pattern = None
+    if node is not None and not reader.comparison(node):
+        pattern = reader.method(node, "pattern", "`sparsify`", "sparsify nm 2:4")
+    if reader.clause("by") is None:
+        reader.add("by", DEFAULT_CRITERION)
+    by = reader.argument("by")
+    criterion = reader.method(by, "criterion", "`by`", "by magnitude") if by is not None else None
+    if by is not None and criterion is not None and criterion.unit not in ("element", "any"):
+        reader.refuse(
+            "RCP0413",
+            f"{criterion.name} ranks {criterion.unit}s; it has no score for a weight",
+            by.span,
+            f"`prune {criterion.unit}s by {criterion.name}`, or {_scoring_weights()} here",
+        )
+    samples = reader.samples() or Samples("train")
+    span = by.span if by is not None else None
+    return reader.done(Sparsify(pattern, criterion, reader.selection(), samples, span))
+
+
+def _scoring_weights() -> str:
+    """The criteria that score single weights, as a help line offers them."""
+    fitting = [name for name in catalogue.names("criterion") if _unit(name) in ("element", "any")]
+    return f"by {listing(fitting)}"
+
+
+def _unit(name: str) -> str:
+    return str(getattr(catalogue.find("criterion", name), "unit", ""))
+
+
+VERB = Verb(
+    summary="Sets weights to zero in a pattern that a machine can use; the masks stay through later training.",
+    operands="a pattern and its numbers: `nm 2:4`",
+    clauses=(
+        Clause("by", "the criterion that scores each weight", default=DEFAULT_CRITERION),
+        Clause("in", "modules to take", default="all that can take the pattern"),
+        Clause("except", "modules to leave dense"),
+        Clause("on", "the data that the criterion looks at", default="train"),
+    ),
+    example='sparsify nm 2:4 by magnitude except "fc"',
+    read=read,
+    operation=Sparsify,
+    rules=(
+        "`nm` sets `recovered`: the network as it stands before the pattern.",
+        "Weights that cannot take the pattern stay dense, and the report says why.",
+        "Where removal came just before and `recovered` is named later, tuning for 3 epochs is put in between; "
+        "`no recovery` leaves it out.",
+    ),
+)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Clause, Verb
 
 
 @dataclass(frozen=True)
@@ -16,3 +19,29 @@ class Start:
     before_healthy: ClassVar[bool] = False
 
     state: str
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The states that it needs."""
+        return (self.state,)
+
+
+def read(reader: Reader) -> Start | None:
+    """`start from pruned`."""
+    reader.no_operands()
+    node = reader.argument("from")
+    if node is None:
+        reader.refuse("RCP0403", "`start` does not say where from", None, "write `start from healthy`")
+        return None
+    state = reader.state(node, "`from`")
+    return reader.done(Start(state)) if state else None
+
+
+VERB = Verb(
+    summary="Goes back to a named state.",
+    operands="nothing",
+    clauses=(Clause("from", "`healthy`, `recovered` or a kept state", required=True),),
+    example="start from healthy",
+    read=read,
+    operation=Start,
+)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Verb
+
 
 @dataclass(frozen=True)
 class Task:
@@ -16,3 +19,23 @@ class Task:
     before_healthy: ClassVar[bool] = True
 
     method: Any
+
+
+def read(reader: Reader) -> Task | None:
+    """`task classification`."""
+    node = reader.operand("one task", "write `task classification`")
+    method = reader.method(node, "task", "`task`", "task classification") if node is not None else None
+    return reader.done(Task(method))
+
+
+VERB = Verb(
+    summary="Says what the network is for: its loss and the metrics of the report.",
+    operands="a task",
+    clauses=(),
+    example="task classification",
+    read=read,
+    operation=Task,
+    rules=("Without this line the task is classification.",),
+    top_level=True,
+    once=True,
+)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from recipelang.plan import Samples, Training
+from recipelang.reading import training
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Clause, Verb
 
 
 @dataclass(frozen=True)
@@ -20,3 +23,28 @@ class Train:
     training: Training
     scratch: bool = False
     samples: Samples | None = None
+
+
+def read(reader: Reader) -> Train | None:
+    """`train for 30 epochs with sgd(lr=0.1)`, `train from scratch for 30 epochs`."""
+    reader.no_operands()
+    start = reader.argument("from")
+    scratch = start is not None and reader.word(start, "where training starts", ("scratch",)) is not None
+    made = reader.training(training.FROM_SCRATCH)
+    return reader.done(Train(made, scratch, reader.samples(trains=True))) if made else None
+
+
+VERB = Verb(
+    summary="Trains the network on the task, from where it stands or from scratch.",
+    operands="nothing",
+    clauses=(
+        Clause("for", "a number of epochs or steps", required=True),
+        Clause("with", "an optimizer and a loss", default=training.FROM_SCRATCH),
+        Clause("from", "`scratch`: random weights in the architecture as it stands"),
+        Clause("on", "`train(samples=N)`: part of the training split", default="all of it"),
+    ),
+    example="train for 30 epochs with sgd(lr=0.1)",
+    read=read,
+    operation=Train,
+    rules=("Training before anything is removed belongs to `healthy`, and is done once for all variants.",),
+)

@@ -1,0 +1,217 @@
+"""From a recipe to a plan, or to every mistake that is in it.
+
+    Recipe ─ sources: files used, --set, --model, --data, implied steps
+           ─ walk:    statement by statement, each read by its verb
+           ─ finish:  implied recovery, seeds, control
+           → Plan, or RecipeError with all diagnostics
+
+Knows no verb and no method by name, and never imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from recipelang import verbs
+from recipelang.errors import Diagnostic, RecipeError, Span
+from recipelang.plan import Node, Plan, Reading, Step, steps_of
+from recipelang.reading import recovery, trees
+from recipelang.reading.bindings import Bindings
+from recipelang.reading.flow import Flow
+from recipelang.reading.notes import Notes
+from recipelang.reading.reader import Reader
+from recipelang.reading.sources import Placed, expand, implied, override, provides, settle
+from recipelang.reading.walk import Walk
+from recipelang.syntax import nodes
+from recipelang.syntax.show import show
+
+#: what stands in for a model and data where a recipe names neither
+STAND_IN = ("data digits", "model digits_resnet")
+STAND_IN_TRAINING = "train for 20 epochs"
+START = Span(0, 0, 1, 1, 1, 1)
+
+
+def check(
+    recipe: nodes.Recipe,
+    *,
+    profile: Mapping[str, str] | None = None,
+    model: str | None = None,
+    data: str | None = None,
+    sets: Mapping[str, str] | None = None,
+    control: bool = False,
+    seeds: tuple[int, ...] | None = None,
+    read: Callable[[str], str] | None = None,
+) -> Plan:
+    """The plan of a recipe.
+
+    Args:
+        recipe: the parsed recipe.
+        profile: aliases of models and data sets: name → recipe text.
+        model, data: recipe text that replaces or supplies the statement: `torchvision.resnet18(classes=5)`.
+        sets: name of a `let` → recipe text of another value.
+        control: whether a control is asked for from outside.
+        seeds: seeds that replace or supply those of the recipe.
+        read: the text of a file that the recipe uses, by its path from the recipe's folder; raises OSError or
+            RecipeError. None reads nothing, and `use` is refused.
+
+    Raises:
+        RecipeError: the recipe is wrong; carries every diagnostic, in order of the text.
+    """
+    notes = Notes(recipe.path)
+    body = settle(recipe.body.items, sets or {}, notes)
+    recipe = dataclasses.replace(recipe, body=dataclasses.replace(recipe.body, items=body))
+    items = expand(recipe, verbs.find, read or _no_files, notes)
+    for role, text in (("model", model), ("data", data)):
+        if text is not None:
+            items = override(items, role, text, verbs.find, notes)
+    items = _with_stand_in(items, recipe, notes)
+    walk = Walk(notes, verbs.find, verbs.names(), profile or {})
+    bindings = _bindings(items)
+    flow = Flow()
+    made = walk.walk(items, bindings, flow, True)
+    if "no recovery" not in walk.switches:
+        made = recovery.added(made, _tuning)
+    made = _seeded(made, seeds) if seeds else made
+    wanted = control or "control" in walk.switches
+    notes.path = recipe.path
+    if not flow.unsure and not notes.errors:
+        _check_control(made, walk, wanted, notes)
+    _warn_unused(walk, bindings, flow, notes)
+    if notes.errors:
+        raise RecipeError(_in_order(notes.errors, recipe.path), recipe.text)
+    return Plan(_name(recipe.path), recipe.text, recipe.path, made, wanted, tuple(notes.warnings))
+
+
+def _no_files(path: str) -> str:
+    raise OSError(0, "no files are read here")
+
+
+def _name(path: str) -> str:
+    """The file's stem; `oneliner` for what is no file."""
+    return PurePath(path).stem if path and not path.startswith(("<", "-")) else "oneliner"
+
+
+def _bindings(items: Sequence[Placed]) -> dict[str, Bindings]:
+    """Empty bindings for every file that statements come from."""
+    every: dict[Any, Any] = {}
+    return {placed.path: Bindings({}, every) for placed in items}
+
+
+def _with_stand_in(items: list[Placed], recipe: nodes.Recipe, notes: Notes) -> list[Placed]:
+    """Put a model and data in front where the recipe names neither; one of the two alone is refused (RCP0503)."""
+    found = {role: placed for placed in items if (role := provides(placed.item, verbs.find))}
+    if len(found) == 2 or notes.errors:
+        return items
+    if found:
+        (role, placed), missing = next(iter(found.items())), "data" if "model" in found else "model"
+        example = {"data": "digits", "model": "resnet20"}[missing]
+        span = (
+            placed.item.verb.span
+            if isinstance(placed.item, nodes.Statement) and not placed.path.startswith("--")
+            else None
+        )
+        help = f"write `{missing} {example}`, say `--{missing} …`, or leave out both for the embedded ones"
+        notes.errors.append(
+            Diagnostic("RCP0503", f"there is a `{role}` and no `{missing}`", span, help, placed.path if span else "")
+        )
+        return items
+    if not any(isinstance(p.item, nodes.Statement) for p in items):
+        return items
+    texts = STAND_IN if _trains_first(items) else (*STAND_IN, STAND_IN_TRAINING)
+    why = "the recipe names no model and no data"
+    return [*implied(texts, why, recipe.path, START), *items]
+
+
+def _trains_first(items: Sequence[Placed]) -> bool:
+    """Whether the recipe itself trains before it compresses."""
+    operations = [
+        verb.operation for p in items if isinstance(p.item, nodes.Statement) and (verb := verbs.find(p.item.verb.text))
+    ]
+    return any(getattr(o, "role", "") == "training" and getattr(o, "before_healthy", False) for o in operations)
+
+
+def _seeded(made: tuple[Node, ...], seeds: tuple[int, ...]) -> tuple[Node, ...]:
+    """The nodes with these seeds: in place of the recipe's, else before the first step that compresses."""
+    step = _step(f"seeds {', '.join(map(str, seeds))}", "the command line says so")
+    for index, node in enumerate(made):
+        if isinstance(node, Step) and type(node.operation) is type(step.operation):
+            return (*made[:index], step, *made[index + 1 :])
+    late = len(made) - len(_after_healthy(made))
+    if late == len(made):
+        trains = [i for i, n in enumerate(made) if isinstance(n, Step) and n.operation.role == "training"]
+        late = trains[0] if trains else late
+    return (*made[:late], step, *made[late:])
+
+
+def _tuning(before: Step) -> Step:
+    """The implied recovery before a step, at its line."""
+    return dataclasses.replace(_step(recovery.TEXT, recovery.WHY), span=before.span, path=before.path)
+
+
+def _step(text: str, why: str) -> Step:
+    """A step that no recipe says, read by its own verb."""
+    statement = trees.statement(text)
+    verb = verbs.find(statement.verb.text)
+    reader = Reader(statement, Flow(), Notes(), {}, lambda name: None)
+    operation = verb.read(reader) if verb else None
+    return Step(operation, show(reader.statement), implied=True, why=why)
+
+
+def _check_control(made: tuple[Node, ...], walk: Walk, wanted: bool, notes: Notes) -> None:
+    """A control repeats training, and a drop that is counted from it needs one (RCP0511, RCP0514)."""
+    late = [s for s in steps_of(_after_healthy(made)) if getattr(s.operation, "training", None) is not None]
+    if wanted and not late:
+        message = "a control repeats the recipe's training, and nothing trains after something was removed"
+        notes.refuse("RCP0511", message, walk.switches.get("control"), "add `finetune for 3 epochs`, or drop `control`")
+    for reading in _readings(made):
+        if reading.against == "control" and not wanted:
+            notes.refuse("RCP0514", "there is no control to count from", reading.span, "write a line `control`")
+
+
+def _after_healthy(made: tuple[Node, ...]) -> tuple[Node, ...]:
+    """The nodes from the first one that compresses on."""
+    first = next((i for i, n in enumerate(made) if not (isinstance(n, Step) and n.operation.before_healthy)), len(made))
+    return made[first:]
+
+
+def _readings(value: Any) -> list[Reading]:
+    """Every reading anywhere in a plan."""
+    if isinstance(value, Reading):
+        return [value]
+    if isinstance(value, tuple):
+        return [r for inner in value for r in _readings(inner)]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and not isinstance(value, Span):
+        return [r for f in dataclasses.fields(value) for r in _readings(getattr(value, f.name))]
+    return []
+
+
+def _warn_unused(walk: Walk, bindings: Mapping[str, Bindings], flow: Flow, notes: Notes) -> None:
+    """Warn of names that nothing refers to (RCP0250, RCP0251)."""
+    every = next(iter(bindings.values())).every if bindings else {}
+    for name, bound in every.values():
+        if not bound.used:
+            notes.path = bound.path
+            notes.warn(
+                "RCP0250",
+                f"`${name}` is never used",
+                bound.span,
+                "drop it, or write `$" + name + "` where it was meant",
+            )
+    for name, (sort, span) in flow.names.items():
+        if name not in walk.used:
+            what = {"state": "state", "model": "model", "data": "data set"}.get(sort, sort)
+            notes.warn("RCP0251", f"{what} `{name}` is never used", span, "drop the line, or name it somewhere")
+
+
+def _in_order(errors: list[Diagnostic], path: str) -> list[Diagnostic]:
+    """By place in the text; first what has none, such as the command line, last what stands in other files."""
+    placed = [
+        dataclasses.replace(d, span=None, path="", message=f"`{d.path}`: {d.message}") if d.path.startswith("--") else d
+        for d in errors
+    ]
+    return sorted(
+        placed, key=lambda d: (d.span is not None, d.path not in ("", path), d.path, d.span.start if d.span else 0)
+    )

@@ -1,0 +1,86 @@
+"""What is known of the network at one point of a recipe, before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+
+from recipelang.errors import Span
+
+#: states that the language names by itself, and words that stand for something else: none can be given away
+RESERVED = ("healthy", "recovered", "current", "self", "control", "scratch", "train", "val", "test", "first", "last")
+
+
+@dataclass
+class Flow:
+    """The abstract state along one path through a recipe; variants copy it and go their own ways.
+
+    Attributes:
+        provided: `model` and `data` → where each stands.
+        names: kept states, models and data sets that have a name: name → what it is and where it was named.
+        variants: variants that are finished: the name as written → its full name in the plan; "" where it has
+            no single result of its own.
+        path: the variants that this flow is inside of, outermost first.
+        branch: the full names of the variants that stand open; empty where there is a single current model.
+        first_use: line of the first statement that needs a model and data, 0 before.
+        healthy: whether the first compressing step is past.
+        restricted: line where a hardware restriction first began, 0 before: behind it there is a `recovered`.
+        last_surgery: line of the last statement that took something away, 0 where there is none.
+        last: verb → where it last stood.
+        trained: whether something trained the network, or it started from weights.
+        expects: whether an `expect` stands since the branch was opened, or inside it.
+        unsure: something above could not be read, so nothing is said about what may be missing.
+    """
+
+    provided: dict[str, Span] = field(default_factory=dict)
+    names: dict[str, tuple[str, Span]] = field(default_factory=dict)
+    variants: dict[str, str] = field(default_factory=dict)
+    path: tuple[str, ...] = ()
+    branch: tuple[str, ...] = ()
+    first_use: int = 0
+    healthy: bool = False
+    restricted: int = 0
+    last_surgery: int = 0
+    last: dict[str, Span] = field(default_factory=dict)
+    trained: bool = False
+    expects: bool = False
+    unsure: bool = False
+
+    def copy(self) -> Flow:
+        """A flow of its own that starts here."""
+        return replace(
+            self,
+            provided=dict(self.provided),
+            names=dict(self.names),
+            variants=dict(self.variants),
+            last=dict(self.last),
+        )
+
+    @property
+    def recovered(self) -> bool:
+        """Whether there is a state `recovered`."""
+        return self.restricted > 0
+
+    def become(self, other: Flow) -> None:
+        """Take over everything that is known of another flow."""
+        for part in fields(self):
+            setattr(self, part.name, getattr(other, part.name))
+
+    def named(self, what: str) -> tuple[str, ...]:
+        """The names of one sort: `state`, `model` or `data`."""
+        return tuple(name for name, (sort, _) in self.names.items() if sort == what)
+
+
+def joined(before: Flow, ends: list[Flow]) -> Flow:
+    """The flow behind variants when one of them is chosen: what holds in each of them holds behind them."""
+    after = before.copy()
+    after.variants = dict(before.variants)
+    after.names = {k: v for k, v in ends[0].names.items() if all(k in end.names for end in ends)}
+    after.restricted = min(end.restricted for end in ends)
+    after.last_surgery = max(end.last_surgery for end in ends)
+    after.first_use = max(end.first_use for end in ends)
+    after.healthy = True
+    after.trained = all(end.trained for end in ends)
+    after.unsure = before.unsure or any(end.unsure for end in ends)
+    for end in ends:
+        after.last.update(end.last)
+    return after

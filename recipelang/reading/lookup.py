@@ -1,0 +1,37 @@
+"""From a name in a recipe to a method of the catalogue, or to a message that helps."""
+
+from __future__ import annotations
+
+from recipelang import catalogue
+from recipelang.errors import nearest
+from recipelang.reading.notes import Refuse
+from recipelang.reading.wording import KINDS, listing, one_of
+from recipelang.syntax import nodes
+
+
+def lookup(call: nodes.Call, kinds: tuple[str, ...], place: str, refuse: Refuse) -> tuple[str, type] | None:
+    """The kind and class of the method that a call names.
+
+    Args:
+        call: `kd(T=4)`, or a dotted `torchvision.resnet18` whose rest a setting takes.
+        kinds: the kinds that may stand here, in order of preference.
+        place: what takes it, for messages: "`with`".
+        refuse: notes RCP0202 (no such name) or RCP0203 (a name of another kind).
+    """
+    for kind in kinds:
+        found = catalogue.find(kind, call.path[0].text)
+        if found and (len(call.path) == 1 or any(s.dotted for s in catalogue.settings(found))):
+            return kind, found
+    known = sorted({name for kind in kinds for name in catalogue.names(kind)})
+    choices = f"{' and '.join(KINDS[kind].many for kind in kinds)} here: {listing(known)}"
+    elsewhere = [kind for kind in catalogue.kinds_of(call.path[0].text) if kind not in kinds]
+    if elsewhere:
+        is_one, belongs = KINDS[elsewhere[0]].one, KINDS[elsewhere[0]].place
+        message = f"`{call.name}` is {is_one}; {place} takes {one_of(kinds)}"
+        refuse("RCP0203", message, call.name_span, f"write it {belongs}; {choices}")
+    else:
+        kind_words = " or ".join(KINDS[kind].one.split(" ", 1)[1] for kind in kinds)
+        close = nearest(call.name, known)
+        guess = f"did you mean `{close}`? " if close else ""
+        refuse("RCP0202", f"there is no {kind_words} `{call.name}`", call.name_span, guess + choices)
+    return None

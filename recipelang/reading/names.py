@@ -1,0 +1,74 @@
+"""Names that a recipe gives and takes: kept states, second models and data sets, `recovered`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recipelang.errors import Span, nearest
+from recipelang.reading import trees
+from recipelang.reading.flow import RESERVED
+from recipelang.reading.wording import listing
+
+if TYPE_CHECKING:
+    from recipelang.reading.reader import Reader
+
+
+def new(reader: Reader, node: Any, sort: str) -> str | None:
+    """A name that the statement gives away; `sort` is `state`, `model`, `data` or `variant`."""
+    word = trees.bare_word(node)
+    if word is None:
+        reader.refuse("RCP0207", "a name is one word", node.span, "letters, digits and `_`: `as pruned`")
+        return None
+    if word in RESERVED:
+        reader.refuse("RCP0207", f"`{word}` means something already", node.span, "choose another name")
+        return None
+    taken = reader.flow.names.get(word)
+    if taken and taken[1] != node.span:
+        reader.refuse("RCP0207", f"`{word}` is taken since line {taken[1].line}", node.span, "choose another name")
+        return None
+    if sort != "variant":
+        reader.flow.names[word] = sort, node.span
+    return word
+
+
+def state(reader: Reader, node: Any, purpose: str) -> str | None:
+    """The name of a state or of a second model; notes RCP0205 and RCP0501."""
+    word = trees.bare_word(node)
+    known = (
+        "healthy",
+        *(("recovered",) if reader.flow.recovered else ()),
+        *reader.flow.named("state"),
+        *reader.flow.named("model"),
+    )
+    if word is None:
+        reader.refuse("RCP0205", f"{purpose} takes the name of a state", node.span, f"states here: {listing(known)}")
+    elif word == "recovered" and not reader.flow.recovered:
+        reader.no_recovered(node.span)
+    elif word not in known and not reader.flow.unsure:
+        close = nearest(word, known)
+        guess = f"did you mean `{close}`? " if close else ""
+        reader.refuse(
+            "RCP0205",
+            f"there is no state `{word}` here",
+            node.span,
+            f"{guess}states here: {listing(known)}; `keep as {word}` names one",
+        )
+    else:
+        reader.use(word)
+        return word
+    return None
+
+
+def no_recovered(reader: Reader, span: Span) -> None:
+    """Note that nothing restricted the hardware yet."""
+    if reader.flow.unsure:
+        reader.failed = True
+        return
+    line = reader.flow.last_surgery
+    message = "nothing restricts the hardware before this line, so there is no `recovered`"
+    after = (
+        f"`keep as pruned` after line {line}, then `{reader.verb} from healthy, pruned`"
+        if line
+        else "write `sparsify nm 2:4` above"
+    )
+    reader.refuse("RCP0501", message, span, after)

@@ -1,0 +1,41 @@
+"""Where mistakes are noted while a recipe is read, so that all of a file come out at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from recipelang.errors import Diagnostic, Span
+
+
+class Refuse(Protocol):
+    """Notes a mistake and lets the reading go on."""
+
+    def __call__(self, code: str, message: str, span: Span | None, help: str = "") -> None:
+        """Note it; the arguments are those of `Diagnostic`."""
+
+
+@dataclass
+class Notes:
+    """The diagnostics found so far; one place of the text is blamed once for one thing.
+
+    Attributes:
+        path: the file being read; goes into every note.
+    """
+
+    path: str = ""
+    errors: list[Diagnostic] = field(default_factory=list)
+    warnings: list[Diagnostic] = field(default_factory=list)
+
+    def refuse(self, code: str, message: str, span: Span | None, help: str = "") -> None:
+        """Note a mistake once, however often the place is read (a sweep reads its body for every value)."""
+        if not any(
+            (d.code, d.span, d.path) == (code, span, self.path) and (span or d.message == message) for d in self.errors
+        ):
+            self.errors.append(Diagnostic(code, message, span, help, self.path))
+
+    def warn(self, code: str, message: str, span: Span | None, help: str = "") -> None:
+        """Note something that is odd but stops nothing."""
+        found = Diagnostic(code, message, span, help, self.path, "warning")
+        if found not in self.warnings:
+            self.warnings.append(found)

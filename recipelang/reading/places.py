@@ -1,0 +1,102 @@
+"""The clause `on`: which data, of which split, and how much of it; and the clause `for`: how long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recipelang.errors import nearest
+from recipelang.plan import Duration, Samples
+from recipelang.reading.wording import listing
+from recipelang.syntax import nodes
+
+SPLITS = ("train", "val", "test")
+
+if TYPE_CHECKING:
+    from recipelang.reading.reader import Reader
+
+
+def samples(reader: Reader, default: Samples | None = None, *, trains: bool = False) -> Samples | None:
+    """The clause `on`, for what looks at data while it works; the test split is refused (RCP0513)."""
+    node = reader.argument("on")
+    if node is None:
+        return default
+    found = place(reader, node, "val")
+    if found and found.split == "test":
+        help = "`on train` or `on val`; the test split is for `expect` and the report"
+        reader.refuse(
+            "RCP0513", f"`{reader.verb}` on the test split makes every result on it worthless", node.span, help
+        )
+        return None
+    if found and trains and found.split != "train":
+        reader.refuse(
+            "RCP0513",
+            f"`{reader.verb}` learns from the training split alone",
+            node.span,
+            "write `on train`, or leave it out",
+        )
+        return None
+    return found
+
+
+def place(reader: Reader, node: Any, split: str) -> Samples | None:
+    """One item of `on`: `val`, `train(samples=512)`, `set5`; `split` is what a data set's own name stands for."""
+    sets = reader.flow.named("data")
+    name = node.path[0].text if isinstance(node, nodes.Call) and len(node.path) == 1 else None
+    if name is None or (name not in SPLITS and name not in sets):
+        shown = f"there is no split or data set `{name}`" if name else "`on` takes a split or a data set"
+        close = nearest(name or "", (*SPLITS, *sets))
+        guess = f"did you mean `{close}`? " if close else ""
+        reader.refuse("RCP0209", shown, node.span, f"{guess}one of {listing((*SPLITS, *sets))}")
+        return None
+    reader.use(name)
+    count = _count(reader, node)
+    return Samples(name, count) if name in SPLITS else Samples(split, count, name)
+
+
+def _count(reader: Reader, node: nodes.Call) -> int | None:
+    """`samples=512` of a split."""
+    for argument in node.arguments:
+        number = argument.value.quantity if isinstance(argument.value, nodes.Number) else None
+        if argument.name is None or argument.name.text != "samples" or len(node.arguments) > 1:
+            reader.refuse(
+                "RCP0204",
+                f"`{node.name}` takes `samples` alone",
+                argument.span,
+                f"write `{node.name}(samples=512)`",
+            )
+        elif (
+            number is None
+            or number.dimension not in ("number", "count", "samples")
+            or not 1 <= number.value < 1e12
+            or number.value % 1
+        ):
+            reader.refuse(
+                "RCP0301",
+                "`samples` is a whole number from 1 up",
+                argument.value.span,
+                f"write `{node.name}(samples=512)`",
+            )
+        else:
+            return int(number.value)
+    return None
+
+
+def duration(reader: Reader) -> Duration | None:
+    """`for 3 epochs`; None without the clause."""
+    node = reader.argument("for")
+    if node is None:
+        return None
+    number = node.quantity if isinstance(node, nodes.Number) else None
+    if number is None or number.dimension not in ("epochs", "steps"):
+        plain = node.text if number is not None and number.unit == "" else "3"
+        reader.refuse("RCP0310", "`for` takes a number of epochs or steps", node.span, f"write `for {plain} epochs`")
+        return None
+    if not 0 < number.number < 1e9 or (number.unit == "steps" and number.number != int(number.number)):
+        reader.refuse(
+            "RCP0310",
+            f"nothing can be trained for {node.text}",
+            node.span,
+            "write `for 3 epochs` or `for 500 steps`",
+        )
+        return None
+    return Duration(number.number, number.unit)

@@ -1,0 +1,248 @@
+"""What a verb file reads its statement with: clauses become methods, conditions, selections, durations.
+
+A Reader never stops at a mistake: it notes it and answers None, and the statement goes on being read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from recipelang.errors import Span, nearest
+from recipelang.plan import Condition, Duration, Reading, Samples, Selection, Training
+from recipelang.reading import conditions, modules, names, places, training, trees
+from recipelang.reading.binding import bind
+from recipelang.reading.flow import Flow
+from recipelang.reading.lookup import lookup
+from recipelang.reading.notes import Notes
+from recipelang.reading.wording import listing
+from recipelang.syntax import nodes
+
+
+@dataclass
+class Reader:
+    """One statement on its way to an operation.
+
+    Attributes:
+        statement: with parameters filled in; defaults that the verb adds are appended, so it ends as the full text.
+        flow: what is known of the network here.
+        notes: where mistakes go.
+        aliases: names of the profile → the expression that they stand for.
+        use: called with a name when something refers to it, so that unused names can be told.
+        failed: whether anything was refused.
+    """
+
+    statement: nodes.Statement
+    flow: Flow
+    notes: Notes
+    aliases: Mapping[str, str]
+    use: Callable[[str], None]
+    failed: bool = False
+
+    # -- notes ---------------------------------------------------------------------------------------
+
+    def refuse(self, code: str, message: str, span: Span | None = None, help: str = "") -> None:
+        """Note a mistake; without a span it is blamed on the verb."""
+        self.failed = True
+        self.notes.refuse(code, message, span or self.statement.verb.span, help)
+
+    def done(self, operation: Any) -> Any | None:
+        """The operation, unless something of the statement was refused."""
+        return None if self.failed else operation
+
+    # -- parts of the statement ----------------------------------------------------------------------
+
+    @property
+    def verb(self) -> str:
+        """The verb as written."""
+        return self.statement.verb.text
+
+    def clause(self, word: str) -> nodes.Clause | None:
+        """The clause of this word."""
+        return next((c for c in self.statement.clauses if c.word.text == word), None)
+
+    def arguments(self, word: str) -> tuple[Any, ...]:
+        """What stands in a clause; () without it."""
+        clause = self.clause(word)
+        return clause.arguments if clause else ()
+
+    def argument(self, word: str) -> Any | None:
+        """The one thing that stands in a clause; more are refused."""
+        found = self.arguments(word)
+        if len(found) > 1:
+            self.refuse(
+                "RCP0405", f"`{word}` of `{self.verb}` takes one thing", found[1].span, "drop what follows the comma"
+            )
+        return found[0] if found else None
+
+    def operand(self, what: str, help: str) -> Any | None:
+        """The one operand; none or several are refused."""
+        operands = self.statement.operands
+        if not operands:
+            self.refuse("RCP0404", f"`{self.verb}` needs {what}", None, help)
+        elif len(operands) > 1:
+            self.refuse("RCP0405", f"`{self.verb}` takes {what}, once", operands[1].span, help)
+        return operands[0] if len(operands) == 1 else None
+
+    def no_operands(self) -> None:
+        """Refuse whatever stands behind the verb."""
+        if self.statement.operands:
+            help = "clauses begin with a word such as `for`, `with` or `from`"
+            self.refuse(
+                "RCP0405",
+                f"nothing stands behind `{self.verb}` before its clauses",
+                self.statement.operands[0].span,
+                help,
+            )
+
+    def add(self, word: str, text: str) -> tuple[Any, ...]:
+        """Append a default to the statement, as if it had been written; the new arguments.
+
+        Args:
+            word: the clause, which is made where it is missing.
+            text: its arguments in recipe text.
+        """
+        made = trees.respan(trees.statement(f"{self.verb} {word} {text}").clauses[0], self.statement.verb.span)
+        old = self.clause(word)
+        if old:
+            self.replace_clause(old, (*old.arguments, *made.arguments))
+        else:
+            self.statement = dataclasses.replace(self.statement, clauses=(*self.statement.clauses, made))
+        return made.arguments
+
+    def replace_clause(self, clause: nodes.Clause, arguments: tuple[Any, ...]) -> None:
+        """Give a clause of the statement other arguments."""
+        full = dataclasses.replace(clause, arguments=arguments)
+        clauses = tuple(full if c is clause else c for c in self.statement.clauses)
+        self.statement = dataclasses.replace(self.statement, clauses=clauses)
+
+    # -- words and numbers ---------------------------------------------------------------------------
+
+    def word(self, node: Any, what: str, choices: tuple[str, ...]) -> str | None:
+        """One word out of `choices`."""
+        word = trees.bare_word(node)
+        if word in choices:
+            return word
+        close = nearest(word or "", choices)
+        guess = f"did you mean `{close}`? " if close else ""
+        shown = f"`{word}`" if word else "this"
+        self.refuse("RCP0301", f"{shown} is not {what}", node.span, f"{guess}one of {listing(choices)}")
+        return None
+
+    def path(self, word: str) -> str:
+        """A quoted folder or file; "" without the clause."""
+        node = self.argument(word)
+        if node is None:
+            return ""
+        if not isinstance(node, nodes.String) or not node.value.strip():
+            self.refuse(
+                "RCP0301", f"`{word}` of `{self.verb}` takes a folder in quotes", node.span, f'write `{word} "deploy"`'
+            )
+            return ""
+        return node.value
+
+    def duration(self) -> Duration | None:
+        """`for 3 epochs`; see `reading.places.duration`."""
+        return places.duration(self)
+
+    # -- methods -------------------------------------------------------------------------------------
+
+    def method(self, node: Any, kind: str, place: str, example: str) -> Any | None:
+        """The method of this kind that a node calls; `nm 2:4` is a call and its numbers."""
+        pattern = None
+        parts = trees.words(node)
+        if len(parts) == 2 and isinstance(parts[1], nodes.Pattern) and kind == "pattern":
+            node, pattern = parts
+        if isinstance(node, nodes.Parameter):
+            self.failed = True  # noted where it was looked up
+            return None
+        if not isinstance(node, nodes.Call):
+            close = self.clause_word_in(node)
+            if close:
+                self.misspelt(close)
+            else:
+                self.refuse("RCP0405", f"{place} takes a name", node.span, f"write `{example}`")
+            return None
+        found = lookup(node, (kind,), place, self.refuse)
+        return bind(node, found[1], self.refuse, pattern) if found else None
+
+    def methods(self, items: tuple[Any, ...], kind: str, place: str, example: str) -> tuple[Any, ...]:
+        """Several methods of one kind, each once."""
+        found: list[Any] = []
+        for item in items:
+            made = self.method(item, kind, place, example)
+            if made is not None and made in found:
+                self.refuse("RCP0408", f"`{made.name}` stands twice", item.span, "name each once")
+            found.append(made)
+        return tuple(made for made in found if made is not None)
+
+    def clause_word_in(self, node: Any) -> tuple[nodes.Call, str] | None:
+        """A word among words that looks like a misspelt clause word: `untill` in `imprint untill latency`."""
+        return conditions.misspelt_clause(node)
+
+    def misspelt(self, found: tuple[nodes.Call, str]) -> None:
+        """Note a misspelt clause word."""
+        call, meant = found
+        self.refuse("RCP0212", f"`{call.name}` is not a clause word", call.span, f"write `{meant}`")
+
+    def comparison(self, node: Any) -> bool:
+        """Whether a comparison stands where none may; notes RCP0406, or the misspelt `until` in it."""
+        if not isinstance(node, nodes.Compare | nodes.AllOf | nodes.AnyOf):
+            return False
+        close = self.clause_word_in(node)
+        if close:
+            self.misspelt(close)
+        else:
+            condition = conditions.show(node)
+            self.refuse(
+                "RCP0406",
+                f"`{self.verb}` is followed by a comparison",
+                node.span,
+                f"a budget has its clause: `until {condition}`",
+            )
+        return True
+
+    # -- what several verbs share --------------------------------------------------------------------
+
+    def training(self, default_optimizer: str, **details: Any) -> Training | None:
+        """Duration, optimizer and losses; see `reading.training.read`."""
+        return training.read(self, default_optimizer, **details)
+
+    def condition(self, node: Any, split: str, data: str = "") -> Condition | None:
+        """A condition; see `reading.conditions.read`."""
+        return conditions.read(self, node, split, data)
+
+    def clause_condition(self, word: str) -> Condition | None:
+        """The condition of `until` or `while`, which read the validation split."""
+        clause = self.clause(word)
+        return conditions.read(self, clause.arguments[0], "val", "") if clause else None
+
+    def reading(self, node: Any, split: str, data: str = "") -> Reading | None:
+        """A metric of something; see `reading.conditions.reading`."""
+        return conditions.reading(self, node, split, data)
+
+    def state(self, node: Any, purpose: str) -> str | None:
+        """The name of a state or of a second model; see `reading.names.state`."""
+        return names.state(self, node, purpose)
+
+    def new_name(self, node: Any, sort: str) -> str | None:
+        """A name that the statement gives away; see `reading.names.new`."""
+        return names.new(self, node, sort)
+
+    def no_recovered(self, span: Span) -> None:
+        """Note that nothing restricted the hardware yet; see `reading.names.no_recovered`."""
+        names.no_recovered(self, span)
+
+    def selection(self) -> Selection:
+        """The clauses `in` and `except`; see `reading.modules.selection`."""
+        return modules.selection(self)
+
+    def samples(self, *, trains: bool = False) -> Samples | None:
+        """The clause `on`, for what looks at data while it works; see `reading.places.samples`."""
+        return places.samples(self, trains=trains)
+
+    def place(self, node: Any, split: str) -> Samples | None:
+        """One item of `on`; see `reading.places.place`."""
+        return places.place(self, node, split)

@@ -1,0 +1,97 @@
+"""Implied recovery: tuning between removal and a hardware restriction, where a later step wants `recovered`.
+
+Without it `recovered` would be a network that surgery has just harmed, and a poor teacher.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from recipelang.plan import DEFAULT_RECOVERY, Branch, Node, Repeat, Step, Subject
+
+WHY = "`recovered` is named later, and nothing trains between removal and the restriction"
+TEXT = f"finetune for {DEFAULT_RECOVERY}"
+NAME = "recovered"
+
+
+def added(nodes: tuple[Node, ...], tuning: Callable[[Step], Step]) -> tuple[Node, ...]:
+    """The nodes with tuning before each restriction that needs it.
+
+    Args:
+        nodes: of the plan.
+        tuning: the step to put before a given one.
+    """
+    return _added(nodes, (), False, tuning)[0]
+
+
+def _added(
+    nodes: tuple[Node, ...], later: tuple[Node, ...], harmed: bool, tuning: Callable[[Step], Step]
+) -> tuple[tuple[Node, ...], bool]:
+    """The nodes, and whether the network is harmed and untrained behind them.
+
+    Args:
+        nodes: of one level.
+        later: what follows behind them.
+        harmed: whether something was removed and nothing trained since.
+    """
+    made: list[Node] = []
+    for index, node in enumerate(nodes):
+        rest = (*nodes[index + 1 :], *later)
+        if isinstance(node, Step):
+            if harmed and getattr(node.operation, "restricts", False) and _wanted(rest):
+                made.append(tuning(node))
+                harmed = False
+            made.append(node)
+            harmed = _harmed(node, harmed)
+        elif isinstance(node, Branch):
+            bodies = [_added(variant.body, rest, harmed, tuning) for variant in node.variants]
+            variants = tuple(dataclasses.replace(v, body=b) for v, (b, _) in zip(node.variants, bodies, strict=True))
+            made.append(Branch(variants))
+            harmed = any(end for _, end in bodies)
+        else:
+            body, harmed = _added(node.body, (*node.body, *rest), harmed, tuning)
+            made.append(dataclasses.replace(node, body=body))
+    return tuple(made), harmed
+
+
+def _harmed(step: Step, harmed: bool) -> bool:
+    """Whether the network is harmed behind a step."""
+    if getattr(step.operation, "training", None) is not None or getattr(step.operation, "restricts", False):
+        return False
+    return harmed or step.operation.role == "surgery"
+
+
+def _wanted(nodes: tuple[Node, ...]) -> bool:
+    """Whether `recovered` is named before the next restriction overwrites it."""
+    for step in _steps(nodes):
+        if NAME in set(_states(step.operation)):
+            return True
+        if getattr(step.operation, "restricts", False):
+            return False
+    return False
+
+
+def _steps(nodes: tuple[Node, ...]) -> Iterator[Step]:
+    for node in nodes:
+        if isinstance(node, Step):
+            yield node
+        elif isinstance(node, Repeat):
+            yield from _steps(node.body)
+        else:
+            for variant in node.variants:
+                yield from _steps(variant.body)
+
+
+def _states(value: Any) -> Iterator[str]:
+    """Every state that an operation names: teachers, the state to start from, subjects of readings."""
+    if isinstance(value, Subject):
+        yield value.name
+    elif isinstance(value, tuple):
+        for inner in value:
+            yield from _states(inner)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield from getattr(value, "states", ())
+        for part in dataclasses.fields(value):
+            yield from _states(getattr(value, part.name))

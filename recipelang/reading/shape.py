@@ -1,0 +1,47 @@
+"""The shape of a statement against what its verb accepts: clauses, block, place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from recipelang.errors import nearest
+from recipelang.reading.notes import Refuse
+from recipelang.reading.verb import Verb
+from recipelang.reading.wording import listing
+from recipelang.syntax import nodes
+
+
+def unknown_verb(statement: nodes.Statement, known: Iterable[str], refuse: Refuse) -> None:
+    """Note a word that is no verb (RCP0201)."""
+    word = statement.verb.text
+    close = nearest(word, known)
+    guess = f"did you mean `{close}`? " if close else ""
+    refuse("RCP0201", f"`{word}` is no verb", statement.verb.span, f"{guess}verbs: {', '.join(sorted(known))}")
+
+
+def check(verb: Verb, statement: nodes.Statement, top: bool, refuse: Refuse) -> None:
+    """Note clauses that the verb does not take or that stand twice, and a block too many or too few."""
+    name = statement.verb.text
+    seen: dict[str, nodes.Clause] = {}
+    for clause in statement.clauses:
+        word = clause.word.text
+        if word in seen:
+            refuse(
+                "RCP0402",
+                f"`{word}` stands twice",
+                clause.word.span,
+                f"each clause once; the first is on line {seen[word].word.span.line}",
+            )
+        elif verb.clause(word) is None:
+            takes = [c.word for c in verb.clauses]
+            help = f"its clauses: {listing(takes)}" if takes else f"`{name}` has no clauses"
+            refuse("RCP0401", f"`{name}` takes no `{word}`", clause.word.span, help)
+        seen[word] = clause
+    if verb.block and statement.block is None:
+        refuse("RCP0407", f"`{name}` needs a block", statement.verb.span, f"write `{name} … {{ … }}`")
+    elif statement.block and not verb.block:
+        help = "blocks follow `variant`, `sweep` and `repeat`"
+        refuse("RCP0407", f"`{name}` has no block", statement.block.span, help)
+    if verb.top_level and not top:
+        help = "move the line out of the block, above the first variant"
+        refuse("RCP0512", f"`{name}` stands in no block", statement.verb.span, help)

@@ -1,0 +1,190 @@
+"""Where statements come from: the recipe, the files that it uses, the command line, the language itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from recipelang.errors import Diagnostic, RecipeError, Span, nearest
+from recipelang.reading import trees
+from recipelang.reading.flow import Flow
+from recipelang.reading.notes import Notes, Refuse
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Insert, Verb
+from recipelang.reading.wording import listing
+from recipelang.syntax import nodes
+from recipelang.syntax.parse import parse
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A statement and where it comes from.
+
+    Attributes:
+        item: the statement or `let`.
+        path: the file that its spans point into.
+        why: the reason where no one wrote it and the language adds it; "" otherwise.
+    """
+
+    item: nodes.Item
+    path: str
+    why: str = ""
+
+
+def expand(
+    recipe: nodes.Recipe, find_verb: Callable[[str], Verb | None], read: Callable[[str], str], notes: Notes
+) -> list[Placed]:
+    """The statements of a recipe with those of the files that it uses in their places.
+
+    Args:
+        recipe: the recipe.
+        find_verb: the verb of a name.
+        read: the text of a file, by its path from the recipe's folder; raises OSError or RecipeError.
+        notes: where unreadable files, cycles and mistakes of their syntax go (RCP0211 and those of the parser).
+    """
+    return _expand(recipe.body.items, recipe.path, "", (), find_verb, read, notes)
+
+
+def _expand(
+    items: tuple[nodes.Item, ...],
+    path: str,
+    folder: str,
+    trail: tuple[str, ...],
+    find_verb: Callable[[str], Verb | None],
+    read: Callable[[str], str],
+    notes: Notes,
+) -> list[Placed]:
+    found: list[Placed] = []
+    for item in items:
+        verb = find_verb(item.verb.text) if isinstance(item, nodes.Statement) else None
+        if verb is None or not isinstance(item, nodes.Statement):
+            found.append(Placed(item, path))
+        elif verb.own_to_file and trail:
+            continue
+        elif verb.inserts:
+            notes.path = path
+            insert = verb.read(Reader(item, Flow(), notes, {}, lambda name: None))
+            if isinstance(insert, Insert) and not (item.clauses or item.block):
+                other = posixpath.normpath(posixpath.join(folder, insert.file))
+                used = _file(other, item, trail, read, notes)
+                inner = posixpath.dirname(other)
+                found += _expand(used, other, inner, (*trail, other), find_verb, read, notes)
+        else:
+            found.append(Placed(item, path))
+    return found
+
+
+def _file(
+    path: str, item: nodes.Statement, trail: tuple[str, ...], read: Callable[[str], str], notes: Notes
+) -> tuple[nodes.Item, ...]:
+    """The statements of another file; what is wrong with it is noted, its own mistakes at their own lines."""
+    span = item.operands[0].span
+    if path in trail:
+        notes.refuse("RCP0211", f"`{path}` uses itself", span, " → ".join((*trail, path)))
+        return ()
+    try:
+        return parse(read(path), path).body.items
+    except RecipeError as error:
+        if any(d.span for d in error.diagnostics):
+            notes.errors += [dataclasses.replace(d, path=d.path or path) for d in error.diagnostics]
+        else:
+            notes.refuse("RCP0211", "; ".join(d.message for d in error.diagnostics), span, error.diagnostics[0].help)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        notes.refuse("RCP0211", f"`{path}` cannot be read: {why}", span, "check the spelling; paths start at this file")
+    return ()
+
+
+def override(
+    items: list[Placed], role: str, text: str, find_verb: Callable[[str], Verb | None], notes: Notes
+) -> list[Placed]:
+    """The statements with the one that provides `role` replaced by `role text`, or that one put first.
+
+    Args:
+        items: the statements.
+        role: `model` or `data`, as `--model` and `--data` name them.
+        text: recipe text of the model or data set.
+        find_verb: the verb of a name.
+        notes: mistakes of the text go there without a span.
+    """
+    path = f"--{role}"
+    try:
+        made = parse(f"{role} {text}").body.items
+    except RecipeError as error:
+        notes.errors += [Diagnostic(d.code, f"`{path} {text}`: {d.message}", None, d.help) for d in error.diagnostics]
+        return items
+    if len(made) != 1 or not isinstance(made[0], nodes.Statement) or made[0].clauses or made[0].block:
+        notes.errors.append(
+            Diagnostic("RCP0405", f"`{path} {text}` is no {role}", None, f"write `{path} NAME` or `{path} 'NAME(…)'`")
+        )
+        return items
+    old = next((i for i, p in enumerate(items) if provides(p.item, find_verb) == role), None)
+    if old is None:
+        return [Placed(made[0], path), *items]
+    moved = trees.respan(made[0], items[old].item.span)
+    return [*items[:old], Placed(moved, path), *items[old + 1 :]]
+
+
+def provides(item: nodes.Item, find_verb: Callable[[str], Verb | None]) -> str:
+    """`model` or `data` where the statement provides the recipe's own; "" for everything else, also what has a name."""
+    if not isinstance(item, nodes.Statement) or any(c.word.text == "as" for c in item.clauses):
+        return ""
+    verb = find_verb(item.verb.text)
+    return verb.provides if verb else ""
+
+
+def settle(items: tuple[nodes.Item, ...], sets: Mapping[str, str], notes: Notes) -> tuple[nodes.Item, ...]:
+    """The statements with the values of `let` that `--set` gives; names that no `let` has are noted (RCP0208)."""
+    known = trees.bindings_in(items)
+    values: dict[str, Any] = {}
+    for name, text in sets.items():
+        if name not in known:
+            close = nearest(name, known)
+            guess = f"did you mean `{close}`? " if close else ""
+            help = f"{guess}set here: {listing(tuple(known))}"
+            notes.errors.append(
+                Diagnostic("RCP0208", f"`--set {name}=…`: no `let {name}` stands in the recipe", None, help)
+            )
+            continue
+        try:
+            values[name] = trees.expression(text)
+        except (RecipeError, ValueError):
+            message = f"`--set {name}={text}` is no value"
+            notes.errors.append(
+                Diagnostic("RCP0301", message, None, "write a number, a word, a call or a text in quotes")
+            )
+
+    def changed(part: Any) -> Any:
+        if isinstance(part, nodes.Let) and part.name.text in values:
+            return dataclasses.replace(part, value=trees.respan(values[part.name.text], part.value.span))
+        return part
+
+    return tuple(trees.rebuild(item, changed) for item in items)
+
+
+def alias(statement: nodes.Statement, aliases: Mapping[str, str], refuse: Refuse) -> nodes.Statement:
+    """The statement with a name of the profile replaced by what it stands for; its own settings are added."""
+    call = statement.operands[0] if len(statement.operands) == 1 else None
+    if not isinstance(call, nodes.Call) or len(call.path) != 1 or call.name not in aliases:
+        return statement
+    try:
+        meant = trees.respan(trees.expression(aliases[call.name]), call.span)
+    except (RecipeError, ValueError):
+        refuse(
+            "RCP0301",
+            f"alias `{call.name}` of the profile is no model or data set",
+            call.span,
+            f"it says `{aliases[call.name]}`",
+        )
+        return statement
+    if isinstance(meant, nodes.Call) and call.arguments:
+        meant = dataclasses.replace(meant, arguments=(*meant.arguments, *call.arguments), parentheses=True)
+    return dataclasses.replace(statement, operands=(meant,))
+
+
+def implied(texts: tuple[str, ...], why: str, path: str, span: Span) -> list[Placed]:
+    """Statements that the language adds."""
+    return [Placed(trees.respan(trees.statement(text), span), path, why) for text in texts]

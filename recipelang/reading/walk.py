@@ -1,0 +1,195 @@
+"""The walk through a recipe: statement by statement, with what is known of the network at each.
+
+walk(items)
+    let         binds a name
+    statement   its verb reads it ─ operation → a Step
+                                  ─ Points    → variants, each walked from the state before the first
+                                  ─ Loop      → a Repeat
+                                  ─ Switch    → something holds for the whole recipe
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from recipelang.errors import Span
+from recipelang.plan import Branch, Node, Repeat, Step, Variant
+from recipelang.reading import order, shape
+from recipelang.reading.bindings import Bindings
+from recipelang.reading.flow import Flow, joined
+from recipelang.reading.notes import Notes
+from recipelang.reading.reader import Reader
+from recipelang.reading.sources import Placed, alias
+from recipelang.reading.verb import Loop, Points, Switch, Verb
+from recipelang.syntax import nodes
+from recipelang.syntax.show import show
+
+FindVerb = Callable[[str], Verb | None]
+
+
+@dataclass
+class Walk:
+    """Walks a recipe once.
+
+    Attributes:
+        notes: where mistakes go.
+        find_verb: the verb of a name; None where there is none.
+        verb_names: all of them, for did-you-mean.
+        aliases: names of the profile → recipe text.
+        switches: what was switched on, and where.
+        places: full names of variants → where each stands.
+        used: names of states, models and data sets that something refers to.
+        from_control: where a drop is counted from the control.
+    """
+
+    notes: Notes
+    find_verb: FindVerb
+    verb_names: tuple[str, ...]
+    aliases: Mapping[str, str]
+    switches: dict[str, Span | None] = field(default_factory=dict)
+    places: dict[str, Span] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+
+    def walk(
+        self, items: Iterable[Placed], bindings: Mapping[str, Bindings], flow: Flow, top: bool
+    ) -> tuple[Node, ...]:
+        """The planned nodes of the items of a file or of a block.
+
+        Args:
+            items: with the file that each comes from.
+            bindings: of each file.
+            flow: what is known before the first item; afterwards, what is known behind the last.
+            top: whether this is the file itself and no block.
+        """
+        made: list[Node] = []
+        here = dict(bindings)
+        opened: _Opened | None = None
+        for placed in items:
+            self.notes.path = placed.path
+            if isinstance(placed.item, nodes.Let):
+                value = here[placed.path].fill(placed.item.value, self.notes)
+                here[placed.path] = here[placed.path].bind(
+                    placed.item.name.text, value, placed.item.name.span, placed.path
+                )
+                continue
+            found = self._statement(placed, placed.item, here, flow, top)
+            if isinstance(found, _Variants):
+                if opened is None:
+                    opened = _Opened(flow.copy(), len(made))
+                    made.append(Branch(()))
+                self._open(opened, found, here, flow)
+                made[opened.index] = Branch(tuple(opened.variants))
+            elif found is not None:
+                made.append(found)
+                verb = self.find_verb(placed.item.verb.text)
+                if verb and verb.joins and opened and opened.ends:
+                    flow.become(joined(opened.before, opened.ends))
+                    opened = None
+        return tuple(made)
+
+    # -- one statement -------------------------------------------------------------------------------
+
+    def _statement(
+        self, placed: Placed, statement: nodes.Statement, bindings: Mapping[str, Bindings], flow: Flow, top: bool
+    ) -> Any:
+        """A Step, a Repeat, `_Variants`, or None where there is nothing to do or something was refused."""
+        verb = self.find_verb(statement.verb.text)
+        if verb is None:
+            shape.unknown_verb(statement, self.verb_names, self.notes.refuse)
+            flow.unsure = True
+            return None
+        shape.check(verb, statement, top, self.notes.refuse)
+        order.before(verb, statement, flow, self.notes.refuse)
+        filled = bindings[placed.path].fill(statement, self.notes)
+        if verb.provides:
+            filled = alias(filled, self.aliases, self.notes.refuse)
+        reader = Reader(filled, flow, self.notes, self.aliases, self.used.add)
+        found = verb.read(reader)
+        order.after(verb, found, statement, flow, self.notes)
+        if isinstance(found, Points):
+            return _Variants(found, statement, placed)
+        if isinstance(found, Loop):
+            return self._repeat(found, reader.statement, placed, bindings, flow)
+        if isinstance(found, Switch):
+            self.switches.setdefault(found.name, statement.span)
+            return None
+        if found is None:
+            return None
+        span = None if placed.why else statement.span
+        return Step(found, show(reader.statement), span, placed.path, bool(placed.why), placed.why)
+
+    # -- blocks --------------------------------------------------------------------------------------
+
+    def _open(self, opened: _Opened, found: _Variants, bindings: Mapping[str, Bindings], flow: Flow) -> None:
+        """Walk the block once for each point, from the state before the first variant."""
+        statement, path = found.statement, found.placed.path
+        for name, values, parameters in found.points.points:
+            inside = opened.before.copy()
+            inside.variants = dict(flow.variants)
+            inside.path, inside.branch, inside.healthy, inside.expects = (*opened.before.path, name), (), True, False
+            full = ", ".join(inside.path)
+            if self.places.setdefault(full, statement.span) != statement.span:
+                line = self.places[full].line
+                self.notes.refuse(
+                    "RCP0207", f"variant `{name}` is there since line {line}", statement.span, "choose another name"
+                )
+            bound = bindings[path]
+            for parameter, value in values:
+                bound = bound.bind(parameter, value, statement.operands[0].span, path)
+            body = self.walk(_inner(found.placed, statement), {**bindings, path: bound}, inside, False)
+            self.notes.path = path
+            opened.variants.append(Variant(name, parameters, body, statement.span))
+            opened.ends.append(inside)
+            flow.variants[name] = "" if inside.branch else full
+            flow.branch = (*flow.branch, full)
+            flow.expects = flow.expects or inside.expects
+            flow.unsure = flow.unsure or inside.unsure
+
+    def _repeat(
+        self, loop: Loop, statement: nodes.Statement, placed: Placed, bindings: Mapping[str, Bindings], flow: Flow
+    ) -> Repeat:
+        """Walk the block twice, since its second round starts where the first one ended."""
+        inner = _inner(placed, statement)
+        if statement.block and not inner:
+            help = "write what is to be done again inside the braces"
+            self.notes.refuse("RCP0407", "there is nothing to repeat", statement.block.span, help)
+        variants = dict(flow.variants)
+        body = self.walk(inner, bindings, flow, False)
+        if flow.branch:
+            help = "`choose by METRIC` at the end of the block"
+            self.notes.refuse(
+                "RCP0502", "the block ends in variants: which of them is repeated?", statement.verb.span, help
+            )
+            flow.branch = ()
+        flow.variants = variants
+        self.walk(inner, bindings, flow, False)
+        flow.branch, flow.variants = (), variants
+        self.notes.path = placed.path
+        bare = nodes.Statement(statement.verb, statement.operands, statement.clauses, None, statement.span)
+        return Repeat(loop.times, loop.until, loop.guard, body, show(bare), statement.span, placed.path)
+
+
+@dataclass(frozen=True)
+class _Variants:
+    """A statement that opens variants, before its block is walked."""
+
+    points: Points
+    statement: nodes.Statement
+    placed: Placed
+
+
+@dataclass
+class _Opened:
+    """Variants that stand open: the flow before the first, and where their Branch stands among the nodes."""
+
+    before: Flow
+    index: int
+    variants: list[Variant] = field(default_factory=list)
+    ends: list[Flow] = field(default_factory=list)
+
+
+def _inner(placed: Placed, statement: nodes.Statement) -> list[Placed]:
+    """The statements of a block, which come from the same file."""
+    return [Placed(item, placed.path) for item in (statement.block.items if statement.block else ())]

@@ -1,0 +1,39 @@
+"""How messages speak of the kinds of methods, and where each belongs in a statement."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class KindWords(NamedTuple):
+    """`an optimizer`, `optimizers`, and the place where one is written."""
+
+    one: str
+    many: str
+    place: str
+
+
+KINDS: dict[str, KindWords] = {
+    "model": KindWords("a model", "models", "after `model`"),
+    "data": KindWords("a data set", "data sets", "after `data`"),
+    "task": KindWords("a task", "tasks", "after `task`"),
+    "metric": KindWords("a metric", "metrics", "after `measure` and in conditions"),
+    "criterion": KindWords("a criterion", "criteria", "after `by`"),
+    "loss": KindWords("a loss", "losses", "after `with`"),
+    "pattern": KindWords("a sparsity pattern", "patterns", "after `sparsify`"),
+    "optimizer": KindWords("an optimizer", "optimizers", "after `with`"),
+    "ramp": KindWords("a ramp", "ramps", "in a setting: `lr=cosine(1e-3, to=0)`"),
+    "kernel": KindWords("a kernel", "kernels", "after `accelerate with`"),
+    "export": KindWords("an export format", "export formats", "after `export`"),
+    "report": KindWords("a report format", "report formats", "after `report`"),
+}
+
+
+def one_of(kinds: tuple[str, ...]) -> str:
+    """`an optimizer or a loss`."""
+    return " or ".join(KINDS[kind].one for kind in kinds)
+
+
+def listing(names: tuple[str, ...] | list[str]) -> str:
+    """`a`, `b`, `c`: names as a help line shows them; "none yet" where there is none."""
+    return ", ".join(f"`{name}`" for name in names) or "none yet"

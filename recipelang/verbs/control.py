@@ -1,0 +1,25 @@
+"""`control`: a variant with the recipe's training and without its surgery."""
+
+from __future__ import annotations
+
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Switch, Verb
+
+
+def read(reader: Reader) -> Switch | None:
+    """`control`."""
+    reader.no_operands()
+    return reader.done(Switch("control"))
+
+
+VERB = Verb(
+    summary="Adds a variant with the recipe's training and without its surgery, to hold the others against.",
+    operands="nothing",
+    clauses=(),
+    example="prune 2 layers by imprint\nfinetune for 3 epochs\ncontrol\nexpect top1 drop(from=control) < 1%",
+    read=read,
+    rules=("The recipe must train after something was removed.", "`distill` becomes `finetune` of equal length."),
+    top_level=True,
+    once=True,
+    after_variants=True,
+)

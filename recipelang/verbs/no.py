@@ -1,0 +1,26 @@
+"""`no recovery`: nothing is trained that the recipe does not say."""
+
+from __future__ import annotations
+
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Switch, Verb
+
+SWITCHES = ("recovery",)
+
+
+def read(reader: Reader) -> Switch | None:
+    """`no recovery`."""
+    node = reader.operand("what to leave out", "write `no recovery`")
+    word = reader.word(node, "something that can be left out", SWITCHES) if node is not None else None
+    return reader.done(Switch(f"no {word}"))
+
+
+VERB = Verb(
+    summary="Leaves out the tuning that is otherwise put between removal and a hardware restriction.",
+    operands="`recovery`",
+    clauses=(),
+    example="no recovery\nprune 2 layers by imprint\nsparsify nm 2:4\ndistill from healthy, recovered",
+    read=read,
+    top_level=True,
+    after_variants=True,
+)

@@ -1,0 +1,59 @@
+"""`repeat N times { … }`, `repeat until CONDITION { … }`, `repeat while CONDITION { … }`."""
+
+from __future__ import annotations
+
+from recipelang.reading.bounds import breaking
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Clause, Loop, Verb
+from recipelang.syntax import nodes
+
+
+def read(reader: Reader) -> Loop | None:
+    """`repeat while top1 drop < 1% { … }`."""
+    operands = reader.statement.operands
+    until, guard = reader.clause_condition("until"), reader.clause_condition("while")
+    ways = [
+        w for w in (operands[0] if operands else None, reader.clause("until"), reader.clause("while")) if w is not None
+    ]
+    if not ways:
+        help = "write `repeat 3 times { … }`, `repeat until … { … }` or `repeat while … { … }`"
+        reader.refuse("RCP0404", "`repeat` does not say how often", None, help)
+    elif len(ways) > 1 or len(operands) > 1:
+        second = ways[1].span if len(ways) > 1 else operands[1].span
+        reader.refuse("RCP0409", "`repeat` takes one of: a number, `until`, `while`", second, "keep one of them")
+    times = _times(reader, operands[0]) if operands else None
+    breaking(until, reader.refuse)
+    return reader.done(Loop(times, until, guard))
+
+
+def _times(reader: Reader, node: nodes.Condition) -> int | None:
+    if reader.comparison(node):
+        return None
+    quantity = node.quantity if isinstance(node, nodes.Number) else None
+    if (
+        quantity
+        and quantity.dimension == "times"
+        and 1 <= quantity.value <= 1e6
+        and quantity.value == int(quantity.value)
+    ):
+        return int(quantity.value)
+    close = reader.clause_word_in(node)
+    if close:
+        reader.misspelt(close)
+    elif not isinstance(node, nodes.Parameter):
+        reader.refuse("RCP0302", "`repeat` takes a number of times", node.span, "write `repeat 3 times { … }`")
+    return None
+
+
+VERB = Verb(
+    summary="Does its block again and again: so many times, until a budget holds, or as long as a guard holds.",
+    operands="`N times`, or nothing",
+    clauses=(
+        Clause("until", "a budget: stop as soon as it holds"),
+        Clause("while", "a guard: the round that breaks it is undone"),
+    ),
+    example="repeat while top1 drop < 1% {\n  prune 1 layers by imprint\n  finetune for 1 epochs\n}",
+    read=read,
+    rules=("Exactly one of the three says how often.",),
+    block=True,
+)

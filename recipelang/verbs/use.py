@@ -1,0 +1,30 @@
+"""`use "FILE"`: the statements of another recipe, in this place."""
+
+from __future__ import annotations
+
+from recipelang.reading.reader import Reader
+from recipelang.reading.verb import Insert, Verb
+from recipelang.syntax import nodes
+
+
+def read(reader: Reader) -> Insert | None:
+    """`use "base.rcp"`."""
+    node = reader.operand("one file", 'write `use "base.rcp"`')
+    if node is None:
+        return None
+    if not isinstance(node, nodes.String) or not node.value.strip():
+        reader.refuse("RCP0301", "`use` takes a file in quotes", node.span, 'write `use "base.rcp"`')
+        return None
+    return reader.done(Insert(node.value))
+
+
+VERB = Verb(
+    summary="Stands for the statements of another recipe, without its `report` and `export`.",
+    operands="a file in quotes, beside this one",
+    clauses=(),
+    example='use "base.rcp"\nchoose by latency',
+    read=read,
+    rules=("What the other recipe did is found in the store and not run again.", "Its `let` names stay its own."),
+    top_level=True,
+    inserts=True,
+)
