@@ -70,7 +70,7 @@ def check(
     items = _with_stand_in(items, recipe, notes)
     walk = Walk(notes, verbs.find, verbs.names(), profile or {})
     bindings = _bindings(items)
-    flow = Flow()
+    flow = Flow(unsure=bool(notes.errors))  # a file that could not be read may hold what seems to be missing
     made = walk.walk(items, bindings, flow, True)
     if "no recovery" not in walk.switches:
         made = recovery.added(made, _tuning)

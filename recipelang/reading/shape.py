@@ -15,8 +15,8 @@ def unknown_verb(statement: nodes.Statement, known: Iterable[str], refuse: Refus
     """Note a word that is no verb (RCP0201)."""
     word = statement.verb.text
     close = nearest(word, known)
-    guess = f"did you mean `{close}`? " if close else ""
-    refuse("RCP0201", f"`{word}` is no verb", statement.verb.span, f"{guess}verbs: {', '.join(sorted(known))}")
+    help = f"did you mean `{close}`? `recipe list verb` shows all" if close else f"verbs: {', '.join(sorted(known))}"
+    refuse("RCP0201", f"`{word}` is no verb", statement.verb.span, help)
 
 
 def check(verb: Verb, statement: nodes.Statement, top: bool, refuse: Refuse) -> None:

@@ -117,8 +117,9 @@ class Walk:
             return None
         if found is None:
             return None
-        span = None if placed.why else statement.span
-        return Step(found, show(reader.statement), span, placed.path, bool(placed.why), placed.why)
+        outside = bool(placed.why) or placed.path.startswith("--")  # added by the language or the command line
+        span, path = (None, "") if outside else (statement.span, placed.path)
+        return Step(found, show(reader.statement), span, path, bool(placed.why), placed.why)
 
     # -- blocks --------------------------------------------------------------------------------------
 
