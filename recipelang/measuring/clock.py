@@ -68,14 +68,14 @@ class CudaStopwatch(CpuStopwatch):
     def sample(self, module: nn.Module, calls: int) -> float:
         """Mean seconds of one call, between two events on an otherwise idle stream."""
         with torch.cuda.device(self.example.device):
-            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
             torch.cuda.synchronize()
             start.record()
             for _ in range(calls):
                 module(self.example)
             end.record()
             end.synchronize()
-        return start.elapsed_time(end) / 1000 / calls
+        return float(start.elapsed_time(end)) / 1000 / calls
 
 
 def check_device(device: str) -> torch.device:
@@ -90,7 +90,7 @@ def check_device(device: str) -> torch.device:
         raise Refusal(
             "RCP1001",
             f"latency is asked for on `{device}`, and this machine has {count or 'no'} CUDA device{'s' * (count > 1)}",
-            'measure on `device="cpu"`, or run the recipe where the GPU is; `recipe doctor` lists what this machine has',
+            'measure on `device="cpu"`, or run the recipe where the GPU is; `recipe doctor` says what is here',
         )
     return found
 

@@ -43,7 +43,7 @@ class Imprint:
         None, type="integer", low=1, help="length N of the embedding; by default that of the last linear layer's input"
     )
     similarity: str = setting(
-        "cosine", type="word", choices=("cosine", "distance", "inner"), help="how an embedding is held against the means"
+        "cosine", type="word", choices=("cosine", "distance", "inner"), help="how embeddings and class means compare"
     )
 
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:

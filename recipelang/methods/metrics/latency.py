@@ -42,7 +42,7 @@ class Latency:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
             raise SettingError(
-                "device", f'`"{self.device}"` is no device', 'write `device="cpu"`, `device="cuda"` or `device="cuda:1"`'
+                "device", f'`"{self.device}"` is no device', 'write `"cpu"`, `"cuda"` or `"cuda:1"`'
             )
 
     def measure(

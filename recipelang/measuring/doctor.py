@@ -1,0 +1,165 @@
+"""`recipe doctor`: what this machine can do for a recipe, and what would help."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from recipelang.measuring.machine import cores, cpu_features, cpu_model, gpus, memory_bytes, package_version
+
+OLDEST_TORCH = (2, 9)
+#: N:M sparse tensor cores came with compute capability 8.0 (Ampere).
+SPARSE_CAPABILITY = (8, 0)
+MEMORY_GIB, DISK_GIB = 4, 5
+BF16 = ("avx512_bf16", "amx_bf16", "bf16")
+INT8 = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+
+
+class Row(NamedTuple):
+    """One thing that a recipe may need.
+
+    Attributes:
+        what: the thing.
+        value: what was found.
+        verdict: `ok`, `limited` (works, with what `advice` says), or `missing`.
+        advice: what it means and what to do; "" where all is well.
+    """
+
+    what: str
+    value: str
+    verdict: str
+    advice: str = ""
+
+
+def doctor(folder: Path = Path()) -> tuple[Row, ...]:
+    """What this machine can do; `folder` is where runs and their store will lie.
+
+    It loads torch and looks; it runs nothing, writes nothing and reaches no network.
+    """
+    return tuple(row for check in CHECKS for row in check()) + (_disk(folder),)
+
+
+def _versions() -> Iterator[Row]:
+    yield Row("recipelang", package_version("recipelang") or "not installed", "ok")
+    yield Row("Python", platform.python_version(), "ok")
+    torch = package_version("torch")
+    new_enough = tuple(int(part) for part in torch.split(".")[:2]) >= OLDEST_TORCH
+    oldest = ".".join(map(str, OLDEST_TORCH))
+    yield Row(
+        "torch",
+        torch,
+        "ok" if new_enough else "limited",
+        "" if new_enough else f"recipelang is made for torch {oldest} and newer: `pip install --upgrade torch`",
+    )
+    yield Row("torchvision", package_version("torchvision"), "ok")
+
+
+def _cpu() -> Iterator[Row]:
+    features, count = cpu_features(), cores()
+    yield Row("CPU", cpu_model(), "ok")
+    yield Row("cores", str(count), "ok" if count > 1 else "limited", "" if count > 1 else "training will be slow")
+    yield _feature("CPU bfloat16", BF16, features, "training runs in float32, about 1.7 times slower")
+    yield _feature("CPU int8 (VNNI)", INT8, features, "int8 networks run, with little gain in speed")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    busy = load > 0.5 * count
+    yield Row(
+        "load",
+        f"{load:.1f} of {count} cores",
+        "limited" if busy else "ok",
+        "other work disturbs latency measurements: their intervals get wider, and they take longer" if busy else "",
+    )
+
+
+def _feature(what: str, wanted: tuple[str, ...], features: tuple[str, ...], without: str) -> Row:
+    found = [feature for feature in wanted if feature in features]
+    return Row(what, ", ".join(found), "ok") if found else Row(what, "none", "limited", without)
+
+
+def _memory() -> Iterator[Row]:
+    memory = memory_bytes()
+    if memory:
+        enough = memory >= MEMORY_GIB * 2**30
+        yield Row(
+            "memory",
+            f"{memory / 2**30:.0f} GiB",
+            "ok" if enough else "limited",
+            "" if enough else "large networks and data sets will not fit: choose smaller batches",
+        )
+
+
+def _gpu() -> Iterator[Row]:
+    found = gpus()
+    if not found:
+        yield Row("GPU", "none", "limited", "recipes run on the CPU; sparse layers run dense (masked only)")
+        return
+    for name, capability, memory in found:
+        yield Row("GPU", f"{name}, {memory / 2**30:.0f} GiB, sm_{capability[0]}{capability[1]}", "ok")
+    sparse = any(capability >= SPARSE_CAPABILITY for _, capability, _ in found)
+    yield Row(
+        "sparse tensor cores",
+        "2:4" if sparse else "none",
+        "ok" if sparse else "limited",
+        "" if sparse else "2:4 networks run dense on this GPU: it takes compute capability 8.0 (Ampere) or newer",
+    )
+
+
+def _libraries() -> Iterator[Row]:
+    import torch
+
+    cusparselt = torch.backends.cusparselt.is_available()
+    useful = bool(gpus())
+    yield Row(
+        "cuSPARSELt",
+        _dotted(torch.backends.cusparselt.version()) if cusparselt else "none",
+        "ok" if cusparselt or not useful else "limited",
+        "" if cusparselt or not useful else "the vendor's 2:4 kernels are missing: install a CUDA build of torch",
+    )
+    triton = package_version("triton") if importlib.util.find_spec("triton") else ""
+    yield Row(
+        "Triton",
+        triton or "none",
+        "ok" if triton or not useful else "limited",
+        "" if triton or not useful else "our own GPU kernels need it: `pip install triton`",
+    )
+
+
+def _dotted(number: int | None) -> str:
+    """cuSPARSELt numbers its versions 801 for 0.8.1."""
+    return f"{number // 1000}.{number // 100 % 10}.{number % 100}" if number else "of unknown version"
+
+
+def _compiler() -> Iterator[Row]:
+    compiler = next((c for c in (os.environ.get("CXX"), "g++", "clang++", "cl") if c and shutil.which(c)), None)
+    headers = (Path(sysconfig.get_paths()["include"]) / "Python.h").is_file()
+    lacking = " and ".join(
+        name for name, there in (("a C++ compiler", compiler), ("Python's headers", headers)) if not there
+    )
+    yield Row(
+        "torch.compile on the CPU",
+        f"with {Path(compiler or '').name}" if not lacking else "not available",
+        "ok" if not lacking else "limited",
+        f"`latency(compiled=true)` needs {lacking}, as in the packages g++ and python3-dev" if lacking else "",
+    )
+
+
+def _disk(folder: Path) -> Row:
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    enough = free >= DISK_GIB * 2**30
+    return Row(
+        "free disk",
+        f"{free / 2**30:.0f} GiB",
+        "ok" if enough else "limited",
+        "" if enough else "the store keeps a network for each step: `recipe gc` frees what no run needs",
+    )
+
+
+CHECKS: tuple[Callable[[], Iterator[Row]], ...] = (_versions, _cpu, _memory, _gpu, _libraries, _compiler)

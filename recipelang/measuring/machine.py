@@ -1,0 +1,83 @@
+"""Facts about this machine, as the system tells them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+#: CPU features that change how fast a network runs, by their names in /proc/cpuinfo (x86, then ARM).
+FEATURES = (
+    "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16",
+    "amx_int8", "asimd", "asimddp", "bf16", "i8mm", "sve", "sve2",
+)  # fmt: skip
+
+
+@cache
+def _cpuinfo() -> Mapping[str, str]:
+    """The first processor of /proc/cpuinfo, or what sysctl says on macOS; empty where neither is there."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()
+    except OSError:
+        lines = _sysctl() if platform.system() == "Darwin" else []
+    pairs = (line.partition(":") for line in lines)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _sysctl() -> list[str]:
+    try:
+        done = subprocess.run(["sysctl", "machdep.cpu", "hw.memsize"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return done.stdout.lower().splitlines()
+
+
+def cpu_model() -> str:
+    """Name of the processor, as exactly as the system tells it."""
+    info = _cpuinfo()
+    return info.get("model name") or info.get("machdep.cpu.brand_string") or platform.processor() or platform.machine()
+
+
+def cpu_features() -> tuple[str, ...]:
+    """Those of FEATURES that this processor has."""
+    info = _cpuinfo()
+    flags = " ".join((info.get("flags", ""), info.get("Features", ""), info.get("machdep.cpu.features", ""))).split()
+    return tuple(feature for feature in FEATURES if feature in flags)
+
+
+def cores() -> int:
+    """Cores that this process may use: fewer than the machine has where it is pinned or in a container's set."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+def memory_bytes() -> int | None:
+    """Memory of the machine; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def gpus() -> tuple[tuple[str, tuple[int, int], int], ...]:
+    """(name, compute capability, memory in bytes) of each CUDA device that torch can use."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return ()
+    found = (torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count()))
+    return tuple((p.name, (p.major, p.minor), p.total_memory) for p in found)
+
+
+def package_version(name: str) -> str:
+    """Version of an installed package, or "" where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

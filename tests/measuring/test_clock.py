@@ -1,0 +1,199 @@
+"""The clock, on synthetic machines whose time the test decides, and once on a real one."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from recipelang.errors import Refusal
+from recipelang.kinds import Measurement
+from recipelang.measuring.clock import compare_latency, undisturbed
+from torch import nn
+
+EXAMPLE = torch.zeros(1, 1)
+
+
+class Machine:
+    """A stopwatch whose clock advances by what each network costs here and now."""
+
+    def __init__(self, seconds: dict[nn.Module, float], noise: Callable[[float], float] = lambda now: 1.0) -> None:
+        self.seconds, self.noise = seconds, noise
+        self.time = 0.0
+        self.order: list[tuple[nn.Module, int]] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def sample(self, module: nn.Module, calls: int) -> float:
+        self.order.append((module, calls))
+        seconds = self.seconds[module] * self.noise(self.time)
+        self.time += calls * seconds
+        return seconds
+
+
+class Counter:
+    """A progress that counts."""
+
+    def __init__(self) -> None:
+        self.parts, self.running = 0, False
+
+    def start(self, what: str, total: int | None = None) -> None:
+        self.running = True
+
+    def advance(self, parts: int = 1, note: str = "") -> None:
+        self.parts += parts
+
+    def stop(self) -> None:
+        self.running = False
+
+    def say(self, line: str) -> None:
+        raise AssertionError("the clock has nothing to say")
+
+
+@pytest.fixture
+def networks() -> tuple[nn.Module, nn.Module]:
+    return nn.Identity(), nn.Identity()
+
+
+def lognormal(scale: float, seed: int = 0) -> Callable[[float], float]:
+    generator = np.random.default_rng(seed)
+    return lambda now: float(np.exp(scale * generator.standard_normal()))
+
+
+def pairs_of(machine: Machine, measured: Measurement) -> list[tuple[nn.Module, int]]:
+    """The timed calls, without the warm-up."""
+    return machine.order[len(machine.order) - 2 * measured.n :]
+
+
+def test_a_quiet_machine_stops_after_the_least_number_of_pairs(networks: tuple[nn.Module, nn.Module]) -> None:
+    healthy, candidate = networks
+    machine = Machine({healthy: 0.010, candidate: 0.007})
+    measured = compare_latency(candidate, healthy, EXAMPLE, stopwatch=machine)
+    assert measured.n == 50 and measured.interval == "bootstrap of 50 pairs"
+    assert measured.value == measured.low == measured.high == pytest.approx(0.007)
+    assert measured.ratio == pytest.approx(0.7) and measured.ratio_low == pytest.approx(0.7)
+
+
+def test_the_order_within_pairs_alternates_after_a_warm_up(networks: tuple[nn.Module, nn.Module]) -> None:
+    healthy, candidate = networks
+    machine = Machine({healthy: 0.010, candidate: 0.007})
+    measured = compare_latency(candidate, healthy, EXAMPLE, stopwatch=machine)
+    assert len(machine.order) - 2 * measured.n >= 6
+    order = [module for module, _ in pairs_of(machine, measured)]
+    assert order[:8] == [healthy, candidate, candidate, healthy] * 2
+
+
+def test_noise_costs_more_pairs_until_the_interval_is_narrow(networks: tuple[nn.Module, nn.Module]) -> None:
+    healthy, candidate = networks
+    machine = Machine({healthy: 0.010, candidate: 0.007}, lognormal(0.08))
+    measured = compare_latency(candidate, healthy, EXAMPLE, stopwatch=machine)
+    assert measured.n > 100 and machine.time < 30
+    assert measured.ratio_high - measured.ratio_low <= 0.02
+    assert measured.ratio_low <= 0.7 <= measured.ratio_high
+
+
+def test_a_hopelessly_noisy_machine_stops_when_time_is_over(networks: tuple[nn.Module, nn.Module]) -> None:
+    healthy, candidate = networks
+    machine = Machine({healthy: 0.010, candidate: 0.007}, lognormal(0.7))
+    measured = compare_latency(candidate, healthy, EXAMPLE, stopwatch=machine, budget_s=5)
+    assert measured.ratio_high - measured.ratio_low > 0.02
+    assert 5 <= machine.time < 7
+
+
+def test_slow_networks_still_get_the_least_number_of_pairs(networks: tuple[nn.Module, nn.Module]) -> None:
+    healthy, candidate = networks
+    machine = Machine({healthy: 4.0, candidate: 3.0}, lognormal(0.5))
+    assert compare_latency(candidate, healthy, EXAMPLE, stopwatch=machine).n == 50
+
+
+def test_a_machine_that_slows_down_moves_the_seconds_and_not_the_ratio(networks: tuple[nn.Module, nn.Module]) -> None:
+    healthy, candidate = networks
+    machine = Machine({healthy: 0.010, candidate: 0.007}, lambda now: 1 + 0.5 * np.sin(now))
+    measured = compare_latency(candidate, healthy, EXAMPLE, stopwatch=machine)
+    assert measured.ratio == pytest.approx(0.7, abs=0.02)
+
+
+def test_fast_networks_are_called_several_times_in_a_row(networks: tuple[nn.Module, nn.Module]) -> None:
+    healthy, candidate = networks
+    machine = Machine({healthy: 20e-6, candidate: 3e-3})
+    measured = compare_latency(candidate, healthy, EXAMPLE, stopwatch=machine)
+    calls = dict(pairs_of(machine, measured))
+    assert calls == {healthy: 50, candidate: 1}
+    assert measured.value == pytest.approx(3e-3) and measured.ratio == pytest.approx(150)
+
+
+def test_the_healthy_network_itself_has_ratio_one_exactly(networks: tuple[nn.Module, nn.Module]) -> None:
+    healthy, _ = networks
+    machine = Machine({healthy: 0.010}, lognormal(0.05))
+    measured = compare_latency(healthy, healthy, EXAMPLE, stopwatch=machine)
+    assert (measured.ratio, measured.ratio_low, measured.ratio_high) == (1.0, 1.0, 1.0)
+    assert measured.low < measured.value < measured.high
+    assert measured.interval == f"bootstrap of {measured.n} runs"
+
+
+def test_intervals_cover_and_the_stopping_rule_does_not_bias(
+    networks: tuple[nn.Module, nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recipelang.measuring.bootstrap.RESAMPLES", 250)  # coarser, and quick
+    healthy, candidate = networks
+    found = [
+        compare_latency(
+            candidate,
+            healthy,
+            EXAMPLE,
+            stopwatch=Machine({healthy: 0.010, candidate: 0.007}, lognormal(0.05, seed)),
+            half_width=0.015,
+        )
+        for seed in range(50)
+    ]
+    assert np.mean([m.ratio_low <= 0.7 <= m.ratio_high for m in found]) >= 0.87
+    assert abs(np.mean([m.ratio for m in found]) - 0.7) < 0.003
+
+
+def test_progress_counts_pairs_and_stops_even_on_errors(networks: tuple[nn.Module, nn.Module]) -> None:
+    healthy, candidate = networks
+    counter = Counter()
+    machine = Machine({healthy: 0.010, candidate: 0.007})
+    measured = compare_latency(candidate, healthy, EXAMPLE, stopwatch=machine, progress=counter)
+    assert counter.parts == measured.n and not counter.running
+    with pytest.raises(KeyError):
+        compare_latency(candidate, healthy, EXAMPLE, stopwatch=Machine({healthy: 0.01}), progress=counter)
+    assert not counter.running
+
+
+def test_what_timing_switches_off_is_restored() -> None:
+    threads = torch.get_num_threads()
+    other = 2 if threads == 1 else 1
+    with pytest.raises(ZeroDivisionError), undisturbed(other):
+        assert torch.get_num_threads() == other and not gc.isenabled() and torch.is_inference_mode_enabled()
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == threads and gc.isenabled() and not torch.is_inference_mode_enabled()
+
+
+def test_collection_that_was_off_stays_off() -> None:
+    gc.disable()
+    try:
+        with undisturbed(1):
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_a_device_that_is_not_here_is_refused() -> None:
+    beyond = torch.cuda.device_count()
+    with pytest.raises(Refusal) as refusal:
+        compare_latency(nn.Identity(), nn.Identity(), EXAMPLE, device=f"cuda:{beyond}")
+    assert refusal.value.code == "RCP1001" and f"cuda:{beyond}" in refusal.value.message
+
+
+def test_real_networks_on_the_real_clock() -> None:
+    """A network that does the other's work ten times over takes clearly longer; no exact figure is asked for."""
+    layer = nn.Linear(128, 128)
+    example = torch.randn(32, 128)
+    measured = compare_latency(nn.Sequential(*[layer] * 20), layer, example, budget_s=1.0)
+    assert measured.n >= 50 and measured.low <= measured.value <= measured.high
+    assert measured.ratio is not None and measured.ratio > 2
