@@ -44,11 +44,20 @@ class Dataset(Protocol):
         batch: training batch size.
     """
 
-    name: str
-    classes: tuple[str, ...]
-    preprocessing: Preprocessing
-    fingerprint: str
-    batch: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def preprocessing(self) -> Preprocessing: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def batch(self) -> int: ...
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import pickletools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,8 +44,16 @@ def open_cifar10(root: Path, *, size: int, batch: int, augment: bool) -> ImageDa
     for place in (root, *(root / n for n in ("cifar10", "cifar-10-batches-bin", "cifar-10-batches-py"))):
         if (place / "train").is_dir() and (place / "test").is_dir():
             classes, files, notes = find_splits(place, (0.9, 0.1, 0.0), 0, _every_tenth)
-            kept = {"preprocessing": preprocessing, "batch": batch, "augment": augment, "stored": SIDE, "notes": notes}
-            return open_files("cifar10", classes, files, **kept)
+            return open_files(
+                "cifar10",
+                classes,
+                files,
+                preprocessing=preprocessing,
+                batch=batch,
+                augment=augment,
+                stored=SIDE,
+                notes=notes,
+            )
         for ending in (".bin", ""):
             if (place / f"data_batch_1{ending}").is_file():
                 return _from_batches(place, ending, preprocessing, batch, augment)
@@ -56,7 +65,7 @@ def open_cifar10(root: Path, *, size: int, batch: int, augment: bool) -> ImageDa
     )
 
 
-def _every_tenth(train: Files, missing: tuple[str, ...], classes: tuple[str, ...]) -> dict[str, np.ndarray]:
+def _every_tenth(train: Files, missing: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Validation for data that comes without: every tenth image of the list sorted by path."""
     order = np.asarray(sorted(range(len(train.names)), key=lambda i: train.names[i]))
     held = np.zeros(len(order), bool)
@@ -128,7 +137,8 @@ def read_python(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         Refusal: RCP0809.
     """
-    pixels, labels, in_labels = b"", [], False
+    labels: list[Any] = []
+    pixels, in_labels = b"", False
     try:
         for opcode, argument, _ in pickletools.genops(_bytes(path)):
             if isinstance(argument, str | bytes):

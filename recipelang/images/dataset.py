@@ -34,7 +34,8 @@ class Pictures(Protocol):
         labels: int64 N.
     """
 
-    labels: np.ndarray
+    @property
+    def labels(self) -> np.ndarray: ...
 
     def read(self, batches: Iterator[np.ndarray], draws: Draws | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each batch of indices (int64 B): the indices and the pixels, uint8 B×H×W×C, augmented by `draws`."""
@@ -99,7 +100,9 @@ class FilePictures:
     def _one(self, index: int, draws: np.ndarray | None) -> np.ndarray:
         name = self.names[index]
         image = open_picture(read_bytes(self.root / name, name), name)
-        return fit_picture(image, self.preprocessing) if draws is None else random_part(image, self.preprocessing, draws)
+        if draws is None:
+            return fit_picture(image, self.preprocessing)
+        return random_part(image, self.preprocessing, draws)
 
 
 def _stacked(batch: tuple[np.ndarray, list[Future[np.ndarray]]]) -> tuple[np.ndarray, np.ndarray]:

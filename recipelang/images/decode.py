@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from recipelang.errors import Refusal
@@ -76,8 +76,10 @@ def _open(data: bytes, name: str) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name, "more pixels than Pillow opens") from error
+    except UnidentifiedImageError as error:
+        raise _unreadable(name, "it is no image") from error
     except (OSError, ValueError, SyntaxError, TypeError, OverflowError) as error:
-        raise _unreadable(name, "it is no image" if type(error).__name__ == "UnidentifiedImageError" else error) from error
+        raise _unreadable(name, error) from error
     if image.width * image.height > LARGEST_PIXELS:
         raise _too_large(name, f"{image.width}×{image.height} pixels")
     return image

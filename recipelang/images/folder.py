@@ -48,13 +48,13 @@ class Files:
         return [hashlib.sha256(os.fsencode(n) + b"\0%d\0" % label + d).digest() for n, label, d in rows]
 
 
-#: how `train` is cut where `val` or `test` has no folder: train files → indices by split
-Cut = Callable[[Files, tuple[str, ...], tuple[str, ...]], dict[str, np.ndarray]]
+#: how `train` is cut where splits have no folder: (train files, missing splits) → indices by split
+Cut = Callable[[Files, tuple[str, ...]], dict[str, np.ndarray]]
 
 
-def find_splits(root: Path, shares: tuple[float, ...], seed: int, cut: Cut | None = None) -> tuple[
-    tuple[str, ...], dict[str, Files], list[str]
-]:
+def find_splits(
+    root: Path, shares: tuple[float, ...], seed: int, cut: Cut | None = None
+) -> tuple[tuple[str, ...], dict[str, Files], list[str]]:
     """Find the images of a folder and their splits.
 
     Args:
@@ -80,8 +80,8 @@ def find_splits(root: Path, shares: tuple[float, ...], seed: int, cut: Cut | Non
     missing = tuple(s for s in SPLITS if s not in files)
     notes = _notes(found, files)
     if missing:
-        parts = cut(files["train"], missing, classes) if cut else _shares(files["train"], missing, classes, shares, seed)
         whole = files["train"]
+        parts = cut(whole, missing) if cut else _shares(whole, missing, classes, shares, seed)
         files |= {split: whole.take(indices) for split, indices in parts.items()}
     return classes, files, notes
 

@@ -40,7 +40,7 @@ def folder_at(path: Path, what: str) -> Path:
     Raises:
         Refusal: RCP0801: it is missing, no folder, or may not be read.
     """
-    help = f"write the folder as in `{what}(\"path/to/images\")`, or name it under `data:` in recipe.yaml"
+    help = f'write the folder as in `{what}("path/to/images")`, or name it under `data:` in recipe.yaml'
     try:
         if path.is_dir():
             os.scandir(path).close()

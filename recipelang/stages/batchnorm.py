@@ -81,7 +81,8 @@ def _pass(
     smoke: bool,
 ) -> None:
     """One forward pass with every norm in training mode."""
-    limit = min(samples.count or data.size(samples.split), data.size(samples.split), *([SMOKE_SAMPLES] if smoke else []))
+    wanted = SMOKE_SAMPLES if smoke else samples.count
+    limit = min(wanted or data.size(samples.split), data.size(samples.split))
     for norm in norms:
         norm.train()
     progress.start("recalibrating", limit)

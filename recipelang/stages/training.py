@@ -1,7 +1,7 @@
 """The one training loop. What differs between stages is the loss, the optimizer and the duration.
 
-    clone ─▶ step: batch → outputs (and the teachers') → loss → gradients → optimizer → masks ─▶ trained network
-                       every 30 s: checkpoint, from which a later call goes on to the same bytes
+A step: batch → outputs (and the teachers') → loss → gradients → optimizer → masks. Every 30 s a checkpoint, from
+which a later call goes on to the same bytes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from recipelang.kinds import Dataset, Progress, Task
 from recipelang.plan import Duration, Term, Training, canonical
 from recipelang.stages import checkpoint as checkpoints
 from recipelang.stages.checkpoint import State
+from recipelang.stages.history import FitRecord, Tally
 from recipelang.stages.machine import Interrupts, autocast, choose_precision, has_convolutions, reproducible, to_device
 from recipelang.surgery.masks import apply_masks, mask_optimizer, masks_hold
 from recipelang.surgery.network import Mask, Network
@@ -32,33 +32,6 @@ SAVE_EVERY = 30.0  # seconds
 WORTH_SAVING = 2.0  # seconds: an epoch that is shorter costs less to repeat than to save
 SMOKE = Duration(2, "steps")
 LOOK_EVERY = {"cpu": 1, "cuda": 20}  # steps between looks at the loss: each makes a GPU wait
-
-
-@dataclass(frozen=True)
-class FitRecord:
-    """What a training did.
-
-    Attributes:
-        steps, images: optimizer steps and images seen.
-        epochs: passes over the training data, perhaps not whole.
-        precision: `float32` or `bfloat16`, of matrix products and convolutions.
-        resumed_at: the step that a checkpoint went on from, 0 without one.
-        history: per epoch: `epoch` (from 1), `loss`, `accuracy` (both means over the images as they were seen,
-            augmented), `lr` of its last step.
-    """
-
-    steps: int
-    images: int
-    epochs: float
-    precision: str
-    resumed_at: int
-    history: tuple[dict[str, float], ...]
-
-    @property
-    def summary(self) -> str:
-        """One phrase for the report."""
-        end = f", training loss {self.history[-1]['loss']:.3g}" if self.history else ""
-        return f"{self.epochs:g} epoch{'s' * (self.epochs != 1)}, {self.steps} steps{end}"
 
 
 @dataclass(frozen=True)
@@ -187,7 +160,7 @@ def _train(job: _Job, state: State, path: Path | None, identity: str, progress: 
     state.module.train()
     progress.start("training", job.total)
     progress.advance(state.step)
-    tally = _Tally(state, LOOK_EVERY.get(torch.device(job.device).type, 1))
+    tally = Tally(state, LOOK_EVERY.get(torch.device(job.device).type, 1))
     saved = time.monotonic()
     try:
         with Interrupts() as interrupts:
@@ -218,6 +191,7 @@ def _train(job: _Job, state: State, path: Path | None, identity: str, progress: 
 
 def _batches(job: _Job, done: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches that are left, epoch after epoch, on the device."""
+
     def endless() -> Iterator[tuple[Tensor, Tensor]]:
         for epoch in itertools.count(done // job.per_epoch):
             start = done % job.per_epoch if epoch == done // job.per_epoch else 0
@@ -272,45 +246,3 @@ def _outputs(raw: Any, job: _Job) -> Tensor:
             f"build the network for this data, as in `classes={classes}`",
         )
     return outputs.float()
-
-
-class _Tally:
-    """Loss and accuracy of the epoch so far; looks at the numbers only every few steps, since that makes a GPU wait."""
-
-    def __init__(self, state: State, every: int) -> None:
-        self.state, self.every, self.last = state, every, math.nan
-        self.waiting: list[tuple[Tensor, Tensor, int, int, float]] = []
-
-    def add(self, loss: Tensor, correct: Tensor, images: int, lr: float) -> None:
-        """The numbers of one step."""
-        self.waiting.append((loss, correct, images, self.state.step, lr))
-        if len(self.waiting) >= self.every:
-            self.look()
-
-    def look(self) -> None:
-        """Add up what waits.
-
-        Raises:
-            Refusal: RCP0811: a loss is not finite.
-        """
-        for loss, correct, images, step, lr in self.waiting:
-            self.last = float(loss)
-            if not math.isfinite(self.last):
-                raise Refusal(
-                    "RCP0811",
-                    f"the loss became {self.last} at step {step + 1}, with the learning rate {lr:g}",
-                    f"write a lower learning rate, as in `lr={lr / 10:.2g}`, or let it rise slowly: "
-                    f"`lr=cosine({lr:.2g}, warmup=1 epochs)`",
-                )
-            self.state.loss += self.last * images
-            self.state.correct += int(correct)
-            self.state.seen += images
-        self.waiting.clear()
-
-    def close(self, lr: float, per_epoch: int) -> None:
-        """The epoch is done: one more row of history."""
-        self.look()
-        state = self.state
-        row = {"loss": state.loss / state.seen, "accuracy": state.correct / state.seen, "lr": lr}
-        state.history.append({"epoch": math.ceil(state.step / per_epoch), **row})
-        state.loss, state.correct, state.seen = 0.0, 0, 0
