@@ -12,7 +12,7 @@ from recipelang.plan import All, Any_, Reading, Test, canonical, tests_of
 from recipelang.run.lanes import Lane
 from recipelang.run.options import Options
 from recipelang.run.store import file_digest
-from recipelang.stages.training import resolve_precision
+from recipelang.stages.machine import choose_precision
 
 
 def model_ingredients(operation: Any, data: Dataset | None, lane: Lane, options: Options) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def step_ingredients(operation: Any, data: Dataset, lane: Lane, options: Options
         found["states"] = {name: state.content for name, state in states.items() if state}
     if operation.role == "training" or getattr(operation, "training", None):
         found["threads"] = options.threads
-        found["precision"] = resolve_precision(options.device)
+        found["precision"] = choose_precision("auto", options.device)
     return found
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from recipelang.surgery import artifact
-from recipelang.surgery.edits import to_json
 from recipelang.surgery.network import Network
 
 FILES = ("model.json", "surgery.json", "masks.safetensors", "model.safetensors")
@@ -39,7 +38,7 @@ def architecture(network: Network) -> str:
     source = {**network.source, "settings": {k: v for k, v in network.source.get("settings", {}).items() if k != "weights"}}
     parts = {
         "source": source,
-        "edits": [to_json(edit) for edit in network.edits],
+        "edits": [edit.json() for edit in network.edits],
         "accelerated": network.accelerated,
         "masks": sorted((name, mask.pattern) for name, mask in network.masks.items()) if network.accelerated else [],
     }

@@ -70,7 +70,9 @@ def test_a_damaged_entry_is_noticed_and_made_again(tmp_path: Path, damage: str) 
     assert store.find(key) is not None
 
 
-@given(st.dictionaries(st.text(max_size=8), st.integers() | st.text(max_size=8) | st.none() | st.booleans(), max_size=5))
+@given(
+    st.dictionaries(st.text(max_size=8), st.integers() | st.text(max_size=8) | st.none() | st.booleans(), max_size=5)
+)
 def test_the_key_depends_on_content_and_not_on_order(ingredients: dict[str, object]) -> None:
     turned = dict(reversed(ingredients.items()))
     assert key_of(ingredients) == key_of(turned)
