@@ -9,6 +9,7 @@ A diagnostic is made in any room and printed in one place. Two exceptions carry 
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -106,6 +107,10 @@ class SettingError(ValueError):
         super().__init__(message)
 
 
+#: longest stretch of a line that a message shows
+WIDEST = 120
+
+
 def render(diagnostic: Diagnostic, text: str, *, colour: bool = False) -> str:
     """The diagnostic as a person reads it: message, place, the line with a caret, help.
 
@@ -115,30 +120,52 @@ def render(diagnostic: Diagnostic, text: str, *, colour: bool = False) -> str:
         colour: whether to use ANSI colours.
     """
     red, blue, bold, off = ("\x1b[31;1m", "\x1b[34;1m", "\x1b[1m", "\x1b[0m") if colour else ("", "", "", "")
-    lines = [f"{red}{diagnostic.severity}[{diagnostic.code}]{off}{bold}: {diagnostic.message}{off}"]
-    span = diagnostic.span
-    path = diagnostic.path or "recipe"
+    lines = [f"{red}{diagnostic.severity}[{diagnostic.code}]{off}{bold}: {_printable(diagnostic.message)}{off}"]
+    span, gutter = diagnostic.span, ""
     if span:
-        source = text.splitlines()
-        shown = source[span.line - 1] if span.line <= len(source) else ""
-        end = span.end_column if span.end_line == span.line else len(shown) + 1
-        # A tab before the caret stays a tab, so that the caret stands under its word.
-        pad = "".join(c if c == "\t" else " " for c in shown[: span.column - 1])
         gutter = " " * len(str(span.line))
-        lines += [
-            f"{gutter}{blue}-->{off} {path}:{span.line}:{span.column}",
-            f"{gutter} {blue}|{off}",
-            f"{blue}{span.line} |{off} {shown}",
-            f"{gutter} {blue}|{off} {pad}{red}{'^' * max(1, end - span.column)}{off}",
-        ]
-        if diagnostic.help:
-            lines.append(f"{gutter} {blue}={off} help: {diagnostic.help}")
-    else:
-        if diagnostic.path:
-            lines.append(f" {blue}-->{off} {diagnostic.path}")
-        if diagnostic.help:
-            lines.append(f" {blue}={off} help: {diagnostic.help}")
+        lines.append(f"{gutter}{blue}-->{off} {diagnostic.path or 'recipe'}:{span.line}:{span.column}")
+        source = text.split("\n")
+        if text and span.line <= len(source):
+            shown, before, carets = _excerpt(source[span.line - 1], span)
+            lines += [
+                f"{gutter} {blue}|{off}",
+                f"{blue}{span.line} |{off} {shown}",
+                f"{gutter} {blue}|{off} {before}{red}{'^' * carets}{off}",
+            ]
+    elif diagnostic.path:
+        lines.append(f" {blue}-->{off} {diagnostic.path}")
+    if diagnostic.help:
+        lines.append(f"{gutter} {blue}={off} help: {_printable(diagnostic.help)}")
     return "\n".join(lines)
+
+
+def _excerpt(line: str, span: Span) -> tuple[str, str, int]:
+    """What a message shows of a line, the blanks before the caret, and how many carets stand there."""
+    line = line.rstrip("\r")
+    start = span.column - 1
+    end = span.end_column - 1 if span.end_line == span.line else len(line)
+    head = tail = ""
+    if len(line) > WIDEST:
+        first = max(0, min(start - WIDEST // 2, len(line) - WIDEST))
+        head, tail = "…" if first else "", "…" if first + WIDEST < len(line) else ""
+        line, start, end = line[first : first + WIDEST], start - first, min(end - first, WIDEST)
+    line = _printable(line)
+    # A tab before the caret stays a tab and a wide letter takes two blanks, so that the caret stands under its word.
+    before = "".join("\t" if c == "\t" else " " * _width(c) for c in head + line[:start])
+    return f"{head}{line}{tail}", before, max(1, sum(_width(c) for c in line[start:end]))
+
+
+def _printable(text: str) -> str:
+    """The text without what a terminal would obey: a recipe may come from anywhere."""
+    return "".join(c if c.isprintable() or c in "\t\n" or unicodedata.combining(c) else "\ufffd" for c in text)
+
+
+def _width(character: str) -> int:
+    """How many columns of a terminal a letter takes."""
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:

@@ -115,7 +115,7 @@ def scan(text: str) -> Iterator[Token]:
     for match in _scanner().finditer(text):
         kind = match.lastgroup or "STRAY"
         start, end = match.span()
-        if kind != "BLANK":
+        if kind not in ("BLANK", "RETURN"):
             yield Token(kind, match[0], start, end, line, start - line_start + 1)
         if match[0] == "\n":
             line, line_start = line + 1, end

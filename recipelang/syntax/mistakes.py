@@ -59,7 +59,8 @@ def _blanked(place: Place, stretches: tuple[tuple[int, int], ...]) -> str:
     if not text[start:end].strip():
         start, end = place.word.start, place.word.end
     for a, b in stretches or ((start, end),):
-        head = "x" if text[b : b + 1] == "{" and text[a:b].strip() else ""
+        a = b - len(text[a:b].lstrip())
+        head = "x" if a < b and text[b : b + 1] == "{" else ""
         text = text[:a] + head + "".join(c if c == "\n" else " " for c in text[a + len(head) : b]) + text[b:]
     return text
 
