@@ -138,6 +138,7 @@ def test_intervals_cover_and_the_stopping_rule_does_not_bias(
     networks: tuple[nn.Module, nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("recipelang.measuring.bootstrap.RESAMPLES", 250)  # coarser, and quick
+    monkeypatch.setattr("gc.collect", lambda: 0)
     healthy, candidate = networks
     found = [
         compare_latency(

@@ -1,0 +1,192 @@
+"""Metrics against scikit-learn, naive formulas, known counts and real files."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recipelang import catalogue
+from recipelang.errors import Refusal, SettingError
+from recipelang.kinds import Measurement
+from recipelang.measuring.predictions import correct
+from recipelang.measuring.structure import count_flops, stored_bytes, weight_matrices
+from recipelang.surgery.network import Network
+from scipy.stats import binomtest
+from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
+from torch import nn
+
+METRICS = ("flops", "latency", "loss", "params", "size", "sparsity", "top1", "top5")
+GENERATOR = torch.Generator().manual_seed(0)
+OUTPUTS = torch.randn(200, 8, generator=GENERATOR)
+LABELS = torch.randint(8, (200,), generator=GENERATOR)
+
+
+def metric(name: str, **values: Any) -> Any:
+    return catalogue.find("metric", name)(**values)
+
+
+def network(module: nn.Module, shape: tuple[int, int, int] = (3, 32, 32)) -> Network:
+    return Network(module.eval(), {}, shape)
+
+
+def of_structure(name: str, module: nn.Module, shape: tuple[int, int, int] = (3, 32, 32)) -> Measurement:
+    return metric(name).measure(module.eval(), network(module, shape), shape)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_says_what_it_is(name: str) -> None:
+    found = catalogue.find("metric", name)
+    assert found.role in ("cost", "quality", "property") and found.better in ("lower", "higher")
+    assert found.source in ("structure", "predictions", "clock")
+    for heading in ("Formula:", "Shapes:", "When it misleads:", "Source:"):
+        assert heading in catalogue.card(found), heading
+
+
+def test_no_metric_of_the_catalogue_escapes() -> None:
+    assert set(METRICS) == set(catalogue.names("metric"))
+
+
+def test_top1_is_scikit_learns() -> None:
+    measured = metric("top1").measure(OUTPUTS, LABELS)
+    assert measured.value == pytest.approx(accuracy_score(LABELS, OUTPUTS.argmax(1)))
+    expected = binomtest(round(measured.value * 200), 200).proportion_ci(method="wilson")
+    assert (measured.low, measured.high) == pytest.approx((expected.low, expected.high))
+    assert (measured.n, measured.interval) == (200, "Wilson")
+    assert measured.per_sample.dtype == np.float32 and measured.per_sample.mean() == pytest.approx(measured.value)
+
+
+def test_top5_is_scikit_learns() -> None:
+    assert metric("top5").measure(OUTPUTS, LABELS).value == pytest.approx(
+        top_k_accuracy_score(LABELS, OUTPUTS, k=5, labels=range(8))
+    )
+
+
+def test_loss_is_scikit_learns() -> None:
+    measured = metric("loss").measure(OUTPUTS, LABELS)
+    assert measured.value == pytest.approx(log_loss(LABELS, OUTPUTS.double().softmax(1).numpy(), labels=range(8)), rel=1e-5)
+    assert measured.per_sample.shape == (200,) and measured.low < measured.value < measured.high
+
+
+@settings(deadline=None)
+@given(st.data(), st.integers(1, 6), st.integers(1, 6))
+def test_ties_go_to_the_lower_class(data: st.DataObject, classes: int, k: int) -> None:
+    """Against sorting by hand, on outputs that are full of ties."""
+    rows = data.draw(st.lists(st.lists(st.integers(0, 2), min_size=classes, max_size=classes), min_size=1, max_size=5))
+    for row in rows:
+        order = sorted(range(classes), key=lambda c: (-row[c], c))
+        for label in range(classes):
+            assert bool(correct(torch.tensor([row]).float(), torch.tensor([label]), k)) == (label in order[:k])
+
+
+def test_a_network_that_answers_a_constant_is_not_rewarded() -> None:
+    assert metric("top1").measure(torch.zeros(10, 5), torch.full((10,), 4)).value == 0
+
+
+@pytest.mark.parametrize("name", ["top1", "top5", "loss"])
+def test_outputs_that_are_no_numbers_are_refused(name: str) -> None:
+    broken = OUTPUTS.clone()
+    broken[3, 2], broken[7, 1] = math.nan, math.inf
+    with pytest.raises(Refusal, match="2 of 200") as refusal:
+        metric(name).measure(broken, LABELS)
+    assert refusal.value.code == "RCP1003"
+
+
+@pytest.mark.parametrize("name", ["top1", "top5", "loss"])
+@pytest.mark.parametrize(
+    ("outputs", "labels"),
+    [
+        (OUTPUTS, LABELS + 1),
+        (OUTPUTS[:0], LABELS[:0]),
+        (OUTPUTS[:5], LABELS),
+        (OUTPUTS[:, :, None], LABELS),
+    ],
+)
+def test_outputs_that_do_not_fit_the_labels_are_refused(name: str, outputs: torch.Tensor, labels: torch.Tensor) -> None:
+    with pytest.raises(Refusal) as refusal:
+        metric(name).measure(outputs, labels)
+    assert refusal.value.code == "RCP1004"
+
+
+def test_top5_of_three_classes_is_refused() -> None:
+    with pytest.raises(Refusal, match="`top5` needs 5 classes, and the network tells 3 apart") as refusal:
+        metric("top5").measure(OUTPUTS[:, :3], LABELS.clamp(max=2))
+    assert refusal.value.code == "RCP1002"
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_b_16", "mobilenet_v2", "swin_t"])
+def test_flops_are_twice_the_published_multiply_accumulates(name: str) -> None:
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    with torch.device("meta"):
+        module = torchvision.models.get_model(name)
+    count = count_flops(module.eval(), torch.zeros(1, 3, 224, 224, device="meta"))
+    assert count / 2 == pytest.approx(weights.meta["_ops"] * 1e9, rel=0.01)
+
+
+def test_flops_of_a_convolution_by_hand() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, stride=2), nn.BatchNorm2d(8), nn.ReLU())
+    assert of_structure("flops", module).value == 2 * 16 * 16 * 8 * 3 * 9
+
+
+def test_the_fused_attention_path_is_left_as_it_was() -> None:
+    before = torch.backends.mha.get_fastpath_enabled()
+    with pytest.raises(TypeError):
+        count_flops(nn.Linear(2, 2), None)  # type: ignore[arg-type]
+    assert torch.backends.mha.get_fastpath_enabled() == before
+
+
+def test_params_count_shared_ones_once() -> None:
+    shared = nn.Linear(4, 4)
+    assert of_structure("params", nn.Sequential(shared, shared, nn.BatchNorm1d(4))).value == 4 * 4 + 4 + 8
+
+
+@pytest.mark.parametrize("name", ["resnet18", "shufflenet_v2_x0_5"])
+def test_size_is_that_of_the_file(name: str, tmp_path: Path) -> None:
+    module = torchvision.models.get_model(name).half()
+    safetensors.torch.save_file(torchvision.models.get_model(name).state_dict(), tmp_path / "model.safetensors")
+    assert of_structure("size", module).value == (tmp_path / "model.safetensors").stat().st_size
+
+
+def test_size_stores_shared_tensors_once() -> None:
+    shared = nn.Linear(64, 64, bias=False)
+    assert stored_bytes(nn.Sequential(shared, shared)) == stored_bytes(nn.Sequential(shared))
+
+
+def test_zeros_do_not_shrink_the_file_and_are_counted_as_sparsity() -> None:
+    module = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=4), nn.Linear(6, 2))
+    before = stored_bytes(module)
+    with torch.no_grad():
+        module[0].weight[:, ::2] = 0
+        module[1].weight.zero_()  # depthwise: no pattern can act on it
+        module[2].bias.zero_()
+    assert stored_bytes(module) == before
+    assert of_structure("sparsity", module).value == pytest.approx(72 / (144 + 12))
+    assert of_structure("sparsity", nn.ReLU()).value == 0
+
+
+def test_weight_matrices_of_attention_and_nothing_else() -> None:
+    module = torchvision.models.vit_b_16(weights=None)
+    found = weight_matrices(module)
+    assert len(found) == 1 + 12 * 4 + 1  # patches; in, out and two of the MLP; head
+    assert "encoder.layers.encoder_layer_0.self_attention.in_proj_weight" in found
+    assert all(module.get_parameter(name) is weight and weight.ndim >= 2 for name, weight in found.items())
+
+
+def test_latency_has_a_ratio_and_an_interval() -> None:
+    module = nn.Conv2d(3, 4, 3).eval()
+    measured = metric("latency", batch=2).measure(module, module, (3, 8, 8))
+    assert measured.ratio == 1 and 0 < measured.low <= measured.value <= measured.high < 1
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cpu:0", "mps", ""])
+def test_an_unknown_device_is_a_setting_error(device: str) -> None:
+    with pytest.raises(SettingError) as error:
+        metric("latency", device=device)
+    assert error.value.field == "device" and device in error.value.message
