@@ -164,8 +164,11 @@ def table(context: ReportContext) -> tuple[tuple[str, ...], ...]:
 
 
 def _context(sources: tuple[Source, ...], title: str) -> ReportContext:
-    metrics = tuple({metric.name: metric for s in reversed(sources) for metric in reversed(s.report.metrics)}.values())
-    metrics = tuple(reversed(metrics))
+    columns: dict[str, Metric] = {}
+    for source in sources:
+        for metric in source.report.metrics:
+            columns.setdefault(metric.name, metric)
+    metrics = tuple(columns.values())
     found = rows([(source.name, source.report) for source in sources], metrics)
     several = len(sources) > 1
     said = [_warning(w, s.name if several else "") for s in sources for w in s.report.warnings]

@@ -1,0 +1,42 @@
+"""Two records to make reports from: one pruned network with its control, and a sweep over seeds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FIXTURES = Path(__file__).parent / "fixtures"
+STATED = ("format", "kind", "role", "better", "unit")  # fields whose words mean something
+
+
+def change_texts(value: Any, change: Any) -> Any:
+    """The record with every free text, names and keys of metrics included, put through `change`."""
+    if isinstance(value, dict):
+        return {
+            (change(k) if isinstance(v, dict) and "value" in v else k): v if k in STATED else change_texts(v, change)
+            for k, v in value.items()
+        }
+    if isinstance(value, list):
+        return [change_texts(v, change) for v in value]
+    return change(value) if isinstance(value, str) else value
+
+
+@pytest.fixture
+def texts_changed() -> Any:
+    """`change_texts`, for tests that plant something."""
+    return change_texts
+
+
+@pytest.fixture
+def main_record() -> dict[str, Any]:
+    """healthy, main and control of one run."""
+    return json.loads((FIXTURES / "main.json").read_text("utf-8"))
+
+
+@pytest.fixture
+def study_record() -> dict[str, Any]:
+    """Nine sweep points with three seeds each, three of them failed, one chosen, and a control."""
+    return json.loads((FIXTURES / "study.json").read_text("utf-8"))

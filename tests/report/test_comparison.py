@@ -1,0 +1,218 @@
+"""The comparison: numbers in words, noise, control, dominated networks, several runs side by side."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recipelang.report import words
+from recipelang.report.context import ReportContext, build, compare, table
+from recipelang.report.record import Measured, Metric
+
+COST = Metric("latency", "s", "cost", "lower")
+QUALITY = Metric("top1", "%", "quality", "higher")
+LOSS = Metric("loss", "", "quality", "lower")
+NUMBERS = st.floats(1e-9, 1e12)
+
+
+def row(context: ReportContext, name: str) -> Any:
+    return next(r for r in context.rows if r.name == name)
+
+
+@pytest.mark.parametrize(
+    ("metric", "measured", "text"),
+    [
+        (COST, Measured(0.02, ratio=0.684, ratio_low=0.675, ratio_high=0.694, noise=False), "0.68× (0.68–0.69)"),
+        (COST, Measured(0.02, ratio=0.7034, noise=False), "0.703×"),
+        (COST, Measured(0.02, ratio=1.002, ratio_low=0.99, ratio_high=1.01, noise=True), "1.00× (0.99–1.01) ≈"),
+        (QUALITY, Measured(0.9, difference=-0.004, difference_low=-0.010, difference_high=0.002, noise=True),
+         "−0.4 points (−1.0 … +0.2) ≈"),
+        (QUALITY, Measured(0.9, difference=-0.04, difference_low=-0.05, difference_high=-0.03, noise=False),
+         "−4.0 points (−5.0 … −3.0)"),
+        (LOSS, Measured(0.3, difference=0.0123, noise=None), "+0.0123"),
+    ],
+)  # fmt: skip
+def test_changes_in_words(metric: Metric, measured: Measured, text: str) -> None:
+    change = words.against_healthy(measured, metric)
+    assert change is not None
+    assert str(change) == text
+
+
+@pytest.mark.parametrize(
+    ("metric", "ratio", "difference", "noise", "tone"),
+    [
+        (COST, 0.7, None, False, "better"),
+        (COST, 1.3, None, False, "worse"),
+        (COST, 0.99, None, True, "same"),
+        (QUALITY, None, 0.02, False, "better"),
+        (QUALITY, None, -0.02, False, "worse"),
+        (QUALITY, None, -0.02, True, "same"),
+        (LOSS, None, -0.02, False, "better"),
+    ],
+)
+def test_tones(metric: Metric, ratio: float | None, difference: float | None, noise: bool, tone: str) -> None:
+    change = words.against_healthy(Measured(1.0, ratio=ratio, difference=difference, noise=noise), metric)
+    assert change is not None and change.tone == tone
+
+
+def test_no_claim_about_noise_without_an_interval() -> None:
+    change = words.against(Measured(0.90), Measured(0.90001), QUALITY)
+    assert change is not None and not change.noise
+
+
+def test_against_the_control_half_widths_add_in_squares() -> None:
+    change = words.against(Measured(0.90, 0.87, 0.93), Measured(0.91, 0.87, 0.95), QUALITY)
+    assert change is not None
+    half = 100 * math.hypot(0.03, 0.04)
+    assert change.text == "−1.0 points"
+    assert change.interval == f"−{1 + half:.1f} … +{half - 1:.1f}"
+    assert change.noise
+
+
+@given(NUMBERS, NUMBERS, st.sampled_from(["s", "B", "%", "FLOPs", "params", "x", ""]))
+def test_two_values_share_their_unit(first: float, second: float, unit: str) -> None:
+    low, high = sorted((first, second))
+    text = words.together(low, high, unit, "–")
+    left, glue, right = text.partition("–")
+    shown, name = re.fullmatch(r"([0-9.]+)(?: ?([^0-9]+))?", right).groups()  # type: ignore[union-attr]
+    factor = float(shown) / high
+    # The unit stands at the end once, and both numbers are scaled by it alike (to the digits shown).
+    assert glue and re.fullmatch("[0-9.]+", left) and (name or unit in ("", "FLOPs", "params"))
+    digits = len(left.partition(".")[2])
+    assert float(left) == pytest.approx(low * factor, abs=10.0**-digits + 0.01 * float(shown))
+
+
+@given(st.floats(-1e6, 1e6), st.integers(0, 6))
+def test_numbers_never_say_minus_zero(value: float, digits: int) -> None:
+    text = words.number(value, digits)
+    assert float(text.replace("−", "-")) == round(value, digits)
+    assert not (text.startswith("−") and float(text.replace("−", "-")) == 0)
+
+
+@given(st.lists(st.floats(0.001, 1.0), min_size=2, max_size=9))
+def test_spread_is_mean_and_standard_deviation(values: list[float]) -> None:
+    text = words.spread(values, QUALITY).replace(" %", "")
+    mean, _, deviation = text.partition(" ± ")
+    assert float(mean) == pytest.approx(100 * statistics.fmean(values), abs=0.006)
+    if deviation:
+        assert float(deviation) == pytest.approx(100 * statistics.stdev(values), abs=0.006)
+
+
+def test_summary_says_what_was_achieved(main_record: dict[str, Any]) -> None:
+    ((name, sentence),) = build(main_record).sentences
+    assert name == "main"
+    assert sentence.startswith("latency(batch=64) 0.68 of healthy (0.67–0.69), top1 −0.4 points (within the noise)")
+    assert sentence.endswith("against its control top1 −0.6 points (within the noise)")
+
+
+def test_a_failed_variant_says_why(study_record: dict[str, Any]) -> None:
+    study_record["variants"] = study_record["variants"][:4]
+    sentences = dict(build(study_record).sentences)
+    assert sentences["criterion=imprint, budget=0.2"].startswith("failed at line 6: latency(batch=64) < 0.2 is out of")
+
+
+def test_seeds_show_mean_and_deviation(study_record: dict[str, Any]) -> None:
+    found = row(build(study_record), "criterion=imprint, budget=0.8")
+    values = [run["metrics"]["top1"]["value"] for run in study_record["variants"][1]["runs"]]
+    assert found.seeds == 3
+    assert found.cells[1].value == f"{100 * statistics.fmean(values):.2f} ± {100 * statistics.stdev(values):.2f} %"
+
+
+def two(record: dict[str, Any], **metrics: tuple[float, float, float]) -> dict[str, Any]:
+    """The record with `main` and a second variant of these metrics: (value, low, high)."""
+    import copy
+
+    other = copy.deepcopy(record["variants"][1])
+    other["name"] = "other"
+    for name, (value, low, high) in metrics.items():
+        measured = next(m for key, m in other["metrics"].items() if key.startswith(name))
+        if measured["ratio"] is not None:
+            scale = measured["healthy"]
+            measured |= {"ratio": value / scale, "ratio_low": low / scale, "ratio_high": high / scale}
+        measured |= {"value": value, "low": low, "high": high}
+    record["variants"].append(other)
+    return record
+
+
+def test_a_network_that_is_worse_in_everything_is_dominated(main_record: dict[str, Any]) -> None:
+    context = build(two(main_record, latency=(0.025, 0.0248, 0.0252), top1=(0.89, 0.88, 0.90)))
+    assert row(context, "other").dominated == ("main",)
+    assert row(context, "main").dominated == ()
+
+
+def test_clocks_agree_where_their_intervals_meet(main_record: dict[str, Any]) -> None:
+    context = build(two(main_record, latency=(0.0212, 0.0210, 0.0214), top1=(0.85, 0.84, 0.86)))
+    assert row(context, "other").dominated == ("main",)
+
+
+def test_a_network_that_is_better_in_something_is_not_dominated(main_record: dict[str, Any]) -> None:
+    context = build(two(main_record, latency=(0.015, 0.0148, 0.0152), top1=(0.85, 0.84, 0.86)))
+    assert row(context, "other").dominated == ()
+
+
+def test_nobody_is_dominated_where_only_costs_were_measured(main_record: dict[str, Any]) -> None:
+    main_record["metrics"] = [m for m in main_record["metrics"] if m["role"] == "cost"]
+    context = build(two(main_record, latency=(0.030, 0.0298, 0.0302)))
+    assert not any(r.dominated for r in context.rows)
+
+
+def test_runs_side_by_side_keep_their_names_apart(main_record: dict[str, Any]) -> None:
+    context = compare([build(main_record, "first"), build(main_record, "first")])
+    assert [r.name for r in context.rows] == [
+        "first: healthy", "first: main", "first: control",
+        "first (2): healthy", "first (2): main", "first (2): control",
+    ]  # fmt: skip
+    assert context.rows[4].control == "first (2): control"
+    assert {v.of for v in context.verdicts} == {"first: main", "first (2): main"}
+
+
+def test_runs_on_different_machines_are_flagged(main_record: dict[str, Any], study_record: dict[str, Any]) -> None:
+    study_record["environment"]["machine"] = "another"
+    context = compare([build(main_record), build(study_record)])
+    assert any("differ in `machine`" in warning for warning in context.warnings)
+    assert dict(context.environment)["machine"][1] == "another"
+
+
+def test_metrics_of_one_run_only_stay_empty_in_the_other(
+    main_record: dict[str, Any], study_record: dict[str, Any]
+) -> None:
+    main_record["metrics"].append({"name": "top5", "unit": "%", "role": "quality", "better": "higher"})
+    context = compare([build(main_record), build(study_record)])
+    assert [m.name for m in context.metrics][-1] == "top5"
+    assert all(cells[-1] == "–" for cells in table(context)[1:])
+
+
+def test_steps_that_all_share_are_told_once(main_record: dict[str, Any]) -> None:
+    first, main, control = build(main_record).journeys
+    assert first.shared and [d.step.verb for d in first.steps] == ["model", "data"]
+    assert [d.step.verb for d in main.steps] == ["prune", "finetune", "sparsify", "distill"]
+    assert [d.step.verb for d in control.steps] == ["finetune", "finetune"]
+    assert main.steps[0].edits[0].startswith("remove_layer ")
+
+
+def test_seeds_that_took_other_steps_are_told_apart(study_record: dict[str, Any]) -> None:
+    del study_record["variants"][1]["runs"][2]["steps"][1]
+    told = [j for j in build(study_record).journeys if j.name == "criterion=imprint, budget=0.8"]
+    assert [j.seeds for j in told] == ["seeds 0 and 1", "seed 2"]
+
+
+def test_layers_that_execute_alike_stand_together(main_record: dict[str, Any]) -> None:
+    ((_, groups),) = build(main_record).layers
+    assert [g.sentence for g in groups] == [
+        "39 layers masked only: no sparse kernel on this CPU; no speed-up expected on this backend",
+        "1 layer dense: 3 input channels do not divide by 4",
+    ]
+
+
+def test_rounds_of_a_repeat_make_one_curve(main_record: dict[str, Any]) -> None:
+    steps = main_record["variants"][1]["runs"][0]["steps"]
+    steps.append({**steps[3], "history": [{"epoch": 1, "loss": 0.5, "lr": 0.1}]})
+    curve = next(t for t in build(main_record).trainings if t.step.verb == "finetune").curves[0]
+    epochs = [p.epoch for p in curve.points]
+    assert epochs == sorted(epochs) and epochs[-1] == epochs[-2] + 1

@@ -1,0 +1,172 @@
+"""The HTML page: whole, self-contained, and deaf to whatever a file plants in it."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from recipelang.report.context import build
+from recipelang.report.plots import charts
+from recipelang.report.render import highlight, render
+
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+PLANTS = [
+    "<script>alert(1)</script>{{ 7 * 7 }}{% raw %}",
+    """"><img src=x onerror=alert(1)>' onmouseover='alert(1)""",
+    "]]></style></title></svg>--><script>alert(1)",
+    "javascript:alert(1) $\\frac{1}{2}$ 中 \x1b[31m \x00 \u202e",
+]
+
+
+class Page(HTMLParser):
+    """Elements, texts and attributes of a page; complains where tags do not match."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self.open, f"left open: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-1:]}"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.text.append(data)
+
+    @property
+    def shown(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+def page(record: dict[str, Any]) -> tuple[Page, str]:
+    html = render(build(record), "html")["report.html"]
+    return Page(html), html
+
+
+@pytest.mark.parametrize("name", ["main", "study"])
+def test_the_page_is_whole_and_alone(name: str, request: pytest.FixtureRequest) -> None:
+    found, html = page(request.getfixturevalue(f"{name}_record"))
+    tags = {tag for tag, _ in found.elements}
+    assert not tags & {"script", "link", "iframe", "object", "embed", "img", "form", "base", "foreignobject"}
+    policies = [a["content"] for tag, a in found.elements if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
+    assert not re.search(r"(?:src|href)=\"(?!#)", html)
+    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"|http-equiv', "", html)
+
+
+@pytest.mark.parametrize("name", ["main", "study"])
+def test_ids_are_unique_and_references_hold(name: str, request: pytest.FixtureRequest) -> None:
+    found, html = page(request.getfixturevalue(f"{name}_record"))
+    ids = [attributes["id"] for _, attributes in found.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    referred = set(re.findall(r'(?:url\(|href=")#([^)"]+)', html))
+    assert referred <= set(ids)
+
+
+def test_the_page_says_what_was_achieved(main_record: dict[str, Any]) -> None:
+    found, _ = page(main_record)
+    for text in (
+        "0.68×", "−0.4 points", "≈", "same training, no surgery", "39 layers masked only: no sparse kernel on this CPU",
+        "latency(batch=64) < 0.7", "8 of 24 layers removed", "from the store", "distill from healthy, recovered",
+        "AVX-512", "the validation split is not clean",
+    ):  # fmt: skip
+        assert text in found.shown, text
+    assert found.shown.count("inside the noise") == 1
+    headings = [tag for tag, a in found.elements if tag == "h2" and a.get("id")]
+    assert len(headings) == 8
+
+
+def test_failed_chosen_and_dominated_are_marked(study_record: dict[str, Any]) -> None:
+    found, _ = page(study_record)
+    assert found.shown.count("chosen") == 1
+    assert "is out of reach" in found.shown and "failed" in found.shown and "dominated" in found.shown
+    assert "89.77 ± 0.21 %" in found.shown and "3 seeds" in found.shown
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_nothing_planted_becomes_markup(plant: str, main_record: dict[str, Any], texts_changed: Any) -> None:
+    clean, _ = page(main_record)
+    found, html = page(texts_changed(main_record, lambda text: text + plant))
+    assert sorted({tag for tag, _ in found.elements} - {"span", "defs"}) == sorted(
+        {tag for tag, _ in clean.elements} - {"span", "defs"}
+    )
+    for _, attributes in found.elements:
+        assert not [name for name in attributes if name.startswith("on")]
+        assert not (attributes.get("href") or "#").startswith("javascript")
+    assert "\x1b" not in html and "\x00" not in html and "\u202e" not in html
+    assert ("{{ 7 * 7 }}" in found.shown) == ("{{" in plant)
+
+
+def test_planted_text_is_shown_as_it_is(main_record: dict[str, Any]) -> None:
+    layer = "layer<script>alert('1')</script>&amp;"
+    main_record["variants"][1]["layers"][0]["layer"] = layer
+    main_record["variants"][1]["runs"][0]["steps"][2]["ranking"][0]["layer"] = layer
+    found, _ = page(main_record)
+    assert layer in found.shown
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_charts_are_xml_whatever_the_names(plant: str, main_record: dict[str, Any], texts_changed: Any) -> None:
+    for chart in charts(build(texts_changed(main_record, lambda text: text + plant))).all:
+        root = ElementTree.fromstring(chart.svg)
+        assert {element.tag.rpartition("}")[2] for element in root.iter()} <= {
+            "svg", "g", "path", "text", "tspan", "use", "defs", "clipPath", "rect",
+        }  # fmt: skip
+
+
+def test_a_ranking_has_a_bar_for_every_unit_and_another_colour_for_the_removed(main_record: dict[str, Any]) -> None:
+    ranking = main_record["variants"][1]["runs"][0]["steps"][2]["ranking"]
+    (chart,) = charts(build(main_record)).importance
+    bars = re.findall(r'<path d="[^"]*z[^"]*"[^>]*fill: var\(--(gone|accent),', chart.svg)
+    assert len(bars) == len(ranking)
+    assert bars.count("gone") == sum(unit["removed"] for unit in ranking) == 8
+
+
+def test_a_long_ranking_is_cut_and_says_so(main_record: dict[str, Any]) -> None:
+    units = [{"layer": f"l{i}", "score": i / 7, "removed": False} for i in range(200)]
+    main_record["variants"][1]["runs"][0]["steps"][2]["ranking"] = units
+    (chart,) = charts(build(main_record)).importance
+    assert "the 60 least important are shown" in chart.caption
+    assert ">l59<" in chart.svg and ">l60<" not in chart.svg
+
+
+def test_one_network_needs_no_tradeoff_chart(main_record: dict[str, Any]) -> None:
+    main_record["variants"] = main_record["variants"][:2]
+    assert "tradeoff" not in [chart.name for chart in charts(build(main_record)).all]
+
+
+def test_a_run_without_numbers_still_has_a_page(main_record: dict[str, Any]) -> None:
+    for variant in main_record["variants"]:
+        variant |= {"metrics": {}, "runs": [], "layers": []}
+    main_record |= {"expectations": [], "warnings": [], "environment": {}}
+    found, _ = page(main_record)
+    assert "nothing was measured against healthy" in found.shown
+    assert not [tag for tag, _ in found.elements if tag == "svg"]
+
+
+@pytest.mark.parametrize("line", ['prune "a#b" in x # why', "", "  # only", 'model "unclosed', "##", '"a" "b"'])
+def test_highlighting_loses_no_character(line: str) -> None:
+    assert "".join(text for _, text in highlight(line)) == line
+
+
+def test_comments_strings_and_verbs_are_told_apart() -> None:
+    assert highlight('prune in "a#b" # why') == (
+        ("verb", "prune"), ("", " in "), ("string", '"a#b"'), ("", " "), ("comment", "# why"),
+    )  # fmt: skip
