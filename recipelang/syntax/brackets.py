@@ -25,8 +25,7 @@ def unclosed(place: Place) -> Mistake | None:
         stops = new_line or place.ends or word.type == "LBRACE"
         if not (stops or clause):
             return None
-        stop = word.start if stops else place.text.find("\n", word.start)
-        blank = ((place.broken()[0], stop if stop >= 0 else len(place.text)),)
+        blank = ((place.broken()[0], word.start),) if stops else (place.line(),)
     sign = bracket.text
     closing = SIGNS[OPENING[bracket.type]]
     return Mistake("RCP0105", f"this `{sign}` is not closed", f"close it with `{closing}`", bracket.span, blank)

@@ -41,6 +41,11 @@ OTHER_SIGNS = {
     "=<": "<=", "=>": ">=", "≤": "<=", "≥": ">=", "&&": "and", "&": "and", "||": "or", "|": "or", "×": "*", "·": "*",
 }  # fmt: skip
 NO_SIGNS = ("!=", "<>", "≠", "!", "^", "**", "~=")
+CHARACTER_HELP = {
+    "%": "write `%` after a number: `70%`",
+    "-": "there is no minus; sums of losses know `+` and `*`",
+    ":": "patterns are written like `2:4`, blocks like `{ … }`",
+}
 #: what an unquoted selector or path is made of
 GLOB = r"\w.*?\[\]\-/\\~:^!"
 
@@ -49,13 +54,14 @@ def quotes(place: Place) -> Mistake | None:
     """A quote that is not closed, or of the wrong kind."""
     word = place.word
     if word.type == "STRAY" and word.text[0] == '"':
-        return Mistake("RCP0107", "this quote is not closed", 'end the text with `"` on the same line', word.span)
+        help_ = 'end the text with `"` on the same line'
+        return Mistake("RCP0107", "this quote is not closed", help_, word.span, (place.line(),))
     if word.type == "STRAY" and word.text in QUOTES:
         rest = place.text[word.start :].split("\n", 1)[0]
         closed = re.match(f"[{QUOTES}]([^{QUOTES}]*)[{QUOTES}]", rest)
-        inner = closed[1] if closed else ""
+        help_ = f'write `"{closed[1]}"`' if closed else 'write `"` before and after it'
         span = _sized(word.span, closed.end() if closed else 1)
-        return Mistake("RCP0107", f'texts are quoted with `"`, not with `{word.text}`', f'write `"{inner}"`', span)
+        return Mistake("RCP0107", f'texts are quoted with `"`, not with `{word.text}`', help_, span)
     return None
 
 
@@ -77,15 +83,19 @@ def selectors(place: Place) -> Mistake | None:
 
 def numbers(place: Place) -> Mistake | None:
     """What begins like a number and is none: a sign, `.5`, `0.7.3`, an unknown unit glued to it."""
-    word, after = place.word, place.after
+    before, word, after = place.before, place.word, place.after
+    hyphen = before is not None and before.type == "NAME" and place.touches(before, word)
     signed = word.text in ("-", "−", "–") or (word.type == "PLUS" and "NUMBER" in place.accepts)
-    if signed and after.type == "NUMBER" and not place.touches(place.before, word):
+    if signed and after.type == "NUMBER" and not hyphen:
         return Mistake("RCP0109", "numbers have no sign", f"write `{after.text}`", _upto(word.span, after.span))
     if word.type == "DOT" and after.type == "NUMBER" and place.touches(word, after):
         span = _upto(word.span, after.span)
         return Mistake("RCP0109", f"`.{after.text}` is no number", f"write `0.{after.text}`", span)
     if word.type != "STRAY" or not word.text[0].isascii() or not word.text[0].isdigit():
         return None
+    if re.fullmatch("[0-9_]+", word.text):
+        help_ = f"write `{word.text.replace('_', '')}`"
+        return Mistake("RCP0109", f"`{word.text}` is no number", help_, word.span)
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)([A-Za-z_]\w*)", word.text)
     if match:
         unit = _unit_for(match[2])
@@ -94,7 +104,7 @@ def numbers(place: Place) -> Mistake | None:
         what = f"`{word.text}` is neither a number with a unit nor a name"
         return Mistake("RCP0108", what, f"write `{match[1]} {match[2]}` if two words are meant; {UNIT_HELP}", word.span)
     glued = re.fullmatch(r"([0-9]+(?::[0-9]+|(?:x[0-9]+)+|\.\.[0-9]+))([A-Za-z_]\w*)", word.text)
-    help_ = "numbers look like `3`, `0.7`, `1e-3`, `70%`"
+    help_ = "numbers look like `3`, `0.7`, `1e-3`, `70%`, patterns like `2:4`, ranges like `0..19`"
     if glued:
         help_ = f"write a space between: `{glued[1]} {glued[2]}`"
     return Mistake("RCP0109", f"`{word.text}` is no number", help_, word.span)
@@ -148,7 +158,7 @@ def names(place: Place) -> Mistake | None:
         )
     if word.text == "$":
         help_ = "write `$name`, with the name of a `let` or a `sweep`"
-        return Mistake("RCP0110", "no name follows this `$`", help_, word.span)
+        return Mistake("RCP0110", "no name follows this `$`", help_, word.span, (place.line(),))
     if word.type in RESERVED_TYPES and before and before.type in ("AS", "LET"):
         return Mistake(
             "RCP0110", f"`{word.text}` is a word of the language and cannot be a name", "take another name", word.span
@@ -193,8 +203,8 @@ def characters(place: Place) -> Mistake | None:
     help_ = "take it out"
     if character.isspace() or unicodedata.category(character) in ("Zs", "Cf", "Cc"):
         help_ = "replace it by a space; it often comes along when text is copied from a page"
-    elif character == "%":
-        help_ = "write `%` behind a number: `70%`"
+    else:
+        help_ = CHARACTER_HELP.get(character, help_)
     what = f"{shown} (U+{ord(character):04X}) is not in the language"
     return Mistake("RCP0116", what, help_, word.span)
 

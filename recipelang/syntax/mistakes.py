@@ -7,6 +7,7 @@ how words stand together, brackets.py and misspellings.py the others. No word of
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 
 from lark.exceptions import UnexpectedInput
 
@@ -144,6 +145,7 @@ def let_without_value(place: Place) -> Mistake | None:
     if len(words) < 3:
         name = words[1].text if len(words) == 2 else "NAME"
         value = place.word.text if len(words) == 2 and place.word.type in VALUES else "…"
+        value += "(…)" if place.after.type == "LPAR" else ""
         span = words[0].span if place.ends else place.word.span
         return Mistake("RCP0112", "`let` gives a name a value", f"write `let {name} = {value}`", span)
     if place.word.text in CLAUSES or place.word.type == "COMPARE" or place.word.type == "LBRACE":
@@ -157,11 +159,11 @@ def let_without_value(place: Place) -> Mistake | None:
 
 def equals(place: Place) -> Mistake | None:
     """`=` where a comparison is meant, and the reverse."""
-    before, word = place.before, place.word
+    word = place.word
     if word.type == "EQUAL" and place.after.type == "COMPARE" and place.touches(word, place.after):
         return None  # `=<` is another mistake
     if word.type == "EQUAL" and place.inside != "LPAR":
-        name = before.text if before else "x"
+        name = _side(place)
         value = place.after.text.strip() if place.after.type in VALUES else "…"
         if len(place.statement) == 1:
             return Mistake("RCP0103", "`=` gives a setting a value", f"write `let {name} = {value}`", word.span)
@@ -170,6 +172,14 @@ def equals(place: Place) -> Mistake | None:
         what = f"`{word.text}` compares, and a setting is given a value"
         return Mistake("RCP0103", what, f"write `=` instead of `{word.text}`", word.span)
     return None
+
+
+def _side(place: Place) -> str:
+    """The words on the left of a comparison."""
+    words = list(takewhile(lambda w: w.type in ("NAME", "DOT", "PARAMETER"), reversed(place.statement)))
+    if len(words) == len(place.statement) > 1:
+        words.pop()  # the verb
+    return place.text[words[-1].start : words[0].end] if words else "x"
 
 
 def comparisons(place: Place) -> Mistake | None:

@@ -139,6 +139,11 @@ class Place:
         )
         return start, stop.start
 
+    def line(self) -> tuple[int, int]:
+        """Offsets of what cannot be read where nothing behind the place on its line can be trusted."""
+        end = self.text.find("\n", self.word.start)
+        return self.broken()[0], end if end >= 0 else len(self.text)
+
 
 def place_of(text: str, error: UnexpectedInput | TooDeep) -> Place:
     """Where an error of the parser stands."""

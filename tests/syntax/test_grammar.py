@@ -60,14 +60,36 @@ def test_clause_words_and_continuing_words_are_those_of_the_grammar() -> None:
 @pytest.mark.parametrize(
     ("text", "types"),
     [
-        ("2:4", "PATTERN"), ("4x4", "PATTERN"), ("1x1x3", "PATTERN"), ("0..19", "RANGE"), ("0.7x", "NUMBER"),
-        ("70 %", "NUMBER"), ("1e-3", "NUMBER"), ("3 epochs", "NUMBER"), ("3epochs", "NUMBER"), ("12ms", "NUMBER"),
-        ("3 epocs", "NUMBER NAME"), ("2 layers", "NUMBER NAME"), ("3 epochswith", "NUMBER NAME"), ("1 min x", "NUMBER NAME"),
-        ("2:4layers", "STRAY"), ("10Mb", "STRAY"), ("0.7.3", "STRAY"), ("1.", "STRAY"), ("2:4:8", "STRAY"), ("4x", "NUMBER"),
-        ("\u0663", "STRAY"), ('"a#b;c" # "d', "STRING COMMENT"), ('"open', "STRAY"), ("$for", "PARAMETER"), ("<= = ==", "COMPARE EQUAL COMPARE"),
-        ("a\r\nb", "NAME _END NAME"), ("a\rb", "NAME STRAY NAME"), ("# prune\rx", "COMMENT"),
+        ("2:4", "PATTERN"),
+        ("4x4", "PATTERN"),
+        ("1x1x3", "PATTERN"),
+        ("0..19", "RANGE"),
+        ("0.7x", "NUMBER"),
+        ("70 %", "NUMBER"),
+        ("1e-3", "NUMBER"),
+        ("3 epochs", "NUMBER"),
+        ("3epochs", "NUMBER"),
+        ("12ms", "NUMBER"),
+        ("3 epocs", "NUMBER NAME"),
+        ("2 layers", "NUMBER NAME"),
+        ("3 epochswith", "NUMBER NAME"),
+        ("1 min x", "NUMBER NAME"),
+        ("2:4layers", "STRAY"),
+        ("10Mb", "STRAY"),
+        ("0.7.3", "STRAY"),
+        ("1.", "STRAY"),
+        ("2:4:8", "STRAY"),
+        ("4x", "NUMBER"),
+        ("\u0663", "STRAY"),
+        ('"a#b;c" # "d', "STRING COMMENT"),
+        ('"open', "STRAY"),
+        ("$for", "PARAMETER"),
+        ("<= = ==", "COMPARE EQUAL COMPARE"),
+        ("a\r\nb", "NAME _END NAME"),
+        ("a\rb", "NAME STRAY NAME"),
+        ("# prune\rx", "COMMENT"),
     ],
-)  # fmt: skip
+)
 def test_words(text: str, types: str) -> None:
     assert " ".join(token.type for token in scan(text)) == types
 

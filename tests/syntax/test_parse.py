@@ -75,16 +75,31 @@ def test_the_one_liner() -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "shown"),
     [
-        ("top1", nodes.Call, "top1"), ("a.b(c=1, 2)", nodes.Call, "a.b(c=1, 2)"), ("agp(from=0, in=1)", nodes.Call, "agp(from=0, in=1)"),
-        ("f(1,)", nodes.Call, "f(1)"), ("f()", nodes.Call, "f()"), ("(a)", nodes.Call, "a"), ("2 layers", nodes.Words, "2 layers"),
-        ("2:4", nodes.Pattern, "2:4"), ("4x4", nodes.Pattern, "4x4"), ("0..19", nodes.Range, "0..19"), ("70 %", nodes.Number, "70%"),
-        ("3epochs", nodes.Number, "3 epochs"), ("1 epoch", nodes.Number, "1 epoch"), ("1e-3", nodes.Number, "1e-3"), ("$x", nodes.Parameter, "$x"),
-        ('"a b"', nodes.String, '"a b"'), ("a<1", nodes.Compare, "a < 1"), ("a drop <= $b", nodes.Compare, "a drop <= $b"),
-        ("a<1 and b<2 or c<3", nodes.AnyOf, "a < 1 and b < 2 or c < 3"), ("(a or b) and c", nodes.AllOf, "(a or b) and c"),
-        ("a and (b and c)", nodes.AllOf, "a and (b and c)"), ("((a and b))", nodes.AllOf, "a and b"),
+        ("top1", nodes.Call, "top1"),
+        ("a.b(c=1, 2)", nodes.Call, "a.b(c=1, 2)"),
+        ("agp(from=0, in=1)", nodes.Call, "agp(from=0, in=1)"),
+        ("f(1,)", nodes.Call, "f(1)"),
+        ("f()", nodes.Call, "f()"),
+        ("(a)", nodes.Call, "a"),
+        ("2 layers", nodes.Words, "2 layers"),
+        ("2:4", nodes.Pattern, "2:4"),
+        ("4x4", nodes.Pattern, "4x4"),
+        ("0..19", nodes.Range, "0..19"),
+        ("70 %", nodes.Number, "70%"),
+        ("3epochs", nodes.Number, "3 epochs"),
+        ("1 epoch", nodes.Number, "1 epoch"),
+        ("1e-3", nodes.Number, "1e-3"),
+        ("$x", nodes.Parameter, "$x"),
+        ('"a b"', nodes.String, '"a b"'),
+        ("a<1", nodes.Compare, "a < 1"),
+        ("a drop <= $b", nodes.Compare, "a drop <= $b"),
+        ("a<1 and b<2 or c<3", nodes.AnyOf, "a < 1 and b < 2 or c < 3"),
+        ("(a or b) and c", nodes.AllOf, "(a or b) and c"),
+        ("a and (b and c)", nodes.AllOf, "a and (b and c)"),
+        ("((a and b))", nodes.AllOf, "a and b"),
         ("f(l=[1,[2],],)", nodes.Call, "f(l=[1, [2]])"),
     ],
-)  # fmt: skip
+)
 def test_operands(text: str, kind: type, shown: str) -> None:
     node = operand(text)
     assert type(node) is kind
@@ -111,11 +126,22 @@ def test_a_bad_budget_among_the_operands_parses_for_the_checker_to_refuse() -> N
 @pytest.mark.parametrize(
     ("text", "count"),
     [
-        ("", 0), ("\n ;; \n# only a comment", 0), ("a;b\nc", 3), ("a by b\n\n # why\n\n until c < 1\n and d < 2\nb", 2),
-        ("a with b\n + c\n * d", 1), ("sweep c in a, b\n# why\n{ x $c }", 1), ("a {\n}\nb", 2), ("a f(\n1,\n\n2 # x\n)", 1),
-        ("\ufeffa", 1), ("a\r\n  by b\r\nc\r\n", 2), ("a # ; b", 1), ('a "# ; b"', 1), ("a { b; c { d } }", 1), ("a {} ; b", 2),
+        ("", 0),
+        ("\n ;; \n# only a comment", 0),
+        ("a;b\nc", 3),
+        ("a by b\n\n # why\n\n until c < 1\n and d < 2\nb", 2),
+        ("a with b\n + c\n * d", 1),
+        ("sweep c in a, b\n# why\n{ x $c }", 1),
+        ("a {\n}\nb", 2),
+        ("a f(\n1,\n\n2 # x\n)", 1),
+        ("\ufeffa", 1),
+        ("a\r\n  by b\r\nc\r\n", 2),
+        ("a # ; b", 1),
+        ('a "# ; b"', 1),
+        ("a { b; c { d } }", 1),
+        ("a {} ; b", 2),
     ],
-)  # fmt: skip
+)
 def test_where_statements_end(text: str, count: int) -> None:
     assert len(parse(text).body.items) == count
 
@@ -138,9 +164,15 @@ def test_show_groups_a_sum_inside_a_product() -> None:
 
 def test_limits_are_refusals() -> None:
     cases = [
-        ("a " * LONGEST, "RCP0118"), ("a (" * 40, "RCP0118"), ("a {\n" * 5000 + "}\n" * 5000, "RCP0118"), ("a f" + "(f" * 9000, "RCP0118"),
-        ("a " + "9" * 5000, "RCP0109"), ("a 1..99999999999999999999", "RCP0109"), ("a 1e999", "RCP0109"), ("a " + "[" * 99, "RCP0114"),
-    ]  # fmt: skip
+        ("a " * LONGEST, "RCP0118"),
+        ("a (" * 40, "RCP0118"),
+        ("a {\n" * 5000 + "}\n" * 5000, "RCP0118"),
+        ("a f" + "(f" * 9000, "RCP0118"),
+        ("a " + "9" * 5000, "RCP0109"),
+        ("a 1..99999999999999999999", "RCP0109"),
+        ("a 1e999", "RCP0109"),
+        ("a " + "[" * 99, "RCP0114"),
+    ]
     for text, code in cases:
         with pytest.raises(RecipeError) as caught:
             parse(text)
