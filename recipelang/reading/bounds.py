@@ -149,6 +149,12 @@ def _possible(refuse: Refuse, test: Test, number: nodes.Number) -> bool:
     return not never
 
 
+def opposed(until: Condition | None, guard: Condition | None, refuse: Refuse) -> None:
+    """Note an `until` and a `while` that cannot hold together (RCP0609), for both must hold at the end."""
+    if until is not None and guard is not None:
+        contradictions(All((until, guard)), refuse)
+
+
 def contradictions(condition: Condition, refuse: Refuse) -> None:
     """Note the tests of an `and` that cannot hold together (RCP0609): `latency < 0.5 and latency > 0.7`."""
     if isinstance(condition, Test):

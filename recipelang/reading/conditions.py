@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from recipelang.catalogue import kinds_of
 from recipelang.errors import nearest
 from recipelang.plan import All, Any_, Condition, Reading, Test
 from recipelang.reading import trees
@@ -55,7 +56,7 @@ def _read(reader: Reader, node: Any, split: str, data: str) -> Condition | None:
     close = misspelt_clause(node)
     if close:
         reader.misspelt(close)
-    elif not isinstance(node, nodes.Parameter):
+    else:
         shown = show(node)
         reader.refuse(
             "RCP0601", f"`{shown}` compares nothing", node.span, f"write `{shown} < …` with a number or another metric"
@@ -70,7 +71,7 @@ def _test(reader: Reader, node: nodes.Compare, split: str, data: str) -> Test | 
         help = "write a metric first: `latency < 0.7`" if isinstance(node.right, nodes.Number) else other
         reader.refuse("RCP0611", "a condition begins with a metric", node.left.span, help)
         return None
-    left = reading(reader, node.left, split, data)
+    left = reading(reader, node.left, split, data, f"{node.operator} {show(node.right)}")
     if isinstance(node.right, nodes.Number):
         return bound_of(reader.refuse, node, left, node.right) if left else None
     right = reading(reader, node.right, split, data)
@@ -100,7 +101,7 @@ def misspelt_clause(node: Any) -> tuple[nodes.Call, str] | None:
     words = trees.words(node.left if isinstance(node, nodes.Compare) else node)
     for word in words[1:] if len(words) > 1 else ():
         text = trees.bare_word(word)
-        close = nearest(text, CLAUSE_WORDS) if text and len(text) > 2 else None
-        if close:
+        close = nearest(text, CLAUSE_WORDS) if text else None
+        if text and close and abs(len(text) - len(close)) < 2 and not kinds_of(text):
             return word, close
     return None

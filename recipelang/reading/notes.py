@@ -15,6 +15,9 @@ class Refuse(Protocol):
         """Note it; the arguments are those of `Diagnostic`."""
 
 
+UNBOUND = "RCP0206"
+
+
 @dataclass
 class Notes:
     """The diagnostics found so far; one place of the text is blamed once for one thing.
@@ -29,10 +32,17 @@ class Notes:
 
     def refuse(self, code: str, message: str, span: Span | None, help: str = "") -> None:
         """Note a mistake once, however often the place is read (a sweep reads its body for every value)."""
+        if span and any(d.code == UNBOUND and self._inside(d, span) for d in self.errors):
+            return  # a value that is not known cannot be wrong
         if not any(
             (d.code, d.span, d.path) == (code, span, self.path) and (span or d.message == message) for d in self.errors
         ):
             self.errors.append(Diagnostic(code, message, span, help, self.path))
+
+    def _inside(self, found: Diagnostic, span: Span) -> bool:
+        """Whether a diagnostic of this file stands inside `span`."""
+        place = found.span
+        return found.path == self.path and place is not None and span.start <= place.start and place.end <= span.end
 
     def warn(self, code: str, message: str, span: Span | None, help: str = "") -> None:
         """Note something that is odd but stops nothing."""

@@ -8,6 +8,7 @@ from recipelang.errors import nearest
 from recipelang.plan import Duration, Samples
 from recipelang.reading.wording import listing
 from recipelang.syntax import nodes
+from recipelang.syntax.show import show
 
 SPLITS = ("train", "val", "test")
 
@@ -89,7 +90,12 @@ def duration(reader: Reader) -> Duration | None:
     number = node.quantity if isinstance(node, nodes.Number) else None
     if number is None or number.dimension not in ("epochs", "steps"):
         plain = node.text if number is not None and number.unit == "" else "3"
-        reader.refuse("RCP0310", "`for` takes a number of epochs or steps", node.span, f"write `for {plain} epochs`")
+        reader.refuse(
+            "RCP0310",
+            f"`for` takes a number of epochs or steps; `{show(node)}` is none",
+            node.span,
+            f"write `for {plain} epochs`",
+        )
         return None
     if not 0 < number.number < 1e9 or (number.unit == "steps" and number.number != int(number.number)):
         reader.refuse(

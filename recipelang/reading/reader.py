@@ -89,7 +89,11 @@ class Reader:
     def no_operands(self) -> None:
         """Refuse whatever stands behind the verb."""
         if self.statement.operands:
+            first = self.statement.operands[0]
+            timed = isinstance(first, nodes.Number) and first.quantity.dimension in ("epochs", "steps")
             help = "clauses begin with a word such as `for`, `with` or `from`"
+            if timed:
+                help = f"write `{self.verb} for {conditions.show(first)}`"
             self.refuse(
                 "RCP0405",
                 f"nothing stands behind `{self.verb}` before its clauses",
@@ -155,9 +159,6 @@ class Reader:
         parts = trees.words(node)
         if len(parts) == 2 and isinstance(parts[1], nodes.Pattern) and kind == "pattern":
             node, pattern = parts
-        if isinstance(node, nodes.Parameter):
-            self.failed = True  # noted where it was looked up
-            return None
         if not isinstance(node, nodes.Call):
             close = self.clause_word_in(node)
             if close:

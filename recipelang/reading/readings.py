@@ -21,17 +21,15 @@ if TYPE_CHECKING:
 CHANGES = ("drop", "rise")
 
 
-def reading(reader: Reader, node: Any, split: str, data: str) -> Reading | None:
+def reading(reader: Reader, node: Any, split: str, data: str, rest: str = "< …") -> Reading | None:
     """A metric of something; None where something was noted.
 
     Args:
         reader: the statement that it stands in.
         node: a metric's call, perhaps with `drop` or `rise` behind it.
         split, data: where it is read.
+        rest: what follows it in a condition, for help lines.
     """
-    if isinstance(node, nodes.Parameter):
-        reader.failed = True  # noted where it was looked up
-        return None
     close = _misspelt(node)
     if close:
         reader.misspelt(close)
@@ -47,12 +45,16 @@ def reading(reader: Reader, node: Any, split: str, data: str) -> Reading | None:
             "RCP0601", f"`{show(node)}` is no metric", words[2].span, "write a metric, and `drop` or `rise` behind it"
         )
         return None
+    if len(words) == 2 and words[0].name in CHANGES:
+        help = f"write `{show(words[1])} {words[0].name}`"
+        reader.refuse("RCP0601", f"`{words[0].name}` stands behind its metric", words[0].span, help)
+        return None
     found = _metric(reader, words[0])
     if found is None:
         return None
     subject, metric = found
     made = Reading(metric, subject, split=split, data=data, span=node.span)
-    return _changed(reader, made, words[0], words[1]) if len(words) == 2 else made
+    return _changed(reader, made, words[0], words[1], rest) if len(words) == 2 else made
 
 
 def _misspelt(node: Any) -> tuple[nodes.Call, str] | None:
@@ -96,7 +98,7 @@ def _subject(reader: Reader, call: nodes.Call) -> Subject | None:
     if owner.text == "recovered" and not flow.recovered:
         reader.no_recovered(owner.span)
         return None
-    known = ("healthy", "recovered", *flow.named("state"), *flow.named("model"))
+    known = ("healthy", *(("recovered",) if flow.recovered else ()), *flow.named("state"), *flow.named("model"))
     if owner.text in known:
         reader.use(owner.text)
         return Subject("state", owner.text)
@@ -111,7 +113,7 @@ def _subject(reader: Reader, call: nodes.Call) -> Subject | None:
     return None
 
 
-def _changed(reader: Reader, made: Reading, metric: nodes.Call, change: nodes.Call) -> Reading | None:
+def _changed(reader: Reader, made: Reading, metric: nodes.Call, change: nodes.Call, rest: str) -> Reading | None:
     """`drop` and `rise`, which only qualities have, each in its own direction."""
     name = show(metric)
     if change.name not in CHANGES:
@@ -129,7 +131,7 @@ def _changed(reader: Reader, made: Reading, metric: nodes.Call, change: nodes.Ca
         if change.name != right:
             word = "lower" if right == "rise" else "higher"
             message = f"{word} is better for {name}: a {change.name} is an improvement"
-            reader.refuse("RCP0603", message, change.span, f"write `{name} {right} < …`")
+            reader.refuse("RCP0603", message, change.span, f"write `{name} {right} {rest}`")
             return None
     elif made.metric.role != "cost":  # a cost is refused with its bound, where a better condition can be offered
         reader.refuse("RCP0602", f"{name} has no {change.name}", change.span, f"compare it by itself: `{name} > …`")

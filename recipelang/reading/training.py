@@ -40,7 +40,9 @@ def read(
     """
     duration = reader.duration()
     if duration is None and reader.clause("for") is None:
-        if default_duration is None:
+        if default_duration is None and reader.statement.operands:
+            reader.failed = True  # what stands there was refused, and may be the duration
+        elif default_duration is None:
             reader.refuse(
                 "RCP0403", f"`{reader.verb}` does not say how long", None, f"write `{reader.verb} for 3 epochs`"
             )
@@ -115,8 +117,6 @@ def _term(reader: Reader, node: Any, teachers: tuple[Any, ...] | None) -> Term |
             weight = reader.method(factor, "ramp", "a loss sum", "linear(1, to=0)")
         elif isinstance(factor, nodes.Call):
             calls.append(factor)
-        elif isinstance(factor, nodes.Parameter):
-            reader.failed = True
         else:
             _no_loss(reader, factor)
     if len(calls) != 1:

@@ -55,9 +55,6 @@ DIMENSIONS = {
 
 def read(s: Setting, node: Any, owner: str, refuse: Refuse) -> Any:
     """The value of setting `s` of the method `owner`; what is wrong is noted (RCP0301 … RCP0303, RCP0308)."""
-    if isinstance(node, nodes.Parameter):  # unbound: noted where it was substituted
-        refuse("RCP0206", f"`${node.name}` is not bound here", node.span)
-        return None
     if s.type == "method" or (s.ramp and isinstance(node, nodes.Call)):
         return _method(s, node, owner, refuse)
     return _READERS[s.type](s, node, owner, refuse)
@@ -69,16 +66,16 @@ def in_range(s: Setting, owner: str, value: float, span: Span, refuse: Refuse) -
     too_high = s.high is not None and value > s.high
     if not (too_low or too_high):
         return True
-    low = f"more than {s.low:g}" if s.open_low else f"{s.low:g} or more" if s.low is not None else ""
-    high = f"at most {s.high:g}" if s.high is not None else ""
-    bounds = " and ".join(part for part in (low, high) if part)
-    refuse("RCP0303", f"`{s.name}` of `{owner}` is {value:g}", span, f"it must be {bounds}")
+    low = f"above {s.low:g}" if s.open_low else f"from {s.low:g}" if s.low is not None else ""
+    high = f"to {s.high:g}" if s.high is not None else "up" if low and not s.open_low else ""
+    refuse("RCP0303", f"`{s.name}` of `{owner}` is {value:g}", span, f"it must be {f'{low} {high}'.strip()}")
     return False
 
 
 def _mismatch(s: Setting, node: Any, owner: str, refuse: Refuse, wanted: str = "", example: str = "") -> None:
     """Note that the value is of another type or unit than the setting takes."""
-    example = example or EXAMPLES.get(s.type, "")
+    usual = isinstance(s.default, int | float) and not isinstance(s.default, bool)
+    example = example or (f"{s.default:g}" if usual else EXAMPLES.get(s.type, ""))
     wanted = wanted or TYPES.get(s.type, "a value")
     help = f"write `{s.name}={example}`" if example else ""
     if isinstance(node, nodes.Number):

@@ -131,11 +131,11 @@ class Walk:
             inside.variants = dict(flow.variants)
             inside.path, inside.branch, inside.healthy, inside.expects = (*opened.before.path, name), (), True, False
             full = ", ".join(inside.path)
-            if self.places.setdefault(full, statement.span) != statement.span:
+            here = statement.operands[0].span
+            if self.places.setdefault(full, here) != here:
                 line = self.places[full].line
-                self.notes.refuse(
-                    "RCP0207", f"variant `{name}` is there since line {line}", statement.span, "choose another name"
-                )
+                help = "choose another name"
+                self.notes.refuse("RCP0207", f"variant `{name}` is there since line {line}", here, help)
             bound = bindings[path]
             for parameter, value in values:
                 bound = bound.bind(parameter, value, statement.operands[0].span, path)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from recipelang.errors import Span
 from recipelang.plan import Condition, Samples, Selection, Training, unhashed
 from recipelang.reading import training, trees
-from recipelang.reading.bounds import shrinking
+from recipelang.reading.bounds import opposed, shrinking
 from recipelang.reading.reader import Reader
 from recipelang.reading.verb import Clause, Verb
 from recipelang.reading.wording import listing
@@ -50,13 +50,14 @@ def read(reader: Reader) -> Prune | None:
     criterion = None
     if criterion_node is not None:
         criterion = reader.method(criterion_node, "criterion", "`by`", "by imprint")
-    elif reader.clause("by") is None:
+    elif reader.clause("by") is None and not reader.failed:
         reader.refuse(
             "RCP0403", "`prune` does not say what ranks", None, "write `by imprint`, `by taylor` or `by magnitude`"
         )
     until, guard = reader.clause_condition("until"), reader.clause_condition("while")
     shrinking(until, "until", reader.refuse)
     shrinking(guard, "while", reader.refuse)
+    opposed(until, guard, reader.refuse)
     _how_much(reader, count is not None or share is not None)
     made = Prune(
         unit=unit or "layer",
@@ -98,12 +99,10 @@ def _unit(reader: Reader, node: Any) -> str | None:
     word = trees.bare_word(node)
     if word in UNITS:
         return UNITS[word]
-    if not isinstance(node, nodes.Parameter):
-        shown = f"`{word}`" if word else "this"
-        offered = ELSEWHERE.get(word or "")
-        help = f"{offered + '; ' if offered else ''}`prune` removes: `layers`"
-        reader.refuse("RCP0210", f"`prune` cannot remove {shown}", node.span, help)
-    reader.failed = True
+    shown = f"`{word}`" if word else "this"
+    offered = ELSEWHERE.get(word or "")
+    help = f"{offered + '; ' if offered else ''}`prune` removes: `layers`"
+    reader.refuse("RCP0210", f"`prune` cannot remove {shown}", node.span, help)
     return None
 
 

@@ -40,7 +40,7 @@ def _times(reader: Reader, node: nodes.Condition) -> int | None:
     close = reader.clause_word_in(node)
     if close:
         reader.misspelt(close)
-    elif not isinstance(node, nodes.Parameter):
+    else:
         reader.refuse("RCP0302", "`repeat` takes a number of times", node.span, "write `repeat 3 times { … }`")
     return None
 

@@ -49,14 +49,8 @@ def _values(reader: Reader, node: Any) -> tuple[int, ...]:
         and node.quantity.value == int(min(node.quantity.value, 2**32))
     ):
         return (int(node.quantity.value),)
-    if not isinstance(node, nodes.Parameter):
-        reader.refuse(
-            "RCP0311",
-            f"`{show(node)}` is no seed",
-            node.span,
-            "seeds are whole numbers: `seeds 0, 1, 2` or `seeds 0..19`",
-        )
-    reader.failed = True
+    help = "seeds are whole numbers: `seeds 0, 1, 2` or `seeds 0..19`"
+    reader.refuse("RCP0311", f"`{show(node)}` is no seed", node.span, help)
     return ()
 
 
