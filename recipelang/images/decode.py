@@ -18,6 +18,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")
 LARGEST_PIXELS = 64_000_000
 LARGEST_BYTES = 256_000_000
+#: what Pillow raises for damaged files, its warnings among them where they are errors
+_DAMAGE = (OSError, ValueError, SyntaxError, TypeError, OverflowError, EOFError, IndexError, MemoryError, Warning)
 
 
 def shown(path: str | Path) -> str:
@@ -78,7 +80,7 @@ def _open(data: bytes, name: str) -> Image.Image:
         raise _too_large(name, "more pixels than Pillow opens") from error
     except UnidentifiedImageError as error:
         raise _unreadable(name, "it is no image") from error
-    except (OSError, ValueError, SyntaxError, TypeError, OverflowError) as error:
+    except _DAMAGE as error:
         raise _unreadable(name, error) from error
     if image.width * image.height > LARGEST_PIXELS:
         raise _too_large(name, f"{image.width}×{image.height} pixels")
@@ -99,7 +101,7 @@ def open_picture(data: bytes, name: str) -> Image.Image:
     try:
         image.load()
         return as_rgb(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, SyntaxError, TypeError, OverflowError, EOFError, IndexError, MemoryError) as error:
+    except _DAMAGE as error:
         raise _unreadable(name, error or type(error).__name__) from error
 
 
@@ -160,7 +162,7 @@ def normalise(pixels: np.ndarray, preprocessing: Preprocessing) -> Tensor:
     """
     mean = torch.tensor(preprocessing.mean).mul(255).view(1, -1, 1, 1)
     scale = torch.tensor(preprocessing.std).mul(255).reciprocal().view(1, -1, 1, 1)
-    images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).to(torch.float32)
+    images = torch.from_numpy(np.require(pixels, requirements=("C", "W"))).permute(0, 3, 1, 2).to(torch.float32)
     if tuple(images.shape[2:]) != tuple(preprocessing.size):
         images = torch.nn.functional.interpolate(images, preprocessing.size, mode="bilinear", antialias=True)
     return images.sub_(mean).mul_(scale)

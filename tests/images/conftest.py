@@ -1,0 +1,14 @@
+"""A cache of its own for every test: none reads what another, or the user, left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("RECIPELANG_CACHE", str(folder))
+    return folder
