@@ -7,13 +7,12 @@ keywords from the grammar. A test prints them again and compares.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from recipelang import vocabulary
+from recipelang import verbs
 from recipelang.catalogue import FOLDERS, Setting, card, find, names, settings
 from recipelang.reading.verb import Verb
 from recipelang.textmate import textmate
@@ -41,7 +40,8 @@ def _verbs() -> str:
         "`recipe explain VERB` prints the same in a terminal."
     )
     parts = [_HEAD.format(source="`recipelang/verbs/`", title="Verbs", lead=lead)]
-    parts += [_verb(name, importlib.import_module(f"recipelang.verbs.{name}").VERB) for name in vocabulary.verbs()]
+    found = ((name, verbs.find(name)) for name in verbs.names())
+    parts += [_verb(name, verb) for name, verb in found if verb]
     return "\n".join(parts)
 
 

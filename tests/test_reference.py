@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recipelang import reference, vocabulary
+from recipelang import reference, verbs
 from recipelang.catalogue import FOLDERS, names
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +21,7 @@ def test_the_reference_is_up_to_date(name: str) -> None:
 
 def test_nothing_is_left_out() -> None:
     pages = reference.pages()
-    assert [verb for verb in vocabulary.verbs() if f"\n## {verb}\n" not in pages["docs/verbs.md"]] == []
+    assert [verb for verb in verbs.names() if f"\n## {verb}\n" not in pages["docs/verbs.md"]] == []
     assert [n for kind in FOLDERS for n in names(kind) if f"\n### {n}\n" not in pages["docs/methods.md"]] == []
 
 

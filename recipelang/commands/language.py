@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import json
 import os
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from recipelang import verbs
 from recipelang.catalogue import FOLDERS, find, names, summary
 from recipelang.commands.boundary import DONE, USAGE, WRONG_RECIPE, coloured, print_diagnostics, say
 from recipelang.commands.sources import Request, Source, checked, pointing_at, source, sources
@@ -121,12 +121,12 @@ def list_words(kind: str | None, as_json: bool) -> int:
 
     KIND is `verb` or a kind of method: criterion, loss, metric, model, data, …
     """
-    from recipelang import vocabulary
-
     kinds = {"verb": "verbs", **FOLDERS}
     if as_json and kind:
         raise click.UsageError("--json prints the whole catalogue; leave KIND out.")
     if as_json:
+        from recipelang import vocabulary
+
         click.echo(json.dumps({"format": "recipelang.catalogue/1", **vocabulary.catalogue_json()}, indent=2))
         return DONE
     shown = [_kind(kind, kinds)] if kind else list(kinds)
@@ -153,11 +153,9 @@ def _kind(word: str, kinds: Mapping[str, str]) -> str:
 
 def _summaries(kind: str) -> list[tuple[str, str]]:
     """(name, first line of the card) of every verb or of every method of a kind."""
-    from recipelang import vocabulary
-
     if kind == "verb":
-        verbs = ((name, importlib.import_module(f"recipelang.verbs.{name}").VERB) for name in vocabulary.verbs())
-        return [(name, verb.summary) for name, verb in verbs]
+        found = ((name, verbs.find(name)) for name in verbs.names())
+        return [(name, verb.summary) for name, verb in found if verb]
     methods = ((name, find(kind, name)) for name in names(kind))
     return [(name, summary(method)) for name, method in methods if method]
 
@@ -170,7 +168,7 @@ def explain(word: str) -> int:
 
     text = vocabulary.explain(word)
     if text is None:
-        known = {*vocabulary.verbs(), *(name for kind in FOLDERS for name in names(kind))}
+        known = {*verbs.names(), *(name for kind in FOLDERS for name in names(kind))}
         close = nearest(word, known)
         say(f"error: there is no verb, method or code `{word}`")
         say(f" = help: did you mean `{close}`?" if close else " = help: `recipe list` shows all of them")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from recipelang import paths
 from recipelang.commands.boundary import DONE, WrongUsage, say
 from recipelang.commands.sources import Request, Source, checked, pointing_at, profile_for
 from recipelang.errors import Diagnostic
+from recipelang.kinds import ModelRequest
 from recipelang.plan import steps_of
 from recipelang.profile import FILE_NAME, Profile
+from recipelang.units import show
 
 
 @click.command()
@@ -87,33 +90,38 @@ def layers(model: str, data: str | None, profile: str | None, trust: bool, as_js
 
     rows = describe_layers(_network(model, data, profile, trust))
     if as_json:
-        click.echo(json.dumps([dict(row) for row in rows], indent=2))
+        click.echo(json.dumps({"format": "recipelang.layers/1", "layers": rows}, indent=2))
+        return DONE
+    pattern = rows[0]["pattern"] if rows else ""
+    shown = [row for row in rows if row["parameters"] or row["removable"]]
+    head = ("layer", "type", "parameters", "weight", "prune layers", f"sparsify nm {pattern}")
+    print_rows(head, [_layer(row) for row in shown])
+    removable = sum(bool(row["removable"]) for row in rows)
+    eligible = sum(bool(row["eligible"]) for row in rows)
+    say(f"\n{removable} layers can be removed, {eligible} weights can be {pattern}")
     return DONE
+
+
+def _layer(row: dict[str, Any]) -> tuple[str, ...]:
+    """A row of `describe_layers` as short texts."""
+    shape = "×".join(str(length) for length in row["shape"])
+    pattern = {True: "yes", False: f"no: {row['why']}", None: ""}[row["eligible"]]
+    return row["layer"], row["type"], show(row["parameters"], "params"), shape, row["removable"], pattern
 
 
 def _network(model: str, data: str | None, profile: str | None, trust: bool) -> Any:
     """Build the network that a model expression of the command line means."""
-    from recipelang.kinds import ModelRequest
-
-    # A recipe names model and data; which data hardly matters here, so the embedded ones stand in.
+    # A recipe names model and data together; where only the model matters, the embedded data stand in.
     recipe = Source("measure params", "<command line>", Path.cwd())
     with pointing_at(recipe):
         plan, known = checked(recipe, Request(profile=profile, model=model, data=data or "digits"))
-    methods = {
-        step.operation.verb: step.operation.method
-        for step in steps_of(plan.nodes)
-        if step.operation.role == "setup" and hasattr(step.operation, "method")
-    }
     resolve = partial(known.resolve, recipe_dir=recipe.folder)
-    opened = methods["data"].open(resolve) if data else None
-    return methods["model"].build(
-        ModelRequest(
-            classes=opened.classes if opened else None,
-            input_shape=opened.input_shape if opened else None,
-            resolve=resolve,
-            trust=trust,
-        )
-    )
+    operations = {step.operation.verb: step.operation for step in steps_of(plan.nodes)}
+    request = ModelRequest(resolve=resolve, trust=trust)
+    if data:
+        opened = operations["data"].method.open(resolve)
+        request = replace(request, classes=opened.classes, input_shape=opened.input_shape)
+    return operations["model"].method.build(request)
 
 
 def print_rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -122,15 +122,19 @@ def checked(recipe: Source, request: Request) -> tuple[Plan, Profile]:
     from recipelang.syntax.parse import parse
 
     profile = profile_for(recipe.folder, request.profile)
+    tree = parse(recipe.text, recipe.path)
+    if not tree.body.items:
+        help = "write a statement: `prune layers by imprint until latency < 0.7`"
+        raise RecipeError([Diagnostic("RCP1203", "the recipe is empty", None, help, recipe.path)], recipe.text)
     plan = check(
-        parse(recipe.text, recipe.path),
+        tree,
         profile=profile.aliases,
         model=request.model,
         data=request.data,
         sets=request.sets or {},
         control=request.control,
         seeds=request.seeds,
-        read=lambda path: read_text(recipe.folder / path),
+        read=lambda path: (recipe.folder / path).read_bytes().decode("utf-8-sig"),
     )
     return plan, profile
 

@@ -13,7 +13,7 @@ import pytest
 from recipelang.cli import main
 
 ONELINER = "prune layers by imprint until latency<0.7; sparsify nm 2:4; distill from healthy, recovered"
-MISSPELT = "prune layers by imprint untill latency < 0.7\nsparsify nm 2:4 by magnitud\n"
+MISSPELT = "prune layers by imprnt until latency < 0.7\nsparsify nm 2:4 by magnitud\n"
 
 
 def recipe(*arguments: str) -> int:
@@ -50,9 +50,9 @@ def test_every_mistake_under_its_word(tmp_path: Path, capsys: pytest.CaptureFixt
     assert recipe("check", str(file)) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert f"{file}:1:25" in captured.err
+    assert f"{file}:1:17" in captured.err
     assert f"{file}:2:20" in captured.err
-    assert "`until`" in captured.err
+    assert "`imprint`" in captured.err
     assert "`magnitude`" in captured.err
     assert "\x1b" not in captured.err
 
@@ -70,7 +70,7 @@ def test_the_mistakes_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert report["files"][0]["steps"] > 3
     first = report["files"][1]["diagnostics"][0]
     assert first["severity"] == "error"
-    assert (first["span"]["line"], first["span"]["column"]) == (1, 25)
+    assert (first["span"]["line"], first["span"]["column"]) == (1, 17)
 
 
 def test_standard_input() -> None:
@@ -78,7 +78,7 @@ def test_standard_input() -> None:
     assert (right.returncode, right.stderr) == (0, b"")
     wrong = process("check", "-", stdin=MISSPELT.encode())
     assert wrong.returncode == 1
-    assert b"<stdin>:1:25" in wrong.stderr
+    assert b"<stdin>:1:17" in wrong.stderr
 
 
 @pytest.mark.parametrize(
