@@ -240,4 +240,4 @@ def test_real_photographs(request: pytest.FixtureRequest, tmp_path: Path) -> Non
     sizes = [data.size(s) for s in ("train", "val", "test")]
     assert 1400 < sum(sizes) <= 1500 and abs(sizes[0] / sum(sizes) - 0.8) < 0.01
     x = collect(data, epoch=0)[0]
-    assert x.mean().abs() < 0.6 and (x.std() - 1.1).abs() < 0.2
+    assert x.mean().abs() < 0.6 and 0.8 < x.std() < 1.6  # near to normalised
