@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from recipelang.nets.cifar_resnet import SmallResNet
 
-BLOCKS = (6, 6)
+BLOCKS = (5, 5)
 WIDTHS = (16, 32)
 
 
 def digits_resnet(*, channels: int = 1, classes: int = 10) -> SmallResNet:
-    """Twelve basic blocks, six of 16 filters at full size and six of 32 at half: eleven of them can be removed."""
+    """Ten basic blocks, five of 16 filters at full size and five of 32 at half: nine of them can be removed."""
     return SmallResNet(BLOCKS, WIDTHS, channels, classes)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 @method("model", "digits_resnet")
 @dataclass(frozen=True)
 class DigitsResNet(OwnModel):
-    """A residual network for 8×8 digits that trains in seconds: twelve basic blocks with 16 and 32 filters.
+    """A residual network for 8×8 digits that trains in seconds: ten basic blocks with 16 and 32 filters.
 
-    It stands in where a recipe names neither model nor data. Eleven of its blocks can be removed.
+    It stands in where a recipe names neither model nor data. Nine of its blocks can be removed.
     Shapes: B×C×H×W → B×classes; made for 1×8×8.
     Source: the CIFAR ResNet of He et al. 2016 in small.
     """

@@ -1,0 +1,67 @@
+"""`recipelang.load(folder)` is ready to predict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import recipelang
+from recipelang.errors import Refusal
+from recipelang.kinds import Preprocessing
+from recipelang.surgery import artifact
+from recipelang.surgery.network import Network
+from recipelang.surgery.tracing import evaluating
+
+
+@pytest.fixture
+def saved(resnet20: Network, tmp_path: Path) -> Path:
+    names = tuple(f"class {k}" for k in range(10))
+    source = {**resnet20.source, "classes": list(names)}
+    network = replace(resnet20, classes=names, source=source, preprocessing=Preprocessing((32, 32), (0.5, 0.4, 0.3), (0.2, 0.2, 0.2)))
+    artifact.save(network, tmp_path / "net")
+    return tmp_path / "net"
+
+
+def test_pictures_and_paths_give_names_and_probabilities(resnet20: Network, saved: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    model = recipelang.load(saved)
+    first, second = model.predict([Image.fromarray(pixels), tmp_path / "a.png"])
+    assert first == second
+    assert model.predict(str(tmp_path / "a.png"))[0].name == first.name
+    # By hand: to 0…1, normalise, run the network that was saved.
+    x = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1) / 255
+    x = (x - torch.tensor([0.5, 0.4, 0.3])[:, None, None]) / 0.2
+    with evaluating(resnet20.module):
+        expected = resnet20.module(x[None]).softmax(1)[0]
+    assert list(first.probabilities) == [f"class {k}" for k in range(10)]
+    assert torch.allclose(torch.tensor(list(first.probabilities.values())), expected, atol=1e-5)
+    assert first.name == f"class {int(expected.argmax())}" and first.probability == max(first.probabilities.values())
+
+
+def test_tensors_give_scores(resnet20: Network, saved: Path) -> None:
+    model = recipelang.load(saved)
+    x = torch.randn(3, 3, 32, 32)
+    with evaluating(resnet20.module):
+        assert torch.allclose(model(x), resnet20.module(x), rtol=1e-3, atol=1e-4)
+    assert not model.training
+    assert model.predict([]) == []
+
+
+def test_without_preprocessing_there_is_nothing_to_predict_pictures_by(resnet20: Network, tmp_path: Path) -> None:
+    artifact.save(resnet20, tmp_path)
+    with pytest.raises(Refusal) as caught:
+        recipelang.load(tmp_path).predict(Image.new("RGB", (32, 32)))
+    assert caught.value.code == "RCP0717"
+
+
+def test_a_file_that_is_no_picture_is_refused(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no picture")
+    for path in (tmp_path / "a.png", tmp_path / "nowhere.png"):
+        with pytest.raises(Refusal, match=path.name):
+            recipelang.load(saved).predict(path)
