@@ -196,7 +196,7 @@ def _verdict(expectation: Expectation, run: str) -> Verdict:
     notes = []
     if margin is True:
         notes.append("close: the bound lies inside the interval")
-    elif margin is not None and margin is not False:
+    elif margin not in (None, False, ""):
         notes.append(margin if isinstance(margin, str) else f"margin {words.plain(margin)}")
     if expectation.seeds_hold and not expectation.seeds_hold.endswith("/1"):
         notes.append(f"{expectation.seeds_hold} seeds hold")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recipelang.report import words
 from recipelang.report.record import Epoch, Ranked, Run, Step, Trouble, Variant
@@ -52,25 +52,39 @@ class Journey:
     error: Trouble | None = None
 
 
-def journeys(found: Sequence[Row], runs: Sequence[str]) -> tuple[Journey, ...]:
-    """The steps of every network; what the networks of one run share comes first and once.
+def journeys(found: Sequence[Row], runs_named: Sequence[str]) -> tuple[Journey, ...]:
+    """The steps of every network; what made healthy, and what all others share, comes first and once.
 
     Args:
         found: the rows.
-        runs: the names of the runs that the rows come from.
+        runs_named: the names of the runs that the rows come from.
     """
     result: list[Journey] = []
     for origin in sorted({row.origin for row in found}):
-        told = [row for row in found if row.origin == origin and row.variant.runs and row.kind != "healthy"]
-        shared = _shared([run.steps for row in told for run in row.variant.runs]) if len(told) > 1 else 0
-        if shared:
-            name = runs[origin] if len(runs) > 1 else ""
-            result.append(Journey(name, "", _merged([told[0].variant.runs[0]], 0, shared), shared=True))
-        for row in told:
-            for alike in _alike(row.variant.runs):
-                steps = _merged(alike, shared, None)
-                result.append(Journey(row.name, _seeds(alike), steps, error=row.variant.error))
+        mine = [row for row in found if row.origin == origin and row.variant.runs]
+        healthy = next((row.variant.runs[0].steps for row in mine if row.kind == "healthy"), ())
+        told = {row.name: _after(healthy, row.variant.runs) for row in mine if row.kind != "healthy"}
+        paths = [run.steps for runs in told.values() for run in runs]
+        shared = _shared(paths) if len(told) > 1 else 0
+        once = (*healthy, *paths[0][:shared]) if paths else healthy
+        if once:
+            name = runs_named[origin] if len(runs_named) > 1 else ""
+            result.append(Journey(name, "", _merged([Run(steps=once)], 0), shared=True))
+        for row in mine:
+            result += [
+                Journey(row.name, _seeds(alike), _merged(alike, shared), error=row.variant.error)
+                for alike in _alike(told.get(row.name, ()))
+            ]
     return tuple(result)
+
+
+def _after(before: Sequence[Step], runs: Sequence[Run]) -> list[Run]:
+    """The runs without the steps that made the healthy network, where they tell those too."""
+    start = [_same(step) for step in before]
+    return [
+        replace(run, steps=run.steps[len(start) :]) if [_same(s) for s in run.steps[: len(start)]] == start else run
+        for run in runs
+    ]
 
 
 def _same(step: Step) -> tuple[str, str, int | None]:
@@ -100,9 +114,9 @@ def _seeds(runs: Sequence[Run]) -> str:
     return f"{'seeds' if len(names) > 1 else 'seed'} {words.listed(names, most=12)}" if names else ""
 
 
-def _merged(runs: Sequence[Run], start: int, stop: int | None) -> tuple[Done, ...]:
-    """The steps of runs that took the same ones, side by side."""
-    return tuple(_done(steps) for steps in zip(*(run.steps[start:stop] for run in runs), strict=True))
+def _merged(runs: Sequence[Run], start: int) -> tuple[Done, ...]:
+    """The steps, from `start` on, of runs that took the same ones, side by side."""
+    return tuple(_done(steps) for steps in zip(*(run.steps[start:] for run in runs), strict=True))
 
 
 def _done(steps: tuple[Step, ...]) -> Done:
@@ -159,7 +173,9 @@ def execution(variant: Variant) -> tuple[Layers, ...]:
     groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for layer in variant.layers:
         shape = layer.shape if isinstance(layer.shape, str) else "×".join(map(str, layer.shape))
-        groups.setdefault((layer.executes, layer.why), []).append((layer.layer, shape))
+        # What is gone has no reason to run the way it does: its `why` only names the edit.
+        why = "" if layer.executes == "removed" else layer.why
+        groups.setdefault((layer.executes, why), []).append((layer.layer, shape))
     return tuple(
         Layers(how, why, tuple(layers), not any(word in how.lower() for word in ("masked", "unstructured")))
         for (how, why), layers in groups.items()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def write(context: ReportContext, forms: Iterable[str], folder: Path) -> tuple[P
     for form in forms:
         files |= render(context, form)
     if len(context.sources) == 1:
-        files["report.json"] = json.dumps(context.sources[0].data, indent=1, ensure_ascii=True) + "\n"
+        files["report.json"] = json.dumps(_finite(context.sources[0].data), indent=1) + "\n"
     for name, text in files.items():
         place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +76,15 @@ def write(context: ReportContext, forms: Iterable[str], folder: Path) -> tuple[P
         part.write_text(text, encoding="utf-8", newline="\n")
         part.replace(place)  # a reader sees the old report or the new one, never half of one
     return tuple(folder / name for name in sorted(files, key=lambda name: name.startswith("figures/")))
+
+
+def _finite(value: Any) -> Any:
+    """A JSON value in which numbers that JSON does not know (a loss that is no number) are null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @cache

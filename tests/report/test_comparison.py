@@ -196,6 +196,20 @@ def test_steps_that_all_share_are_told_once(main_record: dict[str, Any]) -> None
     assert main.steps[0].edits[0].startswith("remove_layer ")
 
 
+def test_steps_that_made_healthy_need_not_be_told_again(main_record: dict[str, Any]) -> None:
+    told = build(main_record).journeys
+    for variant in main_record["variants"][1:]:
+        del variant["runs"][0]["steps"][:2]
+    assert build(main_record).journeys == told
+
+
+def test_removed_layers_stand_together(main_record: dict[str, Any]) -> None:
+    gone = [{"layer": f"l{i}", "shape": [], "executes": "removed", "why": f"removed `l{i}`"} for i in range(3)]
+    main_record["variants"][1]["layers"] = gone
+    ((_, groups),) = build(main_record).layers
+    assert [g.sentence for g in groups] == ["3 layers removed"]
+
+
 def test_seeds_that_took_other_steps_are_told_apart(study_record: dict[str, Any]) -> None:
     del study_record["variants"][1]["runs"][2]["steps"][1]
     told = [j for j in build(study_record).journeys if j.name == "criterion=imprint, budget=0.8"]

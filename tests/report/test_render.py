@@ -138,6 +138,12 @@ def test_the_files_of_a_report(main_record: dict[str, Any], tmp_path: Path) -> N
     assert not [p for p in (tmp_path / "new").rglob("*") if p.name.endswith(".part")]
 
 
+def test_a_written_record_is_json_for_everyone(main_record: dict[str, Any], tmp_path: Path) -> None:
+    main_record["variants"][1]["runs"][0]["steps"][3]["history"][0]["loss"] = float("inf")
+    write(build(main_record), [], tmp_path)
+    assert "Infinity" not in (tmp_path / "report.json").read_text("utf-8")
+
+
 def test_a_comparison_leaves_the_records_where_they_are(main_record: dict[str, Any], tmp_path: Path) -> None:
     both: ReportContext = compare([build(main_record, "a"), build(main_record, "b")])
     assert [p.name for p in write(both, ["html"], tmp_path)] == ["report.html"]
