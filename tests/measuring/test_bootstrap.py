@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from recipelang.measuring.bootstrap import median_interval, ratio_interval, resampled_medians
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from recipelang.errors import Refusal
 from recipelang.kinds import Measurement
 from recipelang.measuring.clock import compare_latency, undisturbed
-from torch import nn
 
 EXAMPLE = torch.zeros(1, 1)
 

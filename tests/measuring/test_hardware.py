@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from recipelang.measuring import doctor as rooms
 from recipelang.measuring import machine
 from recipelang.measuring.hardware import UNHASHED, doctor, environment, fingerprint, summary

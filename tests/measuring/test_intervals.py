@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
+
 from recipelang.measuring.differences import over_seeds, paired_difference, seed_difference
 from recipelang.measuring.intervals import normal_mean, student_mean, wilson
-from scipy import stats
 
 
 @given(st.integers(1, 5000), st.floats(0, 1))

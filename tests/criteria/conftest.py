@@ -1,0 +1,90 @@
+"""Small networks and data sets in memory for criteria to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from recipelang.kinds import Preprocessing
+from recipelang.stages.evidence import Gathered
+from recipelang.surgery.candidates import find_layers
+from recipelang.surgery.network import Network
+from recipelang.surgery.tracing import example
+
+
+class Images:
+    """A data set in memory whose training split has as many samples of each class."""
+
+    name, fingerprint, preprocessing = "memory", "", Preprocessing((8, 8), (0.0,), (1.0,))
+
+    def __init__(self, splits: dict[str, tuple[Tensor, Tensor]], classes: int, batch: int = 16) -> None:
+        self.splits, self.batch = splits, batch
+        self.classes = tuple(str(c) for c in range(classes))
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return tuple(self.splits["train"][0].shape[1:])  # type: ignore[return-value]
+
+    def size(self, split: str) -> int:
+        return len(self.splits[split][1])
+
+    def batches(
+        self, split: str, *, batch: int | None = None, samples: int | None = None, epoch: int | None = None,
+        seed: int = 0, start: int = 0,
+    ) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
+        assert epoch is None, "criteria look at images as they are, without augmentation"
+        images, labels = (part[:samples] for part in self.splits[split])
+        yield from zip(images.split(batch or self.batch), labels.split(batch or self.batch), strict=True)
+
+
+class CrossEntropy:
+    metrics = ("top1",)
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(outputs, labels)
+
+
+class Block(nn.Module):
+    """x + conv(relu(bn(x))): the identity when its parameters are zero."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm, self.conv = nn.BatchNorm2d(width), nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(torch.relu(self.norm(x)))
+
+
+def small(blocks: int = 3, width: int = 6, classes: int = 4) -> nn.Module:
+    torch.manual_seed(0)
+    body = [Block(width) for _ in range(blocks)]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(width, classes)]
+    return nn.Sequential(nn.Conv2d(1, width, 3, padding=1), *body, *head)
+
+
+def images(classes: int = 4, train: int = 48, val: int = 32) -> Images:
+    generator = torch.Generator().manual_seed(1)
+
+    def split(n: int) -> tuple[Tensor, Tensor]:
+        labels = torch.arange(n) % classes
+        return torch.randn(n, 1, 8, 8, generator=generator) + labels[:, None, None, None], labels
+
+    return Images({"train": split(train), "val": split(val), "test": split(8)}, classes)
+
+
+def gathered(module: nn.Module, data: Images, **more: object) -> Gathered:
+    shape = data.input_shape
+    candidates = find_layers(module, example(module, shape))
+    return Gathered(Network(module, {}, shape), data, CrossEntropy(), candidates, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def lab() -> SimpleNamespace:
+    """What the tests of criteria are made of."""
+    return SimpleNamespace(
+        Images=Images, Block=Block, CrossEntropy=CrossEntropy, small=small, images=images, gathered=gathered
+    )
