@@ -1,0 +1,61 @@
+"""The twenty recipes of the specification: one is due as it stands, the others are refused for the words to come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recipelang.check import check
+from recipelang.errors import RecipeError
+from recipelang.syntax.parse import parse
+
+EXAMPLES = Path(__file__).parent.parent / "cases" / "examples"
+NOT_YET = {
+    "b_first_day": {"onnx"},
+    "c_thesis_5_1": {"features", "bn", "filters", "with"},
+    "d_random_draws": {"filters", "with"},
+    "e_mis_table6": {"imagenet", "weights", "to", "over", "for", "with", "rkd", "crd"},
+    "f_iterative_filters": {"vgg19_bn", "cifar100", "filters"},
+    "g_agp_while_training": {"weights", "to", "over", "for", "with"},
+    "h_joint_masks": {"vgg16_bn", "filters", "joint"},
+    "i_two_four_kernels": {"imagenet", "wanda", "with", "cusparselt", "cutlass", "triton"},
+    "j_int8_kl": {"imagenet", "fold", "quantize", "onnx"},
+    "k_qat_lsq": {"quantize"},
+    "l_ftwt_budget": {"vgg16_bn", "gate"},
+    "m_self_vit": {"timm.deit_tiny_patch16_224", "cifar100", "self", "cut", "with"},
+    "n_query_efficient": {
+        *("timm.deit_tiny_patch16_224", "imagenet", "deit", "query_efficient", "self", "queries", "time", "with")
+    },
+    "o_deep_compression": {"imagenet", "weights", "to", "over", "for", "with", "share", "encode"},
+    "p_low_rank": {"imagenet", "factorize"},
+    "q_two_budgets_fallback": {"filters", "quantize", "onnx"},
+    "r_sweep_27": {"bn", "filters", "with"},
+    "s_deploy": {"onnx", "card"},
+    "t_super_resolution": {"div2k", "set5", "set14", "filters", "fpgm", "psnr", "l1", "ssim", "with"},
+}
+
+
+def text_of(name: str) -> str:
+    return (EXAMPLES / f"{name}.rcp").read_text(encoding="utf-8")
+
+
+def test_every_example_is_named_here() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.rcp")} == {*NOT_YET, "a_oneliner"}
+
+
+def test_the_one_liner_is_a_whole_recipe() -> None:
+    plan = check(parse(text_of("a_oneliner"), "a_oneliner.rcp"))
+    assert plan.name == "a_oneliner" and not plan.warnings
+    assert [n.operation.verb for n in plan.nodes] == [  # type: ignore[union-attr]
+        *("data", "model", "train", "prune", "finetune", "sparsify", "distill")
+    ]
+
+
+@pytest.mark.parametrize("name", NOT_YET)
+def test_the_others_are_refused_for_the_right_words(name: str) -> None:
+    text = text_of(name)
+    with pytest.raises(RecipeError) as caught:
+        check(parse(text, f"{name}.rcp"), read=lambda path: text_of(path.removesuffix(".rcp")))
+    own = [d for d in caught.value.diagnostics if d.path == f"{name}.rcp" and d.span]
+    assert {text[d.span.start : d.span.end] for d in own if d.span} == NOT_YET[name]
