@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from recipelang.commands.boundary import DONE, WORK_TO_DO, print_diagnostics, say
+from recipelang.commands.boundary import DONE, NOT_MET, WORK_TO_DO, print_diagnostics, say
 from recipelang.commands.results import finish, stay_inside
 from recipelang.commands.sources import (
     Request,
@@ -140,6 +140,12 @@ def run(command: str, dry_run: bool, **arguments: Any) -> int:
     say(result.summary)
     finish(result, prepared.plan, outside=prepared.options.outside)
     print_diagnostics(result.diagnostics, prepared.recipe.text_at)
+    if result.exit_code == NOT_MET:
+        for verdict in result.report["expectations"]:
+            if verdict["holds"] is False:
+                say(
+                    f"not met: `{verdict['text']}` (line {verdict['line']}) by {verdict['variant']}: {verdict['value']}"
+                )
     return result.exit_code
 
 
