@@ -19,7 +19,7 @@ from recipelang.plan import Branch, Node, Repeat, Step, Variant
 from recipelang.reading import order, shape
 from recipelang.reading.bindings import Bindings
 from recipelang.reading.flow import Flow, joined
-from recipelang.reading.notes import Notes
+from recipelang.reading.notes import UNBOUND, Notes
 from recipelang.reading.reader import Reader
 from recipelang.reading.sources import Placed, alias
 from recipelang.reading.verb import Loop, Points, Switch, Verb
@@ -98,7 +98,7 @@ class Walk:
         verb = self.find_verb(statement.verb.text)
         if verb is None:
             shape.unknown_verb(statement, self.verb_names, self.notes.refuse)
-            flow.unsure = True
+            self._look_inside(placed, statement, bindings, flow)
             return None
         shape.check(verb, statement, top, self.notes.refuse)
         order.before(verb, statement, flow, self.notes.refuse)
@@ -116,6 +116,8 @@ class Walk:
             self.switches.setdefault(found.name, statement.span)
             return None
         if found is None:
+            if verb.block:
+                self._look_inside(placed, statement, bindings, flow)
             return None
         outside = bool(placed.why) or placed.path.startswith("--")  # added by the language or the command line
         span, path = (None, "") if outside else (statement.span, placed.path)
@@ -170,6 +172,17 @@ class Walk:
         self.notes.path = placed.path
         bare = nodes.Statement(statement.verb, statement.operands, statement.clauses, None, statement.span)
         return Repeat(loop.times, loop.until, loop.guard, body, show(bare), statement.span, placed.path)
+
+
+    def _look_inside(
+        self, placed: Placed, statement: nodes.Statement, bindings: Mapping[str, Bindings], flow: Flow
+    ) -> None:
+        """Note what is wrong in a block whose own statement is wrong; what its parameter would be is not known."""
+        flow.unsure = True
+        outer, self.notes = self.notes, Notes(placed.path)
+        self.walk(_inner(placed, statement), bindings, flow.copy(), False)
+        outer.errors += [d for d in self.notes.errors if d.code != UNBOUND and d not in outer.errors]
+        self.notes = outer
 
 
 @dataclass(frozen=True)

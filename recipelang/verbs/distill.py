@@ -79,7 +79,7 @@ VERB = Verb(
         Clause("with", "a loss and an optimizer", default=f"`kd` for one teacher, `mis` for two, {training.TUNING}"),
         Clause("on", "`train(samples=N)`: part of the training split", default="all of it"),
     ),
-    example="distill from healthy, recovered for 3 epochs with mis, sgd(lr=1e-3)",
+    example="sparsify nm 2:4\ndistill from healthy, recovered for 3 epochs with mis, sgd(lr=1e-3)",
     read=read,
     operation=Distill,
     rules=(
