@@ -245,20 +245,45 @@ class Training:
     curves: tuple[Curve, ...]
 
 
+Place = tuple[int, int | str, int]  # report, line or text, which of the trainings of that line
+
+
 def trainings(found: Sequence[Row]) -> tuple[Training, ...]:
-    """The training curves by the line that they come from, so that networks are seen side by side."""
-    first: dict[tuple[int, int | str], Step] = {}
-    curves: dict[tuple[int, int | str], dict[tuple[str, int | None], list[Epoch]]] = {}
-    for row, run, step in _steps(found):
-        if not step.history:
-            continue
-        # A step that no line asks for is known by its text.
-        key = row.origin, step.line if step.line is not None and not step.implied else step.text
-        first.setdefault(key, step)
-        points = curves.setdefault(key, {}).setdefault((row.name, run.seed), [])
-        done = points[-1].epoch if points else 0.0
-        points += [Epoch(done + p.epoch, p.loss, p.lr) for p in step.history]
-    return tuple(Training(step, _once(curves[key])) for key, step in first.items())
+    """The training curves by the statement that they come from, so that networks are seen side by side.
+
+    A control has no statements of its own: its n-th training stands beside the n-th of its variant.
+    """
+    first: dict[Place, Step] = {}
+    curves: dict[Place, dict[tuple[str, int | None], list[Epoch]]] = {}
+    for row in found:
+        model = next((r for r in found if r.kind == "variant" and r.control == row.name), None)
+        for run in row.variant.runs:
+            places = _places(row.origin, model.variant.runs[0] if model else run)
+            own = _places(row.origin, run)
+            for n, step in enumerate(_trained(run)):
+                place = (places[n:] or own[n:])[0]
+                first.setdefault(place, step)
+                points = curves.setdefault(place, {}).setdefault((row.name, run.seed), [])
+                done = points[-1].epoch if points else 0.0
+                points += [Epoch(done + p.epoch, p.loss, p.lr) for p in step.history or ()]
+    return tuple(Training(step, _once(curves[place])) for place, step in first.items())
+
+
+def _trained(run: Run) -> list[Step]:
+    return [step for step in run.steps if step.history]
+
+
+def _places(origin: int, run: Run) -> list[Place]:
+    """The statement of every training of a run; a line may hold several, and a repeat comes by again."""
+    texts: dict[int | str, list[str]] = {}
+    found = []
+    for step in _trained(run):
+        line = step.text if step.implied or not step.line else step.line
+        on_line = texts.setdefault(line, [])
+        if step.text not in on_line:
+            on_line.append(step.text)
+        found.append((origin, line, on_line.index(step.text)))
+    return found
 
 
 def _once(curves: dict[tuple[str, int | None], list[Epoch]]) -> tuple[Curve, ...]:

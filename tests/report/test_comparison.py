@@ -230,3 +230,14 @@ def test_rounds_of_a_repeat_make_one_curve(main_record: dict[str, Any]) -> None:
     curve = next(t for t in build(main_record).trainings if t.step.verb == "finetune").curves[0]
     epochs = [p.epoch for p in curve.points]
     assert epochs == sorted(epochs) and epochs[-1] == epochs[-2] + 1
+
+
+def test_statements_of_one_line_have_curves_of_their_own(main_record: dict[str, Any]) -> None:
+    for variant in main_record["variants"]:
+        for step in variant["runs"][0]["steps"]:
+            step["line"] = 0 if variant["kind"] == "control" else 1
+            step["text"] = "finetune for 3 epochs" if variant["kind"] == "control" and step["history"] else step["text"]
+    found = build(main_record).trainings
+    assert [t.step.verb for t in found] == ["finetune", "distill"]
+    assert [[c.name for c in t.curves] for t in found] == [["main", "control"]] * 2
+    assert [len(c.points) for t in found for c in t.curves] == [8, 8, 12, 12]
