@@ -85,39 +85,57 @@ def _unshared(module: nn.Module) -> set[str]:
 
 
 def _residual(module: nn.Module, example: Tensor, calls: Mapping[str, Call]) -> Iterator[Candidate]:
-    """Test every module that keeps its shape while the input passes through it, so that nothing is kept or copied."""
+    """The smallest modules that are the identity without their parameters."""
     tested = [
-        p for p, c in calls.items() if p and c.keeps_shape and any(True for _ in module.get_submodule(p).parameters())
+        p
+        for p, c in calls.items()
+        if p and c.keeps_shape and next(module.get_submodule(p).parameters(), None) is not None
     ]
-    identities: list[str] = []
+    for path in _identities(module, example, tested):
+        shape = calls[path].input_shape or ()
+        axis = _filters_axis(module, path, calls, len(shape))
+        yield Candidate(path, (path,), "residual", axis, shape[axis])
+
+
+def _identities(module: nn.Module, example: Tensor, tested: list[str]) -> list[str]:
+    """Test modules while the network runs, each on its own input: nothing is copied, little is kept.
+
+    A module ends after those inside it, so one that holds an identity need not be tested any more.
+    """
+    found: list[str] = []
+    inputs: dict[str, Tensor] = {}  # of the modules that are running
     testing = False
 
-    def test(path: str) -> Any:
+    def watch(path: str) -> list[Any]:
         def before(part: nn.Module, args: tuple[Tensor]) -> None:
+            if not testing:
+                inputs[path] = args[0].clone()  # the module may change it in place
+
+        def after(part: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
             nonlocal testing
-            if testing:  # the modules inside the one being tested
+            if testing:  # a module inside the one that is being tested
+                return
+            x = inputs.pop(path)
+            if any(inner.startswith(path + ".") for inner in found):
                 return
             testing = True
             try:
-                if _is_identity_without_parameters(part, args[0]):
-                    identities.append(path)
+                if _is_identity_without_parameters(part, x):
+                    found.append(path)
             finally:
                 testing = False
 
-        return before
+        part = module.get_submodule(path)
+        return [part.register_forward_pre_hook(before), part.register_forward_hook(after)]
 
-    handles = [module.get_submodule(path).register_forward_pre_hook(test(path)) for path in tested]
+    handles = [handle for path in tested for handle in watch(path)]
     try:
         with evaluating(module):
             module(example)
     finally:
         for handle in handles:
             handle.remove()
-    for path in identities:
-        if not any(other.startswith(path + ".") for other in identities):
-            shape = calls[path].input_shape or ()
-            axis = _filters_axis(module, path, calls, len(shape))
-            yield Candidate(path, (path,), "residual", axis, shape[axis])
+    return found
 
 
 def _is_identity_without_parameters(part: nn.Module, x: Tensor) -> bool:

@@ -30,9 +30,9 @@ def deployed(network: Network, *, compiled: bool = False, device: str = "cpu") -
         compiled: whether to put `torch.compile` around it.
         device: where it shall run.
     """
-    module = copy.deepcopy(network.module).float().eval().requires_grad_(False)
-    example = example_input(network).float()
-    module = _fold(module, example)
+    # Folded on the CPU, where float32 is float32: a GPU may multiply with fewer digits.
+    module = copy.deepcopy(network.module).cpu().float().eval().requires_grad_(False)
+    module = _fold(module, example_input(network).cpu())
     if any(isinstance(part, nn.Conv2d) for part in module.modules()):
         module = module.to(memory_format=torch.channels_last)
     module = module.to(device)

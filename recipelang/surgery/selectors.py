@@ -54,23 +54,23 @@ def _matching(module: nn.Module, selectors: Iterable[Selector]) -> set[str]:
     """Everything that one of the selectors names, with what is inside."""
     named = dict(module.named_modules())
     named.pop("", None)
+    weighted = with_weights(module)
     found: set[str] = set()
     for selector in selectors:
-        hit = [path for path, part in named.items() if _names(selector, path, part, module)]
+        hit = [path for path, part in named.items() if _names(selector, path, part, weighted)]
         if not hit:
             raise _no_match(selector, named)
         found.update(path for path in named if any(path == top or path.startswith(top + ".") for top in hit))
     return found
 
 
-def _names(selector: Selector, path: str, part: nn.Module, module: nn.Module) -> bool:
-    """Whether the selector names this module."""
+def _names(selector: Selector, path: str, part: nn.Module, weighted: list[str]) -> bool:
+    """Whether the selector names this module; `weighted` are the paths of the layers with weights."""
     if selector.how == "glob":
         return fnmatchcase(path, selector.text)
     if selector.how == "type":
         return any(cls.__name__ == selector.text for cls in type(part).__mro__[: type(part).__mro__.index(nn.Module)])
-    weighted = with_weights(module)
-    return bool(weighted) and path == weighted[0 if selector.how == "first" else -1]
+    return path == weighted[0 if selector.how == "first" else -1] if weighted else False
 
 
 def with_weights(module: nn.Module) -> list[str]:

@@ -55,7 +55,7 @@ def test_pt2_runs_without_us_for_any_batch(network: Network, tmp_path: Path) -> 
     "module",
     [
         models.VisionTransformer(16, 8, 1, 2, 16, 16, num_classes=3),
-        models.SwinTransformer([4, 4], 8, [1], [2], [2, 2], num_classes=3),
+        models.SwinTransformer([4, 4], 8, [2], [2], [2, 2], num_classes=3),
     ],
 )
 def test_pt2_of_transformers(module: nn.Module, tmp_path: Path) -> None:

@@ -128,7 +128,10 @@ def test_published_weights_and_the_classes_of_the_data(hub: Path) -> None:
 
 def test_without_a_connection_there_is_a_word_about_it(hub: Path) -> None:
     hub.unlink()
-    for use in (lambda: file_of(published("resnet18", "DEFAULT")), lambda: build(architecture="resnet18", weights="DEFAULT")):
+    for use in (
+        lambda: file_of(published("resnet18", "DEFAULT")),
+        lambda: build(architecture="resnet18", weights="DEFAULT"),
+    ):
         with pytest.raises(Refusal) as caught:
             use()
         assert caught.value.code == "RCP0710" and "no route to host" in caught.value.message

@@ -36,7 +36,14 @@ def test_the_shortcut_takes_every_second_pixel_and_pads_channels_on_both_sides()
     expected = torch.zeros(3, 4, 3, 3)
     expected[:, 1:3] = x[:, :, ::2, ::2]
     assert torch.equal(block.shortcut(x), expected)
-    assert list(dict(block.named_parameters())) == ["conv1.weight", "bn1.weight", "bn1.bias", "conv2.weight", "bn2.weight", "bn2.bias"]
+    assert list(dict(block.named_parameters())) == [
+        "conv1.weight",
+        "bn1.weight",
+        "bn1.bias",
+        "conv2.weight",
+        "bn2.weight",
+        "bn2.bias",
+    ]
     same = BasicBlock(2, 2)
     assert same.shortcut(x) is x
 

@@ -46,7 +46,9 @@ def test_what_was_saved_comes_back(compressed: Network, folder: Path) -> None:
     assert torch.equal(numbers, torch.random.get_rng_state())
     state, saved = back.module.state_dict(), compressed.module.state_dict()
     assert state.keys() == saved.keys() and all(torch.equal(state[k], saved[k]) for k in saved)
-    assert all(torch.equal(back.masks[k].keep, m.keep) and back.masks[k].pattern == "2:4" for k, m in compressed.masks.items())
+    assert all(
+        torch.equal(back.masks[k].keep, m.keep) and back.masks[k].pattern == "2:4" for k, m in compressed.masks.items()
+    )
     for field in ("source", "input_shape", "edits", "classes", "preprocessing", "accelerated"):
         assert getattr(back, field) == getattr(compressed, field)
     assert masks_hold(back)
@@ -123,33 +125,73 @@ DAMAGES = {
         "RCP0714",
         "cannot be read",
     ),
-    "a pickle for weights": (write("model.safetensors", b"\x80\x04cos\nsystem\n(S'false'\ntR."), "RCP0714", "cannot be read"),
+    "a pickle for weights": (
+        write("model.safetensors", b"\x80\x04cos\nsystem\n(S'false'\ntR."),
+        "RCP0714",
+        "cannot be read",
+    ),
     "no JSON": (write("model.json", b"{"), "RCP0714", "cannot be read"),
     "no text": (write("surgery.json", b"\xff\xfe\x00"), "RCP0714", "cannot be read"),
     "JSON without end": (write("model.json", b"[" * 200_000), "RCP0714", "cannot be read"),
     "another format": (change_json("model.json", lambda v: v.update(format="other/1")), "RCP0714", "format"),
     "a list": (change_json("surgery.json", lambda v: [v]), "RCP0714", "format"),
     "no source": (change_json("model.json", lambda v: v.pop("source") and None), "RCP0714", "KeyError"),
-    "a source that is text": (change_json("model.json", lambda v: v.update(source="os.system")), "RCP0714", "wrong entry"),
-    "an unknown model": (change_json("model.json", lambda v: v["source"].update(model="../evil")), "RCP0714", "builds no network"),
-    "a model that is a list": (change_json("model.json", lambda v: v["source"].update(model=["x"])), "RCP0714", "builds no network"),
-    "an artifact in it": (
-        change_json("model.json", lambda v: v["source"].update(model="artifact", settings={"folder": "/", "classes": 10})),
+    "a source that is text": (
+        change_json("model.json", lambda v: v.update(source="os.system")),
+        "RCP0714",
+        "wrong entry",
+    ),
+    "an unknown model": (
+        change_json("model.json", lambda v: v["source"].update(model="../evil")),
         "RCP0714",
         "builds no network",
     ),
-    "an unknown setting": (change_json("model.json", lambda v: v["source"]["settings"].update(hooks="x")), "RCP0714", "hooks"),
-    "a billion classes": (change_json("model.json", lambda v: v["source"]["settings"].update(classes=10**9)), "RCP0714", "number of classes"),
-    "a giant image": (change_json("model.json", lambda v: v["source"].update(input_shape=[1, 10**6, 10**6])), "RCP0714", "no image"),
+    "a model that is a list": (
+        change_json("model.json", lambda v: v["source"].update(model=["x"])),
+        "RCP0714",
+        "builds no network",
+    ),
+    "an artifact in it": (
+        change_json(
+            "model.json", lambda v: v["source"].update(model="artifact", settings={"folder": "/", "classes": 10})
+        ),
+        "RCP0714",
+        "builds no network",
+    ),
+    "an unknown setting": (
+        change_json("model.json", lambda v: v["source"]["settings"].update(hooks="x")),
+        "RCP0714",
+        "hooks",
+    ),
+    "a billion classes": (
+        change_json("model.json", lambda v: v["source"]["settings"].update(classes=10**9)),
+        "RCP0714",
+        "number of classes",
+    ),
+    "a giant image": (
+        change_json("model.json", lambda v: v["source"].update(input_shape=[1, 10**6, 10**6])),
+        "RCP0714",
+        "no image",
+    ),
     "no image": (change_json("model.json", lambda v: v.update(input_shape=[1, 0, 8])), "RCP0714", "no size"),
     "code without trust": (
-        change_json("model.json", lambda v: v["source"].update(model="python", settings={"where": "x.py:f", "classes": 10})),
+        change_json(
+            "model.json", lambda v: v["source"].update(model="python", settings={"where": "x.py:f", "classes": 10})
+        ),
         "RCP0711",
         "x.py",
     ),
-    "an edit too many": (change_json("surgery.json", lambda v: v["edits"].append({"edit": "remove_layer", "name": "z", "paths": ["z"]})), "RCP0701", "`z`"),
+    "an edit too many": (
+        change_json("surgery.json", lambda v: v["edits"].append({"edit": "remove_layer", "name": "z", "paths": ["z"]})),
+        "RCP0701",
+        "`z`",
+    ),
     "an edit too few": (change_json("surgery.json", lambda v: v["edits"].clear()), "RCP0707", "layer1.2"),
-    "an edit that is none": (change_json("surgery.json", lambda v: v["edits"].append({"edit": "exec"})), "RCP0714", "no edit"),
+    "an edit that is none": (
+        change_json("surgery.json", lambda v: v["edits"].append({"edit": "exec"})),
+        "RCP0714",
+        "no edit",
+    ),
     "masks that are a list": (change_json("surgery.json", lambda v: v.update(masks=[])), "RCP0714", "wrong entry"),
     "a mask too few": (change_json("surgery.json", lambda v: v["masks"].popitem() and None), "RCP0714", "masks"),
     "a mask of another shape": (
@@ -172,7 +214,11 @@ DAMAGES = {
         "RCP0707",
         "`conv1.weight` is 16×3×3×3 and should be 16×1×3×3",
     ),
-    "a weight missing": (change_tensors("model.safetensors", lambda t: t.pop("conv1.weight")), "RCP0707", "missing: `conv1.weight`"),
+    "a weight missing": (
+        change_tensors("model.safetensors", lambda t: t.pop("conv1.weight")),
+        "RCP0707",
+        "missing: `conv1.weight`",
+    ),
     "a weight that is NaN": (
         change_tensors("model.safetensors", lambda t: t["conv1.weight"].fill_(float("nan"))),
         "RCP0707",

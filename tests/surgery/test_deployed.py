@@ -110,7 +110,11 @@ def conv(**options: object) -> nn.Conv2d:
     ],
 )
 def test_folded_exactly_where_the_norm_alone_reads_the_layer(
-    wrap: Callable[..., Network], use: Callable[[nn.Module, Tensor], Tensor], layer: nn.Module, norm: nn.Module, left: int
+    wrap: Callable[..., Network],
+    use: Callable[[nn.Module, Tensor], Tensor],
+    layer: nn.Module,
+    norm: nn.Module,
+    left: int,
 ) -> None:
     network = wrap(Norm(use, layer, norm).eval(), (4, 8, 8))
     assert norms(deployed(network)) == left
@@ -152,7 +156,12 @@ def test_how_layers_execute(digits: Network) -> None:
     assert torch.equal(sparse.masks["linear.weight"].keep, nm_mask(weight.abs(), 2, 4))
     rows = {row["layer"]: row for row in execution(sparse)}
     assert rows["layer1.2"]["executes"] == "removed"
-    assert rows["layer1.1.conv1"] == {"layer": "layer1.1.conv1", "shape": [16, 16, 3, 3], "executes": "dense", "why": "no mask"}
+    assert rows["layer1.1.conv1"] == {
+        "layer": "layer1.1.conv1",
+        "shape": [16, 16, 3, 3],
+        "executes": "dense",
+        "why": "no mask",
+    }
     assert rows["linear"]["executes"] == "masked only" and "accelerate" in rows["linear"]["why"]
     asked = {row["layer"]: row for row in execution(replace(sparse, accelerated={"kernels": []}))}
     assert "no sparse kernel for 2:4" in asked["linear"]["why"]

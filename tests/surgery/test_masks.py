@@ -75,7 +75,9 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(Refusal) as caught:
         nm_mask(scores, 2, 4)
     assert caught.value.code == "RCP0704"
-    assert nm_mask(torch.tensor([[1.0, float("inf"), -float("inf"), 0.0]]), 1, 4).tolist() == [[False, True, False, False]]
+    assert nm_mask(torch.tensor([[1.0, float("inf"), -float("inf"), 0.0]]), 1, 4).tolist() == [
+        [False, True, False, False]
+    ]
     with pytest.raises(Refusal, match="6 input channels"):
         nm_mask(torch.rand(4, 6), 2, 4)
 
@@ -159,7 +161,9 @@ def test_a_new_pattern_ends_the_one_before(sparse: Network) -> None:
     assert sparse.masks["linear.weight"].pattern == "2:4"
 
 
-@pytest.mark.parametrize("optimizer", [lambda p: torch.optim.SGD(p, 0.1, momentum=0.9), lambda p: torch.optim.AdamW(p, 0.1)])
+@pytest.mark.parametrize(
+    "optimizer", [lambda p: torch.optim.SGD(p, 0.1, momentum=0.9), lambda p: torch.optim.AdamW(p, 0.1)]
+)
 def test_masks_last_through_training(sparse: Network, optimizer: Callable[..., torch.optim.Optimizer]) -> None:
     steps = optimizer(sparse.module.parameters())
     for _ in range(3):

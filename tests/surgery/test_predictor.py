@@ -22,7 +22,9 @@ from recipelang.surgery.tracing import evaluating
 def saved(resnet20: Network, tmp_path: Path) -> Path:
     names = tuple(f"class {k}" for k in range(10))
     source = {**resnet20.source, "classes": list(names)}
-    network = replace(resnet20, classes=names, source=source, preprocessing=Preprocessing((32, 32), (0.5, 0.4, 0.3), (0.2, 0.2, 0.2)))
+    network = replace(
+        resnet20, classes=names, source=source, preprocessing=Preprocessing((32, 32), (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+    )
     artifact.save(network, tmp_path / "net")
     return tmp_path / "net"
 

@@ -53,7 +53,9 @@ def test_a_type_is_a_class_or_its_base_and_never_every_module(digits: Network) -
         (glob("zzz"), "zzz", '`"layer1.*"`'),
     ],
 )
-def test_what_matches_nothing_is_refused_with_the_nearest(digits: Network, selector: Selector, shown: str, near: str) -> None:
+def test_what_matches_nothing_is_refused_with_the_nearest(
+    digits: Network, selector: Selector, shown: str, near: str
+) -> None:
     for selection in (Selection((selector,)), Selection((), (selector,)), Selection((glob("layer1.*"), selector))):
         with pytest.raises(Refusal) as caught:
             resolve(digits.module, selection)

@@ -41,7 +41,11 @@ def nm_mask(scores: Tensor, n: int, m: int) -> Tensor:
     if reason:
         raise Refusal("RCP0705", f"no {n}:{m} pattern for this weight: {reason}", "leave the layer dense with `except`")
     if scores.isnan().any():
-        raise Refusal("RCP0704", "an importance score is not a number", "look for NaN among the weights or gradients; a lower learning rate helps")
+        raise Refusal(
+            "RCP0704",
+            "an importance score is not a number",
+            "look for NaN among the weights or gradients; a lower learning rate helps",
+        )
     groups = grouped(scores, m)
     # A stable sort keeps equal scores in order, so that the lower index wins on every machine.
     order = groups.sort(dim=-1, descending=True, stable=True).indices
