@@ -29,6 +29,11 @@ def grammar() -> Path:
     return folder("grammar") / "recipe.lark"
 
 
+def tables() -> Path:
+    """The stored parser of that grammar."""
+    return folder("grammar") / "tables.json"
+
+
 def reports() -> Path:
     """The folder of report templates and style sheets."""
     return folder("reports")

@@ -1,4 +1,7 @@
-"""The grammar, loaded once: LALR tables from `grammar/recipe.lark`, and a scanner made of the same terminals.
+"""The grammar, loaded once: the LALR parser of `grammar/recipe.lark`, and a scanner made of the same terminals.
+
+Building the parser takes some tenths of a second, so its tables are stored beside the grammar as JSON (no pickle:
+reading them runs no code); `python -m recipelang.syntax.grammar` writes them anew, and a test insists on it.
 
 Lexing does not depend on the parser's state, so the parser, the formatter and the explanation of mistakes all
 see the same words; the scanner never fails, because what fits no terminal becomes a STRAY token.
@@ -6,11 +9,16 @@ see the same words; the scanner never fails, because what fits no terminal becom
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import pickle
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import lark
 from lark import Lark
 from lark import Token as LarkToken
 
@@ -68,19 +76,44 @@ class LineEnds:
             yield end
 
 
-@cache
-def parser() -> Lark:
-    """The LALR(1) parser of the language."""
-    return Lark(paths.grammar().read_text(encoding="utf-8"), start="recipe", **OPTIONS)
-
-
-OPTIONS: dict[str, object] = {
+OPTIONS: dict[str, Any] = {
     "parser": "lalr",
     "lexer": "basic",
     "propagate_positions": True,
     "maybe_placeholders": False,
-    "postlex": LineEnds(),
+    "start": "recipe",
 }
+
+
+@cache
+def parser() -> Lark:
+    """The LALR(1) parser of the language: from the stored tables, or where they do not fit, from the grammar."""
+    stored = json.loads(paths.tables().read_text(encoding="utf-8"), object_hook=_with_numbers)
+    if stored["of"] == _identity():
+        return Lark._load_from_dict(stored["data"], stored["memo"], postlex=LineEnds())
+    return build()
+
+
+def build() -> Lark:
+    """The parser built from the grammar, which takes some tenths of a second."""
+    return Lark(paths.grammar().read_text(encoding="utf-8"), postlex=LineEnds(), **OPTIONS)
+
+
+def tables() -> str:
+    """What `grammar/tables.json` must hold: the LALR tables as plain JSON, and what they were made of."""
+    saved = io.BytesIO()
+    build().save(saved, exclude_options=("postlex",))
+    return json.dumps({"of": _identity(), **pickle.loads(saved.getvalue())}, separators=(",", ":"))
+
+
+def _identity() -> list[str]:
+    """The grammar and the version of lark; tables of others are not used."""
+    return [lark.__version__, hashlib.sha256(paths.grammar().read_bytes()).hexdigest()]
+
+
+def _with_numbers(table: dict[str, Any]) -> dict[str | int, Any]:
+    """A JSON object whose keys are numbers again where they were."""
+    return {int(key) if key.isdigit() else key: value for key, value in table.items()}
 
 
 class Token(NamedTuple):
@@ -141,3 +174,7 @@ def statement_ends(tokens: Sequence[Token]) -> Iterator[int]:
                 yield index
     if held >= 0:
         yield held
+
+
+if __name__ == "__main__":  # python -m recipelang.syntax.grammar: after every change of the grammar
+    paths.tables().write_text(tables(), encoding="utf-8")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import interegular
 import pytest
@@ -10,13 +12,13 @@ from lark import Lark
 
 from recipelang import paths
 from recipelang.syntax import grammar
-from recipelang.syntax.grammar import CLAUSES, CONTINUING, OPTIONS, RESERVED, parser, scan
+from recipelang.syntax.grammar import CLAUSES, CONTINUING, OPTIONS, RESERVED, LineEnds, parser, scan
 
 TEXT = paths.grammar().read_text(encoding="utf-8")
 
 
 def test_strict_build_finds_no_conflict_and_no_collision() -> None:
-    Lark(TEXT, start="recipe", strict=True, **OPTIONS)
+    Lark(TEXT, strict=True, postlex=LineEnds(), **OPTIONS)
 
 
 def test_strict_mode_skips_no_terminal() -> None:
@@ -34,7 +36,7 @@ def test_a_collision_would_be_found() -> None:
     from lark.exceptions import LexError
 
     with pytest.raises(LexError, match="Collision"):
-        Lark(TEXT + "\nOTHER: /[a-z]+x/\n%extend _word: OTHER\n", start="recipe", strict=True, **OPTIONS)
+        Lark(TEXT + "\nOTHER: /[a-z]+x/\n%extend _word: OTHER\n", strict=True, postlex=LineEnds(), **OPTIONS)
 
 
 def test_under_thirty_rules_and_no_verb_or_method_among_the_words() -> None:
@@ -111,5 +113,27 @@ def test_grammar_lies_where_paths_says(tmp_path, monkeypatch) -> None:  # type: 
         paths.folder("nonsense")
 
 
-def test_parser_is_built_once() -> None:
+def test_parser_is_loaded_once() -> None:
     assert grammar.parser() is grammar.parser()
+
+
+def test_stored_tables_are_those_of_the_grammar() -> None:
+    """After a change of the grammar: `python -m recipelang.syntax.grammar`."""
+    stored, fresh = json.loads(paths.tables().read_text(encoding="utf-8")), json.loads(grammar.tables())
+    assert stored["of"] == fresh["of"] and stored["data"]["options"] == fresh["data"]["options"]
+    built = grammar.build()
+    assert [(t.name, t.pattern, t.priority) for t in built.terminals] == [
+        (t.name, t.pattern, t.priority) for t in parser().terminals
+    ]
+    assert [str(rule) for rule in built.rules] == [str(rule) for rule in parser().rules]
+    for path in sorted((Path(__file__).parents[1] / "cases" / "examples").glob("*.rcp")):
+        text = path.read_text(encoding="utf-8")
+        assert built.parse(text) == parser().parse(text)
+
+
+def test_tables_of_another_grammar_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grammar, "_identity", lambda: ["0.0", ""])
+    built = grammar.parser.__wrapped__()
+    assert built is not parser() and len(built.rules) == len(parser().rules)
+    text = "variant a { prune 2 layers by f(x=1) until a < 1 }"
+    assert built.parse(text) == parser().parse(text)
