@@ -66,7 +66,7 @@ def finish(result: RunResult, plan: Plan, *, outside: bool) -> None:
     from recipelang.report.context import build
     from recipelang.run.engine import inside
 
-    context = build(result.report)
+    context = build(result.report, name=result.folder.name)
     _print_table(context)
     asked = [step.operation for step in steps_of(plan.nodes) if step.operation.verb == "report"]
     here = [form.name for operation in asked if not operation.to for form in operation.formats]

@@ -143,9 +143,8 @@ def run(command: str, dry_run: bool, **arguments: Any) -> int:
     if result.exit_code == NOT_MET:
         for verdict in result.report["expectations"]:
             if verdict["holds"] is False:
-                say(
-                    f"not met: `{verdict['text']}` (line {verdict['line']}) by {verdict['variant']}: {verdict['value']}"
-                )
+                where = f"line {verdict['line']}, {verdict['variant']}"
+                say(f"not met: `{verdict['text']}` ({where}): {verdict['value']}")
     return result.exit_code
 
 

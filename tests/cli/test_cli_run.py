@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +45,6 @@ def recipe(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return Ended(int(left.value.code or 0), said.out, said.err)
 
     return command
-
-
-def texts(plan: str) -> Sequence[str]:
-    return [row["text"] for row in json.loads(plan)["rows"]]
 
 
 def test_a_run_a_rerun_and_what_they_leave(recipe, place: Path) -> None:  # type: ignore[no-untyped-def]
@@ -125,7 +120,7 @@ def test_an_expectation_that_is_missed(recipe) -> None:  # type: ignore[no-untyp
         "run", "-e", "prune 1 layers by random; measure params; expect params < 0.1", "--smoke", "--out", "d"
     )
     assert ended.code == 4
-    assert "not met: `expect params < 0.1` (line 1) by main" in ended.err
+    assert "not met: `expect params < 0.1` (line 1, main): params 0." in ended.err
     assert "d/report.html" in ended.out
 
 
