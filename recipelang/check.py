@@ -200,7 +200,7 @@ def _warn_unused(walk: Walk, bindings: Mapping[str, Bindings], flow: Flow, notes
                 bound.span,
                 "drop it, or write `$" + name + "` where it was meant",
             )
-    for name, (sort, span) in flow.names.items():
+    for name, (sort, span) in {**walk.named, **flow.names}.items():
         if name not in walk.used:
             what = {"state": "state", "model": "model", "data": "data set"}.get(sort, sort)
             notes.warn("RCP0251", f"{what} `{name}` is never used", span, "drop the line, or name it somewhere")

@@ -21,7 +21,7 @@ def samples(reader: Reader, default: Samples | None = None, *, trains: bool = Fa
     node = reader.argument("on")
     if node is None:
         return default
-    found = place(reader, node, "val")
+    found = place(reader, node, "val", partly=True)
     if found and found.split == "test":
         help = "`on train` or `on val`; the test split is for `expect` and the report"
         reader.refuse(
@@ -39,8 +39,15 @@ def samples(reader: Reader, default: Samples | None = None, *, trains: bool = Fa
     return found
 
 
-def place(reader: Reader, node: Any, split: str) -> Samples | None:
-    """One item of `on`: `val`, `train(samples=512)`, `set5`; `split` is what a data set's own name stands for."""
+def place(reader: Reader, node: Any, split: str, *, partly: bool = False) -> Samples | None:
+    """One item of `on`: `val`, `train(samples=512)`, `set5`.
+
+    Args:
+        reader: the statement.
+        node: the item.
+        split: what a data set's own name stands for.
+        partly: whether a number of samples may be named; metrics read whole splits.
+    """
     sets = reader.flow.named("data")
     name = node.path[0].text if isinstance(node, nodes.Call) and len(node.path) == 1 else None
     if name is None or (name not in SPLITS and name not in sets):
@@ -50,6 +57,9 @@ def place(reader: Reader, node: Any, split: str) -> Samples | None:
         reader.refuse("RCP0209", shown, node.span, f"{guess}one of {listing((*SPLITS, *sets))}")
         return None
     reader.use(name)
+    if node.arguments and not partly:
+        reader.refuse("RCP0405", f"`{reader.verb}` reads the whole split", node.span, f"write `on {name}`")
+        return None
     count = _count(reader, node)
     return Samples(name, count) if name in SPLITS else Samples(split, count, name)
 

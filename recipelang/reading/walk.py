@@ -41,7 +41,7 @@ class Walk:
         switches: what was switched on, and where.
         places: full names of variants → where each stands.
         used: names of states, models and data sets that something refers to.
-        from_control: where a drop is counted from the control.
+        named: names that variants gave: what each is, and where it was given.
     """
 
     notes: Notes
@@ -51,6 +51,7 @@ class Walk:
     switches: dict[str, Span | None] = field(default_factory=dict)
     places: dict[str, Span] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
+    named: dict[str, tuple[str, Span]] = field(default_factory=dict)
 
     def walk(
         self, items: Iterable[Placed], bindings: Mapping[str, Bindings], flow: Flow, top: bool
@@ -145,6 +146,7 @@ class Walk:
             self.notes.path = path
             opened.variants.append(Variant(name, parameters, body, statement.span))
             opened.ends.append(inside)
+            self.named.update(inside.names)
             flow.variants[name] = "" if inside.branch else full
             flow.branch = (*flow.branch, full)
             flow.expects = flow.expects or inside.expects
@@ -172,7 +174,6 @@ class Walk:
         self.notes.path = placed.path
         bare = nodes.Statement(statement.verb, statement.operands, statement.clauses, None, statement.span)
         return Repeat(loop.times, loop.until, loop.guard, body, show(bare), statement.span, placed.path)
-
 
     def _look_inside(
         self, placed: Placed, statement: nodes.Statement, bindings: Mapping[str, Bindings], flow: Flow

@@ -33,10 +33,6 @@ def read(reader: Reader) -> Expect | None:
     place = Samples("test") if node is None else reader.place(node, "test")
     if place is None:
         return None
-    if place.count is not None and node is not None:
-        reader.refuse(
-            "RCP0405", "a verdict reads the whole split", node.span, f"write `on {place.data or place.split}`"
-        )
     found = [reader.condition(operand, place.split, place.data) for operand in operands]
     tests = tuple(condition for condition in found if condition is not None)
     if not tests or len(tests) < len(found):
