@@ -115,6 +115,14 @@ def test_a_saved_network_needs_its_very_code_and_trust(folder: Path, monkeypatch
     assert artifact.load(folder / "net", trust=True).source == network.source
 
 
+def test_a_digest_pins_the_file(folder: Path) -> None:
+    digest = model().build(request(folder)).source["settings"]["digest"]
+    assert model(digest=digest).build(request(folder)).source["settings"]["digest"] == digest
+    with pytest.raises(Refusal) as caught:
+        model(digest="0" * 64).build(request(folder))
+    assert caught.value.code == "RCP0715"
+
+
 @pytest.mark.parametrize(
     ("where", "words"),
     [

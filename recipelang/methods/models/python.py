@@ -28,7 +28,7 @@ class Python:
     where: str = setting(type="text", positional=True, help="`file.py:function`, relative to the recipe.")
     weights: str = setting("", type="text", hashed=False, help="File of weights: safetensors, or a plain state dict.")
     classes: int | None = setting(None, type="integer", low=2, help="Number of outputs; default that of the data.")
-    digest: str = setting("", type="text", help="SHA-256 of the file; filled in when a network is saved.")
+    digest: str = setting("", type="text", help="SHA-256 that the file must have; default any.")
     extra: tuple[tuple[str, Any], ...] = setting((), type="any", extra=True, help="Settings for the function.")
 
     def __post_init__(self) -> None:
@@ -74,6 +74,12 @@ class Python:
         file, _, function = self.where.rpartition(":")
         classes = self.classes or (len(request.classes) if request.classes else None)
         module, digest = call_builder(request.resolve(file), function, dict(self.extra), classes)
+        if self.digest not in ("", digest):
+            raise Refusal(
+                "RCP0715",
+                f"the Python file `{Path(file).name}` has changed: it is not the one of this digest",
+                "bring back the file as it was, or leave `digest` out",
+            )
         shape = request.input_shape or getattr(module, "input_shape", None)
         if shape is None:
             raise Refusal(

@@ -35,11 +35,11 @@ class NM:
 
     def __post_init__(self) -> None:
         if not 0 < self.n < self.m:
-            less = f"; write `nm {self.m}:{self.n}`?" if self.n > self.m > 0 else ""
+            right = f"{self.m}:{self.n}" if self.n > self.m > 0 else "2:4"
             raise SettingError(
                 "n",
                 f"`nm {self.n}:{self.m}` keeps {self.n} of every {self.m} weights: that is no sparsity",
-                f"n of m stay, n less than m, as in `nm 2:4`{less}",
+                f"n of m weights stay, n less than m: `nm {right}`",
             )
 
     def __str__(self) -> str:
