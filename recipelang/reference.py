@@ -6,19 +6,19 @@ keywords from the grammar. A test prints them again and compares.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from recipelang import verbs
-from recipelang.catalogue import FOLDERS, Setting, card, find, names, settings
+from recipelang.catalogue import FOLDERS, card, find, names, settings
 from recipelang.reading.verb import Verb
 from recipelang.textmate import textmate
+from recipelang.vocabulary import default_text, takes
 
 _HEAD = "<!-- Printed by `make docs` from {source}; edit there. -->\n\n# {title}\n\n{lead}\n"
-_SECTION = re.compile(r"([A-Z][\w ,-]{2,40}):(?:\s|$)(.*)")
+_SECTION = re.compile(r"([A-Z]\w*(?: \w+){0,3}):(?:\s|$)(.*)")
 
 
 def pages() -> dict[str, str]:
@@ -73,55 +73,25 @@ def _methods() -> str:
 
 
 def _method(name: str, method: type) -> str:
-    rows = [(f"`{s.name}`", _takes(s), _default(s), s.help) for s in settings(method)]
+    rows = [(f"`{s.name}`", takes(s), default_text(s), s.help) for s in settings(method)]
     table = [*_table(("setting", "takes", "default", "what it is"), rows), ""] if rows else []
     return "\n".join([f"### {name}", "", *_card(card(method)), "", *table])
 
 
-def _card(text: str) -> Iterable[str]:
+def _card(text: str) -> list[str]:
     """A card as Markdown: its sections (`Formula: …`) become a list, continued lines are joined."""
-    lines: list[str] = []
-    for raw in text.splitlines():
+    summary, *rest = text.splitlines()
+    lines = [_prose(summary)]
+    for raw in rest:
         section = _SECTION.match(raw)
         if section:
-            first = not (lines and lines[-1].startswith("- "))
-            lines += (
-                ["", f"- **{section[1]}.** {_prose(section[2])}"]
-                if first
-                else [f"- **{section[1]}.** {_prose(section[2])}"]
-            )
-        elif raw.strip() and lines and lines[-1]:
+            lines += [""] if lines[-1] and not lines[-1].startswith("- ") else []
+            lines.append(f"- **{section[1]}.** {_prose(section[2])}")
+        elif raw.strip() and lines[-1]:
             lines[-1] = f"{lines[-1].rstrip()} {_prose(raw.strip())}"
-        else:
+        elif raw.strip() or lines[-1]:
             lines.append(_prose(raw.strip()))
     return lines
-
-
-def _takes(setting: Setting) -> str:
-    """What a setting takes, in words: `number from 0 to 1, or a ramp`."""
-    words = {"word": " or ".join(f"`{c}`" for c in setting.choices), "method": f"a {setting.kind}"}.get(
-        setting.type, setting.type
-    )
-    if setting.low is not None and setting.high is not None:
-        words += f" {'above' if setting.open_low else 'from'} {setting.low:g} to {setting.high:g}"
-    elif setting.low is not None:
-        words += f" {'above' if setting.open_low else 'from'} {setting.low:g}"
-    elif setting.high is not None:
-        words += f" to {setting.high:g}"
-    return words + (", or a ramp" if setting.ramp else "")
-
-
-def _default(setting: Setting) -> str:
-    value = setting.default
-    if value is dataclasses.MISSING:
-        return "required"
-    if value is None or value == () or value == "":
-        return "–"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    if isinstance(value, float):
-        return f"`{value:g}`"
-    return f"`{value}`"
 
 
 # errors -----------------------------------------------------------------------------------------------
@@ -150,7 +120,7 @@ def _row(cells: Sequence[str]) -> str:
 def _prose(text: str) -> str:
     """Text of a card as Markdown: outside backticks nothing is markup."""
     pieces = re.split(r"(`[^`]*`)", text)
-    return "".join(piece if piece.startswith("`") else re.sub(r"([<*_])", r"\\\1", piece) for piece in pieces)
+    return "".join(piece if piece.startswith("`") else re.sub(r"([<*]|\b_|_\b)", r"\\\1", piece) for piece in pieces)
 
 
 def main(folder: Path) -> None:

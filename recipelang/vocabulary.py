@@ -108,13 +108,13 @@ def _method_card(kind: str, name: str) -> str:
     if cls is None:
         raise KeyError(name)
     parts = [f"{name} ({KINDS[kind].one.split(' ', 1)[1]}, written {KINDS[kind].place})", catalogue.card(cls)]
-    rows = [(s.name, _takes(s), _default(s), s.help) for s in catalogue.settings(cls)]
+    rows = [(s.name, takes(s), default_text(s), s.help) for s in catalogue.settings(cls)]
     if rows:
         parts.append(_table(("setting", "takes", "default", ""), rows))
     return "\n\n".join(parts)
 
 
-def _takes(s: Setting) -> str:
+def takes(s: Setting) -> str:
     """What a setting takes, in words: `number, above 0, or a ramp`."""
     words = [{"word": " or ".join(s.choices), "method": s.kind}.get(s.type, s.type)]
     if s.low is not None:
@@ -126,7 +126,8 @@ def _takes(s: Setting) -> str:
     return ", ".join(words) + (", or a ramp" if s.ramp else "")
 
 
-def _default(s: Setting) -> str:
+def default_text(s: Setting) -> str:
+    """The default of a setting as a recipe would write it; `-` for none."""
     if s.default is dataclasses.MISSING:
         return "required"
     if s.default is None or s.default in ((), ""):

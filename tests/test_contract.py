@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
 from pathlib import Path
@@ -104,17 +105,18 @@ def test_methods_play_the_roles_that_their_kind_knows() -> None:
     assert all(least <= most for n in catalogue.names("loss") for least, most in [find("loss", n).teachers])
 
 
-CODE = re.compile(r"\bRCP\d{4}\b")
 PAGES = {page.stem for page in (ROOT / "recipelang" / "explanations").glob("*.md")}
 
 
 def test_every_code_has_a_page_and_every_page_a_code() -> None:
     used = {
-        code
+        node.value
         for file in (ROOT / "recipelang").rglob("*.py")
-        for code in CODE.findall(re.sub(r'""".*?"""|#.*', "", file.read_text(encoding="utf-8"), flags=re.DOTALL))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and re.fullmatch(r"RCP\d{4}", str(node.value))
     }
-    assert used == PAGES
+    assert sorted(used - PAGES) == [], "a code without a page"
+    assert sorted(PAGES - used) == [], "a page without a code"
 
 
 @pytest.mark.parametrize("code", sorted(PAGES))

@@ -26,7 +26,7 @@ def test_nothing_is_left_out() -> None:
 
 
 def test_prose_is_no_markup_and_code_stays_code() -> None:
-    assert reference._prose("a*b `c*d` <e>") == r"a\*b `c*d` \<e>"
+    assert reference._prose("a*b `c*d` <e> weight_decay") == r"a\*b `c*d` \<e> weight_decay"
 
 
 def test_the_pages_are_written(tmp_path: Path) -> None:
