@@ -46,11 +46,12 @@ ELSEWHERE = {"weights": "`sparsify` sets weights to zero", "channels": "a layer 
 def read(reader: Reader) -> Prune | None:
     """`prune 2 layers by taylor`, `prune layers by imprint until latency < 0.7 while top1 drop < 1%`."""
     unit, count, share = _what(reader)
+    understood = not reader.failed
     criterion_node = reader.argument("by")
     criterion = None
     if criterion_node is not None:
         criterion = reader.method(criterion_node, "criterion", "`by`", "by imprint")
-    elif reader.clause("by") is None and not reader.failed:
+    elif reader.clause("by") is None and understood:
         reader.refuse(
             "RCP0403", "`prune` does not say what ranks", None, "write `by imprint`, `by taylor` or `by magnitude`"
         )
@@ -58,7 +59,8 @@ def read(reader: Reader) -> Prune | None:
     shrinking(until, "until", reader.refuse)
     shrinking(guard, "while", reader.refuse)
     opposed(until, guard, reader.refuse)
-    _how_much(reader, count is not None or share is not None)
+    if understood:
+        _how_much(reader, count is not None or share is not None)
     made = Prune(
         unit=unit or "layer",
         criterion=criterion,
@@ -128,7 +130,7 @@ def _how_much(reader: Reader, counted: bool) -> None:
     if counted and until:
         help = "drop the number, or the `until`; in rounds: `repeat until … { prune 1 layers … }`"
         reader.refuse("RCP0409", "the number of layers and `until` both say when to stop", until.word.span, help)
-    elif not (counted or until or guard or reader.failed):
+    elif not (counted or until or guard):
         help = "write `prune 2 layers …`, or add `until latency < 0.7` or `while top1 drop < 1%`"
         reader.refuse("RCP0410", "nothing says how much to remove", None, help)
 
