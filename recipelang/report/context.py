@@ -181,7 +181,9 @@ def _context(sources: tuple[Source, ...], title: str) -> ReportContext:
         leading=None if several else summary.leading(found),
         verdicts=tuple(_verdict(e, s.name if several else "") for s in sources for e in s.report.expectations),
         journeys=parts.journeys(found, [source.name for source in sources]),
-        layers=tuple((row.name, parts.execution(row.variant)) for row in found if row.variant.layers),
+        layers=tuple(
+            (row.name, parts.execution(row.variant)) for row in found if row.kind == "variant" and row.variant.layers
+        ),
         rankings=parts.rankings(found),
         trainings=parts.trainings(found),
         environment=_environment(sources),

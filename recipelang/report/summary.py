@@ -77,13 +77,15 @@ def signs(row: Row) -> str:
 def legend(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
     """(sign, meaning) of the signs that these rows use."""
     cells = [cell for row in rows for cell in row.cells]
+    clocks = any(_drifted(cell) for cell in cells)
     used = (
         (
             words.NOISE,
-            "inside the noise: the interval of the change holds no change at all",
+            "inside the noise: the interval of the change includes none",
             any(c is not None and c.noise for cell in cells for c in (cell.change, cell.control)),
         ),
         ("±", "mean and standard deviation over seeds", any(row.seeds > 1 for row in rows)),
+        ("×", "of healthy; times are measured in turns with it, so the quotient of two times shown may differ", clocks),
         (CHOSEN, "picked by `choose`", any(row.variant.chosen for row in rows)),
         (
             DOMINATED,
@@ -93,3 +95,11 @@ def legend(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
         (FAILED, "did not come to its end", any(row.failed for row in rows)),
     )
     return tuple((sign, meaning) for sign, meaning, is_used in used if is_used)
+
+
+def _drifted(cell: Cell) -> bool:
+    """Whether a time of its own minute and its ratio to healthy would look like a contradiction."""
+    m = cell.measured
+    if cell.change is None or m is None or not m.ratio or not m.value or not m.healthy:
+        return False
+    return abs(m.value / m.healthy / m.ratio - 1) > 0.01

@@ -113,31 +113,38 @@ def against_healthy(measured: Measured | None, metric: Metric) -> Change | None:
 
 
 def against(measured: Measured | None, reference: Measured | None, metric: Metric) -> Change | None:
-    """The change against another measurement, found from the two values and their intervals.
+    """The change against another measurement, found from the two and their intervals.
 
-    The two are treated as independent: half-widths add in squares (relative ones for a ratio). Measurements on
-    the same images are not independent, so the interval is on the wide side. No interval, no claim about noise.
+    Costs are compared through their ratios to healthy where both have one: clocks are read in turns with healthy,
+    so that ratios agree where times of different minutes do not. The two are treated as independent: half-widths
+    add in squares (relative ones for a ratio). Measurements on the same images are not, so the interval is on the
+    wide side. No interval, no claim about noise.
     """
     if measured is None or reference is None or metric.role == "property":
         return None
-    a, b = measured.value, reference.value
-    if a is None or b is None:
+    relative = metric.role == "cost" and measured.ratio is not None and reference.ratio is not None
+    mine, theirs = _side(measured, relative), _side(reference, relative)
+    if mine is None or theirs is None:
         return None
+    (a, half_a), (b, half_b) = mine, theirs
     if metric.role == "quality":
-        half = math.hypot(_half(measured), _half(reference))
-        low, high = a - b - half, a - b + half
-        return _change(a - b, low, high, metric, low <= 0 <= high if half else None)
+        half = math.hypot(half_a, half_b)
+        return _change(a - b, a - b - half, a - b + half, metric, abs(a - b) <= half if half else None)
     if a <= 0 or b <= 0:
         return None
     ratio = a / b
-    half = ratio * math.hypot(_half(measured) / a, _half(reference) / b)
-    return _change(ratio, ratio - half, ratio + half, metric, ratio - half <= 1 <= ratio + half if half else None)
+    half = ratio * math.hypot(half_a / a, half_b / b)
+    return _change(ratio, ratio - half, ratio + half, metric, abs(ratio - 1) <= half if half else None)
 
 
-def _half(measured: Measured) -> float:
-    if measured.low is None or measured.high is None:
-        return 0.0
-    return max(0.0, measured.high - measured.low) / 2
+def _side(measured: Measured, relative: bool) -> tuple[float, float] | None:
+    """A number (its ratio to healthy where asked) and the half-width of its interval; None where there is none."""
+    value, low, high = measured.value, measured.low, measured.high
+    if relative:
+        value, low, high = measured.ratio, measured.ratio_low, measured.ratio_high
+    if value is None:
+        return None
+    return value, 0.0 if low is None or high is None else max(0.0, high - low) / 2
 
 
 def _change(change: float, low: float | None, high: float | None, metric: Metric, noise: bool | None) -> Change:

@@ -75,6 +75,18 @@ def test_against_the_control_half_widths_add_in_squares() -> None:
     assert change.noise
 
 
+def test_times_are_held_against_the_control_through_healthy() -> None:
+    slow_minute = Measured(0.30, ratio=0.6, ratio_low=0.59, ratio_high=0.61)
+    change = words.against(slow_minute, Measured(0.31, ratio=1.0, ratio_low=1.0, ratio_high=1.0), COST)
+    assert change is not None and str(change) == "0.60× (0.59–0.61)"
+
+
+def test_a_clock_that_drifted_is_explained(main_record: dict[str, Any]) -> None:
+    assert "×" not in dict(build(main_record).legend)
+    main_record["variants"][1]["metrics"]["latency(batch=64)"]["value"] *= 1.2
+    assert "×" in dict(build(main_record).legend)
+
+
 @given(NUMBERS, NUMBERS, st.sampled_from(["s", "B", "%", "FLOPs", "params", "x", ""]))
 def test_two_values_share_their_unit(first: float, second: float, unit: str) -> None:
     low, high = sorted((first, second))
