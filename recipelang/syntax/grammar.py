@@ -88,9 +88,10 @@ OPTIONS: dict[str, Any] = {
 @cache
 def parser() -> Lark:
     """The LALR(1) parser of the language: from the stored tables, or where they do not fit, from the grammar."""
-    stored = json.loads(paths.tables().read_text(encoding="utf-8"), object_hook=_with_numbers)
-    if stored["of"] == _identity():
-        return Lark._load_from_dict(stored["data"], stored["memo"], postlex=LineEnds())
+    stored = paths.tables().read_text(encoding="utf-8") if paths.tables().is_file() else '{"of": []}'
+    tables = json.loads(stored, object_hook=_with_numbers)
+    if tables["of"] == _identity():
+        return Lark._load_from_dict(tables["data"], tables["memo"], postlex=LineEnds())
     return build()
 
 
@@ -99,7 +100,7 @@ def build() -> Lark:
     return Lark(paths.grammar().read_text(encoding="utf-8"), postlex=LineEnds(), **OPTIONS)
 
 
-def tables() -> str:
+def serialized() -> str:
     """What `grammar/tables.json` must hold: the LALR tables as plain JSON, and what they were made of."""
     saved = io.BytesIO()
     build().save(saved, exclude_options=("postlex",))
@@ -130,6 +131,10 @@ class Token(NamedTuple):
     def span(self) -> Span:
         """Where it stands; no token reaches over a line end."""
         return Span(self.start, self.end, self.line, self.column, self.line, self.column + self.end - self.start)
+
+    def touches(self, after: Token) -> bool:
+        """Whether nothing stands between this word and the one after it."""
+        return self.end == after.start
 
 
 @cache
@@ -177,4 +182,4 @@ def statement_ends(tokens: Sequence[Token]) -> Iterator[int]:
 
 
 if __name__ == "__main__":  # python -m recipelang.syntax.grammar: after every change of the grammar
-    paths.tables().write_text(tables(), encoding="utf-8")
+    paths.tables().write_text(serialized(), encoding="utf-8")

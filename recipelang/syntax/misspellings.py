@@ -84,11 +84,11 @@ def selectors(place: Place) -> Mistake | None:
 def numbers(place: Place) -> Mistake | None:
     """What begins like a number and is none: a sign, `.5`, `0.7.3`, an unknown unit glued to it."""
     before, word, after = place.before, place.word, place.after
-    hyphen = before is not None and before.type == "NAME" and place.touches(before, word)
+    hyphen = before is not None and before.type == "NAME" and before.touches(word)
     signed = word.text in ("-", "−", "–") or (word.type == "PLUS" and "NUMBER" in place.accepts)
     if signed and after.type == "NUMBER" and not hyphen:
         return Mistake("RCP0109", "numbers have no sign", f"write `{after.text}`", _upto(word.span, after.span))
-    if word.type == "DOT" and after.type == "NUMBER" and place.touches(word, after):
+    if word.type == "DOT" and after.type == "NUMBER" and word.touches(after):
         span = _upto(word.span, after.span)
         return Mistake("RCP0109", f"`.{after.text}` is no number", f"write `0.{after.text}`", span)
     if word.type != "STRAY" or not word.text[0].isascii() or not word.text[0].isdigit():
@@ -144,13 +144,7 @@ def names(place: Place) -> Mistake | None:
         span = place.run(r"\w", word.start)
         what = f"`{_text(place, span)}` is no name"
         return Mistake("RCP0110", what, "names are made of the letters a to z and A to Z, digits and `_`", span)
-    if (
-        word.text == "-"
-        and before
-        and before.type == "NAME"
-        and place.touches(before, word)
-        and place.touches(word, after)
-    ):
+    if word.text == "-" and before and before.type == "NAME" and before.touches(word) and word.touches(after):
         span = place.run(r"\w\-", word.start)
         name = _text(place, span)
         return Mistake(

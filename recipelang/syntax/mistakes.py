@@ -118,7 +118,7 @@ def no_verb(place: Place) -> Mistake | None:
 def verb_with_settings(place: Place) -> Mistake | None:
     """`sgd(lr=0.1)` as a statement."""
     words = place.statement
-    if place.word.type != "EQUAL" or len(words) < 2 or words[1].type != "LPAR" or place.open[-1] != words[1]:
+    if place.word.type != "EQUAL" or len(words) < 2 or words[1] not in place.open[-1:]:
         return None
     what = f"`{words[0].text}` begins a statement, and a verb has no settings"
     return Mistake(
@@ -160,7 +160,7 @@ def let_without_value(place: Place) -> Mistake | None:
 def equals(place: Place) -> Mistake | None:
     """`=` where a comparison is meant, and the reverse."""
     word = place.word
-    if word.type == "EQUAL" and place.after.type == "COMPARE" and place.touches(word, place.after):
+    if word.type == "EQUAL" and place.after.type == "COMPARE" and word.touches(place.after):
         return None  # `=<` is another mistake
     if word.type == "EQUAL" and place.inside != "LPAR":
         name = _side(place)

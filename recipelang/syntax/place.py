@@ -112,10 +112,6 @@ class Place:
         """The words of the statement up to here."""
         return self.words[self.first : self.index]
 
-    def touches(self, one: Token | None, other: Token) -> bool:
-        """Whether nothing stands between two words."""
-        return one is not None and one.end == other.start
-
     def run(self, characters: str, at: int) -> Span:
         """The unbroken run of characters (the inside of a character class) around an offset."""
         line_start = self.text.rfind("\n", 0, at) + 1

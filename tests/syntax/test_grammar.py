@@ -119,7 +119,7 @@ def test_parser_is_loaded_once() -> None:
 
 def test_stored_tables_are_those_of_the_grammar() -> None:
     """After a change of the grammar: `python -m recipelang.syntax.grammar`."""
-    stored, fresh = json.loads(paths.tables().read_text(encoding="utf-8")), json.loads(grammar.tables())
+    stored, fresh = json.loads(paths.tables().read_text(encoding="utf-8")), json.loads(grammar.serialized())
     assert stored["of"] == fresh["of"] and stored["data"]["options"] == fresh["data"]["options"]
     built = grammar.build()
     words, again = ([(t.name, t.pattern.to_regexp(), t.priority) for t in p.terminals] for p in (built, parser()))

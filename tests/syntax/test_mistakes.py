@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from pathlib import Path
@@ -111,3 +112,22 @@ def test_mutated_recipes_never_escape() -> None:
                 render(diagnostic, text)
             assert list(error.diagnostics) == sorted(error.diagnostics, key=lambda d: d.span)  # type: ignore[arg-type,return-value]
     assert refused > 200
+
+
+TOKENS = (
+    *("a", "3", "70%", "2:4", '"s"', "$p", "by", "until", "in", "as", "let", "and", "<", "=", "+", "*", ",", ".", "(", ")"),
+    *("[", "]", "{", "}", ";", "\n", "# c\n", "-", "é", '"', "1x2x", "untill"),
+)  # fmt: skip
+
+
+def test_every_pair_of_words_behind_a_verb_is_read_or_explained() -> None:
+    for pair in itertools.product(TOKENS, repeat=2):
+        for text in (f"a b {' '.join(pair)} c", "".join(pair), f"a (b{pair[0]} {pair[1]}"):
+            try:
+                parse(text)
+            except RecipeError as error:
+                assert all(d.message and d.help and d.span for d in error.diagnostics), text
+
+
+def test_a_setting_behind_parentheses_of_the_verb() -> None:
+    assert "RCP0103" in messages("measure (top1)=")
