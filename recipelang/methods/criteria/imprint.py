@@ -40,10 +40,10 @@ class Imprint:
     needs: ClassVar[tuple[str, ...]] = ("activations", "labels")
 
     embedding: int | None = setting(
-        None, type="integer", low=1, help="length N of the embedding; by default that of the last linear layer's input"
+        None, type="integer", low=1, help="Length N of the embedding; by default the inputs of the last linear layer."
     )
     similarity: str = setting(
-        "cosine", type="word", choices=("cosine", "distance", "inner"), help="how embeddings and class means compare"
+        "cosine", type="word", choices=("cosine", "distance", "inner"), help="How embeddings and class means compare."
     )
 
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:

@@ -31,7 +31,7 @@ class Magnitude:
     unit: ClassVar[str] = "element"
     needs: ClassVar[tuple[str, ...]] = ("weights",)
 
-    p: int = setting(1, type="integer", low=1, high=2, positional=True, help="1: absolute values, 2: squares")
+    p: int = setting(1, type="integer", low=1, high=2, positional=True, help="1: absolute values, 2: squares.")
 
     @property
     def norm(self) -> int:

@@ -34,10 +34,10 @@ class Latency:
     unit: ClassVar[str] = "s"
     source: ClassVar[str] = "clock"
 
-    batch: int = setting(1, type="integer", low=1, help="images in one call")
-    threads: int = setting(1, type="integer", low=1, help="CPU threads while timing")
-    device: str = setting("cpu", type="text", help='`"cpu"`, `"cuda"` or `"cuda:1"`')
-    compiled: bool = setting(False, type="boolean", help="whether both networks go through torch.compile")
+    batch: int = setting(1, type="integer", low=1, help="Images in one call.")
+    threads: int = setting(1, type="integer", low=1, help="CPU threads while timing.")
+    device: str = setting("cpu", type="text", help='`"cpu"`, `"cuda"` or `"cuda:1"`.')
+    compiled: bool = setting(False, type="boolean", help="Whether both networks go through torch.compile.")
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
