@@ -50,6 +50,7 @@ class _Job:
     batch: int
     per_epoch: int
     total: int
+    channels_last: bool
 
 
 def fit(
@@ -115,6 +116,7 @@ def fit(
         batch,
         per_epoch,
         total,
+        has_convolutions(module),
     )
     with reproducible(seed, device, threads):
         identity = _identity(job, network, teachers)
@@ -208,7 +210,7 @@ def _value(setting: Any, job: _Job, step: int) -> float:
 
 def _step(job: _Job, state: State, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:
     """One optimizer step: loss (scalar), number of right answers (scalar), number of images."""
-    if has_convolutions(state.module):
+    if job.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
     with autocast(job.device, job.precision):
         outputs = _outputs(state.module(images), job)
