@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from torch import nn
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Measurement
-from recipelang.measuring.clock import compare_latency, undisturbed
+from recipelang.measuring.clock import CudaStopwatch, compare_latency, undisturbed
 
 EXAMPLE = torch.zeros(1, 1)
 
@@ -190,6 +191,32 @@ def test_a_device_that_is_not_here_is_refused() -> None:
     with pytest.raises(Refusal) as refusal:
         compare_latency(nn.Identity(), nn.Identity(), EXAMPLE, device=f"cuda:{beyond}")
     assert refusal.value.code == "RCP1001" and f"cuda:{beyond}" in refusal.value.message
+
+
+def test_a_gpu_is_timed_between_events_on_an_idle_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of what CUDA is told, on a stand-in for it; events count milliseconds."""
+    told: list[str] = []
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            told.append("record")
+
+        def synchronize(self) -> None:
+            told.append("wait for the event")
+
+        def elapsed_time(self, end: Event) -> float:
+            return 12.0
+
+    monkeypatch.setattr("torch.cuda.Event", Event)
+    monkeypatch.setattr("torch.cuda.synchronize", lambda: told.append("wait for the device"))
+    monkeypatch.setattr("torch.cuda.device", lambda device: nullcontext())
+    module = nn.Identity()
+    module.register_forward_hook(lambda *_: told.append("call"))
+    assert CudaStopwatch(EXAMPLE).sample(module, 3) == pytest.approx(0.004)
+    assert told == ["wait for the device", "record", "call", "call", "call", "record", "wait for the event"]
 
 
 def test_real_networks_on_the_real_clock() -> None:
