@@ -144,10 +144,8 @@ def find(kind: str, name: str) -> type | None:
         cls = point.load()
     else:
         module = importlib.import_module(f"recipelang.methods.{FOLDERS[kind]}.{name}")
-        cls = next(
-            (c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__ and getattr(c, "name", None) == name),
-            None,
-        )
+        own = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
+        cls = next((c for c in own if getattr(c, "name", None) == name), None)
     if cls is None or (cls.kind, cls.name) != (kind, name):
         raise TypeError(f"methods/{FOLDERS[kind]}/{name}.py does not define a {kind} `{name}`")
     return cls
@@ -179,10 +177,11 @@ def spell(value: Any) -> str:
         return f"{value:g}"
     if isinstance(value, tuple | list):
         return f"[{', '.join(spell(v) for v in value)}]"
-    if not (dataclasses.is_dataclass(value) and hasattr(type(value), "name")):
+    cls: Any = type(value)
+    if not (dataclasses.is_dataclass(value) and hasattr(cls, "name")):
         return str(value)
-    head, parts = value.name, []
-    for s in settings(type(value)):
+    head, parts = cls.name, []
+    for s in settings(cls):
         given = getattr(value, s.name)
         if given == s.default or given is None:
             continue

@@ -201,11 +201,16 @@ class Evidence(Protocol):
         weights: parameter name → tensor; every weight that can be scored.
     """
 
-    module: nn.Module
-    unit: str
-    seed: int
-    layers: Mapping[str, tuple[str, ...]]
-    weights: Mapping[str, Tensor]
+    @property
+    def module(self) -> nn.Module: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def layers(self) -> Mapping[str, tuple[str, ...]]: ...
+    @property
+    def weights(self) -> Mapping[str, Tensor]: ...
 
     @property
     def squared_gradients(self) -> Mapping[str, Tensor]:

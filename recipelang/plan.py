@@ -276,11 +276,10 @@ def canonical(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(k): canonical(v) for k, v in sorted(value.items())}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        name = f"{value.kind}.{value.name}" if hasattr(type(value), "kind") and hasattr(type(value), "name") else type(value).__name__
+        cls: Any = type(value)
+        name = f"{cls.kind}.{cls.name}" if hasattr(cls, "kind") and hasattr(cls, "name") else cls.__name__
         fields = {
-            f.name: canonical(getattr(value, f.name))
-            for f in dataclasses.fields(value)
-            if f.metadata.get("key", True)
+            f.name: canonical(getattr(value, f.name)) for f in dataclasses.fields(value) if f.metadata.get("key", True)
         }
         return {"is": name, **fields}
     raise TypeError(f"{type(value).__name__} cannot enter a key")

@@ -1,6 +1,6 @@
 """Quantities: a number and its unit, parsed once and printed once.
 
-    0.7   70%   12ms   10MB   5M   0.3dB   3 epochs   500 steps   5 rounds   8 bits
+0.7   70%   12ms   10MB   5M   0.3dB   3 epochs   500 steps   5 rounds   8 bits
 """
 
 from __future__ import annotations

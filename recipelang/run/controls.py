@@ -37,7 +37,9 @@ class Controls:
             StepFailed: its training failed.
         """
         if lane.healthy is None or not lane.trace:
-            raise Refusal("RCP0913", f"`{lane.name}` trains nothing after `healthy`, so it has no control", "leave `control` out")
+            raise Refusal(
+                "RCP0913", f"`{lane.name}` trains nothing after `healthy`, so it has no control", "leave `control` out"
+            )
         key = (lane.healthy.content, self._trace(lane), lane.seed)
         if key not in self._made:
             control = lane.fork(path=("control",), parameters={}, current=lane.healthy, origin=None, chosen=False)

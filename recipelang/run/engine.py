@@ -18,7 +18,7 @@ from recipelang.errors import Diagnostic, Refusal, StepFailed
 from recipelang.kinds import Dataset, Progress
 from recipelang.measuring.hardware import environment
 from recipelang.plan import Plan
-from recipelang.run import record
+from recipelang.run import planning, record
 from recipelang.run.controls import Controls
 from recipelang.run.expectations import Expectations
 from recipelang.run.lanes import Lane
@@ -61,6 +61,7 @@ def execute(plan: Plan, options: Options, progress: Progress | None = None) -> R
     options = replace(options, threads=options.threads or os.cpu_count() or 1)
     torch.set_num_threads(options.threads or 1)
     said = progress or default_progress()
+    planning.make(plan, options, timed=False)  # what cannot work is said before anything is trained or written
     try:
         out = output_folder(options.out, plan.name)
         write_text(out / "recipe.rcp", plan.text)
@@ -85,7 +86,9 @@ class _Run:
         self.expectations = Expectations()
         datasets: dict[str, Dataset] = {}
         measurer = Measurer(self.store, options, progress)
-        self.readings = Readings(measurer, options, datasets, lambda: self.walk.lanes, lambda lane: self.controls.of(lane))
+        self.readings = Readings(
+            measurer, options, datasets, lambda: self.walk.lanes, lambda lane: self.controls.of(lane)
+        )
         self.worker = Worker(options, self.store, progress, self.readings, datasets, out / "partial")
         self.controls = Controls(self.worker)
         self.walk = Walk(self.worker, self.readings, self.expectations)
@@ -218,7 +221,9 @@ def inside(out: Path, path: str, outside: bool) -> Path:
     """
     target = (out / path).resolve()
     if not outside and not target.is_relative_to(out.resolve()):
-        raise Refusal("RCP0912", f"`{path}` lies outside the output folder", "name a folder within it, or run with `--outside`")
+        raise Refusal(
+            "RCP0912", f"`{path}` lies outside the output folder", "name a folder within it, or run with `--outside`"
+        )
     return target
 
 
@@ -231,8 +236,14 @@ def _machine_trouble(error: OSError) -> Diagnostic:
     """A failure of the machine in words."""
     place = f": `{error.filename}`" if error.filename else ""
     if error.errno == errno.ENOSPC:
-        return Diagnostic("RCP0901", f"the disk is full{place}", None, "free some space (`recipe gc` frees the store) and run the same command again; nothing done is lost")
+        return Diagnostic(
+            "RCP0901",
+            f"the disk is full{place}",
+            None,
+            "free some space (`recipe gc` frees the store) and run the same command again; nothing done is lost",
+        )
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return Diagnostic("RCP0902", f"no permission to write{place}", None, "name another `--out` or `--store`")
-    return Diagnostic("RCP0901", f"{error.strerror or error}{place}", None, "run the same command again; nothing done is lost")
-
+    return Diagnostic(
+        "RCP0901", f"{error.strerror or error}{place}", None, "run the same command again; nothing done is lost"
+    )

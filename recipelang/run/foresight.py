@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -10,10 +11,9 @@ from torch import nn
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Dataset
+from recipelang.measuring.structure import count_flops
 from recipelang.plan import Condition, Reading, Test, Training, tests_of
-from recipelang.run.lanes import Lane
 from recipelang.run.options import Options
-from recipelang.run.worker import Worker
 from recipelang.stages.conditions import name_of
 from recipelang.stages.prune import reachable
 from recipelang.surgery.deployed import deployed
@@ -26,7 +26,7 @@ from recipelang.units import show
 LATENCY_SECONDS = 6.0  # one interleaved measurement of a small network; at most 30 s
 
 
-def foresee(operation: Any, network: Network, lane: Lane, worker: Worker) -> tuple[str, ...]:
+def foresee(operation: Any, network: Network) -> tuple[str, ...]:
     """What a step will find on this network, in words.
 
     Raises:
@@ -34,13 +34,19 @@ def foresee(operation: Any, network: Network, lane: Lane, worker: Worker) -> tup
     """
     criterion = getattr(operation, "criterion", None)
     if criterion is not None and "batchnorm" in criterion.needs and not _has_batchnorm(network.module):
-        raise Refusal("RCP0916", f"`{criterion.name}` needs BatchNorm, and this network has none", "`by magnitude` or `by taylor`")
+        raise Refusal(
+            "RCP0916", f"`{criterion.name}` needs BatchNorm, and this network has none", "`by magnitude` or `by taylor`"
+        )
     if operation.verb == "prune":
         return _prune(operation, network)
     if operation.verb == "sparsify":
         names, dense = eligible(network, operation.pattern, operation.selection)
         if not names:
-            raise Refusal("RCP0910", f"no weight of this network can be {operation.pattern}", "`recipe layers MODEL` lists what can")
+            raise Refusal(
+                "RCP0910",
+                f"no weight of this network can be {operation.pattern}",
+                "`recipe layers MODEL` lists what can",
+            )
         return (f"{len(names)} weights can be {operation.pattern}, {len(dense)} stay dense",)
     if hasattr(operation, "selection"):
         resolve(network.module, operation.selection)
@@ -88,18 +94,9 @@ def _ends(reading: Reading, network: Network, smallest: Network) -> tuple[float 
         values = [metric.measure(deployed(n), n, n.input_shape).value for n in (smallest, network)]
         return (values[0] / values[1], 1.0) if reading.form == "ratio" and values[1] else (values[0], values[1])
     if metric.source == "clock" and reading.form == "ratio":
-        flops = [_flops(n) for n in (smallest, network)]
+        flops = [count_flops(deployed(n), example_input(n)[:1]) for n in (smallest, network)]
         return (flops[0] / flops[1] if flops[1] else 1.0), 1.0
     return None, None
-
-
-def _flops(network: Network) -> float:
-    from torch.utils.flop_counter import FlopCounterMode
-
-    module = deployed(network)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        module(example_input(network)[:1])
-    return float(counter.get_total_flops())
 
 
 def _could_hold(condition: Condition, network: Network, smallest: Network) -> bool:
@@ -119,6 +116,8 @@ def seconds(operation: Any, network: Network, data: Dataset | None, options: Opt
     """A rough time: images that pass through the network, three forward passes for a training step."""
     if data is None:
         return None
+    if options.smoke:
+        return 1.0
     per_image = _seconds_per_image(network, options)
     total = 0.0
     training: Training | None = getattr(operation, "training", None)
@@ -133,15 +132,16 @@ def seconds(operation: Any, network: Network, data: Dataset | None, options: Opt
     if criterion is not None and "gradients" in criterion.needs:
         total += data.size("train") * 3 * per_image
     clocks = sum(test.reading.metric.source == "clock" for test in tests_of(getattr(operation, "until", None)))
-    return total + clocks * 5 * LATENCY_SECONDS if not options.smoke else 1.0
+    return total + clocks * 5 * LATENCY_SECONDS
 
 
-_TIMES: dict[int, float] = {}
+_TIMES: dict[str, float] = {}
 
 
 def _seconds_per_image(network: Network, options: Options) -> float:
-    """Time of a forward pass per image, from one small batch."""
-    if id(network.module) not in _TIMES:
+    """Time of a forward pass per image, from one small batch, once for each kind of model."""
+    kind = json.dumps(network.source, sort_keys=True)
+    if kind not in _TIMES:
         module = deployed(network)
         images = torch.zeros(16, *network.input_shape)
         threads = torch.get_num_threads()
@@ -151,14 +151,12 @@ def _seconds_per_image(network: Network, options: Options) -> float:
                 module(images[:2])
                 began = time.perf_counter()
                 module(images)
-                _TIMES[id(network.module)] = (time.perf_counter() - began) / len(images)
+                _TIMES[kind] = (time.perf_counter() - began) / len(images)
         finally:
             torch.set_num_threads(threads)
-    return _TIMES[id(network.module)]
+    return _TIMES[kind]
 
 
 def _some(names: list[str]) -> str:
     shown = ", ".join(f"`{name}`" for name in names[:4])
     return shown if len(names) <= 4 else f"{shown}, … `{names[-1]}`"
-
-

@@ -51,7 +51,12 @@ def step_ingredients(operation: Any, data: Dataset, lane: Lane, options: Options
         found["healthy"] = lane.healthy.content
     if any(t.reading.metric.source == "clock" for t in tests):
         found["hardware"] = fingerprint()
-    named = [r.subject.name for t in tests for r in (t.reading, t.bound) if isinstance(r, Reading) and r.subject.kind == "state"]
+    named = [
+        r.subject.name
+        for t in tests
+        for r in (t.reading, t.bound)
+        if isinstance(r, Reading) and r.subject.kind == "state"
+    ]
     teachers = [*getattr(operation, "teachers", ()), *named]
     if teachers:
         states = {name: lane.state(name) for name in teachers if name != "self"}

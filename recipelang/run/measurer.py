@@ -65,7 +65,7 @@ class Measurer:
     def ingredients(
         self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str
     ) -> Mapping[str, Any]:
-        """What decides the number: for a clock the two architectures and the hardware, else the network and the data."""
+        """What decides the number: for a clock both architectures and the hardware, else the network and the data."""
         common = {"verb": "measure", "metric": canonical(metric), "smoke": self.options.smoke}
         if metric.source == "clock":
             pair = [architecture(network), architecture(healthy)]
@@ -105,7 +105,11 @@ class Measurer:
         else:
             measured = metric.measure(self._deploy(metric, network), network, network.input_shape)
         if not numpy.isfinite(measured.value):
-            raise Refusal("RCP0906", f"{name} of this network is {measured.value}", "its outputs are not finite; lower the learning rate of the training before")
+            raise Refusal(
+                "RCP0906",
+                f"{name} of this network is {measured.value}",
+                "its outputs are not finite; lower the learning rate of the training before",
+            )
         return measured
 
     def _predict(self, network: Network, data: Dataset, split: str) -> tuple[Tensor, Tensor]:

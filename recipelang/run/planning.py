@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from recipelang.errors import Diagnostic, RecipeError, Refusal, StepFailed
 from recipelang.kinds import Dataset, Measurement
 from recipelang.plan import Branch, Node, Plan, Repeat, Step
 from recipelang.run import keys
+from recipelang.run.books import BOOKS
 from recipelang.run.foresight import foresee, seconds
 from recipelang.run.lanes import Lane
 from recipelang.run.measurer import Measurer
@@ -23,8 +24,8 @@ from recipelang.run.options import Options
 from recipelang.run.progress import Silent
 from recipelang.run.readings import Readings
 from recipelang.run.states import State
-from recipelang.run.store import Store, key_of
-from recipelang.run.worker import BOOKS, Worker, build
+from recipelang.run.store import Entry, Store, key_of
+from recipelang.run.worker import Worker, build
 from recipelang.surgery.network import Network
 
 #: refusals at plan time that mean that the recipe, and not the machine or a file, is wrong
@@ -251,7 +252,7 @@ class _Planner:
         if operation.verb in BOOKS:
             if operation.verb in ("data", "task", "keep"):
                 if operation.verb != "keep" or lane.current:
-                    BOOKS[operation.verb](self.worker, step, lane)
+                    BOOKS[operation.verb](step, lane, self.worker)
                 else:
                     lane.named[operation.name] = State("", Path("."))
             elif operation.verb == "start":
@@ -264,7 +265,9 @@ class _Planner:
         ingredients = keys.model_ingredients(operation, data, lane, self.options)
         entry = None if self.options.fresh else self.store.find(key_of(ingredients))
         state = State(entry.record["content"], entry.folder) if entry else None
-        network = self.worker.readings.network(state) if state else build(operation.method, data, lane.seed, self.options)
+        network = (
+            self.worker.readings.network(state) if state else build(operation.method, data, lane.seed, self.options)
+        )
         if operation.name:
             if state:
                 lane.named[operation.name] = state
@@ -274,27 +277,36 @@ class _Planner:
 
     def _stage(self, row: Row, operation: Any, foreseen: _Foreseen) -> Row:
         lane = foreseen.lane
-        details = foresee(operation, foreseen.network, lane, self.worker) if foreseen.network else ()
-        known = foreseen.network
-        estimate = seconds(operation, known, self.datasets.get(""), self.options) if self.timed and known else None
         lane.trace += [operation] if getattr(operation, "training", None) else []
-        why = f"{row.reason}; " if row.reason else ""
-        if lane.current is None:
-            return replace(row, state="runs", reason=f"{why}a step above must run", details=details, seconds=estimate)
-        try:
-            ingredients = self.worker.ingredients(operation, lane)
-        except _Unknown:
-            lane.current = None
-            return replace(row, state="runs", reason=f"{why}a number it needs is not measured yet", details=details, seconds=estimate)
-        entry = None if self.options.fresh else self.store.find(key_of(ingredients))
+        entry, reason = self._stored(operation, lane)
+        # A stored step was possible; its details are told only where somebody reads them.
+        told = foreseen.network is not None and (entry is None or self.timed)
+        details = foresee(operation, foreseen.network) if told and foreseen.network else ()
         if entry is None:
-            near = self.store.similar(ingredients)
-            reason = "`--fresh`" if self.options.fresh else keys.difference(ingredients, near.ingredients) if near else "never run"
+            data, network = self.datasets.get(""), foreseen.network
             lane.current = None
-            return replace(row, state="runs", reason=f"{why}{reason}", details=details, seconds=estimate)
+            estimate = seconds(operation, network, data, self.options) if self.timed and network else None
+            why = "; ".join(filter(None, (row.reason, reason)))
+            return replace(row, state="runs", reason=why, details=details, seconds=estimate)
         lane.current = State(entry.record["content"], entry.folder)
         foreseen.network = self.worker.readings.network(lane.current)
         return replace(row, state="stored", reason=str(entry.record.get("reached", "")), details=details)
+
+    def _stored(self, operation: Any, lane: Lane) -> tuple[Entry | None, str]:
+        """The stored entry of a step; where there is none, the reason why."""
+        if lane.current is None:
+            return None, "a step above must run"
+        try:
+            ingredients = self.worker.ingredients(operation, lane)
+        except _Unknown:
+            return None, "a number it needs is not measured yet"
+        if self.options.fresh:
+            return None, "`--fresh`"
+        entry = self.store.find(key_of(ingredients))
+        if entry is not None:
+            return entry, ""
+        near = self.store.similar(ingredients)
+        return None, keys.difference(ingredients, near.ingredients) if near else "never run"
 
 
 def _line(step: Step) -> int:

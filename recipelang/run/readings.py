@@ -78,7 +78,9 @@ class Readings:
             for other in self.lanes():
                 if other.name == name and other.seed == lane.seed and other.current and not other.error:
                     return other, self.network(other.current)
-            raise Refusal("RCP0908", f"variant `{name}` has no result to compare with", "it failed, or comes later in the recipe")
+            raise Refusal(
+                "RCP0908", f"variant `{name}` has no result to compare with", "it failed, or comes later in the recipe"
+            )
         if kind == "state":
             state = lane.state(name)
             if state is None:

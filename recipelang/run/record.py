@@ -59,7 +59,11 @@ def columns_json(columns: Sequence[Reading]) -> list[dict[str, Any]]:
 
 def variants_json(lanes: Sequence[Lane], columns: Sequence[Reading], readings: Readings) -> list[dict[str, Any]]:
     """Healthy and every variant and control, measured: one run per seed and their mean."""
-    healthy = [lane.fork(path=("healthy",), current=lane.healthy, steps=_before_healthy(lane), error=None) for lane in lanes if lane.healthy]
+    healthy = [
+        lane.fork(path=("healthy",), current=lane.healthy, steps=_before_healthy(lane), error=None)
+        for lane in lanes
+        if lane.healthy
+    ]
     first: dict[tuple[str, int], Lane] = {}
     for lane in healthy:
         if lane.healthy:
@@ -80,7 +84,9 @@ def _before_healthy(lane: Lane) -> list[Any]:
     return list(lane.steps[: lane.shared])
 
 
-def _variant(name: str, kind: str, group: Sequence[Lane], columns: Sequence[Reading], readings: Readings) -> dict[str, Any]:
+def _variant(
+    name: str, kind: str, group: Sequence[Lane], columns: Sequence[Reading], readings: Readings
+) -> dict[str, Any]:
     runs, per_seed = [], []
     error = next((lane.error for lane in group if lane.error), None)
     for lane in group:

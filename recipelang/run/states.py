@@ -35,7 +35,10 @@ def architecture(network: Network) -> str:
     Dense kernels take the same time for any weights, so a tuned network shares the measured latency of the
     pruned network that it came from, and a budget that held at pruning cannot be lost to a second measurement.
     """
-    source = {**network.source, "settings": {k: v for k, v in network.source.get("settings", {}).items() if k != "weights"}}
+    source = {
+        **network.source,
+        "settings": {k: v for k, v in network.source.get("settings", {}).items() if k != "weights"},
+    }
     parts = {
         "source": source,
         "edits": [edit.json() for edit in network.edits],

@@ -1,10 +1,10 @@
 """The walk through a plan: its nodes, taken by lanes.
 
-    lanes = [one lane]
-    for node in plan.nodes:
-        Step      every lane takes the step; what the store holds is read, not done again
-        Branch    every lane forks once per variant; each fork walks the variant's body
-        Repeat    every lane walks the body as often as its condition says
+lanes = [one lane]
+for node in plan.nodes:
+    Step      every lane takes the step; what the store holds is read, not done again
+    Branch    every lane forks once per variant; each fork walks the variant's body
+    Repeat    every lane walks the body as often as its condition says
 """
 
 from __future__ import annotations
@@ -192,7 +192,9 @@ class Walk:
                 raise StepFailed([refusal.at(step.span, step.path)]) from refusal
             self.expectations.add(step, name, verdict, f"{holds}/{len(group)}" if len(group) > 1 else "", filters)
             mark = "holds" if verdict.holds else "missed"
-            self.worker.progress.say(f"    {step.text}: {mark}, {verdict.text}{' (inside the noise)' if verdict.marginal else ''}")
+            self.worker.progress.say(
+                f"    {step.text}: {mark}, {verdict.text}{' (inside the noise)' if verdict.marginal else ''}"
+            )
 
     # repeat -----------------------------------------------------------------------------------
 
@@ -221,10 +223,15 @@ class Walk:
                     return
             elif stuck:
                 if lane.error is None or lane.error.code in EXHAUSTED:
-                    now = judge(repeat.until, lambda r: self.readings.value(r, before), "surely").text if repeat.until else ""
-                    raise Refusal("RCP0904", f"`{repeat.text}` is out of reach: the block changes nothing more at {now}", "ask for less")
+                    raise self._out_of_reach(repeat, before)
                 return
         raise Refusal("RCP0904", f"`{repeat.text}` still does not hold after {LIMIT} rounds", "ask for less")
+
+    def _out_of_reach(self, repeat: Repeat, lane: Lane) -> Refusal:
+        """`repeat until` whose block has nothing left to change."""
+        now = judge(repeat.until, lambda r: self.readings.value(r, lane), "surely").text if repeat.until else ""
+        message = f"`{repeat.text}` is out of reach: the block changes nothing more, and it stands at {now}"
+        return Refusal("RCP0904", message, "ask for less")
 
     def _once(self, repeat: Repeat, lane: Lane) -> None:
         after = self.walk(repeat.body, [lane])

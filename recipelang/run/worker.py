@@ -18,6 +18,7 @@ from recipelang.errors import Diagnostic, Refusal, StepFailed
 from recipelang.kinds import Dataset, ModelRequest, Progress, Task
 from recipelang.plan import Condition, Duration, Reading, Step, Training, tests_of
 from recipelang.run import keys, states
+from recipelang.run.books import BOOKS
 from recipelang.run.lanes import Lane, StepRecord
 from recipelang.run.options import Options
 from recipelang.run.readings import Readings
@@ -67,7 +68,9 @@ class Worker:
         except Refusal as refusal:
             raise StepFailed([refusal.at(step.span, step.path)]) from refusal
         except MemoryError as error:
-            raise StepFailed([Diagnostic("RCP0905", "memory ran out", step.span, "use a smaller batch", step.path)]) from error
+            raise StepFailed(
+                [Diagnostic("RCP0905", "memory ran out", step.span, "use a smaller batch", step.path)]
+            ) from error
         seconds = 0.0 if cached else time.monotonic() - began
         shown = {f.name: record[f.name] for f in fields(StepRecord) if f.name in record}
         lane.steps.append(replace(book, seconds=seconds, cached=cached, **shown))
@@ -90,7 +93,7 @@ class Worker:
             self.settle_healthy(lane)
         book = BOOKS.get(operation.verb)
         if book:
-            return book(self, step, lane), False
+            return book(step, lane, self), False
         if operation.verb == "model":
             return self._model(operation, lane)
         return self._stage(operation, lane)
@@ -158,7 +161,11 @@ class Worker:
             outcome = self._run(operation, lane, folder)
             broken = broken_masks(outcome.network)
             if broken:
-                raise Refusal("RCP0909", f"`{operation.verb}` broke the sparsity pattern of {', '.join(broken[:3])}", "please report this")
+                raise Refusal(
+                    "RCP0909",
+                    f"`{operation.verb}` broke the sparsity pattern of {', '.join(broken[:3])}",
+                    "please report this",
+                )
             content = states.save(outcome.network, folder).content
             return {"content": content, **_json(outcome)}
 
@@ -170,7 +177,7 @@ class Worker:
     def _run(self, operation: Any, lane: Lane, folder: Path) -> Outcome:
         stage = importlib.import_module(f"recipelang.stages.{operation.verb}")
         try:
-            return stage.run(operation, self._context(lane, folder))  # type: ignore[no-any-return]
+            return stage.run(operation, self._context(lane, folder))
         except OutOfReach as far:
             states.save(far.outcome.network, _empty(self.partial / lane.name.replace("/", "_")))
             raise
@@ -204,61 +211,6 @@ class Worker:
             smoke=self.options.smoke,
         )
 
-    # books ------------------------------------------------------------------------------------
-
-    def _data(self, step: Step, lane: Lane) -> Mapping[str, Any]:
-        operation = step.operation
-        if operation.name not in self.datasets:
-            self.datasets[operation.name] = operation.method.open(self.options.resolve)
-        data = self.datasets[operation.name]
-        sizes = ", ".join(f"{data.size(split)} {split}" for split in ("train", "val", "test"))
-        return {"note": f"{len(data.classes)} classes; {sizes}"}
-
-    def _task(self, step: Step, lane: Lane) -> Mapping[str, Any]:
-        self.task = step.operation.method
-        return {}
-
-    def _measure(self, step: Step, lane: Lane) -> Mapping[str, Any]:
-        lane.columns += [r for r in step.operation.readings if r not in lane.columns]
-        if lane.current is None:
-            return {}
-        values = {}
-        for reading in step.operation.readings:
-            value = self.readings.value(reading, lane)
-            values[spell(reading.metric)] = {"value": value.value, "unit": reading.metric.unit}
-        return {"metrics": values}
-
-    def _keep(self, step: Step, lane: Lane) -> Mapping[str, Any]:
-        if lane.current is None:
-            raise Refusal("RCP0908", "there is no network to keep yet", "write `model …` above")
-        lane.named[step.operation.name] = lane.current
-        return {}
-
-    def _start(self, step: Step, lane: Lane) -> Mapping[str, Any]:
-        state = lane.state(step.operation.state)
-        if state is None:
-            raise Refusal("RCP0908", f"there is no state `{step.operation.state}` here", "`keep as NAME` keeps one")
-        lane.current = state
-        return {}
-
-    def _export(self, step: Step, lane: Lane) -> Mapping[str, Any]:
-        lane.exports.append(step)
-        return {}
-
-    def _nothing(self, step: Step, lane: Lane) -> Mapping[str, Any]:
-        return {}
-
-
-BOOKS: Mapping[str, Callable[[Worker, Step, Lane], Mapping[str, Any]]] = {
-    "data": Worker._data,
-    "task": Worker._task,
-    "measure": Worker._measure,
-    "keep": Worker._keep,
-    "start": Worker._start,
-    "export": Worker._export,
-    "report": Worker._nothing,
-}
-
 
 def build(method: Any, data: Dataset | None, seed: int, options: Options) -> Network:
     """Build a model with seeded random numbers where it has no weights."""
@@ -272,7 +224,9 @@ def build(method: Any, data: Dataset | None, seed: int, options: Options) -> Net
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return method.build(request)  # type: ignore[no-any-return]
+        network: Network = method.build(request)
+    # Published weights say how they want their pictures; other networks learn from the data's.
+    return network if network.preprocessing or data is None else replace(network, preprocessing=data.preprocessing)
 
 
 def _conditions(operation: Any) -> list[Condition]:

@@ -25,7 +25,9 @@ def run(operation: Accelerate, context: Context) -> Outcome:
     """
     network = context.network
     chosen = set(resolve(network.module, operation.selection))
-    layers = sorted(path for name, (path, _, _) in matrices(network.module).items() if name in network.masks and path in chosen)
+    layers = sorted(
+        path for name, (path, _, _) in matrices(network.module).items() if name in network.masks and path in chosen
+    )
     if not layers:
         raise Refusal("RCP0915", "there is no sparse layer to accelerate", "write `sparsify nm 2:4` above")
     kernels = [kernel.name for kernel in operation.kernels] or ["dense"]

@@ -1,8 +1,8 @@
 """Remove the least important layers until a budget holds, or so many of them.
 
-    candidates ─ rank ─▶ least important first ─ search ─▶ how many ─ edit with parity ─▶ smaller network
-         ▲                                                                                     │
-         └──────────────── rounds: rank again after a share of the training ◀───────────────────┘
+candidates ─ rank ─▶ least important first ─ search ─▶ how many ─ edit with parity ─▶ smaller network
+     ▲                                                                                     │
+     └──────────────── rounds: rank again after a share of the training ◀───────────────────┘
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from recipelang.catalogue import spell
 from recipelang.errors import Refusal
 from recipelang.plan import Condition, Duration, Training, tests_of
 from recipelang.stages.conditions import relaxed
@@ -68,8 +67,16 @@ def _candidates(operation: Prune, network: Network) -> tuple[Candidate, ...]:
     layers = find_layers(network.module, example_input(network))
     free = select_layers(network.module, layers, operation.selection)
     if not free:
-        why = "the selection leaves none of them" if layers else "it has no residual block and no plain layer that keeps its shape"
-        raise Refusal("RCP0910", f"no layer of this network can be removed: {why}", "`recipe layers MODEL` lists what can be removed")
+        why = (
+            "the selection leaves none of them"
+            if layers
+            else "it has no residual block and no plain layer that keeps its shape"
+        )
+        raise Refusal(
+            "RCP0910",
+            f"no layer of this network can be removed: {why}",
+            "`recipe layers MODEL` lists what can be removed",
+        )
     return free
 
 
@@ -79,7 +86,11 @@ def _count(operation: Prune, available: int) -> int | None:
         return None
     count = operation.count if operation.count is not None else round((operation.share or 0) * available)
     if count > available:
-        raise Refusal("RCP0911", f"{count} layers are to be removed, and {available} can be", "remove fewer; `recipe layers MODEL` lists them")
+        raise Refusal(
+            "RCP0911",
+            f"{count} layers are to be removed, and {available} can be",
+            "remove fewer; `recipe layers MODEL` lists them",
+        )
     return count
 
 
@@ -144,7 +155,11 @@ def _removed(outcome: Outcome, operation: Prune, ranking: list[tuple[Candidate, 
 
 
 def _wanted(operation: Prune) -> str:
-    return f"{operation.count} layers" if operation.count is not None else f"{100 * (operation.share or 0):g} % of the layers"
+    return (
+        f"{operation.count} layers"
+        if operation.count is not None
+        else f"{100 * (operation.share or 0):g} % of the layers"
+    )
 
 
 def _tune(operation: Prune, network: Network, outcome: Outcome, context: Context, turn: int) -> tuple[Network, Outcome]:
@@ -169,7 +184,7 @@ def _tune(operation: Prune, network: Network, outcome: Outcome, context: Context
 
 
 def _share(training: Training, turn: int, rounds: int) -> Training:
-    """A round's part of a total; what does not divide goes to the earlier rounds. Epochs are whole where they can be."""
+    """A round's part of a total. Epochs are whole where there are enough of them."""
     total = training.duration.count
     if training.duration.unit == "steps" or (float(total).is_integer() and total >= rounds):
         part = float(int(total * turn // rounds) - int(total * (turn - 1) // rounds))
@@ -184,9 +199,10 @@ def _out_of_reach(operation: Prune, outcome: Outcome, found: Found, context: Con
     how = "before the guard breaks" if found.guarded else "with every removable layer gone"
     text = operation.until.text if operation.until else ""
     costs = {test.reading.metric.name for test in tests_of(operation.until)}
+    at = verdict.text if verdict else "?"
     return OutOfReach(
         "RCP0904",
-        f"`until {text}` is out of reach: {how} ({len(outcome.edits)} of them) it stands at {verdict.text if verdict else '?'}",
-        f"ask for less, or free more layers; {spell(operation.criterion)} does not change how far {' and '.join(sorted(costs))} can go",
+        f"`until {text}` is out of reach: {how} ({len(outcome.edits)} of them) it stands at {at}",
+        f"ask for less, or leave more layers free; no criterion changes how far {' and '.join(sorted(costs))} can go",
         outcome,
     )

@@ -25,7 +25,11 @@ def run(operation: Sparsify, context: Context) -> Outcome:
     names, dense = masks.eligible(network, operation.pattern, operation.selection)
     if not names:
         reasons = "; ".join(f"`{name}`: {why}" for name, why in list(dense.items())[:3]) or "the selection names none"
-        raise Refusal("RCP0910", f"no weight of this network can be {operation.pattern}: {reasons}", "`recipe layers MODEL` lists what can")
+        raise Refusal(
+            "RCP0910",
+            f"no weight of this network can be {operation.pattern}: {reasons}",
+            "`recipe layers MODEL` lists what can",
+        )
     evidence = Gathered(
         network=network,
         data=context.data,

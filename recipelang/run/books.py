@@ -1,0 +1,76 @@
+"""The verbs that change no network: they open data, note columns, name states, and ask for exports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from recipelang.catalogue import spell
+from recipelang.errors import Refusal
+from recipelang.plan import Step
+from recipelang.run.lanes import Lane
+
+if TYPE_CHECKING:
+    from recipelang.run.worker import Worker
+
+Book: TypeAlias = "Callable[[Step, Lane, Worker], Mapping[str, Any]]"
+
+
+def _data(step: Step, lane: Lane, worker: Worker) -> Mapping[str, Any]:
+    name = step.operation.name
+    if name not in worker.datasets:
+        worker.datasets[name] = step.operation.method.open(worker.options.resolve)
+    data = worker.datasets[name]
+    sizes = ", ".join(f"{data.size(split)} {split}" for split in ("train", "val", "test"))
+    return {"note": f"{len(data.classes)} classes; {sizes}"}
+
+
+def _task(step: Step, lane: Lane, worker: Worker) -> Mapping[str, Any]:
+    worker.task = step.operation.method
+    return {}
+
+
+def _measure(step: Step, lane: Lane, worker: Worker) -> Mapping[str, Any]:
+    lane.columns += [reading for reading in step.operation.readings if reading not in lane.columns]
+    if lane.current is None:
+        return {}
+    values = {}
+    for reading in step.operation.readings:
+        value = worker.readings.value(reading, lane)
+        values[spell(reading.metric)] = {"value": value.value, "unit": reading.metric.unit}
+    return {"metrics": values}
+
+
+def _keep(step: Step, lane: Lane, worker: Worker) -> Mapping[str, Any]:
+    if lane.current is None:
+        raise Refusal("RCP0908", "there is no network to keep yet", "write `model …` above")
+    lane.named[step.operation.name] = lane.current
+    return {}
+
+
+def _start(step: Step, lane: Lane, worker: Worker) -> Mapping[str, Any]:
+    state = lane.state(step.operation.state)
+    if state is None:
+        raise Refusal("RCP0908", f"there is no state `{step.operation.state}` here", "`keep as NAME` keeps one")
+    lane.current = state
+    return {}
+
+
+def _export(step: Step, lane: Lane, worker: Worker) -> Mapping[str, Any]:
+    lane.exports.append(step)
+    return {}
+
+
+def _report(step: Step, lane: Lane, worker: Worker) -> Mapping[str, Any]:
+    return {}
+
+
+BOOKS: Mapping[str, Book] = {
+    "data": _data,
+    "task": _task,
+    "measure": _measure,
+    "keep": _keep,
+    "start": _start,
+    "export": _export,
+    "report": _report,
+}
