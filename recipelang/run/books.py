@@ -17,10 +17,7 @@ Book: TypeAlias = "Callable[[Step, Lane, Worker], Mapping[str, Any]]"
 
 
 def _data(step: Step, lane: Lane, worker: Worker) -> Mapping[str, Any]:
-    name = step.operation.name
-    if name not in worker.datasets:
-        worker.datasets[name] = step.operation.method.open(worker.options.resolve)
-    data = worker.datasets[name]
+    data = worker.datasets[step.operation.name]  # opened before the walk: `Worker.open_data`
     sizes = ", ".join(f"{data.size(split)} {split}" for split in ("train", "val", "test"))
     return {"note": f"{len(data.classes)} classes; {sizes}"}
 

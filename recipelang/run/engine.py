@@ -17,7 +17,7 @@ from recipelang.catalogue import find
 from recipelang.errors import Diagnostic, Refusal, StepFailed
 from recipelang.kinds import Dataset, Progress
 from recipelang.measuring.hardware import environment
-from recipelang.plan import Plan
+from recipelang.plan import Plan, steps_of
 from recipelang.run import planning, record
 from recipelang.run.controls import Controls
 from recipelang.run.expectations import Expectations
@@ -100,6 +100,7 @@ class _Run:
         self.walk.lanes = [lane]
         failures: list[Diagnostic] = []
         try:
+            self.worker.open_data(steps_of(self.plan.nodes))
             self.walk.walk(self.plan.nodes, [lane])
         except StepFailed as failed:
             failures += failed.diagnostics

@@ -14,7 +14,7 @@ from typing import Any
 
 from recipelang.errors import Diagnostic, RecipeError, Refusal, StepFailed
 from recipelang.kinds import Dataset, Measurement
-from recipelang.plan import Branch, Node, Plan, Repeat, Step
+from recipelang.plan import Branch, Node, Plan, Repeat, Step, steps_of
 from recipelang.run import keys
 from recipelang.run.books import BOOKS
 from recipelang.run.foresight import foresee, seconds
@@ -125,6 +125,7 @@ def make(plan: Plan, options: Options, timed: bool = True) -> PlanReport:
     """
     options = replace(options, threads=options.threads or os.cpu_count() or 1)
     planner = _Planner(options, timed)
+    planner.worker.open_data(steps_of(plan.nodes))
     planner.visit(plan.nodes, [_Foreseen(Lane())], 0)
     if planner.problems:
         wrong = all(p.code in RECIPE_IS_WRONG for p in planner.problems)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,19 @@ class Worker:
         shown = {f.name: record[f.name] for f in fields(StepRecord) if f.name in record}
         lane.steps.append(replace(book, seconds=seconds, cached=cached, **shown))
         self._say(lane.steps[-1], lane)
+
+    def open_data(self, steps: Iterable[Step]) -> None:
+        """Open the recipe's data sets: a model that stands above its data is built for its classes all the same.
+
+        Raises:
+            StepFailed: with the diagnostic at the data's line.
+        """
+        for step in steps:
+            if step.operation.verb == "data" and step.operation.name not in self.datasets:
+                try:
+                    self.datasets[step.operation.name] = step.operation.method.open(self.options.resolve)
+                except Refusal as refusal:
+                    raise StepFailed([refusal.at(step.span, step.path)]) from refusal
 
     def settle_healthy(self, lane: Lane) -> None:
         """`healthy` is what stands before the first step that compresses; taken once."""
