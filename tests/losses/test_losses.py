@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recipelang import catalogue
+from recipelang.errors import SettingError
 from recipelang.methods.losses.kd import Kd
 from recipelang.methods.losses.mis import Mis
 from recipelang.methods.losses.task import TaskLoss
@@ -83,7 +84,7 @@ def test_mis_is_the_papers_sum(batch: Any, weights: tuple[float, float, float], 
         + weights[1] * divergence(healthy.tolist(), outputs.tolist())
         + weights[2] * divergence(recovered.tolist(), outputs.tolist())
     )
-    assert float(got) == pytest.approx(wanted, rel=1e-7, abs=1e-10)
+    assert float(got) * sum(weights) == pytest.approx(wanted, rel=1e-7, abs=1e-10)
 
 
 @given(batches())
@@ -95,7 +96,7 @@ def test_gradients_are_softmax_differences(batch: Any) -> None:
     kd = gradient(lambda o: Kd(3.0, 1.0)(o, labels, (healthy,), TASK), outputs)
     by_hand = 3 * ((outputs / 3).softmax(1) - (healthy / 3).softmax(1)) / count
     torch.testing.assert_close(kd, by_hand, rtol=1e-7, atol=1e-10)
-    mis = gradient(lambda o: Mis()(o, labels, (healthy, recovered), TASK), outputs)
+    mis = gradient(lambda o: 61 * Mis()(o, labels, (healthy, recovered), TASK), outputs)
     by_hand = ((mine - one_hot) + 10 * (mine - healthy.softmax(1)) + 50 * (mine - recovered.softmax(1))) / count
     torch.testing.assert_close(mis, by_hand, rtol=1e-7, atol=1e-9)
 
@@ -105,6 +106,11 @@ def test_a_student_that_agrees_has_nothing_to_learn_from_its_teachers() -> None:
     labels = torch.zeros(5, dtype=torch.int64)
     assert float(Kd(2.0, 1.0)(outputs, labels, (outputs,), TASK)) == pytest.approx(0, abs=1e-12)
     assert float(Mis(0.0, 1.0, 1.0)(outputs, labels, (outputs, outputs), TASK)) == pytest.approx(0, abs=1e-12)
+
+
+def test_mis_without_any_weight_is_refused() -> None:
+    with pytest.raises(SettingError):
+        Mis(0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("name", catalogue.names("loss"))
