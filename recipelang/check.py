@@ -21,7 +21,7 @@ from recipelang.plan import Node, Plan, Reading, Step, steps_of
 from recipelang.reading import recovery, trees
 from recipelang.reading.bindings import Bindings
 from recipelang.reading.flow import Flow
-from recipelang.reading.notes import Notes
+from recipelang.reading.notes import Notes, alone
 from recipelang.reading.reader import Reader
 from recipelang.reading.sources import Placed, expand, implied, override, provides, settle
 from recipelang.reading.walk import Walk
@@ -44,6 +44,7 @@ def check(
     control: bool = False,
     seeds: tuple[int, ...] | None = None,
     read: Callable[[str], str] | None = None,
+    mistakes: Sequence[Diagnostic] = (),
 ) -> Plan:
     """The plan of a recipe.
 
@@ -56,11 +57,12 @@ def check(
         seeds: seeds that replace or supply those of the recipe.
         read: the text of a file that the recipe uses, by its path from the recipe's folder; raises OSError or
             RecipeError. None reads nothing, and `use` is refused.
+        mistakes: what `syntax.parse.read` says of statements that the recipe therefore lacks.
 
     Raises:
         RecipeError: the recipe is wrong; carries every diagnostic, in order of the text.
     """
-    notes = Notes(recipe.path)
+    notes = Notes(recipe.path, list(mistakes))
     body = settle(recipe.body.items, sets or {}, notes)
     recipe = dataclasses.replace(recipe, body=dataclasses.replace(recipe.body, items=body))
     items = expand(recipe, verbs.find, read or _no_files, notes)
@@ -70,7 +72,8 @@ def check(
     items = _with_stand_in(items, recipe, notes)
     walk = Walk(notes, verbs.find, verbs.names(), profile or {})
     bindings = _bindings(items)
-    flow = Flow(unsure=bool(notes.errors))  # a file that could not be read may hold what seems to be missing
+    unread = list(notes.errors)
+    flow = Flow(unsure=bool(unread))
     made = walk.walk(items, bindings, flow, True)
     if "no recovery" not in walk.switches:
         made = recovery.added(made, _tuning)
@@ -81,7 +84,8 @@ def check(
         _check_control(made, walk, wanted, notes)
     _warn_unused(walk, bindings, flow, notes)
     if notes.errors:
-        raise RecipeError(_in_order(notes.errors, recipe.path), recipe.text)
+        sure = [d for d in notes.errors if not unread or d in unread or alone(d.code)]
+        raise RecipeError(_in_order(sure, recipe.path), recipe.text)
     return Plan(_name(recipe.path), recipe.text, recipe.path, made, wanted, tuple(notes.warnings))
 
 

@@ -119,11 +119,11 @@ def checked(recipe: Source, request: Request) -> tuple[Plan, Profile]:
         RecipeError: the recipe or the profile is wrong; all mistakes at once.
     """
     from recipelang.check import check
-    from recipelang.syntax.parse import parse
+    from recipelang.syntax.parse import read
 
     profile = profile_for(recipe.folder, request.profile)
-    tree = parse(recipe.text, recipe.path)
-    if not tree.body.items:
+    tree, mistakes = read(recipe.text, recipe.path)
+    if not tree.body.items and not mistakes:
         help = "write a statement: `prune layers by imprint until latency < 0.7`"
         raise RecipeError([Diagnostic("RCP1203", "the recipe is empty", None, help, recipe.path)], recipe.text)
     plan = check(
@@ -135,6 +135,7 @@ def checked(recipe: Source, request: Request) -> tuple[Plan, Profile]:
         control=request.control,
         seeds=request.seeds,
         read=lambda path: (recipe.folder / path).read_bytes().decode("utf-8-sig"),
+        mistakes=mistakes,
     )
     return plan, profile
 

@@ -16,6 +16,15 @@ class Refuse(Protocol):
 
 
 UNBOUND = "RCP0206"
+#: what may be wrong only because another statement could not be read: names it gives, blocks it opens, order
+OF_OTHERS = ("RCP0205", UNBOUND, "RCP0207", "RCP0208", "RCP0209", "RCP0213", "RCP0407", "RCP05")
+#: of those, what a statement says by itself: the split that it chooses by or learns from
+OF_ITSELF = ("RCP0509", "RCP0513")
+
+
+def alone(code: str) -> bool:
+    """Whether a mistake of this code lies in its own statement, whatever stands around it."""
+    return code in OF_ITSELF or not code.startswith(OF_OTHERS)
 
 
 @dataclass

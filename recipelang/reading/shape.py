@@ -9,13 +9,17 @@ from recipelang.reading.notes import Refuse
 from recipelang.reading.verb import Verb
 from recipelang.reading.wording import listing
 from recipelang.syntax import nodes
+from recipelang.syntax.grammar import CLAUSES
+from recipelang.syntax.place import resembles
 
 
 def unknown_verb(statement: nodes.Statement, known: Iterable[str], refuse: Refuse) -> None:
     """Note a word that is no verb (RCP0201)."""
     word = statement.verb.text
-    close = nearest(word, known)
+    clause, close = resembles(word, CLAUSES), nearest(word, known)
     help = f"did you mean `{close}`? `recipe list verb` shows all" if close else f"verbs: {', '.join(sorted(known))}"
+    if clause and statement.operands:
+        help = f"write `{clause}` if the statement above goes on here"
     refuse("RCP0201", f"`{word}` is no verb", statement.verb.span, help)
 
 

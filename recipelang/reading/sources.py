@@ -16,7 +16,7 @@ from recipelang.reading.reader import Reader
 from recipelang.reading.verb import Insert, Verb
 from recipelang.reading.wording import listing
 from recipelang.syntax import nodes
-from recipelang.syntax.parse import parse
+from recipelang.syntax.parse import parse, read
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Placed:
 
 
 def expand(
-    recipe: nodes.Recipe, find_verb: Callable[[str], Verb | None], read: Callable[[str], str], notes: Notes
+    recipe: nodes.Recipe, find_verb: Callable[[str], Verb | None], text_of: Callable[[str], str], notes: Notes
 ) -> list[Placed]:
     """The statements of a recipe with those of the files that it uses in their places.
 
     Args:
         recipe: the recipe.
         find_verb: the verb of a name.
-        read: the text of a file, by its path from the recipe's folder; raises OSError or RecipeError.
+        text_of: the text of a file, by its path from the recipe's folder; raises OSError or RecipeError.
         notes: where unreadable files, cycles and mistakes of their syntax go (RCP0211 and those of the parser).
     """
-    return _expand(recipe.body.items, recipe.path, "", (), find_verb, read, notes)
+    return _expand(recipe.body.items, recipe.path, "", (), find_verb, text_of, notes)
 
 
 def _expand(
@@ -54,7 +54,7 @@ def _expand(
     folder: str,
     trail: tuple[str, ...],
     find_verb: Callable[[str], Verb | None],
-    read: Callable[[str], str],
+    text_of: Callable[[str], str],
     notes: Notes,
 ) -> list[Placed]:
     found: list[Placed] = []
@@ -69,16 +69,16 @@ def _expand(
             insert = verb.read(Reader(item, Flow(), notes, {}, lambda name: None))
             if isinstance(insert, Insert) and not (item.clauses or item.block):
                 other = posixpath.normpath(posixpath.join(folder, insert.file))
-                used = _file(other, item, trail, read, notes)
+                used = _file(other, item, trail, text_of, notes)
                 inner = posixpath.dirname(other)
-                found += _expand(used, other, inner, (*trail, other), find_verb, read, notes)
+                found += _expand(used, other, inner, (*trail, other), find_verb, text_of, notes)
         else:
             found.append(Placed(item, path))
     return found
 
 
 def _file(
-    path: str, item: nodes.Statement, trail: tuple[str, ...], read: Callable[[str], str], notes: Notes
+    path: str, item: nodes.Statement, trail: tuple[str, ...], text_of: Callable[[str], str], notes: Notes
 ) -> tuple[nodes.Item, ...]:
     """The statements of another file; what is wrong with it is noted, its own mistakes at their own lines."""
     span = item.operands[0].span
@@ -86,12 +86,11 @@ def _file(
         notes.refuse("RCP0211", f"`{path}` uses itself", span, " → ".join((*trail, path)))
         return ()
     try:
-        return parse(read(path), path).body.items
+        recipe, mistakes = read(text_of(path), path)
+        notes.errors += mistakes
+        return recipe.body.items
     except RecipeError as error:
-        if any(d.span for d in error.diagnostics):
-            notes.errors += [dataclasses.replace(d, path=d.path or path) for d in error.diagnostics]
-        else:
-            notes.refuse("RCP0211", "; ".join(d.message for d in error.diagnostics), span, error.diagnostics[0].help)
+        notes.refuse("RCP0211", "; ".join(d.message for d in error.diagnostics), span, error.diagnostics[0].help)
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         notes.refuse("RCP0211", f"`{path}` cannot be read: {why}", span, "check the spelling; paths start at this file")

@@ -98,7 +98,8 @@ class Walk:
         """A Step, a Repeat, `_Variants`, or None where there is nothing to do or something was refused."""
         verb = self.find_verb(statement.verb.text)
         if verb is None:
-            shape.unknown_verb(statement, self.verb_names, self.notes.refuse)
+            if statement.verb.text != nodes.UNREADABLE or not self.notes.errors:
+                shape.unknown_verb(statement, self.verb_names, self.notes.refuse)
             self._look_inside(placed, statement, bindings, flow)
             return None
         shape.check(verb, statement, top, self.notes.refuse)

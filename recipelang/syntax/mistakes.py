@@ -12,7 +12,7 @@ from itertools import takewhile
 from lark.exceptions import UnexpectedInput
 
 from recipelang.errors import Diagnostic
-from recipelang.syntax import brackets, misspellings
+from recipelang.syntax import brackets, misspellings, nodes
 from recipelang.syntax.grammar import CLAUSES, DEEPEST, TooDeep
 from recipelang.syntax.place import RESERVED_TYPES, Mistake, Place, place_of, unfinished
 
@@ -61,7 +61,7 @@ def _blanked(place: Place, stretches: tuple[tuple[int, int], ...]) -> str:
         start, end = place.word.start, place.word.end
     for a, b in stretches or ((start, end),):
         a = b - len(text[a:b].lstrip())
-        head = "x" if a < b and text[b : b + 1] == "{" else ""
+        head = nodes.UNREADABLE if a < b and text[b : b + 1] == "{" else ""
         text = text[:a] + head + "".join(c if c == "\n" else " " for c in text[a + len(head) : b]) + text[b:]
     return text
 

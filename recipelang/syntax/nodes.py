@@ -16,6 +16,9 @@ from typing import TypeAlias
 from recipelang.errors import Span
 from recipelang.units import Quantity
 
+#: the verb of a statement whose head cannot be read and whose block can
+UNREADABLE = "_"
+
 
 @dataclass(frozen=True)
 class Name:

@@ -1,4 +1,4 @@
-"""Text → tree: `parse` reads a recipe, or reports every syntax error of it at once.
+"""Text → tree: `read` gives the statements that stand and every syntax error of the others; `parse` wants none.
 
     text ──lark──▶ parse tree ──build──▶ nodes (syntax/nodes.py)
 
@@ -32,7 +32,7 @@ Parsed: TypeAlias = "Tree[Token] | Token"
 
 
 def parse(text: str, path: str = "") -> nodes.Recipe:
-    """Read a recipe.
+    """Read a recipe that has no syntax error.
 
     Args:
         text: the recipe; a byte order mark and Windows line ends are accepted.
@@ -41,18 +41,31 @@ def parse(text: str, path: str = "") -> nodes.Recipe:
     Raises:
         RecipeError: with every syntax error of the text, in order.
     """
+    recipe, errors = read(text, path)
+    if errors:
+        raise RecipeError(errors, text)
+    return recipe
+
+
+def read(text: str, path: str = "") -> tuple[nodes.Recipe, tuple[Diagnostic, ...]]:
+    """The statements that can be read, and every syntax error of the others, in order; arguments as for `parse`.
+
+    A statement whose head is wrong and whose block is not keeps the block, under the verb `nodes.UNREADABLE`.
+    """
+    lines = text.split("\n")
+    whole = Span(0, len(text), 1, 1, len(lines), len(lines[-1]) + 1)
     if len(text) > LONGEST:
         what = f"this recipe has {len(text)} characters; a recipe has at most {LONGEST}"
         help_ = "split it, or look whether this file is a recipe"
-        raise RecipeError([Diagnostic("RCP0118", what, None, help_, path)], text)
+        return nodes.Recipe(nodes.Block((), whole), text, path), (Diagnostic("RCP0118", what, None, help_, path),)
     tree, errors = _read(text, path)
-    errors += _numbers(tree, path)
-    if errors:
-        errors.sort(key=lambda d: d.span or Span(0, 0, 0, 0, 0, 0))
-        raise RecipeError(errors, text)
-    lines = text.split("\n")
-    whole = Span(0, len(text), 1, 1, len(lines), len(lines[-1]) + 1)
-    return nodes.Recipe(nodes.Block(_items(tree), whole), text, path)
+    items: list[nodes.Item] = []
+    for parsed in _trees(tree):
+        too_large = _numbers(parsed, path)
+        errors += too_large
+        items += [] if too_large else [_build(parsed)]
+    errors.sort(key=lambda d: d.span or whole)
+    return nodes.Recipe(nodes.Block(tuple(items), whole), text, path), tuple(errors)
 
 
 def _read(text: str, path: str) -> tuple[Tree[Token], list[Diagnostic]]:
@@ -163,8 +176,9 @@ def _clause(tree: Tree[Token]) -> nodes.Clause:
     return nodes.Clause(name, _builds(arguments), _span(tree))
 
 
-def _items(tree: Tree[Token]) -> tuple[nodes.Item, ...]:
-    return tuple(_build(t) for t in tree.children if isinstance(t, Tree))
+def _trees(tree: Tree[Token]) -> list[Tree[Token]]:
+    """The statements of a file or block."""
+    return [t for t in tree.children if isinstance(t, Tree)]
 
 
 def _let(tree: Tree[Token]) -> nodes.Let:
@@ -192,7 +206,7 @@ TOKENS: dict[str, Callable[[Token], Any]] = {
     "PARAMETER": lambda t: nodes.Parameter(t[1:], _span(t)),
 }
 RULES: dict[str, Callable[[Tree[Token]], Any]] = {
-    "block": lambda t: nodes.Block(_items(t), _span(t)),
+    "block": lambda t: nodes.Block(_builds(_trees(t)), _span(t)),
     "let": _let,
     "statement": _statement,
     "clause": _clause,
