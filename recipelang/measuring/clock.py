@@ -5,7 +5,8 @@
                  └────────────────────────────────────────────────────────┘
 
 Machines change speed while one measures. Two networks that are timed in turns see the same machine, so their
-ratio holds where the seconds do not.
+ratio holds where the seconds do not. What turns cannot even out is waiting for a core that another process holds:
+it comes in slices of milliseconds, which hit a slow network more often than a fast one. So waiting is taken off.
 """
 
 from __future__ import annotations
@@ -43,8 +44,23 @@ class Stopwatch(Protocol):
         """Mean seconds of one of `calls` calls in a row."""
 
 
+def waited() -> float:
+    """Seconds that this thread was ready to run and another process had its core; 0 where the system keeps no count.
+
+    Linux counts it in schedstat (proc(5)).
+    """
+    try:
+        with open("/proc/thread-self/schedstat", "rb", buffering=0) as counts:
+            return int(counts.read().split()[1]) * 1e-9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
 class CpuStopwatch:
-    """Wall clock around calls with `example` (B×…)."""
+    """Wall clock around calls with `example` (B×…), less the time that other processes held the core.
+
+    With several threads only the waiting of the calling one is known.
+    """
 
     def __init__(self, example: Tensor) -> None:
         self.example = example
@@ -56,10 +72,12 @@ class CpuStopwatch:
     def sample(self, module: nn.Module, calls: int) -> float:
         """Mean seconds of one call."""
         example = self.example
+        waited_before = waited()
         start = time.perf_counter()
         for _ in range(calls):
             module(example)
-        return (time.perf_counter() - start) / calls
+        seconds = time.perf_counter() - start
+        return max(0.0, seconds - (waited() - waited_before)) / calls
 
 
 class CudaStopwatch(CpuStopwatch):
@@ -176,13 +194,10 @@ def compare_latency(
 def _warm_up(networks: Sequence[nn.Module], stopwatch: Stopwatch) -> list[int]:
     """Call every network until caches, clocks and compilers have settled; calls per sample for each."""
     start = stopwatch.now()
-    fastest = [math.inf] * len(networks)
-    calls = 0
-    while calls < WARM_UP_CALLS or (stopwatch.now() - start < WARM_UP_S and calls < 1000):
-        for i, network in enumerate(networks):
-            fastest[i] = min(fastest[i], stopwatch.sample(network, 1))
-        calls += 1
-    return [max(1, math.ceil(SHORTEST_S / max(seconds, 1e-9))) for seconds in fastest]
+    seconds: list[list[float]] = []
+    while len(seconds) < WARM_UP_CALLS or (stopwatch.now() - start < WARM_UP_S and len(seconds) < 1000):
+        seconds.append([stopwatch.sample(network, 1) for network in networks])
+    return [max(1, math.ceil(SHORTEST_S / max(typical, 1e-6))) for typical in np.median(seconds, axis=0)]
 
 
 def _series(

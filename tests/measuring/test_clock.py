@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import gc
+import hashlib
+import os
+import threading
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +18,7 @@ from torch import nn
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Measurement
-from recipelang.measuring.clock import CudaStopwatch, compare_latency, undisturbed
+from recipelang.measuring.clock import CpuStopwatch, CudaStopwatch, compare_latency, undisturbed, waited
 
 EXAMPLE = torch.zeros(1, 1)
 
@@ -217,6 +222,57 @@ def test_a_gpu_is_timed_between_events_on_an_idle_stream(monkeypatch: pytest.Mon
     module.register_forward_hook(lambda *_: told.append("call"))
     assert CudaStopwatch(EXAMPLE).sample(module, 3) == pytest.approx(0.004)
     assert told == ["wait for the device", "record", "call", "call", "call", "record", "wait for the event"]
+
+
+def test_waiting_for_a_core_is_not_the_networks_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 8 seconds on the wall, 6 went to other processes; 2 calls took the rest."""
+    walls, waits = iter([100.0, 108.0]), iter([5.0, 11.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(walls))
+    monkeypatch.setattr("recipelang.measuring.clock.waited", lambda: next(waits))
+    assert CpuStopwatch(EXAMPLE).sample(nn.Identity(), 2) == 1.0
+
+
+@pytest.mark.skipif(not Path("/proc/thread-self/schedstat").exists(), reason="this system keeps no schedstat")
+def test_the_system_counts_waiting() -> None:
+    """Two threads of work on one core wait for each other."""
+    core = next(iter(os.sched_getaffinity(0)))
+    lasting = threading.Event()
+    ready = threading.Barrier(2)
+
+    def work(seconds: float) -> None:
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            pass
+
+    def rival() -> None:
+        os.sched_setaffinity(0, {core})
+        ready.wait()
+        while not lasting.is_set():
+            hashlib.sha256(b"x" * 1_000_000).digest()  # without the interpreter's lock, as other processes work
+
+    def mine() -> None:
+        os.sched_setaffinity(0, {core})
+        ready.wait()
+        before = waited()
+        work(0.2)
+        found.append(waited() - before)
+        lasting.set()
+
+    found: list[float] = []
+    threads = [threading.Thread(target=rival), threading.Thread(target=mine)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] > 0
+
+
+def test_a_system_without_counts_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_such_file(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("builtins.open", no_such_file)
+    assert waited() == 0
 
 
 def test_real_networks_on_the_real_clock() -> None:

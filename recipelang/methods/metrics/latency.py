@@ -23,7 +23,8 @@ class Latency:
     Formula: median over runs of the seconds of one call; ratio = median of the network / median of healthy, the two
         called in turns, 50 pairs at least, more until the ratio is known to ± 0.01 or 30 seconds are over.
     Shapes: input batch×C×H×W (standard normal), through the deployed form: BatchNorm folded, float32.
-    Interval: 95 % bootstrap over pairs. On a GPU, CUDA events are read.
+    Interval: 95 % bootstrap over pairs. On a GPU, CUDA events are read; on a CPU, the wall clock, less the time that
+        other processes held the core (Linux), since that is theirs and not the network's.
     When it misleads: seconds hold for this machine, batch, thread count and torch version, and ratios differ from
         machine to machine as well; a busy machine widens the interval. Reading a picture and preparing it are not in.
     Source: ratios of medians of interleaved runs; block bootstrap after Politis and Romano 1992.
@@ -41,9 +42,7 @@ class Latency:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
-            raise SettingError(
-                "device", f'`"{self.device}"` is no device', 'write `"cpu"`, `"cuda"` or `"cuda:1"`'
-            )
+            raise SettingError("device", f'`"{self.device}"` is no device', 'write `"cpu"`, `"cuda"` or `"cuda:1"`')
 
     def measure(
         self,

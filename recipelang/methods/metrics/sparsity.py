@@ -33,9 +33,9 @@ class Sparsity:
 
     def measure(self, deployed: nn.Module, network: Any, input_shape: tuple[int, int, int]) -> Measurement:
         """Zeros among the weight matrices of `network.module`, a fraction of 1; 0 where there are none."""
-        from recipelang.measuring.structure import weight_matrices
+        from recipelang.surgery.masks import matrices
 
-        weights = weight_matrices(network.module, grouped=False).values()
+        weights = [w for _, part, w in matrices(network.module).values() if getattr(part, "groups", 1) == 1]
         elements = sum(w.numel() for w in weights)
         zeros = sum(int((w == 0).sum()) for w in weights)
         share = zeros / elements if elements else 0.0
