@@ -81,6 +81,10 @@ class StepFailed(RecipeError):
     exit_code = 3
 
 
+class MachineFailed(StepFailed):
+    """The machine refused a file operation: no other variant would fare better, so the whole run stops."""
+
+
 class Refusal(Exception):
     """What was asked cannot be done, said by a room that does not know the line of the recipe.
 

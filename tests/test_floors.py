@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "recipelang"
 
 #: from the ground up; rooms of one line may import each other
 FLOORS = (
-    ("errors", "units", "lazy", "paths", "__init__"),
+    ("errors", "trouble", "units", "lazy", "paths", "__init__"),
     ("syntax", "profile"),
     ("kinds", "catalogue", "plan"),
     ("reading",),

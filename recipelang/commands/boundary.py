@@ -6,23 +6,23 @@
 
 from __future__ import annotations
 
-import errno
 import os
+import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import FrameType
 from typing import TextIO
 
 import click
 
 from recipelang.errors import Diagnostic, RecipeError, Refusal, render
+from recipelang.trouble import machine_trouble
 
 DONE, WRONG_RECIPE, USAGE, FAILED, NOT_MET, WORK_TO_DO, BUG, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 141, 130
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-_BROKEN_DISK = {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 
 
 class WrongUsage(RecipeError):
@@ -59,6 +59,7 @@ def guarded(work: Callable[[], int | None], command: str) -> int:
         work: the command; its result is an exit code, None means 0.
         command: the command line as typed, to say how to resume.
     """
+    _ended_like_interrupted()
     try:
         code = work() or DONE
         sys.stdout.flush()
@@ -82,38 +83,27 @@ def guarded(work: Callable[[], int | None], command: str) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
-        known = _environment_trouble(error)
+        known = machine_trouble(error)
         if known is None:
             return _bug(error, command)
         print_diagnostics([known], lambda path: "")
         return FAILED
 
 
+def _ended_like_interrupted() -> None:
+    """Being told to end is like Ctrl-C: what is under way is saved, and nothing is left half written."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, interrupt)
+
+
 def _interrupted(command: str) -> int:
     say("\ninterrupted. What is finished is stored; the same command goes on from there:")
     say(f"  {command}")
     return INTERRUPTED
-
-
-def _environment_trouble(error: BaseException) -> Diagnostic | None:
-    """What the machine refuses (space, permission, memory), as a diagnostic; None for anything else."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, not imported here
-        help = "use a smaller `batch=`, close other programs, or take a machine with more memory"
-        return Diagnostic("RCP1208", "the machine is out of memory", help=help)
-    if not isinstance(error, OSError):
-        return None
-    where = str(error.filename or "")
-    at = f" at `{where}`" if where else ""
-    if error.errno in _FULL:
-        help = "free space, `recipe gc` frees what no run needs, or choose another place with --out and --store"
-        return Diagnostic("RCP1206", f"the disk is full{at}", help=f"{help}; then the same command goes on")
-    if error.errno in _FORBIDDEN:
-        help = "choose a place that you may write to with --out and --store, or give yourself the right"
-        return Diagnostic("RCP1207", f"the system does not allow access{at} ({os.strerror(error.errno)})", help=help)
-    if error.errno in _BROKEN_DISK:
-        help = "mend that, then the same command goes on"
-        return Diagnostic("RCP1209", f"the system refused{at}: {os.strerror(error.errno)}", help=help)
-    return None
 
 
 def _bug(error: Exception, command: str) -> int:

@@ -64,7 +64,7 @@ def compare(runs: tuple[Path, ...], forms: tuple[str, ...], out: Path | None) ->
 def finish(result: RunResult, plan: Plan, *, outside: bool) -> None:
     """Print the table of a run and write its reports, in the forms and places that the recipe asks for."""
     from recipelang.report.context import build
-    from recipelang.run.engine import inside
+    from recipelang.run.output import inside
 
     context = build(result.report, name=result.folder.name)
     _print_table(context)
@@ -83,7 +83,7 @@ def stay_inside(plan: Plan, *, outside: bool) -> None:
     Raises:
         RecipeError: RCP0912, at the statement.
     """
-    from recipelang.run.engine import inside
+    from recipelang.run.output import inside
 
     wrong = []
     for step in steps_of(plan.nodes):

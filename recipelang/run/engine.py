@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-import errno
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,24 @@ from typing import Any
 import torch
 
 from recipelang.catalogue import find
-from recipelang.errors import Diagnostic, Refusal, StepFailed
+from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
 from recipelang.kinds import Dataset, Progress
 from recipelang.measuring.hardware import environment
-from recipelang.plan import Plan, steps_of
+from recipelang.plan import Plan, Step, steps_of
 from recipelang.run import planning, record
 from recipelang.run.controls import Controls
 from recipelang.run.expectations import Expectations
 from recipelang.run.lanes import Lane
 from recipelang.run.measurer import Measurer
 from recipelang.run.options import Options
+from recipelang.run.output import inside, output_folder
 from recipelang.run.progress import progress as default_progress
 from recipelang.run.readings import Readings
-from recipelang.run.states import FILES
-from recipelang.run.store import Store, write_text
+from recipelang.run.states import FILES, State
+from recipelang.run.store import Store
 from recipelang.run.walk import Walk
 from recipelang.run.worker import Worker
+from recipelang.trouble import machine_trouble
 
 
 @dataclass(frozen=True)
@@ -52,56 +54,57 @@ class RunResult:
 
 
 def execute(plan: Plan, options: Options, progress: Progress | None = None) -> RunResult:
-    """Carry out a plan.
+    """Carry out a plan. Whatever ends it early, the store holds what was done and the same command goes on from there.
 
     Raises:
-        StepFailed: the run could not begin, or the machine failed it (full disk, read-only folder).
-        KeyboardInterrupt: stopped by the user; the store holds what was done, the same command goes on from there.
+        StepFailed: the run could not begin; MachineFailed: the machine stopped it at a step (full disk).
+        OSError: the machine stopped it elsewhere (read-only output folder).
+        KeyboardInterrupt: stopped by the user.
     """
     options = replace(options, threads=options.threads or os.cpu_count() or 1)
     torch.set_num_threads(options.threads or 1)
     said = progress or default_progress()
     planning.make(plan, options, timed=False)  # what cannot work is said before anything is trained or written
+    store = Store(options.store or Path(".recipe"))
     try:
-        out = output_folder(options.out, plan.name)
-        write_text(out / "recipe.rcp", plan.text)
-        run = _Run(plan, options, said, out)
-        try:
-            return run.carry_out()
-        finally:
-            said.stop()
-            run.store.remember(out.name, out)
+        with output_folder(options.out, plan.name, plan.text, store) as out:
+            try:
+                return _Run(plan, options, said, out, store).carry_out()
+            finally:
+                said.stop()
+                with contextlib.suppress(OSError):  # a full disk must not hide how the run ended
+                    store.remember(out)
     except Refusal as refusal:
         raise StepFailed([refusal.at(None)], plan.text) from refusal
-    except OSError as error:
-        raise StepFailed([_machine_trouble(error)], plan.text) from error
 
 
 class _Run:
     """One run: its rooms put together."""
 
-    def __init__(self, plan: Plan, options: Options, progress: Progress, out: Path) -> None:
+    def __init__(self, plan: Plan, options: Options, progress: Progress, out: Path, store: Store) -> None:
         self.plan, self.options, self.progress, self.out = plan, options, progress, out
-        self.store = Store(options.store or Path(".recipe"))
         self.expectations = Expectations()
         datasets: dict[str, Dataset] = {}
-        measurer = Measurer(self.store, options, progress)
+        measurer = Measurer(store, options, progress)
         self.readings = Readings(
             measurer, options, datasets, lambda: self.walk.lanes, lambda lane: self.controls.of(lane)
         )
-        self.worker = Worker(options, self.store, progress, self.readings, datasets, out / "partial")
+        self.worker = Worker(options, store, progress, self.readings, datasets, out / "partial")
         self.controls = Controls(self.worker)
         self.walk = Walk(self.worker, self.readings, self.expectations)
         self.worker.task = _default_task()
 
     def carry_out(self) -> RunResult:
         """Walk the plan, train the controls, write the networks, measure, and make the record."""
+        shutil.rmtree(self.out / "partial", ignore_errors=True)  # of an earlier run into this folder
         lane = Lane()
         self.walk.lanes = [lane]
         failures: list[Diagnostic] = []
         try:
             self.worker.open_data(steps_of(self.plan.nodes))
             self.walk.walk(self.plan.nodes, [lane])
+        except MachineFailed:
+            raise
         except StepFailed as failed:
             failures += failed.diagnostics
         self._merge_origins()
@@ -142,30 +145,30 @@ class _Run:
         for lane in lanes:
             if lane.error or lane.current is None:
                 continue
-            target = self.out / record.folder_of(lane)
-            beside = target.with_name(f".{target.name}.part")
-            shutil.rmtree(beside, ignore_errors=True)
-            beside.mkdir(parents=True)
-            for name in FILES:
-                shutil.copyfile(lane.current.folder / name, beside / name)
-            for step in lane.exports:
-                try:
-                    self._export(step.operation, lane, beside)
-                except Refusal as refusal:
-                    lane.error = refusal.at(step.span, step.path)
-            shutil.rmtree(target, ignore_errors=True)
-            os.replace(beside, target)
+            with _whole(self.out / lane.folder) as beside:
+                for name in FILES:
+                    shutil.copyfile(lane.current.folder / name, beside / name)
+                for step, state in lane.exports:
+                    if not step.operation.to:
+                        self._export(step, state, lane, beside / "export")
+            for step, state in lane.exports:
+                if step.operation.to:
+                    folder = inside(self.out, step.operation.to, self.options.outside)
+                    self._export(step, state, lane, folder / lane.folder if len(self.walk.lanes) > 1 else folder)
 
-    def _export(self, operation: Any, lane: Lane, beside: Path) -> None:
-        """Write a lane's exports: beside its network, or under the folder that the recipe names."""
-        network = self.readings.network(lane.current)  # type: ignore[arg-type]
-        folder = beside / "export"
-        if operation.to:
-            folder = inside(self.out, operation.to, self.options.outside)
-            folder = folder / record.folder_of(lane) if len(self.walk.lanes) > 1 else folder
-        folder.mkdir(parents=True, exist_ok=True)
-        for method in operation.formats:
-            method.write(network, folder)
+    def _export(self, step: Step, state: State, lane: Lane, folder: Path) -> None:
+        """Write an export of a lane; one that the network refuses ends the lane."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for method in step.operation.formats:
+                method.write(self.readings.network(state), folder)
+        except Refusal as refusal:
+            lane.error = refusal.at(step.span, step.path)
+        except OSError as error:
+            trouble = machine_trouble(error, step.span, step.path)
+            if trouble is None:
+                raise
+            raise MachineFailed([trouble], self.plan.text) from error
 
     def _report(self, lanes: Sequence[Lane]) -> dict[str, Any]:
         task = self.worker.task
@@ -191,60 +194,20 @@ class _Run:
         return f"{made + stored} steps: {stored} from the store, {made} done"
 
 
-def output_folder(asked: Path | None, name: str) -> Path:
-    """The folder to write into, created: as asked, or the next free `runs/<name>-<n>`.
-
-    Raises:
-        Refusal: RCP0902: the folder holds something that no run wrote.
-    """
-    if asked is None:
-        for n in range(1, 1_000_000):
-            folder = Path("runs") / f"{name}-{n}"
-            try:
-                folder.mkdir(parents=True)
-            except FileExistsError:
-                continue
-            return folder
-    folder = Path(asked or ".")
-    if folder.exists() and not folder.is_dir():
-        raise Refusal("RCP0902", f"`{folder}` is a file, and a run writes a folder", "name another `--out`")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "recipe.rcp").is_file():
-        raise Refusal("RCP0902", f"`{folder}` is not empty, and no run wrote it", "name another `--out`")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def inside(out: Path, path: str, outside: bool) -> Path:
-    """A path that a recipe names for output, below the output folder.
-
-    Raises:
-        Refusal: RCP0912: it would leave the output folder, and the command line does not allow that.
-    """
-    target = (out / path).resolve()
-    if not outside and not target.is_relative_to(out.resolve()):
-        raise Refusal(
-            "RCP0912", f"`{path}` lies outside the output folder", "name a folder within it, or run with `--outside`"
-        )
-    return target
-
-
 def _default_task() -> Any:
     task = find("task", "classification")
     return task() if task else None
 
 
-def _machine_trouble(error: OSError) -> Diagnostic:
-    """A failure of the machine in words."""
-    place = f": `{error.filename}`" if error.filename else ""
-    if error.errno == errno.ENOSPC:
-        return Diagnostic(
-            "RCP0901",
-            f"the disk is full{place}",
-            None,
-            "free some space (`recipe gc` frees the store) and run the same command again; nothing done is lost",
-        )
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return Diagnostic("RCP0902", f"no permission to write{place}", None, "name another `--out` or `--store`")
-    return Diagnostic(
-        "RCP0901", f"{error.strerror or error}{place}", None, "run the same command again; nothing done is lost"
-    )
+@contextlib.contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `target` once it is whole; until then the old one stands."""
+    beside = target.with_name(f".{target.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(beside, target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -3,7 +3,7 @@
     .recipe/store/ab/abcdef…/   one finished entry: manifest.json and its files; never changed
     .recipe/work/abcdef…/       unfinished work, checkpoints included; becomes an entry by one rename
     .recipe/locks/abcdef….lock  held while an entry is made; the system frees it when its holder dies
-    .recipe/runs/NAME.json      which entries a run used, so that `gc` keeps them while its output stands
+    .recipe/runs/0123….json     which entries a run used, so that `gc` keeps them while its output stands
 
 An entry that was torn, cut short or altered is noticed by its checksums, set aside and made again.
 """
@@ -174,9 +174,11 @@ class Store:
         """Bytes that the store takes on disk."""
         return sum(_size(self.root / part) for part in ("store", "work"))
 
-    def remember(self, name: str, output: Path) -> None:
+    def remember(self, output: Path) -> None:
         """Note which entries a run used; they stay until its output folder is gone."""
-        note = {"output": str(output.resolve()), "keys": sorted(self.used)}
+        place = str(output.resolve())
+        name = hashlib.sha256(os.fsencode(place)).hexdigest()
+        note = {"output": place, "keys": sorted(self.used)}
         write_text(self.root / "runs" / f"{name}.json", json.dumps(note))
 
     def similar(self, ingredients: Mapping[str, Any]) -> Entry | None:
@@ -197,7 +199,7 @@ class Store:
         return best[1] if best else None
 
     def gc(self, *, everything: bool = False, dry_run: bool = False) -> Freed:
-        """Free what no standing run uses: entries, unfinished work and locks.
+        """Free what no standing run uses: entries and unfinished work.
 
         Args:
             everything: also what standing runs use; they would compute it again.

@@ -3,82 +3,86 @@
 lanes = [one lane]
 for node in plan.nodes:
     Step      every lane takes the step; what the store holds is read, not done again
-    Branch    every lane forks once per variant; each fork walks the variant's body
+    Branch    every lane forks once per variant; each fork walks the variant's body; `choose` picks among the ends
     Repeat    every lane walks the body as often as its condition says
+
+A lane that fails ends with its diagnostic, and the others go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 
-from recipelang.errors import Diagnostic, Refusal, StepFailed
-from recipelang.plan import Branch, Node, Repeat, Step, Variant
+from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
+from recipelang.plan import CURRENT, Branch, Condition, Node, Reading, Repeat, Step, Variant, tests_of
 from recipelang.run.expectations import Expectations
-from recipelang.run.lanes import Lane, by_variant
+from recipelang.run.lanes import Lane, StepRecord, by_variant
 from recipelang.run.readings import Readings, mean
 from recipelang.run.worker import Worker
 from recipelang.stages.conditions import Value, judge
+from recipelang.stages.context import Verdict
 from recipelang.verbs.choose import Choose
 from recipelang.verbs.expect import Expect
 
-LIMIT = 1000  # iterations of one `repeat`
+LIMIT = 1000  # rounds of one `repeat until` or `repeat while`
+#: refusals that mean "nothing is left to remove": the natural end of a `repeat while`
+EXHAUSTED = ("RCP0910", "RCP0911")
 
 
 class Walk:
-    """Walks a plan. Holds the lanes that ended, the expectations, and what the recipe asks of the report."""
+    """Walks a plan. Holds the lanes that ended, for the report, in order of the recipe."""
 
     def __init__(self, worker: Worker, readings: Readings, expectations: Expectations) -> None:
         self.worker, self.readings, self.expectations = worker, readings, expectations
-        self.lanes: list[Lane] = []  # every lane there is, for the report, in order of the recipe
+        self.lanes: list[Lane] = []
 
-    def walk(self, nodes: Sequence[Node], lanes: list[Lane]) -> list[Lane]:
-        """Take the lanes through the nodes; the lanes that stand at the end."""
-        base: list[Lane] | None = None  # the state before the first variant, while variants stand open
-        skip = 0
-        for index, node in enumerate(nodes):
-            if index < skip:
-                continue
+    def walk(self, nodes: Sequence[Node], lanes: list[Lane], filters: bool = False) -> list[Lane]:
+        """Take the lanes through the nodes.
+
+        Args:
+            nodes: of the file, or of a block.
+            lanes: where to start; one per seed.
+            filters: whether a `choose` behind these nodes filters by the `expect` among them.
+
+        Returns:
+            The lanes that stand at the end: of every variant where variants stand open.
+        """
+        rest = tuple(nodes)
+        while rest:
+            node, rest = rest[0], rest[1:]
             if isinstance(node, Branch):
-                rest = nodes[index + 1 :]
-                base_lanes = base if base is not None else lanes
-                for lane in base_lanes:
-                    self.worker.settle_healthy(lane)
-                if _chooses_first(rest):
-                    lanes, used = self._first_that_fits(node, base_lanes, rest)
-                    skip = index + 1 + used
-                    continue
-                opened = self._branch(node.variants, base_lanes)
-                lanes = opened if base is None else lanes + opened
-                base = base_lanes
+                behind, choose, rest = _up_to_choice(rest)
+                lanes = self._variants(node, behind, choose, lanes, filters)
             elif isinstance(node, Repeat):
-                for lane in _standing(lanes):
-                    self._guarded(lane, lambda lane=lane, node=node: self._repeat(node, lane), node)  # type: ignore[misc]
-            elif isinstance(node.operation, Choose):
-                outer = base[0].path if base else ()
-                lanes, base = self._choose(node, lanes, outer), None
-            elif isinstance(node.operation, Expect):
-                filters = any(isinstance(n, Step) and isinstance(n.operation, Choose) for n in nodes[index + 1 :])
-                self._expect(node, lanes, filters)
+                for lane in lanes:
+                    self._guarded(lane, node, lambda lane=lane, node=node: self.repeat(node, lane, filters))  # type: ignore[misc]
             else:
-                lanes = self._step(node, lanes)
+                lanes = self.step(node, lanes, filters)
         return lanes
 
     # one step ---------------------------------------------------------------------------------
 
-    def _step(self, step: Step, lanes: list[Lane]) -> list[Lane]:
+    def step(self, step: Step, lanes: list[Lane], filters: bool) -> list[Lane]:
+        """Take every lane that stands through a step."""
         if step.operation.verb == "seeds":
             forked = [lane.fork(seed=s, seeded=True) for lane in lanes for s in step.operation.values]
             self._replace(lanes, forked)
             return forked
-        for lane in _standing(lanes):
-            self._guarded(lane, lambda lane=lane: self.worker.step(step, lane), step)  # type: ignore[misc]
+        if isinstance(step.operation, Expect):
+            self.expect(step, lanes, filters)
+            return lanes
+        for lane in lanes:
+            self._guarded(lane, step, lambda lane=lane: self.worker.step(step, lane))  # type: ignore[misc]
         return lanes
 
-    def _guarded(self, lane: Lane, work: Callable[[], None], node: Step | Repeat) -> None:
-        """Do the work; where it fails, the lane ends with the diagnostic and the others go on."""
+    def _guarded(self, lane: Lane, node: Step | Repeat, work: Callable[[], None]) -> None:
+        """Do the work where the lane stands; where the work fails, the lane ends with the diagnostic."""
+        if lane.error:
+            return
         try:
             work()
+        except MachineFailed:
+            raise
         except StepFailed as failed:
             lane.error = failed.diagnostics[0]
         except Refusal as refusal:
@@ -93,177 +97,226 @@ class Walk:
 
     # variants ---------------------------------------------------------------------------------
 
-    def _branch(self, variants: Sequence[Variant], lanes: list[Lane]) -> list[Lane]:
-        opened: list[Lane] = []
-        for variant in variants:
-            opened += self._enter(variant, lanes)
-        return opened
+    def _variants(
+        self, branch: Branch, behind: Sequence[Step], choose: Step | None, lanes: list[Lane], filters: bool
+    ) -> list[Lane]:
+        """Take the lanes through variants, and through what stands behind them up to the choice."""
+        if all(lane.error for lane in lanes):
+            return lanes
+        for lane in lanes:
+            self.worker.settle_healthy(lane)
+        if choose and choose.operation.by is None:
+            return self.first(branch, behind, choose, lanes)
+        inside = filters or choose is not None
+        ends = [
+            end for variant in branch.variants for end in self.walk(variant.body, self._enter(variant, lanes), inside)
+        ]
+        for step in behind:
+            ends = self.step(step, ends, inside)
+        return self.best(choose, ends, lanes) if choose else ends
 
     def _enter(self, variant: Variant, lanes: list[Lane]) -> list[Lane]:
+        """The lanes of a variant, one per seed, before its first step."""
+        self.worker.progress.say(f"variant {variant.name}")
+        parameters = dict(variant.parameters)
         forks = [
-            lane.fork(path=(*lane.path, variant.name), parameters={**lane.parameters, **dict(variant.parameters)})
+            lane.fork(
+                path=(*lane.path, variant.name),
+                parameters={**lane.parameters, **parameters},
+                origin=None,
+                chosen=False,
+            )
             for lane in lanes
         ]
-        self.worker.progress.say(f"variant {variant.name}")
         self._replace(lanes, forks)
-        return self.walk(variant.body, forks)
+        return forks
 
-    def _first_that_fits(self, branch: Branch, lanes: list[Lane], rest: Sequence[Node]) -> tuple[list[Lane], int]:
-        """`choose first`: run variants in order until one meets every `expect` up to the choice.
+    def first(self, branch: Branch, behind: Sequence[Step], choose: Step, lanes: list[Lane]) -> list[Lane]:
+        """`choose first`: run variants in order until one meets every `expect`; the rest is not run."""
+        tried: list[Lane] = []
+        for ends in self._one_by_one(branch, lanes):
+            for step in behind:
+                ends = self.step(step, ends, True)
+            tried += ends
+            if _fits(ends):
+                return self._go_on(ends, tried, lanes)
+        return self._none_fits(choose, tried, lanes)
 
-        Returns:
-            The lanes that go on, and how many nodes of `rest` this has dealt with.
-        """
-        at = next(i for i, n in enumerate(rest) if isinstance(n, Step) and isinstance(n.operation, Choose))
-        choice = rest[at]
+    def _one_by_one(self, branch: Branch, lanes: list[Lane]) -> Iterator[list[Lane]]:
+        """The ends of the variants and of variants inside them, each walked when it is asked for."""
         for variant in branch.variants:
-            candidates = self._enter(variant, lanes)
-            for node in rest[:at]:
-                if isinstance(node, Step) and isinstance(node.operation, Expect):
-                    self._expect(node, candidates, True)
-                elif isinstance(node, Step):
-                    candidates = self._step(node, candidates)
-            for name, group in by_variant(candidates).items():
-                if all(not lane.error for lane in group) and self.expectations.met(name):
-                    return self._go_on(group, lanes[0].path), at + 1
-        raise StepFailed(self._nothing_fits(choice, branch.variants))
+            forks, rest = self._enter(variant, lanes), variant.body
+            if rest and (inner := _open_branch(rest)) is not None:
+                forks = self.walk(rest[:inner], forks, True)
+                for lane in forks:
+                    self.worker.settle_healthy(lane)
+                for ends in self._one_by_one(rest[inner], forks):  # type: ignore[arg-type]
+                    yield self.walk(rest[inner + 1 :], ends, True)
+            else:
+                yield self.walk(rest, forks, True)
 
-    def _choose(self, step: Step, lanes: list[Lane], outer: tuple[str, ...]) -> list[Lane]:
-        """`choose by METRIC`: the best of the variants that stand and meet every `expect` above."""
-        reading = step.operation.by
+    def best(self, choose: Step, ends: list[Lane], lanes: list[Lane]) -> list[Lane]:
+        """`choose by METRIC`: the best of the variants that stand and meet every `expect`; of equals the first."""
+        reading = choose.operation.by
         best: tuple[float, list[Lane]] | None = None
-        for name, group in by_variant(lanes).items():
-            if any(lane.error for lane in group) or not self.expectations.met(name):
-                continue
+        for group in filter(_fits, by_variant(ends).values()):
             try:
                 value = mean([self.readings.value(reading, lane) for lane in group]).value
             except Refusal as refusal:
-                raise StepFailed([refusal.at(step.span, step.path)]) from refusal
+                group[0].error = refusal.at(choose.span, choose.path)
+                continue
             rank = value if reading.metric.better == "lower" else -value
             if best is None or rank < best[0]:
                 best = (rank, group)
-        if best is None:
-            raise StepFailed(self._nothing_fits(step, ()))
-        self.worker.progress.say(f"chose {best[1][0].name}")
-        return self._go_on(best[1], outer)
+        return self._go_on(best[1], ends, lanes) if best else self._none_fits(choose, ends, lanes)
 
-    def _go_on(self, group: list[Lane], outer: tuple[str, ...]) -> list[Lane]:
-        """The chosen lanes stay as candidates in the report; what follows happens on lanes of their own."""
+    def _go_on(self, group: list[Lane], candidates: list[Lane], before: list[Lane]) -> list[Lane]:
+        """All candidates stay in the report; what follows happens on lanes of their own, named as before."""
+        self.worker.progress.say(f"chose {group[0].name}")
+        for lane in candidates:
+            lane.lost = True
         for lane in group:
-            lane.chosen = True
-        onward = [lane.fork(path=outer, parameters={}, origin=lane, chosen=False) for lane in group]
+            lane.lost, lane.chosen = False, True
+        path, parameters = before[0].path, before[0].parameters
+        onward = [lane.fork(path=path, parameters=dict(parameters), origin=lane, chosen=False) for lane in group]
         self.lanes += onward
         return onward
 
-    def _nothing_fits(self, node: Node, variants: Sequence[Variant]) -> list[Diagnostic]:
-        span, path = (node.span, node.path) if isinstance(node, Step) else (None, "")
-        tried = ", ".join(f"`{v.name}`" for v in variants) or ", ".join(f"`{n}`" for n in by_variant(self.lanes))
-        return [
-            Diagnostic(
-                "RCP0903",
-                f"no variant can be chosen: {tried} failed or missed an `expect`",
-                span,
-                "the report says by how much each one missed",
-                path,
-            )
-        ]
+    def _none_fits(self, choose: Step, candidates: list[Lane], before: list[Lane]) -> list[Lane]:
+        """Nothing can be chosen: the lanes of the choice end here."""
+        groups = by_variant(candidates)
+        failed = [f"`{name}`" for name, group in groups.items() if any(lane.error for lane in group)]
+        missed = [f"`{name}`" for name in groups if f"`{name}`" not in failed]
+        parts = [f"{', '.join(failed)} failed"] if failed else []
+        parts += [f"{', '.join(missed)} missed an `expect`"] if missed else []
+        message = f"no variant can be chosen: {' and '.join(parts)}"
+        help = "the report says by how much each one missed" if missed else "the report says why each one failed"
+        error = Diagnostic("RCP0903", message, choose.span, help, choose.path)
+        self.worker.progress.say(f"    failed: {message}")
+        ended = [lane.fork(error=error) for lane in before]
+        self.lanes += ended
+        return ended
 
     # expect -----------------------------------------------------------------------------------
 
-    def _expect(self, step: Step, lanes: list[Lane], filters: bool) -> None:
-        """Judge each variant by its mean over seeds; a variant that failed is not judged."""
-        for lane in _standing(lanes):
+    def expect(self, step: Step, lanes: list[Lane], filters: bool) -> None:
+        """Judge each variant that stands by its mean over seeds; once for all where only named variants are compared."""
+        condition = step.operation.condition
+        for lane in lanes:
             self.worker.settle_healthy(lane)
-        for name, group in by_variant(lanes).items():
-            if any(lane.error for lane in group):
-                continue
-            condition = step.operation.condition
+        groups = {name: group for name, group in by_variant(lanes).items() if not any(lane.error for lane in group)}
+        together = _about_named_variants(condition)
+        for name, group in list(groups.items())[: 1 if together else None]:
+            verdict, seeds_hold = self._verdict(condition, group)
+            self.expectations.add(step, "" if together else name, verdict, seeds_hold, filters)
+            if filters and not (verdict and verdict.holds):
+                for lane in lanes if together else group:
+                    lane.fits = False
 
-            def average(reading: object, group: list[Lane] = group) -> Value:
-                return mean([self.readings.value(reading, lane) for lane in group])  # type: ignore[arg-type]
+    def _verdict(self, condition: Condition, group: list[Lane]) -> tuple[Verdict | str, str]:
+        """The verdict on the mean, or why there is none; and how many of several seeds hold."""
 
-            try:
-                verdict = judge(condition, average, "possibly")
-                holds = sum(
-                    judge(condition, lambda r, lane=lane: self.readings.value(r, lane), "possibly").holds  # type: ignore[misc]
-                    for lane in group
-                )
-            except Refusal as refusal:
-                raise StepFailed([refusal.at(step.span, step.path)]) from refusal
-            self.expectations.add(step, name, verdict, f"{holds}/{len(group)}" if len(group) > 1 else "", filters)
-            mark = "holds" if verdict.holds else "missed"
-            self.worker.progress.say(
-                f"    {step.text}: {mark}, {verdict.text}{' (inside the noise)' if verdict.marginal else ''}"
-            )
+        def average(reading: Reading) -> Value:
+            return mean([self.readings.value(reading, lane) for lane in group])
+
+        def holds(lane: Lane) -> bool:
+            return judge(condition, lambda reading: self.readings.value(reading, lane), "possibly").holds
+
+        try:
+            verdict = judge(condition, average, "possibly")
+            return verdict, f"{sum(map(holds, group))}/{len(group)}" if len(group) > 1 else ""
+        except Refusal as refusal:
+            return refusal.message, ""
 
     # repeat -----------------------------------------------------------------------------------
 
-    def _repeat(self, repeat: Repeat, lane: Lane) -> None:
-        """Walk the body so many times, until a budget holds, or as long as a guard does."""
+    def repeat(self, repeat: Repeat, lane: Lane, filters: bool) -> None:
+        """Walk the body so many times, until a budget holds, or as long as a guard does.
+
+        Raises:
+            Refusal: RCP0904: the budget is out of reach.
+        """
         self.worker.settle_healthy(lane)
-        if repeat.times is not None:
-            for _ in range(repeat.times):
-                self._once(repeat, lane)
-                if lane.error:
-                    return
-            return
-        for _ in range(LIMIT):
-            if repeat.until and judge(repeat.until, lambda r: self.readings.value(r, lane), "surely").holds:
+        rounds, why = 0, ""
+        if repeat.guard and not self.holds(repeat.guard, lane, "likely"):
+            why = "the guard did not hold to begin with"
+        while not why and rounds != repeat.times:
+            if repeat.until and self.holds(repeat.until, lane, "surely"):
+                break
+            if repeat.times is None and rounds == LIMIT:
+                raise Refusal("RCP0904", f"`{repeat.text}` still does not hold after {LIMIT} rounds", "ask for less")
+            before, judged = lane.fork(), len(self.expectations.judged)
+            self.round(repeat, lane, filters)
+            if lane.error and (repeat.times is not None or lane.error.code not in EXHAUSTED):
                 return
-            before = lane.fork()
-            self._once(repeat, lane)
-            stuck = lane.error is not None or lane.current == before.current
-            if repeat.guard:
-                held = not lane.error and judge(repeat.guard, lambda r: self.readings.value(r, lane), "likely").holds
-                if stuck and lane.error and lane.error.code not in EXHAUSTED:
-                    return
-                if stuck or not held:
-                    why = "nothing is left to remove" if stuck else "the last round broke the guard and was undone"
-                    self._undo(lane, before, f"{repeat.text}: {why}")
-                    return
-            elif stuck:
-                if lane.error is None or lane.error.code in EXHAUSTED:
-                    raise self._out_of_reach(repeat, before)
-                return
-        raise Refusal("RCP0904", f"`{repeat.text}` still does not hold after {LIMIT} rounds", "ask for less")
+            stuck = bool(lane.error) or lane.current == before.current
+            if repeat.until and stuck:
+                lane.become(before)
+                raise self._out_of_reach(repeat, lane)
+            if repeat.guard and (stuck or not self.holds(repeat.guard, lane, "likely")):
+                why = "nothing is left to remove" if stuck else "one round more broke the guard and was undone"
+                lane.become(before)
+                del self.expectations.judged[judged:]
+            else:
+                rounds += 1
+        self._ended(repeat, lane, rounds, why)
+
+    def round(self, repeat: Repeat, lane: Lane, filters: bool) -> None:
+        """Walk the body once; where it chose among variants of its own, the lane goes on as the chosen one."""
+        shown, judged = list(self.lanes), len(self.expectations.judged)
+        after = self.walk(repeat.body, [lane], filters)[0]
+        if after is not lane:
+            lane.become(after)
+            self.lanes = shown  # every round has candidates of the same names: they end with their round
+            self.expectations.keep(judged, lane.name)
+
+    def holds(self, condition: Condition, lane: Lane, how: str) -> bool:
+        """Whether a condition holds for a lane; see `judge`."""
+        return judge(condition, lambda reading: self.readings.value(reading, lane), how).holds
 
     def _out_of_reach(self, repeat: Repeat, lane: Lane) -> Refusal:
-        """`repeat until` whose block has nothing left to change."""
-        now = judge(repeat.until, lambda r: self.readings.value(r, lane), "surely").text if repeat.until else ""
+        """`repeat until` whose block has nothing left to change; what it came to is kept."""
+        assert repeat.until
+        self.worker.leave_partial(lane)
+        now = judge(repeat.until, lambda reading: self.readings.value(reading, lane), "surely").text
         message = f"`{repeat.text}` is out of reach: the block changes nothing more, and it stands at {now}"
         return Refusal("RCP0904", message, "ask for less")
 
-    def _once(self, repeat: Repeat, lane: Lane) -> None:
-        after = self.walk(repeat.body, [lane])
-        if len(after) == 1 and after[0] is not lane:  # the body chose among variants of its own
-            self._take_over(lane, after[0])
-
-    def _take_over(self, lane: Lane, other: Lane) -> None:
-        """Make a lane stand where another one stands."""
-        for name, value in vars(other).items():
-            setattr(lane, name, value)
-
-    def _undo(self, lane: Lane, before: Lane, note: str) -> None:
-        """Put the lane back to where it stood, and say why in its last record."""
-        self._take_over(lane, before)
-        if lane.steps:
-            lane.steps[-1] = replace(lane.steps[-1], note="; ".join(filter(None, (lane.steps[-1].note, note))))
-        self.worker.progress.say(f"    {note}")
+    def _ended(self, repeat: Repeat, lane: Lane, rounds: int, why: str) -> None:
+        """A record of how often the block was done, and what ended it."""
+        line = repeat.span.line if repeat.span else 0
+        reached = f"{rounds} round{'s' if rounds != 1 else ''}"
+        lane.steps.append(StepRecord("repeat", repeat.text, line, reached=reached, note=why))
+        self.worker.progress.say(f"  {repeat.text}  {reached}{': ' if why else ''}{why}")
 
 
-#: refusals that mean "nothing is left to remove": the natural end of a `repeat while`
-EXHAUSTED = ("RCP0910", "RCP0911")
+def _up_to_choice(nodes: Sequence[Node]) -> tuple[tuple[Step, ...], Step | None, tuple[Node, ...]]:
+    """What stands between variants and their `choose`, the `choose` if there is one, and what is behind it."""
+    at = next((i for i, n in enumerate(nodes) if isinstance(n, Step) and isinstance(n.operation, Choose)), None)
+    behind = nodes if at is None else nodes[:at]
+    steps = tuple(node for node in behind if isinstance(node, Step))
+    assert len(steps) == len(behind), "check lets only steps stand behind variants"
+    return (steps, None, ()) if at is None else (steps, nodes[at], tuple(nodes[at + 1 :]))  # type: ignore[return-value]
 
 
-def _standing(lanes: list[Lane]) -> list[Lane]:
-    return [lane for lane in lanes if not lane.error]
-
-
-def _chooses_first(rest: Sequence[Node]) -> bool:
-    """Whether the next `choose` takes the first variant that fits, with no further variants before it."""
-    for node in rest:
+def _open_branch(nodes: Sequence[Node]) -> int | None:
+    """Where the variants stand that no `choose` follows; None where there are none."""
+    for index in reversed(range(len(nodes))):
+        node = nodes[index]
         if isinstance(node, Branch):
-            return False
+            return index
         if isinstance(node, Step) and isinstance(node.operation, Choose):
-            return node.operation.by is None
-    return False
+            return None
+    return None
+
+
+def _fits(group: list[Lane]) -> bool:
+    """Whether a variant can be chosen."""
+    return all(lane.fits and not lane.error for lane in group)
+
+
+def _about_named_variants(condition: Condition) -> bool:
+    """Whether a condition compares variants by their names alone, so that it is about no variant in particular."""
+    bounds = [test.bound for test in tests_of(condition) if isinstance(test.bound, Reading)]
+    readings = [*(test.reading for test in tests_of(condition)), *bounds]
+    return all(reading.subject != CURRENT and reading.subject.kind == "variant" for reading in readings)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from recipelang.catalogue import spell
-from recipelang.errors import Diagnostic, Refusal, StepFailed
+from recipelang.errors import MachineFailed, Refusal, StepFailed
 from recipelang.kinds import Dataset, ModelRequest, Progress, Task
 from recipelang.plan import Condition, Duration, Reading, Step, Training, tests_of
 from recipelang.run import keys, states
@@ -28,6 +28,7 @@ from recipelang.stages.conditions import judge
 from recipelang.stages.context import Context, Outcome, OutOfReach, Verdict
 from recipelang.surgery.masks import broken_masks
 from recipelang.surgery.network import Network
+from recipelang.trouble import machine_trouble
 from recipelang.verbs.finetune import Finetune
 
 
@@ -58,7 +59,7 @@ class Worker:
         """Take a lane through a step.
 
         Raises:
-            StepFailed: with the diagnostic at the step's line.
+            StepFailed: with the diagnostic at the step's line; MachineFailed where the machine stops the whole run.
         """
         began = time.monotonic()
         line = step.span.line if step.span else 0
@@ -67,10 +68,11 @@ class Worker:
             record, cached = self._do(step, lane)
         except Refusal as refusal:
             raise StepFailed([refusal.at(step.span, step.path)]) from refusal
-        except MemoryError as error:
-            raise StepFailed(
-                [Diagnostic("RCP0905", "memory ran out", step.span, "use a smaller batch", step.path)]
-            ) from error
+        except Exception as error:
+            trouble = machine_trouble(error, step.span, step.path)
+            if trouble is None:
+                raise
+            raise (MachineFailed if isinstance(error, OSError) else StepFailed)([trouble]) from error
         seconds = 0.0 if cached else time.monotonic() - began
         shown = {f.name: record[f.name] for f in fields(StepRecord) if f.name in record}
         lane.steps.append(replace(book, seconds=seconds, cached=cached, **shown))

@@ -63,23 +63,29 @@ def reproducible(seed: int, device: str, threads: int | None) -> Iterator[None]:
 
 
 class Interrupts:
-    """Holds Ctrl-C back until a step is whole, so that what is saved is no half-done step. A second one is at once.
+    """Holds Ctrl-C, and being told to end, back until a step is whole, so that what is saved is no half-done step.
+
+    A second signal acts at once.
 
     Use as a context manager and ask `asked` after each step. Outside the main thread it does nothing.
     """
 
+    signals = (signal.SIGINT, signal.SIGTERM)
+
     def __init__(self) -> None:
         self.asked = False
-        self._before: Any = None
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._note)
+            self._before = {number: signal.signal(number, self._note) for number in self.signals}
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+    def __exit__(self, kind: object, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self.asked and kind is None:  # it came after the last step had asked
+            raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.asked:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
@@ -58,12 +59,10 @@ def save(network: Network, folder: Path) -> tuple[Path, ...]:
         "edits": [edit.json() for edit in network.edits],
         "masks": {name: mask.pattern for name, mask in network.masks.items()},
     }
-    _write(folder / MODEL, lambda path: path.write_text(_json(model), encoding="utf-8"))
-    _write(folder / SURGERY, lambda path: path.write_text(_json(surgery), encoding="utf-8"))
-    _write(
-        folder / MASKS, lambda path: save_file(_plain({name: mask.keep for name, mask in network.masks.items()}), path)
-    )
-    _write(folder / WEIGHTS, lambda path: save_file(_plain(network.module.state_dict()), path))
+    _write(folder / MODEL, _json(model))
+    _write(folder / SURGERY, _json(surgery))
+    _write(folder / MASKS, to_bytes(_plain({name: mask.keep for name, mask in network.masks.items()})))
+    _write(folder / WEIGHTS, to_bytes(_plain(network.module.state_dict())))
     return tuple(folder / name for name in FILES)
 
 
@@ -149,17 +148,17 @@ def _plain(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
     return plain
 
 
-def _json(value: Any) -> str:
+def _json(value: Any) -> bytes:
     # ASCII, because a class name that was a folder name may hold what UTF-8 cannot.
-    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode("ascii")
 
 
-def _write(path: Path, write: Callable[[Path], Any]) -> None:
+def _write(path: Path, data: bytes) -> None:
     """Write under another name, then move: never half a file, and never through a link that lies in the way."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
     try:
-        write(part)
+        part.write_bytes(data)  # not by safetensors, whose error for a full disk is none of the system's
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

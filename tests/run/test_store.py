@@ -91,7 +91,7 @@ def test_gc_keeps_what_standing_runs_use_and_frees_the_rest(tmp_path: Path) -> N
     store, output = Store(tmp_path / "store"), tmp_path / "run-1"
     output.mkdir()
     used = finished(store)
-    store.remember("run-1", output)
+    store.remember(output)
     other = Store(tmp_path / "store")
     unused = finished(other, {**INGREDIENTS, "seed": 1})
     (other.work("f" * 64) / "checkpoint").write_text("x" * 100)

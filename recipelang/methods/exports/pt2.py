@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from dataclasses import dataclass
@@ -28,43 +29,41 @@ class Pt2:
     """
 
     def write(self, network: Any, folder: Path) -> tuple[Path, ...]:
-        """Write the program into `folder`, read it again and hold it against the deployed network.
+        """Write the program into `folder`, once it is read again and held against the deployed network.
 
         Raises:
             Refusal: RCP0716: torch.export cannot trace the network, or the program answers otherwise.
         """
+        from recipelang.images.cache import atomic
         from recipelang.surgery.deployed import deployed
         from recipelang.surgery.tracing import example_input, first_line
 
         module, example = deployed(network), example_input(network)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / FILE
+        written = io.BytesIO()  # torch's own error for a full disk is none of the system's
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch's own, about itself
                 batch = {0: torch.export.Dim("batch", min=1)}
                 program = torch.export.export(module, (example,), dynamic_shapes=(batch,))
-                torch.export.save(program, path, extra_files={"recipelang.json": _card(network)})
-                reloaded = torch.export.load(path).module()
-        except OSError:
-            raise
+                torch.export.save(program, written, extra_files={"recipelang.json": _card(network)})
+                reloaded = torch.export.load(io.BytesIO(written.getvalue())).module()
         except Exception as error:  # torch.export raises many kinds for code that it cannot trace
-            path.unlink(missing_ok=True)
             raise _refused(f"torch.export cannot trace it: {type(error).__name__}: {first_line(error)}") from error
         for size in (1, 3):
-            _compare(reloaded, module, example_input(network, size), path)
-        return (path,)
+            _compare(reloaded, module, example_input(network, size))
+        with atomic(folder / FILE) as file:
+            file.write(written.getbuffer())
+        return (folder / FILE,)
 
 
-def _compare(reloaded: Any, module: Any, images: Any, path: Path) -> None:
+def _compare(reloaded: Any, module: Any, images: Any) -> None:
     """Refuse a program that answers otherwise than the network it came from."""
     from recipelang.surgery.parity import TOLERANCE, relative_difference
 
     with torch.no_grad():
         difference = relative_difference(reloaded(images), module(images))
     if not difference <= TOLERANCE:
-        path.unlink(missing_ok=True)
-        raise _refused(f"the written program answers otherwise (by {difference:.1e})")
+        raise _refused(f"the program answers otherwise (by {difference:.1e})")
 
 
 def _refused(why: str) -> Refusal:
