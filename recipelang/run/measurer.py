@@ -19,10 +19,9 @@ from recipelang.run.options import Options
 from recipelang.run.states import architecture, content
 from recipelang.run.store import Entry, Store, key_of
 from recipelang.stages.predict import predict
+from recipelang.stages.smoke import few
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
-
-SMOKE_SAMPLES = 64
 
 
 @dataclass
@@ -117,10 +116,10 @@ class Measurer:
         if key not in self._outputs:
             if len(self._outputs) >= 4:
                 self._outputs.pop(next(iter(self._outputs)))
-            samples = SMOKE_SAMPLES if self.options.smoke else None
             module = deployed(network, device=self.options.device)
+            limit = few(None, self.options.smoke)
             self._outputs[key] = predict(
-                module, data, split, device=self.options.device, samples=samples, progress=self.progress
+                module, data, split, device=self.options.device, samples=limit, progress=self.progress
             )
         return self._outputs[key]
 

@@ -12,9 +12,9 @@ from recipelang.errors import Refusal
 from recipelang.kinds import Dataset, Progress
 from recipelang.plan import Samples
 from recipelang.stages.machine import to_device
+from recipelang.stages.smoke import few
 from recipelang.surgery.network import Network
-
-SMOKE_SAMPLES = 64
+from recipelang.surgery.tracing import hooked
 
 
 @dataclass
@@ -44,7 +44,7 @@ def recalibrate(
 
     Args:
         samples: split, and at most how many images, drawn by `seed`.
-        smoke: 64 images are enough.
+        smoke: a few images are enough.
 
     Raises:
         Refusal: RCP0813: the network has no BatchNorm that keeps statistics.
@@ -60,9 +60,8 @@ def recalibrate(
         )
     moments = [_Moments() for _ in norms]
     hooks = [n.register_forward_pre_hook(_observer(m)) for n, m in zip(norms, moments, strict=True)]
-    _pass(module, norms, data, samples, seed, device, progress, smoke)
-    for hook in hooks:
-        hook.remove()
+    with hooked(hooks):
+        _pass(module, norms, data, samples, seed, device, progress, smoke)
     for norm, m in zip(norms, moments, strict=True):
         if m.count:  # a layer that the forward pass never meets keeps what it has
             _set(norm, m)
@@ -81,8 +80,7 @@ def _pass(
     smoke: bool,
 ) -> None:
     """One forward pass with every norm in training mode."""
-    wanted = SMOKE_SAMPLES if smoke else samples.count
-    limit = min(wanted or data.size(samples.split), data.size(samples.split))
+    limit = min(few(samples.count, smoke) or data.size(samples.split), data.size(samples.split))
     for norm in norms:
         norm.train()
     progress.start("recalibrating", limit)

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Dataset, Progress, Task
-from recipelang.measuring.structure import weight_matrices
 from recipelang.surgery.candidates import Candidate
+from recipelang.surgery.head import embedding_length
+from recipelang.surgery.masks import matrices
 from recipelang.surgery.network import Network
-from recipelang.surgery.tracing import example, record_calls
+from recipelang.surgery.tracing import example, hooked
 
 Observer = Callable[[str, str, Tensor, Tensor], None]
 
@@ -54,7 +55,7 @@ class Gathered:
     @cached_property
     def weights(self) -> Mapping[str, Tensor]:
         """Parameter name → weight matrix O×I or O×I×k×k."""
-        return weight_matrices(self.module)
+        return {name: weight for name, (_, _, weight) in matrices(self.module).items()}
 
     @cached_property
     def layers(self) -> Mapping[str, tuple[str, ...]]:
@@ -73,18 +74,16 @@ class Gathered:
 
     @cached_property
     def embedding_length(self) -> int:
-        """Inputs of the linear layer that runs last; of the convolution that runs last where no layer is linear."""
-        calls = record_calls(self.module, example(self.module, self.network.input_shape))
-        executed = [self.module.get_submodule(path) for path in calls]
-        linear = [layer.in_features for layer in executed if isinstance(layer, nn.Linear)]
-        convolutions = [layer.in_channels for layer in executed if isinstance(layer, nn.modules.conv._ConvNd)]
-        if not (linear or convolutions):
-            raise Refusal(
-                "RCP1009",
-                "the network has neither a linear layer nor a convolution whose length could be the embedding's",
-                "say the length: `imprint(embedding=64)`",
-            )
-        return (linear or convolutions)[-1]
+        """Number of features that enter the head.
+
+        Raises:
+            Refusal: RCP1009: the network has no head to ask.
+        """
+        try:
+            return embedding_length(self.module, example(self.module, self.network.input_shape))
+        except Refusal as refusal:
+            help = "say the length: `imprint(embedding=64)`"
+            raise Refusal("RCP1009", f"how long is an embedding of this network? {refusal}", help) from refusal
 
     @cached_property
     def squared_gradients(self) -> Mapping[str, Tensor]:
@@ -130,15 +129,11 @@ class Gathered:
             Refusal: RCP1008: the split has no samples.
         """
         labels: list[Tensor] = []
-        handles = [handle for candidate in self.candidates for handle in self._hooks(candidate, observe, labels)]
-        try:
-            with torch.no_grad():
-                for images, targets in self._batches(split, f"looking at {split}"):
-                    labels[:] = [targets]
-                    self.module(images)
-        finally:
-            for handle in handles:
-                handle.remove()
+        hooks = [hook for candidate in self.candidates for hook in self._hooks(candidate, observe, labels)]
+        with hooked(hooks), torch.no_grad():
+            for images, targets in self._batches(split, f"looking at {split}"):
+                labels[:] = [targets]
+                self.module(images)
 
     def _hooks(self, candidate: Candidate, observe: Observer, labels: list[Tensor]) -> tuple[Any, Any]:
         """Hooks that show the activation before the candidate's first module and after its last."""

@@ -18,6 +18,7 @@ from recipelang.stages.context import Context, Outcome, OutOfReach, Verdict
 from recipelang.stages.evidence import Gathered
 from recipelang.stages.ranking import Score, rank_layers
 from recipelang.stages.search import Found, smallest
+from recipelang.stages.smoke import few
 from recipelang.stages.training import fit
 from recipelang.surgery.candidates import Candidate, find_layers
 from recipelang.surgery.edits import apply_edits, remove
@@ -25,8 +26,6 @@ from recipelang.surgery.network import Network
 from recipelang.surgery.selectors import select_layers
 from recipelang.surgery.tracing import example_input
 from recipelang.verbs.prune import Prune
-
-SMOKE_SAMPLES = 64
 
 
 def run(operation: Prune, context: Context) -> Outcome:
@@ -101,7 +100,7 @@ def _rank(operation: Prune, network: Network, context: Context, turn: int) -> li
         data=context.data,
         task=context.task,
         candidates=tuple(candidates.values()),
-        samples=SMOKE_SAMPLES if context.smoke else operation.samples.count,
+        samples=few(operation.samples.count, context.smoke),
         seed=context.seed + turn - 1,
         device=context.device,
         progress=context.progress,

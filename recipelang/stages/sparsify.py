@@ -9,10 +9,9 @@ from recipelang.errors import Refusal
 from recipelang.stages.context import Context, Outcome
 from recipelang.stages.evidence import Gathered
 from recipelang.stages.ranking import score_elements
+from recipelang.stages.smoke import few
 from recipelang.surgery import masks
 from recipelang.verbs.sparsify import Sparsify
-
-SMOKE_SAMPLES = 64
 
 
 def run(operation: Sparsify, context: Context) -> Outcome:
@@ -35,7 +34,7 @@ def run(operation: Sparsify, context: Context) -> Outcome:
         data=context.data,
         task=context.task,
         unit="element",
-        samples=SMOKE_SAMPLES if context.smoke else operation.samples.count,
+        samples=few(operation.samples.count, context.smoke),
         seed=context.seed,
         device=context.device,
         progress=context.progress,

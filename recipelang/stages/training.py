@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Dataset, Progress, Task
-from recipelang.plan import Duration, Term, Training, canonical
+from recipelang.plan import Term, Training, canonical
 from recipelang.stages import checkpoint as checkpoints
+from recipelang.stages import smoke as smoking
 from recipelang.stages.checkpoint import State
 from recipelang.stages.history import FitRecord, Tally
 from recipelang.stages.machine import Interrupts, autocast, choose_precision, has_convolutions, reproducible, to_device
@@ -30,7 +31,6 @@ from recipelang.surgery.network import Mask, Network
 
 SAVE_EVERY = 30.0  # seconds
 WORTH_SAVING = 2.0  # seconds: an epoch that is shorter costs less to repeat than to save
-SMOKE = Duration(2, "steps")
 LOOK_EVERY = {"cpu": 1, "cuda": 20}  # steps between looks at the loss: each makes a GPU wait
 
 
@@ -99,7 +99,7 @@ def fit(
     count = min(samples or data.size("train"), data.size("train"))
     batch = min(data.batch, count)
     _refuse_single_images(network.module, batch)
-    duration = SMOKE if smoke else training.duration
+    duration = smoking.TRAINING if smoke else training.duration
     per_epoch = count // batch
     total = round(duration.count * (per_epoch if duration.unit == "epochs" else 1))
     module = to_device(network.clone().module.requires_grad_(), device)

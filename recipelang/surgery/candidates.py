@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from recipelang.surgery.tracing import Call, evaluating, record_calls
+from recipelang.surgery.tracing import Call, evaluating, hooked, record_calls
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 FILTERS_FIRST_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
@@ -128,13 +128,8 @@ def _identities(module: nn.Module, example: Tensor, tested: list[str]) -> list[s
         part = module.get_submodule(path)
         return [part.register_forward_pre_hook(before), part.register_forward_hook(after)]
 
-    handles = [handle for path in tested for handle in watch(path)]
-    try:
-        with evaluating(module):
-            module(example)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked(hook for path in tested for hook in watch(path)), evaluating(module):
+        module(example)
     return found
 
 

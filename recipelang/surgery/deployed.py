@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from recipelang.surgery.masks import matrices
 from recipelang.surgery.network import Network
 from recipelang.surgery.parity import TOLERANCE, relative_difference
-from recipelang.surgery.tracing import evaluating, example_input, record_calls
+from recipelang.surgery.tracing import evaluating, example_input, hooked, record_calls
 
 # Exact types: a subclass may compute something else, such as a convolution that standardises its weight.
 FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -128,12 +128,8 @@ def _foldable(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
                     pairs.append((layer, path))
 
             handles.append(part.register_forward_pre_hook(pair))
-    try:
-        with evaluating(module), reads:
-            module(example)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked(handles), evaluating(module), reads:
+        module(example)
     return [(layer, norm) for layer, norm in pairs if reads.uses[layer] == 1]
 
 

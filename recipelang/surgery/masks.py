@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -135,14 +135,6 @@ def mask_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, masks: M
         for state in optimizer.state.get(weight, {}).values():
             if isinstance(state, Tensor) and state.shape == weight.shape:
                 state.masked_fill_(gone, 0)
-
-
-def zero_fraction(module: nn.Module, names: Iterable[str] | None = None) -> float:
-    """The share of zeros among the weights of these names; by default of all matrices, 0 where there are none."""
-    found = matrices(module)
-    weights = [found[name][2].detach() for name in (found if names is None else names)]
-    total = sum(weight.numel() for weight in weights)
-    return 1 - sum(int(weight.count_nonzero()) for weight in weights) / total if total else 0.0
 
 
 def _weight(parameters: Mapping[str, Tensor], name: str, mask: Mask) -> Tensor:

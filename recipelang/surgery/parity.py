@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from recipelang.errors import Refusal
 from recipelang.surgery.candidates import without_parameters
-from recipelang.surgery.tracing import evaluating, first_line
+from recipelang.surgery.tracing import evaluating, first_line, hooked
 
 #: largest difference, relative to the largest magnitude of the activation
 TOLERANCE = 1e-4
@@ -33,13 +33,8 @@ def observe(module: nn.Module, points: Iterable[str], run: Callable[[], Tensor])
 
         return after
 
-    handles = [module.get_submodule(path).register_forward_hook(keep(path)) for path in points]
-    try:
-        with evaluating(module):
-            seen[OUTPUT] = run().detach()
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked(module.get_submodule(path).register_forward_hook(keep(path)) for path in points), evaluating(module):
+        seen[OUTPUT] = run().detach()
     return seen
 
 
@@ -67,15 +62,11 @@ def _bypassed(module: nn.Module, paths: Iterable[str]) -> Iterator[None]:
     def after(part: nn.Module, args: tuple[Tensor], output: Tensor) -> Tensor:
         return inputs.pop(part)
 
-    handles = []
-    for path in paths:
-        part = module.get_submodule(path)
-        handles += [part.register_forward_pre_hook(before), part.register_forward_hook(after)]
-    try:
+    parts = [module.get_submodule(path) for path in paths]
+    ins = [part.register_forward_pre_hook(before) for part in parts]
+    outs = [part.register_forward_hook(after) for part in parts]
+    with hooked((*ins, *outs)):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def require_parity(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], what: str) -> None:

@@ -3,13 +3,14 @@ called when. Candidates, parity, the deployed form and the head are all found fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from recipelang.errors import Refusal
 from recipelang.surgery.network import Network
@@ -29,6 +30,17 @@ def example(module: nn.Module, input_shape: tuple[int, int, int], batch: int = 2
 def device_of(module: nn.Module) -> torch.device:
     """Where the module's parameters lie; the CPU where it has none."""
     return next((p.device for p in module.parameters()), torch.device("cpu"))
+
+
+@contextmanager
+def hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
+    """Hooks for as long as the block lasts, whatever happens in it."""
+    hooks = list(handles)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager
@@ -96,13 +108,9 @@ def record_calls(module: nn.Module, example: Tensor) -> dict[str, Call]:
             part.register_forward_hook(after, with_kwargs=True),
         ]
 
-    handles = [handle for path, part in module.named_modules() for handle in watch(path, part)]
-    try:
-        with evaluating(module):
-            module(example)
-    finally:
-        for handle in handles:
-            handle.remove()
+    hooks = [hook for path, part in module.named_modules() for hook in watch(path, part)]
+    with hooked(hooks), evaluating(module):
+        module(example)
     return dict(sorted(calls.items(), key=lambda item: item[1].order))
 
 

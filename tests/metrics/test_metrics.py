@@ -21,7 +21,7 @@ from recipelang import catalogue
 from recipelang.errors import Refusal, SettingError
 from recipelang.kinds import Measurement
 from recipelang.measuring.predictions import correct
-from recipelang.measuring.structure import count_flops, stored_bytes, weight_matrices
+from recipelang.measuring.structure import count_flops, stored_bytes
 from recipelang.surgery.network import Network
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -166,14 +166,6 @@ def test_zeros_do_not_shrink_the_file_and_are_counted_as_sparsity() -> None:
     assert stored_bytes(module) == before
     assert of_structure("sparsity", module).value == pytest.approx(72 / (144 + 12))
     assert of_structure("sparsity", nn.ReLU()).value == 0
-
-
-def test_weight_matrices_of_attention_and_nothing_else() -> None:
-    module = torchvision.models.vit_b_16(weights=None)
-    found = weight_matrices(module)
-    assert len(found) == 1 + 12 * 4 + 1  # patches; in, out and two of the MLP; head
-    assert "encoder.layers.encoder_layer_0.self_attention.in_proj_weight" in found
-    assert all(module.get_parameter(name) is weight and weight.ndim >= 2 for name, weight in found.items())
 
 
 def test_latency_has_a_ratio_and_an_interval() -> None:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from recipelang.catalogue import method, setting
-from recipelang.methods.ramps._duration import steps_of, warming
+from recipelang.methods.ramps._warmup import warmed
 from recipelang.plan import Duration
 
 
@@ -28,8 +28,11 @@ class Cosine:
 
     def value_at(self, step: int, total: int, steps_per_epoch: int) -> float:
         """Value for step number `step` (from 0) of `total`."""
-        warmup = min(steps_of(self.warmup, steps_per_epoch), total)
-        t = (step - warmup) / max(1.0, total - warmup)
-        warm = self.to + (self.start - self.to) * (1 + math.cos(math.pi * t)) / 2
-        cold = warming(self.start, step, warmup)
-        return warm if cold is None else cold
+        return warmed(
+            self.start,
+            self.warmup,
+            step,
+            total,
+            steps_per_epoch,
+            lambda t: self.to + (self.start - self.to) * (1 + math.cos(math.pi * t)) / 2,
+        )

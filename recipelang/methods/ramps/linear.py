@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recipelang.catalogue import method, setting
-from recipelang.methods.ramps._duration import steps_of, warming
+from recipelang.methods.ramps._warmup import warmed
 from recipelang.plan import Duration
 
 
@@ -27,7 +27,11 @@ class Linear:
 
     def value_at(self, step: int, total: int, steps_per_epoch: int) -> float:
         """Value for step number `step` (from 0) of `total`."""
-        warmup = min(steps_of(self.warmup, steps_per_epoch), total)
-        t = (step - warmup) / max(1.0, total - warmup)
-        cold = warming(self.start, step, warmup)
-        return self.start + (self.to - self.start) * t if cold is None else cold
+        return warmed(
+            self.start,
+            self.warmup,
+            step,
+            total,
+            steps_per_epoch,
+            lambda t: self.start + (self.to - self.start) * t,
+        )

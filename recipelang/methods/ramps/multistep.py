@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from recipelang.catalogue import method, setting
 from recipelang.errors import SettingError
-from recipelang.methods.ramps._duration import steps_of, warming
+from recipelang.methods.ramps._warmup import warmed
 from recipelang.plan import Duration
 
 
@@ -37,5 +37,5 @@ class Multistep:
     def value_at(self, step: int, total: int, steps_per_epoch: int) -> float:
         """Value for step number `step` (from 0) of `total`."""
         reached = sum(step >= epoch * steps_per_epoch for epoch in self.at)
-        cold = warming(self.start, step, steps_of(self.warmup, steps_per_epoch))
-        return self.start * self.factor**reached if cold is None else cold
+        stepped = self.start * self.factor**reached
+        return warmed(self.start, self.warmup, step, total, steps_per_epoch, lambda t: stepped)

@@ -1,0 +1,22 @@
+"""Warm-up, which several ramps share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from recipelang.plan import Duration
+
+
+def warmed(
+    start: float,
+    warmup: Duration | None,
+    step: int,
+    total: int,
+    steps_per_epoch: int,
+    along: Callable[[float], float],
+) -> float:
+    """The value at a step: linear up to `start` during the warm-up, then `along(t)` with t from 0 to 1."""
+    long = 0.0 if warmup is None else min(warmup.count * (steps_per_epoch if warmup.unit == "epochs" else 1), total)
+    if step < long:
+        return start * (step + 1) / long
+    return along((step - long) / max(1.0, total - long))

@@ -1,0 +1,13 @@
+"""`--smoke`: so little of each stage that one sees whether a recipe runs through, and nothing more."""
+
+from __future__ import annotations
+
+from recipelang.plan import Duration
+
+SAMPLES = 64
+TRAINING = Duration(2, "steps")
+
+
+def few(samples: int | None, smoke: bool) -> int | None:
+    """So many samples, None for all; in a smoke run no more than `SAMPLES`."""
+    return min(samples or SAMPLES, SAMPLES) if smoke else samples
