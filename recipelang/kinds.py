@@ -42,26 +42,21 @@ class Dataset(Protocol):
         preprocessing: what was applied to the images; travels with the compressed model.
         fingerprint: hex digest of names, sizes and bytes and of everything that decides the splits.
         batch: training batch size.
+        input_shape: (channels, height, width).
     """
 
     @property
     def name(self) -> str: ...
-
     @property
     def classes(self) -> tuple[str, ...]: ...
-
     @property
     def preprocessing(self) -> Preprocessing: ...
-
     @property
     def fingerprint(self) -> str: ...
-
     @property
     def batch(self) -> int: ...
-
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
+    def input_shape(self) -> tuple[int, int, int]: ...
 
     def size(self, split: str) -> int:
         """Number of samples in `train`, `val` or `test`."""
@@ -103,21 +98,13 @@ class DataMethod(Protocol):
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """What a model is built for.
+    """What a model is built for."""
 
-    Attributes:
-        classes: class names of the data; None where there is no data.
-        input_shape: (channels, height, width) of the data's images.
-        resolve: turns a path of the recipe into a path on this machine.
-        trust: whether Python code that the recipe names may run.
-        weights: whether to load weights; False builds the architecture alone (rebuilding from an artifact).
-    """
-
-    classes: tuple[str, ...] | None = None
-    input_shape: tuple[int, int, int] | None = None
-    resolve: Callable[[str], Path] = Path
-    trust: bool = False
-    weights: bool = True
+    classes: tuple[str, ...] | None = None  # class names of the data; None where there is no data
+    input_shape: tuple[int, int, int] | None = None  # (channels, height, width) of the data's images
+    resolve: Callable[[str], Path] = Path  # turns a path of the recipe into a path on this machine
+    trust: bool = False  # whether Python code that the recipe names may run
+    weights: bool = True  # False builds the architecture alone (rebuilding from an artifact)
 
 
 class ModelMethod(Protocol):
@@ -130,7 +117,7 @@ class ModelMethod(Protocol):
         """A `recipelang.surgery.network.Network`, weights loaded, edits replayed.
 
         Raises:
-            Refusal: RCP08xx: no such model, weights missing or of another shape, no trust.
+            Refusal: RCP07xx: no such model, weights missing or of another shape, no trust.
         """
 
     @property
@@ -199,6 +186,8 @@ class Evidence(Protocol):
         seed: for criteria that draw.
         layers: candidate name → names of the weights inside it (`unit == "layer"`).
         weights: parameter name → tensor; every weight that can be scored.
+        classes: how many there are.
+        embedding_length: number of features that enter the head.
     """
 
     @property
@@ -211,6 +200,10 @@ class Evidence(Protocol):
     def layers(self) -> Mapping[str, tuple[str, ...]]: ...
     @property
     def weights(self) -> Mapping[str, Tensor]: ...
+    @property
+    def classes(self) -> int: ...
+    @property
+    def embedding_length(self) -> int: ...
 
     @property
     def squared_gradients(self) -> Mapping[str, Tensor]:
@@ -219,14 +212,6 @@ class Evidence(Protocol):
     def watch(self, split: str, observe: Callable[[str, str, Tensor, Tensor], None]) -> None:
         """One forward pass over `split`; `observe(candidate, "input" | "output", activation, labels)` at every
         candidate. Activations are B×F×H×W or B×F (F filters first, whatever the layout of the network)."""
-
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-
-    @property
-    def embedding_length(self) -> int:
-        """Length of the embedding that enters the last linear layer."""
 
 
 class Criterion(Protocol):
@@ -295,7 +280,7 @@ class ExportMethod(Protocol):
         """Write the network into `folder`; the files written.
 
         Raises:
-            Refusal: RCP08xx: the network cannot be written in this form.
+            Refusal: RCP07xx: the network cannot be written in this form.
         """
 
 

@@ -80,11 +80,13 @@ class Training:
         duration: totals; a statement's rounds share it.
         optimizer: a method of kind `optimizer`; its `lr` may be a ramp over the duration.
         losses: the terms; empty means the task's own loss alone.
+        text: the optimizer as the recipe writes it, so that a control's step reads like the one it repeats.
     """
 
     duration: Duration
     optimizer: Any
     losses: tuple[Term, ...] = ()
+    text: str = unhashed("")
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def _plain(value: Any) -> Any:
     """A default as JSON: methods and durations by their text."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else str(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else catalogue.spell(value)
 
 
 def explain(word: str) -> str | None:
@@ -132,13 +132,7 @@ def default_text(s: Setting) -> str:
         return "required"
     if s.default is None or s.default in ((), ""):
         return "-"
-    return (
-        str(s.default).lower()
-        if isinstance(s.default, bool)
-        else f"{s.default:g}"
-        if isinstance(s.default, float)
-        else str(s.default)
-    )
+    return catalogue.spell(s.default)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -62,7 +62,7 @@ def read(
     if not optimizers:
         optimizers = list(reader.add("with", default_optimizer))
     optimizer = reader.method(optimizers[0], "optimizer", "`with`", "with sgd(lr=1e-2)")
-    return Training(duration, optimizer, terms) if duration and optimizer else None
+    return Training(duration, optimizer, terms, show(optimizers[0])) if duration and optimizer else None
 
 
 def _is_optimizer(node: Any) -> bool:
@@ -155,7 +155,7 @@ def _loss(reader: Reader, call: nodes.Call, teachers: tuple[Any, ...] | None) ->
         many = "a teacher" if least == 1 else NUMBERS[least]
         message = f"`{name}` compares with {many}; `{reader.verb}` has none"
         length = reader.clause("for")
-        help = f"`distill from {which}{' ' + show_clause(length) if length else ''} with {name}`"
+        help = f"`distill from {which}{' ' + show(length) if length else ''} with {name}`"
         reader.refuse("RCP0411", message, call.name_span, help)
         return None
     count = len(teachers or ())
@@ -171,8 +171,3 @@ def _loss(reader: Reader, call: nodes.Call, teachers: tuple[Any, ...] | None) ->
         reader.refuse("RCP0412", message, call.name_span, "`with kd` takes one teacher, or name another after `from`")
         return None
     return loss
-
-
-def show_clause(clause: nodes.Clause) -> str:
-    """A clause as text: `for 3 epochs`."""
-    return f"{clause.word.text} {', '.join(show(item) for item in clause.arguments)}"
