@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from recipelang.commands.boundary import DONE, NOT_MET, WORK_TO_DO, print_diagnostics, say
+from recipelang.commands.boundary import DONE, FAILED, NOT_MET, WORK_TO_DO, print_diagnostics, say
 from recipelang.commands.results import finish, stay_inside
 from recipelang.commands.sources import (
     Request,
@@ -117,6 +117,9 @@ def _show_plan(prepared: _Prepared, *, as_json: bool = False, detailed: bool = F
     with pointing_at(prepared.recipe):
         report = planning.make(prepared.plan, prepared.options)
     click.echo(json.dumps(report.json(), indent=2) if as_json else report.text().rstrip())
+    print_diagnostics(report.problems, prepared.recipe.text_at)
+    if report.problems:
+        return FAILED
     return WORK_TO_DO if detailed and report.work_to_do else DONE
 
 
@@ -142,9 +145,10 @@ def run(command: str, dry_run: bool, **arguments: Any) -> int:
     print_diagnostics(result.diagnostics, prepared.recipe.text_at)
     if result.exit_code == NOT_MET:
         for verdict in result.report["expectations"]:
-            if verdict["holds"] is False:
-                where = f"line {verdict['line']}, {verdict['variant']}"
-                say(f"not met: `{verdict['text']}` ({where}): {verdict['value']}")
+            if not verdict["holds"]:
+                where = ", ".join(filter(None, (f"line {verdict['line']}", verdict["variant"])))
+                outcome = "undecided" if verdict["holds"] is None else "not met"
+                say(f"{outcome}: `{verdict['text']}` ({where}): {verdict['value']}")
     return result.exit_code
 
 

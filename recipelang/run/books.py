@@ -54,7 +54,9 @@ def _start(step: Step, lane: Lane, worker: Worker) -> Mapping[str, Any]:
 
 
 def _export(step: Step, lane: Lane, worker: Worker) -> Mapping[str, Any]:
-    lane.exports.append(step)
+    if lane.current is None:
+        raise Refusal("RCP0908", "there is no network to export yet", "write `model …` above")
+    lane.exports.append((step, lane.current))
     return {}
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from recipelang.errors import Refusal
+from recipelang.errors import MachineFailed, Refusal, StepFailed
 from recipelang.plan import canonical
 from recipelang.run.lanes import Lane, by_variant
 from recipelang.run.worker import Worker
@@ -30,49 +30,56 @@ class Controls:
     _made: dict[tuple[str, str, int], Lane] = field(default_factory=dict)
 
     def of(self, lane: Lane) -> Lane:
-        """The control of a lane.
+        """The control of a lane; where nothing trained after `healthy` it is `healthy` itself.
 
         Raises:
-            Refusal: RCP0913: nothing trains after healthy, so there is nothing to control for.
+            Refusal: RCP0913: there is no `healthy` yet.
             StepFailed: its training failed.
         """
-        if lane.healthy is None or not lane.trace:
+        if lane.healthy is None:
             raise Refusal(
-                "RCP0913", f"`{lane.name}` trains nothing after `healthy`, so it has no control", "leave `control` out"
+                "RCP0913", f"`{lane.name}` has no `healthy` yet, so it has no control", "compare further down"
             )
-        key = (lane.healthy.content, self._trace(lane), lane.seed)
+        key = (lane.healthy.content, training_of(lane), lane.seed)
         if key not in self._made:
             control = lane.fork(path=("control",), parameters={}, current=lane.healthy, origin=None, chosen=False)
-            control.recovered, control.restricted, control.named, control.exports = None, "", {}, []
-            control.steps, control.trace = list(lane.steps[: lane.shared]), []
-            self.worker.progress.say(f"control of {lane.name}")
+            control.recovered, control.named, control.exports = None, {}, []
+            control.steps = list(lane.steps[: lane.shared])
+            if lane.trace:
+                self.worker.progress.say(f"control of {lane.name}")
             for operation in lane.trace:
                 self.worker.tune(control, operation)
             self._made[key] = control
         return self._made[key]
 
     def all_of(self, lanes: Sequence[Lane]) -> list[Lane]:
-        """The controls of all lanes that stand, named after the variants that share them where there are several."""
-        groups: dict[str, list[Lane]] = {}
-        for lane in lanes:
-            if lane.error:
+        """The controls of all variants that stand, named after those that share one where there are several."""
+        groups: dict[tuple[str, ...], dict[str, list[Lane]]] = {}
+        for name, seeds in by_variant(list(lanes)).items():
+            if any(lane.error for lane in seeds):
                 continue
-            if not lane.trace:
-                self.notes.append(f"{lane.name} trains nothing after healthy: its control is healthy itself")
+            if not any(lane.trace for lane in seeds):
+                self.notes.append(f"{name} trains nothing after healthy: its control is healthy itself")
                 continue
-            groups.setdefault(self._trace(lane), []).append(lane)
+            groups.setdefault(tuple(training_of(lane) for lane in seeds), {})[name] = seeds
         made = []
-        for group in groups.values():
-            names = tuple(by_variant(group))
+        for variants in groups.values():
+            names = tuple(variants)
             path = ("control",) if len(groups) == 1 else (f"control of {' and '.join(names)}",)
-            seen: set[int] = set()
-            for lane in group:
-                control = self.of(lane)
-                if id(control) in seen:
-                    continue
-                seen.add(id(control))
-                made.append(control.fork(path=path, control_of=names))
+            first = variants[names[0]]
+            made += [self._shown(lane).fork(path=path, control_of=names) for lane in first]
         return made
 
-    def _trace(self, lane: Lane) -> str:
-        return json.dumps([canonical(operation) for operation in lane.trace], sort_keys=True)
+    def _shown(self, lane: Lane) -> Lane:
+        """The control of a lane for the report; one whose training failed carries the error."""
+        try:
+            return self.of(lane)
+        except MachineFailed:
+            raise
+        except StepFailed as failed:
+            return lane.fork(current=None, steps=[], exports=[], origin=None, error=failed.diagnostics[0])
+
+
+def training_of(lane: Lane) -> str:
+    """The training of a lane since `healthy`, as text: equal where two lanes can share a control."""
+    return json.dumps([canonical(operation) for operation in lane.trace], sort_keys=True)

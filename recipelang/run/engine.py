@@ -64,7 +64,9 @@ def execute(plan: Plan, options: Options, progress: Progress | None = None) -> R
     options = replace(options, threads=options.threads or os.cpu_count() or 1)
     torch.set_num_threads(options.threads or 1)
     said = progress or default_progress()
-    planning.make(plan, options, timed=False)  # what cannot work is said before anything is trained or written
+    foreseen = planning.make(plan, options, timed=False)  # what cannot work is said before anything is trained
+    for problem in foreseen.problems:
+        said.say(f"  this will fail: {problem.message}")
     store = Store(options.store or Path(".recipe"))
     try:
         with output_folder(options.out, plan.name, plan.text, store) as out:
@@ -83,12 +85,12 @@ class _Run:
 
     def __init__(self, plan: Plan, options: Options, progress: Progress, out: Path, store: Store) -> None:
         self.plan, self.options, self.progress, self.out = plan, options, progress, out
-        self.expectations = Expectations()
         datasets: dict[str, Dataset] = {}
         measurer = Measurer(store, options, progress)
         self.readings = Readings(
             measurer, options, datasets, lambda: self.walk.lanes, lambda lane: self.controls.of(lane)
         )
+        self.expectations = Expectations(self.readings)
         self.worker = Worker(options, store, progress, self.readings, datasets, out / "partial")
         self.controls = Controls(self.worker)
         self.walk = Walk(self.worker, self.readings, self.expectations)
@@ -112,16 +114,12 @@ class _Run:
         for lane in lanes:
             self.worker.settle_healthy(lane)
         if self.plan.control:
-            try:
-                lanes = lanes + self.controls.all_of(lanes)
-            except StepFailed as failed:
-                failures += failed.diagnostics
+            lanes = lanes + self.controls.all_of(lanes)
         self._write_networks(lanes)
-        losers = self._losers(lanes)
-        failures += [lane.error for lane in lanes if lane.error and id(lane) not in losers]
+        failures += [lane.error for lane in lanes if lane.error and not lane.lost]
         report = self._report(lanes)
         code = 3 if failures else 4 if self.expectations.missed else 0
-        return RunResult(report, self.out, code, tuple(failures), self._summary(lanes))
+        return RunResult(report, self.out, code, tuple(dict.fromkeys(failures)), self._summary(lanes))
 
     def _merge_origins(self) -> None:
         """A lane that went on from a choice and changed nothing more is the candidate that was chosen."""
@@ -129,19 +127,14 @@ class _Run:
         for lane in self.walk.lanes:
             origin = lane.origin
             if origin is not None and lane.current == origin.current and not lane.error:
-                origin.exports += [e for e in lane.exports if e not in origin.exports]
-                origin.columns += [c for c in lane.columns if c not in origin.columns]
+                origin.steps, origin.exports, origin.columns = lane.steps, lane.exports, lane.columns
                 self.expectations.rename(lane.name, origin.name)
             else:
                 merged.append(lane)
         self.walk.lanes = merged
 
-    def _losers(self, lanes: Sequence[Lane]) -> set[int]:
-        """Lanes that failed beside a choice that was made: they only lose."""
-        made = any(lane.chosen for lane in lanes)
-        return {id(lane) for lane in lanes if lane.error and made and lane.origin is None}
-
     def _write_networks(self, lanes: Sequence[Lane]) -> None:
+        several = sum(bool(lane.exports) for lane in lanes) > 1
         for lane in lanes:
             if lane.error or lane.current is None:
                 continue
@@ -154,7 +147,7 @@ class _Run:
             for step, state in lane.exports:
                 if step.operation.to:
                     folder = inside(self.out, step.operation.to, self.options.outside)
-                    self._export(step, state, lane, folder / lane.folder if len(self.walk.lanes) > 1 else folder)
+                    self._export(step, state, lane, folder / lane.folder if several else folder)
 
     def _export(self, step: Step, state: State, lane: Lane, folder: Path) -> None:
         """Write an export of a lane; one that the network refuses ends the lane."""

@@ -5,34 +5,98 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from recipelang.plan import Step
+from recipelang.errors import Refusal, StepFailed
+from recipelang.plan import Condition, Reading, Step, tests_of
+from recipelang.run.lanes import Lane, by_variant
+from recipelang.run.readings import Readings, mean
+from recipelang.stages.conditions import Value, judge
 from recipelang.stages.context import Verdict
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One `expect` of one variant; `filters` where a `choose` follows, so that missing it only loses."""
+    """One `expect` of one variant.
+
+    Attributes:
+        step: the statement.
+        variant: whose; "" where named variants are compared and it is about none in particular.
+        verdict: None where it could not be reached; `why` says why.
+        seeds_hold: `2/3` under seeds.
+        filters: whether a `choose` follows, so that missing it only loses.
+    """
 
     step: Step
     variant: str
-    verdict: Verdict
+    verdict: Verdict | None
+    why: str
     seeds_hold: str
     filters: bool
+
+    @property
+    def holds(self) -> bool | None:
+        """None where it could not be decided."""
+        return self.verdict.holds if self.verdict else None
+
+    @property
+    def text(self) -> str:
+        """What was measured, or why nothing was."""
+        return self.verdict.text if self.verdict else self.why
+
+    @property
+    def margin(self) -> str:
+        """Whether noise decided."""
+        return "inside the noise" if self.verdict and self.verdict.marginal else ""
 
 
 @dataclass
 class Expectations:
-    """Every verdict so far."""
+    """Every verdict so far; reads what it judges through `readings`."""
 
+    readings: Readings
     judged: list[Judged] = field(default_factory=list)
 
-    def add(self, step: Step, variant: str, verdict: Verdict, seeds_hold: str, filters: bool) -> None:
-        """Remember a verdict."""
-        self.judged.append(Judged(step, variant, verdict, seeds_hold, filters))
+    def judge(self, step: Step, lanes: list[Lane], filters: bool) -> list[Judged]:
+        """Judge each variant that did not fail, by its mean over seeds; what misses a filter fits no more.
 
-    def met(self, variant: str) -> bool:
-        """Whether a variant met every `expect` so far."""
-        return all(j.verdict.holds for j in self.judged if j.variant == variant)
+        A condition that compares variants by their names alone is judged once.
+        """
+        condition = step.operation.condition
+        groups = {name: group for name, group in by_variant(lanes).items() if not any(lane.error for lane in group)}
+        if _compares_named_variants(condition):
+            groups = {"": lanes} if groups else {}
+        found = []
+        for name, group in groups.items():
+            made = self._judged(Judged(step, name, None, "", "", filters), [lane for lane in group if not lane.error])
+            found.append(made)
+            if filters and not made.holds:
+                for lane in group:
+                    lane.fits = False
+        self.judged += found
+        return found
+
+    def _judged(self, judged: Judged, group: list[Lane]) -> Judged:
+        """The verdict on the mean over seeds, and how many of several seeds hold."""
+        condition = judged.step.operation.condition
+        group = list({lane.seed: lane for lane in reversed(group)}.values())[::-1]
+
+        def average(reading: Reading) -> Value:
+            return mean([self.readings.value(reading, lane) for lane in group])
+
+        def holds(lane: Lane) -> bool:
+            return judge(condition, lambda reading: self.readings.value(reading, lane), "possibly").holds
+
+        try:
+            verdict = judge(condition, average, "possibly")
+            seeds = f"{sum(map(holds, group))}/{len(group)}" if len(group) > 1 else ""
+            return replace(judged, verdict=verdict, seeds_hold=seeds)
+        except Refusal as refusal:
+            return replace(judged, why=refusal.message)
+        except StepFailed as failed:  # a control that could not be trained
+            return replace(judged, why=failed.diagnostics[0].message)
+
+    def keep(self, first: int, variant: str) -> None:
+        """Of the verdicts from number `first` on, keep those of one variant."""
+        self.judged[first:] = [j for j in self.judged[first:] if j.variant == variant]
 
     def rename(self, old: str, new: str) -> None:
         """A lane turned out to be the variant `new`."""
@@ -40,8 +104,8 @@ class Expectations:
 
     @property
     def missed(self) -> list[Judged]:
-        """The verdicts that fail the run (exit 4): missed, with no `choose` after them."""
-        return [j for j in self.judged if not (j.verdict.holds or j.filters)]
+        """The verdicts that fail the run (exit 4): missed or undecided, with no `choose` after them."""
+        return [j for j in self.judged if not (j.holds or j.filters)]
 
     def json(self) -> list[dict[str, Any]]:
         """The verdicts as the report shows them."""
@@ -50,10 +114,17 @@ class Expectations:
                 "text": j.step.text,
                 "line": j.step.span.line if j.step.span else 0,
                 "variant": j.variant,
-                "holds": j.verdict.holds,
-                "value": j.verdict.text,
-                "margin": "inside the noise" if j.verdict.marginal else "",
+                "holds": j.holds,
+                "value": j.text,
+                "margin": j.margin,
                 "seeds_hold": j.seeds_hold,
             }
             for j in self.judged
         ]
+
+
+def _compares_named_variants(condition: Condition) -> bool:
+    """Whether a condition is about variants that it names, and so about none in particular."""
+    bounds = [test.bound for test in tests_of(condition) if isinstance(test.bound, Reading)]
+    readings = [*(test.reading for test in tests_of(condition)), *bounds]
+    return all(reading.subject.kind == "variant" for reading in readings)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recipelang.errors import Diagnostic
-from recipelang.plan import Reading
+from recipelang.plan import Reading, Step
 from recipelang.run.states import State
 
 
@@ -40,14 +40,16 @@ class Lane:
         parameters: sweep parameters of this lane, as text.
         seed: for everything random; `seeded` once a `seeds` statement stands above.
         current, healthy, recovered: states; None before they exist.
-        restricted: the hardware restriction in force (`2:4`), since `recovered` was set.
         named: states by name: `keep as`, second models.
         columns: what `measure` asked to show.
-        trace: training operations since `healthy`, for the control.
         steps: records, in order.
         shared: how many of the first steps stand before `healthy`; every variant shares those.
+        exports: `export` statements, each with the state that it writes.
         error: why the lane ended early.
+        fits: whether every `expect` that a later `choose` filters by was met so far.
+        chosen, lost: what a `choose` made of it.
         origin: the candidate that `choose` picked and this lane goes on from.
+        control_of: the variants that a control is for.
     """
 
     path: tuple[str, ...] = ()
@@ -57,16 +59,16 @@ class Lane:
     current: State | None = None
     healthy: State | None = None
     recovered: State | None = None
-    restricted: str = ""
     named: dict[str, State] = field(default_factory=dict)
     columns: list[Reading] = field(default_factory=list)
-    trace: list[Any] = field(default_factory=list)
     steps: list[StepRecord] = field(default_factory=list)
     shared: int = 0
-    exports: list[Any] = field(default_factory=list)
+    exports: list[tuple[Step, State]] = field(default_factory=list)
     error: Diagnostic | None = None
-    origin: Lane | None = None
+    fits: bool = True
     chosen: bool = False
+    lost: bool = False
+    origin: Lane | None = None
     control_of: tuple[str, ...] = ()
 
     @property
@@ -74,16 +76,33 @@ class Lane:
         """`main` without variants, else their names joined: `criterion=taylor, n=2`."""
         return ", ".join(self.path) or "main"
 
+    @property
+    def trace(self) -> tuple[Any, ...]:
+        """The training since `healthy` that made the current state, for the control."""
+        return self.current.trace if self.current else ()
+
+    @property
+    def folder(self) -> str:
+        """Where its network goes within the output folder: `main`, `gentle/seed-1`; never outside it."""
+        name = self.name.replace(", ", ",")
+        safe = "".join(c if c.isalnum() or c in "=._-," else "_" for c in name).lstrip(".") or "_"
+        return f"{safe}/seed-{self.seed}" if self.seeded else safe
+
     def fork(self, **changes: Any) -> Lane:
         """A lane that starts where this one stands; the two share nothing that changes."""
         other = copy.copy(self)
         for name in ("parameters", "named"):
             setattr(other, name, dict(getattr(self, name)))
-        for name in ("columns", "trace", "steps", "exports"):
+        for name in ("columns", "steps", "exports"):
             setattr(other, name, list(getattr(self, name)))
         for name, value in changes.items():
             setattr(other, name, value)
         return other
+
+    def become(self, other: Lane) -> None:
+        """Stand where another lane stands, under this lane's own name."""
+        own = {name: getattr(self, name) for name in ("path", "parameters", "origin", "chosen", "lost")}
+        vars(self).update({**vars(other.fork()), **own})
 
     def state(self, name: str) -> State | None:
         """A state by the name that a recipe uses; None where this lane has none such."""

@@ -7,29 +7,17 @@ selector names, which can be removed, how far a budget can be pushed.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recipelang.errors import Diagnostic, RecipeError, Refusal, StepFailed
-from recipelang.kinds import Dataset, Measurement
-from recipelang.plan import Branch, Node, Plan, Repeat, Step, steps_of
-from recipelang.run import keys
-from recipelang.run.books import BOOKS
-from recipelang.run.foresight import foresee, seconds
-from recipelang.run.lanes import Lane
-from recipelang.run.measurer import Measurer
+from recipelang.errors import Diagnostic, RecipeError, StepFailed
+from recipelang.plan import Branch, Node, Plan, Repeat, Step, Variant, steps_of
+from recipelang.run.controls import training_of
+from recipelang.run.lanes import by_variant
 from recipelang.run.options import Options
-from recipelang.run.progress import Silent
-from recipelang.run.readings import Readings
-from recipelang.run.states import State
-from recipelang.run.store import Entry, Store, key_of
-from recipelang.run.worker import Worker, build
-from recipelang.surgery.network import Network
-
-#: refusals at plan time that mean that the recipe, and not the machine or a file, is wrong
-RECIPE_IS_WRONG = ("RCP0703", "RCP0911")
+from recipelang.run.rehearsal import ABOVE, RECIPE_IS_WRONG, Rehearsal, Told, Unknown
 
 
 @dataclass(frozen=True)
@@ -39,8 +27,8 @@ class Row:
     Attributes:
         depth: how deep in blocks it stands. line: of the recipe; 0 where the language adds it.
         text: the step, or the head of a block.
-        state: `stored`, `runs`, `notes` (nothing to compute) or `block`.
-        reason: why it runs, or why it is there.
+        state: `stored`, `runs`, `fails`, `notes` (nothing to compute) or `block`.
+        reason: why it runs or fails, or why it is there.
         details: what was found on the network.
         seconds: rough time; None where nothing is known.
     """
@@ -56,13 +44,23 @@ class Row:
 
 @dataclass(frozen=True)
 class PlanReport:
-    """A plan, ready to print."""
+    """A plan, ready to print.
+
+    Attributes:
+        name: of the recipe.
+        rows: its steps and blocks, then the controls.
+        warnings: of the check.
+        control: whether a control is asked for.
+        hardware: the machine in a few words.
+        problems: what will fail; candidates of a `choose`, which only lose, left out.
+    """
 
     name: str
     rows: tuple[Row, ...]
     warnings: tuple[str, ...] = ()
     control: bool = False
     hardware: str = ""
+    problems: tuple[Diagnostic, ...] = ()
 
     @property
     def work_to_do(self) -> bool:
@@ -80,6 +78,7 @@ class PlanReport:
             "seconds": self._seconds(),
             "steps": [asdict(row) for row in self.rows],
             "warnings": list(self.warnings),
+            "problems": [problem.json() for problem in self.problems],
         }
 
     def _seconds(self) -> float:
@@ -87,7 +86,7 @@ class PlanReport:
 
     def text(self) -> str:
         """The plan as a person reads it."""
-        work = [row for row in self.rows if row.state in ("runs", "stored")]
+        work = [row for row in self.rows if row.state in ("runs", "stored", "fails")]
         stored = sum(row.state == "stored" for row in work)
         lines = [f"plan of {self.name}: {len(work)} steps, {stored} in the store, {len(work) - stored} to run"]
         if self.hardware:
@@ -95,14 +94,13 @@ class PlanReport:
         lines.append("")
         for row in self.rows:
             place = f"{row.line:>4}  " if row.line else "   +  "
-            mark = {"stored": "✓ ", "runs": "▸ ", "notes": "· ", "block": ""}[row.state]
+            mark = {"stored": "✓ ", "runs": "▸ ", "fails": "✗ ", "notes": "· ", "block": ""}[row.state]
             lines.append(f"{place}{'  ' * row.depth}{mark}{row.text}")
             told = [f"in the store{': ' + row.reason if row.reason else ''}"] if row.state == "stored" else []
             told += [f"runs: {row.reason}{_about(row.seconds)}"] if row.state == "runs" else []
+            told += [f"fails: {row.reason}"] if row.state == "fails" else []
             told += [row.reason] if row.state == "notes" and row.reason else []
             lines += [f"      {'  ' * row.depth}    {line}" for line in (*told, *row.details)]
-        if self.control:
-            lines.append("   +  control: healthy with the same training, for a fair comparison")
         lines += ["", *(f"warning: {warning}" for warning in self.warnings)]
         if self.work_to_do:
             lines.append(f"rough time: {_duration(self._seconds())}")
@@ -121,197 +119,88 @@ def make(plan: Plan, options: Options, timed: bool = True) -> PlanReport:
 
     Raises:
         RecipeError: the recipe does not fit the network: every such place at once.
-        StepFailed: something that it needs is missing or out of reach.
+        StepFailed: something that it needs is missing, so that nothing of it is worth doing.
     """
     options = replace(options, threads=options.threads or os.cpu_count() or 1)
-    planner = _Planner(options, timed)
-    planner.worker.open_data(steps_of(plan.nodes))
-    planner.visit(plan.nodes, [_Foreseen(Lane())], 0)
-    if planner.problems:
-        wrong = all(p.code in RECIPE_IS_WRONG for p in planner.problems)
-        raise (RecipeError if wrong else StepFailed)(planner.problems, plan.text)
+    rehearsal = Rehearsal(options, timed)
+    rehearsal.worker.open_data(steps_of(plan.nodes))
+    rehearsal.walk(plan.nodes, list(rehearsal.lanes))
+    hopeless = [problem for problem, hopeless in rehearsal.problems.items() if hopeless]
+    if hopeless:
+        wrong = all(problem.code in RECIPE_IS_WRONG for problem in hopeless)
+        raise (RecipeError if wrong else StepFailed)(hopeless, plan.text)
+    rows = [*_rows(plan.nodes, rehearsal, 0), *(_controls(rehearsal) if plan.control else ())]
     name = Path(plan.path).name if plan.path else plan.name
     warnings = tuple(w.message for w in plan.warnings)
-    return PlanReport(name, tuple(planner.rows), warnings, plan.control, planner.hardware())
+    return PlanReport(name, tuple(rows), warnings, plan.control, _hardware(options), tuple(rehearsal.problems))
 
 
-@dataclass
-class _Foreseen:
-    """A lane that is only thought through: `network` is the architecture as far as it is known."""
+def _hardware(options: Options) -> str:
+    """The machine in a few words."""
+    from recipelang.measuring.hardware import summary
 
-    lane: Lane
-    network: Network | None = None
-
-    def fork(self, **changes: Any) -> _Foreseen:
-        return _Foreseen(self.lane.fork(**changes), self.network)
+    return f"{summary()}, {options.threads} threads, device {options.device}"
 
 
-class _Unknown(Exception):
-    """A number that no stored measurement answers."""
-
-
-class _OnlyStored(Measurer):
-    """Reads stored measurements and takes none."""
-
-    def measure(self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str) -> Measurement:
-        known = self.known(key_of(self.ingredients(metric, network, healthy, data, split)))
-        if known is None:
-            raise _Unknown
-        return known
-
-
-class _Planner:
-    """Walks the nodes as the run will, as far as the store has answers."""
-
-    def __init__(self, options: Options, timed: bool) -> None:
-        self.options, self.timed = options, timed
-        self.store = Store(options.store or Path(".recipe"))
-        self.datasets: dict[str, Dataset] = {}
-        self.rows: list[Row] = []
-        self.problems: list[Diagnostic] = []
-        self.lanes: list[Lane] = []
-        silent = Silent()
-        measurer = _OnlyStored(self.store, options, silent)
-        readings = Readings(measurer, options, self.datasets, lambda: self.lanes, self._no_control)
-        self.worker = Worker(options, self.store, silent, readings, self.datasets, Path("."))
-
-    def hardware(self) -> str:
-        """The machine in a few words."""
-        from recipelang.measuring.hardware import summary
-
-        return f"{summary()}, {self.options.threads} threads, device {self.options.device}"
-
-    def _no_control(self, lane: Lane) -> Lane:
-        raise _Unknown
-
-    def visit(self, nodes: Sequence[Node], lanes: list[_Foreseen], depth: int) -> list[_Foreseen]:
-        """Add a row for every node; the lanes as they would stand after it."""
-        base: list[_Foreseen] | None = None
-        for node in nodes:
-            if isinstance(node, Branch):
-                base = base or lanes
-                opened = [lane for variant in node.variants for lane in self._variant(variant, base, depth)]
-                lanes = opened if base is lanes else lanes + opened
-            elif isinstance(node, Repeat):
-                self._head(node.text, node.span.line if node.span else 0, depth)
-                inner = self.visit(node.body, [lane.fork() for lane in lanes], depth + 1)
-                for lane, after in zip(lanes, inner, strict=False):
-                    lane.lane, lane.network = after.lane, after.network
-                    lane.lane.current = None  # how often the block runs is known only by running it
-            elif node.operation.verb == "seeds":
-                lanes = [lane.fork(seed=s, seeded=True) for lane in lanes for s in node.operation.values]
-                self._row(Row(depth, _line(node), node.text, "notes", "what follows runs once per seed"))
-            elif node.operation.verb in ("choose", "expect"):
-                self._row(Row(depth, _line(node), node.text, "notes"))
-                if node.operation.verb == "choose":
-                    lanes, base = self._undecided(lanes, base), None
-            else:
-                self._step(node, lanes, depth)
-        return lanes
-
-    def _variant(self, variant: Any, lanes: list[_Foreseen], depth: int) -> list[_Foreseen]:
-        self._head(f"variant {variant.name}", variant.span.line if variant.span else 0, depth)
-        for lane in lanes:
-            self.worker.settle_healthy(lane.lane)
-        forks = [lane.fork(path=(*lane.lane.path, variant.name)) for lane in lanes]
-        return self.visit(variant.body, forks, depth + 1)
-
-    def _undecided(self, lanes: list[_Foreseen], base: list[_Foreseen] | None) -> list[_Foreseen]:
-        """After `choose`: which variant goes on is known only by running; one of them stands for it."""
-        if base is None or not lanes:
-            return lanes
-        onward = lanes[: len(base)]
-        for lane in onward:
-            lane.lane.current, lane.lane.path = None, base[0].lane.path
-        return onward
-
-    def _head(self, text: str, line: int, depth: int) -> None:
-        self._row(Row(depth, line, text, "block"))
-
-    def _row(self, row: Row) -> None:
-        self.rows.append(row)
-
-    def _step(self, step: Step, lanes: list[_Foreseen], depth: int) -> None:
-        """One row for a step: of several seeds it is stored only where all of them are."""
-        rows = []
-        for foreseen in lanes:
-            try:
-                rows.append(self._foresee(step, foreseen, depth))
-            except Refusal as refusal:
-                found = refusal.at(step.span, step.path)
-                self.problems += [found] if found not in self.problems else []
-        if rows:
-            self._row(next((row for row in rows if row.state == "runs"), rows[0]))
-
-    def _foresee(self, step: Step, foreseen: _Foreseen, depth: int) -> Row:
-        operation, lane = step.operation, foreseen.lane
-        row = Row(depth, 0 if step.implied else _line(step), step.text, "notes", step.why if step.implied else "")
-        if not operation.before_healthy:
-            self.worker.settle_healthy(lane)
-        if operation.verb == "model":
-            return self._model(row, operation, foreseen)
-        if operation.verb in BOOKS:
-            if operation.verb in ("data", "task", "keep"):
-                if operation.verb != "keep" or lane.current:
-                    BOOKS[operation.verb](step, lane, self.worker)
-                else:
-                    lane.named[operation.name] = State("", Path("."))
-            elif operation.verb == "start":
-                lane.current = None
-            return row
-        return self._stage(row, operation, foreseen)
-
-    def _model(self, row: Row, operation: Any, foreseen: _Foreseen) -> Row:
-        data, lane = self.datasets.get(""), foreseen.lane
-        ingredients = keys.model_ingredients(operation, data, lane, self.options)
-        entry = None if self.options.fresh else self.store.find(key_of(ingredients))
-        state = State(entry.record["content"], entry.folder) if entry else None
-        network = (
-            self.worker.readings.network(state) if state else build(operation.method, data, lane.seed, self.options)
-        )
-        if operation.name:
-            if state:
-                lane.named[operation.name] = state
+def _rows(nodes: Sequence[Node], rehearsal: Rehearsal, depth: int) -> Iterator[Row]:
+    """A row for every step and block, in the order of the text."""
+    for node in nodes:
+        if isinstance(node, Branch):
+            for variant in node.variants:
+                yield Row(depth, _line(variant), f"variant {variant.name}", "block")
+                yield from _rows(variant.body, rehearsal, depth + 1)
+        elif isinstance(node, Repeat):
+            told = _together(rehearsal.told.get(id(node), [Told("block")]))
+            yield Row(depth, _line(node), node.text, told.state, told.reason)
+            yield from _rows(node.body, rehearsal, depth + 1)
         else:
-            lane.current, foreseen.network = state, network
-        return replace(row, state="stored" if entry else "runs", reason=row.reason or ("" if entry else "never run"))
-
-    def _stage(self, row: Row, operation: Any, foreseen: _Foreseen) -> Row:
-        lane = foreseen.lane
-        lane.trace += [operation] if getattr(operation, "training", None) else []
-        entry, reason = self._stored(operation, lane)
-        # A stored step was possible; its details are told only where somebody reads them.
-        told = foreseen.network is not None and (entry is None or self.timed)
-        details = foresee(operation, foreseen.network) if told and foreseen.network else ()
-        if entry is None:
-            data, network = self.datasets.get(""), foreseen.network
-            lane.current = None
-            estimate = seconds(operation, network, data, self.options) if self.timed and network else None
-            why = "; ".join(filter(None, (row.reason, reason)))
-            return replace(row, state="runs", reason=why, details=details, seconds=estimate)
-        lane.current = State(entry.record["content"], entry.folder)
-        foreseen.network = self.worker.readings.network(lane.current)
-        return replace(row, state="stored", reason=str(entry.record.get("reached", "")), details=details)
-
-    def _stored(self, operation: Any, lane: Lane) -> tuple[Entry | None, str]:
-        """The stored entry of a step; where there is none, the reason why."""
-        if lane.current is None:
-            return None, "a step above must run"
-        try:
-            ingredients = self.worker.ingredients(operation, lane)
-        except _Unknown:
-            return None, "a number it needs is not measured yet"
-        if self.options.fresh:
-            return None, "`--fresh`"
-        entry = self.store.find(key_of(ingredients))
-        if entry is not None:
-            return entry, ""
-        near = self.store.similar(ingredients)
-        return None, keys.difference(ingredients, near.ingredients) if near else "never run"
+            told = _together(rehearsal.told.get(id(node), [Told("notes", "not reached")]))
+            reason = "; ".join(filter(None, (node.why if node.implied else "", told.reason)))
+            line = 0 if node.implied else _line(node)
+            yield Row(depth, line, node.text, told.state, reason, told.details, told.seconds)
 
 
-def _line(step: Step) -> int:
-    return step.span.line if step.span else 0
+def _together(told: Sequence[Told]) -> Told:
+    """What is known of a step over seeds and rounds: stored only where all of them are."""
+    open = [one for one in told if one.state in ("runs", "fails")]
+    if not open:
+        return told[0]
+    stored = sum(one.state == "stored" for one in told)
+    reason = "; ".join(filter(None, (open[0].reason, f"{stored} of {len(told)} in the store" if stored else "")))
+    known = [one.seconds for one in open if one.seconds is not None]
+    return replace(open[0], reason=reason, seconds=sum(known) if known else None)
+
+
+def _controls(rehearsal: Rehearsal) -> Iterator[Row]:
+    """A row for every control: healthy with the training of a variant, shared where the training is equal."""
+    found: dict[str, tuple[list[str], list[Told]]] = {}
+    for name, seeds in by_variant(rehearsal.lanes).items():
+        for lane in seeds:
+            merged = lane.origin is not None and lane.origin.current == lane.current  # it is shown as what was chosen
+            if not (lane.error or merged) and (lane.trace or lane.current is None):
+                names, told = found.setdefault(training_of(lane), ([], []))
+                names += [name] if name not in names else []
+                told.append(_control(rehearsal, lane))
+    for names, told in found.values():
+        whose = f" of {' and '.join(names)}" if len(found) > 1 else ""
+        known = _together(told)
+        why = "; ".join(filter(None, ("healthy with the same training, for a fair comparison", known.reason)))
+        yield Row(0, 0, f"control{whose}", known.state, why)
+
+
+def _control(rehearsal: Rehearsal, lane: Any) -> Told:
+    """Whether the store has the control of a lane."""
+    if lane.current is None:
+        return Told("runs", ABOVE)
+    try:
+        rehearsal.controls.of(lane)
+    except Unknown as unknown:
+        return Told("runs", str(unknown))
+    return Told("stored")
+
+
+def _line(node: Step | Repeat | Variant) -> int:
+    return node.span.line if node.span else 0
 
 
 def _about(value: float | None) -> str:

@@ -60,7 +60,7 @@ def columns_json(columns: Sequence[Reading]) -> list[dict[str, Any]]:
 def variants_json(lanes: Sequence[Lane], columns: Sequence[Reading], readings: Readings) -> list[dict[str, Any]]:
     """Healthy and every variant and control, measured: one run per seed and their mean."""
     healthy = [
-        lane.fork(path=("healthy",), current=lane.healthy, steps=_before_healthy(lane), error=None)
+        lane.fork(path=("healthy",), parameters={}, current=lane.healthy, steps=_before_healthy(lane), error=None)
         for lane in lanes
         if lane.healthy
     ]
@@ -101,7 +101,7 @@ def _variant(
         runs.append(
             {
                 "seed": lane.seed if lane.seeded else None,
-                "folder": folder_of(lane) if kind != "healthy" and not lane.error else "",
+                "folder": lane.folder if kind != "healthy" and not lane.error else "",
                 "metrics": numbers,
                 "steps": [asdict(step) for step in (lane.steps if kind == "healthy" else lane.steps[lane.shared :])],
             }
@@ -124,12 +124,6 @@ def trouble(diagnostic: Diagnostic) -> dict[str, Any]:
     """A diagnostic as the report shows it."""
     line = diagnostic.span.line if diagnostic.span else None
     return {"code": diagnostic.code, "message": diagnostic.message, "help": diagnostic.help, "line": line}
-
-
-def folder_of(lane: Lane) -> str:
-    """Where a lane's network goes within the output folder: `main`, `gentle/seed-1`; never outside it."""
-    safe = "".join(c if c.isalnum() or c in "=._-," else "_" for c in lane.name.replace(", ", ",")).lstrip(".") or "_"
-    return f"{safe}/seed-{lane.seed}" if lane.seeded else safe
 
 
 def _numbers(reading: Reading, lane: Lane, readings: Readings) -> Numbers:

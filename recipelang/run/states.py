@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,10 +24,15 @@ class State:
     Attributes:
         content: digest of its constructor, edits, masks and weights.
         folder: its artifact in the store.
+        trace: training operations since `healthy` on the way to it; they follow the state, so that `start from`
+            goes back to those of its state.
+        restricted: the hardware restriction in force (`2:4`); "" where there is none.
     """
 
     content: str
-    folder: Path
+    folder: Path = field(compare=False)
+    trace: tuple[Any, ...] = field(default=(), compare=False, repr=False)
+    restricted: str = field(default="", compare=False)
 
 
 def architecture(network: Network) -> str:

@@ -14,13 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
-from recipelang.plan import CURRENT, Branch, Condition, Node, Reading, Repeat, Step, Variant, tests_of
+from recipelang.plan import Branch, Condition, Node, Repeat, Step, Variant
 from recipelang.run.expectations import Expectations
 from recipelang.run.lanes import Lane, StepRecord, by_variant
 from recipelang.run.readings import Readings, mean
 from recipelang.run.worker import Worker
-from recipelang.stages.conditions import Value, judge
-from recipelang.stages.context import Verdict
+from recipelang.stages.conditions import judge
 from recipelang.verbs.choose import Choose
 from recipelang.verbs.expect import Expect
 
@@ -138,7 +137,7 @@ class Walk:
             for step in behind:
                 ends = self.step(step, ends, True)
             tried += ends
-            if _fits(ends):
+            if self.fits(ends):
                 return self._go_on(ends, tried, lanes)
         return self._none_fits(choose, tried, lanes)
 
@@ -159,7 +158,7 @@ class Walk:
         """`choose by METRIC`: the best of the variants that stand and meet every `expect`; of equals the first."""
         reading = choose.operation.by
         best: tuple[float, list[Lane]] | None = None
-        for group in filter(_fits, by_variant(ends).values()):
+        for group in filter(self.fits, by_variant(ends).values()):
             try:
                 value = mean([self.readings.value(reading, lane) for lane in group]).value
             except Refusal as refusal:
@@ -169,6 +168,10 @@ class Walk:
             if best is None or rank < best[0]:
                 best = (rank, group)
         return self._go_on(best[1], ends, lanes) if best else self._none_fits(choose, ends, lanes)
+
+    def fits(self, group: list[Lane]) -> bool:
+        """Whether a variant, one lane per seed, can be chosen."""
+        return all(lane.fits and not lane.error for lane in group)
 
     def _go_on(self, group: list[Lane], candidates: list[Lane], before: list[Lane]) -> list[Lane]:
         """All candidates stay in the report; what follows happens on lanes of their own, named as before."""
@@ -200,33 +203,13 @@ class Walk:
     # expect -----------------------------------------------------------------------------------
 
     def expect(self, step: Step, lanes: list[Lane], filters: bool) -> None:
-        """Judge each variant that stands by its mean over seeds; once for all where only named variants are compared."""
-        condition = step.operation.condition
+        """Judge every variant that stands, and say so."""
         for lane in lanes:
             self.worker.settle_healthy(lane)
-        groups = {name: group for name, group in by_variant(lanes).items() if not any(lane.error for lane in group)}
-        together = _about_named_variants(condition)
-        for name, group in list(groups.items())[: 1 if together else None]:
-            verdict, seeds_hold = self._verdict(condition, group)
-            self.expectations.add(step, "" if together else name, verdict, seeds_hold, filters)
-            if filters and not (verdict and verdict.holds):
-                for lane in lanes if together else group:
-                    lane.fits = False
-
-    def _verdict(self, condition: Condition, group: list[Lane]) -> tuple[Verdict | str, str]:
-        """The verdict on the mean, or why there is none; and how many of several seeds hold."""
-
-        def average(reading: Reading) -> Value:
-            return mean([self.readings.value(reading, lane) for lane in group])
-
-        def holds(lane: Lane) -> bool:
-            return judge(condition, lambda reading: self.readings.value(reading, lane), "possibly").holds
-
-        try:
-            verdict = judge(condition, average, "possibly")
-            return verdict, f"{sum(map(holds, group))}/{len(group)}" if len(group) > 1 else ""
-        except Refusal as refusal:
-            return refusal.message, ""
+        for judged in self.expectations.judge(step, lanes, filters):
+            mark = {True: "holds", False: "missed", None: "undecided"}[judged.holds]
+            margin = f" ({judged.margin})" if judged.margin else ""
+            self.worker.progress.say(f"    {step.text}: {mark}, {judged.text}{margin}")
 
     # repeat -----------------------------------------------------------------------------------
 
@@ -308,15 +291,3 @@ def _open_branch(nodes: Sequence[Node]) -> int | None:
         if isinstance(node, Step) and isinstance(node.operation, Choose):
             return None
     return None
-
-
-def _fits(group: list[Lane]) -> bool:
-    """Whether a variant can be chosen."""
-    return all(lane.fits and not lane.error for lane in group)
-
-
-def _about_named_variants(condition: Condition) -> bool:
-    """Whether a condition compares variants by their names alone, so that it is about no variant in particular."""
-    bounds = [test.bound for test in tests_of(condition) if isinstance(test.bound, Reading)]
-    readings = [*(test.reading for test in tests_of(condition)), *bounds]
-    return all(reading.subject != CURRENT and reading.subject.kind == "variant" for reading in readings)

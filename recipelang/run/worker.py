@@ -121,7 +121,7 @@ class Worker:
 
     # work that the store keeps ----------------------------------------------------------------
 
-    def _stored(
+    def obtain(
         self, ingredients: Mapping[str, Any], make: Callable[[Path], Mapping[str, Any]], files: list[str]
     ) -> tuple[Entry, bool]:
         """The entry with these ingredients, made by `make(work folder) -> record` where the store has none."""
@@ -145,7 +145,7 @@ class Worker:
             network = build(operation.method, data, lane.seed, self.options)
             return {"content": states.save(network, folder).content}
 
-        entry, cached = self._stored(ingredients, make, list(states.FILES))
+        entry, cached = self.obtain(ingredients, make, list(states.FILES))
         state = State(entry.record["content"], entry.folder)
         if operation.name:
             lane.named[operation.name] = state
@@ -158,8 +158,8 @@ class Worker:
         if lane.current is None:
             raise Refusal("RCP0908", f"there is no network to {operation.verb} yet", "write `model …` above")
         restriction = _restriction(operation)
-        if restriction and lane.restricted != restriction:
-            lane.recovered, lane.restricted = lane.current, restriction
+        if restriction and lane.current.restricted != restriction:
+            lane.recovered = lane.current
         found = keys.step_ingredients(operation, self.datasets[""], lane, self.options)
         bounds = [
             self.readings.value(test.bound, lane).value
@@ -184,9 +184,11 @@ class Worker:
             content = states.save(outcome.network, folder).content
             return {"content": content, **_json(outcome)}
 
-        entry, cached = self._stored(ingredients, make, list(states.FILES))
-        lane.current = State(entry.record["content"], entry.folder)
-        lane.trace += _trace(operation, entry.record) if lane.healthy else []
+        entry, cached = self.obtain(ingredients, make, list(states.FILES))
+        before: State = lane.current  # type: ignore[assignment]  # `ingredients` made sure
+        trace = (*before.trace, *_trace(operation, entry.record)) if lane.healthy else ()
+        restricted = _restriction(operation) or before.restricted
+        lane.current = State(entry.record["content"], entry.folder, trace, restricted)
         return entry.record, cached
 
     def _run(self, operation: Any, lane: Lane, folder: Path) -> Outcome:
@@ -194,10 +196,19 @@ class Worker:
         try:
             return stage.run(operation, self._context(lane, folder))
         except OutOfReach as far:
-            states.save(far.outcome.network, _empty(self.partial / lane.name.replace("/", "_")))
+            self.leave_partial(lane, far.outcome.network)
             raise
         finally:
             self.progress.stop()
+
+    def leave_partial(self, lane: Lane, network: Network | None = None) -> None:
+        """Leave the best that was found, or what the lane stands at, where a budget was out of reach."""
+        if network is None:
+            assert lane.current
+            network = self.readings.network(lane.current)
+        folder = self.partial / lane.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        states.save(network, folder)
 
     def _context(self, lane: Lane, folder: Path) -> Context:
         def judged(condition: Condition, network: Network, surely: bool) -> Verdict:
@@ -269,7 +280,7 @@ def _trace(operation: Any, record: Mapping[str, Any]) -> list[Any]:
 
 def _training_text(operation: Any) -> str:
     training: Training | None = getattr(operation, "training", None)
-    return f"for {training.duration} with {spell(training.optimizer)}" if training else ""
+    return f"for {training.duration} with {training.text or spell(training.optimizer)}" if training else ""
 
 
 def _json(outcome: Outcome) -> dict[str, Any]:
@@ -283,8 +294,3 @@ def _json(outcome: Outcome) -> dict[str, Any]:
         "history": [dict(row) for row in outcome.history],
         "trained": [{"count": t.duration.count, "unit": t.duration.unit} for t in outcome.training],
     }
-
-
-def _empty(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

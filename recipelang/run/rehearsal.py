@@ -1,0 +1,293 @@
+"""The walk rehearsed: the same walk as the run's, with a worker that reads the store and does nothing.
+
+Behind a step that must run, a lane stands at a network that is not known yet (`current` is None); of it only the
+architecture so far is known. What depends on it, how often a block runs or which variant is chosen, is left open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
+from recipelang.kinds import Dataset, Measurement
+from recipelang.plan import Branch, Reading, Repeat, Step, steps_of
+from recipelang.run import keys
+from recipelang.run.books import BOOKS
+from recipelang.run.controls import Controls
+from recipelang.run.expectations import Expectations
+from recipelang.run.foresight import foresee, seconds
+from recipelang.run.lanes import Lane
+from recipelang.run.measurer import Measurer
+from recipelang.run.options import Options
+from recipelang.run.progress import Silent
+from recipelang.run.readings import Readings
+from recipelang.run.store import Entry, Store, key_of
+from recipelang.run.walk import EXHAUSTED, Walk
+from recipelang.run.worker import Worker, build
+from recipelang.stages.conditions import Value
+from recipelang.surgery.network import Network
+
+ABOVE = "a step above must run"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is known of a step on one lane, before it runs.
+
+    Attributes:
+        state: `stored`, `runs`, `fails` or `notes` (nothing to compute).
+        reason: what the store has of it, or why it runs or fails.
+        details: what was found on the network.
+        seconds: rough time; None where nothing is known.
+    """
+
+    state: str
+    reason: str = ""
+    details: tuple[str, ...] = ()
+    seconds: float | None = None
+
+
+@dataclass
+class Foreseen(Lane):
+    """A lane that is only thought through: `network` is its architecture, as far as that is known."""
+
+    network: Network | None = None
+    unjudged: bool = False  # an `expect` could not be judged yet
+
+
+class Unknown(Exception):
+    """Only the run can tell; says why."""
+
+
+class _StoredNumbers(Measurer):
+    """Reads stored measurements and takes none."""
+
+    def measure(self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str) -> Measurement:
+        known = self.known(key_of(self.ingredients(metric, network, healthy, data, split)))
+        if known is None:
+            raise Unknown("a number it needs is not measured yet")
+        return known
+
+
+class _KnownReadings(Readings):
+    """Readings of which the network or the number may not be known yet."""
+
+    def value(self, reading: Reading, lane: Lane, network: Network | None = None) -> Value:
+        try:
+            return super().value(reading, lane, network)
+        except Refusal:
+            raise Unknown(ABOVE) from None
+
+
+class _StoredSteps(Worker):
+    """Reads stored steps and makes none."""
+
+    def obtain(
+        self, ingredients: Mapping[str, Any], make: Callable[[Path], Mapping[str, Any]], files: list[str]
+    ) -> tuple[Entry, bool]:
+        if self.options.fresh:
+            raise Unknown("`--fresh`")
+        entry = self.store.find(key_of(ingredients))
+        if entry is None:
+            near = self.store.similar(ingredients)
+            raise Unknown(keys.difference(ingredients, near.ingredients) if near else "never run")
+        return entry, True
+
+    def leave_partial(self, lane: Lane, network: Network | None = None) -> None:
+        """A rehearsal leaves nothing."""
+
+
+#: refusals that mean that the recipe, and not the machine or a file, is wrong
+RECIPE_IS_WRONG = ("RCP0703", "RCP0911")
+OUT_OF_REACH = "RCP0904"
+
+
+class Rehearsal(Walk):
+    """Walks a plan without doing anything.
+
+    Attributes:
+        told: what is known of each step and block, by its identity, in order of the lanes that came by.
+        problems: what will fail, other than candidates of a `choose`, which only lose; and whether it is hopeless:
+            the recipe is wrong, or its only way ends there.
+    """
+
+    def __init__(self, options: Options, timed: bool) -> None:
+        """`timed`: whether to estimate times, which costs a forward pass."""
+        self.options, self.timed = options, timed
+        self.told: dict[int, list[Told]] = {}
+        self.problems: dict[Diagnostic, bool] = {}
+        self._open_ended = 0  # blocks of `repeat until` and `repeat while` around this place
+        store, silent, data = Store(options.store or Path(".recipe")), Silent(), dict[str, Dataset]()
+        numbers = _StoredNumbers(store, options, silent)
+        readings = _KnownReadings(numbers, options, data, lambda: self.lanes, lambda lane: self.controls.of(lane))
+        super().__init__(_StoredSteps(options, store, silent, readings, data, Path()), readings, Expectations(readings))
+        self.controls = Controls(self.worker)
+        self.lanes = [Foreseen()]
+
+    def tell(self, node: object, told: Told) -> None:
+        """Note what is known of a step or a block."""
+        self.told.setdefault(id(node), []).append(told)
+
+    # steps ------------------------------------------------------------------------------------
+
+    def step(self, step: Step, lanes: list[Lane], filters: bool) -> list[Lane]:
+        """Note what would come of a step on every lane."""
+        verb = step.operation.verb
+        if verb in ("seeds", "expect"):
+            self.tell(step, Told("notes", "what follows runs once per seed" if verb == "seeds" else ""))
+            return super().step(step, lanes, filters)
+        for lane in lanes:
+            if lane.error:
+                continue
+            assert isinstance(lane, Foreseen)
+            try:
+                self.tell(step, self._book(step, lane) if verb in BOOKS else self._work(step, lane))
+            except MachineFailed:
+                raise
+            except StepFailed as failed:
+                self._fails(step, lane, failed.diagnostics[0], filters)
+            except Refusal as refusal:
+                self._fails(step, lane, refusal.at(step.span, step.path), filters)
+        return lanes
+
+    def _fails(self, step: Step, lane: Lane, error: Diagnostic, filters: bool) -> None:
+        """The lane ends here; a problem, unless it is how a block ends, or the lane only loses a choice."""
+        lane.error = error
+        if error.code in EXHAUSTED and self._open_ended:
+            return
+        self.tell(step, Told("fails", error.message))
+        if error.code == "RCP0703" or not filters:
+            hopeless = error.code in RECIPE_IS_WRONG or not (lane.path or error.code == OUT_OF_REACH)
+            self.problems.setdefault(error, hopeless)
+
+    def _book(self, step: Step, lane: Foreseen) -> Told:
+        """A step that changes no network."""
+        verb, operation = step.operation.verb, step.operation
+        if verb in ("data", "task", "report") or (verb == "keep" and lane.current):
+            self.worker.step(step, lane)
+        elif verb == "keep":
+            lane.named.pop(operation.name, None)
+        elif verb == "start":
+            lane.current = lane.state(operation.state)
+            lane.network = self.readings.network(lane.current) if lane.current else lane.network
+        return Told("notes")
+
+    def _work(self, step: Step, lane: Foreseen) -> Told:
+        """A step that makes a network: stored, or to be run; says what it would find.
+
+        Raises:
+            Refusal: it will fail on this network.
+        """
+        operation = step.operation
+        if not operation.before_healthy:
+            self.worker.settle_healthy(lane)
+        try:
+            if operation.verb != "model" and (lane.current is None or self._missing(operation, lane)):
+                raise Unknown(ABOVE)
+            self.worker.step(step, lane)
+        except Unknown as unknown:
+            return self._must_run(operation, lane, str(unknown))
+        # A stored step was possible; its details are told only where somebody reads them.
+        details = foresee(operation, lane.network) if self.timed and lane.network and operation.verb != "model" else ()
+        if not getattr(operation, "name", ""):
+            lane.network = self.readings.network(lane.current)  # type: ignore[arg-type]
+        return Told("stored", lane.steps[-1].reached, details)
+
+    def _missing(self, operation: Any, lane: Lane) -> bool:
+        """Whether a teacher is not known yet."""
+        return any(lane.state(name) is None for name in getattr(operation, "states", ()))
+
+    def _must_run(self, operation: Any, lane: Foreseen, reason: str) -> Told:
+        data = self.worker.datasets.get("")
+        details: tuple[str, ...] = ()
+        estimate = None
+        if operation.verb == "model":
+            network = build(operation.method, data, lane.seed, self.options)
+            if operation.name:
+                return Told("runs", reason)
+            lane.network = network
+        elif lane.network:
+            details = foresee(operation, lane.network)
+            estimate = seconds(operation, lane.network, data, self.options) if self.timed else None
+        if getattr(operation, "restricts", False):
+            lane.recovered = None
+        lane.current = None
+        return Told("runs", reason, details, estimate)
+
+    # variants ---------------------------------------------------------------------------------
+
+    def fits(self, group: list[Lane]) -> bool:
+        """Whether a variant can be chosen, where that is known."""
+        if any(lane.current is None or lane.unjudged for lane in group if not lane.error):  # type: ignore[attr-defined]
+            raise Unknown(ABOVE)
+        return super().fits(group)
+
+    def first(self, branch: Branch, behind: Sequence[Step], choose: Step, lanes: list[Lane]) -> list[Lane]:
+        """`choose first`, as far as it is known; where it is not, any variant may have to run."""
+        try:
+            chosen = super().first(branch, behind, choose, lanes)
+            self.tell(choose, Told("notes"))
+            return chosen
+        except Unknown:
+            seen = [v for v in branch.variants if any(id(step) in self.told for step in steps_of(v.body))]
+            for variant in branch.variants[len(seen) :]:
+                self.walk(variant.body, self._enter(variant, lanes), True)
+            return self._open(choose, lanes, lanes)
+
+    def best(self, choose: Step, ends: list[Lane], lanes: list[Lane]) -> list[Lane]:
+        """`choose by METRIC`, where every candidate is known."""
+        try:
+            chosen = super().best(choose, ends, lanes)
+            self.tell(choose, Told("notes"))
+            return chosen
+        except Unknown:
+            return self._open(choose, ends, lanes)
+
+    def _open(self, choose: Step, ends: list[Lane], lanes: list[Lane]) -> list[Lane]:
+        """Which variant goes on is known only by running; the first one's architecture stands for it."""
+        self.tell(choose, Told("notes", "known by running"))
+        for lane in ends:
+            lane.lost = True
+        network = next((lane.network for lane in ends if not lane.error), None)  # type: ignore[attr-defined]
+        onward: list[Lane] = [lane.fork(current=None, recovered=None, network=network) for lane in lanes]
+        self.lanes += onward
+        return onward
+
+    def expect(self, step: Step, lanes: list[Lane], filters: bool) -> None:
+        """Judge what can be judged."""
+        try:
+            super().expect(step, lanes, filters)
+        except Unknown:
+            for lane in lanes:
+                lane.unjudged |= filters  # type: ignore[attr-defined]
+
+    # repeat -----------------------------------------------------------------------------------
+
+    def repeat(self, repeat: Repeat, lane: Lane, filters: bool) -> None:
+        """Walk the rounds that the store has; behind them nothing is known."""
+        self._open_ended += repeat.times is None
+        try:
+            super().repeat(repeat, lane, filters)
+        except Unknown as unknown:
+            lane.current = None
+            if not any(id(step) in self.told for step in steps_of(repeat.body)):
+                self.walk(repeat.body, [lane], filters)
+            self.tell(repeat, Told("runs", f"how often is known by running: {unknown}"))
+        except Refusal as refusal:
+            self.tell(repeat, Told("runs", refusal.message))
+            raise
+        finally:
+            self._open_ended -= repeat.times is None
+
+    def round(self, repeat: Repeat, lane: Lane, filters: bool) -> None:
+        """Walk the body once.
+
+        Raises:
+            Unknown: a step of it must run.
+        """
+        super().round(repeat, lane, filters)
+        if lane.current is None and not lane.error:
+            raise Unknown(ABOVE)
