@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FILE_NAME = "recipe.yaml"
 KEYS = ("data", "weights", "aliases", "device", "threads", "store", "launcher")
 LAUNCHERS = ("local",)
+#: devices that a profile, a metric and the command line may name
+DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,2})?")
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,7 @@ def _problem(key: str, node: yaml.Node) -> str:
         return f"`{key}` is {_shown(node)}"
     if key == "threads" and not re.fullmatch(r"[1-9][0-9]{0,3}", node.value):
         return f"`threads` is `{node.value}`"
-    if key == "device" and not re.fullmatch(r"cpu|cuda(:[0-9]{1,2})?", node.value):
+    if key == "device" and not DEVICE.fullmatch(node.value):
         return f"there is no device `{node.value}`"
     if key == "launcher" and node.value not in LAUNCHERS:
         return f"there is no launcher `{node.value}`"

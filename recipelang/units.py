@@ -55,9 +55,7 @@ class Quantity:
         return self.number * UNITS[self.unit][1]
 
     def __str__(self) -> str:
-        text = f"{self.number:g}"
-        glue = " " if self.unit in SINGULAR.values() else ""
-        return f"{text}{glue}{self.unit}"
+        return f"{self.number:g}{_glue(self.unit)}{self.unit}"
 
 
 def parse_quantity(text: str) -> Quantity:
@@ -66,13 +64,33 @@ def parse_quantity(text: str) -> Quantity:
     Raises:
         ValueError: the text is no number with a known unit.
     """
+    digits, unit = _parts(text)
+    return Quantity(float(digits), SINGULAR.get(unit, unit))
+
+
+def spelt(text: str) -> str:
+    """A number as it is written canonically: `70 %` → `70%`, `3epochs` → `3 epochs`; its digits stay.
+
+    Raises:
+        ValueError: the text is no number with a known unit.
+    """
+    digits, unit = _parts(text)
+    return f"{digits}{_glue(unit)}{unit}"
+
+
+def _parts(text: str) -> tuple[str, str]:
+    """The digits and the unit, as written."""
     match = _QUANTITY.fullmatch(text.strip())
     if not match:
         raise ValueError(f"`{text}` is no number")
-    unit = SINGULAR.get(match[2], match[2])
-    if unit not in UNITS:
+    if match[2] not in UNITS and match[2] not in SINGULAR:
         raise ValueError(f"`{match[2]}` is no unit")
-    return Quantity(float(match[1]), unit)
+    return match[1], match[2]
+
+
+def _glue(unit: str) -> str:
+    """What stands between a number and its unit: a unit that is a word is set apart."""
+    return " " if unit in SINGULAR or unit in SINGULAR.values() else ""
 
 
 def show(value: float, unit: str) -> str:

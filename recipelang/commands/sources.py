@@ -14,7 +14,7 @@ import click
 
 from recipelang.commands.boundary import WrongUsage, print_diagnostics
 from recipelang.errors import Diagnostic, RecipeError
-from recipelang.profile import Profile, locate, parse_profile
+from recipelang.profile import DEVICE, Profile, locate, parse_profile
 
 if TYPE_CHECKING:
     from recipelang.plan import Plan
@@ -178,6 +178,6 @@ def sets_of(context: click.Context, parameter: click.Parameter, texts: tuple[str
 
 def device_of(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
     """`cpu`, `cuda` or `cuda:N`; a click callback."""
-    if text is not None and not re.fullmatch(r"cpu|cuda(:\d{1,2})?", text):
+    if text is not None and not DEVICE.fullmatch(text):
         raise click.BadParameter(f"there is no device `{text}`; write `cpu`, `cuda` or `cuda:0`.")
     return text

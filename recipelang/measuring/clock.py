@@ -86,7 +86,7 @@ class CudaStopwatch(CpuStopwatch):
     def sample(self, module: nn.Module, calls: int) -> float:
         """Mean seconds of one call, between two events on an otherwise idle stream."""
         with torch.cuda.device(self.example.device):
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             torch.cuda.synchronize()
             start.record()
             for _ in range(calls):

@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 
-PRECISIONS = ("auto", "float32", "bfloat16")
-
 
 def choose_precision(asked: str, device: str) -> str:
     """`float32` or `bfloat16`: `auto` takes bfloat16 where the hardware computes in it.

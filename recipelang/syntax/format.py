@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby, islice, takewhile
 
+from recipelang import units
 from recipelang.errors import Refusal
 from recipelang.syntax.grammar import CLOSING, OPENING, Token, scan, statement_ends
-from recipelang.syntax.parse import number_text, parse
+from recipelang.syntax.parse import parse
 from recipelang.syntax.show import show, without_spans
 
 __all__ = ["format", "show"]
@@ -216,7 +217,7 @@ def _comments_above(lines: Sequence[Line]) -> Iterator[Line]:
 
 def _cell(before: Token | None, word: Token, in_statement: bool, starts: set[int]) -> Cell:
     """The word in canonical form and the gap before it."""
-    text = number_text(word.text) if word.type == "NUMBER" else word.text
+    text = units.spelt(word.text) if word.type == "NUMBER" else word.text
     if before is None:
         return Cell(text)
     pair = {before.type, word.type}

@@ -15,17 +15,15 @@ from typing import Any, TypeAlias
 from lark import Token, Tree
 from lark.exceptions import UnexpectedInput
 
+from recipelang import units
 from recipelang.errors import Diagnostic, RecipeError, Span
 from recipelang.syntax import nodes
 from recipelang.syntax.grammar import TooDeep, parser
-from recipelang.units import SINGULAR, Quantity
 
 #: a recipe is read by people; what is longer than this is something else
 LONGEST = 200_000
 #: after so many errors the rest is left for the next time
 MOST_ERRORS = 20
-#: digits, blanks, unit
-NUMBER = re.compile(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)[ \t]*(.*)")
 #: no number of a recipe has more digits than this
 MOST_DIGITS = 15
 Parsed: TypeAlias = "Tree[Token] | Token"
@@ -123,21 +121,8 @@ def _builds(parsed: Sequence[Parsed]) -> tuple[Any, ...]:
     return tuple(_build(p) for p in parsed if not (isinstance(p, Token) and p.type in ("AND", "OR")))
 
 
-def number_text(text: str) -> str:
-    """A number as it is written canonically: `70 %` → `70%`, `3epochs` → `3 epochs`."""
-    digits, unit = _digits_and_unit(text)
-    glue = " " if SINGULAR.get(unit, unit) in SINGULAR.values() else ""
-    return f"{digits}{glue}{unit}"
-
-
-def _digits_and_unit(text: str) -> tuple[str, str]:
-    match = NUMBER.fullmatch(text)
-    return (match[1], match[2]) if match else (text, "")
-
-
 def _number(token: Token) -> nodes.Number:
-    digits, unit = _digits_and_unit(token)
-    return nodes.Number(Quantity(float(digits), SINGULAR.get(unit, unit)), number_text(token), _span(token))
+    return nodes.Number(units.parse_quantity(token), units.spelt(token), _span(token))
 
 
 def _pattern(token: Token) -> nodes.Pattern:

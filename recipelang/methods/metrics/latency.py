@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,6 +9,7 @@ from recipelang.catalogue import method, setting
 from recipelang.errors import SettingError
 from recipelang.kinds import Measurement, Progress
 from recipelang.lazy import torch
+from recipelang.profile import DEVICE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +41,7 @@ class Latency:
     compiled: bool = setting(False, type="boolean", help="Whether both networks go through torch.compile.")
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+        if not DEVICE.fullmatch(self.device):
             raise SettingError("device", f'`"{self.device}"` is no device', 'write `"cpu"`, `"cuda"` or `"cuda:1"`')
 
     def measure(
