@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 from recipelang.errors import Refusal
 from recipelang.kinds import Dataset
 from recipelang.measuring.structure import count_flops
-from recipelang.plan import Condition, Reading, Test, Training, tests_of
+from recipelang.plan import CURRENT, All, Condition, Reading, Test, Training, tests_of
 from recipelang.run.options import Options
 from recipelang.stages.conditions import name_of
 from recipelang.stages.prune import reachable
@@ -26,8 +27,8 @@ from recipelang.units import show
 LATENCY_SECONDS = 6.0  # one interleaved measurement of a small network; at most 30 s
 
 
-def foresee(operation: Any, network: Network) -> tuple[str, ...]:
-    """What a step will find on this network, in words.
+def foresee(operation: Any, network: Network, healthy: Network) -> tuple[str, ...]:
+    """What a step will find on this network, in words; ratios are to `healthy`.
 
     Raises:
         Refusal: the step cannot apply to this network, or its budget is out of reach however much is removed.
@@ -38,7 +39,7 @@ def foresee(operation: Any, network: Network) -> tuple[str, ...]:
             "RCP0916", f"`{criterion.name}` needs BatchNorm, and this network has none", "`by magnitude` or `by taylor`"
         )
     if operation.verb == "prune":
-        return _prune(operation, network)
+        return _prune(operation, network, healthy)
     if operation.verb == "sparsify":
         names, dense = eligible(network, operation.pattern, operation.selection)
         if not names:
@@ -57,8 +58,9 @@ def _has_batchnorm(module: nn.Module) -> bool:
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
 
 
-def _prune(operation: Any, network: Network) -> tuple[str, ...]:
+def _prune(operation: Any, network: Network, healthy: Network) -> tuple[str, ...]:
     candidates, smallest = reachable(operation, network)
+    reach = Reach(smallest, network, healthy)
     if operation.count is not None and operation.count > len(candidates):
         raise Refusal(
             "RCP0911",
@@ -67,8 +69,8 @@ def _prune(operation: Any, network: Network) -> tuple[str, ...]:
         )
     lines = [f"{len(candidates)} layers can be removed: {_some([c.name for c in candidates])}"]
     for test in tests_of(operation.until):
-        lines.append(_range(test, network, smallest))
-    if operation.until is not None and not _could_hold(operation.until, network, smallest):
+        lines.append(_range(test, reach))
+    if operation.until is not None and not _could_hold(operation.until, reach):
         raise Refusal(
             "RCP0904",
             f"`until {operation.until.text}` is out of reach: {'; '.join(lines[1:])}",
@@ -77,39 +79,58 @@ def _prune(operation: Any, network: Network) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _range(test: Test, network: Network, smallest: Network) -> str:
+@dataclass(frozen=True)
+class Reach:
+    """How far a statement can go: the network without any candidate, as it stands, and what ratios are to."""
+
+    smallest: Network
+    network: Network
+    healthy: Network
+
+
+def _range(test: Test, reach: Reach) -> str:
     """How far a budget can be pushed: computed for structure, an estimate for clocks."""
-    low, high = _ends(test.reading, network, smallest)
-    if low is None or high is None:
+    ends = _ends(test.reading, reach)
+    if ends is None:
         return f"{name_of(test.reading)}: known by running"
+    low, high = ends
     unit = "x" if test.reading.form == "ratio" else test.reading.metric.unit
     estimate = ", an estimate from FLOPs" if test.reading.metric.source == "clock" else ""
     return f"{name_of(test.reading)} can reach {show(low, unit)} (now {show(high, unit)}{estimate})"
 
 
-def _ends(reading: Reading, network: Network, smallest: Network) -> tuple[float | None, float | None]:
-    """A reading with every candidate gone, and as the network stands; against the network where it is a ratio."""
+def _ends(reading: Reading, reach: Reach) -> tuple[float, float] | None:
+    """A reading with every candidate gone, and as the network stands; None where only a clock can say."""
     metric = reading.metric
+    if reading.subject != CURRENT or reading.form not in ("value", "ratio"):
+        return None
     if metric.source == "structure":
-        values = [metric.measure(deployed(n), n, n.input_shape).value for n in (smallest, network)]
-        return (values[0] / values[1], 1.0) if reading.form == "ratio" and values[1] else (values[0], values[1])
-    if metric.source == "clock" and reading.form == "ratio":
-        flops = [count_flops(deployed(n), example_input(n)[:1]) for n in (smallest, network)]
-        return (flops[0] / flops[1] if flops[1] else 1.0), 1.0
-    return None, None
+
+        def cost(network: Network) -> float:
+            return float(metric.measure(deployed(network), network, network.input_shape).value)
+
+    elif metric.source == "clock" and reading.form == "ratio":
+
+        def cost(network: Network) -> float:
+            return float(count_flops(deployed(network), example_input(network)[:1]))
+
+    else:
+        return None
+    whole = cost(reach.healthy) if reading.form == "ratio" else 1.0
+    return (cost(reach.smallest) / whole, cost(reach.network) / whole) if whole else None
 
 
-def _could_hold(condition: Condition, network: Network, smallest: Network) -> bool:
+def _could_hold(condition: Condition, reach: Reach) -> bool:
     """False only where computed numbers prove that the budget cannot hold; clocks are left to the run."""
     if not isinstance(condition, Test):
-        combine = all if type(condition).__name__ == "All" else any
-        return combine(_could_hold(inner, network, smallest) for inner in condition.tests)
+        combine = all if isinstance(condition, All) else any
+        return combine(_could_hold(inner, reach) for inner in condition.tests)
     if condition.reading.metric.source != "structure" or isinstance(condition.bound, Reading):
         return True
-    low, _ = _ends(condition.reading, network, smallest)
-    if low is None or condition.operator not in ("<", "<="):
+    ends = _ends(condition.reading, reach)
+    if ends is None or condition.operator not in ("<", "<="):
         return True
-    return low < condition.bound or (condition.operator == "<=" and low == condition.bound)
+    return ends[0] < condition.bound or (condition.operator == "<=" and ends[0] == condition.bound)
 
 
 def seconds(operation: Any, network: Network, data: Dataset | None, options: Options) -> float | None:

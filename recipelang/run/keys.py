@@ -107,4 +107,4 @@ def _brief(value: Any) -> str:
     if isinstance(value, dict):
         inner = ", ".join(f"{k}={_brief(v)}" for k, v in value.items() if k != "is" and v is not None)
         return f"{value.get('is', '')}({inner})"[:60]
-    return str(value)[:60]
+    return f"{value:g}" if isinstance(value, float) else str(value)[:60]

@@ -17,7 +17,8 @@ from recipelang.plan import Branch, Node, Plan, Repeat, Step, Variant, steps_of
 from recipelang.run.controls import training_of
 from recipelang.run.lanes import by_variant
 from recipelang.run.options import Options
-from recipelang.run.rehearsal import ABOVE, RECIPE_IS_WRONG, Rehearsal, Told, Unknown
+from recipelang.run.rehearsal import RECIPE_IS_WRONG, Rehearsal, Told
+from recipelang.run.stored import ABOVE, Unknown
 
 
 @dataclass(frozen=True)

@@ -6,31 +6,26 @@ architecture so far is known. What depends on it, how often a block runs or whic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
-from recipelang.kinds import Dataset, Measurement
-from recipelang.plan import Branch, Reading, Repeat, Step, steps_of
-from recipelang.run import keys
+from recipelang.kinds import Dataset
+from recipelang.plan import Branch, Repeat, Step, steps_of
 from recipelang.run.books import BOOKS
 from recipelang.run.controls import Controls
 from recipelang.run.expectations import Expectations
 from recipelang.run.foresight import foresee, seconds
 from recipelang.run.lanes import Lane
-from recipelang.run.measurer import Measurer
 from recipelang.run.options import Options
 from recipelang.run.progress import Silent
-from recipelang.run.readings import Readings
-from recipelang.run.store import Entry, Store, key_of
+from recipelang.run.store import Store
+from recipelang.run.stored import ABOVE, StoredNumbers, StoredReadings, StoredSteps, Unknown
 from recipelang.run.walk import EXHAUSTED, Walk
-from recipelang.run.worker import Worker, build
-from recipelang.stages.conditions import Value
+from recipelang.run.worker import build
 from recipelang.surgery.network import Network
-
-ABOVE = "a step above must run"
 
 
 @dataclass(frozen=True)
@@ -55,49 +50,8 @@ class Foreseen(Lane):
     """A lane that is only thought through: `network` is its architecture, as far as that is known."""
 
     network: Network | None = None
+    altered: bool = False  # the recipe's own surgery is in `network`
     unjudged: bool = False  # an `expect` could not be judged yet
-
-
-class Unknown(Exception):
-    """Only the run can tell; says why."""
-
-
-class _StoredNumbers(Measurer):
-    """Reads stored measurements and takes none."""
-
-    def measure(self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str) -> Measurement:
-        known = self.known(key_of(self.ingredients(metric, network, healthy, data, split)))
-        if known is None:
-            raise Unknown("a number it needs is not measured yet")
-        return known
-
-
-class _KnownReadings(Readings):
-    """Readings of which the network or the number may not be known yet."""
-
-    def value(self, reading: Reading, lane: Lane, network: Network | None = None) -> Value:
-        try:
-            return super().value(reading, lane, network)
-        except Refusal:
-            raise Unknown(ABOVE) from None
-
-
-class _StoredSteps(Worker):
-    """Reads stored steps and makes none."""
-
-    def obtain(
-        self, ingredients: Mapping[str, Any], make: Callable[[Path], Mapping[str, Any]], files: list[str]
-    ) -> tuple[Entry, bool]:
-        if self.options.fresh:
-            raise Unknown("`--fresh`")
-        entry = self.store.find(key_of(ingredients))
-        if entry is None:
-            near = self.store.similar(ingredients)
-            raise Unknown(keys.difference(ingredients, near.ingredients) if near else "never run")
-        return entry, True
-
-    def leave_partial(self, lane: Lane, network: Network | None = None) -> None:
-        """A rehearsal leaves nothing."""
 
 
 #: refusals that mean that the recipe, and not the machine or a file, is wrong
@@ -110,8 +64,8 @@ class Rehearsal(Walk):
 
     Attributes:
         told: what is known of each step and block, by its identity, in order of the lanes that came by.
-        problems: what will fail, other than candidates of a `choose`, which only lose; and whether it is hopeless:
-            the recipe is wrong, or its only way ends there.
+        problems: what will fail, other than candidates of a `choose`, which only lose; and whether it is hopeless,
+            so that nothing needs to run to see it: the model as built does not fit the recipe or its only way.
     """
 
     def __init__(self, options: Options, timed: bool) -> None:
@@ -121,9 +75,9 @@ class Rehearsal(Walk):
         self.problems: dict[Diagnostic, bool] = {}
         self._open_ended = 0  # blocks of `repeat until` and `repeat while` around this place
         store, silent, data = Store(options.store or Path(".recipe")), Silent(), dict[str, Dataset]()
-        numbers = _StoredNumbers(store, options, silent)
-        readings = _KnownReadings(numbers, options, data, lambda: self.lanes, lambda lane: self.controls.of(lane))
-        super().__init__(_StoredSteps(options, store, silent, readings, data, Path()), readings, Expectations(readings))
+        numbers = StoredNumbers(store, options, silent)
+        readings = StoredReadings(numbers, options, data, lambda: self.lanes, lambda lane: self.controls.of(lane))
+        super().__init__(StoredSteps(options, store, silent, readings, data, Path()), readings, Expectations(readings))
         self.controls = Controls(self.worker)
         self.lanes = [Foreseen()]
 
@@ -153,15 +107,15 @@ class Rehearsal(Walk):
                 self._fails(step, lane, refusal.at(step.span, step.path), filters)
         return lanes
 
-    def _fails(self, step: Step, lane: Lane, error: Diagnostic, filters: bool) -> None:
+    def _fails(self, step: Step, lane: Foreseen, error: Diagnostic, filters: bool) -> None:
         """The lane ends here; a problem, unless it is how a block ends, or the lane only loses a choice."""
         lane.error = error
         if error.code in EXHAUSTED and self._open_ended:
             return
         self.tell(step, Told("fails", error.message))
         if error.code == "RCP0703" or not filters:
-            hopeless = error.code in RECIPE_IS_WRONG or not (lane.path or error.code == OUT_OF_REACH)
-            self.problems.setdefault(error, hopeless)
+            fatal = error.code in RECIPE_IS_WRONG or not (lane.path or error.code == OUT_OF_REACH)
+            self.problems.setdefault(error, fatal and not lane.altered)
 
     def _book(self, step: Step, lane: Foreseen) -> Told:
         """A step that changes no network."""
@@ -173,6 +127,7 @@ class Rehearsal(Walk):
         elif verb == "start":
             lane.current = lane.state(operation.state)
             lane.network = self.readings.network(lane.current) if lane.current else lane.network
+            lane.altered = lane.current is not None and operation.state != "healthy"
         return Told("notes")
 
     def _work(self, step: Step, lane: Foreseen) -> Told:
@@ -191,14 +146,22 @@ class Rehearsal(Walk):
         except Unknown as unknown:
             return self._must_run(operation, lane, str(unknown))
         # A stored step was possible; its details are told only where somebody reads them.
-        details = foresee(operation, lane.network) if self.timed and lane.network and operation.verb != "model" else ()
+        details = self._details(operation, lane) if self.timed and operation.verb != "model" else ()
         if not getattr(operation, "name", ""):
             lane.network = self.readings.network(lane.current)  # type: ignore[arg-type]
+            lane.altered |= operation.role == "surgery"
         return Told("stored", lane.steps[-1].reached, details)
 
     def _missing(self, operation: Any, lane: Lane) -> bool:
         """Whether a teacher is not known yet."""
         return any(lane.state(name) is None for name in getattr(operation, "states", ()))
+
+    def _details(self, operation: Any, lane: Foreseen) -> tuple[str, ...]:
+        """What a step finds on the network, as far as that is known."""
+        if lane.network is None:
+            return ()
+        healthy = self.readings.network(lane.healthy) if lane.healthy else lane.network
+        return foresee(operation, lane.network, healthy)
 
     def _must_run(self, operation: Any, lane: Foreseen, reason: str) -> Told:
         data = self.worker.datasets.get("")
@@ -210,7 +173,7 @@ class Rehearsal(Walk):
                 return Told("runs", reason)
             lane.network = network
         elif lane.network:
-            details = foresee(operation, lane.network)
+            details = self._details(operation, lane)
             estimate = seconds(operation, lane.network, data, self.options) if self.timed else None
         if getattr(operation, "restricts", False):
             lane.recovered = None
@@ -277,7 +240,9 @@ class Rehearsal(Walk):
                 self.walk(repeat.body, [lane], filters)
             self.tell(repeat, Told("runs", f"how often is known by running: {unknown}"))
         except Refusal as refusal:
-            self.tell(repeat, Told("runs", refusal.message))
+            self.tell(repeat, Told("fails", refusal.message))
+            if not filters:
+                self.problems.setdefault(refusal.at(repeat.span, repeat.path), False)
             raise
         finally:
             self._open_ended -= repeat.times is None

@@ -1,0 +1,63 @@
+"""What a worker and its readings know without doing anything: what the store holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from recipelang.errors import Refusal
+from recipelang.kinds import Dataset, Measurement
+from recipelang.plan import Reading
+from recipelang.run import keys
+from recipelang.run.lanes import Lane
+from recipelang.run.measurer import Measurer
+from recipelang.run.readings import Readings
+from recipelang.run.store import Entry, key_of
+from recipelang.run.worker import Worker
+from recipelang.stages.conditions import Value
+from recipelang.surgery.network import Network
+
+ABOVE = "a step above must run"
+
+
+class Unknown(Exception):
+    """Only the run can tell; says why."""
+
+
+class StoredNumbers(Measurer):
+    """Reads stored measurements and takes none."""
+
+    def measure(self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str) -> Measurement:
+        known = self.known(key_of(self.ingredients(metric, network, healthy, data, split)))
+        if known is None:
+            raise Unknown("a number it needs is not measured yet")
+        return known
+
+
+class StoredReadings(Readings):
+    """Readings of which the network or the number may not be known yet."""
+
+    def value(self, reading: Reading, lane: Lane, network: Network | None = None) -> Value:
+        try:
+            return super().value(reading, lane, network)
+        except Refusal:
+            raise Unknown(ABOVE) from None
+
+
+class StoredSteps(Worker):
+    """Reads stored steps and makes none."""
+
+    def obtain(
+        self, ingredients: Mapping[str, Any], make: Callable[[Path], Mapping[str, Any]], files: list[str]
+    ) -> tuple[Entry, bool]:
+        if self.options.fresh:
+            raise Unknown("`--fresh`")
+        entry = self.store.find(key_of(ingredients))
+        if entry is None:
+            near = self.store.similar(ingredients)
+            raise Unknown(keys.difference(ingredients, near.ingredients) if near else "never run")
+        return entry, True
+
+    def leave_partial(self, lane: Lane, network: Network | None = None) -> None:
+        """A rehearsal leaves nothing."""
