@@ -17,7 +17,7 @@ from typing import Any
 
 from recipelang import verbs
 from recipelang.errors import Diagnostic, RecipeError, Span
-from recipelang.plan import Node, Plan, Reading, Step, steps_of
+from recipelang.plan import Node, Plan, Reading, Step, parts_of, steps_of
 from recipelang.reading import recovery, trees
 from recipelang.reading.bindings import Bindings
 from recipelang.reading.flow import Flow
@@ -170,26 +170,15 @@ def _check_control(made: tuple[Node, ...], walk: Walk, wanted: bool, notes: Note
     if wanted and not late:
         message = "a control repeats the recipe's training, and nothing trains after something was removed"
         notes.refuse("RCP0511", message, walk.switches.get("control"), "add `finetune for 3 epochs`, or drop `control`")
-    for reading in _readings(made):
-        if reading.against == "control" and not wanted:
-            notes.refuse("RCP0514", "there is no control to count from", reading.span, "write a line `control`")
+    for part in parts_of(made):
+        if isinstance(part, Reading) and part.against == "control" and not wanted:
+            notes.refuse("RCP0514", "there is no control to count from", part.span, "write a line `control`")
 
 
 def _after_healthy(made: tuple[Node, ...]) -> tuple[Node, ...]:
     """The nodes from the first one that compresses on."""
     first = next((i for i, n in enumerate(made) if not (isinstance(n, Step) and n.operation.before_healthy)), len(made))
     return made[first:]
-
-
-def _readings(value: Any) -> list[Reading]:
-    """Every reading anywhere in a plan."""
-    if isinstance(value, Reading):
-        return [value]
-    if isinstance(value, tuple):
-        return [r for inner in value for r in _readings(inner)]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type) and not isinstance(value, Span):
-        return [r for f in dataclasses.fields(value) for r in _readings(getattr(value, f.name))]
-    return []
 
 
 def _warn_unused(walk: Walk, bindings: Mapping[str, Bindings], flow: Flow, notes: Notes) -> None:

@@ -178,3 +178,9 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
 
     found = difflib.get_close_matches(word, sorted(set(candidates)), n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """The start of a help line that offers the candidate most like `word`; "" where none is like it."""
+    close = nearest(word, candidates)
+    return f"did you mean `{close}`? " if close else ""

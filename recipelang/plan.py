@@ -265,6 +265,17 @@ def steps_of(nodes: tuple[Node, ...]) -> Iterator[Step]:
             yield from steps_of(node.body)
 
 
+def parts_of(value: Any) -> Iterator[Any]:
+    """Every dataclass anywhere in a plan value, itself included: methods, conditions, readings, subjects, …"""
+    if isinstance(value, tuple):
+        for inner in value:
+            yield from parts_of(inner)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Span):
+        yield value
+        for part in dataclasses.fields(value):
+            yield from parts_of(getattr(value, part.name))
+
+
 def canonical(value: Any) -> Any:
     """A plan value as JSON for hashing: methods by kind, name and settings; spans and texts left out.
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipelang.errors import Diagnostic, RecipeError, Span, nearest
+from recipelang.errors import Diagnostic, RecipeError, Span, did_you_mean
 
 if TYPE_CHECKING:
     import yaml
@@ -144,8 +144,7 @@ class _Reader:
             if not _is(key, "str"):
                 self.refuse("RCP1212", "a key of the profile must be a name", key, "quote it if it looks like a number")
             elif known and key.value not in known:
-                close = nearest(key.value, known)
-                help = (f"did you mean `{close}`? " if close else "") + f"keys: {', '.join(known)}"
+                help = f"{did_you_mean(key.value, known)}keys: {', '.join(known)}"
                 self.refuse("RCP1211", f"the profile has no key `{key.value}`", key, help)
             elif key.value in seen:
                 self.refuse("RCP1213", f"`{key.value}` stands twice", key, "keep one of the two lines")

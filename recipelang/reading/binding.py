@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from recipelang.catalogue import Setting, settings
-from recipelang.errors import SettingError, Span, nearest
+from recipelang.errors import SettingError, Span, did_you_mean
 from recipelang.reading import values
 from recipelang.reading.notes import Refuse
 from recipelang.reading.wording import listing
@@ -114,8 +114,7 @@ class _Binding:
             help = f"write `{self.name}({first}=…)`" if first else f"write `{self.name}`: it has no settings"
             self.refuse("RCP0306", message, argument.span, help)
             return
-        close = nearest(argument.name.text, self.settings)
-        guess = f"did you mean `{close}`? " if close else ""
+        guess = did_you_mean(argument.name.text, self.settings)
         message = f"`{self.name}` has no setting `{argument.name.text}`"
         self.refuse("RCP0204", message, argument.name.span, guess + self.known())
 

@@ -12,18 +12,16 @@ from recipelang.catalogue import kinds_of
 from recipelang.errors import nearest
 from recipelang.plan import All, Any_, Condition, Reading, Test
 from recipelang.reading import trees
-from recipelang.reading.bounds import bound_of, contradictions
+from recipelang.reading.bounds import FLIPPED, bound_of, contradictions
 from recipelang.reading.readings import reading
 from recipelang.syntax import nodes
+from recipelang.syntax.grammar import CLAUSES
 from recipelang.syntax.show import show
 
 if TYPE_CHECKING:
     from recipelang.reading.reader import Reader
 
 __all__ = ["misspelt_clause", "read", "reading"]
-
-CLAUSE_WORDS = ("by", "with", "from", "to", "until", "while", "over", "for", "in", "except", "on", "as")
-MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "=="}
 
 
 def read(reader: Reader, node: Any, split: str, data: str) -> Condition | None:
@@ -67,7 +65,7 @@ def _read(reader: Reader, node: Any, split: str, data: str) -> Condition | None:
 
 def _test(reader: Reader, node: nodes.Compare, split: str, data: str) -> Test | None:
     if isinstance(node.left, nodes.Number):
-        other = f"write `{show(node.right)} {MIRRORED[node.operator]} {node.left.text}`"
+        other = f"write `{show(node.right)} {FLIPPED[node.operator]} {node.left.text}`"
         help = "write a metric first: `latency < 0.7`" if isinstance(node.right, nodes.Number) else other
         reader.refuse("RCP0611", "a condition begins with a metric", node.left.span, help)
         return None
@@ -101,7 +99,7 @@ def misspelt_clause(node: Any) -> tuple[nodes.Call, str] | None:
     words = trees.words(node.left if isinstance(node, nodes.Compare) else node)
     for word in words[1:] if len(words) > 1 else ():
         text = trees.bare_word(word)
-        close = nearest(text, CLAUSE_WORDS) if text else None
+        close = nearest(text, CLAUSES) if text else None
         if text and close and abs(len(text) - len(close)) < 2 and not kinds_of(text):
             return word, close
     return None

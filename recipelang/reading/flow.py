@@ -65,6 +65,11 @@ class Flow:
         for part in fields(self):
             setattr(self, part.name, getattr(other, part.name))
 
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The states that can be named here, second models among them."""
+        return ("healthy", *(("recovered",) if self.recovered else ()), *self.named("state"), *self.named("model"))
+
     def named(self, what: str) -> tuple[str, ...]:
         """The names of one sort: `state`, `model` or `data`."""
         return tuple(name for name, (sort, _) in self.names.items() if sort == what)

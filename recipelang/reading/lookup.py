@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recipelang import catalogue
-from recipelang.errors import nearest
+from recipelang.errors import did_you_mean
 from recipelang.reading.notes import Refuse
 from recipelang.reading.wording import KINDS, listing, one_of
 from recipelang.syntax import nodes
@@ -31,7 +31,6 @@ def lookup(call: nodes.Call, kinds: tuple[str, ...], place: str, refuse: Refuse)
         refuse("RCP0203", message, call.name_span, f"write it {belongs}; {choices}")
     else:
         kind_words = " or ".join(KINDS[kind].one.split(" ", 1)[1] for kind in kinds)
-        close = nearest(call.name, known)
-        guess = f"did you mean `{close}`? " if close else ""
+        guess = did_you_mean(call.name, known)
         refuse("RCP0202", f"there is no {kind_words} `{call.name}`", call.name_span, guess + choices)
     return None

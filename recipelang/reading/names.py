@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recipelang.errors import Span, nearest
+from recipelang.errors import Span, did_you_mean
 from recipelang.reading import trees
 from recipelang.reading.flow import RESERVED
 from recipelang.reading.wording import listing
@@ -34,19 +34,13 @@ def new(reader: Reader, node: Any, sort: str) -> str | None:
 def state(reader: Reader, node: Any, purpose: str) -> str | None:
     """The name of a state or of a second model; notes RCP0205 and RCP0501."""
     word = trees.bare_word(node)
-    known = (
-        "healthy",
-        *(("recovered",) if reader.flow.recovered else ()),
-        *reader.flow.named("state"),
-        *reader.flow.named("model"),
-    )
+    known = reader.flow.states
     if word is None:
         reader.refuse("RCP0205", f"{purpose} takes the name of a state", node.span, f"states here: {listing(known)}")
     elif word == "recovered" and not reader.flow.recovered:
         reader.no_recovered(node.span)
     elif word not in known and not reader.flow.unsure:
-        close = nearest(word, known)
-        guess = f"did you mean `{close}`? " if close else ""
+        guess = did_you_mean(word, known)
         reader.refuse(
             "RCP0205",
             f"there is no state `{word}` here",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recipelang.errors import nearest
+from recipelang.errors import did_you_mean
 from recipelang.plan import Duration, Samples
+from recipelang.reading import trees
 from recipelang.reading.wording import listing
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
@@ -52,8 +53,7 @@ def place(reader: Reader, node: Any, split: str, *, partly: bool = False) -> Sam
     name = node.path[0].text if isinstance(node, nodes.Call) and len(node.path) == 1 else None
     if name is None or (name not in SPLITS and name not in sets):
         shown = f"there is no split or data set `{name}`" if name else "`on` takes a split or a data set"
-        close = nearest(name or "", (*SPLITS, *sets))
-        guess = f"did you mean `{close}`? " if close else ""
+        guess = did_you_mean(name or "", (*SPLITS, *sets))
         reader.refuse("RCP0209", shown, node.span, f"{guess}one of {listing((*SPLITS, *sets))}")
         return None
     reader.use(name)
@@ -67,7 +67,7 @@ def place(reader: Reader, node: Any, split: str, *, partly: bool = False) -> Sam
 def _count(reader: Reader, node: nodes.Call) -> int | None:
     """`samples=512` of a split."""
     for argument in node.arguments:
-        number = argument.value.quantity if isinstance(argument.value, nodes.Number) else None
+        number = trees.whole(argument.value, ("number", "count", "samples"), most=1e12)
         if argument.name is None or argument.name.text != "samples" or len(node.arguments) > 1:
             reader.refuse(
                 "RCP0204",
@@ -75,12 +75,7 @@ def _count(reader: Reader, node: nodes.Call) -> int | None:
                 argument.span,
                 f"write `{node.name}(samples=512)`",
             )
-        elif (
-            number is None
-            or number.dimension not in ("number", "count", "samples")
-            or not 1 <= number.value < 1e12
-            or number.value % 1
-        ):
+        elif number is None:
             reader.refuse(
                 "RCP0301",
                 "`samples` is a whole number from 1 up",
@@ -88,7 +83,7 @@ def _count(reader: Reader, node: nodes.Call) -> int | None:
                 f"write `{node.name}(samples=512)`",
             )
         else:
-            return int(number.value)
+            return number
     return None
 
 

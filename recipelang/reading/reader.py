@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recipelang.errors import Span, nearest
+from recipelang.errors import Span, did_you_mean
 from recipelang.plan import Condition, Duration, Reading, Samples, Selection, Training
 from recipelang.reading import conditions, modules, names, places, training, trees
 from recipelang.reading.binding import bind
@@ -129,8 +129,7 @@ class Reader:
         word = trees.bare_word(node)
         if word in choices:
             return word
-        close = nearest(word or "", choices)
-        guess = f"did you mean `{close}`? " if close else ""
+        guess = did_you_mean(word or "", choices)
         shown = f"`{word}`" if word else "this"
         self.refuse("RCP0301", f"{shown} is not {what}", node.span, f"{guess}one of {listing(choices)}")
         return None

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from recipelang import catalogue
-from recipelang.errors import nearest
+from recipelang.errors import did_you_mean, nearest
 from recipelang.plan import CURRENT, Reading, Subject
 from recipelang.reading import trees
 from recipelang.reading.binding import bind
@@ -98,16 +98,14 @@ def _subject(reader: Reader, call: nodes.Call) -> Subject | None:
     if owner.text == "recovered" and not flow.recovered:
         reader.no_recovered(owner.span)
         return None
-    known = ("healthy", *(("recovered",) if flow.recovered else ()), *flow.named("state"), *flow.named("model"))
-    if owner.text in known:
+    if owner.text in flow.states:
         reader.use(owner.text)
         return Subject("state", owner.text)
     if flow.unsure:
         reader.failed = True
         return None
-    everything = (*known, *(name for name in flow.variants))
-    close = nearest(owner.text, everything)
-    guess = f"did you mean `{close}`? " if close else ""
+    everything = (*flow.states, *flow.variants)
+    guess = did_you_mean(owner.text, everything)
     help = f"{guess}here: {listing(everything)}"
     reader.refuse("RCP0205", f"there is no state or variant `{owner.text}` here", owner.span, help)
     return None
@@ -117,8 +115,7 @@ def _changed(reader: Reader, made: Reading, metric: nodes.Call, change: nodes.Ca
     """`drop` and `rise`, which only qualities have, each in its own direction."""
     name = show(metric)
     if change.name not in CHANGES:
-        close = nearest(change.name, CHANGES)
-        guess = f"did you mean `{close}`? " if close else ""
+        guess = did_you_mean(change.name, CHANGES)
         reader.refuse(
             "RCP0601",
             f"`{change.name}` says nothing about {name}",

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from recipelang.plan import DEFAULT_RECOVERY, Branch, Node, Repeat, Step, Subject
+from recipelang.plan import DEFAULT_RECOVERY, Branch, Node, Step, Subject, parts_of, steps_of
 
 WHY = "`recovered` is named later, and nothing trains between removal and the restriction"
 TEXT = f"finetune for {DEFAULT_RECOVERY}"
@@ -65,7 +65,7 @@ def _harmed(step: Step, harmed: bool) -> bool:
 
 def _wanted(nodes: tuple[Node, ...]) -> bool:
     """Whether `recovered` is named before the next restriction overwrites it."""
-    for step in _steps(nodes):
+    for step in steps_of(nodes):
         if NAME in set(_states(step.operation)):
             return True
         if getattr(step.operation, "restricts", False):
@@ -73,25 +73,7 @@ def _wanted(nodes: tuple[Node, ...]) -> bool:
     return False
 
 
-def _steps(nodes: tuple[Node, ...]) -> Iterator[Step]:
-    for node in nodes:
-        if isinstance(node, Step):
-            yield node
-        elif isinstance(node, Repeat):
-            yield from _steps(node.body)
-        else:
-            for variant in node.variants:
-                yield from _steps(variant.body)
-
-
-def _states(value: Any) -> Iterator[str]:
+def _states(operation: Any) -> Iterator[str]:
     """Every state that an operation names: teachers, the state to start from, subjects of readings."""
-    if isinstance(value, Subject):
-        yield value.name
-    elif isinstance(value, tuple):
-        for inner in value:
-            yield from _states(inner)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        yield from getattr(value, "states", ())
-        for part in dataclasses.fields(value):
-            yield from _states(getattr(value, part.name))
+    yield from getattr(operation, "states", ())
+    yield from (part.name for part in parts_of(operation) if isinstance(part, Subject))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recipelang.errors import Diagnostic, RecipeError, Span, nearest
+from recipelang.errors import Diagnostic, RecipeError, Span, did_you_mean
 from recipelang.reading import trees
 from recipelang.reading.flow import Flow
 from recipelang.reading.notes import Notes, Refuse
@@ -141,8 +141,7 @@ def settle(items: tuple[nodes.Item, ...], sets: Mapping[str, str], notes: Notes)
     values: dict[str, Any] = {}
     for name, text in sets.items():
         if name not in known:
-            close = nearest(name, known)
-            guess = f"did you mean `{close}`? " if close else ""
+            guess = did_you_mean(name, known)
             help = f"{guess}set here: {listing(tuple(known))}"
             notes.errors.append(
                 Diagnostic("RCP0208", f"`--set {name}=…`: no `let {name}` stands in the recipe", None, help)

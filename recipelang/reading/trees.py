@@ -97,6 +97,14 @@ def words(node: nodes.Condition) -> tuple[Any, ...]:
     return node.items if isinstance(node, nodes.Words) else (node,)
 
 
+def whole(node: Any, dimensions: tuple[str, ...], *, low: int = 1, most: float = 1e9) -> int | None:
+    """A whole number of one of these dimensions, `low` or more and `most` or less; None for anything else."""
+    quantity = node.quantity if isinstance(node, nodes.Number) else None
+    if quantity is None or quantity.dimension not in dimensions or not low <= quantity.value <= most:
+        return None
+    return int(quantity.value) if quantity.value == int(quantity.value) else None
+
+
 def bare_word(node: Any) -> str | None:
     """`layers` → "layers"; None for anything but one word without settings and dots."""
     if isinstance(node, nodes.Call) and len(node.path) == 1 and not node.arguments:

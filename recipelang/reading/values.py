@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from recipelang.catalogue import Setting, names
-from recipelang.errors import Span, nearest
+from recipelang.errors import Span, did_you_mean
 from recipelang.plan import Duration
 from recipelang.reading.notes import Refuse
 from recipelang.reading.trees import bare_word
@@ -149,8 +149,7 @@ def _word(s: Setting, node: Any, owner: str, refuse: Refuse) -> str | None:
 
 
 def _choice(s: Setting, word: str, span: Span, owner: str, refuse: Refuse) -> None:
-    close = nearest(word, s.choices)
-    guess = f"did you mean `{close}`? " if close else ""
+    guess = did_you_mean(word, s.choices)
     refuse("RCP0301", f"`{s.name}` of `{owner}` cannot be `{word}`", span, f"{guess}one of {listing(s.choices)}")
 
 

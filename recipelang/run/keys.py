@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from recipelang.kinds import Dataset
 from recipelang.measuring.hardware import fingerprint
-from recipelang.plan import All, Any_, Reading, Test, canonical, tests_of
+from recipelang.plan import Reading, canonical, parts_of
 from recipelang.run.lanes import Lane
 from recipelang.run.options import Options
 from recipelang.run.store import file_digest
@@ -45,18 +44,12 @@ def step_ingredients(operation: Any, data: Dataset, lane: Lane, options: Options
         "device": options.device,
         "smoke": options.smoke,
     }
-    conditions = [getattr(operation, f.name) for f in fields(operation)]
-    tests = [t for c in conditions if isinstance(c, Test | All | Any_) for t in tests_of(c)]
-    if tests and lane.healthy:
+    readings = [part for part in parts_of(operation) if isinstance(part, Reading)]
+    if readings and lane.healthy:
         found["healthy"] = lane.healthy.content
-    if any(t.reading.metric.source == "clock" for t in tests):
+    if any(reading.metric.source == "clock" for reading in readings):
         found["hardware"] = fingerprint()
-    named = [
-        r.subject.name
-        for t in tests
-        for r in (t.reading, t.bound)
-        if isinstance(r, Reading) and r.subject.kind == "state"
-    ]
+    named = [reading.subject.name for reading in readings if reading.subject.kind == "state"]
     teachers = [*getattr(operation, "teachers", ()), *named]
     if teachers:
         states = {name: lane.state(name) for name in teachers if name != "self"}
@@ -96,6 +89,8 @@ def difference(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
 def _setting_difference(new: Any, old: Any, name: str = "") -> str:
     """The first setting in which two canonical operations differ: `` `lr` was 0.01, is 0.001 ``."""
     if isinstance(new, dict) and isinstance(old, dict) and new.get("is") == old.get("is"):
+        if new["is"] == "Duration":
+            return f"the duration was {_brief(old)}, is {_brief(new)}"
         for field in new:
             if new[field] != old.get(field):
                 return _setting_difference(new[field], old.get(field), field)
@@ -105,6 +100,8 @@ def _setting_difference(new: Any, old: Any, name: str = "") -> str:
 def _brief(value: Any) -> str:
     """A canonical value in a few characters."""
     if isinstance(value, dict):
+        if value.get("is") == "Duration":
+            return f"{value['count']:g} {value['unit']}"
         inner = ", ".join(f"{k}={_brief(v)}" for k, v in value.items() if k != "is" and v is not None)
         return f"{value.get('is', '')}({inner})"[:60]
     return f"{value:g}" if isinstance(value, float) else str(value)[:60]

@@ -113,12 +113,9 @@ def _amount(reader: Reader, number: nodes.Number) -> tuple[int | None, float | N
     quantity = number.quantity
     if quantity.unit == "%" and 0 < quantity.value < 1:
         return None, quantity.value
-    if (
-        quantity.dimension in ("number", "count")
-        and quantity.value >= 1
-        and quantity.value == int(min(quantity.value, 1e9))
-    ):
-        return int(quantity.value), None
+    count = trees.whole(number, ("number", "count"))
+    if count:
+        return count, None
     help = "write a number of them, `prune 2 layers`, or a share below 100%, `prune 50% layers`"
     reader.refuse("RCP0309", f"`{number.text}` is no number of layers", number.span, help)
     return None, None
@@ -140,18 +137,11 @@ def _rounds(reader: Reader) -> int:
     node = reader.argument("over")
     if node is None:
         return 1
-    quantity = node.quantity if isinstance(node, nodes.Number) else None
-    if (
-        quantity is None
-        or quantity.dimension != "rounds"
-        or quantity.value < 1
-        or quantity.value != int(min(quantity.value, 1e6))
-    ):
-        plain = quantity is not None and quantity.unit in ("", "times", "steps", "epochs") and quantity.value >= 1
-        example = f"{quantity.value:g}" if plain and quantity is not None else "5"
-        reader.refuse("RCP0302", "`over` takes a number of rounds", node.span, f"write `over {example} rounds`")
-        return 1
-    return int(quantity.value)
+    rounds = trees.whole(node, ("rounds",), most=1e6)
+    if rounds is None:
+        meant = trees.whole(node, ("number", "times", "steps", "epochs"), most=1e6)
+        reader.refuse("RCP0302", "`over` takes a number of rounds", node.span, f"write `over {meant or 5} rounds`")
+    return rounds or 1
 
 
 def _training(reader: Reader) -> Training | None:

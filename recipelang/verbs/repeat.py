@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recipelang.reading import trees
 from recipelang.reading.bounds import breaking
 from recipelang.reading.reader import Reader
 from recipelang.reading.verb import Clause, Loop, Verb
@@ -29,14 +30,9 @@ def read(reader: Reader) -> Loop | None:
 def _times(reader: Reader, node: nodes.Condition) -> int | None:
     if reader.comparison(node):
         return None
-    quantity = node.quantity if isinstance(node, nodes.Number) else None
-    if (
-        quantity
-        and quantity.dimension == "times"
-        and 1 <= quantity.value <= 1e6
-        and quantity.value == int(quantity.value)
-    ):
-        return int(quantity.value)
+    times = trees.whole(node, ("times",), most=1e6)
+    if times:
+        return times
     close = reader.clause_word_in(node)
     if close:
         reader.misspelt(close)

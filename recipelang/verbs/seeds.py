@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from recipelang.reading import trees
 from recipelang.reading.reader import Reader
 from recipelang.reading.verb import Verb
 from recipelang.syntax import nodes
@@ -43,12 +44,9 @@ def _values(reader: Reader, node: Any) -> tuple[int, ...]:
     """One seed, or a range with both ends."""
     if isinstance(node, nodes.Range) and 0 <= node.last - node.first < MOST:
         return tuple(range(node.first, node.last + 1))
-    if (
-        isinstance(node, nodes.Number)
-        and node.quantity.unit == ""
-        and node.quantity.value == int(min(node.quantity.value, 2**32))
-    ):
-        return (int(node.quantity.value),)
+    seed = trees.whole(node, ("number",), low=0, most=2**32)
+    if seed is not None:
+        return (seed,)
     help = "seeds are whole numbers: `seeds 0, 1, 2` or `seeds 0..19`"
     reader.refuse("RCP0311", f"`{show(node)}` is no seed", node.span, help)
     return ()

@@ -10,8 +10,8 @@ import pytest
 from recipelang import verbs, vocabulary
 from recipelang.check import check
 from recipelang.plan import Operation, canonical, steps_of
-from recipelang.reading.conditions import CLAUSE_WORDS
 from recipelang.reading.verb import Verb
+from recipelang.syntax.grammar import CLAUSES
 from recipelang.syntax.parse import parse
 
 #: what must stand before or behind an example that is no whole recipe
@@ -41,7 +41,7 @@ def test_the_operation_bears_the_name_of_its_file(name: str) -> None:
 @pytest.mark.parametrize("name", verbs.names())
 def test_the_clauses_are_those_of_the_language_each_once(name: str) -> None:
     words = [clause.word for clause in found(name).clauses]
-    assert len(set(words)) == len(words) and set(words) <= set(CLAUSE_WORDS)
+    assert len(set(words)) == len(words) and set(words) <= set(CLAUSES)
 
 
 @pytest.mark.parametrize("name", verbs.names())
