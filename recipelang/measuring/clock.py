@@ -170,7 +170,7 @@ def compare_latency(
         stopwatch = (CudaStopwatch if place.type == "cuda" else CpuStopwatch)(example.to(place))
     networks = (healthy,) if candidate is healthy else (healthy, candidate)
     if progress:
-        progress.start("timing")
+        progress.start("timing, pairs" if len(networks) == 2 else "timing, calls")
     try:
         with undisturbed(threads):
             calls = _warm_up(networks, stopwatch)

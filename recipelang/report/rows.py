@@ -39,7 +39,7 @@ class Row:
     """One network of the comparison.
 
     Attributes:
-        name: shown; made unique between several reports.
+        name: shown; with the name of its run before it where several stand side by side.
         variant: the record.
         origin: which report it comes from, counted from 0.
         control: the shown name of its control; "".
@@ -73,13 +73,9 @@ def rows(named: Sequence[tuple[str, Report]], metrics: Sequence[Metric]) -> tupl
         named: each report under a name that is its own.
         metrics: the columns.
     """
-    counts: dict[str, int] = {}
-    for _, report in named:
-        for variant in report.variants:
-            counts[variant.name] = counts.get(variant.name, 0) + 1
     found: list[Row] = []
     for origin, (run, report) in enumerate(named):
-        shown = {v.name: v.name if counts[v.name] == 1 else f"{run}: {v.name}" for v in report.variants}
+        shown = {v.name: v.name if len(named) == 1 else f"{run}: {v.name}" for v in report.variants}
         variants = sorted(report.variants, key=lambda v: ORDER[v.kind])
         found += [_row(variant, shown, origin, report, metrics) for variant in variants]
     return tuple(_dominated(found, metrics))

@@ -26,7 +26,7 @@ class Plain:
         now = time.monotonic()
         if now - self._last >= self.every:
             self._last = now
-            share = f"{self._done}/{self._total}" if self._total else f"{self._done}"
+            share = f"{self._done}/{self._total}" if self._total else f"{self._done} so far"
             self.say(f"    {self._what}: {share}{' ' + note if note else ''}")
 
     def stop(self) -> None:

@@ -75,7 +75,7 @@ def shown(reading: Reading, value: Value) -> str:
     if reading.form == "ratio":
         unit = "x"
     elif reading.form in ("drop", "rise") and reading.metric.unit == "%":
-        return f"{100 * value.value:.2f} points"
+        return f"{100 * value.value:.2f} points".replace("-", "−")
     else:
         unit = reading.metric.unit
     text = show(value.value, unit)

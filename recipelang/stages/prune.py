@@ -123,7 +123,7 @@ def _search(
         return apply_edits(network, edits[:k], check=False)
 
     def tried(k: int, verdict: Verdict) -> None:
-        context.progress.say(f"    {k} layers removed: {verdict.text}")
+        context.progress.say(f"    {k} layer{'' if k == 1 else 's'} removed: {verdict.text}")
 
     found = smallest(removed, len(edits) if goal is None else goal, until, guard, context.judge, tried)
     return replace(found, network=apply_edits(network, edits[: found.count]))
