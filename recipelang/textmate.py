@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 from recipelang import paths
+from recipelang.syntax.grammar import RESERVED
 
 _TERMINAL = re.compile(r"^([A-Z_]+)(?:\.\d+)?:\s*/(.*)/$", re.MULTILINE)
-_WORD = re.compile(r"([a-z]+)\(\?!\[A-Za-z0-9_\]\)")
 #: terminal of the grammar → TextMate scope; earlier ones win
 _SCOPES = {
     "COMMENT": "comment.line.number-sign.recipe",
@@ -27,17 +27,11 @@ def terminals() -> dict[str, str]:
     return dict(_TERMINAL.findall(paths.grammar().read_text(encoding="utf-8")))
 
 
-def keywords() -> tuple[str, ...]:
-    """The words that are never names: `by`, `until`, `let`, …"""
-    found = (_WORD.fullmatch(expression) for expression in terminals().values())
-    return tuple(match[1] for match in found if match)
-
-
 def textmate() -> str:
     """The grammar as the JSON that VS Code, Sublime Text, GitHub and Shiki read."""
     expressions = terminals()
     literals = [_rule(scope, expressions[name]) for name, scope in _SCOPES.items()]
-    clauses = rf"(?<![A-Za-z0-9_$.])(?:{'|'.join(keywords())})(?![A-Za-z0-9_])(?!\s*=)"
+    clauses = rf"(?<![A-Za-z0-9_$.])(?:{'|'.join(sorted(RESERVED))})(?![A-Za-z0-9_])(?!\s*=)"
     words = [
         _rule("keyword.control.clause.recipe", clauses),
         # The first word of a statement is its verb, whichever that is.

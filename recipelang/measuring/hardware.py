@@ -5,13 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 
-from recipelang.measuring.doctor import Row, doctor
 from recipelang.measuring.machine import cores, cpu_features, cpu_model, gpus, memory_bytes, package_version
-
-__all__ = ["UNHASHED", "Row", "doctor", "environment", "fingerprint", "summary"]
-
-#: Entries of `environment` that are for readers and must not enter a key.
-UNHASHED = frozenset({"date"})
 
 
 def summary() -> str:

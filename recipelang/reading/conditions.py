@@ -8,20 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recipelang.catalogue import kinds_of
-from recipelang.errors import nearest
 from recipelang.plan import All, Any_, Condition, Reading, Test
-from recipelang.reading import trees
 from recipelang.reading.bounds import FLIPPED, bound_of, contradictions
+from recipelang.reading.lookup import misspelt_clause
 from recipelang.reading.readings import reading
 from recipelang.syntax import nodes
-from recipelang.syntax.grammar import CLAUSES
 from recipelang.syntax.show import show
 
 if TYPE_CHECKING:
     from recipelang.reading.reader import Reader
-
-__all__ = ["misspelt_clause", "read", "reading"]
 
 
 def read(reader: Reader, node: Any, split: str, data: str) -> Condition | None:
@@ -92,14 +87,3 @@ def _against_reading(reader: Reader, node: nodes.Compare, left: Reading, right: 
         )
         return None
     return Test(left, node.operator, right, show(node), node.span)
-
-
-def misspelt_clause(node: Any) -> tuple[nodes.Call, str] | None:
-    """A word that looks like a clause word, and what was meant: `untill` in `imprint untill latency < 0.7`."""
-    words = trees.words(node.left if isinstance(node, nodes.Compare) else node)
-    for word in words[1:] if len(words) > 1 else ():
-        text = trees.bare_word(word)
-        close = nearest(text, CLAUSES) if text else None
-        if text and close and abs(len(text) - len(close)) < 2 and not kinds_of(text):
-            return word, close
-    return None

@@ -1,12 +1,17 @@
-"""From a name in a recipe to a method of the catalogue, or to a message that helps."""
+"""From a name in a recipe to a method of the catalogue, or to a message that helps; and clause words that look like
+names because they are misspelt."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from recipelang import catalogue
-from recipelang.errors import did_you_mean
+from recipelang.errors import did_you_mean, nearest
+from recipelang.reading import trees
 from recipelang.reading.notes import Refuse
 from recipelang.reading.wording import KINDS, listing, one_of
 from recipelang.syntax import nodes
+from recipelang.syntax.grammar import CLAUSES
 
 
 def lookup(call: nodes.Call, kinds: tuple[str, ...], place: str, refuse: Refuse) -> tuple[str, type] | None:
@@ -33,4 +38,15 @@ def lookup(call: nodes.Call, kinds: tuple[str, ...], place: str, refuse: Refuse)
         kind_words = " or ".join(KINDS[kind].one.split(" ", 1)[1] for kind in kinds)
         guess = did_you_mean(call.name, known)
         refuse("RCP0202", f"there is no {kind_words} `{call.name}`", call.name_span, guess + choices)
+    return None
+
+
+def misspelt_clause(node: Any) -> tuple[nodes.Call, str] | None:
+    """A word that looks like a clause word, and what was meant: `untill` in `imprint untill latency < 0.7`."""
+    words = trees.words(node.left if isinstance(node, nodes.Compare) else node)
+    for word in words[1:] if len(words) > 1 else ():
+        text = trees.bare_word(word)
+        close = nearest(text, CLAUSES) if text else None
+        if text and close and abs(len(text) - len(close)) < 2 and not catalogue.kinds_of(text):
+            return word, close
     return None

@@ -12,13 +12,14 @@ from typing import Any
 
 from recipelang.errors import Span, did_you_mean
 from recipelang.plan import Condition, Duration, Reading, Samples, Selection, Training
-from recipelang.reading import conditions, modules, names, places, training, trees
+from recipelang.reading import conditions, modules, names, places, readings, training, trees
 from recipelang.reading.binding import bind
 from recipelang.reading.flow import Flow
-from recipelang.reading.lookup import lookup
+from recipelang.reading.lookup import lookup, misspelt_clause
 from recipelang.reading.notes import Notes
 from recipelang.reading.wording import listing
 from recipelang.syntax import nodes
+from recipelang.syntax.show import show
 
 
 @dataclass
@@ -93,7 +94,7 @@ class Reader:
             timed = isinstance(first, nodes.Number) and first.quantity.dimension in ("epochs", "steps")
             help = "clauses begin with a word such as `for`, `with` or `from`"
             if timed:
-                help = f"write `{self.verb} for {conditions.show(first)}`"
+                help = f"write `{self.verb} for {show(first)}`"
             self.refuse(
                 "RCP0405",
                 f"nothing stands behind `{self.verb}` before its clauses",
@@ -180,7 +181,7 @@ class Reader:
 
     def clause_word_in(self, node: Any) -> tuple[nodes.Call, str] | None:
         """A word among words that looks like a misspelt clause word: `untill` in `imprint untill latency`."""
-        return conditions.misspelt_clause(node)
+        return misspelt_clause(node)
 
     def misspelt(self, found: tuple[nodes.Call, str]) -> None:
         """Note a misspelt clause word."""
@@ -195,7 +196,7 @@ class Reader:
         if close:
             self.misspelt(close)
         else:
-            condition = conditions.show(node)
+            condition = show(node)
             self.refuse(
                 "RCP0406",
                 f"`{self.verb}` is followed by a comparison",
@@ -220,8 +221,8 @@ class Reader:
         return conditions.read(self, clause.arguments[0], "val", "") if clause else None
 
     def reading(self, node: Any, split: str, data: str = "") -> Reading | None:
-        """A metric of something; see `reading.conditions.reading`."""
-        return conditions.reading(self, node, split, data)
+        """A metric of something; see `reading.readings.reading`."""
+        return readings.reading(self, node, split, data)
 
     def state(self, node: Any, purpose: str) -> str | None:
         """The name of a state or of a second model; see `reading.names.state`."""

@@ -10,7 +10,7 @@ from recipelang.errors import did_you_mean, nearest
 from recipelang.plan import CURRENT, Reading, Subject
 from recipelang.reading import trees
 from recipelang.reading.binding import bind
-from recipelang.reading.lookup import lookup
+from recipelang.reading.lookup import lookup, misspelt_clause
 from recipelang.reading.wording import listing
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
@@ -58,8 +58,6 @@ def reading(reader: Reader, node: Any, split: str, data: str, rest: str = "< …
 
 
 def _misspelt(node: Any) -> tuple[nodes.Call, str] | None:
-    from recipelang.reading.conditions import misspelt_clause
-
     found = misspelt_clause(node)
     return found if found and nearest(found[0].name, (*CHANGES, found[1])) == found[1] else None
 

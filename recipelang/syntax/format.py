@@ -17,9 +17,7 @@ from recipelang import units
 from recipelang.errors import Refusal
 from recipelang.syntax.grammar import CLOSING, OPENING, Token, scan, statement_ends
 from recipelang.syntax.parse import parse
-from recipelang.syntax.show import show, without_spans
-
-__all__ = ["format", "show"]
+from recipelang.syntax.show import without_spans
 
 INDENT = 2
 #: least spaces between a line and its comment
