@@ -155,7 +155,7 @@ def _json(value: Any) -> bytes:
 
 def _write(path: Path, data: bytes) -> None:
     """Write under another name, then move: never half a file, and never through a link that lies in the way."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)
     try:
         part.write_bytes(data)  # not by safetensors, whose error for a full disk is none of the system's
