@@ -1,8 +1,7 @@
 # Two commands on a fresh machine: `make run` and `make test`. Everything else is for developers.
 #
 #   PYTHON=python3.12        the Python to build the environment with; default: the first one that is >= 3.11
-#   PIP_ARGS="…"             passed on to pip; a CPU build of torch:
-#                            PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+#   PIP_ARGS="…"             passed on to pip; for a CPU build of torch what pytorch.org says for Pip and CPU
 #   PYTEST_ARGS="-k syntax"  passed on to pytest
 
 VENV        ?= .venv
