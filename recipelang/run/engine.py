@@ -27,10 +27,11 @@ from recipelang.run.options import Options
 from recipelang.run.output import inside, output_folder
 from recipelang.run.progress import progress as default_progress
 from recipelang.run.readings import Readings
-from recipelang.run.states import FILES, State
+from recipelang.run.states import State
 from recipelang.run.store import Store
 from recipelang.run.walk import Walk
 from recipelang.run.worker import Worker
+from recipelang.surgery.artifact import FILES
 from recipelang.trouble import machine_trouble
 
 

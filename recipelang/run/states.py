@@ -9,12 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from recipelang.surgery import artifact
 from recipelang.surgery.network import Network
-
-FILES = ("model.json", "surgery.json", "masks.safetensors", "model.safetensors")
+from recipelang.surgery.weights import digest
 
 
 @dataclass(frozen=True)
@@ -56,13 +53,8 @@ def architecture(network: Network) -> str:
 
 def content(network: Network) -> str:
     """Digest of a network: its architecture, masks and every tensor of its state."""
-    digest = hashlib.sha256(architecture(network).encode())
     masks = {f"mask {mask.pattern} {name}": mask.keep for name, mask in network.masks.items()}
-    for name, tensor in sorted({**network.module.state_dict(), **masks}.items()):
-        plain = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return digest({**network.module.state_dict(), **masks}, of=architecture(network))
 
 
 def save(network: Network, folder: Path) -> State:

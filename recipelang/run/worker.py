@@ -26,6 +26,7 @@ from recipelang.run.states import State
 from recipelang.run.store import Entry, Store, key_of
 from recipelang.stages.conditions import judge
 from recipelang.stages.context import Context, Outcome, OutOfReach, Verdict
+from recipelang.surgery.artifact import FILES
 from recipelang.surgery.masks import broken_masks
 from recipelang.surgery.network import Network
 from recipelang.trouble import machine_trouble
@@ -145,7 +146,7 @@ class Worker:
             network = build(operation.method, data, lane.seed, self.options)
             return {"content": states.save(network, folder).content}
 
-        entry, cached = self.obtain(ingredients, make, list(states.FILES))
+        entry, cached = self.obtain(ingredients, make, list(FILES))
         state = State(entry.record["content"], entry.folder)
         if operation.name:
             lane.named[operation.name] = state
@@ -184,7 +185,7 @@ class Worker:
             content = states.save(outcome.network, folder).content
             return {"content": content, **_json(outcome)}
 
-        entry, cached = self.obtain(ingredients, make, list(states.FILES))
+        entry, cached = self.obtain(ingredients, make, list(FILES))
         before: State = lane.current  # type: ignore[assignment]  # `ingredients` made sure
         trace = (*before.trace, *_trace(operation, entry.record)) if lane.healthy else ()
         restricted = _restriction(operation) or before.restricted

@@ -7,7 +7,6 @@ or not at all. A file that is torn, altered or of another training is no checkpo
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from recipelang.images.cache import atomic
+from recipelang.surgery.weights import digest
 
 FORMAT = "recipelang.checkpoint/1"
 
@@ -57,16 +57,6 @@ def _tensors(state: State) -> dict[str, Tensor]:
     tensors |= {f"random.cuda.{i}": torch.cuda.get_rng_state(i) for i in _devices(state.module)}
     # Copies: tied weights share memory, and safetensors keeps neither that nor a memory format.
     return {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
-
-
-def digest(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of names, types, shapes and bytes."""
-    whole = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        whole.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
-    return whole.hexdigest()
 
 
 def save(path: Path, state: State, identity: str) -> None:

@@ -82,7 +82,6 @@ class Outcome:
     ranking: tuple[Mapping[str, Any], ...] = ()
     history: tuple[Mapping[str, Any], ...] = ()
     training: tuple[Training, ...] = ()
-    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class OutOfReach(Refusal):

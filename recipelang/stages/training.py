@@ -28,6 +28,7 @@ from recipelang.stages.history import FitRecord, Tally
 from recipelang.stages.machine import Interrupts, autocast, choose_precision, has_convolutions, reproducible, to_device
 from recipelang.surgery.masks import apply_masks, mask_optimizer, masks_hold
 from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.weights import digest
 
 SAVE_EVERY = 30.0  # seconds
 WORTH_SAVING = 2.0  # seconds: an epoch that is shorter costs less to repeat than to save
@@ -142,8 +143,8 @@ def _identity(job: _Job, network: Network, teachers: Sequence[Network]) -> str:
         "data": [job.data.fingerprint, job.batch, job.samples],
         "seed": job.seed,
         "machine": [torch.device(job.device).type, job.precision, torch.get_num_threads(), torch.__version__],
-        "networks": [checkpoints.digest(n.module.state_dict()) for n in (network, *teachers)],
-        "masks": checkpoints.digest({n: m.keep for n, m in network.masks.items()}),
+        "networks": [digest(n.module.state_dict()) for n in (network, *teachers)],
+        "masks": digest({n: m.keep for n, m in network.masks.items()}),
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,16 @@ from recipelang.surgery.tracing import first_line
 #: names under which training scripts put a state dict inside their checkpoint
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 SHOWN = 3
+
+
+def digest(tensors: Mapping[str, Tensor], of: str = "") -> str:
+    """SHA-256, in hex, of names, types, shapes and bytes, and of the text `of` before them."""
+    whole = hashlib.sha256(of.encode())
+    for name, tensor in sorted(tensors.items()):
+        plain = tensor.detach().cpu().contiguous()
+        whole.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
+        whole.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    return whole.hexdigest()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

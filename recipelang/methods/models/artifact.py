@@ -11,8 +11,6 @@ from recipelang.catalogue import method, setting
 from recipelang.errors import Refusal
 from recipelang.kinds import ModelRequest
 
-FILES = ("model.json", "surgery.json", "masks.safetensors", "model.safetensors")
-
 
 @method("model", "artifact")
 @dataclass(frozen=True)
@@ -33,6 +31,8 @@ class Artifact:
 
     def files(self, resolve: Callable[[str], Path]) -> tuple[Path, ...]:
         """The four files of the folder."""
+        from recipelang.surgery.artifact import FILES
+
         return tuple(resolve(self.folder) / name for name in FILES)
 
     def build(self, request: ModelRequest) -> Any:
