@@ -1,7 +1,8 @@
 """The reference in docs/ and the grammar for editors, printed by `python -m recipelang.reference`.
 
 Nothing in them is written twice: verbs come from `verbs/`, methods from `methods/`, errors from `explanations/`,
-keywords from the grammar. A test prints them again and compares.
+keywords from the grammar; README.md gets an index of the methods between its markers. A test prints them again and
+compares.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from recipelang.textmate import textmate
 from recipelang.vocabulary import default_text, takes
 
 _HEAD = "<!-- Printed by `make docs` from {source}; edit there. -->\n\n# {title}\n\n{lead}\n"
+_BEGIN, _END = "<!-- catalogue: printed by `make docs` -->\n", "<!-- end of catalogue -->"
 _SECTION = re.compile(r"([A-Z]\w*(?: \w+){0,3}):(?:\s|$)(.*)")
 
 
@@ -29,6 +31,24 @@ def pages() -> dict[str, str]:
         "docs/errors.md": _errors(),
         "editors/recipe.tmLanguage.json": textmate(),
     }
+
+
+def indexed(readme: str) -> str:
+    """The README with the index of the catalogue between its markers.
+
+    Raises:
+        ValueError: a marker is missing.
+    """
+    before, rest = readme.split(_BEGIN)
+    _, after = rest.split(_END)
+    rows = [(folder, ", ".join(_link("methods", name) for name in names(kind))) for kind, folder in FOLDERS.items()]
+    rows.insert(0, ("verbs", ", ".join(_link("verbs", name) for name in verbs.names())))
+    table = [_row(("kind", "names")), _row(["---"] * 2), *map(_row, rows)]
+    return "\n".join([f"{before}{_BEGIN}", *table, "", f"{_END}{after}"])
+
+
+def _link(page: str, name: str) -> str:
+    return f"[`{name}`](docs/{page}.md#{name})"
 
 
 # verbs ------------------------------------------------------------------------------------------------
@@ -129,6 +149,10 @@ def main(folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
         print(folder / name)
+    readme = folder / "README.md"
+    if readme.is_file():
+        readme.write_text(indexed(readme.read_text(encoding="utf-8")), encoding="utf-8")
+        print(readme)
 
 
 if __name__ == "__main__":

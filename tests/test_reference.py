@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,17 @@ ROOT = Path(__file__).parent.parent
 )
 def test_the_reference_is_up_to_date(name: str) -> None:
     assert (ROOT / name).read_text(encoding="utf-8") == reference.pages()[name], "run `make docs`"
+
+
+def test_the_index_of_the_readme_is_up_to_date() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme == reference.indexed(readme), "run `make docs`"
+    index = readme.split("<!-- catalogue")[1].split("<!-- end of catalogue")[0]
+    linked = set(re.findall(r"\[`(\w+)`\]", index))
+    assert linked == {*verbs.names(), *(n for kind in FOLDERS for n in names(kind))}
+    targets = re.findall(r"\((docs/\w+\.md)#(\w+)\)", index)
+    texts = {file: (ROOT / file).read_text(encoding="utf-8") for file, _ in targets}
+    assert [name for file, name in targets if not re.search(rf"^##+ {name}$", texts[file], re.MULTILINE)] == []
 
 
 def test_nothing_is_left_out() -> None:
