@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,13 @@ def files() -> list[Path]:
 
 def test_every_room_has_a_floor() -> None:
     assert {room_of(file) for file in files()} <= set(FLOOR_OF)
+
+
+def test_the_page_on_architecture_has_the_same_floors() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.*?) \|", page, re.MULTILINE)
+    told = [{room.strip("`/ ") for room in rooms.split(",")} for _, rooms in rows]
+    assert told == [set(rooms) - {"__init__"} for rooms in FLOORS]
 
 
 def test_imports_point_down() -> None:
