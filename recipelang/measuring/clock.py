@@ -107,8 +107,8 @@ def check_device(device: str) -> torch.device:
         count = torch.cuda.device_count()
         raise Refusal(
             "RCP1001",
-            f"latency is asked for on `{device}`, and this machine has {count or 'no'} CUDA device{'s' * (count > 1)}",
-            'measure on `device="cpu"`, or run the recipe where the GPU is; `recipe doctor` says what is here',
+            f"`{device}` is asked for, and this machine has {count or 'no'} CUDA device{'s' * (count > 1)}",
+            'take `cpu`, or run the recipe where the GPU is; `recipe doctor` says what is here',
         )
     return found
 

@@ -11,6 +11,7 @@ from recipelang.plan import Reading, canonical, parts_of
 from recipelang.run.lanes import Lane
 from recipelang.run.options import Options
 from recipelang.run.store import file_digest
+from recipelang.stages.context import nth_seed
 from recipelang.stages.machine import choose_precision
 
 
@@ -21,7 +22,8 @@ def model_ingredients(operation: Any, data: Dataset | None, lane: Lane, options:
         "verb": "model",
         "version": operation.version,
         "operation": canonical(method),
-        "files": [file_digest(path) for path in method.files(options.resolve)],
+        # A missing file is the model's to refuse: it knows what the file is for.
+        "files": [file_digest(path) if path.is_file() else None for path in method.files(options.resolve)],
         "classes": list(data.classes) if data else None,
         "input_shape": list(data.input_shape) if data else None,
         "seed": None if method.pretrained else lane.seed,
@@ -40,7 +42,7 @@ def step_ingredients(operation: Any, data: Dataset, lane: Lane, options: Options
         "operation": canonical(operation),
         "parent": lane.current.content if lane.current else None,
         "data": data.fingerprint,
-        "seed": lane.seed,
+        "seed": seed_of(operation, lane),
         "device": options.device,
         "smoke": options.smoke,
     }
@@ -58,6 +60,12 @@ def step_ingredients(operation: Any, data: Dataset, lane: Lane, options: Options
         found["threads"] = options.threads
         found["precision"] = choose_precision("auto", options.device)
     return found
+
+
+def seed_of(operation: Any, lane: Lane) -> int:
+    """The seed of a step: the lane's, moved on by the trainings before it where it trains itself."""
+    trains = operation.role == "training" or getattr(operation, "training", None)
+    return nth_seed(lane.seed, len(lane.trace)) if trains else lane.seed
 
 
 def difference(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:

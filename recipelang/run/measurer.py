@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
 from recipelang.kinds import Dataset, Measurement, Progress
+from recipelang.measuring.clock import check_device
 from recipelang.measuring.hardware import fingerprint
 from recipelang.plan import canonical
 from recipelang.run.options import Options
@@ -130,6 +131,7 @@ class Measurer:
         if key not in self._deployed:
             if len(self._deployed) >= 6:
                 self._deployed.pop(next(iter(self._deployed)))
+            check_device(device)
             self._deployed[key] = deployed(network, compiled=compiled, device=device)
         return self._deployed[key]
 

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recipelang.errors import Diagnostic, RecipeError, StepFailed
-from recipelang.plan import Branch, Node, Plan, Repeat, Step, Variant, steps_of
+from recipelang.errors import Diagnostic, RecipeError, Refusal, Span, StepFailed
+from recipelang.measuring.clock import check_device
+from recipelang.plan import Branch, Node, Plan, Repeat, Step, Variant, parts_of, steps_of
 from recipelang.run.controls import training_of
 from recipelang.run.lanes import by_variant
 from recipelang.run.options import Options
@@ -120,9 +121,10 @@ def make(plan: Plan, options: Options, timed: bool = True) -> PlanReport:
 
     Raises:
         RecipeError: the recipe does not fit the network: every such place at once.
-        StepFailed: something that it needs is missing, so that nothing of it is worth doing.
+        StepFailed: a device or something else that it needs is missing, so that nothing of it is worth doing.
     """
     options = replace(options, threads=options.threads or os.cpu_count() or 1)
+    _refuse_absent_devices(plan, options)
     rehearsal = Rehearsal(options, timed)
     rehearsal.worker.open_data(steps_of(plan.nodes))
     rehearsal.walk(plan.nodes, list(rehearsal.lanes))
@@ -134,6 +136,21 @@ def make(plan: Plan, options: Options, timed: bool = True) -> PlanReport:
     name = Path(plan.path).name if plan.path else plan.name
     warnings = tuple(w.message for w in plan.warnings)
     return PlanReport(name, tuple(rows), warnings, plan.control, _hardware(options), tuple(rehearsal.problems))
+
+
+def _refuse_absent_devices(plan: Plan, options: Options) -> None:
+    """Say before any work that this machine lacks a device for training, or for a latency of some statement."""
+    asked: list[tuple[str, Span | None, str]] = [(options.device, None, "")]
+    for step in steps_of(plan.nodes):
+        asked += [(p.device, step.span, step.path) for p in parts_of(step.operation) if hasattr(p, "device")]
+    problems = []
+    for device, span, path in asked:
+        try:
+            check_device(device)
+        except Refusal as refusal:
+            problems.append(refusal.at(span, path))
+    if problems:
+        raise StepFailed(dict.fromkeys(problems), plan.text)
 
 
 def _hardware(options: Options) -> str:

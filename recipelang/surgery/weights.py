@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,9 +50,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         loaded: Any = load_file(path) if path.suffix == ".safetensors" else _load_pickled(path)
     except Exception as error:  # a hostile file may make its reader raise anything
+        code = isinstance(error, pickle.UnpicklingError)
+        why = "it is no file of plain tensors" if code else f"{type(error).__name__}: {first_line(error)}"
         raise Refusal(
             "RCP0706",
-            f"the weights file `{shown}` cannot be read: {type(error).__name__}: {first_line(error)}",
+            f"the weights file `{shown}` cannot be read: {why}",
             "use a safetensors file or a plain state dict saved with `torch.save(model.state_dict(), …)`",
         ) from error
     for wrapper in WRAPPERS:
@@ -71,7 +75,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def _load_pickled(path: Path) -> Any:
     """weights_only: torch builds tensors and plain containers and refuses every other global."""
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, about a file that it then refuses
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
