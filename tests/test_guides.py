@@ -1,4 +1,4 @@
-"""What README.md and the guides in docs/ show is so: recipes are right, answers are printed, links and commands exist."""
+"""What README.md and the guides in docs/ show is so: recipes are right, answers are printed, links lead somewhere."""
 
 from __future__ import annotations
 

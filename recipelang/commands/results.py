@@ -101,7 +101,7 @@ def _print_table(context: ReportContext) -> None:
     from recipelang.report.terminal import print_table
 
     terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, no_color=not coloured(sys.stdout), width=None if terminal else 100)
+    console = Console(file=sys.stdout, no_color=not coloured(sys.stdout), width=None if terminal else 120)
     print_table(context, console)
 
 

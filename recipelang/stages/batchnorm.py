@@ -69,6 +69,11 @@ def recalibrate(
     return replace(copy, module=module)
 
 
+def extent(data: Dataset, samples: Samples, smoke: bool = False) -> int:
+    """How many images of the split are looked at: those asked for, as far as there are so many."""
+    return min(few(samples.count, smoke) or data.size(samples.split), data.size(samples.split))
+
+
 def _pass(
     module: nn.Module,
     norms: list[nn.modules.batchnorm._BatchNorm],
@@ -80,7 +85,7 @@ def _pass(
     smoke: bool,
 ) -> None:
     """One forward pass with every norm in training mode."""
-    limit = min(few(samples.count, smoke) or data.size(samples.split), data.size(samples.split))
+    limit = extent(data, samples, smoke)
     for norm in norms:
         norm.train()
     progress.start("recalibrating", limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recipelang.stages.batchnorm import recalibrate
+from recipelang.stages.batchnorm import extent, recalibrate
 from recipelang.stages.context import Context, Outcome
 from recipelang.verbs.recalibrate import Recalibrate
 
@@ -22,4 +22,5 @@ def run(operation: Recalibrate, context: Context) -> Outcome:
         progress=context.progress,
         smoke=context.smoke,
     )
-    return Outcome(network, reached=f"{operation.samples.count or 'all'} samples of {operation.samples.split}")
+    count = extent(context.data, operation.samples, context.smoke)
+    return Outcome(network, reached=f"{count} samples of {operation.samples.split}")

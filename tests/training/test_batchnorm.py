@@ -12,7 +12,7 @@ from torch import nn
 from recipelang.errors import Refusal
 from recipelang.images.dataset import ImageDataset
 from recipelang.plan import Samples
-from recipelang.stages.batchnorm import recalibrate
+from recipelang.stages.batchnorm import extent, recalibrate
 from recipelang.stages.predict import predict
 from recipelang.surgery.network import Network
 
@@ -62,6 +62,12 @@ def test_only_statistics_change_and_only_in_the_copy(network: Network, data: Ima
     changed = {n for n, t in new.state_dict().items() if not torch.equal(before[n], t)}
     assert changed == {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
     assert torch.equal(random, torch.get_rng_state()) and not new.training
+
+
+def test_as_many_images_are_looked_at_as_there_are(data: ImageDataset) -> None:
+    there = data.size("train")
+    asked = {count: extent(data, Samples("train", count)) for count in (None, 1, there, there + 1)}
+    assert asked == {None: there, 1: 1, there: there, there + 1: there}
 
 
 def test_a_network_without_batchnorm_is_refused(data: ImageDataset, silent: Any) -> None:
