@@ -125,7 +125,7 @@ def _how_much(reader: Reader, counted: bool) -> None:
     """Something must say when to stop, and not two things at once."""
     until, guard = reader.clause("until"), reader.clause("while")
     if counted and until:
-        help = "drop the number, or the `until`; in rounds: `repeat until … { prune 1 layers … }`"
+        help = "drop the number, or the `until`; in rounds: `repeat until … { prune 1 layer … }`"
         reader.refuse("RCP0409", "the number of layers and `until` both say when to stop", until.word.span, help)
     elif not (counted or until or guard):
         help = "write `prune 2 layers …`, or add `until latency < 0.7` or `while top1 drop < 1%`"
@@ -164,7 +164,7 @@ VERB = Verb(
         Clause("while", "a guard: what breaks it is undone"),
         Clause("in", "modules to take from", default="all"),
         Clause("except", "modules to leave alone"),
-        Clause("over", "a number of rounds; each ranks anew", default="1 rounds"),
+        Clause("over", "a number of rounds; each ranks anew", default="1 round"),
         Clause("for", "training shared out between the rounds", default="none"),
         Clause("with", "an optimizer and a loss for that training", default=training.TUNING),
         Clause("on", "the data that the criterion looks at", default="train"),

@@ -48,7 +48,7 @@ VERB = Verb(
         Clause("until", "a budget: stop as soon as it holds"),
         Clause("while", "a guard: the round that breaks it is undone"),
     ),
-    example="repeat while top1 drop < 1% {\n  prune 1 layers by imprint\n  finetune for 1 epochs\n}",
+    example="repeat while top1 drop < 1% {\n  prune 1 layer by imprint\n  finetune for 1 epoch\n}",
     read=read,
     rules=("Exactly one of the three says how often.",),
     block=True,

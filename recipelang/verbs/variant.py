@@ -7,7 +7,7 @@ from recipelang.reading.verb import Points, Verb
 
 
 def read(reader: Reader) -> Points | None:
-    """`variant gentle { prune 1 layers by imprint }`."""
+    """`variant gentle { prune 1 layer by imprint }`."""
     node = reader.operand("a name", "write `variant gentle { … }`")
     name = reader.new_name(node, "variant") if node is not None else None
     return reader.done(Points(((name, (), ()),))) if name else None
@@ -17,7 +17,7 @@ VERB = Verb(
     summary="Is one way to go on; each variant starts from the state before the first.",
     operands="a name",
     clauses=(),
-    example="variant gentle {\n  prune 1 layers by imprint\n}\nvariant firm {\n  prune 3 layers by imprint\n}",
+    example="variant gentle {\n  prune 1 layer by imprint\n}\nvariant firm {\n  prune 3 layers by imprint\n}",
     read=read,
     rules=(
         "What stands before the first variant is done once and shared.",
