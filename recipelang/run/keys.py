@@ -111,7 +111,7 @@ def _brief(value: Any) -> str:
         if value.get("is") == "Duration":
             return f"{value['count']:g} {value['unit']}"
         inner = ", ".join(f"{k}={_brief(v)}" for k, v in value.items() if k != "is" and v is not None)
-        return f"{value.get('is', '')}({inner})"[:60]
+        return f"{value.get('is', '').rpartition('.')[2]}({inner})"[:60]
     if value is None:
         return "left out"
     return f"{value:g}" if isinstance(value, float) else str(value)[:60]

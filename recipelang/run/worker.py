@@ -195,7 +195,7 @@ class Worker:
     def _run(self, operation: Any, lane: Lane, folder: Path) -> Outcome:
         stage = importlib.import_module(f"recipelang.stages.{operation.verb}")
         try:
-            return stage.run(operation, self._context(lane, folder))
+            return stage.run(operation, self._context(operation, lane, folder))
         except OutOfReach as far:
             self.leave_partial(lane, far.outcome.network)
             raise
@@ -211,7 +211,7 @@ class Worker:
         folder.mkdir(parents=True, exist_ok=True)
         states.save(network, folder)
 
-    def _context(self, lane: Lane, folder: Path) -> Context:
+    def _context(self, operation: Any, lane: Lane, folder: Path) -> Context:
         def judged(condition: Condition, network: Network, surely: bool) -> Verdict:
             read = lambda reading: self.readings.value(reading, lane, network)  # noqa: E731
             return judge(condition, read, "surely" if surely else "likely")
@@ -227,7 +227,7 @@ class Worker:
             network=self.readings.network(lane.current),
             data=self.datasets[""],
             task=self.task,
-            seed=lane.seed,
+            seed=keys.seed_of(operation, lane),
             device=self.options.device,
             threads=self.options.threads or 1,
             folder=folder,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,14 @@ class Verdict:
     marginal: bool = False
 
 
+def nth_seed(seed: int, n: int) -> int:
+    """The seed of the training number `n` (from 0) on a way: no two of them shuffle and augment alike.
+
+    A control's trainings come in the same order, so each sees the batches that its variant's saw.
+    """
+    return seed + 1_000_003 * n
+
+
 @dataclass(frozen=True)
 class Context:
     """What a stage may use. Nothing here knows the language or the store.
@@ -37,7 +45,7 @@ class Context:
     Attributes:
         network: the current network; read-only, stages work on clones.
         data: the recipe's data set. `task`: what the network is for.
-        seed, device, threads: fixed for the run.
+        seed: of this step. device, threads: fixed for the run.
         folder: where unfinished work of this step lies: checkpoints survive a kill, and the same step finds them again.
         state: a network by its name: `healthy`, `recovered`, `self`, one that was kept, or a second model.
         judge: whether a condition holds for a network; `surely` decides by the interval's far end.

@@ -14,7 +14,7 @@ from typing import Any
 from recipelang.errors import Refusal
 from recipelang.plan import Condition, Duration, Training, tests_of
 from recipelang.stages.conditions import relaxed
-from recipelang.stages.context import Context, Outcome, OutOfReach, Verdict
+from recipelang.stages.context import Context, Outcome, OutOfReach, Verdict, nth_seed
 from recipelang.stages.evidence import Gathered
 from recipelang.stages.ranking import Score, rank_layers
 from recipelang.stages.search import Found, smallest
@@ -171,7 +171,7 @@ def _tune(operation: Prune, network: Network, outcome: Outcome, context: Context
         context.data,
         training,
         task=context.task,
-        seed=context.seed + turn - 1,
+        seed=nth_seed(context.seed, len(outcome.training)),
         device=context.device,
         threads=context.threads,
         checkpoint=context.folder / f"round-{turn}",
