@@ -11,11 +11,11 @@ from torch import nn
 from torchvision import models
 
 from recipelang.catalogue import find
-from recipelang.errors import Refusal
+from recipelang.errors import Refusal, SettingError
 from recipelang.kinds import ModelRequest
 from recipelang.surgery.head import embedding_length, find_head
 from recipelang.surgery.network import Network
-from recipelang.surgery.published import file_of, published
+from recipelang.surgery.published import construct, file_of, published
 from recipelang.surgery.source import rebuild
 from recipelang.surgery.tracing import example
 
@@ -62,9 +62,13 @@ def test_a_vision_transformer_takes_the_size_of_the_data_and_is_rebuilt_so() -> 
     [("resnet19", "did you mean `torchvision.resnet1"), ("fasterrcnn_resnet50_fpn", ""), ("os.system", ""), ("", "")],
 )
 def test_a_name_that_torchvision_does_not_know(name: str, word: str) -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(SettingError) as early:  # in a recipe, before torch is loaded
         build(architecture=name)
-    assert caught.value.code == "RCP0709" and word in caught.value.help and f"`{name}`" in caught.value.message
+    assert early.value.field == "architecture" and f"`{name}`" in early.value.message
+    assert word.replace("torchvision.", "") in early.value.help
+    with pytest.raises(Refusal) as late:  # in the files of a saved network
+        construct(name, None, 224)
+    assert late.value.code == "RCP0709" and word in late.value.help and f"`{name}`" in late.value.message
 
 
 def test_a_network_of_several_outputs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,3 +150,7 @@ def test_weights_from_a_file_with_the_head_of_its_own_data(tmp_path: Path) -> No
     with pytest.raises(Refusal) as caught:
         build(architecture="resnet18", weights=str(tmp_path / "w.pth"))
     assert caught.value.code == "RCP0707" and "missing:" in caught.value.message
+
+
+def test_the_names_read_from_the_files_are_those_of_the_registry() -> None:
+    assert find("model", "torchvision").dotted_names() == set(models.list_models(module=models))

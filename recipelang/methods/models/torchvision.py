@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from recipelang.catalogue import method, setting
+from recipelang.errors import SettingError, did_you_mean
 from recipelang.kinds import ModelRequest
+
+_REGISTERED = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)", re.MULTILINE)
 
 
 @method("model", "torchvision")
@@ -31,6 +37,22 @@ class Torchvision:
     classes: int | None = setting(
         None, type="integer", low=2, help="Number of outputs; replaces the head where it differs."
     )
+
+    def __post_init__(self) -> None:
+        known = self.dotted_names()
+        if known and self.architecture not in known:
+            guess = did_you_mean(self.architecture, known)
+            message = f"torchvision has no classification network `{self.architecture}`"
+            raise SettingError("architecture", message, f"{guess}the names are those of `torchvision.models`")
+
+    @staticmethod
+    @cache
+    def dotted_names() -> frozenset[str]:
+        """What may stand after the dot: read from torchvision's files, since importing them would load torch."""
+        found = importlib.util.find_spec("torchvision")
+        folders = found.submodule_search_locations if found else None
+        files = [file for folder in folders or () for file in (Path(folder) / "models").glob("*.py")]
+        return frozenset(name for file in files for name in _REGISTERED.findall(file.read_text(encoding="utf-8")))
 
     @property
     def pretrained(self) -> bool:
