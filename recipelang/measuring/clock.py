@@ -108,7 +108,7 @@ def check_device(device: str) -> torch.device:
         raise Refusal(
             "RCP1001",
             f"`{device}` is asked for, and this machine has {count or 'no'} CUDA device{'s' * (count > 1)}",
-            'take `cpu`, or run the recipe where the GPU is; `recipe doctor` says what is here',
+            "take `cpu`, or run the recipe where the GPU is; `recipe doctor` says what is here",
         )
     return found
 

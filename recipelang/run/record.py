@@ -13,7 +13,7 @@ from typing import Any
 from recipelang.catalogue import find, spell
 from recipelang.errors import Diagnostic, Refusal
 from recipelang.kinds import Measurement, Task
-from recipelang.measuring.differences import paired_difference, seed_difference
+from recipelang.measuring.differences import over_seeds, paired_difference, seed_difference
 from recipelang.plan import CURRENT, Reading
 from recipelang.run.lanes import Lane, by_variant
 from recipelang.run.readings import Readings
@@ -174,8 +174,6 @@ def _over_seeds(reading: Reading, per_seed: Sequence[Mapping[str, Numbers]]) -> 
     cells = [numbers[title(reading)] for numbers in per_seed]
     if len(cells) == 1:
         return dict(cells[0])
-    from recipelang.measuring.differences import over_seeds
-
     spread = over_seeds([c["value"] for c in cells])
     mean: Numbers = {
         "value": spread.mean,
