@@ -19,6 +19,8 @@ from recipelang.profile import DEVICE, Profile, locate, parse_profile
 if TYPE_CHECKING:
     from recipelang.plan import Plan
 
+MOST_BYTES = 2**24
+
 
 @dataclass(frozen=True)
 class Source:
@@ -66,7 +68,7 @@ def sources(files: Iterable[str], oneliner: str | None) -> list[Source]:
 def source(name: str) -> Source:
     """The recipe in the file `name`, or on standard input where it is `-`."""
     if name == "-":
-        return Source(_decoded(sys.stdin.buffer.read(), "<stdin>"), "<stdin>", Path.cwd())
+        return Source(_decoded(sys.stdin.buffer.read(MOST_BYTES), "<stdin>"), "<stdin>", Path.cwd())
     file = Path(name)
     return Source(read_text(file), name, file.resolve().parent, file)
 
@@ -78,11 +80,24 @@ def read_text(file: Path) -> str:
         RecipeError: RCP1201 (exit 2): there is no such file, or it cannot be read. RCP1202: it is no text.
     """
     try:
-        return _decoded(file.read_bytes(), str(file))
+        return _decoded(_bytes(file), str(file))
     except OSError as error:
         why = "it is a folder" if file.is_dir() else (error.strerror or str(error)).lower()
         help = "name a recipe file inside it" if file.is_dir() else "check the spelling and the folder you are in"
         raise WrongUsage([Diagnostic("RCP1201", f"cannot read `{file}`: {why}", help=help)]) from None
+
+
+def _bytes(file: Path) -> bytes:
+    """What a file holds, up to far more than any recipe: some files have no end."""
+    with file.open("rb") as opened:
+        return opened.read(MOST_BYTES)
+
+
+def _used(file: Path) -> str:
+    """The text of a file that a recipe names; a recipe from elsewhere may name a pipe, which would be waited for."""
+    if file.exists() and not file.is_file():
+        raise OSError(0, "it is no file")
+    return _bytes(file).decode("utf-8-sig")
 
 
 def _decoded(raw: bytes, path: str) -> str:
@@ -134,7 +149,7 @@ def checked(recipe: Source, request: Request) -> tuple[Plan, Profile]:
         sets=request.sets or {},
         control=request.control,
         seeds=request.seeds,
-        read=lambda path: (recipe.folder / path).read_bytes().decode("utf-8-sig"),
+        read=lambda path: _used(recipe.folder / path),
         mistakes=mistakes,
     )
     return plan, profile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from recipelang.reading.verb import Insert, Verb
 from recipelang.reading.wording import listing
 from recipelang.syntax import nodes
 from recipelang.syntax.parse import parse, read
+
+MOST_FILES = 100
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,15 @@ def expand(
         text_of: the text of a file, by its path from the recipe's folder; raises OSError or RecipeError.
         notes: where unreadable files, cycles and mistakes of their syntax go (RCP0211 and those of the parser).
     """
-    return _expand(recipe.body.items, recipe.path, "", (), find_verb, text_of, notes)
+    count = itertools.count(1)
+
+    def counted(path: str) -> str:
+        if next(count) > MOST_FILES:
+            help = "files that use files multiply; use each once"
+            raise RecipeError([Diagnostic("RCP0211", f"more than {MOST_FILES} files are used", None, help)])
+        return text_of(path)
+
+    return _expand(recipe.body.items, recipe.path, "", (), find_verb, counted, notes)
 
 
 def _expand(

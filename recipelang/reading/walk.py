@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from recipelang.errors import Span
+from recipelang.errors import RecipeError, Span
 from recipelang.plan import Branch, Node, Repeat, Step, Variant
 from recipelang.reading import order, shape
 from recipelang.reading.bindings import Bindings
@@ -26,6 +26,7 @@ from recipelang.reading.verb import Loop, Points, Switch, Verb
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 
+MOST_STATEMENTS = 10_000  # with those of every variant, and of a block in both its readings
 FindVerb = Callable[[str], Verb | None]
 
 
@@ -42,6 +43,7 @@ class Walk:
         places: full names of variants → where each stands.
         used: names of states, models and data sets that something refers to.
         named: names that variants gave: what each is, and where it was given.
+        walked: how many statements so far.
     """
 
     notes: Notes
@@ -52,6 +54,7 @@ class Walk:
     places: dict[str, Span] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     named: dict[str, tuple[str, Span]] = field(default_factory=dict)
+    walked: int = 0
 
     def walk(
         self, items: Iterable[Placed], bindings: Mapping[str, Bindings], flow: Flow, top: bool
@@ -63,12 +66,16 @@ class Walk:
             bindings: of each file.
             flow: what is known before the first item; afterwards, what is known behind the last.
             top: whether this is the file itself and no block.
+
+        Raises:
+            RecipeError: RCP0415: variants within variants make more statements than anybody runs.
         """
         made: list[Node] = []
         here = dict(bindings)
         opened: _Opened | None = None
         for placed in items:
             self.notes.path = placed.path
+            self._count(placed.item.span)
             if isinstance(placed.item, nodes.Let):
                 value = here[placed.path].fill(placed.item.value, self.notes)
                 here[placed.path] = here[placed.path].bind(
@@ -89,6 +96,13 @@ class Walk:
                     flow.become(joined(opened.before, opened.ends))
                     opened = None
         return tuple(made)
+
+    def _count(self, span: Span) -> None:
+        self.walked += 1
+        if self.walked > MOST_STATEMENTS:
+            help = "sweep fewer values at once; blocks within blocks multiply"
+            self.notes.refuse("RCP0415", f"the recipe unfolds into more than {MOST_STATEMENTS} statements", span, help)
+            raise RecipeError(self.notes.errors)
 
     # -- one statement -------------------------------------------------------------------------------
 
