@@ -106,6 +106,7 @@ def plan(command: str, as_json: bool, detailed_exitcode: bool, **arguments: Any)
     """Say what a run would do, and do none of it.
 
     Steps in words, what is stored and why the rest is not, resolved layers, the reach of each budget, a rough time.
+    Exit code 3 where a step is known to fail.
     """
     prepared = _prepare(arguments, command)
     return _show_plan(prepared, as_json=as_json, detailed=detailed_exitcode)

@@ -33,13 +33,11 @@ class Controls:
         """The control of a lane; where nothing trained after `healthy` it is `healthy` itself.
 
         Raises:
-            Refusal: RCP0913: there is no `healthy` yet.
+            Refusal: RCP0908: there is no `healthy` yet.
             StepFailed: its training failed.
         """
         if lane.healthy is None:
-            raise Refusal(
-                "RCP0913", f"`{lane.name}` has no `healthy` yet, so it has no control", "compare further down"
-            )
+            raise Refusal("RCP0908", "there is no healthy network to train a control from", "write `model …` above")
         key = (lane.healthy.content, training_of(lane), lane.seed)
         if key not in self._made:
             control = lane.fork(path=("control",), parameters={}, current=lane.healthy, origin=None, chosen=False)
