@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,7 +86,9 @@ class Lane:
     def folder(self) -> str:
         """Where its network goes within the output folder: `main`, `gentle/seed-1`; never outside it."""
         name = self.name.replace(", ", ",")
-        safe = "".join(c if c.isalnum() or c in "=._-," else "_" for c in name).lstrip(".") or "_"
+        safe = "".join(c if c.isalnum() or c in "=._-," else "_" for c in name).lstrip(".")[:100]
+        if safe != name:  # two names may differ only in what a folder's name cannot hold
+            safe = f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
         return f"{safe}/seed-{self.seed}" if self.seeded else safe
 
     def fork(self, **changes: Any) -> Lane:
