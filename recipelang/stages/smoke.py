@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from recipelang.plan import Duration
-
 SAMPLES = 64
-TRAINING = Duration(2, "steps")
+STEPS = 2
 
 
 def few(samples: int | None, smoke: bool) -> int | None:

@@ -87,7 +87,7 @@ def fit(
             the end of an epoch, on Ctrl-C and at the end. An interrupted training that goes on ends with the
             same bytes as one that was not interrupted, on the same machine.
         precision: `auto`, `float32` or `bfloat16`.
-        smoke: two steps instead of the duration.
+        smoke: two steps at most.
 
     Returns:
         The trained network, on the CPU, and the record.
@@ -100,9 +100,9 @@ def fit(
     count = min(samples or data.size("train"), data.size("train"))
     batch = min(data.batch, count)
     _refuse_single_images(network.module, batch)
-    duration = smoking.TRAINING if smoke else training.duration
-    per_epoch = count // batch
+    duration, per_epoch = training.duration, count // batch
     total = round(duration.count * (per_epoch if duration.unit == "epochs" else 1))
+    total = min(total, smoking.STEPS) if smoke else total
     module = to_device(network.clone().module.requires_grad_(), device)
     job = _Job(
         data,
