@@ -13,17 +13,23 @@ import click
 
 from recipelang import __version__
 from recipelang.commands import language, machine, results, work
-from recipelang.commands.boundary import guarded
+from recipelang.commands.boundary import ReaderGone, guarded
 
 
-class _InOrder(click.Group):
-    """Lists commands in the order in which one meets them, not by the alphabet."""
+class _Recipe(click.Group):
+    """Lists commands in the order in which one meets them, not by the alphabet; tells a reader that has gone."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self.commands)
 
 
-@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=_Recipe, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="recipelang")
 def recipe() -> None:
     """Make neural networks smaller and faster with recipes that read like a lab protocol.

@@ -1,15 +1,30 @@
-"""What the machine refuses (space, permission, memory) as a diagnostic: said in one way wherever it is noticed."""
+"""What the machine refuses (space, permission, memory, a terminal), handled in one way wherever it is noticed."""
 
 from __future__ import annotations
 
 import errno
 import os
 from dataclasses import replace
+from typing import TextIO
 
 from recipelang.errors import Diagnostic, Span
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def tell(line: str, stream: TextIO) -> None:
+    """Print a line for the person. A full disk behind it or a terminal that is lost keeps nobody from working.
+
+    Raises:
+        BrokenPipeError: the reader went away on purpose.
+    """
+    try:
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        pass
 
 
 def machine_trouble(error: BaseException, span: Span | None = None, path: str = "") -> Diagnostic | None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -20,7 +21,7 @@ from typing import TextIO
 import click
 
 from recipelang.errors import Diagnostic, RecipeError, Refusal, render
-from recipelang.trouble import machine_trouble
+from recipelang.trouble import machine_trouble, tell
 
 DONE, WRONG_RECIPE, USAGE, FAILED, NOT_MET, WORK_TO_DO, BUG, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 141, 130
 
@@ -31,6 +32,10 @@ class WrongUsage(RecipeError):
     exit_code = USAGE
 
 
+class ReaderGone(Exception):
+    """Whoever read our output has gone: a `BrokenPipeError` that click does not take for a failure."""
+
+
 def coloured(stream: TextIO) -> bool:
     """Whether to colour: on a terminal that can, unless NO_COLOR says not to."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -38,7 +43,7 @@ def coloured(stream: TextIO) -> bool:
 
 def say(line: str) -> None:
     """A line for the person; results go to stdout, everything else here."""
-    click.echo(line, err=True)
+    tell(line, sys.stderr)
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic], texts: Callable[[str], str]) -> None:
@@ -59,7 +64,16 @@ def guarded(work: Callable[[], int | None], command: str) -> int:
         work: the command; its result is an exit code, None means 0.
         command: the command line as typed, to say how to resume.
     """
+    _open_streams()
     _ended_like_interrupted()
+    try:
+        return _told(work, command)
+    except (BrokenPipeError, ReaderGone):
+        return _unread()
+
+
+def _told(work: Callable[[], int | None], command: str) -> int:
+    """Do the work and say how it ended; the exit code."""
     try:
         code = work() or DONE
         sys.stdout.flush()
@@ -78,16 +92,31 @@ def guarded(work: Callable[[], int | None], command: str) -> int:
         return FAILED
     except KeyboardInterrupt:
         return _interrupted(command)
-    except BrokenPipeError:
-        # Whoever read our output has gone; nothing may be written any more, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+    except (BrokenPipeError, ReaderGone):
+        raise
     except Exception as error:
         known = machine_trouble(error)
         if known is None:
             return _bug(error, command)
         print_diagnostics([known], lambda path: "")
         return FAILED
+
+
+def _unread() -> int:
+    """Whoever read our output has gone; nothing may be written any more, not even at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    return BROKEN_PIPE
+
+
+def _open_streams() -> None:
+    """Let closed streams lead nowhere, before a file takes their place; print a letter that a terminal lacks as `?`."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (open to the end)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _ended_like_interrupted() -> None:

@@ -68,6 +68,9 @@ _SETTINGS: dict[str, Any] = {
 @contextmanager
 def drawing(width: float, height: float) -> Iterator[Any]:
     """A figure of so many inches (72 units of the page each) under the report's settings; no backend, no window."""
+    import logging
+
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its fonts is no news
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure

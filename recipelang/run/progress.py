@@ -7,6 +7,7 @@ import time
 from typing import TextIO
 
 from recipelang.kinds import Progress
+from recipelang.trouble import tell
 
 
 class Plain:
@@ -33,7 +34,7 @@ class Plain:
         self._what = ""
 
     def say(self, line: str) -> None:
-        print(line, file=self.stream, flush=True)
+        tell(line, self.stream)
 
 
 class Bar:
