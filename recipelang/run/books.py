@@ -19,7 +19,7 @@ Book: TypeAlias = "Callable[[Step, Lane, Worker], Mapping[str, Any]]"
 def _data(step: Step, lane: Lane, worker: Worker) -> Mapping[str, Any]:
     data = worker.datasets[step.operation.name]  # opened before the walk: `Worker.open_data`
     sizes = ", ".join(f"{data.size(split)} {split}" for split in ("train", "val", "test"))
-    return {"note": f"{len(data.classes)} classes; {sizes}"}
+    return {"note": "; ".join((f"{len(data.classes)} classes: {sizes}", *getattr(data, "notes", ())))}
 
 
 def _task(step: Step, lane: Lane, worker: Worker) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ class StepRecord:
     text: str
     line: int
     implied: bool = False
-    seconds: float = 0.0
+    seconds: float | None = None  # None where there was nothing to do
     cached: bool = False
     asked: str = ""
     reached: str = ""

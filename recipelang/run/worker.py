@@ -74,7 +74,8 @@ class Worker:
             if trouble is None:
                 raise
             raise (MachineFailed if isinstance(error, OSError) else StepFailed)([trouble]) from error
-        seconds = 0.0 if cached else time.monotonic() - began
+        noted = step.operation.verb in BOOKS and step.operation.verb != "measure"
+        seconds = None if cached or noted else time.monotonic() - began
         shown = {f.name: record[f.name] for f in fields(StepRecord) if f.name in record}
         lane.steps.append(replace(book, seconds=seconds, cached=cached, **shown))
         self._say(lane.steps[-1], lane)
@@ -116,9 +117,11 @@ class Worker:
 
     def _say(self, record: StepRecord, lane: Lane) -> None:
         seed = f" [seed {lane.seed}]" if lane.seeded else ""
-        state = "from the store" if record.cached else f"{record.seconds:.1f} s"
+        took = f"  ({record.seconds:.1f} s)" if record.seconds is not None else ""
+        state = "  (from the store)" if record.cached else took
         reached = f"  {record.reached}" if record.reached else ""
-        self.progress.say(f"  {record.text}{seed}{reached}  ({state})")
+        note = f"  {record.note}" if record.note and record.verb == "data" else ""
+        self.progress.say(f"  {record.text}{seed}{reached}{note}{state}")
 
     # work that the store keeps ----------------------------------------------------------------
 

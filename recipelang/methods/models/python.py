@@ -85,7 +85,7 @@ class Python:
             raise Refusal(
                 "RCP0712",
                 f"nobody says what images `{function}` of `{file}` is for",
-                "name the data (`recipe layers` takes `--data`), or give the module an attribute `input_shape = (C, H, W)`",
+                "name the data (`recipe layers` takes `--data`), or give the module `input_shape = (C, H, W)`",
             )
         where = file if not Path(file).is_absolute() else Path(file).name
         return assemble(
