@@ -172,8 +172,9 @@ def test_weights_fit_whole_or_not_at_all() -> None:
 
 
 def test_old_weights_without_batch_counters_fit() -> None:
-    module = cifar_resnet(20)
-    load_weights(module, {k: v for k, v in module.state_dict().items() if "num_batches" not in k}, "old weights")
+    module, other = cifar_resnet(20), cifar_resnet(20)
+    load_weights(module, {k: v for k, v in other.state_dict().items() if "num_batches" not in k}, "old weights")
+    assert all(torch.equal(v, other.state_dict()[k]) for k, v in module.state_dict().items())
 
 
 def test_images_that_the_network_does_not_take() -> None:

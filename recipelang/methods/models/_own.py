@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OwnModel:
+class OwnModel(ABC):
     """A network of our own: weights from a file or random, as many outputs as there are classes."""
 
     name: ClassVar[str]
@@ -24,9 +25,9 @@ class OwnModel:
     weights: str = setting("", type="text", hashed=False, help="File of weights: safetensors, or a plain state dict.")
     classes: int | None = setting(None, type="integer", low=2, help="Number of outputs; default that of the data.")
 
+    @abstractmethod
     def construct(self, channels: int, classes: int) -> nn.Module:
         """The architecture with random weights."""
-        raise NotImplementedError
 
     @property
     def pretrained(self) -> bool:
