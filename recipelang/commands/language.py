@@ -41,7 +41,7 @@ def check(files: tuple[str, ...], oneliner: str | None, profile: str | None, as_
         for recipe, code, steps, diagnostics in results:
             print_diagnostics(diagnostics, recipe.text_at)
             if code == DONE:
-                click.echo(f"{recipe.path}: ok, {steps} step{'s' if steps != 1 else ''}")
+                click.echo(f"{recipe.path}: ok, {steps} statement{'s' if steps != 1 else ''}")
     return max(code for _, code, _, _ in results)
 
 
