@@ -91,7 +91,7 @@ def test_what_cannot_work_is_said_before_any_work(recipe, things: Path, line: st
     ]
     lines += [line] if line.startswith("measure") else []
     (things / "a.rcp").write_text("\n".join(lines) + "\n" + AFTER)
-    ended = recipe("run", "a.rcp", "--threads", "1", "--out", "out")
+    ended = recipe("run", "a.rcp", "--out", "out")
     assert ended.code == 3, ended.err
     assert f"error[{code}]" in ended.err
     assert said in ended.err
@@ -128,7 +128,7 @@ def test_a_step_that_fails_leaves_what_stands(
     recipe, tmp_path: Path, line: str, code: str, said: str, left: set[str]
 ) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "a.rcp").write_text(f"{DIGITS}prune 1 layers by random\n{line}\nsparsify nm 2:4\nmeasure params\n")
-    ended = recipe("run", "a.rcp", "--threads", "1", "--out", "out")
+    ended = recipe("run", "a.rcp", "--out", "out")
     assert ended.code == 3
     assert f"error[{code}]" in ended.err
     assert said in ended.err
@@ -139,7 +139,7 @@ def test_a_step_that_fails_leaves_what_stands(
     assert {p.name for p in (tmp_path / "out").iterdir()} - {"figures"} == {
         "recipe.rcp", "report.md", "report.html", "report.json", *left,
     }  # fmt: skip
-    again = recipe("run", "a.rcp", "--threads", "1", "--out", "out")
+    again = recipe("run", "a.rcp", "--out", "out")
     assert again.code == 3
     assert "3 steps: 3 from the store, 0 done" in again.err
     if left:

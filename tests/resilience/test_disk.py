@@ -18,7 +18,7 @@ sparsify nm 2:4
 measure params
 export safetensors to "deploy"
 """
-RUN = ("run", "a.rcp", "--threads", "1", "--out", "out")
+RUN = ("run", "a.rcp", "--out", "out")
 
 
 def network(folder: Path) -> str:
@@ -111,11 +111,11 @@ def test_two_runs_on_one_store(recipe, place: Path, weights: str) -> None:  # ty
 
 def test_a_second_run_waits_for_the_step_of_the_first(recipe, place: Path) -> None:  # type: ignore[no-untyped-def]
     text = "model digits_resnet; data digits(batch=32); train for 300 steps; measure params"
-    first = recipe.start("run", "-e", text, "--threads", "1", "--out", "first", every=0.0)
+    first = recipe.start("run", "-e", text, "--out", "first", every=0.0)
     recipe.wait(lambda: any(place.glob(".recipe/work/*/checkpoint")))
-    second = recipe.start("run", "-e", text, "--threads", "1", "--out", "second", every=0.0)
+    second = recipe.start("run", "-e", text, "--out", "second", every=0.0)
     recipe.wait(lambda: "another run is at this step; waiting for it" in second.err.read_text())
-    third = recipe("run", "-e", text, "--threads", "1", "--out", "first")
+    third = recipe("run", "-e", text, "--out", "first")
     assert third.code == 3
     assert "RCP0917" in third.err
     os.kill(first.process, signal.SIGKILL)

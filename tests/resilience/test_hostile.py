@@ -29,8 +29,8 @@ HEAD = "model digits_resnet\ndata digits\ntrain for 1 steps\n"
         ("prune layers by " + "a(" * 5000 + ")" * 5000, "RCP0118"),
         (HEAD + "repeat 2 times {\n" * 30 + "prune 1 layers by random\n" + "}\n" * 30, "RCP0415"),
         (HEAD + "".join(f"sweep x{i} in 1..9 {{\n" for i in range(9)) + "keep as a\n" + "}\n" * 9, "RCP0415"),
-        (HEAD + "a\n" * 30_000, "RCP0201"),
-        (HEAD + "prune 1 layers by $x\n" * 3000, "RCP0206"),
+        (HEAD + "a\n" * 3000, "RCP0201"),
+        (HEAD + "prune 1 layers by $x\n" * 1000, "RCP0206"),
         ("prune " + "9" * 5000 + " layers by random", "RCP0109"),
     ],
 )
@@ -106,7 +106,7 @@ def test_names_from_elsewhere_stay_text(recipe, tmp_path: Path) -> None:  # type
         'train for 1 steps\nsweep p in "../../x", "<img src=x onerror=alert(4)>" {\n  prune 1 layers by random\n'
         "  keep as state\n}\nmeasure params\n"
     )
-    ended = recipe("run", "<b onclick=x>.rcp", "--out", "out", "--threads", "1")
+    ended = recipe("run", "<b onclick=x>.rcp", "--out", "out")
     assert ended.code == 0, ended.err
     page = (tmp_path / "out/report.html").read_text()
     speech = Speech()

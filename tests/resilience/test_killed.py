@@ -22,7 +22,7 @@ distill from healthy, recovered for 3 steps
 measure params
 export safetensors
 """
-RUN = ("run", "a.rcp", "--threads", "1", "--out", "out")
+RUN = ("run", "a.rcp", "--out", "out")
 OFTEN = 0.0  # a checkpoint after every step
 
 
@@ -106,7 +106,7 @@ def test_a_rerun_computes_nothing(recipe, undisturbed: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(recipe, tmp_path: Path, number: signal.Signals) -> None:  # type: ignore[no-untyped-def]
     text = "model digits_resnet; data digits; train for 900 epochs"
-    running = recipe.start("run", "-e", text, "--threads", "1", every=OFTEN)
+    running = recipe.start("run", "-e", text, every=OFTEN)
     recipe.wait(lambda: any(tmp_path.glob(".recipe/work/*/checkpoint")))
     os.kill(running.process, number)
     ended = running.ended()

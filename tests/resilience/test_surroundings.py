@@ -60,7 +60,7 @@ def test_a_terminal_without_the_letters() -> None:
 )
 def test_no_home_and_no_cache(recipe, tmp_path: Path, environment: dict[str, str | None]) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "a.rcp").write_text(RECIPE)
-    ended = recipe("run", "a.rcp", "--out", "out", "--threads", "1", environment=environment)
+    ended = recipe("run", "a.rcp", "--out", "out", environment=environment)
     assert ended.code == 0, ended.err
     assert {p.name for p in tmp_path.iterdir()} == {"a.rcp", "out", ".recipe"}
 
@@ -69,7 +69,7 @@ def test_blanks_and_letters_in_paths(recipe, tmp_path: Path) -> None:  # type: i
     recipe.folder = tmp_path / "Bücher und Bilder"
     recipe.folder.mkdir()
     (recipe.folder / "größer, schöner.rcp").write_text(RECIPE)
-    ended = recipe("run", "größer, schöner.rcp", "--store", "ein Lager", "--threads", "1")
+    ended = recipe("run", "größer, schöner.rcp", "--store", "ein Lager")
     assert ended.code == 0, ended.err
     assert (recipe.folder / "runs/größer, schöner-1/report.html").is_file()
     assert (recipe.folder / "ein Lager/store").is_dir()
@@ -80,6 +80,6 @@ def test_blanks_and_letters_in_paths(recipe, tmp_path: Path) -> None:  # type: i
 def test_a_name_that_is_no_text(recipe, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     name = os.fsdecode(b"\xff.rcp")
     (tmp_path / name).write_text(RECIPE)
-    ended = recipe("run", name, "--threads", "1")
+    ended = recipe("run", name)
     assert ended.code == 0, ended.err
     assert (tmp_path / "runs" / os.fsdecode(b"\xff-1") / "report.md").is_file()
