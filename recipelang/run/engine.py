@@ -33,6 +33,7 @@ from recipelang.run.walk import Walk
 from recipelang.run.worker import Worker
 from recipelang.surgery.artifact import FILES
 from recipelang.trouble import machine_trouble
+from recipelang.units import show
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class _Run:
         failures += [lane.error for lane in lanes if lane.error and not lane.lost]
         report = self._report(lanes)
         code = 3 if failures else 4 if self.expectations.missed else 0
-        return RunResult(report, self.out, code, tuple(dict.fromkeys(failures)), self._summary(lanes))
+        return RunResult(report, self.out, code, tuple(dict.fromkeys(failures)), self._summary())
 
     def _merge_origins(self) -> None:
         """A lane that went on from a choice and changed nothing more is the candidate that was chosen."""
@@ -183,9 +184,10 @@ class _Run:
             "warnings": [*(w.message for w in self.plan.warnings), *self.controls.notes, *self.readings.trouble],
         }
 
-    def _summary(self, lanes: Sequence[Lane]) -> str:
+    def _summary(self) -> str:
         made, stored = self.worker.made, self.worker.stored
-        return f"{made + stored} steps: {stored} from the store, {made} done"
+        size = show(self.worker.store.size(), "B")
+        return f"{made + stored} steps: {stored} from the store, {made} done; {self.worker.store.root} holds {size}"
 
 
 def _default_task() -> Any:
