@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -118,6 +118,7 @@ def test_layouts_embed_alike() -> None:
 
 
 @given(st.randoms(use_true_random=False), st.sampled_from(SIMILARITIES))
+@settings(max_examples=40)
 def test_the_order_of_batches_and_of_samples_does_not_matter(lab: Any, random: Any, similarity: str) -> None:
     def score(data: Any) -> dict[str, float]:
         scores = Imprint(similarity=similarity).score(lab.gathered(lab.small(2), data))
