@@ -15,6 +15,10 @@ def read(reader: Reader) -> Insert | None:
     if not isinstance(node, nodes.String) or not node.value.strip():
         reader.refuse("RCP0301", "`use` takes a file in quotes", node.span, 'write `use "base.rcp"`')
         return None
+    if not node.value.endswith(".rcp"):  # what is wrong in a file is shown, and only recipes are there to be shown
+        help = 'recipes end in `.rcp`: write `use "base.rcp"`'
+        reader.refuse("RCP0301", f"`{node.value}` is no recipe", node.span, help)
+        return None
     return reader.done(Insert(node.value))
 
 

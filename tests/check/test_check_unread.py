@@ -87,9 +87,9 @@ sparsify nm 4:2
 
 def test_what_a_used_file_has_that_can_be_read_is_checked() -> None:
     base = "keep as early by\nprune 1 layers by tailor"
-    said = found('use "base"\nstart from early\nfinetune for 2 MB', used=base)
+    said = found('use "base.rcp"\nstart from early\nfinetune for 2 MB', used=base)
     assert [(d.code, d.path) for d in said] == [
-        *(("RCP0310", "recipe.rcp"), ("RCP0112", "base"), ("RCP0202", "base")),
+        *(("RCP0310", "recipe.rcp"), ("RCP0112", "base.rcp"), ("RCP0202", "base.rcp")),
     ]
 
 

@@ -61,9 +61,12 @@ def test_nothing_is_written_outside(recipe, tmp_path: Path, text: str) -> None: 
     assert {p.name for p in tmp_path.iterdir()} == {"out"}
 
 
-@pytest.mark.parametrize(("name", "why"), [("/dev/zero", "it is no file"), ("pipe", "it is no file"), ("none.rcp", "")])
+@pytest.mark.parametrize(
+    ("name", "why"), [("zero.rcp", "it is no file"), ("pipe.rcp", "it is no file"), ("none.rcp", "")]
+)
 def test_a_used_file_without_an_end_is_not_waited_for(recipe, tmp_path: Path, name: str, why: str) -> None:  # type: ignore[no-untyped-def]
-    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.rcp")
+    (tmp_path / "zero.rcp").symlink_to("/dev/zero")
     ended = recipe("check", "-e", f'use "{name}"')
     assert ended.code == 1
     assert f"error[RCP0211]: `{name}` cannot be read: {why}" in ended.err
