@@ -96,10 +96,10 @@ def test_names_and_order_of_the_disk_do_not_matter_to_the_division(tmp_path: Pat
         new.parent.mkdir(parents=True, exist_ok=True)
         new.write_bytes(path.read_bytes())
 
-    def test_images(root: Path) -> set[bytes]:
+    def pictures_of(root: Path) -> set[bytes]:
         return {x.numpy().tobytes() for b, _ in opened(root).batches("test") for x in b}
 
-    assert test_images(tmp_path / "a") == test_images(tmp_path / "b")
+    assert pictures_of(tmp_path / "a") == pictures_of(tmp_path / "b")
 
 
 def test_the_fingerprint_is_of_contents_and_settings(tmp_path: Path) -> None:

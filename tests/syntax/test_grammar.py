@@ -18,7 +18,8 @@ TEXT = paths.grammar().read_text(encoding="utf-8")
 
 
 def test_strict_build_finds_no_conflict_and_no_collision() -> None:
-    Lark(TEXT, strict=True, postlex=LineEnds(), **OPTIONS)
+    strict = Lark(TEXT, strict=True, postlex=LineEnds(), **OPTIONS)
+    assert {t.name for t in strict.terminals} == {t.name for t in parser().terminals}
 
 
 def test_strict_mode_skips_no_terminal() -> None:
