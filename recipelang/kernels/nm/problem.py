@@ -1,0 +1,108 @@
+"""What a 2:4 kernel is asked to do, where, and what every kernel must offer.
+
+    y[rows, outputs] = activation(x[rows, inputs] · Wᵀ + bias),   W[outputs, inputs] in 2:4
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from recipelang.kernels.nm.format import Packed
+
+#: Activations that a kernel applies to its result before it is written.
+ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "silu")
+
+#: How a kernel is cut into tiles: names and whole numbers, as the kernel understands them.
+Configuration = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Device:
+    """What decides which kernels a device can run.
+
+    Attributes:
+        type: `cpu` or `cuda`.
+        name: as the driver tells it; "" on a CPU.
+        capability: compute capability, (9, 0) for Hopper; (0, 0) on a CPU.
+        triton: version of Triton as (major, minor); None where it is not installed.
+        cusparselt: version of cuSPARSELt as torch tells it, 801 for 0.8.1; None where torch has none.
+        l2_bytes: size of the second-level cache.
+    """
+
+    type: str
+    name: str = ""
+    capability: tuple[int, int] = (0, 0)
+    triton: tuple[int, int] | None = None
+    cusparselt: int | None = None
+    l2_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One product with a 2:4 weight.
+
+    Attributes:
+        rows: of x: images, tokens or pixels in one call.
+        outputs, inputs: of the weight.
+        dtype: of x, of the bias and of the result.
+        device: where it runs.
+        values: dtype of the packed values: `dtype`, or torch.int8 with a scale for each output.
+        bias: whether one is added.
+        activation: one of ACTIVATIONS.
+    """
+
+    rows: int
+    outputs: int
+    inputs: int
+    dtype: torch.dtype
+    device: Device
+    values: torch.dtype
+    bias: bool = True
+    activation: str = "none"
+
+
+class Kernel(Protocol):
+    """A way to compute a `Problem`. Kernels hold no state; what they need of a weight is in `operands`."""
+
+    name: ClassVar[str]
+    sparse: ClassVar[bool]  # whether it skips the zeros
+
+    def why_not(self, problem: Problem) -> str | None:
+        """Why it cannot compute the problem, as the end of "this layer runs dense: …"; None where it can."""
+
+    def operands(self, packed: Packed, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+        """The weight as the kernel reads it: derived from the packed form, on the device, never saved."""
+
+    def configurations(self, problem: Problem) -> tuple[Configuration, ...]:
+        """What is worth trying, the likeliest first; one at least, {} where there is nothing to choose."""
+
+    def run(
+        self,
+        x: Tensor,
+        operands: tuple[Tensor, ...],
+        bias: Tensor | None,
+        problem: Problem,
+        configuration: Configuration,
+    ) -> Tensor:
+        """x rows×inputs, contiguous → rows×outputs, contiguous. `x.shape[0]` may differ from `problem.rows`
+        within what `why_not` allows."""
+
+
+def activate(y: Tensor, activation: str) -> Tensor:
+    """The activation of this name, in plain torch: what kernels are held against."""
+    match activation:
+        case "relu":
+            return functional.relu(y)
+        case "gelu":
+            return functional.gelu(y)
+        case "gelu_tanh":
+            return functional.gelu(y, approximate="tanh")
+        case "silu":
+            return functional.silu(y)
+    return y
