@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from recipelang.evidence import Evidence as Evidence  # a kind's word like the others, in a file of its own
 
 if TYPE_CHECKING:
     import numpy
@@ -177,43 +179,6 @@ class Metric(Protocol):
     source: ClassVar[str]
 
 
-class Evidence(Protocol):
-    """What criteria may look at; each kind is gathered once, in one pass, when first asked for.
-
-    Attributes:
-        module: the network, eval mode; not to be changed.
-        unit: `layer` or `element`: what is being ranked.
-        seed: for criteria that draw.
-        layers: candidate name → names of the weights inside it (`unit == "layer"`).
-        weights: parameter name → tensor; every weight that can be scored.
-        classes: how many there are.
-        embedding_length: number of features that enter the head.
-    """
-
-    @property
-    def module(self) -> nn.Module: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def layers(self) -> Mapping[str, tuple[str, ...]]: ...
-    @property
-    def weights(self) -> Mapping[str, Tensor]: ...
-    @property
-    def classes(self) -> int: ...
-    @property
-    def embedding_length(self) -> int: ...
-
-    @property
-    def squared_gradients(self) -> Mapping[str, Tensor]:
-        """Parameter name → mean over batches of (∂L/∂w)², the shape of the weight. One pass over train."""
-
-    def watch(self, split: str, observe: Callable[[str, str, Tensor, Tensor], None]) -> None:
-        """One forward pass over `split`; `observe(candidate, "input" | "output", activation, labels)` at every
-        candidate. Activations are B×F×H×W or B×F (F filters first, whatever the layout of the network)."""
-
-
 class Criterion(Protocol):
     """`by NAME(…)`: importance, the higher the more important.
 
@@ -227,6 +192,27 @@ class Criterion(Protocol):
 
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:
         """Parameter name → scores of the weight's shape (`element`), or candidate name → scalar (`layer`)."""
+
+
+@runtime_checkable
+class Solver(Protocol):
+    """A criterion that also corrects: what stays of a weight matrix makes up for what goes.
+
+    `sparsify` asks it instead of `score`, one weight after the other in order of execution, and only for patterns
+    that keep `n` of every `m`.
+    """
+
+    def solve(self, weight: Tensor, moments: Tensor, n: int, m: int) -> tuple[Tensor, Tensor]:
+        """The mask of a weight matrix and its new values.
+
+        Args:
+            weight: N×K, a multiple of m columns.
+            moments: K×K, 2/rows · XᵀX of the rows X that enter it.
+            n, m: of every m columns of a row n stay.
+
+        Returns:
+            bool N×K, True where a weight stays, and the weight N×K, zero where it goes.
+        """
 
 
 class Loss(Protocol):

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "recipelang"
 FLOORS = (
     ("errors", "trouble", "units", "lazy", "paths", "__init__"),
     ("syntax", "profile"),
-    ("kinds", "catalogue", "plan"),
+    ("kinds", "evidence", "catalogue", "plan"),
     ("reading",),
     ("verbs",),
     ("check", "vocabulary"),
