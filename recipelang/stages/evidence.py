@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Dataset, Progress, Task
+from recipelang.stages import moments
 from recipelang.surgery.candidates import Candidate
 from recipelang.surgery.head import embedding_length
 from recipelang.surgery.masks import matrices
@@ -117,6 +118,33 @@ class Gathered:
                 )
             total.div_(batches)
         return sums
+
+    @cached_property
+    def reached(self) -> Mapping[str, int]:
+        """Names of the weights that an input reaches, in order of execution → how often in one forward pass."""
+        return moments.reached(self.module, self.weights, example(self.module, self.network.input_shape))
+
+    @cached_property
+    def input_norms(self) -> Mapping[str, Tensor]:
+        """Parameter name → ‖x‖₂ of each of its inputs over all rows of train, broadcasting against the weight.
+
+        Raises:
+            Refusal: RCP1008: no training samples. RCP1010: an input is not a finite number.
+        """
+        return moments.input_norms(self.module, self.weights, self._images)
+
+    def second_moments(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        """(parameter name, 2/rows · XᵀX of its inputs, G×K×K), in order of execution.
+
+        Raises:
+            Refusal: RCP1008: no training samples. RCP1010: an input is not a finite number.
+        """
+        asked = set(names)
+        calls = {name: count for name, count in self.reached.items() if name in asked}
+        return moments.second_moments(self.module, self.weights, calls, self._images)
+
+    def _images(self, what: str) -> Iterator[Tensor]:
+        return (images for images, _ in self._batches("train", what))
 
     def watch(self, split: str, observe: Observer) -> None:
         """One forward pass over `split`, in order and without augmentation.

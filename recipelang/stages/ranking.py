@@ -49,7 +49,7 @@ def rank_layers(criterion: Criterion, evidence: Evidence) -> tuple[Score, ...]:
 
 
 def score_elements(criterion: Criterion, evidence: Evidence) -> Mapping[str, Tensor]:
-    """Parameter name → scores of the weight's shape, for every weight of the evidence.
+    """Parameter name → scores of the weight's shape, for every weight of which the criterion can say something.
 
     Raises:
         Refusal: RCP1006: a score is not a finite number. RCP1007: the criterion does not score elements.
@@ -74,10 +74,11 @@ def filter_scores(scores: Tensor, norm: int = 1) -> Tensor:
 
 
 def _layer_score(layer: str, weights: Sequence[str], filters: Mapping[str, Tensor]) -> Tensor:
-    """Mean over all filters of the layer's weights."""
-    if not weights:
+    """Mean over all filters of the layer's weights that have scores."""
+    scored = [filters[name] for name in weights if name in filters]
+    if not scored:
         raise _unscored(layer)
-    return torch.cat([filters[name] for name in weights]).mean()
+    return torch.cat(scored).mean()
 
 
 def _unscored(layer: str) -> Refusal:

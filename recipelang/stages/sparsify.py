@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
+from recipelang.kinds import Solver
 from recipelang.stages.context import Context, Outcome
 from recipelang.stages.evidence import Gathered
 from recipelang.stages.ranking import score_elements
 from recipelang.stages.smoke import few
+from recipelang.stages.solving import solved
 from recipelang.surgery import masks
+from recipelang.surgery.network import Network
 from recipelang.verbs.sparsify import Sparsify
 
 
@@ -39,15 +43,24 @@ def run(operation: Sparsify, context: Context) -> Outcome:
         device=context.device,
         progress=context.progress,
     )
-    scores = score_elements(operation.criterion, evidence)
-    sparse = masks.sparsify(network, operation.pattern, {name: scores[name].cpu() for name in names})
+    sparse, taken = _sparse(operation, evidence, names)
+    dense |= dict.fromkeys(set(names) - set(taken), "no input reaches it")
     return Outcome(
         sparse,
         asked=f"{operation.pattern} by {spell(operation.criterion)}",
-        reached=f"{len(names)} of {len(names) + len(dense)} weights are {operation.pattern}",
+        reached=f"{len(taken)} of {len(taken) + len(dense)} weights are {operation.pattern}",
         note=_left_dense(dense),
-        edits=tuple(f"`{name}` is {operation.pattern}" for name in names),
+        edits=tuple(f"`{name}` is {operation.pattern}" for name in taken),
     )
+
+
+def _sparse(operation: Sparsify, evidence: Gathered, names: Sequence[str]) -> tuple[Network, tuple[str, ...]]:
+    """The network in the pattern, and the weights that took it: those that the criterion can say something of."""
+    if isinstance(operation.criterion, Solver):
+        return solved(operation.criterion, evidence, operation.pattern, names)
+    scores = score_elements(operation.criterion, evidence)
+    known = {name: scores[name].cpu() for name in names if name in scores}
+    return masks.sparsify(evidence.network, operation.pattern, known), tuple(known)
 
 
 def _left_dense(dense: dict[str, str]) -> str:

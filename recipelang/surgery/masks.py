@@ -83,10 +83,26 @@ def sparsify(network: Network, pattern: Pattern, scores: Mapping[str, Tensor]) -
     Raises:
         Refusal: RCP0704: a score is NaN; RCP0705: the pattern does not fit a weight.
     """
-    sparse = network.clone()
-    masks = {name: Mask(str(pattern), pattern.mask(score)) for name, score in scores.items()}
-    apply_masks(sparse.module, masks)
-    return replace(sparse, masks=sparse.masks | masks)
+    return restrict(network, {name: Mask(str(pattern), pattern.mask(score)) for name, score in scores.items()})
+
+
+@torch.no_grad()
+def restrict(network: Network, masks: Mapping[str, Mask], values: Mapping[str, Tensor] | None = None) -> Network:
+    """A copy of the network with these masks, and these values of weights where there are any.
+
+    Args:
+        network: stands as it is. An earlier mask on the same weight ends.
+        masks: parameter name → its mask.
+        values: parameter name → new value, of the weight's shape.
+
+    Raises:
+        Refusal: RCP0705: a mask has no weight of its name and shape.
+    """
+    restricted = network.clone()
+    for name, value in (values or {}).items():
+        restricted.module.get_parameter(name).copy_(value)
+    apply_masks(restricted.module, masks)
+    return replace(restricted, masks=restricted.masks | dict(masks))
 
 
 @torch.no_grad()

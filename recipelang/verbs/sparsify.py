@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from recipelang import catalogue
 from recipelang.errors import Span
+from recipelang.kinds import Solver
 from recipelang.plan import Samples, Selection, unhashed
 from recipelang.reading.reader import Reader
 from recipelang.reading.verb import Clause, Verb
@@ -53,6 +54,13 @@ def read(reader: Reader) -> Sparsify | None:
             f"{criterion.name} ranks {criterion.unit}s; it has no score for a weight",
             by.span,
             f"`prune {criterion.unit}s by {criterion.name}`, or {_scoring_weights()} here",
+        )
+    if isinstance(criterion, Solver) and pattern is not None and not (hasattr(pattern, "n") and hasattr(pattern, "m")):
+        reader.refuse(
+            "RCP0413",
+            f"{criterion.name} corrects weights group by group, and {pattern.name} has no groups of m",  # type: ignore[attr-defined]
+            by.span if by is not None else None,
+            "`nm 2:4` has groups; or write `by wanda`, which only ranks",
         )
     samples = reader.samples() or Samples("train")
     span = by.span if by is not None else None

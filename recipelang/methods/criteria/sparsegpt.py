@@ -1,0 +1,116 @@
+"""`sparsegpt(damp=0.01, block=128)`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from recipelang.catalogue import method, setting
+from recipelang.errors import Refusal
+from recipelang.kinds import Evidence
+from recipelang.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@method("criterion", "sparsegpt")
+@dataclass(frozen=True)
+class SparseGPT:
+    """How far a layer's outputs move when a weight goes and the others make up for it as well as they can.
+
+    Formula: element w_j² / [H⁻¹]_jj, H = 2·XᵀX / rows + damp · mean(diag) of the rows X that enter the weight (optimal
+        brain surgeon); filters sum it, layers take the mean over their filters.
+    `sparsify`: weights change, too. Columns go from left to right; at each group of m the n with the largest
+        w_j² / [H_R⁻¹]_jj stay, R the columns not yet done; what goes is made up for by the columns not yet done:
+        w_R ← w_R − w_j · [H_R⁻¹]_jR / [H_R⁻¹]_jj. Layers go in order of execution, each with inputs from the network as
+        sparsified so far.
+    Shapes: a weight is a matrix N×K, K = I or kh·kw·I; H K×K, one at a time in memory.
+    Needs: one pass over the training images for each weight, up to that weight, without labels; so say
+        `on train(samples=128)` or `1024`.
+    When it misleads: with fewer rows than inputs H is mostly damping. The outputs of each layer are kept, not the loss;
+        before a long fine-tuning the gain over `wanda` shrinks. Ranking whole layers, it uses no correction.
+    Weights that no input reaches have no score and stay dense.
+    Source: Frantar, Alistarh, "SparseGPT: massive language models can be accurately pruned in one-shot", ICML 2023,
+        algorithm 1.
+    """
+
+    unit: ClassVar[str] = "element"
+    needs: ClassVar[tuple[str, ...]] = ("weights", "activations")
+
+    damp: float = setting(
+        0.01, type="number", low=0, open_low=True, high=1, help="Added to the diagonal of H, as a share of its mean."
+    )
+    block: int = setting(
+        128, type="integer", low=1, help="Columns whose corrections are added together; whole groups, the same result."
+    )
+
+    def score(self, evidence: Evidence) -> Mapping[str, Tensor]:
+        """Parameter name → w² / [H⁻¹]_jj, the shape of the weight; 0 where an input is always 0.
+
+        Raises:
+            Refusal: RCP1008: no training images; RCP1010: an input is not a finite number; RCP1011: H is singular.
+        """
+        scores = {}
+        for name, moments in evidence.second_moments(evidence.weights):
+            weight = evidence.weights[name].detach()
+            dead = moments.diagonal(dim1=-2, dim2=-1) == 0
+            inverse = torch.cholesky_inverse(self._factor(moments)).diagonal(dim1=-2, dim2=-1)
+            worth = inverse.reciprocal().masked_fill(dead, 0)  # G×K, K in the order kernel…, I
+            groups, kernel = len(worth), weight.shape[2:]
+            worth = worth.unflatten(1, (*kernel, weight.shape[1])).movedim(-1, 1).to(weight.dtype)
+            scores[name] = weight**2 * worth.repeat_interleave(len(weight) // groups, 0)
+        return scores
+
+    def solve(self, weight: Tensor, moments: Tensor, n: int, m: int) -> tuple[Tensor, Tensor]:
+        """The n:m mask of a weight matrix N×K and its corrected values (algorithm 1 of the paper).
+
+        Args:
+            weight: N×K, a multiple of m columns.
+            moments: K×K, 2/rows · XᵀX of what enters it.
+            n, m: of every m columns of a row n stay.
+
+        Raises:
+            Refusal: RCP0704: a weight is NaN; RCP1011: H is singular.
+        """
+        from recipelang.kernels.nm.reference import nm_mask
+
+        dead = moments.diagonal() == 0
+        rest = weight.double().masked_fill(dead, 0)  # what is not done yet; done columns hold their new values
+        keep = torch.zeros_like(weight, dtype=torch.bool)
+        # Row j of the upper factor U of H⁻¹ = UᵀU is [H_R⁻¹]_jR / √[H_R⁻¹]_jj for the columns R from j on.
+        upper = torch.linalg.cholesky(torch.cholesky_inverse(self._factor(moments)), upper=True)
+        size = max(m, self.block // m * m)
+        for start in range(0, weight.shape[1], size):
+            columns = slice(start, start + size)
+            part, factor = rest[:, columns], upper[columns, columns]
+            errors = torch.zeros_like(part)
+            for j in range(part.shape[1]):
+                if j % m == 0:
+                    group = slice(j, j + m)
+                    keep[:, columns][:, group] = nm_mask((part[:, group] / factor.diagonal()[group]) ** 2, n, m)
+                gone = part[:, j].masked_fill(keep[:, start + j], 0)
+                errors[:, j] = gone / factor[j, j]
+                part[:, j:] -= errors[:, j, None] * factor[j, j:]
+            rest[:, columns.stop :] -= errors @ upper[columns, columns.stop :]
+        return keep, rest.masked_fill(~keep, 0).to(weight.dtype)
+
+    def _factor(self, moments: Tensor) -> Tensor:
+        """The lower Cholesky factor of H = moments, damped, …×K×K float64; inputs that are always 0 stand alone.
+
+        Raises:
+            Refusal: RCP1011: H is singular in spite of the damping.
+        """
+        hessian = moments.to(torch.float64, copy=True)
+        diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+        mean = diagonal.mean(-1, keepdim=True)
+        diagonal.add_(self.damp * mean).masked_fill_(diagonal == 0, 1)
+        factor, failed = torch.linalg.cholesky_ex(hessian)
+        if bool(failed.any()):
+            raise Refusal(
+                "RCP1011",
+                f"the inputs of a weight depend on each other too closely for damp={self.damp:g}",
+                f"more damping helps: `sparsegpt(damp={min(1.0, self.damp * 10):g})`",
+            )
+        return factor

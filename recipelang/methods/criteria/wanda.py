@@ -1,0 +1,44 @@
+"""`wanda`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from recipelang.catalogue import method
+from recipelang.kinds import Evidence
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@method("criterion", "wanda")
+@dataclass(frozen=True)
+class Wanda:
+    """How much a weight adds to its output: its size times the norm of what it is multiplied with.
+
+    Formula: element |w_ij| · ‖x_j‖₂, x_j the input j over all training images and, in convolutions and tokens, all
+        positions; filters sum it, layers take the mean over their filters.
+    Shapes: weights O×I or O×I×k×k, one score for each element; an input of a convolution is a channel at a position
+        of the kernel.
+    Needs: one forward pass over the training images, without labels; `on train(samples=128)` is enough.
+    When it misleads: inputs count one by one, and those that move together can stand in for each other (`sparsegpt`
+        knows that); where all inputs are normalised alike it is `magnitude`. Made for choosing among the inputs
+        of one output, as `sparsify` does: norms grow with the number of positions, so ranking whole layers by it
+        keeps early ones.
+    Weights that no input reaches have no score and stay dense.
+    Source: Sun, Liu, Bair, Kolter, "A simple and effective pruning approach for large language models", ICLR 2024.
+    """
+
+    unit: ClassVar[str] = "element"
+    needs: ClassVar[tuple[str, ...]] = ("weights", "activations")
+
+    def score(self, evidence: Evidence) -> Mapping[str, Tensor]:
+        """Parameter name → |w|·‖x‖, the shape of the weight.
+
+        Raises:
+            Refusal: RCP1008: no training images; RCP1010: an input is not a finite number.
+        """
+        norms = evidence.input_norms
+        return {name: w.detach().abs() * norms[name] for name, w in evidence.weights.items() if name in norms}

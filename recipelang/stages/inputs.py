@@ -1,0 +1,156 @@
+"""What enters each weight matrix: seen where the product is computed, whichever module or function asks for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+#: numbers in one matrix of rows; larger inputs are taken in pieces
+PIECE = 2**24
+
+
+@dataclass(frozen=True)
+class Entering:
+    """The input of one product with a weight: of a convolution, or of a linear layer as a convolution without axes.
+
+    Attributes:
+        images: B×C or B×C×positions…
+        kernel, stride, padding, dilation: one number for each axis of positions.
+        groups: C channels in so many groups of I.
+    """
+
+    images: Tensor
+    kernel: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
+
+    @property
+    def rows(self) -> int:
+        """How many vectors enter the weight: images times positions of the output."""
+        return self._windows(self.images[:, :1]).numel() // math.prod(self.kernel)
+
+    def squares(self) -> Tensor:
+        """Sum over rows of x², float64 G×I×kernel."""
+        sums = self.images.square().sum(0, keepdim=True, dtype=torch.float64)
+        windows = self._windows(sums)[0]  # C×positions…×kernel…: what is summed over images is summed once
+        axes = tuple(range(1, 1 + len(self.kernel)))
+        return (windows.sum(axes) if axes else windows).unflatten(0, (self.groups, -1))
+
+    def products(self) -> Tensor:
+        """Sum over rows of x xᵀ, float64 G×K×K, the inputs K in the order kernel…, I."""
+        size = self.images[0].numel() * math.prod(self.kernel)
+        total: Tensor | None = None
+        for images in self.images.split(max(1, PIECE // size)):
+            rows = self._rows(images)
+            part = (rows.mT @ rows).double()
+            total = part if total is None else total.add_(part)
+        assert total is not None  # a batch has images
+        return total
+
+    def _rows(self, images: Tensor) -> Tensor:
+        """B×C×positions… → G×rows×K."""
+        axes = len(self.kernel)
+        windows = self._windows(images).unflatten(1, (self.groups, -1))  # B×G×I×positions…×kernel…
+        first = windows.movedim((1, 2), (0, -1))  # G×B×positions…×kernel…×I
+        return first.flatten(2 + axes).flatten(1, 1 + axes)
+
+    def _windows(self, images: Tensor) -> Tensor:
+        """B×C×positions… → B×C×output positions…×kernel…: what each output position sees."""
+        windows = F.pad(images, [n for pad in reversed(self.padding) for n in (pad, pad)]) if self.kernel else images
+        for axis, (size, step, apart) in enumerate(zip(self.kernel, self.stride, self.dilation, strict=True), start=2):
+            windows = windows.unfold(axis, apart * (size - 1) + 1, step)[..., ::apart]
+        return windows
+
+
+#: told of each product with a weight: its name, and what enters it
+See = Callable[[str, Entering], None]
+
+
+@contextmanager
+def watching(weights: Mapping[str, Tensor], see: See) -> Iterator[None]:
+    """Calls `see(name, entering)` before every product of an input with one of the weights, as long as it lasts.
+
+    Products are seen below modules and functions, where a linear layer is a matrix product and every convolution
+    the same operation: attention's projections and functional uses are seen like others. The fused path of
+    `nn.MultiheadAttention` hides its products, so it is off meanwhile. Of a weight of which parts are used apart
+    (attention between different sequences) all inputs count as inputs of the whole.
+
+    Args:
+        weights: parameter name → weight as it is used: O×I, or O×I×kernel.
+        see: an exception from it passes through.
+    """
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with _Watch(weights, see):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+class _Watch(TorchDispatchMode):
+    """Recognises a weight by the memory that an operand of a product lies in."""
+
+    def __init__(self, weights: Mapping[str, Tensor], see: See) -> None:
+        super().__init__()
+        self._see = see
+        self._stored: dict[int, list[tuple[str, Tensor]]] = {}
+        for name, weight in weights.items():
+            self._stored.setdefault(weight.untyped_storage().data_ptr(), []).append((name, weight))
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        packet = func.overloadpacket
+        if packet is torch.ops.aten.convolution:
+            self._convolution(*args)
+        elif packet in (torch.ops.aten.mm, torch.ops.aten.bmm):
+            self._product(*args[:2])
+        elif packet in (torch.ops.aten.addmm, torch.ops.aten.baddbmm):
+            self._product(*args[1:3])
+        elif packet is torch.ops.aten.linear:  # devices that do not take it apart
+            self._product(args[0].flatten(0, -2), args[1].mT)
+        return func(*args, **(kwargs or {}))
+
+    def _convolution(
+        self, images: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any,
+        transposed: bool, output_padding: Any, groups: int,
+    ) -> None:  # fmt: skip
+        found = self._weight(weight)
+        if found and not transposed:
+            axes = weight.ndim - 2
+            # One number may stand for all axes.
+            step, pad, apart = (tuple(ns) if len(ns) == axes else (*ns,) * axes for ns in (stride, padding, dilation))
+            self._see(found[0], Entering(images, tuple(weight.shape[2:]), step, pad, apart, groups))
+
+    def _product(self, left: Tensor, right: Tensor) -> None:
+        """A product …×n×K @ …×K×N: rows times Wᵀ, or W times columns."""
+        for matrix, weight in ((left, right.mT), (right.mT, left)):
+            found = self._weight(weight)
+            if found and _inputs_run_alike(weight, found[1]):
+                self._see(found[0], Entering(matrix.flatten(0, -2)))
+                return
+
+    def _weight(self, used: Tensor) -> tuple[str, Tensor] | None:
+        """The weight, all or part of which is used here."""
+        if used.layout is not torch.strided:
+            return None
+        for name, weight in self._stored.get(used.untyped_storage().data_ptr(), ()):
+            start = weight.storage_offset()
+            if start <= used.storage_offset() < start + weight.numel():
+                return name, weight
+        return None
+
+
+def _inputs_run_alike(used: Tensor, weight: Tensor) -> bool:
+    """Whether a view …×n×I has the weight's inputs along its last axis: x Wᵀ, and not x W; I×1×1 counts as I."""
+    inputs = weight.shape[1]
+    return used.shape[-1] == inputs == weight[0].numel() and (inputs == 1 or used.stride(-1) == 1)
