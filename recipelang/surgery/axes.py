@@ -1,0 +1,337 @@
+"""Which channels an operation lets change places: the rules, one for each sort of tensor operation.
+
+Every axis of every tensor is an array of *atoms*, one number for each index. An operation that works alike on all
+indices of an axis hands the array on; one that meets two axes index by index joins their atoms; one that slices,
+concatenates or pads makes a new array out of old atoms. Whatever else an operation does to an axis freezes it, and an
+operation without a rule freezes all that it touches. What is left are the channels that may be reordered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy
+import torch
+
+Axis: TypeAlias = numpy.ndarray  # int64 atoms, one for each index
+
+
+class Dims(tuple[Axis, ...]):
+    """The axes of one tensor."""
+
+    __slots__ = ()
+
+    def at(self, index: int, axis: Axis) -> Dims:
+        """The same axes with another one at `index`."""
+        return Dims(axis if k == index % len(self) else old for k, old in enumerate(self))
+
+
+@dataclass
+class Axes:
+    """All axes of a network, the joins among their atoms, and what is frozen and why.
+
+    Attributes:
+        atoms: how many there are.
+        joins: pairs of arrays whose atoms change places together, index by index.
+        frozen: arrays whose atoms stay where they are, with the reason.
+        axes: every array that some tensor has, each once. Channels are alike only where they lie in the same ones.
+    """
+
+    atoms: int = 0
+    joins: list[tuple[Axis, Axis]] = field(default_factory=list)
+    frozen: list[tuple[Axis, str]] = field(default_factory=list)
+    axes: list[Axis] = field(default_factory=list)
+    known: set[int] = field(default_factory=set)
+
+    def record(self, axis: Axis) -> Axis:
+        """Enter an array once; pieces of others too, because a piece tells its channels from the rest."""
+        if id(axis) not in self.known:  # `axes` keeps the array alive, so its id stays its own
+            self.known.add(id(axis))
+            self.axes.append(axis)
+        return axis
+
+    def fresh(self, size: int) -> Axis:
+        """An axis of atoms of its own."""
+        self.atoms += size
+        return self.record(numpy.arange(self.atoms - size, self.atoms))
+
+    def join(self, first: Axis, *others: Axis | None) -> Axis:
+        """Let the axes change places together; None stands for an operand that is not there."""
+        self.joins += [(first, other) for other in others if other is not None and other is not first]
+        return first
+
+    def freeze(self, axes: Sequence[Axis], why: str) -> None:
+        """Leave every index of these axes in its place."""
+        self.frozen += [(axis, why) for axis in axes]
+
+    def stuck(self, size: int, why: str) -> Axis:
+        """A fresh axis that is frozen."""
+        axis = self.fresh(size)
+        self.freeze((axis,), why)
+        return axis
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation of the graph.
+
+    Attributes:
+        name: of the operator, without its overload: `conv2d`.
+        given: arguments by their names in the schema, defaults included; tensors as `Dims`.
+        shapes: of the tensors that come out.
+    """
+
+    name: str
+    given: Mapping[str, Any]
+    shapes: tuple[tuple[int, ...], ...]
+
+    def tensors(self) -> Iterator[Dims]:
+        """Every tensor that goes in."""
+        for value in self.given.values():
+            for item in value if isinstance(value, list | tuple) and not isinstance(value, Dims) else (value,):
+                if isinstance(item, Dims):
+                    yield item
+
+    def vector(self, name: str) -> Axis | None:
+        """The only axis of a bias or a norm's parameter; None where there is none."""
+        dims = self.given.get(name)
+        return dims[-1] if dims else None
+
+
+class NoRule(Exception):
+    """The operation, or this use of it, has no rule."""
+
+
+Rule = Callable[[Axes, Call], Any]
+RULES: dict[str, Rule] = {}
+SPACE = "they are positions, not channels"
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Enter a function as the rule of these operators; it gives `Dims`, or a list of them for several outputs."""
+
+    def enter(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(names, function))
+        return function
+
+    return enter
+
+
+def follow(axes: Axes, target: Any, call: Call) -> list[Dims]:
+    """The axes of what comes out of an operation.
+
+    Args:
+        axes: joins and frozen axes are entered here.
+        target: the operator of the graph, whose tags say whether it works on single elements.
+        call: its operands.
+    """
+    function = RULES.get(call.name) or RULES.get(call.name.removesuffix("_"))
+    if function is None and torch.Tag.pointwise in getattr(target, "tags", ()):
+        function = elementwise
+    try:
+        if function is None:
+            raise NoRule
+        out = function(axes, call)
+        outs = [out] if isinstance(out, Dims) else list(out)
+        if [tuple(len(axis) for axis in dims) for dims in outs] != list(call.shapes):
+            raise NoRule
+    except NoRule:
+        why = f"`{call.name}` is not known to treat them alike"
+        for dims in call.tensors():
+            axes.freeze(dims, why)
+        outs = [Dims(axes.stuck(size, why) for size in shape) for shape in call.shapes]
+    for dims in outs:
+        for axis in dims:
+            axes.record(axis)
+    return outs
+
+
+# -- elements ----------------------------------------------------------------------------------------
+
+
+@rule("fill", "zero", "copy", "hardswish", "log_sigmoid", "type_as", "__and__", "__or__", "expand_as")
+def elementwise(axes: Axes, call: Call) -> Dims:
+    """Aligned at the right; an axis of size 1 is spread over the others and is joined to none."""
+    return broadcast(axes, list(call.tensors()), call.shapes[0])
+
+
+def broadcast(axes: Axes, operands: Sequence[Dims], shape: Sequence[int]) -> Dims:
+    """The joined axes of operands that meet element by element in a tensor of this shape."""
+    out = []
+    for back, size in zip(range(len(shape), 0, -1), shape, strict=True):
+        met = [dims[-back] for dims in operands if len(dims) >= back and len(dims[-back]) == size]
+        out.append(axes.join(*met) if met and size > 1 else met[0] if met else axes.fresh(size))
+    return Dims(out)
+
+
+@rule(
+    "dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "contiguous", "to", "_to_copy", "alias",
+    "detach", "lift_fresh_copy", "softmax", "_softmax", "log_softmax", "_log_softmax",
+)  # fmt: skip
+def unchanged(axes: Axes, call: Call) -> Dims:
+    """Element by element, or alike at every index of every axis."""
+    return next(call.tensors())
+
+
+@rule("zeros", "ones", "full", "new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like")
+def constant(axes: Axes, call: Call) -> Dims:
+    """The same number everywhere: any order of it is the same."""
+    return Dims(axes.fresh(size) for size in call.shapes[0])
+
+
+@rule("_assert_tensor_metadata")
+def nothing(axes: Axes, call: Call) -> list[Dims]:
+    """Checks, and gives no tensor."""
+    return []
+
+
+@rule("prelu")
+def prelu(axes: Axes, call: Call) -> Dims:
+    """One slope for all, or one for each channel."""
+    x, (slope,) = call.given["self"], call.given["weight"]
+    if len(slope) > 1:
+        axes.join(x[1], slope)
+    return Dims(x)
+
+
+@rule("glu")
+def glu(axes: Axes, call: Call) -> Dims:
+    """The first half, weighted by the second."""
+    x, dim = call.given["self"], call.given["dim"]
+    half = len(x[dim]) // 2
+    first, second = axes.record(x[dim][:half]), axes.record(x[dim][half:])
+    return x.at(dim, axes.join(first, second))
+
+
+# -- layers ------------------------------------------------------------------------------------------
+
+
+@rule("conv1d", "conv2d", "conv3d")
+def convolution(axes: Axes, call: Call) -> Dims:
+    """x B×I×…, weight O×I×k… → B×O×…; depthwise where every channel has one filter of its own."""
+    x, weight, groups = call.given["input"], call.given["weight"], call.given["groups"]
+    if len(x) != len(weight):
+        raise NoRule
+    axes.freeze((*x[2:], *weight[2:]), SPACE)
+    if groups == 1:
+        axes.join(weight[1], x[1])
+    elif groups == len(x[1]) == len(weight[0]):
+        axes.join(weight[0], x[1])
+    else:
+        axes.freeze((x[1], *weight[:2]), f"they belong to a convolution in {groups} groups")
+    axes.join(weight[0], call.vector("bias"))
+    return Dims((x[0], weight[0], *(axes.stuck(size, SPACE) for size in call.shapes[0][2:])))
+
+
+@rule("linear")
+def linear(axes: Axes, call: Call) -> Dims:
+    """x …×I, weight O×I → …×O."""
+    x, weight = call.given["input"], call.given["weight"]
+    axes.join(weight[1], x[-1])
+    return Dims((*x[:-1], axes.join(weight[0], call.vector("bias"))))
+
+
+@rule("matmul", "mm", "bmm")
+def product(axes: Axes, call: Call) -> Dims:
+    """…×I×K by …×K×J; what is in front is broadcast."""
+    left, right = call.tensors()
+    return _product(axes, left, right, call.shapes[0])
+
+
+def _product(axes: Axes, left: Dims, right: Dims, shape: Sequence[int]) -> Dims:
+    if min(len(left), len(right)) < 2:
+        raise NoRule
+    axes.join(left[-1], right[-2])
+    front = broadcast(axes, [Dims(left[:-2]), Dims(right[:-2])], shape[:-2])
+    return Dims((*front, left[-2], right[-1]))
+
+
+@rule("addmm", "baddbmm")
+def product_and_sum(axes: Axes, call: Call) -> Dims:
+    """A matrix product and something added to it."""
+    added, left, right = call.tensors()
+    return broadcast(axes, [_product(axes, left, right, call.shapes[0]), added], call.shapes[0])
+
+
+@rule("einsum")
+def einsum(axes: Axes, call: Call) -> Dims:
+    """Axes of one letter are one axis."""
+    inputs, arrow, output = call.given["equation"].replace(" ", "").partition("->")
+    letters: dict[str, Axis] = {}
+    for word, dims in zip(inputs.split(","), call.tensors(), strict=True):
+        if not arrow or len(word) != len(dims) or len(set(word)) != len(word) or not word.isalpha():
+            raise NoRule
+        for letter, axis in zip(word, dims, strict=True):
+            axes.join(letters.setdefault(letter, axis), axis)
+            if len(letters[letter]) != len(axis):
+                raise NoRule
+    return Dims(letters[letter] for letter in output)
+
+
+@rule("scaled_dot_product_attention")
+def attention(axes: Axes, call: Call) -> Dims:
+    """softmax(q·kᵀ)·v over …×L×E, …×S×E and …×S×F → …×L×F."""
+    query, key, value = (call.given[name] for name in ("query", "key", "value"))
+    if call.given.get("enable_gqa"):
+        raise NoRule
+    if call.given.get("is_causal"):
+        axes.freeze((query[-2], key[-2]), "attention is causal, and their order counts")
+    axes.join(query[-1], key[-1])
+    axes.join(key[-2], value[-2])
+    front = broadcast(axes, [Dims(dims[:-2]) for dims in (query, key, value)], call.shapes[0][:-2])
+    mask = call.given.get("attn_mask")
+    if mask:
+        shape = (*map(len, front), len(query[-2]), len(key[-2]))
+        broadcast(axes, [Dims((*front, query[-2], key[-2])), mask], shape)
+    return Dims((*front, query[-2], value[-1]))
+
+
+@rule("embedding")
+def embedding(axes: Axes, call: Call) -> Dims:
+    """Rows of a table, by number."""
+    table, indices = call.given["weight"], call.given["indices"]
+    axes.freeze(table[:1], "they are looked up by number")
+    return Dims((*indices, table[1]))
+
+
+@rule("batch_norm", "instance_norm")
+def norm_of_channels(axes: Axes, call: Call) -> Dims:
+    """Every channel by itself: axis 1."""
+    x = call.given["input"]
+    axes.join(x[1], *(call.vector(name) for name in ("weight", "bias", "running_mean", "running_var")))
+    return Dims(x)
+
+
+@rule("layer_norm", "rms_norm")
+def norm_of_last(axes: Axes, call: Call) -> Dims:
+    """Over the last axes together, each element with a weight of its own."""
+    x = call.given["input"]
+    for vector in (call.given.get("weight"), call.given.get("bias")):
+        if vector:
+            broadcast(axes, [x, vector], [len(axis) for axis in x])
+    return Dims(x)
+
+
+@rule("group_norm")
+def norm_of_groups(axes: Axes, call: Call) -> Dims:
+    """Free where all channels are one group, or each its own."""
+    x, groups = call.given["input"], call.given["num_groups"]
+    if groups not in (1, len(x[1])):
+        axes.freeze((x[1],), f"they are normalised in {groups} groups")
+    axes.join(x[1], call.vector("weight"), call.vector("bias"))
+    return Dims(x)
+
+
+@rule(
+    *(f"{adaptive}{how}_pool{k}d" for adaptive in ("", "adaptive_") for how in ("avg", "max") for k in (1, 2, 3)),
+    "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d",
+    "upsample_bicubic2d", "upsample_trilinear3d",
+)  # fmt: skip
+def over_space(axes: Axes, call: Call) -> list[Dims]:
+    """Pooling and interpolation: the last one, two or three axes."""
+    x, space = next(call.tensors()), int(re.findall(r"([123])d", call.name)[0])
+    axes.freeze(x[-space:], SPACE)
+    return [Dims((*x[:-space], *(axes.stuck(n, SPACE) for n in shape[-space:]))) for shape in call.shapes]
