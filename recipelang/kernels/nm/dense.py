@@ -1,4 +1,4 @@
-"""The weight unpacked once and multiplied by torch: what a CPU does, and what every other kernel is measured against."""
+"""The weight unpacked once and multiplied by torch: what a CPU does, and what other kernels are measured against."""
 
 from __future__ import annotations
 

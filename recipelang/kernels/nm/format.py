@@ -154,8 +154,10 @@ def packable(weight: Tensor) -> str | None:
 
 def _why_not(matrix: Tensor) -> str | None:
     """Why a matrix has no packed form, wherever it lies in memory; None where it has."""
-    if matrix.layout != torch.strided or matrix.ndim != 2:
-        return f"a matrix outputs×inputs is wanted and this is {_times(matrix.shape)}, {matrix.layout}"
+    if matrix.ndim != 2:
+        return f"its shape is {_times(matrix.shape)}, and a matrix outputs×inputs is wanted"
+    if matrix.layout != torch.strided:
+        return f"its layout is {_name(matrix.layout)}, and dense memory is wanted"
     if matrix.dtype not in FLOATS:
         return f"its dtype is {_name(matrix.dtype)}, and floating point numbers of 16, 32 or 64 bits are wanted"
     if matrix.numel() == 0:
@@ -167,9 +169,7 @@ def _why_not(matrix: Tensor) -> str | None:
     if crowded.any():
         row, group = divmod(int(crowded.flatten().int().argmax()), crowded.shape[1])
         found, last = int(counts[row, group]), 4 * group + 3
-        return (
-            f"in row {row}, {found} of the four in columns {last - 3} to {last} are other than zero, and 2:4 keeps two"
-        )
+        return f"in row {row}, columns {last - 3} to {last} hold {found} values other than zero, and 2:4 allows two"
     return None
 
 
@@ -187,7 +187,8 @@ def _quantized(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def _patterns(occupied: Tensor) -> Tensor:
     """N×K bool → N×K/4 int64: bit i of each says whether place i of the group is occupied."""
-    return (_grouped(occupied) << torch.arange(4, device=occupied.device)).sum(dim=-1)
+    bits = torch.tensor([1, 2, 4, 8], dtype=torch.uint8, device=occupied.device)
+    return (_grouped(occupied) * bits).sum(dim=-1, dtype=torch.uint8).long()
 
 
 def _table(device: torch.device) -> Tensor:
@@ -273,5 +274,5 @@ def _times(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape)) or "a scalar"
 
 
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+def _name(kind: torch.dtype | torch.layout) -> str:
+    return str(kind).removeprefix("torch.")
