@@ -29,6 +29,10 @@ class Dims(tuple[Axis, ...]):
         return Dims(axis if k == index % len(self) else old for k, old in enumerate(self))
 
 
+class NoRule(Exception):
+    """The operation, or this use of it, has no rule."""
+
+
 @dataclass
 class Axes:
     """All axes of a network, the joins among their atoms, and what is frozen and why.
@@ -59,7 +63,13 @@ class Axes:
         return self.record(numpy.arange(self.atoms - size, self.atoms))
 
     def join(self, first: Axis, *others: Axis | None) -> Axis:
-        """Let the axes change places together; None stands for an operand that is not there."""
+        """Let the axes change places together; None stands for an operand that is not there.
+
+        Raises:
+            NoRule: they are not of one size.
+        """
+        if any(other is not None and len(other) != len(first) for other in others):
+            raise NoRule
         self.joins += [(first, other) for other in others if other is not None and other is not first]
         return first
 
@@ -99,10 +109,6 @@ class Call:
         """The only axis of a bias or a norm's parameter; None where there is none."""
         dims = self.given.get(name)
         return dims[-1] if dims else None
-
-
-class NoRule(Exception):
-    """The operation, or this use of it, has no rule."""
 
 
 Rule = Callable[[Axes, Call], Any]

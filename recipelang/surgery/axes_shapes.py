@@ -107,9 +107,10 @@ def concatenate(axes: Axes, call: Call) -> Dims:
     parts, dim = list(call.tensors()), call.given["dim"]
     if len({len(part) for part in parts}) != 1:  # torch lets an empty vector stand among them
         raise NoRule
-    whole = [axes.join(*met) for met in zip(*parts, strict=True)]
-    whole[dim] = numpy.concatenate([axes.record(part[dim]) for part in parts])
-    return Dims(whole)
+    behind = numpy.concatenate([axes.record(part[dim]) for part in parts])
+    return Dims(
+        behind if k == dim % len(parts[0]) else axes.join(*met) for k, met in enumerate(zip(*parts, strict=True))
+    )
 
 
 @rule("stack")

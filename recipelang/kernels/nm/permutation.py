@@ -1,0 +1,215 @@
+"""In which order of its input channels a matrix keeps most of its score when it is pruned to N:M.
+
+Greedy over pairs of groups, as in Pool and Yu 2021, "Channel Permutations for N:M Sparsity", NeurIPS, and in its
+implementation in NVIDIA's apex: of all ways to share the 2m columns of two groups out between them the best one is
+taken, the pairs that gain most first, until no pair gains anything; then some columns change places at random, and
+the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from os.path import commonprefix
+
+import torch
+from torch import Tensor
+
+from recipelang.errors import Refusal
+from recipelang.kernels.nm.reference import why_not
+
+#: rows that are looked at: of more, this many are drawn; what is found is judged by all of them
+ROWS = 2048
+#: groups among which all pairs are tried; more are dealt out into hands of at most this many
+HAND = 64
+#: how often the hands are dealt anew
+DEALS = 3
+#: where m is larger there are too many ways to share 2m columns out, and only exchanges of two columns are tried
+ALL_SPLITS = 4
+#: numbers that are looked at in one piece: few enough to stay in a processor's cache
+PIECE = 1 << 18
+#: a gain is one from this part of the two groups' score on: sums in float32 are no finer
+LEAST = 1e-5
+
+
+def kept(matrix: Tensor, n: int, m: int) -> float:
+    """What stays of the scores R×C where of every m columns the n largest of a row stay: a sum in float64."""
+    groups = matrix.reshape(matrix.shape[0], -1, m)
+    return float(groups.topk(n, dim=-1).values.sum(dtype=torch.float64))
+
+
+def search(
+    matrix: Tensor, n: int, m: int, *, seed: int = 0, effort: int = 10, progress: Callable[[], None] | None = None
+) -> Tensor:
+    """An order of the columns in which N:M keeps at least as much as in the given one.
+
+    The same arguments give the same order on one machine. The work grows with the rows, up to 2048, and with the
+    square of the groups, up to 64 of them (256 columns for 2:4); beyond, with their number.
+
+    Args:
+        matrix: scores R×C, none NaN; C a multiple of m. The work is done on its device.
+        n, m: 0 < n < m.
+        seed: of what is drawn: rows, hands of groups, columns that change places at random.
+        effort: how often each hand goes on from a random change when nothing improves any more; 0 is greedy alone.
+        progress: called after each of the `deals` of the matrix.
+
+    Returns:
+        int64 C on the CPU: column k of the better matrix is column `order[k]` of the given one: `matrix[:, order]`.
+
+    Raises:
+        Refusal: RCP0705: C is no multiple of m.
+    """
+    reason = why_not(matrix, m)
+    if reason:
+        raise Refusal("RCP0705", f"no {n}:{m} pattern for this weight: {reason}", "leave the layer dense with `except`")
+    generator = torch.Generator().manual_seed(seed)
+    rows, columns = matrix.shape
+    identity = torch.arange(columns)
+    drawn = torch.randperm(rows, generator=generator)[:ROWS].to(matrix.device) if rows > ROWS else slice(None)
+    table = _Table(matrix.detach()[drawn].float().T.contiguous(), n, m)
+    groups = identity.reshape(-1, m).clone()
+    for _ in range(deals(columns, m)):
+        dealt = torch.randperm(len(groups), generator=generator) if len(groups) > HAND else torch.arange(len(groups))
+        for hand in dealt.tensor_split(-(-len(groups) // HAND)):
+            groups[hand] = _best(table, groups[hand], effort, generator)
+        if progress:
+            progress()
+    order = groups.reshape(-1)
+    return order if kept(matrix[:, order.to(matrix.device)], n, m) > kept(matrix, n, m) else identity
+
+
+def deals(columns: int, m: int) -> int:
+    """How many parts the search of a matrix with so many columns has."""
+    return DEALS if columns > HAND * m else 1
+
+
+class _Table:
+    """The columns of a matrix, and what groups of them keep.
+
+    Attributes:
+        columns: C×R float32.
+        splits: the ways to share 2m columns out to two groups, S×2m; the first changes nothing.
+    """
+
+    def __init__(self, columns: Tensor, n: int, m: int) -> None:
+        self.columns, self.n, self.m = columns, n, m
+        self.splits = _splits(m)
+
+    def kept(self, numbers: Tensor, subsets: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], Tensor]:
+        """What some of the columns of each row of `numbers`, P×K, keep.
+
+        Args:
+            numbers: of columns.
+            subsets: m positions in a row of `numbers` each, in ascending order.
+
+        Returns:
+            subset → float32 P: the sum of the n largest of these columns, over all rows of the matrix.
+        """
+        columns = [self.columns[column] for column in numbers.T.to(self.columns.device)]
+        found: dict[tuple[int, ...], Tensor] = {}
+        largest: list[list[Tensor]] = [[]]  # of the first k columns of a subset the n largest, in order, for each k
+        last: tuple[int, ...] = ()
+        for subset in sorted(set(subsets)):
+            del largest[1 + len(commonprefix([last, subset])) :]  # neighbours begin alike
+            for position in subset[len(largest) - 1 :]:
+                largest.append(self._with(largest[-1], columns[position]))
+            last = subset
+            found[subset] = torch.stack([value.sum(-1) for value in largest[-1]]).sum(0)
+        return found
+
+    def _with(self, largest: list[Tensor], value: Tensor) -> list[Tensor]:
+        """The n largest so far, in order, after one more column."""
+        held = []
+        for old in largest:
+            held.append(torch.maximum(old, value))
+            value = torch.minimum(old, value)
+        return held if len(held) == self.n else [*held, value]
+
+    def total(self, groups: Tensor) -> float:
+        """What all these groups, G×m, keep together."""
+        whole = tuple(range(self.m))
+        return float(self.kept(groups, [whole])[whole].sum(dtype=torch.float64))
+
+    def shared_out(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
+        """Two groups each, P×2m → what they gain when they are best shared out, P, and how, P×2m."""
+        halves = [tuple(half) for half in self.splits.reshape(-1, self.m).tolist()]
+        gains, chosen = [pairs.new_empty(0, dtype=torch.float32)], [pairs[:0]]
+        for some in pairs.split(max(1, PIECE // (2 * self.m * self.columns.shape[1]))):
+            of = self.kept(some, halves)
+            values = torch.stack([of[a] + of[b] for a, b in zip(halves[::2], halves[1::2], strict=True)]).cpu()
+            gain, which = (values - values[0]).max(0)
+            real = gain > LEAST * values[0].abs()
+            gains.append(gain.where(real, 0))
+            chosen.append(some.gather(1, self.splits[which.where(real, 0)]))
+        return torch.cat(gains), torch.cat(chosen)
+
+
+def _splits(m: int) -> Tensor:
+    """Ways to share 2m columns out to two groups, S×2m, each half in ascending order; the first changes nothing."""
+    columns, stay = range(2 * m), tuple(range(m))
+    if m <= ALL_SPLITS:  # column 0 stays: in all other splits the two groups have merely changed names
+        firsts = [(0, *rest) for rest in combinations(range(1, 2 * m), m - 1)]
+    else:
+        firsts = [stay, *(tuple(sorted({*stay, b} - {a})) for a in stay for b in range(m, 2 * m))]
+    return torch.tensor([[*first, *(k for k in columns if k not in first)] for first in firsts])
+
+
+@dataclass(frozen=True)
+class _Hand:
+    """Groups and what each pair of them would gain.
+
+    Attributes:
+        groups: numbers of columns, G×m.
+        first, second: the groups of each pair, P.
+        gains: of each pair, P. `shared`: its columns as they are best shared out, P×2m.
+    """
+
+    groups: Tensor
+    first: Tensor
+    second: Tensor
+    gains: Tensor
+    shared: Tensor
+
+    def changed(self, table: _Table, groups: Tensor, touched: Tensor) -> _Hand:
+        """The hand with other groups; `touched`, G bool, says which are others."""
+        stale = touched[self.first] | touched[self.second]
+        gains, shared = self.gains.clone(), self.shared.clone()
+        pairs = torch.cat([groups[self.first[stale]], groups[self.second[stale]]], dim=1)
+        gains[stale], shared[stale] = table.shared_out(pairs)
+        return replace(self, groups=groups, gains=gains, shared=shared)
+
+
+def _best(table: _Table, groups: Tensor, effort: int, generator: torch.Generator) -> Tensor:
+    """The groups, shared out anew as well as can be found."""
+    first, second = torch.triu_indices(len(groups), len(groups), 1)
+    empty = _Hand(groups, first, second, torch.zeros(len(first)), groups.new_zeros(len(first), 2 * table.m))
+    best = _climbed(table, empty.changed(table, groups, torch.ones(len(groups), dtype=torch.bool)))
+    most = table.total(best.groups)
+    for _ in range(effort if len(groups) > 1 else 0):
+        hand = _climbed(table, _shaken(table, best, generator))
+        if (total := table.total(hand.groups)) > most:
+            best, most = hand, total
+    return best.groups
+
+
+def _climbed(table: _Table, hand: _Hand) -> _Hand:
+    """The hand after the best exchanges between pairs, until no pair gains anything."""
+    while bool((hand.gains > 0).any()):
+        groups, touched = hand.groups.clone(), torch.zeros(len(hand.groups), dtype=torch.bool)
+        for pair in hand.gains.argsort(descending=True, stable=True)[: int((hand.gains > 0).sum())]:
+            a, b = hand.first[pair], hand.second[pair]
+            if not touched[a] and not touched[b]:  # pairs without a group in common do not change each other's gain
+                groups[a], groups[b] = hand.shared[pair].chunk(2)
+                touched[a] = touched[b] = True
+        hand = hand.changed(table, groups, touched)
+    return hand
+
+
+def _shaken(table: _Table, hand: _Hand, generator: torch.Generator) -> _Hand:
+    """The hand after a random half of the columns of two groups changed places."""
+    groups, touched = hand.groups.clone(), torch.zeros(len(hand.groups), dtype=torch.bool)
+    two = torch.randperm(len(groups), generator=generator)[:2]
+    groups[two] = groups[two].reshape(-1)[torch.randperm(2 * table.m, generator=generator)].reshape(2, -1)
+    touched[two] = True
+    return hand.changed(table, groups, touched)
