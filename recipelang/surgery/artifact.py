@@ -3,7 +3,7 @@
 model.json            how to build the original: method, settings, classes, input size, preprocessing
 surgery.json          what was cut out, and which pattern each mask has
 masks.safetensors     parameter name → bool
-model.safetensors     the weights, zeros included
+model.safetensors     the weights, zeros included; 2:4 weights in their packed form where that was asked for
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from recipelang.kinds import Preprocessing
 from recipelang.surgery.edits import from_json, replay
 from recipelang.surgery.masks import apply_masks, broken_masks
 from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.packing import pack_masks, pack_weights, packed_names, unpack_masks, unpack_weights
 from recipelang.surgery.source import rebuild
 from recipelang.surgery.tracing import first_line
 from recipelang.surgery.weights import load_weights
@@ -33,10 +34,15 @@ FORMAT = "recipelang.model/1"
 MODEL, SURGERY, MASKS, WEIGHTS = FILES = ("model.json", "surgery.json", "masks.safetensors", "model.safetensors")
 
 
-def save(network: Network, folder: Path) -> tuple[Path, ...]:
+def save(network: Network, folder: Path, *, packed: bool = False) -> tuple[Path, ...]:
     """Write the network into `folder`; equal networks give equal bytes.
 
     Each file takes its place in one move, so that a reader never meets half of one.
+
+    Args:
+        network: stands as it is.
+        folder: made where it is missing.
+        packed: whether masked weights that are 2:4 are written in their packed form.
 
     Returns:
         the four files.
@@ -54,6 +60,9 @@ def save(network: Network, folder: Path) -> tuple[Path, ...]:
         "preprocessing": asdict(network.preprocessing) if network.preprocessing else None,
         "accelerated": network.accelerated,
     }
+    names = packed_names(network) if packed else {}
+    if names:
+        model["packed"] = names
     surgery = {
         "format": FORMAT,
         "edits": [edit.json() for edit in network.edits],
@@ -61,8 +70,9 @@ def save(network: Network, folder: Path) -> tuple[Path, ...]:
     }
     _write(folder / MODEL, _json(model))
     _write(folder / SURGERY, _json(surgery))
-    _write(folder / MASKS, to_bytes(_plain({name: mask.keep for name, mask in network.masks.items()})))
-    _write(folder / WEIGHTS, to_bytes(_plain(network.module.state_dict())))
+    masks = {name: mask.keep for name, mask in network.masks.items()}
+    _write(folder / MASKS, to_bytes(_plain(pack_masks(masks, list(names)))))
+    _write(folder / WEIGHTS, to_bytes(_plain(pack_weights(network.module.state_dict(), list(names)))))
     return tuple(folder / name for name in FILES)
 
 
@@ -89,14 +99,20 @@ def load(folder: Path, *, trust: bool = False) -> Network:
             accelerated=model["accelerated"],
         )
         patterns = {str(name): str(pattern) for name, pattern in surgery["masks"].items()}
+        packed = {str(name): [int(n) for n in shape] for name, shape in model.get("packed", {}).items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(
             folder, f"`{MODEL}` or `{SURGERY}` has a wrong entry: {type(error).__name__}: {first_line(error)}"
         ) from error
     module = rebuild(network.source, trust=trust, folder=folder)
     replay(module, network.edits)
-    load_weights(module, _read_tensors(folder / WEIGHTS), f"the weights of `{folder.name}`")
-    network = replace(network, module=module, masks=_masks(folder, patterns))
+    try:
+        weights = unpack_weights(_read_tensors(folder / WEIGHTS), packed)
+        masks = unpack_masks(_read_tensors(folder / MASKS), packed)
+    except KeyError as error:
+        raise damaged(folder, f"{error} is missing, which `{MODEL}` says is packed") from error
+    load_weights(module, weights, f"the weights of `{folder.name}`")
+    network = replace(network, module=module, masks=_masks(folder, patterns, masks))
     if broken := broken_masks(network):
         raise damaged(folder, f"weights of `{broken[0]}` that its mask excludes are not zero")
     return network
@@ -124,8 +140,7 @@ def damaged(folder: Path, why: str) -> Refusal:
     )
 
 
-def _masks(folder: Path, patterns: Mapping[str, str]) -> dict[str, Mask]:
-    keep = _read_tensors(folder / MASKS)
+def _masks(folder: Path, patterns: Mapping[str, str], keep: Mapping[str, Tensor]) -> dict[str, Mask]:
     if set(keep) != set(patterns) or any(mask.dtype != torch.bool for mask in keep.values()):
         raise damaged(folder, f"`{MASKS}` does not hold the masks that `{SURGERY}` names")
     return {name: Mask(pattern, keep[name]) for name, pattern in patterns.items()}
