@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from recipelang.kernels.nm.device import OLDEST_TRITON, SPARSE_TENSOR_CORES, triton_version
 from recipelang.measuring.machine import cores, cpu_features, cpu_model, gpus, memory_bytes, package_version
 
 OLDEST_TORCH = (2, 9)
-#: N:M sparse tensor cores came with compute capability 8.0 (Ampere).
-SPARSE_CAPABILITY = (8, 0)
 MEMORY_GIB, DISK_GIB = 4, 5
 BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 INT8 = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
@@ -100,7 +99,7 @@ def _gpu() -> Iterator[Row]:
         return
     for name, capability, memory in found:
         yield Row("GPU", f"{name}, {memory / 2**30:.0f} GiB, sm_{capability[0]}{capability[1]}", "ok")
-    sparse = any(capability >= SPARSE_CAPABILITY for _, capability, _ in found)
+    sparse = any(capability >= SPARSE_TENSOR_CORES for _, capability, _ in found)
     yield Row(
         "sparse tensor cores",
         "2:4" if sparse else "none",
@@ -121,11 +120,14 @@ def _libraries() -> Iterator[Row]:
         "" if cusparselt or not useful else "the vendor's 2:4 kernels are missing: install a CUDA build of torch",
     )
     triton = package_version("triton") if importlib.util.find_spec("triton") else ""
+    new_enough = (triton_version() or (0, 0)) >= OLDEST_TRITON
     yield Row(
         "Triton",
         triton or "none",
-        "ok" if triton or not useful else "limited",
-        "" if triton or not useful else "our own GPU kernels need it: `pip install triton`",
+        "ok" if new_enough or not useful else "limited",
+        ""
+        if new_enough or not useful
+        else f"our own GPU kernels need {'.'.join(map(str, OLDEST_TRITON))} or newer: `pip install --upgrade triton`",
     )
 
 
