@@ -131,7 +131,7 @@ def _together(weights: Mapping[str, Tensor], calls: Mapping[str, int]) -> Iterat
 
 
 def _groups(weight: Tensor) -> int:
-    """At most so many groups: a depthwise convolution has as many as outputs."""
+    """As many groups as outputs in a depthwise convolution; other groups take too little memory to count."""
     return len(weight) if weight.ndim > 2 and weight.shape[1] == 1 else 1
 
 

@@ -58,7 +58,7 @@ def score_elements(criterion: Criterion, evidence: Evidence) -> Mapping[str, Ten
         raise Refusal(
             "RCP1007",
             f"the criterion scores {criterion.unit}s, and single weights are to be ranked",
-            "rank weights `by magnitude`, `by taylor` or `by random`",
+            "rank weights `by magnitude`, `by wanda` or `by taylor`",
         )
     scores = criterion.score(evidence)
     for name, score in scores.items():

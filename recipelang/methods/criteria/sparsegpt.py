@@ -28,9 +28,10 @@ class SparseGPT:
         sparsified so far.
     Shapes: a weight is a matrix N×K, K = I or kh·kw·I; H K×K, one at a time in memory.
     Needs: one pass over the training images for each weight, up to that weight, without labels; so say
-        `on train(samples=128)` or `1024`.
+        `on train(samples=512)`. Memory for about 30·K² bytes: 0.6 GB for 4,608 inputs, 19 GB for the 25,088 of the first
+        linear layer of a VGG, which `except` can leave dense.
     When it misleads: with fewer rows than inputs H is mostly damping. The outputs of each layer are kept, not the loss;
-        before a long fine-tuning the gain over `wanda` shrinks. Ranking whole layers, it uses no correction.
+        before a long fine-tuning its gain shrinks. Ranking whole layers, it uses no correction.
     Weights that no input reaches have no score and stay dense.
     Source: Frantar, Alistarh, "SparseGPT: massive language models can be accurately pruned in one-shot", ICML 2023,
         algorithm 1.
