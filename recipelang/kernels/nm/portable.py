@@ -14,8 +14,8 @@ from recipelang.kernels.nm.format import FLOATS, Packed, validate
 from recipelang.kernels.nm.problem import ACTIVATIONS, Configuration, Problem
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-#: Triton's own limits: matrix instructions from Turing on, bfloat16 among them from Ampere on.
-OLDEST_CAPABILITY, OLDEST_WITH_BFLOAT16 = (7, 5), (8, 0)
+#: Turing: what Triton compiles for.
+OLDEST_CAPABILITY = (7, 5)
 
 #: Tiles for up to 16 rows, and for more: rows and outputs of one program, inputs of one step, warps.
 FEW: Configuration = {"rows": 16, "outputs": 64, "inputs": 128, "warps": 4}
@@ -48,9 +48,8 @@ class Portable:
             return f"the kernel has no activation `{problem.activation}`"
         if problem.inputs % 4:
             return f"{problem.inputs} inputs are no multiple of 4"
-        oldest = OLDEST_WITH_BFLOAT16 if problem.dtype == torch.bfloat16 else OLDEST_CAPABILITY
-        if problem.device.type == "cuda" and problem.device.capability < oldest:
-            return f"{problem.device.name} is too old for Triton in {_name(problem.dtype)}"
+        if problem.device.type == "cuda" and problem.device.capability < OLDEST_CAPABILITY:
+            return f"{problem.device.name} is older than what Triton compiles for (compute capability 7.5)"
         return None
 
     def operands(self, packed: Packed, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
@@ -89,7 +88,9 @@ class Portable:
         values, meta, *scales = operands
         outputs, inputs = values.shape[0], 2 * values.shape[1]
         launch.fits(x, bias, outputs, inputs, problem.dtype, values.device)
-        y = x.new_empty(x.shape[0], outputs)
+        # numpy has no bfloat16: the interpreter multiplies it wrongly and cuts off where it should round.
+        emulated = x.dtype == torch.bfloat16 and launch.interpreted()
+        y = x.new_empty(x.shape[0], outputs, dtype=torch.float32 if emulated else x.dtype)
         tiles = -(-x.shape[0] // configuration["rows"]) * -(-outputs // configuration["outputs"])
         if tiles:
             # Where there are no scales or no bias, any tensor does: it is not read.
@@ -101,7 +102,7 @@ class Portable:
                 "SCALED": bool(scales),
                 "BIASED": bias is not None,
                 "ACTIVATION": problem.activation,
-                "COMPUTE": _compute(x.dtype),
+                "COMPUTE": _of_triton(y.dtype),
             }
             launch.launch(
                 portable_triton.multiply,
@@ -110,14 +111,14 @@ class Portable:
                 constants,
                 configuration["warps"],
             )
-        return y
+        return y.to(x.dtype)
 
 
 def prune_and_pack(weight: Tensor) -> tuple[Packed, int]:
     """Keep the two largest of every four along K, of equal ones the first, and pack them: one pass over the weight.
 
-    On weights without NaN it is `pack(weight * nm_mask(weight.abs(), 2, 4))`, bit for bit. NaN counts as larger than
-    infinity, so that it is kept and shows.
+    On weights without NaN it is `pack(weight.where(nm_mask(weight.abs(), 2, 4), 0))`, bit for bit. NaN counts as larger
+    than infinity, so that it is kept and shows.
 
     Args:
         weight: N×K, contiguous, floating point, on a GPU; K a multiple of 4.
@@ -152,12 +153,10 @@ def prune_and_pack(weight: Tensor) -> tuple[Packed, int]:
     return Packed(values, meta), int(crowded.sum())
 
 
-def _compute(dtype: torch.dtype) -> Any:
-    """The dtype that products are made in, as Triton calls it."""
+def _of_triton(dtype: torch.dtype) -> Any:
+    """The dtype as Triton calls it."""
     import triton.language as tl
 
-    if dtype == torch.bfloat16 and launch.interpreted():
-        return tl.float32  # numpy has no bfloat16, and what the interpreter makes of it is wrong
     return {torch.float16: tl.float16, torch.bfloat16: tl.bfloat16, torch.float32: tl.float32}[dtype]
 
 

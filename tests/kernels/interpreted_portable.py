@@ -1,0 +1,255 @@
+"""Runs every case of the portable kernels in Triton's interpreter; started once, by test_nm_portable.py.
+
+Triton decides at its import whether it interprets, so that this is a process of its own. Prints one JSON object: name
+of a case → what was wrong with it, "" where nothing was.
+
+Every tensor that a kernel is given lies between guards of NaN (or of all ones): what reads beyond its ends gets a wrong
+result, and what writes there is found.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from recipelang.kernels.nm import launch
+from recipelang.kernels.nm.format import Packed, pack
+from recipelang.kernels.nm.portable import FEW, MANY, Portable, prune_and_pack
+from recipelang.kernels.nm.problem import ACTIVATIONS, Device, Problem, activate
+from recipelang.kernels.nm.reference import nm_mask
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+GUARD = 64
+INTERPRETER = Device("cpu", triton=(3, 9))
+#: rows, outputs, inputs: single, ragged in every direction, exactly one tile, several
+SHAPES = ((1, 1, 4), (5, 70, 140), (16, 64, 128), (17, 65, 36), (70, 130, 292))
+Case = Callable[[], str]
+
+
+# guards -------------------------------------------------------------------------------------------------
+
+
+def between_guards(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """A copy of the tensor, and the memory that it lies in the middle of."""
+    memory = tensor.new_full((tensor.numel() + 2 * GUARD,), float("nan") if tensor.is_floating_point() else -1)
+    inner = memory[GUARD:-GUARD].view(tensor.shape)
+    inner.copy_(tensor)
+    return inner, memory
+
+
+def guarded(kernel: Any, grid: tuple[int, ...], arguments: tuple[Any, ...], constants: Mapping[str, Any], warps: int):
+    """`launch.launch` with every tensor between guards."""
+    copies = {i: between_guards(a) for i, a in enumerate(arguments) if isinstance(a, Tensor)}
+    plain(kernel, grid, tuple(copies[i][0] if i in copies else a for i, a in enumerate(arguments)), constants, warps)
+    for i, (inner, memory) in copies.items():
+        ends = torch.cat((memory[:GUARD], memory[-GUARD:]))
+        if not (ends.isnan() if ends.is_floating_point() else ends == -1).all():
+            raise AssertionError(f"the kernel wrote beyond the ends of argument {i}")
+        arguments[i].copy_(inner)
+
+
+plain, launch.launch = launch.launch, guarded
+
+
+# pruning and packing ------------------------------------------------------------------------------------
+
+
+def dense(outputs: int, inputs: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
+    """Random, with ties, zeros of both signs, infinities, subnormals and lone values among it."""
+    weight = torch.randn(outputs, inputs, generator=torch.Generator().manual_seed(seed)).to(dtype)
+    least = torch.finfo(dtype).smallest_normal / 2
+    special = [1, -1, 1, 1, -0.0, 0, -0.0, -0.0, 0, -0.0, 0, 2, float("inf"), 1, -float("inf"), float("inf")]
+    line = torch.tensor([*special, least, -least, least / 2, 0], dtype=dtype)
+    weight[0, : len(line)] = line[:inputs]
+    weight[-1, ::3] = 0
+    return weight
+
+
+def bits(tensor: Tensor) -> Tensor:
+    return tensor.view(torch.uint8)
+
+
+def packs_like_the_reference(weight: Tensor) -> str:
+    pruned = weight.where(nm_mask(weight.abs(), 2, 4), 0)
+    expected = pack(pruned)
+    for given, crowded in ((weight, int((weight.reshape(-1, 4) != 0).sum(1).gt(2).sum())), (pruned, 0)):
+        packed, found = prune_and_pack(given)
+        if found != crowded:
+            return f"{found} groups with more than two values other than zero, not {crowded}"
+        if not torch.equal(packed.meta, expected.meta):
+            return "metadata differ"
+        if not torch.equal(bits(packed.values), bits(expected.values)):
+            return "values differ"
+    return ""
+
+
+def keeps_nan(dtype: torch.dtype) -> str:
+    nan = float("nan")
+    weight = torch.tensor([[9, nan, float("inf"), 8, nan, 1, nan, nan, 0, 0, -0.0, nan]], dtype=dtype)
+    packed, found = prune_and_pack(weight)
+    wanted = "[[nan, inf, nan, nan, 0.0, nan]]", [1 | 2 << 2, 0 | 2 << 2, 0 | 3 << 2], 2
+    got = str(packed.values.tolist()), [int(packed.meta[0, 0]) >> shift & 15 for shift in (0, 4, 8)], found
+    return "" if got == wanted else f"{got}, not {wanted}"
+
+
+# the product --------------------------------------------------------------------------------------------
+
+
+def spread(packed: Packed) -> Tensor:
+    """The weight in float64, place by place, each value times its scale exactly."""
+    outputs, inputs = packed.shape
+    weight = torch.zeros(outputs, inputs, dtype=torch.float64)
+    values, words = packed.values.double().tolist(), packed.meta.tolist()
+    for row in range(outputs):
+        scale = 1.0 if packed.scales is None else float(packed.scales[row])
+        for group in range(inputs // 4):
+            nibble = words[row][group // 8] >> 4 * (group % 8) & 15
+            for value, place in zip(values[row][2 * group : 2 * group + 2], (nibble & 3, nibble >> 2), strict=True):
+                weight[row, 4 * group + place] += value * scale
+    return weight
+
+
+def misses(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> str:
+    """By how many of its bounds an element of y is off; "" where all are within.
+
+    Sums of n terms in float32 are off by less than n·2⁻²⁴ of the sum of magnitudes (Higham, Accuracy and Stability of
+    Numerical Algorithms, §3.1); activations have slopes below 1.13 and are computed to some units of the last place of
+    float32; the result is rounded once.
+    """
+    unit, least = torch.finfo(y.dtype).eps / 2, torch.finfo(y.dtype).smallest_normal * torch.finfo(y.dtype).eps
+    added = torch.zeros(len(weight), dtype=torch.float64) if bias is None else bias.double()
+    z = x.double() @ weight.T + added
+    magnitude = x.double().abs() @ weight.abs().T + added.abs()
+    expected = activate(z, activation)
+    summing = (weight.shape[1] + 8) * 2.0**-24 * magnitude
+    bound = 1.13 * summing + 16 * 2.0**-24 * z.abs() + unit * (expected.abs() + summing) + least
+    off = ((y.double() - expected).abs() / bound).nan_to_num(nan=float("inf"))
+    worst = float(off.max())
+    return "" if worst <= 1 and y.shape == z.shape else f"off by {worst:.3g} times the bound"
+
+
+def problem_of(x: Tensor, packed: Packed, activation: str, bias: bool) -> Problem:
+    return Problem(len(x), *packed.shape, x.dtype, INTERPRETER, packed.values.dtype, bias, activation)
+
+
+def operands_of(
+    shape: tuple[int, int, int], dtype: torch.dtype, int8: bool, biased: bool
+) -> tuple[Tensor, Packed, Tensor | None]:
+    rows, outputs, inputs = shape
+    generator = torch.Generator().manual_seed(sum(shape))
+    weight = torch.randn(outputs, inputs, generator=generator) / inputs**0.5
+    packed = pack((weight * nm_mask(weight.abs(), 2, 4)).to(dtype), int8=int8)
+    x = torch.randn(rows, inputs, generator=generator).to(dtype)
+    return x, packed, torch.randn(outputs, generator=generator).to(dtype) if biased else None
+
+
+def multiplies(
+    shape: tuple[int, int, int],
+    dtype: torch.dtype,
+    int8: bool,
+    biased: bool,
+    activation: str,
+    configuration: Mapping[str, int] | None = None,
+) -> str:
+    x, packed, bias = operands_of(shape, dtype, int8, biased)
+    kernel, problem = Portable(), problem_of(x, packed, activation, biased)
+    if reason := kernel.why_not(problem):
+        return reason
+    configuration = configuration or kernel.configurations(problem)[0]
+    y = kernel.run(x, kernel.operands(packed, dtype, x.device), bias, problem, configuration)
+    if y.dtype is not dtype or not y.is_contiguous():
+        return f"the result is {y.dtype}"
+    return misses(y, x, spread(packed), bias, activation)
+
+
+def hands_on_what_is_not_finite() -> str:
+    """NaN and infinities of x and of the weight come out as torch has them come out."""
+    x, packed, bias = operands_of((4, 8, 32), torch.float32, False, True)
+    x[1, 3], x[2, 5], packed.values[6, 1] = float("nan"), float("inf"), float("inf")
+    problem = problem_of(x, packed, "relu", True)
+    with numpy.errstate(invalid="ignore"):
+        y = Portable().run(x, Portable().operands(packed, x.dtype, x.device), bias, problem, FEW)
+    expected = activate(torch.nn.functional.linear(x, spread(packed).float(), bias), "relu")
+    return "" if torch.allclose(y, expected, rtol=1e-5, atol=1e-5, equal_nan=True) else f"{y} and not {expected}"
+
+
+def nothing_gives_nothing() -> str:
+    x, packed, bias = operands_of((1, 8, 32), torch.float16, False, True)
+    problem = problem_of(x, packed, "none", True)
+    y = Portable().run(x[:0], Portable().operands(packed, x.dtype, x.device), bias, problem, FEW)
+    return "" if y.shape == (0, 8) else f"{y.shape}"
+
+
+# faults: each must be noticed ---------------------------------------------------------------------------
+
+
+def notices(alter: Callable[[Packed], Packed], dtype: torch.dtype, int8: bool) -> str:
+    """A kernel that is given something else than what its result is held against is off."""
+    x, packed, bias = operands_of((5, 70, 140), dtype, int8, True)
+    operands = Portable().operands(alter(packed), dtype, x.device)
+    y = Portable().run(x, operands, bias, problem_of(x, packed, "none", True), FEW)
+    return "" if misses(y, x, spread(packed), bias, "none") else "the fault was not noticed"
+
+
+def one_place_swapped(packed: Packed) -> Packed:
+    meta = packed.meta.clone()
+    nibble = int(meta[69, 4]) >> 8 & 15
+    meta[69, 4] ^= (nibble ^ (0x4 if nibble != 0x4 else 0xE)) << 8
+    return replace(packed, meta=meta)
+
+
+def one_value_lost(packed: Packed) -> Packed:
+    """The largest one of the last row: small ones drown in the rounding of 16 bits."""
+    values = packed.values.clone()
+    values[69, values[69].float().abs().argmax()] = 0
+    return replace(packed, values=values)
+
+
+def scales_of_the_next_row(packed: Packed) -> Packed:
+    assert packed.scales is not None
+    return replace(packed, scales=packed.scales.roll(1))
+
+
+# all ----------------------------------------------------------------------------------------------------
+
+
+def cases() -> Iterator[tuple[str, Case]]:
+    for dtype, shape in product((*DTYPES, torch.float64), ((1, 4), (3, 36), (33, 128), (40, 292))):
+        yield f"pack {dtype} {shape}", partial(packs_like_the_reference, dense(*shape, dtype))
+    for dtype in (*DTYPES, torch.float64):
+        yield f"pack NaN {dtype}", partial(keeps_nan, dtype)
+    for shape, dtype, int8 in product(SHAPES, DTYPES, (False, True)):
+        yield f"multiply {shape} {dtype} int8={int8}", partial(multiplies, shape, dtype, int8, True, "none")
+    for dtype, int8, biased, activation in product(DTYPES, (False, True), (False, True), ACTIVATIONS):
+        name = f"multiply {dtype} int8={int8} bias={biased} {activation}"
+        yield name, partial(multiplies, (5, 70, 140), dtype, int8, biased, activation)
+    for configuration, rows in product((FEW, MANY), (3, 40)):
+        name = f"multiply {rows} rows in tiles of {configuration['rows']}"
+        yield name, partial(multiplies, (rows, 70, 140), torch.float16, False, True, "relu", configuration)
+    yield "not finite", hands_on_what_is_not_finite
+    yield "no rows", nothing_gives_nothing
+    for fault, dtype, int8 in product((one_place_swapped, one_value_lost), DTYPES, (False, True)):
+        yield f"fault {fault.__name__} {dtype} int8={int8}", partial(notices, fault, dtype, int8)
+    for dtype in DTYPES:
+        yield f"fault scales {dtype}", partial(notices, scales_of_the_next_row, dtype, True)
+
+
+def outcome(case: Case) -> str:
+    try:
+        return case()
+    except Exception as error:  # one broken case must not hide the others
+        return f"{type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    json.dump({name: outcome(case) for name, case in cases()}, sys.stdout)
