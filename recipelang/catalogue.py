@@ -27,6 +27,7 @@ FOLDERS: Mapping[str, str] = {
     "criterion": "criteria",
     "loss": "losses",
     "pattern": "patterns",
+    "permutation": "permutations",
     "optimizer": "optimizers",
     "ramp": "ramps",
     "kernel": "kernels",

@@ -243,6 +243,13 @@ class Pattern(Protocol):
         """Whether the weight is in the pattern."""
 
 
+class Permutation(Protocol):
+    """`sparsify nm 2:4 with NAME(…)`: in which order input channels lose least when every m of them are pruned."""
+
+    def order(self, scores: Tensor, n: int, m: int, seed: int) -> Tensor:
+        """Scores R×C of every row that the channels enter → int64 C: place k is for channel `order[k]`."""
+
+
 class Ramp(Protocol):
     """`lr=cosine(1e-3, to=0)`: a setting's value over training."""
 

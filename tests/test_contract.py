@@ -26,13 +26,14 @@ WORK = {
     "criterion": ("score", "unit", "needs"),
     "loss": ("__call__", "teachers", "complete"),
     "pattern": ("refuses", "mask", "holds"),
+    "permutation": ("order",),
     "optimizer": ("build",),
     "ramp": ("value_at",),
     "export": ("write",),
-    "kernel": (),
+    "kernel": ("executes", "int8"),
     "report": (),
 }
-FROM_THE_LITERATURE = {"criterion", "loss", "pattern", "ramp", "optimizer"}
+FROM_THE_LITERATURE = {"criterion", "loss", "pattern", "permutation", "ramp", "optimizer"}
 WITHOUT_A_PAPER = {("loss", "task")}  # whatever the task says
 
 

@@ -21,6 +21,7 @@ from recipelang.stages.prune import reachable
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.masks import eligible
 from recipelang.surgery.network import Network
+from recipelang.surgery.permute import require_groups
 from recipelang.surgery.selectors import resolve
 from recipelang.surgery.tracing import example_input
 from recipelang.units import show
@@ -49,7 +50,11 @@ def foresee(operation: Any, network: Network, healthy: Network) -> tuple[str, ..
                 f"no weight of this network can be {operation.pattern}",
                 "`recipe layers MODEL` lists what can",
             )
-        return (f"{len(names)} weights can be {operation.pattern}, {len(dense)} stay dense",)
+        found = f"{len(names)} weights can be {operation.pattern}, {len(dense)} stay dense"
+        if operation.permutation is None:
+            return (found,)
+        groups = len(require_groups(network, names, operation.pattern))
+        return (found, f"{groups} group{'s' * (groups != 1)} of input channels can be put in another order")
     if hasattr(operation, "selection"):
         resolve(network.module, operation.selection)
     return ()

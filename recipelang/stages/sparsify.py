@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
@@ -11,6 +12,7 @@ from recipelang.kinds import Solver
 from recipelang.stages.context import Context, Outcome
 from recipelang.stages.evidence import Gathered
 from recipelang.stages.ranking import score_elements
+from recipelang.stages.reordering import Reordered, reorder_channels
 from recipelang.stages.smoke import few
 from recipelang.stages.solving import solved
 from recipelang.surgery import masks
@@ -22,7 +24,7 @@ def run(operation: Sparsify, context: Context) -> Outcome:
     """Put every eligible weight of the selection into the pattern.
 
     Raises:
-        Refusal: RCP0910: no weight can take the pattern.
+        Refusal: RCP0910: no weight can take the pattern; RCP0718 to RCP0720: its channels cannot be reordered.
     """
     network = context.network
     names, dense = masks.eligible(network, operation.pattern, operation.selection)
@@ -43,22 +45,27 @@ def run(operation: Sparsify, context: Context) -> Outcome:
         device=context.device,
         progress=context.progress,
     )
-    sparse, taken = _sparse(operation, evidence, names)
+    reordered = reorder_channels(operation, evidence, names) if operation.permutation else None
+    sparse, taken = _sparse(operation, evidence, names, reordered)
     dense |= dict.fromkeys(set(names) - set(taken), "no input reaches it")
     return Outcome(
         sparse,
         asked=f"{operation.pattern} by {spell(operation.criterion)}",
         reached=f"{len(taken)} of {len(taken) + len(dense)} weights are {operation.pattern}",
-        note=_left_dense(dense),
-        edits=tuple(f"`{name}` is {operation.pattern}" for name in taken),
+        note="; ".join(part for part in (reordered.note if reordered else "", _left_dense(dense)) if part),
+        edits=(*(reordered.edits if reordered else ()), *(f"`{name}` is {operation.pattern}" for name in taken)),
     )
 
 
-def _sparse(operation: Sparsify, evidence: Gathered, names: Sequence[str]) -> tuple[Network, tuple[str, ...]]:
+def _sparse(
+    operation: Sparsify, evidence: Gathered, names: Sequence[str], reordered: Reordered | None
+) -> tuple[Network, tuple[str, ...]]:
     """The network in the pattern, and the weights that took it: those that the criterion can say something of."""
+    if reordered:
+        evidence = replace(evidence, network=reordered.network)
     if isinstance(operation.criterion, Solver):
         return solved(operation.criterion, evidence, operation.pattern, names)
-    scores = score_elements(operation.criterion, evidence)
+    scores = reordered.scores if reordered else score_elements(operation.criterion, evidence)
     known = {name: scores[name].cpu() for name in names if name in scores}
     return masks.sparsify(evidence.network, operation.pattern, known), tuple(known)
 

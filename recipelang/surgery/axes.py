@@ -8,7 +8,6 @@ operation without a rule freezes all that it touches. What is left are the chann
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -111,9 +110,10 @@ class Call:
         return dims[-1] if dims else None
 
 
+#: why positions stay
+SPACE = "they are positions, not channels"
 Rule = Callable[[Axes, Call], Any]
 RULES: dict[str, Rule] = {}
-SPACE = "they are positions, not channels"
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
@@ -153,9 +153,6 @@ def follow(axes: Axes, target: Any, call: Call) -> list[Dims]:
         for axis in dims:
             axes.record(axis)
     return outs
-
-
-# -- elements ----------------------------------------------------------------------------------------
 
 
 @rule("fill", "zero", "copy", "hardswish", "log_sigmoid", "type_as", "__and__", "__or__", "expand_as")
@@ -210,134 +207,3 @@ def glu(axes: Axes, call: Call) -> Dims:
     half = len(x[dim]) // 2
     first, second = axes.record(x[dim][:half]), axes.record(x[dim][half:])
     return x.at(dim, axes.join(first, second))
-
-
-# -- layers ------------------------------------------------------------------------------------------
-
-
-@rule("conv1d", "conv2d", "conv3d")
-def convolution(axes: Axes, call: Call) -> Dims:
-    """x B×I×…, weight O×I×k… → B×O×…; depthwise where every channel has one filter of its own."""
-    x, weight, groups = call.given["input"], call.given["weight"], call.given["groups"]
-    if len(x) != len(weight):
-        raise NoRule
-    axes.freeze((*x[2:], *weight[2:]), SPACE)
-    if groups == 1:
-        axes.join(weight[1], x[1])
-    elif groups == len(x[1]) == len(weight[0]):
-        axes.join(weight[0], x[1])
-    else:
-        axes.freeze((x[1], *weight[:2]), f"they belong to a convolution in {groups} groups")
-    axes.join(weight[0], call.vector("bias"))
-    return Dims((x[0], weight[0], *(axes.stuck(size, SPACE) for size in call.shapes[0][2:])))
-
-
-@rule("linear")
-def linear(axes: Axes, call: Call) -> Dims:
-    """x …×I, weight O×I → …×O."""
-    x, weight = call.given["input"], call.given["weight"]
-    axes.join(weight[1], x[-1])
-    return Dims((*x[:-1], axes.join(weight[0], call.vector("bias"))))
-
-
-@rule("matmul", "mm", "bmm")
-def product(axes: Axes, call: Call) -> Dims:
-    """…×I×K by …×K×J; what is in front is broadcast."""
-    left, right = call.tensors()
-    return _product(axes, left, right, call.shapes[0])
-
-
-def _product(axes: Axes, left: Dims, right: Dims, shape: Sequence[int]) -> Dims:
-    if min(len(left), len(right)) < 2:
-        raise NoRule
-    axes.join(left[-1], right[-2])
-    front = broadcast(axes, [Dims(left[:-2]), Dims(right[:-2])], shape[:-2])
-    return Dims((*front, left[-2], right[-1]))
-
-
-@rule("addmm", "baddbmm")
-def product_and_sum(axes: Axes, call: Call) -> Dims:
-    """A matrix product and something added to it."""
-    added, left, right = call.tensors()
-    return broadcast(axes, [_product(axes, left, right, call.shapes[0]), added], call.shapes[0])
-
-
-@rule("einsum")
-def einsum(axes: Axes, call: Call) -> Dims:
-    """Axes of one letter are one axis."""
-    inputs, arrow, output = call.given["equation"].replace(" ", "").partition("->")
-    letters: dict[str, Axis] = {}
-    for word, dims in zip(inputs.split(","), call.tensors(), strict=True):
-        if not arrow or len(word) != len(dims) or len(set(word)) != len(word) or not word.isalpha():
-            raise NoRule
-        for letter, axis in zip(word, dims, strict=True):
-            axes.join(letters.setdefault(letter, axis), axis)
-            if len(letters[letter]) != len(axis):
-                raise NoRule
-    return Dims(letters[letter] for letter in output)
-
-
-@rule("scaled_dot_product_attention")
-def attention(axes: Axes, call: Call) -> Dims:
-    """softmax(q·kᵀ)·v over …×L×E, …×S×E and …×S×F → …×L×F."""
-    query, key, value = (call.given[name] for name in ("query", "key", "value"))
-    if call.given.get("enable_gqa"):
-        raise NoRule
-    if call.given.get("is_causal"):
-        axes.freeze((query[-2], key[-2]), "attention is causal, and their order counts")
-    axes.join(query[-1], key[-1])
-    axes.join(key[-2], value[-2])
-    front = broadcast(axes, [Dims(dims[:-2]) for dims in (query, key, value)], call.shapes[0][:-2])
-    mask = call.given.get("attn_mask")
-    if mask:
-        shape = (*map(len, front), len(query[-2]), len(key[-2]))
-        broadcast(axes, [Dims((*front, query[-2], key[-2])), mask], shape)
-    return Dims((*front, query[-2], value[-1]))
-
-
-@rule("embedding")
-def embedding(axes: Axes, call: Call) -> Dims:
-    """Rows of a table, by number."""
-    table, indices = call.given["weight"], call.given["indices"]
-    axes.freeze(table[:1], "they are looked up by number")
-    return Dims((*indices, table[1]))
-
-
-@rule("batch_norm", "instance_norm")
-def norm_of_channels(axes: Axes, call: Call) -> Dims:
-    """Every channel by itself: axis 1."""
-    x = call.given["input"]
-    axes.join(x[1], *(call.vector(name) for name in ("weight", "bias", "running_mean", "running_var")))
-    return Dims(x)
-
-
-@rule("layer_norm", "rms_norm")
-def norm_of_last(axes: Axes, call: Call) -> Dims:
-    """Over the last axes together, each element with a weight of its own."""
-    x = call.given["input"]
-    for vector in (call.given.get("weight"), call.given.get("bias")):
-        if vector:
-            broadcast(axes, [x, vector], [len(axis) for axis in x])
-    return Dims(x)
-
-
-@rule("group_norm")
-def norm_of_groups(axes: Axes, call: Call) -> Dims:
-    """Free where all channels are one group, or each its own."""
-    x, groups = call.given["input"], call.given["num_groups"]
-    if groups not in (1, len(x[1])):
-        axes.freeze((x[1],), f"they are normalised in {groups} groups")
-    axes.join(x[1], call.vector("weight"), call.vector("bias"))
-    return Dims(x)
-
-
-@rule(
-    *(f"{adaptive}{how}_pool{k}d" for adaptive in ("", "adaptive_") for how in ("avg", "max") for k in (1, 2, 3)),
-    "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d",
-    "upsample_bicubic2d", "upsample_trilinear3d",
-)  # fmt: skip
-def over_space(axes: Axes, call: Call) -> list[Dims]:
-    """Pooling and interpolation: the last one, two or three axes."""
-    x, space = next(call.tensors()), int(re.findall(r"([123])d", call.name)[0])
-    axes.freeze(x[-space:], SPACE)
-    return [Dims((*x[:-space], *(axes.stuck(n, SPACE) for n in shape[-space:]))) for shape in call.shapes]

@@ -22,11 +22,10 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.surgery import axes_shapes
+from recipelang.surgery import axes_layers, axes_shapes  # noqa: F401  their rules enter themselves
 from recipelang.surgery.axes import Axes, Axis, Call, Dims, follow
 from recipelang.surgery.tracing import evaluating, first_line
 
-assert axes_shapes  # its rules enter themselves
 NOT_STORED = "they are no part of the saved weights"
 
 
@@ -123,6 +122,7 @@ def _walk(program: Any, module: nn.Module, axes: Axes) -> dict[str, Dims]:
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     canonical = _canonical(module)
     stored = set(module.state_dict())
+    inputs = set(signature.user_inputs)
     held: dict[str, Dims] = {}
     values: dict[Any, Any] = {}
     for node in program.graph.nodes:
@@ -136,16 +136,12 @@ def _walk(program: Any, module: nn.Module, axes: Axes) -> dict[str, Dims]:
             for dims in _dims([values.get(arg) for arg in node.all_input_nodes]):
                 axes.freeze(dims, "they are the network's output")
         elif isinstance(value, Tensor):
-            name = canonical.get(names.get(node.name, ""))
+            name = canonical.get(names.get(node.name, ""), f" {node.name}")  # no parameter has a blank in its name
             if name not in held:
-                dims = Dims(axes.fresh(size) for size in value.shape)
-                if name is None:
-                    axes.freeze(dims, "they are the network's input" if node.op == "placeholder" else NOT_STORED)
-                elif name not in stored:
-                    axes.freeze(dims, NOT_STORED)
-                values[node] = dims
-            if name is not None:
-                values[node] = held.setdefault(name, values.get(node))
+                held[name] = Dims(axes.fresh(size) for size in value.shape)
+                if name not in stored:
+                    axes.freeze(held[name], "they are the network's input" if node.name in inputs else NOT_STORED)
+            values[node] = held[name]
     return {name: dims for name, dims in held.items() if name in stored}
 
 

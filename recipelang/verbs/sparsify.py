@@ -1,4 +1,4 @@
-"""`sparsify PATTERN [by CRITERION] …`: set weights to zero in a pattern."""
+"""`sparsify PATTERN [by CRITERION] [with PERMUTATION] …`: set weights to zero in a pattern."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Sparsify:
     """Set weights to zero in a pattern that a machine can use; masks stay through later training."""
 
     verb: ClassVar[str] = "sparsify"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     role: ClassVar[str] = "surgery"
     before_healthy: ClassVar[bool] = False
 
@@ -27,6 +27,7 @@ class Sparsify:
     criterion: Any
     selection: Selection = Selection()
     samples: Samples = Samples("train")
+    permutation: Any = None
     criterion_span: Span | None = unhashed(None)
 
     @property
@@ -55,16 +56,28 @@ def read(reader: Reader) -> Sparsify | None:
             by.span,
             f"`prune {criterion.unit}s by {criterion.name}`, or {_scoring_weights()} here",
         )
-    if isinstance(criterion, Solver) and pattern is not None and not (hasattr(pattern, "n") and hasattr(pattern, "m")):
+    groups = hasattr(pattern, "n") and hasattr(pattern, "m")
+    if isinstance(criterion, Solver) and pattern is not None and not groups:
         reader.refuse(
             "RCP0413",
             f"{criterion.name} corrects weights group by group, and {pattern.name} has no groups of m",  # type: ignore[attr-defined]
             by.span if by is not None else None,
             "`nm 2:4` has groups; or write `by wanda`, which only ranks",
         )
+    chosen = reader.argument("with")
+    permutation = None
+    if chosen is not None:
+        permutation = reader.method(chosen, "permutation", "`with` of `sparsify`", "with permute")
+        if pattern is not None and not groups:
+            reader.refuse(
+                "RCP0413",
+                f"{pattern.name} prunes no groups of channels: their order does not matter to it",
+                chosen.span,
+                "leave `with` out, or write `nm 2:4`",
+            )
     samples = reader.samples() or Samples("train")
     span = by.span if by is not None else None
-    return reader.done(Sparsify(pattern, criterion, reader.selection(), samples, span))
+    return reader.done(Sparsify(pattern, criterion, reader.selection(), samples, permutation, span))
 
 
 def _scoring_weights() -> str:
@@ -82,6 +95,7 @@ VERB = Verb(
     operands="a pattern and its numbers: `nm 2:4`",
     clauses=(
         Clause("by", "the criterion that scores each weight", default=DEFAULT_CRITERION),
+        Clause("with", "how input channels are put in another order first: `permute`"),
         Clause("in", "modules to take", default="all that can take the pattern"),
         Clause("except", "modules to leave dense"),
         Clause("on", "the data that the criterion looks at", default="train"),
@@ -92,6 +106,8 @@ VERB = Verb(
     rules=(
         "`nm` sets `recovered`: the network as it stands before the pattern.",
         "Weights that cannot take the pattern stay dense, and the report says why.",
+        "`with permute` puts input channels in the order in which the pattern keeps most of the scores; before the "
+        "pattern acts, the network computes the same function as it did.",
         "Where removal came just before and `recovered` is named later, tuning for 3 epochs is put in between; "
         "`no recovery` leaves it out.",
     ),

@@ -15,9 +15,9 @@ NOT_YET = {
     "b_first_day": {"onnx"},
     "c_thesis_5_1": {"features", "bn", "filters", "with"},
     "d_random_draws": {"filters", "with"},
-    "e_mis_table6": {"imagenet", "weights", "to", "over", "for", "with", "rkd", "crd"},
+    "e_mis_table6": {"imagenet", "weights", "to", "over", "for", "with", "sgd", "rkd", "crd"},
     "f_iterative_filters": {"vgg19_bn", "cifar100", "filters"},
-    "g_agp_while_training": {"weights", "to", "over", "for", "with"},
+    "g_agp_while_training": {"weights", "to", "over", "for", "sgd"},
     "h_joint_masks": {"vgg16_bn", "filters", "joint"},
     "i_two_four_kernels": {"imagenet", "with", "cusparselt", "cutlass", "triton"},
     "j_int8_kl": {"imagenet", "fold", "quantize", "onnx"},
@@ -27,7 +27,7 @@ NOT_YET = {
     "n_query_efficient": {
         *("timm.deit_tiny_patch16_224", "imagenet", "deit", "query_efficient", "self", "queries", "time", "with")
     },
-    "o_deep_compression": {"imagenet", "weights", "to", "over", "for", "with", "share", "encode"},
+    "o_deep_compression": {"imagenet", "weights", "to", "over", "for", "sgd", "share", "encode"},
     "p_low_rank": {"imagenet", "factorize"},
     "q_two_budgets_fallback": {"filters", "quantize", "onnx"},
     "r_sweep_27": {"bn", "filters", "with"},

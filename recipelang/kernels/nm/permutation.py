@@ -8,7 +8,7 @@ the same again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from os.path import commonprefix
@@ -39,9 +39,7 @@ def kept(matrix: Tensor, n: int, m: int) -> float:
     return float(groups.topk(n, dim=-1).values.sum(dtype=torch.float64))
 
 
-def search(
-    matrix: Tensor, n: int, m: int, *, seed: int = 0, effort: int = 10, progress: Callable[[], None] | None = None
-) -> Tensor:
+def search(matrix: Tensor, n: int, m: int, *, seed: int = 0, effort: int = 10) -> Tensor:
     """An order of the columns in which N:M keeps at least as much as in the given one.
 
     The same arguments give the same order on one machine. The work grows with the rows, up to 2048, and with the
@@ -52,7 +50,6 @@ def search(
         n, m: 0 < n < m.
         seed: of what is drawn: rows, hands of groups, columns that change places at random.
         effort: how often each hand goes on from a random change when nothing improves any more; 0 is greedy alone.
-        progress: called after each of the `deals` of the matrix.
 
     Returns:
         int64 C on the CPU: column k of the better matrix is column `order[k]` of the given one: `matrix[:, order]`.
@@ -69,19 +66,12 @@ def search(
     drawn = torch.randperm(rows, generator=generator)[:ROWS].to(matrix.device) if rows > ROWS else slice(None)
     table = _Table(matrix.detach()[drawn].float().T.contiguous(), n, m)
     groups = identity.reshape(-1, m).clone()
-    for _ in range(deals(columns, m)):
+    for _ in range(DEALS if len(groups) > HAND else 1):
         dealt = torch.randperm(len(groups), generator=generator) if len(groups) > HAND else torch.arange(len(groups))
         for hand in dealt.tensor_split(-(-len(groups) // HAND)):
             groups[hand] = _best(table, groups[hand], effort, generator)
-        if progress:
-            progress()
     order = groups.reshape(-1)
     return order if kept(matrix[:, order.to(matrix.device)], n, m) > kept(matrix, n, m) else identity
-
-
-def deals(columns: int, m: int) -> int:
-    """How many parts the search of a matrix with so many columns has."""
-    return DEALS if columns > HAND * m else 1
 
 
 class _Table:

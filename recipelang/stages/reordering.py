@@ -1,0 +1,86 @@
+"""Channels in the order in which a pattern keeps most of the scores, before the pattern acts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from recipelang.kernels.nm.permutation import kept
+from recipelang.stages.evidence import Gathered
+from recipelang.stages.ranking import score_elements
+from recipelang.surgery.network import Network
+from recipelang.surgery.permute import Reordering, permute, reorder, require_groups, stacked
+from recipelang.verbs.sparsify import Sparsify
+
+
+@dataclass(frozen=True)
+class Reordered:
+    """A network that computes the same function with its channels in another order.
+
+    Attributes:
+        network: the new one. `scores`: of the criterion, in the new order.
+        note: what it gained, in words. `edits`: what was reordered, in words.
+    """
+
+    network: Network
+    scores: Mapping[str, Tensor]
+    note: str
+    edits: tuple[str, ...]
+
+
+def reorder_channels(operation: Sparsify, evidence: Gathered, names: Sequence[str]) -> Reordered:
+    """Search an order for every group of channels that the weights to be pruned share, and put them into it.
+
+    Args:
+        operation: its criterion, pattern and permutation.
+        evidence: of the network as it is; the search runs where the scores lie.
+        names: the weights that can take the pattern.
+
+    Raises:
+        Refusal: RCP0718: the network cannot be traced; RCP0719: it computes something else afterwards; RCP0720: no
+            channels can be reordered.
+    """
+    network, pattern, progress = evidence.network, operation.pattern, evidence.progress
+    groups = require_groups(network, names, pattern)
+    scores = score_elements(operation.criterion, evidence)
+    scored = {name: scores[name] for name in names if name in scores}
+    reorderings, before, after, whole = [], 0.0, 0.0, 0.0
+    if progress:
+        progress.start("reordering channels", len(groups))
+    try:
+        for group in groups:
+            matrix = stacked(scored, group)
+            order = operation.permutation.order(matrix, pattern.n, pattern.m, evidence.seed)
+            reorderings.append(Reordering(group, tuple(order.tolist())))
+            before += kept(matrix, pattern.n, pattern.m)
+            after += kept(matrix[:, order.to(matrix.device)], pattern.n, pattern.m)
+            whole += float(matrix.double().sum())
+            if progress:
+                progress.advance()
+    finally:
+        if progress:
+            progress.stop()
+    changed = [reordering for reordering in reorderings if reordering.changes]
+    permuted = permute(network, changed)
+    return Reordered(
+        permuted,
+        {**scored, **reorder(scored, changed)},
+        _gain(len(changed), len(groups), before / whole if whole else 1.0, after / whole if whole else 1.0),
+        tuple(_edit(reordering) for reordering in changed),
+    )
+
+
+def _gain(changed: int, groups: int, before: float, after: float) -> str:
+    """`12 of 13 groups of channels are in another order, and 71.20 % of their scores stay instead of 68.43 %`."""
+    if not changed:
+        return f"none of {groups} groups of channels gains by another order"
+    stay = f"{after:.2%} of their scores stay instead of {before:.2%}".replace("%", " %")
+    return f"{changed} of {groups} groups of channels are in another order, and {stay}"
+
+
+def _edit(reordering: Reordering) -> str:
+    inputs = reordering.group.at(1)
+    more = f" and {len(inputs) - 1} more" if len(inputs) > 1 else ""
+    return f"{reordering.group.size} input channels of `{inputs[0].name}`{more} are in another order"

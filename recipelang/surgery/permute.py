@@ -1,0 +1,175 @@
+"""Put channels of a network in another order: every member of a group moves, and the function stays the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recipelang.errors import Refusal
+from recipelang.surgery.candidates import find_layers
+from recipelang.surgery.channels import Channels, Group, find_channels
+from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.parity import OUTPUT, TOLERANCE, observe, relative_difference
+from recipelang.surgery.tracing import example_input
+
+
+@dataclass(frozen=True)
+class Reordering:
+    """A group of channels and the order that they take: place k gets what channel `order[k]` was."""
+
+    group: Group
+    order: tuple[int, ...]
+
+    @property
+    def changes(self) -> bool:
+        """Whether any channel gets another place."""
+        return self.order != tuple(range(len(self.order)))
+
+
+def reorder(tensors: Mapping[str, Tensor], reorderings: Iterable[Reordering]) -> dict[str, Tensor]:
+    """Tensors of the shapes of parameters with their channels in the new order.
+
+    Args:
+        tensors: by names of parameters or buffers: values, masks or scores. They stand as they are.
+        reorderings: of groups that have no channel in common.
+
+    Returns:
+        Those tensors that hold one of the groups, by name.
+    """
+    moved: dict[str, Tensor] = {}
+    for reordering in reorderings:
+        for member in reordering.group.members:
+            if member.name in tensors:
+                old = moved.get(member.name, tensors[member.name])
+                places = torch.tensor(member.positions, device=old.device)
+                sources = places[torch.tensor(reordering.order, device=old.device)]
+                moved[member.name] = old.index_copy(member.axis, places, old.index_select(member.axis, sources))
+    return moved
+
+
+@torch.no_grad()
+def permute(network: Network, reorderings: Iterable[Reordering]) -> Network:
+    """A copy of the network with its channels in another order, held against the one before.
+
+    Outputs must agree, and so must what comes out of every layer that could be removed, up to the order of its
+    numbers: a network whose head is zero answers zeros in any order of its channels.
+
+    Args:
+        network: stands as it is, also where this fails. Its masks move along.
+        reorderings: of groups that have no channel in common.
+
+    Raises:
+        Refusal: RCP0719: the network computes something else afterwards.
+    """
+    reorderings = tuple(reordering for reordering in reorderings if reordering.changes)
+    permuted = network.clone()
+    held = {**dict(permuted.module.named_parameters()), **dict(permuted.module.named_buffers())}
+    for name, value in reorder(held, reorderings).items():
+        held[name].copy_(value)
+    keep = reorder({name: mask.keep for name, mask in network.masks.items()}, reorderings)
+    masks = {name: Mask(mask.pattern, keep.get(name, mask.keep)) for name, mask in network.masks.items()}
+    _require_same_function(network, permuted)
+    return replace(permuted, masks=masks)
+
+
+def _require_same_function(network: Network, permuted: Network) -> None:
+    example = example_input(network)
+    points = [layer.paths[-1] for layer in find_layers(network.module, example)]
+    before = observe(network.module, points, lambda: network.module(example))
+    after = observe(permuted.module, points, lambda: permuted.module(example))
+    for point, reference in before.items():
+        value = after[point]
+        if point != OUTPUT:  # all numbers in ascending order: the same whatever the order of the channels
+            reference, value = reference.flatten().sort().values, value.flatten().sort().values
+        difference = relative_difference(value, reference)
+        if not difference <= TOLERANCE:  # also where it is NaN
+            where = point if point == OUTPUT else f"`{point}`"
+            raise Refusal(
+                "RCP0719",
+                f"with its channels in another order the network computes something else: {where} differs by "
+                f"{difference:.1e} of its largest magnitude",
+                "leave `with permute` out",
+            )
+
+
+def require_groups(network: Network, names: Collection[str], pattern: Any) -> tuple[Group, ...]:
+    """The groups of channels that may be reordered before these weights are pruned.
+
+    Args:
+        network: its masks on other weights stay in their patterns.
+        names: the weights that are to be pruned.
+        pattern: keeps `n` of every `m` input channels.
+
+    Raises:
+        Refusal: RCP0718: the network cannot be traced; RCP0720: there is no such group, and why.
+    """
+    channels = find_channels(network.module, example_input(network))
+    groups = prunable(channels, names, pattern.m, network.masks)
+    if groups:
+        return groups
+    reasons = Counter(channels.frozen.get((name, 1), "no two groups of them may change places") for name in names)
+    why = "; ".join(f"those of {count} weight{'s' * (count > 1)}: {reason}" for reason, count in reasons.most_common(3))
+    raise Refusal(
+        "RCP0720",
+        f"no input channels can be put in another order before {pattern}: {why}",
+        "leave `with permute` out, or name more weights in `in`",
+    )
+
+
+def prunable(channels: Channels, names: Collection[str], m: int, masked: Collection[str] = ()) -> tuple[Group, ...]:
+    """The groups of which another order changes what N:M pruning keeps, each cut down to the channels that may move.
+
+    Every m channels that are pruned together must belong to one group and must be the same m in every weight that is
+    to be pruned; those that are not stay where they are.
+
+    Args:
+        channels: of the network.
+        names: the weights that are to be pruned.
+        m: how many input channels are pruned together.
+        masked: weights that are in a pattern and stay so: no input channel of theirs may move.
+
+    Returns:
+        Groups of 2·m channels and more, a multiple of m, in which every m in order are pruned together.
+    """
+    cut = []
+    for group in channels.groups:
+        inputs = group.at(1)
+        if any(member.name in names for member in inputs) and not any(
+            member.name in masked and member.name not in names for member in inputs
+        ):
+            whole = group.take(_whole(group, names, m))
+            if whole.size >= 2 * m:
+                cut.append(whole)
+    return tuple(cut)
+
+
+def _whole(group: Group, names: Collection[str], m: int) -> list[int]:
+    """The channels of a group, by number, of which every m are pruned together in every weight."""
+    blocks: dict[tuple[int, ...], list[int]] = {}
+    rows = [member.positions for member in group.at(1) if member.name in names]
+    for channel, positions in enumerate(zip(*rows, strict=True)):
+        blocks.setdefault(tuple(position // m for position in positions), []).append(channel)
+    return [
+        channel
+        for block in blocks.values()
+        if len(block) == m and all([row[channel] % m for channel in block] == list(range(m)) for row in rows)
+        for channel in block
+    ]
+
+
+def stacked(scores: Mapping[str, Tensor], group: Group) -> Tensor:
+    """The scores of all weights that take a group as inputs, one below the other: R×C, C channels of the group.
+
+    A convolution O×C×kh×kw contributes O·kh·kw rows.
+    """
+    rows = []
+    for member in group.at(1):
+        if member.name in scores:
+            inputs = scores[member.name].movedim(1, -1)
+            rows.append(inputs[..., list(member.positions)].reshape(-1, group.size))
+    return torch.cat(rows)
