@@ -75,9 +75,7 @@ def test_wide_and_high_products(kind: str, a: list[int], b: list[int], c: list[i
 @given(a=words(32), b=words(32), c=words(32), table=st.integers(0, 255))
 def test_bits(a: list[int], b: list[int], c: list[int], table: int) -> None:
     def lop3(x: int, y: int, z: int) -> int:
-        return sum(
-            (table >> (4 * (x >> i & 1) + 2 * (y >> i & 1) + (z >> i & 1)) & 1) << i for i in range(32)
-        )
+        return sum((table >> (4 * (x >> i & 1) + 2 * (y >> i & 1) + (z >> i & 1)) & 1) << i for i in range(32))
 
     triples = list(zip(a, b, c, strict=True))
     assert each(f"lop3.b32 {{d}}, {{0}}, {{1}}, {{2}}, {table};", a, b, c) == [lop3(*t) for t in triples]
