@@ -50,6 +50,11 @@ class Packed:
         parts = (self.values, self.meta) if self.scales is None else (self.values, self.meta, self.scales)
         return 8 * sum(part.numel() * part.element_size() for part in parts) / (2 * self.values.numel())
 
+    def to(self, device: torch.device) -> Packed:
+        """The same on another device."""
+        scales = None if self.scales is None else self.scales.to(device)
+        return Packed(self.values.to(device), self.meta.to(device), scales)
+
 
 def pack(weight: Tensor, *, int8: bool = False) -> Packed:
     """The packed form of a weight that is 2:4 already. Nothing is ever pruned.
@@ -93,12 +98,17 @@ def unpack(packed: Packed, dtype: torch.dtype | None = None) -> Tensor:
         Refusal: RCP1302: the packed form is damaged.
     """
     validate(packed)
+    weight = spread(packed)
+    return weight if dtype is None else weight.to(dtype)
+
+
+def spread(packed: Packed) -> Tensor:
+    """`unpack` of a packed form that is known to be intact: it never waits for a GPU to tell what is in the metadata."""
     outputs, inputs = packed.shape
     places = _places(_nibbles(packed.meta)[:, : inputs // 4])
     values = packed.values if packed.scales is None else packed.values * packed.scales[:, None]
     groups = values.new_zeros(outputs, inputs // 4, 4)
-    weight = groups.scatter_(-1, places, values.reshape(outputs, inputs // 4, 2)).flatten(1)
-    return weight if dtype is None else weight.to(dtype)
+    return groups.scatter_(-1, places, values.reshape(outputs, inputs // 4, 2)).flatten(1)
 
 
 def validate(packed: Packed) -> None:
