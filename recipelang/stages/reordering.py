@@ -43,9 +43,9 @@ def reorder_channels(operation: Sparsify, evidence: Gathered, names: Sequence[st
             channels can be reordered.
     """
     network, pattern, progress = evidence.network, operation.pattern, evidence.progress
-    groups = require_groups(network, names, pattern)
     scores = score_elements(operation.criterion, evidence)
     scored = {name: scores[name] for name in names if name in scores}
+    groups = require_groups(network, scored, pattern)
     reorderings, before, after, whole = [], 0.0, 0.0, 0.0
     if progress:
         progress.start("reordering channels", len(groups))

@@ -25,6 +25,17 @@ def permute(axes: Axes, call: Call) -> Dims:
     return Dims(x[k] for k in order)
 
 
+@rule("movedim", "moveaxis")
+def move(axes: Axes, call: Call) -> Dims:
+    """Some axes to other places, the rest in order behind each other."""
+    x = call.given["self"]
+    ends = [call.given[name] for name in ("source", "destination")]
+    source, destination = ([k % len(x) for k in ([end] if isinstance(end, int) else end)] for end in ends)
+    rest = iter([axis for k, axis in enumerate(x) if k not in source])
+    placed = dict(zip(destination, source, strict=True))
+    return Dims(x[placed[k]] if k in placed else next(rest) for k in range(len(x)))
+
+
 @rule(
     "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "_unsafe_view", "_reshape_alias", "view_as",
     "reshape_as", "ravel",

@@ -13,6 +13,7 @@ import operator
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy
@@ -238,7 +239,7 @@ def _alike(axes: list[Axis], free: numpy.ndarray) -> list[numpy.ndarray]:
     channel, axis = channel[order], axis[order]
     found: dict[bytes, list[int]] = {}
     starts = numpy.flatnonzero(numpy.diff(channel, prepend=-1))
-    for start, end in zip(starts, [*starts[1:], len(channel)], strict=True):
+    for start, end in pairwise([*starts, len(channel)]):
         found.setdefault(axis[start:end].tobytes(), []).append(int(channel[start]))
     return [numpy.array(channels) for channels in found.values()]
 

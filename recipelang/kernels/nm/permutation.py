@@ -27,6 +27,8 @@ HAND = 64
 DEALS = 3
 #: where m is larger there are too many ways to share 2m columns out, and only exchanges of two columns are tried
 ALL_SPLITS = 4
+#: groups whose columns change places at random
+SHAKEN = 3
 #: numbers that are looked at in one piece: few enough to stay in a processor's cache
 PIECE = 1 << 18
 #: a gain is one from this part of the two groups' score on: sums in float32 are no finer
@@ -176,7 +178,7 @@ def _best(table: _Table, groups: Tensor, effort: int, generator: torch.Generator
     empty = _Hand(groups, first, second, torch.zeros(len(first)), groups.new_zeros(len(first), 2 * table.m))
     best = _climbed(table, empty.changed(table, groups, torch.ones(len(groups), dtype=torch.bool)))
     most = table.total(best.groups)
-    for _ in range(effort if len(groups) > 1 else 0):
+    for _ in range(effort if len(groups) >= SHAKEN else 0):
         hand = _climbed(table, _shaken(table, best, generator))
         if (total := table.total(hand.groups)) > most:
             best, most = hand, total
@@ -197,9 +199,10 @@ def _climbed(table: _Table, hand: _Hand) -> _Hand:
 
 
 def _shaken(table: _Table, hand: _Hand, generator: torch.Generator) -> _Hand:
-    """The hand after a random half of the columns of two groups changed places."""
+    """The hand after the columns of three groups changed places at random: of two, the next step would undo it."""
     groups, touched = hand.groups.clone(), torch.zeros(len(hand.groups), dtype=torch.bool)
-    two = torch.randperm(len(groups), generator=generator)[:2]
-    groups[two] = groups[two].reshape(-1)[torch.randperm(2 * table.m, generator=generator)].reshape(2, -1)
-    touched[two] = True
+    three = torch.randperm(len(groups), generator=generator)[:SHAKEN]
+    columns = groups[three].reshape(-1)
+    groups[three] = columns[torch.randperm(len(columns), generator=generator)].reshape(-1, table.m)
+    touched[three] = True
     return hand.changed(table, groups, touched)
