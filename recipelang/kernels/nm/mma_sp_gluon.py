@@ -1,0 +1,347 @@
+"""Device code of the sparse-tensor-core kernel: `mma.sp` of the PTX ISA, issued from Gluon as inline assembly.
+
+Tensors here are register files with explicit axes: warps along the inputs, tiles of 16 outputs, tiles of 8 rows, lanes,
+registers. A blocked layout pins lanes and registers, so that `inline_asm_elementwise` with pack = 4 issues one warp-wide
+`mma.sp` for each pair of tiles. The weight comes in fragment order (fragments.py) and goes from memory to the
+instruction as it is; loads of the next step are under way while this one is multiplied. Works with Triton 3.6 to 3.9.
+"""
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.ampere import async_copy
+
+# Triton 3.9 renamed it.
+_copy = getattr(async_copy, "async_load", None) or async_copy.async_copy_global_to_shared
+
+# ---- instructions --------------------------------------------------------------------------------------------------
+
+# Operands: $0-3 = d, $4-7 = a, $8-11 = b, $12-15 = c, $16 = metadata; then the sparsity selector.
+_MMA = (
+    "mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32.{T}.{T}.f32 "
+    "{{$0,$1,$2,$3}}, {{$4,$5,$6,$7}}, {{$8,$9,$10,$11}}, {{$12,$13,$14,$15}}, $16, {S};"
+)
+_MMA_F16_EVEN = gl.constexpr(_MMA.format(T="f16", S="0x0"))
+_MMA_F16_ODD = gl.constexpr(_MMA.format(T="f16", S="0x1"))
+_MMA_BF16_EVEN = gl.constexpr(_MMA.format(T="bf16", S="0x0"))
+_MMA_BF16_ODD = gl.constexpr(_MMA.format(T="bf16", S="0x1"))
+_MMA_REGISTERS = gl.constexpr(",".join(["=f"] * 4 + ["r"] * 8 + ["f"] * 4 + ["r"] * 4))
+
+
+def _for_registers(code: str) -> str:
+    """The same few instructions for each of four registers: d = $r and e = $(4+r) from q = $(8+r)."""
+    lines = [code.format(d=f"${r}", e=f"${4 + r}", q=f"${8 + r}") for r in range(4)]
+    return "{ .reg .b32 s, u, v; " + " ".join(lines) + " }"
+
+
+# A byte u = value + 128 becomes the mantissa of a 16-bit float, from which a constant is taken: exact for all 256.
+# f16 has ten bits of mantissa: 0x6400 | u is 1024 + u; take 1152 from it. 0x4240 and 0x4341 pick the even and odd bytes.
+_TO_F16 = gl.constexpr(
+    _for_registers(
+        "prmt.b32 {d}, {q}, 0x64646464, 0x4240; prmt.b32 {e}, {q}, 0x64646464, 0x4341; mov.b32 v, 0x64806480; "
+        "sub.f16x2 {d}, {d}, v; sub.f16x2 {e}, {e}, v;"
+    )
+)
+# bf16 has seven: 0x4300 | (u & 127) is 128 + u mod 128; the eighth bit of u picks what to take from it, 0xC380 = -256
+# without it and 0xC300 = -128 with it, in one `lop3` as (u & 128) ^ 0xC380. sm_80 adds bf16 as a · 1 + b only.
+_TO_BF16_ONE = (
+    "lop3.b32 {d}, {q}, 0x007F007F, 0x43004300, 0xEA; lop3.b32 u, {q}, 0x00800080, 0xC380C380, 0x6A; "
+    "fma.rn.bf16x2 {d}, {d}, v, u; "
+)
+_TO_BF16 = gl.constexpr(
+    _for_registers(
+        "mov.b32 v, 0x3F803F80; "
+        + _TO_BF16_ONE
+        + "shr.u32 s, {q}, 8; "
+        + _TO_BF16_ONE.replace("{d}", "{e}").replace("{q}", "s")
+    )
+)
+_TO_REGISTERS = gl.constexpr(",".join(["=&r"] * 8 + ["r"] * 4))
+
+
+@gluon.jit
+def multiply(a, b, c, meta, ODD: gl.constexpr, BF16: gl.constexpr):
+    """c + a · b for one tile along the inputs, by `mma.sp.m16n8k32`."""
+    if BF16:
+        code: gl.constexpr = _MMA_BF16_ODD if ODD else _MMA_BF16_EVEN
+    else:
+        code: gl.constexpr = _MMA_F16_ODD if ODD else _MMA_F16_EVEN
+    return gl.inline_asm_elementwise(code, _MMA_REGISTERS, [a, b, c, meta], dtype=gl.float32, is_pure=True, pack=4)
+
+
+@gluon.jit
+def widen(q, BF16: gl.constexpr):
+    """Bytes of a pair of tiles → the 16-bit operands of the even and of the odd tile."""
+    code: gl.constexpr = _TO_BF16 if BF16 else _TO_F16
+    return gl.inline_asm_elementwise(code, _TO_REGISTERS, [q], dtype=(gl.int32, gl.int32), is_pure=True, pack=4)
+
+
+# ---- axes ----------------------------------------------------------------------------------------------------------
+
+
+@gluon.constexpr_function
+def rank_of(layout):
+    depth = 0
+    while isinstance(layout, gl.SliceLayout):
+        layout, depth = layout.parent, depth + 1
+    return len(layout.size_per_thread) - depth
+
+
+@gluon.constexpr_function
+def along(layout, axis):
+    """The layout of one axis of a tensor of this layout."""
+    for other in reversed(range(rank_of(layout))):
+        if other != axis:
+            layout = gl.SliceLayout(other, layout)
+    return layout
+
+
+@gluon.jit
+def index(size: gl.constexpr, axis: gl.constexpr, layout: gl.constexpr):
+    """0 … size-1 along one axis of a tensor of this layout, one long along all others."""
+    i = gl.arange(0, size, layout=along(layout, axis))
+    for other in gl.static_range(rank_of(layout)):
+        if other != axis:
+            i = gl.expand_dims(i, other)
+    return i
+
+
+# ---- what is read --------------------------------------------------------------------------------------------------
+
+
+@gluon.jit
+def load(pointers, offset, mask, other: gl.constexpr, MASKED: gl.constexpr):
+    """What is read once, past the first-level cache."""
+    if MASKED:
+        return gl.load(pointers + offset, mask=mask, other=other, cache_modifier=".cg")
+    else:
+        return gl.load(pointers + offset, cache_modifier=".cg")
+
+
+@gluon.jit
+def fetch(values, meta, x, pair, pairs, width, NARROW: gl.constexpr, STAGED: gl.constexpr, EVEN: gl.constexpr,
+          L: gl.constexpr):  # fmt: skip
+    """Start the loads of one pair for each warp: the values, the metadata and, unless it is staged, x.
+
+    Args:
+        values, meta, x: pointers of each lane for pair 0 of its warp, shaped as `multiply` wants what they point to.
+        pair: of the first warp.
+    """
+    A: gl.constexpr = gl.SliceLayout(2, L)
+    B: gl.constexpr = gl.SliceLayout(1, L)
+    E: gl.constexpr = gl.SliceLayout(3, A)
+    W: gl.constexpr = values.shape[0]
+    more = pair + index(W, 0, A) < pairs
+    if NARROW:
+        loads = (load(values, pair * 128, more, -0x7F7F7F80, not EVEN),)
+    else:
+        loads = (load(values, pair * 256, more, 0, not EVEN), load(values, pair * 256 + 128, more, 0, not EVEN))
+    loads = loads + (load(meta, pair * 32, pair + index(W, 0, E) < pairs, 0x44444444, not EVEN),)
+    if not STAGED:
+        for odd in gl.static_range(2):
+            column = (pair + index(W, 0, B)) * 32 + 16 * odd + index(32, 2, B) % 4 + 4 * index(4, 3, B)
+            if EVEN:
+                loads = loads + (gl.load(x + pair * 32 + 16 * odd),)
+            else:
+                loads = loads + (gl.load(x + pair * 32 + 16 * odd, mask=column < width, other=0),)
+    return loads
+
+
+@gluon.jit
+def stage(buffers, slot, x, row0, rows, step, last, width, STEP: gl.constexpr, VEC: gl.constexpr, L: gl.constexpr):
+    """Start to copy the columns of a step into a buffer; what lies beyond x becomes zero."""
+    row = row0 + index(buffers.shape[1], 0, L)
+    column = step * STEP + index(STEP, 1, L)
+    row, column = gl.broadcast(row, column)
+    pointers = x + row.to(gl.int64) * width + column
+    _copy(buffers.index(slot), pointers, mask=(row < rows) & (column < width) & (step < last))
+    async_copy.commit_group()
+
+
+@gluon.jit
+def staged(buffer, u: gl.constexpr, W: gl.constexpr, TB: gl.constexpr, S: gl.constexpr, L: gl.constexpr):
+    """The rows of x for the even and the odd tile of each warp, by `ldmatrix`."""
+    x = buffer.slice(u * W * 32, W * 32, dim=1).load(S)
+    x = gl.permute(gl.reshape(x, [TB, 8, W, 2, 4, 4]), [2, 0, 1, 5, 4, 3])
+    even, odd = gl.split(gl.reshape(x, [W, TB, 32, 4, 2]))
+    B: gl.constexpr = gl.SliceLayout(1, L)
+    return gl.convert_layout(even, B, assert_trivial=True), gl.convert_layout(odd, B, assert_trivial=True)
+
+
+@gluon.jit
+def consume(sums, loads, buffer, u: gl.constexpr, S: gl.constexpr, NARROW: gl.constexpr, BF16: gl.constexpr,
+            L: gl.constexpr):  # fmt: skip
+    """Add the products of the pair that `fetch` has loaded to the sums; where x is staged, `buffer` holds it."""
+    if NARROW:
+        even, odd = widen(loads[0], BF16)
+        rest: gl.constexpr = 1
+    else:
+        even, odd = loads[0], loads[1]
+        rest: gl.constexpr = 2
+    words = gl.expand_dims(gl.expand_dims(loads[rest], 3), 2)
+    if buffer is None:
+        x_even, x_odd = loads[rest + 1], loads[rest + 2]
+    else:
+        x_even, x_odd = staged(buffer, u, sums.shape[0], sums.shape[2], S, L)
+    sums = multiply(gl.expand_dims(even, 2), gl.expand_dims(x_even, 1), sums, words, False, BF16)
+    return multiply(gl.expand_dims(odd, 2), gl.expand_dims(x_odd, 1), sums, words, True, BF16)
+
+
+# ---- what is written -----------------------------------------------------------------------------------------------
+
+
+@gluon.jit
+def finish(y, output, mask, bias, scales, SCALED: gl.constexpr, BIASED: gl.constexpr, ACTIVATION: gl.constexpr):
+    """activation(y · scale + bias), in float32."""
+    if SCALED:
+        y *= gl.load(scales + output, mask=mask, other=0.0)
+    if BIASED:
+        y += gl.load(bias + output, mask=mask, other=0.0).to(gl.float32)
+    if ACTIVATION == "relu":
+        y = gl.where(y < 0.0, 0.0, y)  # NaN stays NaN
+    elif ACTIVATION == "gelu":
+        y = 0.5 * y * (1.0 + gl.erf(y * 0.7071067811865476))
+    elif ACTIVATION == "gelu_tanh":
+        # 0.5 (1 + tanh z) = 1 / (1 + exp(-2z)), which neither overflows nor cancels
+        y = y / (1.0 + gl.exp(-1.5957691216057308 * (y + 0.044715 * y * y * y)))
+    elif ACTIVATION == "silu":
+        y = y / (1.0 + gl.exp(-y))
+    return y
+
+
+# ---- kernels -------------------------------------------------------------------------------------------------------
+
+
+@gluon.constexpr_function
+def copy_layout(step, vec, warps):
+    """Threads along the columns first, so that each warp copies whole lines of 16 bytes and more."""
+    lanes = min(32, step // vec)
+    across = min(warps, max(1, step // (vec * lanes)))
+    return gl.BlockedLayout([1, vec], [32 // lanes, lanes], [warps // across, across], [1, 0])
+
+
+@gluon.constexpr_function
+def ldmatrix_layout(tb, w, wn):
+    """Registers: 4 of a tile, its pair, tiles of rows; lanes 4g + t: row g, column t; warps along the columns."""
+    rows = [[8 << i, 0] for i in range(tb.bit_length() - 1)]
+    warps = [[0, 0]] * (wn.bit_length() - 1) + [[0, 32 << i] for i in range(w.bit_length() - 1)]
+    lanes = [[0, 1], [0, 2], [1, 0], [2, 0], [4, 0]]
+    return gl.DistributedLinearLayout([[0, 4], [0, 8], [0, 16], *rows], lanes, warps, [], [8 * tb, 32 * w])
+
+
+@gluon.constexpr_function
+def result_layout(w, rows, outputs, warps):
+    """The sums of all warps in one thread; threads along the outputs first."""
+    vec = max(1, min(8, rows * outputs // (32 * warps)))
+    lanes = min(32, outputs // vec)
+    return gl.BlockedLayout([w, 1, vec], [1, 32 // lanes, lanes], [1, warps, 1], [2, 1, 0])
+
+
+@gluon.jit(do_not_specialize=["rows"])
+def product(x, values, meta, bias, scales, y, rows, outputs, width_vecs, tiles, pairs, TN: gl.constexpr,
+            TB: gl.constexpr, U: gl.constexpr, W: gl.constexpr, WN: gl.constexpr, STAGES: gl.constexpr,
+            SPLITS: gl.constexpr, VEC: gl.constexpr, EVEN: gl.constexpr, BF16: gl.constexpr, NARROW: gl.constexpr,
+            BIASED: gl.constexpr, ACTIVATION: gl.constexpr):  # fmt: skip
+    """y[rows, outputs] = activation(x · Wᵀ · scales + bias), or the sums of each split, before all that.
+
+    The program (i, j, k) computes WN·TN tiles of 16 outputs for TB tiles of 8 rows over one of SPLITS parts of the
+    inputs. Its W · WN warps: W along the inputs, which take pairs of tiles in turn, and WN along the outputs.
+
+    Args:
+        x: rows×inputs, as int32: two values in each.
+        values, meta: `Fragments`. scales, bias: outputs, or anything where they are not used.
+        y: rows×outputs; SPLITS×rows×outputs float32 where SPLITS > 1.
+        width_vecs: inputs / (2 · VEC), where VEC int32 of a row of x are read at once: 4, or 2 if inputs % 8 = 4.
+        tiles, pairs: of the weight, along outputs and inputs.
+        U: pairs of each warp in one step, whose loads start a step ahead.
+        STAGES: 0: lanes gather x from memory; else buffers in shared memory, which are filled STAGES - 1 steps ahead.
+        EVEN: the inputs are a whole number of steps in each split.
+    """
+    NT: gl.constexpr = WN * TN
+    ROWS: gl.constexpr = 8 * TB
+    STEP: gl.constexpr = U * W * 32  # columns of x as int32
+    L: gl.constexpr = gl.BlockedLayout([1, TN, TB, 1, 4], [1, 1, 1, 32, 1], [W, WN, 1, 1, 1], [4, 3, 2, 1, 0])
+    A: gl.constexpr = gl.SliceLayout(2, L)
+    B: gl.constexpr = gl.SliceLayout(1, L)
+    E: gl.constexpr = gl.SliceLayout(3, A)
+    WORDS: gl.constexpr = 128 if NARROW else 256
+    width = width_vecs * VEC
+    row0 = gl.program_id(1) * ROWS
+    steps = (pairs + U * W - 1) // (U * W)
+    share = (steps + SPLITS - 1) // SPLITS
+    first = gl.program_id(2) * share
+    last = gl.maximum(gl.minimum(first + share, steps), first + 1)  # a part may be empty: all of it is masked
+
+    # Tiles beyond the weight and rows beyond x read the last one again; what comes of it is not written.
+    tile0 = gl.program_id(0) * NT
+    values += tile0.to(gl.int64) * pairs * WORDS
+    meta += tile0.to(gl.int64) * pairs * 32
+    beyond = tiles - 1 - tile0
+    a = values + (gl.minimum(index(NT, 1, A), beyond) * pairs + index(W, 0, A)) * WORDS
+    a = a + index(32, 2, A) * 4 + index(4, 3, A)
+    e = meta + (gl.minimum(index(NT, 1, E), beyond) * pairs + index(W, 0, E)) * 32 + index(32, 2, E)
+    row = gl.minimum(row0 + index(TB, 1, B) * 8 + index(32, 2, B) // 4, rows - 1).to(gl.int64)
+    b = x + row * width + index(W, 0, B) * 32 + index(32, 2, B) % 4 + index(4, 3, B) * 4
+
+    LDMATRIX: gl.constexpr = ldmatrix_layout(TB, W, WN)
+    if STAGES:
+        SHARED: gl.constexpr = gl.SwizzledSharedLayout(4, 1, 8, [1, 0])
+        COPY: gl.constexpr = copy_layout(STEP, VEC, W * WN)
+        buffers = gl.allocate_shared_memory(gl.int32, [STAGES, ROWS, STEP], SHARED)
+        for slot in gl.static_range(STAGES - 1):
+            stage(buffers, slot, x, row0, rows, first + slot, last, width, STEP, VEC, COPY)
+
+    # `ring` holds the loads of the next U pairs; a place that is read is filled again at once, for the next step.
+    sums = gl.zeros([W, NT, TB, 32, 4], gl.float32, L)
+    ring = ()
+    for u in gl.static_range(U):
+        ring = ring + (fetch(a, e, b, (first * U + u) * W, pairs, width, NARROW, STAGES > 0, EVEN, L),)
+    for step in range(first, last - 1):
+        if STAGES:
+            async_copy.wait_group(STAGES - 2)
+            ahead = step + STAGES - 1
+            stage(buffers, (ahead - first) % STAGES, x, row0, rows, ahead, last, width, STEP, VEC, COPY)
+            buffer = buffers.index((step - first) % STAGES)
+        else:
+            buffer: gl.constexpr = None
+        filled = ()
+        for u in gl.static_range(U):
+            sums = consume(sums, ring[u], buffer, u, LDMATRIX, NARROW, BF16, L)
+            pair = ((step + 1) * U + u) * W
+            filled = filled + (fetch(a, e, b, pair, pairs, width, NARROW, STAGES > 0, EVEN, L),)
+        ring = filled
+    if STAGES:
+        async_copy.wait_group(0)
+        rest = buffers.index((last - 1 - first) % STAGES)
+    else:
+        rest: gl.constexpr = None
+    for u in gl.static_range(U):
+        sums = consume(sums, ring[u], rest, u, LDMATRIX, NARROW, BF16, L)
+
+    # Registers → rows × outputs, and the sum over warps in their order. Axes: warp, tile, tile of rows, g, t, h, j.
+    OUT: gl.constexpr = NT * 16
+    sums = gl.permute(gl.reshape(sums, [W, NT, TB, 8, 4, 2, 2]), [0, 2, 4, 6, 1, 5, 3])
+    R: gl.constexpr = result_layout(W, ROWS, OUT, W * WN)
+    total = gl.sum(gl.convert_layout(gl.reshape(sums, [W, ROWS, OUT]), R), axis=0)
+    S: gl.constexpr = gl.SliceLayout(0, R)
+    row, output = gl.broadcast(row0 + index(ROWS, 0, S), tile0 * 16 + index(OUT, 1, S))
+    inside = (row < rows) & (output < outputs)
+    if SPLITS == 1:
+        total = finish(total, output, inside, bias, scales, NARROW, BIASED, ACTIVATION)
+    at = (gl.program_id(2) * rows + row).to(gl.int64) * outputs + output
+    gl.store(y + at, total.to(y.dtype.element_ty), mask=inside)
+
+
+@gluon.jit(do_not_specialize=["rows"])
+def join(parts, bias, scales, y, rows, outputs, SPLITS: gl.constexpr, WIDTH: gl.constexpr, NARROW: gl.constexpr,
+         BIASED: gl.constexpr, ACTIVATION: gl.constexpr):  # fmt: skip
+    """y[row, WIDTH outputs] from the sums of SPLITS parts of the inputs, added in their order."""
+    L: gl.constexpr = gl.BlockedLayout([4], [32], [WIDTH // 128], [0])
+    output = gl.program_id(0) * WIDTH + gl.arange(0, WIDTH, layout=L)
+    row = gl.program_id(1)
+    inside = output < outputs
+    total = gl.zeros([WIDTH], gl.float32, L)
+    for part in gl.static_range(SPLITS):
+        at = (part * rows + row).to(gl.int64) * outputs + output
+        total += gl.load(parts + at, mask=inside, other=0.0)
+    total = finish(total, output, inside, bias, scales, NARROW, BIASED, ACTIVATION)
+    gl.store(y + row.to(gl.int64) * outputs + output, total.to(y.dtype.element_ty), mask=inside)
