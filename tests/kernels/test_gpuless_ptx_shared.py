@@ -1,4 +1,4 @@
-"""The simulator's shared memory: what no barrier orders is refused, and what was copied is there when it was waited for."""
+"""The simulator's shared memory: what no barrier orders is refused, and a copy is there once it was waited for."""
 
 from __future__ import annotations
 

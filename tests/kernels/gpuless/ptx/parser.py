@@ -169,7 +169,9 @@ class _Body:
         statement = self._strip_labels(statement)
         if statement.startswith(".reg"):
             self._declare(statement)
-        elif statement and not statement.startswith(".pragma"):
+        elif statement.startswith(".") and not statement.startswith(".pragma"):
+            raise UnknownInstruction(f"`{statement}`")  # a variable, in local memory for instance
+        elif statement and not statement.startswith("."):
             self._instruction(" ".join(statement.split()))
 
     def _declare(self, statement: str) -> None:
@@ -177,12 +179,15 @@ class _Body:
         bits = 1 if kind == ".pred" else 64 if kind == ".b64" else int(re.sub(r"\D", "", kind.replace("x2", "")))
         if kind.endswith("x2"):
             bits *= 2
+        inner = len(self.scopes) > 1
         for name in (name.strip() for name in names.split(",")):
-            if counted := re.fullmatch(r"(.+)<\d+>", name):
+            counted = re.fullmatch(r"(.+)<(\d+)>", name)
+            if counted and not inner:
                 self.ranges[counted[1]] = bits
-            else:
-                inner = len(self.scopes) > 1
-                self.scopes[-1][name] = Register(f"{name}@{self.scopes_seen}" if inner else name, bits)
+                continue
+            declared = [f"{counted[1]}{i}" for i in range(int(counted[2]))] if counted else [name]
+            for each in declared:
+                self.scopes[-1][each] = Register(f"{each}@{self.scopes_seen}" if inner else each, bits)
 
     def _instruction(self, text: str) -> None:
         guard = re.match(r"@(!?)\s*([%$\w]+)\s+", text)

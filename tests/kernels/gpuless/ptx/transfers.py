@@ -12,7 +12,23 @@ from numpy.typing import NDArray
 
 _SPACES = ("global", "shared")
 #: Cache hints and orders: they change no value that a thread sees.
-_HINTS = {"relaxed", "acquire", "release", "acq_rel", "gpu", "cta", "sys", "volatile", "weak", "nc", "L1", "L2"}
+_HINTS = {
+    "ca",
+    "cg",
+    "cs",
+    "relaxed",
+    "acquire",
+    "release",
+    "acq_rel",
+    "gpu",
+    "cta",
+    "sys",
+    "volatile",
+    "weak",
+    "nc",
+    "L1",
+    "L2",
+}
 
 
 def _space(op: Instruction) -> str:
