@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy
 import torch
+from portable_reference import dense, misses, operands_of, spread
 from torch import Tensor
 
 from recipelang.kernels.nm import launch
@@ -46,10 +47,15 @@ def between_guards(tensor: Tensor) -> tuple[Tensor, Tensor]:
     return inner, memory
 
 
+unguarded = launch.launch
+
+
 def guarded(kernel: Any, grid: tuple[int, ...], arguments: tuple[Any, ...], constants: Mapping[str, Any], warps: int):
     """`launch.launch` with every tensor between guards."""
     copies = {i: between_guards(a) for i, a in enumerate(arguments) if isinstance(a, Tensor)}
-    plain(kernel, grid, tuple(copies[i][0] if i in copies else a for i, a in enumerate(arguments)), constants, warps)
+    unguarded(
+        kernel, grid, tuple(copies[i][0] if i in copies else a for i, a in enumerate(arguments)), constants, warps
+    )
     for i, (inner, memory) in copies.items():
         ends = torch.cat((memory[:GUARD], memory[-GUARD:]))
         if not (ends.isnan() if ends.is_floating_point() else ends == -1).all():
@@ -57,21 +63,7 @@ def guarded(kernel: Any, grid: tuple[int, ...], arguments: tuple[Any, ...], cons
         arguments[i].copy_(inner)
 
 
-plain, launch.launch = launch.launch, guarded
-
-
 # pruning and packing ------------------------------------------------------------------------------------
-
-
-def dense(outputs: int, inputs: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
-    """Random, with ties, zeros of both signs, infinities, subnormals and lone values among it."""
-    weight = torch.randn(outputs, inputs, generator=torch.Generator().manual_seed(seed)).to(dtype)
-    least = torch.finfo(dtype).smallest_normal / 2
-    special = [1, -1, 1, 1, -0.0, 0, -0.0, -0.0, 0, -0.0, 0, 2, float("inf"), 1, -float("inf"), float("inf")]
-    line = torch.tensor([*special, least, -least, least / 2, 0], dtype=dtype)
-    weight[0, : len(line)] = line[:inputs]
-    weight[-1, ::3] = 0
-    return weight
 
 
 def bits(tensor: Tensor) -> Tensor:
@@ -104,52 +96,8 @@ def keeps_nan(dtype: torch.dtype) -> str:
 # the product --------------------------------------------------------------------------------------------
 
 
-def spread(packed: Packed) -> Tensor:
-    """The weight in float64, place by place, each value times its scale exactly."""
-    outputs, inputs = packed.shape
-    weight = torch.zeros(outputs, inputs, dtype=torch.float64)
-    values, words = packed.values.double().tolist(), packed.meta.tolist()
-    for row in range(outputs):
-        scale = 1.0 if packed.scales is None else float(packed.scales[row])
-        for group in range(inputs // 4):
-            nibble = words[row][group // 8] >> 4 * (group % 8) & 15
-            for value, place in zip(values[row][2 * group : 2 * group + 2], (nibble & 3, nibble >> 2), strict=True):
-                weight[row, 4 * group + place] += value * scale
-    return weight
-
-
-def misses(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> str:
-    """By how many of its bounds an element of y is off; "" where all are within.
-
-    Sums of n terms in float32 are off by less than n·2⁻²⁴ of the sum of magnitudes (Higham, Accuracy and Stability of
-    Numerical Algorithms, §3.1); activations have slopes below 1.13 and are computed to some units of the last place of
-    float32; the result is rounded once.
-    """
-    unit, least = torch.finfo(y.dtype).eps / 2, torch.finfo(y.dtype).smallest_normal * torch.finfo(y.dtype).eps
-    added = torch.zeros(len(weight), dtype=torch.float64) if bias is None else bias.double()
-    z = x.double() @ weight.T + added
-    magnitude = x.double().abs() @ weight.abs().T + added.abs()
-    expected = activate(z, activation)
-    summing = (weight.shape[1] + 8) * 2.0**-24 * magnitude
-    bound = 1.13 * summing + 16 * 2.0**-24 * z.abs() + unit * (expected.abs() + summing) + least
-    off = ((y.double() - expected).abs() / bound).nan_to_num(nan=float("inf"))
-    worst = float(off.max())
-    return "" if worst <= 1 and y.shape == z.shape else f"off by {worst:.3g} times the bound"
-
-
 def problem_of(x: Tensor, packed: Packed, activation: str, bias: bool) -> Problem:
     return Problem(len(x), *packed.shape, x.dtype, INTERPRETER, packed.values.dtype, bias, activation)
-
-
-def operands_of(
-    shape: tuple[int, int, int], dtype: torch.dtype, int8: bool, biased: bool
-) -> tuple[Tensor, Packed, Tensor | None]:
-    rows, outputs, inputs = shape
-    generator = torch.Generator().manual_seed(sum(shape))
-    weight = torch.randn(outputs, inputs, generator=generator) / inputs**0.5
-    packed = pack((weight * nm_mask(weight.abs(), 2, 4)).to(dtype), int8=int8)
-    x = torch.randn(rows, inputs, generator=generator).to(dtype)
-    return x, packed, torch.randn(outputs, generator=generator).to(dtype) if biased else None
 
 
 def multiplies(
@@ -169,6 +117,17 @@ def multiplies(
     if y.dtype is not dtype or not y.is_contiguous():
         return f"the result is {y.dtype}"
     return misses(y, x, spread(packed), bias, activation)
+
+
+def activates(activation: str, dtype: torch.dtype) -> str:
+    """The activation alone, over all of its range: with a single weight, the sum is exact."""
+    x = torch.zeros(400, 4, dtype=dtype)
+    x[:, 2] = torch.linspace(-12, 12, 400)
+    packed = pack(torch.tensor([[0, 0, 1, 0]], dtype=dtype))
+    problem = problem_of(x, packed, activation, False)
+    with numpy.errstate(over="ignore"):  # e¹⁰⁰ in a denominator is what makes 0 of it
+        y = Portable().run(x, Portable().operands(packed, dtype, x.device), None, problem, MANY)
+    return misses(y, x, spread(packed), None, activation)
 
 
 def hands_on_what_is_not_finite() -> str:
@@ -232,6 +191,8 @@ def cases() -> Iterator[tuple[str, Case]]:
     for dtype, int8, biased, activation in product(DTYPES, (False, True), (False, True), ACTIVATIONS):
         name = f"multiply {dtype} int8={int8} bias={biased} {activation}"
         yield name, partial(multiplies, (5, 70, 140), dtype, int8, biased, activation)
+    for activation, dtype in product(ACTIVATIONS, DTYPES):
+        yield f"activate {activation} {dtype}", partial(activates, activation, dtype)
     for configuration, rows in product((FEW, MANY), (3, 40)):
         name = f"multiply {rows} rows in tiles of {configuration['rows']}"
         yield name, partial(multiplies, (rows, 70, 140), torch.float16, False, True, "relu", configuration)
@@ -252,4 +213,5 @@ def outcome(case: Case) -> str:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    launch.launch = guarded
     json.dump({name: outcome(case) for name, case in cases()}, sys.stdout)

@@ -40,7 +40,9 @@ def outcomes() -> dict[str, str]:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize(("kind", "count"), [("pack", 20), ("multiply", 94), ("fault", 15), ("no", 2)])
+@pytest.mark.parametrize(
+    ("kind", "count"), [("pack", 20), ("multiply", 94), ("activate", 15), ("fault", 15), ("no", 2)]
+)
 def test_every_case_in_the_interpreter(outcomes: dict[str, str], kind: str, count: int) -> None:
     cases = {name: wrong for name, wrong in outcomes.items() if name.startswith(kind)}
     assert len(cases) == count

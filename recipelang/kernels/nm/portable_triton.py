@@ -34,17 +34,11 @@ def prune_and_pack(
     a1 = w1 & MAGNITUDE
     a2 = w2 & MAGNITUDE
     a3 = w3 & MAGNITUDE
-    # Of each pair one wins, the first of equal ones: a total order, and two of four have lost at most once.
-    w01 = (a0 >= a1).to(tl.int32)
-    w02 = (a0 >= a2).to(tl.int32)
-    w03 = (a0 >= a3).to(tl.int32)
-    w12 = (a1 >= a2).to(tl.int32)
-    w13 = (a1 >= a3).to(tl.int32)
-    w23 = (a2 >= a3).to(tl.int32)
-    keep0 = w01 + w02 + w03 >= 2
-    keep1 = 1 - w01 + w12 + w13 >= 2
-    keep2 = 2 - w02 - w12 + w23 >= 2
-    keep3 = 3 - w03 - w13 - w23 >= 2
+    # Each beats the later ones where it is not smaller, the earlier ones where it is larger; two of four beat two.
+    keep0 = majority(a0 >= a1, a0 >= a2, a0 >= a3)
+    keep1 = majority(a1 > a0, a1 >= a2, a1 >= a3)
+    keep2 = majority(a2 > a0, a2 > a1, a2 >= a3)
+    keep3 = majority(a3 > a0, a3 > a1, a3 > a2)
 
     first = tl.where(keep0, 0, tl.where(keep1, 1, 2))
     second = tl.where(keep3, 3, tl.where(keep2, 2, 1))
@@ -56,15 +50,15 @@ def prune_and_pack(
     column = across * (INPUTS // 2) + tl.arange(0, INPUTS // 2)[None, :]
     tl.store(values + start * (inputs // 2) + column, v, mask=(row < outputs) & (column < inputs // 2))
 
-    group = across * GROUPS + tl.arange(0, GROUPS)[None, :]
-    nibble = tl.where(group < inputs // 4, first | (second << 2), 4)  # beyond the last input: places 0 and 1
-    nibble = tl.reshape(nibble.to(tl.int32), (OUTPUTS, WORDS, 8)) << (4 * tl.arange(0, 8))[None, None, :]
+    # Zeros were read beyond the last input; of these the first two are kept, which is what must stand there.
+    nibble = tl.reshape(first | (second << 2), (OUTPUTS, WORDS, 8)) << (4 * tl.arange(0, 8))[None, None, :]
     column = across * WORDS + tl.arange(0, WORDS)[None, :]
     words = tl.cdiv(inputs, 32)
     tl.store(meta + start * words + column, tl.sum(nibble, axis=2), mask=(row < outputs) & (column < words))
 
-    occupied = (a0 != 0).to(tl.int32) + (a1 != 0).to(tl.int32) + (a2 != 0).to(tl.int32) + (a3 != 0).to(tl.int32)
-    found = tl.sum(tl.sum((occupied > 2).to(tl.int32), axis=1), axis=0)
+    # A group was crowded where something other than zero had to go.
+    gone = tl.where(keep0, 0, a0) | tl.where(keep1, 0, a1) | tl.where(keep2, 0, a2) | tl.where(keep3, 0, a3)
+    found = tl.sum(tl.sum((gone != 0).to(tl.int32), axis=1), axis=0)
     tl.store(crowded + tl.program_id(0) * tl.num_programs(1) + across, found)
 
 
@@ -126,6 +120,12 @@ def multiply(
     result = activate(total, ACTIVATION).to(y.dtype.element_ty)
     place = y + row.to(tl.int64)[None, :] * outputs + output[:, None]
     tl.store(place, result, mask=within & (row < rows)[None, :])
+
+
+@triton.jit
+def majority(a, b, c):
+    """Whether two of the three hold."""
+    return (a & b) | (c & (a | b))
 
 
 @triton.jit
