@@ -75,7 +75,7 @@ def reorder_channels(operation: Sparsify, evidence: Gathered, names: Sequence[st
 def _gain(changed: int, groups: int, before: float, after: float) -> str:
     """`12 of 13 groups of channels are in another order, and 71.20 % of their scores stay instead of 68.43 %`."""
     if not changed:
-        return f"none of {groups} groups of channels gains by another order"
+        return "no group of channels gains by another order"
     stay = f"{after:.2%} of their scores stay instead of {before:.2%}".replace("%", " %")
     return f"{changed} of {groups} groups of channels are in another order, and {stay}"
 
