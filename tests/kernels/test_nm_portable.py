@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 
@@ -33,7 +34,9 @@ PROBLEM = Problem(4, 8, 32, torch.float16, HOPPER, torch.float16)
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, str]:
     """What was wrong with each case of the driver, run once."""
-    pytest.importorskip("triton")
+    triton = pytest.importorskip("triton")
+    if triton.__version__.startswith("3.6.") and numpy.lib.NumpyVersion(numpy.__version__) >= "2.4.0":
+        pytest.skip("the interpreter of Triton 3.6 cannot count a loop with numpy 2.4 or newer")
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
     done = subprocess.run([sys.executable, str(DRIVER)], env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
