@@ -118,13 +118,14 @@ def load(pointers, offset, mask, other: gl.constexpr, MASKED: gl.constexpr):
 
 
 @gluon.jit
-def fetch(values, meta, x, pair, pairs, width, NARROW: gl.constexpr, STAGED: gl.constexpr, EVEN: gl.constexpr,
+def fetch(values, meta, x, pair, pairs, width, NARROW: gl.constexpr, STAGED: gl.constexpr, MASKED: gl.constexpr,
           L: gl.constexpr):  # fmt: skip
     """Start the loads of one pair for each warp: the values, the metadata and, unless it is staged, x.
 
     Args:
         values, meta, x: pointers of each lane for pair 0 of its warp, shaped as `multiply` wants what they point to.
         pair: of the first warp.
+        MASKED: some of it may lie beyond the inputs.
     """
     A: gl.constexpr = gl.SliceLayout(2, L)
     B: gl.constexpr = gl.SliceLayout(1, L)
@@ -132,35 +133,36 @@ def fetch(values, meta, x, pair, pairs, width, NARROW: gl.constexpr, STAGED: gl.
     W: gl.constexpr = values.shape[0]
     more = pair + index(W, 0, A) < pairs
     if NARROW:
-        loads = (load(values, pair * 128, more, -0x7F7F7F80, not EVEN),)
+        loads = (load(values, pair * 128, more, -0x7F7F7F80, MASKED),)
     else:
-        loads = (load(values, pair * 256, more, 0, not EVEN), load(values, pair * 256 + 128, more, 0, not EVEN))
-    loads = loads + (load(meta, pair * 32, pair + index(W, 0, E) < pairs, 0x44444444, not EVEN),)
+        loads = (load(values, pair * 256, more, 0, MASKED), load(values, pair * 256 + 128, more, 0, MASKED))
+    loads = loads + (load(meta, pair * 32, pair + index(W, 0, E) < pairs, 0x44444444, MASKED),)
     if not STAGED:
         for odd in gl.static_range(2):
             column = (pair + index(W, 0, B)) * 32 + 16 * odd + index(32, 2, B) % 4 + 4 * index(4, 3, B)
-            if EVEN:
-                loads = loads + (gl.load(x + pair * 32 + 16 * odd),)
-            else:
+            if MASKED:
                 loads = loads + (gl.load(x + pair * 32 + 16 * odd, mask=column < width, other=0),)
+            else:
+                loads = loads + (gl.load(x + pair * 32 + 16 * odd),)
     return loads
 
 
 @gluon.jit
-def stage(buffers, slot, x, row0, rows, step, last, width, STEP: gl.constexpr, VEC: gl.constexpr, L: gl.constexpr):
-    """Start to copy the columns of a step into a buffer; what lies beyond x becomes zero."""
+def stage(buffers, turn, x, row0, rows, first, last, width, L: gl.constexpr):
+    """Start to copy the columns of the step `first + turn` into its buffer; what lies beyond x becomes zero."""
+    STEP: gl.constexpr = buffers.shape[2]
     row = row0 + index(buffers.shape[1], 0, L)
-    column = step * STEP + index(STEP, 1, L)
+    column = (first + turn) * STEP + index(STEP, 1, L)
     row, column = gl.broadcast(row, column)
-    pointers = x + row.to(gl.int64) * width + column
-    _copy(buffers.index(slot), pointers, mask=(row < rows) & (column < width) & (step < last))
+    inside = (row < rows) & (column < width) & (first + turn < last)
+    _copy(buffers.index(turn % buffers.shape[0]), x + row.to(gl.int64) * width + column, mask=inside)
     async_copy.commit_group()
 
 
 @gluon.jit
-def staged(buffer, u: gl.constexpr, W: gl.constexpr, TB: gl.constexpr, S: gl.constexpr, L: gl.constexpr):
+def staged(buffers, turn, u: gl.constexpr, W: gl.constexpr, TB: gl.constexpr, S: gl.constexpr, L: gl.constexpr):
     """The rows of x for the even and the odd tile of each warp, by `ldmatrix`."""
-    x = buffer.slice(u * W * 32, W * 32, dim=1).load(S)
+    x = buffers.index(turn % buffers.shape[0]).slice(u * W * 32, W * 32, dim=1).load(S)
     x = gl.permute(gl.reshape(x, [TB, 8, W, 2, 4, 4]), [2, 0, 1, 5, 4, 3])
     even, odd = gl.split(gl.reshape(x, [W, TB, 32, 4, 2]))
     B: gl.constexpr = gl.SliceLayout(1, L)
@@ -168,9 +170,23 @@ def staged(buffer, u: gl.constexpr, W: gl.constexpr, TB: gl.constexpr, S: gl.con
 
 
 @gluon.jit
-def consume(sums, loads, buffer, u: gl.constexpr, S: gl.constexpr, NARROW: gl.constexpr, BF16: gl.constexpr,
-            L: gl.constexpr):  # fmt: skip
-    """Add the products of the pair that `fetch` has loaded to the sums; where x is staged, `buffer` holds it."""
+def advance(sums, ring, buffers, turn, values, meta, x, step, pairs, width, NARROW: gl.constexpr, BF16: gl.constexpr,
+            MASKED: gl.constexpr, S: gl.constexpr, L: gl.constexpr):  # fmt: skip
+    """Consume what is loaded, pair by pair, and start the same loads of `step` in its place."""
+    U: gl.constexpr = len(ring)
+    filled = ()
+    for u in gl.static_range(U):
+        sums = consume(sums, ring[u], buffers, turn, u, S, NARROW, BF16, L)
+        pair = (step * U + u) * sums.shape[0]
+        filled = filled + (fetch(values, meta, x, pair, pairs, width, NARROW, buffers is not None, MASKED, L),)
+    return sums, filled
+
+
+@gluon.jit
+def consume(sums, loads, buffers, turn, u: gl.constexpr, S: gl.constexpr, NARROW: gl.constexpr,
+            BF16: gl.constexpr, L: gl.constexpr):  # fmt: skip
+    """Add the products of the pair that `fetch` has loaded to the sums; where x is staged, its
+    buffer is that of the step `turn`, counted from the first."""
     if NARROW:
         even, odd = widen(loads[0], BF16)
         rest: gl.constexpr = 1
@@ -178,10 +194,10 @@ def consume(sums, loads, buffer, u: gl.constexpr, S: gl.constexpr, NARROW: gl.co
         even, odd = loads[0], loads[1]
         rest: gl.constexpr = 2
     words = gl.expand_dims(gl.expand_dims(loads[rest], 3), 2)
-    if buffer is None:
+    if buffers is None:
         x_even, x_odd = loads[rest + 1], loads[rest + 2]
     else:
-        x_even, x_odd = staged(buffer, u, sums.shape[0], sums.shape[2], S, L)
+        x_even, x_odd = staged(buffers, turn, u, sums.shape[0], sums.shape[2], S, L)
     sums = multiply(gl.expand_dims(even, 2), gl.expand_dims(x_even, 1), sums, words, False, BF16)
     return multiply(gl.expand_dims(odd, 2), gl.expand_dims(x_odd, 1), sums, words, True, BF16)
 
@@ -282,40 +298,36 @@ def product(x, values, meta, bias, scales, y, rows, outputs, width_vecs, tiles, 
     row = gl.minimum(row0 + index(TB, 1, B) * 8 + index(32, 2, B) // 4, rows - 1).to(gl.int64)
     b = x + row * width + index(W, 0, B) * 32 + index(32, 2, B) % 4 + index(4, 3, B) * 4
 
-    LDMATRIX: gl.constexpr = ldmatrix_layout(TB, W, WN)
+    X: gl.constexpr = ldmatrix_layout(TB, W, WN)
+    COPY: gl.constexpr = copy_layout(STEP, VEC, W * WN)
     if STAGES:
-        SHARED: gl.constexpr = gl.SwizzledSharedLayout(4, 1, 8, [1, 0])
-        COPY: gl.constexpr = copy_layout(STEP, VEC, W * WN)
-        buffers = gl.allocate_shared_memory(gl.int32, [STAGES, ROWS, STEP], SHARED)
-        for slot in gl.static_range(STAGES - 1):
-            stage(buffers, slot, x, row0, rows, first + slot, last, width, STEP, VEC, COPY)
+        buffers = gl.allocate_shared_memory(gl.int32, [STAGES, ROWS, STEP], gl.SwizzledSharedLayout(4, 1, 8, [1, 0]))
+        for turn in gl.static_range(STAGES - 1):
+            stage(buffers, turn, x, row0, rows, first, last, width, COPY)
+    else:
+        buffers: gl.constexpr = None
 
     # `ring` holds the loads of the next U pairs; a place that is read is filled again at once, for the next step.
     sums = gl.zeros([W, NT, TB, 32, 4], gl.float32, L)
     ring = ()
     for u in gl.static_range(U):
-        ring = ring + (fetch(a, e, b, (first * U + u) * W, pairs, width, NARROW, STAGES > 0, EVEN, L),)
-    for step in range(first, last - 1):
+        ring = ring + (fetch(a, e, b, (first * U + u) * W, pairs, width, NARROW, STAGES > 0, not EVEN, L),)
+    whole = last if EVEN else gl.minimum(last, width // STEP)
+    for step in range(first, whole - 1):
         if STAGES:
             async_copy.wait_group(STAGES - 2)
-            ahead = step + STAGES - 1
-            stage(buffers, (ahead - first) % STAGES, x, row0, rows, ahead, last, width, STEP, VEC, COPY)
-            buffer = buffers.index((step - first) % STAGES)
-        else:
-            buffer: gl.constexpr = None
-        filled = ()
-        for u in gl.static_range(U):
-            sums = consume(sums, ring[u], buffer, u, LDMATRIX, NARROW, BF16, L)
-            pair = ((step + 1) * U + u) * W
-            filled = filled + (fetch(a, e, b, pair, pairs, width, NARROW, STAGES > 0, EVEN, L),)
-        ring = filled
+            stage(buffers, step - first + STAGES - 1, x, row0, rows, first, last, width, COPY)
+        sums, ring = advance(sums, ring, buffers, step - first, a, e, b, step + 1, pairs, width, NARROW, BF16, False, X, L)
+    if not EVEN:
+        if (whole < last) & (first < last - 1):
+            if STAGES:
+                async_copy.wait_group(STAGES - 2)
+                stage(buffers, last - 2 - first + STAGES - 1, x, row0, rows, first, last, width, COPY)
+            sums, ring = advance(sums, ring, buffers, last - 2 - first, a, e, b, last - 1, pairs, width, NARROW, BF16, True, X, L)
     if STAGES:
         async_copy.wait_group(0)
-        rest = buffers.index((last - 1 - first) % STAGES)
-    else:
-        rest: gl.constexpr = None
     for u in gl.static_range(U):
-        sums = consume(sums, ring[u], rest, u, LDMATRIX, NARROW, BF16, L)
+        sums = consume(sums, ring[u], buffers, last - 1 - first, u, X, NARROW, BF16, L)
 
     # Registers → rows × outputs, and the sum over warps in their order. Axes: warp, tile, tile of rows, g, t, h, j.
     OUT: gl.constexpr = NT * 16
