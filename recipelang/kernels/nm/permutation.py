@@ -20,7 +20,7 @@ from recipelang.errors import Refusal
 from recipelang.kernels.nm.reference import why_not
 
 #: rows that are looked at: of more, this many are drawn; what is found is judged by all of them
-ROWS = 2048
+ROWS = 1024
 #: groups among which all pairs are tried; more are dealt out into hands of at most this many
 HAND = 64
 #: how often the hands are dealt anew
@@ -44,7 +44,7 @@ def kept(matrix: Tensor, n: int, m: int) -> float:
 def search(matrix: Tensor, n: int, m: int, *, seed: int = 0, effort: int = 10) -> Tensor:
     """An order of the columns in which N:M keeps at least as much as in the given one.
 
-    The same arguments give the same order on one machine. The work grows with the rows, up to 2048, and with the
+    The same arguments give the same order on one machine. The work grows with the rows, up to 1024, and with the
     square of the groups, up to 64 of them (256 columns for 2:4); beyond, with their number.
 
     Args:

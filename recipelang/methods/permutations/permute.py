@@ -23,7 +23,7 @@ class Permute:
         scores[π(m·g)] … scores[π(m·g + m − 1)]. Greedy over pairs of groups, all ways to share their 2m channels out
         (for m > 4, all exchanges of two channels), the best pairs first, until none gains; then so many random changes.
     Shapes: scores R×C, the weights that take the C channels as inputs below each other, O·kh·kw rows each.
-    When it misleads: weights whose scores are large decide for all that share their inputs; of more than 2048 rows as
+    When it misleads: weights whose scores are large decide for all that share their inputs; of more than 1024 rows as
         many are drawn. Fine-tuning makes up for part of what a bad order loses, so the gain shrinks in training.
         Channels that a reshape takes apart (the heads of attention) or that enter or leave the network stay.
     Source: Pool, Yu, "Channel Permutations for N:M Sparsity", NeurIPS 2021.
