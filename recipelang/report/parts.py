@@ -151,12 +151,14 @@ class Layers:
     Attributes:
         executes: `dense`, `masked only`, or the kernel.
         why: the reason.
+        on: the device, precision and batch that a kernel was chosen for.
         layers: their names, with shapes.
         gains: whether the restriction can make them faster here.
     """
 
     executes: str
     why: str
+    on: str
     layers: tuple[tuple[str, str], ...]
     gains: bool
 
@@ -165,20 +167,21 @@ class Layers:
         """`23 layers masked only: no sparse kernel on this CPU; no speed-up expected on this backend`."""
         count = f"{len(self.layers)} layer{'' if len(self.layers) == 1 else 's'}"
         reasons = [text for text in (self.why, "" if self.gains else NO_GAIN) if text]
-        return f"{count} {self.executes}" + (f": {'; '.join(reasons)}" if reasons else "")
+        where = f" on {self.on}" if self.on else ""
+        return f"{count} {self.executes}{where}" + (f": {'; '.join(reasons)}" if reasons else "")
 
 
 def execution(variant: Variant) -> tuple[Layers, ...]:
     """How the layers of a network execute, those that do so alike together, in order of first appearance."""
-    groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    groups: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for layer in variant.layers:
         shape = layer.shape if isinstance(layer.shape, str) else "×".join(map(str, layer.shape))
         # What is gone has no reason to run the way it does: its `why` only names the edit.
         why = "" if layer.executes == "removed" else layer.why
-        groups.setdefault((layer.executes, why), []).append((layer.layer, shape))
+        groups.setdefault((layer.executes, why, layer.on), []).append((layer.layer, shape))
     return tuple(
-        Layers(how, why, tuple(layers), not any(word in how.lower() for word in ("masked", "unstructured")))
-        for (how, why), layers in groups.items()
+        Layers(how, why, on, tuple(layers), not any(word in how.lower() for word in ("masked", "unstructured")))
+        for (how, why, on), layers in groups.items()
     )
 
 

@@ -190,12 +190,14 @@ class Execution:
         shape: of its weight.
         executes: `dense`, `masked only`, or the kernel.
         why: the reason.
+        on: the device, precision and batch that it was chosen for.
     """
 
     layer: str
     shape: str | tuple[int, ...] = ""
     executes: str = "dense"
     why: str = ""
+    on: str = ""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
+from recipelang.kernels.nm.device import triton_version
+from recipelang.kernels.nm.table import VERSION
 from recipelang.kinds import Dataset, Measurement, Progress
 from recipelang.measuring.clock import check_device
 from recipelang.measuring.hardware import fingerprint
@@ -21,7 +23,8 @@ from recipelang.run.states import architecture, content
 from recipelang.run.store import Entry, Store, key_of
 from recipelang.stages.predict import predict
 from recipelang.stages.smoke import few
-from recipelang.surgery.deployed import deployed
+from recipelang.surgery.accelerated import require_sparse
+from recipelang.surgery.deployed import Deployment, deployed
 from recipelang.surgery.network import Network
 
 
@@ -39,7 +42,7 @@ class Measurer:
     options: Options
     progress: Progress
     _outputs: dict[tuple[str, str, str], tuple[Tensor, Tensor]] = field(default_factory=dict)
-    _deployed: dict[tuple[str, bool, str], nn.Module] = field(default_factory=dict)
+    _deployed: dict[tuple[str, Deployment], nn.Module] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
 
     def measure(self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str) -> Measurement:
@@ -69,7 +72,9 @@ class Measurer:
         common = {"verb": "measure", "metric": canonical(metric), "smoke": self.options.smoke}
         if metric.source == "clock":
             pair = [architecture(network), architecture(healthy)]
-            return {**common, "architectures": pair, "hardware": fingerprint(), "torch": torch.__version__}
+            kernels = {"kernels": [VERSION, triton_version()]} if network.accelerated else {}
+            machine = {"hardware": fingerprint(), "torch": torch.__version__, **kernels}
+            return {**common, "architectures": pair, **machine}
         if metric.source == "structure":
             return {**common, "content": content(network)}
         return {**common, "content": content(network), "data": data.fingerprint, "split": split}
@@ -96,14 +101,14 @@ class Measurer:
             outputs, labels = self._predict(network, data, split)
             measured = metric.measure(outputs, labels)
         elif metric.source == "clock":
-            mine, theirs = self._deploy(metric, network), self._deploy(metric, healthy)
+            mine, theirs = self.deploy(metric, network), self.deploy(metric, healthy)
             self.progress.start(f"timing {name}", None)
             try:
                 measured = metric.measure(mine, theirs, network.input_shape, self.progress)
             finally:
                 self.progress.stop()
         else:
-            measured = metric.measure(self._deploy(metric, network), network, network.input_shape)
+            measured = metric.measure(self.deploy(metric, network), network, network.input_shape)
         if not numpy.isfinite(measured.value):
             raise Refusal(
                 "RCP0906",
@@ -117,23 +122,35 @@ class Measurer:
         if key not in self._outputs:
             if len(self._outputs) >= 4:
                 self._outputs.pop(next(iter(self._outputs)))
-            module = deployed(network, device=self.options.device)
+            module = deployed(network, Deployment(self.options.device, batch=data.batch))
             limit = few(None, self.options.smoke)
             self._outputs[key] = predict(
                 module, data, split, device=self.options.device, samples=limit, progress=self.progress
             )
         return self._outputs[key]
 
-    def _deploy(self, metric: Any, network: Network) -> nn.Module:
-        """The deployed form that a metric wants; kept for architectures, since `healthy` is timed again and again."""
-        compiled, device = bool(getattr(metric, "compiled", False)), str(getattr(metric, "device", "cpu"))
-        key = (content(network), compiled, device)
+    def deploy(self, metric: Any, network: Network) -> nn.Module:
+        """The deployed form that a metric wants; the last few are kept, since `healthy` is timed again and again.
+
+        Raises:
+            Refusal: RCP1001: this machine lacks the device. RCP1305: the recipe demands a sparse kernel, and none runs.
+        """
+        how = deployment(metric)
+        key = content(network), how
         if key not in self._deployed:
             if len(self._deployed) >= 6:
                 self._deployed.pop(next(iter(self._deployed)))
-            check_device(device)
-            self._deployed[key] = deployed(network, compiled=compiled, device=device)
+            check_device(how.device)
+            module = deployed(network, how, self.progress)
+            require_sparse(network, module, str(how))
+            self._deployed[key] = module
         return self._deployed[key]
+
+
+def deployment(metric: Any) -> Deployment:
+    """How the deployed form is called that a metric looks at: a clock says, others read it on the CPU."""
+    names = ("device", "precision", "compiled", "batch")
+    return Deployment(**{name: getattr(metric, name) for name in names if hasattr(metric, name)})
 
 
 def _read(entry: Entry) -> Measurement:

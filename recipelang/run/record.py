@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -16,8 +17,10 @@ from recipelang.kinds import Measurement, Task
 from recipelang.measuring.differences import over_seeds, paired_difference, seed_difference
 from recipelang.plan import CURRENT, Reading
 from recipelang.run.lanes import Lane, by_variant
+from recipelang.run.measurer import deployment
 from recipelang.run.readings import Readings
 from recipelang.surgery.deployed import execution
+from recipelang.surgery.network import Network
 
 #: columns of a report whose recipe has no `measure`, after the task's own
 DEFAULT_COLUMNS = ("latency", "flops", "params", "size", "sparsity")
@@ -115,9 +118,21 @@ def _variant(
         "error": trouble(error) if error else None,
         "chosen": any(lane.chosen for lane in group),
         "metrics": {title(r): _over_seeds(r, per_seed) for r in columns if all(title(r) in n for n in per_seed)},
-        "layers": execution(readings.network(current)) if current and not error else [],
+        "layers": _layers(readings.network(current), columns, readings) if current and not error else [],
         "runs": runs,
     }
+
+
+def _layers(network: Network, columns: Sequence[Reading], readings: Readings) -> list[dict[str, Any]]:
+    """How each layer executes, wherever the network was timed on a GPU; on the CPU where it was timed on none."""
+    found = []
+    for how in dict.fromkeys(deployment(r.metric) for r in columns if r.metric.source == "clock"):
+        if network.accelerated and how.device != "cpu":
+            with suppress(Refusal):  # a column that could not be measured has said why already
+                metric = next(r.metric for r in columns if r.metric.source == "clock" and deployment(r.metric) == how)
+                module = readings.measurer.deploy(metric, network)
+                found += [{**row, "on": str(how)} for row in execution(network, module)]
+    return found or execution(network)
 
 
 def trouble(diagnostic: Diagnostic) -> dict[str, Any]:

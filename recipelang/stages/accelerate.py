@@ -1,7 +1,8 @@
 """Choose how sparse layers execute in the deployed form.
 
-A property of the deployed copy, not of the weights, so training may follow it. On a CPU no kernel uses an N:M
-pattern: the layers run dense, and the report says "masked only".
+A property of the deployed copy, not of the weights, so training may follow it. The choice itself is made where the
+network is deployed, by measurement: `surgery/accelerated.py`. On a CPU no kernel uses an N:M pattern: the layers run
+dense, and the report says "masked only".
 """
 
 from __future__ import annotations
@@ -9,7 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import torch
+
 from recipelang.errors import Refusal
+from recipelang.kernels.nm.device import describe, no_sparse_tensor_cores
+from recipelang.kernels.nm.problem import Device
+from recipelang.kernels.nm.registry import CANDIDATES
 from recipelang.stages.context import Context, Outcome
 from recipelang.surgery.deployed import execution
 from recipelang.surgery.masks import matrices
@@ -21,7 +27,8 @@ def run(operation: Accelerate, context: Context) -> Outcome:
     """Note the choice in the network; the deployed form reads it.
 
     Raises:
-        Refusal: RCP0915: the selection holds no weight in an N:M pattern.
+        Refusal: RCP0915: the selection holds no weight in an N:M pattern. RCP1305: the recipe demands a sparse kernel
+            and this machine can run none.
     """
     network = context.network
     chosen = set(resolve(network.module, operation.selection))
@@ -30,9 +37,37 @@ def run(operation: Accelerate, context: Context) -> Outcome:
     )
     if not layers:
         raise Refusal("RCP0915", "there is no sparse layer to accelerate", "write `sparsify nm 2:4` above")
-    kernels = [kernel.name for kernel in operation.kernels] or ["dense"]
-    accelerated = replace(network, accelerated={"layers": layers, "kernels": kernels, "goal": operation.goal})
+    named = [name for kernel in operation.kernels for name in kernel.executes]
+    kernels = list(dict.fromkeys(named)) or [kernel.name for kernel in CANDIDATES]
+    reasons = [no_sparse_tensor_cores(device) for device in _devices()]
+    if "dense" not in kernels and None not in reasons:
+        raise Refusal(
+            "RCP1305",
+            f"the recipe demands a sparse kernel and this machine can run none: {'; '.join(map(str, reasons))}",
+            "write `accelerate`, or `dense` beside the kernel, and layers run dense where nothing else can",
+        )
+    accelerated = replace(
+        network,
+        accelerated={
+            "layers": layers,
+            "kernels": kernels,
+            "goal": operation.goal,
+            "int8": any(kernel.int8 for kernel in operation.kernels),
+        },
+    )
+    if None in reasons:
+        return Outcome(
+            accelerated,
+            asked=f"by {operation.goal}",
+            reached=f"{len(layers)} layers, each by measurement where the network is timed",
+        )
     ways = Counter((row["executes"], row["why"]) for row in execution(accelerated) if row["layer"] in layers)
     reached = "; ".join(f"{n} layers {way}" for (way, _), n in ways.most_common())
     why = "; ".join(sorted({why for (_, why), _ in ways.items() if why}))
     return Outcome(accelerated, asked=f"by {operation.goal}", reached=reached, note=why)
+
+
+def _devices() -> list[Device]:
+    """Every device of this machine that a network may be timed on."""
+    names = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    return [describe(torch.device(name)) for name in names]

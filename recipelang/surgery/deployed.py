@@ -3,147 +3,135 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch import nn
 
+from recipelang.kernels.nm.chooser import Chooser
+from recipelang.kernels.nm.device import describe, no_sparse_tensor_cores
+from recipelang.kernels.nm.table import table_of
+from recipelang.kernels.nm.timer import CudaTimer
+from recipelang.kinds import Progress
+from recipelang.surgery.accelerated import accelerate, round_to_int8, ways
+from recipelang.surgery.folding import fold
 from recipelang.surgery.masks import matrices
 from recipelang.surgery.network import Network
-from recipelang.surgery.parity import TOLERANCE, relative_difference
-from recipelang.surgery.tracing import evaluating, example_input, hooked, record_calls
-
-# Exact types: a subclass may compute something else, such as a convolution that standardises its weight.
-FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+from recipelang.surgery.tracing import evaluating, example_input
 
 
-def deployed(network: Network, *, compiled: bool = False, device: str = "cpu") -> nn.Module:
-    """A copy for inference: evaluation mode, float32, BatchNorm folded where that is exact, channels_last.
+@dataclass(frozen=True)
+class Deployment:
+    """How a deployed network is called.
+
+    Attributes:
+        device: `cpu`, `cuda` or `cuda:N`.
+        precision: `float32`, `float16` or `bfloat16`: of weights and activations.
+        compiled: whether `torch.compile` is around it; on a GPU it is replayed as a CUDA graph then.
+        batch: images in one call: sparse kernels are chosen for it, and take smaller ones too.
+    """
+
+    device: str = "cpu"
+    precision: str = "float32"
+    compiled: bool = False
+    batch: int = 1
+
+    def __str__(self) -> str:
+        compiled = ", compiled" if self.compiled else ""
+        return f"{self.device}, {self.precision}, batch {self.batch}{compiled}"
+
+
+ON_CPU = Deployment()
+
+
+def deployed(network: Network, how: Deployment = ON_CPU, progress: Progress | None = None) -> nn.Module:
+    """A copy for inference: evaluation mode, BatchNorm folded where that is exact, channels_last, in `how.precision`.
+
+    Layers that the recipe accelerates hold packed weights where a measurement on the device says that it pays.
 
     Args:
         network: stands as it is.
-        compiled: whether to put `torch.compile` around it.
-        device: where it shall run.
+        how: where and how it will be called.
+        progress: where to say how far the choice of kernels is.
+
+    Raises:
+        Refusal: RCP1306: a sparse kernel gave a wrong answer.
     """
     # Folded on the CPU, where float32 is float32: a GPU may multiply with fewer digits.
     module = copy.deepcopy(network.module).cpu().float().eval().requires_grad_(False)
-    module = _fold(module, example_input(network).cpu())
+    module = fold(module, example_input(network).cpu())
+    if (network.accelerated or {}).get("int8"):
+        round_to_int8(module, network)
     if any(isinstance(part, nn.Conv2d) for part in module.modules()):
         module = module.to(memory_format=torch.channels_last)
-    module = module.to(device)
-    return torch.compile(module) if compiled else module  # type: ignore[return-value]
+    module = _accelerated(module, network, how, progress)
+    return _compiled(module, how) if how.compiled else module
 
 
-def execution(network: Network) -> list[dict[str, Any]]:
+def _accelerated(module: nn.Module, network: Network, how: Deployment, progress: Progress | None) -> nn.Module:
+    """The module on its device and in its precision, with sparse layers where the recipe wants and a kernel pays."""
+    dtype, device = getattr(torch, how.precision), torch.device(how.device)
+    if not network.accelerated or no_sparse_tensor_cores(describe(device)):
+        return module.to(device, dtype)
+    example = example_input(network, how.batch).cpu()
+    with evaluating(module):
+        expected = module(example)
+    module = module.to(device, dtype)
+    chooser = Chooser(
+        device=device,
+        goal=network.accelerated["goal"],
+        allowed=tuple(network.accelerated["kernels"]),
+        timer=CudaTimer(graph=how.compiled),
+        table=table_of(describe(device)),
+        timing="graph" if how.compiled else "eager",
+        resident_bytes=sum(parameter.nbytes for parameter in module.parameters()),
+    )
+    sparse, found = accelerate(module, network, example.to(device, dtype), chooser, expected, progress)
+    sparse.execution = found  # type: ignore[assignment]
+    return sparse
+
+
+def _compiled(module: nn.Module, how: Deployment) -> nn.Module:
+    """`torch.compile`; on a GPU as CUDA graphs, since launching would cost more than small layers compute."""
+    cuda = torch.device(how.device).type == "cuda"
+    return torch.compile(module, mode="reduce-overhead" if cuda else None)  # type: ignore[return-value]
+
+
+def execution(network: Network, module: nn.Module | None = None) -> list[dict[str, Any]]:
     """How each layer of the deployed form executes, in the order of the network, removed layers first.
+
+    Args:
+        network: its masks and edits.
+        module: the deployed form on the device that is asked about; default a CPU's.
 
     Returns:
         rows `{"layer", "shape", "executes", "why"}`; `executes` is `removed`, `masked only` (zeros are multiplied
-        like other numbers) or `dense`.
+        like other numbers), `dense`, or a kernel.
     """
     rows: list[dict[str, Any]] = [
         {"layer": getattr(edit, "name", str(edit)), "shape": [], "executes": "removed", "why": str(edit)}
         for edit in network.edits
     ]
-    asked = network.accelerated is not None
-    for name, (_, _, weight) in matrices(network.module).items():
-        mask = network.masks.get(name)
-        if mask is None:
-            executes, why = "dense", "no mask"
-        else:
-            executes = "masked only"
-            why = (
-                f"no sparse kernel for {mask.pattern} on this machine"
-                if asked
-                else "the recipe does not say `accelerate`"
-            )
-        rows.append(
-            {"layer": name.removesuffix(".weight"), "shape": list(weight.shape), "executes": executes, "why": why}
-        )
+    found = ways(module) if module is not None else {}
+    for name, (path, _, weight) in matrices(network.module).items():
+        executes, why = "dense", "no mask"
+        if mask := network.masks.get(name):
+            way = found.get(path)
+            executes, why = "masked only", way.why if way else _masked_only(network, path, mask.pattern)
+            if way and way.executes != "dense":
+                executes = way.executes
+        layer = name.removesuffix(".weight")
+        rows.append({"layer": layer, "shape": list(weight.shape), "executes": executes, "why": why})
     return rows
 
 
-def _fold(module: nn.Module, example: Tensor) -> nn.Module:
-    """The module with every BatchNorm folded that directly follows a convolution or linear layer."""
-    pairs = _foldable(module, example)
-    if not pairs:
-        return module
-    folded = copy.deepcopy(module)
-    for layer, norm in pairs:
-        _fold_pair(folded, layer, norm)
-    with torch.no_grad():
-        exact = relative_difference(folded(example), module(example)) <= TOLERANCE
-    # A variance next to zero makes folded weights so large that float32 cannot hold the network's answer.
-    return folded if exact else module
-
-
-class _CountUses(TorchDispatchMode):
-    """Counts how many operations read each of the watched tensors."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.watched: dict[int, tuple[str, Tensor]] = {}  # holds the tensors, so that an id stays one tensor's
-        self.uses: Counter[str] = Counter()
-
-    def watch(self, path: str, tensor: Tensor) -> None:
-        """Count the reads of the output of the layer at `path`."""
-        self.watched[id(tensor)] = (path, tensor)
-
-    def of(self, tensor: Any) -> str | None:
-        """The path of the layer that this very tensor came out of."""
-        return self.watched.get(id(tensor), (None,))[0]
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        for leaf in tree_leaves((args, kwargs)):
-            if (path := self.of(leaf)) is not None:
-                self.uses[path] += 1
-        return func(*args, **(kwargs or {}))
-
-
-def _foldable(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
-    """(layer, norm) paths where the norm is the one and only reader of what the layer computes.
-
-    Found by running, and so without regard to how the forward functions are written.
-    """
-    calls = record_calls(module, example)
-    once = {path: module.get_submodule(path) for path, call in calls.items() if call.once}
-    reads = _CountUses()
-    pairs: list[tuple[str, str]] = []
-    handles = []
-    for path, part in once.items():
-        if type(part) in FOLDABLE and "parametrizations" not in part._modules:
-            handles.append(part.register_forward_hook(lambda _, args, output, path=path: reads.watch(path, output)))
-        elif type(part) in BATCH_NORMS and part.running_mean is not None:
-
-            def pair(norm: nn.Module, args: tuple[Tensor], path: str = path) -> None:
-                layer = reads.of(args[0])
-                if layer is not None and _same_channels(once[layer], norm, args[0]):
-                    pairs.append((layer, path))
-
-            handles.append(part.register_forward_pre_hook(pair))
-    with hooked(handles), evaluating(module), reads:
-        module(example)
-    return [(layer, norm) for layer, norm in pairs if reads.uses[layer] == 1]
-
-
-def _same_channels(layer: nn.Module, norm: nn.Module, activation: Tensor) -> bool:
-    """Whether the norm, which looks at axis 1, works along the output features, which a linear layer puts last."""
-    return bool(norm.num_features == activation.shape[1] and (not isinstance(layer, nn.Linear) or activation.ndim == 2))
-
-
-def _fold_pair(module: nn.Module, layer_path: str, norm_path: str) -> None:
-    """Scale the layer's weight and bias by the norm, and put an Identity in the norm's place."""
-    layer: Any = module.get_submodule(layer_path)
-    norm: Any = module.get_submodule(norm_path)
-    fuse = fuse_linear_bn_weights if isinstance(layer, nn.Linear) else fuse_conv_bn_weights
-    weight, bias = fuse(layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
-    layer.weight, layer.bias = weight.requires_grad_(False), bias.requires_grad_(False)
-    parent, _, leaf = norm_path.rpartition(".")
-    setattr(module.get_submodule(parent), leaf, nn.Identity().eval())
+def _masked_only(network: Network, path: str, pattern: str) -> str:
+    """Why the zeros of a layer are multiplied where no kernel was chosen for it."""
+    if network.accelerated is None:
+        return "the recipe does not say `accelerate`"
+    if path not in network.accelerated["layers"]:
+        return "`accelerate` leaves it out"
+    if pattern != "2:4":
+        return f"hardware executes 2:4, and the layer is {pattern}"
+    return str(no_sparse_tensor_cores(describe(torch.device("cpu"))))

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.images.decode import open_picture, prepare, read_bytes
+from recipelang.measuring.clock import check_device
 from recipelang.surgery import artifact
-from recipelang.surgery.deployed import deployed
+from recipelang.surgery.deployed import ON_CPU, Deployment, deployed
 from recipelang.surgery.network import Network
 
 
@@ -37,19 +38,21 @@ class Predictor(nn.Module):
 
     Args:
         network: as it was saved.
+        how: where and in which precision it runs.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, how: Deployment = ON_CPU) -> None:
         super().__init__()
         self.network = network
-        self.deployed = deployed(network)
+        self.how = how
+        self.deployed = deployed(network, how)
         self.classes = network.classes
         self.preprocessing = network.preprocessing
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Preprocessed images B×C×H×W → scores B×classes."""
-        scores: Tensor = self.deployed(images)
+        scores: Tensor = self.deployed(images.to(self.how.device, getattr(torch, self.how.precision)))
         return scores
 
     def predict(self, images: Any) -> list[Prediction]:
@@ -73,7 +76,7 @@ class Predictor(nn.Module):
             )
         inputs = torch.cat([prepare(_picture(picture), self.preprocessing) for picture in pictures])
         with torch.no_grad():
-            rows = self(inputs).softmax(dim=1).tolist()
+            rows = self(inputs).float().softmax(dim=1).tolist()
         return [self._prediction(row) for row in rows]
 
     def _prediction(self, row: list[float]) -> Prediction:
@@ -81,13 +84,23 @@ class Predictor(nn.Module):
         return Prediction(self.classes[best], row[best], dict(zip(self.classes, row, strict=True)))
 
 
-def load(folder: Path, *, trust: bool = False) -> Predictor:
+def load(
+    folder: Path, *, trust: bool = False, device: str = "cpu", precision: str = "float32", batch: int = 1
+) -> Predictor:
     """The network that was saved in `folder`, ready to predict.
 
+    Args:
+        folder: as `export safetensors` wrote it.
+        trust: whether the Python file of a `python("file.py:build")` network may run.
+        device: `cpu`, `cuda` or `cuda:N`. On a GPU, layers that the recipe accelerates are packed where that pays.
+        precision: `float32`, `float16` or `bfloat16`; sparse kernels need one of 16 bits.
+        batch: images that are usually given at once: kernels are chosen for it.
+
     Raises:
-        Refusal: as `artifact.load`.
+        Refusal: as `artifact.load`; RCP1001: this machine lacks the device.
     """
-    return Predictor(artifact.load(folder, trust=trust))
+    check_device(device)
+    return Predictor(artifact.load(folder, trust=trust), Deployment(device, precision, batch=batch))
 
 
 def _picture(picture: Any) -> Any:

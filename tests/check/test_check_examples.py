@@ -19,7 +19,7 @@ NOT_YET = {
     "f_iterative_filters": {"vgg19_bn", "cifar100", "filters"},
     "g_agp_while_training": {"weights", "to", "over", "for", "sgd"},
     "h_joint_masks": {"vgg16_bn", "filters", "joint"},
-    "i_two_four_kernels": {"imagenet", "with", "cusparselt", "cutlass", "triton"},
+    "i_two_four_kernels": {"imagenet", "with", "cutlass"},
     "j_int8_kl": {"imagenet", "fold", "quantize", "onnx"},
     "k_qat_lsq": {"quantize"},
     "l_ftwt_budget": {"vgg16_bn", "gate"},

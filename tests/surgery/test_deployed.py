@@ -163,5 +163,5 @@ def test_how_layers_execute(digits: Network) -> None:
         "why": "no mask",
     }
     assert rows["linear"]["executes"] == "masked only" and "accelerate" in rows["linear"]["why"]
-    asked = {row["layer"]: row for row in execution(replace(sparse, accelerated={"kernels": []}))}
-    assert "no sparse kernel for 2:4" in asked["linear"]["why"]
+    asked = {row["layer"]: row for row in execution(replace(sparse, accelerated={"kernels": [], "layers": ["linear"]}))}
+    assert "a CPU has no sparse matrix units" in asked["linear"]["why"]

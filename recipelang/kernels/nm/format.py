@@ -103,7 +103,7 @@ def unpack(packed: Packed, dtype: torch.dtype | None = None) -> Tensor:
 
 
 def spread(packed: Packed) -> Tensor:
-    """`unpack` of a packed form that is known to be intact: it never waits for a GPU to tell what is in the metadata."""
+    """`unpack` of a packed form that is known to be intact: it does not wait for a GPU to tell what the metadata is."""
     outputs, inputs = packed.shape
     places = _places(_nibbles(packed.meta)[:, : inputs // 4])
     values = packed.values if packed.scales is None else packed.values * packed.scales[:, None]

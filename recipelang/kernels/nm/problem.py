@@ -1,6 +1,6 @@
 """What a 2:4 kernel is asked to do, where, and what every kernel must offer.
 
-    y[rows, outputs] = activation(x[rows, inputs] · Wᵀ + bias),   W[outputs, inputs] in 2:4
+y[rows, outputs] = activation(x[rows, inputs] · Wᵀ + bias),   W[outputs, inputs] in 2:4
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class Kernel(Protocol):
     """A way to compute a `Problem`. Kernels hold no state; what they need of a weight is in `operands`."""
 
     name: ClassVar[str]
-    sparse: ClassVar[bool]  # whether it skips the zeros
+    layout: ClassVar[str]  # of its operands: kernels of one layout read the same
+    sparse: ClassVar[bool]  # whether it multiplies the packed form
 
     def why_not(self, problem: Problem) -> str | None:
         """Why it cannot compute the problem, as the end of "this layer runs dense: …"; None where it can."""

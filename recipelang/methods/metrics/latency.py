@@ -1,4 +1,4 @@
-"""`latency(batch=1, threads=1, device="cpu", compiled=false)`."""
+"""`latency(batch=1, threads=1, device="cpu", precision=float32, compiled=false)`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Latency:
 
     Formula: median over runs of the seconds of one call; ratio = median of the network / median of healthy, the two
         called in turns, 50 pairs at least, more until the ratio is known to ± 0.01 or 30 seconds are over.
-    Shapes: input batch×C×H×W (standard normal), through the deployed form: BatchNorm folded, float32.
+    Shapes: input batch×C×H×W (standard normal), through the deployed form: BatchNorm folded, in `precision`.
     Interval: 95 % bootstrap over pairs. On a GPU, CUDA events are read; on a CPU, the wall clock, less the time that
         other processes held the core (Linux), since that is theirs and not the network's.
     When it misleads: seconds hold for this machine, batch, thread count and torch version, and ratios differ from
@@ -38,7 +38,12 @@ class Latency:
     batch: int = setting(1, type="integer", low=1, help="Images in one call.")
     threads: int = setting(1, type="integer", low=1, help="CPU threads while timing.")
     device: str = setting("cpu", type="text", help='`"cpu"`, `"cuda"` or `"cuda:1"`.')
-    compiled: bool = setting(False, type="boolean", help="Whether both networks go through torch.compile.")
+    precision: str = setting(
+        "float32", type="word", choices=("float32", "float16", "bfloat16"), help="Of weights, images and all between."
+    )
+    compiled: bool = setting(
+        False, type="boolean", help="Whether both go through torch.compile, on a GPU as CUDA graphs."
+    )
 
     def __post_init__(self) -> None:
         if not DEVICE.fullmatch(self.device):
@@ -54,7 +59,7 @@ class Latency:
         """Seconds of one call and the ratio to healthy.
 
         Args:
-            deployed, healthy_deployed: deployed forms on `device`, compiled where `compiled` says so.
+            deployed, healthy_deployed: deployed forms on `device`, in `precision`, compiled where `compiled` says so.
             input_shape: (channels, height, width).
 
         Raises:
@@ -63,6 +68,7 @@ class Latency:
         from recipelang.measuring.clock import compare_latency
 
         example = torch.randn(self.batch, *input_shape, generator=torch.Generator().manual_seed(0))
+        example = example.to(getattr(torch, self.precision))
         return compare_latency(
             deployed, healthy_deployed, example, threads=self.threads, device=self.device, progress=progress
         )

@@ -1,0 +1,298 @@
+"""2:4 kernels against dense ones on a GPU: correctness, tuning and timing in one call.
+
+    python benchmarks/kernels.py [--quick] [--budget 420] [--json FILE]
+
+Every kernel is verified on fresh random inputs before it is timed. Times are those of CUDA graphs that walk over more
+copies of the weight than the second-level cache holds, all candidates in turns, medians. Bandwidth is that of a copy on
+the same device in the same minute. Without a GPU it says so and does nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recipelang.kernels.nm.chooser import decide
+from recipelang.kernels.nm.device import describe, versions
+from recipelang.kernels.nm.format import Packed, pack
+from recipelang.kernels.nm.problem import ACTIVATIONS, Device, Problem
+from recipelang.kernels.nm.reference import nm_mask
+from recipelang.kernels.nm.registry import CANDIDATES
+from recipelang.kernels.nm.timer import CudaTimer
+from recipelang.kernels.nm.trials import Trial, agrees, reference, try_all
+
+GPU = torch.device("cuda")
+ALLOWED = tuple(kernel.name for kernel in CANDIDATES)
+#: outputs × inputs, the most telling first: what the budget cuts off is the end.
+LARGE = ((8192, 8192), (14336, 4096), (4096, 14336), (28672, 8192))
+MIDDLE = ((4096, 4096), (1024, 4096), (4096, 1024), (3072, 768), (768, 3072))
+FEW, SOME, MANY = (1, 8, 16), (32, 64), (256, 1024, 4096)
+MILLION = 1 << 20
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the table: seconds of one call, None where no kernel of the kind could run.
+
+    Attributes:
+        values: `16 bit` or `int8`.
+        dispatched: of what the chooser takes, by `kernel`.
+        bandwidth: share of the measured memory bandwidth at which the dispatched kernel reads its weight.
+        target: ratio over dense that is asked for; None where none is.
+    """
+
+    outputs: int
+    inputs: int
+    rows: int
+    values: str
+    dense: float
+    cusparselt: float | None
+    ours: float | None
+    dispatched: float
+    kernel: str
+    bandwidth: float
+    target: float | None
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast as dense the dispatched kernel is."""
+        return self.dense / self.dispatched
+
+
+def weight(outputs: int, inputs: int, *, int8: bool, dtype: torch.dtype = torch.float16) -> Packed:
+    """A random 2:4 weight on the CPU, scaled so that products are of the size of 1."""
+    dense = torch.randn(outputs, inputs, device=GPU) / inputs**0.5
+    return pack((dense * nm_mask(dense.abs(), 2, 4)).to(dtype), int8=int8)
+
+
+def problem(packed: Packed, rows: int, dtype: torch.dtype, device: Device, activation: str = "none") -> Problem:
+    outputs, inputs = packed.shape
+    return Problem(rows, outputs, inputs, dtype, device, packed.values.dtype, True, activation)
+
+
+def correctness(device: Device) -> tuple[int, list[str]]:
+    """Ragged shapes, all dtypes, activations and configurations: (how many were right, what was wrong)."""
+    right, wrong = 0, []
+    shapes = ((64, 64), (100, 320), (136, 1028), (4096, 4096))
+    for number, (outputs, inputs) in enumerate(shapes):
+        for dtype in (torch.float16, torch.bfloat16):
+            for int8 in (False, True):
+                packed = weight(outputs, inputs, int8=int8, dtype=dtype)
+                for rows, activation in zip((1, 5, 16, 33, 64), ACTIVATIONS, strict=True):
+                    asked = problem(packed, rows, dtype, device, activation)
+                    x = torch.randn(rows, inputs, device=GPU, dtype=dtype)
+                    bias = torch.randn(outputs, device=GPU, dtype=dtype)
+                    found = _judge(asked, packed, x, bias, everything=number == len(shapes) - 1)
+                    right += sum(not error for _, error in found)
+                    wrong += [f"{what}: {error}" for what, error in found if error]
+    return right, wrong
+
+
+def _judge(asked: Problem, packed: Packed, x: Tensor, bias: Tensor, *, everything: bool) -> Iterator[tuple[str, str]]:
+    """(what ran, what was wrong with it) for every kernel that takes the problem; its first configuration or all."""
+    expected, allowed = reference(asked, packed, x, bias)
+    found = []
+    for kernel in CANDIDATES:
+        if kernel.why_not(asked):
+            continue
+        operands = kernel.operands(packed, asked.dtype, GPU)
+        tried = kernel.configurations(asked)
+        # The vendor numbers algorithms that a version may not have: only its first must work.
+        for tiles in tried if everything and kernel.name != "cuSPARSELt" else tried[:1]:
+            shape = f"{asked.outputs}×{asked.inputs}, {asked.rows} rows, {asked.dtype}, {asked.activation}"
+            what = f"{kernel.name} {dict(tiles)} {shape}"
+            try:
+                y = kernel.run(x, operands, bias, asked, tiles)
+                error = "" if agrees(y, expected, allowed) else f"off by {(y.double() - expected).abs().max():.2e}"
+            except Exception as raised:  # what a compiler or a driver raises is the finding
+                error = f"{type(raised).__name__}: {str(raised).strip().splitlines()[0][:200] if str(raised) else ''}"
+            found.append((what, error))
+    return iter(found)
+
+
+def target(outputs: int, inputs: int, rows: int, int8: bool) -> float | None:
+    """The ratio over dense float16 that is asked for on an H200."""
+    if rows <= 16 and outputs * inputs >= 32 * MILLION:
+        return 2.4 if int8 else 1.5
+    if int8:
+        return None
+    if rows in (32, 64) and outputs * inputs >= 32 * MILLION:
+        return 1.2
+    if rows >= 1024 and min(outputs, inputs) >= 4096:
+        return 1.15
+    return 0.97
+
+
+def line(
+    outputs: int, inputs: int, rows: int, device: Device, bandwidth: float, *, int8: bool
+) -> tuple[Line, tuple[Trial, ...]]:
+    """Time every kernel on one shape."""
+    packed = weight(outputs, inputs, int8=int8)
+    copies = max(2, min(48, 2 * device.l2_bytes // (packed.values.nbytes + packed.meta.nbytes) + 1))
+    asked = problem(packed, rows, torch.float16, device)
+    kernels = [kernel for kernel in CANDIDATES if kernel.name != "portable"]
+    trials = try_all(asked, packed, kernels, CudaTimer(graph=True), GPU, copies)
+    chosen = decide(trials, ALLOWED, "latency")
+    best = {name: _best(trials, name) for name in ("dense", "cuSPARSELt", "mma.sp")}
+    dense = best["dense"] or float("nan")
+    read = {"dense": outputs * inputs * 2}.get(chosen.kernel, outputs * inputs * packed.bits / 8)
+    seconds = chosen.seconds or dense
+    made = Line(
+        outputs,
+        inputs,
+        rows,
+        "int8" if int8 else "16 bit",
+        dense,
+        best["cuSPARSELt"],
+        best["mma.sp"],
+        seconds,
+        kernel=f"{chosen.kernel} {_tiles(chosen.configuration)}".strip(),
+        bandwidth=read / seconds / bandwidth,
+        target=target(outputs, inputs, rows, int8),
+    )
+    return made, trials
+
+
+def _best(trials: Sequence[Trial], name: str) -> float | None:
+    return min((t.seconds for t in trials if t.kernel == name and t.seconds is not None), default=None)
+
+
+def _tiles(configuration: object) -> str:
+    return " ".join(f"{name}{value}" for name, value in dict(configuration).items())  # type: ignore[call-overload]
+
+
+def copy_bandwidth() -> float:
+    """Bytes per second, read and written, of a device-to-device copy."""
+    source = torch.empty(1 << 30, dtype=torch.uint8, device=GPU)
+    goal = torch.empty_like(source)
+    sample = CudaTimer().sampler([lambda: goal.copy_(source)])
+    return 2 * source.nbytes / statistics.median(sample() for _ in range(5))
+
+
+def table(lines: Sequence[Line]) -> str:
+    """The lines as Markdown, for docs/kernels.md."""
+    times = "dense µs | cuSPARSELt µs | mma.sp µs | dispatched µs"
+    rows = [
+        f"| outputs × inputs | rows | values | {times} | by | over dense | of bandwidth | asked |",
+        "|---" * 11 + "|",
+    ]
+    for one in lines:
+        asked = "" if one.target is None else f"{one.target:.2f} {'✓' if one.ratio >= one.target else '✗'}"
+        times = (_us(one.dense), _us(one.cusparselt), _us(one.ours), _us(one.dispatched))
+        rows.append(
+            f"| {one.outputs} × {one.inputs} | {one.rows} | {one.values} | {' | '.join(times)} | {one.kernel} "
+            f"| {one.ratio:.2f} | {one.bandwidth:.0%} | {asked} |"
+        )
+    return "\n".join(rows)
+
+
+def _us(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds * 1e6:.2f}"
+
+
+def plan(quick: bool) -> Iterator[tuple[int, int, int, bool]]:
+    """(outputs, inputs, rows, int8), the most telling first."""
+    large, middle = (LARGE[:1], MIDDLE[:1]) if quick else (LARGE, MIDDLE)
+    few, some, many = (FEW[-1:], SOME[-1:], MANY[-1:]) if quick else (FEW, SOME, MANY)
+    yield from ((n, k, m, int8) for n, k in large for m in few for int8 in (False, True))
+    yield from ((n, k, m, False) for n, k in large for m in some)
+    yield from ((n, k, m, False) for n, k in (*large, middle[0]) for m in many)
+    yield from ((n, k, m, int8) for n, k in middle for m in (*few, *some) for int8 in (False, True))
+    yield from ((n, k, m, False) for n, k in middle[1:] for m in many)
+
+
+def main() -> None:
+    """Print the tables; with --json write everything that was measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one shape of each kind")
+    parser.add_argument("--budget", type=float, default=420.0, help="seconds after which no shape is begun")
+    parser.add_argument("--json", type=Path, help="a file for everything that was measured")
+    asked = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("no CUDA device: nothing is timed here; the kernels' correctness is tested in tests/kernels without one")
+        return
+    start = time.monotonic()
+    device = describe(GPU)
+    about = {**versions(device), "driver": _driver(), "date": time.strftime("%Y-%m-%d")}
+    bandwidth = copy_bandwidth()
+    print(json.dumps(about), f"copy {bandwidth / 1e12:.2f} TB/s", flush=True)
+    right, wrong = correctness(device)
+    print(f"correct: {right} of {right + len(wrong)}", *wrong[:40], sep="\n  ", flush=True)
+    whole = _network(asked.quick)
+    lines, kept = [], []
+    for outputs, inputs, rows, int8 in plan(asked.quick):
+        if time.monotonic() - start > asked.budget:
+            print("the budget is over: the shapes that follow were not timed")
+            break
+        made, trials = line(outputs, inputs, rows, device, bandwidth, int8=int8)
+        lines.append(made)
+        kept.append({**asdict(made), "trials": [trial.json() for trial in trials]})
+        print(table([made]).splitlines()[-1], flush=True)
+    print(table(lines))
+    if asked.json:
+        verdict = {"right": right, "wrong": wrong}
+        found = {"about": about, "bandwidth": bandwidth, **verdict, "network": whole, "lines": kept}
+        asked.json.write_text(json.dumps(found, indent=1))
+    print(f"{time.monotonic() - start:.0f} s")
+
+
+def _network(quick: bool) -> dict[str, object]:
+    """ViT-L/16 at batch 32 (ViT-B/16 where quick), float16, random weights, its MLPs in 2:4: healthy against
+    accelerated, both as CUDA graphs, in turns."""
+    import torchvision
+
+    from recipelang.methods.patterns.nm import NM
+    from recipelang.surgery import masks
+    from recipelang.surgery.deployed import Deployment, deployed
+    from recipelang.surgery.network import Network
+
+    torch.manual_seed(0)
+    name = "vit_b_16" if quick else "vit_l_16"
+    module = getattr(torchvision.models, name)(weights=None)
+    torch.nn.init.normal_(module.heads.head.weight, std=0.02)  # torchvision starts it at zero: every answer would agree
+    network = Network(module, {"model": f"torchvision.{name}", "settings": {}}, (3, 224, 224))
+    able = [n for n in masks.eligible(network, NM())[0] if ".mlp." in n]
+    weights = dict(network.module.named_parameters())
+    sparse = masks.sparsify(network, NM(), {n: weights[n].detach().abs() for n in able})
+    layers = [n.removesuffix(".weight") for n in able]
+    accelerated = Network(
+        sparse.module, sparse.source, sparse.input_shape, masks=sparse.masks,
+        accelerated={"layers": layers, "kernels": list(ALLOWED), "goal": "latency", "int8": False},
+    )  # fmt: skip
+    how = Deployment("cuda", "float16", batch=32)
+    images = torch.randn(32, 3, 224, 224, device=GPU, dtype=torch.float16)
+    with torch.inference_mode():
+        modules = [deployed(one, how) for one in (network, accelerated)]
+        samplers = [CudaTimer(graph=True).sampler([lambda m=m: m(images)]) for m in modules]
+        pairs = [[sample() for sample in samplers] for _ in range(15)]
+    healthy, mine = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ways = {path: (way.executes, way.why) for path, way in getattr(modules[1], "execution", {}).items()}
+    times = f"{healthy * 1e3:.2f} ms dense, {mine * 1e3:.2f} ms accelerated: {healthy / mine:.3f}"
+    print(f"{name}, batch 32, float16: {times}")
+    for path, (executes, why) in list(ways.items())[:4]:
+        print(f"  {path}: {executes}: {why}", flush=True)
+    return {"name": name, "batch": 32, "dense": healthy, "accelerated": mine, "ratio": healthy / mine, "ways": ways}
+
+
+def _driver() -> str:
+    """The driver's version and the clocks, as nvidia-smi tells them; "" where it is not there."""
+    query = "--query-gpu=driver_version,clocks.sm,clocks.mem,power.draw"
+    try:
+        command = ["nvidia-smi", query, "--format=csv,noheader"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Trying kernels on one problem: each result is verified before its time counts."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from recipelang.kernels.nm.format import Packed, unpack
+from recipelang.kernels.nm.problem import Kernel, Problem, activate
+
+#: Rounds that every candidate is timed in turn, and rounds for those that are still near the best.
+FIRST_ROUNDS, ROUNDS = 3, 12
+#: What is this much slower than the best after the first rounds is not timed any longer.
+HOPELESS = 1.3
+#: Runs that must all agree with the reference: some vendor kernels are wrong only now and then.
+VERIFIED_RUNS = 3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One kernel in one configuration.
+
+    Attributes:
+        kernel: its name.
+        configuration: as the kernel understands it.
+        seconds: median of one call; None where it was not timed.
+        refused: why it was not timed; "" where it was.
+    """
+
+    kernel: str
+    configuration: Mapping[str, int]
+    seconds: float | None
+    refused: str = ""
+
+    def json(self) -> dict[str, Any]:
+        """As it stands in a table."""
+        return asdict(self)
+
+
+class Timer(Protocol):
+    """What tells the time of a call; tests put a synthetic one in its place."""
+
+    def sampler(self, calls: Sequence[Callable[[], Tensor]]) -> Callable[[], float]:
+        """A function that runs the calls (the same product with different copies of the weight) and answers with the
+        mean seconds of one."""
+
+
+def try_all(
+    problem: Problem,
+    packed: Packed,
+    kernels: Sequence[Kernel],
+    timer: Timer,
+    device: torch.device,
+    copies: int = 1,
+) -> tuple[Trial, ...]:
+    """Every kernel in every configuration: refused, wrong, or timed in turns with the others.
+
+    Args:
+        problem: what is computed.
+        packed: the weight.
+        kernels: the candidates, dense among them.
+        timer: what tells the time.
+        device: where it runs.
+        copies: of each weight, read in rotation, so that it comes from memory as it does in a large network.
+    """
+    packed = packed.to(device)  # what kernels read is derived there, and at once
+    x, bias = _inputs(problem, device)
+    expected, allowed = reference(problem, packed, x, bias)
+    refused: list[Trial] = []
+    samplers: list[tuple[Trial, Callable[[], float]]] = []
+    for kernel in kernels:
+        if reason := kernel.why_not(problem):
+            refused.append(Trial(kernel.name, {}, None, reason))
+            continue
+        try:
+            first = kernel.operands(packed, problem.dtype, device)
+            operands = [first, *(tuple(part.clone() for part in first) for _ in range(copies - 1))]
+        except Exception as error:  # kernels of vendors and compilers raise whatever they like
+            refused.append(Trial(kernel.name, {}, None, _raised(error)))
+            continue
+        for configuration in kernel.configurations(problem):
+            calls = [lambda k=kernel, o=o, c=configuration: k.run(x, o, bias, problem, c) for o in operands]
+            try:
+                wrong = not all(agrees(calls[0](), expected, allowed) for _ in range(VERIFIED_RUNS))
+                if wrong:
+                    refused.append(Trial(kernel.name, configuration, None, "its result was wrong"))
+                    continue
+                samplers.append((Trial(kernel.name, configuration, None), timer.sampler(calls)))
+            except Exception as error:  # as above
+                refused.append(Trial(kernel.name, configuration, None, _raised(error)))
+    return (*_timed(samplers), *refused)
+
+
+def reference(problem: Problem, packed: Packed, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The result in float64 (rows×outputs), and by how much a correct kernel may miss each element.
+
+    A kernel rounds its result once to `problem.dtype`, and may round partial sums on the way: each is of the size of
+    √(Σ x²·w²), the typical size of the sum.
+    """
+    weight, x = unpack(packed, torch.float64), x.double()
+    plain = functional.linear(x, weight, None if bias is None else bias.double())
+    typical = (x.square() @ weight.square().T).sqrt()
+    unit = torch.finfo(problem.dtype).eps
+    return activate(plain, problem.activation), 2 * unit * (plain.abs() + 2 * typical) + 1e-7
+
+
+def agrees(y: Tensor, expected: Tensor, allowed: Tensor) -> bool:
+    """Whether every element is as near to what is expected as it must be; NaN is near to nothing."""
+    return y.shape == expected.shape and bool(((y.double() - expected).abs() <= allowed).all())
+
+
+def _inputs(problem: Problem, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Normal numbers, the same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(problem.rows, problem.inputs, generator=generator)
+    bias = torch.randn(problem.outputs, generator=generator)
+    return x.to(device, problem.dtype), bias.to(device, problem.dtype) if problem.bias else None
+
+
+def _timed(samplers: Sequence[tuple[Trial, Callable[[], float]]]) -> tuple[Trial, ...]:
+    """In turns, so that all see the same machine; medians."""
+    samples: list[list[float]] = [[] for _ in samplers]
+
+    def rounds(count: int, which: Sequence[int]) -> None:
+        for _ in range(count):
+            for i in which:
+                samples[i].append(samplers[i][1]())
+
+    rounds(FIRST_ROUNDS, range(len(samplers)))
+    if samplers:
+        best = min(statistics.median(taken) for taken in samples)
+        # The first one is the dense one: what decides is its distance to the best.
+        near = [i for i, taken in enumerate(samples) if i == 0 or statistics.median(taken) <= HOPELESS * best]
+        rounds(ROUNDS, near)
+    return tuple(
+        Trial(trial.kernel, trial.configuration, statistics.median(taken))
+        for (trial, _), taken in zip(samplers, samples, strict=True)
+    )
+
+
+def _raised(error: BaseException) -> str:
+    """The first line of what a kernel raised."""
+    lines = str(error).strip().splitlines()
+    return f"it failed: {type(error).__name__}{': ' + lines[0][:160] if lines else ''}"

@@ -1,0 +1,236 @@
+"""Putting packed 2:4 layers into a deployed network, each where a measurement says that it pays."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.kernels.nm.chooser import Choice, Chooser
+from recipelang.kernels.nm.device import describe
+from recipelang.kernels.nm.format import Packed, pack, packable, rows, unpack, unrows
+from recipelang.kernels.nm.layers import SparseLinear, SparsePointwise, not_pointwise
+from recipelang.kernels.nm.operations import Way
+from recipelang.kernels.nm.problem import Problem
+from recipelang.kernels.nm.reference import nm_holds
+from recipelang.kinds import Progress
+from recipelang.surgery.masks import matrices
+from recipelang.surgery.network import Network
+from recipelang.surgery.parity import relative_difference
+from recipelang.surgery.readers import sole_readers
+from recipelang.surgery.tracing import evaluating, record_calls
+
+#: The pattern that hardware executes.
+PATTERN = "2:4"
+#: How much further from float32 the network's answer may be than the dense one's in the same precision, and a floor.
+FURTHER, FLOOR = 3.0, 2e-3
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a layer of the deployed form executes: `dense`, or the kernel's name and pattern; and why."""
+
+    executes: str
+    why: str
+
+
+def round_to_int8(module: nn.Module, network: Network) -> None:
+    """Round the weights of accelerated layers to what int8 values with a scale for each output can hold, in place.
+
+    It is done on every device and whichever kernel runs, so that accuracy is that of the deployed network everywhere.
+    """
+    for _, part, _ in _asked(module, network):
+        weight = part.weight
+        if packable(weight) is None:
+            rounded = unpack(pack(rows(weight.detach().float()), int8=True), weight.dtype)
+            part.weight = nn.Parameter(unrows(rounded, weight.shape), requires_grad=False)
+
+
+def accelerate(
+    module: nn.Module,
+    network: Network,
+    example: Tensor,
+    chooser: Chooser,
+    expected: Tensor,
+    progress: Progress | None = None,
+) -> tuple[nn.Module, dict[str, Execution]]:
+    """The deployed module with sparse layers where they were chosen, and how every layer asked for executes.
+
+    Args:
+        module: deployed form on its device and in its precision; it stays as it is where no layer changes.
+        network: its masks and `accelerated` settings.
+        example: an input of the batch that it will be called with.
+        chooser: decides, for the device of the module.
+        expected: the dense network's answer to `example` in float32: what both are held against.
+
+    Raises:
+        Refusal: RCP1306: the accelerated network answers otherwise than the dense one.
+    """
+    sparse = copy.deepcopy(module)
+    calls = record_calls(sparse, example)
+    activations = _activations(sparse, example, [path for path, _, _ in _asked(sparse, network)])
+    found: dict[str, Execution] = {}
+    changed = False
+    asked = _asked(sparse, network)
+    if progress:
+        progress.start("choosing kernels, layers", len(asked))
+    try:
+        for path, part, name in asked:
+            count = _rows(calls.get(path))
+            if reason := _why_not(part, count, network, name):
+                found[path] = Execution("dense", reason)
+            else:
+                activation, follower = activations.get(path, ("none", ""))
+                choice = _choose(part, count, activation, network, chooser)
+                found[path] = _say(choice, network)
+                if choice.kernel != "dense":
+                    _put(sparse, path, _layer(part, activation, network, chooser, choice, count))
+                    if follower:
+                        _put(sparse, follower, nn.Identity())
+                    changed = True
+            if progress:
+                progress.advance()
+    finally:
+        if progress:
+            progress.stop()
+    if not changed:
+        return module, found
+    _verify(sparse, module, example, expected)
+    return sparse, found
+
+
+def _asked(module: nn.Module, network: Network) -> list[tuple[str, Any, str]]:
+    """(path, layer, parameter name) of every layer that the recipe accelerates, in the order of the network."""
+    wanted = set((network.accelerated or {}).get("layers", ()))
+    return [(path, part, name) for name, (path, part, _) in matrices(module).items() if path in wanted]
+
+
+def _why_not(part: Any, count: int, network: Network, name: str) -> str | None:
+    """Why the layer cannot hold a packed weight, whatever the device."""
+    mask, weight = network.masks.get(name), part.weight
+    if type(part) not in (nn.Linear, nn.Conv2d):
+        return f"a {type(part).__name__} computes with its weights itself"
+    if not count:
+        return "the network computes with its weight itself and never calls the layer"
+    if isinstance(part, nn.Conv2d) and (reason := not_pointwise(part)):
+        return reason
+    if mask is not None and not nm_holds(weight, 2, 4) and mask.pattern != PATTERN:
+        return f"hardware executes {PATTERN} and the layer is {mask.pattern}"
+    return packable(weight)
+
+
+def _rows(call: Any) -> int:
+    """Rows of the product in one call: all axes but the features, which a convolution has in axis 1."""
+    if call is None or call.input_shape is None:
+        return 0
+    shape = call.input_shape
+    return prod(shape) // shape[1 if len(shape) == 4 and call.output_shape[2:] == shape[2:] else -1]
+
+
+def _activations(module: nn.Module, example: Tensor, paths: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Layer → (activation, its path), where one activation module is all that reads what the layer computes."""
+    followers = sole_readers(module, example, paths, lambda part: activation_of(part) is not None)
+    return {path: (str(activation_of(module.get_submodule(after))), after) for path, after in followers.items()}
+
+
+def activation_of(part: nn.Module) -> str | None:
+    """The name that kernels know a module by; None where they do not."""
+    if type(part) is nn.ReLU:
+        return "relu"
+    if type(part) is nn.SiLU:
+        return "silu"
+    if type(part) is nn.GELU:
+        return "gelu" if part.approximate == "none" else "gelu_tanh"
+    return None
+
+
+def _choose(part: Any, count: int, activation: str, network: Network, chooser: Chooser) -> Choice:
+    weight = part.weight
+    packed = _packed(part, network)
+    problem = Problem(
+        count,
+        weight.shape[0],
+        weight.shape[1],
+        weight.dtype,
+        describe(weight.device),
+        packed.values.dtype,
+        part.bias is not None,
+        activation,
+    )
+    return chooser.choose(problem, packed)
+
+
+def _packed(part: Any, network: Network) -> Packed:
+    return pack(rows(part.weight.detach()), int8=bool((network.accelerated or {}).get("int8")))
+
+
+def _say(choice: Choice, network: Network) -> Execution:
+    if choice.kernel == "dense":
+        return Execution("dense", choice.why)
+    values = " int8" if (network.accelerated or {}).get("int8") else ""
+    return Execution(f"{choice.kernel} {PATTERN}{values}", choice.why)
+
+
+def _layer(part: Any, activation: str, network: Network, chooser: Chooser, choice: Choice, count: int) -> SparseLinear:
+    """The packed layer: the chosen kernel up to the rows it was measured for, dense or unpacked beyond."""
+    kind = SparsePointwise if isinstance(part, nn.Conv2d) else SparseLinear
+    layer = kind(_packed(part, network), part.bias, activation, part.weight.dtype)
+    most = 1 << max(0, count - 1).bit_length()
+    layer.use((Way(choice.kernel, choice.configuration, most), *_beyond(choice, chooser)))
+    return layer.eval()
+
+
+def _beyond(choice: Choice, chooser: Chooser) -> tuple[Way, ...]:
+    """What computes larger batches than the one that was measured.
+
+    For memory no second form of the weight is kept: the kernel takes them as well, or they are unpacked anew each time.
+    """
+    if chooser.goal == "memory":
+        return Way(choice.kernel, choice.configuration, None), Way("unpacked", {}, None)
+    return (Way("dense", {}, None),)
+
+
+def _put(module: nn.Module, path: str, layer: nn.Module) -> None:
+    parent, _, leaf = path.rpartition(".")
+    setattr(module.get_submodule(parent), leaf, layer)
+
+
+def _verify(sparse: nn.Module, dense: nn.Module, example: Tensor, expected: Tensor) -> None:
+    """Refuse a network whose answer is further from the float32 one than rounding explains."""
+    with evaluating(sparse), evaluating(dense):
+        off = relative_difference(sparse(example).float().cpu(), expected)
+        usual = relative_difference(dense(example).float().cpu(), expected)
+    if not off <= FURTHER * usual + FLOOR:
+        raise Refusal(
+            "RCP1306",
+            f"the accelerated network answers otherwise: {off:.1e} from the float32 network, the dense one {usual:.1e}",
+            "a kernel is wrong on this device: `accelerate with dense` leaves it out; please report it",
+        )
+
+
+def ways(module: nn.Module) -> Mapping[str, Execution]:
+    """How the accelerated layers of a deployed module execute, as `accelerate` noted it there."""
+    return getattr(module, "execution", {})
+
+
+def require_sparse(network: Network, module: nn.Module, where: str) -> None:
+    """Refuse a network on a GPU in which no layer executes as sparse, where the recipe does not allow `dense`.
+
+    Raises:
+        Refusal: RCP1305.
+    """
+    found = ways(module)
+    if not found or "dense" in (network.accelerated or {}).get("kernels", ("dense",)):
+        return
+    if all(way.executes == "dense" for way in found.values()):
+        reasons = "; ".join(list(dict.fromkeys(way.why for way in found.values()))[:3])
+        raise Refusal(
+            "RCP1305",
+            f"the recipe demands a sparse kernel and no layer can use one on {where}: {reasons}",
+            'write `latency(device="cuda", precision=float16)`, or `accelerate with …, dense`',
+        )

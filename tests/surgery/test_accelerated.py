@@ -1,0 +1,269 @@
+"""Packed layers in a deployed network. The CPU plays the part of a GPU: kernels in plain torch, times from a script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recipelang.errors import Refusal
+from recipelang.kernels.nm import chooser, registry
+from recipelang.kernels.nm.format import Packed, unpack
+from recipelang.kernels.nm.layers import SparseLinear, SparsePointwise
+from recipelang.kernels.nm.problem import Device, Problem, activate
+from recipelang.methods.patterns.nm import NM
+from recipelang.surgery import deployed as module_under_test
+from recipelang.surgery.accelerated import require_sparse, ways
+from recipelang.surgery.deployed import Deployment, deployed, execution
+from recipelang.surgery.masks import eligible, sparsify
+from recipelang.surgery.network import Network
+
+GPU = Device("cuda", "Test GPU", (9, 0), (3, 6), 801, 0)
+HALF = Deployment("cpu", "bfloat16", batch=2)
+
+
+@dataclass(frozen=True)
+class Pretended:
+    """`mma.sp` as far as this test goes: the unpacked weight, times `factor`."""
+
+    factor: float = 1.0
+    most: int = 10_000
+    name: ClassVar[str] = "mma.sp"
+    layout: ClassVar[str] = "pretended"
+    sparse: ClassVar[bool] = True
+
+    def why_not(self, problem: Problem) -> str | None:
+        if problem.dtype == torch.float32:
+            return "it needs 16-bit numbers"
+        return f"more than {self.most} rows" if problem.rows > self.most else None
+
+    def operands(self, packed: Packed, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+        return (unpack(packed, dtype).to(device),)
+
+    def configurations(self, problem: Problem) -> tuple[dict[str, int], ...]:
+        return ({"TN": 2},)
+
+    def run(self, x: Tensor, operands: tuple[Tensor, ...], bias: Tensor | None, problem: Problem, tiles: Any) -> Tensor:
+        return activate(functional.linear(x, operands[0], bias), problem.activation) * self.factor
+
+
+class Net(nn.Module):
+    """Convolutions 1×1 and 3×3, a ReLU that works twice, linear layers, one of which is used by its weight alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.norm = nn.BatchNorm2d(16)
+        self.relu = nn.ReLU(inplace=True)
+        self.point = nn.Conv2d(16, 24, 1)
+        self.wide = nn.Conv2d(24, 24, 3, padding=1)
+        self.fc1 = nn.Linear(24, 32)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(32, 24)
+        self.own = nn.Linear(24, 24)
+        self.last = nn.ReLU(inplace=True)
+        self.head = nn.Linear(24, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.relu(self.norm(self.stem(images)))
+        x = self.relu(self.point(x))
+        x = self.wide(x).flatten(2).mean(2)
+        x = x + self.fc2(self.act(self.fc1(x)))
+        x = x + functional.linear(x, self.own.weight, self.own.bias)
+        return self.head(self.last(x))
+
+
+LAYERS = ["point", "wide", "fc1", "fc2", "own", "head"]
+
+
+def network(goal: str = "latency", kernels: Sequence[str] = ("dense", "mma.sp"), *, int8: bool = False) -> Network:
+    torch.manual_seed(0)
+    plain = Network(Net().eval(), {"model": "test", "settings": {}}, (3, 8, 8), classes=tuple("abcd"))
+    weights = dict(plain.module.named_parameters())
+    able, _ = eligible(plain, NM())
+    masked = sparsify(plain, NM(), {name: weights[name].detach().abs() for name in able})
+    return replace(masked, accelerated={"layers": LAYERS, "kernels": list(kernels), "goal": goal, "int8": int8})
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[str]]:
+    """A device with sparse tensor cores on which mma.sp takes `sparse` seconds and dense 2; what was timed."""
+    monkeypatch.setenv("RECIPELANG_CACHE", str(tmp_path))
+
+    def arrange(sparse: float = 1.0, kernel: Pretended | None = None) -> list[str]:
+        mine = kernel or Pretended()
+        asked: list[str] = []
+
+        class Timer:
+            def __init__(self, graph: bool) -> None:
+                self.seconds = [2.0, sparse]
+
+            def sampler(self, calls: Any) -> Callable[[], float]:
+                time = self.seconds.pop(0)
+                self.seconds.append(time)
+                asked.append("timed")
+                return lambda: time
+
+        for place in ("deployed", "accelerated"):
+            monkeypatch.setattr(f"recipelang.surgery.{place}.describe", lambda device: GPU)
+        monkeypatch.setattr("recipelang.kernels.nm.operations.describe", lambda device: GPU)
+        monkeypatch.setattr(module_under_test, "CudaTimer", Timer)
+        monkeypatch.setattr(chooser, "CANDIDATES", (registry.KERNELS["dense"], mine))
+        monkeypatch.setitem(registry.KERNELS, "mma.sp", mine)  # type: ignore[arg-type]
+        return asked
+
+    return arrange
+
+
+def test_layers_are_packed_where_it_pays_and_the_others_say_why(gpu: Callable[..., list[str]]) -> None:
+    gpu()
+    one = network()
+    module = deployed(one, HALF)
+    assert type(module.point) is SparsePointwise
+    assert [type(part) for part in (module.fc1, module.fc2, module.head)] == [SparseLinear] * 3
+    assert [type(part) for part in (module.wide, module.own)] == [nn.Conv2d, nn.Linear]
+    found = {path: (way.executes, way.why) for path, way in ways(module).items()}
+    assert found["fc1"] == ("mma.sp 2:4", "2.00 times as fast: 1000000.0 µs against 2000000.0 µs dense")
+    assert "3×3 convolution" in found["wide"][1]
+    assert "never calls the layer" in found["own"][1]
+    rows = {row["layer"]: row["executes"] for row in execution(one, module)}
+    assert rows == {"stem": "dense", "point": "mma.sp 2:4", "wide": "masked only", "fc1": "mma.sp 2:4",
+                    "fc2": "mma.sp 2:4", "own": "masked only", "head": "mma.sp 2:4"}  # fmt: skip
+
+
+def test_the_answer_stays(gpu: Callable[..., list[str]]) -> None:
+    gpu()
+    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    one = network()
+    dense = deployed(replace(one, accelerated=None))(images)
+    packed = deployed(one, HALF)(images.bfloat16()).float()
+    assert float((packed - dense).norm() / dense.norm()) < 0.02
+
+
+def test_activations_are_fused_where_nothing_else_reads_the_layer(gpu: Callable[..., list[str]]) -> None:
+    gpu()
+    module = deployed(network(), HALF)
+    assert module.fc1.activation == "gelu"
+    assert type(module.act) is nn.Identity
+    # The ReLU after `point` works twice in the network, and the one before the head reads a sum.
+    assert module.point.activation == "none"
+    assert type(module.relu) is type(module.last) is nn.ReLU
+    assert module.relu.inplace
+
+
+def test_a_network_without_accelerate_is_left_alone(gpu: Callable[..., list[str]]) -> None:
+    asked = gpu()
+    module = deployed(replace(network(), accelerated=None), HALF)
+    assert not any(isinstance(part, SparseLinear) for part in module.modules())
+    assert asked == []
+
+
+def test_where_dense_is_faster_the_layers_stay_as_they_are(gpu: Callable[..., list[str]]) -> None:
+    gpu(sparse=1.98)
+    module = deployed(network(), HALF)
+    assert not any(isinstance(part, SparseLinear) for part in module.modules())
+    assert {way.executes for way in ways(module).values()} == {"dense"}
+    assert any("not 3 % faster" in way.why for way in ways(module).values())
+
+
+def test_equal_shapes_are_measured_once_and_a_table_is_read_again(gpu: Callable[..., list[str]]) -> None:
+    asked = gpu()
+    deployed(network(), HALF)
+    first = len(asked)
+    deployed(network(), HALF)
+    assert 0 < first == len(asked)
+
+
+def test_a_wrong_kernel_never_enters_the_network(gpu: Callable[..., list[str]]) -> None:
+    gpu(kernel=Pretended(factor=1.05))
+    module = deployed(network(), HALF)
+    assert any("its result was wrong" in way.why for way in ways(module).values())
+    assert not any(isinstance(part, SparseLinear) for part in module.modules())
+
+
+def test_a_kernel_that_goes_wrong_later_is_refused(
+    gpu: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu()
+    monkeypatch.setitem(registry.KERNELS, "mma.sp", Pretended(factor=1.2))  # type: ignore[arg-type]
+    with pytest.raises(Refusal) as refused:
+        deployed(network(), HALF)
+    assert refused.value.code == "RCP1306"
+
+
+def test_larger_batches_than_it_was_chosen_for_run_dense(gpu: Callable[..., list[str]]) -> None:
+    gpu(kernel=Pretended(most=200))
+    one = network()
+    module = deployed(one, HALF)
+    images = torch.randn(9, 3, 8, 8).bfloat16()
+    dense = deployed(replace(one, accelerated=None), HALF)
+    torch.testing.assert_close(module(images), dense(images), rtol=0.1, atol=0.05)
+
+
+def test_for_memory_no_dense_weight_is_kept(gpu: Callable[..., list[str]]) -> None:
+    gpu(sparse=50.0)
+    module = deployed(network("memory"), HALF)
+    kernels = {way.kernel for part in module.modules() if isinstance(part, SparseLinear) for way in part._ways}
+    assert "mma.sp" in kernels
+    assert "dense" not in kernels
+
+
+def test_float32_stays_dense_with_the_reason(gpu: Callable[..., list[str]]) -> None:
+    asked = gpu()
+    module = deployed(network(), replace(HALF, precision="float32"))
+    assert {way.why for path, way in ways(module).items() if path.startswith("fc")} == {"it needs 16-bit numbers"}
+    assert asked == []
+
+
+def test_int8_rounds_the_weights_on_every_device() -> None:
+    one, rounded = network(), network(int8=True)
+    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    plain, coarse = deployed(one), deployed(rounded)
+    assert not torch.equal(plain.fc1.weight, coarse.fc1.weight)
+    assert torch.equal(plain.stem.weight, coarse.stem.weight)
+    for path in LAYERS:
+        weight, kept = coarse.get_submodule(path).weight, plain.get_submodule(path).weight
+        assert bool(((weight != 0) <= (kept != 0)).all())
+        levels = weight / (kept.abs().flatten(1).amax(1) / 127).reshape(-1, *[1] * (weight.ndim - 1))
+        torch.testing.assert_close(levels, levels.round(), atol=1e-3, rtol=0)
+    assert float((plain(images) - coarse(images)).abs().max()) > 0
+    torch.testing.assert_close(plain(images), coarse(images), rtol=0.1, atol=0.05)
+
+
+def test_int8_values_are_packed_without_rounding_twice(gpu: Callable[..., list[str]]) -> None:
+    gpu()
+    rounded = network(int8=True)
+    module = deployed(rounded, HALF)
+    assert module.fc1.int8
+    assert ways(module)["fc1"].executes == "mma.sp 2:4 int8"
+    expected = deployed(replace(rounded)).fc1.weight
+    torch.testing.assert_close(unpack(module.fc1.packed, torch.float32), expected, rtol=0.01, atol=1e-6)
+
+
+def test_a_demand_that_nothing_meets_is_refused(gpu: Callable[..., list[str]]) -> None:
+    gpu()
+    demanding = network(kernels=("mma.sp",))
+    single = replace(HALF, precision="float32")
+    with pytest.raises(Refusal, match="it needs 16-bit numbers") as refused:
+        require_sparse(demanding, deployed(demanding, single), str(single))
+    assert refused.value.code == "RCP1305"
+    require_sparse(demanding, deployed(demanding, HALF), str(HALF))
+    require_sparse(network(), deployed(network(), single), str(single))
+
+
+def test_on_a_cpu_layers_are_masked_only_and_say_why() -> None:
+    one = network()
+    rows = {row["layer"]: (row["executes"], row["why"]) for row in execution(one, deployed(one))}
+    assert rows["fc1"] == (
+        "masked only",
+        "a CPU has no sparse matrix units: packed weights are unpacked once and run dense",
+    )
+    assert rows["stem"] == ("dense", "no mask")
+    left_out = replace(one, accelerated={**(one.accelerated or {}), "layers": ["fc1"]})
+    assert {row["layer"]: row["why"] for row in execution(left_out)}["fc2"] == "`accelerate` leaves it out"
