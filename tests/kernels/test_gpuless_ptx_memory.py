@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from gpuless.ptx.faults import BadAccess, Fault, Race, UnknownInstruction
+from gpuless.ptx.global_memory import Distant
 from gpuless.snippet import execute
 
 MINE = "mad.wide.u32 %rd1, %r0, 4, %rd50;"  # the address of this thread's word of the first tensor
@@ -117,6 +118,23 @@ def test_two_threads_may_not_disagree_about_a_result() -> None:
         execute("st.global.b32 [%rd50], %r0;", y)
     with pytest.raises(Race):
         execute("mov.u32 %r1, %ctaid.x; st.global.b32 [%rd50], %r1;", y, grid=(2,))
+
+
+def test_one_launch_does_not_read_what_it_writes() -> None:
+    y = numbers()
+    execute(f"{MINE} st.global.b32 [%rd1], 3; ld.global.b32 %r1, [%rd1];", y)
+    with pytest.raises(Race):
+        execute(f"{MINE} st.global.b32 [%rd1], 5; bar.sync 0; ld.global.b32 %r1, [%rd50];", y)
+
+
+def test_the_end_of_a_tensor_too_large_to_exist() -> None:
+    x, y = numbers(), torch.zeros(32, dtype=torch.int32)
+    code = f"{MINE} add.s64 %rd1, %rd1, {{}}; ld.global.b32 %r1, [%rd1];"
+    code += "mad.wide.u32 %rd2, %r0, 4, %rd51; st.global.b32 [%rd2], %r1;"
+    execute(code.format(2**34), Distant(x, 2**34), y)
+    assert torch.equal(x, y)
+    with pytest.raises(BadAccess):
+        execute(code.format(2**34 % 2**32), Distant(x, 2**34), y)
 
 
 @pytest.mark.parametrize("space", ["ld.b32", "ld.local.b32", "ld.shared::cluster.b32", "ld.const.b32"])

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import triton
-from torch import Tensor
+from gpuless.ptx.executor import Argument
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 from triton.experimental.gluon._runtime import GluonASTSource
 from triton.runtime.jit import JITFunction, create_function_from_signature
 
-Argument = Tensor | int | float
 Capability = tuple[int, int]
 
 

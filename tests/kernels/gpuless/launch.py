@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gpuless.compile import Argument, Capability, Compiled, compile
-from gpuless.ptx.executor import run
+from gpuless.compile import Capability, Compiled, compile
+from gpuless.ptx.executor import Argument, run
 
 Launch = Callable[[Any, tuple[int, ...], tuple[Argument, ...], Mapping[str, Any], int], None]
 
@@ -15,6 +15,7 @@ def launcher(
     capability: Capability = (8, 0),
     edit: Callable[[str], str] = lambda ptx: ptx,
     seen: Callable[[Compiled], None] = lambda compiled: None,
+    ctas: Sequence[tuple[int, int, int]] | None = None,
 ) -> Launch:
     """A drop-in for `recipelang.kernels.nm.launch.launch`.
 
@@ -22,6 +23,7 @@ def launcher(
         capability: what to compile for.
         edit: changes the PTX before it is executed, to plant a fault.
         seen: called with each kernel that was compiled, to look at it.
+        ctas: which of the grid are executed; all where not given.
     """
 
     def launch(
@@ -34,6 +36,6 @@ def launcher(
         compiled = compile(kernel, arguments, constants, warps, capability)
         seen(compiled)
         given = [arguments[i] for i in compiled.parameters]
-        run(edit(compiled.ptx), grid, given, compiled.shared_bytes)
+        run(edit(compiled.ptx), grid, given, compiled.shared_bytes, ctas)
 
     return launch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from gpuless.ptx.executor import run
+from gpuless.ptx.executor import Argument, run
 from torch import Tensor
 
 _HEAD = """
@@ -28,9 +28,7 @@ _HEAD = """
 """
 
 
-def execute(
-    body: str, *arguments: Tensor | int | float, threads: int = 32, grid: tuple[int, ...] = (1,), shared: int = 0
-) -> None:
+def execute(body: str, *arguments: Argument, threads: int = 32, grid: tuple[int, ...] = (1,), shared: int = 0) -> None:
     """Run `body` with the arguments in `%rd50`, `%rd51`, …, the index of the thread in `%r0` and `memory` shared."""
     parameters = ", ".join(f".param .u64 p{i}" for i in range(len(arguments)))
     loads = "\n    ".join(f"ld.param.b64 %rd{50 + i}, [p{i}];" for i in range(len(arguments)))

@@ -70,14 +70,14 @@ def _from_float(op: Instruction, into: str, origin: str) -> Step:
     if whole is None:
         raise unknown(op)
     signed, bits = _integer(op, into)
-    dtype = np.dtype((SIGNED if signed else UNSIGNED)[bits])
-    limits = np.iinfo(dtype)
+    kind: type[np.integer] = (SIGNED if signed else UNSIGNED)[bits]
+    limits = np.iinfo(kind)
 
     def to_integer(value: NDArray) -> NDArray:
         real = whole(flush(decode(value, origin)))
-        inside = np.where(np.isnan(real) | (real <= limits.min) | (real >= limits.max), 0.0, real).astype(dtype)
-        clamped = np.where(real >= limits.max, dtype.type(limits.max), inside)
-        return np.where(real <= limits.min, dtype.type(limits.min), clamped)
+        inside = np.where(np.isnan(real) | (real <= limits.min) | (real >= limits.max), 0.0, real).astype(kind)
+        clamped = np.where(real >= limits.max, kind(limits.max), inside)
+        return np.where(real <= limits.min, kind(limits.min), clamped)
 
     return elementwise(op, to_integer, sources)
 

@@ -7,6 +7,7 @@ re-convergence at thread frontiers").
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,11 +15,13 @@ from functools import lru_cache
 import numpy as np
 from gpuless.ptx import conversions, floats, integers, tensor_cores, transfers, warps
 from gpuless.ptx.faults import Fault, Undefined, UnknownInstruction
-from gpuless.ptx.global_memory import GlobalMemory
+from gpuless.ptx.global_memory import Distant, GlobalMemory
 from gpuless.ptx.machine import DECODERS, Machine, Mask, Step
 from gpuless.ptx.parser import Address, Instruction, Operand, Program, Symbol, Vector, parse
 from gpuless.ptx.shared_memory import SharedMemory
 from torch import Tensor
+
+Argument = Tensor | Distant | int | float
 
 #: The modules that decode instructions.
 INSTRUCTION_SETS = (conversions, floats, integers, tensor_cores, transfers, warps)
@@ -32,8 +35,9 @@ _FLOATS = {16: "<e", 32: "<f", 64: "<d"}
 def run(
     ptx: str,
     grid: tuple[int, ...],
-    arguments: Sequence[Tensor | int | float],
+    arguments: Sequence[Argument],
     shared_bytes: int = 0,
+    ctas: Sequence[tuple[int, int, int]] | None = None,
     limit: int = 1_000_000,
 ) -> int:
     """Execute a grid of CTAs; what it writes is written to the tensors.
@@ -43,6 +47,7 @@ def run(
         grid: CTAs along x, y, z.
         arguments: one for each parameter of the entry; parameters left over are null pointers (Triton's scratch).
         shared_bytes: dynamic shared memory of each CTA.
+        ctas: which of the grid are executed; all where not given.
         limit: instructions that a batch of CTAs may execute.
 
     Returns:
@@ -53,13 +58,14 @@ def run(
     """
     program, steps = _load(ptx)
     x, y, z = (*grid, 1, 1)[:3]
-    memory = GlobalMemory([argument for argument in arguments if isinstance(argument, Tensor)])
+    tensors = [getattr(argument, "tensor", argument) for argument in arguments]
+    memory = GlobalMemory([tensor for tensor in tensors if isinstance(tensor, Tensor)])
     parameters = _parameters(program, arguments, memory)
-    ctas = np.stack(np.meshgrid(range(x), range(y), range(z), indexing="ij"), axis=-1).reshape(-1, 3)
+    chosen = np.array(list(itertools.product(range(x), range(y), range(z))) if ctas is None else ctas, np.int64)
     at_once = max(1, _BATCH // program.threads)
     executed = 0
-    for first in range(0, len(ctas), at_once):
-        batch = ctas[first : first + at_once]
+    for first in range(0, len(chosen), at_once):
+        batch = chosen[first : first + at_once]
         shared = SharedMemory(shared_bytes, len(batch), program.threads)
         machine = Machine(program.threads, batch, (x, y, z), parameters, memory, shared)
         executed += _execute(program, steps, machine, limit)
@@ -73,9 +79,7 @@ def _load(ptx: str) -> tuple[Program, tuple[Step | None, ...]]:
     return program, _decode(program)
 
 
-def _parameters(
-    program: Program, arguments: Sequence[Tensor | int | float], memory: GlobalMemory
-) -> dict[str, tuple[int, int]]:
+def _parameters(program: Program, arguments: Sequence[Argument], memory: GlobalMemory) -> dict[str, tuple[int, int]]:
     if len(arguments) > len(program.parameters):
         raise UnknownInstruction(f"{len(arguments)} arguments for {len(program.parameters)} parameters")
     values: dict[str, tuple[int, int]] = {}
@@ -84,7 +88,7 @@ def _parameters(
         if bits is None:
             raise UnknownInstruction(f"the parameter type `{parameter.type}`")
         argument = arguments[i] if i < len(arguments) else 0
-        if isinstance(argument, Tensor):
+        if isinstance(argument, Tensor | Distant):
             value = memory.pointer(argument)
         elif isinstance(argument, float):
             value = int.from_bytes(struct.pack(_FLOATS[bits], argument), "little")

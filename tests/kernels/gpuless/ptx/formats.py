@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 Bits = NDArray[np.unsignedinteger]
 Float = NDArray[np.float64]
 
-UNSIGNED = {8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
-SIGNED = {8: np.int8, 16: np.int16, 32: np.int32, 64: np.int64}
+UNSIGNED: dict[int, type[np.unsignedinteger]] = {8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
+SIGNED: dict[int, type[np.signedinteger]] = {8: np.int8, 16: np.int16, 32: np.int32, 64: np.int64}
 WIDTH = {"f16": 16, "bf16": 16, "f32": 32, "f64": 64}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +14,24 @@ from torch import Tensor
 #: Between two tensors: more than any 32-bit offset can bridge, so that a truncated address is nobody's.
 _GAP = 1 << 40
 _ALIGNMENT = 256
+
+
+@dataclass(frozen=True)
+class Distant:
+    """The end of a tensor too large to exist: of its bytes only those of `tensor`, after `skipped` others, are there.
+
+    It stands for a tensor in a launch, to test that offsets do not overflow.
+    """
+
+    tensor: Tensor
+    skipped: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.tensor.dtype
+
+    def data_ptr(self) -> int:
+        return self.tensor.data_ptr() - self.skipped
 
 
 class GlobalMemory:
@@ -34,8 +53,10 @@ class GlobalMemory:
         for tensor, pointer in self._views:
             self._bytes(pointer, _span(tensor))[:] = _memory(tensor)
 
-    def pointer(self, tensor: Tensor) -> int:
+    def pointer(self, tensor: Tensor | Distant) -> int:
         """The address of a tensor's first element in this memory."""
+        if isinstance(tensor, Distant):
+            return self.pointer(tensor.tensor) - tensor.skipped
         for (low, high), start in zip(self._real, self._starts, strict=True):
             if low <= tensor.data_ptr() <= high:
                 return int(start) + tensor.data_ptr() - low
@@ -46,12 +67,23 @@ class GlobalMemory:
         for tensor, pointer in self._views:
             _memory(tensor)[:] = self._bytes(pointer, _span(tensor))
 
-    def load(self, addresses: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
-        """Accesses of `size` bytes → accesses×size."""
-        return self._data[self._places(addresses, size)]
+    def load(self, addresses: NDArray[np.int64], size: int, threads: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Accesses of `size` bytes by `threads`, which tell CTAs apart too → accesses×size.
+
+        Raises:
+            Race: another thread of this launch wrote there.
+        """
+        places = self._places(addresses, size)
+        writer = self._writer[places]
+        clash = ((writer >= 0) & (writer != threads[:, None])).any(axis=1)
+        if clash.any():
+            raise Race(
+                f"a thread reads what another thread of the launch writes: {self._name(int(addresses[clash][0]))}"
+            )
+        return self._data[places]
 
     def store(self, addresses: NDArray[np.int64], value: NDArray[np.uint8], threads: NDArray[np.int64]) -> None:
-        """Write value, accesses×bytes, as done by `threads`, which tell CTAs apart too.
+        """Write value, accesses×bytes.
 
         Raises:
             Race: another thread of this launch wrote other bytes there. (What a barrier orders is refused as well: a
@@ -104,7 +136,7 @@ def _span(tensor: Tensor) -> int:
 
 def _memory(tensor: Tensor) -> NDArray[np.uint8]:
     """The bytes from a tensor's first element to its last, gaps between rows included; shares its memory."""
-    raw = torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())  # type: ignore[call-overload]
+    raw = torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())
     at = tensor.storage_offset() * tensor.element_size()
     return raw[at : at + _span(tensor)].numpy()
 

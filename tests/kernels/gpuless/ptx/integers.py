@@ -166,8 +166,8 @@ def _extract(op: Instruction) -> Step:
         at, length = (at & np.uint32(255)).astype(np.int64), (length & np.uint32(255)).astype(np.int64)
         # Bit by bit: what lies beyond the value is its sign, or zero.
         sign = np.minimum(at + length - 1, bits - 1)
-        fill = (value >> sign.astype(value.dtype)) & value.dtype.type(1) if signed else value.dtype.type(0)
-        fill = np.where(length == 0, value.dtype.type(0), fill)
+        sign_bit = value >> sign.astype(value.dtype) & value.dtype.type(1)
+        fill = np.where(length == 0, 0, sign_bit).astype(value.dtype) if signed else np.zeros_like(value)
         result = np.zeros_like(value)
         for i in range(bits):
             inside = (i < length) & (at + i < bits)

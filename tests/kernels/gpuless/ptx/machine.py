@@ -111,7 +111,7 @@ class Machine:
             Divergence: a group is active in part.
         """
         active = self.active.reshape(-1, group)
-        some = active.any(axis=1)
+        some: Mask = np.any(active, axis=1)
         if (some != active.all(axis=1)).any():
             who = "CTA" if group == self.threads else "warp"
             raise Divergence(f"`{text}` is reached by a part of a {who} only")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 #: Where shared memory starts in its 32-bit window: not at zero, so that a lost base is noticed.
 SHARED_BASE = 1024
 _WARP = 32
-_POISON = 0x7F
+_POISON = 0xFF  # not a number in every float format
 _NEVER = -1
 
 Places = NDArray[np.int64]

@@ -57,7 +57,7 @@ def _threads(machine: Machine) -> NDArray[np.int64]:
 def _load(machine: Machine, space: str, addresses: NDArray, size: int, threads: NDArray) -> NDArray[np.uint8]:
     if space == "shared":
         return machine.shared.load(addresses, size, threads)
-    return machine.memory.load(addresses, size)
+    return machine.memory.load(addresses, size, _identity(machine, threads))
 
 
 def _identity(machine: Machine, threads: NDArray) -> NDArray[np.int64]:
@@ -163,7 +163,7 @@ def _cp(op: Instruction) -> Step:
             raise unknown(op)  # a part of the bytes: legal, and never emitted
         value = np.zeros((len(threads), size), np.uint8)
         reads = lengths > 0
-        value[reads] = machine.memory.load(origin(machine)[threads][reads], size)
+        value[reads] = _load(machine, "global", origin(machine)[threads][reads], size, threads[reads])
         machine.shared.copy(into(machine)[threads], value, threads)
 
     return copy
@@ -197,9 +197,9 @@ def _matrices(op: Instruction) -> Step:
             where, threads = addresses(machine, i)
             matrix = np.ascontiguousarray(machine.shared.load(where.ravel(), 16, threads.ravel())).view(np.uint16)
             halves = np.ascontiguousarray(matrix.reshape(-1, 8, 8)[:, *place])
-            value = np.zeros((machine.size // WARP, WARP), np.uint32)
-            value[machine.whole(WARP, op.text)] = halves.view(np.uint32)[..., 0]
-            values.append(value.reshape(-1))
+            loaded = np.zeros((machine.size // WARP, WARP), np.uint32)
+            loaded[machine.whole(WARP, op.text)] = halves.view(np.uint32)[..., 0]
+            values.append(loaded.reshape(-1))
         for register, value in zip(into, values, strict=True):
             machine.write(register, value)
 

@@ -65,7 +65,7 @@ def _reduce(op: Instruction) -> Step:
     if op.opcode[1] != "sync" or len(op.opcode) != 4:
         raise unknown(op)
     kind = op.opcode[3]
-    functions = {"add": np.add, "min": np.minimum, "max": np.maximum}
+    functions: dict[str, np.ufunc] = {"add": np.add, "min": np.minimum, "max": np.maximum}
     functions |= {"and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
     if op.opcode[2] not in functions or kind not in ("s32", "u32", "b32"):
         raise unknown(op)
@@ -95,7 +95,7 @@ def _vote(op: Instruction) -> Step:
         if op.opcode[2] == "ballot":
             result: NDArray = (votes.astype(np.uint32) << np.arange(WARP, dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
         else:
-            result = votes.all(axis=1) if op.opcode[2] == "all" else votes.any(axis=1)
+            result = np.all(votes, axis=1) if op.opcode[2] == "all" else np.any(votes, axis=1)
         machine.write(into, np.repeat(result, WARP))
 
     return vote
