@@ -258,7 +258,7 @@ SHORT = {"a convolution", "a depthwise convolution", "a grouped convolution", "p
 
 
 @given(st.lists(st.sampled_from(sorted({*OPERATIONS} - SHORT)), min_size=2, max_size=4), st.integers(0, 99))
-@settings(max_examples=400)
+@settings(max_examples=20)
 def test_operations_behind_each_other(names: list[str], seed: int) -> None:
     torch.manual_seed(seed)
     network = Network(Chain(names).eval(), {}, (3, 5, 1))
