@@ -94,9 +94,7 @@ def from_fragments(
     values = values.permute(_inverse(_NARROW if narrow else _WIDE)).reshape(tiles * 16, pairs * 32)
     meta = order.meta.contiguous().view(-1).view(torch.int16).view(tiles, pairs, 8, 2, 2, 2).permute(_inverse(_META))
     meta = meta.contiguous().view(tiles * 16, pairs * 4).view(torch.int32)
-    return Packed(
-        values[:outputs, : inputs // 2].contiguous(), meta[:outputs, : -(-inputs // 32)].contiguous(), scales
-    )
+    return Packed(values[:outputs, : inputs // 2].contiguous(), meta[:outputs, : -(-inputs // 32)].contiguous(), scales)
 
 
 def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:

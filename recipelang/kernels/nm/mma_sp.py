@@ -5,7 +5,6 @@ The device code is in mma_sp_gluon.py and reads the weight as fragments.py order
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,21 +12,22 @@ import torch
 from torch import Tensor
 
 from recipelang.kernels.nm import launch
-from recipelang.kernels.nm.format import Packed
+from recipelang.kernels.nm.device import no_sparse_tensor_cores, triton_too_old
+from recipelang.kernels.nm.format import Packed, validate
 from recipelang.kernels.nm.fragments import PAIR_INPUTS, TILE_OUTPUTS, fragments
 from recipelang.kernels.nm.problem import ACTIVATIONS, Configuration, Problem
 
-#: Rows beyond which weights are no longer what a product waits for, so that dense or the vendor's kernel is faster.
+#: Rows beyond which memory is no longer what a product waits for, so that other kernels are faster.
 MAX_ROWS = 128
-
-#: The oldest Triton whose Gluon compiles the device code.
-OLDEST_TRITON = (3, 6)
 
 #: Generations whose `mma.sp` was compiled to sparse instructions: Ampere and Ada, Hopper, Blackwell.
 _GENERATIONS = (8, 9, 10, 12)
 
 #: Programs that fill a large GPU once; an H100 or H200 has 132 processors.
 _FULL = 128
+
+#: Part of the arithmetic that may be spent on padding along the inputs.
+_PADDING = 0.1
 
 _TRIED = 8
 _JOIN_WIDTH = 256
@@ -56,10 +56,12 @@ class Tiling:
 
     @property
     def outputs(self) -> int:
+        """Of one program."""
         return TILE_OUTPUTS * self.TN * self.WN
 
     @property
     def rows(self) -> int:
+        """Of one program."""
         return 8 * self.TB
 
     @property
@@ -68,6 +70,7 @@ class Tiling:
         return PAIR_INPUTS * self.U * self.W * self.SPLITS
 
     def programs(self, rows: int, outputs: int) -> tuple[int, int, int]:
+        """Along the outputs, the rows and the inputs."""
         return -(-outputs // self.outputs), -(-rows // self.rows), self.SPLITS
 
 
@@ -76,45 +79,45 @@ class MmaSp:
     """Sparse tensor cores through `mma.sp` (PTX ISA, since sm_80), 16-bit or eight-bit values, few rows."""
 
     name: ClassVar[str] = "mma.sp"
+    layout: ClassVar[str] = "fragments"
     sparse: ClassVar[bool] = True
 
     def why_not(self, problem: Problem) -> str | None:
+        """Why sparse tensor cores cannot compute the problem, or should not; None where they can."""
         device = problem.device
-        if device.type != "cuda":
-            return f"sparse tensor cores are part of a GPU, and this is a `{device.type}` device"
-        capability = ".".join(map(str, device.capability))
-        if device.capability < (8, 0):
-            return f"compute capability {capability} has no sparse tensor cores; 8.0 is the first"
+        if reason := no_sparse_tensor_cores(device) or triton_too_old(device):
+            return reason
         if device.capability[0] not in _GENERATIONS:
-            return f"this kernel was never compiled for compute capability {capability}"
-        if device.triton is None:
-            return "Triton is not installed"
-        if device.triton < OLDEST_TRITON:
-            return f"Triton {device.triton[0]}.{device.triton[1]} is older than 3.6"
+            return f"the kernel was never compiled for compute capability {'.'.join(map(str, device.capability))}"
         if problem.dtype not in (torch.float16, torch.bfloat16):
-            return f"sparse tensor cores are used for float16 and bfloat16, not for {_name(problem.dtype)}"
+            return f"the kernel computes in float16 or bfloat16, not in {_name(problem.dtype)}"
         if problem.values not in (problem.dtype, torch.int8):
-            return f"values of {_name(problem.values)} do not fit activations of {_name(problem.dtype)}"
+            return f"the kernel has no {_name(problem.dtype)} with values of {_name(problem.values)}"
         if problem.inputs % 4:
             return f"{problem.inputs} inputs are no multiple of 4"
         if problem.rows > MAX_ROWS:
-            return f"{problem.rows} rows are more than {MAX_ROWS}: beyond, arithmetic and not memory sets the pace"
+            return f"{problem.rows} rows are more than {MAX_ROWS}: arithmetic, not memory, sets the pace beyond"
         if problem.activation not in ACTIVATIONS:
-            return f"the activation `{problem.activation}` is not known to it"
+            return f"the kernel has no activation `{problem.activation}`"
         return None
 
     def operands(self, packed: Packed, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-        """(values, metadata) in fragment order, and the scales where the values are int8."""
+        """(values, metadata) in fragment order, or (values, metadata, scales) where the values are int8.
+
+        Raises:
+            Refusal: RCP1302: the packed form is damaged. RCP1304: the kernel has no such dtype.
+        """
+        validate(packed)  # metadata out of order are undefined behaviour of the instruction
+        if dtype not in (torch.float16, torch.bfloat16):
+            raise launch.refusal(f"the kernel `{self.name}` has no {_name(dtype)}")
         order = fragments(packed, dtype)
-        scales = () if packed.scales is None else (packed.scales.to(device),)
+        scales = () if packed.scales is None else (packed.scales.to(device).contiguous(),)
         return (order.values.to(device), order.meta.to(device), *scales)
 
     def configurations(self, problem: Problem) -> tuple[Configuration, ...]:
-        fitting = [tiling for tiling in tilings(problem.rows) if tiling.step <= problem.inputs]
-        ranked = sorted(fitting, key=lambda tiling: _loss(tiling, problem))
-        # A weight that is smaller than one step of any tiling is masked.
-        chosen = ranked[:_TRIED] or [next(tilings(problem.rows))]
-        return tuple(dict(vars(tiling)) for tiling in chosen)
+        """Tilings for the number of rows: those that keep a large GPU busy and pad little first."""
+        ranked = sorted(tilings(problem.rows), key=lambda tiling: _loss(tiling, problem))
+        return tuple(dict(vars(tiling)) for tiling in ranked[:_TRIED])
 
     def run(
         self,
@@ -124,7 +127,12 @@ class MmaSp:
         problem: Problem,
         configuration: Configuration,
     ) -> Tensor:
-        from recipelang.kernels.nm import mma_sp_gluon as device_code
+        """x rows×inputs → rows×outputs.
+
+        Raises:
+            Refusal: RCP1304: x or the bias do not fit the weight.
+        """
+        from recipelang.kernels.nm import mma_sp_gluon
 
         values, meta, *scales = operands
         launch.fits(x, bias, problem.outputs, problem.inputs, problem.dtype, values.device)
@@ -141,7 +149,7 @@ class MmaSp:
         finish = {"NARROW": bool(scales), "BIASED": bias is not None, "ACTIVATION": problem.activation}
         vec = 2 if problem.inputs % 8 else 4
         launch.launch(
-            device_code.product,
+            mma_sp_gluon.product,
             tiling.programs(rows, problem.outputs),
             (x.view(torch.int32), values, meta, *rest, sums, rows, problem.outputs)
             + (problem.inputs // (2 * vec), meta.shape[0], meta.shape[1]),
@@ -156,7 +164,7 @@ class MmaSp:
         )
         if parts:
             launch.launch(
-                device_code.join,
+                mma_sp_gluon.join,
                 (-(-problem.outputs // _JOIN_WIDTH), rows),
                 (sums, *rest, y, rows, problem.outputs),
                 {"SPLITS": tiling.SPLITS, "WIDTH": _JOIN_WIDTH, **finish},
@@ -165,15 +173,85 @@ class MmaSp:
         return y
 
 
-def tilings(rows: int) -> Iterator[Tiling]:
-    """Every tiling that is worth trying for so many rows, the likeliest first."""
-    raise NotImplementedError
+# For up to so many rows: without and with x in shared memory. Registers of the ring (16-bit: 9 · TN · U, and 8 · TB · U
+# where x is gathered) and of the sums (4 · TN · TB) are what bounds them: none spills on sm_80 or later.
+_TILINGS: tuple[tuple[int, tuple[Tiling, ...]], ...] = (
+    (
+        8,
+        (
+            Tiling(TN=1, TB=1, U=4, W=8),
+            Tiling(TN=2, TB=1, U=4, W=4),
+            Tiling(TN=1, TB=1, U=2, W=8),
+            Tiling(TN=2, TB=1, U=2, W=8),
+            Tiling(TN=4, TB=1, U=2, W=4),
+            Tiling(TN=1, TB=1, U=8, W=4),
+            Tiling(TN=1, TB=1, U=2, W=4),
+            Tiling(TN=1, TB=1, U=1, W=4),
+            Tiling(TN=1, TB=1, U=2, W=8, SPLITS=2),
+            Tiling(TN=1, TB=1, U=1, W=4, SPLITS=4),
+        ),
+    ),
+    (
+        16,
+        (
+            Tiling(TN=2, TB=2, U=2, W=8),
+            Tiling(TN=1, TB=2, U=2, W=8),
+            Tiling(TN=2, TB=2, U=4, W=4),
+            Tiling(TN=4, TB=2, U=2, W=4),
+            Tiling(TN=2, TB=2, U=2, W=2, WN=2, STAGES=3),
+            Tiling(TN=2, TB=2, U=2, W=1, WN=4, STAGES=4, SPLITS=2),
+            Tiling(TN=2, TB=2, U=2, W=1, WN=4, STAGES=4, SPLITS=4),
+            Tiling(TN=2, TB=2, U=2, W=1, WN=4, STAGES=4),
+            Tiling(TN=1, TB=2, U=1, W=4),
+            Tiling(TN=1, TB=2, U=1, W=4, SPLITS=4),
+        ),
+    ),
+    (
+        32,
+        (
+            Tiling(TN=2, TB=4, U=2, W=2, WN=2, STAGES=3),
+            Tiling(TN=2, TB=4, U=2, W=2, WN=2, STAGES=3, SPLITS=2),
+            Tiling(TN=2, TB=4, U=2, W=1, WN=4, STAGES=3, SPLITS=2),
+            Tiling(TN=2, TB=4, U=2, W=1, WN=4, STAGES=3, SPLITS=4),
+            Tiling(TN=2, TB=4, U=2, W=1, WN=4, STAGES=3),
+            Tiling(TN=4, TB=4, U=1, W=1, WN=8, STAGES=3, SPLITS=8),
+            Tiling(TN=2, TB=4, U=2, W=1, WN=8, STAGES=3),
+            Tiling(TN=1, TB=4, U=2, W=2, WN=2, STAGES=3),
+            Tiling(TN=1, TB=4, U=1, W=2, WN=2, STAGES=3, SPLITS=4),
+        ),
+    ),
+    (
+        MAX_ROWS,
+        (
+            Tiling(TN=2, TB=8, U=2, W=1, WN=4, STAGES=3, SPLITS=4),
+            Tiling(TN=2, TB=8, U=1, W=2, WN=4, STAGES=3, SPLITS=4),
+            Tiling(TN=2, TB=8, U=2, W=1, WN=8, STAGES=3, SPLITS=8),
+            Tiling(TN=1, TB=8, U=2, W=1, WN=4, STAGES=3, SPLITS=2),
+            Tiling(TN=2, TB=8, U=2, W=1, WN=4, STAGES=3, SPLITS=2),
+            Tiling(TN=2, TB=8, U=2, W=1, WN=4, STAGES=3),
+            Tiling(TN=2, TB=8, U=2, W=1, WN=8, STAGES=3),
+            Tiling(TN=2, TB=8, U=1, W=2, WN=2, STAGES=3),
+            Tiling(TN=1, TB=8, U=2, W=1, WN=4, STAGES=3),
+            Tiling(TN=1, TB=8, U=1, W=1, WN=4, STAGES=3, SPLITS=8),
+        ),
+    ),
+)
 
 
-def _loss(tiling: Tiling, problem: Problem) -> tuple[bool, bool]:
-    """What a tiling wastes: loads that must be masked, then processors without work."""
-    programs = tiling.programs(problem.rows, problem.outputs)
-    return problem.inputs % tiling.step > 0, programs[0] * programs[1] * programs[2] < _FULL
+def tilings(rows: int) -> tuple[Tiling, ...]:
+    """What is worth trying for so many rows, the likeliest first."""
+    return next((choice for most, choice in _TILINGS if rows <= most), _TILINGS[-1][1])
+
+
+def _loss(tiling: Tiling, problem: Problem) -> tuple[bool, bool, bool]:
+    """What a tiling wastes: processors without work, arithmetic on padding, a second kernel that was not needed."""
+    across, down, _ = tiling.programs(problem.rows, problem.outputs)
+    padded = -(-problem.inputs // tiling.step) * tiling.step
+    return (
+        across * down * tiling.SPLITS < _FULL,
+        padded > (1 + _PADDING) * problem.inputs,
+        tiling.SPLITS > 1 and across * down >= _FULL,
+    )
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -1,111 +1,46 @@
 """Device code of the sparse-tensor-core kernel: `mma.sp` of the PTX ISA, issued from Gluon as inline assembly.
 
 Tensors here are register files with explicit axes: warps along the inputs, tiles of 16 outputs, tiles of 8 rows, lanes,
-registers. A blocked layout pins lanes and registers, so that `inline_asm_elementwise` with pack = 4 issues one warp-wide
-`mma.sp` for each pair of tiles. The weight comes in fragment order (fragments.py) and goes from memory to the
-instruction as it is; loads of the next step are under way while this one is multiplied. Works with Triton 3.6 to 3.9.
+registers. A blocked layout pins lanes and registers, so that one inline instruction for four registers is one warp-wide
+`mma.sp` for a tile of the weight and a tile of rows. The weight comes in fragment order (fragments.py) and goes from
+memory to the instruction as it is; the loads of later pairs are under way while one is multiplied.
+
+Works with Triton 3.6 to 3.9.
 """
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.ampere import async_copy
 
+from recipelang.kernels.nm.instructions_gluon import finish, index, multiply, widen
+
 # Triton 3.9 renamed it.
 _copy = getattr(async_copy, "async_load", None) or async_copy.async_copy_global_to_shared
 
-# ---- instructions --------------------------------------------------------------------------------------------------
 
-# Operands: $0-3 = d, $4-7 = a, $8-11 = b, $12-15 = c, $16 = metadata; then the sparsity selector.
-_MMA = (
-    "mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32.{T}.{T}.f32 "
-    "{{$0,$1,$2,$3}}, {{$4,$5,$6,$7}}, {{$8,$9,$10,$11}}, {{$12,$13,$14,$15}}, $16, {S};"
-)
-_MMA_F16_EVEN = gl.constexpr(_MMA.format(T="f16", S="0x0"))
-_MMA_F16_ODD = gl.constexpr(_MMA.format(T="f16", S="0x1"))
-_MMA_BF16_EVEN = gl.constexpr(_MMA.format(T="bf16", S="0x0"))
-_MMA_BF16_ODD = gl.constexpr(_MMA.format(T="bf16", S="0x1"))
-_MMA_REGISTERS = gl.constexpr(",".join(["=f"] * 4 + ["r"] * 8 + ["f"] * 4 + ["r"] * 4))
-
-
-def _for_registers(code: str) -> str:
-    """The same few instructions for each of four registers: d = $r and e = $(4+r) from q = $(8+r)."""
-    lines = [code.format(d=f"${r}", e=f"${4 + r}", q=f"${8 + r}") for r in range(4)]
-    return "{ .reg .b32 s, u, v; " + " ".join(lines) + " }"
-
-
-# A byte u = value + 128 becomes the mantissa of a 16-bit float, from which a constant is taken: exact for all 256.
-# f16 has ten bits of mantissa: 0x6400 | u is 1024 + u; take 1152 from it. 0x4240 and 0x4341 pick the even and odd bytes.
-_TO_F16 = gl.constexpr(
-    _for_registers(
-        "prmt.b32 {d}, {q}, 0x64646464, 0x4240; prmt.b32 {e}, {q}, 0x64646464, 0x4341; mov.b32 v, 0x64806480; "
-        "sub.f16x2 {d}, {d}, v; sub.f16x2 {e}, {e}, v;"
-    )
-)
-# bf16 has seven: 0x4300 | (u & 127) is 128 + u mod 128; the eighth bit of u picks what to take from it, 0xC380 = -256
-# without it and 0xC300 = -128 with it, in one `lop3` as (u & 128) ^ 0xC380. sm_80 adds bf16 as a · 1 + b only.
-_TO_BF16_ONE = (
-    "lop3.b32 {d}, {q}, 0x007F007F, 0x43004300, 0xEA; lop3.b32 u, {q}, 0x00800080, 0xC380C380, 0x6A; "
-    "fma.rn.bf16x2 {d}, {d}, v, u; "
-)
-_TO_BF16 = gl.constexpr(
-    _for_registers(
-        "mov.b32 v, 0x3F803F80; "
-        + _TO_BF16_ONE
-        + "shr.u32 s, {q}, 8; "
-        + _TO_BF16_ONE.replace("{d}", "{e}").replace("{q}", "s")
-    )
-)
-_TO_REGISTERS = gl.constexpr(",".join(["=&r"] * 8 + ["r"] * 4))
-
-
-@gluon.jit
-def multiply(a, b, c, meta, ODD: gl.constexpr, BF16: gl.constexpr):
-    """c + a · b for one tile along the inputs, by `mma.sp.m16n8k32`."""
-    if BF16:
-        code: gl.constexpr = _MMA_BF16_ODD if ODD else _MMA_BF16_EVEN
-    else:
-        code: gl.constexpr = _MMA_F16_ODD if ODD else _MMA_F16_EVEN
-    return gl.inline_asm_elementwise(code, _MMA_REGISTERS, [a, b, c, meta], dtype=gl.float32, is_pure=True, pack=4)
-
-
-@gluon.jit
-def widen(q, BF16: gl.constexpr):
-    """Bytes of a pair of tiles → the 16-bit operands of the even and of the odd tile."""
-    code: gl.constexpr = _TO_BF16 if BF16 else _TO_F16
-    return gl.inline_asm_elementwise(code, _TO_REGISTERS, [q], dtype=(gl.int32, gl.int32), is_pure=True, pack=4)
-
-
-# ---- axes ----------------------------------------------------------------------------------------------------------
+@gluon.constexpr_function
+def copy_layout(step, vec, warps):
+    """Threads along the columns first, so that each warp copies whole lines of 16 bytes and more."""
+    lanes = min(32, step // vec)
+    across = min(warps, max(1, step // (vec * lanes)))
+    return gl.BlockedLayout([1, vec], [32 // lanes, lanes], [warps // across, across], [1, 0])
 
 
 @gluon.constexpr_function
-def rank_of(layout):
-    depth = 0
-    while isinstance(layout, gl.SliceLayout):
-        layout, depth = layout.parent, depth + 1
-    return len(layout.size_per_thread) - depth
+def ldmatrix_layout(tb, w, wn):
+    """Registers: 4 of a tile, its pair, tiles of rows; lanes 4g + t: row g, column t; warps along the columns."""
+    rows = [[8 << i, 0] for i in range(tb.bit_length() - 1)]
+    warps = [[0, 0]] * (wn.bit_length() - 1) + [[0, 32 << i] for i in range(w.bit_length() - 1)]
+    lanes = [[0, 1], [0, 2], [1, 0], [2, 0], [4, 0]]
+    return gl.DistributedLinearLayout([[0, 4], [0, 8], [0, 16], *rows], lanes, warps, [], [8 * tb, 32 * w])
 
 
 @gluon.constexpr_function
-def along(layout, axis):
-    """The layout of one axis of a tensor of this layout."""
-    for other in reversed(range(rank_of(layout))):
-        if other != axis:
-            layout = gl.SliceLayout(other, layout)
-    return layout
-
-
-@gluon.jit
-def index(size: gl.constexpr, axis: gl.constexpr, layout: gl.constexpr):
-    """0 … size-1 along one axis of a tensor of this layout, one long along all others."""
-    i = gl.arange(0, size, layout=along(layout, axis))
-    for other in gl.static_range(rank_of(layout)):
-        if other != axis:
-            i = gl.expand_dims(i, other)
-    return i
-
-
-# ---- what is read --------------------------------------------------------------------------------------------------
+def result_layout(w, rows, outputs, warps):
+    """The sums of all warps in one thread; threads along the outputs first."""
+    vec = max(1, min(8, rows * outputs // (32 * warps)))
+    lanes = min(32, outputs // vec)
+    return gl.BlockedLayout([w, 1, vec], [1, 32 // lanes, lanes], [1, warps, 1], [2, 1, 0])
 
 
 @gluon.jit
@@ -170,23 +105,12 @@ def staged(buffers, turn, u: gl.constexpr, W: gl.constexpr, TB: gl.constexpr, S:
 
 
 @gluon.jit
-def advance(sums, ring, buffers, turn, values, meta, x, step, pairs, width, NARROW: gl.constexpr, BF16: gl.constexpr,
-            MASKED: gl.constexpr, S: gl.constexpr, L: gl.constexpr):  # fmt: skip
-    """Consume what is loaded, pair by pair, and start the same loads of `step` in its place."""
-    U: gl.constexpr = len(ring)
-    filled = ()
-    for u in gl.static_range(U):
-        sums = consume(sums, ring[u], buffers, turn, u, S, NARROW, BF16, L)
-        pair = (step * U + u) * sums.shape[0]
-        filled = filled + (fetch(values, meta, x, pair, pairs, width, NARROW, buffers is not None, MASKED, L),)
-    return sums, filled
-
-
-@gluon.jit
 def consume(sums, loads, buffers, turn, u: gl.constexpr, S: gl.constexpr, NARROW: gl.constexpr,
             BF16: gl.constexpr, L: gl.constexpr):  # fmt: skip
-    """Add the products of the pair that `fetch` has loaded to the sums; where x is staged, its
-    buffer is that of the step `turn`, counted from the first."""
+    """Add the products of the pair that `fetch` has loaded to the sums.
+
+    Where x is staged, it is read as the pair `u` of the step `turn`, counted from the first.
+    """
     if NARROW:
         even, odd = widen(loads[0], BF16)
         rest: gl.constexpr = 1
@@ -202,54 +126,17 @@ def consume(sums, loads, buffers, turn, u: gl.constexpr, S: gl.constexpr, NARROW
     return multiply(gl.expand_dims(odd, 2), gl.expand_dims(x_odd, 1), sums, words, True, BF16)
 
 
-# ---- what is written -----------------------------------------------------------------------------------------------
-
-
 @gluon.jit
-def finish(y, output, mask, bias, scales, SCALED: gl.constexpr, BIASED: gl.constexpr, ACTIVATION: gl.constexpr):
-    """activation(y · scale + bias), in float32."""
-    if SCALED:
-        y *= gl.load(scales + output, mask=mask, other=0.0)
-    if BIASED:
-        y += gl.load(bias + output, mask=mask, other=0.0).to(gl.float32)
-    if ACTIVATION == "relu":
-        y = gl.where(y < 0.0, 0.0, y)  # NaN stays NaN
-    elif ACTIVATION == "gelu":
-        y = 0.5 * y * (1.0 + gl.erf(y * 0.7071067811865476))
-    elif ACTIVATION == "gelu_tanh":
-        # 0.5 (1 + tanh z) = 1 / (1 + exp(-2z)), which neither overflows nor cancels
-        y = y / (1.0 + gl.exp(-1.5957691216057308 * (y + 0.044715 * y * y * y)))
-    elif ACTIVATION == "silu":
-        y = y / (1.0 + gl.exp(-y))
-    return y
-
-
-# ---- kernels -------------------------------------------------------------------------------------------------------
-
-
-@gluon.constexpr_function
-def copy_layout(step, vec, warps):
-    """Threads along the columns first, so that each warp copies whole lines of 16 bytes and more."""
-    lanes = min(32, step // vec)
-    across = min(warps, max(1, step // (vec * lanes)))
-    return gl.BlockedLayout([1, vec], [32 // lanes, lanes], [warps // across, across], [1, 0])
-
-
-@gluon.constexpr_function
-def ldmatrix_layout(tb, w, wn):
-    """Registers: 4 of a tile, its pair, tiles of rows; lanes 4g + t: row g, column t; warps along the columns."""
-    rows = [[8 << i, 0] for i in range(tb.bit_length() - 1)]
-    warps = [[0, 0]] * (wn.bit_length() - 1) + [[0, 32 << i] for i in range(w.bit_length() - 1)]
-    lanes = [[0, 1], [0, 2], [1, 0], [2, 0], [4, 0]]
-    return gl.DistributedLinearLayout([[0, 4], [0, 8], [0, 16], *rows], lanes, warps, [], [8 * tb, 32 * w])
-
-
-@gluon.constexpr_function
-def result_layout(w, rows, outputs, warps):
-    """The sums of all warps in one thread; threads along the outputs first."""
-    vec = max(1, min(8, rows * outputs // (32 * warps)))
-    lanes = min(32, outputs // vec)
-    return gl.BlockedLayout([w, 1, vec], [1, 32 // lanes, lanes], [1, warps, 1], [2, 1, 0])
+def advance(sums, ring, buffers, turn, values, meta, x, step, pairs, width, NARROW: gl.constexpr, BF16: gl.constexpr,
+            MASKED: gl.constexpr, S: gl.constexpr, L: gl.constexpr):  # fmt: skip
+    """Consume what is loaded, pair by pair, and start the same loads of `step` in its place."""
+    U: gl.constexpr = len(ring)
+    filled = ()
+    for u in gl.static_range(U):
+        sums = consume(sums, ring[u], buffers, turn, u, S, NARROW, BF16, L)
+        pair = (step * U + u) * sums.shape[0]
+        filled = filled + (fetch(values, meta, x, pair, pairs, width, NARROW, buffers is not None, MASKED, L),)
+    return sums, filled
 
 
 @gluon.jit(do_not_specialize=["rows"])
@@ -317,13 +204,16 @@ def product(x, values, meta, bias, scales, y, rows, outputs, width_vecs, tiles, 
         if STAGES:
             async_copy.wait_group(STAGES - 2)
             stage(buffers, step - first + STAGES - 1, x, row0, rows, first, last, width, COPY)
-        sums, ring = advance(sums, ring, buffers, step - first, a, e, b, step + 1, pairs, width, NARROW, BF16, False, X, L)
-    if not EVEN:
+        at = step - first
+        sums, ring = advance(sums, ring, buffers, at, a, e, b, step + 1, pairs, width, NARROW, BF16, False, X, L)
+    # A constant, then a condition: only where the inputs end within a step there is code with masks, outside the loop.
+    if not EVEN:  # noqa: SIM102
         if (whole < last) & (first < last - 1):
+            at = last - 2 - first
             if STAGES:
                 async_copy.wait_group(STAGES - 2)
-                stage(buffers, last - 2 - first + STAGES - 1, x, row0, rows, first, last, width, COPY)
-            sums, ring = advance(sums, ring, buffers, last - 2 - first, a, e, b, last - 1, pairs, width, NARROW, BF16, True, X, L)
+                stage(buffers, at + STAGES - 1, x, row0, rows, first, last, width, COPY)
+            sums, ring = advance(sums, ring, buffers, at, a, e, b, last - 1, pairs, width, NARROW, BF16, True, X, L)
     if STAGES:
         async_copy.wait_group(0)
     for u in gl.static_range(U):
@@ -339,8 +229,8 @@ def product(x, values, meta, bias, scales, y, rows, outputs, width_vecs, tiles, 
     inside = (row < rows) & (output < outputs)
     if SPLITS == 1:
         total = finish(total, output, inside, bias, scales, NARROW, BIASED, ACTIVATION)
-    at = (gl.program_id(2) * rows + row).to(gl.int64) * outputs + output
-    gl.store(y + at, total.to(y.dtype.element_ty), mask=inside)
+    place = (gl.program_id(2) * rows + row).to(gl.int64) * outputs + output
+    gl.store(y + place, total.to(y.dtype.element_ty), mask=inside)
 
 
 @gluon.jit(do_not_specialize=["rows"])
