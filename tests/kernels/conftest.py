@@ -18,6 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 # Triton's own cache, keyed by source, options and version; an empty one only costs the time to compile.
 os.environ.setdefault("TRITON_CACHE_DIR", str(platformdirs.user_cache_path("recipelang-tests") / "triton"))
 
+# This process compiles; what is interpreted runs in processes of its own, which set this themselves.
+os.environ.pop("TRITON_INTERPRET", None)
+
 
 @pytest.fixture
 def simulated(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
