@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # Before torch is imported anywhere: several test processes on one machine must not take all cores each.
@@ -14,3 +18,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("recipelang", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("recipelang")
+
+# Tools that stand in for a GPU are shared by several rooms.
+sys.path.insert(0, str(Path(__file__).parent / "kernels"))
+
+
+@pytest.fixture
+def pretended_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[str]]:
+    """`pretended_gpu(sparse=1.0)`: the CPU plays the part of a GPU; see `gpuless.pretended.arrange`."""
+    from gpuless.pretended import arrange
+
+    monkeypatch.setenv("RECIPELANG_CACHE", str(tmp_path / "cache"))
+    return lambda *args, **kwargs: arrange(monkeypatch, *args, **kwargs)

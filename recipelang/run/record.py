@@ -19,6 +19,7 @@ from recipelang.plan import CURRENT, Reading
 from recipelang.run.lanes import Lane, by_variant
 from recipelang.run.measurer import deployment
 from recipelang.run.readings import Readings
+from recipelang.surgery.accelerated import ways
 from recipelang.surgery.deployed import execution
 from recipelang.surgery.network import Network
 
@@ -124,13 +125,13 @@ def _variant(
 
 
 def _layers(network: Network, columns: Sequence[Reading], readings: Readings) -> list[dict[str, Any]]:
-    """How each layer executes, wherever the network was timed on a GPU; on the CPU where it was timed on none."""
+    """How each layer executes, wherever the network was timed and kernels were chosen; else as a CPU does."""
+    clocks = {deployment(r.metric): r.metric for r in columns if r.metric.source == "clock"}
     found = []
-    for how in dict.fromkeys(deployment(r.metric) for r in columns if r.metric.source == "clock"):
-        if network.accelerated and how.device != "cpu":
-            with suppress(Refusal):  # a column that could not be measured has said why already
-                metric = next(r.metric for r in columns if r.metric.source == "clock" and deployment(r.metric) == how)
-                module = readings.measurer.deploy(metric, network)
+    for how, metric in clocks.items() if network.accelerated else ():
+        with suppress(Refusal):  # a column that could not be measured has said why already
+            module = readings.measurer.deploy(metric, network)
+            if ways(module):
                 found += [{**row, "on": str(how)} for row in execution(network, module)]
     return found or execution(network)
 

@@ -3,54 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, ClassVar
+from dataclasses import replace
 
 import pytest
 import torch
+from gpuless.pretended import Pretended
 from torch import Tensor, nn
 from torch.nn import functional
 
 from recipelang.errors import Refusal
-from recipelang.kernels.nm import chooser, registry
-from recipelang.kernels.nm.format import Packed, unpack
+from recipelang.kernels.nm import registry
+from recipelang.kernels.nm.format import unpack
 from recipelang.kernels.nm.layers import SparseLinear, SparsePointwise
-from recipelang.kernels.nm.problem import Device, Problem, activate
 from recipelang.methods.patterns.nm import NM
-from recipelang.surgery import deployed as module_under_test
 from recipelang.surgery.accelerated import require_sparse, ways
 from recipelang.surgery.deployed import Deployment, deployed, execution
 from recipelang.surgery.masks import eligible, sparsify
 from recipelang.surgery.network import Network
 
-GPU = Device("cuda", "Test GPU", (9, 0), (3, 6), 801, 0)
+Arrange = Callable[..., list[str]]
 HALF = Deployment("cpu", "bfloat16", batch=2)
-
-
-@dataclass(frozen=True)
-class Pretended:
-    """`mma.sp` as far as this test goes: the unpacked weight, times `factor`."""
-
-    factor: float = 1.0
-    most: int = 10_000
-    name: ClassVar[str] = "mma.sp"
-    layout: ClassVar[str] = "pretended"
-    sparse: ClassVar[bool] = True
-
-    def why_not(self, problem: Problem) -> str | None:
-        if problem.dtype == torch.float32:
-            return "it needs 16-bit numbers"
-        return f"more than {self.most} rows" if problem.rows > self.most else None
-
-    def operands(self, packed: Packed, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-        return (unpack(packed, dtype).to(device),)
-
-    def configurations(self, problem: Problem) -> tuple[dict[str, int], ...]:
-        return ({"TN": 2},)
-
-    def run(self, x: Tensor, operands: tuple[Tensor, ...], bias: Tensor | None, problem: Problem, tiles: Any) -> Tensor:
-        return activate(functional.linear(x, operands[0], bias), problem.activation) * self.factor
 
 
 class Net(nn.Module):
@@ -91,38 +63,8 @@ def network(goal: str = "latency", kernels: Sequence[str] = ("dense", "mma.sp"),
     return replace(masked, accelerated={"layers": LAYERS, "kernels": list(kernels), "goal": goal, "int8": int8})
 
 
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[str]]:
-    """A device with sparse tensor cores on which mma.sp takes `sparse` seconds and dense 2; what was timed."""
-    monkeypatch.setenv("RECIPELANG_CACHE", str(tmp_path))
-
-    def arrange(sparse: float = 1.0, kernel: Pretended | None = None) -> list[str]:
-        mine = kernel or Pretended()
-        asked: list[str] = []
-
-        class Timer:
-            def __init__(self, graph: bool) -> None:
-                self.seconds = [2.0, sparse]
-
-            def sampler(self, calls: Any) -> Callable[[], float]:
-                time = self.seconds.pop(0)
-                self.seconds.append(time)
-                asked.append("timed")
-                return lambda: time
-
-        for place in ("deployed", "accelerated"):
-            monkeypatch.setattr(f"recipelang.surgery.{place}.describe", lambda device: GPU)
-        monkeypatch.setattr("recipelang.kernels.nm.operations.describe", lambda device: GPU)
-        monkeypatch.setattr(module_under_test, "CudaTimer", Timer)
-        monkeypatch.setattr(chooser, "CANDIDATES", (registry.KERNELS["dense"], mine))
-        monkeypatch.setitem(registry.KERNELS, "mma.sp", mine)  # type: ignore[arg-type]
-        return asked
-
-    return arrange
-
-
-def test_layers_are_packed_where_it_pays_and_the_others_say_why(gpu: Callable[..., list[str]]) -> None:
-    gpu()
+def test_layers_are_packed_where_it_pays_and_the_others_say_why(pretended_gpu: Arrange) -> None:
+    pretended_gpu()
     one = network()
     module = deployed(one, HALF)
     assert type(module.point) is SparsePointwise
@@ -137,8 +79,8 @@ def test_layers_are_packed_where_it_pays_and_the_others_say_why(gpu: Callable[..
                     "fc2": "mma.sp 2:4", "own": "masked only", "head": "mma.sp 2:4"}  # fmt: skip
 
 
-def test_the_answer_stays(gpu: Callable[..., list[str]]) -> None:
-    gpu()
+def test_the_answer_stays(pretended_gpu: Arrange) -> None:
+    pretended_gpu()
     images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(3))
     one = network()
     dense = deployed(replace(one, accelerated=None))(images)
@@ -146,8 +88,8 @@ def test_the_answer_stays(gpu: Callable[..., list[str]]) -> None:
     assert float((packed - dense).norm() / dense.norm()) < 0.02
 
 
-def test_activations_are_fused_where_nothing_else_reads_the_layer(gpu: Callable[..., list[str]]) -> None:
-    gpu()
+def test_activations_are_fused_where_nothing_else_reads_the_layer(pretended_gpu: Arrange) -> None:
+    pretended_gpu()
     module = deployed(network(), HALF)
     assert module.fc1.activation == "gelu"
     assert type(module.act) is nn.Identity
@@ -157,48 +99,46 @@ def test_activations_are_fused_where_nothing_else_reads_the_layer(gpu: Callable[
     assert module.relu.inplace
 
 
-def test_a_network_without_accelerate_is_left_alone(gpu: Callable[..., list[str]]) -> None:
-    asked = gpu()
+def test_a_network_without_accelerate_is_left_alone(pretended_gpu: Arrange) -> None:
+    asked = pretended_gpu()
     module = deployed(replace(network(), accelerated=None), HALF)
     assert not any(isinstance(part, SparseLinear) for part in module.modules())
     assert asked == []
 
 
-def test_where_dense_is_faster_the_layers_stay_as_they_are(gpu: Callable[..., list[str]]) -> None:
-    gpu(sparse=1.98)
+def test_where_dense_is_faster_the_layers_stay_as_they_are(pretended_gpu: Arrange) -> None:
+    pretended_gpu(sparse=1.98)
     module = deployed(network(), HALF)
     assert not any(isinstance(part, SparseLinear) for part in module.modules())
     assert {way.executes for way in ways(module).values()} == {"dense"}
     assert any("not 3 % faster" in way.why for way in ways(module).values())
 
 
-def test_equal_shapes_are_measured_once_and_a_table_is_read_again(gpu: Callable[..., list[str]]) -> None:
-    asked = gpu()
+def test_equal_shapes_are_measured_once_and_a_table_is_read_again(pretended_gpu: Arrange) -> None:
+    asked = pretended_gpu()
     deployed(network(), HALF)
     first = len(asked)
     deployed(network(), HALF)
     assert 0 < first == len(asked)
 
 
-def test_a_wrong_kernel_never_enters_the_network(gpu: Callable[..., list[str]]) -> None:
-    gpu(kernel=Pretended(factor=1.05))
+def test_a_wrong_kernel_never_enters_the_network(pretended_gpu: Arrange) -> None:
+    pretended_gpu(kernel=Pretended(factor=1.05))
     module = deployed(network(), HALF)
     assert any("its result was wrong" in way.why for way in ways(module).values())
     assert not any(isinstance(part, SparseLinear) for part in module.modules())
 
 
-def test_a_kernel_that_goes_wrong_later_is_refused(
-    gpu: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gpu()
+def test_a_kernel_that_goes_wrong_later_is_refused(pretended_gpu: Arrange, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretended_gpu()
     monkeypatch.setitem(registry.KERNELS, "mma.sp", Pretended(factor=1.2))  # type: ignore[arg-type]
     with pytest.raises(Refusal) as refused:
         deployed(network(), HALF)
     assert refused.value.code == "RCP1306"
 
 
-def test_larger_batches_than_it_was_chosen_for_run_dense(gpu: Callable[..., list[str]]) -> None:
-    gpu(kernel=Pretended(most=200))
+def test_larger_batches_than_it_was_chosen_for_run_dense(pretended_gpu: Arrange) -> None:
+    pretended_gpu(kernel=Pretended(most=200))
     one = network()
     module = deployed(one, HALF)
     images = torch.randn(9, 3, 8, 8).bfloat16()
@@ -206,16 +146,16 @@ def test_larger_batches_than_it_was_chosen_for_run_dense(gpu: Callable[..., list
     torch.testing.assert_close(module(images), dense(images), rtol=0.1, atol=0.05)
 
 
-def test_for_memory_no_dense_weight_is_kept(gpu: Callable[..., list[str]]) -> None:
-    gpu(sparse=50.0)
+def test_for_memory_no_dense_weight_is_kept(pretended_gpu: Arrange) -> None:
+    pretended_gpu(sparse=50.0)
     module = deployed(network("memory"), HALF)
     kernels = {way.kernel for part in module.modules() if isinstance(part, SparseLinear) for way in part._ways}
     assert "mma.sp" in kernels
     assert "dense" not in kernels
 
 
-def test_float32_stays_dense_with_the_reason(gpu: Callable[..., list[str]]) -> None:
-    asked = gpu()
+def test_float32_stays_dense_with_the_reason(pretended_gpu: Arrange) -> None:
+    asked = pretended_gpu()
     module = deployed(network(), replace(HALF, precision="float32"))
     assert {way.why for path, way in ways(module).items() if path.startswith("fc")} == {"it needs 16-bit numbers"}
     assert asked == []
@@ -236,8 +176,8 @@ def test_int8_rounds_the_weights_on_every_device() -> None:
     torch.testing.assert_close(plain(images), coarse(images), rtol=0.1, atol=0.05)
 
 
-def test_int8_values_are_packed_without_rounding_twice(gpu: Callable[..., list[str]]) -> None:
-    gpu()
+def test_int8_values_are_packed_without_rounding_twice(pretended_gpu: Arrange) -> None:
+    pretended_gpu()
     rounded = network(int8=True)
     module = deployed(rounded, HALF)
     assert module.fc1.int8
@@ -246,8 +186,8 @@ def test_int8_values_are_packed_without_rounding_twice(gpu: Callable[..., list[s
     torch.testing.assert_close(unpack(module.fc1.packed, torch.float32), expected, rtol=0.01, atol=1e-6)
 
 
-def test_a_demand_that_nothing_meets_is_refused(gpu: Callable[..., list[str]]) -> None:
-    gpu()
+def test_a_demand_that_nothing_meets_is_refused(pretended_gpu: Arrange) -> None:
+    pretended_gpu()
     demanding = network(kernels=("mma.sp",))
     single = replace(HALF, precision="float32")
     with pytest.raises(Refusal, match="it needs 16-bit numbers") as refused:
