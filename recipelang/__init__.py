@@ -14,7 +14,9 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def load(folder: str | Path, *, trust: bool = False) -> Any:
+def load(
+    folder: str | Path, *, trust: bool = False, device: str = "cpu", precision: str = "float32", batch: int = 1
+) -> Any:
     """The compressed network in `folder` (`OUT/main` of a run), rebuilt, in evaluation mode, ready to predict.
 
     Nothing is unpickled and nothing is downloaded.
@@ -22,10 +24,14 @@ def load(folder: str | Path, *, trust: bool = False) -> Any:
     Args:
         folder: a folder with `model.json`, `surgery.json`, `masks.safetensors` and `model.safetensors`.
         trust: whether the Python file of a `python("file.py:build")` network may run.
+        device: `cpu`, `cuda` or `cuda:1`.
+        precision: `float32`, `float16` or `bfloat16`. On a GPU, 2:4 layers that the recipe accelerates execute as sparse
+            in the last two, where that is faster.
+        batch: pictures that are usually given at once: kernels are chosen for it.
 
     Raises:
-        Refusal: a file is missing, altered or does not fit the others.
+        Refusal: a file is missing, altered or does not fit the others; this machine lacks the device.
     """
     from recipelang.surgery.predictor import load as load_predictor  # loads torch: only when asked for
 
-    return load_predictor(Path(folder), trust=trust)
+    return load_predictor(Path(folder), trust=trust, device=device, precision=precision, batch=batch)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.kinds import Measurement, Progress
 from recipelang.measuring.bootstrap import Interval, median_interval, ratio_interval
+from recipelang.profile import DEVICE
 
 #: Shortest stretch that is timed at once; a faster network is called several times in a row.
 SHORTEST_S = 1e-3
@@ -102,6 +103,8 @@ def check_device(device: str) -> torch.device:
     Raises:
         Refusal: RCP1001: this machine does not have it.
     """
+    if not DEVICE.fullmatch(device):
+        raise Refusal("RCP1001", f"`{device}` is no device", 'write `"cpu"`, `"cuda"` or `"cuda:1"`')
     found = torch.device(device)
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()

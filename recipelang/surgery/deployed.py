@@ -20,6 +20,8 @@ from recipelang.surgery.masks import matrices
 from recipelang.surgery.network import Network
 from recipelang.surgery.tracing import evaluating, example_input
 
+PRECISIONS = ("float32", "float16", "bfloat16")
+
 
 @dataclass(frozen=True)
 class Deployment:
@@ -27,7 +29,7 @@ class Deployment:
 
     Attributes:
         device: `cpu`, `cuda` or `cuda:N`.
-        precision: `float32`, `float16` or `bfloat16`: of weights and activations.
+        precision: one of PRECISIONS: of weights and activations.
         compiled: whether `torch.compile` is around it; on a GPU it is replayed as a CUDA graph then.
         batch: images in one call: sparse kernels are chosen for it, and take smaller ones too.
     """

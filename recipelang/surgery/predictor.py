@@ -14,7 +14,7 @@ from recipelang.errors import Refusal
 from recipelang.images.decode import open_picture, prepare, read_bytes
 from recipelang.measuring.clock import check_device
 from recipelang.surgery import artifact
-from recipelang.surgery.deployed import ON_CPU, Deployment, deployed
+from recipelang.surgery.deployed import ON_CPU, PRECISIONS, Deployment, deployed
 from recipelang.surgery.network import Network
 
 
@@ -97,9 +97,11 @@ def load(
         batch: images that are usually given at once: kernels are chosen for it.
 
     Raises:
-        Refusal: as `artifact.load`; RCP1001: this machine lacks the device.
+        Refusal: as `artifact.load`; RCP1001: this machine lacks the device; RCP1012: there is no such precision.
     """
     check_device(device)
+    if precision not in PRECISIONS:
+        raise Refusal("RCP1012", f"`{precision}` is no precision", f"take one of {', '.join(PRECISIONS)}")
     return Predictor(artifact.load(folder, trust=trust), Deployment(device, precision, batch=batch))
 
 

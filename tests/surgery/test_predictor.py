@@ -67,3 +67,22 @@ def test_a_file_that_is_no_picture_is_refused(saved: Path, tmp_path: Path) -> No
     for path in (tmp_path / "a.png", tmp_path / "nowhere.png"):
         with pytest.raises(Refusal, match=path.name):
             recipelang.load(saved).predict(path)
+
+
+def test_the_precision_is_that_of_the_answer(resnet20: Network, saved: Path) -> None:
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    coarse = recipelang.load(saved, precision="bfloat16")
+    with torch.no_grad():
+        answer, exact = coarse(images), recipelang.load(saved)(images)
+    assert answer.dtype == torch.bfloat16
+    assert 0 < float((answer.float() - exact).norm() / exact.norm()) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [({"device": "cuda:31"}, "RCP1001"), ({"device": "gpu"}, "RCP1001"), ({"precision": "half"}, "RCP1012")],
+)
+def test_a_device_or_precision_that_is_not_there_is_refused(saved: Path, asked: dict[str, str], code: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        recipelang.load(saved, **asked)
+    assert refused.value.code == code
