@@ -35,7 +35,7 @@ def mma_sp(a: Tensor, b: Tensor, metadata: Tensor, selector: int) -> Tensor:
         for i in range(8):
             row = group if i in (0, 1, 4, 5) else group + 8
             column = thread * 2 + (i & 1) + (8 if i >= 4 else 0)  # of the 16 that are stored
-            words = metadata[4 * group + 2 * selector + column // 8].item() & 0xFFFFFFFF
+            words = int(metadata[4 * group + 2 * selector + column // 8]) & 0xFFFFFFFF
             half = words & 0xFFFF if row < 8 else words >> 16
             four = half >> (4 * (column % 8 // 2)) & 0xF
             assert four & 3 < four >> 2, "metadata out of order"

@@ -118,7 +118,7 @@ def test_agrees_with_float64(
 
 
 @gluon.jit
-def all_bytes(codes, even, odd, BF16: gl.constexpr):
+def all_bytes(codes, even, odd, BF16: gl.constexpr):  # type: ignore[no-untyped-def]
     layout: gl.constexpr = gl.BlockedLayout([1, 4], [32, 1], [1, 1], [1, 0])
     word = gl.arange(0, 32, layout=gl.SliceLayout(1, layout))[:, None] * 4
     word = word + gl.arange(0, 4, layout=gl.SliceLayout(0, layout))[None, :]
