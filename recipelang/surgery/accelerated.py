@@ -6,8 +6,9 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
@@ -19,8 +20,9 @@ from recipelang.kernels.nm.operations import Way
 from recipelang.kernels.nm.problem import Problem
 from recipelang.kernels.nm.reference import nm_holds
 from recipelang.kinds import Progress
+from recipelang.surgery.attention import original_path
 from recipelang.surgery.masks import matrices
-from recipelang.surgery.network import Network
+from recipelang.surgery.network import Mask, Network
 from recipelang.surgery.parity import relative_difference
 from recipelang.surgery.readers import sole_readers
 from recipelang.surgery.tracing import evaluating, record_calls
@@ -39,16 +41,16 @@ class Execution:
     why: str
 
 
+@torch.no_grad()
 def round_to_int8(module: nn.Module, network: Network) -> None:
     """Round the weights of accelerated layers to what int8 values with a scale for each output can hold, in place.
 
     It is done on every device and whichever kernel runs, so that accuracy is that of the deployed network everywhere.
     """
-    for _, part, _ in _asked(module, network):
-        weight = part.weight
+    for layer in _asked(module, network):
+        weight = layer.weight
         if packable(weight) is None:
-            rounded = unpack(pack(rows(weight.detach().float()), int8=True), weight.dtype)
-            part.weight = nn.Parameter(unrows(rounded, weight.shape), requires_grad=False)
+            weight.copy_(unrows(unpack(pack(rows(weight), int8=True), weight.dtype), weight.shape))
 
 
 def accelerate(
@@ -59,7 +61,7 @@ def accelerate(
     expected: Tensor,
     progress: Progress | None = None,
 ) -> tuple[nn.Module, dict[str, Execution]]:
-    """The deployed module with sparse layers where they were chosen, and how every layer asked for executes.
+    """The deployed module with sparse layers where they were chosen, and parameter name → how its layer executes.
 
     Args:
         module: deployed form on its device and in its precision; it stays as it is where no layer changes.
@@ -73,23 +75,23 @@ def accelerate(
     """
     sparse = copy.deepcopy(module)
     calls = record_calls(sparse, example)
-    activations = _activations(sparse, example, [path for path, _, _ in _asked(sparse, network)])
+    asked = _asked(sparse, network)
+    activations = _activations(sparse, example, [layer.path for layer in asked])
     found: dict[str, Execution] = {}
     changed = False
-    asked = _asked(sparse, network)
     if progress:
         progress.start("choosing kernels, layers", len(asked))
     try:
-        for path, part, name in asked:
-            count = _rows(calls.get(path))
-            if reason := _why_not(part, count, network, name):
-                found[path] = Execution("dense", reason)
+        for layer in asked:
+            count, part = _rows(calls.get(layer.path)), layer.part
+            if reason := _why_not(part, layer.weight, count, network.masks.get(layer.parameter)):
+                found[layer.parameter] = Execution("dense", reason)
             else:
-                activation, follower = activations.get(path, ("none", ""))
+                activation, follower = activations.get(layer.path, ("none", ""))
                 choice = _choose(part, count, activation, network, chooser)
-                found[path] = _say(choice, network)
+                found[layer.parameter] = _say(choice, network)
                 if choice.kernel != "dense":
-                    _put(sparse, path, _layer(part, activation, network, chooser, choice, count))
+                    _put(sparse, layer.path, _layer(part, activation, network, chooser, choice, count))
                     if follower:
                         _put(sparse, follower, nn.Identity())
                     changed = True
@@ -104,15 +106,29 @@ def accelerate(
     return sparse, found
 
 
-def _asked(module: nn.Module, network: Network) -> list[tuple[str, Any, str]]:
-    """(path, layer, parameter name) of every layer that the recipe accelerates, in the order of the network."""
+class _Asked(NamedTuple):
+    """A layer that the recipe accelerates: where it is, what it is, and the parameter of the network that it holds."""
+
+    path: str
+    part: Any
+    weight: Tensor
+    parameter: str
+
+
+def _asked(module: nn.Module, network: Network) -> list[_Asked]:
+    """Every layer that the recipe accelerates, in the order of the network; its attentions may be unfolded."""
     wanted = set((network.accelerated or {}).get("layers", ()))
-    return [(path, part, name) for name, (path, part, _) in matrices(module).items() if path in wanted]
+    found = []
+    for name, (path, part, weight) in matrices(module).items():
+        original = original_path(module, path)
+        if original in wanted:
+            parameter = name if original == path else f"{original}.in_proj_weight"
+            found.append(_Asked(path, part, weight, parameter))
+    return found
 
 
-def _why_not(part: Any, count: int, network: Network, name: str) -> str | None:
+def _why_not(part: nn.Module, weight: Tensor, count: int, mask: Mask | None) -> str | None:
     """Why the layer cannot hold a packed weight, whatever the device."""
-    mask, weight = network.masks.get(name), part.weight
     if type(part) not in (nn.Linear, nn.Conv2d):
         return f"a {type(part).__name__} computes with its weights itself"
     if not count:
@@ -214,7 +230,7 @@ def _verify(sparse: nn.Module, dense: nn.Module, example: Tensor, expected: Tens
 
 
 def ways(module: nn.Module) -> Mapping[str, Execution]:
-    """How the accelerated layers of a deployed module execute, as `accelerate` noted it there."""
+    """Parameter name → how its layer executes in a deployed module, as `accelerate` noted it there."""
     return getattr(module, "execution", {})
 
 

@@ -15,6 +15,7 @@ from recipelang.kernels.nm.table import table_of
 from recipelang.kernels.nm.timer import CudaTimer
 from recipelang.kinds import Progress
 from recipelang.surgery.accelerated import accelerate, round_to_int8, ways
+from recipelang.surgery.attention import unfold_attention
 from recipelang.surgery.folding import fold
 from recipelang.surgery.masks import matrices
 from recipelang.surgery.network import Network
@@ -74,7 +75,11 @@ def deployed(network: Network, how: Deployment = ON_CPU, progress: Progress | No
 def _accelerated(module: nn.Module, network: Network, how: Deployment, progress: Progress | None) -> nn.Module:
     """The module on its device and in its precision, with sparse layers where the recipe wants and a kernel pays."""
     dtype, device = getattr(torch, how.precision), torch.device(how.device)
-    if not network.accelerated or no_sparse_tensor_cores(describe(device)):
+    if no_sparse_tensor_cores(describe(device)):
+        return module.to(device, dtype)
+    # Healthy as well: what is compared is sparse against dense, not one attention against another.
+    module = unfold_attention(module, example_input(network).cpu())
+    if not network.accelerated:
         return module.to(device, dtype)
     example = example_input(network, how.batch).cpu()
     with evaluating(module):
@@ -84,7 +89,7 @@ def _accelerated(module: nn.Module, network: Network, how: Deployment, progress:
         device=device,
         goal=network.accelerated["goal"],
         allowed=tuple(network.accelerated["kernels"]),
-        timer=CudaTimer(graph=how.compiled),
+        timer=CudaTimer(graph=how.compiled, device=device),
         table=table_of(describe(device)),
         timing="graph" if how.compiled else "eager",
         resident_bytes=sum(parameter.nbytes for parameter in module.parameters()),
@@ -119,7 +124,7 @@ def execution(network: Network, module: nn.Module | None = None) -> list[dict[st
     for name, (path, _, weight) in matrices(network.module).items():
         executes, why = "dense", "no mask"
         if mask := network.masks.get(name):
-            way = found.get(path)
+            way = found.get(name)
             executes, why = "masked only", way.why if way else _masked_only(network, path, mask.pattern)
             if way and way.executes != "dense":
                 executes = way.executes

@@ -64,7 +64,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, simulated: Callable[...
     class Timer:
         """Dense takes longest."""
 
-        def __init__(self, graph: bool) -> None:
+        def __init__(self, graph: bool, device: torch.device) -> None:
             self.asked = 0
 
         def sampler(self, calls: Any) -> Callable[[], float]:
@@ -89,7 +89,7 @@ def test_a_network_runs_on_sparse_tensor_cores(gpu: list[str], int8: bool) -> No
     dense = deployed(replace(one, accelerated={**(one.accelerated or {}), "layers": []}), FOUR)
     module = deployed(one, FOUR)
     assert {path: way.executes for path, way in ways(module).items()} == dict.fromkeys(
-        ("point", "fc1", "fc2"), "mma.sp 2:4 int8" if int8 else "mma.sp 2:4"
+        ("point.weight", "fc1.weight", "fc2.weight"), "mma.sp 2:4 int8" if int8 else "mma.sp 2:4"
     )
     assert (module.point.activation, module.fc1.activation, module.fc2.activation) == ("silu", "gelu", "none")
     gpu.clear()

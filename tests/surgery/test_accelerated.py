@@ -70,7 +70,7 @@ def test_layers_are_packed_where_it_pays_and_the_others_say_why(pretended_gpu: A
     assert type(module.point) is SparsePointwise
     assert [type(part) for part in (module.fc1, module.fc2, module.head)] == [SparseLinear] * 3
     assert [type(part) for part in (module.wide, module.own)] == [nn.Conv2d, nn.Linear]
-    found = {path: (way.executes, way.why) for path, way in ways(module).items()}
+    found = {name.removesuffix(".weight"): (way.executes, way.why) for name, way in ways(module).items()}
     assert found["fc1"] == ("mma.sp 2:4", "2.00 times as fast: 1000000.0 µs against 2000000.0 µs dense")
     assert "3×3 convolution" in found["wide"][1]
     assert "never calls the layer" in found["own"][1]
@@ -181,7 +181,7 @@ def test_int8_values_are_packed_without_rounding_twice(pretended_gpu: Arrange) -
     rounded = network(int8=True)
     module = deployed(rounded, HALF)
     assert module.fc1.int8
-    assert ways(module)["fc1"].executes == "mma.sp 2:4 int8"
+    assert ways(module)["fc1.weight"].executes == "mma.sp 2:4 int8"
     expected = deployed(replace(rounded)).fc1.weight
     torch.testing.assert_close(unpack(module.fc1.packed, torch.float32), expected, rtol=0.01, atol=1e-6)
 
@@ -207,3 +207,50 @@ def test_on_a_cpu_layers_are_masked_only_and_say_why() -> None:
     assert rows["stem"] == ("dense", "no mask")
     left_out = replace(one, accelerated={**(one.accelerated or {}), "layers": ["fc1"]})
     assert {row["layer"]: row["why"] for row in execution(left_out)}["fc2"] == "`accelerate` leaves it out"
+
+
+class Attending(nn.Module):
+    """Attention over the pixels, and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images.flatten(2).transpose(1, 2)
+        return self.head(self.attention(x, x, x, need_weights=False)[0].mean(1))
+
+
+def attending(*, int8: bool = False) -> Network:
+    torch.manual_seed(0)
+    plain = Network(Attending().eval(), {"model": "test", "settings": {}}, (16, 3, 3), classes=tuple("abcd"))
+    weights = dict(plain.module.named_parameters())
+    masked = sparsify(plain, NM(), {name: weights[name].detach().abs() for name in eligible(plain, NM())[0]})
+    layers = ["attention", "attention.out_proj", "head"]
+    settings = {"layers": layers, "kernels": ["dense", "mma.sp"], "goal": "latency", "int8": int8}
+    return replace(masked, accelerated=settings)
+
+
+def test_attention_executes_as_sparse_too(pretended_gpu: Arrange) -> None:
+    pretended_gpu()
+    one = attending()
+    module = deployed(one, HALF)
+    rows = {row["layer"]: row["executes"] for row in execution(one, module)}
+    assert rows == dict.fromkeys(("attention.in_proj_weight", "attention.out_proj", "head"), "mma.sp 2:4")
+    images = torch.randn(2, 16, 3, 3, generator=torch.Generator().manual_seed(3))
+    dense = deployed(replace(one, accelerated=None), replace(HALF, precision="float32"))(images)
+    assert float((module(images.bfloat16()).float() - dense).norm() / dense.norm()) < 0.02
+
+
+def test_healthy_is_unfolded_as_well_and_on_a_cpu_nobody_is(pretended_gpu: Arrange) -> None:
+    healthy = replace(attending(), accelerated=None)
+    assert type(deployed(healthy).attention) is nn.MultiheadAttention
+    pretended_gpu()
+    assert type(deployed(healthy, HALF).attention) is not nn.MultiheadAttention
+
+
+def test_attention_is_rounded_to_int8_on_a_cpu() -> None:
+    plain, coarse = deployed(attending()), deployed(attending(int8=True))
+    assert not torch.equal(plain.attention.in_proj_weight, coarse.attention.in_proj_weight)
+    torch.testing.assert_close(plain.attention.in_proj_weight, coarse.attention.in_proj_weight, atol=0.01, rtol=0)
