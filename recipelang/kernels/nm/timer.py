@@ -19,9 +19,11 @@ class CudaTimer:
 
     Attributes:
         graph: whether the calls are captured into a CUDA graph once and replayed, so that launching costs nothing.
+        device: whose streams and events are used; the calls compute there.
     """
 
     graph: bool = False
+    device: torch.device = torch.device("cuda")
 
     def sampler(self, calls: Sequence[Callable[[], Tensor]]) -> Callable[[], float]:
         """A function that runs the calls in rotation and answers with the mean seconds of one."""
@@ -31,32 +33,53 @@ class CudaTimer:
             for i in range(count):
                 calls[i % len(calls)]()
 
-        run = _captured(eager, calls) if self.graph else eager
-        for _ in range(WARM_UP):
-            run()
+        with torch.cuda.device(self.device):
+            run = _captured(eager, calls) if self.graph else eager
+            for _ in range(WARM_UP):
+                run()
 
         def sample() -> float:
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            torch.cuda.synchronize()
-            start.record()
-            run()
-            end.record()
-            end.synchronize()
+            with torch.cuda.device(self.device):
+                start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                torch.cuda.synchronize()
+                start.record()
+                run()
+                end.record()
+                end.synchronize()
             return float(start.elapsed_time(end)) / 1000 / count
 
         return sample
 
 
-def _captured(run: Callable[[], None], calls: Sequence[Callable[[], Tensor]]) -> Callable[[], None]:
-    """The calls as a CUDA graph. Everything is compiled and allocated once outside the capture, as torch asks."""
+@dataclass(frozen=True)
+class _Replay:
+    """A graph together with the calls in it: it knows what they read by address alone, and so must keep it alive."""
+
+    graph: torch.cuda.CUDAGraph
+    calls: Sequence[Callable[[], Tensor]]
+
+    def __call__(self) -> None:
+        self.graph.replay()
+
+
+def _captured(run: Callable[[], None], calls: Sequence[Callable[[], Tensor]]) -> _Replay:
+    """The calls as a CUDA graph. Everything is compiled and allocated once outside the capture, as torch asks.
+
+    A capture that fails ends, and the stream is the one from before: what is timed next is not touched by it.
+    """
+    before = torch.cuda.current_stream()
     side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
+    side.wait_stream(before)
     with torch.cuda.stream(side):
         for call in calls:
             call()
-    torch.cuda.current_stream().wait_stream(side)
+    before.wait_stream(side)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        run()
-    return graph.replay
+    try:
+        with torch.cuda.graph(graph):
+            run()
+    finally:
+        # Older versions of torch stay on the stream of a capture whose end raises.
+        torch.cuda.set_stream(before)
+    return _Replay(graph, calls)

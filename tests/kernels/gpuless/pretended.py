@@ -52,7 +52,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch, sparse: float = 1.0, kernel: Preten
     mine, timed = kernel or Pretended(), []
 
     class Timer:
-        def __init__(self, graph: bool) -> None:
+        def __init__(self, graph: bool, device: torch.device) -> None:
             self.seconds = [2.0, sparse]
 
         def sampler(self, calls: Any) -> Callable[[], float]:
