@@ -149,6 +149,16 @@ def test_every_configuration_is_timed_in_turns_and_the_hopeless_are_dropped() ->
     assert timer.samples.count(2) < timer.samples.count(1) == timer.samples.count(0)
 
 
+def test_inputs_are_such_that_activations_are_told_apart() -> None:
+    """Of large numbers GELU is ReLU, and of small ones all are the same."""
+    for size in (1e-2, 1.0, 1e2):
+        packed = weight(inputs=1024)
+        packed = Packed((packed.values.float() * size).half(), packed.meta)
+        wrong = Pretended(spoil=lambda y: torch.relu(y))
+        found = try_all(problem(inputs=1024, activation="gelu"), packed, (Dense(), wrong), Scripted([1.0, 0.1]), CPU)
+        assert found[-1].refused == "its result was wrong"
+
+
 def zero_one(y: Tensor) -> Tensor:
     return y.index_fill(1, torch.tensor([3]), 0.0)
 
@@ -210,6 +220,60 @@ def test_rounding_alone_is_no_fault(dtype: torch.dtype, activation: str) -> None
     wide, long = x.float(), unpack(packed).float()
     halves = [functional.linear(wide[:, k], long[:, k]).to(dtype) for k in (slice(512), slice(512, None))]
     assert agrees(activate(halves[0] + halves[1] + bias, activation), expected, allowed)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("parts", [2, 8, 32])
+@pytest.mark.parametrize("inputs", [1024, 14336])
+def test_parts_that_are_added_up_in_the_short_format_are_no_fault(dtype: torch.dtype, parts: int, inputs: int) -> None:
+    """As cuBLAS may: every part rounded, the sum rounded after each, the bias added and rounded again."""
+    asked = problem(dtype=dtype, rows=64, outputs=256, inputs=inputs)
+    packed = pack(unpack(weight(256, inputs)).to(dtype))
+    x = torch.randn(64, inputs, generator=torch.Generator().manual_seed(1)).to(dtype)
+    bias = torch.randn(256, generator=torch.Generator().manual_seed(2)).to(dtype)
+    expected, allowed = reference(asked, packed, x, bias)
+    total = torch.zeros(64, 256, dtype=dtype)
+    for k in torch.arange(inputs).chunk(parts):
+        total += functional.linear(x[:, k].float(), unpack(packed)[:, k].float()).to(dtype)
+    assert agrees(total + bias, expected, allowed)
+
+
+def test_a_long_sum_in_float32_is_no_fault() -> None:
+    asked = problem(dtype=torch.float32, rows=64, outputs=64, inputs=14336)
+    packed = pack(unpack(weight(64, 14336), torch.float32))
+    x = torch.randn(64, 14336, generator=torch.Generator().manual_seed(1))
+    expected, allowed = reference(asked, packed, x, None)
+    total = torch.zeros(64, 64)
+    for k in torch.arange(14336).chunk(1792):
+        total += functional.linear(x[:, k], unpack(packed)[:, k])
+    assert agrees(total, expected, allowed)
+    assert not agrees(total * 1.0001, expected, allowed)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("activation", ["none", "gelu"])
+@pytest.mark.parametrize("fault", ["scaled", "a group missing", "bias twice", "another activation"])
+def test_small_faults_are_seen_in_long_sums(dtype: torch.dtype, activation: str, fault: str) -> None:
+    asked = problem(dtype=dtype, rows=16, outputs=256, inputs=4096, activation=activation)
+    dense = (unpack(weight(256, 4096)).float() / 45).to(dtype).float()  # results of the size of 1
+    x = torch.randn(16, 4096, generator=torch.Generator().manual_seed(1)).to(dtype)
+    bias = torch.randn(256, generator=torch.Generator().manual_seed(2)).to(dtype)
+    expected, allowed = reference(asked, pack(dense.to(dtype)), x, bias)
+    if fault == "a group missing":
+        dense[:, 64:68] = 0
+    y = functional.linear(x.float(), dense, bias.float() * (2 if fault == "bias twice" else 1))
+    y = torch.relu(y) if fault == "another activation" else activate(y, activation)
+    assert not agrees((y * (1.02 if fault == "scaled" else 1)).to(dtype), expected, allowed)
+
+
+def test_dense_is_the_measure_and_is_not_judged() -> None:
+    @dataclass(frozen=True)
+    class Coarse(Dense):
+        def run(self, *args: Any) -> Tensor:
+            return super().run(*args) * 1.5
+
+    found = try_all(problem(), weight(), (Coarse(), Pretended()), Scripted([1.0, 0.1]), CPU)
+    assert [(t.kernel, t.seconds) for t in found] == [("dense", 1.0), ("pretended", 0.1)]
 
 
 # --------------------------------------------------------------------------------------------------- the chooser

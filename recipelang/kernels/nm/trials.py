@@ -20,6 +20,8 @@ FIRST_ROUNDS, ROUNDS = 3, 12
 HOPELESS = 1.3
 #: Runs that must all agree with the reference: some vendor kernels are wrong only now and then.
 VERIFIED_RUNS = 3
+#: Of what a single element may be off, how much all may be, as a root of the mean square.
+ON_AVERAGE = 0.2
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def try_all(
         copies: of each weight, read in rotation, so that it comes from memory as it does in a large network.
     """
     packed = packed.to(device)  # what kernels read is derived there, and at once
-    x, bias = _inputs(problem, device)
+    x, bias = _inputs(problem, packed)
     expected, allowed = reference(problem, packed, x, bias)
     refused: list[Trial] = []
     samplers: list[tuple[Trial, Callable[[], float]]] = []
@@ -87,8 +89,8 @@ def try_all(
         for configuration in kernel.configurations(problem):
             calls = [lambda k=kernel, o=o, c=configuration: k.run(x, o, bias, problem, c) for o in operands]
             try:
-                wrong = not all(agrees(calls[0](), expected, allowed) for _ in range(VERIFIED_RUNS))
-                if wrong:
+                # Dense runs where nothing else does: it is the measure of the others and is not judged.
+                if kernel.sparse and not all(agrees(calls[0](), expected, allowed) for _ in range(VERIFIED_RUNS)):
                     refused.append(Trial(kernel.name, configuration, None, "its result was wrong"))
                     continue
                 samplers.append((Trial(kernel.name, configuration, None), timer.sampler(calls)))
@@ -100,27 +102,39 @@ def try_all(
 def reference(problem: Problem, packed: Packed, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     """The result in float64 (rows×outputs), and by how much a correct kernel may miss each element.
 
-    A kernel rounds its result once to `problem.dtype`, and may round partial sums on the way: each is of the size of
-    √(Σ x²·w²), the typical size of the sum.
+    A kernel rounds its result to `problem.dtype`, perhaps once more before the bias: half a unit of what is rounded.
+    It may also add up parts of the inputs in that format (torch allows it to cuBLAS). A part is of the size of
+    √(Σ x²·w²), the typical size of the sum, and 32 of them leave a standard deviation of 0.9 units of that; six such
+    deviations are met once in 10⁹ elements. Sums in float32 grow by a unit of float32 · √inputs.
     """
     weight, x = unpack(packed, torch.float64), x.double()
     plain = functional.linear(x, weight, None if bias is None else bias.double())
     typical = (x.square() @ weight.square().T).sqrt()
-    unit = torch.finfo(problem.dtype).eps
-    return activate(plain, problem.activation), 2 * unit * (plain.abs() + 2 * typical) + 1e-7
+    rounded = plain.abs() if bias is None else plain.abs() + bias.double().abs()
+    unit, summed = torch.finfo(problem.dtype).eps, torch.finfo(torch.float32).eps * problem.inputs**0.5
+    allowed = 2 * unit * (rounded + 3 * typical) + 2 * summed * typical + 1e-7
+    return activate(plain, problem.activation), allowed
 
 
 def agrees(y: Tensor, expected: Tensor, allowed: Tensor) -> bool:
-    """Whether every element is as near to what is expected as it must be; NaN is near to nothing."""
-    return y.shape == expected.shape and bool(((y.double() - expected).abs() <= allowed).all())
+    """Whether every element is as near to what is expected as it must be, and all together within a fifth of that.
+
+    Rounding is now up and now down, so that few elements come near the limit; what is wrong by a factor is off
+    everywhere. NaN is near to nothing.
+    """
+    if y.shape != expected.shape:
+        return False
+    off = (y.double() - expected).abs()
+    return bool((off <= allowed).all() & (off.norm() <= ON_AVERAGE * allowed.norm()))
 
 
-def _inputs(problem: Problem, device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """Normal numbers, the same at every call."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(problem.rows, problem.inputs, generator=generator)
-    bias = torch.randn(problem.outputs, generator=generator)
-    return x.to(device, problem.dtype), bias.to(device, problem.dtype) if problem.bias else None
+def _inputs(problem: Problem, packed: Packed) -> tuple[Tensor, Tensor | None]:
+    """Normal numbers, the same at every call, such that results are of the size of 1: there activations differ."""
+    device, generator = packed.values.device, torch.Generator().manual_seed(0)
+    x = torch.randn(problem.rows, problem.inputs, generator=generator).to(device)
+    bias = torch.randn(problem.outputs, generator=generator).to(device, problem.dtype)
+    size = (unpack(packed, torch.float32).square().sum() / problem.outputs).sqrt()
+    return (x / size.clamp(1e-3, 1e3)).to(problem.dtype), bias if problem.bias else None
 
 
 def _timed(samplers: Sequence[tuple[Trial, Callable[[], float]]]) -> tuple[Trial, ...]:
