@@ -25,10 +25,18 @@ from recipelang.kinds import Preprocessing
 from recipelang.surgery.edits import from_json, replay
 from recipelang.surgery.masks import apply_masks, broken_masks
 from recipelang.surgery.network import Mask, Network
-from recipelang.surgery.packing import pack_masks, pack_weights, packed_names, unpack_masks, unpack_weights
+from recipelang.surgery.packing import (
+    pack_masks,
+    pack_weights,
+    packed_names,
+    unpack_masks,
+    unpack_weights,
+    weight_shape,
+)
 from recipelang.surgery.source import rebuild
 from recipelang.surgery.tracing import first_line
 from recipelang.surgery.weights import load_weights
+from recipelang.verbs.accelerate import GOALS
 
 FORMAT = "recipelang.model/1"
 MODEL, SURGERY, MASKS, WEIGHTS = FILES = ("model.json", "surgery.json", "masks.safetensors", "model.safetensors")
@@ -96,10 +104,10 @@ def load(folder: Path, *, trust: bool = False) -> Network:
             edits=tuple(from_json(entry) for entry in surgery["edits"]),
             classes=tuple(str(name) for name in model["classes"]),
             preprocessing=_preprocessing(model["preprocessing"]),
-            accelerated=model["accelerated"],
+            accelerated=_accelerated(model["accelerated"]),
         )
         patterns = {str(name): str(pattern) for name, pattern in surgery["masks"].items()}
-        packed = {str(name): [int(n) for n in shape] for name, shape in model.get("packed", {}).items()}
+        packed = {str(name): weight_shape(shape) for name, shape in model.get("packed", {}).items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(
             folder, f"`{MODEL}` or `{SURGERY}` has a wrong entry: {type(error).__name__}: {first_line(error)}"
@@ -206,6 +214,18 @@ def _shape(value: Any) -> tuple[int, int, int]:
     if min(channels, height, width) < 1:
         raise ValueError(f"{value} is no size of an image")
     return channels, height, width
+
+
+def _accelerated(value: Any) -> dict[str, Any] | None:
+    """The settings of `accelerate` as its stage notes them."""
+    if value is None:
+        return None
+    names = {key: value[key] for key in ("layers", "kernels")}
+    if any(not isinstance(each, list) or not all(isinstance(name, str) for name in each) for each in names.values()):
+        raise ValueError("`layers` and `kernels` of `accelerated` are lists of names")
+    if value["goal"] not in GOALS or not isinstance(value["int8"], bool):
+        raise ValueError("`goal` or `int8` of `accelerated` is none")
+    return {**names, "goal": value["goal"], "int8": value["int8"]}
 
 
 def _preprocessing(value: Any) -> Preprocessing | None:

@@ -22,6 +22,18 @@ def packed_names(network: Network) -> dict[str, list[int]]:
     return {name: list(weights[name].shape) for name in sorted(network.masks) if packable(weights[name]) is None}
 
 
+def weight_shape(written: Sequence[int]) -> list[int]:
+    """The shape of a packed weight as a file has it: of a linear layer or of a convolution of images.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    shape = list(written)
+    if len(shape) not in (2, 4) or not all(type(n) is int and n > 0 for n in shape):
+        raise ValueError(f"a packed weight has no shape {str(shape)[:60]}")
+    return shape
+
+
 def pack_weights(weights: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
     """The state with each named weight as its values and metadata."""
     found = {name: tensor for name, tensor in weights.items() if name not in names}

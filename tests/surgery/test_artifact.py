@@ -22,6 +22,7 @@ from recipelang.surgery.edits import RemoveLayer, apply_edits
 from recipelang.surgery.masks import masks_hold, sparsify
 from recipelang.surgery.network import Network
 
+ACCELERATED = {"layers": ["linear"], "kernels": ["dense"], "goal": "latency", "int8": False}
 EDIT = RemoveLayer("layer1.2", ("layer1.2",))
 
 
@@ -31,7 +32,7 @@ def compressed(digits: Network) -> Network:
     parameters = dict(smaller.module.named_parameters())
     names = ("layer1.0.conv1.weight", "layer2.1.conv2.weight", "linear.weight")
     sparse = sparsify(smaller, NM(), {name: parameters[name].detach().abs() for name in names})
-    return replace(sparse, preprocessing=Preprocessing((8, 8), (0.3,), (0.4,)), accelerated={"kernels": []})
+    return replace(sparse, preprocessing=Preprocessing((8, 8), (0.3,), (0.4,)), accelerated=ACCELERATED)
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_the_source_is_as_readable_as_it_is(folder: Path) -> None:
         "input_shape": [1, 8, 8],
         "classes": [str(k) for k in range(10)],
         "preprocessing": {"size": [8, 8], "mean": [0.3], "std": [0.4], "resize": None},
-        "accelerated": {"kernels": []},
+        "accelerated": ACCELERATED,
     }
 
 
@@ -235,6 +236,31 @@ def test_a_damaged_folder_is_refused(case: str, folder: Path) -> None:
         artifact.load(folder)
     assert (caught.value.code, word in caught.value.message) == (code, True), caught.value.message
     assert caught.value.help
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        5,
+        "all",
+        True,
+        [],
+        {},
+        {**ACCELERATED, "layers": 5},
+        {**ACCELERATED, "layers": "linear"},
+        {**ACCELERATED, "layers": [["linear"]]},
+        {**ACCELERATED, "kernels": None},
+        {**ACCELERATED, "goal": "speed"},
+        {**ACCELERATED, "goal": []},
+        {**ACCELERATED, "int8": "no"},
+    ],
+)
+def test_hostile_settings_of_accelerate_are_refused(written: Any, folder: Path) -> None:
+    model = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**model, "accelerated": written}))
+    with pytest.raises(Refusal) as refused:
+        recipelang.load(folder)
+    assert refused.value.code == "RCP0714"
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

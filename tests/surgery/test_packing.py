@@ -111,6 +111,21 @@ def test_a_damaged_packed_artifact_is_refused(sparse: Network, tmp_path: Path, d
     assert refused.value.code in {"RCP0714", "RCP1301", "RCP1302"}
 
 
+@pytest.mark.parametrize(
+    "written",
+    [[], [16], [16, 16, 3], [16, 16, 3, 3, 1], [0, 4], [-16, 16, 3, 3], [True] * 4, [float("inf"), 4], [10**30] * 2]
+    + [[16.0, 16], [16, None], None, 5, {"16": 16}],
+)
+def test_a_hostile_shape_of_a_packed_weight_is_refused(sparse: Network, tmp_path: Path, written: Any) -> None:
+    artifact.save(sparse, tmp_path, packed=True)
+    model = json.loads((tmp_path / "model.json").read_text())
+    model["packed"][next(iter(packed_names(sparse)))] = written
+    (tmp_path / "model.json").write_text(json.dumps(model))
+    with pytest.raises(Refusal) as refused:
+        artifact.load(tmp_path)
+    assert refused.value.code in {"RCP0714", "RCP1301"}
+
+
 def test_masks_of_another_length_are_refused(sparse: Network, tmp_path: Path) -> None:
     artifact.save(sparse, tmp_path, packed=True)
     masks = load_file(tmp_path / "masks.safetensors")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -145,7 +146,7 @@ def unrows(matrix: Tensor, shape: Sequence[int]) -> Tensor:
         Refusal: RCP1301: the matrix is no weight of this shape.
     """
     outputs, inputs, *kernel = shape
-    if matrix.shape != (outputs, torch.Size((*kernel, inputs)).numel()):
+    if matrix.shape != (outputs, prod((*kernel, inputs))):
         raise _unpackable(f"a matrix {_times(matrix.shape)} is no weight {_times(shape)}")
     return matrix.reshape(outputs, *kernel, inputs).movedim(-1, 1)
 
