@@ -27,6 +27,7 @@ class Flow:
         last_surgery: line of the last statement that took something away, 0 where there is none.
         last: verb → where it last stood.
         trained: whether something trained the network, or it started from weights.
+        exported: (folder, format) of every `export` → where it stands.
         expects: whether an `expect` stands since the branch was opened, or inside it.
         unsure: something above could not be read, so nothing is said about what may be missing.
     """
@@ -42,6 +43,7 @@ class Flow:
     last_surgery: int = 0
     last: dict[str, Span] = field(default_factory=dict)
     trained: bool = False
+    exported: dict[tuple[str, str], Span] = field(default_factory=dict)
     expects: bool = False
     unsure: bool = False
 
@@ -53,6 +55,7 @@ class Flow:
             names=dict(self.names),
             variants=dict(self.variants),
             last=dict(self.last),
+            exported=dict(self.exported),
         )
 
     @property

@@ -27,7 +27,23 @@ def read(reader: Reader) -> Export | None:
     if not reader.statement.operands:
         reader.refuse("RCP0404", "`export` needs a format", None, "write `export safetensors, pt2`")
     formats = reader.methods(reader.statement.operands, "export", "`export`", "export safetensors, pt2")
-    return reader.done(Export(formats, reader.path("to")))
+    folder = reader.path("to")
+    _never_over_another(reader, formats, folder)
+    return reader.done(Export(formats, folder))
+
+
+def _never_over_another(reader: Reader, formats: tuple[Any, ...], folder: str) -> None:
+    """Refuse a format that the folder holds already: the second would be written over the first."""
+    written = reader.flow.exported
+    for i, (item, made) in enumerate(zip(reader.statement.operands, formats, strict=False)):
+        first = written.setdefault((folder, made.name), item.span)
+        if first != item.span and made not in formats[:i]:
+            reader.refuse(
+                "RCP0408",
+                f"`{made.name}` is already written to this folder, by line {first.line}",
+                item.span,
+                f'write one of the two elsewhere: `export {made.name} to "DIR"`',
+            )
 
 
 VERB = Verb(
