@@ -10,7 +10,6 @@ Idea: Pool and Yu 2021, "Channel Permutations for N:M Sparsity", NeurIPS; there 
 from __future__ import annotations
 
 import operator
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.surgery import axes_layers, axes_shapes  # noqa: F401  their rules enter themselves
 from recipelang.surgery.axes import Axes, Axis, Call, Dims, follow
-from recipelang.surgery.tracing import evaluating, first_line
+from recipelang.surgery.tracing import evaluating, first_line, hushed
 
 NOT_STORED = "they are no part of the saved weights"
 
@@ -101,8 +100,7 @@ def _capture(module: nn.Module, example: Tensor) -> Any:
     fast = torch.backends.mha.get_fastpath_enabled()  # one operator for all of attention, which hides its axes
     try:
         torch.backends.mha.set_fastpath_enabled(False)
-        with evaluating(module), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with evaluating(module), hushed():
             return torch.export.export(module, (example,), strict=False)
     except Exception as error:  # the module is the user's: whatever it raises is the answer to our question
         raise Refusal(

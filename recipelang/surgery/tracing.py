@@ -3,8 +3,11 @@ called when. Candidates, parity, the deployed form and the head are all found fr
 
 from __future__ import annotations
 
+import io
+import logging
+import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +57,19 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes:
             part.training = training
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """For torch's own tracers: before they raise they tell warnings, log lines and whole graphs to stderr."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,13 +35,12 @@ class Pt2:
         """
         from recipelang.images.cache import atomic
         from recipelang.surgery.deployed import deployed
-        from recipelang.surgery.tracing import example_input, first_line
+        from recipelang.surgery.tracing import example_input, first_line, hushed
 
         module, example = deployed(network), example_input(network)
         written = io.BytesIO()  # torch's own error for a full disk is none of the system's
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch's own, about itself
+            with hushed():
                 batch = {0: torch.export.Dim("batch", min=1)}
                 program = torch.export.export(module, (example,), dynamic_shapes=(batch,))
                 torch.export.save(program, written, extra_files={"recipelang.json": _card(network)})
