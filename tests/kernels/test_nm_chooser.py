@@ -418,3 +418,20 @@ def test_a_kernel_that_a_stored_table_does_not_know_is_tried() -> None:
     chooser(timer, kernels=(Dense(),), allowed=("dense",), table=table)
     table.keep(problem_key(problem(), "eager", cold=False), [Trial("dense", {}, 2.0)])
     assert chooser(timer, table=table).choose(problem(), weight()).kernel == "pretended"
+
+
+@pytest.mark.parametrize("tiles", [({"tile": 2},), ({"tile": 1}, {"tile": 2}), ({"renamed": 1},)])
+def test_configurations_that_a_stored_table_does_not_know_are_tried(tiles: tuple[Configuration, ...]) -> None:
+    table = Table()
+    chooser(Scripted([2.0, 1.0]), table=table).choose(problem(), weight())
+    timer = Scripted([2.0, *[0.5] * len(tiles)])
+    again = chooser(timer, table=table, kernels=(Dense(), Pretended(tiles=tiles)))
+    assert again.choose(problem(), weight()).configuration in tiles
+    assert timer.samplers == 1 + len(tiles)
+
+
+def test_what_was_refused_as_a_whole_is_not_tried_again() -> None:
+    table = Table()
+    kernels = (Dense(), Pretended(), Pretended("vendor", refuses="it has no kernels", tiles=({"a": 1}, {"a": 2})))
+    chooser(Scripted([2.0, 1.0]), table=table, kernels=kernels).choose(problem(), weight())
+    assert chooser(Scripted([]), table=table, kernels=kernels).choose(problem(), weight()).kernel == "pretended"

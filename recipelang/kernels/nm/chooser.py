@@ -69,7 +69,7 @@ class Chooser:
         copies = self._copies(packed)
         key = problem_key(problem, self.timing, cold=copies > 1)
         trials = self.table.find(key)
-        if trials is None or not _covers(trials, self.kernels):
+        if trials is None or not _covers(trials, self.kernels, problem):
             trials = try_all(problem, packed, self.kernels, self.timer, self.device, copies)
             self.table.keep(key, trials)
         return decide(trials, self.allowed, self.goal)
@@ -134,9 +134,15 @@ def decide(trials: Sequence[Trial], allowed: Sequence[str], goal: str) -> Choice
     return Choice(best.kernel, best.configuration, best.seconds, dense, why)
 
 
-def _covers(trials: Sequence[Trial], kernels: Sequence[Kernel]) -> bool:
-    """Whether every kernel was tried or refused: a table may come from an older recipelang."""
-    return {kernel.name for kernel in kernels} <= {trial.kernel for trial in trials}
+def _covers(trials: Sequence[Trial], kernels: Sequence[Kernel], problem: Problem) -> bool:
+    """Whether every kernel was refused or tried as it is cut now: a table may come from another recipelang."""
+    tried: dict[str, set[tuple[tuple[str, int], ...]]] = {}
+    for trial in trials:
+        tried.setdefault(trial.kernel, set()).add(tuple(sorted(trial.configuration.items())))
+    return all(
+        tried.get(kernel.name) in ({()}, {tuple(sorted(tiles.items())) for tiles in kernel.configurations(problem)})
+        for kernel in kernels
+    )
 
 
 def _time(seconds: float | None) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import lru_cache
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,8 +16,11 @@ from recipelang.kernels.nm.problem import Configuration, Problem, activate
 
 #: torch asks for such multiples of both sides of a 16-bit weight, and of the rows of x.
 WEIGHT_MULTIPLE, ROWS_MULTIPLE = 16, 8
-#: Algorithms that cuSPARSELt numbers from 0; those that a version does not have refuse themselves when tried.
-ALGORITHMS = 8
+#: Algorithms, numbered from 0, that are tried where cuSPARSELt does not tell how many it has, and at most; those that a
+#: version does not have refuse themselves.
+ALGORITHMS, MOST_ALGORITHMS = 8, 64
+#: Bytes that its pointers must be a multiple of.
+ALIGNED = 16
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class CuSparseLt:
 
     def configurations(self, problem: Problem) -> tuple[Configuration, ...]:
         """One for each algorithm."""
-        return tuple({"algorithm": number} for number in range(ALGORITHMS))
+        return tuple({"algorithm": number} for number in range(algorithms(problem.dtype)))
 
     def run(
         self,
@@ -63,8 +67,31 @@ class CuSparseLt:
     ) -> Tensor:
         """x rows×inputs → rows×outputs; rows are filled up to a multiple of 8."""
         rows = x.shape[0]
-        filled = functional.pad(x, (0, 0, 0, -rows % ROWS_MULTIPLE)) if rows % ROWS_MULTIPLE else x
+        filled = functional.pad(x, (0, 0, 0, -rows % ROWS_MULTIPLE)) if rows % ROWS_MULTIPLE else _aligned(x)
         y = torch._cslt_sparse_mm(
-            operands[0], filled.t(), bias=bias, transpose_result=True, alg_id=configuration.get("algorithm", 0)
+            operands[0],
+            filled.t(),
+            bias=None if bias is None else _aligned(bias),
+            transpose_result=True,
+            alg_id=configuration["algorithm"],
         )
         return activate(y[:rows], problem.activation).contiguous()
+
+
+@lru_cache
+def algorithms(dtype: torch.dtype) -> int:
+    """How many algorithms there are for products in this format: dozens on Hopper, four on Ampere at first.
+
+    Only a search tells (pytorch#137427), and what it answers holds for the format and the layouts, not for the size.
+    """
+    try:
+        library: Any = torch._C._cusparselt
+        zeros = torch.zeros(64, 64, dtype=dtype, device="cuda")
+        *_, count = library.mm_search(torch._cslt_compress(zeros), zeros.t(), None, None, None, True)
+    except Exception:  # a private function: it may be gone, take other arguments or not like the device
+        return ALGORITHMS
+    return max(1, min(int(count), MOST_ALGORITHMS))
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    return tensor.clone() if tensor.data_ptr() % ALIGNED else tensor
