@@ -23,14 +23,14 @@ from recipelang.kinds import Progress
 from recipelang.surgery.attention import original_path
 from recipelang.surgery.masks import matrices
 from recipelang.surgery.network import Mask, Network
-from recipelang.surgery.parity import relative_difference
 from recipelang.surgery.readers import sole_readers
 from recipelang.surgery.tracing import evaluating, record_calls
 
 #: The pattern that hardware executes.
 PATTERN = "2:4"
-#: How much further from float32 the network's answer may be than the dense one's in the same precision, and a floor.
-FURTHER, FLOOR = 3.0, 2e-3
+#: How much further from float32 the network's answer may be than the dense one's in the same precision, and a floor in
+#: units of the precision: with few classes the dense one may be near by chance.
+FURTHER, FLOOR = 3.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ def round_to_int8(module: nn.Module, network: Network) -> None:
 def accelerate(
     module: nn.Module,
     network: Network,
-    example: Tensor,
+    examples: Tensor,
+    batch: int,
     chooser: Chooser,
     expected: Tensor,
     progress: Progress | None = None,
@@ -66,14 +67,15 @@ def accelerate(
     Args:
         module: deployed form on its device and in its precision; it stays as it is where no layer changes.
         network: its masks and `accelerated` settings.
-        example: an input of the batch that it will be called with.
+        examples: inputs, one or more calls of them.
+        batch: images in one call.
         chooser: decides, for the device of the module.
-        expected: the dense network's answer to `example` in float32: what both are held against.
+        expected: the dense network's answer to `examples` in float32: what both are held against.
 
     Raises:
         Refusal: RCP1306: the accelerated network answers otherwise than the dense one.
     """
-    sparse = copy.deepcopy(module)
+    sparse, example = copy.deepcopy(module), examples[:batch]
     calls = record_calls(sparse, example)
     asked = _asked(sparse, network)
     activations = _activations(sparse, example, [layer.path for layer in asked])
@@ -102,7 +104,7 @@ def accelerate(
             progress.stop()
     if not changed:
         return module, found
-    _verify(sparse, module, example, expected)
+    _verify(sparse, module, examples.split(batch), expected)
     return sparse, found
 
 
@@ -216,17 +218,27 @@ def _put(module: nn.Module, path: str, layer: nn.Module) -> None:
     setattr(module.get_submodule(parent), leaf, layer)
 
 
-def _verify(sparse: nn.Module, dense: nn.Module, example: Tensor, expected: Tensor) -> None:
-    """Refuse a network whose answer is further from the float32 one than rounding explains."""
+def _verify(sparse: nn.Module, dense: nn.Module, calls: Sequence[Tensor], expected: Tensor) -> None:
+    """Refuse a network whose answer is further from the float32 one than rounding explains.
+
+    Two networks that round differently are equally far from it, on average over what they answer. In bfloat16 that was
+    1.5 to 1.9 % for ViT-L/16, whose layers were summed in different orders, in float16 0.2 %; one was never 1.2 times
+    as far as another. So it is the norm of the whole answer that is held against it, not its worst element.
+    """
     with evaluating(sparse), evaluating(dense):
-        off = relative_difference(sparse(example).float().cpu(), expected)
-        usual = relative_difference(dense(example).float().cpu(), expected)
-    if not off <= FURTHER * usual + FLOOR:
+        off, usual = (_distance(torch.cat([m(images) for images in calls]), expected) for m in (sparse, dense))
+    if not off <= FURTHER * usual + FLOOR * torch.finfo(calls[0].dtype).eps:
         raise Refusal(
             "RCP1306",
             f"the accelerated network answers otherwise: {off:.1e} from the float32 network, the dense one {usual:.1e}",
             "a kernel is wrong on this device: `accelerate with dense` leaves it out; please report it",
         )
+
+
+def _distance(answer: Tensor, expected: Tensor) -> float:
+    """Norm of the difference over the norm of what is expected; NaN where either has NaN."""
+    size = expected.double().norm().clamp_min(torch.finfo(torch.float32).tiny)
+    return float((answer.cpu().double() - expected.double()).norm() / size)
 
 
 def ways(module: nn.Module) -> Mapping[str, Execution]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from recipelang.errors import Refusal
 from recipelang.kernels.nm import registry
 from recipelang.kernels.nm.format import unpack
 from recipelang.kernels.nm.layers import SparseLinear, SparsePointwise
+from recipelang.kernels.nm.problem import activate
 from recipelang.methods.patterns.nm import NM
 from recipelang.surgery.accelerated import require_sparse, ways
 from recipelang.surgery.deployed import Deployment, deployed, execution
@@ -135,6 +137,47 @@ def test_a_kernel_that_goes_wrong_later_is_refused(pretended_gpu: Arrange, monke
     with pytest.raises(Refusal) as refused:
         deployed(network(), HALF)
     assert refused.value.code == "RCP1306"
+
+
+class Deep(nn.Module):
+    """Sixteen residual blocks and two classes: what bfloat16 leaves of an answer differs from rounding to rounding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 32, 2)
+        self.norms = nn.ModuleList(nn.LayerNorm(32) for _ in range(16))
+        self.wide = nn.ModuleList(nn.Linear(32, 64) for _ in range(16))
+        self.narrow = nn.ModuleList(nn.Linear(64, 32) for _ in range(16))
+        self.head = nn.Linear(32, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.stem(images).flatten(1)
+        for norm, wide, narrow in zip(self.norms, self.wide, self.narrow, strict=True):
+            x = x + narrow(functional.gelu(wide(norm(x))))
+        return self.head(x)
+
+
+class Parts(Pretended):
+    """A right kernel that rounds otherwise than dense: the inputs in four parts, each rounded."""
+
+    def run(self, x: Tensor, operands: tuple[Tensor, ...], bias: Tensor | None, problem: Any, tiles: Any) -> Tensor:
+        total = x.new_zeros(x.shape[0], operands[0].shape[0])
+        for k in torch.arange(x.shape[1]).chunk(4):
+            total = total + functional.linear(x[:, k], operands[0][:, k])
+        return activate(total if bias is None else total + bias, problem.activation)
+
+
+def test_a_right_kernel_that_rounds_otherwise_is_never_refused(pretended_gpu: Arrange) -> None:
+    pretended_gpu(kernel=Parts())
+    for seed in range(25):
+        torch.manual_seed(seed)
+        plain = Network(Deep().eval(), {"model": "test", "settings": {}}, (3, 2, 2), classes=("a", "b"))
+        weights = dict(plain.module.named_parameters())
+        masked = sparsify(plain, NM(), {name: weights[name].detach().abs() for name in eligible(plain, NM())[0]})
+        layers = [name.removesuffix(".weight") for name in masked.masks]
+        settings = {"layers": layers, "kernels": ["dense", "mma.sp"], "goal": "latency", "int8": False}
+        module = deployed(replace(masked, accelerated=settings), Deployment("cpu", "bfloat16", batch=1))
+        assert sum(isinstance(part, SparseLinear) for part in module.modules()) >= 32
 
 
 def test_larger_batches_than_it_was_chosen_for_run_dense(pretended_gpu: Arrange) -> None:
