@@ -29,6 +29,7 @@ class Flow:
         trained: whether something trained the network, or it started from weights.
         exported: (folder, format) of every `export` → where it stands.
         expects: whether an `expect` stands since the branch was opened, or inside it.
+        sparse: whether a weight may be in a pattern, here or in a variant above.
         unsure: something above could not be read, so nothing is said about what may be missing.
     """
 
@@ -45,6 +46,7 @@ class Flow:
     trained: bool = False
     exported: dict[tuple[str, str], Span] = field(default_factory=dict)
     expects: bool = False
+    sparse: bool = False
     unsure: bool = False
 
     def copy(self) -> Flow:
@@ -88,6 +90,7 @@ def joined(before: Flow, ends: list[Flow]) -> Flow:
     after.first_use = max(end.first_use for end in ends)
     after.healthy = True
     after.trained = all(end.trained for end in ends)
+    after.sparse = any(end.sparse for end in ends)
     after.unsure = before.unsure or any(end.unsure for end in ends)
     for end in ends:
         after.last.update(end.last)

@@ -12,7 +12,7 @@ from recipelang.syntax.show import show
 
 
 def before(verb: Verb, statement: nodes.Statement, flow: Flow, refuse: Refuse) -> None:
-    """Note what may not stand here: RCP0502, RCP0504, RCP0505, RCP0506, RCP0510."""
+    """Note what may not stand here: RCP0502, RCP0504, RCP0505, RCP0506, RCP0510, RCP0915."""
     name, span = statement.verb.text, statement.verb.span
     named = any(c.word.text == "as" for c in statement.clauses)
     if flow.branch and not verb.after_variants:
@@ -33,6 +33,8 @@ def before(verb: Verb, statement: nodes.Statement, flow: Flow, refuse: Refuse) -
                 span,
                 f"move the line above line {flow.first_use}",
             )
+    if verb.sparse_first and not flow.sparse and not flow.unsure:
+        refuse("RCP0915", "there is no sparse layer to accelerate", span, "write `sparsify nm 2:4` above")
     for other in verb.not_after:
         if other in flow.last:
             _not_after(verb, statement, other, flow, refuse)
@@ -59,6 +61,7 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
         if verb.provides:
             flow.provided[verb.provides] = statement.span
             flow.trained = flow.trained or bool(getattr(getattr(found, "method", None), "pretrained", found is None))
+            flow.sparse = flow.sparse or bool(getattr(getattr(found, "method", None), "sparse", found is None))
     if verb.verdict:
         flow.expects = True
     if verb.operation is None:
@@ -74,6 +77,7 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
             flow.trained = True
         flow.last_surgery = line
         if getattr(operation, "restricts", False):
+            flow.sparse = True
             flow.restricted = flow.restricted or line
     if not getattr(operation, "before_healthy", True):
         flow.healthy = True

@@ -84,6 +84,7 @@ class Verb:
         joins: whether it makes one of the variants current again.
         not_after: verbs that must not stand before it.
         why_not_after: the reason; `{line}` is the line of the other verb.
+        sparse_first: whether weights must be in a pattern before it.
         own_to_file: whether `use` leaves it out.
         inserts: whether it stands for another file (`read` gives an `Insert`).
         verdict: whether variants are filtered by it when one is chosen.
@@ -104,6 +105,7 @@ class Verb:
     joins: bool = False
     not_after: tuple[str, ...] = ()
     why_not_after: str = ""
+    sparse_first: bool = False
     own_to_file: bool = False
     inserts: bool = False
     verdict: bool = False

@@ -165,6 +165,7 @@ class Walk:
             flow.variants[name] = "" if inside.branch else full
             flow.branch = (*flow.branch, full)
             flow.expects = flow.expects or inside.expects
+            flow.sparse = flow.sparse or inside.sparse
             flow.unsure = flow.unsure or inside.unsure
 
     def _repeat(

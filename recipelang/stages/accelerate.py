@@ -31,12 +31,19 @@ def run(operation: Accelerate, context: Context) -> Outcome:
             and this machine can run none.
     """
     network = context.network
-    chosen = set(resolve(network.module, operation.selection))
-    layers = sorted(
-        path for name, (path, _, _) in matrices(network.module).items() if name in network.masks and path in chosen
-    )
-    if not layers:
-        raise Refusal("RCP0915", "there is no sparse layer to accelerate", "write `sparsify nm 2:4` above")
+    chosen = {"", *resolve(network.module, operation.selection)}  # "": a network that is one layer
+    paths = {
+        name.removesuffix(".weight"): path
+        for name, (path, _, _) in matrices(network.module).items()
+        if name in network.masks and path in chosen
+    }
+    if not paths:
+        message, help = "there is no sparse layer to accelerate", "write `sparsify nm 2:4` above"
+        if network.masks:
+            message = "`in` and `except` leave no sparse layer to accelerate"
+            help = f"sparse is, for example, `{next(iter(network.masks)).removesuffix('.weight')}`"
+        raise Refusal("RCP0915", message, help)
+    layers = sorted(set(paths.values()))
     named = [name for kernel in operation.kernels for name in kernel.executes]
     kernels = list(dict.fromkeys(named)) or [kernel.name for kernel in CANDIDATES]
     reasons = [no_sparse_tensor_cores(device) for device in _devices()]
@@ -46,6 +53,7 @@ def run(operation: Accelerate, context: Context) -> Outcome:
             f"the recipe demands a sparse kernel and this machine can run none: {'; '.join(map(str, reasons))}",
             "write `accelerate`, or `dense` beside the kernel, and layers run dense where nothing else can",
         )
+    before = "it takes the place of an earlier `accelerate`" if network.accelerated else ""
     accelerated = replace(
         network,
         accelerated={
@@ -59,12 +67,19 @@ def run(operation: Accelerate, context: Context) -> Outcome:
         return Outcome(
             accelerated,
             asked=f"by {operation.goal}",
-            reached=f"{len(layers)} layers, each by measurement where the network is timed",
+            reached=f"{_layers(len(paths))}, each by measurement where the network is timed",
+            note=before,
         )
-    ways = Counter((row["executes"], row["why"]) for row in execution(accelerated) if row["layer"] in layers)
-    reached = "; ".join(f"{n} layers {way}" for (way, _), n in ways.most_common())
-    why = "; ".join(sorted({why for (_, why), _ in ways.items() if why}))
-    return Outcome(accelerated, asked=f"by {operation.goal}", reached=reached, note=why)
+    rows = [row for row in execution(accelerated) if row["layer"] in paths]
+    reached = "; ".join(f"{_layers(n)} {way}" for way, n in Counter(row["executes"] for row in rows).most_common())
+    why = sorted({row["why"] for row in rows if row["why"]})
+    return Outcome(
+        accelerated, asked=f"by {operation.goal}", reached=reached, note="; ".join([*why, before]).strip("; ")
+    )
+
+
+def _layers(count: int) -> str:
+    return f"{count} layer{'s' * (count != 1)}"
 
 
 def _devices() -> list[Device]:

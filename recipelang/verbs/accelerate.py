@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from recipelang.plan import Selection
 from recipelang.reading.reader import Reader
 from recipelang.reading.verb import Clause, Verb
+from recipelang.syntax.show import show
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ def read(reader: Reader) -> Accelerate | None:
     """`accelerate`, `accelerate with dense except "fc"`, `accelerate by memory`."""
     reader.no_operands()
     kernels = reader.methods(reader.arguments("with"), "kernel", "`with`", "with dense")
+    for name, count in Counter(kernel.name for kernel in kernels).items():
+        if count > 1 and not reader.failed:
+            help = "name each once: its settings hold for every layer"
+            span = next(item.span for item in reversed(reader.arguments("with")) if show(item).startswith(name))
+            reader.refuse("RCP0408", f"`{name}` stands twice", span, help)
     goal = reader.argument("by")
     word = reader.word(goal, "what to accelerate for", GOALS) if goal is not None else GOALS[0]
     return reader.done(Accelerate(kernels, word or GOALS[0], reader.selection()))
@@ -48,5 +55,9 @@ VERB = Verb(
     example="sparsify nm 2:4\ndistill from healthy\naccelerate",
     read=read,
     operation=Accelerate,
-    rules=("It is a property of the deployed form, so training may follow, and removing layers may not.",),
+    rules=(
+        "It is a property of the deployed form, so training may follow, and removing layers may not.",
+        "A layer must be in a pattern before; a second `accelerate` takes the place of the first.",
+    ),
+    sparse_first=True,
 )

@@ -27,6 +27,10 @@ def read(reader: Reader) -> Export | None:
     if not reader.statement.operands:
         reader.refuse("RCP0404", "`export` needs a format", None, "write `export safetensors, pt2`")
     formats = reader.methods(reader.statement.operands, "export", "`export`", "export safetensors, pt2")
+    for node, format in zip(reader.statement.operands, formats, strict=False):
+        if getattr(format, "packed", False) and not (reader.flow.sparse or reader.flow.unsure):
+            help = "write `sparsify nm 2:4` above, or leave `packed` out"
+            reader.refuse("RCP1301", "no weight is 2:4 here, so there is nothing to pack", node.span, help)
     folder = reader.path("to")
     _never_over_another(reader, formats, folder)
     return reader.done(Export(formats, folder))

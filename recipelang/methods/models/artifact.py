@@ -29,6 +29,11 @@ class Artifact:
         """Whether the network starts from weights and not from random numbers."""
         return True
 
+    @property
+    def sparse(self) -> bool:
+        """Whether weights may be in a pattern from the start."""
+        return True
+
     def files(self, resolve: Callable[[str], Path]) -> tuple[Path, ...]:
         """The four files of the folder."""
         from recipelang.surgery.artifact import FILES
