@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from recipelang.errors import Refusal
 from recipelang.kernels.nm import chooser as chooser_module
+from recipelang.kernels.nm import trials as trials_module
 from recipelang.kernels.nm.chooser import Choice, Chooser, decide, problem_key
 from recipelang.kernels.nm.dense import Dense
+from recipelang.kernels.nm.device import answers
 from recipelang.kernels.nm.format import Packed, pack, unpack
 from recipelang.kernels.nm.problem import Configuration, Device, Problem, activate
 from recipelang.kernels.nm.reference import nm_mask
@@ -199,6 +202,27 @@ def test_a_kernel_that_raises_is_left_out_with_its_words() -> None:
 
     found = try_all(problem(), weight(), (Dense(), Pretended(spoil=fail)), Scripted([1.0]), CPU)
     assert found[-1].refused == "it failed: RuntimeError: CUDA error: operation not supported"
+
+
+def test_a_kernel_that_breaks_the_gpu_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an illegal access every call fails, whichever kernel it is of."""
+
+    def fail(y: Tensor) -> Tensor:
+        monkeypatch.setattr(trials_module, "answers", lambda device: False)
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(Refusal, match="`pretended` tile=1 broke `cpu` .* an illegal memory access") as refused:
+        try_all(problem(), weight(), (Dense(), Pretended(spoil=fail)), Scripted([1.0]), CPU)
+    assert refused.value.code == "RCP1307"
+
+
+def test_a_device_answers_until_it_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(device: torch.device) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    assert answers(CPU)
+    monkeypatch.setattr(torch.cuda, "synchronize", fail)
+    assert not answers(torch.device("cuda"))
 
 
 def test_a_refusal_is_kept_with_its_reason() -> None:

@@ -33,6 +33,16 @@ def describe(device: torch.device) -> Device:
     )
 
 
+def answers(device: torch.device) -> bool:
+    """Whether the device still works: after a kernel has read where it must not, nothing runs there in this process."""
+    try:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    except RuntimeError:  # torch.AcceleratorError is one
+        return False
+    return True
+
+
 @lru_cache
 def triton_version() -> tuple[int, int] | None:
     """(major, minor) of the installed Triton; None where it is missing or its version is not to be read."""

@@ -37,6 +37,7 @@ class CudaTimer:
             run = _captured(eager, calls) if self.graph else eager
             for _ in range(WARM_UP):
                 run()
+            torch.cuda.synchronize()  # what fails shows here, and not while another is timed
 
         def sample() -> float:
             with torch.cuda.device(self.device):

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from recipelang.errors import Refusal
+from recipelang.kernels.nm.device import answers
 from recipelang.kernels.nm.format import Packed, unpack
 from recipelang.kernels.nm.problem import Kernel, Problem, activate
 
@@ -70,6 +72,9 @@ def try_all(
         timer: what tells the time.
         device: where it runs.
         copies: of each weight, read in rotation, so that it comes from memory as it does in a large network.
+
+    Raises:
+        Refusal: RCP1307: a kernel has broken the device for this process.
     """
     packed = packed.to(device)  # what kernels read is derived there, and at once
     x, bias = _inputs(problem, packed)
@@ -95,6 +100,8 @@ def try_all(
                     continue
                 samplers.append((Trial(kernel.name, configuration, None), timer.sampler(calls)))
             except Exception as error:  # as above
+                if not answers(device):
+                    raise _broken(kernel.name, configuration, device, error) from error
                 refused.append(Trial(kernel.name, configuration, None, _raised(error)))
     return (*_timed(samplers), *refused)
 
@@ -155,6 +162,16 @@ def _timed(samplers: Sequence[tuple[Trial, Callable[[], float]]]) -> tuple[Trial
     return tuple(
         Trial(trial.kernel, trial.configuration, statistics.median(taken))
         for (trial, _), taken in zip(samplers, samples, strict=True)
+    )
+
+
+def _broken(kernel: str, configuration: Mapping[str, int], device: torch.device, error: Exception) -> Refusal:
+    tiles = "".join(f" {name}={value}" for name, value in configuration.items())
+    what = _raised(error).removeprefix("it failed: ")
+    return Refusal(
+        "RCP1307",
+        f"the kernel `{kernel}`{tiles} broke `{device}` while it was tried: {what}",
+        "start anew and leave it out, as in `accelerate with cusparselt, dense`; please report it",
     )
 
 
