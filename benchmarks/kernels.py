@@ -4,7 +4,8 @@
 
 Every kernel is verified on fresh random inputs before it is timed. Times are those of CUDA graphs that walk over more
 copies of the weight than the second-level cache holds, all candidates in turns, medians. Bandwidth is that of a copy on
-the same device in the same minute. Without a GPU it says so and does nothing.
+the same device in the same minute. What was found is written even where
+something fails on the way. Without a GPU it says so and does nothing.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from kernels_network import network
 from torch import Tensor
 
 from recipelang.kernels.nm.chooser import decide
-from recipelang.kernels.nm.device import describe, versions
+from recipelang.kernels.nm.device import answers, describe, versions
 from recipelang.kernels.nm.format import Packed, pack
 from recipelang.kernels.nm.problem import ACTIVATIONS, Device, Problem
 from recipelang.kernels.nm.reference import nm_mask
@@ -37,6 +40,10 @@ LARGE = ((8192, 8192), (14336, 4096), (4096, 14336), (28672, 8192))
 MIDDLE = ((4096, 4096), (1024, 4096), (4096, 1024), (3072, 768), (768, 3072))
 FEW, SOME, MANY = (1, 8, 16), (32, 64), (256, 1024, 4096)
 MILLION = 1 << 20
+#: Bytes of the copy that tells the bandwidth.
+COPIED = 1 << 30
+#: Shapes that are no whole number of tiles, and one that is; what is verified.
+RAGGED, WHOLE = ((64, 64), (100, 320), (136, 1028)), (4096, 4096)
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Line:
 
 
 def weight(outputs: int, inputs: int, *, int8: bool, dtype: torch.dtype = torch.float16) -> Packed:
-    """A random 2:4 weight on the CPU, scaled so that products are of the size of 1."""
+    """A random 2:4 weight on the GPU, scaled so that products are of the size of 1."""
     dense = torch.randn(outputs, inputs, device=GPU) / inputs**0.5
     return pack((dense * nm_mask(dense.abs(), 2, 4)).to(dtype), int8=int8)
 
@@ -79,28 +86,40 @@ def problem(packed: Packed, rows: int, dtype: torch.dtype, device: Device, activ
     return Problem(rows, outputs, inputs, dtype, device, packed.values.dtype, True, activation)
 
 
+def cases() -> Iterator[tuple[tuple[int, int], torch.dtype, bool, int, str, bool]]:
+    """((outputs, inputs), dtype, int8, rows, activation, whether in every configuration) of what is verified.
+
+    Each costs a compilation of about a second, so that kinds go round rather than all being crossed; what every
+    configuration is tried on is what is timed afterwards as well, and compiled for that anyway.
+    """
+    kinds = [(dtype, int8) for int8 in (False, True) for dtype in (torch.float16, torch.bfloat16)]
+    for i, shape in enumerate(RAGGED):
+        for j, (rows, activation) in enumerate(zip((1, 5, 16, 33, 64), ACTIVATIONS, strict=True)):
+            yield shape, *kinds[(i + j) % len(kinds)], rows, activation, False
+    for rows in (8, 16, 32, 64):
+        yield from ((WHOLE, dtype, int8, rows, "none", dtype == torch.float16) for dtype, int8 in kinds)
+
+
 def correctness(device: Device) -> tuple[int, list[str]]:
-    """Ragged shapes, all dtypes, activations and configurations: (how many were right, what was wrong)."""
+    """How many results were right, and what was wrong."""
     right, wrong = 0, []
-    shapes = ((64, 64), (100, 320), (136, 1028), (4096, 4096))
-    for number, (outputs, inputs) in enumerate(shapes):
-        for dtype in (torch.float16, torch.bfloat16):
-            for int8 in (False, True):
-                packed = weight(outputs, inputs, int8=int8, dtype=dtype)
-                for rows, activation in zip((1, 5, 16, 33, 64), ACTIVATIONS, strict=True):
-                    asked = problem(packed, rows, dtype, device, activation)
-                    x = torch.randn(rows, inputs, device=GPU, dtype=dtype)
-                    bias = torch.randn(outputs, device=GPU, dtype=dtype)
-                    found = _judge(asked, packed, x, bias, everything=number == len(shapes) - 1)
-                    right += sum(not error for _, error in found)
-                    wrong += [f"{what}: {error}" for what, error in found if error]
+    for (outputs, inputs), dtype, int8, rows, activation, everything in cases():
+        packed = weight(outputs, inputs, int8=int8, dtype=dtype)
+        asked = problem(packed, rows, dtype, device, activation)
+        x = torch.randn(rows, inputs, device=GPU, dtype=dtype)
+        bias = torch.randn(outputs, device=GPU, dtype=dtype)
+        for what, error in _judged(asked, packed, x, bias, everything=everything):
+            right += not error
+            wrong += [f"{what}: {error}"] if error else []
+            if error and not answers(GPU):
+                return right, [*wrong, "the GPU does not answer any more: nothing after this could be verified"]
     return right, wrong
 
 
-def _judge(asked: Problem, packed: Packed, x: Tensor, bias: Tensor, *, everything: bool) -> Iterator[tuple[str, str]]:
+def _judged(asked: Problem, packed: Packed, x: Tensor, bias: Tensor, *, everything: bool) -> Iterator[tuple[str, str]]:
     """(what ran, what was wrong with it) for every kernel that takes the problem; its first configuration or all."""
     expected, allowed = reference(asked, packed, x, bias)
-    found = []
+    shape = f"{asked.outputs}×{asked.inputs}, {asked.rows} rows, {asked.dtype}, {asked.values}, {asked.activation}"
     for kernel in CANDIDATES:
         if kernel.why_not(asked):
             continue
@@ -108,15 +127,16 @@ def _judge(asked: Problem, packed: Packed, x: Tensor, bias: Tensor, *, everythin
         tried = kernel.configurations(asked)
         # The vendor numbers algorithms that a version may not have: only its first must work.
         for tiles in tried if everything and kernel.name != "cuSPARSELt" else tried[:1]:
-            shape = f"{asked.outputs}×{asked.inputs}, {asked.rows} rows, {asked.dtype}, {asked.activation}"
-            what = f"{kernel.name} {dict(tiles)} {shape}"
             try:
                 y = kernel.run(x, operands, bias, asked, tiles)
                 error = "" if agrees(y, expected, allowed) else f"off by {(y.double() - expected).abs().max():.2e}"
             except Exception as raised:  # what a compiler or a driver raises is the finding
-                error = f"{type(raised).__name__}: {str(raised).strip().splitlines()[0][:200] if str(raised) else ''}"
-            found.append((what, error))
-    return iter(found)
+                error = _said(raised)
+            yield f"{kernel.name} {dict(tiles)} {shape}", error
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''}"
 
 
 def target(outputs: int, inputs: int, rows: int, int8: bool) -> float | None:
@@ -140,11 +160,12 @@ def line(
     copies = max(2, min(48, 2 * device.l2_bytes // (packed.values.nbytes + packed.meta.nbytes) + 1))
     asked = problem(packed, rows, torch.float16, device)
     kernels = [kernel for kernel in CANDIDATES if kernel.name != "portable"]
-    trials = try_all(asked, packed, kernels, CudaTimer(graph=True), GPU, copies)
+    trials = try_all(asked, packed, kernels, CudaTimer(graph=True, device=GPU), GPU, copies)
     chosen = decide(trials, ALLOWED, "latency")
     best = {name: _best(trials, name) for name in ("dense", "cuSPARSELt", "mma.sp")}
     dense = best["dense"] or float("nan")
-    read = {"dense": outputs * inputs * 2}.get(chosen.kernel, outputs * inputs * packed.bits / 8)
+    bits = {"dense": 16, "cuSPARSELt": 9}.get(chosen.kernel, packed.bits)
+    read = outputs * inputs * bits / 8
     seconds = chosen.seconds or dense
     made = Line(
         outputs,
@@ -172,9 +193,9 @@ def _tiles(configuration: object) -> str:
 
 def copy_bandwidth() -> float:
     """Bytes per second, read and written, of a device-to-device copy."""
-    source = torch.empty(1 << 30, dtype=torch.uint8, device=GPU)
+    source = torch.empty(COPIED, dtype=torch.uint8, device=GPU)
     goal = torch.empty_like(source)
-    sample = CudaTimer().sampler([lambda: goal.copy_(source)])
+    sample = CudaTimer(device=GPU).sampler([lambda: goal.copy_(source)])
     return 2 * source.nbytes / statistics.median(sample() for _ in range(5))
 
 
@@ -187,9 +208,9 @@ def table(lines: Sequence[Line]) -> str:
     ]
     for one in lines:
         asked = "" if one.target is None else f"{one.target:.2f} {'✓' if one.ratio >= one.target else '✗'}"
-        times = (_us(one.dense), _us(one.cusparselt), _us(one.ours), _us(one.dispatched))
+        taken = (_us(one.dense), _us(one.cusparselt), _us(one.ours), _us(one.dispatched))
         rows.append(
-            f"| {one.outputs} × {one.inputs} | {one.rows} | {one.values} | {' | '.join(times)} | {one.kernel} "
+            f"| {one.outputs} × {one.inputs} | {one.rows} | {one.values} | {' | '.join(taken)} | {one.kernel} "
             f"| {one.ratio:.2f} | {one.bandwidth:.0%} | {asked} |"
         )
     return "\n".join(rows)
@@ -210,77 +231,57 @@ def plan(quick: bool) -> Iterator[tuple[int, int, int, bool]]:
     yield from ((n, k, m, False) for n, k in middle[1:] for m in many)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables; with --json write everything that was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one shape of each kind")
     parser.add_argument("--budget", type=float, default=420.0, help="seconds after which no shape is begun")
     parser.add_argument("--json", type=Path, help="a file for everything that was measured")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         print("no CUDA device: nothing is timed here; the kernels' correctness is tested in tests/kernels without one")
         return
+    found: dict[str, Any] = {}
+    lines: list[Line] = []
+    try:
+        _measure(found, lines, asked.quick, time.monotonic() + asked.budget)
+    finally:
+        print(table(lines))
+        if asked.json:
+            asked.json.write_text(json.dumps(found, indent=1))
+
+
+def _measure(found: dict[str, Any], lines: list[Line], quick: bool, end: float) -> None:
+    """Everything in turn, the most telling first, into `found` and `lines`; no shape is begun after `end`."""
     start = time.monotonic()
     device = describe(GPU)
-    about = {**versions(device), "driver": _driver(), "date": time.strftime("%Y-%m-%d")}
-    bandwidth = copy_bandwidth()
-    print(json.dumps(about), f"copy {bandwidth / 1e12:.2f} TB/s", flush=True)
+    found["about"] = {**versions(device), "driver": _driver(), "date": time.strftime("%Y-%m-%d")}
+    found["bandwidth"] = bandwidth = copy_bandwidth()
+    print(json.dumps(found["about"]), f"copy {bandwidth / 1e12:.2f} TB/s", flush=True)
     right, wrong = correctness(device)
-    print(f"correct: {right} of {right + len(wrong)}", *wrong[:40], sep="\n  ", flush=True)
-    whole = _network(asked.quick)
-    lines, kept = [], []
-    for outputs, inputs, rows, int8 in plan(asked.quick):
-        if time.monotonic() - start > asked.budget:
+    found |= {"right": right, "wrong": wrong, "lines": []}
+    print(f"correct: {right} of {right + len(wrong)}", *wrong[:40], sep="\n  ")
+    print(f"{time.monotonic() - start:.0f} s so far", flush=True)
+    try:
+        found["network"] = network(quick, GPU)
+    except Exception as error:  # the shapes are worth their time without it
+        found["network"] = _said(error)
+        print(f"the network was not timed: {_said(error)}", flush=True)
+    for outputs, inputs, rows, int8 in plan(quick):
+        if time.monotonic() > end:
             print("the budget is over: the shapes that follow were not timed")
             break
-        made, trials = line(outputs, inputs, rows, device, bandwidth, int8=int8)
+        try:
+            made, trials = line(outputs, inputs, rows, device, bandwidth, int8=int8)
+        except Exception as error:
+            print(f"{outputs}×{inputs}, {rows} rows was not timed: {_said(error)}", flush=True)
+            if not answers(GPU):
+                break
+            continue
         lines.append(made)
-        kept.append({**asdict(made), "trials": [trial.json() for trial in trials]})
+        found["lines"].append({**asdict(made), "trials": [trial.json() for trial in trials]})
         print(table([made]).splitlines()[-1], flush=True)
-    print(table(lines))
-    if asked.json:
-        verdict = {"right": right, "wrong": wrong}
-        found = {"about": about, "bandwidth": bandwidth, **verdict, "network": whole, "lines": kept}
-        asked.json.write_text(json.dumps(found, indent=1))
     print(f"{time.monotonic() - start:.0f} s")
-
-
-def _network(quick: bool) -> dict[str, object]:
-    """ViT-L/16 at batch 32 (ViT-B/16 where quick), float16, random weights, its encoder in 2:4: healthy against
-    accelerated, both as CUDA graphs, in turns."""
-    import torchvision
-
-    from recipelang.methods.patterns.nm import NM
-    from recipelang.surgery import masks
-    from recipelang.surgery.deployed import Deployment, deployed
-    from recipelang.surgery.network import Network
-
-    torch.manual_seed(0)
-    name = "vit_b_16" if quick else "vit_l_16"
-    module = getattr(torchvision.models, name)(weights=None)
-    torch.nn.init.normal_(module.heads.head.weight, std=0.02)  # torchvision starts it at zero: every answer would agree
-    network = Network(module, {"model": f"torchvision.{name}", "settings": {}}, (3, 224, 224))
-    able = [n for n in masks.eligible(network, NM())[0] if ".encoder_layer_" in n]
-    weights = dict(network.module.named_parameters())
-    sparse = masks.sparsify(network, NM(), {n: weights[n].detach().abs() for n in able})
-    layers = [n.removesuffix(".weight").removesuffix(".in_proj_weight") for n in able]
-    accelerated = Network(
-        sparse.module, sparse.source, sparse.input_shape, masks=sparse.masks,
-        accelerated={"layers": layers, "kernels": list(ALLOWED), "goal": "latency", "int8": False},
-    )  # fmt: skip
-    how = Deployment("cuda", "float16", batch=32)
-    images = torch.randn(32, 3, 224, 224, device=GPU, dtype=torch.float16)
-    with torch.inference_mode():
-        modules = [deployed(one, how) for one in (network, accelerated)]
-        samplers = [CudaTimer(graph=True).sampler([lambda m=m: m(images)]) for m in modules]
-        pairs = [[sample() for sample in samplers] for _ in range(15)]
-    healthy, mine = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ways = {path: (way.executes, way.why) for path, way in getattr(modules[1], "execution", {}).items()}
-    times = f"{healthy * 1e3:.2f} ms dense, {mine * 1e3:.2f} ms accelerated: {healthy / mine:.3f}"
-    print(f"{name}, batch 32, float16: {times}")
-    for path, (executes, why) in list(ways.items())[:4]:
-        print(f"  {path}: {executes}: {why}", flush=True)
-    return {"name": name, "batch": 32, "dense": healthy, "accelerated": mine, "ratio": healthy / mine, "ways": ways}
 
 
 def _driver() -> str:
