@@ -16,6 +16,7 @@ from recipelang.kinds import Dataset
 from recipelang.measuring.structure import count_flops
 from recipelang.plan import CURRENT, All, Condition, Reading, Test, Training, tests_of
 from recipelang.run.options import Options
+from recipelang.stages.accelerate import require_device
 from recipelang.stages.conditions import name_of
 from recipelang.stages.prune import reachable
 from recipelang.surgery.deployed import deployed
@@ -55,6 +56,8 @@ def foresee(operation: Any, network: Network, healthy: Network) -> tuple[str, ..
             return (found,)
         groups = len(require_groups(network, names, operation.pattern))
         return (found, f"{groups} group{'s' * (groups != 1)} of input channels can be put in another order")
+    if operation.verb == "accelerate":
+        require_device(operation)
     if hasattr(operation, "selection"):
         resolve(network.module, operation.selection)
     return ()

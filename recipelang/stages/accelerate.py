@@ -44,26 +44,18 @@ def run(operation: Accelerate, context: Context) -> Outcome:
             help = f"sparse is, for example, `{next(iter(network.masks)).removesuffix('.weight')}`"
         raise Refusal("RCP0915", message, help)
     layers = sorted(set(paths.values()))
-    named = [name for kernel in operation.kernels for name in kernel.executes]
-    kernels = list(dict.fromkeys(named)) or [kernel.name for kernel in CANDIDATES]
-    reasons = [no_sparse_tensor_cores(device) for device in _devices()]
-    if "dense" not in kernels and None not in reasons:
-        raise Refusal(
-            "RCP1305",
-            f"the recipe demands a sparse kernel and this machine can run none: {'; '.join(map(str, reasons))}",
-            "write `accelerate`, or `dense` beside the kernel, and layers run dense where nothing else can",
-        )
+    sparse_here = require_device(operation)
     before = "it takes the place of an earlier `accelerate`" if network.accelerated else ""
     accelerated = replace(
         network,
         accelerated={
             "layers": layers,
-            "kernels": kernels,
+            "kernels": _kernels(operation),
             "goal": operation.goal,
             "int8": any(kernel.int8 for kernel in operation.kernels),
         },
     )
-    if None in reasons:
+    if sparse_here:
         return Outcome(
             accelerated,
             asked=f"by {operation.goal}",
@@ -76,6 +68,28 @@ def run(operation: Accelerate, context: Context) -> Outcome:
     return Outcome(
         accelerated, asked=f"by {operation.goal}", reached=reached, note="; ".join([*why, before]).strip("; ")
     )
+
+
+def require_device(operation: Accelerate) -> bool:
+    """Whether a device of this machine can execute 2:4 as sparse.
+
+    Raises:
+        Refusal: RCP1305: none can, and the recipe demands it.
+    """
+    reasons = [no_sparse_tensor_cores(device) for device in _devices()]
+    if "dense" not in _kernels(operation) and None not in reasons:
+        raise Refusal(
+            "RCP1305",
+            f"the recipe demands a sparse kernel and this machine can run none: {'; '.join(map(str, reasons))}",
+            "write `accelerate`, or `dense` beside the kernel, and layers run dense where nothing else can",
+        )
+    return None in reasons
+
+
+def _kernels(operation: Accelerate) -> list[str]:
+    """The names of the kernels that may be chosen."""
+    named = [name for kernel in operation.kernels for name in kernel.executes]
+    return list(dict.fromkeys(named)) or [kernel.name for kernel in CANDIDATES]
 
 
 def _layers(count: int) -> str:

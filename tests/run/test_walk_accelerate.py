@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from recipelang.errors import StepFailed
 from recipelang.report.context import build
 from recipelang.report.render import write
 
@@ -29,6 +30,14 @@ def test_on_a_cpu_the_layers_are_masked_only_and_a_demand_is_refused(lab: Any) -
     refused = lab.run(SPARSE + "accelerate with triton\n")
     assert refused.code == 3
     assert refused.variant()["error"]["code"] == "RCP1305"
+
+
+def test_a_demand_that_this_machine_cannot_meet_is_refused_before_anything_is_trained(apart: Any) -> None:
+    text = HEAD + "train for 1 steps\nsparsify nm 2:4\naccelerate with triton, cusparselt\n"
+    with pytest.raises(StepFailed) as failed:
+        apart.run(text)
+    (found,) = failed.value.diagnostics
+    assert found.code == "RCP1305" and found.span is not None and found.span.line == 6
 
 
 def test_where_a_gpu_is_the_report_says_what_each_layer_executes(lab: Any, pretended_gpu: Arrange) -> None:
