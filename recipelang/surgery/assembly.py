@@ -12,7 +12,7 @@ from recipelang.kinds import ModelRequest, Preprocessing
 from recipelang.surgery.head import find_head, replace_head
 from recipelang.surgery.network import Network
 from recipelang.surgery.tracing import example, outputs_of
-from recipelang.surgery.weights import load_weights
+from recipelang.surgery.weights import load_weights, require_finite
 
 Shape = tuple[int, int, int]
 
@@ -44,14 +44,15 @@ def assemble(
         preprocessing: that belongs to the weights.
 
     Raises:
-        Refusal: RCP0707: the weights do not fit; RCP0708: the numbers of classes do not; RCP0713: the network does
-            not take such images.
+        Refusal: RCP0707: the weights do not fit, or are not finite; RCP0708: the numbers of classes do not; RCP0713: the
+            network does not take such images.
     """
     shape = request.input_shape or input_shape
     probe = example(module, shape)
     outputs = outputs_of(module, probe).shape[1]
     if weights is not None:
         outputs = _load_with_head(module, probe, weights, outputs)
+    require_finite(module, module.state_dict(), "the weights of the network as built")
     wanted = _classes(outputs, classes, request.classes, pretrained or weights is not None)
     if wanted != outputs:
         replace_head(module, find_head(module, probe)[0], wanted)

@@ -112,10 +112,26 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], what: str) ->
             f"{what} do not fit the network; {'; '.join(kinds)}",
             "use the weights of this architecture, with this number of classes",
         )
+    require_finite(module, {name: weights[name] for name in own if name in weights}, what)
+    module.load_state_dict(dict(weights), strict=False)
+
+
+def require_finite(module: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
+    """Refuse weights that hold NaN or infinity.
+
+    Args:
+        module: of this architecture. Only its parameters must be finite: a buffer that masks attention holds -inf.
+        weights: by the names of `module.state_dict()`.
+        what: where they come from, for the message.
+
+    Raises:
+        Refusal: RCP0707.
+    """
+    buffers = {name for name, _ in module.named_buffers(remove_duplicate=False)}
     broken = [
         f"`{name}`"
-        for name in own
-        if name in weights and weights[name].is_floating_point() and not weights[name].isfinite().all()
+        for name, weight in weights.items()
+        if weight.is_floating_point() and not (weight.isfinite() | (weight.isneginf() & (name in buffers))).all()
     ]
     if broken:
         raise Refusal(
@@ -123,7 +139,6 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], what: str) ->
             f"{what} hold NaN or infinity: {_few(broken)}",
             "train again with a lower learning rate, or use an earlier checkpoint",
         )
-    module.load_state_dict(dict(weights), strict=False)
 
 
 def _shape(tensor: Tensor) -> str:

@@ -49,6 +49,22 @@ def no_network():
     return 7
 
 
+def diverged(value="nan"):
+    network = build()
+    network[1].conv.weight.data[2, 1] = float(value)
+    return network
+
+
+class Masked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mask", torch.full((4, 4), float("-inf")).triu(1))
+        self.head = nn.Linear(3 * 64, 10)
+
+    def forward(self, x):
+        return self.head(x.flatten(1))
+
+
 number = 5
 """
 
@@ -160,3 +176,17 @@ def test_someone_has_to_say_what_images_it_is_for(folder: Path) -> None:
     nobody = ModelRequest(resolve=lambda text: folder / text, trust=True)
     with pytest.raises(Refusal, match="what images"):
         model().build(nobody)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_network_that_is_built_with_nan_is_refused_at_once_and_says_where(folder: Path, value: str) -> None:
+    with pytest.raises(Refusal, match=r"as built hold NaN or infinity: `1.conv.weight`$") as caught:
+        model("nets/mine.py:diverged", extra=(("value", value),)).build(request(folder))  # type: ignore[attr-defined]
+    assert caught.value.code == "RCP0707"
+
+
+def test_a_buffer_that_masks_attention_may_be_infinite(folder: Path) -> None:
+    network = model("nets/mine.py:Masked").build(request(folder))  # type: ignore[attr-defined]
+    artifact.save(network, folder / "net")
+    again = artifact.load(folder / "net", trust=True)
+    assert torch.equal(again.module.state_dict()["mask"], network.module.state_dict()["mask"])
