@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
@@ -59,7 +59,7 @@ def accelerate(
     examples: Tensor,
     batch: int,
     chooser: Chooser,
-    expected: Tensor,
+    expected: Callable[[], Tensor],
     progress: Progress | None = None,
 ) -> tuple[nn.Module, dict[str, Execution]]:
     """The deployed module with sparse layers where they were chosen, and parameter name → how its layer executes.
@@ -70,7 +70,8 @@ def accelerate(
         examples: inputs, one or more calls of them.
         batch: images in one call.
         chooser: decides, for the device of the module.
-        expected: the dense network's answer to `examples` in float32: what both are held against.
+        expected: gives the dense network's answer to `examples` in float32, which both are held against; asked only
+            where a layer has changed.
 
     Raises:
         Refusal: RCP1306: the accelerated network answers otherwise than the dense one.
@@ -104,7 +105,7 @@ def accelerate(
             progress.stop()
     if not changed:
         return module, found
-    _verify(sparse, module, examples.split(batch), expected)
+    _verify(sparse, module, examples.split(batch), expected())
     return sparse, found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from recipelang.kernels.nm.chooser import Chooser
 from recipelang.kernels.nm.device import describe, no_sparse_tensor_cores
@@ -86,9 +86,13 @@ def _accelerated(module: nn.Module, network: Network, how: Deployment, progress:
         return module.to(device, dtype)
     # Whole calls: what is verified is what was chosen for the batch.
     examples = example_input(network, how.batch * -(-VERIFIED_IMAGES // how.batch)).cpu()
-    with evaluating(module):
-        expected = module(examples)
-    module = module.to(device, dtype)
+    on_device = copy.deepcopy(module).to(device, dtype)
+
+    def expected() -> Tensor:
+        with evaluating(module):
+            answer: Tensor = module(examples)
+        return answer
+
     chooser = Chooser(
         device=device,
         goal=network.accelerated["goal"],
@@ -96,9 +100,9 @@ def _accelerated(module: nn.Module, network: Network, how: Deployment, progress:
         timer=CudaTimer(graph=how.compiled, device=device),
         table=table_of(describe(device)),
         timing="graph" if how.compiled else "eager",
-        resident_bytes=sum(parameter.nbytes for parameter in module.parameters()),
+        resident_bytes=sum(parameter.nbytes for parameter in on_device.parameters()),
     )
-    sparse, found = accelerate(module, network, examples.to(device, dtype), how.batch, chooser, expected, progress)
+    sparse, found = accelerate(on_device, network, examples.to(device, dtype), how.batch, chooser, expected, progress)
     sparse.execution = found  # type: ignore[assignment]
     return sparse
 

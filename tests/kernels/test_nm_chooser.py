@@ -363,6 +363,14 @@ def test_an_old_gpu_says_what_it_lacks() -> None:
     assert "V100 (compute capability 7.0) has no sparse tensor cores" in choice.why
 
 
+@pytest.mark.parametrize("goal", ["latency", "memory"])
+def test_in_float32_nothing_is_timed(goal: str) -> None:
+    """Though the portable kernel has it: predictions are made in float32, in large batches."""
+    wide = problem(dtype=torch.float32, values=torch.float32)
+    choice = chooser(Scripted([]), goal=goal, allowed=("pretended",)).choose(wide, weight())
+    assert (choice.kernel, choice.why) == ("dense", "sparse kernels compute in float16 or bfloat16, not in float32")
+
+
 def test_where_no_allowed_kernel_can_nothing_is_timed() -> None:
     kernels = (Dense(), Pretended(refuses="it needs 16-bit numbers"))
     choice = chooser(Scripted([]), kernels=kernels).choose(problem(), weight())

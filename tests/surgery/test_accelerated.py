@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,11 +20,12 @@ from recipelang.kernels.nm.layers import SparseLinear, SparsePointwise
 from recipelang.kernels.nm.problem import activate
 from recipelang.methods.patterns.nm import NM
 from recipelang.surgery.accelerated import require_sparse, ways
-from recipelang.surgery.deployed import Deployment, deployed, execution
+from recipelang.surgery.deployed import VERIFIED_IMAGES, Deployment, deployed, execution
 from recipelang.surgery.masks import eligible, sparsify
 from recipelang.surgery.network import Network
 
 Arrange = Callable[..., list[str]]
+FLOAT32 = "sparse kernels compute in float16 or bfloat16, not in float32"
 HALF = Deployment("cpu", "bfloat16", batch=2)
 
 
@@ -116,6 +118,30 @@ def test_where_dense_is_faster_the_layers_stay_as_they_are(pretended_gpu: Arrang
     assert any("not 3 % faster" in way.why for way in ways(module).values())
 
 
+def test_what_stays_dense_is_not_compared(
+    pretended_gpu: Arrange, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a CPU that would take the longest of all where predictions are made in large batches."""
+    calls: list[tuple[torch.dtype, int]] = []
+    forward = Net.forward
+
+    def watched(self: Net, images: Tensor) -> Tensor:
+        calls.append((images.dtype, len(images)))
+        return forward(self, images)
+
+    monkeypatch.setattr(Net, "forward", watched)
+    for seconds, how, compared in (
+        (1.0, HALF, True),
+        (5.0, HALF, False),
+        (1.0, replace(HALF, precision="float32"), False),
+    ):
+        pretended_gpu(sparse=seconds)
+        monkeypatch.setenv("RECIPELANG_CACHE", str(tmp_path / str(seconds)))
+        calls.clear()
+        deployed(network(), how)
+        assert ((torch.float32, VERIFIED_IMAGES) in calls) is compared
+
+
 def test_equal_shapes_are_measured_once_and_a_table_is_read_again(pretended_gpu: Arrange) -> None:
     asked = pretended_gpu()
     deployed(network(), HALF)
@@ -200,7 +226,7 @@ def test_for_memory_no_dense_weight_is_kept(pretended_gpu: Arrange) -> None:
 def test_float32_stays_dense_with_the_reason(pretended_gpu: Arrange) -> None:
     asked = pretended_gpu()
     module = deployed(network(), replace(HALF, precision="float32"))
-    assert {way.why for path, way in ways(module).items() if path.startswith("fc")} == {"it needs 16-bit numbers"}
+    assert {way.why for path, way in ways(module).items() if path.startswith("fc")} == {FLOAT32}
     assert asked == []
 
 
@@ -233,7 +259,7 @@ def test_a_demand_that_nothing_meets_is_refused(pretended_gpu: Arrange) -> None:
     pretended_gpu()
     demanding = network(kernels=("mma.sp",))
     single = replace(HALF, precision="float32")
-    with pytest.raises(Refusal, match="it needs 16-bit numbers") as refused:
+    with pytest.raises(Refusal, match=FLOAT32) as refused:
         require_sparse(demanding, deployed(demanding, single), str(single))
     assert refused.value.code == "RCP1305"
     require_sparse(demanding, deployed(demanding, HALF), str(HALF))

@@ -78,6 +78,9 @@ class Chooser:
         """Why no sparse kernel that is allowed can compute the problem: then nothing is timed."""
         if reason := no_sparse_tensor_cores(problem.device):
             return reason
+        if problem.dtype not in (torch.float16, torch.bfloat16):
+            # Predictions are made in float32: nothing is timed for them, and no kernel is taken that only saves memory.
+            return f"sparse kernels compute in float16 or bfloat16, not in {str(problem.dtype).removeprefix('torch.')}"
         reasons = {k.why_not(problem) for k in self.kernels if k.sparse and k.name in self.allowed}
         return None if None in reasons else "; ".join(sorted(str(reason) for reason in reasons)) or "the recipe says so"
 
