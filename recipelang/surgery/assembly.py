@@ -44,8 +44,8 @@ def assemble(
         preprocessing: that belongs to the weights.
 
     Raises:
-        Refusal: RCP0707: the weights do not fit, or are not finite; RCP0708: the numbers of classes do not; RCP0713: the
-            network does not take such images.
+        Refusal: RCP0707: the weights do not fit, or are not finite; RCP0708: the numbers of classes do not;
+            RCP0713: the network does not take such images.
     """
     shape = request.input_shape or input_shape
     probe = example(module, shape)
