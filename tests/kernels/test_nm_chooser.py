@@ -290,6 +290,29 @@ def test_small_faults_are_seen_in_long_sums(dtype: torch.dtype, activation: str,
     assert not agrees((y * (1.02 if fault == "scaled" else 1)).to(dtype), expected, allowed)
 
 
+def test_of_many_rows_some_are_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tile of 16 rows that is wrong, and one column of tiles, and a result that is too short by rows that are not."""
+
+    def tile(y: Tensor) -> Tensor:
+        return y.index_fill(0, torch.arange(480, 496), 0.0)
+
+    def every_eighth(y: Tensor) -> Tensor:
+        return y.index_fill(0, torch.arange(5, 1000, 8), 0.0)
+
+    monkeypatch.setattr(trials_module, "VERIFIED_ROWS", 150)
+    largest: list[int] = []
+
+    def watched(asked: Problem, packed: Packed, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        largest.append(len(x))
+        return reference(asked, packed, x, bias)
+
+    monkeypatch.setattr(trials_module, "reference", watched)
+    for spoil, refused in ((tile, True), (every_eighth, True), (lambda y: y[:-1], True), (lambda y: y, False)):
+        found = try_all(problem(rows=1000), weight(), (Dense(), Pretended(spoil=spoil)), Scripted([1.0, 0.1]), CPU)
+        assert (found[-1].refused == "its result was wrong") is refused
+    assert set(largest) == {150}
+
+
 def test_dense_is_the_measure_and_is_not_judged() -> None:
     @dataclass(frozen=True)
     class Coarse(Dense):
