@@ -11,22 +11,21 @@ from recipelang.trouble import tell
 
 
 class Plain:
-    """A line when a piece of work begins, one every half minute, and what is said in between."""
+    """What is said, and a line on the work at hand wherever half a minute was silent, however short its pieces are."""
 
     every = 30.0
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
-        self._what, self._total, self._done, self._last = "", None, 0, 0.0  # type: str, int | None, int, float
+        self._what, self._total, self._done = "", None, 0  # type: str, int | None, int
+        self._last = time.monotonic()
 
     def start(self, what: str, total: int | None = None) -> None:
-        self._what, self._total, self._done, self._last = what, total, 0, time.monotonic()
+        self._what, self._total, self._done = what, total, 0
 
     def advance(self, parts: int = 1, note: str = "") -> None:
         self._done += parts
-        now = time.monotonic()
-        if now - self._last >= self.every:
-            self._last = now
+        if time.monotonic() - self._last >= self.every:
             share = f"{self._done}/{self._total}" if self._total else f"{self._done} so far"
             self.say(f"    {self._what}: {share}{' ' + note if note else ''}")
 
@@ -34,6 +33,7 @@ class Plain:
         self._what = ""
 
     def say(self, line: str) -> None:
+        self._last = time.monotonic()
         tell(line, self.stream)
 
 

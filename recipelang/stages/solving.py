@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Solver
+from recipelang.kinds import Progress, Solver
 from recipelang.stages.evidence import Gathered
 from recipelang.surgery.masks import restrict
 from recipelang.surgery.network import Mask, Network
@@ -32,7 +33,10 @@ def solved(
     """
     asked = set(names)
     masks, values = {}, {}
-    for name in (name for name in evidence.reached if name in asked):
+    order = [name for name in evidence.reached if name in asked]
+    if evidence.progress:
+        evidence = replace(evidence, progress=_Numbered(evidence.progress, len(order)))
+    for name in order:
         for _, moments in evidence.second_moments((name,)):
             weight = evidence.weights[name]
             keep, matrix = criterion.solve(_matrix(weight), moments[0], pattern.n, pattern.m)
@@ -46,6 +50,26 @@ def solved(
             masks[name] = Mask(str(pattern), _weight(keep, weight).cpu())
             values[name] = weight.cpu().clone()
     return restrict(evidence.network, masks, values), tuple(name for name in names if name in masks)
+
+
+class _Numbered:
+    """Progress of which every piece of work is for one weight: says for which of how many."""
+
+    def __init__(self, inner: Progress, count: int) -> None:
+        self._inner, self._number, self._count = inner, 0, count
+
+    def start(self, what: str, total: int | None = None) -> None:
+        self._number += 1
+        self._inner.start(f"weight {self._number} of {self._count}, {what}", total)
+
+    def advance(self, parts: int = 1, note: str = "") -> None:
+        self._inner.advance(parts, note)
+
+    def stop(self) -> None:
+        self._inner.stop()
+
+    def say(self, line: str) -> None:
+        self._inner.say(line)
 
 
 def _matrix(weight: Tensor) -> Tensor:

@@ -170,6 +170,16 @@ def test_the_same_step_gives_the_same_network_and_says_how_far_it_is(network: Ne
     assert progress.pieces == [["reordering channels", 13, 13]] * 2
 
 
+def test_sparsegpt_says_which_of_how_many_weights_it_is_at(network: Network) -> None:
+    progress = Counting()
+    text = 'sparsify nm 2:4 by sparsegpt in "layer1.0.*"'
+    found = sparsify.run(operation(text), context(network, progress))
+    assert found.reached == "2 of 2 weights are 2:4"
+    looks = [(what, total, done) for what, total, done in progress.pieces if "of 2" in what]
+    assert [what.split(",")[0] for what, _, _ in looks] == ["weight 1 of 2", "weight 2 of 2"]
+    assert all(total == done == 48 for _, total, done in looks)
+
+
 def test_what_is_asked_decides_the_key() -> None:
     texts = ("", " with permute", " with permute(effort=3)")
     keys = [str(canonical(operation(f"sparsify nm 2:4{text}"))) for text in texts]
