@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,9 +81,13 @@ def test_the_precision_is_that_of_the_answer(resnet20: Network, saved: Path) -> 
 
 @pytest.mark.parametrize(
     ("asked", "code"),
-    [({"device": "cuda:31"}, "RCP1001"), ({"device": "gpu"}, "RCP1001"), ({"precision": "half"}, "RCP1012")],
+    [
+        *(({"device": "cuda:31"}, "RCP1001"), ({"device": "gpu"}, "RCP1001"), ({"device": 3}, "RCP1001")),
+        *(({"precision": "half"}, "RCP1012"), ({"precision": None}, "RCP1012"), ({"precision": torch.int8}, "RCP1012")),
+        *(({"batch": 0}, "RCP0303"), ({"batch": "4"}, "RCP0303"), ({"batch": True}, "RCP0303")),
+    ],
 )
-def test_a_device_or_precision_that_is_not_there_is_refused(saved: Path, asked: dict[str, str], code: str) -> None:
+def test_a_device_or_precision_that_is_not_there_is_refused(saved: Path, asked: dict[str, Any], code: str) -> None:
     with pytest.raises(Refusal) as refused:
         recipelang.load(saved, **asked)
     assert refused.value.code == code
