@@ -33,7 +33,9 @@ def lookup(call: nodes.Call, kinds: tuple[str, ...], place: str, refuse: Refuse)
     if elsewhere:
         is_one, belongs = KINDS[elsewhere[0]].one, KINDS[elsewhere[0]].place
         message = f"`{call.name}` is {is_one}; {place} takes {one_of(kinds)}"
-        refuse("RCP0203", message, call.name_span, f"write it {belongs}; {choices}")
+        # Where the same word takes both (`with` of `train` and of `sparsify`), its place is no help.
+        move = "" if "`with`" in place and belongs == "after `with`" else f"write it {belongs}; "
+        refuse("RCP0203", message, call.name_span, move + choices)
     else:
         kind_words = " or ".join(KINDS[kind].one.split(" ", 1)[1] for kind in kinds)
         whole = _dotted(call.name, kinds)
