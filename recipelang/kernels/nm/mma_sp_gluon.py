@@ -139,7 +139,7 @@ def advance(sums, ring, buffers, turn, values, meta, x, step, pairs, width, NARR
     return sums, filled
 
 
-@gluon.jit(do_not_specialize=["rows"])
+@gluon.jit(do_not_specialize=["rows", "tiles", "pairs"])
 def product(x, values, meta, bias, scales, y, rows, outputs, width_vecs, tiles, pairs, TN: gl.constexpr,
             TB: gl.constexpr, U: gl.constexpr, W: gl.constexpr, WN: gl.constexpr, STAGES: gl.constexpr,
             SPLITS: gl.constexpr, VEC: gl.constexpr, EVEN: gl.constexpr, BF16: gl.constexpr, NARROW: gl.constexpr,
