@@ -92,15 +92,16 @@ class Refusal(Exception):
         code: stable code, `RCP` and four digits; explained by `recipe explain CODE`.
         message: what is wrong, in one sentence, naming the offending value.
         help: what to do about it.
+        span: the word of the statement that is wrong, where a part of it knows its own; default the statement.
     """
 
-    def __init__(self, code: str, message: str, help: str = "") -> None:
-        self.code, self.message, self.help = code, message, help
+    def __init__(self, code: str, message: str, help: str = "", span: Span | None = None) -> None:
+        self.code, self.message, self.help, self.span = code, message, help, span
         super().__init__(message)
 
     def at(self, span: Span | None, path: str = "") -> Diagnostic:
-        """The same refusal as a diagnostic at a line of a recipe."""
-        return Diagnostic(self.code, self.message, span, self.help, path)
+        """The same refusal as a diagnostic at a statement of a recipe: at its own word, where it has one."""
+        return Diagnostic(self.code, self.message, (span and self.span) or span, self.help, path)
 
 
 class SettingError(ValueError):

@@ -100,7 +100,8 @@ def _no_match(selector: Selector, named: dict[str, nn.Module]) -> Refusal:
         )
         shown = [f'`"{glob}"` ({_modules(globs[glob])})' for glob in near]
     offer = f"nearest: {', '.join(shown)}" if shown else "the network has no modules to select"
-    return Refusal("RCP0703", f"`{selector}` matches no module", f"{offer}; `recipe layers MODEL` lists them all")
+    help = f"{offer}; `recipe layers MODEL` lists them all"
+    return Refusal("RCP0703", f"`{selector}` matches no module", help, selector.span)
 
 
 def _modules(count: int) -> str:

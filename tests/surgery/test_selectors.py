@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recipelang.errors import Refusal
+from recipelang.errors import Refusal, Span
 from recipelang.plan import Selection, Selector
 from recipelang.surgery.candidates import find_layers
 from recipelang.surgery.network import Network
@@ -80,3 +80,11 @@ def test_a_layer_goes_only_as_a_whole(digits: Network) -> None:
     assert free(("layer2.*",), ("layer2.3.conv1", "*.4")) == ["layer2.1", "layer2.2"]
     assert free(("layer1.0.conv1",)) == []
     assert len(free((), ("linear",))) == len(layers)
+
+
+def test_the_refusal_points_at_the_selector_and_not_at_its_statement(digits: Network) -> None:
+    word, statement = Span(75, 79, 3, 38, 3, 42), Span(38, 93, 3, 1, 3, 56)
+    with pytest.raises(Refusal) as caught:
+        resolve(digits.module, Selection(exclude=(Selector("glob", "fc", word),)))
+    assert caught.value.at(statement).span == word
+    assert caught.value.at(None).span is None  # a step that stands in no recipe
