@@ -12,6 +12,7 @@ it comes in slices of milliseconds, which hit a slow network more often than a f
 from __future__ import annotations
 
 import gc
+import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from recipelang.errors import Refusal
 from recipelang.kinds import Measurement, Progress
 from recipelang.measuring.bootstrap import Interval, median_interval, ratio_interval
 from recipelang.profile import DEVICE
+from recipelang.surgery.tracing import first_line
 
 #: Shortest stretch that is timed at once; a faster network is called several times in a row.
 SHORTEST_S = 1e-3
@@ -196,11 +198,36 @@ def compare_latency(
 
 def _warm_up(networks: Sequence[nn.Module], stopwatch: Stopwatch) -> list[int]:
     """Call every network until caches, clocks and compilers have settled; calls per sample for each."""
+    _compile([network for network in networks if hasattr(network, "_orig_mod")], stopwatch)
     start = stopwatch.now()
     seconds: list[list[float]] = []
     while len(seconds) < WARM_UP_CALLS or (stopwatch.now() - start < WARM_UP_S and len(seconds) < 1000):
         seconds.append([stopwatch.sample(network, 1) for network in networks])
     return [max(1, math.ceil(SHORTEST_S / max(typical, 1e-6))) for typical in np.median(seconds, axis=0)]
+
+
+def _compile(networks: Sequence[nn.Module], stopwatch: Stopwatch) -> None:
+    """Call networks inside `torch.compile` for the first time, which is when they are compiled.
+
+    Raises:
+        Refusal: RCP1013: it cannot be done here.
+    """
+    if not networks:
+        return
+    from torch._dynamo.exc import TorchDynamoException
+
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no GPU is no news
+    try:
+        for network in networks:
+            stopwatch.sample(network, 1)
+    except TorchDynamoException as error:
+        inner = getattr(error, "inner_exception", error)
+        why = f"{type(inner).__name__}: {first_line(inner)}"
+        raise Refusal(
+            "RCP1013",
+            f"torch.compile cannot compile the network here: {why}",
+            "leave `compiled=true` out; `recipe doctor` says what this machine lacks",
+        ) from error
 
 
 def _series(
