@@ -26,6 +26,7 @@ def unknown_verb(statement: nodes.Statement, known: Iterable[str], refuse: Refus
 def check(verb: Verb, statement: nodes.Statement, top: bool, refuse: Refuse) -> None:
     """Note clauses that the verb does not take or that stand twice, and a block too many or too few."""
     name = statement.verb.text
+    lost_block = verb.block and statement.block is None  # its clauses are those of what should stand inside
     seen: dict[str, nodes.Clause] = {}
     for clause in statement.clauses:
         word = clause.word.text
@@ -36,12 +37,12 @@ def check(verb: Verb, statement: nodes.Statement, top: bool, refuse: Refuse) -> 
                 clause.word.span,
                 f"each clause once; the first is on line {seen[word].word.span.line}",
             )
-        elif verb.clause(word) is None:
+        elif verb.clause(word) is None and not lost_block:
             takes = [c.word for c in verb.clauses]
             help = f"its clauses: {listing(takes)}" if takes else f"`{name}` has no clauses"
             refuse("RCP0401", f"`{name}` takes no `{word}`", clause.word.span, help)
         seen[word] = clause
-    if verb.block and statement.block is None:
+    if lost_block:
         refuse("RCP0407", f"`{name}` needs a block", statement.verb.span, f"write `{name} … {{ … }}`")
     elif statement.block and not verb.block:
         help = "blocks follow `variant`, `sweep` and `repeat`"

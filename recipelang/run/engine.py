@@ -146,6 +146,7 @@ class _Run:
                 for step, state in lane.exports:
                     if not step.operation.to:
                         self._export(step, state, lane, beside / "export")
+            lane.written = True
             for step, state in lane.exports:
                 if step.operation.to:
                     folder = inside(self.out, step.operation.to, self.options.outside)
@@ -159,6 +160,8 @@ class _Run:
                 method.write(self.readings.network(state), folder)
         except Refusal as refusal:
             lane.error = refusal.at(step.span, step.path)
+            with contextlib.suppress(OSError):  # something else may have been written there
+                folder.rmdir()
         except OSError as error:
             trouble = machine_trouble(error, step.span, step.path)
             if trouble is None:
@@ -181,7 +184,9 @@ class _Run:
             "metrics": record.columns_json(columns),
             "variants": variants,
             "expectations": self.expectations.json(),
-            "warnings": [*(w.message for w in self.plan.warnings), *self.controls.notes, *self.readings.trouble],
+            "warnings": list(
+                dict.fromkeys([*(w.message for w in self.plan.warnings), *self.controls.notes, *self.readings.trouble])
+            ),
         }
 
     def _summary(self) -> str:

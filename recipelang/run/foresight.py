@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Dataset
+from recipelang.kinds import Dataset, Solver
 from recipelang.measuring.structure import count_flops
 from recipelang.plan import CURRENT, All, Condition, Reading, Test, Training, tests_of
 from recipelang.run.options import Options
@@ -20,7 +20,7 @@ from recipelang.stages.accelerate import require_device
 from recipelang.stages.conditions import name_of
 from recipelang.stages.prune import reachable
 from recipelang.surgery.deployed import deployed
-from recipelang.surgery.masks import eligible
+from recipelang.surgery.masks import eligible, matrices
 from recipelang.surgery.network import Network
 from recipelang.surgery.permute import require_groups
 from recipelang.surgery.selectors import resolve
@@ -157,12 +157,23 @@ def seconds(operation: Any, network: Network, data: Dataset | None, options: Opt
         passes = 3 + len(getattr(operation, "teachers", ()))
         total += images * passes * per_image
     criterion = getattr(operation, "criterion", None)
-    if criterion is not None and "activations" in criterion.needs:
-        total += (data.size("train") + data.size("val")) * per_image
-    if criterion is not None and "gradients" in criterion.needs:
-        total += data.size("train") * 3 * per_image
+    if criterion is not None:
+        samples = getattr(getattr(operation, "samples", None), "count", None) or data.size("train")
+        total += _images_seen(criterion, min(samples, data.size("train")), network, data) * per_image
     clocks = sum(test.reading.metric.source == "clock" for test in tests_of(getattr(operation, "until", None)))
     return total + clocks * 5 * LATENCY_SECONDS
+
+
+def _images_seen(criterion: Any, samples: int, network: Network, data: Dataset) -> float:
+    """Forward passes of single images that a criterion costs; a gradient costs two more."""
+    images = 0.0
+    if isinstance(criterion, Solver):
+        images += samples * len(matrices(network.module)) / 2  # for each weight a pass, up to that weight
+    elif "activations" in criterion.needs:
+        images += samples + (data.size("val") if criterion.unit == "layer" else 0)
+    if "gradients" in criterion.needs:
+        images += 3 * samples
+    return images
 
 
 _TIMES: dict[str, float] = {}

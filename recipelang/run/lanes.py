@@ -47,6 +47,7 @@ class Lane:
         shared: how many of the first steps stand before `healthy`; every variant shares those.
         exports: `export` statements, each with the state that it writes.
         error: why the lane ended early.
+        written: all steps are done and the network is written; an error then is that of an export.
         fits: whether every `expect` that a later `choose` filters by was met so far.
         chosen, lost: what a `choose` made of it.
         origin: the candidate that `choose` picked and this lane goes on from.
@@ -66,6 +67,7 @@ class Lane:
     shared: int = 0
     exports: list[tuple[Step, State]] = field(default_factory=list)
     error: Diagnostic | None = None
+    written: bool = False
     fits: bool = True
     chosen: bool = False
     lost: bool = False

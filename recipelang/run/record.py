@@ -95,7 +95,8 @@ def _variant(
     error = next((lane.error for lane in group if lane.error), None)
     for lane in group:
         numbers: dict[str, Numbers] = {}
-        if lane.current and not lane.error:
+        whole = lane.written or not lane.error
+        if lane.current and whole:
             for reading in columns:
                 try:
                     numbers[title(reading)] = _numbers(reading, lane, readings)
@@ -105,7 +106,7 @@ def _variant(
         runs.append(
             {
                 "seed": lane.seed if lane.seeded else None,
-                "folder": lane.folder if kind != "healthy" and not lane.error else "",
+                "folder": lane.folder if kind != "healthy" and whole else "",
                 "metrics": numbers,
                 "steps": [asdict(step) for step in (lane.steps if kind == "healthy" else lane.steps[lane.shared :])],
             }
@@ -119,7 +120,9 @@ def _variant(
         "error": trouble(error) if error else None,
         "chosen": any(lane.chosen for lane in group),
         "metrics": {title(r): _over_seeds(r, per_seed) for r in columns if all(title(r) in n for n in per_seed)},
-        "layers": _layers(readings.network(current), columns, readings) if current and not error else [],
+        "layers": _layers(readings.network(current), columns, readings)
+        if current and (group[0].written or not error)
+        else [],
         "runs": runs,
     }
 

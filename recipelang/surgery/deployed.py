@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from recipelang.kernels.nm.chooser import Chooser
 from recipelang.kernels.nm.device import describe, no_sparse_tensor_cores
+from recipelang.kernels.nm.reference import nm_holds
 from recipelang.kernels.nm.table import table_of
 from recipelang.kernels.nm.timer import CudaTimer
 from recipelang.kinds import Progress
@@ -133,7 +134,7 @@ def execution(network: Network, module: nn.Module | None = None) -> list[dict[st
         executes, why = "dense", "no mask"
         if mask := network.masks.get(name):
             way = found.get(name)
-            executes, why = "masked only", way.why if way else _masked_only(network, path, mask.pattern)
+            executes, why = "masked only", way.why if way else _masked_only(network, path, mask.pattern, weight)
             if way and way.executes != "dense":
                 executes = way.executes
         layer = name.removesuffix(".weight")
@@ -141,12 +142,12 @@ def execution(network: Network, module: nn.Module | None = None) -> list[dict[st
     return rows
 
 
-def _masked_only(network: Network, path: str, pattern: str) -> str:
+def _masked_only(network: Network, path: str, pattern: str, weight: Tensor) -> str:
     """Why the zeros of a layer are multiplied where no kernel was chosen for it."""
     if network.accelerated is None:
         return "the recipe does not say `accelerate`"
     if path not in network.accelerated["layers"]:
         return "`accelerate` leaves it out"
-    if pattern != "2:4":
+    if not nm_holds(weight, 2, 4):
         return f"hardware executes 2:4, and the layer is {pattern}"
     return str(no_sparse_tensor_cores(describe(torch.device("cpu"))))

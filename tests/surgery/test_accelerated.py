@@ -274,6 +274,13 @@ def test_on_a_cpu_layers_are_masked_only_and_say_why() -> None:
         "a CPU has no sparse matrix units: packed weights are unpacked once and run dense",
     )
     assert rows["stem"] == ("dense", "no mask")
+    weights = dict(one.module.named_parameters())
+    fewer = sparsify(one, NM(1, 4), {"fc1.weight": weights["fc1.weight"].detach().abs()})
+    more = sparsify(one, NM(3, 4), {"fc1.weight": torch.rand_like(weights["fc1.weight"])})
+    more.module.fc1.weight.data.copy_(more.masks["fc1.weight"].keep)
+    whys = [{row["layer"]: row["why"] for row in execution(net)}["fc1"] for net in (fewer, more)]
+    assert "a CPU has no" in whys[0], "1:4 is 2:4 with more zeros"
+    assert whys[1] == "hardware executes 2:4, and the layer is 3:4"
     left_out = replace(one, accelerated={**(one.accelerated or {}), "layers": ["fc1"]})
     assert {row["layer"]: row["why"] for row in execution(left_out)}["fc2"] == "`accelerate` leaves it out"
 
