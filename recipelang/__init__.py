@@ -25,8 +25,8 @@ def load(
         folder: a folder with `model.json`, `surgery.json`, `masks.safetensors` and `model.safetensors`.
         trust: whether the Python file of a `python("file.py:build")` network may run.
         device: `cpu`, `cuda` or `cuda:1`.
-        precision: `float32`, `float16` or `bfloat16`. On a GPU, 2:4 layers that the recipe accelerates execute as sparse
-            in the last two, where that is faster.
+        precision: `float32`, `float16` or `bfloat16`. On a GPU, 2:4 layers that the recipe accelerates execute as
+            sparse in the last two, where that is faster.
         batch: pictures that are usually given at once: kernels are chosen for it.
 
     Raises:

@@ -118,6 +118,7 @@ class _Run:
         if self.plan.control:
             lanes = lanes + self.controls.all_of(lanes)
         self._write_networks(lanes)
+        self._hold_demands(lanes)
         failures += [lane.error for lane in lanes if lane.error and not lane.lost]
         report = self._report(lanes)
         code = 3 if failures else 4 if self.expectations.missed else 0
@@ -151,6 +152,21 @@ class _Run:
                 if step.operation.to:
                     folder = inside(self.out, step.operation.to, self.options.outside)
                     self._export(step, state, lane, folder / lane.folder if several else folder)
+
+    def _hold_demands(self, lanes: Sequence[Lane]) -> None:
+        """A recipe that demands sparse kernels has failed where its network is timed and none of them can run."""
+        columns = record.columns_of(lanes, self.worker.task)  # type: ignore[arg-type]
+        clocks = [reading.metric for reading in columns if reading.metric.source == "clock"]
+        for lane in lanes:
+            network = self.readings.network(lane.current) if lane.current and not lane.error else None
+            if network is None or "dense" in (network.accelerated or {}).get("kernels", ("dense",)):
+                continue
+            for metric in clocks:
+                try:
+                    self.readings.measurer.deploy(metric, network)
+                except Refusal as refusal:
+                    if refusal.code == "RCP1305":  # a device that is missing leaves its column empty, and says so there
+                        lane.error = refusal.at(None)
 
     def _export(self, step: Step, state: State, lane: Lane, folder: Path) -> None:
         """Write an export of a lane; one that the network refuses ends the lane."""

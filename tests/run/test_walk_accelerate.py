@@ -79,7 +79,9 @@ def test_a_demand_in_float32_is_refused_where_it_is_timed(lab: Any, pretended_gp
     done = lab.run(
         "model digits_resnet\ndata digits\nmeasure latency(batch=2)\nsparsify nm 2:4\naccelerate with triton\n"
     )
-    assert any("RCP1305" in line or "16-bit" in line for line in (*done.said, str(done.result.report)))
+    assert done.code == 3
+    assert done.variant()["error"]["code"] == "RCP1305"
+    assert "not in float32" in done.variant()["error"]["message"]
 
 
 def test_training_may_follow_and_the_kernels_stay_chosen(lab: Any, pretended_gpu: Arrange) -> None:
