@@ -113,6 +113,8 @@ class Call:
 #: why positions stay
 SPACE = "they are positions, not channels"
 Rule = Callable[[Axes, Call], Any]
+#: Elementwise, though some versions of torch do not tag them so.
+UNTAGGED = {"celu", "elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu6", "selu", "softplus"}
 RULES: dict[str, Rule] = {}
 
 
@@ -134,8 +136,9 @@ def follow(axes: Axes, target: Any, call: Call) -> list[Dims]:
         target: the operator of the graph, whose tags say whether it works on single elements.
         call: its operands.
     """
-    function = RULES.get(call.name) or RULES.get(call.name.removesuffix("_"))
-    if function is None and torch.Tag.pointwise in getattr(target, "tags", ()):
+    name = call.name.removesuffix("_")
+    function = RULES.get(call.name) or RULES.get(name)
+    if function is None and (name in UNTAGGED or torch.Tag.pointwise in getattr(target, "tags", ())):
         function = elementwise
     try:
         if function is None:
