@@ -100,6 +100,7 @@ def pretended(
     return script
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch importing itself
 def test_it_runs_from_the_first_line_to_the_last(
     pretended: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
