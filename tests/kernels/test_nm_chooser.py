@@ -20,7 +20,7 @@ from recipelang.kernels.nm import chooser as chooser_module
 from recipelang.kernels.nm import trials as trials_module
 from recipelang.kernels.nm.chooser import Choice, Chooser, decide, problem_key
 from recipelang.kernels.nm.dense import Dense
-from recipelang.kernels.nm.device import answers
+from recipelang.kernels.nm.device import answers, describe
 from recipelang.kernels.nm.format import Packed, pack, unpack
 from recipelang.kernels.nm.problem import Configuration, Device, Problem, activate
 from recipelang.kernels.nm.reference import nm_mask
@@ -392,6 +392,16 @@ def test_in_float32_nothing_is_timed(goal: str) -> None:
     wide = problem(dtype=torch.float32, values=torch.float32)
     choice = chooser(Scripted([]), goal=goal, allowed=("pretended",)).choose(wide, weight())
     assert (choice.kernel, choice.why) == ("dense", "sparse kernels compute in float16 or bfloat16, not in float32")
+
+
+def test_a_gpu_of_another_maker_runs_dense(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    facts = type("Facts", (), {"name": "MI300X", "major": 9, "minor": 4, "L2_cache_size": 0})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: facts)
+    found = describe.__wrapped__(torch.device("cuda"))
+    choice = chooser(Scripted([])).choose(problem(device=found), weight())
+    assert (choice.kernel, choice.seconds) == ("dense", None)
+    assert choice.why.startswith("MI300X is no GPU of NVIDIA's")
 
 
 def test_where_no_allowed_kernel_can_nothing_is_timed() -> None:

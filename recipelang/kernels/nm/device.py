@@ -23,6 +23,8 @@ def describe(device: torch.device) -> Device:
     if device.type != "cuda":
         return Device("cpu", triton=triton_version())
     properties = torch.cuda.get_device_properties(device)
+    if torch.version.hip:  # AMD's GPUs answer to the same name
+        return Device("rocm", name=properties.name, triton=triton_version())
     return Device(
         "cuda",
         name=properties.name,
@@ -57,8 +59,10 @@ def triton_version() -> tuple[int, int] | None:
 
 def no_sparse_tensor_cores(device: Device) -> str | None:
     """Why nothing on this device multiplies 2:4 weights faster than dense ones; None where something may."""
-    if device.type != "cuda":
+    if device.type == "cpu":
         return "a CPU has no sparse matrix units: packed weights are unpacked once and run dense"
+    if device.type != "cuda":
+        return f"{device.name} is no GPU of NVIDIA's, for whose sparse tensor cores the kernels are written"
     if device.capability < SPARSE_TENSOR_CORES:
         major, minor = device.capability
         return f"{device.name} (compute capability {major}.{minor}) has no sparse tensor cores, which begin with 8.0"

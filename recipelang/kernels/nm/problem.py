@@ -27,7 +27,7 @@ class Device:
     """What decides which kernels a device can run.
 
     Attributes:
-        type: `cpu` or `cuda`.
+        type: `cpu`, `cuda`, or `rocm` for what is no GPU of NVIDIA's.
         name: as the driver tells it; "" on a CPU.
         capability: compute capability, (9, 0) for Hopper; (0, 0) on a CPU.
         triton: version of Triton as (major, minor); None where it is not installed.
