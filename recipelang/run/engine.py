@@ -31,6 +31,7 @@ from recipelang.run.states import State
 from recipelang.run.store import Store
 from recipelang.run.walk import Walk
 from recipelang.run.worker import Worker
+from recipelang.surgery.accelerated import demands_sparse
 from recipelang.surgery.artifact import FILES
 from recipelang.trouble import machine_trouble
 from recipelang.units import show
@@ -159,7 +160,7 @@ class _Run:
         clocks = [reading.metric for reading in columns if reading.metric.source == "clock"]
         for lane in lanes:
             network = self.readings.network(lane.current) if lane.current and not lane.error else None
-            if network is None or "dense" in (network.accelerated or {}).get("kernels", ("dense",)):
+            if network is None or not demands_sparse(network):
                 continue
             for metric in clocks:
                 try:

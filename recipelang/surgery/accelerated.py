@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.kernels.nm.chooser import Choice, Chooser
+from recipelang.kernels.nm.chooser import Choice, Chooser, rows_alike
 from recipelang.kernels.nm.device import describe
 from recipelang.kernels.nm.format import Packed, pack, packable, rows, unpack, unrows
 from recipelang.kernels.nm.layers import SparseLinear, SparsePointwise, not_pointwise
@@ -80,6 +80,7 @@ def accelerate(
     calls = record_calls(sparse, example)
     asked = _asked(sparse, network)
     activations = _activations(sparse, example, [layer.path for layer in asked])
+    int8 = bool((network.accelerated or {}).get("int8"))
     found: dict[str, Execution] = {}
     changed = False
     if progress:
@@ -91,10 +92,11 @@ def accelerate(
                 found[layer.parameter] = Execution("dense", reason)
             else:
                 activation, follower = activations.get(layer.path, ("none", ""))
-                choice = _choose(part, count, activation, network, chooser)
-                found[layer.parameter] = _say(choice, network)
+                packed = pack(rows(layer.weight.detach()), int8=int8)
+                choice = chooser.choose(_problem(part, packed, count, activation), packed)
+                found[layer.parameter] = _say(choice, int8)
                 if choice.kernel != "dense":
-                    _put(sparse, layer.path, _layer(part, activation, network, chooser, choice, count))
+                    _put(sparse, layer.path, _layer(part, packed, activation, chooser.goal, choice, count))
                     if follower:
                         _put(sparse, follower, nn.Identity())
                     changed = True
@@ -168,48 +170,32 @@ def activation_of(part: nn.Module) -> str | None:
     return None
 
 
-def _choose(part: Any, count: int, activation: str, network: Network, chooser: Chooser) -> Choice:
-    weight = part.weight
-    packed = _packed(part, network)
-    problem = Problem(
-        count,
-        weight.shape[0],
-        weight.shape[1],
-        weight.dtype,
-        describe(weight.device),
-        packed.values.dtype,
-        part.bias is not None,
-        activation,
-    )
-    return chooser.choose(problem, packed)
+def _problem(part: Any, packed: Packed, count: int, activation: str) -> Problem:
+    weight, bias = part.weight, part.bias is not None
+    device = describe(weight.device)
+    return Problem(count, *packed.shape, weight.dtype, device, packed.values.dtype, bias, activation)
 
 
-def _packed(part: Any, network: Network) -> Packed:
-    return pack(rows(part.weight.detach()), int8=bool((network.accelerated or {}).get("int8")))
-
-
-def _say(choice: Choice, network: Network) -> Execution:
+def _say(choice: Choice, int8: bool) -> Execution:
     if choice.kernel == "dense":
         return Execution("dense", choice.why)
-    values = " int8" if (network.accelerated or {}).get("int8") else ""
-    return Execution(f"{choice.kernel} {PATTERN}{values}", choice.why)
+    return Execution(f"{choice.kernel} {PATTERN}{' int8' if int8 else ''}", choice.why)
 
 
-def _layer(part: Any, activation: str, network: Network, chooser: Chooser, choice: Choice, count: int) -> SparseLinear:
+def _layer(part: Any, packed: Packed, activation: str, goal: str, choice: Choice, count: int) -> SparseLinear:
     """The packed layer: the chosen kernel up to the rows it was measured for, dense or unpacked beyond."""
     kind = SparsePointwise if isinstance(part, nn.Conv2d) else SparseLinear
-    layer = kind(_packed(part, network), part.bias, activation, part.weight.dtype)
-    most = 1 << max(0, count - 1).bit_length()
-    layer.use((Way(choice.kernel, choice.configuration, most), *_beyond(choice, chooser)))
+    layer = kind(packed, part.bias, activation, part.weight.dtype)
+    layer.use((Way(choice.kernel, choice.configuration, rows_alike(count)), *_beyond(choice, goal)))
     return layer.eval()
 
 
-def _beyond(choice: Choice, chooser: Chooser) -> tuple[Way, ...]:
+def _beyond(choice: Choice, goal: str) -> tuple[Way, ...]:
     """What computes larger batches than the one that was measured.
 
     For memory no second form of the weight is kept: the kernel takes them as well, or they are unpacked anew each time.
     """
-    if chooser.goal == "memory":
+    if goal == "memory":
         return Way(choice.kernel, choice.configuration, None), Way("unpacked", {}, None)
     return (Way("dense", {}, None),)
 
@@ -247,6 +233,11 @@ def ways(module: nn.Module) -> Mapping[str, Execution]:
     return getattr(module, "execution", {})
 
 
+def demands_sparse(network: Network) -> bool:
+    """Whether the recipe names kernels and `dense` is not among them."""
+    return network.accelerated is not None and "dense" not in network.accelerated["kernels"]
+
+
 def require_sparse(network: Network, module: nn.Module, where: str) -> None:
     """Refuse a network on a GPU in which no layer executes as sparse, where the recipe does not allow `dense`.
 
@@ -254,9 +245,7 @@ def require_sparse(network: Network, module: nn.Module, where: str) -> None:
         Refusal: RCP1305.
     """
     found = ways(module)
-    if not found or "dense" in (network.accelerated or {}).get("kernels", ("dense",)):
-        return
-    if all(way.executes == "dense" for way in found.values()):
+    if found and demands_sparse(network) and all(way.executes == "dense" for way in found.values()):
         reasons = "; ".join(list(dict.fromkeys(way.why for way in found.values()))[:3])
         raise Refusal(
             "RCP1305",

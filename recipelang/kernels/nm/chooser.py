@@ -93,12 +93,17 @@ class Chooser:
         return max(2, min(32, 2 * l2 // max(smallest, 1) + 1))
 
 
+def rows_alike(rows: int) -> int:
+    """Up to how many rows a measurement at so many holds: the next power of two."""
+    return 1 << max(0, rows - 1).bit_length()
+
+
 def problem_key(problem: Problem, timing: str, *, cold: bool) -> str:
-    """What a measured time holds for, on one device: rows up to the next power of two behave alike."""
+    """What a measured time holds for, on one device."""
     return " ".join(
         (
             f"{problem.outputs}x{problem.inputs}",
-            f"rows<={1 << max(0, problem.rows - 1).bit_length()}",
+            f"rows<={rows_alike(problem.rows)}",
             str(problem.dtype).removeprefix("torch."),
             str(problem.values).removeprefix("torch."),
             "bias" if problem.bias else "plain",
