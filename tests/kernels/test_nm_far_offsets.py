@@ -34,8 +34,8 @@ Arguments = tuple[Any, ...]
 def run(
     monkeypatch: pytest.MonkeyPatch, kernel: Kernel, tiling: Configuration, shift: Callable, int8: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The result and what is expected. `shift` makes of a launch for 64 outputs one for BEFORE more: grid, arguments, and
-    the CTA of the last tile."""
+    """The result, and what is expected. `shift` makes of a launch for 64 outputs one for BEFORE more: grid, arguments
+    and the CTA of the last tile."""
 
     def far(code: Any, grid: tuple[int, ...], arguments: Arguments, constants: Mapping[str, Any], warps: int) -> None:
         grid, arguments, cta = shift(grid, arguments)

@@ -151,7 +151,7 @@ def test_equal_shapes_are_measured_once_and_a_table_is_read_again(pretended_gpu:
 
 
 def test_a_wrong_kernel_never_enters_the_network(pretended_gpu: Arrange) -> None:
-    pretended_gpu(kernel=Pretended(factor=1.05))
+    pretended_gpu(kernel=Pretended(spoil=lambda y: y * 1.05))
     module = deployed(network(), HALF)
     assert any("its result was wrong" in way.why for way in ways(module).values())
     assert not any(isinstance(part, SparseLinear) for part in module.modules())
@@ -159,7 +159,7 @@ def test_a_wrong_kernel_never_enters_the_network(pretended_gpu: Arrange) -> None
 
 def test_a_kernel_that_goes_wrong_later_is_refused(pretended_gpu: Arrange, monkeypatch: pytest.MonkeyPatch) -> None:
     pretended_gpu()
-    monkeypatch.setitem(registry.KERNELS, "mma.sp", Pretended(factor=1.2))  # type: ignore[arg-type]
+    monkeypatch.setitem(registry.KERNELS, "mma.sp", Pretended("mma.sp", spoil=lambda y: y * 1.2))  # type: ignore[arg-type]
     with pytest.raises(Refusal) as refused:
         deployed(network(), HALF)
     assert refused.value.code == "RCP1306"

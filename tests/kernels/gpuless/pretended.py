@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pytest
@@ -13,34 +13,42 @@ from torch.nn import functional
 
 from recipelang.kernels.nm import chooser, registry
 from recipelang.kernels.nm.format import Packed, unpack
-from recipelang.kernels.nm.problem import Device, Problem, activate
+from recipelang.kernels.nm.problem import Configuration, Device, Problem, activate
 
 GPU = Device("cuda", "Test GPU", (9, 0), (3, 6), 801, 0)
 
 
 @dataclass(frozen=True)
 class Pretended:
-    """`mma.sp` as far as this test goes: the unpacked weight, times `factor`."""
+    """A sparse kernel as far as tests go: the unpacked weight in plain torch, as wrong and picky as it is told to be.
 
-    factor: float = 1.0
+    Attributes:
+        name: in place of which kernel it stands.
+        spoil: what becomes of a right result.
+        refuses: why it computes nothing.
+        tiles: its configurations.
+        most: rows that it takes.
+    """
+
+    name: str = "pretended"
+    spoil: Callable[[Tensor], Tensor] = lambda y: y
+    refuses: str | None = None
+    tiles: tuple[Configuration, ...] = ({"tile": 1},)
     most: int = 10_000
-    name: ClassVar[str] = "mma.sp"
     layout: ClassVar[str] = "pretended"
     sparse: ClassVar[bool] = True
 
     def why_not(self, problem: Problem) -> str | None:
-        if problem.dtype == torch.float32:
-            return "it needs 16-bit numbers"
-        return f"more than {self.most} rows" if problem.rows > self.most else None
+        return self.refuses or (f"more than {self.most} rows" if problem.rows > self.most else None)
 
     def operands(self, packed: Packed, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
         return (unpack(packed, dtype).to(device),)
 
-    def configurations(self, problem: Problem) -> tuple[dict[str, int], ...]:
-        return ({"TN": 2},)
+    def configurations(self, problem: Problem) -> tuple[Configuration, ...]:
+        return self.tiles
 
     def run(self, x: Tensor, operands: tuple[Tensor, ...], bias: Tensor | None, problem: Problem, tiles: Any) -> Tensor:
-        return activate(functional.linear(x, operands[0], bias), problem.activation) * self.factor
+        return self.spoil(activate(functional.linear(x, operands[0], bias), problem.activation))
 
 
 def arrange(monkeypatch: pytest.MonkeyPatch, sparse: float = 1.0, kernel: Pretended | None = None) -> list[str]:
@@ -49,7 +57,7 @@ def arrange(monkeypatch: pytest.MonkeyPatch, sparse: float = 1.0, kernel: Preten
     Returns:
         grows by one entry for each kernel that is timed.
     """
-    mine, timed = kernel or Pretended(), []
+    mine, timed = replace(kernel or Pretended(), name="mma.sp"), []
 
     class Timer:
         def __init__(self, graph: bool, device: torch.device) -> None:
