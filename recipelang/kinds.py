@@ -147,6 +147,7 @@ class Measurement:
         interval: how the interval was found: "Wilson", "bootstrap of 60 pairs", "".
         ratio, ratio_low, ratio_high: against healthy, for clocks that are timed interleaved with it.
         per_sample: float32 N, one value per sample, for paired differences; None where there are none.
+        note: what the number speaks of, or leaves out, for whoever reads it: "of 5,312 weights".
     """
 
     value: float
@@ -158,6 +159,7 @@ class Measurement:
     ratio_low: float | None = None
     ratio_high: float | None = None
     per_sample: numpy.ndarray | None = field(default=None, compare=False, repr=False)
+    note: str = ""
 
 
 class Metric(Protocol):
@@ -171,6 +173,9 @@ class Metric(Protocol):
             `structure`    measure(deployed: nn.Module, network: Network, input_shape) -> Measurement
             `predictions`  measure(outputs: Tensor N×C, labels: Tensor N) -> Measurement
             `clock`        measure(deployed, healthy_deployed, input_shape, progress) -> Measurement
+
+    A metric whose formula changes says `version: ClassVar[int]`, 1 where it does not, and numbers that another version
+    took are not read from the store.
     """
 
     role: ClassVar[str]

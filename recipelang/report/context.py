@@ -73,6 +73,7 @@ class ReportContext:
         environment: (name, one text per source).
         warnings: what deserves a second look.
         legend: (sign, meaning) of the signs that the comparison uses.
+        notes: (metric, what its numbers speak of or leave out).
     """
 
     title: str
@@ -89,6 +90,7 @@ class ReportContext:
     environment: tuple[tuple[str, tuple[str, ...]], ...]
     warnings: tuple[str, ...]
     legend: tuple[tuple[str, str], ...]
+    notes: tuple[tuple[str, str], ...] = ()
 
     @property
     def controls(self) -> bool:
@@ -189,6 +191,7 @@ def _context(sources: tuple[Source, ...], title: str) -> ReportContext:
         environment=_environment(sources),
         warnings=(*said, *_unlike(sources)),
         legend=summary.legend(found),
+        notes=summary.notes(found),
     )
 
 

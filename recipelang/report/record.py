@@ -65,6 +65,7 @@ class Measured:
         ratio, ratio_low, ratio_high: value over healthy's, with its interval.
         difference, difference_low, difference_high: value less healthy's, with its interval.
         noise: whether the change against healthy lies inside the noise; null where that has no meaning.
+        note: what the number speaks of, or leaves out.
     """
 
     value: float | None
@@ -81,6 +82,7 @@ class Measured:
     difference_low: float | None = None
     difference_high: float | None = None
     noise: bool | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,21 @@ def legend(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
     return tuple((sign, meaning) for sign, meaning, is_used in used if is_used)
 
 
+def notes(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    """(metric, what its numbers speak of or leave out), with the networks' names where these differ."""
+    told: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        for cell in row.cells:
+            if cell.measured:
+                told.setdefault(cell.metric.name, {}).setdefault(cell.measured.note, []).append(row.name)
+    found = []
+    for metric, names in told.items():
+        texts = [note if len(names) == 1 else f"{note} ({words.listed(of)})" for note, of in names.items() if note]
+        if texts:
+            found.append((metric, "; ".join(texts)))
+    return tuple(found)
+
+
 def _drifted(cell: Cell) -> bool:
     """Whether a time of its own minute and its ratio to healthy would look like a contradiction."""
     m = cell.measured

@@ -43,6 +43,8 @@ def print_table(context: ReportContext, console: Console) -> None:
         console.print()
     for sign, meaning in context.legend:
         console.print(Text(f"{sign} {meaning.replace('`', '')}", style="dim"), soft_wrap=True)
+    for metric, note in context.notes:
+        console.print(Text(f"{metric}: {note}", style="dim"), soft_wrap=True)
     for row in context.rows:
         if row.variant.error:
             console.print(Text(f"{row.name}: {row.variant.error.message}", style="red"), soft_wrap=True)

@@ -13,7 +13,7 @@ from torch import nn
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Dataset, Solver
-from recipelang.measuring.structure import count_flops
+from recipelang.measuring.flops import count
 from recipelang.plan import CURRENT, All, Condition, Reading, Test, Training, tests_of
 from recipelang.run.options import Options
 from recipelang.stages.accelerate import require_device
@@ -121,7 +121,7 @@ def _ends(reading: Reading, reach: Reach) -> tuple[float, float] | None:
     elif metric.source == "clock" and reading.form == "ratio":
 
         def cost(network: Network) -> float:
-            return float(count_flops(deployed(network), example_input(network)[:1]))
+            return float(count(deployed(network), example_input(network, batch=1)).flops)
 
     else:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from recipelang.catalogue import spell
 from recipelang.kinds import Dataset
 from recipelang.measuring.hardware import fingerprint
 from recipelang.plan import Reading, canonical, parts_of
@@ -49,6 +50,9 @@ def step_ingredients(operation: Any, data: Dataset, lane: Lane, options: Options
     readings = [part for part in parts_of(operation) if isinstance(part, Reading)]
     if readings and lane.healthy:
         found["healthy"] = lane.healthy.content
+    versions = {spell(r.metric): r.metric.version for r in readings if getattr(r.metric, "version", 1) != 1}
+    if versions:
+        found["metrics"] = versions
     if any(reading.metric.source == "clock" for reading in readings):
         found["hardware"] = fingerprint()
     named = [reading.subject.name for reading in readings if reading.subject.kind == "state"]
@@ -81,6 +85,7 @@ def difference(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
         "states": "a teacher changed",
         "hardware": "measured on other hardware",
         "version": "a newer version of this step",
+        "metrics": "a newer version of a metric that it reads",
         "files": "a weights file changed",
         "classes": "the data has other classes",
         "input_shape": "the data has another shape",

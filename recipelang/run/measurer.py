@@ -70,6 +70,8 @@ class Measurer:
     ) -> Mapping[str, Any]:
         """What decides the number: for a clock both architectures and the hardware, else the network and the data."""
         common = {"verb": "measure", "metric": canonical(metric), "smoke": self.options.smoke}
+        if (version := getattr(metric, "version", 1)) != 1:
+            common["version"] = version
         if metric.source == "clock":
             pair = [architecture(network), architecture(healthy)]
             kernels = {"kernels": [VERSION, triton_version()]} if network.accelerated else {}

@@ -157,6 +157,7 @@ def _numbers(reading: Reading, lane: Lane, readings: Readings) -> Numbers:
         "n": mine.n,
         "unit": reading.metric.unit,
         "noise": None,
+        "note": mine.note,
     }
     if lane.healthy is None or lane.current is None:
         return cell
@@ -203,6 +204,7 @@ def _over_seeds(reading: Reading, per_seed: Sequence[Mapping[str, Numbers]]) -> 
         "n": len(cells),
         "unit": reading.metric.unit,
         "noise": None,
+        "note": "; ".join(dict.fromkeys(c["note"] for c in cells if c["note"])),
     }
     if all("healthy" in c for c in cells):
         difference = seed_difference([c["value"] for c in cells], [c["healthy"] for c in cells])

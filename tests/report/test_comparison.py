@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from recipelang.report import words
 from recipelang.report.context import ReportContext, build, compare, table
 from recipelang.report.record import Measured, Metric
+from recipelang.report.render import render
 
 COST = Metric("latency", "s", "cost", "lower")
 QUALITY = Metric("top1", "%", "quality", "higher")
@@ -85,6 +86,21 @@ def test_a_clock_that_drifted_is_explained(main_record: dict[str, Any]) -> None:
     assert "×" not in dict(build(main_record).legend)
     main_record["variants"][1]["metrics"]["latency(batch=64)"]["value"] *= 1.2
     assert "×" in dict(build(main_record).legend)
+
+
+def test_what_a_number_speaks_of_is_told_once_and_by_name_where_it_differs(main_record: dict[str, Any]) -> None:
+    assert build(main_record).notes == ()
+    for variant in main_record["variants"]:
+        variant["metrics"]["flops"]["note"] = "not counted: mine::scale"
+        variant["metrics"]["latency(batch=64)"]["note"] = f"of {variant['name']}"
+    context = build(main_record)
+    names = [r.name for r in context.rows]
+    assert dict(context.notes) == {
+        "flops": "not counted: mine::scale",
+        "latency(batch=64)": "; ".join(f"of {name} ({name})" for name in names),
+    }
+    markdown = render(context, "markdown")["report.md"]
+    assert "**flops**: not counted: mine::scale." in markdown
 
 
 @given(NUMBERS, NUMBERS, st.sampled_from(["s", "B", "%", "FLOPs", "params", "x", ""]))

@@ -25,3 +25,8 @@ def test_a_changed_setting_is_named_with_both_values(old: object, new: object, r
 
 def test_what_stands_above_is_a_reason_only_where_the_statement_is_the_same() -> None:
     assert difference({"operation": {}, "parent": "b"}, {"operation": {}, "parent": "a"}) == "a step above changed"
+
+
+def test_a_metric_with_another_formula_is_a_reason() -> None:
+    new = {"operation": {}, "metrics": {"flops": 2}}
+    assert difference(new, {"operation": {}}) == "a newer version of a metric that it reads"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method
 from recipelang.kinds import Measurement
-from recipelang.lazy import torch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,25 +17,33 @@ if TYPE_CHECKING:
 class Flops:
     """Floating-point operations for one image, two for each multiply-accumulate.
 
-    Formula: Σ over convolutions, matrix products and attention of 2 · (number of multiply-accumulates);
-        norms, activations and additions are not counted. Halve it to compare with papers that print "FLOPs" and
-        count multiply-accumulates.
+    Formula: Σ over convolutions, matrix products, attention and recurrent cells of 2 · (number of
+        multiply-accumulates), in every kernel alike; a mask of attention saves nothing, `nn.Bilinear` counts x W and
+        then times y. Norms, activations and additions are not counted. Halve it to compare with papers that print
+        "FLOPs" and count multiply-accumulates. Operations that may multiply and whose formula is not known, such as
+        custom kernels and Fourier transforms, are named beside the number.
     Shapes: one image 1×C×H×W through the deployed form.
     When it misleads: it is not time. Memory traffic and small layers cost much and count little; at equal FLOPs a
         network with fewer layers is usually faster than one with thinner layers. Zeros of a mask are counted, since
-        dense execution multiplies by them.
-    Source: torch.utils.flop_counter.
+        dense execution multiplies by them. What is computed outside torch is not seen.
+    Source: torch.utils.flop_counter, and formulas of our own where it has none.
     """
 
     role: ClassVar[str] = "cost"
     better: ClassVar[str] = "lower"
     unit: ClassVar[str] = "FLOPs"
     source: ClassVar[str] = "structure"
+    version: ClassVar[int] = 2
 
     def measure(self, deployed: nn.Module, network: Any, input_shape: tuple[int, int, int]) -> Measurement:
-        """FLOPs of the deployed form for one image of `input_shape` (channels, height, width)."""
-        from recipelang.measuring.structure import count_flops
+        """FLOPs of the deployed form for one image of `input_shape` (channels, height, width).
 
-        place = next(deployed.parameters(), torch.empty(0)).device
-        count = count_flops(deployed, torch.zeros(1, *input_shape, device=place))
-        return Measurement(count, count, count)
+        Raises:
+            Refusal: RCP0730: the network does not run while its operations are watched.
+        """
+        from recipelang.measuring.flops import count
+        from recipelang.surgery.tracing import example
+
+        found = count(deployed, example(deployed, input_shape, batch=1))
+        note = f"not counted: {', '.join(found.uncounted)}" if found.uncounted else ""
+        return Measurement(found.flops, found.flops, found.flops, note=note)
