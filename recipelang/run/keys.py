@@ -86,7 +86,7 @@ def difference(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
         "hardware": "measured on other hardware",
         "version": "a newer version of this step",
         "metrics": "a newer version of a metric that it reads",
-        "files": "a weights file changed",
+        "files": "a file of weights or code changed",
         "classes": "the data has other classes",
         "input_shape": "the data has another shape",
         "smoke": "run with another `--smoke`",

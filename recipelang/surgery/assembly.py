@@ -29,6 +29,7 @@ def assemble(
     pretrained: bool = False,
     known: tuple[str, ...] = (),
     preprocessing: Preprocessing | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> Network:
     """Give a module its weights and as many outputs as there are classes, and say how to build it again.
 
@@ -42,6 +43,7 @@ def assemble(
         pretrained: whether the module has trained weights already.
         known: class names that belong to the weights.
         preprocessing: that belongs to the weights.
+        files: path → SHA-256 of the Python files that build it, for `Network.source`.
 
     Raises:
         Refusal: RCP0707: the weights do not fit, or are not finite; RCP0708: the numbers of classes do not;
@@ -58,11 +60,12 @@ def assemble(
         replace_head(module, find_head(module, probe)[0], wanted)
         known = ()
     names = request.classes or (known if len(known) == wanted else tuple(str(k) for k in range(wanted)))
-    source = {
+    source: dict[str, Any] = {
         "model": model,
         "settings": {**settings, "classes": wanted},
         "classes": list(names),
         "input_shape": list(shape),
+        **({"files": dict(files)} if files else {}),
     }
     return Network(module, source, shape, classes=names, preprocessing=preprocessing)
 

@@ -2,90 +2,102 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from recipelang.errors import Refusal
+from recipelang.surgery.codebase import Code
 from recipelang.surgery.source import remember_code
+from recipelang.surgery.space import space_of
+from recipelang.surgery.surroundings import undisturbed
 from recipelang.surgery.tracing import first_line
 
 
-def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: int | None) -> tuple[nn.Module, str]:
+def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: int | None) -> tuple[nn.Module, Code]:
     """Run a Python file and call a function of it.
 
     Args:
-        file: the file; modules beside it can be imported by it.
+        file: the file; it can import modules beside it, for itself alone (`space`).
         function: returns the network.
         keywords: for the function.
         classes: given as the keyword `classes` where the function has such a parameter.
 
     Returns:
-        the module, and the SHA-256 of the file in hex.
+        the module on the CPU, and the code that built it.
 
     Raises:
-        Refusal: RCP0712: no such file or function, the code raises, or what it returns is no nn.Module.
+        Refusal: RCP0712: no such file or function, the code raises, or what it returns is not an nn.Module of float32
+            parameters; RCP0740, RCP0741: it imports what does not lie beside it, or too much of it.
     """
     if not file.is_file():
         raise Refusal("RCP0712", f"there is no Python file `{file.name}`", "write its path relative to the recipe")
-    digest = remember_code(file)
     try:
-        build = getattr(_imported(file, digest), function, None)
-        if not callable(build):
-            raise Refusal(
-                "RCP0712",
-                f"`{file.name}` has no function `{function}`",
-                "name a function of the file that returns the network",
-            )
-        if classes is not None and "classes" in inspect.signature(build).parameters:
-            keywords = {**keywords, "classes": classes}
-        module = build(**keywords)
+        code = remember_code(file)
+    except OSError as error:
+        raise Refusal(
+            "RCP0712", f"`{file.name}` cannot be read: {first_line(error)}", "check the permissions of the file"
+        ) from error
+    space = space_of(code)
+    try:
+        with undisturbed(file), space.building() as imported:
+            build = getattr(imported, function, None)
+            if not callable(build):
+                raise Refusal(
+                    "RCP0712",
+                    f"`{file.name}` has no function `{function}`",
+                    "name a function of the file that returns the network",
+                )
+            if classes is not None and "classes" in inspect.signature(build).parameters:
+                keywords = {**keywords, "classes": classes}
+            module = build(**keywords)
     except Refusal:
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise whatever it likes
+        why = first_line(error).replace(f"{space.name}.", "")
         raise Refusal(
             "RCP0712",
-            f"`{file.name}` cannot build the network: {type(error).__name__}: {first_line(error)}{_line(error, file)}",
+            f"`{file.name}` cannot build the network: {type(error).__name__}: {why}{_line(error, code)}",
             "mend the file; it has to run by itself under the installed torch",
         ) from error
+    _require_network(module, function, file)
+    return module.to("cpu"), code
+
+
+def _require_network(module: Any, function: str, file: Path) -> None:
+    """Refuse what is not an nn.Module, has parameters without values, or computes in another type than float32."""
     if not isinstance(module, nn.Module):
         raise Refusal(
             "RCP0712",
             f"`{function}` of `{file.name}` returns {type(module).__name__}, not a network",
             "return an nn.Module",
         )
-    return module, digest
+    parameters = dict(module.named_parameters())
+    if empty := [name for name, parameter in parameters.items() if parameter.is_meta]:
+        raise Refusal(
+            "RCP0712",
+            f"`{function}` of `{file.name}` returns a network without values: `{empty[0]}` is on the device `meta`",
+            "build the network on the CPU",
+        )
+    types = {parameter.dtype for parameter in parameters.values() if parameter.is_floating_point()}
+    if len(types) == 1 and torch.float32 not in types:
+        name = str(types.pop()).removeprefix("torch.")
+        raise Refusal(
+            "RCP0712",
+            f"`{function}` of `{file.name}` returns a network in {name}; networks are trained in float32",
+            "leave torch's default type as it is, or return `network.float()`",
+        )
 
 
-def _imported(file: Path, digest: str) -> Any:
-    """The file as a module of a name of its own; imported once for each of its contents."""
-    name = f"_recipelang_user_{digest[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file.name} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickling look their module up
-    sys.path.insert(0, str(file.parent.resolve()))
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    finally:
-        sys.path.remove(str(file.parent.resolve()))
-    return module
-
-
-def _line(error: BaseException, file: Path) -> str:
-    """Where in the user's file it happened."""
-    lines = [
-        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == file.name
-    ]
-    return f" (line {lines[-1]})" if lines else ""
+def _line(error: BaseException, code: Code) -> str:
+    """Where in the user's files it happened."""
+    own = {str(file) for file in code.files}
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
+    if not frames:
+        return ""
+    file = Path(frames[-1].filename)
+    return f" (line {frames[-1].lineno})" if file == code.file else f" ({file.name}, line {frames[-1].lineno})"

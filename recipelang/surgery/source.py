@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import nn
 from recipelang.catalogue import find, settings
 from recipelang.errors import Refusal, SettingError
 from recipelang.kinds import ModelRequest
+from recipelang.surgery.codebase import Code, read_code
 
 LARGEST_INPUT = 2**25  # numbers in one image: a folder that claims more is out to exhaust the memory
 #: where Python files of a given hash were seen in this process
@@ -51,6 +51,7 @@ def _method(source: Mapping[str, Any]) -> Any:
     cls = find("model", name) if isinstance(name, str) else None
     if cls is None or name == "artifact":
         raise _no_source(f"`{str(name)[:60]}` builds no network")
+    given = {key: value for key, value in given.items() if key != "digest"}  # `_request` holds the code against it
     known = {s.name for s in settings(cls)}
     if not set(given) <= known:
         raise _no_source(f"`{name}` has no setting {sorted(set(given) - known)[0]!r}")
@@ -63,43 +64,75 @@ def _request(source: Mapping[str, Any], trust: bool, folder: Path) -> ModelReque
     channels, height, width = (int(n) for n in source["input_shape"])
     if min(channels, height, width) < 1 or prod((channels, height, width)) > LARGEST_INPUT:
         raise ValueError(f"no image has the size {source['input_shape']}")
-    digest = source["settings"].get("digest", "")
+    digest, files = source["settings"].get("digest", ""), source.get("files")
 
     def resolve(text: str) -> Path:
-        return find_code(text, str(digest), folder)
+        return find_code(text, str(digest), folder, files)
 
     classes = tuple(str(name) for name in source["classes"])
     return ModelRequest(classes, (channels, height, width), resolve=resolve, trust=trust, weights=False)
 
 
-def remember_code(path: Path) -> str:
-    """The SHA-256 of a Python file, in hex; a network built from it can be rebuilt in this process wherever it lies.
+def remember_code(path: Path) -> Code:
+    """A Python file and what it imports; a network built from it can be rebuilt in this process wherever it lies.
 
     Raises:
         OSError: the file cannot be read.
+        Refusal: RCP0741: too much lies beside it.
     """
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    _seen[digest] = path
-    return digest
+    code = read_code(path)
+    _seen[code.digest] = code.file
+    return code
 
 
-def find_code(text: str, digest: str, folder: Path) -> Path:
+def find_code(text: str, digest: str, folder: Path, files: Mapping[str, str] | None = None) -> Path:
     """The Python file of a source: beside the artifact, under the working folder, or where it was seen before.
 
+    Args:
+        text: the path of the file, as the recipe wrote it.
+        digest: of the file and of what it imports from beside it (`Code.digest`).
+        folder: of the artifact.
+        files: path → SHA-256 of each, the Python file first; None for an artifact that knows its Python file alone.
+
     Raises:
-        Refusal: RCP0715: it is nowhere, or only with other contents.
+        Refusal: RCP0715: it is nowhere, or it or a file that it imports has other contents.
     """
-    places = [folder / Path(text).name, Path(text), *([_seen[digest]] if digest in _seen else [])]
-    there = [place for place in places if place.is_file()]
+    name = Path(text).name
+    inner = [folder / path for path in list(files or ())[:1]]
+    places = [folder / name, *inner, Path(text), *([_seen[digest]] if digest in _seen else [])]
+    there = [place for place in places if _is_file(place)]
+    why = f"the Python file `{name}` that builds the network is not here"
     for place in there:
-        if hashlib.sha256(place.read_bytes()).hexdigest() == digest:
+        found = read_code(place)
+        if digest in (found.digest, *([] if files else list(found.hashes.values())[:1])):
             return place
-    what = "has changed since the network was saved" if there else "is not here"
+        if place == there[0]:
+            why = _difference(name, found.hashes, files or {})
     raise Refusal(
         "RCP0715",
-        f"the Python file `{Path(text).name}` that builds the network {what}",
-        "put the original file beside the artifact; a network that needs no code is written by `export pt2`",
+        why,
+        "put the original files beside the artifact; a network that needs no code is written by `export pt2`",
     )
+
+
+def _difference(name: str, found: Mapping[str, str], saved: Mapping[str, str]) -> str:
+    """Which file of the code is missing, has changed or is new."""
+    for path, digest in saved.items():
+        if path not in found and Path(path).name != name:
+            return f"the file `{path}`, which `{name}` imports to build the network, is not here"
+        if path in found and found[path] != digest and Path(path).name != name:
+            return f"the file `{path}`, which `{name}` imports, has changed since the network was saved"
+    if list(saved.values())[:1] == list(found.values())[:1]:
+        more = sorted(set(found) - set(saved))
+        return f"`{name}` imports the file `{more[0]}`, which was not there when the network was saved"
+    return f"the Python file `{name}` that builds the network has changed since the network was saved"
+
+
+def _is_file(place: Path) -> bool:
+    try:
+        return place.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _no_source(why: str) -> Refusal:

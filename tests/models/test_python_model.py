@@ -100,7 +100,7 @@ def test_with_trust_the_function_builds_the_network(folder: Path) -> None:
     assert network.module(torch.randn(1, 3, 8, 8)).shape == (1, 2)
     assert network.source["settings"]["where"] == "nets/mine.py:build"
     assert network.source["settings"]["extra"] == [["width", 8]]
-    assert model().files(lambda text: folder / text) == (folder / "nets/mine.py",)
+    assert model().files(lambda text: folder / text) == (folder / "nets/mine.py", folder / "nets/helper_of_mine.py")
 
 
 def test_an_absolute_path_stays_private(folder: Path) -> None:
@@ -125,9 +125,12 @@ def test_a_saved_network_needs_its_very_code_and_trust(folder: Path, monkeypatch
         artifact.load(folder / "net", trust=True)
     assert caught.value.code == "RCP0715"
     shutil.move(folder / "nets", folder / "elsewhere")
-    with pytest.raises(Refusal, match="is not here"):
+    with pytest.raises(Refusal, match="`mine.py` that builds the network is not here"):
         artifact.load(folder / "net", trust=True)
     (folder / "net" / "mine.py").write_text(CODE)
+    with pytest.raises(Refusal, match="`helper_of_mine.py`, which `mine.py` imports to build the network, is not here"):
+        artifact.load(folder / "net", trust=True)
+    (folder / "net" / "helper_of_mine.py").write_text("def width_of(n):\n    return 2 * n\n")
     assert artifact.load(folder / "net", trust=True).source == network.source
 
 

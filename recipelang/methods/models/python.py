@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recipelang.catalogue import method, setting
 from recipelang.errors import Refusal, SettingError
 from recipelang.kinds import ModelRequest
+
+if TYPE_CHECKING:
+    from recipelang.surgery.codebase import Code
 
 
 @method("model", "python")
@@ -20,15 +23,20 @@ class Python:
     The function gets the further settings as keywords, and `classes` where it has a parameter of that name; it
     returns an nn.Module that takes B×C×H×W and gives B×classes. The file runs only under `--trust`.
 
-    When it misleads: an artifact of such a network names the file and its hash and needs the file to load;
-    `export pt2` is the form that stands alone.
+    Modules beside the file, in its package and in the folders of `PYTHONPATH` can be imported, also inside functions
+    and in `forward`; each network has its own, and a change in one of them runs the steps again. A file that changes
+    `sys.path` or imports names made at run time counts with all Python files under its folder.
+
+    When it misleads: other files that the code reads (tables, configurations) are not known, and a change in them goes
+    unnoticed: give such values as settings. An artifact of such a network names its Python files and their hashes and
+    needs them to load; `export pt2` is the form that stands alone.
     Source: the file.
     """
 
     where: str = setting(type="text", positional=True, help="`file.py:function`, relative to the recipe.")
     weights: str = setting("", type="text", hashed=False, help="File of weights: safetensors, or a plain state dict.")
     classes: int | None = setting(None, type="integer", low=2, help="Number of outputs; default that of the data.")
-    digest: str = setting("", type="text", help="SHA-256 that the file must have; default any.")
+    digest: str = setting("", type="text", help="SHA-256 that the code must have; default any.")
     extra: tuple[tuple[str, Any], ...] = setting((), type="any", extra=True, help="Settings for the function.")
 
     def __post_init__(self) -> None:
@@ -46,13 +54,15 @@ class Python:
         return bool(self.weights) and self.classes is None
 
     def files(self, resolve: Callable[[str], Path]) -> tuple[Path, ...]:
-        """The Python file, and the weights file if there is one."""
+        """The Python file, what it imports from beside it, and the weights file if there is one."""
         from recipelang.surgery.source import remember_code
 
-        code = resolve(self.where.rpartition(":")[0])
-        if code.is_file():
-            remember_code(code)
-        return (code, resolve(self.weights)) if self.weights else (code,)
+        file = resolve(self.where.rpartition(":")[0])
+        try:
+            code = remember_code(file).files if file.is_file() else (file,)
+        except OSError:
+            code = (file,)  # `build` says so
+        return (*code, resolve(self.weights)) if self.weights else code
 
     def build(self, request: ModelRequest) -> Any:
         """The network; see `kinds.ModelMethod`.
@@ -73,13 +83,9 @@ class Python:
 
         file, _, function = self.where.rpartition(":")
         classes = self.classes or (len(request.classes) if request.classes else None)
-        module, digest = call_builder(request.resolve(file), function, dict(self.extra), classes)
-        if self.digest not in ("", digest):
-            raise Refusal(
-                "RCP0715",
-                f"the Python file `{Path(file).name}` has changed: it is not the one of this digest",
-                "bring back the file as it was, or leave `digest` out",
-            )
+        module, code = call_builder(request.resolve(file), function, dict(self.extra), classes)
+        if self.digest not in ("", code.digest):
+            raise Refusal("RCP0715", *_another(self.digest, code))
         shape = request.input_shape or getattr(module, "input_shape", None)
         if shape is None:
             raise Refusal(
@@ -92,8 +98,28 @@ class Python:
             module,
             request,
             model="python",
-            settings={"where": f"{where}:{function}", "digest": digest, "extra": [list(pair) for pair in self.extra]},
+            settings={
+                "where": f"{where}:{function}",
+                "digest": code.digest,
+                "extra": [list(pair) for pair in self.extra],
+            },
+            files=code.hashes,
             input_shape=tuple(shape),
             classes=self.classes,
             weights=read_weights(request.resolve(self.weights)) if self.weights and request.weights else None,
         )
+
+
+def _another(wanted: str, code: Code) -> tuple[str, str]:
+    """Message and help where the code is not that of the digest that the recipe asks for."""
+    name, others = code.file.name, list(code.hashes)[1:]
+    if wanted == code.hashes[next(iter(code.hashes))]:
+        few = ", ".join(f"`{path}`" for path in others[:3])
+        return (
+            f"the digest is that of `{name}` alone, and the file imports {few}{' and more' * (len(others) > 3)}",
+            f'write `digest="{code.digest}"`, which counts them all',
+        )
+    return (
+        f"the Python file `{name}` has changed, or what it imports: it is not the code of this digest",
+        "bring back the files as they were, or leave `digest` out",
+    )

@@ -1,0 +1,88 @@
+"""What a user's code may change of the process while it builds a network, put back afterwards."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from torch.utils import _device
+
+
+@contextmanager
+def undisturbed(file: Path) -> Iterator[None]:
+    """Run code of `file` as if it were alone: afterwards the process is as it was, however the code ends.
+
+    What it prints goes to stderr, it sees no arguments, and the generators of Python and numpy start from torch's
+    seed. Put back are: the working folder, `sys.path`, filters of warnings, torch's default type and device, gradient
+    mode, number of threads, deterministic and precision modes, and the two generators.
+    """
+    before = [(write, read()) for read, write in _STATES]
+    seed = torch.initial_seed()
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(sys.stderr))
+        stack.enter_context(warnings.catch_warnings())
+        try:
+            sys.argv = [str(file)]
+            random.seed(seed)
+            numpy.random.seed(seed % 2**32)
+            yield
+        finally:
+            for write, value in before:
+                write(value)
+
+
+def _set_path(path: list[str]) -> None:
+    sys.path[:] = path
+
+
+def _set_arguments(arguments: list[str]) -> None:
+    sys.argv = arguments
+
+
+def _set_device(device: Any) -> None:
+    if device != _device.CURRENT_DEVICE:
+        torch.set_default_device(device)
+
+
+def _deterministic() -> tuple[bool, bool]:
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def _set_deterministic(modes: tuple[bool, bool]) -> None:
+    torch.use_deterministic_algorithms(modes[0], warn_only=modes[1])
+
+
+def _set_threads(count: int) -> None:
+    if count != torch.get_num_threads():
+        torch.set_num_threads(count)
+
+
+def _flag(holder: Any, name: str) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+    return lambda: getattr(holder, name), lambda value: setattr(holder, name, value)
+
+
+#: how each state is read and written
+_STATES: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
+    (os.getcwd, os.chdir),
+    (lambda: list(sys.path), _set_path),
+    (lambda: sys.argv, _set_arguments),
+    (random.getstate, random.setstate),
+    (numpy.random.get_state, numpy.random.set_state),
+    (torch.get_default_dtype, torch.set_default_dtype),
+    (lambda: _device.CURRENT_DEVICE, _set_device),
+    (torch.is_grad_enabled, torch.set_grad_enabled),
+    (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    (torch.get_num_threads, _set_threads),
+    (_deterministic, _set_deterministic),
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    _flag(torch.backends.cudnn, "benchmark"),
+    _flag(torch.backends.cudnn, "deterministic"),
+)

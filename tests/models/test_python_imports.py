@@ -1,0 +1,391 @@
+"""What a model's file imports from beside it: found before anything runs, imported for it alone, part of its hash."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recipelang.catalogue import find
+from recipelang.errors import Refusal
+from recipelang.kinds import ModelRequest
+from recipelang.surgery import artifact, source
+from recipelang.surgery.codebase import read_code
+
+NET = "from torch import nn\nimport torch\n"
+#: a network of one parameter-free scale and a head; `SCALE` comes from an import
+BUILD = """
+class Scale(nn.Module):
+    def forward(self, x):
+        return x * SCALE
+
+def build(classes=2):
+    return nn.Sequential(Scale(), nn.Flatten(), nn.Linear(4, classes))
+"""
+LAZY = """
+def build(classes=2):
+    class Scale(nn.Module):
+        def forward(self, x):
+            IMPORT
+            return x * SCALE
+    return nn.Sequential(Scale(), nn.Flatten(), nn.Linear(4, classes))
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], Path]:
+    monkeypatch.setattr(source, "_seen", {})
+    monkeypatch.chdir(tmp_path)
+
+    def files(texts: dict[str, str]) -> Path:
+        for name, text in texts.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+        return tmp_path
+
+    return files
+
+
+def build(where: str, folder: Path, **settings: Any) -> Any:
+    request = ModelRequest(("a", "b"), (1, 2, 2), resolve=lambda text: folder / text, trust=True)
+    return find("model", "python")(where=where, **settings).build(request)  # type: ignore[call-arg, attr-defined]
+
+
+def scale(network: Any) -> float:
+    """By what the network multiplies its input."""
+    return float(network.module[0](torch.ones(1)))
+
+
+def names(folder: Path, where: str) -> list[str]:
+    """The files that belong to the network's key, relative to the folder."""
+    method = find("model", "python")(where=where)  # type: ignore[call-arg]
+    return [str(p.relative_to(folder)) for p in method.files(lambda text: folder / text)]
+
+
+#: how the file imports its scale of 3 → the files of it that decide the result
+HABITS: dict[str, tuple[str, dict[str, str], list[str]]] = {
+    "beside": ("from helper import SCALE", {"helper.py": "SCALE = 3"}, ["helper.py"]),
+    "through another": (
+        "from outer import SCALE",
+        {"outer.py": "from inner import SCALE", "inner.py": "SCALE = 3"},
+        ["inner.py", "outer.py"],
+    ),
+    "a package": (
+        "from pkg.blocks import SCALE",
+        {"pkg/__init__.py": "", "pkg/blocks.py": "SCALE = 3"},
+        ["pkg/__init__.py", "pkg/blocks.py"],
+    ),
+    "a package with relative imports": (
+        "from pkg import SCALE",
+        {"pkg/__init__.py": "from .deep.blocks import SCALE", "pkg/deep/blocks.py": "from ..base import SCALE",
+         "pkg/base.py": "SCALE = 3"},
+        ["pkg/__init__.py", "pkg/base.py", "pkg/deep/blocks.py"],
+    ),
+    "a folder without __init__": (
+        "import parts.blocks\nSCALE = parts.blocks.SCALE",
+        {"parts/blocks.py": "SCALE = 3"},
+        ["parts/blocks.py"],
+    ),
+    "a submodule by name": (
+        "from pkg import blocks as b\nSCALE = b.SCALE",
+        {"pkg/__init__.py": "", "pkg/blocks.py": "SCALE = 3"},
+        ["pkg/__init__.py", "pkg/blocks.py"],
+    ),
+    "everything of a package": (
+        "from pkg import *\nSCALE = blocks.SCALE",
+        {"pkg/__init__.py": "__all__ = ['blocks']", "pkg/blocks.py": "SCALE = 3"},
+        ["pkg/__init__.py", "pkg/blocks.py"],
+    ),
+    "a literal name": (
+        "import importlib\nSCALE = importlib.import_module('helper').SCALE",
+        {"helper.py": "SCALE = 3"},
+        ["helper.py"],
+    ),
+    "a literal name of a package": (
+        "from importlib import import_module\nSCALE = import_module('pkg.blocks').SCALE",
+        {"pkg/__init__.py": "", "pkg/blocks.py": "SCALE = 3"},
+        ["pkg/__init__.py", "pkg/blocks.py"],
+    ),
+    "a name made at run time": (
+        "import importlib\nSCALE = importlib.import_module('hel' + 'per').SCALE",
+        {"helper.py": "SCALE = 3", "other.py": ""},
+        ["helper.py", "other.py"],
+    ),
+    "a folder put into sys.path": (
+        "import os, sys\nsys.path.insert(0, os.path.join(os.path.dirname(__file__), 'lib'))\nfrom blocks import SCALE",
+        {"lib/blocks.py": "SCALE = 3"},
+        ["lib/blocks.py"],
+    ),
+    "under a condition": (
+        "try:\n    from fast import SCALE\nexcept ImportError:\n    from slow import SCALE",
+        {"slow.py": "SCALE = 3"},
+        ["slow.py"],
+    ),
+    "a standard library's name": ("from statistics import SCALE", {"statistics.py": "SCALE = 3"}, ["statistics.py"]),
+    "relative, without a package": ("from .helper import SCALE", {"helper.py": "SCALE = 3"}, ["helper.py"]),
+    "in a circle": (
+        "from one import SCALE",
+        {"one.py": "import two\nSCALE = 3", "two.py": "import one, net"},
+        ["one.py", "two.py"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("habit", HABITS)
+@pytest.mark.parametrize("lazy", [False, True])
+def test_imports_are_found_counted_and_work_at_the_top_and_in_forward(
+    habit: str, lazy: bool, write: Callable[[dict[str, str]], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statement, others, counted = HABITS[habit]
+    if lazy and "import *" in statement:
+        pytest.skip("Python has no `import *` in a function")
+    inside = statement.replace("\n", "\n            ")
+    text = NET + (LAZY.replace("IMPORT", inside) if lazy else statement + "\n" + BUILD)
+    folder = write({"net.py": text, **others, "unrelated/readme.txt": ""})
+    path, loaded = list(sys.path), set(sys.modules)
+    monkeypatch.setattr(sys, "path", list(path))
+    network = build("net.py:build", folder)
+    assert sys.path == path or (lazy and "sys.path" in statement)  # forward itself puts a folder there
+    assert scale(network) == 3
+    assert all(name.startswith("_recipelang_user_") for name in set(sys.modules) - loaded if "torch" not in name)
+    assert sorted(names(folder, "net.py:build")[1:]) == counted and names(folder, "net.py:build")[0] == "net.py"
+    assert list(network.source["files"])[0] == "net.py" and not list(folder.rglob("__pycache__"))
+
+    # every counted file is part of the hash, by its contents
+    before = network.source["settings"]["digest"]
+    for name in counted:
+        original = (folder / name).read_text()
+        (folder / name).write_text(original.replace("SCALE = 3", "SCALE = 4") + "\n# changed\n")
+        changed = build("net.py:build", folder)
+        assert changed.source["settings"]["digest"] != before, name
+        if "SCALE = 3" in original:
+            assert scale(changed) == 4 and scale(network) == 3
+        (folder / name).write_text(original)
+    (folder / "unrelated/more.txt").write_text("x")
+    assert build("net.py:build", folder).source["settings"]["digest"] == before
+
+
+def test_a_file_that_imports_nothing_beside_it_keeps_the_hash_of_its_bytes(
+    write: Callable[[dict[str, str]], Path],
+) -> None:
+    import hashlib
+
+    folder = write({"net.py": NET + "SCALE = 5" + BUILD, "helper.py": "SCALE = 3"})
+    digest = hashlib.sha256((folder / "net.py").read_bytes()).hexdigest()
+    assert build("net.py:build", folder).source["settings"]["digest"] == digest
+    assert names(folder, "net.py:build") == ["net.py"]
+
+
+def test_two_folders_with_modules_of_one_name_each_get_their_own(write: Callable[[dict[str, str]], Path]) -> None:
+    text = NET + LAZY.replace("IMPORT", "from helper import SCALE")
+    folder = write({"a/net.py": text, "a/helper.py": "SCALE = 3", "b/net.py": text, "b/helper.py": "SCALE = 7"})
+    first, second = build("a/net.py:build", folder), build("b/net.py:build", folder)
+    assert (scale(first), scale(second), scale(first)) == (3, 7, 3)
+
+
+def test_equal_code_that_reads_files_beside_it_is_not_shared_between_folders(
+    write: Callable[[dict[str, str]], Path],
+) -> None:
+    text = NET + "from pathlib import Path\nSCALE = int((Path(__file__).parent / 'scale.txt').read_text())" + BUILD
+    folder = write({"a/net.py": text, "a/scale.txt": "3", "b/net.py": text, "b/scale.txt": "7"})
+    assert (scale(build("a/net.py:build", folder)), scale(build("b/net.py:build", folder))) == (3, 7)
+
+
+@pytest.mark.parametrize("statement", ["from .helper import SCALE", "from nets.helper import SCALE"])
+def test_a_file_inside_a_package_may_name_the_package(statement: str, write: Callable[[dict[str, str]], Path]) -> None:
+    folder = write({"nets/__init__.py": "", "nets/net.py": NET + statement + BUILD, "nets/helper.py": "SCALE = 3"})
+    network = build("nets/net.py:build", folder)
+    assert scale(network) == 3
+    assert set(names(folder, "nets/net.py:build")) == {"nets/net.py", "nets/helper.py", "nets/__init__.py"}
+
+
+def test_relative_imports_lead_above_the_folder(write: Callable[[dict[str, str]], Path]) -> None:
+    text = NET + "from ..common.scale import SCALE" + BUILD
+    folder = write({"top/nets/net.py": text, "top/common/scale.py": "SCALE = 3"})
+    assert scale(build("top/nets/net.py:build", folder)) == 3
+    assert names(folder, "top/nets/net.py:build") == ["top/nets/net.py", "top/common/scale.py"]
+
+
+def test_modules_on_pythonpath_count(write: Callable[[dict[str, str]], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write({"nets/net.py": NET + "from common.scale import SCALE" + BUILD, "src/common/scale.py": "SCALE = 3"})
+    monkeypatch.setenv("PYTHONPATH", str(folder / "src"))
+    assert scale(build("nets/net.py:build", folder)) == 3
+    assert names(folder, "nets/net.py:build") == ["nets/net.py", "src/common/scale.py"]
+
+
+def test_code_from_outside_is_refused_by_name(write: Callable[[dict[str, str]], Path]) -> None:
+    text = NET + "import sys\nsys.path.append('elsewhere')\nfrom scale import SCALE" + BUILD
+    folder = write({"nets/net.py": text, "elsewhere/scale.py": "SCALE = 3"})
+    with pytest.raises(Refusal, match=r"`net.py` imports `scale.py`, which does not lie beside it") as caught:
+        build("nets/net.py:build", folder)
+    assert caught.value.code == "RCP0740" and "PYTHONPATH" in caught.value.help
+
+
+def test_environments_beside_the_code_do_not_count(write: Callable[[dict[str, str]], Path]) -> None:
+    text = NET + "import sys\nsys.path.append('.')\nfrom helper import SCALE" + BUILD
+    folder = write({
+        "net.py": text, "helper.py": "SCALE = 3", "env/pyvenv.cfg": "", "env/lib/x.py": "", ".hidden/y.py": "",
+        "lib/site-packages/z.py": "",
+    })  # fmt: skip
+    assert sorted(names(folder, "net.py:build")) == ["helper.py", "net.py"]
+    assert scale(build("net.py:build", folder)) == 3
+
+
+def test_a_folder_named_like_an_installed_package_is_not_taken_for_it(write: Callable[[dict[str, str]], Path]) -> None:
+    folder = write({"net.py": NET + "import safetensors.torch\nimport torch\nSCALE = 3" + BUILD,
+                    "safetensors/notes.py": "", "torch/notes.py": ""})  # fmt: skip
+    assert scale(build("net.py:build", folder)) == 3
+    assert names(folder, "net.py:build") == ["net.py"]
+
+
+def test_a_file_named_like_what_it_imports(write: Callable[[dict[str, str]], Path]) -> None:
+    folder = write(
+        {"safetensors.py": NET + "import safetensors\nSCALE = 3" + BUILD, "my-net.v2.py": NET + "SCALE = 4" + BUILD}
+    )
+    assert scale(build("safetensors.py:build", folder)) == 3
+    assert scale(build("my-net.v2.py:build", folder)) == 4
+
+
+def test_a_changed_helper_is_noticed_when_an_artifact_is_loaded(
+    write: Callable[[dict[str, str]], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write({"net.py": NET + "from helper import SCALE" + BUILD, "helper.py": "SCALE = 3"})
+    artifact.save(build("net.py:build", folder), folder / "out")
+    assert scale(artifact.load(folder / "out", trust=True)) == 3
+    (folder / "helper.py").write_text("SCALE = 4")
+    with pytest.raises(Refusal, match=r"`helper.py`, which `net.py` imports, has changed") as caught:
+        artifact.load(folder / "out", trust=True)
+    assert caught.value.code == "RCP0715"
+    monkeypatch.setattr(source, "_seen", {})
+    (folder / "helper.py").unlink()
+    with pytest.raises(Refusal, match=r"`helper.py`, which `net.py` imports to build the network, is not here"):
+        artifact.load(folder / "out", trust=True)
+    (folder / "out/net.py").write_text((folder / "net.py").read_text())
+    (folder / "out/helper.py").write_text("SCALE = 3")
+    (folder / "net.py").unlink()
+    assert scale(artifact.load(folder / "out", trust=True)) == 3
+
+
+def test_a_module_that_comes_to_be_is_noticed(write: Callable[[dict[str, str]], Path]) -> None:
+    text = NET + "try:\n    from fast import SCALE\nexcept ImportError:\n    SCALE = 3\n" + BUILD
+    folder = write({"net.py": text})
+    artifact.save(build("net.py:build", folder), folder / "out")
+    (folder / "fast.py").write_text("SCALE = 4")
+    with pytest.raises(Refusal, match=r"`net.py` imports the file `fast.py`, which was not there"):
+        artifact.load(folder / "out", trust=True)
+
+
+def test_an_artifact_that_knows_its_python_file_alone_still_loads(write: Callable[[dict[str, str]], Path]) -> None:
+    import hashlib
+    import json
+
+    folder = write({"net.py": NET + "from helper import SCALE" + BUILD, "helper.py": "SCALE = 3"})
+    artifact.save(build("net.py:build", folder), folder / "out")
+    model = json.loads((folder / "out/model.json").read_text())
+    del model["source"]["files"]
+    model["source"]["settings"]["digest"] = hashlib.sha256((folder / "net.py").read_bytes()).hexdigest()
+    (folder / "out/model.json").write_text(json.dumps(model))
+    assert scale(artifact.load(folder / "out", trust=True)) == 3
+
+
+def test_a_digest_of_the_file_alone_is_not_enough(write: Callable[[dict[str, str]], Path]) -> None:
+    import hashlib
+
+    folder = write({"net.py": NET + "from helper import SCALE" + BUILD, "helper.py": "SCALE = 3"})
+    alone = hashlib.sha256((folder / "net.py").read_bytes()).hexdigest()
+    with pytest.raises(Refusal, match=r"is that of `net.py` alone, and the file imports `helper.py`") as caught:
+        build("net.py:build", folder, digest=alone)
+    digest = read_code(folder / "net.py").digest
+    assert digest in caught.value.help
+    assert scale(build("net.py:build", folder, digest=digest)) == 3
+
+
+def test_a_mistake_in_a_helper_is_shown_in_its_file(write: Callable[[dict[str, str]], Path]) -> None:
+    folder = write({"net.py": NET + "from helper import SCALE" + BUILD, "helper.py": "x = 1\nSCALE = 1 / 0\n"})
+    with pytest.raises(Refusal, match=r"ZeroDivisionError.*\(helper.py, line 2\)$"):
+        build("net.py:build", folder)
+    (folder / "helper.py").write_text("x = (\n")
+    with pytest.raises(Refusal, match=r"SyntaxError.*helper.py, line 1\)"):
+        build("net.py:build", folder)
+    (folder / "helper.py").write_text("import no_such_module_here\n")
+    with pytest.raises(Refusal, match=r"No module named 'no_such_module_here' \(helper.py, line 1\)$"):
+        build("net.py:build", folder)
+    (folder / "helper.py").write_text("SCALE = 3\n")  # a failed attempt leaves nothing behind
+    assert scale(build("net.py:build", folder)) == 3
+
+
+def test_what_code_does_to_the_process_is_put_back(
+    write: Callable[[dict[str, str]], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    import random
+
+    import numpy
+
+    text = NET + """
+import argparse, os, random, sys, warnings
+import numpy
+parser = argparse.ArgumentParser()
+parser.add_argument("--scale", type=float, default=3)
+SCALE = parser.parse_args().scale
+print("hello")
+os.chdir("/")
+random.seed(1), numpy.random.seed(1)
+torch.set_grad_enabled(False), torch.set_num_threads(3), torch.use_deterministic_algorithms(True)
+warnings.simplefilter("error")
+sys.path.append("/nowhere")
+""" + BUILD  # fmt: skip
+    folder = write({"net.py": text, "typed.py": NET + "torch.set_default_dtype(torch.float64)\nSCALE = 3" + BUILD,
+                    "meta.py": NET + "torch.set_default_device('meta')\nSCALE = 3" + BUILD})  # fmt: skip
+
+    def state() -> tuple[Any, ...]:
+        numbers = numpy.random.get_state()
+        return (
+            os.getcwd(), list(sys.path), list(sys.argv), random.getstate(), numbers[1].tolist(), numbers[2],  # type: ignore[call-overload,union-attr]
+            torch.is_grad_enabled(), torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(),
+            torch.get_default_dtype(), torch.get_default_device(),
+        )  # fmt: skip
+
+    before = state()
+    assert scale(build("net.py:build", folder)) == 3
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "hello\n") and state() == before
+    with pytest.raises(Refusal, match="in float64; networks are trained in float32"):
+        build("typed.py:build", folder)
+    with pytest.raises(Refusal, match="without values: `2.weight` is on the device `meta`"):
+        build("meta.py:build", folder)
+    assert state() == before
+
+
+def test_random_numbers_of_a_build_follow_the_seed(write: Callable[[dict[str, str]], Path]) -> None:
+    text = (
+        NET
+        + "import random, numpy\n"
+        + BUILD.replace(
+            "    return nn.Sequential",
+            "    global SCALE\n    SCALE = random.random() + numpy.random.rand()\n    return nn.Sequential",
+        )
+    )
+    folder = write({"net.py": text})
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        found.append(scale(build("net.py:build", folder)))
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_huge_folder_is_refused_where_all_of_it_would_count(
+    write: Callable[[dict[str, str]], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recipelang.surgery import codebase
+
+    monkeypatch.setattr(codebase, "MOST_FILES", 5)
+    text = NET + "import sys\nsys.path.append('.')\nSCALE = 3" + BUILD
+    folder = write({"net.py": text, **{f"f{i}.py": "" for i in range(5)}})
+    with pytest.raises(Refusal, match="too large: more than 5 Python files") as caught:
+        build("net.py:build", folder)
+    assert caught.value.code == "RCP0741"
