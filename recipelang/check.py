@@ -11,6 +11,7 @@ Knows no verb and no method by name, and never imports torch.
 from __future__ import annotations
 
 import dataclasses
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -101,7 +102,7 @@ def _name(path: str) -> str:
 def _bindings(items: Sequence[Placed]) -> dict[str, Bindings]:
     """Empty bindings for every file that statements come from."""
     every: dict[Any, Any] = {}
-    return {placed.path: Bindings({}, every) for placed in items}
+    return {placed.path: Bindings(ChainMap(), every) for placed in items}
 
 
 def _with_stand_in(items: list[Placed], recipe: nodes.Recipe, notes: Notes) -> list[Placed]:

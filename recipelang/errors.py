@@ -9,6 +9,8 @@ A diagnostic is made in any room and printed in one place. Two exceptions carry 
 
 from __future__ import annotations
 
+import os.path
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -57,8 +59,8 @@ class Diagnostic:
         return {
             "code": self.code,
             "severity": self.severity,
-            "message": self.message,
-            "help": self.help,
+            "message": shortened(self.message),
+            "help": shortened(self.help),
             "path": self.path,
             "span": place,
         }
@@ -112,8 +114,8 @@ class SettingError(ValueError):
         super().__init__(message)
 
 
-#: longest stretch of a line that a message shows
-WIDEST = 120
+#: longest stretch of a line that a message shows, and longest word that it quotes
+WIDEST, LONGEST_QUOTE = 120, 400
 
 
 def render(diagnostic: Diagnostic, text: str, *, colour: bool = False) -> str:
@@ -125,7 +127,9 @@ def render(diagnostic: Diagnostic, text: str, *, colour: bool = False) -> str:
         colour: whether to use ANSI colours.
     """
     red, blue, bold, off = ("\x1b[31;1m", "\x1b[34;1m", "\x1b[1m", "\x1b[0m") if colour else ("", "", "", "")
-    lines = [f"{red}{diagnostic.severity}[{diagnostic.code}]{off}{bold}: {_printable(diagnostic.message)}{off}"]
+    lines = [
+        f"{red}{diagnostic.severity}[{diagnostic.code}]{off}{bold}: {_printable(shortened(diagnostic.message))}{off}"
+    ]
     span, gutter = diagnostic.span, ""
     if span:
         gutter = " " * len(str(span.line))
@@ -141,7 +145,7 @@ def render(diagnostic: Diagnostic, text: str, *, colour: bool = False) -> str:
     elif diagnostic.path:
         lines.append(f" {blue}-->{off} {diagnostic.path}")
     if diagnostic.help:
-        lines.append(f"{gutter} {blue}={off} help: {_printable(diagnostic.help)}")
+        lines.append(f"{gutter} {blue}={off} help: {_printable(shortened(diagnostic.help))}")
     return "\n".join(lines)
 
 
@@ -161,6 +165,14 @@ def _excerpt(line: str, span: Span) -> tuple[str, str, int]:
     return f"{head}{line}{tail}", before, max(1, sum(_width(c) for c in line[start:end]))
 
 
+def shortened(message: str) -> str:
+    """A message whose quoted words keep their ends alone where they are longer than a person reads."""
+    if len(message) <= LONGEST_QUOTE:
+        return message
+    half = LONGEST_QUOTE // 2
+    return re.sub(rf"`([^`]{{{half}}})[^`]{{{half},}}([^`]{{{half // 4}}})`", r"`\1…\2`", message)
+
+
 def _printable(text: str) -> str:
     """The text without what a terminal would obey: a recipe may come from anywhere."""
     return "".join(c if c.isprintable() or c in "\t\n" or unicodedata.combining(c) else "\ufffd" for c in text)
@@ -173,11 +185,22 @@ def _width(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
+#: a word of more letters has no like, and of more names that could be meant only those that begin alike are tried
+LONGEST_WORD, MOST_NAMES = 64, 200
+
+
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate most like `word`, if any is like it: for did-you-mean."""
     import difflib
 
-    found = difflib.get_close_matches(word, sorted(set(candidates)), n=1, cutoff=0.6)
+    size = len(word)
+    if size > LONGEST_WORD:
+        return None
+    likely = sorted({c for c in candidates if 3 * min(size, len(c)) >= size + len(c) - min(size, len(c))})
+    if len(likely) > MOST_NAMES:
+        likely = [c for c in likely if c[:1] == word[:1]]
+        likely.sort(key=lambda c: -len(os.path.commonprefix((c, word))))
+    found = difflib.get_close_matches(word, likely[:MOST_NAMES], n=1, cutoff=0.6)
     return found[0] if found else None
 
 

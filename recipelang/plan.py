@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from recipelang.errors import Span
@@ -272,8 +273,16 @@ def parts_of(value: Any) -> Iterator[Any]:
             yield from parts_of(inner)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type | Span):
         yield value
-        for part in dataclasses.fields(value):
-            yield from parts_of(getattr(value, part.name))
+        kind: Any = type(value)
+        for name in _field_names(kind):
+            inner = getattr(value, name)
+            if not isinstance(inner, Span | str | float | int | None):
+                yield from parts_of(inner)
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(part.name for part in dataclasses.fields(kind))
 
 
 def canonical(value: Any) -> Any:

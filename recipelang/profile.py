@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FILE_NAME = "recipe.yaml"
 KEYS = ("data", "weights", "aliases", "device", "threads", "store", "launcher")
+#: nobody reads more mistakes than this
+MOST_MISTAKES = 100
 LAUNCHERS = ("local",)
 #: devices that a profile, a metric and the command line may name
 DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,2})?")
@@ -112,6 +114,8 @@ class _Reader:
         self.mistakes: list[Diagnostic] = []
 
     def refuse(self, code: str, message: str, node: yaml.Node | None, help: str) -> None:
+        if len(self.mistakes) >= MOST_MISTAKES:
+            return
         span = _span(node.start_mark, node.end_mark) if node is not None else None
         self.mistakes.append(Diagnostic(code, message, span, help, str(self.path)))
 
@@ -144,7 +148,8 @@ class _Reader:
             if not _is(key, "str"):
                 self.refuse("RCP1212", "a key of the profile must be a name", key, "quote it if it looks like a number")
             elif known and key.value not in known:
-                help = f"{did_you_mean(key.value, known)}keys: {', '.join(known)}"
+                guess = did_you_mean(key.value, known) if len(self.mistakes) < MOST_MISTAKES else ""
+                help = f"{guess}keys: {', '.join(known)}"
                 self.refuse("RCP1211", f"the profile has no key `{key.value}`", key, help)
             elif key.value in seen:
                 self.refuse("RCP1213", f"`{key.value}` stands twice", key, "keep one of the two lines")

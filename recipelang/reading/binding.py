@@ -46,7 +46,7 @@ class _Binding:
 
     def build(self, pattern: nodes.Pattern | None) -> Any | None:
         given: Placed = {}
-        extra: list[tuple[str, Any]] = []
+        extra: dict[str, Any] = {}
         self.take_path(given)
         if pattern:
             self.take_pattern(pattern, given)
@@ -57,7 +57,7 @@ class _Binding:
                 self.refuse("RCP0304", f"`{self.name}` needs `{s.name}`", self.call.span, self.example(s))
         if self.refused:
             return None
-        rest = {s.name: tuple(extra) for s in self.settings.values() if s.extra and extra}
+        rest = {s.name: tuple(extra.items()) for s in self.settings.values() if s.extra and extra}
         try:
             return self.cls(**{name: value for name, (value, _) in given.items()}, **rest)
         except SettingError as error:
@@ -82,16 +82,16 @@ class _Binding:
             if values.in_range(s, self.name, number, pattern.span, self.refuse):
                 given[s.name] = number, pattern.span
 
-    def take(self, argument: nodes.Argument, given: Placed, extra: list[tuple[str, Any]]) -> None:
+    def take(self, argument: nodes.Argument, given: Placed, extra: dict[str, Any]) -> None:
         """One argument in the parentheses: find its setting, then its value."""
         span = argument.name.span if argument.name else argument.value.span
         s = self.setting_of(argument)
         if s is None and argument.name and any(e.extra for e in self.settings.values()):
             anything = Setting(argument.name.text, "any", None)
             value = values.read(anything, argument.value, self.name, self.refuse)
-            if any(name == argument.name.text for name, _ in extra):
+            if argument.name.text in extra:
                 self.refuse("RCP0305", f"`{argument.name.text}` stands twice", span, "keep one of the two")
-            extra.append((argument.name.text, value))
+            extra[argument.name.text] = value
         elif s is None:
             self.unknown(argument)
         elif s.name in given:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import ChainMap
 from dataclasses import dataclass, field
 from typing import Any
 
 from recipelang.errors import Span, nearest
 from recipelang.reading import trees
 from recipelang.reading.notes import Notes
+from recipelang.reading.trees import Extent
 from recipelang.reading.wording import listing
 from recipelang.syntax import nodes
 
@@ -19,11 +20,13 @@ class Bound:
 
     Attributes:
         value: what stands instead of `$name`; None where the `let` itself is wrong, which is noted there.
+        extent: how large it is; what it names itself is put in already.
         span, path: where the name was given.
         used: whether `$name` stands anywhere.
     """
 
     value: Any
+    extent: Extent
     span: Span
     path: str = ""
     used: bool = False
@@ -34,19 +37,31 @@ class Bindings:
     """The names that are bound here; an inner block sees those of the outer ones.
 
     Attributes:
-        bound: name → value.
+        bound: name → value, the innermost block first.
         every: all that were ever bound in the recipe, by place, for what is never used.
     """
 
-    bound: Mapping[str, Bound] = field(default_factory=dict)
+    bound: ChainMap[str, Bound] = field(default_factory=ChainMap)
     every: dict[tuple[str, Span], tuple[str, Bound]] = field(default_factory=dict)
 
-    def bind(self, name: str, value: Any, span: Span, path: str) -> Bindings:
-        """These bindings and one more; the later one of a name wins."""
-        _, entry = self.every.setdefault((path, span), (name, Bound(value, span, path)))
-        entry = Bound(value, span, path, entry.used)
+    def inner(self) -> Bindings:
+        """These bindings for a block, which binds names of its own."""
+        return Bindings(self.bound.new_child(), self.every)
+
+    def bind(self, name: str, value: Any, extent: Extent, span: Span, path: str) -> None:
+        """Bind a name in this block; the later one of a name wins. The arguments are those of `Bound`."""
+        used = self.every[path, span][1].used if (path, span) in self.every else False
+        entry = Bound(value, extent, span, path, used)
         self.every[path, span] = name, entry
-        return Bindings({**self.bound, name: entry}, self.every)
+        self.bound[name] = entry
+
+    def extent(self, node: Any) -> Extent:
+        """How large a node is with the values of its parameters put in."""
+        return trees.extent(node, self._extent)
+
+    def _extent(self, name: str) -> Extent | None:
+        known = self.bound.get(name)
+        return known.extent if known else None
 
     def fill(self, node: Any, notes: Notes) -> Any:
         """The node with every `$name` replaced; names that are not bound are noted (RCP0206) and stay."""

@@ -163,17 +163,18 @@ def contradictions(condition: Condition, refuse: Refuse) -> None:
         for inner in condition.tests:
             contradictions(inner, refuse)
         return
-    plain = [t for t in _joined(condition) if not isinstance(t.bound, Reading)]
-    for i, later in enumerate(plain):
-        for earlier in plain[:i]:
-            if earlier.reading == later.reading and not _together(earlier, later):
-                refuse(
-                    "RCP0609",
-                    f"`{later.text}` contradicts `{earlier.text}`",
-                    later.span,
-                    "no network meets both; keep one",
-                )
+    tightest: dict[Reading, tuple[Test, Test]] = {}  # of the tests so far: with the highest low end, the lowest high
+    for later in (t for t in _joined(condition) if not isinstance(t.bound, Reading)):
+        lowest, highest = tightest.get(later.reading, (later, later))
+        for earlier in (lowest, highest):
+            if not _together(earlier, later):
+                message = f"`{later.text}` contradicts `{earlier.text}`"
+                refuse("RCP0609", message, later.span, "no network meets both; keep one")
                 return
+        tightest[later.reading] = (
+            max(lowest, later, key=lambda t: (_interval(t)[0], not _interval(t)[2])),
+            min(highest, later, key=lambda t: (_interval(t)[1], _interval(t)[3])),
+        )
 
 
 def _joined(condition: Condition) -> list[Test]:

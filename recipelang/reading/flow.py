@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from dataclasses import dataclass, field, fields, replace
 
 from recipelang.errors import Span
@@ -20,7 +21,7 @@ class Flow:
         variants: variants that are finished: the name as written → its full name in the plan; "" where it has
             no single result of its own.
         path: the variants that this flow is inside of, outermost first.
-        branch: the full names of the variants that stand open; empty where there is a single current model.
+        branch: whether variants stand open, so that there is no single current model.
         first_use: line of the first statement that needs a model and data, 0 before.
         healthy: whether the first compressing step is past.
         restricted: line where a hardware restriction first began, 0 before: behind it there is a `recovered`.
@@ -34,17 +35,17 @@ class Flow:
     """
 
     provided: dict[str, Span] = field(default_factory=dict)
-    names: dict[str, tuple[str, Span]] = field(default_factory=dict)
-    variants: dict[str, str] = field(default_factory=dict)
+    names: ChainMap[str, tuple[str, Span]] = field(default_factory=ChainMap)
+    variants: ChainMap[str, str] = field(default_factory=ChainMap)
     path: tuple[str, ...] = ()
-    branch: tuple[str, ...] = ()
+    branch: bool = False
     first_use: int = 0
     healthy: bool = False
     restricted: int = 0
     last_surgery: int = 0
     last: dict[str, Span] = field(default_factory=dict)
     trained: bool = False
-    exported: dict[tuple[str, str], Span] = field(default_factory=dict)
+    exported: ChainMap[tuple[str, str], Span] = field(default_factory=ChainMap)
     expects: bool = False
     sparse: bool = False
     unsure: bool = False
@@ -54,10 +55,30 @@ class Flow:
         return replace(
             self,
             provided=dict(self.provided),
-            names=dict(self.names),
-            variants=dict(self.variants),
+            names=ChainMap(dict(self.names)),
+            variants=ChainMap(dict(self.variants)),
             last=dict(self.last),
-            exported=dict(self.exported),
+            exported=ChainMap(dict(self.exported)),
+        )
+
+    def inner(self, name: str, variants: ChainMap[str, str]) -> Flow:
+        """The flow of a variant that starts here; what stands above is shared and not copied.
+
+        Args:
+            name: of the variant.
+            variants: those that are finished before it.
+        """
+        return replace(
+            self,
+            provided=dict(self.provided),
+            names=self.names.new_child(),
+            variants=variants.new_child(),
+            last=dict(self.last),
+            exported=self.exported.new_child(),
+            path=(*self.path, name),
+            branch=False,
+            healthy=True,
+            expects=False,
         )
 
     @property
@@ -75,6 +96,15 @@ class Flow:
         """The states that can be named here, second models among them."""
         return ("healthy", *(("recovered",) if self.recovered else ()), *self.named("state"), *self.named("model"))
 
+    def is_state(self, name: str) -> bool:
+        """Whether `name` is one of `states`."""
+        given = self.names.get(name, ("", None))[0] in ("state", "model")
+        return given or name == "healthy" or (name == "recovered" and self.recovered)
+
+    def is_data(self, name: str) -> bool:
+        """Whether `name` is that of a data set."""
+        return self.names.get(name, ("", None))[0] == "data"
+
     def named(self, what: str) -> tuple[str, ...]:
         """The names of one sort: `state`, `model` or `data`."""
         return tuple(name for name, (sort, _) in self.names.items() if sort == what)
@@ -83,8 +113,8 @@ class Flow:
 def joined(before: Flow, ends: list[Flow]) -> Flow:
     """The flow behind variants when one of them is chosen: what holds in each of them holds behind them."""
     after = before.copy()
-    after.variants = dict(before.variants)
-    after.names = {k: v for k, v in ends[0].names.items() if all(k in end.names for end in ends)}
+    inside, *others = (end.names.maps[0] for end in ends)
+    after.names.update({k: v for k, v in inside.items() if all(k in other for other in others)})
     after.restricted = min(end.restricted for end in ends)
     after.last_surgery = max(end.last_surgery for end in ends)
     after.first_use = max(end.first_use for end in ends)

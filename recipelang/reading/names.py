@@ -34,12 +34,13 @@ def new(reader: Reader, node: Any, sort: str) -> str | None:
 def state(reader: Reader, node: Any, purpose: str) -> str | None:
     """The name of a state or of a second model; notes RCP0205 and RCP0501."""
     word = trees.bare_word(node)
-    known = reader.flow.states
     if word is None:
-        reader.refuse("RCP0205", f"{purpose} takes the name of a state", node.span, f"states here: {listing(known)}")
+        here = listing(reader.flow.states)
+        reader.refuse("RCP0205", f"{purpose} takes the name of a state", node.span, f"states here: {here}")
     elif word == "recovered" and not reader.flow.recovered:
         reader.no_recovered(node.span)
-    elif word not in known and not reader.flow.unsure:
+    elif not reader.flow.is_state(word) and not reader.flow.unsure:
+        known = reader.flow.states
         guess = did_you_mean(word, known)
         reader.refuse(
             "RCP0205",

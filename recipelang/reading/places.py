@@ -49,9 +49,9 @@ def place(reader: Reader, node: Any, split: str, *, partly: bool = False) -> Sam
         split: what a data set's own name stands for.
         partly: whether a number of samples may be named; metrics read whole splits.
     """
-    sets = reader.flow.named("data")
     name = node.path[0].text if isinstance(node, nodes.Call) and len(node.path) == 1 else None
-    if name is None or (name not in SPLITS and name not in sets):
+    if name is None or (name not in SPLITS and not reader.flow.is_data(name)):
+        sets = reader.flow.named("data")
         shown = f"there is no split or data set `{name}`" if name else "`on` takes a split or a data set"
         guess = did_you_mean(name or "", (*SPLITS, *sets))
         reader.refuse("RCP0209", shown, node.span, f"{guess}one of {listing((*SPLITS, *sets))}")

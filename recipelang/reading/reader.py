@@ -171,13 +171,14 @@ class Reader:
 
     def methods(self, items: tuple[Any, ...], kind: str, place: str, example: str) -> tuple[Any, ...]:
         """Several methods of one kind, each once."""
-        found: list[Any] = []
+        found: dict[Any, Any] = {}
         for item in items:
             made = self.method(item, kind, place, example)
             if made is not None and made in found:
                 self.refuse("RCP0408", f"`{made.name}` stands twice", item.span, "name each once")
-            found.append(made)
-        return tuple(made for made in found if made is not None)
+            elif made is not None:
+                found[made] = item
+        return tuple(found)
 
     def clause_word_in(self, node: Any) -> tuple[nodes.Call, str] | None:
         """A word among words that looks like a misspelt clause word: `untill` in `imprint untill latency`."""

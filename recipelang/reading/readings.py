@@ -96,7 +96,7 @@ def _subject(reader: Reader, call: nodes.Call) -> Subject | None:
     if owner.text == "recovered" and not flow.recovered:
         reader.no_recovered(owner.span)
         return None
-    if owner.text in flow.states:
+    if flow.is_state(owner.text):
         reader.use(owner.text)
         return Subject("state", owner.text)
     if flow.unsure:

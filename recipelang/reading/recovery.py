@@ -23,35 +23,34 @@ def added(nodes: tuple[Node, ...], tuning: Callable[[Step], Step]) -> tuple[Node
         nodes: of the plan.
         tuning: the step to put before a given one.
     """
-    return _added(nodes, (), False, tuning)[0]
+    return _added(nodes, False, False, tuning)[0]
 
 
 def _added(
-    nodes: tuple[Node, ...], later: tuple[Node, ...], harmed: bool, tuning: Callable[[Step], Step]
+    nodes: tuple[Node, ...], later: bool, harmed: bool, tuning: Callable[[Step], Step]
 ) -> tuple[tuple[Node, ...], bool]:
-    """The nodes, and whether the network is harmed and untrained behind them.
+    """The nodes, and whether the network is harmed and untrained after them.
 
     Args:
         nodes: of one level.
-        later: what follows behind them.
+        later: whether what follows after them wants `recovered`.
         harmed: whether something was removed and nothing trained since.
     """
     made: list[Node] = []
-    for index, node in enumerate(nodes):
-        rest = (*nodes[index + 1 :], *later)
+    for node, wanted in zip(nodes, _wanted_after(nodes, later), strict=True):
         if isinstance(node, Step):
-            if harmed and getattr(node.operation, "restricts", False) and _wanted(rest):
+            if harmed and getattr(node.operation, "restricts", False) and wanted:
                 made.append(tuning(node))
                 harmed = False
             made.append(node)
             harmed = _harmed(node, harmed)
         elif isinstance(node, Branch):
-            bodies = [_added(variant.body, rest, harmed, tuning) for variant in node.variants]
+            bodies = [_added(variant.body, wanted, harmed, tuning) for variant in node.variants]
             variants = tuple(dataclasses.replace(v, body=b) for v, (b, _) in zip(node.variants, bodies, strict=True))
             made.append(Branch(variants))
             harmed = any(end for _, end in bodies)
         else:
-            body, harmed = _added(node.body, (*node.body, *rest), harmed, tuning)
+            body, harmed = _added(node.body, _wanted(node.body, wanted), harmed, tuning)
             made.append(dataclasses.replace(node, body=body))
     return tuple(made), harmed
 
@@ -63,14 +62,28 @@ def _harmed(step: Step, harmed: bool) -> bool:
     return harmed or step.operation.role == "surgery"
 
 
-def _wanted(nodes: tuple[Node, ...]) -> bool:
-    """Whether `recovered` is named before the next restriction overwrites it."""
+def _wanted_after(nodes: tuple[Node, ...], later: bool) -> list[bool]:
+    """For each node, whether `recovered` is named after it, before a restriction overwrites it.
+
+    Args:
+        nodes: of one level.
+        later: whether what follows after all of them wants it.
+    """
+    found: list[bool] = []
+    for node in reversed(nodes):
+        found.append(later)
+        later = _wanted((node,), later)
+    return found[::-1]
+
+
+def _wanted(nodes: tuple[Node, ...], later: bool) -> bool:
+    """Whether `recovered` is named in these nodes before a restriction overwrites it, or, without either, later."""
     for step in steps_of(nodes):
         if NAME in set(_states(step.operation)):
             return True
         if getattr(step.operation, "restricts", False):
             return False
-    return False
+    return later
 
 
 def _states(operation: Any) -> Iterator[str]:

@@ -17,7 +17,7 @@ from recipelang.reading.reader import Reader
 from recipelang.reading.verb import Insert, Verb
 from recipelang.reading.wording import listing
 from recipelang.syntax import nodes
-from recipelang.syntax.parse import parse, read
+from recipelang.syntax.parse import LONGEST, parse, read
 
 MOST_FILES = 100
 
@@ -48,13 +48,19 @@ def expand(
         text_of: the text of a file, by its path from the recipe's folder; raises OSError or RecipeError.
         notes: where unreadable files, cycles and mistakes of their syntax go (RCP0211 and those of the parser).
     """
-    count = itertools.count(1)
+    count, length = itertools.count(1), len(recipe.text)
 
     def counted(path: str) -> str:
+        nonlocal length
+        help = "files that use files multiply; use each once"
         if next(count) > MOST_FILES:
-            help = "files that use files multiply; use each once"
             raise RecipeError([Diagnostic("RCP0211", f"more than {MOST_FILES} files are used", None, help)])
-        return text_of(path)
+        text = text_of(path)
+        length += len(text)
+        if length > LONGEST:
+            what = f"with the files that it uses, the recipe has more than {LONGEST} characters"
+            raise RecipeError([Diagnostic("RCP0211", what, None, help)])
+        return text
 
     return _expand(recipe.body.items, recipe.path, "", (), find_verb, counted, notes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from recipelang.errors import Span
 from recipelang.syntax import nodes
@@ -14,25 +14,87 @@ from recipelang.syntax.parse import parse
 N = TypeVar("N")
 
 
+#: types of the fields that hold no nodes
+LEAVES = ("str", "bool", "int", "tuple[int, ...]", "Quantity", "Span")
+
+
+#: kind of node → the fields of it that hold nodes
+INNER: dict[type, tuple[str, ...]] = {
+    kind: tuple(f.name for f in dataclasses.fields(kind) if f.type not in LEAVES)
+    for kind in vars(nodes).values()
+    if isinstance(kind, type) and kind.__module__ == nodes.__name__ and dataclasses.is_dataclass(kind)
+}
+
+
 def rebuild(node: Any, change: Callable[[Any], Any]) -> Any:
-    """The tree with `change` applied to every node, leaves first."""
+    """The tree with `change` applied to every node, leaves first; what does not change stays the same object."""
     if isinstance(node, tuple):
-        return tuple(rebuild(item, change) for item in node)
-    if not dataclasses.is_dataclass(node) or isinstance(node, type) or type(node).__module__ != nodes.__name__:
+        made = [rebuild(item, change) for item in node]
+        return node if all(new is old for new, old in zip(made, node, strict=True)) else tuple(made)
+    inner = INNER.get(type(node))
+    if inner is None:
         return node
-    fields = {f.name: rebuild(getattr(node, f.name), change) for f in dataclasses.fields(node)}
-    same = all(fields[name] is getattr(node, name) for name in fields)
-    return change(node if same else dataclasses.replace(node, **fields))
+    changed = {name: new for name in inner if (new := rebuild(old := getattr(node, name), change)) is not old}
+    return change(_replaced(node, changed) if changed else node)
+
+
+def _replaced(node: N, changes: Mapping[str, Any]) -> N:
+    """`dataclasses.replace` for nodes, which check nothing when they are made: several times as fast."""
+    made = object.__new__(type(node))
+    made.__dict__.update(node.__dict__, **changes)
+    return made
+
+
+class Extent(NamedTuple):
+    """How large a tree is once the values of its parameters are put in.
+
+    Attributes:
+        words: how many nodes, where 64 letters of one word count as another.
+        depth: how many brackets and values stand in each other.
+    """
+
+    words: int
+    depth: int
+
+
+def extent(node: Any, value_of: Callable[[str], Extent | None]) -> Extent:
+    """The extent of a tree, without putting anything in; a block is left out, like in `substitute`.
+
+    Args:
+        node: any node.
+        value_of: the extent of the value of a parameter, by its name; None where it is unknown.
+    """
+    words = depth = 0
+    if isinstance(node, tuple):
+        for item in node:
+            inside = extent(item, value_of)
+            words, depth = words + inside.words, max(depth, inside.depth)
+        return Extent(words, depth)
+    if isinstance(node, nodes.Parameter):
+        value = value_of(node.name) or Extent(1, 0)
+        return value if value.words < 3 else Extent(value.words, value.depth + 1)
+    inner = INNER.get(type(node))
+    if inner is None or isinstance(node, nodes.Block):
+        return Extent(0, 0)
+    for name in inner:
+        inside = extent(getattr(node, name), value_of)
+        words, depth = words + inside.words, max(depth, inside.depth)
+    text = node.value if isinstance(node, nodes.String) else getattr(node, "text", "")
+    return Extent(words + 1 + len(text) // 64, depth + isinstance(node, nodes.Argument | nodes.List))
 
 
 def respan(node: N, span: Span) -> N:
     """The same tree, every part of it blamed on `span`: for text that does not stand in this file."""
 
     def moved(part: Any) -> Any:
-        spans = {f.name: span for f in dataclasses.fields(part) if f.name in ("span", "operator_span")}
-        return dataclasses.replace(part, **spans)
+        spans = {"span": span, "operator_span": span} if isinstance(part, nodes.Compare) else {"span": span}
+        return _replaced(part, spans)
 
     return rebuild(node, moved)
+
+
+#: nodes that are flat: a sum of sums is one sum
+JOINED = {nodes.Words: "items", nodes.Sum: "terms", nodes.Product: "factors"}
 
 
 def substitute(node: N, value_of: Callable[[nodes.Parameter], Any]) -> N:
@@ -47,12 +109,9 @@ def substitute(node: N, value_of: Callable[[nodes.Parameter], Any]) -> N:
         if isinstance(part, nodes.Parameter):
             value = value_of(part)
             return part if value is None else value
-        if isinstance(part, nodes.Words):
-            return dataclasses.replace(part, items=_flat(part.items, nodes.Words, "items"))
-        if isinstance(part, nodes.Sum):
-            return dataclasses.replace(part, terms=_flat(part.terms, nodes.Sum, "terms"))
-        if isinstance(part, nodes.Product):
-            return dataclasses.replace(part, factors=_flat(part.factors, nodes.Product, "factors"))
+        field = JOINED.get(type(part))
+        if field and any(isinstance(item, type(part)) for item in getattr(part, field)):
+            return dataclasses.replace(part, **{field: _flat(getattr(part, field), type(part), field)})
         return part
 
     if isinstance(node, nodes.Statement) and node.block:

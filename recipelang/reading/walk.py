@@ -22,11 +22,14 @@ from recipelang.reading.flow import Flow, joined
 from recipelang.reading.notes import UNBOUND, Notes
 from recipelang.reading.reader import Reader
 from recipelang.reading.sources import Placed, alias
+from recipelang.reading.trees import Extent
 from recipelang.reading.verb import Loop, Points, Switch, Verb
 from recipelang.syntax import nodes
+from recipelang.syntax.grammar import DEEPEST
 from recipelang.syntax.show import show
 
 MOST_STATEMENTS = 10_000  # with those of every variant, and of a block in both its readings
+MOST_WORDS = 1_000_000  # of all these statements, with the values of their parameters
 FindVerb = Callable[[str], Verb | None]
 
 
@@ -43,7 +46,7 @@ class Walk:
         places: full names of variants → where each stands.
         used: names of states, models and data sets that something refers to.
         named: names that variants gave: what each is, and where it was given.
-        walked: how many statements so far.
+        walked, words: how many statements so far, and how many words they have.
     """
 
     notes: Notes
@@ -55,6 +58,7 @@ class Walk:
     used: set[str] = field(default_factory=set)
     named: dict[str, tuple[str, Span]] = field(default_factory=dict)
     walked: int = 0
+    words: int = 0
 
     def walk(
         self, items: Iterable[Placed], bindings: Mapping[str, Bindings], flow: Flow, top: bool
@@ -68,41 +72,69 @@ class Walk:
             top: whether this is the file itself and no block.
 
         Raises:
-            RecipeError: RCP0415: variants within variants make more statements than anybody runs.
+            RecipeError: RCP0415, RCP0416: variants within variants or values within values make more than anybody runs.
         """
         made: list[Node] = []
         here = dict(bindings)
         opened: _Opened | None = None
         for placed in items:
             self.notes.path = placed.path
-            self._count(placed.item.span)
             if isinstance(placed.item, nodes.Let):
-                value = here[placed.path].fill(placed.item.value, self.notes)
-                here[placed.path] = here[placed.path].bind(
-                    placed.item.name.text, value, placed.item.name.span, placed.path
-                )
+                if here[placed.path] is bindings[placed.path]:
+                    here[placed.path] = bindings[placed.path].inner()
+                self._let(placed.item, placed.path, here[placed.path])
                 continue
+            self._count(placed.item, here[placed.path])
             found = self._statement(placed, placed.item, here, flow, top)
             if isinstance(found, _Variants):
                 if opened is None:
                     opened = _Opened(flow.copy(), len(made))
                     made.append(Branch(()))
                 self._open(opened, found, here, flow)
-                made[opened.index] = Branch(tuple(opened.variants))
             elif found is not None:
                 made.append(found)
                 verb = self.find_verb(placed.item.verb.text)
                 if verb and verb.joins and opened and opened.ends:
                     flow.become(joined(opened.before, opened.ends))
+                    made[opened.index] = Branch(tuple(opened.variants))
                     opened = None
+        if opened:
+            made[opened.index] = Branch(tuple(opened.variants))
         return tuple(made)
 
-    def _count(self, span: Span) -> None:
+    def _let(self, let: nodes.Let, path: str, bindings: Bindings) -> None:
+        """Bind the name of a `let`."""
+        extent = bindings.extent(let.value)
+        self._limit(extent, let.value.span)
+        bindings.bind(let.name.text, bindings.fill(let.value, self.notes), extent, let.name.span, path)
+
+    def _count(self, statement: nodes.Statement, bindings: Bindings) -> None:
+        """Count a statement and its words before anything of them is put in.
+
+        Raises:
+            RecipeError: RCP0415, RCP0416: those were too many.
+        """
         self.walked += 1
         if self.walked > MOST_STATEMENTS:
             help = "sweep fewer values at once; blocks within blocks multiply"
-            self.notes.refuse("RCP0415", f"the recipe unfolds into more than {MOST_STATEMENTS} statements", span, help)
+            message = f"the recipe unfolds into more than {MOST_STATEMENTS} statements"
+            self.notes.refuse("RCP0415", message, statement.span, help)
             raise RecipeError(self.notes.errors)
+        extent = bindings.extent(statement)
+        self.words += extent.words
+        self._limit(Extent(self.words, extent.depth), statement.verb.span)
+
+    def _limit(self, extent: Extent, span: Span) -> None:
+        if extent.words > MOST_WORDS:
+            message = f"with the values of `let` and `sweep` put in, the recipe has more than {MOST_WORDS} words"
+            help = "a value that names another one twice doubles it, and a sweep repeats its block; write less of both"
+        elif extent.depth > DEEPEST:
+            message = f"with its values put in, more than {DEEPEST} brackets and values stand in each other here"
+            help = "let values name fewer values that name values"
+        else:
+            return
+        self.notes.refuse("RCP0416", message, span, help)
+        raise RecipeError(self.notes.errors)
 
     # -- one statement -------------------------------------------------------------------------------
 
@@ -145,25 +177,23 @@ class Walk:
         """Walk the block once for each point, from the state before the first variant."""
         statement, path = found.statement, found.placed.path
         for name, values, parameters in found.points.points:
-            inside = opened.before.copy()
-            inside.variants = dict(flow.variants)
-            inside.path, inside.branch, inside.healthy, inside.expects = (*opened.before.path, name), (), True, False
+            inside = opened.before.inner(name, flow.variants)
             full = ", ".join(inside.path)
             here = statement.operands[0].span
             if self.places.setdefault(full, here) != here:
                 line = self.places[full].line
                 help = "choose another name"
                 self.notes.refuse("RCP0207", f"variant `{name}` is there since line {line}", here, help)
-            bound = bindings[path]
+            bound = bindings[path].inner()
             for parameter, value in values:
-                bound = bound.bind(parameter, value, statement.operands[0].span, path)
+                bound.bind(parameter, value, bound.extent(value), statement.operands[0].span, path)
             body = self.walk(_inner(found.placed, statement), {**bindings, path: bound}, inside, False)
             self.notes.path = path
             opened.variants.append(Variant(name, parameters, body, statement.span))
             opened.ends.append(inside)
             self.named.update(inside.names)
             flow.variants[name] = "" if inside.branch else full
-            flow.branch = (*flow.branch, full)
+            flow.branch = True
             flow.expects = flow.expects or inside.expects
             flow.sparse = flow.sparse or inside.sparse
             flow.unsure = flow.unsure or inside.unsure
@@ -176,17 +206,18 @@ class Walk:
         if statement.block and not inner:
             help = "write what is to be done again inside the braces"
             self.notes.refuse("RCP0407", "there is nothing to repeat", statement.block.span, help)
-        variants = dict(flow.variants)
+        variants = flow.variants
+        flow.variants = variants.new_child()
         body = self.walk(inner, bindings, flow, False)
         if flow.branch:
             help = "`choose by METRIC` at the end of the block"
             self.notes.refuse(
                 "RCP0502", "the block ends in variants: which of them is repeated?", statement.verb.span, help
             )
-            flow.branch = ()
-        flow.variants = variants
+            flow.branch = False
+        flow.variants = variants.new_child()
         self.walk(inner, bindings, flow, False)
-        flow.branch, flow.variants = (), variants
+        flow.branch, flow.variants = False, variants
         self.notes.path = placed.path
         bare = nodes.Statement(statement.verb, statement.operands, statement.clauses, None, statement.span)
         return Repeat(loop.times, loop.until, loop.guard, body, show(bare), statement.span, placed.path)

@@ -35,6 +35,12 @@ def one_of(kinds: tuple[str, ...]) -> str:
     return " or ".join(KINDS[kind].one for kind in kinds)
 
 
+#: of more names than this a message shows the first ones, and how many more there are
+MOST_LISTED = 40
+
+
 def listing(names: tuple[str, ...] | list[str]) -> str:
     """`a`, `b`, `c`: names as a help line shows them; "none yet" where there is none."""
-    return ", ".join(f"`{name}`" for name in names) or "none yet"
+    more = len(names) - MOST_LISTED
+    shown = names if more < 2 else (*names[:MOST_LISTED],)
+    return ", ".join(f"`{name}`" for name in shown) + (f" and {more} more" if more > 1 else "") or "none yet"

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby, islice, takewhile
+from itertools import accumulate, groupby, takewhile
 
 from recipelang import units
 from recipelang.errors import Refusal
 from recipelang.syntax.grammar import CLOSING, OPENING, Token, scan, statement_ends
 from recipelang.syntax.parse import parse
-from recipelang.syntax.show import without_spans
 
 INDENT = 2
 #: least spaces between a line and its comment
@@ -35,13 +34,14 @@ def format(text: str, path: str = "") -> str:
         RecipeError: the text is no recipe.
         Refusal: RCP0119, the result would not say the same (a fault of the formatter; nothing is lost).
     """
-    before = parse(text, path)
+    parse(text, path)
     tokens = list(scan(text.removeprefix("\ufeff")))
     starts = _starts(tokens)
     lines = _lines(_rows(tokens, starts, _open_blocks(tokens)), starts)
     _align(lines)
     formatted = _text(lines)
-    if without_spans(before) != without_spans(parse(formatted, path)) or _comments(text) != _comments(formatted):
+    after = list(scan(formatted))
+    if _said(tokens) != _said(after) or _comments(tokens) != _comments(after):
         raise Refusal(
             "RCP0119",
             f"formatting would change what `{path or 'this recipe'}` says, so it is left as it is",
@@ -50,8 +50,28 @@ def format(text: str, path: str = "") -> str:
     return formatted
 
 
-def _comments(text: str) -> list[str]:
-    return [token.text.rstrip() for token in scan(text) if token.type == "COMMENT"]
+def _comments(tokens: Sequence[Token]) -> list[str]:
+    return [token.text.rstrip() for token in tokens if token.type == "COMMENT"]
+
+
+def _said(tokens: Sequence[Token]) -> list[str]:
+    """What the parser makes a tree of: two texts with equal ones have equal trees.
+
+    Left out is what the grammar lets be: layout, comments, empty statements, commas before a closing bracket.
+    """
+    words = [token for token in tokens if token.type != "COMMENT"]
+    ends = set(statement_ends(words))
+    said: list[str] = []
+    for index, word in enumerate(words):
+        if word.type in CLOSING and said and said[-1] in (",", ";"):
+            said.pop()
+        if word.type == "NUMBER":
+            said.append(units.spelt(word.text))
+        elif word.type != "_END":
+            said.append(word.text)
+        elif index in ends and said and said[-1] not in (";", "{"):
+            said.append(";")
+    return said[:-1] if said[-1:] == [";"] else said
 
 
 # ── words → rows: where lines break ─────────────────────────────────────────────────────────────────────
@@ -245,26 +265,27 @@ def _align(lines: Sequence[Line]) -> None:
     together, until one of them is a single space from the word before it.
     """
     paragraphs = list(accumulate(line.blank for line in lines))
-    for slot in range(max((len(_slots(line)) for line in lines), default=0)):
-        places = [(*pair, _column(pair[1], slot)) for pair in zip(paragraphs, lines, strict=True)]
-        for (_, _, column), run in groupby(places, key=lambda p: (p[0], p[1].indent, p[2])):
-            cells = [_slots(line)[slot] for _, line, _ in run] if column is not None else []
-            spare = min((cell.gap for cell in cells), default=1) - 1
+    rest = [(index, line, _slots(line)) for index, line in enumerate(lines)]
+    while rest:
+        here = [(index, line, slots, found) for index, line, slots in rest if (found := next(slots, None))]
+        neighbours = (
+            (index - nth, paragraphs[index], line.indent, *found) for nth, (index, line, _, found) in enumerate(here)
+        )
+        for _, run in groupby(neighbours, key=lambda n: n[:4]):
+            cells = [cell for *_, cell in run]
+            spare = min(cell.gap for cell in cells) - 1
             for cell in cells:
                 cell.gap -= spare
+        rest = [(index, line, slots) for index, line, slots, _ in here]
 
 
-def _slots(line: Line) -> list[Cell]:
-    return [cell for cell in line.cells if cell.slot]
-
-
-def _column(line: Line, slot: int) -> int | None:
-    """Where the word of a slot begins, or None where the line has no such slot."""
-    cell = next(islice(_slots(line), slot, None), None)
-    if cell is None:
-        return None
-    before = takewhile(lambda c: c is not cell, line.cells)
-    return line.indent + sum(c.gap + len(c.text) for c in before) + cell.gap
+def _slots(line: Line) -> Iterator[tuple[int, Cell]]:
+    """Each slot of a line and the column where its word begins; what is narrowed moves those that follow."""
+    column = line.indent
+    for cell in line.cells:
+        if cell.slot:
+            yield column + cell.gap, cell
+        column += cell.gap + len(cell.text)
 
 
 def _text(lines: Sequence[Line]) -> str:

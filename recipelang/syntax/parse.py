@@ -22,8 +22,8 @@ from recipelang.syntax.grammar import TooDeep, parser
 
 #: a recipe is read by people; what is longer than this is something else
 LONGEST = 200_000
-#: after so many errors the rest is left for the next time
-MOST_ERRORS = 20
+#: after so many errors, or so many characters read again because of them, the rest is left for the next time
+MOST_ERRORS, MOST_READ = 20, 400_000
 #: no number of a recipe has more digits than this
 MOST_DIGITS = 15
 Parsed: TypeAlias = "Tree[Token] | Token"
@@ -59,7 +59,7 @@ def read(text: str, path: str = "") -> tuple[nodes.Recipe, tuple[Diagnostic, ...
     tree, errors = _read(text, path)
     items: list[nodes.Item] = []
     for parsed in _trees(tree):
-        too_large = _numbers(parsed, path)
+        too_large = _numbers(parsed, path) if len(errors) < MOST_ERRORS else []
         errors += too_large
         items += [] if too_large else [_build(parsed)]
     errors.sort(key=lambda d: d.span or whole)
@@ -78,7 +78,7 @@ def _read(text: str, path: str) -> tuple[Tree[Token], list[Diagnostic]]:
 
             diagnostic, blanked = explain(rest, error, path)
             errors.append(diagnostic)
-            if blanked == rest or len(errors) == MOST_ERRORS:
+            if blanked == rest or len(errors) >= min(MOST_ERRORS, MOST_READ / len(text)):
                 return Tree("recipe", []), errors
             rest = blanked
 

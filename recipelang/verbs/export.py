@@ -27,7 +27,9 @@ def read(reader: Reader) -> Export | None:
     if not reader.statement.operands:
         reader.refuse("RCP0404", "`export` needs a format", None, "write `export safetensors, pt2`")
     formats = reader.methods(reader.statement.operands, "export", "`export`", "export safetensors, pt2")
-    for node, format in zip(reader.statement.operands, formats, strict=False):
+    if reader.failed:  # what is left stands no longer beside its word
+        return None
+    for node, format in zip(reader.statement.operands, formats, strict=True):
         if getattr(format, "packed", False) and not (reader.flow.sparse or reader.flow.unsure):
             help = "write `sparsify nm 2:4` above, or leave `packed` out"
             reader.refuse("RCP1301", "no weight is 2:4 here, so there is nothing to pack", node.span, help)
@@ -39,9 +41,9 @@ def read(reader: Reader) -> Export | None:
 def _never_over_another(reader: Reader, formats: tuple[Any, ...], folder: str) -> None:
     """Refuse a format that the folder holds already: the second would be written over the first."""
     written = reader.flow.exported
-    for i, (item, made) in enumerate(zip(reader.statement.operands, formats, strict=False)):
+    for item, made in zip(reader.statement.operands, formats, strict=True):
         first = written.setdefault((folder, made.name), item.span)
-        if first != item.span and made not in formats[:i]:
+        if first != item.span:
             reader.refuse(
                 "RCP0408",
                 f"`{made.name}` is already written to this folder, by line {first.line}",

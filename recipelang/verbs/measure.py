@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from recipelang.plan import Reading, Samples
 from recipelang.reading.reader import Reader
@@ -29,7 +29,7 @@ def read(reader: Reader) -> Measure | None:
     if not reader.statement.operands:
         reader.refuse("RCP0404", "`measure` needs a metric", None, "write `measure top1, latency`")
     places = [reader.place(node, "test") for node in reader.arguments("on")] or [Samples("test")]
-    found: list[Reading] = []
+    found: dict[Reading, Any] = {}  # for its keys, which keep their order
     for place in places:
         for node in reader.statement.operands:
             if isinstance(node, nodes.Compare | nodes.AllOf | nodes.AnyOf):
@@ -39,7 +39,7 @@ def read(reader: Reader) -> Measure | None:
             if reading in found:
                 reader.refuse("RCP0408", f"`{show(node)}` stands twice", node.span, "name each once")
             elif reading:
-                found.append(reading)
+                found[reading] = node
     return reader.done(Measure(tuple(found)))
 
 

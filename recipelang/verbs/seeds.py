@@ -29,14 +29,14 @@ MOST = 1000
 
 def read(reader: Reader) -> Seeds | None:
     """`seeds 0, 1, 2`, `seeds 0..19`."""
-    found: list[int] = []
+    found: dict[int, Any] = {}  # for its keys, which keep their order
     if not reader.statement.operands:
         reader.refuse("RCP0404", "`seeds` needs a number", None, "write `seeds 0, 1, 2` or `seeds 0..19`")
     for node in reader.statement.operands:
         for value in _values(reader, node):
             if value in found:
                 reader.refuse("RCP0311", f"seed {value} stands twice", node.span, "name each seed once")
-            found.append(value)
+            found[value] = node
     return reader.done(Seeds(tuple(found)))
 
 
