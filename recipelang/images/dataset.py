@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from recipelang.errors import Refusal
 from recipelang.images.augment import CROP_DRAWS, SHIFT_DRAWS, shift_and_flip
 from recipelang.images.decode import fit_picture, normalise, open_picture, random_part, read_bytes
 from recipelang.images.draws import AUGMENT, ORDER, shuffled, subset, uniform
+from recipelang.images.preprocessing import entries, follow
 from recipelang.images.splits import SPLITS
 from recipelang.kinds import Preprocessing
 
@@ -131,6 +132,19 @@ class ImageDataset:
     def input_shape(self) -> tuple[int, int, int]:
         """(channels, height, width)."""
         return (len(self.preprocessing.mean), *self.preprocessing.size)
+
+    def prepared(self, preprocessing: Preprocessing) -> ImageDataset:
+        """The same images as a network with this preprocessing wants them, as far as they are not decoded yet."""
+        crops = all(isinstance(pictures, FilePictures) for pictures in self.pictures.values())
+        wanted = follow(self.preprocessing, preprocessing, crops)
+        if wanted == self.preprocessing:
+            return self
+        pictures = {
+            split: replace(one, preprocessing=wanted) if isinstance(one, FilePictures) else one
+            for split, one in self.pictures.items()
+        }
+        key = hashlib.sha256(f"{self.fingerprint} {json.dumps(entries(wanted), sort_keys=True)}".encode()).hexdigest()
+        return replace(self, preprocessing=wanted, fingerprint=key, pictures=pictures)
 
     def size(self, split: str) -> int:
         """Number of samples in `train`, `val` or `test`."""

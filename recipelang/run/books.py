@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
+from recipelang.kinds import Dataset
 from recipelang.plan import Step
 from recipelang.run.lanes import Lane
 
@@ -18,8 +19,16 @@ Book: TypeAlias = "Callable[[Step, Lane, Worker], Mapping[str, Any]]"
 
 def _data(step: Step, lane: Lane, worker: Worker) -> Mapping[str, Any]:
     data = worker.datasets[step.operation.name]  # opened before the walk: `Worker.open_data`
-    sizes = ", ".join(f"{data.size(split)} {split}" for split in ("train", "val", "test"))
+    sizes = ", ".join(f"{_size(data, split)} {split}" for split in ("train", "val", "test"))
     return {"note": "; ".join((f"{len(data.classes)} classes: {sizes}", *getattr(data, "notes", ())))}
+
+
+def _size(data: Dataset, split: str) -> int:
+    """How many images a split has; one that is empty is refused by the step that asks for its images."""
+    try:
+        return data.size(split)
+    except Refusal:
+        return 0
 
 
 def _task(step: Step, lane: Lane, worker: Worker) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recipelang.catalogue import spell
+from recipelang.images.preprocessing import entries
 from recipelang.kinds import Dataset
 from recipelang.measuring.hardware import fingerprint
 from recipelang.plan import Reading, canonical, parts_of
@@ -16,9 +17,10 @@ from recipelang.stages.context import nth_seed
 from recipelang.stages.machine import choose_precision
 
 
-def model_ingredients(operation: Any, data: Dataset | None, lane: Lane, options: Options) -> dict[str, Any]:
-    """Ingredients of a `model` step: the method, the contents of its files, what the data says of its shape."""
-    method = operation.method
+def model_ingredients(operation: Any, datasets: Mapping[str, Dataset], lane: Lane, options: Options) -> dict[str, Any]:
+    """Ingredients of a `model` step: the method, the contents of its files, what the data says of shape and classes."""
+    method, data = operation.method, datasets.get("")
+    others = {} if operation.name else {name: list(other.classes) for name, other in datasets.items() if name}
     return {
         "verb": "model",
         "version": operation.version,
@@ -27,6 +29,9 @@ def model_ingredients(operation: Any, data: Dataset | None, lane: Lane, options:
         "files": [file_digest(path) if path.is_file() else None for path in method.files(options.resolve)],
         "classes": list(data.classes) if data else None,
         "input_shape": list(data.input_shape) if data else None,
+        "preprocessing": entries(data.preprocessing) if data else None,
+        "named": bool(operation.name),
+        "other classes": sorted(others.items()),
         "seed": None if method.pretrained else lane.seed,
     }
 
@@ -89,6 +94,8 @@ def difference(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
         "files": "a file of weights or code changed",
         "classes": "the data has other classes",
         "input_shape": "the data has another shape",
+        "preprocessing": "the data prepares its images otherwise",
+        "other classes": "a second data set has other classes",
         "smoke": "run with another `--smoke`",
     }
     if new.get("operation") != old.get("operation"):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
+from recipelang.images.view import seen_by
 from recipelang.kernels.nm.device import triton_version
 from recipelang.kernels.nm.table import VERSION
 from recipelang.kinds import Dataset, Measurement, Progress
@@ -51,6 +52,7 @@ class Measurer:
         Raises:
             Refusal: the metric cannot be measured on this network, data or machine.
         """
+        data = seen_by(data, network.classes, network.preprocessing)
         ingredients = self.ingredients(metric, network, healthy, data, split)
         key = key_of(ingredients)
         known = self.known(key)

@@ -15,6 +15,7 @@ from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
 from recipelang.kinds import Dataset
 from recipelang.plan import Branch, Repeat, Step, steps_of
 from recipelang.run.books import BOOKS
+from recipelang.run.building import build
 from recipelang.run.controls import Controls
 from recipelang.run.expectations import Expectations
 from recipelang.run.foresight import foresee, seconds
@@ -24,7 +25,6 @@ from recipelang.run.progress import Silent
 from recipelang.run.store import Store
 from recipelang.run.stored import ABOVE, StoredNumbers, StoredReadings, StoredSteps, Unknown
 from recipelang.run.walk import EXHAUSTED, Walk
-from recipelang.run.worker import build
 from recipelang.surgery.network import Network
 
 
@@ -168,9 +168,10 @@ class Rehearsal(Walk):
         details: tuple[str, ...] = ()
         estimate = None
         if operation.verb == "model":
-            network = build(operation.method, data, lane.seed, self.options)
+            network, note = build(operation.method, self.worker.datasets, lane.seed, self.options, operation.name)
+            details = (note,) if note else ()
             if operation.name:
-                return Told("runs", reason)
+                return Told("runs", reason, details)
             lane.network = network
         elif lane.network:
             details = self._details(operation, lane)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from recipelang.kinds import Preprocessing
 from recipelang.surgery import artifact
 from recipelang.surgery.network import Network
 from recipelang.surgery.weights import digest
@@ -63,7 +64,22 @@ def save(network: Network, folder: Path) -> State:
     return State(content(network), folder)
 
 
-@lru_cache(maxsize=8)
 def load(state: State, trust: bool = False) -> Network:
     """The network of a state, ready for a stage; the last few stay in memory."""
-    return artifact.load(state.folder, trust=trust)
+    return _loaded(state, state.folder, trust)
+
+
+def interface(state: State) -> tuple[tuple[str, ...], Preprocessing | None]:
+    """Class names and preprocessing of a state's network, without its weights."""
+    return _interface(state, state.folder)
+
+
+# Networks of equal weights may differ in preprocessing, which no digest holds: the folder tells them apart.
+@lru_cache(maxsize=8)
+def _loaded(state: State, folder: Path, trust: bool) -> Network:
+    return artifact.load(folder, trust=trust)
+
+
+@lru_cache(maxsize=256)
+def _interface(state: State, folder: Path) -> tuple[tuple[str, ...], Preprocessing | None]:
+    return artifact.interface(folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recipelang.errors import Refusal
+from recipelang.images.view import seen_by
 from recipelang.kinds import Dataset, Measurement
 from recipelang.plan import Reading
 from recipelang.run import keys
@@ -29,6 +30,7 @@ class StoredNumbers(Measurer):
     """Reads stored measurements and takes none."""
 
     def measure(self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str) -> Measurement:
+        data = seen_by(data, network.classes, network.preprocessing)
         known = self.known(key_of(self.ingredients(metric, network, healthy, data, split)))
         if known is None:
             raise Unknown("a number it needs is not measured yet")

@@ -15,10 +15,12 @@ from typing import Any
 
 from recipelang.catalogue import spell
 from recipelang.errors import MachineFailed, Refusal, StepFailed
-from recipelang.kinds import Dataset, ModelRequest, Progress, Task
+from recipelang.images.view import seen_by
+from recipelang.kinds import Dataset, Progress, Task
 from recipelang.plan import Condition, Duration, Reading, Step, Training, tests_of
 from recipelang.run import keys, states
 from recipelang.run.books import BOOKS
+from recipelang.run.building import build
 from recipelang.run.lanes import Lane, StepRecord
 from recipelang.run.options import Options
 from recipelang.run.readings import Readings
@@ -120,7 +122,7 @@ class Worker:
         took = f"  ({record.seconds:.1f} s)" if record.seconds is not None else ""
         state = "  (from the store)" if record.cached else took
         reached = f"  {record.reached}" if record.reached else ""
-        note = f"  {record.note}" if record.note and record.verb == "data" else ""
+        note = f"  {record.note}" if record.note and record.verb in ("data", "model") else ""
         self.progress.say(f"  {record.text}{seed}{reached}{note}{state}")
 
     # work that the store keeps ----------------------------------------------------------------
@@ -142,12 +144,11 @@ class Worker:
             return self.store.finish(key, ingredients, record, files), False
 
     def _model(self, operation: Any, lane: Lane) -> tuple[Mapping[str, Any], bool]:
-        data = self.datasets.get("")
-        ingredients = keys.model_ingredients(operation, data, lane, self.options)
+        ingredients = keys.model_ingredients(operation, self.datasets, lane, self.options)
 
         def make(folder: Path) -> Mapping[str, Any]:
-            network = build(operation.method, data, lane.seed, self.options)
-            return {"content": states.save(network, folder).content}
+            network, note = build(operation.method, self.datasets, lane.seed, self.options, operation.name)
+            return {"content": states.save(network, folder).content, "note": note}
 
         entry, cached = self.obtain(ingredients, make, list(FILES))
         state = State(entry.record["content"], entry.folder)
@@ -164,7 +165,7 @@ class Worker:
         restriction = _restriction(operation)
         if restriction and lane.current.restricted != restriction:
             lane.recovered = lane.current
-        found = keys.step_ingredients(operation, self.datasets[""], lane, self.options)
+        found = keys.step_ingredients(operation, self.seen(lane.current), lane, self.options)
         bounds = [
             self.readings.value(test.bound, lane).value
             for condition in _conditions(operation)
@@ -172,6 +173,10 @@ class Worker:
             if isinstance(test.bound, Reading)
         ]
         return {**found, "bounds": bounds} if bounds else found
+
+    def seen(self, state: State) -> Dataset:
+        """The recipe's data as the network of a state sees it."""
+        return seen_by(self.datasets[""], *states.interface(state))
 
     def _stage(self, operation: Any, lane: Lane) -> tuple[Mapping[str, Any], bool]:
         ingredients = self.ingredients(operation, lane)
@@ -228,7 +233,7 @@ class Worker:
         assert lane.current and self.task  # _stage and the runner made sure
         return Context(
             network=self.readings.network(lane.current),
-            data=self.datasets[""],
+            data=self.seen(lane.current),
             task=self.task,
             seed=keys.seed_of(operation, lane),
             device=self.options.device,
@@ -240,23 +245,6 @@ class Worker:
             progress=self.progress,
             smoke=self.options.smoke,
         )
-
-
-def build(method: Any, data: Dataset | None, seed: int, options: Options) -> Network:
-    """Build a model with seeded random numbers where it has no weights."""
-    import torch
-
-    request = ModelRequest(
-        classes=tuple(data.classes) if data else None,
-        input_shape=data.input_shape if data else None,
-        resolve=options.resolve,
-        trust=options.trust,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network: Network = method.build(request)
-    # Published weights say how they want their pictures; other networks learn from the data's.
-    return network if network.preprocessing or data is None else replace(network, preprocessing=data.preprocessing)
 
 
 def _conditions(operation: Any) -> list[Condition]:

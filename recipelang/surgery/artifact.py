@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
+from recipelang.images.preprocessing import entries, from_entries
 from recipelang.kinds import Preprocessing
 from recipelang.surgery.edits import from_json, replay
 from recipelang.surgery.masks import apply_masks, broken_masks
@@ -65,7 +66,7 @@ def save(network: Network, folder: Path, *, packed: bool = False) -> tuple[Path,
         "source": network.source,
         "input_shape": list(network.input_shape),
         "classes": list(network.classes),
-        "preprocessing": asdict(network.preprocessing) if network.preprocessing else None,
+        "preprocessing": entries(network.preprocessing) if network.preprocessing else None,
         "accelerated": network.accelerated,
     }
     names = packed_names(network) if packed else {}
@@ -124,6 +125,19 @@ def load(folder: Path, *, trust: bool = False) -> Network:
     if broken := broken_masks(network):
         raise damaged(folder, f"weights of `{broken[0]}` that its mask excludes are not zero")
     return network
+
+
+def interface(folder: Path) -> tuple[tuple[str, ...], Preprocessing | None]:
+    """Class names and preprocessing of the network that was saved in `folder`.
+
+    Raises:
+        Refusal: RCP0714.
+    """
+    model = _read_json(folder / MODEL)
+    try:
+        return tuple(str(name) for name in model["classes"]), _preprocessing(model["preprocessing"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged(folder, f"`{MODEL}` has a wrong entry: {type(error).__name__}: {first_line(error)}") from error
 
 
 def fresh(network: Network, seed: int) -> Network:
@@ -229,8 +243,4 @@ def _accelerated(value: Any) -> dict[str, Any] | None:
 
 
 def _preprocessing(value: Any) -> Preprocessing | None:
-    if value is None:
-        return None
-    height, width = (int(n) for n in value["size"])
-    resize = None if value["resize"] is None else int(value["resize"])
-    return Preprocessing((height, width), tuple(map(float, value["mean"])), tuple(map(float, value["std"])), resize)
+    return None if value is None else from_entries(value)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.kinds import ModelRequest, Preprocessing
+from recipelang.surgery.classes import listed, match, unknown_to
 from recipelang.surgery.head import find_head, replace_head
 from recipelang.surgery.network import Network
 from recipelang.surgery.tracing import example, outputs_of
@@ -55,11 +56,16 @@ def assemble(
     if weights is not None:
         outputs = _load_with_head(module, probe, weights, outputs)
     require_finite(module, module.state_dict(), "the weights of the network as built")
-    wanted = _classes(outputs, classes, request.classes, pretrained or weights is not None)
+    asked = request.classes
+    if asked and known and len(known) == outputs and classes in (None, outputs) and match(known, asked):
+        asked = known  # the weights keep their classes, and the data's labels are told by name
+    wanted = _classes(outputs, classes, asked, pretrained or weights is not None)
     if wanted != outputs:
         replace_head(module, find_head(module, probe)[0], wanted)
         known = ()
-    names = request.classes or (known if len(known) == wanted else tuple(str(k) for k in range(wanted)))
+    elif asked and known and asked != known:
+        raise _other_classes(known, asked)
+    names = asked or (known if len(known) == wanted else tuple(str(k) for k in range(wanted)))
     source: dict[str, Any] = {
         "model": model,
         "settings": {**settings, "classes": wanted},
@@ -79,6 +85,14 @@ def _load_with_head(module: nn.Module, probe: Tensor, weights: Mapping[str, Tens
         outputs = head.shape[0]
     load_weights(module, weights, "the weights")
     return outputs
+
+
+def _other_classes(known: tuple[str, ...], data: tuple[str, ...]) -> Refusal:
+    return Refusal(
+        "RCP0708",
+        f"the weights do not know {unknown_to(known, data)} of the data; they know {listed(known)}",
+        "name the class folders after the classes of the weights, or take a network without these weights",
+    )
 
 
 def _classes(outputs: int, asked: int | None, data: tuple[str, ...] | None, trained: bool) -> int:

@@ -130,6 +130,18 @@ def test_published_weights_and_the_classes_of_the_data(hub: Path) -> None:
     assert torch.equal(network.module.conv1.weight, torch.load(hub, weights_only=True)["conv1.weight"])
 
 
+def test_the_names_of_published_weights_stay_where_the_data_has_some_of_them(hub: Path) -> None:
+    method = find("model", "torchvision")(architecture="resnet18", weights="DEFAULT")
+    folders = ("great_white_shark", "tench")
+    for names in (folders, tuple(f"n{k:08}" for k in range(1000)), tuple(sorted(map(str, range(1000))))):
+        assert method.build(ModelRequest(classes=names)).classes[:3] == ("tench", "goldfish", "great white shark")
+    strange = tuple(f"class {k:03}" for k in range(1000))
+    for classes in (None, 1000):  # as many classes, and other ones: outputs would mean what they do not say
+        with pytest.raises(Refusal, match="do not know the classes `class 000`, `class 001`") as refused:
+            build(ModelRequest(classes=strange), architecture="resnet18", weights="DEFAULT", classes=classes)
+        assert refused.value.code == "RCP0708"
+
+
 def test_without_a_connection_there_is_a_word_about_it(hub: Path) -> None:
     hub.unlink()
     for use in (

@@ -71,8 +71,9 @@ def _refused(why: str) -> Refusal:
 
 
 def _card(network: Any) -> str:
-    p = network.preprocessing
-    shown = {"size": p.size, "mean": p.mean, "std": p.std, "resize": p.resize} if p else None
+    from recipelang.images.preprocessing import entries
+
+    shown = entries(network.preprocessing) if network.preprocessing else None
     return json.dumps(
         {"classes": network.classes, "preprocessing": shown, "input_shape": network.input_shape}, sort_keys=True
     )

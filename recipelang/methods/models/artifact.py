@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from recipelang.catalogue import method, setting
-from recipelang.errors import Refusal
 from recipelang.kinds import ModelRequest
 
 
@@ -17,7 +16,9 @@ from recipelang.kinds import ModelRequest
 class Artifact:
     """A network that a run left, or `export safetensors`: rebuilt, edits replayed, masks and weights loaded.
 
-    Its constructor, edit log and masks stay with it, so that further surgery continues the log.
+    Its constructor, edit log and masks stay with it, so that further surgery continues the log. Labels of the data are
+    outputs by the names of the classes, in whatever order; a class that the network does not know is refused, and
+    names that it does not have (a network saved without data) are taken from the data, which is said.
     Shapes: as the network that was saved.
     Source: the folder, four files that hold no code.
     """
@@ -46,25 +47,7 @@ class Artifact:
         from recipelang.surgery.tracing import example, outputs_of
 
         network = load(request.resolve(self.folder), trust=request.trust)
-        if request.classes is not None:
-            _same_classes(network.classes, request.classes)
         if request.input_shape is not None:
             outputs_of(network.module, example(network.module, request.input_shape))
             network = replace(network, input_shape=request.input_shape)
         return network
-
-
-def _same_classes(own: tuple[str, ...], data: tuple[str, ...]) -> None:
-    """Refuse classes of another number, or the same ones in another order: labels would mean other outputs."""
-    if len(own) != len(data):
-        raise Refusal(
-            "RCP0708",
-            f"the saved network has {len(own)} classes and the data has {len(data)}",
-            "use the data that the network was made for",
-        )
-    if own != data and set(own) == set(data):
-        raise Refusal(
-            "RCP0708",
-            "the saved network has the classes of the data in another order",
-            "use the data that the network was made for",
-        )

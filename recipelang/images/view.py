@@ -1,0 +1,108 @@
+"""A data set as one network sees it: labels are its outputs, images come as it wants them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recipelang.errors import Refusal
+from recipelang.kinds import Dataset, Preprocessing
+from recipelang.surgery.classes import listed, match, unknown_to
+
+HELP = "name the class folders as the network names its classes, or train a network for these classes"
+
+
+def seen_by(data: Dataset, classes: Sequence[str], preprocessing: Preprocessing | None) -> Dataset:
+    """The data set as a network sees it.
+
+    Args:
+        data: any data set; where nothing needs to change, it is what comes back.
+        classes: names of the network's outputs; none leave the labels as they are.
+        preprocessing: that the network wants; the data keeps what it cannot do otherwise, such as its size.
+
+    Raises:
+        Refusal: RCP0819: the network does not know a class of the data.
+    """
+    if preprocessing is not None and preprocessing != data.preprocessing:
+        data = _prepared(data, preprocessing)
+    if not classes or tuple(classes) == tuple(data.classes):
+        return data
+    found = match(classes, data.classes)
+    if found is None:
+        message = f"the network does not know {unknown_to(classes, data.classes)} of the data `{data.name}`"
+        raise Refusal("RCP0819", f"{message}; it knows {listed(classes)}", HELP)
+    return Relabelled(data, tuple(classes), found.outputs)
+
+
+def _prepared(data: Dataset, preprocessing: Preprocessing) -> Dataset:
+    """The data set with a network's preprocessing as far as it can take it on."""
+    if hasattr(data, "prepared"):
+        ready: Dataset = data.prepared(preprocessing)
+        return ready
+    return data  # of a method from elsewhere, which says itself how its images are prepared
+
+
+@dataclass(frozen=True)
+class Relabelled:
+    """A data set whose labels are the outputs of a network; see `kinds.Dataset`.
+
+    Attributes:
+        data: with labels of its own.
+        classes: of the network's outputs.
+        outputs: for each class of the data, the output that stands for it.
+    """
+
+    data: Dataset
+    classes: tuple[str, ...]
+    outputs: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """As the recipe calls it."""
+        return self.data.name
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Of the data."""
+        return self.data.preprocessing
+
+    @property
+    def batch(self) -> int:
+        """Training batch size."""
+        return self.data.batch
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return self.data.input_shape
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Of the data."""
+        return tuple(getattr(self.data, "notes", ()))
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the data and of what its labels stand for."""
+        return derived(self.data.fingerprint, outputs=self.outputs, of=len(self.classes))
+
+    def size(self, split: str) -> int:
+        """Number of samples in `train`, `val` or `test`."""
+        return self.data.size(split)
+
+    def batches(self, split: str, **how: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of (images, labels); see `kinds.Dataset.batches`."""
+        outputs = torch.tensor(self.outputs, dtype=torch.int64)
+        for images, labels in self.data.batches(split, **how):
+            yield images, outputs[labels]
+
+
+def derived(fingerprint: str, **decides: Any) -> str:
+    """Hex digest of a data set that is made from another one."""
+    return hashlib.sha256(f"{fingerprint} {json.dumps(decides, sort_keys=True)}".encode()).hexdigest()

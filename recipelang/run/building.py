@@ -1,0 +1,102 @@
+"""From a `model` statement to a network that fits the data: classes by name, one preprocessing for both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from recipelang.errors import Refusal
+from recipelang.images.view import seen_by
+from recipelang.kinds import Dataset, ModelRequest
+from recipelang.run.options import Options
+from recipelang.surgery.classes import is_numbered, listed, match, unknown_to
+from recipelang.surgery.network import Network
+
+
+def build(
+    method: Any, datasets: Mapping[str, Dataset], seed: int, options: Options, name: str = ""
+) -> tuple[Network, str]:
+    """Build a model with seeded random numbers where it has no weights.
+
+    Args:
+        method: a model method.
+        datasets: opened data sets by name; "" is the recipe's first.
+        seed: of what is random.
+        options: of the run.
+        name: of a second model; "" is the network to work on.
+
+    Returns:
+        The network, and a note on how its classes were told from the data's; "" where their names are the same.
+
+    Raises:
+        Refusal: as the method; RCP0708, RCP0914: the network, or a second one, does not know a class of the data;
+            RCP0819: it does not know a class of a second data set.
+    """
+    import torch
+
+    data = datasets.get("")
+    request = ModelRequest(
+        classes=tuple(data.classes) if data else None,
+        input_shape=data.input_shape if data else None,
+        resolve=options.resolve,
+        trust=options.trust,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network: Network = method.build(request)
+    if data is None:
+        return network, ""
+    network, note = _of_classes(network, data, name)
+    if not name:
+        require_known(network, datasets)
+    if network.preprocessing is None:
+        return replace(network, preprocessing=data.preprocessing), note
+    # Weights with a preprocessing of their own: the data follows it as far as it can, and what is then done to the
+    # images is what travels with the network.
+    return replace(network, preprocessing=seen_by(data, (), network.preprocessing).preprocessing), note
+
+
+def require_known(network: Network, datasets: Mapping[str, Dataset]) -> None:
+    """Refuse a second data set with classes that the network does not know, before any work is done.
+
+    Raises:
+        Refusal: RCP0819.
+    """
+    for name, data in datasets.items():
+        if name and network.classes and match(network.classes, data.classes) is None:
+            raise Refusal(
+                "RCP0819",
+                f"the network does not know {unknown_to(network.classes, data.classes)} of the data `{name}`; "
+                f"it knows {listed(network.classes)}",
+                "call the class folders as the network calls its classes, or leave out those that it does not know",
+            )
+
+
+def _of_classes(network: Network, data: Dataset, name: str) -> tuple[Network, str]:
+    """The network with names for its outputs that the data's labels can be told by, and a note on how."""
+    if tuple(network.classes) == tuple(data.classes):
+        return network, ""
+    found = match(network.classes, data.classes)
+    if found is None:
+        who = f"the second model `{name}`" if name else "the network"
+        raise Refusal(
+            "RCP0914" if name else "RCP0708",
+            f"{who} does not know {unknown_to(network.classes, data.classes)} of the data `{data.name}`; "
+            f"it knows {listed(network.classes)}",
+            "use a network and data of the same classes; names decide, and their order does not matter",
+        )
+    if found.how == "order" and is_numbered(network.classes):
+        note = f"the network does not name its classes: they are taken in the data's order: {listed(data.classes)}"
+        source = {**network.source, "classes": list(data.classes)}
+        return replace(network, classes=tuple(data.classes), source=source), note
+    if found.how == "imagenet":
+        return network, "the folders of the data are ImageNet's, and the network has its classes in their order"
+    if found.how == "number":
+        return network, "the data numbers its classes: number k is output k of the network"
+    rest = len(network.classes) - len(data.classes)
+    if rest:
+        return network, f"classes are told by name; {rest} of the network's {len(network.classes)} are not in the data"
+    if found.outputs != tuple(range(len(network.classes))):
+        return network, "classes are told by name: the network has them in another order than the data"
+    return network, ""

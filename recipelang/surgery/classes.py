@@ -1,0 +1,98 @@
+"""Which output of a network stands for which class of a data set: by name, since positions differ from list to list."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+_WNID = re.compile(r"n\d{8}")  # how ImageNet's own folders are called
+_FIRST, _LAST = "tench", "toilet tissue"  # of ImageNet's 1,000 classes in the order of those folders
+
+
+@dataclass(frozen=True)
+class Match:
+    """Where the classes of some data stand among the outputs of a network.
+
+    Attributes:
+        outputs: for each class of the data, the number of the output.
+        how: `name`; `number`, where the data's classes are called 0, 1, …; `order`, where the network's are;
+            `imagenet`, where the data's are all of ImageNet's folders (n01440764, …) and the network's in their order.
+    """
+
+    outputs: tuple[int, ...]
+    how: str
+
+
+def match(own: Sequence[str], names: Sequence[str]) -> Match | None:
+    """Find the classes `names` of some data among the classes `own` of a network's outputs; None where one is unknown.
+
+    Names are compared as they are, then without regard to case, Unicode form, `_` and `-`, as long as that confuses
+    no two of them. Where one side knows numbers alone (0, 1, … for all outputs), numbers are positions.
+    """
+    places = _places(own)
+    found = [_place(name, places) for name in names]
+    outputs = tuple(place for place in found if place is not None)
+    if len(set(outputs)) == len(names):
+        return Match(outputs, "name")
+    if len(own) != len(names):
+        return None
+    if is_numbered(own):
+        return Match(tuple(range(len(own))), "order")
+    if is_numbered(names):
+        return Match(tuple(int(name) for name in names), "number")
+    if _is_imagenet(own) and list(names) == sorted(names) and all(_WNID.fullmatch(name) for name in names):
+        return Match(tuple(range(len(own))), "imagenet")
+    return None
+
+
+def unknown_to(own: Sequence[str], names: Sequence[str]) -> str:
+    """The names that a network does not know, for a message: `` the classes `a`, `b`, `c` and 3 more ``."""
+    known = {_loosened(name) for name in own}
+    strange = [name for name in names if _loosened(name) not in known] or list(names)
+    more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+    return f"the class{'es' * (len(strange) > 1)} " + ", ".join(f"`{printable(name)}`" for name in strange[:3]) + more
+
+
+def listed(names: Sequence[str]) -> str:
+    """A few names of a list, for a message."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(f"`{printable(name)}`" for name in names[:5]) + more
+
+
+def printable(name: str) -> str:
+    """A name that is safe to print: escaped where it cannot be printed, cut where it is long."""
+    shown = name if name.isprintable() else ascii(name)[1:-1]
+    return shown if len(shown) <= 60 else f"{shown[:59]}…"
+
+
+def is_numbered(names: Sequence[str]) -> bool:
+    """Whether the names are the numbers 0 … n−1 and say nothing but positions."""
+    if not all(name.isascii() and name.isdigit() and len(name) < 10 for name in names):
+        return False
+    return sorted(int(name) for name in names) == list(range(len(names)))
+
+
+def _places(own: Sequence[str]) -> dict[tuple[bool, str], list[int]]:
+    """Where each name stands, as it is written and loosened."""
+    places: dict[tuple[bool, str], list[int]] = {}
+    for place, name in enumerate(own):
+        for form in ((True, name), (False, _loosened(name))):
+            places.setdefault(form, []).append(place)
+    return places
+
+
+def _place(name: str, places: Mapping[tuple[bool, str], list[int]]) -> int | None:
+    """Where a name stands, if it stands at one place alone."""
+    standing = places.get((True, name)) or places.get((False, _loosened(name)), [])
+    return standing[0] if len(standing) == 1 else None
+
+
+def _loosened(name: str) -> str:
+    plain = unicodedata.normalize("NFC", name).casefold()
+    return " ".join(plain.replace("_", " ").replace("-", " ").split())
+
+
+def _is_imagenet(names: Sequence[str]) -> bool:
+    return len(names) == 1000 and (names[0], names[-1]) == (_FIRST, _LAST)
