@@ -180,6 +180,7 @@ class Metric(Protocol):
         role: `cost` (ratio to healthy against a bare number), `quality` (has `drop` or `rise`), `property`.
         better: `lower` or `higher`.
         unit: for `units.show`.
+        bounds: optional, between which values it lies; default 0 to 1 for the unit `%`, and from 0 on for a cost.
         source: what it is measured from, and so which signature `measure` has:
             `structure`    measure(deployed: nn.Module, network: Network, input_shape) -> Measurement
             `predictions`  measure(outputs: Tensor N×C, labels: Tensor N) -> Measurement

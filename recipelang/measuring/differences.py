@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recipelang.measuring.intervals import Z, normal_mean, student_mean
+from recipelang.measuring.intervals import Z, normal_mean, wilson, wilson_of_share
+from recipelang.measuring.seeds import crossed, read
+
+Bounds = tuple[float, float]
+#: of a quantity that may be any number
+ANY: Bounds = (-math.inf, math.inf)
+#: of a share
+SHARE: Bounds = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean over seeds; `std` (n − 1) and the t interval need two seeds at least."""
+    """Mean over seeds with its 95 % interval; `std` (n − 1) needs two seeds at least."""
 
     mean: float
     std: float | None
@@ -52,9 +59,13 @@ def paired_difference(values: np.ndarray, others: np.ndarray) -> Difference:
         raise ValueError(f"paired samples must be as many on both sides and at least one: {len(values)}, {len(others)}")
     differences = np.asarray(values, np.float64) - np.asarray(others, np.float64)
     value = float(differences.mean())
-    if set(np.unique(values)) | set(np.unique(others)) <= {0.0, 1.0}:
+    if _right_or_wrong(values) and _right_or_wrong(others):
         return Difference(value, *_paired_proportions(differences))
     return Difference(value, *normal_mean(differences))
+
+
+def _right_or_wrong(values: np.ndarray) -> bool:
+    return bool(np.isin(values, (0.0, 1.0)).all())
 
 
 def _paired_proportions(differences: np.ndarray) -> tuple[float, float]:
@@ -65,28 +76,92 @@ def _paired_proportions(differences: np.ndarray) -> tuple[float, float]:
     return max(-1.0, float(gained - lost - reach)), min(1.0, float(gained - lost + reach))
 
 
-def over_seeds(values: Sequence[float]) -> Spread:
-    """Mean ± standard deviation of one value per seed, with the t interval of the mean.
+def over_samples(values: np.ndarray, bounds: Bounds = ANY) -> Spread:
+    """Mean over m seeds and their N common samples; see `measuring/seeds.py`.
+
+    Right-or-wrong values get Wilson's interval of as many samples as would make the same reach: it stays within
+    0 and 1, and has a length where every answer is right.
+
+    Args:
+        values: m × N, m ≥ 1, N ≥ 1.
+        bounds: between which the quantity lies.
+    """
+    parts = crossed(values)
+    std = math.sqrt(parts.between) if parts.seeds > 1 else None
+    if not _right_or_wrong(values):
+        return Spread(parts.mean, std, *_within(parts.mean, parts.reach, bounds), parts.seeds)
+    seeds, samples = values.shape
+    share = parts.mean
+    if seeds == 1 or share in (0.0, 1.0):
+        low, high = wilson(round(share * samples), samples)
+        return Spread(share, std, low, high, seeds)
+    variance = share * (1 - share)
+    # No fewer samples than seeds: a share that varies around μ has at most the variance μ (1 − μ) (Bhatia and
+    # Davis 2000). No more than there are.
+    worth = min(max(variance * (Z / parts.reach) ** 2, seeds), seeds * samples) if parts.reach else samples
+    return Spread(share, std, *wilson_of_share(share, worth), seeds)
+
+
+def over_seeds(values: Sequence[float], errors: Sequence[float] = (), bounds: Bounds = ANY) -> Spread:
+    """Mean of one value per seed, of a quantity that has no samples: a reading of a clock, or a computed number.
+
+    Args:
+        values: one per seed.
+        errors: the standard error of each reading; none where the values are exact.
+        bounds: between which the quantity lies.
 
     Raises:
         ValueError: no values.
     """
-    if not values:
+    if not len(values):
         raise ValueError("no seed has a value")
     array = np.asarray(values, np.float64)
-    if len(array) == 1:
-        return Spread(float(array[0]), None, float(array[0]), float(array[0]), 1)
-    low, high = student_mean(array)
-    return Spread(float(array.mean()), float(array.std(ddof=1)), low, high, len(array))
+    parts = read(array, np.asarray(errors or [0.0] * len(array), np.float64))
+    std = math.sqrt(parts.between) if parts.seeds > 1 else None
+    return Spread(parts.mean, std, *_within(parts.mean, parts.reach, bounds), len(array))
 
 
-def seed_difference(values: Sequence[float], others: Sequence[float]) -> Difference:
-    """mean(values) − mean(others), seed by seed, with the t interval of paired data; two seeds at least.
+def seed_difference(values: np.ndarray, others: np.ndarray, bounds: Bounds = ANY) -> Difference:
+    """mean(values) − mean(others) of networks that are paired by seed and by sample.
+
+    Of right-or-wrong values, one sample is added to each way of differing, as Bonett and Price do with one seed.
+
+    Args:
+        values, others: m × N each, m ≥ 1.
+        bounds: between which the difference lies.
 
     Raises:
-        ValueError: the two are of different length, or fewer than two seeds.
+        ValueError: the two are of different shape or empty.
     """
-    if len(values) != len(others) or len(values) < 2:
-        raise ValueError(f"seeds must be as many on both sides and at least two: {len(values)}, {len(others)}")
+    if values.shape != others.shape or not values.size:
+        raise ValueError(
+            f"paired samples must be as many on both sides and at least one: {values.shape}, {others.shape}"
+        )
+    if len(values) == 1:
+        found = paired_difference(values[0], others[0])
+        return Difference(found.value, max(found.low, bounds[0]), min(found.high, bounds[1]))
     differences = np.asarray(values, np.float64) - np.asarray(others, np.float64)
-    return Difference(float(differences.mean()), *student_mean(differences))
+    parts = crossed(differences)
+    value = parts.mean
+    if _right_or_wrong(values) and _right_or_wrong(others):
+        ways = np.tile([1.0, -1.0], (len(differences), 1))
+        parts = crossed(np.concatenate([differences, ways], axis=1))
+    return Difference(value, *_within(parts.mean, parts.reach, bounds, value))
+
+
+def exact_difference(values: Sequence[float], others: Sequence[float], bounds: Bounds = ANY) -> Difference:
+    """mean(values) − mean(others), seed by seed, of quantities without samples; one seed at least.
+
+    Raises:
+        ValueError: the two are of different length or empty.
+    """
+    if len(values) != len(others) or not len(values):
+        raise ValueError(f"seeds must be as many on both sides and at least one: {len(values)}, {len(others)}")
+    spread = over_seeds([a - b for a, b in zip(values, others, strict=True)], bounds=bounds)
+    return Difference(spread.mean, spread.low, spread.high)
+
+
+def _within(mean: float, reach: float, bounds: Bounds, value: float | None = None) -> tuple[float, float]:
+    """The interval around the mean, cut at the bounds; the value itself is always inside."""
+    value = mean if value is None else value
+    return min(max(mean - reach, bounds[0]), value), max(min(mean + reach, bounds[1]), value)

@@ -12,7 +12,12 @@ Z = 1.959963984540054
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
     """Interval of a proportion (Wilson 1927, score interval): `successes` of `n`, n ≥ 1."""
-    share, z2 = successes / n, Z * Z
+    return wilson_of_share(successes / n, n)
+
+
+def wilson_of_share(share: float, n: float) -> tuple[float, float]:
+    """The same for a share of n samples, which need not be a whole number: an effective sample size (Kish 1965)."""
+    z2 = Z * Z
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     reach = Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
     # At 0 and at n successes the bound is 0 or 1 exactly; rounding must not push it past the proportion.
@@ -25,14 +30,4 @@ def normal_mean(values: np.ndarray) -> tuple[float, float]:
     if len(values) < 2:
         return mean, mean
     reach = Z * float(np.std(values, ddof=1, dtype=np.float64)) / math.sqrt(len(values))
-    return mean - reach, mean + reach
-
-
-def student_mean(values: np.ndarray) -> tuple[float, float]:
-    """Interval of the mean of a few values (Student's t, n − 1 degrees of freedom), n ≥ 2."""
-    from scipy.stats import t
-
-    n = len(values)
-    mean = float(np.mean(values, dtype=np.float64))
-    reach = float(t.ppf(0.975, n - 1)) * float(np.std(values, ddof=1, dtype=np.float64)) / math.sqrt(n)
     return mean - reach, mean + reach

@@ -80,4 +80,6 @@ def cross_entropy(outputs: Tensor, labels: Tensor) -> Measurement:
     check_predictions(outputs, labels)
     losses = torch.nn.functional.cross_entropy(outputs.float(), labels, reduction="none").cpu().numpy()
     low, high = normal_mean(losses)
-    return Measurement(float(losses.mean(dtype="float64")), low, high, len(losses), "normal", per_sample=losses)
+    return Measurement(
+        float(losses.mean(dtype="float64")), max(0.0, low), high, len(losses), "normal", per_sample=losses
+    )

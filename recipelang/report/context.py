@@ -64,7 +64,8 @@ class ReportContext:
         sources: the runs, one unless several are compared.
         metrics: the columns.
         rows: the comparison; healthy first.
-        sentences: the summary: (name, what was achieved).
+        headline: (name, what was achieved) of the networks that the recipes end with.
+        sentences: the summary: the headline, then what was achieved by others.
         leading: the row that the report is about first, or None where there is no single one.
         verdicts: of every `expect`.
         journeys: the steps.
@@ -80,6 +81,7 @@ class ReportContext:
     sources: tuple[Source, ...]
     metrics: tuple[Metric, ...]
     rows: tuple[Row, ...]
+    headline: tuple[tuple[str, str], ...]
     sentences: tuple[tuple[str, str], ...]
     leading: Row | None
     verdicts: tuple[Verdict, ...]
@@ -96,6 +98,12 @@ class ReportContext:
     def controls(self) -> bool:
         """Whether any number is held against a control."""
         return any(cell.control for row in self.rows for cell in row.cells)
+
+    @property
+    def unpaired(self) -> bool:
+        """Whether numbers are held against a control as if the two had been measured independently."""
+        cells = [cell for row in self.rows for cell in row.cells if cell.control]
+        return any(cell.measured is not None and cell.measured.control is None for cell in cells)
 
 
 def build(report: Mapping[str, Any], name: str = "") -> ReportContext:
@@ -179,6 +187,7 @@ def _context(sources: tuple[Source, ...], title: str) -> ReportContext:
         sources=sources,
         metrics=metrics,
         rows=found,
+        headline=summary.headline(found),
         sentences=summary.sentences(found),
         leading=None if several else summary.leading(found),
         verdicts=tuple(_verdict(e, s.name if several else "") for s in sources for e in s.report.expectations),

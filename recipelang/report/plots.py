@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from recipelang.report import words
+from recipelang.report.axes import FARTHEST, limits_of, point, reaches_beyond
 from recipelang.report.context import ReportContext
 from recipelang.report.parts import Curve, Ranking, Training
-from recipelang.report.record import Metric
 from recipelang.report.rows import Cell, Row
 from recipelang.report.svg import ACCENT, GONE, INK, LINE, MUTED, REFERENCE, SERIES, drawing, to_svg
 
 WIDTH = 5.0  # inches of 72 units: close to the width of a phone, so that type stays readable there
 MOST_UNITS, MOST_CHARTS, MOST_NAMED = 60, 12, 8
+BEYOND = ", some longer than the frame"
 MARKS = {"healthy": "D", "control": "s", "variant": "o"}
 
 
@@ -94,35 +95,6 @@ def colours(context: ReportContext) -> dict[str, str]:
     }
 
 
-def _scale(metric: Metric) -> float:
-    return 100.0 if metric.unit == "%" else 1.0
-
-
-@dataclass(frozen=True)
-class _Point:
-    value: float
-    below: float
-    above: float
-
-
-def _point(cell: Cell, relative: bool, kind: str) -> _Point | None:
-    """Where a number stands on an axis, with the lengths of its error bar."""
-    m = cell.measured
-    if m is None or m.value is None:
-        return None
-    if relative:
-        if kind == "healthy":
-            return _Point(1.0, 0.0, 0.0)
-        value, low, high, scale = m.ratio, m.ratio_low, m.ratio_high, 1.0
-    else:
-        value, low, high, scale = m.value, m.low, m.high, _scale(cell.metric)
-    if value is None:
-        return None
-    below = max(0.0, value - low) if low is not None else 0.0
-    above = max(0.0, high - value) if high is not None else 0.0
-    return _Point(value * scale, below * scale, above * scale)
-
-
 def tradeoff(context: ReportContext, colour: dict[str, str]) -> Chart | None:
     """The first quality against time (or the first cost), relative to healthy; None with fewer than two networks."""
     costs = [i for i, m in enumerate(context.metrics) if m.role == "cost"]
@@ -134,7 +106,7 @@ def tradeoff(context: ReportContext, colour: dict[str, str]) -> Chart | None:
     drawn = [
         (row, px, py)
         for row in context.rows
-        if (px := _point(row.cells[x], True, row.kind)) and (py := _point(row.cells[y], False, row.kind))
+        if (px := point(row.cells[x], True, row.kind)) and (py := point(row.cells[y], False, row.kind))
     ]
     if sum(row.kind != "healthy" for row, _, _ in drawn) < 2:
         return None
@@ -158,14 +130,17 @@ def tradeoff(context: ReportContext, colour: dict[str, str]) -> Chart | None:
                 label="_" if labels[place] in labels[:place] else labels[place],
             )
         axes.axvline(1, color=LINE, linewidth=1.2, zorder=0)
-        axes.margins(0.09, 0.14)
+        across, up = limits_of([px for _, px, _ in drawn], held=[1.0]), limits_of([py for _, _, py in drawn])
+        axes.set_xlim(*across)
+        axes.set_ylim(*up)
         axes.set_xlabel(f"{cost.name}, of healthy")
         axes.set_ylabel(f"{quality.name}{' (%)' if quality.unit == '%' else ''}")
         figure.legend(loc="outside lower center", ncols=columns, handletextpad=0.3, columnspacing=1.2)
         title = f"{quality.name} against {cost.name}"
         better = "up" if quality.better == "higher" else "down"
         hollow = " Hollow marks are dominated." if any(row.dominated for row, _, _ in drawn) else ""
-        caption = f"Left and {better} is better. Bars are 95 % intervals.{hollow}"
+        cut = reaches_beyond([px for _, px, _ in drawn], across) or reaches_beyond([py for _, _, py in drawn], up)
+        caption = f"Left and {better} is better. Bars are 95 % intervals{BEYOND if cut else ''}.{hollow}"
         return Chart("tradeoff", title, caption, to_svg(figure, "tradeoff", title))
 
 
@@ -181,32 +156,33 @@ def bars(rows: Sequence[Row], index: int, colour: dict[str, str]) -> Chart | Non
     if metric is None:
         return None
     relative = metric.role == "cost"
-    drawn = [(row, p) for row in rows if (p := _point(row.cells[index], relative, row.kind))]
+    drawn = [(row, p) for row in rows if (p := point(row.cells[index], relative, row.kind))]
     if len(drawn) < 2:
         return None
     with drawing(WIDTH, 0.62 + 0.44 * len(drawn)) as figure:
         axes = figure.subplots()
-        for place, (row, point) in enumerate(drawn):
+        for place, (row, spot) in enumerate(drawn):
             shade = colour[row.name]
-            error = [[point.below], [point.above]] if point.below or point.above else None
+            error = [[spot.below], [spot.above]] if spot.below or spot.above else None
             if relative:
-                axes.barh(place, point.value, height=0.3, color=shade, alpha=0.85)
-                axes.errorbar([point.value], [place], xerr=error, fmt="none", ecolor=INK, elinewidth=1.4, capsize=2.5)
+                axes.barh(place, spot.value, height=0.3, color=shade, alpha=0.85)
+                axes.errorbar([spot.value], [place], xerr=error, fmt="none", ecolor=INK, elinewidth=1.4, capsize=2.5)
                 axes.plot([1, 1], [place - 0.2, place + 0.2], color=INK, linewidth=1)
             else:
                 mark = MARKS[row.kind]
-                axes.errorbar([point.value], [place], xerr=error, fmt=mark, color=shade, markersize=6, elinewidth=1.4)
+                axes.errorbar([spot.value], [place], xerr=error, fmt=mark, color=shade, markersize=6, elinewidth=1.4)
             _name(axes, place, row, row.cells[index])
         _frame(axes, len(drawn))
-        if relative:
-            axes.set_xlim(0, 1.06 * max(1.0, *(p.value + p.above for _, p in drawn)))
-        else:
-            axes.margins(x=0.08)
+        points = [spot for _, spot in drawn]
+        limits = limits_of(points, held=[0.0, 1.0] if relative else ())
+        limits = (0.0, limits[1]) if relative else limits
+        axes.set_xlim(*limits)
         axes.set_xlabel("of healthy" if relative else f"{metric.name}{' (%)' if metric.unit == '%' else ''}")
         name = f"metric-{index}"
         split = f", on {metric.split}" if metric.split else ""
         caption = f"{metric.better.capitalize()} is better{split}."
-        caption += " Whiskers are 95 % intervals." if any(p.below or p.above for _, p in drawn) else ""
+        if any(p.below or p.above for p in points):
+            caption += f" Whiskers are 95 % intervals{BEYOND if reaches_beyond(points, limits) else ''}."
         return Chart(name, metric.name, caption, to_svg(figure, name, f"{metric.name} of every network"))
 
 
@@ -227,7 +203,7 @@ def _frame(axes: Any, count: int) -> None:
 
 def importance(ranking: Ranking, index: int) -> Chart:
     """A ranking as bars, least important first; what was removed in another colour."""
-    known = [unit for unit in ranking.ranked if unit.score is not None]
+    known = [unit for unit in ranking.ranked if unit.score is not None and abs(unit.score) <= FARTHEST]
     shown = known[:MOST_UNITS]
     removed = sum(unit.removed for unit in ranking.ranked)
     with drawing(WIDTH, 0.75 + 0.19 * max(4, len(shown))) as figure:
@@ -279,6 +255,7 @@ def training(trained: Training, index: int, colour: dict[str, str]) -> Chart:
 
 def _curve(axes: Any, curve: Curve, colour: str, dashes: str, label: str) -> None:
     x = [point.epoch for point in curve.points]
-    y = [float("nan") if point.loss is None else point.loss for point in curve.points]
+    losses = (point.loss for point in curve.points)
+    y = [float("nan") if loss is None or abs(loss) > FARTHEST else loss for loss in losses]
     marker = "o" if len(x) < 3 else ""
     axes.plot(x, y, color=colour, linewidth=1.6, linestyle=dashes, label=label, marker=marker, markersize=3.5)

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 from recipelang.errors import Refusal
 from recipelang.report.decode import decode, schema
+from recipelang.report.measured import Measured, Metric
 
 FORMAT = "recipelang.report/1"
 Scalar: TypeAlias = str | bool | int | float | None
@@ -30,59 +31,6 @@ class RecipeText:
 
     path: str
     text: str
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One measured column.
-
-    Attributes:
-        name: as the recipe writes it: `latency(batch=64)`.
-        unit: `s`, `B`, `%` (a fraction of 1), `FLOPs`, `params` or "".
-        role: `cost` is read as a ratio to healthy, `quality` as a difference, `property` as it is.
-        better: which way is better.
-        split: the data split that it was measured on; "" where there is none.
-    """
-
-    name: str
-    unit: str
-    role: Literal["cost", "quality", "property"]
-    better: Literal["lower", "higher"]
-    split: str = ""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One number with its interval, and how it compares with healthy.
-
-    Attributes:
-        value: in base units; the mean over seeds; null where it could not be measured.
-        low, high: the 95 % interval; equal to the value for computed numbers.
-        interval: how the interval was found: "Wilson", "bootstrap of 60 pairs", "t over 3 seeds".
-        n: samples, pairs or seeds that it rests on.
-        unit: as in the metric.
-        healthy: healthy's value.
-        ratio, ratio_low, ratio_high: value over healthy's, with its interval.
-        difference, difference_low, difference_high: value less healthy's, with its interval.
-        noise: whether the change against healthy lies inside the noise; null where that has no meaning.
-        note: what the number speaks of, or leaves out.
-    """
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    interval: str = ""
-    n: int | None = None
-    unit: str = ""
-    healthy: float | None = None
-    ratio: float | None = None
-    ratio_low: float | None = None
-    ratio_high: float | None = None
-    difference: float | None = None
-    difference_low: float | None = None
-    difference_high: float | None = None
-    noise: bool | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -213,6 +161,9 @@ class Variant:
         control_of: the variants that this control stands beside.
         error: why it failed; null where it did not.
         chosen: whether `choose` picked it.
+        goes_on: whether the recipe ends with this network: it was not left behind by a `choose`, and no later network
+            was made from it; null in records that do not say.
+        origin: the variant that `choose` picked and this network was made from; "" where there is none.
         metrics: the mean over seeds.
         layers: how each layer executes.
         runs: one per seed.
@@ -224,6 +175,8 @@ class Variant:
     control_of: tuple[str, ...] = ()
     error: Trouble | None = None
     chosen: bool = False
+    goes_on: bool | None = None
+    origin: str = ""
     metrics: Mapping[str, Measured] = field(default_factory=dict)
     layers: tuple[Execution, ...] = ()
     runs: tuple[Run, ...] = ()

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from recipelang.report import words
-from recipelang.report.record import Measured, Metric, Report, Run, Variant
+from recipelang.report.measured import Measured, Metric
+from recipelang.report.record import Report, Run, Variant
 from recipelang.report.words import Change
 
 ORDER = {"healthy": 0, "variant": 1, "control": 2}
@@ -45,6 +46,7 @@ class Row:
         control: the shown name of its control; "".
         dominated: shown names of networks that are at least as good in everything and clearly better in something.
         seeds: how many seeds it was run with; 1 where the recipe names none.
+        goes_on: whether the recipe ends with this network; see `record.Variant`.
     """
 
     name: str
@@ -54,11 +56,17 @@ class Row:
     control: str = ""
     dominated: tuple[str, ...] = ()
     seeds: int = 1
+    goes_on: bool = False
 
     @property
     def kind(self) -> str:
         """`healthy`, `variant` or `control`."""
         return self.variant.kind
+
+    @property
+    def title(self) -> str:
+        """The name, and which variant it was made from: `main (from gentle)`."""
+        return f"{self.name} (from {self.variant.origin})" if self.variant.origin else self.name
 
     @property
     def failed(self) -> bool:
@@ -75,18 +83,41 @@ def rows(named: Sequence[tuple[str, Report]], metrics: Sequence[Metric]) -> tupl
     """
     found: list[Row] = []
     for origin, (run, report) in enumerate(named):
+        last = going_on(report)
         shown = {v.name: v.name if len(named) == 1 else f"{run}: {v.name}" for v in report.variants}
         variants = sorted(report.variants, key=lambda v: ORDER[v.kind])
-        found += [_row(variant, shown, origin, report, metrics) for variant in variants]
+        found += [_row(variant, shown, origin, report, metrics, last) for variant in variants]
     return tuple(_dominated(found, metrics))
 
 
-def _row(variant: Variant, shown: dict[str, str], origin: int, report: Report, metrics: Sequence[Metric]) -> Row:
+def going_on(report: Report) -> frozenset[str]:
+    """The names of the networks that the recipe ends with.
+
+    Where the record does not say: what stands beside a chosen variant under the name `main`, else the chosen one, else
+    every variant.
+    """
+    variants = [v for v in report.variants if v.kind == "variant"]
+    if any(v.goes_on is not None for v in variants):
+        return frozenset(v.name for v in variants if v.goes_on)
+    chosen = [v.name for v in variants if v.chosen]
+    onward = [v.name for v in variants if v.name == "main"] if chosen else []
+    return frozenset(onward or chosen or [v.name for v in variants])
+
+
+def _row(
+    variant: Variant,
+    shown: dict[str, str],
+    origin: int,
+    report: Report,
+    metrics: Sequence[Metric],
+    last: frozenset[str],
+) -> Row:
     beside = (v for v in report.variants if v.kind == "control" and variant.name in v.control_of)
     control = next(beside, None) if variant.kind == "variant" else None
     cells = tuple(_cell(variant, control, metric) for metric in metrics)
     name = shown[control.name] if control else ""
-    return Row(shown[variant.name], variant, origin, cells, name, seeds=max(1, len(variant.runs)))
+    seeds = max(1, len(variant.runs))
+    return Row(shown[variant.name], variant, origin, cells, name, seeds=seeds, goes_on=variant.name in last)
 
 
 def _cell(variant: Variant, control: Variant | None, metric: Metric) -> Cell:
@@ -94,7 +125,9 @@ def _cell(variant: Variant, control: Variant | None, metric: Metric) -> Cell:
     values = seed_values(variant.runs, metric.name)
     value = words.spread(values, metric) if len(values) > 1 else words.value(measured, metric)
     change = None if variant.kind == "healthy" else words.against_healthy(measured, metric)
-    beside = words.against(measured, control.metrics.get(metric.name), metric) if control else None
+    beside = words.against_control(measured, metric)
+    if beside is None and control:  # a record that does not pair the two
+        beside = words.against(measured, control.metrics.get(metric.name), metric)
     how = measured.interval if measured else ""
     return Cell(metric, value, words.interval(measured, metric), how, change, beside, measured)
 

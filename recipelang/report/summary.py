@@ -12,28 +12,32 @@ CHOSEN, DOMINATED, FAILED = "★", "▽", "✗"
 
 
 def leading(rows: Sequence[Row]) -> Row | None:
-    """The row that the report is about first: the one chosen, or the only variant."""
-    variants = [row for row in rows if row.kind == "variant" and not row.failed]
-    chosen = [row for row in variants if row.variant.chosen]
-    found = chosen if chosen else variants
-    return found[0] if len(found) == 1 else None
+    """The row that the report is about first: the network that the recipe ends with, if it is one."""
+    found = [row for row in rows if row.goes_on]
+    return found[0] if len(found) == 1 and not found[0].failed else None
+
+
+def headline(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    """(name, sentence) of the networks that the recipes end with; none where they are many."""
+    found = [row for row in rows if row.goes_on]
+    return tuple((row.title, _sentence(row)) for row in found) if len(found) <= MOST else ()
 
 
 def sentences(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
-    """(name, sentence) of every variant; of the chosen and the failed ones where there are many."""
+    """The headline, then (name, sentence) of every other variant; of none of those where there are many."""
     variants = [row for row in rows if row.kind == "variant"]
     if not variants:
         controls = [row for row in rows if row.kind == "control"]
         return tuple((row.name, _sentence(row)) for row in controls) or (("", "Nothing was compressed."),)
+    told = headline(rows)
     if len(variants) <= MOST:
-        return tuple((row.name, _sentence(row)) for row in variants)
-    told = [row for row in variants if row.variant.chosen]
+        return (*told, *((row.title, _sentence(row)) for row in variants if not row.goes_on))
     done = [row for row in variants if not row.failed]
     best = [row.name for row in done if not row.dominated]
     overview = f"{len(done)} of {len(variants)} variants came to their end"
     if best and len(best) < len(done):
         overview += f"; no other network is at least as good in everything as {words.listed(best)}"
-    return (*((row.name, _sentence(row)) for row in told), ("", f"{overview}."))
+    return (*told, ("", f"{overview}."))
 
 
 def _sentence(row: Row) -> str:
@@ -84,7 +88,11 @@ def legend(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
             "inside the noise: the interval of the change includes none",
             any(c is not None and c.noise for cell in cells for c in (cell.change, cell.control)),
         ),
-        ("±", "mean and standard deviation over seeds", any(row.seeds > 1 for row in rows)),
+        (
+            "±",
+            "mean and standard deviation over seeds; intervals say where the mean of other seeds and samples would lie",
+            any(row.seeds > 1 for row in rows),
+        ),
         ("×", "of healthy; times are measured in turns with it, so the quotient of two times shown may differ", clocks),
         (CHOSEN, "picked by `choose`", any(row.variant.chosen for row in rows)),
         (

@@ -28,6 +28,11 @@ def print_table(context: ReportContext, console: Console) -> None:
     if not console.is_terminal:  # a file has no width: take what everyone can read
         console = Console(file=console.file, width=WIDTH, color_system=None)
     width = min(WIDTH, console.width)
+    for name, sentence in context.headline:
+        text = Text.assemble((words.shorten(name, 2 * MOST_NAME), "bold"), ": ", sentence.replace("`", ""))
+        console.print(text, width=width)
+    if context.headline:
+        console.print()
     names = [signs(row) + words.shorten(row.name, MOST_NAME) for row in context.rows]
     columns = [[_texts(row.cells[i]) for row in context.rows] for i in range(len(context.metrics))]
     heads = [words.shorten(metric.name, 40) for metric in context.metrics]

@@ -10,7 +10,8 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from recipelang.report.record import Measured, Metric, Scalar
+from recipelang.report.measured import Against, Measured, Metric
+from recipelang.report.record import Scalar
 from recipelang.units import show
 
 NOISE = "≈"
@@ -103,6 +104,15 @@ def together(first: float, second: float, unit: str, glue: str) -> str:
 
 def against_healthy(measured: Measured | None, metric: Metric) -> Change | None:
     """The change against healthy as the record states it; None where it states none."""
+    return _stated(measured, metric)
+
+
+def against_control(measured: Measured | None, metric: Metric) -> Change | None:
+    """The change against the control as the record states it; None where it states none."""
+    return _stated(measured.control, metric) if measured else None
+
+
+def _stated(measured: Measured | Against | None, metric: Metric) -> Change | None:
     if measured is None or measured.value is None or metric.role == "property":
         return None
     if metric.role == "cost":

@@ -128,14 +128,15 @@ class _Run:
     def _merge_origins(self) -> None:
         """A lane that went on from a choice and changed nothing more is the candidate that was chosen."""
         merged = []
-        for lane in self.walk.lanes:
+        for lane in reversed(self.walk.lanes):  # a choice among variants that chose themselves ends at the innermost
             origin = lane.origin
             if origin is not None and lane.current == origin.current and not lane.error:
                 origin.steps, origin.exports, origin.columns = lane.steps, lane.exports, lane.columns
+                origin.lost, origin.passed = lane.lost, lane.passed
                 self.expectations.rename(lane.name, origin.name)
             else:
                 merged.append(lane)
-        self.walk.lanes = merged
+        self.walk.lanes = merged[::-1]
 
     def _write_networks(self, lanes: Sequence[Lane]) -> None:
         several = sum(bool(lane.exports) for lane in lanes) > 1

@@ -50,6 +50,7 @@ class Lane:
         written: all steps are done and the network is written; an error then is that of an export.
         fits: whether every `expect` that a later `choose` filters by was met so far.
         chosen, lost: what a `choose` made of it.
+        passed: it was chosen, and another lane goes on from it.
         origin: the candidate that `choose` picked and this lane goes on from.
         control_of: the variants that a control is for.
     """
@@ -71,6 +72,7 @@ class Lane:
     fits: bool = True
     chosen: bool = False
     lost: bool = False
+    passed: bool = False
     origin: Lane | None = None
     control_of: tuple[str, ...] = ()
 
@@ -106,7 +108,7 @@ class Lane:
 
     def become(self, other: Lane) -> None:
         """Stand where another lane stands, under this lane's own name."""
-        own = {name: getattr(self, name) for name in ("path", "parameters", "origin", "chosen", "lost")}
+        own = {name: getattr(self, name) for name in ("path", "parameters", "origin", "chosen", "lost", "passed")}
         vars(self).update({**vars(other.fork()), **own})
 
     def state(self, name: str) -> State | None:

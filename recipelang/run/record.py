@@ -5,7 +5,6 @@ The form is `reports/report.schema.json`: numbers in base units, healthy first, 
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -13,9 +12,9 @@ from typing import Any
 
 from recipelang.catalogue import find, spell
 from recipelang.errors import Diagnostic, Refusal
-from recipelang.kinds import Measurement, Task
-from recipelang.measuring.differences import over_seeds, paired_difference, seed_difference
+from recipelang.kinds import Task
 from recipelang.plan import CURRENT, Reading
+from recipelang.run import cells
 from recipelang.run.lanes import Lane, by_variant
 from recipelang.run.measurer import deployment
 from recipelang.run.readings import Readings
@@ -25,7 +24,9 @@ from recipelang.surgery.network import Network
 
 #: columns of a report whose recipe has no `measure`, after the task's own
 DEFAULT_COLUMNS = ("latency", "flops", "params", "size", "sparsity")
-Numbers = dict[str, Any]
+
+#: what a `choose` may have made of a lane, undone
+UNCHOSEN: dict[str, Any] = {"chosen": False, "lost": False, "passed": False, "origin": None}
 
 
 def columns_of(lanes: Sequence[Lane], task: Task) -> list[Reading]:
@@ -64,7 +65,9 @@ def columns_json(columns: Sequence[Reading]) -> list[dict[str, Any]]:
 def variants_json(lanes: Sequence[Lane], columns: Sequence[Reading], readings: Readings) -> list[dict[str, Any]]:
     """Healthy and every variant and control, measured: one run per seed and their mean."""
     healthy = [
-        lane.fork(path=("healthy",), parameters={}, current=lane.healthy, steps=_before_healthy(lane), error=None)
+        lane.fork(
+            path=("healthy",), parameters={}, current=lane.healthy, steps=_before_healthy(lane), error=None, **UNCHOSEN
+        )
         for lane in lanes
         if lane.healthy
     ]
@@ -76,7 +79,8 @@ def variants_json(lanes: Sequence[Lane], columns: Sequence[Reading], readings: R
     shown = list(first.values()) if len(contents) > 1 else list(first.values())[:1]
     groups = [("healthy", "healthy", shown)]
     groups += [(name, _kind(group[0]), group) for name, group in by_variant(list(lanes)).items()]
-    return [_variant(name, kind, group, columns, readings) for name, kind, group in groups if group]
+    controls = {(name, lane.seed): lane for lane in lanes if not lane.error for name in lane.control_of}
+    return [_variant(name, kind, group, columns, readings, controls) for name, kind, group in groups if group]
 
 
 def _kind(lane: Lane) -> str:
@@ -89,28 +93,24 @@ def _before_healthy(lane: Lane) -> list[Any]:
 
 
 def _variant(
-    name: str, kind: str, group: Sequence[Lane], columns: Sequence[Reading], readings: Readings
+    name: str,
+    kind: str,
+    group: Sequence[Lane],
+    columns: Sequence[Reading],
+    readings: Readings,
+    controls: Mapping[tuple[str, int], Lane],
 ) -> dict[str, Any]:
-    runs, per_seed = [], []
     error = next((lane.error for lane in group if lane.error), None)
-    for lane in group:
-        numbers: dict[str, Numbers] = {}
-        whole = lane.written or not lane.error
-        if lane.current and whole:
-            for reading in columns:
-                try:
-                    numbers[title(reading)] = _numbers(reading, lane, readings)
-                except Refusal as refusal:
-                    readings.trouble.append(f"{name}: {refusal.message}")
-        per_seed.append(numbers)
-        runs.append(
-            {
-                "seed": lane.seed if lane.seeded else None,
-                "folder": lane.folder if kind != "healthy" and whole else "",
-                "metrics": numbers,
-                "steps": [asdict(step) for step in (lane.steps if kind == "healthy" else lane.steps[lane.shared :])],
-            }
-        )
+    seeds = [_measured(name, lane, columns, readings, controls.get((name, lane.seed))) for lane in group]
+    runs = [
+        {
+            "seed": lane.seed if lane.seeded else None,
+            "folder": lane.folder if kind != "healthy" and _whole(lane) else "",
+            "metrics": {title: cells.numbers(reading.metric, [cell]) for title, (reading, cell) in measured.items()},
+            "steps": [asdict(step) for step in (lane.steps if kind == "healthy" else lane.steps[lane.shared :])],
+        }
+        for lane, measured in zip(group, seeds, strict=True)
+    ]
     current = group[0].current
     return {
         "name": name,
@@ -119,12 +119,50 @@ def _variant(
         "control_of": list(group[0].control_of),
         "error": trouble(error) if error else None,
         "chosen": any(lane.chosen for lane in group),
-        "metrics": {title(r): _over_seeds(r, per_seed) for r in columns if all(title(r) in n for n in per_seed)},
+        "goes_on": kind == "variant" and not any(lane.lost or lane.passed for lane in group),
+        "origin": group[0].origin.name if group[0].origin and group[0].origin.name != name else "",
+        "metrics": {
+            heading: cells.numbers(reading.metric, [measured[heading][1] for measured in seeds])
+            for reading in columns
+            if all((heading := title(reading)) in measured for measured in seeds)
+        },
         "layers": _layers(readings.network(current), columns, readings)
         if current and (group[0].written or not error)
         else [],
         "runs": runs,
     }
+
+
+def _whole(lane: Lane) -> bool:
+    """Whether a lane came to its end, or only an export of its network failed."""
+    return lane.written or not lane.error
+
+
+def _measured(
+    name: str, lane: Lane, columns: Sequence[Reading], readings: Readings, control: Lane | None
+) -> dict[str, tuple[Reading, cells.Reading]]:
+    """Every column of one lane, by its heading; what cannot be measured is noted as trouble."""
+    found: dict[str, tuple[Reading, cells.Reading]] = {}
+    if not lane.current or not _whole(lane):
+        return found
+    for reading in columns:
+        try:
+            found[title(reading)] = reading, _read(reading, lane, readings, control)
+        except Refusal as refusal:
+            readings.trouble.append(f"{name}: {refusal.message}")
+    return found
+
+
+def _read(reading: Reading, lane: Lane, readings: Readings, control: Lane | None) -> cells.Reading:
+    """A column of one lane, and the same of its healthy network and of its control."""
+    reading = replace(reading, subject=CURRENT)
+    mine = readings.measure(reading, readings.network(lane.current), lane)  # type: ignore[arg-type]
+    healthy = readings.measure(reading, readings.network(lane.healthy), lane) if lane.healthy else None
+    beside = None
+    if control is not None and control.current is not None:
+        with suppress(Refusal):  # its own row says why
+            beside = readings.measure(reading, readings.network(control.current), control)
+    return cells.Reading(mine, healthy, beside, unchanged=lane.current == lane.healthy)
 
 
 def _layers(network: Network, columns: Sequence[Reading], readings: Readings) -> list[dict[str, Any]]:
@@ -143,79 +181,6 @@ def trouble(diagnostic: Diagnostic) -> dict[str, Any]:
     """A diagnostic as the report shows it."""
     line = diagnostic.span.line if diagnostic.span else None
     return {"code": diagnostic.code, "message": diagnostic.message, "help": diagnostic.help, "line": line}
-
-
-def _numbers(reading: Reading, lane: Lane, readings: Readings) -> Numbers:
-    """One cell of one run: the value, and how it stands against healthy."""
-    reading = replace(reading, subject=CURRENT)
-    mine = readings.measure(reading, readings.network(lane.current), lane)  # type: ignore[arg-type]
-    cell: Numbers = {
-        "value": mine.value,
-        "low": mine.low,
-        "high": mine.high,
-        "interval": mine.interval,
-        "n": mine.n,
-        "unit": reading.metric.unit,
-        "noise": None,
-        "note": mine.note,
-    }
-    if lane.healthy is None or lane.current is None:
-        return cell
-    theirs = readings.measure(reading, readings.network(lane.healthy), lane)
-    cell["healthy"] = theirs.value
-    cell |= _against(mine, theirs)
-    if lane.current == lane.healthy:
-        cell["noise"] = None
-    return cell
-
-
-def _against(mine: Measurement, theirs: Measurement) -> Numbers:
-    """Ratio and difference, each with an interval, and whether the difference is inside the noise."""
-    against: Numbers = {"difference": mine.value - theirs.value}
-    if mine.ratio is not None:
-        against |= {"ratio": mine.ratio, "ratio_low": mine.ratio_low, "ratio_high": mine.ratio_high}
-        against["noise"] = bool((mine.ratio_low or 0) <= 1 <= (mine.ratio_high or 0))
-    elif theirs.value:
-        ratio = mine.value / theirs.value
-        against |= {"ratio": ratio, "ratio_low": ratio, "ratio_high": ratio}
-    if mine.per_sample is not None and theirs.per_sample is not None and len(mine.per_sample) == len(theirs.per_sample):
-        paired = paired_difference(mine.per_sample, theirs.per_sample)
-        against |= {
-            "difference": paired.value,
-            "difference_low": paired.low,
-            "difference_high": paired.high,
-            "noise": paired.within_noise,
-        }
-    return against
-
-
-def _over_seeds(reading: Reading, per_seed: Sequence[Mapping[str, Numbers]]) -> Numbers:
-    """The mean over seeds with its t interval; with one seed the run's own numbers."""
-    cells = [numbers[title(reading)] for numbers in per_seed]
-    if len(cells) == 1:
-        return dict(cells[0])
-    spread = over_seeds([c["value"] for c in cells])
-    mean: Numbers = {
-        "value": spread.mean,
-        "low": spread.low,
-        "high": spread.high,
-        "std": spread.std,
-        "interval": f"t over {len(cells)} seeds",
-        "n": len(cells),
-        "unit": reading.metric.unit,
-        "noise": None,
-        "note": "; ".join(dict.fromkeys(c["note"] for c in cells if c["note"])),
-    }
-    if all("healthy" in c for c in cells):
-        difference = seed_difference([c["value"] for c in cells], [c["healthy"] for c in cells])
-        mean["healthy"] = statistics.fmean(c["healthy"] for c in cells)
-        mean |= {"difference": difference.value, "difference_low": difference.low, "difference_high": difference.high}
-        mean["noise"] = difference.within_noise if difference.low != difference.high else None
-    ratios = [c["ratio"] for c in cells if c.get("ratio") is not None]
-    if len(ratios) == len(cells):
-        spread = over_seeds(ratios)
-        mean |= {"ratio": spread.mean, "ratio_low": spread.low, "ratio_high": spread.high}
-    return mean
 
 
 def _metric(name: str) -> Any:

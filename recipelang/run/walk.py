@@ -179,9 +179,11 @@ class Walk:
         for lane in candidates:
             lane.lost = True
         for lane in group:
-            lane.lost, lane.chosen = False, True
+            lane.lost, lane.chosen, lane.passed = False, True, True
         path, parameters = before[0].path, before[0].parameters
-        onward = [lane.fork(path=path, parameters=dict(parameters), origin=lane, chosen=False) for lane in group]
+        onward = [
+            lane.fork(path=path, parameters=dict(parameters), origin=lane, chosen=False, passed=False) for lane in group
+        ]
         self.lanes += onward
         return onward
 

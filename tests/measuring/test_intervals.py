@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from recipelang.measuring.differences import over_seeds, paired_difference, seed_difference
-from recipelang.measuring.intervals import normal_mean, student_mean, wilson
+from recipelang.measuring.differences import paired_difference
+from recipelang.measuring.intervals import normal_mean, wilson
 
 
 @given(st.integers(1, 5000), st.floats(0, 1))
@@ -30,12 +30,6 @@ def test_normal_mean_by_hand() -> None:
     low, high = normal_mean(np.array([1.0, 2.0, 3.0, 4.0]))  # sd √(5/3), standard error 0.6455
     assert (low, high) == pytest.approx((2.5 - 1.96 * 0.645497, 2.5 + 1.96 * 0.645497), abs=1e-4)
     assert normal_mean(np.array([3.0])) == (3.0, 3.0)
-
-
-def test_student_mean_is_scipys() -> None:
-    values = np.array([0.91, 0.93, 0.90])
-    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert student_mean(values) == pytest.approx((expected.low, expected.high))
 
 
 def test_the_difference_is_the_plain_one_and_turns_with_the_sides() -> None:
@@ -74,21 +68,3 @@ def test_samples_that_do_not_pair_are_refused() -> None:
         paired_difference(np.ones(3), np.ones(2))
     with pytest.raises(ValueError, match="at least one"):
         paired_difference(np.ones(0), np.ones(0))
-
-
-def test_over_seeds() -> None:
-    spread = over_seeds([0.90, 0.92, 0.94])
-    assert (spread.mean, spread.std, spread.n) == (pytest.approx(0.92), pytest.approx(0.02), 3)
-    assert spread.high - spread.mean == pytest.approx(4.3027 * 0.02 / 3**0.5, rel=1e-4)
-    one = over_seeds([0.9])
-    assert (one.mean, one.std, one.low, one.high, one.n) == (0.9, None, 0.9, 0.9, 1)
-    with pytest.raises(ValueError, match="no seed"):
-        over_seeds([])
-
-
-def test_seeds_are_compared_seed_by_seed() -> None:
-    ours, theirs = [0.90, 0.80, 0.70], [0.89, 0.791, 0.69]
-    assert not seed_difference(ours, theirs).within_noise
-    assert seed_difference(ours, [0.70, 0.80, 0.91]).within_noise
-    with pytest.raises(ValueError, match="at least two"):
-        seed_difference([0.9], [0.8])

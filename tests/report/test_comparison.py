@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import math
 import re
 import statistics
@@ -10,11 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from recipelang.report import words
 from recipelang.report.context import ReportContext, build, compare, table
 from recipelang.report.record import Measured, Metric
 from recipelang.report.render import render
+from recipelang.report.terminal import print_table
 
 COST = Metric("latency", "s", "cost", "lower")
 QUALITY = Metric("top1", "%", "quality", "higher")
@@ -269,3 +273,57 @@ def test_statements_of_one_line_have_curves_of_their_own(main_record: dict[str, 
     assert [t.step.verb for t in found] == ["finetune", "distill"]
     assert [[c.name for c in t.curves] for t in found] == [["main", "control"]] * 2
     assert [len(c.points) for t in found for c in t.curves] == [8, 8, 12, 12]
+
+
+def went_on(record: dict[str, Any], stated: bool) -> dict[str, Any]:
+    """The record with candidates `a` and `b`, of which `b` was chosen and `main` made from it, in that order."""
+    for name in ("b", "a"):
+        candidate = copy.deepcopy(record["variants"][1])
+        record["variants"].insert(1, candidate | {"name": name, "chosen": name == "b"})
+    if stated:
+        for variant in record["variants"]:
+            variant["goes_on"] = variant["name"] == "main"
+            variant["origin"] = "b" if variant["name"] == "main" else ""
+    return record
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_the_headline_is_the_network_that_the_recipe_goes_on_with(main_record: dict[str, Any], stated: bool) -> None:
+    context = build(went_on(main_record, stated))
+    name = "main (from b)" if stated else "main"
+    assert [title for title, _ in context.headline] == [name]
+    assert [title for title, _ in context.sentences] == [name, "a", "b"]
+    assert context.leading is not None and context.leading.name == "main"
+    assert [line for line in render(context, "md")["report.md"].splitlines() if line.startswith("- **")][0].startswith(
+        f"- **{name}:** latency"
+    )
+    page = render(context, "html")["report.html"]
+    assert f'<p class="headline">{name}</p>' in page
+    out = io.StringIO()
+    print_table(context, Console(file=out))
+    assert out.getvalue().startswith(f"{name}: latency")
+
+
+def test_a_chosen_variant_that_nothing_follows_leads_by_its_name(main_record: dict[str, Any]) -> None:
+    record = went_on(main_record, True)
+    record["variants"] = [v for v in record["variants"] if v["name"] != "main"]
+    for variant in record["variants"]:
+        variant["goes_on"] = variant["name"] == "b"
+    assert [title for title, _ in build(record).sentences] == ["b", "a"]
+
+
+def test_a_comparison_leads_with_what_each_run_ended_with(main_record: dict[str, Any]) -> None:
+    record = went_on(main_record, True)
+    context = compare([build(record, "one"), build(record, "two")])
+    assert [title for title, _ in context.headline] == ["one: main (from b)", "two: main (from b)"]
+    assert [title for title, _ in context.sentences][:2] == ["one: main (from b)", "two: main (from b)"]
+
+
+def test_against_its_control_a_record_that_pairs_them_is_believed(main_record: dict[str, Any]) -> None:
+    measured = main_record["variants"][1]["metrics"]["top1"]
+    stated = {"value": 0.9, "difference": -0.02, "difference_low": -0.03, "difference_high": -0.01, "noise": False}
+    measured["control"] = stated
+    context = build(main_record)
+    cell = next(c for c in row(context, "main").cells if c.metric.name == "top1")
+    assert str(cell.control) == "−2.0 points (−3.0 … −1.0)"
+    assert context.unpaired  # the other columns of this record do not state it

@@ -8,7 +8,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from recipelang.report.axes import Point, limits_of
 from recipelang.report.context import build
 from recipelang.report.plots import charts
 from recipelang.report.render import highlight, render
@@ -170,3 +173,22 @@ def test_comments_strings_and_verbs_are_told_apart() -> None:
     assert highlight('prune in "a#b" # why') == (
         ("verb", "prune"), ("", " in "), ("string", '"a#b"'), ("", " "), ("comment", "# why"),
     )  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(0, 1e9), st.floats(0, 1e9)), min_size=1, max_size=12),
+)
+def test_axes_hold_every_point_and_do_not_go_with_giant_intervals(found: list[tuple[float, float, float]]) -> None:
+    points = [Point(*one) for one in found]
+    first, last = limits_of(points)
+    values = [p.value for p in points]
+    low, high = min(values), max(values)
+    assert first < low and high < last
+    assert last - first <= 1.2 * (3 * (high - low) + 0.2 * max(abs(low), abs(high), 1e-9)) + 1e-9
+
+
+def test_a_chart_says_where_an_interval_leaves_its_frame(study_record: dict[str, Any]) -> None:
+    measured = study_record["variants"][1]["metrics"]["top1"]
+    assert not any("longer than the frame" in c.caption for c in charts(build(study_record)).comparison[2:])
+    measured |= {"low": -1.0, "high": 2.0}
+    assert any("longer than the frame" in c.caption for c in charts(build(study_record)).comparison)

@@ -192,9 +192,16 @@ def test_a_drop_may_be_counted_from_the_control(lab: Any) -> None:
 
 
 def test_a_control_under_seeds_has_each_seed(lab: Any) -> None:
-    done = lab.run(HEAD + "seeds 0, 1\nprune 1 layers by random\nfinetune for 2 steps\ncontrol\n")
+    head = HEAD.replace("params", "params, top1")
+    done = lab.run(head + "seeds 0, 1\nprune 1 layers by random\nfinetune for 2 steps\ncontrol\n")
     assert [run["seed"] for run in done.variant("control")["runs"]] == [0, 1]
     assert done.variant("control")["metrics"]["params"]["n"] == 2
+    top1 = done.variant()["metrics"]["top1"]
+    assert top1["control"]["value"] == pytest.approx(done.metric("top1", "control"))
+    assert top1["control"]["difference"] == pytest.approx(done.metric("top1") - done.metric("top1", "control"))
+    low, high = top1["control"]["difference_low"], top1["control"]["difference_high"]
+    assert -1 <= low <= top1["control"]["difference"] <= high <= 1 and low < high
+    assert 0 <= top1["low"] <= top1["value"] <= top1["high"] <= 1 and top1["low"] < top1["high"]
 
 
 def test_the_plan_shows_the_control_and_whether_it_must_be_trained(apart: Any, find_row: Any) -> None:

@@ -37,13 +37,33 @@ def test_choose_takes_the_best_and_what_follows_starts_there(lab: Any) -> None:
     assert [done.variant(name)["chosen"] for name in ("a", "b", "main")] == [False, True, False]
     assert done.removed() == 3
     assert done.metric("params") < done.metric("params", "b") < done.metric("params", "a")
+    assert [done.variant(name)["goes_on"] for name in ("a", "b", "main")] == [False, False, True]
+    assert done.variant()["origin"] == "b"
 
 
 def test_a_choice_that_nothing_follows_is_the_candidate_itself(lab: Any) -> None:
     done = lab.run(HEAD + TWO + "choose by params\nmeasure flops\nexpect params < 0.99\n")
     assert done.names == ["healthy", "a", "b"]
+    assert [done.variant(name)["goes_on"] for name in done.names] == [False, False, True]
     assert done.verdicts == [("b", True)]
     assert done.steps("b")[-1]["verb"] == "measure"
+
+
+def test_a_choice_among_variants_that_chose_themselves_ends_with_one_network(lab: Any) -> None:
+    """Whichever is chosen, and whether anything follows: one network goes on, and it is the best of the best."""
+    inner = "variant {name} {{\n"
+    inner += "  variant a {{ prune {n} layers by random }}\n  variant b {{ prune {m} layers by random }}\n"
+    outer = inner.format(name="x", n=1, m=3) + "  choose by params\n}\n"
+    outer += inner.format(name="y", n=2, m=1) + "  choose by params\n}\nchoose by params\n"
+    alone, followed = lab.run(HEAD + outer), lab.run(HEAD + outer + "prune 1 layers by random\n")
+    assert [v["name"] for v in alone.result.report["variants"] if v["goes_on"]] == ["x, b"]
+    assert [v["name"] for v in followed.result.report["variants"] if v["goes_on"]] == ["main"]
+    assert followed.removed() == 4
+
+
+def test_variants_that_stand_open_all_go_on(lab: Any) -> None:
+    done = lab.run(HEAD + TWO)
+    assert [done.variant(name)["goes_on"] for name in ("healthy", "a", "b")] == [False, True, True]
 
 
 def test_expect_before_choose_filters_and_after_it_is_a_verdict(lab: Any) -> None:

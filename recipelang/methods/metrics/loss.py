@@ -29,6 +29,7 @@ class Loss:
     better: ClassVar[str] = "lower"
     unit: ClassVar[str] = ""
     source: ClassVar[str] = "predictions"
+    bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
 
     def measure(self, outputs: Tensor, labels: Tensor) -> Measurement:
         """outputs N×C, labels N → nats, with one value per sample.

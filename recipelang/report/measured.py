@@ -1,0 +1,84 @@
+"""The numbers of a record: columns, values with their intervals, and how they stand against others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured column.
+
+    Attributes:
+        name: as the recipe writes it: `latency(batch=64)`.
+        unit: `s`, `B`, `%` (a fraction of 1), `FLOPs`, `params` or "".
+        role: `cost` is read as a ratio to healthy, `quality` as a difference, `property` as it is.
+        better: which way is better.
+        split: the data split that it was measured on; "" where there is none.
+    """
+
+    name: str
+    unit: str
+    role: Literal["cost", "quality", "property"]
+    better: Literal["lower", "higher"]
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Against:
+    """How a number compares with the same of another network.
+
+    Attributes:
+        value: the other's value; the mean over seeds.
+        ratio, ratio_low, ratio_high: value over the other's, with its interval.
+        difference, difference_low, difference_high: value less the other's, with its interval.
+        noise: whether the change lies inside the noise; null where that has no meaning.
+    """
+
+    value: float | None
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    noise: bool | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One number with its interval, and how it compares with healthy.
+
+    Attributes:
+        value: in base units; the mean over seeds; null where it could not be measured.
+        low, high: the 95 % interval; equal to the value for computed numbers.
+        interval: how the interval was found: "Wilson", "bootstrap of 60 pairs", "over 3 seeds and 360 samples".
+        n: samples, pairs or seeds that it rests on.
+        unit: as in the metric.
+        healthy: healthy's value.
+        ratio, ratio_low, ratio_high: value over healthy's, with its interval.
+        difference, difference_low, difference_high: value less healthy's, with its interval.
+        noise: whether the change against healthy lies inside the noise; null where that has no meaning.
+        note: what the number speaks of, or leaves out.
+        std: standard deviation over seeds; null with one seed.
+        control: how it compares with the variant's control, paired by seed and by sample; null where there is none.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    interval: str = ""
+    n: int | None = None
+    unit: str = ""
+    healthy: float | None = None
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    noise: bool | None = None
+    note: str = ""
+    std: float | None = None
+    control: Against | None = None
