@@ -106,7 +106,8 @@ def _layer(row: dict[str, Any]) -> tuple[str, ...]:
     """A row of `describe_layers` as short texts."""
     shape = "×".join(str(length) for length in row["shape"])
     pattern = {True: "yes", False: f"no: {row['why']}", None: ""}[row["eligible"]]
-    return row["layer"], row["type"], show(row["parameters"], "params"), shape, row["removable"], pattern
+    removable = row["removable"] or (f"no: {row['stays']}" if row["stays"] else "")
+    return row["layer"], row["type"], show(row["parameters"], "params"), shape, removable, pattern
 
 
 def _network(model: str, data: str | None, profile: str | None, trust: bool) -> Any:

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +13,12 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.kinds import Dataset, Progress, Task
 from recipelang.stages import moments
+from recipelang.stages.activations import watching_layers
 from recipelang.surgery.candidates import Candidate
 from recipelang.surgery.head import embedding_length
 from recipelang.surgery.masks import matrices
 from recipelang.surgery.network import Network
-from recipelang.surgery.tracing import example, hooked
+from recipelang.surgery.tracing import example
 
 Observer = Callable[[str, str, Tensor, Tensor], None]
 
@@ -157,23 +157,15 @@ class Gathered:
             Refusal: RCP1008: the split has no samples.
         """
         labels: list[Tensor] = []
-        hooks = [hook for candidate in self.candidates for hook in self._hooks(candidate, observe, labels)]
-        with hooked(hooks), torch.no_grad():
+        axes = {candidate.name: candidate.filters_axis for candidate in self.candidates}
+
+        def show(name: str, side: str, activation: Tensor) -> None:
+            observe(name, side, activation.movedim(axes[name], 1), labels[0])
+
+        with watching_layers(self.module, self.candidates, show), torch.no_grad():
             for images, targets in self._batches(split, f"looking at {split}"):
                 labels[:] = [targets]
                 self.module(images)
-
-    def _hooks(self, candidate: Candidate, observe: Observer, labels: list[Tensor]) -> tuple[Any, Any]:
-        """Hooks that show the activation before the candidate's first module and after its last."""
-
-        def show(side: str, activation: Tensor) -> None:
-            observe(candidate.name, side, activation.movedim(candidate.filters_axis, 1), labels[0])
-
-        first, last = (self.module.get_submodule(candidate.paths[i]) for i in (0, -1))
-        return (
-            first.register_forward_pre_hook(lambda _, inputs: show("input", inputs[0])),
-            last.register_forward_hook(lambda _, inputs, output: show("output", output)),
-        )
 
     def _batches(self, split: str, what: str) -> Iterator[tuple[Tensor, Tensor]]:
         """(images, labels) of a split on the device; progress counts images."""

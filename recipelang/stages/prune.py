@@ -20,11 +20,12 @@ from recipelang.stages.ranking import Score, rank_layers
 from recipelang.stages.search import Found, smallest
 from recipelang.stages.smoke import few
 from recipelang.stages.training import fit
-from recipelang.surgery.candidates import Candidate, find_layers
+from recipelang.surgery.candidates import Candidate, Layers
 from recipelang.surgery.edits import apply_edits, remove
 from recipelang.surgery.network import Network
 from recipelang.surgery.selectors import select_layers
 from recipelang.surgery.tracing import example_input
+from recipelang.surgery.trial import survey
 from recipelang.verbs.prune import Prune
 
 
@@ -36,14 +37,17 @@ def run(operation: Prune, context: Context) -> Outcome:
         OutOfReach: RCP0904: the budget cannot be met.
     """
     network = context.network
-    total = _count(operation, len(_candidates(operation, network)))
+    free = _candidates(operation, network)
+    total = _count(operation, len(free))
     start = context.network
     outcome = Outcome(network)
     for turn in range(1, operation.rounds + 1):
+        if turn > 1:
+            free = _candidates(operation, network)
         part = turn / operation.rounds
         goal = None if total is None else round(total * part) - len(outcome.edits)
         until = operation.until and relaxed(operation.until, lambda r: context.read(r, start), part)
-        ranking = _rank(operation, network, context, turn)
+        ranking = _rank(operation, network, free, context, turn)
         found = _search(network, ranking, goal, until, operation.guard, context)
         outcome = _removed(outcome, operation, ranking, found)
         if not found.met and not (found.guarded and operation.until is None):
@@ -63,20 +67,25 @@ def reachable(operation: Prune, network: Network) -> tuple[tuple[Candidate, ...]
 
 
 def _candidates(operation: Prune, network: Network) -> tuple[Candidate, ...]:
-    layers = find_layers(network.module, example_input(network))
-    free = select_layers(network.module, layers, operation.selection)
+    found = survey(network.module, example_input(network))
+    free = select_layers(network.module, found.layers, operation.selection)
     if not free:
-        why = (
-            "the selection leaves none of them"
-            if layers
-            else "it has no residual block and no plain layer that keeps its shape"
-        )
         raise Refusal(
             "RCP0910",
-            f"no layer of this network can be removed: {why}",
+            f"no layer of this network can be removed: {_why_none(found)}",
             "`recipe layers MODEL` lists what can be removed",
         )
     return free
+
+
+def _why_none(found: Layers) -> str:
+    if found.layers:
+        return "the selection leaves none of them"
+    first = next(iter(found.stay), None)
+    if first is None:
+        return "it has no residual block and no plain layer that keeps its shape"
+    more = f" ({len(found.stay) - 1} more stay as well)" if len(found.stay) > 1 else ""
+    return f"`{first}`: {found.stay[first]}{more}"
 
 
 def _count(operation: Prune, available: int) -> int | None:
@@ -93,8 +102,10 @@ def _count(operation: Prune, available: int) -> int | None:
     return count
 
 
-def _rank(operation: Prune, network: Network, context: Context, turn: int) -> list[tuple[Candidate, Score]]:
-    candidates = {c.name: c for c in _candidates(operation, network)}
+def _rank(
+    operation: Prune, network: Network, free: tuple[Candidate, ...], context: Context, turn: int
+) -> list[tuple[Candidate, Score]]:
+    candidates = {c.name: c for c in free}
     evidence = Gathered(
         network=network,
         data=context.data,

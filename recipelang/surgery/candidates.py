@@ -1,27 +1,29 @@
 """Which layers can be removed, found by what modules do and never from a table of model names.
 
-residual   a smallest module that is the identity on its own input when its parameters are zero
+residual   a smallest module that is the identity on its own input when its weights are zero, or that then gives
+           zeros and is added to its input by its parent (`residual`)
 plain      a dense conv – [norm] – activation run of one Sequential that keeps its shape;
            offered only where a network has no residual candidates
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from recipelang.surgery.tracing import Call, evaluating, hooked, record_calls
+from recipelang.surgery.residual import Found, find_residual
+from recipelang.surgery.tracing import Call, record_calls
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 FILTERS_FIRST_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
 FILTERS_LAST = (nn.Linear, nn.MultiheadAttention)
 NORMS = (*FILTERS_FIRST_NORMS, nn.LayerNorm)
+#: the wires of a layer that takes one tensor and gives one
+PASSED_ON = {"argument": 0}
 ACTIVATIONS = (
     nn.ReLU,
     nn.ReLU6,
@@ -51,6 +53,8 @@ class Candidate:
         kind: `residual` or `plain`.
         filters_axis: the axis of its activations that counts filters: 1 for B×F×H×W, the last for B×T×F.
         width: number of filters.
+        wires: what stands in its place gives, as JSON (`wiring`); empty where one tensor goes in and comes out.
+        branch: whether its parent adds it to what it was given: `x + layer(x)`.
     """
 
     name: str
@@ -58,24 +62,51 @@ class Candidate:
     kind: str
     filters_axis: int
     width: int
+    wires: str = ""
+    branch: bool = False
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What a network offers for removal, in order of execution.
+
+    Attributes:
+        layers: that can be removed.
+        stay: path → why a layer that looks like one of them cannot.
+    """
+
+    layers: tuple[Candidate, ...]
+    stay: Mapping[str, str]
 
 
 def find_layers(module: nn.Module, example: Tensor) -> tuple[Candidate, ...]:
-    """Every layer that can be removed, in order of execution.
+    """Every layer that looks removable, in order of execution; `trial.survey` tries them.
 
     Args:
         module: the network; its weights and modes are left as they are.
         example: an input, B×C×H×W (`tracing.example_input`).
     """
+    return look_for_layers(module, example).layers
+
+
+def look_for_layers(module: nn.Module, example: Tensor) -> Layers:
+    """Like `find_layers`, with the reasons why other blocks are no such layers."""
     calls = record_calls(module, example)
     alone = _unshared(module)
-    residual = _residual(module, example, {p: c for p, c in calls.items() if p in alone})
-    return tuple(residual) or tuple(_plain(module, calls, alone))
+    found, stay = find_residual(module, example, alone & set(calls) - _repeated(calls))
+    residual = tuple(_candidate(module, layer, calls) for layer in found)
+    return Layers(residual or tuple(_plain(module, calls, alone)), stay)
 
 
-def without_parameters(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:
-    """Zeros for every parameter of the module, for `functional_call`; they take no memory."""
-    return {prefix + name: p.new_zeros(()).expand(p.shape) for name, p in module.named_parameters()}
+def _candidate(module: nn.Module, layer: Found, calls: Mapping[str, Call]) -> Candidate:
+    axis = _filters_axis(module, layer.path, calls, len(layer.shape))
+    plain = layer.wires == PASSED_ON and calls[layer.path].once
+    wires = "" if plain else json.dumps(layer.wires)
+    return Candidate(layer.path, (layer.path,), "residual", axis, layer.shape[axis], wires, layer.branch)
+
+
+def _repeated(calls: Mapping[str, Call]) -> set[str]:
+    return {path for path, call in calls.items() if call.count > 1}
 
 
 def _unshared(module: nn.Module) -> set[str]:
@@ -84,70 +115,10 @@ def _unshared(module: nn.Module) -> set[str]:
     return {path for path, part in module.named_modules() if places[id(part)] == 1}
 
 
-def _residual(module: nn.Module, example: Tensor, calls: Mapping[str, Call]) -> Iterator[Candidate]:
-    """The smallest modules that are the identity without their parameters."""
-    tested = [
-        p
-        for p, c in calls.items()
-        if p and c.keeps_shape and next(module.get_submodule(p).parameters(), None) is not None
-    ]
-    for path in _identities(module, example, tested):
-        shape = calls[path].input_shape or ()
-        axis = _filters_axis(module, path, calls, len(shape))
-        yield Candidate(path, (path,), "residual", axis, shape[axis])
-
-
-def _identities(module: nn.Module, example: Tensor, tested: list[str]) -> list[str]:
-    """Test modules while the network runs, each on its own input: nothing is copied, little is kept.
-
-    A module ends after those inside it, so one that holds an identity need not be tested any more.
-    """
-    found: list[str] = []
-    inputs: dict[str, Tensor] = {}  # of the modules that are running
-    testing = False
-
-    def watch(path: str) -> list[Any]:
-        def before(part: nn.Module, args: tuple[Tensor]) -> None:
-            if not testing:
-                inputs[path] = args[0].clone()  # the module may change it in place
-
-        def after(part: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
-            nonlocal testing
-            if testing:  # a module inside the one that is being tested
-                return
-            x = inputs.pop(path)
-            if any(inner.startswith(path + ".") for inner in found):
-                return
-            testing = True
-            try:
-                if _is_identity_without_parameters(part, x):
-                    found.append(path)
-            finally:
-                testing = False
-
-        part = module.get_submodule(path)
-        return [part.register_forward_pre_hook(before), part.register_forward_hook(after)]
-
-    with hooked(hook for path in tested for hook in watch(path)), evaluating(module):
-        module(example)
-    return found
-
-
-def _is_identity_without_parameters(part: nn.Module, x: Tensor) -> bool:
-    """Whether the module gives back its own input when its parameters are zero."""
-    if not x.any():  # zeros come out of zeros whatever the module does
-        return False
-    try:
-        output = functional_call(part, without_parameters(part), (x.clone(),))
-    except (RuntimeError, ValueError, ArithmeticError):  # a module that cannot compute with zeros is no identity
-        return False
-    return isinstance(output, Tensor) and torch.equal(output, x)
-
-
 def _filters_axis(module: nn.Module, path: str, calls: Mapping[str, Call], ndim: int) -> int:
     """The filters' axis, told by the first layer inside that reads an activation of so many axes."""
     for inner, call in calls.items():
-        if not inner.startswith(path + ".") or len(call.input_shape or (0,) * ndim) != ndim:
+        if not (inner + ".").startswith(path + ".") or len(call.input_shape or (0,) * ndim) != ndim:
             continue
         part = module.get_submodule(inner)
         if isinstance(part, CONVOLUTIONS + FILTERS_FIRST_NORMS):

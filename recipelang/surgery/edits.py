@@ -6,6 +6,7 @@ module  ── replay(log) ───────▶ the same architecture  on a 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
@@ -15,8 +16,10 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.surgery.candidates import Candidate, find_layers
 from recipelang.surgery.network import Network
-from recipelang.surgery.parity import cannot_run, observe, require_parity, run_bypassing, run_without_branch
+from recipelang.surgery.neutral import run_with_neutral
+from recipelang.surgery.parity import cannot_run, observe, require_parity, run_bypassing
 from recipelang.surgery.tracing import example_input
+from recipelang.surgery.wiring import StandIn, are_wires
 
 
 class Edit(Protocol):
@@ -27,7 +30,7 @@ class Edit(Protocol):
     def apply(self, module: nn.Module) -> None:
         """Change the module in place."""
 
-    def run_neutralised(self, module: nn.Module, example: Tensor) -> Tensor:
+    def run_neutralised(self, module: nn.Module, example: Tensor) -> Any:
         """Run the unchanged module as the changed one should answer."""
 
     def removes(self, path: str) -> bool:
@@ -39,24 +42,27 @@ class Edit(Protocol):
 
 @dataclass(frozen=True)
 class RemoveLayer:
-    """Put an Identity in the place of a layer, so that every other module keeps its path.
+    """Put an Identity or a `wiring.StandIn` in the place of a layer, so that every other module keeps its path.
 
     Attributes:
         name: the candidate's name.
         paths: the modules that go: one for a residual layer, conv, norm and activation for a plain one.
+        wires: what the stand-in gives, as JSON; empty for an Identity.
     """
 
     kind: ClassVar[str] = "remove_layer"
 
     name: str
     paths: tuple[str, ...]
+    wires: str = ""
 
     def __str__(self) -> str:
         return f"removing `{self.name}`"
 
     def json(self) -> dict[str, Any]:
-        """`{"edit": "remove_layer", "name": "layer1.0", "paths": ["layer1.0"]}`."""
-        return {"edit": self.kind, "name": self.name, "paths": list(self.paths)}
+        """`{"edit": "remove_layer", "name": "layer1.0", "paths": ["layer1.0"]}`, with `wires` where it has some."""
+        entry: dict[str, Any] = {"edit": self.kind, "name": self.name, "paths": list(self.paths)}
+        return entry | {"wires": json.loads(self.wires)} if self.wires else entry
 
     def apply(self, module: nn.Module) -> None:
         """Change the module in place.
@@ -66,16 +72,18 @@ class RemoveLayer:
         """
         for path in self.paths:
             part = _find(module, path)
-            identity = nn.Identity().train(part.training)
-            parent, _, leaf = path.rpartition(".")
-            setattr(module.get_submodule(parent), leaf, identity)
+            put(module, path, self.stand_in(part).train(part.training))
 
-    def run_neutralised(self, module: nn.Module, example: Tensor) -> Tensor:
+    def stand_in(self, part: nn.Module) -> nn.Module:
+        """What takes the place of one of the modules."""
+        return StandIn(json.loads(self.wires), part) if self.wires else nn.Identity()
+
+    def run_neutralised(self, module: nn.Module, example: Tensor) -> Any:
         """Run the unchanged module with the branch at zero, or a plain run bypassed."""
         for path in self.paths:
             _find(module, path)
         if len(self.paths) == 1:
-            return run_without_branch(module, self.paths[0], example)
+            return run_with_neutral(module, self.paths[0], example)
         return run_bypassing(module, self.paths, example)
 
     def removes(self, path: str) -> bool:
@@ -85,7 +93,7 @@ class RemoveLayer:
 
 def remove(candidate: Candidate) -> RemoveLayer:
     """The edit that removes a candidate."""
-    return RemoveLayer(candidate.name, candidate.paths)
+    return RemoveLayer(candidate.name, candidate.paths, candidate.wires)
 
 
 def apply_edits(network: Network, edits: Iterable[Edit], *, check: bool = True) -> Network:
@@ -142,11 +150,19 @@ def from_json(entry: Any) -> Edit:
     """
     match entry:
         case {"edit": "remove_layer", "name": str(name), "paths": [*paths], **rest}:
-            if not rest and paths and all(isinstance(path, str) and path for path in paths):
-                return RemoveLayer(name, tuple(paths))
+            wires = rest.pop("wires", None)
+            wired = wires is None or are_wires(wires)
+            if not rest and wired and paths and all(isinstance(path, str) and path for path in paths):
+                return RemoveLayer(name, tuple(paths), json.dumps(wires) if wires else "")
     raise Refusal(
         "RCP0714", f"the edit log has an entry that is no edit: {str(entry)[:100]}", "use the folder as it was written"
     )
+
+
+def put(module: nn.Module, path: str, part: nn.Module) -> None:
+    """Put a module in the place of another."""
+    parent, _, leaf = path.rpartition(".")
+    setattr(module.get_submodule(parent), leaf, part)
 
 
 def _find(module: nn.Module, path: str) -> nn.Module:

@@ -12,44 +12,40 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from recipelang.errors import Refusal
-from recipelang.surgery.candidates import without_parameters
 from recipelang.surgery.tracing import evaluating, first_line, hooked
+from recipelang.surgery.wiring import main_tensor
 
 #: largest difference, relative to the largest magnitude of the activation
 TOLERANCE = 1e-4
 OUTPUT = "the output"
 
 
-def observe(module: nn.Module, points: Iterable[str], run: Callable[[], Tensor]) -> dict[str, Tensor]:
-    """What comes out of the modules at `points` and out of the network while `run()` runs it in evaluation mode."""
+def observe(module: nn.Module, points: Iterable[str], run: Callable[[], Any]) -> dict[str, Tensor]:
+    """What comes out of the modules at `points` and out of the network while `run()` runs it in evaluation mode.
+
+    Of several tensors that come out together it is the first.
+    """
     seen: dict[str, Tensor] = {}
 
-    def keep(path: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def after(part: nn.Module, args: Any, output: Tensor) -> None:
-            seen[path] = output.detach().clone()  # what follows may work in place
+    def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:
+        def after(part: nn.Module, args: Any, output: Any) -> None:
+            if (main := main_tensor(output)) is not None:
+                seen[path] = main.detach().clone()  # what follows may work in place
 
         return after
 
     with hooked(module.get_submodule(path).register_forward_hook(keep(path)) for path in points), evaluating(module):
-        seen[OUTPUT] = run().detach()
+        if (answer := main_tensor(run())) is not None:
+            seen[OUTPUT] = answer.detach()
     return seen
 
 
-def run_without_branch(module: nn.Module, path: str, example: Tensor) -> Tensor:
-    """Run the network while the parameters of one module are zero: a residual branch then contributes 0."""
-    zeros = without_parameters(module.get_submodule(path), path + ".")
-    output: Tensor = functional_call(module, zeros, (example,), tie_weights=False)
-    return output
-
-
-def run_bypassing(module: nn.Module, paths: Iterable[str], example: Tensor) -> Tensor:
+def run_bypassing(module: nn.Module, paths: Iterable[str], example: Tensor) -> Any:
     """Run the network while each of these modules runs and its output is thrown away for its input."""
     with _bypassed(module, paths):
-        output: Tensor = module(example)
-    return output
+        return module(example)
 
 
 @contextmanager
@@ -80,14 +76,21 @@ def require_parity(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], 
     Raises:
         Refusal: RCP0702: where they first differ and by how much.
     """
+    if how := unlike(expected, found):
+        raise _different(what, how)
+
+
+def unlike(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """Where two runs first saw something else, and by how much; empty where they saw the same."""
     for point, reference in expected.items():
         value = found.get(point)
         if value is None or value.shape != reference.shape:
             shape = "nothing" if value is None else f"shape {tuple(value.shape)}"
-            raise _different(what, f"{point} gives {shape} instead of shape {tuple(reference.shape)}")
+            return f"{point} gives {shape} instead of shape {tuple(reference.shape)}"
         difference = relative_difference(value, reference)
         if not difference <= TOLERANCE:  # also where it is NaN
-            raise _different(what, f"{point} differs by {difference:.1e} of its largest magnitude")
+            return f"{point} differs by {difference:.1e} of its largest magnitude"
+    return ""
 
 
 def relative_difference(value: Tensor, reference: Tensor) -> float:
@@ -100,7 +103,12 @@ def relative_difference(value: Tensor, reference: Tensor) -> float:
 
 def cannot_run(what: str, error: Exception) -> Refusal:
     """The refusal for an edit after which the network raises."""
-    return _different(what, f"it cannot run any more: {type(error).__name__}: {first_line(error)}")
+    return _different(what, stopped(error))
+
+
+def stopped(error: Exception) -> str:
+    """In words that a network raises."""
+    return f"it cannot run any more: {type(error).__name__}: {first_line(error)}"
 
 
 def _different(what: str, how: str) -> Refusal:

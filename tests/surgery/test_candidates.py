@@ -86,7 +86,7 @@ def test_a_module_called_twice_or_standing_in_two_places_is_none() -> None:
     assert layers(nn.Sequential(shared, Residual(conv()), shared)) == ["1"]
 
 
-def test_one_tensor_in_and_one_out() -> None:
+def test_a_block_may_be_called_with_keywords() -> None:
     class Pair(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -103,7 +103,7 @@ def test_one_tensor_in_and_one_out() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.b(self.a(x, scale=2.0))
 
-    assert layers(Net()) == ["b"]
+    assert layers(Net()) == ["a", "b"]
 
 
 def test_plain_runs_only_where_there_is_no_residual_layer() -> None:

@@ -19,6 +19,7 @@ def test_every_module_has_a_row(digits: Network) -> None:
         "shape": [16, 1, 3, 3],
         "parameters": 144,
         "removable": "",
+        "stays": "",
         "pattern": "2:4",
         "eligible": False,
         "why": "1 input channels are no multiple of 4",

@@ -1,0 +1,288 @@
+"""Residual layers, found in one forward pass by running every module once more with its weights at zero.
+
+identity   the module then gives back what it was given: its skip connection is inside
+branch     it then gives zeros, and its parent adds what it gives to what it was given
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from recipelang.surgery.branches import Sums
+from recipelang.surgery.neutral import run_neutral
+from recipelang.surgery.tracing import evaluating, hooked
+from recipelang.surgery.wiring import IDENTITY, ZERO, Wires, main_tensor, tensors_in, trace_wires
+
+#: containers that hold modules and say nothing about what these do
+LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A residual layer.
+
+    Attributes:
+        path: of the module.
+        shape: of the tensor that passes through.
+        wires: what it gives without its branch (`wiring`).
+        branch: whether its parent adds it.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    wires: Wires
+    branch: bool
+
+
+@dataclass
+class _Pass:
+    """What one forward pass shows.
+
+    Attributes:
+        identities, zeros: path → shape and wires of the modules that are so without their weights.
+        branches: those of `zeros` that their parents add.
+        counts, shapes: how often a module ran, and the shapes of the main tensor that went in and came out.
+        stay: path → why a layer of which there are several cannot go.
+    """
+
+    identities: dict[str, tuple[tuple[int, ...], Wires]] = field(default_factory=dict)
+    zeros: dict[str, tuple[tuple[int, ...], Wires]] = field(default_factory=dict)
+    branches: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    counts: Counter[str] = field(default_factory=Counter)
+    shapes: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+
+
+def find_residual(module: nn.Module, example: Tensor, alone: set[str]) -> tuple[list[Found], dict[str, str]]:
+    """The smallest residual layers, in the order in which they end; and path → reason for blocks that are none.
+
+    Args:
+        module: the network, left as it is.
+        example: an input.
+        alone: paths of the modules that stand in one place.
+    """
+    seen = _watched(module, example, alone)
+    layers = _Layers(module, seen, alone)
+    identities = [path for path in seen.identities if layers.is_layer(path)]
+    branches = layers.branches(identities)
+    taken = {*identities, *branches}
+    found = [
+        Found(path, *(seen.identities | seen.zeros)[path], path in branches) for path in seen.shapes if path in taken
+    ]
+    return found, layers.reasons(taken)
+
+
+def _watched(module: nn.Module, example: Tensor, alone: set[str]) -> _Pass:
+    """Test modules while the network runs, each on its own input: nothing is copied, little is kept."""
+    seen = _Pass()
+    sums = Sums(lambda path, other, output: seen.branches.add(path))
+    inputs: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = defaultdict(list)  # of the modules that run
+
+    def watch(path: str) -> list[Any]:
+        def before(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if not sums.paused:
+                sums.entered(path, [t for _, t in tensors_in(args, kwargs)])
+                sums.paused = True
+                inputs[path].append(_copied(args, kwargs))  # the module may change them in place
+                sums.paused = False
+
+        def after(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            if sums.paused:  # a module inside the one that is being tested
+                return
+            given, main = inputs[path].pop(), main_tensor(output)
+            first = next((t for _, t in tensors_in(*given)), None)
+            seen.counts[path] += 1
+            seen.shapes.pop(path, None)  # in the order in which modules end
+            seen.shapes[path] = _shape(first), _shape(main)
+            if main is None or path not in alone or _inside(seen.identities, path):
+                return
+            if not any(t.shape == main.shape for _, t in tensors_in(*given)):
+                return
+            sums.paused = True
+            try:
+                traced = _without_weights(part, *given)
+            except Exception:  # the module is the user's: one that cannot compute with zeros is no identity
+                seen.failed.add(path)
+                return
+            finally:
+                sums.paused = False
+            if traced:
+                kind, wires = traced
+                (seen.identities if kind == IDENTITY else seen.zeros)[path] = tuple(main.shape), wires
+                if kind == ZERO:
+                    sums.left(path, main)
+
+        part = module.get_submodule(path)
+        return [
+            part.register_forward_pre_hook(before, with_kwargs=True),
+            part.register_forward_hook(after, with_kwargs=True),
+        ]
+
+    paths = [p for p, m in module.named_modules() if p and next(m.parameters(), None) is not None]
+    fast = torch.backends.mha.get_fastpath_enabled()  # one operator for all of a layer, which hides its modules
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with hooked(hook for path in paths for hook in watch(path)), evaluating(module), sums:
+            module(example)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    return seen
+
+
+def _copied(args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    copied: tuple[Any, Any] = tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, (args, kwargs))
+    return copied
+
+
+def _without_weights(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Wires] | None:
+    """`trace_wires` of the module without its weights.
+
+    Of several tensors no two may be alike, or nobody could tell which one comes out: a state that is zeros at first,
+    a memory that is the image itself.
+    """
+    given = tensors_in(args, kwargs)
+    if sum(t.is_floating_point() for _, t in given) > 1:
+        number = iter(range(1, len(given) + 1))
+
+        def other(value: Any) -> Any:
+            if not isinstance(value, Tensor) or not value.is_floating_point():
+                return value
+            part_of = next(number) / 8
+            return value * (1 + part_of) + part_of
+
+        try:
+            apart = tree_map(other, (args, kwargs))
+            return trace_wires(run_neutral(part, *_copied(*apart)), tensors_in(*apart))
+        except Exception:  # arguments that may not be just any numbers
+            pass
+    return trace_wires(run_neutral(part, *_copied(args, kwargs)), given)
+
+
+def _shape(t: Tensor | None) -> tuple[int, ...] | None:
+    return None if t is None else tuple(t.shape)
+
+
+def _inside(paths: Iterable[str], path: str) -> list[str]:
+    return [inner for inner in paths if inner.startswith(path + ".")]
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """Which of what a pass has shown are layers, and which are containers of layers."""
+
+    module: nn.Module
+    seen: _Pass
+    alone: set[str]
+
+    def is_layer(self, path: str) -> bool:
+        """Whether an identity or a branch is a layer, and not a container of layers."""
+        return not self._hidden(path) and not self._listed(path, _inside(self.seen.branches, path))
+
+    def branches(self, identities: list[str]) -> list[str]:
+        """The outermost branches that are layers, outside of `identities` and of torch's own layers."""
+
+        def free(path: str) -> bool:
+            # Torch's own layers are taken whole or left whole.
+            around = [outer for outer in _around(path) if outer]
+            return not any(outer in identities or self._of_torch(outer) for outer in around)
+
+        layers = [
+            path
+            for path in self.seen.zeros
+            if path in self.seen.branches and free(path) and not _inside(identities, path) and self.is_layer(path)
+        ]
+        return [path for path in layers if not any(outer in layers for outer in _around(path))]
+
+    def reasons(self, taken: set[str]) -> dict[str, str]:
+        """Why blocks of which a list holds several, and which keep their shape, are no layers to remove."""
+        found = {}
+        for paths in self._siblings().values():
+            for path in paths:
+                if path in taken or _inside(taken, path) or any(outer in taken for outer in _around(path)):
+                    continue
+                found[path] = self._reason(path)
+        return found
+
+    def _reason(self, path: str) -> str:
+        if self.seen.counts[path] > 1:
+            return f"it runs {self.seen.counts[path]} times in one pass"
+        if path not in self.alone:
+            return "it stands in several places of the network"
+        if path in self.seen.failed:
+            return "it cannot be run with its weights at zero"
+        if path in self.seen.zeros:
+            return "with its weights at zero it gives zeros and not its input: nothing carries the input past it"
+        return "with its weights at zero it does not give back its input"
+
+    def _siblings(self) -> Mapping[tuple[str, type], list[str]]:
+        """Composite modules that keep their shape, by the list that holds them and their class: two at least."""
+        found: dict[tuple[str, type], list[str]] = defaultdict(list)
+        for path, (before, after) in self.seen.shapes.items():
+            parent = path.rpartition(".")[0]
+            if before == after and self._composite(path) and isinstance(self.module.get_submodule(parent), LISTS):
+                found[parent, type(self.module.get_submodule(path))].append(path)
+        return {k: v for k, v in found.items() if len(v) > 1 or self.seen.counts[v[0]] > 1}
+
+    def _hidden(self, path: str) -> bool:
+        """Whether inside there are blocks that could not be tested one by one: then the whole is one only for that."""
+        shape = self.seen.shapes[path]
+        classes: Counter[type] = Counter()
+        for inner in _inside((p for p, _ in self.module.named_modules()), path):
+            if not self._composite(inner):
+                continue
+            count = self.seen.counts[inner]
+            if not count:
+                own = type(self.module.get_submodule(inner)).forward is not nn.ModuleList.forward
+                called = any(self.seen.counts[p] for p in _inside(self.seen.shapes, inner))
+                classes[type(self.module.get_submodule(inner))] += own and called
+            elif self.seen.shapes[inner][1] == shape[1]:
+                untested = count > 1 or inner not in self.alone or inner in self.seen.failed
+                classes[type(self.module.get_submodule(inner))] += max(count, 1) if untested else 0
+        return any(count > 1 for count in classes.values())
+
+    def _listed(self, path: str, branches: list[str]) -> bool:
+        """Whether two branches of one class stand in different places of a list inside: each is a layer then."""
+        for k, one in enumerate(branches):
+            for other in branches[k + 1 :]:
+                common = _common(one, other)
+                parent = self.module.get_submodule(common)
+                inside = common == path or common.startswith(path + ".")
+                same = type(self.module.get_submodule(one)) is type(self.module.get_submodule(other))
+                if inside and same and one != common != other and isinstance(parent, LISTS):
+                    return True
+        return False
+
+    def _composite(self, path: str) -> bool:
+        """Whether at least two modules inside hold parameters."""
+        parts = self.module.get_submodule(path).modules()
+        holders = (m for m in parts if next(m.parameters(recurse=False), None) is not None)
+        return next(holders, None) is not None and next(holders, None) is not None
+
+    def _of_torch(self, path: str) -> bool:
+        part = self.module.get_submodule(path)
+        whole = (nn.Transformer, nn.TransformerEncoder, nn.TransformerDecoder, *LISTS)
+        return type(part).__module__.startswith("torch.nn.") and not isinstance(part, whole)
+
+
+def _around(path: str) -> Iterator[str]:
+    """The paths of the modules around one, the network's last."""
+    while path:
+        path = path.rpartition(".")[0]
+        yield path
+
+
+def _common(one: str, other: str) -> str:
+    """The path of the smallest module that holds both."""
+    names = []
+    for a, b in zip(one.split("."), other.split("."), strict=False):
+        if a != b:
+            break
+        names.append(a)
+    return ".".join(names)

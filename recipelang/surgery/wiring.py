@@ -1,0 +1,185 @@
+"""What a layer gives back in terms of what it is given: one tensor, a tuple with a state, an argument by keyword.
+
+A layer that is removed leaves something in its place that answers its callers as the layer would without its branch.
+How is JSON, so that it can be written into the edit log:
+
+{"argument": 0}          the first argument; {"argument": "x"} the one of that keyword; {"argument": [1, 0]} the first
+                         item of the second
+{"zeros_like": 0}        zeros of that argument's shape
+{"constant": null}       None, a number, a text
+{"tuple": […]}, {"list": […]}, {"dict": {…}}     several of them
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+#: where a tensor stands among arguments: a position or a keyword, or a list of them for one inside another
+Place = int | str | list[Any]
+Wires = Mapping[str, Any]
+
+IDENTITY = "identity"
+ZERO = "zero"
+
+
+class StandIn(nn.Module):
+    """In the place of a removed layer: takes whatever the layer took, and answers as `wires` says.
+
+    Args:
+        wires: what comes out, see above.
+        layer: the removed layer. `nn.TransformerEncoder` and `nn.TransformerDecoder` ask their first layer whether
+            batches come first, so that much of such a layer stays.
+    """
+
+    def __init__(self, wires: Wires, layer: nn.Module) -> None:
+        super().__init__()
+        self.wires = wires
+        if isinstance(layer, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
+            attention: Any = getattr(layer, "self_attn", None)
+            self.self_attn = _Attention(getattr(attention, "batch_first", False))
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the layer gives without its branch."""
+        return answer(self.wires, args, kwargs)
+
+    def extra_repr(self) -> str:
+        """The wires, for `print(module)`."""
+        return json.dumps(self.wires)
+
+
+class _Attention:
+    """What is left of a removed layer's attention."""
+
+    def __init__(self, batch_first: bool) -> None:
+        self.batch_first = batch_first
+
+
+def tensors_in(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[Place, Tensor]]:
+    """Every tensor among arguments and inside tuples, lists and dictionaries there, with its place."""
+    found: list[tuple[Place, Tensor]] = []
+
+    def look(value: Any, place: list[Any]) -> None:
+        if isinstance(value, Tensor):
+            found.append((place[0] if len(place) == 1 else place, value))
+        elif isinstance(value, list | tuple):
+            for k, item in enumerate(value):
+                look(item, [*place, k])
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                if isinstance(key, str):
+                    look(item, [*place, key])
+
+    for key, value in [*enumerate(args), *kwargs.items()]:
+        look(value, [key])
+    return found
+
+
+def at(place: Place, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What stands at a place among arguments."""
+    first, *rest = place if isinstance(place, list) else [place]
+    value: Any = args[first] if isinstance(first, int) else kwargs[first]
+    for key in rest:
+        value = value[key]
+    return value
+
+
+def main_tensor(output: Any) -> Tensor | None:
+    """The first tensor of what a module gives; None where there is none."""
+    if isinstance(output, Tensor):
+        return output
+    items = output.values() if isinstance(output, Mapping) else output if isinstance(output, list | tuple) else ()
+    return next((tensor for item in items if (tensor := main_tensor(item)) is not None), None)
+
+
+def main_place(wires: Wires) -> Place | None:
+    """Where the tensor stands that the first tensor of the answer is, or has the shape of."""
+    for kind, value in wires.items():
+        if kind in ("argument", "zeros_like"):
+            return value
+        items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        for item in items:
+            if (place := main_place(item)) is not None:
+                return place
+    return None
+
+
+def trace_wires(output: Any, given: list[tuple[Place, Tensor]]) -> tuple[str, Wires] | None:
+    """How an output comes out of what was given, told by their values.
+
+    Args:
+        output: of a layer whose branch is neutralised.
+        given: `tensors_in` its arguments; best all different.
+
+    Returns:
+        `identity` where the first tensor is one of those given, `zero` where it is zeros of the shape of one, with the
+        wires; None where it is neither. A further tensor that is neither becomes None: callers often drop it, and
+        the trial shows whether they do.
+    """
+    main = main_tensor(output)
+    if main is None:
+        return None
+    wires = _wires(output, given)
+    first = _tensor_wires(main, given)
+    if wires is None or "constant" in first:
+        return None
+    return (IDENTITY if "argument" in first else ZERO), wires
+
+
+def _wires(output: Any, given: list[tuple[Place, Tensor]]) -> Wires | None:
+    """None where the output holds something that cannot be written as JSON."""
+    if isinstance(output, Tensor):
+        return _tensor_wires(output, given)
+    if output is None or isinstance(output, bool | int | float | str):
+        return {"constant": output}
+    if type(output) in (tuple, list):
+        items = [_wires(item, given) for item in output]
+        return None if None in items else {type(output).__name__: items}
+    if type(output) is dict and all(isinstance(key, str) for key in output):
+        found = {key: _wires(item, given) for key, item in output.items()}
+        return None if None in found.values() else {"dict": found}
+    return None
+
+
+def _tensor_wires(output: Tensor, given: list[tuple[Place, Tensor]]) -> Wires:
+    like = [(place, t) for place, t in given if t.shape == output.shape and t.dtype == output.dtype]
+    if bool(output.any()):
+        same = [place for place, t in like if torch.equal(t, output)]
+        return {"argument": same[0]} if same else {"constant": None}
+    # Zeros come out of zeros whatever the module does.
+    moving = [place for place, t in like if bool(t.any())]
+    return {"zeros_like": moving[0]} if moving else {"constant": None}
+
+
+def answer(wires: Wires, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What comes out of these arguments."""
+    ((kind, value),) = wires.items()
+    if kind == "argument":
+        return at(value, args, kwargs)
+    if kind == "zeros_like":
+        return torch.zeros_like(at(value, args, kwargs))
+    if kind == "dict":
+        return {key: answer(item, args, kwargs) for key, item in value.items()}
+    if kind in ("tuple", "list"):
+        items = [answer(item, args, kwargs) for item in value]
+        return tuple(items) if kind == "tuple" else items
+    return value
+
+
+def are_wires(value: Any) -> bool:
+    """Whether a JSON value says what comes out, in the form above."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return False
+    ((kind, inner),) = value.items()
+    if kind in ("argument", "zeros_like"):
+        places = inner if isinstance(inner, list) else [inner]
+        return bool(places) and all(type(place) in (int, str) for place in places)
+    if kind in ("tuple", "list"):
+        return isinstance(inner, list) and all(are_wires(item) for item in inner)
+    if kind == "dict":
+        return isinstance(inner, dict) and all(are_wires(item) for item in inner.values())
+    return kind == "constant" and (inner is None or isinstance(inner, bool | int | float | str))
