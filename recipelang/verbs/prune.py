@@ -20,7 +20,7 @@ class Prune:
     """Remove the least important units until a budget holds, or so many of them."""
 
     verb: ClassVar[str] = "prune"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     role: ClassVar[str] = "surgery"
     before_healthy: ClassVar[bool] = False
 
