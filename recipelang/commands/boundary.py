@@ -1,7 +1,8 @@
 """Where the program meets the person: diagnostics on stderr, one exit code for each kind of end, no traceback.
 
 0 done · 1 the recipe is wrong · 2 usage · 3 a step failed · 4 an `expect` was not met ·
-5 work to do (only `plan --detailed-exitcode`) · 70 a bug in recipelang · 130 interrupted (and resumable)
+5 work to do (only `plan --detailed-exitcode`) · 70 a bug in recipelang · 130 interrupted (and resumable) ·
+141 whoever read the output went away (what was to be written is written)
 """
 
 from __future__ import annotations

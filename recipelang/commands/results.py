@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,8 @@ def report(run: Path, forms: tuple[str, ...], out: Path | None) -> int:
     from recipelang.report.context import load
 
     context = load(run)
-    _print_table(context)
-    _write(context, forms or DEFAULT_FORMS, out or (run if run.is_dir() else run.parent))
+    files = _write(context, forms or DEFAULT_FORMS, out or (run if run.is_dir() else run.parent))
+    _print(context, files)
     return DONE
 
 
@@ -55,26 +56,37 @@ def compare(runs: tuple[Path, ...], forms: tuple[str, ...], out: Path | None) ->
     from recipelang.report.context import compare, load
 
     context = compare([load(run) for run in runs])
-    _print_table(context)
-    if forms or out is not None:
-        _write(context, forms or DEFAULT_FORMS, out or Path())
+    files = _write(context, forms or DEFAULT_FORMS, out or Path()) if forms or out is not None else []
+    _print(context, files)
     return DONE
 
 
-def finish(result: RunResult, plan: Plan, *, outside: bool) -> None:
-    """Print the table of a run and write its reports, in the forms and places that the recipe asks for."""
+@dataclass(frozen=True)
+class Written:
+    """The reports of a run, on disk before anything is printed: whoever reads the output may go away early."""
+
+    context: ReportContext
+    files: tuple[Path, ...]
+
+    def show(self) -> None:
+        """Print the table and where the reports are."""
+        _print(self.context, self.files)
+
+
+def finish(result: RunResult, plan: Plan, *, outside: bool) -> Written:
+    """Write the reports of a run, in the forms and places that the recipe asks for."""
     from recipelang.report.context import build
     from recipelang.run.output import inside
 
     context = build(result.report, name=result.folder.name)
-    _print_table(context)
     asked = [step.operation for step in steps_of(plan.nodes) if step.operation.verb == "report"]
     here = [form.name for operation in asked if not operation.to for form in operation.formats]
-    _write(context, dict.fromkeys(here or DEFAULT_FORMS), result.folder)
+    files = _write(context, dict.fromkeys(here or DEFAULT_FORMS), result.folder)
     for operation in asked:
         if operation.to:
             folder = inside(result.folder, operation.to, outside)
-            _write(context, dict.fromkeys(form.name for form in operation.formats), folder)
+            files += _write(context, dict.fromkeys(form.name for form in operation.formats), folder)
+    return Written(context, tuple(files))
 
 
 def stay_inside(plan: Plan, *, outside: bool) -> None:
@@ -83,32 +95,36 @@ def stay_inside(plan: Plan, *, outside: bool) -> None:
     Raises:
         RecipeError: RCP0912, at the statement.
     """
-    from recipelang.run.output import inside
+    from recipelang.run.output import inside, leaves
 
     wrong = []
     for step in steps_of(plan.nodes):
+        to = getattr(step.operation, "to", "")
         try:
-            inside(Path("out"), getattr(step.operation, "to", ""), outside)
+            inside(Path(), to if leaves(to) else "", outside)
         except Refusal as refusal:
             wrong.append(refusal.at(step.span, step.path))
     if wrong:
         raise RecipeError(wrong, plan.text)
 
 
-def _print_table(context: ReportContext) -> None:
-    from rich.console import Console
+def _print(context: ReportContext, files: Iterable[Path]) -> None:
+    """Print the table, and where the report is.
 
-    from recipelang.report.terminal import print_table
+    Raises:
+        BrokenPipeError: the reader went away.
+    """
+    from recipelang.report.terminal import Screen, print_table
 
     terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, no_color=not coloured(sys.stdout), width=None if terminal else 120)
+    console = Screen(file=sys.stdout, no_color=not coloured(sys.stdout), width=None if terminal else 120)
     print_table(context, console)
+    for file in files:
+        click.echo(str(file))
 
 
-def _write(context: ReportContext, forms: Iterable[str], folder: Path) -> None:
-    """Write the report and say where it is; the pictures beside it go without saying."""
+def _write(context: ReportContext, forms: Iterable[str], folder: Path) -> list[Path]:
+    """Write the report; its files, of which the images beside it go without saying."""
     from recipelang.report.render import write
 
-    for file in write(context, tuple(forms), folder):
-        if file.parent == folder:
-            click.echo(str(file))
+    return [file for file in write(context, tuple(forms), folder) if file.parent == folder]

@@ -141,8 +141,9 @@ def run(command: str, dry_run: bool, **arguments: Any) -> int:
 
     with pointing_at(prepared.recipe):
         result = engine.execute(prepared.plan, prepared.options)
+    written = finish(result, prepared.plan, outside=prepared.options.outside)
     say(result.summary)
-    finish(result, prepared.plan, outside=prepared.options.outside)
+    written.show()
     print_diagnostics(result.diagnostics, prepared.recipe.text_at)
     if result.exit_code == NOT_MET:
         for verdict in result.report["expectations"]:

@@ -9,40 +9,19 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import platformdirs
+
+from recipelang.files import atomic
 
 
 def cache_folder() -> Path:
     """`$RECIPELANG_CACHE`, else the user's cache folder."""
     chosen = os.environ.get("RECIPELANG_CACHE")
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("recipelang"))
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[BinaryIO]:
-    """Write a file so that it is there whole or not at all, even when the machine dies meanwhile.
-
-    Raises:
-        OSError: the file cannot be written; what stood there before stands still.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
 
 
 def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], np.ndarray]) -> np.ndarray:

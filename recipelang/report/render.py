@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from recipelang import catalogue, paths
 from recipelang.errors import Refusal, nearest
+from recipelang.files import below, write_text
 from recipelang.report import escape, words
 from recipelang.report.context import ReportContext, table
 from recipelang.report.plots import Charts, charts
@@ -61,7 +62,7 @@ def write(context: ReportContext, forms: Iterable[str], folder: Path) -> tuple[P
     """Write the report in these forms, and for a single run its `report.json`; the files written, main ones first.
 
     Raises:
-        Refusal: RCP1105: there is no such form; nothing is written then.
+        Refusal: RCP1105: there is no such form; RCP0918: a link would lead out of the folder. Nothing is written then.
         OSError: the folder cannot be written.
     """
     files: dict[str, str] = {}
@@ -69,12 +70,9 @@ def write(context: ReportContext, forms: Iterable[str], folder: Path) -> tuple[P
         files |= render(context, form)
     if len(context.sources) == 1:
         files["report.json"] = json.dumps(_finite(context.sources[0].data), indent=1) + "\n"
-    for name, text in files.items():
-        place = folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(f".{place.name}.part")
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(place)  # a reader sees the old report or the new one, never half of one
+    places = {below(folder, name): text for name, text in files.items()}
+    for place, text in places.items():
+        write_text(place, text)  # a reader sees the old report or the new one, never half of one
     return tuple(folder / name for name in sorted(files, key=lambda name: name.startswith("figures/")))
 
 

@@ -18,6 +18,14 @@ MOST_NAME, GAP = 36, 3
 TONES = {"better": "green", "worse": "red", "same": "dim"}
 
 
+class Screen(Console):
+    """A console that tells of a reader that went away, where rich would leave with the exit code 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich when the reader has gone."""
+        raise BrokenPipeError
+
+
 def print_table(context: ReportContext, console: Console) -> None:
     """Print the comparison, at most 100 columns wide; several tables where the metrics need more.
 
@@ -26,7 +34,7 @@ def print_table(context: ReportContext, console: Console) -> None:
         console: where to; its own rules decide about colour.
     """
     if not console.is_terminal:  # a file has no width: take what everyone can read
-        console = Console(file=console.file, width=WIDTH, color_system=None)
+        console = Screen(file=console.file, width=WIDTH, color_system=None)
     width = min(WIDTH, console.width)
     for name, sentence in context.headline:
         text = Text.assemble((words.shorten(name, 2 * MOST_NAME), "bold"), ": ", sentence.replace("`", ""))

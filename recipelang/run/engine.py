@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 
 from recipelang.catalogue import find
 from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
+from recipelang.files import keep_inside
 from recipelang.kinds import Dataset, Progress
 from recipelang.measuring.hardware import environment
 from recipelang.plan import Plan, Step, steps_of
@@ -24,7 +25,7 @@ from recipelang.run.expectations import Expectations
 from recipelang.run.lanes import Lane
 from recipelang.run.measurer import Measurer
 from recipelang.run.options import Options
-from recipelang.run.output import inside, output_folder
+from recipelang.run.output import PARTIAL, inside, output_folder, whole, without_partial
 from recipelang.run.progress import progress as default_progress
 from recipelang.run.readings import Readings
 from recipelang.run.states import State
@@ -94,14 +95,14 @@ class _Run:
             measurer, options, datasets, lambda: self.walk.lanes, lambda lane: self.controls.of(lane)
         )
         self.expectations = Expectations(self.readings)
-        self.worker = Worker(options, store, progress, self.readings, datasets, out / "partial")
+        self.worker = Worker(options, store, progress, self.readings, datasets, out / PARTIAL)
         self.controls = Controls(self.worker)
         self.walk = Walk(self.worker, self.readings, self.expectations)
         self.worker.task = _default_task()
 
     def carry_out(self) -> RunResult:
         """Walk the plan, train the controls, write the networks, measure, and make the record."""
-        shutil.rmtree(self.out / "partial", ignore_errors=True)  # of an earlier run into this folder
+        without_partial(self.out)
         lane = Lane()
         self.walk.lanes = [lane]
         failures: list[Diagnostic] = []
@@ -139,11 +140,12 @@ class _Run:
         self.walk.lanes = merged[::-1]
 
     def _write_networks(self, lanes: Sequence[Lane]) -> None:
+        keep_inside(self.out)  # it stood open to others while the run was at work
         several = sum(bool(lane.exports) for lane in lanes) > 1
         for lane in lanes:
             if lane.error or lane.current is None:
                 continue
-            with _whole(self.out / lane.folder) as beside:
+            with whole(self.out, lane.folder) as beside:
                 for name in FILES:
                     shutil.copyfile(lane.current.folder / name, beside / name)
                 for step, state in lane.exports:
@@ -216,17 +218,3 @@ class _Run:
 def _default_task() -> Any:
     task = find("task", "classification")
     return task() if task else None
-
-
-@contextlib.contextmanager
-def _whole(target: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `target` once it is whole; until then the old one stands."""
-    beside = target.with_name(f".{target.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    try:
-        yield beside
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(beside, target)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

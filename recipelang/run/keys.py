@@ -11,8 +11,8 @@ from recipelang.kinds import Dataset
 from recipelang.measuring.hardware import fingerprint
 from recipelang.plan import Reading, canonical, parts_of
 from recipelang.run.lanes import Lane
+from recipelang.run.manifest import file_digest
 from recipelang.run.options import Options
-from recipelang.run.store import file_digest
 from recipelang.stages.context import nth_seed
 from recipelang.stages.machine import choose_precision
 

@@ -62,6 +62,9 @@ class Measurer:
             known = self.known(key)
             if known is not None:
                 return known
+            again = self.store.why_again(key)
+            if again:
+                self.progress.say(f"    {spell(metric)}: {again}; it is measured again")
             measured = self._take(metric, network, healthy, data, split)
             self._taken.add(key)
             self._keep(key, ingredients, measured)
@@ -84,11 +87,17 @@ class Measurer:
         return {**common, "content": content(network), "data": data.fingerprint, "split": split}
 
     def known(self, key: str) -> Measurement | None:
-        """The stored measurement; None where there is none, or where it is to be taken anew."""
+        """The stored measurement; None where there is none that can be believed, or where it is to be taken again."""
         if self.options.fresh and key not in self._taken:
             return None
         entry = self.store.find(key)
-        return _read(entry) if entry else None
+        if entry is None:
+            return None
+        try:
+            return _read(entry)
+        except (OSError, EOFError, ValueError, TypeError):  # an older version may have left something else
+            self.store.disbelieve(key)
+            return None
 
     def _keep(self, key: str, ingredients: Mapping[str, Any], measured: Measurement) -> None:
         work = self.store.work(key)
@@ -158,7 +167,17 @@ def deployment(metric: Any) -> Deployment:
 
 
 def _read(entry: Entry) -> Measurement:
-    """A measurement as it was stored."""
-    path = entry.folder / "per_sample.npy"
-    samples = numpy.load(path, allow_pickle=False) if path.exists() else None
-    return Measurement(**{**entry.record, "per_sample": samples})
+    """A measurement as it was stored.
+
+    Raises:
+        OSError, EOFError, ValueError, TypeError: the entry is no measurement.
+    """
+    record = dict(entry.record)
+    numbers = [record.get(name) for name in ("value", "low", "high")]
+    numbers += [x for name in ("ratio", "ratio_low", "ratio_high") if (x := record.get(name)) is not None]
+    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
+        raise ValueError("not a measurement")
+    samples = None
+    if "per_sample.npy" in entry.files:
+        samples = numpy.load(entry.folder / "per_sample.npy", allow_pickle=False)
+    return Measurement(**{**record, "per_sample": samples})

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from recipelang.errors import Refusal
-from recipelang.run.store import Store, write_text
+from recipelang.files import below, keep_inside, write_text
+from recipelang.run.store import Store, remove
+from recipelang.surgery.artifact import FILES
 
-RECIPE, REPORT = "recipe.rcp", "report.json"
+RECIPE, REPORT, PARTIAL = "recipe.rcp", "report.json", "partial"
 
 
 @contextmanager
@@ -25,13 +28,20 @@ def output_folder(asked: Path | None, name: str, text: str, store: Store) -> Ite
         store: whose locks tell runs apart.
 
     Raises:
-        Refusal: RCP0902: the folder holds something that no run wrote; RCP0917: another run is writing into it.
+        Refusal: RCP0902: the folder holds something that no run wrote; RCP0917: another run is writing into it;
+            RCP0918: a link in it leads out of it.
     """
     with ExitStack() as held:
         folder = _own(Path(asked), held, store) if asked is not None else _next(name, text, held, store)
         folder.mkdir(parents=True, exist_ok=True)
+        keep_inside(folder)
         write_text(folder / RECIPE, text)
-        yield folder
+        try:
+            yield folder
+        finally:
+            with suppress(OSError):  # a full disk must not hide how the run ended
+                if not (folder / RECIPE).exists():  # removed meanwhile; without it the folder would be nobody's
+                    write_text(folder / RECIPE, text)
 
 
 def _own(folder: Path, held: ExitStack, store: Store) -> Path:
@@ -39,9 +49,14 @@ def _own(folder: Path, held: ExitStack, store: Store) -> Path:
     held.enter_context(_held(folder, store))
     if folder.exists() and not folder.is_dir():
         raise Refusal("RCP0902", f"`{folder}` is a file, and a run writes a folder", "name another `--out`")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECIPE).is_file():
+    if folder.is_dir() and not (folder / RECIPE).is_file() and any(map(_foreign, folder.iterdir())):
         raise Refusal("RCP0902", f"`{folder}` is not empty, and no run wrote it", "name another `--out`")
     return folder
+
+
+def _foreign(path: Path) -> bool:
+    """Whether this is not what a run leaves that was killed while it wrote its very first file."""
+    return not (path.name.startswith(f".{RECIPE}.") and path.name.endswith(".part"))
 
 
 def _next(name: str, text: str, held: ExitStack, store: Store) -> Path:
@@ -71,15 +86,60 @@ def _held(folder: Path, store: Store) -> Iterator[None]:
         yield
 
 
+def without_partial(out: Path) -> None:
+    """Clear the folder for what a budget out of reach leaves of what an earlier run left there.
+
+    Raises:
+        Refusal: RCP0902: something else stands there.
+    """
+    _refuse_foreign(out / PARTIAL)
+    remove(out / PARTIAL)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to replace what is no network of a run, nor lies beside one."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    networks = {path.parent for path in files if path.name == FILES[0]}
+    if folder.is_file() or not all(networks.intersection(path.parents) for path in files):
+        raise Refusal("RCP0902", f"`{folder}` is in the way, and no run wrote it", "move it, or name another `--out`")
+
+
+@contextmanager
+def whole(out: Path, name: str) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `name` below `out` once it is whole; until then the old one stands.
+
+    Raises:
+        Refusal: RCP0902: what stands there is no network that a run wrote; RCP0918: a link leads out of `out`.
+    """
+    target = below(out, name)
+    _refuse_foreign(target)
+    beside = target.with_name(f".{target.name}.part")
+    remove(beside)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        remove(target)
+        os.replace(beside, target)
+    finally:
+        remove(beside)
+
+
+def leaves(path: str) -> bool:
+    """Whether a path that starts at the output folder leads out of it."""
+    return os.path.isabs(path) or os.path.normpath(path).split(os.sep)[0] == os.pardir
+
+
 def inside(out: Path, path: str, outside: bool) -> Path:
     """A path that a recipe names for output, below the output folder.
 
     Raises:
-        Refusal: RCP0912: it would leave the output folder, and the command line does not allow that.
+        Refusal: RCP0912: it would leave the output folder, and the command line does not allow that; RCP0918: it would
+            leave it through a link.
     """
-    target = (out / path).resolve()
-    if not outside and not target.is_relative_to(out.resolve()):
+    if not leaves(path):
+        return below(out, path)
+    if not outside:
         raise Refusal(
             "RCP0912", f"`{path}` lies outside the output folder", "name a folder within it, or run with `--outside`"
         )
-    return target
+    return out / path

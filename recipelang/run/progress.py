@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import TextIO
@@ -33,8 +34,10 @@ class Plain:
         self._what = ""
 
     def say(self, line: str) -> None:
+        """Say a line. A reader that went away ends no run: what it was to hear is in the report as well."""
         self._last = time.monotonic()
-        tell(line, self.stream)
+        with contextlib.suppress(BrokenPipeError):
+            tell(line, self.stream)
 
 
 class Bar:

@@ -74,7 +74,8 @@ class Rehearsal(Walk):
         self.told: dict[int, list[Told]] = {}
         self.problems: dict[Diagnostic, bool] = {}
         self._open_ended = 0  # blocks of `repeat until` and `repeat while` around this place
-        store, silent, data = Store(options.store or Path(".recipe")), Silent(), dict[str, Dataset]()
+        store = Store(options.store or Path(".recipe"), looks_only=True)
+        silent, data = Silent(), dict[str, Dataset]()
         numbers = StoredNumbers(store, options, silent)
         readings = StoredReadings(numbers, options, data, lambda: self.lanes, lambda lane: self.controls.of(lane))
         super().__init__(StoredSteps(options, store, silent, readings, data, Path()), readings, Expectations(readings))

@@ -1,11 +1,12 @@
 """The store: finished work by the hash of everything that decided it.
 
-    .recipe/store/ab/abcdef…/   one finished entry: manifest.json and its files; never changed
+    .recipe/store/ab/abcdef…/   one finished entry: its files, a manifest and the manifest's digest; never changed
     .recipe/work/abcdef…/       unfinished work, checkpoints included; becomes an entry by one rename
     .recipe/locks/abcdef….lock  held while an entry is made; the system frees it when its holder dies
     .recipe/runs/0123….json     which entries a run used, so that `gc` keeps them while its output stands
 
-An entry that was torn, cut short or altered is noticed by its checksums, set aside and made again.
+An entry that was torn, cut short or altered is noticed by its digests, taken away and made again, and the reason is
+said: see `run/manifest.py` for what the digests cover and what they do not protect from.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+from recipelang.files import write_text
+from recipelang.run.manifest import ALTERED, Manifest, Unsound, file_digest, read, seal, sound
 
 FORMAT = 1
 
@@ -35,12 +39,14 @@ class Entry:
         folder: where its files lie; read-only by convention.
         ingredients: what the key was made of.
         record: JSON that the work left: numbers, what was removed, the content of the network.
+        files: names of its files; whatever else lies in the folder is none of its own.
     """
 
     key: str
     folder: Path
     ingredients: Mapping[str, Any]
     record: Mapping[str, Any]
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,32 +64,20 @@ def key_of(ingredients: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: beside it first, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with beside.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 class Store:
-    """Entries under one folder; safe for several runs at once."""
+    """Entries under one folder; safe for several runs at once.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Attributes:
+        root: the folder.
+        used: keys of the entries that were found or made.
+        unsound: why entries were not believed, by key.
+    """
+
+    def __init__(self, root: Path, *, looks_only: bool = False) -> None:
+        """`looks_only`: leave damaged entries where they are; a plan changes nothing."""
+        self.root, self.looks_only = root, looks_only
         self.used: set[str] = set()
+        self.unsound: dict[str, str] = {}
 
     def _place(self, key: str) -> Path:
         return self.root / "store" / key[:2] / key
@@ -95,24 +89,28 @@ class Store:
         return folder
 
     def find(self, key: str) -> Entry | None:
-        """The finished entry, its files checked against their checksums; None where there is none."""
+        """The finished entry, all it says held against its digests; None where there is none that can be believed."""
         folder = self._place(key)
         if not folder.is_dir():
             return None
         try:
-            manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-            sound = manifest["key"] == key and all(
-                (folder / name).is_file() and file_digest(folder / name) == digest
-                for name, digest in manifest["files"].items()
-            )
-            entry = Entry(key, folder, manifest["ingredients"], manifest["record"]) if sound else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            entry = None
-        if entry is None:
-            self._discard(folder)
+            manifest = sound(folder, key)
+        except Unsound as unsound:
+            self.disbelieve(key, str(unsound))
             return None
         self.used.add(key)
-        return entry
+        return Entry(key, folder, manifest.ingredients, manifest.record, tuple(manifest.files))
+
+    def disbelieve(self, key: str, why: str = ALTERED) -> None:
+        """Take an entry away that cannot be used, and note why."""
+        self.unsound[key] = why
+        self.used.discard(key)
+        if not self.looks_only:
+            self._discard(self._place(key))
+
+    def why_again(self, key: str) -> str:
+        """Why a piece of work that was done before is done again; "" where it was not. Said once."""
+        return self.unsound.pop(key, "")
 
     def _discard(self, folder: Path) -> None:
         """Take a damaged entry away; by a rename first, so that nobody reads it half removed."""
@@ -122,7 +120,7 @@ class Store:
             folder.rename(aside)
         except FileNotFoundError:
             return  # another run was faster
-        shutil.rmtree(aside, ignore_errors=True)
+        remove(aside)
 
     def finish(self, key: str, ingredients: Mapping[str, Any], record: Mapping[str, Any], files: list[str]) -> Entry:
         """Turn the work folder of `key` into a finished entry, in one rename.
@@ -137,8 +135,7 @@ class Store:
             if path.name not in files:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         digests = {name: file_digest(work / name) for name in files}
-        manifest = {"key": key, "ingredients": ingredients, "record": record, "files": digests}
-        write_text(work / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True))
+        seal(work, key, Manifest(ingredients, record, digests))
         for name in files:
             with (work / name).open("rb") as file:
                 os.fsync(file.fileno())
@@ -148,7 +145,7 @@ class Store:
             self._discard(place)
         os.rename(work, place)
         self.used.add(key)
-        return Entry(key, place, ingredients, record)
+        return Entry(key, place, ingredients, record, tuple(files))
 
     @contextmanager
     def hold(self, key: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
@@ -186,14 +183,14 @@ class Store:
         best: tuple[int, Entry] | None = None
         for folder in self.entries():
             try:
-                manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-                theirs = manifest["ingredients"]
-                if theirs.get("verb") != ingredients.get("verb"):
-                    continue
-                common = sum(theirs.get(name) == value for name, value in ingredients.items())
-                entry = Entry(manifest["key"], folder, theirs, manifest["record"])
-            except (OSError, ValueError, KeyError, AttributeError):
+                manifest = read(folder, folder.name)
+            except Unsound:
                 continue
+            theirs = manifest.ingredients
+            if theirs.get("verb") != ingredients.get("verb"):
+                continue
+            common = sum(name in theirs and theirs[name] == value for name, value in ingredients.items())
+            entry = Entry(folder.name, folder, theirs, manifest.record, tuple(manifest.files))
             if best is None or common > best[0]:
                 best = (common, entry)
         return best[1] if best else None
@@ -211,7 +208,7 @@ class Store:
                 run = json.loads(note.read_text(encoding="utf-8"))
                 stands = Path(run["output"]).is_dir() and not everything
                 kept |= set(run["keys"]) if stands else set()
-            except (OSError, ValueError, KeyError):
+            except (OSError, ValueError, KeyError, TypeError, RecursionError):
                 stands = False
             if not (stands or dry_run):
                 note.unlink(missing_ok=True)
@@ -233,10 +230,19 @@ class Store:
         try:
             with FileLock(self.root / "locks" / f"{folder.name}.lock", timeout=0):
                 if not dry_run:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    remove(folder)
         except Timeout:
             return False
         return True
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all it holds, as far as the system allows; a link is not followed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _size(folder: Path) -> int:

@@ -55,8 +55,12 @@ class StoredSteps(Worker):
     ) -> tuple[Entry, bool]:
         if self.options.fresh:
             raise Unknown("`--fresh`")
-        entry = self.store.find(key_of(ingredients))
+        key = key_of(ingredients)
+        entry = self.found(key)
         if entry is None:
+            again = self.store.why_again(key)
+            if again:
+                raise Unknown(again)
             near = self.store.similar(ingredients)
             raise Unknown(keys.difference(ingredients, near.ingredients) if near else "never run")
         return entry, True

@@ -18,7 +18,7 @@ from recipelang.errors import MachineFailed, Refusal, StepFailed
 from recipelang.images.view import seen_by
 from recipelang.kinds import Dataset, Progress, Task
 from recipelang.plan import Condition, Duration, Reading, Step, Training, tests_of
-from recipelang.run import keys, states
+from recipelang.run import keys, outcomes, states
 from recipelang.run.books import BOOKS
 from recipelang.run.building import build
 from recipelang.run.lanes import Lane, StepRecord
@@ -134,14 +134,25 @@ class Worker:
         key = key_of(ingredients)
         with self.store.hold(key, lambda: self.progress.say("    another run is at this step; waiting for it")):
             anew = self.options.fresh and key not in self.fresh
-            entry = None if anew else self.store.find(key)
+            entry = None if anew else self.found(key)
             if entry:
                 self.stored += 1
                 return entry, key not in self.fresh
+            again = self.store.why_again(key)
+            if again:
+                self.progress.say(f"    {again}; this step is done again")
             record = make(self.store.work(key))
             self.fresh.add(key)
             self.made += 1
             return self.store.finish(key, ingredients, record, files), False
+
+    def found(self, key: str) -> Entry | None:
+        """The entry of a step, whose record has what a step leaves; another one is not believed."""
+        entry = self.store.find(key)
+        if entry is not None and not outcomes.is_record(entry.record):
+            self.store.disbelieve(key)
+            return None
+        return entry
 
     def _model(self, operation: Any, lane: Lane) -> tuple[Mapping[str, Any], bool]:
         ingredients = keys.model_ingredients(operation, self.datasets, lane, self.options)
@@ -191,7 +202,7 @@ class Worker:
                     "please report this",
                 )
             content = states.save(outcome.network, folder).content
-            return {"content": content, **_json(outcome)}
+            return {"content": content, **outcomes.as_record(outcome)}
 
         entry, cached = self.obtain(ingredients, make, list(FILES))
         before: State = lane.current  # type: ignore[assignment]  # `ingredients` made sure
@@ -273,16 +284,3 @@ def _trace(operation: Any, record: Mapping[str, Any]) -> list[Any]:
 def _training_text(operation: Any) -> str:
     training: Training | None = getattr(operation, "training", None)
     return f"for {training.duration} with {training.text or spell(training.optimizer)}" if training else ""
-
-
-def _json(outcome: Outcome) -> dict[str, Any]:
-    """What an outcome leaves in the store beside the network."""
-    return {
-        "asked": outcome.asked,
-        "reached": outcome.reached,
-        "note": outcome.note,
-        "edits": list(outcome.edits),
-        "ranking": [dict(row) for row in outcome.ranking],
-        "history": [dict(row) for row in outcome.history],
-        "trained": [{"count": t.duration.count, "unit": t.duration.unit} for t in outcome.training],
-    }

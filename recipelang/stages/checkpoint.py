@@ -17,10 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from recipelang.images.cache import atomic
+from recipelang.files import atomic
 from recipelang.surgery.weights import digest
 
-FORMAT = "recipelang.checkpoint/1"
+FORMAT = "recipelang.checkpoint/2"
 
 
 @dataclass
@@ -84,10 +84,10 @@ def save(path: Path, state: State, identity: str) -> None:
     header = {
         "format": FORMAT,
         "identity": identity,
-        "digest": digest(tensors),
         "position": json.dumps(position),
         "optimizer": json.dumps(numbers),
     }
+    header["digest"] = digest(tensors, of=_told(header))
     with atomic(path) as file:
         file.write(to_safetensors(tensors, metadata=header))
 
@@ -114,13 +114,18 @@ def load(path: Path, state: State, identity: str) -> bool:
     return True
 
 
+def _told(header: dict[str, str]) -> str:
+    """The texts of a header that its digest covers beside the tensors."""
+    return json.dumps([header[name] for name in ("format", "identity", "position", "optimizer")])
+
+
 def _read(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str, str]] | None:
     """Tensors and header of a file that is whole and of this training."""
     with contextlib.suppress(OSError, SafetensorError, ValueError, KeyError), safe_open(path, "pt") as file:
         header = file.metadata() or {}
         if (header.get("format"), header.get("identity")) == (FORMAT, identity):
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            if digest(tensors) == header.get("digest"):
+            if digest(tensors, of=_told(header)) == header.get("digest"):
                 return tensors, header
     return None
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -68,6 +70,109 @@ def test_a_damaged_entry_is_noticed_and_made_again(tmp_path: Path, damage: str) 
     assert not folder.exists()
     finished(store)
     assert store.find(key) is not None
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256", "model"])
+@pytest.mark.parametrize("kind", ["gone", "folder", "pipe", "link", "not readable", "empty", "binary", "endless"])
+def test_whatever_stands_where_a_file_of_an_entry_was_is_not_believed(tmp_path: Path, name: str, kind: str) -> None:
+    store = Store(tmp_path / "store")
+    key = finished(store)
+    place = tmp_path / "store" / "store" / key[:2] / key / name
+    kept = place.read_bytes()
+    place.unlink()
+    if kind == "folder":
+        place.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "link":
+        (tmp_path / "elsewhere").write_bytes(kept)
+        place.symlink_to(tmp_path / "elsewhere")
+    elif kind == "endless":
+        place.symlink_to("/dev/zero")
+    elif kind != "gone":
+        place.write_bytes({"not readable": b"\xff\xfe", "empty": b"", "binary": bytes(range(256)) * 50}[kind])
+    assert store.find(key) is None
+    assert store.why_again(key).startswith("its entry in the store is ")
+    assert store.why_again(key) == "", "said once"
+    finished(store)
+    assert store.find(key) is not None
+
+
+SHAPES = {
+    "list": "[]",
+    "null": "null",
+    "number": "1e999",
+    "text": '"manifest"',
+    "deep": "[" * 100_000 + "]" * 100_000,
+    "deep record": '{"record": ' + '{"a":' * 100_000 + "1" + "}" * 100_001,
+    "long number": "1" * 10_000,
+    "twice": '{"key": "a", "key": "b"}',
+    "wrong types": '{"key": KEY, "ingredients": [], "record": 3, "files": null}',
+    "wrong digests": '{"key": KEY, "ingredients": {}, "record": {}, "files": {"model": 3}}',
+    "files elsewhere": '{"key": KEY, "ingredients": {}, "record": {}, "files": {"../../x": "0"}}',
+    "file with a zero": '{"key": KEY, "ingredients": {}, "record": {}, "files": {"a\\u0000": "0"}}',
+    "not text": '{"key": "\udcff"}',
+}
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["digest of before", "digest made to fit"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_manifest_of_any_shape_is_made_again(tmp_path: Path, shape: str, sealed: bool) -> None:
+    store = Store(tmp_path)
+    key = finished(store)
+    folder = tmp_path / "store" / key[:2] / key
+    raw = SHAPES[shape].replace("KEY", f'"{key}"').encode("utf-8", "surrogateescape")
+    (folder / "manifest.json").write_bytes(raw)
+    if sealed:
+        (folder / "manifest.sha256").write_text(hashlib.sha256(raw).hexdigest())
+    assert store.similar(INGREDIENTS) is None
+    assert store.find(key) is None
+    assert "damaged" in store.why_again(key)
+    assert not folder.exists()
+
+
+@given(st.data())
+def test_a_mutated_entry_says_what_it_said_or_nothing(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        store = Store(Path(place))
+        key = finished(store)
+        told = store.find(key)
+        file = Path(place) / "store" / key[:2] / key / data.draw(st.sampled_from(["manifest.json", "manifest.sha256"]))
+        raw = file.read_bytes()
+        start = data.draw(st.integers(0, len(raw)))
+        cut = data.draw(st.integers(0, 8))
+        file.write_bytes(raw[:start] + data.draw(st.binary(max_size=8)) + raw[start + cut :])
+        assert store.find(key) in (None, told)
+
+
+def test_a_plan_leaves_a_damaged_entry_where_it_is(tmp_path: Path) -> None:
+    key = finished(Store(tmp_path))
+    folder = tmp_path / "store" / key[:2] / key
+    (folder / "manifest.json").write_text("{}")
+    looking = Store(tmp_path, looks_only=True)
+    assert looking.find(key) is None
+    assert "damaged" in looking.why_again(key)
+    assert folder.is_dir()
+
+
+def test_an_entry_without_a_digest_of_its_manifest_is_of_an_older_form(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    key = finished(store)
+    (tmp_path / "store" / key[:2] / key / "manifest.sha256").unlink()
+    assert store.find(key) is None
+    assert "an older form" in store.why_again(key)
+
+
+@pytest.mark.parametrize(
+    "note", ["[]", "null", "3", '{"output": 3, "keys": []}', '{"output": "a\\u0000"}', "[" * 10**5]
+)
+def test_gc_takes_a_damaged_note_of_a_run_for_none(tmp_path: Path, note: str) -> None:
+    store = Store(tmp_path)
+    key = finished(store)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "0.json").write_text(note)
+    assert store.gc().entries == 1
+    assert store.find(key) is None
 
 
 @given(

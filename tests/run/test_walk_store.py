@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +165,82 @@ def test_equal_steps_of_different_variants_are_done_once(apart: Any) -> None:
     done = apart.run(HEAD + variant.format("a", 1) + variant.format("b", 1) + variant.format("c", 2))
     assert done.made == 4  # model, prune, two ways to finetune
     assert done.weights("a") == done.weights("b")
+
+
+def manifests(lab: Any, verb: str) -> list[Path]:
+    """The manifests of a verb in the store."""
+    found = sorted((lab.folder / "store/store").rglob("manifest.json"))
+    return [place for place in found if json.loads(place.read_text())["ingredients"]["verb"] == verb]
+
+
+def reseal(place: Path, change: Any) -> None:
+    """Change a manifest and make its digest fit."""
+    said = json.loads(place.read_text())
+    change(said)
+    place.write_text(json.dumps(said))
+    place.with_name("manifest.sha256").write_text(hashlib.sha256(place.read_bytes()).hexdigest())
+
+
+MEASURED = "model digits_resnet\ndata digits\ntrain for 1 steps\nprune 1 layers by random\nmeasure top1, params\n"
+
+
+def test_numbers_altered_in_the_store_are_measured_again_and_that_is_said(apart: Any) -> None:
+    first = apart.run(MEASURED)
+    for place in manifests(apart, "measure"):
+        text, count = re.subn(r'"(value|low|high)": [0-9.]+', r'"\1": 0.99', place.read_text())
+        assert count == 3
+        place.write_text(text)
+    second = apart.run(MEASURED)
+    assert [v["metrics"] for v in second.result.report["variants"]] == [
+        v["metrics"] for v in first.result.report["variants"]
+    ]
+    said = [line for line in second.said if "is damaged; it is measured again" in line]
+    assert len(said) == 4  # two numbers of healthy and of main
+    assert any("top1: " in line for line in said)
+    assert not [line for line in apart.run(MEASURED).said if "damaged" in line]
+
+
+def test_an_altered_step_is_done_again_and_the_plan_says_why(apart: Any, find_row: Any) -> None:
+    first = apart.run(MEASURED)
+    (place,) = manifests(apart, "prune")
+    place.write_text(place.read_text().replace('"reached": "', '"reached": "all of it, '))
+    plan = apart.plan(MEASURED)
+    assert find_row(plan, "prune").reason == "its entry in the store is damaged"
+    second = apart.run(MEASURED)
+    assert any("is damaged; this step is done again" in line for line in second.said)
+    assert second.made == 1
+    assert second.steps(verb="prune")[0]["reached"] == first.steps(verb="prune")[0]["reached"]
+    assert second.weights() == first.weights()
+
+
+@pytest.mark.parametrize(
+    ("verb", "record"),
+    [
+        ("measure", {}),
+        ("measure", {"value": "0.99", "low": 0, "high": 1}),
+        ("measure", {"value": 0.5, "low": 0, "high": 1, "unheard of": 1}),
+        ("measure", {"value": None, "low": None, "high": None}),
+        ("train", {}),
+        ("train", {"content": 3}),
+        ("train", {"content": "a", "trained": [3]}),
+        ("train", {"content": "a", "ranking": {"a": 1}}),
+    ],
+)
+def test_a_record_that_no_step_and_no_measurement_leaves_is_made_again(apart: Any, verb: str, record: Any) -> None:
+    first = apart.run(MEASURED)
+    for place in manifests(apart, verb):
+        reseal(place, lambda said: said.update(record=record))
+    second = apart.run(MEASURED)
+    assert second.code == 0
+    assert any("is damaged" in line for line in second.said)
+    assert second.metric("top1") == first.metric("top1")
+
+
+def test_entries_of_an_older_form_are_made_again_and_that_is_said(apart: Any) -> None:
+    first = apart.run(MEASURED)
+    for seal in (apart.folder / "store/store").rglob("manifest.sha256"):
+        seal.unlink()
+    second = apart.run(MEASURED)
+    assert second.made == first.made
+    assert sum("an older form" in line and "done again" in line for line in second.said) == first.made
+    assert second.weights() == first.weights()

@@ -109,7 +109,7 @@ def test_another_number_of_threads_starts_over(
     assert fit(network, data, training, progress=silent(), threads=2, **how)[1].resumed_at == 0
 
 
-@pytest.mark.parametrize("damage", ["torn", "altered", "empty", "junk", "folder"])
+@pytest.mark.parametrize("damage", ["torn", "altered", "position", "loss", "empty", "junk", "folder"])
 def test_a_damaged_checkpoint_is_noticed(
     network: Network, data: ImageDataset, silent: Any, tmp_path: Path, damage: str
 ) -> None:
@@ -129,9 +129,12 @@ def test_a_damaged_checkpoint_is_noticed(
     changed = {
         "torn": content[: len(content) // 2],
         "altered": content[:-50] + bytes([content[-50] ^ 1]) + content[-49:],
+        "position": content.replace(rb"\"step\": 4", rb"\"step\": 8"),
+        "loss": content.replace(rb"\"loss\": ", rb"\"loss\":3"),
         "empty": b"",
         "junk": b"\xff" * 100,
     }[damage]
+    assert changed != content
     path.write_bytes(changed)
     again = fit(network, data, training, progress=silent(), checkpoint=path, **how)
     assert again[1].resumed_at == 0

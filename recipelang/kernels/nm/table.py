@@ -15,7 +15,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from recipelang.images.cache import atomic, cache_folder
+from recipelang.files import atomic
+from recipelang.images.cache import cache_folder
 from recipelang.kernels.nm.device import versions
 from recipelang.kernels.nm.problem import Device
 from recipelang.kernels.nm.trials import Trial

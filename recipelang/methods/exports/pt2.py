@@ -33,7 +33,7 @@ class Pt2:
         Raises:
             Refusal: RCP0716: torch.export cannot trace the network, or the program answers otherwise.
         """
-        from recipelang.images.cache import atomic
+        from recipelang.files import atomic
         from recipelang.surgery.deployed import deployed
         from recipelang.surgery.tracing import example_input, first_line, hushed
 

@@ -1,0 +1,85 @@
+"""Files written whole or not at all, and never through a link that leads somewhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from recipelang.errors import Refusal
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[BinaryIO]:
+    """Write a file so that it is there whole or not at all, even when the machine dies meanwhile.
+
+    A link at `path` is replaced, not followed.
+
+    Raises:
+        OSError: the file cannot be written; what stood there before stands still.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, _permissions())
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file (UTF-8, line ends as they are) whole or not at all."""
+    with atomic(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def below(folder: Path, name: str | Path) -> Path:
+    """The place `name` below a folder, to be written: no part of it is a link that leads out of the folder.
+
+    Args:
+        folder: may itself be reached by links, which are its owner's.
+        name: a relative path.
+
+    Raises:
+        Refusal: RCP0918: a link below the folder leads out of it, and what is written would land elsewhere.
+    """
+    place = folder / name
+    try:
+        within = place.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # links that lead in a circle
+        within = False
+    if not within:
+        raise Refusal(
+            "RCP0918",
+            f"`{place}` leads out of `{folder}` by a link, and nothing is written through it",
+            "remove the link, or name another `--out`",
+        )
+    return place
+
+
+def keep_inside(folder: Path) -> None:
+    """Refuse a folder of which any link leads out: whatever is written into it then stays in it.
+
+    Raises:
+        Refusal: RCP0918, naming the first such link.
+    """
+    for root, folders, names in os.walk(folder):
+        for name in sorted((*folders, *names)):
+            if (Path(root) / name).is_symlink():
+                below(folder, (Path(root) / name).relative_to(folder))
+
+
+def _permissions() -> int:
+    """What the user's umask leaves a new file; a temporary file is private."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask

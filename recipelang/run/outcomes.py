@@ -1,0 +1,34 @@
+"""What a step leaves in the store beside the network, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from recipelang.stages.context import Outcome
+
+
+def as_record(outcome: Outcome) -> dict[str, Any]:
+    """What an outcome leaves in the store beside the network."""
+    return {
+        "asked": outcome.asked,
+        "reached": outcome.reached,
+        "note": outcome.note,
+        "edits": list(outcome.edits),
+        "ranking": [dict(row) for row in outcome.ranking],
+        "history": [dict(row) for row in outcome.history],
+        "trained": [{"count": t.duration.count, "unit": t.duration.unit} for t in outcome.training],
+    }
+
+
+def is_record(record: Mapping[str, Any]) -> bool:
+    """Whether this is what `as_record`, or a `model` step, leaves: an older version may have left something else."""
+    lists = [record.get(name, []) for name in ("edits", "ranking", "history", "trained")]
+    texts = [record.get("content"), *(record.get(name, "") for name in ("asked", "reached", "note"))]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(rows, list) for rows in lists)
+        and all(isinstance(row, str) for row in lists[0])
+        and all(isinstance(row, dict) for rows in lists[1:] for row in rows)
+        and all(set(row) == {"count", "unit"} for row in lists[3])
+    )
