@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.kinds import ModelRequest, Preprocessing
+from recipelang.surgery.checkpoints import Checkpoint
 from recipelang.surgery.classes import listed, match, unknown_to
 from recipelang.surgery.head import find_head, replace_head
+from recipelang.surgery.naming import named_for
 from recipelang.surgery.network import Network
 from recipelang.surgery.tracing import example, outputs_of
 from recipelang.surgery.weights import load_weights, require_finite
@@ -26,7 +28,7 @@ def assemble(
     settings: Mapping[str, Any],
     input_shape: Shape,
     classes: int | None = None,
-    weights: Mapping[str, Tensor] | None = None,
+    weights: Checkpoint | None = None,
     pretrained: bool = False,
     known: tuple[str, ...] = (),
     preprocessing: Preprocessing | None = None,
@@ -54,7 +56,7 @@ def assemble(
     probe = example(module, shape)
     outputs = outputs_of(module, probe).shape[1]
     if weights is not None:
-        outputs = _load_with_head(module, probe, weights, outputs)
+        outputs = _load_with_head(module, probe, weights.tensors, outputs)
     require_finite(module, module.state_dict(), "the weights of the network as built")
     asked = request.classes
     if asked and known and len(known) == outputs and classes in (None, outputs) and match(known, asked):
@@ -78,6 +80,7 @@ def assemble(
 
 def _load_with_head(module: nn.Module, probe: Tensor, weights: Mapping[str, Tensor], outputs: int) -> int:
     """Load weights that may be of another number of classes than the module; the number they have."""
+    weights = named_for(weights, module.state_dict(), "the weights").tensors
     path = find_head(module, probe)[0]
     head = weights.get(f"{path}.weight")
     if path and head is not None and head.ndim >= 2 and head.shape[0] not in (0, outputs):

@@ -1,24 +1,19 @@
-"""Weights in files: read without running anything of theirs, and loaded whole or not at all."""
+"""Weights put into a network: whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
-import warnings
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.surgery.tracing import first_line
+from recipelang.surgery.naming import COUNTER, tied
 
-#: names under which training scripts put a state dict inside their checkpoint
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 SHOWN = 3
+#: types in which weights of a float32 network may be written
+FLOATS = {torch.float32, torch.float64, torch.float16, torch.bfloat16}
 
 
 def digest(tensors: Mapping[str, Tensor], of: str = "") -> str:
@@ -29,55 +24,6 @@ def digest(tensors: Mapping[str, Tensor], of: str = "") -> str:
         whole.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
         whole.update(plain.reshape(-1).view(torch.uint8).numpy().data)
     return whole.hexdigest()
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, or of a torch file read with `weights_only=True`.
-
-    A checkpoint that holds its state dict under `state_dict`, `model_state_dict`, `model` or `net` is opened, and the
-    prefix `module.` that DataParallel writes is taken off.
-
-    Raises:
-        Refusal: RCP0706: the file is missing, corrupt, or needs code to run.
-    """
-    shown = path.name
-    if not path.is_file():
-        raise Refusal(
-            "RCP0706",
-            f"there is no weights file `{shown}`",
-            "write the path relative to the recipe, or give it in `recipe.yaml`",
-        )
-    try:
-        loaded: Any = load_file(path) if path.suffix == ".safetensors" else _load_pickled(path)
-    except Exception as error:  # a hostile file may make its reader raise anything
-        code = isinstance(error, pickle.UnpicklingError)
-        why = "it is no file of plain tensors" if code else f"{type(error).__name__}: {first_line(error)}"
-        raise Refusal(
-            "RCP0706",
-            f"the weights file `{shown}` cannot be read: {why}",
-            "use a safetensors file or a plain state dict saved with `torch.save(model.state_dict(), …)`",
-        ) from error
-    for wrapper in WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-    if (
-        not isinstance(loaded, Mapping)
-        or not loaded
-        or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in loaded.items())
-    ):
-        raise Refusal(
-            "RCP0706", f"the weights file `{shown}` holds no state dict", "save `model.state_dict()` and nothing else"
-        )
-    while all(name.startswith("module.") for name in loaded):
-        loaded = {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
-    return dict(loaded)
-
-
-def _load_pickled(path: Path) -> Any:
-    """weights_only: torch builds tensors and plain containers and refuses every other global."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, about a file that it then refuses
-        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
@@ -91,10 +37,10 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], what: str) ->
     Raises:
         Refusal: RCP0707: names are missing or too many, or shapes differ; the first few are listed.
     """
-    own = module.state_dict()
-    missing = [f"`{name}` {_shape(own[name])}" for name in own if name not in weights]
+    own = {name: tensor for name, tensor in module.state_dict().items() if isinstance(tensor, Tensor)}
     # BatchNorm of old torch versions had no counter, and nothing is computed from it in evaluation.
-    missing = [line for line in missing if "num_batches_tracked`" not in line]
+    groups = [names for names in tied(own) if not names[0].endswith(COUNTER)]
+    missing = [f"`{names[0]}` {_shape(own[names[0]])}" for names in groups if not weights.keys() & names]
     extra = [f"`{name}` {_shape(weights[name])}" for name in weights if name not in own]
     other = [
         f"`{name}` is {_shape(weights[name])} and should be {_shape(own[name])}"
@@ -110,10 +56,40 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], what: str) ->
         raise Refusal(
             "RCP0707",
             f"{what} do not fit the network; {'; '.join(kinds)}",
-            "use the weights of this architecture, with this number of classes",
+            "use the weights of this architecture, with this number of classes"
+            + ("; `at` takes those under one prefix" if extra and not missing else ""),
         )
-    require_finite(module, {name: weights[name] for name in own if name in weights}, what)
-    module.load_state_dict(dict(weights), strict=False)
+    _require_types(weights, own, what)
+    given = {name: weights[name].to(own[name].dtype) for name in own if name in weights}
+    require_finite(module, given, what)
+    module.load_state_dict(given, strict=False)
+
+
+def _require_types(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], what: str) -> None:
+    """Refuse tensors whose values would change when they are put into the network's own types."""
+    for name, weight in weights.items():
+        kind, into = weight.dtype, own[name].dtype
+        if weight.is_quantized or weight.layout != torch.strided or weight.is_meta:
+            why = "quantised" if weight.is_quantized else "without values" if weight.is_meta else "sparse"
+            help = "save the dense weights of the network that was quantised or packed"
+        elif kind != into and not _holds(kind, into):
+            why, help = _type_name(kind), f"save it as {_type_name(into)}: `tensor.to(torch.{_type_name(into)})`"
+            if kind.is_floating_point:
+                help = "8-bit floats need the scales that they were written with; save the dense weights"
+        else:
+            continue
+        raise Refusal("RCP0707", f"{what} do not fit the network: `{name}` is {why}, not {_type_name(into)}", help)
+
+
+def _holds(kind: torch.dtype, into: torch.dtype) -> bool:
+    """Whether values of one type mean the same in another: 16-bit floats in float32, and integers in wider ones."""
+    if into.is_floating_point or into.is_complex:
+        return kind in FLOATS
+    return not (kind.is_floating_point or kind.is_complex) and torch.promote_types(kind, into) == into
+
+
+def _type_name(kind: torch.dtype) -> str:
+    return str(kind).removeprefix("torch.")
 
 
 def require_finite(module: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:

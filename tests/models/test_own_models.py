@@ -16,9 +16,10 @@ from recipelang.errors import Refusal
 from recipelang.kinds import ModelRequest
 from recipelang.nets.cifar_resnet import cifar_resnet
 from recipelang.surgery import artifact
+from recipelang.surgery.checkpoints import read_weights
 from recipelang.surgery.network import Network
 from recipelang.surgery.source import rebuild
-from recipelang.surgery.weights import load_weights, read_weights
+from recipelang.surgery.weights import load_weights
 
 OWN = ("digits_resnet", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110")
 DATA = Path(os.environ.get("RECIPELANG_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -66,7 +67,7 @@ def test_weights_are_loaded_and_their_path_stays_private(file: Path) -> None:
     method = find("model", "resnet20")(weights=str(file))
     assert method.pretrained and method.files(Path) == (file,)
     network = method.build(ModelRequest(classes=tuple("abcdefghij"), input_shape=(3, 32, 32)))
-    saved = read_weights(file)
+    saved = read_weights(file).tensors
     assert all(torch.equal(weights_of(network)[k], saved[k]) for k in saved)
     assert "private" not in str(network.source)
     assert not find("model", "resnet20")().pretrained and find("model", "resnet20")().files(Path) == ()
@@ -84,7 +85,7 @@ def test_weights_of_another_number_of_classes(file: Path) -> None:
     assert caught.value.code == "RCP0708"
     assert "10 classes" in caught.value.message and "5" in caught.value.message and "classes=5" in caught.value.help
     replaced = build("resnet20", five, weights=str(file), classes=5)
-    saved = read_weights(file)
+    saved = read_weights(file).tensors
     assert replaced.module.linear.weight.shape == (5, 64)
     assert all(torch.equal(weights_of(replaced)[k], v) for k, v in saved.items() if not k.startswith("linear"))
     assert not find("model", "resnet20")(weights=str(file), classes=5).pretrained

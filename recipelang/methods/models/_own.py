@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import setting
+from recipelang.errors import SettingError
 from recipelang.kinds import ModelRequest
 
 if TYPE_CHECKING:
@@ -23,7 +24,15 @@ class OwnModel(ABC):
     input_shape: ClassVar[tuple[int, int, int]]
 
     weights: str = setting("", type="text", hashed=False, help="File of weights: safetensors, or a plain state dict.")
+    at: str = setting(
+        "",
+        type="text",
+        help="State dict in the file, or prefix of its names; default `state_dict`, `model_state_dict`, `model`.",
+    )
     classes: int | None = setting(None, type="integer", low=2, help="Number of outputs; default that of the data.")
+
+    def __post_init__(self) -> None:
+        require_file(self.at, self.weights)
 
     @abstractmethod
     def construct(self, channels: int, classes: int) -> nn.Module:
@@ -41,7 +50,7 @@ class OwnModel(ABC):
     def build(self, request: ModelRequest) -> Any:
         """The network; see `kinds.ModelMethod`."""
         from recipelang.surgery.assembly import assemble
-        from recipelang.surgery.weights import read_weights
+        from recipelang.surgery.checkpoints import weights_for
 
         shape = request.input_shape or self.input_shape
         classes = self.classes or (len(request.classes) if request.classes else 10)
@@ -52,5 +61,11 @@ class OwnModel(ABC):
             settings={},
             input_shape=shape,
             classes=self.classes,
-            weights=read_weights(request.resolve(self.weights)) if self.weights and request.weights else None,
+            weights=weights_for(request, self.weights, self.at),
         )
+
+
+def require_file(at: str, weights: str) -> None:
+    """Refuse `at` where there is no file of weights that it could look into."""
+    if at and not weights:
+        raise SettingError("at", "`at` looks into a file of weights, and there is none", 'add `weights="FILE"`')

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from recipelang.catalogue import method, setting
 from recipelang.errors import Refusal, SettingError
 from recipelang.kinds import ModelRequest
+from recipelang.methods.models._own import require_file
 
 if TYPE_CHECKING:
     from recipelang.surgery.codebase import Code
@@ -35,11 +36,17 @@ class Python:
 
     where: str = setting(type="text", positional=True, help="`file.py:function`, relative to the recipe.")
     weights: str = setting("", type="text", hashed=False, help="File of weights: safetensors, or a plain state dict.")
+    at: str = setting(
+        "",
+        type="text",
+        help="State dict in the file, or prefix of its names; default `state_dict`, `model_state_dict`, `model`.",
+    )
     classes: int | None = setting(None, type="integer", low=2, help="Number of outputs; default that of the data.")
     digest: str = setting("", type="text", help="SHA-256 that the code must have; default any.")
     extra: tuple[tuple[str, Any], ...] = setting((), type="any", extra=True, help="Settings for the function.")
 
     def __post_init__(self) -> None:
+        require_file(self.at, self.weights)
         file, _, function = self.where.rpartition(":")
         if not file.endswith(".py") or not function.isidentifier():
             raise SettingError(
@@ -78,8 +85,8 @@ class Python:
                 "read the file; if you trust it, run again with `--trust`, or load with `trust=True`",
             )
         from recipelang.surgery.assembly import assemble
+        from recipelang.surgery.checkpoints import weights_for
         from recipelang.surgery.code import call_builder
-        from recipelang.surgery.weights import read_weights
 
         file, _, function = self.where.rpartition(":")
         classes = self.classes or (len(request.classes) if request.classes else None)
@@ -106,7 +113,7 @@ class Python:
             files=code.hashes,
             input_shape=tuple(shape),
             classes=self.classes,
-            weights=read_weights(request.resolve(self.weights)) if self.weights and request.weights else None,
+            weights=weights_for(request, self.weights, self.at),
         )
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from recipelang.catalogue import method, setting
-from recipelang.errors import SettingError, did_you_mean
+from recipelang.errors import Refusal, SettingError, did_you_mean
 from recipelang.kinds import ModelRequest
+from recipelang.methods.models._own import require_file
 
 _REGISTERED = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)", re.MULTILINE)
 
@@ -34,11 +35,17 @@ class Torchvision:
 
     architecture: str = setting(type="text", dotted=True, help="The name in torchvision: `resnet18`.")
     weights: str = setting("", type="text", hashed=False, help="Name of published weights, or a file of weights.")
+    at: str = setting(
+        "",
+        type="text",
+        help="State dict in the file, or prefix of its names; default `state_dict`, `model_state_dict`, `model`.",
+    )
     classes: int | None = setting(
         None, type="integer", low=2, help="Number of outputs; replaces the head where it differs."
     )
 
     def __post_init__(self) -> None:
+        require_file(self.at, self.weights)
         known = self.dotted_names()
         if known and self.architecture not in known:
             guess = did_you_mean(self.architecture, known)
@@ -77,10 +84,13 @@ class Torchvision:
         """
         from recipelang.surgery import published as torchvision_models
         from recipelang.surgery.assembly import assemble
-        from recipelang.surgery.weights import read_weights
+        from recipelang.surgery.checkpoints import weights_for
 
         wanted = self.weights if request.weights else ""
         entry = torchvision_models.published(self.architecture, wanted) if wanted else None
+        if entry and self.at:
+            message = f"`at` looks into a file of weights, and `{self.weights}` are published ones"
+            raise Refusal("RCP0743", message, "leave `at` out")
         shape = request.input_shape or (torchvision_models.input_shape(entry) if entry else (3, 224, 224))
         return assemble(
             torchvision_models.construct(self.architecture, entry, shape[1]),
@@ -89,7 +99,7 @@ class Torchvision:
             settings={"architecture": self.architecture},
             input_shape=shape,
             classes=self.classes,
-            weights=read_weights(request.resolve(wanted)) if wanted and entry is None else None,
+            weights=weights_for(request, self.weights, self.at) if entry is None else None,
             pretrained=entry is not None,
             known=torchvision_models.class_names(entry) if entry else (),
             preprocessing=torchvision_models.preprocessing(entry, shape) if entry else None,

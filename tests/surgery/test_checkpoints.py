@@ -1,0 +1,340 @@
+"""State dicts as people have them: each kind of file gives the very network whose weights it holds, or a clear word."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize, prune
+from torch.optim.swa_utils import AveragedModel
+
+from recipelang.errors import Refusal
+from recipelang.kinds import ModelRequest
+from recipelang.surgery.assembly import assemble
+from recipelang.surgery.checkpoints import read_weights
+from recipelang.surgery.naming import PREFIXES, named_for
+from recipelang.surgery.network import Network
+from recipelang.surgery.weights import load_weights
+
+State = dict[str, Tensor]
+IMAGES = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(9))
+
+
+def net(seed: int = 1, classes: int = 5) -> nn.Sequential:
+    torch.manual_seed(seed)
+    module = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(24, classes))
+    module[1].running_mean.uniform_(-1, 1)
+    module[1].weight.data.uniform_(0.5, 2)
+    return module.eval()
+
+
+def load(path: Path, at: str = "", **changes: Any) -> Network:
+    request = ModelRequest(input_shape=(3, 4, 4))
+    return assemble(net(seed=2), request, model="x", settings={}, input_shape=(3, 4, 4), weights=read_weights(path, at))
+
+
+def saved(tmp_path: Path, value: Any, name: str = "w.pt") -> Path:
+    torch.save(value, tmp_path / name)
+    return tmp_path / name
+
+
+def under(prefix: str, state: State) -> State:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+def averaged(module: nn.Module) -> State:
+    return dict(AveragedModel(module).state_dict())
+
+
+def compiled(module: nn.Module) -> State:
+    return dict(torch.compile(module).state_dict())  # type: ignore[attr-defined]
+
+
+#: what people save → how it is made of a network; each must give back that very network
+HABITS: dict[str, Callable[[nn.Module], Any]] = {
+    "a state dict": lambda n: n.state_dict(),
+    "DataParallel": lambda n: nn.DataParallel(n).state_dict(),
+    "torch.compile": compiled,
+    "DataParallel of compiled": lambda n: under("module.", compiled(n)),
+    "compiled DataParallel": lambda n: under("_orig_mod.module.", dict(n.state_dict())),
+    "Lightning": lambda n: {"state_dict": under("model.", n.state_dict()), "pytorch-lightning_version": "2.1"},
+    "Lightning of compiled": lambda n: {"state_dict": under("model._orig_mod.", n.state_dict()), "epoch": 3},
+    "Lightning of another name": lambda n: {"state_dict": under("net.", n.state_dict())},
+    "a compiled layer": lambda n: {k.replace("0.", "0._orig_mod.", 1) if k[0] == "0" else k: v
+                                   for k, v in n.state_dict().items()},
+    "FSDP": lambda n: under("_fsdp_wrapped_module.", n.state_dict()),
+    "an averaged model": averaged,
+    "with its optimizer": lambda n: {
+        "model_state_dict": n.state_dict(),
+        "optimizer_state_dict": torch.optim.AdamW(n.parameters()).state_dict(),
+        "loss": torch.tensor(0.3), "epoch": 4,
+    },
+    "arguments": lambda n: {"model": n.state_dict(), "args": argparse.Namespace(lr=0.1, out=Path("runs"))},
+    "nested": lambda n: {"state": {"model": {"weights": n.state_dict()}}, "history": [1, 2]},
+    "beside numbers": lambda n: {**n.state_dict(), "epoch": 3, "name": "x"},
+    "parameters": lambda n: dict(n.named_parameters()) | dict(n.named_buffers()),
+    "without counters": lambda n: {k: v for k, v in n.state_dict().items() if "num_batches" not in k},
+    "double": lambda n: {k: v.double() if v.is_floating_point() else v for k, v in n.state_dict().items()},
+    "an unknown name for one state dict": lambda n: {"my_net_v2": n.state_dict(), "step": 1},
+    "EMA beside it": lambda n: {"state_dict_ema": net(7).state_dict(), "state_dict": n.state_dict()},
+    "EMA inside it": lambda n: {"state_dict": {**under("model.", n.state_dict()),
+                                               **under("model_ema.", net(7).state_dict())}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["pt", "pth.tar", "bin", "ckpt"])
+@pytest.mark.parametrize("habit", HABITS)
+def test_every_habit_gives_the_same_network(habit: str, suffix: str, tmp_path: Path) -> None:
+    original = net()
+    network = load(saved(tmp_path, HABITS[habit](original), f"w.{suffix}"))
+    assert torch.equal(network.module.eval()(IMAGES), original(IMAGES))
+    assert all(p.dtype == torch.float32 for p in network.module.parameters())
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("form", ["pt", "safetensors"])
+def test_half_precision_is_loaded_into_float32(kind: torch.dtype, form: str, tmp_path: Path) -> None:
+    state = {k: v.to(kind) if v.is_floating_point() else v for k, v in net().state_dict().items()}
+    path = tmp_path / f"w.{form}"
+    save_file(state, path) if form == "safetensors" else torch.save(state, path)
+    found = load(path).module.state_dict()
+    assert all(torch.equal(found[k], v.to(found[k].dtype)) for k, v in state.items())
+    assert found["0.weight"].dtype == torch.float32
+
+
+def test_masks_of_torchs_pruning_are_applied(tmp_path: Path) -> None:
+    module = net()
+    prune.l1_unstructured(module[0], "weight", 0.5)
+    prune.random_unstructured(module[4], "bias", 2)
+    path = saved(tmp_path, {"state_dict": under("module.", module.state_dict())})
+    network = load(path)
+    assert torch.equal(network.module.eval()(IMAGES), module(IMAGES))
+    assert int((network.module[0].weight == 0).sum()) == 81
+    read = read_weights(path)
+    assert named_for(read.tensors, net().state_dict(), "w").notes == (
+        "the masks of 2 weights that torch's pruning left are applied",
+    )
+
+
+def test_of_several_the_usual_one_is_taken_and_at_takes_another(tmp_path: Path) -> None:
+    ema, plain = net(7), net(1)
+    both = {"state_dict_ema": ema.state_dict(), "state_dict": plain.state_dict()}
+    path = saved(tmp_path, both)
+    assert read_weights(path).note == "the weights are `state_dict` of `w.pt`; `at` takes `state_dict_ema`"
+    assert torch.equal(load(path).module.eval()(IMAGES), plain(IMAGES))
+    assert torch.equal(load(path, "state_dict_ema").module.eval()(IMAGES), ema(IMAGES))
+    assert read_weights(path, "state_dict_ema").note == ""
+    nested = saved(tmp_path, {"train.v1": {"nets": {"a": plain.state_dict(), "b": under("module.", ema.state_dict())}}})
+    assert torch.equal(load(nested, "train.v1.nets.b").module.eval()(IMAGES), ema(IMAGES))
+
+
+def test_of_several_without_a_usual_name_the_user_picks(tmp_path: Path) -> None:
+    path = saved(tmp_path, {"generator": net(1).state_dict(), "critic": net(7).state_dict()})
+    with pytest.raises(Refusal, match="several state dicts: `generator`, `critic`") as caught:
+        read_weights(path)
+    assert caught.value.code == "RCP0742"
+    assert torch.equal(load(path, "critic").module.eval()(IMAGES), net(7)(IMAGES))
+    with pytest.raises(Refusal, match="nothing under `actor`") as caught:
+        read_weights(saved(tmp_path, {"generator": net(1).state_dict()}), "actor")
+    assert caught.value.code == "RCP0743" and "`generator`" in caught.value.help
+
+
+@pytest.mark.parametrize("prefix", ["backbone", "encoder.body", "my_net"])
+def test_an_unusual_prefix_is_named_and_at_takes_it_off(prefix: str, tmp_path: Path) -> None:
+    state = {**under(f"{prefix}.", net().state_dict()), "projector.weight": torch.zeros(3)}
+    path = saved(tmp_path, {"state_dict": state})
+    with pytest.raises(Refusal, match=f"under the prefix `{prefix}`") as caught:
+        load(path)
+    assert caught.value.code == "RCP0707" and f'at="{prefix}"' in caught.value.help
+    assert torch.equal(load(path, prefix).module.eval()(IMAGES), net()(IMAGES))
+    assert torch.equal(load(path, f"state_dict.{prefix}").module.eval()(IMAGES), net()(IMAGES))
+
+
+def test_two_unusual_prefixes_are_both_named(tmp_path: Path) -> None:
+    path = saved(tmp_path, {**under("student.", net(1).state_dict()), **under("teacher.", net(7).state_dict())})
+    with pytest.raises(Refusal, match="under each of the prefixes `student`, `teacher`"):
+        load(path)
+    assert torch.equal(load(path, "teacher").module.eval()(IMAGES), net(7)(IMAGES))
+
+
+def test_what_lies_beside_the_prefix_is_listed_and_at_leaves_it_out(tmp_path: Path) -> None:
+    path = saved(tmp_path, {**under("model.", net().state_dict()), "criterion.weight": torch.ones(5)})
+    with pytest.raises(Refusal, match=r"not in the network: `criterion.weight` 5$") as caught:
+        load(path)
+    assert "`at` takes those under one prefix" in caught.value.help
+    assert torch.equal(load(path, "model").module.eval()(IMAGES), net()(IMAGES))
+
+
+def test_another_number_of_classes_under_a_prefix(tmp_path: Path) -> None:
+    original = net(classes=3)
+    network = load(saved(tmp_path, nn.DataParallel(original).state_dict()))
+    assert torch.equal(network.module.eval()(IMAGES), original(IMAGES)) and len(network.classes) == 3
+
+
+def test_a_network_whose_own_names_begin_like_a_wrapper(tmp_path: Path) -> None:
+    class Wrapped(nn.Module):
+        def __init__(self, seed: int) -> None:
+            super().__init__()
+            self.module = nn.ModuleDict({"model": net(seed)})
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.module["model"](x)  # type: ignore[no-any-return]
+
+    original, other = Wrapped(1).eval(), Wrapped(2).eval()
+    for prefix in ("", "module.", "model."):
+        named = named_for(under(prefix, original.state_dict()), other.state_dict(), "the weights")
+        load_weights(other, named.tensors, "the weights")
+        assert torch.equal(other(IMAGES), original(IMAGES))
+        other = Wrapped(2).eval()
+
+
+def test_weights_that_are_one_may_stand_under_one_name(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    module[1].weight = module[0].weight
+    state = {k: v + 1 for k, v in module.state_dict().items() if k != "1.weight"}
+    load_weights(module, named_for(under("module.", state), module.state_dict(), "w").tensors, "w")
+    assert torch.equal(module[1].weight, state["0.weight"])
+
+
+@given(st.lists(st.sampled_from(sorted(PREFIXES)), max_size=4), st.booleans())
+def test_any_nesting_of_the_usual_wrappers_comes_off(parts: list[str], counters: bool) -> None:
+    own = net().state_dict()
+    state = {k: v for k, v in own.items() if counters or "num_batches" not in k}
+    prefix = "".join(f"{part}." for part in parts)
+    assert named_for(under(prefix, state), own, "w").tensors.keys() == state.keys()
+
+
+# what is refused ------------------------------------------------------------------------------
+
+
+def weight_normed() -> nn.Module:
+    module = net()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nn.utils.weight_norm(module[4])
+    return module
+
+
+def with_parametrization() -> nn.Module:
+    module = net()
+    parametrizations.weight_norm(module[4])
+    assert parametrize.is_parametrized(module[4])
+    return module
+
+
+def changed(name: str, change: Callable[[Tensor], Tensor]) -> State:
+    state = dict(net().state_dict())
+    return {**state, name: change(state[name])}
+
+
+def quantised(tensor: Tensor) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "a whole network": (lambda: nn.Sequential(nn.Linear(2, 2)), r"not plain tensors: .*torch.nn.modules"),
+    "weight_norm": (lambda: weight_normed().state_dict(), "`4.weight_g` is part of a weight that was parametrized"),
+    "a parametrization": (lambda: with_parametrization().state_dict(), "`4.parametrizations.weight.original0`"),
+    "float8": (lambda: changed("4.weight", lambda t: t.to(torch.float8_e4m3fn)), "`4.weight` is float8_e4m3fn"),
+    "complex": (lambda: changed("4.weight", lambda t: t.to(torch.complex64)), "`4.weight` is complex64, not float32"),
+    "int8": (lambda: changed("4.weight", lambda t: t.to(torch.int8)), "`4.weight` is int8, not float32"),
+    "sparse": (lambda: changed("4.weight", lambda t: t.to_sparse()), "`4.weight` is sparse"),
+    "quantised": (lambda: changed("4.weight", quantised), "`4.weight` is quantised"),
+    "no values": (lambda: changed("4.weight", lambda t: t.to("meta")), "`4.weight` is without values"),
+    "a float for a counter": (lambda: changed("1.num_batches_tracked", lambda t: t + 0.5), "is float32, not int64"),
+    "too large for float32": (lambda: changed("4.weight", lambda t: t.double() + 1e300), "NaN or infinity: `4.weight`"),
+    "no tensors": (lambda: {"epoch": 3, "loss": torch.tensor(0.1)}, "holds no state dict"),
+    "an optimizer alone": (lambda: torch.optim.Adam(net().parameters()).state_dict(), "holds no state dict"),
+    "numbers for keys": (lambda: {0: torch.zeros(3)}, "holds no state dict"),
+    "a list": (lambda: [torch.zeros(3)], "holds no state dict"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_loaded_is_named(case: str, tmp_path: Path) -> None:
+    make, words = REFUSED[case]
+    with pytest.raises(Refusal, match=words) as caught:
+        load(saved(tmp_path, make()))
+    assert caught.value.code in ("RCP0706", "RCP0707") and caught.value.help
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "Git LFS pointer"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(50), "HDF5"),
+        (b"\x1f\x8b\x08" + bytes(50), "gzip"),
+        (b"<!DOCTYPE html><html>", "web page"),
+    ],
+)
+def test_files_that_are_no_weights_at_all(start: bytes, words: str, tmp_path: Path) -> None:
+    for name in ("w.pt", "w.safetensors"):
+        (tmp_path / name).write_bytes(start)
+        with pytest.raises(Refusal, match=words) as caught:
+            read_weights(tmp_path / name)
+        assert caught.value.code == "RCP0706"
+
+
+def test_paths_that_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pt")
+    (tmp_path / "zero.pt").symlink_to("/dev/zero")
+    (tmp_path / "folder.pt").mkdir()
+    for name, words in (
+        ("pipe.pt", "`pipe.pt` is not a file"), ("zero.pt", "`zero.pt` is not a file"),
+        ("folder.pt", "is a folder, not a weights file"), ("a\x00b.pt", "there is no weights file"),
+        ("x" * 5000, "there is no weights file|cannot be read"),
+    ):  # fmt: skip
+        with pytest.raises(Refusal, match=words) as caught:
+            read_weights(tmp_path / name)
+        assert caught.value.code == "RCP0706"
+
+
+# safetensors ----------------------------------------------------------------------------------
+
+
+def test_the_content_decides_and_not_the_suffix(tmp_path: Path) -> None:
+    state = dict(net().state_dict())
+    save_file(state, tmp_path / "w.bin")
+    torch.save(state, tmp_path / "w.safetensors")
+    for name in ("w.bin", "w.safetensors"):
+        assert torch.equal(load(tmp_path / name).module.eval()(IMAGES), net()(IMAGES))
+
+
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+def test_shards_are_read_by_their_index(form: str, tmp_path: Path) -> None:
+    state = under("model.", net().state_dict())
+    names = sorted(state)
+    where = {}
+    for number, part in enumerate((names[:3], names[3:])):
+        shard = f"model-{number}.{form}"
+        tensors = {name: state[name] for name in part}
+        save_file(tensors, tmp_path / shard) if form == "safetensors" else torch.save(tensors, tmp_path / shard)
+        where |= dict.fromkeys(part, shard)
+    index = tmp_path / f"model.{form}.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": where}))
+    assert torch.equal(load(index).module.eval()(IMAGES), net()(IMAGES))
+    (tmp_path / f"model-1.{form}").rename(tmp_path / "elsewhere")
+    with pytest.raises(Refusal, match=f"no weights file `model-1.{form}`"):
+        read_weights(index)
+    for hostile in ("../x.safetensors", "/etc/passwd", "model.safetensors.index.json"):
+        index.write_text(json.dumps({"weight_map": {"a": hostile}}))
+        with pytest.raises(Refusal, match="does not lie beside it"):
+            read_weights(index)
+    for broken in ("{", "[]", '{"weight_map": 3}', "[" * 100_000):
+        index.write_text(broken)
+        with pytest.raises(Refusal) as caught:
+            read_weights(index)
+        assert caught.value.code == "RCP0706"
