@@ -115,9 +115,9 @@ def _opened(path: Path) -> Any:
 
 def _load_pickled(path: Path) -> Any:
     """weights_only: torch builds tensors and plain containers and refuses every other global."""
-    with warnings.catch_warnings(), torch.serialization.safe_globals(PLAIN):
+    with warnings.catch_warnings(), torch.serialization.safe_globals(PLAIN), path.open("rb") as file:
         warnings.simplefilter("ignore")  # torch's own, about a file that it then refuses
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)  # a file, because torch goes by suffixes
 
 
 def _shards(path: Path) -> dict[str, Tensor]:
