@@ -17,14 +17,15 @@ from pathlib import PurePath
 from typing import Any
 
 from recipelang import verbs
-from recipelang.errors import Diagnostic, RecipeError, Span
+from recipelang.errors import Diagnostic, RecipeError, Span, typed
 from recipelang.plan import Node, Plan, Reading, Step, parts_of, steps_of
 from recipelang.reading import recovery, trees
 from recipelang.reading.bindings import Bindings
 from recipelang.reading.flow import Flow
-from recipelang.reading.notes import Notes, alone
+from recipelang.reading.notes import Notes
 from recipelang.reading.reader import Reader
 from recipelang.reading.sources import Placed, expand, implied, override, provides, settle
+from recipelang.reading.unread import Unread
 from recipelang.reading.walk import Walk
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
@@ -64,28 +65,29 @@ def check(
         RecipeError: the recipe is wrong; carries every diagnostic, in order of the text.
     """
     notes = Notes(recipe.path, list(mistakes))
+    unread = Unread(verbs.find, verbs.names())
+    unread.text(recipe.unread)
     body = settle(recipe.body.items, sets or {}, notes)
     recipe = dataclasses.replace(recipe, body=dataclasses.replace(recipe.body, items=body))
-    items = expand(recipe, verbs.find, read or _no_files, notes)
+    items = expand(recipe, verbs.find, read or _no_files, notes, unread)
     for role, text in (("model", model), ("data", data)):
         if text is not None:
-            items = override(items, role, text, verbs.find, notes)
+            items = override(items, role, text, verbs.find, notes, unread)
     items = _with_stand_in(items, recipe, notes)
-    walk = Walk(notes, verbs.find, verbs.names(), profile or {})
+    walk = Walk(notes, unread, profile or {})
     bindings = _bindings(items)
-    unread = list(notes.errors)
-    flow = Flow(unsure=bool(unread))
+    flow = Flow()
     made = walk.walk(items, bindings, flow, True)
     if "no recovery" not in walk.switches:
         made = recovery.added(made, _tuning)
     made = _seeded(made, seeds) if seeds else made
     wanted = control or "control" in walk.switches
     notes.path = recipe.path
-    if not flow.unsure and not notes.errors:
+    if not notes.errors:
         _check_control(made, walk, wanted, notes)
     _warn_unused(walk, bindings, flow, notes)
     if notes.errors:
-        sure = [d for d in notes.errors if not unread or d in unread or alone(d.code)]
+        sure = [d for d in notes.errors if not unread.explains(d)]
         raise RecipeError(_in_order(sure, recipe.path), recipe.text)
     return Plan(_name(recipe.path), recipe.text, recipe.path, made, wanted, tuple(notes.warnings))
 
@@ -107,21 +109,18 @@ def _bindings(items: Sequence[Placed]) -> dict[str, Bindings]:
 
 def _with_stand_in(items: list[Placed], recipe: nodes.Recipe, notes: Notes) -> list[Placed]:
     """Put a model and data in front where the recipe names neither; one of the two alone is refused (RCP0503)."""
-    found = {role: placed for placed in items if (role := provides(placed.item, verbs.find))}
-    if len(found) == 2 or notes.errors:
+    found: dict[str, Placed] = {}
+    for placed in items:
+        if role := provides(placed.item, verbs.find):
+            found.setdefault(role, placed)
+    if len(found) == 2 or (notes.errors and not found):
         return items
     if found:
         (role, placed), missing = next(iter(found.items())), "data" if "model" in found else "model"
         example = {"data": "digits", "model": "resnet20"}[missing]
-        span = (
-            placed.item.verb.span
-            if isinstance(placed.item, nodes.Statement) and not placed.path.startswith("--")
-            else None
-        )
+        span = placed.item.verb.span if isinstance(placed.item, nodes.Statement) else None
         help = f"write `{missing} {example}`, say `--{missing} …`, or leave out both for the embedded ones"
-        notes.errors.append(
-            Diagnostic("RCP0503", f"there is a `{role}` and no `{missing}`", span, help, placed.path if span else "")
-        )
+        notes.errors.append(Diagnostic("RCP0503", f"there is a `{role}` and no `{missing}`", span, help, placed.path))
         return items
     if not any(isinstance(p.item, nodes.Statement) for p in items):
         return items
@@ -170,7 +169,8 @@ def _check_control(made: tuple[Node, ...], walk: Walk, wanted: bool, notes: Note
     late = [s for s in steps_of(_after_healthy(made)) if getattr(s.operation, "training", None) is not None]
     if wanted and not late:
         message = "a control repeats the recipe's training, and nothing trains after something was removed"
-        notes.refuse("RCP0511", message, walk.switches.get("control"), "add `finetune for 3 epochs`, or drop `control`")
+        place = walk.switches.get("control") or typed("--control")
+        notes.refuse("RCP0511", message, place, "add `finetune for 3 epochs`, or drop `control`")
     for part in parts_of(made):
         if isinstance(part, Reading) and part.against == "control" and not wanted:
             notes.refuse("RCP0514", "there is no control to count from", part.span, "write a line `control`")
@@ -201,11 +201,10 @@ def _warn_unused(walk: Walk, bindings: Mapping[str, Bindings], flow: Flow, notes
 
 
 def _in_order(errors: list[Diagnostic], path: str) -> list[Diagnostic]:
-    """By place in the text; first what has none, such as the command line, last what stands in other files."""
-    placed = [
-        dataclasses.replace(d, span=None, path="", message=f"`{d.path}`: {d.message}") if d.path.startswith("--") else d
-        for d in errors
-    ]
-    return sorted(
-        placed, key=lambda d: (d.span is not None, d.path not in ("", path), d.path, d.span.start if d.span else 0)
-    )
+    """By place in the text; first what stands on the command line, last what stands in other files."""
+
+    def key(d: Diagnostic) -> tuple[bool, bool, str, int]:
+        outside = d.span is None or bool(d.span.typed)
+        return not outside, d.path not in ("", path), d.path, d.span.start if d.span else 0
+
+    return sorted(errors, key=key)

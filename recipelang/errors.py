@@ -18,7 +18,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, order=True)
 class Span:
-    """A stretch of a recipe's text. Offsets count characters from 0; lines and columns from 1."""
+    """A stretch of a recipe's text. Offsets count characters from 0; lines and columns from 1.
+
+    `typed` is the text that it points into where that is no file but an option of the command line: `--set lr=0.1`.
+    """
 
     start: int
     end: int
@@ -26,10 +29,29 @@ class Span:
     column: int
     end_line: int
     end_column: int
+    typed: str = ""
 
     def to(self, other: Span) -> Span:
         """The stretch from the start of this span to the end of `other`."""
-        return Span(self.start, other.end, self.line, self.column, other.end_line, other.end_column)
+        return Span(self.start, other.end, self.line, self.column, other.end_line, other.end_column, self.typed)
+
+    def seen_from(self, other: Span) -> str:
+        """Where this span begins, in words for a message about `other`: `line 3`, or `column 7` of the same line."""
+        return self.at(other).split(" ", 1)[1]
+
+    def at(self, other: Span) -> str:
+        """The same with its preposition: `on line 3`, `in column 7`."""
+        return f"in column {self.column}" if self.line == other.line else f"on line {self.line}"
+
+
+#: the path of what was typed and stands in no file
+COMMAND_LINE = "<command line>"
+
+
+def typed(text: str, start: int = 0, end: int | None = None) -> Span:
+    """The span of a stretch of an option of the command line, by default of all of it."""
+    end = len(text) if end is None else end
+    return Span(start, end, 1, start + 1, 1, end + 1, text)
 
 
 @dataclass(frozen=True)
@@ -42,6 +64,11 @@ class Diagnostic:
     help: str = ""
     path: str = ""
     severity: str = "error"
+
+    @property
+    def where(self) -> str:
+        """The path of the text that the span points into; "" where it is not known."""
+        return COMMAND_LINE if self.span and self.span.typed else self.path
 
     def json(self) -> dict[str, object]:
         """The diagnostic as JSON values; positions are 1-based, offsets count characters from 0."""
@@ -61,7 +88,7 @@ class Diagnostic:
             "severity": self.severity,
             "message": shortened(self.message),
             "help": shortened(self.help),
-            "path": self.path,
+            "path": self.where,
             "span": place,
         }
 
@@ -133,7 +160,8 @@ def render(diagnostic: Diagnostic, text: str, *, colour: bool = False) -> str:
     span, gutter = diagnostic.span, ""
     if span:
         gutter = " " * len(str(span.line))
-        lines.append(f"{gutter}{blue}-->{off} {diagnostic.path or 'recipe'}:{span.line}:{span.column}")
+        lines.append(f"{gutter}{blue}-->{off} {diagnostic.where or 'recipe'}:{span.line}:{span.column}")
+        text = span.typed or text
         source = text.split("\n")
         if text and span.line <= len(source):
             shown, before, carets = _excerpt(source[span.line - 1], span)
@@ -151,11 +179,11 @@ def render(diagnostic: Diagnostic, text: str, *, colour: bool = False) -> str:
 
 def _excerpt(line: str, span: Span) -> tuple[str, str, int]:
     """What a message shows of a line, the blanks before the caret, and how many carets stand there."""
-    line = line.rstrip("\r")
+    line = line.rstrip()
     start = span.column - 1
     end = span.end_column - 1 if span.end_line == span.line else len(line)
     head = tail = ""
-    if len(line) > WIDEST:
+    if len(line) > WIDEST + 1:  # an ellipsis takes a column itself
         first = max(0, min(start - WIDEST // 2, len(line) - WIDEST))
         head, tail = "…" if first else "", "…" if first + WIDEST < len(line) else ""
         line, start, end = line[first : first + WIDEST], start - first, min(end - first, WIDEST)
@@ -200,8 +228,13 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     if len(likely) > MOST_NAMES:
         likely = [c for c in likely if c[:1] == word[:1]]
         likely.sort(key=lambda c: -len(os.path.commonprefix((c, word))))
-    found = difflib.get_close_matches(word, likely[:MOST_NAMES], n=1, cutoff=0.6)
-    return found[0] if found else None
+    found = difflib.get_close_matches(word, likely[:MOST_NAMES], n=8, cutoff=0.6)
+
+    def likeness(candidate: str) -> tuple[float, int]:
+        """How like, and of equals the one that begins alike: `resnet2O` is `resnet20` and not `resnet32`."""
+        return difflib.SequenceMatcher(None, candidate, word).ratio(), len(os.path.commonprefix((candidate, word)))
+
+    return max(found, key=likeness, default=None)
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

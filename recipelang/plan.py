@@ -30,7 +30,7 @@ class Duration:
     unit: str = "epochs"
 
     def __str__(self) -> str:
-        return f"{self.count:g} {self.unit}"
+        return f"{self.count:g} {self.unit.removesuffix('s') if self.count == 1 else self.unit}"
 
 
 DEFAULT_RECOVERY = Duration(3, "epochs")

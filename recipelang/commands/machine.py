@@ -98,7 +98,8 @@ def layers(model: str, data: str | None, profile: str | None, trust: bool, as_js
     print_rows(head, [_layer(row) for row in shown])
     removable = sum(bool(row["removable"]) for row in rows)
     eligible = sum(bool(row["eligible"]) for row in rows)
-    say(f"\n{removable} layers can be removed, {eligible} weights can be {pattern}")
+    layers, weights = f"layer{'s' * (removable != 1)}", f"weight{'s' * (eligible != 1)}"
+    say(f"\n{removable} {layers} can be removed, {eligible} {weights} can be {pattern}")
     return DONE
 
 
@@ -112,10 +113,14 @@ def _layer(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _network(model: str, data: str | None, profile: str | None, trust: bool) -> Any:
     """Build the network that a model expression of the command line means."""
+    file = Path(model)
+    if file.suffix and file.is_file():
+        kinds = "'artifact(\"DIR\")', 'python(\"FILE.py:FUNCTION\")' or 'resnet20(weights=\"FILE\")'"
+        raise click.UsageError(f"MODEL is written as in a recipe, and `{model}` is a file; write {kinds}.")
     # A recipe names model and data together; where only the model matters, the embedded data stand in.
-    recipe = Source("measure params", "<command line>", Path.cwd())
+    recipe = Source(f"model {model}\ndata {data or 'digits'}\nmeasure params", "<command line>", Path.cwd())
     with pointing_at(recipe):
-        plan, known = checked(recipe, Request(profile=profile, model=model, data=data or "digits"))
+        plan, known = checked(recipe, Request(profile=profile))
     resolve = partial(known.resolve, recipe_dir=recipe.folder)
     operations = {step.operation.verb: step.operation for step in steps_of(plan.nodes)}
     request = ModelRequest(resolve=resolve, trust=trust)

@@ -22,16 +22,15 @@ class Flow:
             no single result of its own.
         path: the variants that this flow is inside of, outermost first.
         branch: whether variants stand open, so that there is no single current model.
-        first_use: line of the first statement that needs a model and data, 0 before.
+        first_use: where the first statement stands that needs a model and data.
         healthy: whether the first compressing step is past.
-        restricted: line where a hardware restriction first began, 0 before: behind it there is a `recovered`.
-        last_surgery: line of the last statement that took something away, 0 where there is none.
+        restricted: where a hardware restriction first began: after it there is a `recovered`.
+        last_surgery: where the last statement stands that took something away.
         last: verb → where it last stood.
         trained: whether something trained the network, or it started from weights.
         exported: (folder, format) of every `export` → where it stands.
         expects: whether an `expect` stands since the branch was opened, or inside it.
         sparse: whether a weight may be in a pattern, here or in a variant above.
-        unsure: something above could not be read, so nothing is said about what may be missing.
     """
 
     provided: dict[str, Span] = field(default_factory=dict)
@@ -39,16 +38,15 @@ class Flow:
     variants: ChainMap[str, str] = field(default_factory=ChainMap)
     path: tuple[str, ...] = ()
     branch: bool = False
-    first_use: int = 0
+    first_use: Span | None = None
     healthy: bool = False
-    restricted: int = 0
-    last_surgery: int = 0
+    restricted: Span | None = None
+    last_surgery: Span | None = None
     last: dict[str, Span] = field(default_factory=dict)
     trained: bool = False
     exported: ChainMap[tuple[str, str], Span] = field(default_factory=ChainMap)
     expects: bool = False
     sparse: bool = False
-    unsure: bool = False
 
     def copy(self) -> Flow:
         """A flow of its own that starts here."""
@@ -84,7 +82,7 @@ class Flow:
     @property
     def recovered(self) -> bool:
         """Whether there is a state `recovered`."""
-        return self.restricted > 0
+        return self.restricted is not None
 
     def become(self, other: Flow) -> None:
         """Take over everything that is known of another flow."""
@@ -115,13 +113,13 @@ def joined(before: Flow, ends: list[Flow]) -> Flow:
     after = before.copy()
     inside, *others = (end.names.maps[0] for end in ends)
     after.names.update({k: v for k, v in inside.items() if all(k in other for other in others)})
-    after.restricted = min(end.restricted for end in ends)
-    after.last_surgery = max(end.last_surgery for end in ends)
-    after.first_use = max(end.first_use for end in ends)
+    restricted = [end.restricted for end in ends if end.restricted]
+    after.restricted = min(restricted) if len(restricted) == len(ends) else None
+    after.last_surgery = max((end.last_surgery for end in ends if end.last_surgery), default=None)
+    after.first_use = max((end.first_use for end in ends if end.first_use), default=None)
     after.healthy = True
     after.trained = all(end.trained for end in ends)
     after.sparse = any(end.sparse for end in ends)
-    after.unsure = before.unsure or any(end.unsure for end in ends)
     for end in ends:
         after.last.update(end.last)
     return after

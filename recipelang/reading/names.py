@@ -24,7 +24,8 @@ def new(reader: Reader, node: Any, sort: str) -> str | None:
         return None
     taken = reader.flow.names.get(word)
     if taken and taken[1] != node.span:
-        reader.refuse("RCP0207", f"`{word}` is taken since line {taken[1].line}", node.span, "choose another name")
+        message = f"`{word}` is taken since {taken[1].seen_from(node.span)}"
+        reader.refuse("RCP0207", message, node.span, "choose another name")
         return None
     if sort != "variant":
         reader.flow.names[word] = sort, node.span
@@ -39,7 +40,7 @@ def state(reader: Reader, node: Any, purpose: str) -> str | None:
         reader.refuse("RCP0205", f"{purpose} takes the name of a state", node.span, f"states here: {here}")
     elif word == "recovered" and not reader.flow.recovered:
         reader.no_recovered(node.span)
-    elif not reader.flow.is_state(word) and not reader.flow.unsure:
+    elif not reader.flow.is_state(word):
         known = reader.flow.states
         guess = did_you_mean(word, known)
         reader.refuse(
@@ -56,14 +57,11 @@ def state(reader: Reader, node: Any, purpose: str) -> str | None:
 
 def no_recovered(reader: Reader, span: Span) -> None:
     """Note that nothing restricted the hardware yet."""
-    if reader.flow.unsure:
-        reader.failed = True
-        return
-    line = reader.flow.last_surgery
+    surgery = reader.flow.last_surgery
     message = "nothing restricts the hardware before this line, so there is no `recovered`"
     after = (
-        f"`keep as pruned` after line {line}, then `{reader.verb} from healthy, pruned`"
-        if line
+        f"`keep as pruned` after {surgery.seen_from(span)}, then `{reader.verb} from healthy, pruned`"
+        if surgery
         else "write `sparsify nm 2:4` above"
     )
     reader.refuse("RCP0501", message, span, after)

@@ -17,15 +17,6 @@ class Refuse(Protocol):
 
 MOST = 100  # mistakes, and warnings
 UNBOUND = "RCP0206"
-#: what may be wrong only because another statement could not be read: names it gives, blocks it opens, order
-OF_OTHERS = ("RCP0205", UNBOUND, "RCP0207", "RCP0208", "RCP0209", "RCP0213", "RCP0407", "RCP05")
-#: of those, what a statement says by itself: the split that it chooses by or learns from
-OF_ITSELF = ("RCP0509", "RCP0513")
-
-
-def alone(code: str) -> bool:
-    """Whether a mistake of this code lies in its own statement, whatever stands around it."""
-    return code in OF_ITSELF or not code.startswith(OF_OTHERS)
 
 
 @dataclass
@@ -48,10 +39,11 @@ class Notes:
         """
         if span and any(d.code == UNBOUND and self._inside(d, span) for d in self.errors):
             return  # a value that is not known cannot be wrong
+        found = Diagnostic(code, message, span, help, "" if span and span.typed else self.path)
         if not any(
-            (d.code, d.span, d.path) == (code, span, self.path) and (span or d.message == message) for d in self.errors
+            (d.code, d.span, d.path) == (code, span, found.path) and (span or d.message == message) for d in self.errors
         ):
-            self.errors.append(Diagnostic(code, message, span, help, self.path))
+            self.errors.append(found)
         if len(self.errors) > MOST:
             raise RecipeError(self.errors)
 

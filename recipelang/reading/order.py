@@ -24,16 +24,13 @@ def before(verb: Verb, statement: nodes.Statement, flow: Flow, refuse: Refuse) -
     if verb.once and not named:
         first = flow.last.get(name)
         if first and first != statement.span:
-            again = "give the second one a name: `as NAME`" if verb.clause("as") else "keep one of the two lines"
-            refuse("RCP0504", f"`{name}` stands a second time; the first is on line {first.line}", span, again)
+            again = "give the second one a name: `as NAME`" if verb.clause("as") else "keep one of the two"
+            message = f"`{name}` stands a second time; the first is {first.at(span)}"
+            refuse("RCP0504", message, span, again)
         elif verb.provides and flow.first_use:
-            refuse(
-                "RCP0505",
-                f"line {flow.first_use} needs `{name}`, and it stands below",
-                span,
-                f"move the line above line {flow.first_use}",
-            )
-    if verb.sparse_first and not flow.sparse and not flow.unsure:
+            message = f"the statement {flow.first_use.at(span)} needs `{name}`, and it stands later"
+            refuse("RCP0505", message, span, f"move `{name} …` before {flow.first_use.seen_from(span)}")
+    if verb.sparse_first and not flow.sparse:
         refuse("RCP0915", "there is no sparse layer to accelerate", span, "write `sparsify nm 2:4` above")
     for other in verb.not_after:
         if other in flow.last:
@@ -41,19 +38,19 @@ def before(verb: Verb, statement: nodes.Statement, flow: Flow, refuse: Refuse) -
 
 
 def _not_after(verb: Verb, statement: nodes.Statement, other: str, flow: Flow, refuse: Refuse) -> None:
-    line = flow.last[other].line
+    first = flow.last[other]
     operand = statement.operands[0] if statement.operands else None
     words = operand.items if isinstance(operand, nodes.Words) else (operand,)
     what = show(words[-1]) if words[-1] is not None else statement.verb.text
     span = operand.span if operand is not None else statement.verb.span
-    message = verb.why_not_after.format(what=what, line=line)
-    above = min(line, flow.restricted or line)
-    refuse("RCP0506", message, span, f"move line {statement.span.line} above line {above}")
+    message = verb.why_not_after.format(what=what, place=first.seen_from(span))
+    above = min(first, flow.restricted or first)
+    refuse("RCP0506", message, span, f"move `{statement.verb.text} …` before {above.seen_from(span)}")
 
 
 def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes: Notes) -> None:
     """Write down what a statement leaves behind; one that was refused leaves what its verb always leaves."""
-    name, line = statement.verb.text, statement.span.line
+    name, span = statement.verb.text, statement.span
     operation = found if found is not None else verb.operation
     role = getattr(operation, "role", "")
     if not (verb.once and any(c.word.text == "as" for c in statement.clauses)):
@@ -67,7 +64,7 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
     if verb.operation is None:
         return
     if role not in ("setup", "outcome", "structure"):
-        flow.first_use = flow.first_use or line
+        flow.first_use = flow.first_use or span
     if role == "training" and "training" in getattr(verb.operation, "__dataclass_fields__", {}):
         flow.trained = True
     if role == "surgery":
@@ -75,9 +72,9 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
             message = "the model starts from random numbers, and nothing trained it before this line"
             notes.warn("RCP0515", message, statement.verb.span, "give it `weights=…`, or `train for 30 epochs` above")
             flow.trained = True
-        flow.last_surgery = line
+        flow.last_surgery = span
         if getattr(operation, "restricts", False):
             flow.sparse = True
-            flow.restricted = flow.restricted or line
+            flow.restricted = flow.restricted or span
     if not getattr(operation, "before_healthy", True):
         flow.healthy = True

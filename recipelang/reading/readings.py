@@ -99,9 +99,6 @@ def _subject(reader: Reader, call: nodes.Call) -> Subject | None:
     if flow.is_state(owner.text):
         reader.use(owner.text)
         return Subject("state", owner.text)
-    if flow.unsure:
-        reader.failed = True
-        return None
     everything = (*flow.states, *flow.variants)
     guess = did_you_mean(owner.text, everything)
     help = f"{guess}here: {listing(everything)}"

@@ -35,7 +35,7 @@ def check(verb: Verb, statement: nodes.Statement, top: bool, refuse: Refuse) -> 
                 "RCP0402",
                 f"`{word}` stands twice",
                 clause.word.span,
-                f"each clause once; the first is on line {seen[word].word.span.line}",
+                f"each clause once; the first is {seen[word].word.span.at(clause.word.span)}",
             )
         elif verb.clause(word) is None and not lost_block:
             takes = [c.word for c in verb.clauses]

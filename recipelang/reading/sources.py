@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recipelang.errors import Diagnostic, RecipeError, Span, did_you_mean
+from recipelang.errors import Diagnostic, RecipeError, Span, did_you_mean, typed
 from recipelang.reading import trees
 from recipelang.reading.flow import Flow
 from recipelang.reading.notes import Notes, Refuse
 from recipelang.reading.reader import Reader
+from recipelang.reading.unread import Unread
 from recipelang.reading.verb import Insert, Verb
-from recipelang.reading.wording import listing
+from recipelang.reading.wording import KINDS, listing
 from recipelang.syntax import nodes
 from recipelang.syntax.parse import LONGEST, parse, read
 
@@ -38,7 +39,11 @@ class Placed:
 
 
 def expand(
-    recipe: nodes.Recipe, find_verb: Callable[[str], Verb | None], text_of: Callable[[str], str], notes: Notes
+    recipe: nodes.Recipe,
+    find_verb: Callable[[str], Verb | None],
+    text_of: Callable[[str], str],
+    notes: Notes,
+    unread: Unread,
 ) -> list[Placed]:
     """The statements of a recipe with those of the files that it uses in their places.
 
@@ -47,6 +52,7 @@ def expand(
         find_verb: the verb of a name.
         text_of: the text of a file, by its path from the recipe's folder; raises OSError or RecipeError.
         notes: where unreadable files, cycles and mistakes of their syntax go (RCP0211 and those of the parser).
+        unread: where what cannot be read of them goes.
     """
     count, length = itertools.count(1), len(recipe.text)
 
@@ -62,7 +68,7 @@ def expand(
             raise RecipeError([Diagnostic("RCP0211", what, None, help)])
         return text
 
-    return _expand(recipe.body.items, recipe.path, "", (), find_verb, counted, notes)
+    return _expand(recipe.body.items, recipe.path, "", (), find_verb, counted, notes, unread)
 
 
 def _expand(
@@ -73,6 +79,7 @@ def _expand(
     find_verb: Callable[[str], Verb | None],
     text_of: Callable[[str], str],
     notes: Notes,
+    unread: Unread,
 ) -> list[Placed]:
     found: list[Placed] = []
     for item in items:
@@ -86,16 +93,21 @@ def _expand(
             insert = verb.read(Reader(item, Flow(), notes, {}, lambda name: None))
             if isinstance(insert, Insert) and not (item.clauses or item.block):
                 other = posixpath.normpath(posixpath.join(folder, insert.file))
-                used = _file(other, item, trail, text_of, notes)
+                used = _file(other, item, trail, text_of, notes, unread)
                 inner = posixpath.dirname(other)
-                found += _expand(used, other, inner, (*trail, other), find_verb, text_of, notes)
+                found += _expand(used, other, inner, (*trail, other), find_verb, text_of, notes, unread)
         else:
             found.append(Placed(item, path))
     return found
 
 
 def _file(
-    path: str, item: nodes.Statement, trail: tuple[str, ...], text_of: Callable[[str], str], notes: Notes
+    path: str,
+    item: nodes.Statement,
+    trail: tuple[str, ...],
+    text_of: Callable[[str], str],
+    notes: Notes,
+    unread: Unread,
 ) -> tuple[nodes.Item, ...]:
     """The statements of another file; what is wrong with it is noted, its own mistakes at their own lines."""
     span = item.operands[0].span
@@ -105,17 +117,24 @@ def _file(
     try:
         recipe, mistakes = read(text_of(path), path)
         notes.errors += mistakes
+        unread.text(recipe.unread)
         return recipe.body.items
     except RecipeError as error:
         notes.refuse("RCP0211", "; ".join(d.message for d in error.diagnostics), span, error.diagnostics[0].help)
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         notes.refuse("RCP0211", f"`{path}` cannot be read: {why}", span, "check the spelling; paths start at this file")
+    unread.anything = unread.everything = True
     return ()
 
 
 def override(
-    items: list[Placed], role: str, text: str, find_verb: Callable[[str], Verb | None], notes: Notes
+    items: list[Placed],
+    role: str,
+    text: str,
+    find_verb: Callable[[str], Verb | None],
+    notes: Notes,
+    unread: Unread,
 ) -> list[Placed]:
     """The statements with the one that provides `role` replaced by `role text`, or that one put first.
 
@@ -124,24 +143,34 @@ def override(
         role: `model` or `data`, as `--model` and `--data` name them.
         text: recipe text of the model or data set.
         find_verb: the verb of a name.
-        notes: mistakes of the text go there without a span.
+        notes: mistakes of the text go there, at their places in the option.
+        unread: what cannot be read of it goes there.
     """
-    path = f"--{role}"
+    shown = f"--{role} {text}"
     try:
-        made = parse(f"{role} {text}").body.items
+        made = parse(f"  {role} {text}").body.items  # as long as what is shown, so that columns agree
     except RecipeError as error:
-        notes.errors += [Diagnostic(d.code, f"`{path} {text}`: {d.message}", None, d.help) for d in error.diagnostics]
+        unread.text(role)
+        notes.errors += _moved(error, shown)
         return items
     if len(made) != 1 or not isinstance(made[0], nodes.Statement) or made[0].clauses or made[0].block:
-        notes.errors.append(
-            Diagnostic("RCP0405", f"`{path} {text}` is no {role}", None, f"write `{path} NAME` or `{path} 'NAME(…)'`")
-        )
+        unread.text(role)
+        help = f"write `--{role} NAME` or `--{role} 'NAME(…)'`"
+        message = f"`{text}` is not a single {KINDS[role].one.split(' ', 1)[1]}"
+        notes.errors.append(Diagnostic("RCP0405", message, typed(shown, len(role) + 3), help))
         return items
+    statement = trees.typed(made[0], shown)
     old = next((i for i, p in enumerate(items) if provides(p.item, find_verb) == role), None)
     if old is None:
-        return [Placed(made[0], path), *items]
-    moved = trees.respan(made[0], items[old].item.span)
-    return [*items[:old], Placed(moved, path), *items[old + 1 :]]
+        return [Placed(statement, f"--{role}"), *items]
+    moved = dataclasses.replace(statement, span=items[old].item.span)  # for the order of statements
+    return [*items[:old], Placed(moved, f"--{role}"), *items[old + 1 :]]
+
+
+def _moved(error: RecipeError, shown: str) -> list[Diagnostic]:
+    """Syntax errors of a value of the command line, at their places in what is shown of it."""
+    spans = [dataclasses.replace(d.span, typed=shown) if d.span else typed(shown) for d in error.diagnostics]
+    return [dataclasses.replace(d, span=span) for d, span in zip(error.diagnostics, spans, strict=True)]
 
 
 def provides(item: nodes.Item, find_verb: Callable[[str], Verb | None]) -> str:
@@ -157,24 +186,25 @@ def settle(items: tuple[nodes.Item, ...], sets: Mapping[str, str], notes: Notes)
     known = trees.bindings_in(items)
     values: dict[str, Any] = {}
     for name, text in sets.items():
+        shown = f"--set {name}={text}"
         if name not in known:
             guess = did_you_mean(name, known)
             help = f"{guess}set here: {listing(tuple(known))}"
-            notes.errors.append(
-                Diagnostic("RCP0208", f"`--set {name}=…`: no `let {name}` stands in the recipe", None, help)
-            )
+            span = typed(shown, len("--set "), len(f"--set {name}"))
+            notes.errors.append(Diagnostic("RCP0208", f"no `let {name}` stands in the recipe", span, help))
             continue
-        try:
-            values[name] = trees.expression(text)
-        except (RecipeError, ValueError):
-            message = f"`--set {name}={text}` is no value"
-            notes.errors.append(
-                Diagnostic("RCP0301", message, None, "write a number, a word, a call or a text in quotes")
-            )
+        alike = "let " + "n" * (len(name) + 2)  # as long as what is shown, so that columns agree
+        tree, wrong = read(f"{alike}={text}")
+        made = tree.body.items
+        if not wrong and len(made) == 1 and isinstance(made[0], nodes.Let):
+            values[name] = trees.typed(made[0].value, shown)
+            continue
+        help = "write a number, a word, a call or a text in quotes"
+        notes.errors.append(Diagnostic("RCP0301", f"`{text}` is not one value", typed(shown, len(alike) + 1), help))
 
     def changed(part: Any) -> Any:
         if isinstance(part, nodes.Let) and part.name.text in values:
-            return dataclasses.replace(part, value=trees.respan(values[part.name.text], part.value.span))
+            return dataclasses.replace(part, value=values[part.name.text])
         return part
 
     return tuple(trees.rebuild(item, changed) for item in items)

@@ -93,6 +93,16 @@ def respan(node: N, span: Span) -> N:
     return rebuild(node, moved)
 
 
+def typed(node: N, text: str) -> N:
+    """The same tree with spans that point into an option of the command line, of whose `text` it was made."""
+
+    def moved(part: Any) -> Any:
+        names = ("span", "operator_span") if isinstance(part, nodes.Compare) else ("span",)
+        return _replaced(part, {name: dataclasses.replace(getattr(part, name), typed=text) for name in names})
+
+    return rebuild(node, moved)
+
+
 #: nodes that are flat: a sum of sums is one sum
 JOINED = {nodes.Words: "items", nodes.Sum: "terms", nodes.Product: "factors"}
 

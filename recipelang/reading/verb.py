@@ -83,7 +83,7 @@ class Verb:
         after_variants: whether it may follow variants, where there is no single current model.
         joins: whether it makes one of the variants current again.
         not_after: verbs that must not stand before it.
-        why_not_after: the reason; `{line}` is the line of the other verb.
+        why_not_after: the reason; `{place}` is where the other verb stands.
         sparse_first: whether weights must be in a pattern before it.
         own_to_file: whether `use` leaves it out.
         inserts: whether it stands for another file (`read` gives an `Insert`).

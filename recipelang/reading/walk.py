@@ -10,7 +10,7 @@ walk(items)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,14 +23,14 @@ from recipelang.reading.notes import UNBOUND, Notes
 from recipelang.reading.reader import Reader
 from recipelang.reading.sources import Placed, alias
 from recipelang.reading.trees import Extent
-from recipelang.reading.verb import Loop, Points, Switch, Verb
+from recipelang.reading.unread import Unread
+from recipelang.reading.verb import Loop, Points, Switch
 from recipelang.syntax import nodes
 from recipelang.syntax.grammar import DEEPEST
 from recipelang.syntax.show import show
 
 MOST_STATEMENTS = 10_000  # with those of every variant, and of a block in both its readings
 MOST_WORDS = 1_000_000  # of all these statements, with the values of their parameters
-FindVerb = Callable[[str], Verb | None]
 
 
 @dataclass
@@ -39,8 +39,7 @@ class Walk:
 
     Attributes:
         notes: where mistakes go.
-        find_verb: the verb of a name; None where there is none.
-        verb_names: all of them, for did-you-mean.
+        unread: what could not be read, and every verb there is.
         aliases: names of the profile → recipe text.
         switches: what was switched on, and where.
         places: full names of variants → where each stands.
@@ -50,8 +49,7 @@ class Walk:
     """
 
     notes: Notes
-    find_verb: FindVerb
-    verb_names: tuple[str, ...]
+    unread: Unread
     aliases: Mapping[str, str]
     switches: dict[str, Span | None] = field(default_factory=dict)
     places: dict[str, Span] = field(default_factory=dict)
@@ -93,7 +91,7 @@ class Walk:
                 self._open(opened, found, here, flow)
             elif found is not None:
                 made.append(found)
-                verb = self.find_verb(placed.item.verb.text)
+                verb = self.unread.find_verb(placed.item.verb.text)
                 if verb and verb.joins and opened and opened.ends:
                     flow.become(joined(opened.before, opened.ends))
                     made[opened.index] = Branch(tuple(opened.variants))
@@ -142,10 +140,11 @@ class Walk:
         self, placed: Placed, statement: nodes.Statement, bindings: Mapping[str, Bindings], flow: Flow, top: bool
     ) -> Any:
         """A Step, a Repeat, `_Variants`, or None where there is nothing to do or something was refused."""
-        verb = self.find_verb(statement.verb.text)
+        verb = self.unread.find_verb(statement.verb.text)
         if verb is None:
             if statement.verb.text != nodes.UNREADABLE or not self.notes.errors:
-                shape.unknown_verb(statement, self.verb_names, self.notes.refuse)
+                shape.unknown_verb(statement, self.unread.verb_names, self.notes.refuse)
+            self.unread.unknown(statement)
             self._look_inside(placed, statement, bindings, flow)
             return None
         shape.check(verb, statement, top, self.notes.refuse)
@@ -156,6 +155,8 @@ class Walk:
         reader = Reader(filled, flow, self.notes, self.aliases, self.used.add)
         found = verb.read(reader)
         order.after(verb, found, statement, flow, self.notes)
+        if found is None:
+            self.unread.refused(statement, verb)
         if isinstance(found, Points):
             return _Variants(found, statement, placed)
         if isinstance(found, Loop):
@@ -181,9 +182,8 @@ class Walk:
             full = ", ".join(inside.path)
             here = statement.operands[0].span
             if self.places.setdefault(full, here) != here:
-                line = self.places[full].line
-                help = "choose another name"
-                self.notes.refuse("RCP0207", f"variant `{name}` is there since line {line}", here, help)
+                message = f"variant `{name}` is there since {self.places[full].seen_from(here)}"
+                self.notes.refuse("RCP0207", message, here, "choose another name")
             bound = bindings[path].inner()
             for parameter, value in values:
                 bound.bind(parameter, value, bound.extent(value), statement.operands[0].span, path)
@@ -196,7 +196,6 @@ class Walk:
             flow.branch = True
             flow.expects = flow.expects or inside.expects
             flow.sparse = flow.sparse or inside.sparse
-            flow.unsure = flow.unsure or inside.unsure
 
     def _repeat(
         self, loop: Loop, statement: nodes.Statement, placed: Placed, bindings: Mapping[str, Bindings], flow: Flow
@@ -226,7 +225,6 @@ class Walk:
         self, placed: Placed, statement: nodes.Statement, bindings: Mapping[str, Bindings], flow: Flow
     ) -> None:
         """Note what is wrong in a block whose own statement is wrong; what its parameter would be is not known."""
-        flow.unsure = True
         outer, self.notes = self.notes, Notes(placed.path)
         self.walk(_inner(placed, statement), bindings, flow.copy(), False)
         outer.errors += [d for d in self.notes.errors if d.code != UNBOUND and d not in outer.errors]

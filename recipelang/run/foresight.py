@@ -51,7 +51,8 @@ def foresee(operation: Any, network: Network, healthy: Network) -> tuple[str, ..
                 f"no weight of this network can be {operation.pattern}",
                 "`recipe layers MODEL` lists what can",
             )
-        found = f"{len(names)} weights can be {operation.pattern}, {len(dense)} stay dense"
+        one, stays = len(names) == 1, len(dense) == 1
+        found = f"{len(names)} weight{'s' * (not one)} can be {operation.pattern}, {len(dense)} stay{'s' * stays} dense"
         if operation.permutation is None:
             return (found,)
         groups = len(require_groups(network, names, operation.pattern))
@@ -71,12 +72,14 @@ def _prune(operation: Any, network: Network, healthy: Network) -> tuple[str, ...
     candidates, smallest = reachable(operation, network)
     reach = Reach(smallest, network, healthy)
     if operation.count is not None and operation.count > len(candidates):
+        are = "layers are" if operation.count > 1 else "layer is"
         raise Refusal(
             "RCP0911",
-            f"{operation.count} layers are to be removed, and {len(candidates)} can be",
+            f"{operation.count} {are} to be removed, and {len(candidates)} can be",
             "remove fewer; `recipe layers MODEL` lists them",
         )
-    lines = [f"{len(candidates)} layers can be removed: {_some([c.name for c in candidates])}"]
+    layers = "1 layer" if len(candidates) == 1 else f"{len(candidates)} layers"
+    lines = [f"{layers} can be removed: {_some([c.name for c in candidates])}"]
     for test in tests_of(operation.until):
         lines.append(_range(test, reach))
     if operation.until is not None and not _could_hold(operation.until, reach):
@@ -202,4 +205,4 @@ def _seconds_per_image(network: Network, options: Options) -> float:
 
 def _some(names: list[str]) -> str:
     shown = ", ".join(f"`{name}`" for name in names[:4])
-    return shown if len(names) <= 4 else f"{shown}, … `{names[-1]}`"
+    return shown if len(names) <= 4 else f"{shown}, {'… ' * (len(names) > 5)}`{names[-1]}`"

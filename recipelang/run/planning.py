@@ -90,7 +90,8 @@ class PlanReport:
         """The plan as a person reads it."""
         work = [row for row in self.rows if row.state in ("runs", "stored", "fails")]
         stored = sum(row.state == "stored" for row in work)
-        lines = [f"plan of {self.name}: {len(work)} steps, {stored} in the store, {len(work) - stored} to run"]
+        steps = f"{len(work)} step{'s' * (len(work) != 1)}"
+        lines = [f"plan of {self.name}: {steps}, {stored} in the store, {len(work) - stored} to run"]
         if self.hardware:
             lines.append(f"on {self.hardware}")
         lines.append("")

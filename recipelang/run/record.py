@@ -179,7 +179,7 @@ def _layers(network: Network, columns: Sequence[Reading], readings: Readings) ->
 
 def trouble(diagnostic: Diagnostic) -> dict[str, Any]:
     """A diagnostic as the report shows it."""
-    line = diagnostic.span.line if diagnostic.span else None
+    line = diagnostic.span.line if diagnostic.span and not diagnostic.span.typed else None
     return {"code": diagnostic.code, "message": diagnostic.message, "help": diagnostic.help, "line": line}
 
 

@@ -198,11 +198,12 @@ class Statement:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole file: its text, where it came from, and its statements."""
+    """A whole file: its text, where it came from, its statements, and what of the text could not be read."""
 
     body: Block
     text: str
     path: str
+    unread: str = ""
 
 
 Expression: TypeAlias = "Number | Pattern | Range | String | Parameter | Call | List | Words | Sum | Product"

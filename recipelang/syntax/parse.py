@@ -55,32 +55,41 @@ def read(text: str, path: str = "") -> tuple[nodes.Recipe, tuple[Diagnostic, ...
     if len(text) > LONGEST:
         what = f"this recipe has {len(text)} characters; a recipe has at most {LONGEST}"
         help_ = "split it, or look whether this file is a recipe"
-        return nodes.Recipe(nodes.Block((), whole), text, path), (Diagnostic("RCP0118", what, None, help_, path),)
-    tree, errors = _read(text, path)
+        wrong = Diagnostic("RCP0118", what, whole, help_, path)
+        return nodes.Recipe(nodes.Block((), whole), text, path, text), (wrong,)
+    tree, errors, unread = _read(text, path)
     items: list[nodes.Item] = []
     for parsed in _trees(tree):
         too_large = _numbers(parsed, path) if len(errors) < MOST_ERRORS else []
         errors += too_large
-        items += [] if too_large else [_build(parsed)]
+        if too_large:
+            unread += f"\n{text[parsed.meta.start_pos : parsed.meta.end_pos]}"
+        else:
+            items.append(_build(parsed))
     errors.sort(key=lambda d: d.span or whole)
-    return nodes.Recipe(nodes.Block(tuple(items), whole), text, path), tuple(errors)
+    return nodes.Recipe(nodes.Block(tuple(items), whole), text, path, unread), tuple(errors)
 
 
-def _read(text: str, path: str) -> tuple[Tree[Token], list[Diagnostic]]:
-    """The parse tree of what could be read, and the errors of what could not."""
+def _read(text: str, path: str) -> tuple[Tree[Token], list[Diagnostic], str]:
+    """The parse tree of what could be read, the errors of what could not, and its text."""
     errors: list[Diagnostic] = []
     rest = " " + text[1:] if text.startswith("\ufeff") else text
     while True:
         try:
-            return parser().parse(rest), errors
+            return parser().parse(rest), errors, _without(text, rest) if errors else ""
         except (UnexpectedInput, TooDeep) as error:
             from recipelang.syntax.mistakes import explain  # only a wrong recipe pays for it
 
             diagnostic, blanked = explain(rest, error, path)
             errors.append(diagnostic)
             if blanked == rest or len(errors) >= min(MOST_ERRORS, MOST_READ / len(text)):
-                return Tree("recipe", []), errors
+                return Tree("recipe", []), errors, text
             rest = blanked
+
+
+def _without(text: str, rest: str) -> str:
+    """What of a text was blanked in the rest, at its place."""
+    return "".join(c if c != left or c.isspace() else " " for c, left in zip(text, rest, strict=True))
 
 
 def _numbers(tree: Tree[Token], path: str) -> list[Diagnostic]:

@@ -27,7 +27,7 @@ def read(reader: Reader) -> Choose | None:
     """`choose by top1`, `choose first`."""
     by, operands = reader.argument("by"), reader.statement.operands
     data = _place(reader)
-    if not reader.flow.branch and not reader.flow.unsure:
+    if not reader.flow.branch:
         reader.refuse(
             "RCP0507",
             "there are no variants above to choose from",
@@ -43,7 +43,7 @@ def read(reader: Reader) -> Choose | None:
             reader.refuse("RCP0405", "what is best is said by a metric alone", by.span, help)
         return reader.done(Choose(reading))
     elif len(operands) == 1 and trees.bare_word(operands[0]) == "first":
-        if not reader.flow.expects and not reader.flow.unsure:
+        if not reader.flow.expects:
             help = "write `expect …` between the variants and this line"
             reader.refuse(
                 "RCP0508",

@@ -30,7 +30,7 @@ def read(reader: Reader) -> Export | None:
     if reader.failed:  # what is left stands no longer beside its word
         return None
     for node, format in zip(reader.statement.operands, formats, strict=True):
-        if getattr(format, "packed", False) and not (reader.flow.sparse or reader.flow.unsure):
+        if getattr(format, "packed", False) and not reader.flow.sparse:
             help = "write `sparsify nm 2:4` above, or leave `packed` out"
             reader.refuse("RCP1301", "no weight is 2:4 here, so there is nothing to pack", node.span, help)
     folder = reader.path("to")
@@ -46,7 +46,7 @@ def _never_over_another(reader: Reader, formats: tuple[Any, ...], folder: str) -
         if first != item.span:
             reader.refuse(
                 "RCP0408",
-                f"`{made.name}` is already written to this folder, by line {first.line}",
+                f"`{made.name}` is already written to this folder, {first.at(item.span)}",
                 item.span,
                 f'write one of the two elsewhere: `export {made.name} to "DIR"`',
             )

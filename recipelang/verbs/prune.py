@@ -178,5 +178,5 @@ VERB = Verb(
         "Numbers are totals: `over 10 rounds for 20 epochs` trains 20 epochs altogether.",
     ),
     not_after=("accelerate",),
-    why_not_after="removing {what} after `accelerate` (line {line}) breaks the kernels chosen there",
+    why_not_after="removing {what} after `accelerate` ({place}) breaks the kernels chosen there",
 )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from recipelang.check import check
-from recipelang.errors import Diagnostic, RecipeError
+from recipelang.errors import Diagnostic, RecipeError, render
 from recipelang.plan import Branch, Plan, Step, steps_of
 from recipelang.syntax.parse import parse
 
@@ -20,6 +20,12 @@ def refusals(text: str, **given: Any) -> list[Diagnostic]:
     with pytest.raises(RecipeError) as caught:
         plan_of(text, **given)
     return list(caught.value.diagnostics)
+
+
+def under(found: Diagnostic) -> tuple[str, str]:
+    """What a diagnostic shows of the command line, and the stretch of it that is blamed."""
+    assert found.span is not None and found.json()["path"] == "<command line>"
+    return found.span.typed, found.span.typed[found.span.start : found.span.end]
 
 
 def texts(plan: Plan) -> list[str]:
@@ -83,7 +89,8 @@ def test_set_changes_a_let_wherever_it_stands() -> None:
 
 def test_set_of_what_no_let_has_is_refused() -> None:
     found = refusals("let rate = 1e-2\nfinetune for 1 epochs with sgd(lr=$rate)", sets={"rat": "1"})
-    assert found[0].code == "RCP0208" and found[0].span is None and "`rate`" in found[0].help
+    assert found[0].code == "RCP0208" and "`rate`" in found[0].help
+    assert under(found[0]) == ("--set rat=1", "rat")
 
 
 @pytest.mark.parametrize("value", ["", "1 +", "{", "sgd(", "1\nprune 2 layers by taylor"])
@@ -102,11 +109,31 @@ def test_model_and_data_replace_or_supply_the_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["resnet21", "resnet20(depth=3)", "resnet20 as x", "sgd", "resnet20; data digits", "("]
+    ("option", "value", "word"),
+    [
+        *(("model", "resnet21", "resnet21"), ("model", "resnet20(depth=3)", "depth"), ("model", "sgd", "sgd")),
+        *(("model", "resnet20 as x", "resnet20 as x"), ("model", "resnet20; data digits", "resnet20; data digits")),
+        *(("model", "(", "("), ("data", "cifer10", "cifer10"), ("data", "digits(size=x)", "size")),
+        ("data", 'folder("photos", split=[80%])', "[80%]"),
+    ],
 )
-def test_a_wrong_model_of_the_command_line_has_no_place_in_the_text(text: str) -> None:
-    found = refusals("prune 1 layers by taylor", model=text, data="digits")
-    assert found and all(d.span is None and "--model" in d.message for d in found)
+def test_what_is_wrong_on_the_command_line_is_shown_there(option: str, value: str, word: str) -> None:
+    for text in ("prune 1 layers by taylor", "model resnet20\ndata digits\nprune 1 layers by taylor"):
+        found = refusals(text, **{"model": "resnet20", "data": "digits", option: value})
+        assert [under(d) for d in found] == [(f"--{option} {value}", word)]
+
+
+@pytest.mark.parametrize(("value", "word"), [("x", "x"), ("cosine(1, too=0)", "too"), ("5 epochs", "5 epochs")])
+def test_a_value_of_the_command_line_is_shown_there_wherever_it_is_used(value: str, word: str) -> None:
+    text = "let rate = 1e-2\nfinetune for 1 epochs with sgd(lr=$rate)\nfinetune for 2 epochs with adam(lr=$rate)"
+    found = refusals(text, sets={"rate": value})
+    assert {under(d) for d in found} == {(f"--set rate={value}", word)}
+    assert f"1 | --set rate={value}\n" in render(found[0], text) and "--> <command line>:1:" in render(found[0], text)
+
+
+def test_one_option_alone_and_a_control_of_nothing_are_shown_on_the_command_line() -> None:
+    assert [under(d) for d in refusals("prune 1 layers by taylor", data="digits")] == [("--data digits", "data")]
+    assert [under(d) for d in refusals("prune 1 layers by taylor", control=True)] == [("--control", "--control")]
 
 
 def test_one_of_model_and_data_is_not_enough() -> None:

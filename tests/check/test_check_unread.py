@@ -81,7 +81,7 @@ sparsify nm 4:2
     said = [(d.code, d.span.line if d.span else 0) for d in found(text)]
     assert said == [
         *(("RCP0112", 2), ("RCP0202", 3), ("RCP0112", 4), ("RCP0112", 5), ("RCP0108", 7), ("RCP0202", 8)),
-        *(("RCP0303", 11), ("RCP0307", 12)),
+        *(("RCP0205", 11), ("RCP0303", 11), ("RCP0307", 12)),
     ]
 
 
