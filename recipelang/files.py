@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and never through a link that leads somewhere else."""
+"""Paths that can be used at all, and files written whole or not at all, never through a link that leads elsewhere."""
 
 from __future__ import annotations
 
@@ -10,6 +10,36 @@ from pathlib import Path
 from typing import BinaryIO
 
 from recipelang.errors import Refusal
+
+#: what Linux, macOS and Windows allow a name and a path to be long, in bytes
+LONGEST_NAME, LONGEST_PATH = 255, 4000
+
+
+def expanded(text: str) -> Path:
+    """A path as the user wrote it, `~` replaced by the home folder.
+
+    Raises:
+        Refusal: RCP1214: no system has such a path: `~` names no user, it holds a zero byte, or is too long.
+    """
+    why = ""
+    if "\0" in text:
+        why = "it holds a zero byte"
+    elif len(os.fsencode(text)) > LONGEST_PATH:
+        why = f"a path has at most {LONGEST_PATH} bytes"
+    elif any(len(os.fsencode(part)) > LONGEST_NAME for part in Path(text).parts):
+        why = f"a file or folder name has at most {LONGEST_NAME} bytes"
+    else:
+        try:
+            return Path(text).expanduser()
+        except RuntimeError:
+            why = f"there is no home folder of `{Path(text).parts[0]}`"
+    raise Refusal("RCP1214", f"`{shortened(text)}` is not a path: {why}", "write another path")
+
+
+def shortened(text: str, most: int = 100) -> str:
+    """The text, its middle left out where it is longer than `most` characters."""
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
 
 
 @contextlib.contextmanager

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipelang.errors import Diagnostic, RecipeError, Span, did_you_mean
+from recipelang.errors import Diagnostic, RecipeError, Refusal, Span, did_you_mean
+from recipelang.files import expanded
 
 if TYPE_CHECKING:
     import yaml
@@ -63,14 +65,19 @@ class Profile:
         Args:
             path_or_alias: a name of `data` or `weights`, or a path; a relative one starts at `recipe_dir`.
             recipe_dir: the folder of the recipe.
+
+        Raises:
+            Refusal: RCP1214: no system has such a path.
         """
         known = self.paths.get(path_or_alias)
-        return known if known is not None else recipe_dir / Path(path_or_alias).expanduser()
+        return known if known is not None else recipe_dir / expanded(path_or_alias)
 
 
 def locate(folder: Path) -> Path | None:
     """The nearest `recipe.yaml` in `folder` or above it, up to the home folder or the root of the disk."""
-    folder, home = folder.resolve(), Path.home().resolve()
+    folder, home = folder.resolve(), None
+    with suppress(RuntimeError):  # a user that the system does not know, in a container, has no home
+        home = Path.home().resolve()
     for place in (folder, *folder.parents):
         if (place / FILE_NAME).is_file():
             return place / FILE_NAME
@@ -83,7 +90,7 @@ def parse_profile(text: str, path: Path) -> Profile:
     """Read the text of a profile. Relative paths in it start at the profile's own folder.
 
     Raises:
-        RecipeError: RCP1210 … RCP1213, all mistakes at once, each with its line.
+        RecipeError: RCP1210 … RCP1214, all mistakes at once, each with its line.
     """
     reader = _Reader(path)
     values = reader.read(text)
@@ -91,7 +98,7 @@ def parse_profile(text: str, path: Path) -> Profile:
         raise RecipeError(sorted(reader.mistakes, key=lambda d: d.span.start if d.span else 0), text)
 
     def place(written: str) -> Path:
-        return path.parent / Path(written).expanduser()
+        return path.parent / expanded(written)
 
     roots, weights = values.get("data", {}), values.get("weights", {})
     return Profile(
@@ -165,6 +172,8 @@ class _Reader:
         if problem:
             self.refuse("RCP1212", problem, node, f"write {_EXAMPLES[key]}")
             return None
+        if key == "store":
+            self.place(node)
         return int(node.value) if key == "threads" else node.value
 
     def names(self, key: str, node: yaml.Node) -> dict[str, str]:
@@ -183,8 +192,17 @@ class _Reader:
                 help = "letters, digits and `_`, so that a recipe can write it as one word"
                 self.refuse("RCP1212", f"the alias `{name}` is no name", value, help)
             else:
+                if key != "aliases":
+                    self.place(value)
                 found[name] = value.value
         return found
+
+    def place(self, node: yaml.Node) -> None:
+        """Refuse a path that no system has."""
+        try:
+            expanded(node.value)
+        except Refusal as refusal:
+            self.refuse(refusal.code, refusal.message, node, refusal.help)
 
 
 _EXAMPLES = {

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TextIO
 
 from recipelang.errors import Diagnostic, Span
+from recipelang.files import shortened
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -50,7 +51,7 @@ def _refused(error: BaseException) -> Diagnostic | None:
         return Diagnostic("RCP1208", "the machine is out of memory", help=help)
     if not isinstance(error, OSError) or error.errno is None or isinstance(error, BrokenPipeError):
         return None
-    at = f" at `{os.fsdecode(error.filename)}`" if isinstance(error.filename, str | bytes) else ""
+    at = f" at `{shortened(os.fsdecode(error.filename), 200)}`" if isinstance(error.filename, str | bytes) else ""
     why = os.strerror(error.errno)
     if error.errno in _FULL:
         help = "free space, `recipe gc` frees what no run needs, or choose another place with --out and --store"

@@ -13,7 +13,7 @@ import click
 
 from recipelang import paths
 from recipelang.commands.boundary import DONE, WrongUsage, say
-from recipelang.commands.sources import Request, Source, checked, pointing_at, profile_for
+from recipelang.commands.sources import Place, Request, Source, checked, pointing_at, profile_for
 from recipelang.errors import Diagnostic
 from recipelang.kinds import ModelRequest
 from recipelang.plan import steps_of
@@ -22,7 +22,7 @@ from recipelang.units import show
 
 
 @click.command()
-@click.argument("folder", default=".", type=click.Path(path_type=Path))
+@click.argument("folder", default=".", type=Place())
 def init(folder: Path) -> int:
     """Write a first recipe and a recipe.yaml, both with comments.
 

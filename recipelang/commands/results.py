@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from recipelang.commands.boundary import DONE, coloured
+from recipelang.commands.sources import Place
 from recipelang.errors import RecipeError, Refusal
 from recipelang.plan import steps_of
 
@@ -28,9 +29,9 @@ def forms_of(context: click.Context, parameter: click.Parameter, text: str | Non
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=Place())
 @click.option("--to", "forms", callback=forms_of, metavar="FORM,…", help="Forms to write; default md,html.")
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Where to write; default into the run.")
+@click.option("--out", metavar="DIR", type=Place(), help="Where to write; default into the run.")
 def report(run: Path, forms: tuple[str, ...], out: Path | None) -> int:
     """Show the table of a finished run and write its report again.
 
@@ -45,9 +46,9 @@ def report(run: Path, forms: tuple[str, ...], out: Path | None) -> int:
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN…", type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, metavar="RUN…", type=Place())
 @click.option("--to", "forms", callback=forms_of, metavar="FORM,…", help="Also write the comparison: md,html.")
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Where to write; default here.")
+@click.option("--out", metavar="DIR", type=Place(), help="Where to write; default here.")
 def compare(runs: tuple[Path, ...], forms: tuple[str, ...], out: Path | None) -> int:
     """Show several finished runs side by side.
 
@@ -93,7 +94,7 @@ def stay_inside(plan: Plan, *, outside: bool) -> None:
     """Refuse `report … to` and `export … to` that would leave the output folder, before any work is done.
 
     Raises:
-        RecipeError: RCP0912, at the statement.
+        RecipeError: RCP0912, or RCP1214 where no system has such a path, at the statement.
     """
     from recipelang.run.output import inside, leaves
 

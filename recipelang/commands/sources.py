@@ -8,18 +8,36 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from recipelang.commands.boundary import WrongUsage, print_diagnostics
-from recipelang.errors import Diagnostic, RecipeError
+from recipelang.errors import Diagnostic, RecipeError, Refusal
+from recipelang.files import expanded, shortened
 from recipelang.profile import DEVICE, Profile, locate, parse_profile
 
 if TYPE_CHECKING:
     from recipelang.plan import Plan
 
 MOST_BYTES = 2**24
+
+
+class Place(click.ParamType):
+    """A path on the command line: `~` is expanded where the shell did not (`--out=~/runs/a`)."""
+
+    name = "path"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Path:
+        """The path.
+
+        Raises:
+            click.BadParameter: no system has such a path.
+        """
+        try:
+            return value if isinstance(value, Path) else expanded(str(value))
+        except Refusal as refusal:
+            self.fail(f"{refusal.message}.", parameter, context)
 
 
 @dataclass(frozen=True)
@@ -69,8 +87,20 @@ def source(name: str) -> Source:
     """The recipe in the file `name`, or on standard input where it is `-`."""
     if name == "-":
         return Source(_decoded(sys.stdin.buffer.read(MOST_BYTES), "<stdin>"), "<stdin>", Path.cwd())
-    file = Path(name)
+    file = _placed(name)
     return Source(read_text(file), name, file.resolve().parent, file)
+
+
+def _placed(name: str) -> Path:
+    """The path of a file that the command line names.
+
+    Raises:
+        WrongUsage: RCP1214: no system has such a path.
+    """
+    try:
+        return expanded(name)
+    except Refusal as refusal:
+        raise WrongUsage([refusal.at(None, shortened(name))]) from None
 
 
 def read_text(file: Path) -> str:
@@ -95,8 +125,12 @@ def _bytes(file: Path) -> bytes:
 
 def _used(file: Path) -> str:
     """The text of a file that a recipe names; a recipe from elsewhere may name a pipe, which would be waited for."""
+    try:
+        expanded(str(file))
+    except Refusal as refusal:
+        raise OSError(0, refusal.message) from None
     if file.exists() and not file.is_file():
-        raise OSError(0, "it is no file")
+        raise OSError(0, "it is not a file")
     return _bytes(file).decode("utf-8-sig")
 
 
@@ -111,7 +145,7 @@ def _decoded(raw: bytes, path: str) -> str:
 
 def profile_for(folder: Path, named: str | None) -> Profile:
     """The profile that `--profile` names, else the nearest `recipe.yaml`, else the default one."""
-    path = Path(named) if named else locate(folder)
+    path = _placed(named) if named else locate(folder)
     return parse_profile(read_text(path), path) if path else Profile()
 
 

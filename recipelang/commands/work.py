@@ -14,6 +14,7 @@ import click
 from recipelang.commands.boundary import DONE, FAILED, NOT_MET, WORK_TO_DO, print_diagnostics, say
 from recipelang.commands.results import finish, stay_inside
 from recipelang.commands.sources import (
+    Place,
     Request,
     Source,
     checked,
@@ -43,8 +44,8 @@ _SHARED = (
     click.option("--seeds", callback=seeds_of, metavar="0,1,2", help="The seeds, instead of the recipe's."),
     click.option("--control", is_flag=True, help="Add a control: the same training without the surgery."),
     click.option("--profile", metavar="FILE", help="Where things are; default the nearest recipe.yaml."),
-    click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Output; default runs/<recipe>-<n>."),
-    click.option("--store", metavar="DIR", type=click.Path(path_type=Path), help="Stored steps; default .recipe."),
+    click.option("--out", metavar="DIR", type=Place(), help="Output; default runs/<recipe>-<n>."),
+    click.option("--store", metavar="DIR", type=Place(), help="Stored steps; default .recipe."),
     click.option("--device", callback=device_of, metavar="DEVICE", help="cpu, cuda or cuda:N, for training."),
     click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="CPU threads; default all cores."),
     click.option("--smoke", is_flag=True, help="A few batches per stage, to see whether the recipe runs through."),
@@ -155,7 +156,7 @@ def run(command: str, dry_run: bool, **arguments: Any) -> int:
 
 
 @click.command()
-@click.option("--store", metavar="DIR", type=click.Path(path_type=Path), help="The store; default .recipe.")
+@click.option("--store", metavar="DIR", type=Place(), help="The store; default .recipe.")
 @click.option("--profile", metavar="FILE", help="Where things are; default the nearest recipe.yaml.")
 @click.option("--all", "everything", is_flag=True, help="Also what standing runs use; they would compute it again.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be freed.")

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from recipelang.files import atomic
 
 
 def cache_folder() -> Path:
-    """`$RECIPELANG_CACHE`, else the user's cache folder."""
+    """`$RECIPELANG_CACHE`, else the user's cache folder; a user without a home has one among the temporary files."""
     chosen = os.environ.get("RECIPELANG_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("recipelang"))
+    folder = Path(chosen or platformdirs.user_cache_dir("recipelang"))
+    return folder if chosen or folder.is_absolute() else Path(tempfile.gettempdir()) / f"recipelang-{os.getuid()}"
 
 
 def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], np.ndarray]) -> np.ndarray:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from recipelang.errors import Refusal
-from recipelang.files import below, keep_inside, write_text
+from recipelang.files import below, expanded, keep_inside, write_text
 from recipelang.run.store import Store, remove
 from recipelang.surgery.artifact import FILES
 
@@ -125,8 +125,13 @@ def whole(out: Path, name: str) -> Iterator[Path]:
 
 
 def leaves(path: str) -> bool:
-    """Whether a path that starts at the output folder leads out of it."""
-    return os.path.isabs(path) or os.path.normpath(path).split(os.sep)[0] == os.pardir
+    """Whether a path that starts at the output folder leads out of it.
+
+    Raises:
+        Refusal: RCP1214: no system has such a path.
+    """
+    place = os.path.normpath(expanded(path))
+    return os.path.isabs(place) or place.split(os.sep)[0] == os.pardir
 
 
 def inside(out: Path, path: str, outside: bool) -> Path:
@@ -142,4 +147,4 @@ def inside(out: Path, path: str, outside: bool) -> Path:
         raise Refusal(
             "RCP0912", f"`{path}` lies outside the output folder", "name a folder within it, or run with `--outside`"
         )
-    return out / path
+    return out / expanded(path)

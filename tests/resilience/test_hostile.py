@@ -62,7 +62,7 @@ def test_nothing_is_written_outside(recipe, tmp_path: Path, text: str) -> None: 
 
 
 @pytest.mark.parametrize(
-    ("name", "why"), [("zero.rcp", "it is no file"), ("pipe.rcp", "it is no file"), ("none.rcp", "")]
+    ("name", "why"), [("zero.rcp", "it is not a file"), ("pipe.rcp", "it is not a file"), ("none.rcp", "")]
 )
 def test_a_used_file_without_an_end_is_not_waited_for(recipe, tmp_path: Path, name: str, why: str) -> None:  # type: ignore[no-untyped-def]
     os.mkfifo(tmp_path / "pipe.rcp")
