@@ -17,7 +17,9 @@ class Evidence(Protocol):
         unit: `layer` or `element`: what is being ranked.
         seed: for criteria that draw.
         layers: candidate name → names of the weights inside it (`unit == "layer"`).
-        weights: parameter name → tensor; every weight that can be scored.
+        weights: parameter name → tensor; every weight that can be scored. Of layers also the values of weights that
+            are computed from parameters, under a name of their layer.
+        outputs: name of a weight → the axis that holds its outputs; 0 in O×I and O×I×kh×kw.
         classes: how many there are.
         embedding_length: number of features that enter the head.
     """
@@ -32,6 +34,8 @@ class Evidence(Protocol):
     def layers(self) -> Mapping[str, tuple[str, ...]]: ...
     @property
     def weights(self) -> Mapping[str, Tensor]: ...
+    @property
+    def outputs(self) -> Mapping[str, int]: ...
     @property
     def classes(self) -> int: ...
     @property

@@ -12,18 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._ops import HigherOrderOperator, OpOverload
-from torch.nn.attention import SDPBackend, flex_attention, sdpa_kernel
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 from recipelang.errors import Refusal
+from recipelang.surgery.operands import unfused
 from recipelang.surgery.tracing import evaluating, first_line
 
 Shape = Sequence[int]
 aten = torch.ops.aten
 
-#: torch's switch that keeps its compiler, which no dispatch mode can enter, away from flex attention
-_EAGER = "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG"
 #: operations of torch's own whose names say that they multiply matrices, convolve, attend or transform
 _PRODUCTS = re.compile(
     r"convolution|conv\d|conv_(depthwise|dilated|transpose|tbc)|mm(_|$)|matmul|attention|quantized|fft_[cr]2"
@@ -58,7 +57,7 @@ def count(module: nn.Module, example: Tensor) -> Count:
     """
     counter = _Counter()
     try:
-        with evaluating(module), products_in_the_open(example.device), counter:
+        with evaluating(module), _products_in_the_open(example.device), counter:
             module(example.clone())
     except Exception as error:  # the module is the user's: whatever it raises is the answer to our question
         raise Refusal(
@@ -70,19 +69,11 @@ def count(module: nn.Module, example: Tensor) -> Count:
 
 
 @contextmanager
-def products_in_the_open(device: torch.device) -> Iterator[None]:
-    """Switches off what hides products: the fused path of nn.MultiheadAttention and of nn.TransformerEncoderLayer,
-    the compiler around flex attention, and on a GPU fused attention, which pads the heads that it is given."""
-    fused, compiled = torch.backends.mha.get_fastpath_enabled(), getattr(flex_attention, _EAGER, None)
-    torch.backends.mha.set_fastpath_enabled(False)
-    setattr(flex_attention, _EAGER, True)
-    try:
-        # A CPU's fused attention takes heads as they are, and needs no memory for the scores.
-        with nullcontext() if device.type == "cpu" else sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-        setattr(flex_attention, _EAGER, compiled)
+def _products_in_the_open(device: torch.device) -> Iterator[None]:
+    """`unfused`, and on a GPU without fused attention, which pads the heads that it is given."""
+    # A CPU's fused attention takes heads as they are, and needs no memory for the scores.
+    with unfused(), nullcontext() if device.type == "cpu" else sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 class _Counter(TorchDispatchMode):

@@ -20,9 +20,10 @@ from recipelang.stages.accelerate import require_device
 from recipelang.stages.conditions import name_of
 from recipelang.stages.prune import reachable
 from recipelang.surgery.deployed import deployed
-from recipelang.surgery.masks import eligible, matrices
+from recipelang.surgery.masks import eligible
 from recipelang.surgery.network import Network
 from recipelang.surgery.permute import require_groups
+from recipelang.surgery.products import products_of
 from recipelang.surgery.selectors import resolve
 from recipelang.surgery.tracing import example_input
 from recipelang.units import show
@@ -171,7 +172,7 @@ def _images_seen(criterion: Any, samples: int, network: Network, data: Dataset) 
     """Forward passes of single images that a criterion costs; a gradient costs two more."""
     images = 0.0
     if isinstance(criterion, Solver):
-        images += samples * len(matrices(network.module)) / 2  # for each weight a pass, up to that weight
+        images += samples * len(products_of(network)) / 2  # for each weight a pass, up to that weight
     elif "activations" in criterion.needs:
         images += samples + (data.size("val") if criterion.unit == "layer" else 0)
     if "gradients" in criterion.needs:

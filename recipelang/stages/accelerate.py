@@ -18,7 +18,6 @@ from recipelang.kernels.nm.problem import Device
 from recipelang.kernels.nm.registry import CANDIDATES
 from recipelang.stages.context import Context, Outcome
 from recipelang.surgery.deployed import execution
-from recipelang.surgery.masks import matrices
 from recipelang.surgery.selectors import resolve
 from recipelang.verbs.accelerate import Accelerate
 
@@ -32,11 +31,8 @@ def run(operation: Accelerate, context: Context) -> Outcome:
     """
     network = context.network
     chosen = {"", *resolve(network.module, operation.selection)}  # "": a network that is one layer
-    paths = {
-        name.removesuffix(".weight"): path
-        for name, (path, _, _) in matrices(network.module).items()
-        if name in network.masks and path in chosen
-    }
+    held = ((name, name.rpartition(".")[0]) for name, _ in network.module.named_parameters())
+    paths = {name.removesuffix(".weight"): path for name, path in held if name in network.masks and path in chosen}
     if not paths:
         message, help = "there is no sparse layer to accelerate", "write `sparsify nm 2:4` above"
         if network.masks:

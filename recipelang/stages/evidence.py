@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,8 +16,8 @@ from recipelang.stages import moments
 from recipelang.stages.activations import watching_layers
 from recipelang.surgery.candidates import Candidate
 from recipelang.surgery.head import embedding_length
-from recipelang.surgery.masks import matrices
 from recipelang.surgery.network import Network
+from recipelang.surgery.products import Product, find_products
 from recipelang.surgery.tracing import example
 
 Observer = Callable[[str, str, Tensor, Tensor], None]
@@ -54,19 +54,50 @@ class Gathered:
         return module.to(memory_format=torch.channels_last)
 
     @cached_property
+    def products(self) -> Mapping[str, Product]:
+        """The weights of the copy that enter products, by name; for single weights those alone that are parameters."""
+        found = find_products(self.module, example(self.module, self.network.input_shape))
+        return {product.name: product for product in found if product.parameter or self.unit == "layer"}
+
+    @cached_property
     def weights(self) -> Mapping[str, Tensor]:
-        """Parameter name → weight matrix O×I or O×I×k×k."""
-        return {name: weight for name, (_, _, weight) in matrices(self.module).items()}
+        """Name → weight: the parameter, or the values of a weight that is computed, its outputs first."""
+        return {
+            name: self.module.get_parameter(name) if product.parameter else product.value
+            for name, product in self.products.items()
+        }
+
+    @cached_property
+    def outputs(self) -> Mapping[str, int]:
+        """Name of a weight → the axis that holds its outputs, which are its filters."""
+        return {name: product.outputs for name, product in self.products.items()}
 
     @cached_property
     def layers(self) -> Mapping[str, tuple[str, ...]]:
-        """Candidate name → names of the weight matrices inside it."""
+        """Candidate name → names of the weights inside it."""
         return {
             candidate.name: tuple(
-                name for name in self.weights if any(name.startswith(path + ".") for path in candidate.paths)
+                name
+                for name, product in self.products.items()
+                if any(f"{place}.".startswith(path + ".") for path in candidate.paths for place in (product.path, name))
             )
             for candidate in self.candidates
         }
+
+    def _require_known(self, known: Collection[str], what: str) -> None:
+        """Refuse where the layers that are ranked hold weights of which a criterion would learn nothing.
+
+        Raises:
+            Refusal: RCP0732.
+        """
+        for layer, names in self.layers.items():
+            if unknown := [name for name in names if name not in known]:
+                why = self.products[unknown[0]].why or f"the weight of a {self.products[unknown[0]].kind} layer"
+                raise Refusal(
+                    "RCP0732",
+                    f"the {what} of `{unknown[0]}` in `{layer}` are not known: {why}",
+                    f'rank `by imprint` or `by magnitude`, or leave it out with `except "{layer}"`',
+                )
 
     @property
     def classes(self) -> int:
@@ -91,9 +122,12 @@ class Gathered:
         """Parameter name → mean over training batches of (∂L/∂w)², L the task's mean loss of a batch.
 
         Raises:
-            Refusal: RCP1005: the loss or a gradient is not a finite number. RCP1008: no training samples.
+            Refusal: RCP1005: the loss or a gradient is not a finite number. RCP1008: no training samples. RCP0732: a
+                weight of a layer is computed.
         """
-        module, weights = self.module, self.weights
+        module = self.module
+        weights = {name: weight for name, weight in self.weights.items() if self.products[name].parameter}
+        self._require_known(weights, "gradients")
         sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         batches = 0
         for weight in weights.values():
@@ -122,16 +156,18 @@ class Gathered:
     @cached_property
     def reached(self) -> Mapping[str, int]:
         """Names of the weights that an input reaches, in order of execution → how often in one forward pass."""
-        return moments.reached(self.module, self.weights, example(self.module, self.network.input_shape))
+        return moments.reached(self.module, self._parameters, example(self.module, self.network.input_shape))
 
     @cached_property
     def input_norms(self) -> Mapping[str, Tensor]:
         """Parameter name → ‖x‖₂ of each of its inputs over all rows of train, broadcasting against the weight.
 
         Raises:
-            Refusal: RCP1008: no training samples. RCP1010: an input is not a finite number.
+            Refusal: RCP1008: no training samples. RCP1010: an input is not a finite number. RCP0732: the inputs of a
+                layer's weight cannot be seen.
         """
-        return moments.input_norms(self.module, self.weights, self._images)
+        self._require_known(self.reached, "inputs")
+        return moments.input_norms(self.module, self._parameters, self._images)
 
     def second_moments(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
         """(parameter name, 2/rows · XᵀX of its inputs, G×K×K), in order of execution.
@@ -141,7 +177,16 @@ class Gathered:
         """
         asked = set(names)
         calls = {name: count for name, count in self.reached.items() if name in asked}
-        return moments.second_moments(self.module, self.weights, calls, self._images)
+        return moments.second_moments(self.module, self._parameters, calls, self._images)
+
+    @property
+    def _parameters(self) -> Mapping[str, Tensor]:
+        """The weights that are parameters with their outputs first: of others no input is seen."""
+        return {
+            name: weight
+            for name, weight in self.weights.items()
+            if self.products[name].parameter and weight.ndim > 1 and not self.outputs[name]
+        }
 
     def _images(self, what: str) -> Iterator[Tensor]:
         return (images for images, _ in self._batches("train", what))

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from recipelang.surgery.operands import unfused
+
 #: numbers in one matrix of rows; larger inputs are taken in pieces
 PIECE = 2**24
 
@@ -81,25 +83,22 @@ def watching(weights: Mapping[str, Tensor], see: See) -> Iterator[None]:
     """Calls `see(name, entering)` before every product of an input with one of the weights, as long as it lasts.
 
     Products are seen below modules and functions, where a linear layer is a matrix product and every convolution
-    the same operation: attention's projections and functional uses are seen like others. The fused path of
-    `nn.MultiheadAttention` hides its products, so it is off meanwhile. Of a weight of which parts are used apart
-    (attention between different sequences) all inputs count as inputs of the whole.
+    the same operation: attention's projections and functional uses are seen like others. What would hide them is off
+    meanwhile. Of a weight of which parts are used apart (attention between different sequences) all inputs count as
+    inputs of the whole.
 
     Args:
         weights: parameter name → weight as it is used: O×I, or O×I×kernel.
         see: an exception from it passes through.
     """
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with _Watch(weights, see):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
+    with unfused(), _Watch(weights, see):
+        yield
 
 
 class _Watch(TorchDispatchMode):
     """Recognises a weight by the memory that an operand of a product lies in."""
+
+    supports_higher_order_operators = True
 
     def __init__(self, weights: Mapping[str, Tensor], see: See) -> None:
         super().__init__()
@@ -109,7 +108,7 @@ class _Watch(TorchDispatchMode):
             self._stored.setdefault(weight.untyped_storage().data_ptr(), []).append((name, weight))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        packet = func.overloadpacket
+        packet = getattr(func, "overloadpacket", func)
         if packet is torch.ops.aten.convolution:
             self._convolution(*args)
         elif packet in (torch.ops.aten.mm, torch.ops.aten.bmm):

@@ -35,7 +35,8 @@ def rank_layers(criterion: Criterion, evidence: Evidence) -> tuple[Score, ...]:
     """
     scores = criterion.score(evidence)
     if criterion.unit == "element":
-        filters = {name: filter_scores(s, getattr(criterion, "norm", 1)) for name, s in scores.items()}
+        norm = getattr(criterion, "norm", 1)
+        filters = {name: filter_scores(s.movedim(evidence.outputs[name], 0), norm) for name, s in scores.items()}
         scores = {layer: _layer_score(layer, names, filters) for layer, names in evidence.layers.items()}
     ranking = []
     for layer in evidence.layers:
@@ -68,8 +69,8 @@ def score_elements(criterion: Criterion, evidence: Evidence) -> Mapping[str, Ten
 
 
 def filter_scores(scores: Tensor, norm: int = 1) -> Tensor:
-    """Scores O×I or O×I×k×k of elements → O of filters: the `norm`-th root of the sum."""
-    sums = scores.flatten(1).sum(1)
+    """Scores O×I or O×I×k×k of elements → O of filters: the `norm`-th root of the sum. A vector is one filter."""
+    sums = scores.reshape(len(scores) if scores.ndim > 1 else 1, -1).sum(1)
     return sums if norm == 1 else sums.pow(1 / norm)
 
 

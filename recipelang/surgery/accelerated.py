@@ -21,8 +21,9 @@ from recipelang.kernels.nm.problem import Problem
 from recipelang.kernels.nm.reference import nm_holds
 from recipelang.kinds import Progress
 from recipelang.surgery.attention import original_path
-from recipelang.surgery.masks import matrices
 from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.products import is_plain
+from recipelang.surgery.provenance import LAYERS
 from recipelang.surgery.readers import sole_readers
 from recipelang.surgery.tracing import evaluating, record_calls
 
@@ -49,7 +50,7 @@ def round_to_int8(module: nn.Module, network: Network) -> None:
     """
     for layer in _asked(module, network):
         weight = layer.weight
-        if packable(weight) is None:
+        if isinstance(layer.part, LAYERS) and packable(weight) is None:
             weight.copy_(unrows(unpack(pack(rows(weight), int8=True), weight.dtype), weight.shape))
 
 
@@ -124,17 +125,19 @@ def _asked(module: nn.Module, network: Network) -> list[_Asked]:
     """Every layer that the recipe accelerates, in the order of the network; its attentions may be unfolded."""
     wanted = set((network.accelerated or {}).get("layers", ()))
     found = []
-    for name, (path, part, weight) in matrices(module).items():
-        original = original_path(module, path)
-        if original in wanted:
-            parameter = name if original == path else f"{original}.in_proj_weight"
+    for name, weight in module.named_parameters():
+        path, _, leaf = name.rpartition(".")
+        part, original = module.get_submodule(path), original_path(module, path)
+        parameter = name if original == path else f"{original}.in_proj_weight"
+        layer = leaf == "weight" and isinstance(part, nn.Linear | nn.Conv2d)
+        if original in wanted and (layer or parameter in network.masks) and weight.ndim > 1:
             found.append(_Asked(path, part, weight, parameter))
     return found
 
 
 def _why_not(part: nn.Module, weight: Tensor, count: int, mask: Mask | None) -> str | None:
     """Why the layer cannot hold a packed weight, whatever the device."""
-    if type(part) not in (nn.Linear, nn.Conv2d):
+    if not is_plain(part, nn.Linear, nn.Conv2d):
         return f"a {type(part).__name__} computes with its weights itself"
     if not count:
         return "the network computes with its weight itself and never calls the layer"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +19,8 @@ from recipelang.kinds import Progress
 from recipelang.surgery.accelerated import accelerate, round_to_int8, ways
 from recipelang.surgery.attention import unfold_attention
 from recipelang.surgery.folding import fold
-from recipelang.surgery.masks import matrices
 from recipelang.surgery.network import Network
+from recipelang.surgery.products import idle_weights, products_of
 from recipelang.surgery.tracing import evaluating, example_input
 
 PRECISIONS = ("float32", "float16", "bfloat16")
@@ -122,24 +123,34 @@ def execution(network: Network, module: nn.Module | None = None) -> list[dict[st
         module: the deployed form on the device that is asked about; default a CPU's.
 
     Returns:
-        rows `{"layer", "shape", "executes", "why"}`; `executes` is `removed`, `masked only` (zeros are multiplied
-        like other numbers), `dense`, or a kernel.
+        rows `{"layer", "shape", "executes", "why"}`, one for each weight that enters a product; `executes` is
+        `removed`, `masked only` (zeros are multiplied like other numbers), `dense`, a kernel, or `never` for weights of
+        layers that take no part in evaluation.
+
+    Raises:
+        Refusal: RCP0731: the network's products cannot be watched.
     """
     rows: list[dict[str, Any]] = [
         {"layer": getattr(edit, "name", str(edit)), "shape": [], "executes": "removed", "why": str(edit)}
         for edit in network.edits
     ]
     found = ways(module) if module is not None else {}
-    for name, (path, _, weight) in matrices(network.module).items():
-        executes, why = "dense", "no mask"
+    products = products_of(network)
+    for product in products:
+        name, executes, why = product.name, "dense", "no mask" if product.parameter else product.why
         if mask := network.masks.get(name):
             way = found.get(name)
-            executes, why = "masked only", way.why if way else _masked_only(network, path, mask.pattern, weight)
+            weight = network.module.get_parameter(name)
+            executes, why = "masked only", way.why if way else _masked_only(network, product.path, mask.pattern, weight)
             if way and way.executes != "dense":
                 executes = way.executes
-        layer = name.removesuffix(".weight")
-        rows.append({"layer": layer, "shape": list(weight.shape), "executes": executes, "why": why})
-    return rows
+        rows.append(_row(name, product.shape, executes, why))
+    idle = idle_weights(network.module, products)
+    return rows + [_row(name, weight.shape, "never", "in training alone") for name, (_, weight) in idle.items()]
+
+
+def _row(name: str, shape: Sequence[int], executes: str, why: str) -> dict[str, Any]:
+    return {"layer": name.removesuffix(".weight"), "shape": list(shape), "executes": executes, "why": why}
 
 
 def _masked_only(network: Network, path: str, pattern: str, weight: Tensor) -> str:

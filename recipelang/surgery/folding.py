@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from recipelang.surgery.parity import TOLERANCE, relative_difference
+from recipelang.surgery.products import is_plain
 from recipelang.surgery.readers import sole_readers
 
-# Exact types: a subclass may compute something else, such as a convolution that standardises its weight.
 FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -33,16 +33,12 @@ def fold(module: nn.Module, example: Tensor) -> nn.Module:
 
 def _foldable(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
     """(layer, norm) paths where the norm is the one and only reader of what the layer computes."""
-    layers = [
-        path
-        for path, part in module.named_modules()
-        if type(part) in FOLDABLE and "parametrizations" not in part._modules
-    ]
+    layers = [path for path, part in module.named_modules() if is_plain(part, *FOLDABLE)]
     readers = sole_readers(
         module,
         example,
         layers,
-        wanted=lambda part: type(part) in BATCH_NORMS and part.running_mean is not None,
+        wanted=lambda part: is_plain(part, *BATCH_NORMS) and part.running_mean is not None,
         fits=_same_channels,
     )
     return list(readers.items())

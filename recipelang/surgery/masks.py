@@ -1,4 +1,4 @@
-"""Masks: which weights may be other than zero. They stand beside the weights and outlive training."""
+"""Masks: which weights may be nonzero. They stand beside the weights and outlive training."""
 
 from __future__ import annotations
 
@@ -12,34 +12,11 @@ from recipelang.errors import Refusal
 from recipelang.kinds import Pattern
 from recipelang.plan import Selection
 from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.products import Product, idle_weights, products_of
 from recipelang.surgery.selectors import resolve
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-
-def matrices(module: nn.Module) -> dict[str, tuple[str, nn.Module, Tensor]]:
-    """Every weight matrix of a network: parameter name → (module path, module, weight).
-
-    Weights of linear layers O×I, of convolutions O×I×k…, and of attention (`in_proj_weight`, 3E×E). A weight that
-    stands under two names is listed once.
-    """
-    found: dict[str, tuple[str, nn.Module, Tensor]] = {}
-    seen: set[int] = set()
-    for path, part in module.named_modules():
-        for leaf in _leaves(part):
-            weight = getattr(part, leaf)
-            if isinstance(weight, nn.Parameter) and id(weight) not in seen:
-                seen.add(id(weight))
-                found[f"{path}.{leaf}".lstrip(".")] = (path, part, weight)
-    return found
-
-
-def _leaves(part: nn.Module) -> tuple[str, ...]:
-    if isinstance(part, (*CONVOLUTIONS, nn.Linear)):
-        return ("weight",)
-    if isinstance(part, nn.MultiheadAttention):
-        return ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
-    return ()
+#: a kind of product whose weight has its inputs along the first axis
+TRANSPOSED = "transposed convolution"
 
 
 def eligible(
@@ -53,23 +30,38 @@ def eligible(
         selection: the modules that `in` and `except` leave.
 
     Returns:
-        The parameter names that can, and parameter name → reason for those selected that stay dense.
+        The parameter names that can, and parameter name → reason for those selected that stay dense: weights that
+        enter a product and cannot take it, and weights of layers that enter none.
 
     Raises:
-        Refusal: RCP0703: a selector matches nothing.
+        Refusal: RCP0703: a selector matches nothing. RCP0731: the network's products cannot be watched.
     """
-    chosen = set(resolve(network.module, selection or Selection()))
+    chosen = {"", *resolve(network.module, selection or Selection())}  # "": a network that is one layer
+    products = products_of(network)
     able, dense = [], {}
-    for name, (path, part, weight) in matrices(network.module).items():
-        if path and path not in chosen:
-            continue
-        groups = getattr(part, "groups", 1)
-        reason = f"a convolution in {groups} groups" if groups != 1 else pattern.refuses(weight)
-        if reason:
-            dense[name] = reason
-        else:
-            able.append(name)
+    for product in products:
+        if product.path in chosen:
+            if reason := _why_dense(network, product, pattern):
+                dense[product.name] = reason
+            else:
+                able.append(product.name)
+    idle = idle_weights(network.module, products)
+    dense |= {name: "no product uses it in evaluation" for name, (path, _) in idle.items() if path in chosen}
     return tuple(able), dense
+
+
+def _why_dense(network: Network, product: Product, pattern: Pattern) -> str | None:
+    """Why a weight cannot be masked in a pattern; None where it can."""
+    if not product.parameter:
+        return product.why
+    if product.kind not in ("linear", "convolution"):
+        return f"the weight of a {product.kind} layer" if product.kind != TRANSPOSED else "a transposed convolution"
+    if product.groups != 1:
+        return f"a convolution in {product.groups} groups"
+    weight = network.module.get_parameter(product.name)
+    if not weight.requires_grad:
+        return "it is frozen: it takes no gradients"
+    return product.why or pattern.refuses(weight)
 
 
 def sparsify(network: Network, pattern: Pattern, scores: Mapping[str, Tensor]) -> Network:
@@ -125,7 +117,7 @@ def masks_hold(network: Network) -> bool:
 
 
 def broken_masks(network: Network) -> tuple[str, ...]:
-    """The names of the weights that are other than zero where their mask excludes them."""
+    """The names of the weights that are nonzero where their mask excludes them."""
     parameters = dict(network.module.named_parameters(remove_duplicate=False))
     return tuple(
         name

@@ -111,6 +111,7 @@ def test_filters_of_all_weights_of_a_layer_count_alike() -> None:
 
     class Evidence:
         layers = {"block": ("narrow", "wide")}
+        outputs = {"narrow": 0, "wide": 0}
 
     assert rank_layers(Two(), Evidence())[0].value == (5 + 1 + 1 + 1) / 4  # type: ignore[arg-type]
 

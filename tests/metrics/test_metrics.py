@@ -136,14 +136,16 @@ def test_size_stores_shared_tensors_once() -> None:
 
 
 def test_zeros_do_not_shrink_the_file_and_are_counted_as_sparsity() -> None:
-    module = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=4), nn.Linear(6, 2))
+    module = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=4), nn.Linear(6, 2), nn.BatchNorm2d(4))
     before = stored_bytes(module)
     with torch.no_grad():
         module[0].weight[:, ::2] = 0
-        module[1].weight.zero_()  # depthwise: no pattern can act on it
+        module[1].weight.zero_()  # depthwise: no pattern can act on it, and it counts all the same
         module[2].bias.zero_()
     assert stored_bytes(module) == before
-    assert of_structure("sparsity", module).value == pytest.approx(72 / (144 + 12))
+    measured = of_structure("sparsity", module, (4, 10, 10))
+    assert measured.value == pytest.approx((72 + 36) / (144 + 36 + 12))
+    assert measured.note == "of 192 weights"
     assert of_structure("sparsity", nn.ReLU()).value == 0
 
 

@@ -34,5 +34,5 @@ class Taylor:
 
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:
         """Parameter name → mean (g·w)², the shape of the weight."""
-        squares = evidence.squared_gradients
-        return {name: squares[name] * weight.detach() ** 2 for name, weight in evidence.weights.items()}
+        weights = evidence.weights
+        return {name: square * weights[name].detach() ** 2 for name, square in evidence.squared_gradients.items()}

@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 @method("metric", "sparsity")
 @dataclass(frozen=True)
 class Sparsity:
-    """Share of zeros among the weights that a sparsity pattern could act on.
+    """Share of zeros among the weights that multiply what the network computes.
 
-    Formula: number of zeros / number of elements, over the weights of all ungrouped convolutions, linear layers and
-        attention projections.
-    Shapes: weights O×I and O×I×k×k of the training form; biases, norms and depthwise convolutions do not count.
+    Formula: number of zeros / number of elements, over every weight that enters a product when the network answers:
+        of convolutions (in groups and transposed ones too), of linear and bilinear layers, of attention and of
+        recurrent layers, and parameters that functions multiply with; each once. A weight that is computed from
+        parameters (weight norm, masks beside a weight) counts with the values that it has in the product. The number
+        of weights that it speaks of stands beside it.
+    Shapes: the training form; biases, norms, embeddings, positions, fixed tensors and layers that take no part in
+        evaluation do not count.
     When it misleads: a zero saves time only where a kernel skips it, and this number does not know that; removed
         layers leave no zeros, so a network with half of its layers gone may read 0 %. A 2:4 network may read
-        a little less than 50 %: a first convolution with 3 input channels cannot be 2:4 and stays dense.
+        less than 50 %: a first convolution with 3 input channels cannot be 2:4, depthwise ones cannot, and stay dense.
     Source: the usual definition of the field.
     """
 
@@ -30,13 +34,17 @@ class Sparsity:
     better: ClassVar[str] = "higher"
     unit: ClassVar[str] = "%"
     source: ClassVar[str] = "structure"
+    version: ClassVar[int] = 2
 
     def measure(self, deployed: nn.Module, network: Any, input_shape: tuple[int, int, int]) -> Measurement:
-        """Zeros among the weight matrices of `network.module`, a fraction of 1; 0 where there are none."""
-        from recipelang.surgery.masks import matrices
+        """Zeros among the weights of `network.module` that enter products, a fraction of 1; 0 where there are none.
 
-        weights = [w for _, part, w in matrices(network.module).values() if getattr(part, "groups", 1) == 1]
-        elements = sum(w.numel() for w in weights)
-        zeros = sum(int((w == 0).sum()) for w in weights)
-        share = zeros / elements if elements else 0.0
-        return Measurement(share, share, share)
+        Raises:
+            Refusal: RCP0731: the network's products cannot be watched.
+        """
+        from recipelang.surgery.products import products_of
+
+        products = products_of(network)
+        elements = sum(product.elements for product in products)
+        share = sum(product.zeros for product in products) / elements if elements else 0.0
+        return Measurement(share, share, share, note=f"of {elements:,} weights")

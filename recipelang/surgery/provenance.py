@@ -1,0 +1,130 @@
+"""Following tensors through a network: which come from its input, and which from parameters alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from recipelang.surgery.operands import Side, sides
+
+RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+#: layers of torch that multiply; what their subclasses compute is seen by running
+LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.MultiheadAttention, nn.Bilinear, *RECURRENT)
+
+
+@dataclass(frozen=True)
+class Use:
+    """One product with a weight: `side`, computed from `sources`, in the module at `path`; a multiple of a constant
+    where `constant`."""
+
+    side: Side
+    sources: frozenset[str]
+    direct: str
+    path: str
+    kind: str
+    constant: bool
+
+    @property
+    def value(self) -> Tensor:
+        """The operand with its outputs first."""
+        tensor = self.side.tensor.detach()
+        if "convolution" in self.kind:
+            return tensor.transpose(0, 1) if self.side.inputs == 0 else tensor
+        tensor = tensor.mT if self.side.inputs == -2 else tensor
+        while tensor.ndim > 2 and len(tensor) == 1:  # one matrix of a batch
+            tensor = tensor[0]
+        return tensor
+
+
+class Tracker(TorchDispatchMode):
+    """Follows, by the memory that they lie in, which tensors come from the input, and which from parameters alone."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self, module: nn.Module, example: Tensor) -> None:
+        super().__init__()
+        self.uses: list[Use] = []
+        self.calls: list[tuple[str, nn.Module]] = [("", nn.Identity())]
+        self._parameters: dict[int, list[tuple[str, Tensor]]] = {}
+        for name, parameter in module.named_parameters():
+            self._parameters.setdefault(memory_of(parameter), []).append((name, parameter))
+        #: memory → parameters that it was computed from; None: from the input
+        self._origin: dict[int, frozenset[str] | None] = {memory_of(example): None}
+        self._held: list[Tensor] = []  # so that the memory of what was computed from parameters stays theirs
+
+    def hooks(self, module: nn.Module) -> Iterator[Any]:
+        """Hooks that keep the stack of modules that are being called."""
+        for path, part in module.named_modules():
+            if isinstance(part, torch.jit.ScriptModule):
+                continue  # takes no hooks; what it computes is seen all the same
+            yield part.register_forward_pre_hook(lambda part, _, path=path: self.calls.append((path, part)))
+            yield part.register_forward_hook(lambda *_: _pop(self.calls), always_call=True)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        origins = [self.origin(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        activates = self._look(getattr(func, "overloadpacket", func), args)
+        outcome = func(*args, **kwargs)
+        origin = None if activates or None in origins else frozenset[str]().union(*filter(None, origins))
+        for leaf in tree_leaves(outcome):
+            if isinstance(leaf, Tensor):
+                self._note(leaf, origin)
+        return outcome
+
+    def origin(self, tensor: Tensor) -> frozenset[str] | None:
+        """The parameters that a tensor is computed from, none for a constant; None: it depends on the input."""
+        memory = memory_of(tensor)
+        if not memory:
+            return None
+        if memory in self._origin:
+            return self._origin[memory]
+        direct = self._direct(tensor)
+        return frozenset((direct,)) if direct else frozenset()
+
+    def _note(self, tensor: Tensor, origin: frozenset[str] | None) -> None:
+        memory = memory_of(tensor)
+        if not memory or (memory in self._parameters and origin is not None):
+            return  # a view of a parameter is known by where it lies
+        self._origin[memory] = origin
+        if origin:
+            self._held.append(tensor)
+
+    def _look(self, operation: Any, args: tuple[Any, ...]) -> bool:
+        """Note the weights of a product; whether what comes out is an activation whatever goes in."""
+        activates = False
+        for side in sides(operation, args):
+            mine = self.origin(side.tensor)
+            if not mine:
+                continue
+            theirs, direct = self.origin(side.other), self._direct(side.tensor)
+            path, part = self.calls[-1]
+            inside = bool(direct) and isinstance(part, LAYERS) and direct.startswith(f"{path}." if path else "")
+            activates |= inside
+            if inside or not theirs:
+                kind = "recurrent" if isinstance(part, RECURRENT) else side.kind
+                constant = theirs is not None and not inside
+                self.uses.append(Use(side, mine, direct, path, kind, constant))
+        return activates
+
+    def _direct(self, tensor: Tensor) -> str:
+        """The name of the parameter that a tensor is, or is a view of; "" for others."""
+        for name, parameter in self._parameters.get(memory_of(tensor), ()):
+            start = parameter.storage_offset()
+            if start <= tensor.storage_offset() < start + max(1, parameter.numel()):
+                return name
+        return ""
+
+
+def _pop(calls: list[Any]) -> None:
+    calls.pop()
+
+
+def memory_of(tensor: Tensor) -> int:
+    """What tells the memory of a tensor from that of others; 0 for tensors without memory of their own."""
+    return tensor.untyped_storage()._cdata if tensor.layout is torch.strided else 0
