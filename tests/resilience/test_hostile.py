@@ -47,18 +47,14 @@ def test_a_monstrous_recipe_is_refused_in_short(text: str, code: str) -> None:
         'export safetensors to "../../x"',
         'export safetensors to "/x"',
         'report markdown to "a/../../b"',
-        'report html to "link/b"',
     ],
 )
 def test_nothing_is_written_outside(recipe, tmp_path: Path, text: str) -> None:  # type: ignore[no-untyped-def]
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/recipe.rcp").write_text("")
-    (tmp_path / "out/link").symlink_to(tmp_path)
     ended = recipe("run", "-e", f"{HEAD}prune 1 layers by random\nmeasure params\n{text}", "--out", "out")
     assert ended.code == 1
     assert f"6 | {text}\n" in ended.err
     assert "error[RCP0912]" in ended.err
-    assert {p.name for p in tmp_path.iterdir()} == {"out"}
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
