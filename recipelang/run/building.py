@@ -10,6 +10,7 @@ from recipelang.errors import Refusal
 from recipelang.images.view import seen_by
 from recipelang.kinds import Dataset, ModelRequest
 from recipelang.run.options import Options
+from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.classes import is_numbered, listed, match, unknown_to
 from recipelang.surgery.network import Network
 
@@ -27,14 +28,13 @@ def build(
         name: of a second model; "" is the network to work on.
 
     Returns:
-        The network, and a note on how its classes were told from the data's; "" where their names are the same.
+        The network, and a note on what was found about it when it came in and on how its classes were told from the
+        data's; "" where there is nothing to say.
 
     Raises:
         Refusal: as the method; RCP0708, RCP0914: the network, or a second one, does not know a class of the data;
             RCP0819: it does not know a class of a second data set.
     """
-    import torch
-
     data = datasets.get("")
     request = ModelRequest(
         classes=tuple(data.classes) if data else None,
@@ -42,12 +42,12 @@ def build(
         resolve=options.resolve,
         trust=options.trust,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with random_numbers(seed):
         network: Network = method.build(request)
     if data is None:
-        return network, ""
-    network, note = _of_classes(network, data, name)
+        return network, "; ".join(network.habits.notes)
+    network, told = _of_classes(network, data, name)
+    note = "; ".join(filter(None, (*network.habits.notes, told)))
     if not name:
         require_known(network, datasets)
     if network.preprocessing is None:

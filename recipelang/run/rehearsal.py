@@ -148,6 +148,8 @@ class Rehearsal(Walk):
             return self._must_run(operation, lane, str(unknown))
         # A stored step was possible; its details are told only where somebody reads them.
         details = self._details(operation, lane) if self.timed and operation.verb != "model" else ()
+        if operation.verb == "model":
+            details = tuple(filter(None, [lane.steps[-1].note]))
         if not getattr(operation, "name", ""):
             lane.network = self.readings.network(lane.current)  # type: ignore[arg-type]
             lane.altered |= operation.role == "surgery"

@@ -39,8 +39,7 @@ def predict(
         progress.start(f"predicting {split}", total)
     with torch.no_grad():
         for images, truth in data.batches(split, samples=samples, seed=seed):
-            answer = ready(images.to(device))
-            outputs.append((answer[0] if isinstance(answer, tuple) else answer).float().cpu())
+            outputs.append(ready(images.to(device)).float().cpu())
             labels.append(truth)
             if progress:
                 progress.advance(len(truth))

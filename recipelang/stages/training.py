@@ -24,10 +24,13 @@ from recipelang.plan import Term, Training, canonical
 from recipelang.stages import checkpoint as checkpoints
 from recipelang.stages import smoke as smoking
 from recipelang.stages.checkpoint import State
+from recipelang.stages.heads import Heads, mean_answer, misfit
 from recipelang.stages.history import FitRecord, Tally
 from recipelang.stages.machine import Interrupts, autocast, choose_precision, has_convolutions, reproducible, to_device
+from recipelang.surgery.beside import held_tensors
 from recipelang.surgery.masks import apply_masks, mask_optimizer, masks_hold
 from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.tracing import evaluating, example_input
 from recipelang.surgery.weights import digest
 
 SAVE_EVERY = 30.0  # seconds
@@ -52,6 +55,7 @@ class _Job:
     per_epoch: int
     total: int
     channels_last: bool
+    heads: Heads
 
 
 def fit(
@@ -71,6 +75,10 @@ def fit(
     smoke: bool = False,
 ) -> tuple[Network, FitRecord]:
     """Train a copy of the network.
+
+    What takes gradients is the network's own word: frozen parameters stay as they are, bit for bit. BatchNorm in
+    training mode goes on averaging its statistics, frozen or not, as in torch. Of a network that answers with
+    several tensors `answers.trained` says which are trained.
 
     Args:
         network: where to start; stands as it is. Its masks hold after every step.
@@ -94,16 +102,19 @@ def fit(
 
     Raises:
         Refusal: RCP0811 the loss is not finite; RCP0812 outputs do not fit the data; RCP0814 BatchNorm cannot train
-            on batches of one image; RCP0815 a teacher's outputs have another shape; RCP0816 out of memory.
+            on batches of one image; RCP0815 a teacher's outputs have another shape; RCP0816 out of memory; RCP0713 the
+            network cannot run in training mode; RCP0725 nothing takes gradients.
         KeyboardInterrupt: after the checkpoint is written.
     """
     count = min(samples or data.size("train"), data.size("train"))
     batch = min(data.batch, count)
     _refuse_single_images(network.module, batch)
+    if not any(parameter.requires_grad for parameter in network.module.parameters()):
+        raise _nothing_trains("every parameter of the network is frozen")
     duration, per_epoch = training.duration, count // batch
     total = round(duration.count * (per_epoch if duration.unit == "epochs" else 1))
     total = min(total, smoking.STEPS) if smoke else total
-    module = to_device(network.clone().module.requires_grad_(), device)
+    module = to_device(network.clone().module, device)
     job = _Job(
         data,
         training,
@@ -118,6 +129,7 @@ def fit(
         per_epoch,
         total,
         has_convolutions(module),
+        Heads(len(data.classes)),
     )
     with reproducible(seed, device, threads):
         identity = _identity(job, network, teachers)
@@ -128,6 +140,7 @@ def fit(
         _train(job, state, checkpoint, identity, progress)
     trained = replace(network, module=module.cpu().to(memory_format=torch.contiguous_format))
     trained.module.train(network.module.training)
+    _let_go(trained)
     if not masks_hold(trained):
         raise RuntimeError("a mask does not hold after training")
     epochs = round(total / per_epoch, 3)
@@ -213,21 +226,29 @@ def _step(job: _Job, state: State, images: Tensor, labels: Tensor) -> tuple[Tens
     """One optimizer step: loss (scalar), number of right answers (scalar), number of images."""
     if job.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
+    # A network may write into its images in training mode alone; the teachers look at them afterwards.
+    given = images.clone() if job.teachers else images
     with autocast(job.device, job.precision):
-        outputs = _outputs(state.module(images), job)
+        outputs = job.heads.outputs(state.module, given)
         with torch.no_grad():
             taught = tuple(_outputs(t(images), job) for t in job.teachers)
     for teacher in taught:
-        if teacher.shape != outputs.shape:
-            message = f"a teacher gives {teacher.shape[1]} outputs, the network {outputs.shape[1]}"
+        if teacher.shape != outputs[0].scores.shape:
+            message = f"a teacher gives {teacher.shape[1]} outputs, the network {outputs[0].scores.shape[1]}"
             raise Refusal("RCP0815", message, "use a teacher that was trained on the same classes")
     terms = job.training.losses or (Term(1.0, None),)
-    loss = sum((_term(t, job, state.step, outputs, labels, taught) for t in terms), outputs.new_zeros(()))
+    parts = (
+        head.weight * _term(term, job, state.step, head.scores, labels, taught) for head in outputs for term in terms
+    )
+    loss = sum(parts, outputs[0].scores.new_zeros(()))
+    if not loss.requires_grad:
+        raise _nothing_trains("nothing that the loss depends on takes gradients")
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     state.optimizer.step()
     mask_optimizer(state.optimizer, state.module, job.masks)
-    return loss.detach(), (outputs.detach().argmax(1) == labels).sum(), len(labels)
+    answered = mean_answer(outputs)
+    return loss.detach(), (answered.argmax(1) == labels).sum(), len(labels)
 
 
 def _term(term: Term, job: _Job, step: int, outputs: Tensor, labels: Tensor, taught: tuple[Tensor, ...]) -> Tensor:
@@ -238,14 +259,22 @@ def _term(term: Term, job: _Job, step: int, outputs: Tensor, labels: Tensor, tau
 
 
 def _outputs(raw: Any, job: _Job) -> Tensor:
-    """Outputs B×C in float32. Networks with auxiliary classifiers give several; the first is the answer."""
-    outputs = raw[0] if isinstance(raw, tuple) else raw
-    classes = len(job.data.classes)
-    if not isinstance(outputs, Tensor) or outputs.ndim != 2 or outputs.shape[1] != classes:
-        shape = "×".join(map(str, outputs.shape[1:])) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise Refusal(
-            "RCP0812",
-            f"the network gives {shape} outputs per image, and the data has {classes} classes",
-            f"build the network for this data, as in `classes={classes}`",
-        )
-    return outputs.float()
+    """A teacher's outputs B×C in float32."""
+    if not isinstance(raw, Tensor) or raw.ndim != 2 or raw.shape[1] != job.heads.classes:
+        raise misfit(raw, job.heads.classes)
+    return raw.float()
+
+
+def _let_go(network: Network) -> None:
+    """A network that keeps activations as attributes keeps the last step's graph, which cannot be copied: run once."""
+    if any(tensor.grad_fn is not None for tensor in held_tensors(network.module)):
+        with evaluating(network.module):
+            network.module(example_input(network))
+
+
+def _nothing_trains(why: str) -> Refusal:
+    return Refusal(
+        "RCP0725",
+        f"there is nothing to train: {why}",
+        "take `requires_grad_(False)` and `torch.no_grad()` out of the network where it shall be trained",
+    )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,13 +14,19 @@ from recipelang.errors import Refusal
 from recipelang.kinds import ModelRequest, Preprocessing
 from recipelang.surgery.checkpoints import Checkpoint
 from recipelang.surgery.classes import listed, match, unknown_to
-from recipelang.surgery.head import find_head, replace_head
+from recipelang.surgery.head import find_head, replace_head, replace_heads
 from recipelang.surgery.naming import named_for
 from recipelang.surgery.network import Network
+from recipelang.surgery.probe import enter, require_sound
+from recipelang.surgery.source import rebuild
+from recipelang.surgery.space import built_apart
 from recipelang.surgery.tracing import example, outputs_of
 from recipelang.surgery.weights import load_weights, require_finite
+from recipelang.surgery.wrappers import plain_batchnorms, unwrapped
 
 Shape = tuple[int, int, int]
+#: of the build that a network is held against: other than any that a recipe would name
+OTHER_SEED = 0x5EED_CAFE
 
 
 def assemble(
@@ -37,7 +46,7 @@ def assemble(
     """Give a module its weights and as many outputs as there are classes, and say how to build it again.
 
     Args:
-        module: of any number of outputs; changed in place.
+        module: of any number of outputs; changed in place, and taken out of wrappers such as DataParallel.
         request: what it is built for.
         model, settings: name and settings of the method, as JSON, for `Network.source`; never a private path.
         input_shape: (C, H, W), where the request has none.
@@ -46,25 +55,33 @@ def assemble(
         pretrained: whether the module has trained weights already.
         known: class names that belong to the weights.
         preprocessing: that belongs to the weights.
-        files: path → SHA-256 of the Python files that build it, for `Network.source`.
+        files: path → SHA-256 of the Python files that build it, for `Network.source`; a network of a user's code is
+            tried (`probe.require_sound`).
 
     Raises:
         Refusal: RCP0707: the weights do not fit, or are not finite; RCP0708: the numbers of classes do not;
-            RCP0713: the network does not take such images.
+            RCP0713: the network does not take such images; what `probe.require_sound` raises.
     """
     shape = request.input_shape or input_shape
-    probe = example(module, shape)
-    outputs = outputs_of(module, probe).shape[1]
+    module, wrappers = unwrapped(module)
+    notes = [f"`{wrapper}` is taken off" for wrapper in wrappers]
+    images = example(module, shape)
+    first, habits = enter(module, images, classes or (len(request.classes) if request.classes else None))
+    plain_batchnorms(module, images)
+    outputs = built = first.shape[1]
+    if outputs == 1 and classes is None:
+        raise _one_output()
     if weights is not None:
-        outputs = _load_with_head(module, probe, weights.tensors, outputs)
+        outputs = _load_with_head(module, images, weights.tensors, outputs)
     require_finite(module, module.state_dict(), "the weights of the network as built")
     asked = request.classes
     if asked and known and len(known) == outputs and classes in (None, outputs) and match(known, asked):
         asked = known  # the weights keep their classes, and the data's labels are told by name
     wanted = _classes(outputs, classes, asked, pretrained or weights is not None)
     if wanted != outputs:
-        replace_head(module, find_head(module, probe)[0], wanted)
+        paths = replace_heads(module, images, wanted)
         known = ()
+        notes.append(_replaced(paths, built, wanted))
     elif asked and known and asked != known:
         raise _other_classes(known, asked)
     names = asked or (known if len(known) == wanted else tuple(str(k) for k in range(wanted)))
@@ -75,13 +92,40 @@ def assemble(
         "input_shape": list(shape),
         **({"files": dict(files)} if files else {}),
     }
-    return Network(module, source, shape, classes=names, preprocessing=preprocessing)
+    if files and request.weights:
+        notes += require_sound(module, images, outputs_of(module, images), partial(_again, source))
+    habits = replace(habits, notes=tuple(notes))
+    return Network(module, source, shape, classes=names, preprocessing=preprocessing, habits=habits)
 
 
-def _load_with_head(module: nn.Module, probe: Tensor, weights: Mapping[str, Tensor], outputs: int) -> int:
+def _again(source: Mapping[str, Any]) -> nn.Module:
+    """Another build, with its files imported once more, under other random numbers."""
+    with built_apart():
+        return rebuild(source, trust=True, folder=Path(), seed=OTHER_SEED)
+
+
+def _replaced(paths: tuple[str, ...], before: int, after: int) -> str:
+    """What to tell of heads that were replaced."""
+    heads = ", ".join(f"`{path}`" for path in paths)
+    several = len(paths) > 1
+    return (
+        f"the head{'s' * several} {heads} of {before} outputs {'are' if several else 'is'} replaced by "
+        f"{'new ones' if several else 'a new one'} of {after}, which need{'s' * (not several)} training"
+    )
+
+
+def _one_output() -> Refusal:
+    return Refusal(
+        "RCP0713",
+        "the network answers each image with one number, not with one score per class",
+        "give it one output per class, two for two classes; `classes=2` replaces its last layer by a new one",
+    )
+
+
+def _load_with_head(module: nn.Module, images: Tensor, weights: Mapping[str, Tensor], outputs: int) -> int:
     """Load weights that may be of another number of classes than the module; the number they have."""
     weights = named_for(weights, module.state_dict(), "the weights").tensors
-    path = find_head(module, probe)[0]
+    path = find_head(module, images)[0]
     head = weights.get(f"{path}.weight")
     if path and head is not None and head.ndim >= 2 and head.shape[0] not in (0, outputs):
         replace_head(module, path, head.shape[0])

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
+import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
+from recipelang.surgery.answers import scores
+from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.tracing import outputs_of, record_calls
 
 
@@ -60,6 +65,60 @@ def replace_head(module: nn.Module, path: str, classes: int) -> None:
         new = nn.Linear(old.in_features, classes, bias=old.bias is not None)  # type: ignore[arg-type]
     parent, _, leaf = path.rpartition(".")
     setattr(module.get_submodule(parent), leaf, new.to(next(old.parameters()).device).train(old.training))
+
+
+def replace_heads(module: nn.Module, example: Tensor, classes: int) -> tuple[str, ...]:
+    """Give the network so many outputs by fresh heads, in place; the paths of the layers that were replaced.
+
+    Where one head is not enough, since several are averaged or auxiliary classifiers stand beside it, the layers of
+    as many features are replaced one after the other, the last first, until evaluation and training fit.
+
+    Args:
+        module: a network whose answer is one tensor.
+        example: an input, B×C×H×W.
+        classes: number of outputs that it shall have.
+
+    Raises:
+        Refusal: RCP0708: there is no head, or replacing it does not give so many outputs.
+    """
+    outputs = outputs_of(module, example).shape[1]
+    first = find_head(module, example)[0]
+    replace_head(module, first, classes)
+    replaced = [first]
+    others = [path for path, part in module.named_modules() if _features(part) == outputs]
+    while not _gives(module, example, classes):
+        if not others:
+            raise Refusal(
+                "RCP0708",
+                f"replacing the head `{first}` does not give the network {classes} outputs",
+                "let the function that builds the network take `classes` and make its heads by it",
+            )
+        replaced.append(others.pop())
+        replace_head(module, replaced[-1], classes)
+    for path in reversed(others):  # auxiliary classifiers, which only training asks
+        if outputs not in _in_training(module, example):
+            break
+        replace_head(module, path, classes)
+        replaced.append(path)
+    return tuple(replaced)
+
+
+def _gives(module: nn.Module, example: Tensor, classes: int) -> bool:
+    """Whether the network answers with so many outputs; heads of different lengths may not go together yet."""
+    try:
+        return outputs_of(module, example).shape[1] == classes
+    except Refusal:
+        return False
+
+
+def _in_training(module: nn.Module, example: Tensor) -> set[int]:
+    """How many outputs the tensors of the answer in training mode have; none where the network cannot run."""
+    try:
+        with random_numbers(), torch.no_grad():
+            raw = copy.deepcopy(module).train()(example.clone())
+    except Exception:  # the module is the user's
+        return set()
+    return {score.shape[1] for _, score in scores(raw, len(example))}
 
 
 def _features(part: nn.Module) -> int | None:

@@ -24,6 +24,21 @@ class Mask:
 
 
 @dataclass(frozen=True)
+class Habits:
+    """What was found about a network when it came in.
+
+    Attributes:
+        changes_input: it writes into its images, so its `forward` works on a copy of them.
+        answer: where in what it gives in evaluation mode its scores stand; () where it gives nothing else.
+        notes: what a user should know, such as a head that was replaced.
+    """
+
+    changes_input: bool = False
+    answer: tuple[str | int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Network:
     """A module, the way to rebuild it, and what one needs to use it.
 
@@ -37,6 +52,7 @@ class Network:
         classes: class names, in the order of the outputs.
         preprocessing: how a picture becomes an input.
         accelerated: settings of `accelerate`; None where the deployed form runs dense.
+        habits: what was found about it when it came in (`recipelang.surgery.probe`).
     """
 
     module: nn.Module
@@ -47,6 +63,7 @@ class Network:
     classes: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
     accelerated: dict[str, Any] | None = None
+    habits: Habits = Habits()
 
     def clone(self) -> Network:
         """The same network with a module of its own."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,8 @@ class Predictor(nn.Module):
             images: one picture or several, each a PIL image or the path of an image file.
 
         Raises:
-            Refusal: RCP0717: the network was saved without preprocessing; RCP0805, RCP0806: a file is no image.
+            Refusal: RCP0717: the network was saved without preprocessing; RCP0724: it answers with NaN; RCP0805,
+                RCP0806: a file is no image.
         """
         single = isinstance(images, str | Path) or not isinstance(images, Iterable)
         pictures = [images] if single else list(images)
@@ -76,7 +77,7 @@ class Predictor(nn.Module):
             )
         inputs = torch.cat([prepare(_picture(picture), self.preprocessing) for picture in pictures])
         with torch.no_grad():
-            rows = self(inputs).float().softmax(dim=1).tolist()
+            rows = _probabilities(self(inputs), pictures)
         return [self._prediction(row) for row in rows]
 
     def _prediction(self, row: list[float]) -> Prediction:
@@ -107,6 +108,26 @@ def load(
     if precision not in PRECISIONS:
         raise Refusal("RCP1012", f"`{precision}` is no precision", f"take one of {', '.join(PRECISIONS)}")
     return Predictor(artifact.load(folder, trust=trust), Deployment(device, precision, batch=batch))
+
+
+def _probabilities(scores: Tensor, pictures: Sequence[Any]) -> list[list[float]]:
+    """Scores B×classes as probabilities.
+
+    Raises:
+        Refusal: RCP0724: one of them is not a number.
+    """
+    probabilities = scores.float().softmax(dim=1)
+    broken = (~probabilities.isfinite()).any(dim=1).nonzero().flatten().tolist()
+    if broken:
+        first = pictures[broken[0]]
+        named = f"`{first}`" if isinstance(first, str | Path) else f"image {broken[0]}"
+        raise Refusal(
+            "RCP0724",
+            f"the network answers {named} with scores that are no probabilities: NaN or infinite ones",
+            "load it in `float32`; if it is, its training has diverged",
+        )
+    rows: list[list[float]] = probabilities.tolist()
+    return rows
 
 
 def _picture(picture: Any) -> Any:

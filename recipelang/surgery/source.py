@@ -7,12 +7,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from recipelang.catalogue import find, settings
 from recipelang.errors import Refusal, SettingError
 from recipelang.kinds import ModelRequest
+from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.codebase import Code, read_code
 
 LARGEST_INPUT = 2**25  # numbers in one image: a folder that claims more is out to exhaust the memory
@@ -21,7 +21,7 @@ _seen: dict[str, Path] = {}
 
 
 def rebuild(source: Mapping[str, Any], *, trust: bool, folder: Path, seed: int = 0) -> nn.Module:
-    """Build the original architecture of a source, with random weights; torch's random state stays as it is.
+    """Build the original architecture of a source, with random weights; random numbers stay where they are.
 
     Args:
         source: `Network.source`, or the JSON of an artifact, which is not to be trusted.
@@ -39,8 +39,7 @@ def rebuild(source: Mapping[str, Any], *, trust: bool, folder: Path, seed: int =
         raise _no_source(str(error)) from error
     except (KeyError, TypeError, ValueError) as error:
         raise _no_source(f"{type(error).__name__}: {error}") from error
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with random_numbers(seed):
         module: nn.Module = method.build(request).module
     return module
 

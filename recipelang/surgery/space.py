@@ -12,10 +12,11 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import io
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,6 +39,35 @@ def space_of(code: Code) -> Space:
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
     return space
+
+
+@contextmanager
+def built_apart() -> Iterator[None]:
+    """Inside, all code is imported once more, whatever of it is loaded, and what it prints is lost.
+
+    Afterwards what was loaded before is loaded again.
+    """
+    path = list(sys.path)
+    # What code has put there when it ran is for it to put there again.
+    sys.path[:] = [entry for entry in path if all(entry in space._path for space in _spaces.values())]
+    loaded = {name: module for name, module in sys.modules.items() if name.startswith(PREFIX)}
+    spaces = dict(_spaces)
+    _unload()
+    _spaces.clear()
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        sys.path[:] = path
+        _unload()
+        sys.modules.update(loaded)
+        _spaces.clear()
+        _spaces.update(spaces)
+
+
+def _unload() -> None:
+    for name in [name for name in sys.modules if name.startswith(PREFIX)]:
+        del sys.modules[name]
 
 
 class Space:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], what: str) ->
         if name in weights and weights[name].shape != own[name].shape
     ]
     kinds = [
-        f"{label} {_few(lines)}"
+        f"{label} {few(lines)}"
         for label, lines in (("missing:", missing), ("not in the network:", extra), ("of another shape:", other))
         if lines
     ]
@@ -112,7 +112,7 @@ def require_finite(module: nn.Module, weights: Mapping[str, Tensor], what: str) 
     if broken:
         raise Refusal(
             "RCP0707",
-            f"{what} hold NaN or infinity: {_few(broken)}",
+            f"{what} hold NaN or infinity: {few(broken)}",
             "train again with a lower learning rate, or use an earlier checkpoint",
         )
 
@@ -121,6 +121,7 @@ def _shape(tensor: Tensor) -> str:
     return "×".join(str(n) for n in tensor.shape) or "scalar"
 
 
-def _few(lines: list[str]) -> str:
+def few(lines: Sequence[str]) -> str:
+    """The first few of these, in one line, and how many more there are."""
     more = f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
     return ", ".join(lines[:SHOWN]) + more

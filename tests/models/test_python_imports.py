@@ -366,16 +366,18 @@ def test_random_numbers_of_a_build_follow_the_seed(write: Callable[[dict[str, st
     text = (
         NET
         + "import random, numpy\n"
-        + BUILD.replace(
-            "    return nn.Sequential",
-            "    global SCALE\n    SCALE = random.random() + numpy.random.rand()\n    return nn.Sequential",
-        )
+        + """
+def build(classes=2):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, classes))
+    nn.init.constant_(net[1].bias, random.random() + numpy.random.rand())
+    return net
+"""
     )
     folder = write({"net.py": text})
     found = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        found.append(scale(build("net.py:build", folder)))
+        found.append(float(build("net.py:build", folder).module[1].bias[0]))
     assert found[0] == found[1] != found[2]
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from textwrap import indent
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from recipelang.catalogue import find
+from recipelang.kinds import ModelRequest
 from recipelang.nets.cifar_resnet import cifar_resnet
 from recipelang.nets.digits_resnet import digits_resnet
 from recipelang.surgery.network import Network
@@ -56,5 +61,72 @@ def wrap() -> Build:
 
     def build(module: nn.Module, shape: tuple[int, int, int] = (3, 8, 8)) -> Network:
         return Network(randomise(module), {}, shape)
+
+    return build
+
+
+STRANGER = """
+import random
+from collections import namedtuple
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+{before}
+
+class Net(nn.Module):
+    def __init__(self, classes=3):
+        super().__init__()
+        self.body, self.head = nn.Linear(16, 8), nn.Linear(8, classes)
+{prepare}
+
+    def features(self, x):
+        return F.relu(self.body(x.flatten(1)))
+
+    def scores(self, x):
+        return self.head(self.features(x))
+
+    def forward(self, x):
+{forward}
+
+{methods}
+
+def build(classes=3):
+    return Net(classes)
+
+{after}
+"""
+
+
+@pytest.fixture
+def come_in(tmp_path: Path) -> Build:
+    """A network of a Python file as a recipe builds it for 1×4×4 images; parts of its code vary."""
+
+    def build(
+        forward: str = "return self.scores(x)",
+        prepare: str = "pass",
+        *,
+        before: str = "",
+        methods: str = "",
+        after: str = "",
+        classes: tuple[str, ...] = ("a", "b", "c"),
+        **settings: Any,
+    ) -> Network:
+        parts = {
+            "prepare": indent(prepare, " " * 8),
+            "forward": indent(forward, " " * 8),
+            "methods": indent(methods, "    "),
+        }
+        (tmp_path / "net.py").write_text(STRANGER.format(before=before, after=after, **parts))
+        method = find("model", "python")
+        assert method is not None
+        request = ModelRequest(classes, (1, 4, 4), resolve=lambda text: tmp_path / text, trust=True)
+        network: Network = method(where="net.py:build", **settings).build(request)
+        return network
 
     return build

@@ -1,0 +1,104 @@
+"""What a network answers with in training mode: one tensor of scores, or several, each with its weight in the loss."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.surgery import answers
+from recipelang.surgery.chance import random_numbers
+from recipelang.surgery.tracing import first_line
+
+
+@dataclass(frozen=True)
+class Head:
+    """Scores B×C in float32, and the weight of their loss."""
+
+    scores: Tensor
+    weight: float
+    auxiliary: bool = False
+
+
+class Heads:
+    """Reads the answers of one network in training mode.
+
+    A network that gives one tensor B×C is trained by it. Of one that gives several, those that make up its answer in
+    evaluation mode are trained with equal weights that sum to one, and auxiliary classifiers with
+    `answers.AUXILIARY` each; `answers.trained` tells them apart, once.
+
+    Args:
+        classes: C, the number of classes of the data.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self._trained: answers.Trained | None = None
+
+    def outputs(self, module: nn.Module, images: Tensor) -> tuple[Head, ...]:
+        """Run the network in training mode and read its answer; one that evaluation gives comes first.
+
+        Raises:
+            Refusal: RCP0713: the network cannot run in training mode; RCP0812: nothing of the answer is B×C.
+        """
+        if self._trained is None:
+            self._trained = _tell(module, images[:2], self.classes)
+        raw, (own, auxiliary) = _run(module, images), (self._trained.answers, self._trained.auxiliary)
+        read = [(path, 1 / len(own), False) for path in own] + [(path, answers.AUXILIARY, True) for path in auxiliary]
+        found = tuple(Head(answers.at(raw, path), weight, extra) for path, weight, extra in read)
+        if any(head.scores.ndim != 2 or head.scores.shape[1] != self.classes for head in found):
+            raise misfit(raw, self.classes)
+        return tuple(replace(head, scores=head.scores.float()) for head in found)
+
+
+def _run(module: nn.Module, images: Tensor) -> Any:
+    try:
+        return module(images)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # the module is the user's: whatever it raises is its answer
+        raise _cannot_run(images, error) from error
+
+
+def mean_answer(heads: Sequence[Head]) -> Tensor:
+    """The scores B×C that evaluation would answer with, about: the mean of those that belong to its answer."""
+    own = [head.scores.detach() for head in heads if not head.auxiliary]
+    return own[0] if len(own) == 1 else torch.stack(own).mean(0)
+
+
+def misfit(raw: Any, classes: int) -> Refusal:
+    """The refusal for outputs that are not one score per class."""
+    shape = "×".join(map(str, raw.shape[1:])) if isinstance(raw, Tensor) else answers.describe(raw)
+    return Refusal(
+        "RCP0812",
+        f"the network gives {shape} outputs per image, and the data has {classes} classes",
+        f"build the network for this data, as in `classes={classes}`",
+    )
+
+
+def _tell(module: nn.Module, images: Tensor, classes: int) -> answers.Trained:
+    """Which tensors of the answer in training mode are trained, seen on a copy: no statistics move."""
+    with random_numbers(device=images.device), torch.enable_grad():
+        try:
+            told = answers.trained(copy.deepcopy(module), images, classes)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # the module is the user's: whatever it raises is its answer
+            raise _cannot_run(images, error) from error
+        if told is None:
+            raise misfit(module(images.clone()), classes)
+    return told
+
+
+def _cannot_run(images: Tensor, error: Exception) -> Refusal:
+    shape = "×".join(map(str, images.shape))
+    return Refusal(
+        "RCP0713",
+        f"the network cannot take a batch of {shape} in training mode: {type(error).__name__}: {first_line(error)}",
+        "mend what `forward` does where `self.training` is True",
+    )

@@ -1,0 +1,200 @@
+"""What a network answers with: one tensor of scores, or several tensors in tuples, dictionaries and dataclasses.
+
+In evaluation one tensor is the answer, told by its name or its shape. In training every score of the classes is
+trained: those that evaluation answers with, and auxiliary classifiers with a smaller weight.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.surgery.tracing import evaluating
+
+#: names under which networks give their scores, the surest first
+NAMES = ("logits", "scores", "out", "output")
+#: weight of the loss of an auxiliary classifier: GoogLeNet's (Szegedy et al. 2014, section 5)
+AUXILIARY = 0.3
+
+Path = tuple[str | int, ...]
+
+
+def tensors(raw: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
+    """Every tensor of an answer with the path to it, in order."""
+    if isinstance(raw, Tensor):
+        yield path, raw
+        return
+    for key, value in _entries(raw):
+        yield from tensors(value, (*path, key))
+
+
+def _entries(raw: Any) -> list[tuple[str | int, Any]]:
+    if isinstance(raw, Mapping):
+        return [(key, value) for key, value in raw.items() if isinstance(key, str | int)]
+    if isinstance(raw, tuple) and hasattr(raw, "_fields"):
+        return [(name, getattr(raw, name)) for name in raw._fields]
+    if isinstance(raw, Sequence) and not isinstance(raw, str | bytes):
+        return list(enumerate(raw))
+    if dataclasses.is_dataclass(raw):
+        return [(field.name, getattr(raw, field.name)) for field in dataclasses.fields(raw)]
+    return [(name, getattr(raw, name)) for name in NAMES if hasattr(raw, name)]
+
+
+def at(raw: Any, path: Path) -> Any:
+    """What stands at a path of an answer."""
+    for key in path:
+        raw = raw[key] if isinstance(raw, Mapping) or isinstance(key, int) else getattr(raw, key)
+    return raw
+
+
+def scores(raw: Any, images: int) -> list[tuple[Path, Tensor]]:
+    """Every tensor of an answer to so many images that can be scores of classes: floating point, B×n."""
+    return [(path, t) for path, t in tensors(raw) if t.ndim == 2 and len(t) == images and torch.is_floating_point(t)]
+
+
+def answer(raw: Any, images: int, classes: int | None) -> Path | None:
+    """The path of the one tensor that is a network's answer in evaluation; None where that cannot be told.
+
+    It is what stands under one of `NAMES`, else the only tensor B×classes, else the only tensor B×n.
+
+    Args:
+        raw: what the network gave.
+        images: how many images it was given.
+        classes: how many classes there are; None where that is not known.
+    """
+    found = scores(raw, images)
+    for name in NAMES:
+        named = [path for path, _ in found if path and path[-1] == name]
+        if len(named) == 1:
+            return named[0]
+    fitting = [path for path, score in found if score.shape[1] == classes]
+    fitting = fitting or [path for path, _ in found]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def describe(raw: Any) -> str:
+    """What a network answered with, for a message: `a tensor of shape 2×10`, `dict of logits 2×10, features 2×64`."""
+    if isinstance(raw, Tensor):
+        return f"a tensor of shape {_shape(raw)}"
+    parts = [f"{'.'.join(map(str, path))} {_shape(t)}" for path, t in tensors(raw)][:4]
+    return f"{type(raw).__name__}{' of ' + ', '.join(parts) if parts else ''}"
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "one number"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Which tensors of a training answer are trained.
+
+    Attributes:
+        answers: paths of those that evaluation answers with; their losses are averaged.
+        auxiliary: paths of classifiers that only training has; each loss counts `AUXILIARY`.
+    """
+
+    answers: tuple[Path, ...]
+    auxiliary: tuple[Path, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """What a user should know: "" where one answer is trained and nothing else."""
+        several = f"{len(self.answers)} outputs of training mode are trained, each with the same weight"
+        count = len(self.auxiliary)
+        are = "output of training mode is" if count == 1 else "outputs of training mode are"
+        aux = f"{count} auxiliary {are} trained with weight {AUXILIARY:g}"
+        return "; ".join([several] * (len(self.answers) > 1) + [aux] * bool(self.auxiliary))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """How a tensor was computed: the leaves that took part and the steps on the way, by their ids."""
+
+    leaves: Mapping[int, Tensor]
+    nodes: Mapping[int, Any]  # the steps themselves: an id stays one step's only as long as the step is held
+
+
+def graph(*computed: Tensor) -> Graph:
+    """Walk back from tensors to what they were computed from, as far as gradients flow."""
+    leaves: dict[int, Tensor] = {}
+    seen: dict[int, Any] = {}
+    waiting: list[Any] = [tensor.grad_fn for tensor in computed if tensor.grad_fn is not None]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen[id(node)] = node
+        if (leaf := getattr(node, "variable", None)) is not None:
+            leaves[id(leaf)] = leaf
+        waiting += [following for following, _ in node.next_functions if following is not None]
+    return Graph(leaves, seen)
+
+
+def trained(module: nn.Module, images: Tensor, classes: int) -> Trained | None:
+    """What of a network's answer in training mode is trained; None where nothing of it is B×classes.
+
+    Of several tensors B×classes, the answer is the one that evaluation gives as well. Where none is, evaluation
+    answers with a mixture of those whose parameters it uses, all but those that others are computed from. What is
+    left and has parameters of its own, which evaluation does not use, is an auxiliary classifier.
+
+    Args:
+        module: a copy, which is used up: statistics move, and activations may stay with their graph.
+        images: B×C×H×W, of the size that it takes.
+        classes: C.
+
+    Raises:
+        Exception: whatever the network raises.
+    """
+    module.train()
+    fitting = _fitting(module(images.clone()), len(images), classes)
+    if len(fitting) < 2:
+        return Trained(tuple(fitting)) if fitting else None
+    with evaluating(module), torch.enable_grad():
+        evaluation = module(images.clone())
+    with _without_noise(module), torch.no_grad():
+        quiet = _fitting(module(images.clone()), len(images), classes)
+    graphs = {path: graph(score) for path, score in fitting.items()}
+    used = graph(evaluation).leaves.keys()
+    extra = {path for path in fitting if not graphs[path].leaves.keys() <= used}
+    same = [path for path, score in quiet.items() if path in fitting and _close(score, evaluation)]
+    own = same[:1] or [
+        path
+        for path, score in fitting.items()
+        if path not in extra
+        and score.grad_fn is not None
+        and not any(id(score.grad_fn) in graphs[other].nodes for other in fitting if other != path)
+    ]
+    own = own or [next(iter(fitting))]
+    return Trained(tuple(own), tuple(path for path in fitting if path in extra and path not in own))
+
+
+def _fitting(raw: Any, images: int, classes: int) -> dict[Path, Tensor]:
+    return {path: score for path, score in scores(raw, images) if score.shape[1] == classes}
+
+
+def _close(one: Tensor, two: Tensor) -> bool:
+    scale = float(two.detach().abs().max())
+    return bool(((one - two.detach()).abs() <= 1e-4 * scale).all())
+
+
+@contextmanager
+def _without_noise(module: nn.Module) -> Iterator[None]:
+    """Training mode, but for norms and for layers without parameters: what is left of it is how the network answers."""
+    module.train()
+    still = [
+        part
+        for part in module.modules()
+        if isinstance(part, nn.modules.batchnorm._NormBase) or not [*part.parameters(), *part.children()]
+    ]
+    for part in still:
+        part.training = False
+    try:
+        yield
+    finally:
+        module.train()

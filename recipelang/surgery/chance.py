@@ -1,0 +1,38 @@
+"""Random numbers of all three generators that a user's code may draw from: Python's, numpy's and torch's."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy
+import torch
+
+
+@contextmanager
+def random_numbers(seed: int | None = None, device: torch.device | None = None) -> Iterator[None]:
+    """Inside, the generators of Python, numpy and torch start at `seed`; afterwards they are as before.
+
+    Args:
+        seed: None leaves them where they are.
+        device: a GPU whose generator is put back too.
+    """
+    python, arrays = random.getstate(), numpy.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[device] if device is not None and device.type == "cuda" else []):
+            if seed is not None:
+                random.seed(seed)
+                numpy.random.seed(seed % 2**32)
+                torch.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(python)
+        numpy.random.set_state(arrays)
+
+
+def drawn() -> tuple[object, ...]:
+    """Where the generators stand: two equal values mean that nothing was drawn in between."""
+    arrays = numpy.random.get_state(legacy=False)
+    state = arrays["state"]
+    return random.getstate(), state["key"].tobytes(), state["pos"], torch.get_rng_state().numpy().tobytes()

@@ -1,0 +1,369 @@
+"""One trial where a network comes in: what it does to its input, how it answers, and whether its copies can be trusted.
+
+`enter` runs the network once and gives it the form that everything else relies on: images go in and come out as they
+were, and in evaluation mode one tensor B×n comes out. `require_sound` tries a network that a user's code built:
+
+    the same input, the same weights  ─▶  the same answer   again · by a deep copy · by another build
+
+Together they cost six forward passes of two images: fewer images than one training batch.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.surgery import answers
+from recipelang.surgery.beside import held_beside_state, holders
+from recipelang.surgery.chance import drawn, random_numbers
+from recipelang.surgery.network import Habits
+from recipelang.surgery.parity import TOLERANCE, relative_difference
+from recipelang.surgery.tracing import evaluating, first_line
+from recipelang.surgery.weights import few
+
+
+class _Entry:
+    """Before the class of a network whose habits need it: its images are a copy, its answer in evaluation one tensor.
+
+    A class and no hook and no module around it: `torch.export`, `torch.compile` and deep copies keep it, and the names
+    of weights stay.
+    """
+
+    habits: ClassVar[Habits]
+    training: bool
+
+    def forward(self, images: Tensor, *args: Any, **kwargs: Any) -> Any:
+        given = images.clone() if self.habits.changes_input else images
+        raw = super().forward(given, *args, **kwargs)  # type: ignore[misc]
+        return raw if self.training else answers.at(raw, self.habits.answer)
+
+
+def enter(module: nn.Module, example: Tensor, classes: int | None) -> tuple[Tensor, Habits]:
+    """Run the network once in evaluation mode and see to it that it keeps its input and answers with one tensor.
+
+    Args:
+        module: its class is changed in place where that is needed.
+        example: an input, B×C×H×W; stands as it is.
+        classes: how many classes it is for; None where that is not known.
+
+    Returns:
+        its answer B×n, and its habits.
+
+    Raises:
+        Refusal: RCP0713: it does not take such images, or its answer cannot be told.
+    """
+    given = example.clone()
+    with random_numbers():
+        raw = _evaluated(module, given)
+    path = answers.answer(raw, len(example), classes)
+    if path is None:
+        raise _not_understood(raw, example, classes)
+    habits = Habits(not torch.equal(given, example), path)
+    if habits != Habits():
+        own = type(module)
+        attributes = {"habits": habits, "__module__": own.__module__, "__qualname__": own.__qualname__}
+        module.__class__ = type(own.__name__, (_Entry, own), attributes)
+    scores: Tensor = answers.at(raw, path)
+    return scores, habits
+
+
+def habits_of(module: nn.Module) -> Habits:
+    """The habits of a network that `enter` has seen, without notes."""
+    return module.habits if isinstance(module, _Entry) else Habits()
+
+
+def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Callable[[], nn.Module]) -> tuple[str, ...]:
+    """Hold a network against itself, a deep copy and another build of it, with the same weights each time.
+
+    The weights are others than the network's own meanwhile, so that a layer that starts at zero hides nothing.
+
+    Args:
+        module: as `enter` left it; stands as it is, and so do all random numbers.
+        example: an input, B×C×H×W.
+        first: its answer to the example, B×n.
+        again: builds it once more, under other random numbers.
+
+    Returns:
+        notes worth telling.
+
+    Raises:
+        Refusal: RCP0721: it answers differently when asked again; RCP0722: a copy still uses its weights, or none can
+            be made; RCP0723: it computes with something that is not in its state; RCP0724: it answers NaN.
+    """
+    with random_numbers():
+        _require_numbers(module, example, first)
+        trial = _tried(module, example)
+        twin = _copied(module)
+        trial.move(twin)
+        before = drawn()
+        found = _with_gradients(twin, example)
+        _require_repeatable(trial, found.detach(), before != drawn())
+        _require_registered(twin, found)
+        _require_rebuildable(trial, again)
+        return _training_notes(twin, example, found.shape[1])
+
+
+def require_same(module: nn.Module, other: nn.Module, example: Tensor, what: str) -> None:
+    """Refuse where another build with equal state answers otherwise, and name what it holds beside its state.
+
+    Raises:
+        Refusal: RCP0723.
+    """
+    expected, found = _evaluated(module, example), _evaluated(other, example)
+    if not _alike(found, expected):
+        raise _beside(what, held_beside_state(module, other))
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What a network answers with the weights that it is tried with."""
+
+    module: nn.Module
+    example: Tensor
+    expected: Tensor
+    moved: bool  # other weights than its own
+
+    def move(self, other: nn.Module) -> None:
+        """Give another module of the same weights those of the trial, for good."""
+        if self.moved:
+            for tensor in _movable(other):
+                tensor.data = _elsewhere(tensor)
+
+    def again(self) -> Tensor:
+        """The answer of the network itself, once more."""
+        with _other_weights(self.module) if self.moved else nullcontext():
+            return _evaluated(self.module, self.example)
+
+
+def _tried(module: nn.Module, example: Tensor) -> _Trial:
+    """Weights that the network cannot compute with are no trial: it then keeps its own."""
+    try:
+        with _other_weights(module):
+            expected = _evaluated(module, example)
+        if expected.isfinite().all():
+            return _Trial(module, example, expected, True)
+    except Refusal:
+        pass
+    return _Trial(module, example, _evaluated(module, example), False)
+
+
+@contextmanager
+def _other_weights(module: nn.Module) -> Iterator[None]:
+    own = [(tensor, tensor.data) for tensor in _movable(module)]
+    try:
+        for tensor, _ in own:
+            tensor.data = _elsewhere(tensor)
+        yield
+    finally:
+        for tensor, data in own:
+            tensor.data = data
+
+
+def _movable(module: nn.Module) -> list[Tensor]:
+    """Parameters and buffers that are plain finite numbers."""
+    return [
+        t
+        for t in (*module.parameters(), *module.buffers())
+        if t.is_floating_point() and t.layout is torch.strided and bool(t.isfinite().all())
+    ]
+
+
+def _elsewhere(tensor: Tensor) -> Tensor:
+    """Numbers of about the same size, no two moved alike, so that no norm takes it back and no zero stays one."""
+    data = tensor.detach()
+    ramp = torch.linspace(0.005, 0.015, data.numel(), dtype=data.dtype, device=data.device)
+    return data.add(data.reshape(-1).flip(0).mul_(0.1).add_(ramp).view_as(data))
+
+
+# running --------------------------------------------------------------------------------------
+
+
+def _evaluated(module: nn.Module, example: Tensor) -> Any:
+    try:
+        with evaluating(module):
+            return module(example)
+    except Exception as error:  # the module is the user's: whatever it raises is the answer to our question
+        raise _does_not_take(module, example, error) from error
+
+
+def _with_gradients(module: nn.Module, example: Tensor) -> Tensor:
+    """The answer in evaluation mode, with the graph that it was computed by."""
+    with evaluating(module), torch.enable_grad():
+        found: Tensor = module(example)
+    return found  # with its graph; compare `found.detach()`
+
+
+def _alike(found: Any, expected: Tensor) -> bool:
+    """Equal but for rounding; NaN equals NaN."""
+    if not isinstance(found, Tensor) or found.shape != expected.shape:
+        return False
+    same = (found == expected) | (found.isnan() & expected.isnan())
+    scale = expected.abs().nan_to_num(0, 0, 0).max()
+    return not bool(((found - expected).abs() > TOLERANCE * scale).logical_or(found.isnan())[~same].any())
+
+
+# what is required -----------------------------------------------------------------------------
+
+
+def _require_numbers(module: nn.Module, example: Tensor, first: Tensor) -> None:
+    """NaN for normal numbers may be the logarithm of a negative one: an image of 0…1 has to give scores then."""
+    if first.isnan().any() and _evaluated(module, example.abs().clamp(max=1)).isnan().any():
+        raise Refusal(
+            "RCP0724",
+            "the network as built answers with NaN",
+            "look for a division by zero, or the logarithm or root of a negative number, in `forward`",
+        )
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    try:
+        twin = copy.deepcopy(module)
+    except Exception as error:  # whatever the user's module holds may raise what it likes
+        raise Refusal(
+            "RCP0722",
+            f"the network cannot be copied: {type(error).__name__}: {first_line(error)}",
+            "keep open files, locks, generators and tensors of earlier passes out of the module",
+        ) from error
+    own = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
+    if twin is module or any(id(tensor) in own for tensor in (*twin.parameters(), *twin.buffers())):
+        raise _shares()
+    return twin
+
+
+def _require_repeatable(trial: _Trial, found: Tensor, drew: bool) -> None:
+    """The copy answers as the network does, and so does the network once more."""
+    alike = _alike(found, trial.expected)
+    if alike and not drew:
+        return
+    before = drawn()
+    second = trial.again()
+    # Rounding may differ from call to call; where random numbers are drawn, a difference is not rounding.
+    if not _alike(second, trial.expected) or (before != drawn() and not torch.equal(second, trial.expected)):
+        difference = relative_difference(second, trial.expected)
+        raise Refusal(
+            "RCP0721",
+            "the network answers the same images differently when it is asked again in evaluation mode "
+            f"(by {difference:.1e} of the largest score)",
+            "dropout needs `training=self.training`, and `forward` must draw no random numbers in evaluation mode",
+        )
+    if not alike:
+        raise _shares()
+
+
+def _shares() -> Refusal:
+    return Refusal(
+        "RCP0722",
+        "a copy of the network still uses the original's weights, so that training it would change nothing",
+        "write a method instead of a lambda or function that holds on to `self` or to a layer",
+    )
+
+
+def _require_registered(module: nn.Module, found: Tensor) -> None:
+    """Everything that takes gradients is a parameter: nothing else would be trained or saved."""
+    known = {id(parameter) for parameter in module.parameters()}
+    loose = [leaf for key, leaf in answers.graph(found).leaves.items() if key not in known]
+    if loose:
+        names = holders(module, loose)
+        raise Refusal(
+            "RCP0723",
+            f"the network computes with {len(loose)} weights that are not its parameters"
+            f"{': ' + few([f'`{name}`' for name in names]) if names else ''}; they would be neither trained nor saved",
+            "use `nn.ModuleList`, `nn.ParameterList` or `register_buffer`, or make each layer an attribute of its own",
+        )
+
+
+def _require_rebuildable(trial: _Trial, again: Callable[[], nn.Module]) -> None:
+    """Another build that is given the weights answers as this one."""
+    what = "the network, built again and given the same weights,"
+    other = again()
+    try:
+        other.load_state_dict(trial.module.state_dict())
+    except RuntimeError as error:
+        raise Refusal(
+            "RCP0723",
+            f"the network, built again, has other weights: {_second_line(error)}",
+            "an architecture that is drawn at random cannot be built again: write its numbers down",
+        ) from error
+    beside = held_beside_state(trial.module, other)
+    trial.move(other)
+    if not _alike(_evaluated(other, trial.example), trial.expected):
+        raise _beside(what, beside)
+
+
+def _beside(what: str, names: Sequence[str]) -> Refusal:
+    held = few([f"`{name}`" for name in names]) or "something that its code draws or counts outside of the module"
+    return Refusal(
+        "RCP0723",
+        f"{what} answers otherwise: its state does not hold {held}",
+        "keep it in a buffer, `self.register_buffer(…)`, or compute it without random numbers",
+    )
+
+
+def _second_line(error: Exception) -> str:
+    """torch's list of differences begins after a headline."""
+    lines = str(error).strip().splitlines()
+    return lines[1].strip()[:200] if len(lines) > 1 else first_line(error)
+
+
+# in training mode -----------------------------------------------------------------------------
+
+
+def _training_notes(module: nn.Module, example: Tensor, classes: int) -> tuple[str, ...]:
+    """What a user should know of the answer in training mode. The module is used up."""
+    try:
+        told = answers.trained(module, example, classes)
+    except Exception as error:  # the module is the user's
+        why = f"{type(error).__name__}: {first_line(error)}"
+        return (f"it can be measured but not trained: in training mode it raises {why}",)
+    if told is None:
+        return ("it can be measured but not trained: in training mode it does not answer with one score per class",)
+    return (told.note,) if told.note else ()
+
+
+# refusals -------------------------------------------------------------------------------------
+
+
+def _does_not_take(module: nn.Module, example: Tensor, error: Exception) -> Refusal:
+    shape = "×".join(str(n) for n in example.shape[1:])
+    why = f"{type(error).__name__}: {first_line(error)}"
+    if _trains(module, example):
+        return Refusal(
+            "RCP0713",
+            f"the network cannot answer in evaluation mode, as it can in training mode: {why}",
+            "mend what `forward` does where `self.training` is False",
+        )
+    return Refusal(
+        "RCP0713",
+        f"the network does not take {shape} images: {why}",
+        "give the data the size and number of channels that the network was made for, as in `size=224`",
+    )
+
+
+def _trains(module: nn.Module, example: Tensor) -> bool:
+    """Whether a copy can run in training mode."""
+    try:
+        with random_numbers(), torch.no_grad():
+            copy.deepcopy(module).train()(example.clone())
+    except Exception:  # the module is the user's
+        return False
+    return True
+
+
+def _not_understood(raw: Any, example: Tensor, classes: int | None) -> Refusal:
+    images, shape = len(example), "×".join(str(n) for n in example.shape[1:])
+    several = len(answers.scores(raw, images)) > 1
+    return Refusal(
+        "RCP0713",
+        f"the network answers {images} images of {shape} with {answers.describe(raw)}"
+        + (", and which of them are the scores cannot be told" if several else ", not with one score per class"),
+        "give the scores in evaluation mode alone, or under the name `logits`"
+        if several
+        else "use a classification network, whose output has shape B×C",
+    )
