@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -98,10 +99,11 @@ def assemble(
     return Network(module, source, shape, classes=names, preprocessing=preprocessing, habits=habits)
 
 
-def _again(source: Mapping[str, Any]) -> nn.Module:
+@contextmanager
+def _again(source: Mapping[str, Any]) -> Iterator[nn.Module]:
     """Another build, with its files imported once more, under other random numbers."""
     with built_apart():
-        return rebuild(source, trust=True, folder=Path(), seed=OTHER_SEED)
+        yield rebuild(source, trust=True, folder=Path(), seed=OTHER_SEED)
 
 
 def _replaced(paths: tuple[str, ...], before: int, after: int) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,6 +27,9 @@ from recipelang.surgery.network import Habits
 from recipelang.surgery.parity import TOLERANCE, relative_difference
 from recipelang.surgery.tracing import evaluating, first_line
 from recipelang.surgery.weights import few
+
+
+Build = Callable[[], AbstractContextManager[nn.Module]]
 
 
 class _Entry:
@@ -79,7 +82,7 @@ def habits_of(module: nn.Module) -> Habits:
     return module.habits if isinstance(module, _Entry) else Habits()
 
 
-def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Callable[[], nn.Module]) -> tuple[str, ...]:
+def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Build) -> tuple[str, ...]:
     """Hold a network against itself, a deep copy and another build of it, with the same weights each time.
 
     The weights are others than the network's own meanwhile, so that a layer that starts at zero hides nothing.
@@ -88,7 +91,7 @@ def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Call
         module: as `enter` left it; stands as it is, and so do all random numbers.
         example: an input, B×C×H×W.
         first: its answer to the example, B×n.
-        again: builds it once more, under other random numbers.
+        again: another build of it, made under other random numbers, for as long as the block lasts.
 
     Returns:
         notes worth telling.
@@ -106,7 +109,8 @@ def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Call
         found = _with_gradients(twin, example)
         _require_repeatable(trial, found.detach(), before != drawn())
         _require_registered(twin, found)
-        _require_rebuildable(trial, again)
+        with again() as other:
+            _require_rebuildable(trial, other)
         return _training_notes(twin, example, found.shape[1])
 
 
@@ -279,10 +283,9 @@ def _require_registered(module: nn.Module, found: Tensor) -> None:
         )
 
 
-def _require_rebuildable(trial: _Trial, again: Callable[[], nn.Module]) -> None:
+def _require_rebuildable(trial: _Trial, other: nn.Module) -> None:
     """Another build that is given the weights answers as this one."""
     what = "the network, built again and given the same weights,"
-    other = again()
     try:
         other.load_state_dict(trial.module.state_dict())
     except RuntimeError as error:
