@@ -28,7 +28,6 @@ from recipelang.surgery.parity import TOLERANCE, relative_difference
 from recipelang.surgery.tracing import evaluating, first_line
 from recipelang.surgery.weights import few
 
-
 Build = Callable[[], AbstractContextManager[nn.Module]]
 
 
