@@ -32,6 +32,7 @@ def load(
     Raises:
         Refusal: a file is missing, altered or does not fit the others; this machine lacks the device.
     """
+    from recipelang.files import expanded
     from recipelang.surgery.predictor import load as load_predictor  # loads torch: only when asked for
 
-    return load_predictor(Path(folder), trust=trust, device=device, precision=precision, batch=batch)
+    return load_predictor(expanded(str(folder)), trust=trust, device=device, precision=precision, batch=batch)

@@ -16,14 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
-from torch import Tensor, nn
+from torch import Tensor
 
 from recipelang.errors import Refusal
-from recipelang.images.preprocessing import entries, from_entries
-from recipelang.kinds import Preprocessing
-from recipelang.surgery.edits import from_json, replay
+from recipelang.images.preprocessing import entries
+from recipelang.surgery.edits import replay
+from recipelang.surgery.manifest import (
+    FILES,
+    FORMAT,
+    MASKS,
+    MODEL,
+    SURGERY,
+    WEIGHTS,
+    damaged,
+    read_interface,
+    read_manifest,
+    read_tensors,
+)
 from recipelang.surgery.masks import apply_masks, broken_masks
 from recipelang.surgery.network import Mask, Network
 from recipelang.surgery.packing import (
@@ -32,15 +42,12 @@ from recipelang.surgery.packing import (
     packed_names,
     unpack_masks,
     unpack_weights,
-    weight_shape,
 )
 from recipelang.surgery.source import rebuild
-from recipelang.surgery.tracing import first_line
+from recipelang.surgery.tracing import example_input, outputs_of
 from recipelang.surgery.weights import load_weights
-from recipelang.verbs.accelerate import GOALS
 
-FORMAT = "recipelang.model/1"
-MODEL, SURGERY, MASKS, WEIGHTS = FILES = ("model.json", "surgery.json", "masks.safetensors", "model.safetensors")
+__all__ = ["FILES", "fresh", "interface", "load", "save"]
 
 
 def save(network: Network, folder: Path, *, packed: bool = False) -> tuple[Path, ...]:
@@ -96,48 +103,45 @@ def load(folder: Path, *, trust: bool = False) -> Network:
         Refusal: RCP0714: a file is missing, damaged, or does not fit the others; RCP0701, RCP0707: the edit log or the
             weights do not fit; RCP0711, RCP0715: code is needed and not trusted, missing or changed.
     """
-    model, surgery = _read_json(folder / MODEL), _read_json(folder / SURGERY)
+    told = read_manifest(folder)
+    module = rebuild(told.source, trust=trust, folder=folder)
+    replay(module, told.edits)
+    most = 8 * sum(tensor.numel() for tensor in module.state_dict().values() if isinstance(tensor, Tensor))
     try:
-        network = Network(
-            module=nn.Identity(),
-            source=dict(model["source"]),
-            input_shape=_shape(model["input_shape"]),
-            edits=tuple(from_json(entry) for entry in surgery["edits"]),
-            classes=tuple(str(name) for name in model["classes"]),
-            preprocessing=_preprocessing(model["preprocessing"]),
-            accelerated=_accelerated(model["accelerated"]),
-        )
-        patterns = {str(name): str(pattern) for name, pattern in surgery["masks"].items()}
-        packed = {str(name): weight_shape(shape) for name, shape in model.get("packed", {}).items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged(
-            folder, f"`{MODEL}` or `{SURGERY}` has a wrong entry: {type(error).__name__}: {first_line(error)}"
-        ) from error
-    module = rebuild(network.source, trust=trust, folder=folder)
-    replay(module, network.edits)
-    try:
-        weights = unpack_weights(_read_tensors(folder / WEIGHTS), packed)
-        masks = unpack_masks(_read_tensors(folder / MASKS), packed)
+        weights = unpack_weights(read_tensors(folder / WEIGHTS, most), told.packed)
+        masks = unpack_masks(read_tensors(folder / MASKS, most), told.packed)
     except KeyError as error:
         raise damaged(folder, f"{error} is missing, which `{MODEL}` says is packed") from error
     load_weights(module, weights, f"the weights of `{folder.name}`")
-    network = replace(network, module=module, masks=_masks(folder, patterns, masks))
+    network = Network(
+        module=module,
+        source=told.source,
+        input_shape=told.input_shape,
+        edits=told.edits,
+        masks=_masks(folder, told.patterns, masks),
+        classes=told.classes,
+        preprocessing=told.preprocessing,
+        accelerated=told.accelerated,
+    )
     if broken := broken_masks(network):
         raise damaged(folder, f"weights of `{broken[0]}` that its mask excludes are not zero")
+    _require_answer(network, folder)
     return network
 
 
-def interface(folder: Path) -> tuple[tuple[str, ...], Preprocessing | None]:
-    """Class names and preprocessing of the network that was saved in `folder`.
-
-    Raises:
-        Refusal: RCP0714.
-    """
-    model = _read_json(folder / MODEL)
+def _require_answer(network: Network, folder: Path) -> None:
+    """Refuse an edit log, or another input size, that leaves no network with one score per class."""
+    if not network.edits and list(network.input_shape) == network.source["input_shape"]:
+        return  # tried when it was built
     try:
-        return tuple(str(name) for name in model["classes"]), _preprocessing(model["preprocessing"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged(folder, f"`{MODEL}` has a wrong entry: {type(error).__name__}: {first_line(error)}") from error
+        outputs = outputs_of(network.module, example_input(network)).shape[1]
+    except Refusal as error:
+        raise damaged(folder, error.message) from error
+    if outputs != len(network.classes):
+        raise damaged(folder, f"it answers with {outputs} scores and has {len(network.classes)} classes")
+
+
+interface = read_interface
 
 
 def fresh(network: Network, seed: int) -> Network:
@@ -151,15 +155,6 @@ def fresh(network: Network, seed: int) -> Network:
     replay(module, network.edits)
     apply_masks(module, network.masks)
     return replace(network, module=module)
-
-
-def damaged(folder: Path, why: str) -> Refusal:
-    """The refusal for a folder that is not as `save` wrote it."""
-    return Refusal(
-        "RCP0714",
-        f"`{folder.name}` holds no intact network: {why}",
-        "use a folder as a run or `export safetensors` wrote it",
-    )
 
 
 def _masks(folder: Path, patterns: Mapping[str, str], keep: Mapping[str, Tensor]) -> dict[str, Mask]:
@@ -199,48 +194,3 @@ def _write(path: Path, data: bytes) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise damaged(path.parent, f"there is no `{path.name}`") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise damaged(path.parent, f"`{path.name}` cannot be read: {first_line(error)}") from error
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise damaged(path.parent, f"`{path.name}` is not of the format `{FORMAT}`")
-    return value
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except Exception as error:  # a hostile file may make its reader raise anything
-        what = (
-            f"there is no `{path.name}`" if not path.is_file() else f"`{path.name}` cannot be read: {first_line(error)}"
-        )
-        raise damaged(path.parent, what) from error
-
-
-def _shape(value: Any) -> tuple[int, int, int]:
-    channels, height, width = (int(n) for n in value)
-    if min(channels, height, width) < 1:
-        raise ValueError(f"{value} is no size of an image")
-    return channels, height, width
-
-
-def _accelerated(value: Any) -> dict[str, Any] | None:
-    """The settings of `accelerate` as its stage notes them."""
-    if value is None:
-        return None
-    names = {key: value[key] for key in ("layers", "kernels")}
-    if any(not isinstance(each, list) or not all(isinstance(name, str) for name in each) for each in names.values()):
-        raise ValueError("`layers` and `kernels` of `accelerated` are lists of names")
-    if value["goal"] not in GOALS or not isinstance(value["int8"], bool):
-        raise ValueError("`goal` or `int8` of `accelerated` is none")
-    return {**names, "goal": value["goal"], "int8": value["int8"]}
-
-
-def _preprocessing(value: Any) -> Preprocessing | None:
-    return None if value is None else from_entries(value)

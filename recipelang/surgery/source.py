@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from math import prod
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from recipelang.catalogue import find, settings
+from recipelang.catalogue import Setting, find, settings
 from recipelang.errors import Refusal, SettingError
 from recipelang.kinds import ModelRequest
 from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.codebase import Code, read_code
+from recipelang.surgery.manifest import image_shape
 
-LARGEST_INPUT = 2**25  # numbers in one image: a folder that claims more is out to exhaust the memory
 #: where Python files of a given hash were seen in this process
 _seen: dict[str, Path] = {}
 
@@ -30,7 +30,7 @@ def rebuild(source: Mapping[str, Any], *, trust: bool, folder: Path, seed: int =
         seed: of the random weights.
 
     Raises:
-        Refusal: RCP0714: the source is none; RCP0711, RCP0715: code is not trusted, missing or changed; what the
+        Refusal: RCP0714: the source is damaged; RCP0711, RCP0715: code is not trusted, missing or changed; what the
             model's method raises.
     """
     try:
@@ -51,25 +51,46 @@ def _method(source: Mapping[str, Any]) -> Any:
     if cls is None or name == "artifact":
         raise _no_source(f"`{str(name)[:60]}` builds no network")
     given = {key: value for key, value in given.items() if key != "digest"}  # `_request` holds the code against it
-    known = {s.name for s in settings(cls)}
-    if not set(given) <= known:
-        raise _no_source(f"`{name}` has no setting {sorted(set(given) - known)[0]!r}")
+    known = {s.name: s for s in settings(cls)}
+    if not set(given) <= set(known):
+        raise _no_source(f"`{name}` has no setting {sorted(set(given) - set(known))[0]!r}")
+    for key, value in given.items():
+        _require_setting(known[key], value)
     if given.get("classes") != len(source["classes"]):
         raise _no_source("the number of classes differs from the number of their names")
     return cls(**{key: _frozen(value) for key, value in given.items()})
 
 
+def _require_setting(wanted: Setting, value: Any) -> None:
+    """Refuse a value that the check of a recipe would not let through."""
+    low, high = wanted.low or -math.inf, wanted.high or math.inf
+    fits = {
+        "integer": type(value) is int and low <= value <= high,
+        "number": type(value) in (int, float) and low <= value <= high,
+        "boolean": isinstance(value, bool),
+        "text": isinstance(value, str) and "\0" not in value,
+        "word": value in wanted.choices,
+    }
+    if wanted.extra:
+        good = isinstance(value, list) and all(
+            isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and pair[0].isidentifier()
+            for pair in value
+        )
+    else:
+        good = fits.get(wanted.type, True) or (value is None and wanted.default is None)
+    if not good:
+        raise _no_source(f"the setting `{wanted.name}` cannot be {str(value)[:60]!r}")
+
+
 def _request(source: Mapping[str, Any], trust: bool, folder: Path) -> ModelRequest:
-    channels, height, width = (int(n) for n in source["input_shape"])
-    if min(channels, height, width) < 1 or prod((channels, height, width)) > LARGEST_INPUT:
-        raise ValueError(f"no image has the size {source['input_shape']}")
+    shape = image_shape(list(source["input_shape"]), "`input_shape`")
     digest, files = source["settings"].get("digest", ""), source.get("files")
 
     def resolve(text: str) -> Path:
         return find_code(text, str(digest), folder, files)
 
     classes = tuple(str(name) for name in source["classes"])
-    return ModelRequest(classes, (channels, height, width), resolve=resolve, trust=trust, weights=False)
+    return ModelRequest(classes, shape, resolve=resolve, trust=trust, weights=False)
 
 
 def remember_code(path: Path) -> Code:
@@ -102,7 +123,10 @@ def find_code(text: str, digest: str, folder: Path, files: Mapping[str, str] | N
     there = [place for place in places if _is_file(place)]
     why = f"the Python file `{name}` that builds the network is not here"
     for place in there:
-        found = read_code(place)
+        try:
+            found = read_code(place)
+        except OSError:
+            continue
         if digest in (found.digest, *([] if files else list(found.hashes.values())[:1])):
             return place
         if place == there[0]:

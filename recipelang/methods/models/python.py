@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,13 +93,7 @@ class Python:
         module, code = call_builder(request.resolve(file), function, dict(self.extra), classes)
         if self.digest not in ("", code.digest):
             raise Refusal("RCP0715", *_another(self.digest, code))
-        shape = request.input_shape or getattr(module, "input_shape", None)
-        if shape is None:
-            raise Refusal(
-                "RCP0712",
-                f"nobody says what images `{function}` of `{file}` is for",
-                "name the data (`recipe layers` takes `--data`), or give the module `input_shape = (C, H, W)`",
-            )
+        shape = request.input_shape or _own_shape(module, f"`{function}` of `{Path(file).name}`")
         where = file if not Path(file).is_absolute() else Path(file).name
         return assemble(
             module,
@@ -111,7 +105,7 @@ class Python:
                 "extra": [list(pair) for pair in self.extra],
             },
             files=code.hashes,
-            input_shape=tuple(shape),
+            input_shape=shape,
             classes=self.classes,
             weights=weights_for(request, self.weights, self.at),
         )
@@ -130,3 +124,17 @@ def _another(wanted: str, code: Code) -> tuple[str, str]:
         f"the Python file `{name}` has changed, or what it imports: it is not the code of this digest",
         "bring back the files as they were, or leave `digest` out",
     )
+
+
+def _own_shape(module: Any, named: str) -> tuple[int, int, int]:
+    """The input shape that a module says it is for, where there is no data."""
+    shape = getattr(module, "input_shape", None)
+    if shape is None:
+        message = f"nobody says what images {named} is for"
+    elif isinstance(shape, Sequence) and len(shape) == 3 and all(type(n) is int and n > 0 for n in shape):
+        channels, height, width = shape
+        return channels, height, width
+    else:
+        message = f"{named} has the `input_shape` {str(shape)[:60]}, which is not (channels, height, width)"
+    help = "name the data (`recipe layers` takes `--data`), or give the module `input_shape = (C, H, W)`"
+    raise Refusal("RCP0712", message, help)

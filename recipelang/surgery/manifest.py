@@ -1,0 +1,280 @@
+"""What the files of a saved network say of themselves, believed only after it was checked.
+
+Such a folder may come from a stranger. Every number has its bounds, every list its length, nothing is read that is no
+regular file or larger than a network of its kind can be, and what is wrong is named in one refusal, RCP0714.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import stat
+from collections import Counter
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from recipelang.errors import Refusal
+from recipelang.images.preprocessing import from_entries
+from recipelang.kinds import Preprocessing
+from recipelang.surgery.edits import Edit, from_json
+from recipelang.surgery.entries import MOST_TENSORS, Wrong, entry, mapping, numbers, sequence, shown, text, whole
+from recipelang.surgery.packing import weight_shape
+from recipelang.surgery.tracing import first_line
+from recipelang.verbs.accelerate import GOALS
+
+FORMAT = "recipelang.model/1"
+MODEL, SURGERY, MASKS, WEIGHTS = FILES = ("model.json", "surgery.json", "masks.safetensors", "model.safetensors")
+
+LARGEST_JSON = LARGEST_HEADER = 2**24  # bytes
+LARGEST_SIDE, LARGEST_INPUT = 4096, 2**24  # pixels; numbers in one image
+MOST_CLASSES, MOST_EDITS = 2**16, 10_000
+FARTHEST = 1e6  # deviations that a normalised value of 0…1 may lie from its mean
+#: types of safetensors that a network here may have
+TYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
+_HEX = re.compile(r"[0-9a-f]{64}")
+_PREPROCESSING = {field.name for field in fields(Preprocessing)}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`model.json` and `surgery.json`, checked; the fields are those of `Network`.
+
+    Attributes:
+        patterns: parameter name → pattern of its mask.
+        packed: parameter name → shape of each weight in packed form.
+    """
+
+    source: dict[str, Any]
+    input_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing | None
+    accelerated: dict[str, Any] | None
+    edits: tuple[Edit, ...]
+    patterns: dict[str, str]
+    packed: dict[str, list[int]]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What `model.json` and `surgery.json` of a folder say.
+
+    Raises:
+        Refusal: RCP0714: one is missing, damaged, or does not fit the other.
+    """
+    model, surgery = _read_json(folder / MODEL), _read_json(folder / SURGERY)
+    try:
+        classes = class_names(entry(model, "classes"))
+        shape = image_shape(entry(model, "input_shape"), "`input_shape`")
+        return Manifest(
+            source=_source(entry(model, "source"), len(classes)),
+            input_shape=shape,
+            classes=classes,
+            preprocessing=_preprocessing(entry(model, "preprocessing"), shape[0]),
+            accelerated=_accelerated(entry(model, "accelerated")),
+            edits=tuple(_edit(edit) for edit in sequence(entry(surgery, "edits"), "`edits`", MOST_EDITS)),
+            patterns={name: text(p, "a pattern") for name, p in mapping(entry(surgery, "masks"), "`masks`").items()},
+            packed={name: weight_shape(shape) for name, shape in mapping(model.get("packed", {}), "`packed`").items()},
+        )
+    except (TypeError, ValueError) as error:  # `weight_shape` and `from_entries` raise them
+        raise damaged(folder, f"`{MODEL}` or `{SURGERY}` has a wrong entry: {first_line(error)}") from error
+
+
+def read_interface(folder: Path) -> tuple[tuple[str, ...], Preprocessing | None]:
+    """Class names and preprocessing of the network in a folder.
+
+    Raises:
+        Refusal: RCP0714.
+    """
+    model = _read_json(folder / MODEL)
+    try:
+        channels = image_shape(entry(model, "input_shape"), "`input_shape`")[0]
+        return class_names(entry(model, "classes")), _preprocessing(entry(model, "preprocessing"), channels)
+    except (TypeError, ValueError) as error:
+        raise damaged(folder, f"`{MODEL}` has a wrong entry: {first_line(error)}") from error
+
+
+def read_tensors(path: Path, most: int) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Args:
+        path: the file.
+        most: bytes that the tensors of the network take at most.
+
+    Raises:
+        Refusal: RCP0714: it is missing, damaged or larger, or holds what no network here has.
+    """
+    try:
+        _require_regular(path)
+        _check_header(path, most)
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise damaged(path.parent, f"there is no `{path.name}`") from error
+    except Exception as error:  # a hostile file may make its reader raise anything
+        raise damaged(path.parent, f"`{path.name}` cannot be read: {first_line(error)}") from error
+
+
+def damaged(folder: Path, why: str, help: str = "") -> Refusal:
+    """The refusal for a folder that is not as `save` wrote it."""
+    return Refusal(
+        "RCP0714",
+        f"`{folder.name[-80:] or folder}` holds no intact network: {why}",
+        help or "use a folder as a run or `export safetensors` wrote it",
+    )
+
+
+# entries --------------------------------------------------------------------------------------
+
+
+def image_shape(value: Any, name: str) -> tuple[int, int, int]:
+    """(channels, height, width).
+
+    Raises:
+        Wrong: it is not the shape of an image, or of one too large to be tried.
+    """
+    numbers = [whole(n, name, LARGEST_SIDE) for n in sequence(value, name, 3)]
+    if len(numbers) != 3 or math.prod(numbers) > LARGEST_INPUT:
+        raise Wrong(f"{name} is {shown(value)}, which is no shape of an image of at most {LARGEST_INPUT:,} numbers")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def class_names(value: Any) -> tuple[str, ...]:
+    """The names of all outputs, each once.
+
+    Raises:
+        Wrong: they are not.
+    """
+    names = [text(name, "a class name") for name in sequence(value, "`classes`", MOST_CLASSES)]
+    if len(set(names)) != len(names):
+        raise Wrong(f"the class {shown(Counter(names).most_common(1)[0][0])} is there twice")
+    if not names:
+        raise Wrong("`classes` is empty")
+    return tuple(names)
+
+
+def _source(value: Any, classes: int) -> dict[str, Any]:
+    """`Network.source`: its shape is checked here, the settings of its method by `source.rebuild`."""
+    source = mapping(value, "`source`")
+    text(entry(source, "model"), "`model`")
+    settings = mapping(entry(source, "settings"), "`settings`")
+    image_shape(entry(source, "input_shape"), "`input_shape` of `source`")
+    if len(class_names(entry(source, "classes"))) != classes:
+        raise Wrong("`classes` and those of `source` differ in number")
+    if whole(settings.get("classes"), "`classes` of `settings`", MOST_CLASSES) != classes:
+        raise Wrong("the number of classes differs from the number of their names")
+    for path, digest in mapping(source.get("files", {}), "`files`").items():
+        if not isinstance(digest, str) or not _HEX.fullmatch(digest) or Path(path).is_absolute() or ".." in path:
+            raise Wrong(f"`files` has an invalid entry {shown(path)}")
+    return dict(source)
+
+
+def _preprocessing(value: Any, channels: int) -> Preprocessing | None:
+    if value is None:
+        return None
+    entries = mapping(value, "`preprocessing`")
+    if unknown := sorted(set(entries) - _PREPROCESSING):
+        raise Wrong(f"`preprocessing` has an unknown entry {shown(unknown[0])}; it may be of a newer version")
+    for name in ("size", "via"):
+        if entries.get(name) is not None:
+            size = sequence(entries[name], f"`{name}`", 2)
+            image_shape([channels, *size], f"`{name}` of `preprocessing`")
+    if entry(entries, "resize") is not None:
+        image_shape([1, 1, entries["resize"]], "`resize`")
+    mean, std = (numbers(entry(entries, name), f"`{name}`", channels) for name in ("mean", "std"))
+    for centre, spread in zip(mean, std, strict=True):
+        if not spread > 0 or max(abs(centre), abs(1 - centre)) / spread > FARTHEST:
+            raise Wrong(f"`mean` {centre:g} and `std` {spread:g} normalise no image")
+    entry(entries, "size")
+    return from_entries(entries)
+
+
+def _edit(value: Any) -> Edit:
+    for path in sequence(mapping(value, "an edit").get("paths", []), "`paths`", MOST_EDITS):
+        text(path, "a path")
+    return from_json(value)
+
+
+def _accelerated(value: Any) -> dict[str, Any] | None:
+    """The settings of `accelerate` as its stage notes them."""
+    if value is None:
+        return None
+    entries = mapping(value, "`accelerated`")
+    names = {key: sequence(entry(entries, key), f"`{key}`", MOST_TENSORS) for key in ("layers", "kernels")}
+    for each in names.values():
+        for name in each:
+            text(name, "a name of `accelerated`")
+    goal, int8 = entry(entries, "goal"), entry(entries, "int8")
+    if not isinstance(goal, str) or goal not in GOALS or not isinstance(int8, bool):
+        raise Wrong("`goal` or `int8` of `accelerated` is invalid")
+    return {**names, "goal": goal, "int8": int8}
+
+
+# files ----------------------------------------------------------------------------------------
+
+
+def _require_regular(path: Path) -> None:
+    """Refuse pipes, devices and folders: reading one could wait for ever or have no end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise Wrong("it is not a regular file")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    folder = path.parent
+    try:
+        _require_regular(path)
+        with path.open("rb") as file:
+            text = file.read(LARGEST_JSON + 1)
+        if len(text) > LARGEST_JSON:
+            raise Wrong(f"it is larger than {LARGEST_JSON // 2**20} MiB")
+        value = json.loads(text.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_once)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise damaged(folder, f"there is no `{path.name}`", _nearby(folder)) from error
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        raise damaged(folder, f"`{path.name}` cannot be read: {first_line(error)}") from error
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise damaged(folder, f"`{path.name}` is not of the format `{FORMAT}`")
+    return value
+
+
+def _no_number(text: str) -> Any:
+    raise Wrong(f"`{text}` is no number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Wrong("an entry is there twice")
+    return found
+
+
+def _nearby(folder: Path) -> str:
+    """Where a network is that was looked for in `folder`: in `main` of a run, or in the folder of a file."""
+    try:
+        if folder.is_file() and (folder.parent / MODEL).is_file():
+            return f"name its folder: `{folder.parent}`"
+        found = sorted(file.parent for file in folder.glob(f"*/{MODEL}"))
+    except (OSError, ValueError):
+        return ""
+    if not found:
+        return ""
+    main = folder / "main" if folder / "main" in found else found[0]
+    others = f"; it also has {', '.join(f'`{f.name}`' for f in found[:4] if f != main)}" if len(found) > 1 else ""
+    return f"this is the folder of a run; its network is `{main}`{others}"
+
+
+def _check_header(path: Path, most: int) -> None:
+    """Refuse what is larger than the network or of a type that no network here has, before it takes memory."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(LARGEST_HEADER, size):
+            raise Wrong("its header is longer than the file" if length > size else "its header is too long")
+        header = json.loads(file.read(length), parse_constant=_no_number)
+    for name, tensor in mapping(header, "its header").items():
+        if name != "__metadata__" and tensor["dtype"] not in TYPES:
+            raise Wrong(f"it holds {shown(name)} as {shown(tensor['dtype'])}, which no network here is made of")
+    if size > most + 8 + length:
+        raise Wrong(f"it has {size:,} bytes, more than the network can hold")
