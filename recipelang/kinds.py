@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from recipelang.plan import Mark
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -272,6 +274,9 @@ class Ramp(Protocol):
 
     def value_at(self, step: int, total: int, steps_per_epoch: int) -> float:
         """Value for the update number `step` (from 0) of `total`."""
+
+    def marks(self) -> tuple[Mark, ...]:
+        """The moments that a training must reach for the ramp to be what it says."""
 
 
 class Optimizer(Protocol):

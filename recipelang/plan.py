@@ -33,6 +33,21 @@ class Duration:
         return f"{self.count:g} {self.unit.removesuffix('s') if self.count == 1 else self.unit}"
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A moment of a training that a ramp needs.
+
+    Attributes:
+        setting: of the ramp, that says when.
+        when: counted from the start of the training; it must come before its end.
+        otherwise: what is wrong where it does not, in words: "epoch 80 of `at` is never reached".
+    """
+
+    setting: str
+    when: Duration
+    otherwise: str
+
+
 DEFAULT_RECOVERY = Duration(3, "epochs")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from recipelang import catalogue
 from recipelang.plan import Duration, Term, Training
+from recipelang.reading import schedules
 from recipelang.reading.binding import bind
 from recipelang.reading.lookup import lookup
 from recipelang.reading.values import DIMENSIONS
@@ -28,6 +29,7 @@ def read(
     default_duration: Duration | None = None,
     default_loss: str = "",
     teachers: tuple[Any, ...] | None = None,
+    rounds: int = 1,
 ) -> Training | None:
     """What the training loop needs; None where the statement is wrong, or has no `for` and none is required.
 
@@ -37,6 +39,7 @@ def read(
         default_duration: stands where `for` is left out; None makes `for` required.
         default_loss: recipe text of the loss that stands where none is named; "" is the task's own loss.
         teachers: the nodes that name teachers; None where the verb has none.
+        rounds: so many rounds share the duration.
     """
     duration = reader.duration()
     if duration is None and reader.clause("for") is None:
@@ -62,7 +65,10 @@ def read(
     if not optimizers:
         optimizers = list(reader.add("with", default_optimizer))
     optimizer = reader.method(optimizers[0], "optimizer", "`with`", "with sgd(lr=1e-2)")
-    return Training(duration, optimizer, terms, show(optimizers[0])) if duration and optimizer else None
+    if not (duration and optimizer):
+        return None
+    schedules.check(reader.arguments("with"), duration, rounds, reader.refuse)
+    return Training(duration, optimizer, terms, show(optimizers[0]))
 
 
 def _is_optimizer(node: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +15,7 @@ from recipelang.errors import Refusal
 from recipelang.kinds import Dataset, Solver
 from recipelang.measuring.flops import count
 from recipelang.plan import CURRENT, All, Condition, Reading, Test, Training, tests_of
+from recipelang.reading import schedules
 from recipelang.run.options import Options
 from recipelang.stages.accelerate import require_device
 from recipelang.stages.conditions import name_of
@@ -144,6 +145,19 @@ def _could_hold(condition: Condition, reach: Reach) -> bool:
     if ends is None or condition.operator not in ("<", "<="):
         return True
     return ends[0] < condition.bound or (condition.operator == "<=" and ends[0] == condition.bound)
+
+
+def fit_schedules(operation: Any, data: Dataset) -> None:
+    """Hold the ramps of a step's training against its length on this data.
+
+    Raises:
+        Refusal: RCP0312: a milestone or a warm-up comes after its end.
+    """
+    training: Training = operation.training
+    asked = getattr(operation.samples, "count", None) if operation.role == "training" else None
+    count = min(asked or data.size("train"), data.size("train"))
+    part = schedules.share(training.duration, getattr(operation, "rounds", 1))
+    schedules.fit(replace(training, duration=part), count // min(data.batch, count))
 
 
 def seconds(operation: Any, network: Network, data: Dataset | None, options: Options) -> float | None:

@@ -18,7 +18,7 @@ from recipelang.run.books import BOOKS
 from recipelang.run.building import build
 from recipelang.run.controls import Controls
 from recipelang.run.expectations import Expectations
-from recipelang.run.foresight import foresee, seconds
+from recipelang.run.foresight import fit_schedules, foresee, seconds
 from recipelang.run.lanes import Lane
 from recipelang.run.options import Options
 from recipelang.run.progress import Silent
@@ -176,7 +176,9 @@ class Rehearsal(Walk):
             if operation.name:
                 return Told("runs", reason, details)
             lane.network = network
-        elif lane.network:
+        if data and getattr(operation, "training", None) and not self.options.smoke:
+            fit_schedules(operation, data)
+        if operation.verb != "model" and lane.network:
             details = self._details(operation, lane)
             estimate = seconds(operation, lane.network, data, self.options) if self.timed else None
         if getattr(operation, "restricts", False):

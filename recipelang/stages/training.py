@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.kinds import Dataset, Progress, Task
 from recipelang.plan import Term, Training, canonical
+from recipelang.reading import schedules
 from recipelang.stages import checkpoint as checkpoints
 from recipelang.stages import smoke as smoking
 from recipelang.stages.checkpoint import State
@@ -101,8 +102,8 @@ def fit(
         The trained network, on the CPU, and the record.
 
     Raises:
-        Refusal: RCP0811 the loss is not finite; RCP0812 outputs do not fit the data; RCP0814 BatchNorm cannot train
-            on batches of one image; RCP0815 a teacher's outputs have another shape; RCP0816 out of memory; RCP0713 the
+        Refusal: RCP0312 a ramp is longer than the training; RCP0811 the loss is not finite; RCP0812
+            outputs do not fit the data; RCP0814 BatchNorm cannot train on batches of one image; RCP0815 a teacher's outputs have another shape; RCP0816 out of memory; RCP0713 the
             network cannot run in training mode; RCP0725 nothing takes gradients.
         KeyboardInterrupt: after the checkpoint is written.
     """
@@ -113,7 +114,10 @@ def fit(
         raise _nothing_trains("every parameter of the network is frozen")
     duration, per_epoch = training.duration, count // batch
     total = round(duration.count * (per_epoch if duration.unit == "epochs" else 1))
-    total = min(total, smoking.STEPS) if smoke else total
+    if smoke:
+        total = min(total, smoking.STEPS)
+    else:
+        schedules.fit(training, per_epoch)
     module = to_device(network.clone().module, device)
     job = _Job(
         data,

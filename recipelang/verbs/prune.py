@@ -61,6 +61,7 @@ def read(reader: Reader) -> Prune | None:
     opposed(until, guard, reader.refuse)
     if understood:
         _how_much(reader, count is not None or share is not None)
+    rounds = _rounds(reader)
     made = Prune(
         unit=unit or "layer",
         criterion=criterion,
@@ -69,8 +70,8 @@ def read(reader: Reader) -> Prune | None:
         until=until,
         guard=guard,
         selection=reader.selection(),
-        rounds=_rounds(reader),
-        training=_training(reader),
+        rounds=rounds,
+        training=_training(reader, rounds),
         samples=reader.samples() or Samples("train"),
         criterion_span=criterion_node.span if criterion_node is not None else None,
     )
@@ -144,10 +145,10 @@ def _rounds(reader: Reader) -> int:
     return rounds or 1
 
 
-def _training(reader: Reader) -> Training | None:
+def _training(reader: Reader, rounds: int) -> Training | None:
     """`for 20 epochs with sgd(…)`: training shared out between the rounds; None without `for`."""
     if reader.clause("for"):
-        return reader.training(training.TUNING)
+        return reader.training(training.TUNING, rounds=rounds)
     for node in reader.arguments("with"):
         reader.refuse(
             "RCP0414", "`with` trains, and nothing says how long", node.span, "add `for 3 epochs`, or drop `with`"

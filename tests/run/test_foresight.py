@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from recipelang.errors import Refusal
 from recipelang.plan import steps_of
 from recipelang.run import foresight
 
@@ -55,3 +56,26 @@ def test_a_variant_whose_export_fails_keeps_its_numbers(lab: Any) -> None:
     assert broken["layers"] and broken["runs"][0]["folder"] == "b"
     assert not (done.folder / "b" / "export").exists()
     assert (done.folder / "a" / "export" / "model.safetensors").exists()
+
+
+def test_a_plan_holds_schedules_in_epochs_against_trainings_in_steps(lab: Any) -> None:
+    """1079 training images in batches of 64 are 16 steps an epoch."""
+    _, data = network_and_data(lab)
+    assert data.size("train") // data.batch == 16
+
+    def told(text: str) -> str:
+        *_, step = steps_of(lab.checked(HEAD + text).nodes)
+        try:
+            foresight.fit_schedules(step.operation, data)
+        except Refusal as refusal:
+            return refusal.message
+        return ""
+
+    assert told("train for 33 steps with sgd(lr=multistep(0.1, at=[2]))") == ""
+    assert told("train for 32 steps with sgd(lr=multistep(0.1, at=[2]))") == (
+        "epoch 2 of `at` is never reached: the training lasts 32 steps (an epoch is 16 steps)"
+    )
+    rounds = "prune 1 layers by imprint over 4 rounds for @ steps with sgd(lr=multistep(1, at=[1]))"
+    assert "never reached" in told(rounds.replace("@", "64"))
+    assert told(rounds.replace("@", "68")) == ""
+    assert "warm-up" in told("train for 1 epochs on train(samples=128) with sgd(lr=cosine(0.1, warmup=2 steps))")

@@ -6,18 +6,22 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.optim import lr_scheduler
 
 from recipelang import catalogue
-from recipelang.errors import SettingError
+from recipelang.errors import Refusal, SettingError
 from recipelang.methods.optimizers.adam import Adam
 from recipelang.methods.optimizers.adamw import AdamW
 from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.ramps.cosine import Cosine
 from recipelang.methods.ramps.linear import Linear
 from recipelang.methods.ramps.multistep import Multistep
-from recipelang.plan import Duration
+from recipelang.plan import Duration, Term, Training
+from recipelang.reading import schedules
+from recipelang.stages.prune import _share
 
 TOTAL, PER_EPOCH = 60, 10
 
@@ -133,3 +137,48 @@ def test_every_optimizer_takes_a_ramp_and_leaves_frozen_parameters(name: str) ->
     assert {g["lr"] for g in optimizer.param_groups} == {0.25}
     trained = [p for g in optimizer.param_groups for p in g["params"]]
     assert len(trained) == 4 and all(p.requires_grad for p in trained)
+
+
+@pytest.mark.parametrize("ramp", [cls for name in catalogue.names("ramp") if (cls := catalogue.find("ramp", name))])
+def test_every_ramp_ends_its_warm_up_within_the_training(ramp: Any) -> None:
+    settings = {"at": (4.0,)} if ramp is Multistep else {}
+    for warmup, duration, per_epoch, late in [
+        *((Duration(2), Duration(2), 7, True), (Duration(2), Duration(5), 7, False)),
+        *((Duration(14, "steps"), Duration(2), 7, True), (Duration(13, "steps"), Duration(5), 7, False)),
+        *((Duration(2), Duration(14, "steps"), 7, True), (Duration(2), Duration(29, "steps"), 7, False)),
+        (Duration(0), Duration(5), 7, False),
+    ]:
+        training = Training(duration, Sgd(lr=ramp(0.1, warmup=warmup, **settings)))
+        if late:
+            with pytest.raises(Refusal, match="warm-up") as caught:
+                schedules.fit(training, per_epoch)
+            assert caught.value.code == "RCP0312"
+        else:
+            schedules.fit(training, per_epoch)
+
+
+@given(
+    at=st.lists(st.integers(1, 12), min_size=1, max_size=4, unique=True).map(sorted),
+    count=st.integers(1, 60),
+    unit=st.sampled_from(("epochs", "steps")),
+    per_epoch=st.integers(1, 9),
+)
+def test_a_milestone_is_refused_exactly_where_no_step_sees_it(
+    at: list[int], count: int, unit: str, per_epoch: int
+) -> None:
+    ramp = Multistep(1.0, factor=0.5, at=tuple(map(float, at)))
+    total = count * (per_epoch if unit == "epochs" else 1)
+    values = {ramp.value_at(step, total, per_epoch) for step in range(total)}
+    training = Training(Duration(count, unit), Sgd(lr=0.1), (Term(ramp, None),))
+    if len(values) == len(at) + 1:
+        schedules.fit(training, per_epoch)
+    else:
+        with pytest.raises(Refusal):
+            schedules.fit(training, per_epoch)
+
+
+@given(total=st.integers(1, 40), rounds=st.integers(1, 12), unit=st.sampled_from(("epochs", "steps")))
+def test_the_share_of_a_round_is_the_least_that_one_trains(total: int, rounds: int, unit: str) -> None:
+    training = Training(Duration(total, unit), Sgd())
+    shares = [_share(training, turn, rounds).duration.count for turn in range(1, rounds + 1)]
+    assert schedules.share(training.duration, rounds).count == min(s for s in shares if s)

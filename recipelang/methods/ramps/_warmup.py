@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from recipelang.plan import Duration
+from recipelang.plan import Duration, Mark
+
+
+def warmup_marks(warmup: Duration | None) -> tuple[Mark, ...]:
+    """The end of the warm-up, after which the ramp itself begins."""
+    if warmup is None or warmup.count == 0:
+        return ()
+    return (Mark("warmup", warmup, f"the warm-up of {warmup} leaves nothing for the rest of the ramp"),)
 
 
 def warmed(

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from recipelang.catalogue import method, setting
-from recipelang.methods.ramps._warmup import warmed
-from recipelang.plan import Duration
+from recipelang.methods.ramps._warmup import warmed, warmup_marks
+from recipelang.plan import Duration, Mark
 
 
 @method("ramp", "cosine")
@@ -36,3 +36,7 @@ class Cosine:
             steps_per_epoch,
             lambda t: self.to + (self.start - self.to) * (1 + math.cos(math.pi * t)) / 2,
         )
+
+    def marks(self) -> tuple[Mark, ...]:
+        """The end of the warm-up."""
+        return warmup_marks(self.warmup)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recipelang.catalogue import method, setting
-from recipelang.methods.ramps._warmup import warmed
-from recipelang.plan import Duration
+from recipelang.methods.ramps._warmup import warmed, warmup_marks
+from recipelang.plan import Duration, Mark
 
 
 @method("ramp", "linear")
@@ -35,3 +35,7 @@ class Linear:
             steps_per_epoch,
             lambda t: self.start + (self.to - self.start) * t,
         )
+
+    def marks(self) -> tuple[Mark, ...]:
+        """The end of the warm-up."""
+        return warmup_marks(self.warmup)

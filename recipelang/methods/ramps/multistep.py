@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from recipelang.catalogue import method, setting
 from recipelang.errors import SettingError
-from recipelang.methods.ramps._warmup import warmed
-from recipelang.plan import Duration
+from recipelang.methods.ramps._warmup import warmed, warmup_marks
+from recipelang.plan import Duration, Mark
 
 
 @method("ramp", "multistep")
@@ -18,8 +18,8 @@ class Multistep:
     What: the learning rate of the ResNet papers: `multistep(0.1, at=[80, 120])` is 0.1, 0.01 from epoch 80 on
     and 0.001 from epoch 120 on; epochs count from 0.
     Formula: start · factor^k, k = how many of `at` are reached.
-    When it misleads: an epoch beyond the end of the training is never reached; after a change of the
-    duration `at` has to be changed too.
+    When it misleads: after a change of the duration `at` has to be changed too; an epoch that the training does
+    not reach is refused.
     Source: He et al. 2016, section 4.2.
     """
 
@@ -33,9 +33,17 @@ class Multistep:
             raise SettingError("at", "`multistep` without `at` never steps", "write the epochs, as in `at=[10, 20]`")
         if any(a <= 0 for a in self.at) or list(self.at) != sorted(set(self.at)):
             raise SettingError("at", "the epochs of `at` must rise, and start above 0", "write `at=[10, 20]`")
+        if self.warmup and self.warmup.unit == "epochs" and self.at[0] < self.warmup.count:
+            message = f"epoch {self.at[0]:g} of `at` lies within the warm-up of {self.warmup}"
+            raise SettingError("at", message, "begin `at` after the warm-up, or shorten the warm-up")
 
     def value_at(self, step: int, total: int, steps_per_epoch: int) -> float:
         """Value for step number `step` (from 0) of `total`."""
         reached = sum(step >= epoch * steps_per_epoch for epoch in self.at)
         stepped = self.start * self.factor**reached
         return warmed(self.start, self.warmup, step, total, steps_per_epoch, lambda t: stepped)
+
+    def marks(self) -> tuple[Mark, ...]:
+        """The end of the warm-up, and every epoch of `at`."""
+        steps = (Mark("at", Duration(a), f"epoch {a:g} of `at` is never reached") for a in self.at)
+        return (*warmup_marks(self.warmup), *steps)
