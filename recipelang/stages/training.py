@@ -102,9 +102,10 @@ def fit(
         The trained network, on the CPU, and the record.
 
     Raises:
-        Refusal: RCP0312 a ramp is longer than the training; RCP0811 the loss is not finite; RCP0812
-            outputs do not fit the data; RCP0814 BatchNorm cannot train on batches of one image; RCP0815 a teacher's outputs have another shape; RCP0816 out of memory; RCP0713 the
-            network cannot run in training mode; RCP0725 nothing takes gradients.
+        Refusal: RCP0312 a ramp is longer than the training; RCP0713 the network cannot run in training mode; RCP0725
+            nothing takes gradients; RCP0811 the loss is not finite; RCP0812 outputs do not fit the data; RCP0814
+            BatchNorm cannot train on batches of one image; RCP0815 a teacher's outputs have another shape; RCP0816
+            out of memory.
         KeyboardInterrupt: after the checkpoint is written.
     """
     count = min(samples or data.size("train"), data.size("train"))
