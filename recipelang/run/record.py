@@ -174,7 +174,11 @@ def _layers(network: Network, columns: Sequence[Reading], readings: Readings) ->
             module = readings.measurer.deploy(metric, network)
             if ways(module):
                 found += [{**row, "on": str(how)} for row in execution(network, module)]
-    return found or execution(network)
+    try:
+        return found or execution(network)
+    except Refusal as refusal:  # what cannot be watched can be trained and timed all the same
+        readings.trouble.append(refusal.message)
+        return []
 
 
 def trouble(diagnostic: Diagnostic) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.surgery.answers import scores
 from recipelang.surgery.chance import random_numbers
+from recipelang.surgery.products import is_plain
 from recipelang.surgery.tracing import outputs_of, record_calls
 
 
@@ -57,6 +58,13 @@ def replace_head(module: nn.Module, path: str, classes: int) -> None:
     if not path:
         raise Refusal(
             "RCP0708", "a network that is one layer has no head to replace", "give it the number of classes yourself"
+        )
+    if not is_plain(old, nn.Linear, nn.Conv2d):
+        raise Refusal(
+            "RCP0708",
+            f"the head `{path}` is a {type(old).__name__} that computes something else than a layer of torch, "
+            "so a fresh one cannot take its place",
+            "let the function that builds the network take `classes` and make its head by it",
         )
     new: nn.Module
     if isinstance(old, nn.Conv2d):

@@ -23,11 +23,12 @@ from recipelang.surgery.tracing import evaluating, example_input, first_line, ho
 def is_plain(part: nn.Module, *kinds: type[nn.Module]) -> bool:
     """Whether a module computes what one of torch's layers computes with the parameter `weight`, and nothing else.
 
-    A subclass may compute something else, a parametrization or a hook may compute the weight anew for each call, and a
-    forward function may be put in its place.
+    A subclass may compute something else, a parametrization or a hook may compute the weight again for each call, and
+    a forward function may be put in its place.
     """
+    ways = ("forward", "_conv_forward")
     return (
-        type(part) in kinds
+        any(isinstance(part, k) and all(getattr(type(part), w, 0) is getattr(k, w, 0) for w in ways) for k in kinds)
         and "weight" in part._parameters
         and not part._forward_pre_hooks
         and not part._forward_hooks

@@ -17,6 +17,7 @@ from recipelang import catalogue
 from recipelang.errors import Refusal
 from recipelang.methods.patterns.nm import NM
 from recipelang.surgery.folding import fold
+from recipelang.surgery.head import replace_head
 from recipelang.surgery.listing import describe_layers
 from recipelang.surgery.masks import eligible, masks_hold, sparsify
 from recipelang.surgery.network import Network
@@ -322,3 +323,25 @@ def test_only_what_computes_as_torchs_layer_does_is_plain_and_is_folded() -> Non
             folded = fold(module, MAPS)
             torch.testing.assert_close(folded(MAPS), module(MAPS), rtol=1e-4, atol=1e-5)
         assert isinstance(folded[1], nn.Identity) == (layer is plain)
+
+
+class Cosine(nn.Linear):
+    """A head that compares directions."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(F.normalize(input), F.normalize(self.weight))
+
+
+class Named(nn.Linear):
+    """A linear layer under another name."""
+
+
+@pytest.mark.parametrize("head", [Cosine(D, 3), parametrizations.weight_norm(nn.Linear(D, 3))])
+def test_a_head_that_computes_something_else_is_not_replaced_by_one_that_does_not(head: nn.Module) -> None:
+    module = nn.Sequential(nn.Flatten(), head)
+    with pytest.raises(Refusal, match="computes something else than a layer of torch") as refusal:
+        replace_head(module, "1", 5)
+    assert refusal.value.code == "RCP0708" and module[1] is head
+    module[1] = Named(D, 3)
+    replace_head(module, "1", 5)
+    assert module[1].out_features == 5
