@@ -7,6 +7,7 @@
     threads: 4
     store: /scratch/recipe
     launcher: local
+    links: follow                                   # links in data folders, to folders and out of the data
 
 Everything is optional. Nothing of it enters a key: contents do, paths do not.
 """
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     import yaml
 
 FILE_NAME = "recipe.yaml"
-KEYS = ("data", "weights", "aliases", "device", "threads", "store", "launcher")
+KEYS = ("data", "weights", "aliases", "device", "threads", "store", "launcher", "links")
 #: nobody reads more mistakes than this
 MOST_MISTAKES = 100
 LAUNCHERS = ("local",)
+LINKS = ("refuse", "follow")
 #: devices that a profile, a metric and the command line may name
 DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,2})?")
 
@@ -47,6 +49,7 @@ class Profile:
         threads: CPU threads for training; None takes all cores.
         store: folder of the store; None takes the default.
         launcher: how work is started; `local` is this process.
+        links: `follow` or `refuse`: what becomes of links to folders, and out of the data, in folders of images.
         path: the file that this was read from; None where there was none.
     """
 
@@ -57,6 +60,7 @@ class Profile:
     threads: int | None = None
     store: Path | None = None
     launcher: str = "local"
+    links: str = "refuse"
     path: Path | None = None
 
     def resolve(self, path_or_alias: str, recipe_dir: Path) -> Path:
@@ -109,6 +113,7 @@ def parse_profile(text: str, path: Path) -> Profile:
         threads=values.get("threads"),
         store=place(values["store"]) if "store" in values else None,
         launcher=values.get("launcher", "local"),
+        links=values.get("links", "refuse"),
         path=path,
     )
 
@@ -213,6 +218,7 @@ _EXAMPLES = {
     "threads": "a whole number from 1 up: `threads: 2`",
     "store": "a folder: `store: /scratch/recipe`",
     "launcher": " or ".join(f"`launcher: {name}`" for name in LAUNCHERS),
+    "links": " or ".join(f"`links: {name}`" for name in LINKS),
 }
 
 
@@ -226,6 +232,8 @@ def _problem(key: str, node: yaml.Node) -> str:
         return f"there is no device `{node.value}`"
     if key == "launcher" and node.value not in LAUNCHERS:
         return f"there is no launcher `{node.value}`"
+    if key == "links" and node.value not in LINKS:
+        return f"`links` is `{node.value}`"
     return "" if node.value.strip() else f"`{key}` is empty"
 
 

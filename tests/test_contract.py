@@ -16,7 +16,7 @@ from recipelang.plan import canonical
 ROOT = Path(__file__).parent.parent
 METHODS = [(kind, name) for kind in FOLDERS for name in catalogue.names(kind)]
 TYPES = {
-    "number", "integer", "boolean", "text", "word", "duration", "time", "bytes", "numbers", "method", "any",
+    "number", "integer", "boolean", "text", "word", "duration", "time", "bytes", "numbers", "size", "method", "any",
 }  # fmt: skip
 WORK = {
     "model": ("files", "build"),

@@ -125,7 +125,10 @@ def _network(model: str, data: str | None, profile: str | None, trust: bool) -> 
     operations = {step.operation.verb: step.operation for step in steps_of(plan.nodes)}
     request = ModelRequest(resolve=resolve, trust=trust)
     if data:
-        opened = operations["data"].method.open(resolve)
+        from recipelang.images.access import reading
+
+        with reading(known.links == "follow"):
+            opened = operations["data"].method.open(resolve)
         request = replace(request, classes=opened.classes, input_shape=opened.input_shape)
     return operations["model"].method.build(request)
 

@@ -94,6 +94,7 @@ def _options(arguments: dict[str, Any], recipe: Source, profile: Profile, comman
         resolve=partial(profile.resolve, recipe_dir=recipe.folder),
         recipe_dir=recipe.folder,
         command=command,
+        follow_links=profile.links == "follow",
         outside=arguments["outside"],
     )
 
@@ -115,9 +116,10 @@ def plan(command: str, as_json: bool, detailed_exitcode: bool, **arguments: Any)
 
 def _show_plan(prepared: _Prepared, *, as_json: bool = False, detailed: bool = False) -> int:
     from recipelang.run import planning
+    from recipelang.run.progress import progress
 
     with pointing_at(prepared.recipe):
-        report = planning.make(prepared.plan, prepared.options)
+        report = planning.make(prepared.plan, prepared.options, progress=progress())
     click.echo(json.dumps(report.json(), indent=2) if as_json else report.text().rstrip())
     print_diagnostics(report.problems, prepared.recipe.text_at)
     if report.problems:

@@ -10,7 +10,7 @@ import numpy as np
 SHIFT_DRAWS, CROP_DRAWS = 3, 5
 
 
-def shift_and_flip(images: np.ndarray, draws: np.ndarray, padding: int, flip: bool) -> np.ndarray:
+def shift_and_flip(images: np.ndarray, draws: np.ndarray, padding: int | tuple[int, int], flip: bool) -> np.ndarray:
     """Crop at random out of the picture padded with black, and mirror every second one.
 
     The augmentation of He et al. 2016 (section 4.2): padding 4 and flips for 32×32 pixels.
@@ -18,15 +18,16 @@ def shift_and_flip(images: np.ndarray, draws: np.ndarray, padding: int, flip: bo
     Args:
         images: uint8 B×H×W×C.
         draws: uniform in [0, 1), B×3: row offset, column offset, flip.
-        padding: black pixels on each side, 0 or more.
+        padding: black pixels on each side, 0 or more; of two numbers, above and below, and left and right.
         flip: whether to mirror; not for digits, whose mirror images are other signs.
 
     Returns:
         uint8 B×H×W×C.
     """
     count, height, width, _ = images.shape
-    padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    offset = (draws[:, :2] * (2 * padding + 1)).astype(np.int64)
+    down, across = padding if isinstance(padding, tuple) else (padding, padding)
+    padded = np.pad(images, ((0, 0), (down, down), (across, across), (0, 0)))
+    offset = (draws[:, :2] * (2 * np.asarray([down, across]) + 1)).astype(np.int64)
     rows = offset[:, 0, None] + np.arange(height)
     columns = np.broadcast_to(np.arange(width), (count, width))
     if flip:

@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +46,25 @@ def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], np.ndar
     return array
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of an image file without reading it.
+
+    Attributes:
+        digest: SHA-256 of its bytes.
+        frames: whether it has several frames.
+        peak: largest sample of a 16-bit image that does not say how many bits it uses.
+        whole: whether it was decoded to its end.
+    """
+
+    digest: bytes
+    frames: bool = False
+    peak: int | None = None
+    whole: bool = False
+
+
 class Digests:
-    """SHA-256 of the files under a folder, remembered by (name, size, time of change).
+    """What was found in the files under a folder, remembered by (name, size, time of change).
 
     Args:
         root: the folder; each has a file of its own in the cache.
@@ -61,19 +79,25 @@ class Digests:
             self._known = read if isinstance(read, dict) else {}
         self._seen: dict[str, list[object]] = {}
 
-    def get(self, name: str, status: os.stat_result) -> bytes | None:
-        """The digest of the file, where it is known and the file has not changed since."""
-        entry = self._known.get(ascii(name))
+    def get(self, name: str, status: os.stat_result) -> Known | None:
+        """What is known of the file, where it has not changed since."""
+        key = ascii(name)
+        entry = self._known.get(key)
         if not (isinstance(entry, list) and entry[:2] == [status.st_size, status.st_mtime_ns]):
             return None
-        self._seen[ascii(name)] = entry
-        with contextlib.suppress(ValueError, TypeError, IndexError):
-            return bytes.fromhex(str(entry[2]))
-        return None
+        with contextlib.suppress(ValueError, TypeError):
+            digest, frames, peak, whole = entry[2:]
+            known = Known(
+                bytes.fromhex(str(digest)), bool(frames), None if peak is None else int(str(peak)), bool(whole)
+            )
+            self._seen[key] = entry
+            return known
+        return None  # of an older version, which did not look as closely
 
-    def put(self, name: str, status: os.stat_result, digest: bytes) -> None:
-        """Remember the digest of a file."""
-        self._seen[ascii(name)] = [status.st_size, status.st_mtime_ns, digest.hex()]
+    def put(self, name: str, status: os.stat_result, known: Known) -> None:
+        """Remember what was found in a file."""
+        found = [known.digest.hex(), known.frames, known.peak, known.whole]
+        self._seen[ascii(name)] = [status.st_size, status.st_mtime_ns, *found]
 
     def save(self) -> None:
         """Write what was seen; files that are gone are forgotten."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import pickletools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +44,13 @@ def open_cifar10(root: Path, *, size: int, batch: int, augment: bool) -> ImageDa
     preprocessing = Preprocessing((size, size), IMAGENET_MEAN, IMAGENET_STD)
     for place in (root, *(root / n for n in ("cifar10", "cifar-10-batches-bin", "cifar-10-batches-py"))):
         if (place / "train").is_dir() and (place / "test").is_dir():
-            classes, files, notes = find_splits(place, (0.9, 0.1, 0.0), 0, _every_tenth)
             return open_files(
                 "cifar10",
-                classes,
-                files,
+                find_splits(place, (0.9, 0.1, 0.0), 0, _every_tenth),
                 preprocessing=preprocessing,
                 batch=batch,
                 augment=augment,
                 stored=SIDE,
-                notes=notes,
             )
         for ending in (".bin", ""):
             if (place / f"data_batch_1{ending}").is_file():
@@ -86,7 +84,9 @@ def _from_batches(root: Path, ending: str, preprocessing: Preprocessing, batch: 
         augment=augment,
         batch=batch,
     )
-    padding = SIDE // 8 if augment else 0
+    padding = (SIDE // 8, SIDE // 8) if augment else (0, 0)
+    if preprocessing.size != (SIDE, SIDE):
+        preprocessing = replace(preprocessing, via=(SIDE, SIDE))
     pictures = {s: ArrayPictures(x, y, padding, flip=augment) for s, (x, y) in content.items()}
     return ImageDataset("cifar10", CLASSES, preprocessing, key, batch, pictures)
 

@@ -49,19 +49,19 @@ class ArrayPictures:
     Attributes:
         images: uint8 N×H×W×C; may be mapped from a file.
         labels: int64 N.
-        padding, flip: the augmentation: how far a picture is shifted, and whether it is mirrored.
+        padding, flip: the augmentation: how far an image is shifted down and across, and whether it is mirrored.
     """
 
     images: np.ndarray
     labels: np.ndarray
-    padding: int = 0
+    padding: tuple[int, int] = (0, 0)
     flip: bool = False
 
     def read(self, batches: Iterator[np.ndarray], draws: Draws | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """See `Pictures`."""
         for indices in batches:
             pixels = self.images[indices]
-            if draws and (self.padding or self.flip):
+            if draws and (any(self.padding) or self.flip):
                 pixels = shift_and_flip(pixels, draws(indices, SHIFT_DRAWS), self.padding, self.flip)
             yield indices, pixels
 
@@ -100,7 +100,8 @@ class FilePictures:
 
     def _one(self, index: int, draws: np.ndarray | None) -> np.ndarray:
         name = self.names[index]
-        image = open_picture(read_bytes(self.root / name, name), name)
+        how = self.preprocessing
+        image = open_picture(read_bytes(self.root / name, name), name, len(how.mean), how.bits)
         if draws is None:
             return fit_picture(image, self.preprocessing)
         return random_part(image, self.preprocessing, draws)

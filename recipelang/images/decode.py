@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +14,31 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.images.augment import crop_box
+from recipelang.images.depth import NoRange, is_deep, samples_of, stated_top, to_eight
 from recipelang.kinds import Preprocessing
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".gif", ".tif", ".tiff"})
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")
 LARGEST_PIXELS = 64_000_000
 LARGEST_BYTES = 256_000_000
+WORTHWHILE = 8  # times the pixels of a crop, an image is resized as a whole before it is cropped
+LARGEST_SIDE = 65_535  # as in JPEG; resizing needs memory for the longer side, however thin an image is
 #: what Pillow raises for damaged files, its warnings among them where they are errors
-_DAMAGE = (OSError, ValueError, SyntaxError, TypeError, OverflowError, EOFError, IndexError, MemoryError, Warning)
+_DAMAGE = (
+    *(OSError, ValueError, SyntaxError, TypeError, OverflowError, EOFError, IndexError, KeyError, MemoryError, Warning),
+    *(RuntimeError, struct.error),
+)
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_ORIENTATION = 0x0112  # tag of EXIF
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def shown(path: str | Path) -> str:
@@ -32,15 +51,16 @@ def _too_large(name: str, what: str) -> Refusal:
     return Refusal(
         "RCP0806",
         f"the image `{shown(name)}` is too large: {what}",
-        f"scale it down: images may have {LARGEST_PIXELS // 10**6} million pixels and {LARGEST_BYTES // 10**6} MB",
+        f"scale it down: images may have {LARGEST_PIXELS // 10**6} million pixels, {LARGEST_SIDE:,} to a side, and "
+        f"{LARGEST_BYTES // 10**6} MB",
     )
 
 
-def _unreadable(name: str, why: object) -> Refusal:
+def _unreadable(name: str, why: object, help: str = "") -> Refusal:
     return Refusal(
         "RCP0805",
         f"the image `{shown(name)}` cannot be read: {shown(str(why))}",
-        "replace the file by an intact copy, or remove it",
+        help or "replace the file by an intact copy, or remove it",
     )
 
 
@@ -59,17 +79,42 @@ def read_bytes(path: Path, name: str) -> bytes:
         raise _unreadable(name, error.strerror or error) from error
 
 
-def inspect(data: bytes, name: str) -> None:
-    """Read the header alone, to find early what is no image, is too large or was cut off.
+@dataclass(frozen=True)
+class Look:
+    """What a first look at an image file tells.
+
+    Attributes:
+        frames: whether it has several, of which the first is used.
+        peak: largest sample of a 16-bit image that does not say how many bits it uses; None for other images.
+    """
+
+    frames: bool = False
+    peak: int | None = None
+
+
+def inspect(data: bytes, name: str) -> Look:
+    """Read the header, to find early what is no image, is too large or was cut off; of 16-bit images the samples too.
 
     Raises:
         Refusal: RCP0805, RCP0806.
     """
-    with _open(data, name) as image:
-        # A download that broke off is the commonest damage; the end mark finds it without decoding.
-        end = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(image.format or "")
+    image = _open(data, name)
+    # A download that broke off is the commonest damage; the end mark finds it without decoding.
+    end = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(image.format or "")
     if end and end not in data:
         raise _unreadable(name, "the file is cut off")
+    try:
+        frames = image.format != "MPO" and bool(getattr(image, "is_animated", False))
+        image.seek(0)
+        if not is_deep(image, data):
+            return Look(frames)
+        image.load()
+        samples = samples_of(image, data)
+        return Look(frames, int(samples.max()) if stated_top(image, data) is None else None)
+    except NoRange as error:
+        raise _unreadable(name, error, "save the image with 8 or 16 bits, scaled so that 0 is black") from error
+    except _DAMAGE as error:
+        raise _unreadable(name, error or type(error).__name__) from error
 
 
 def _open(data: bytes, name: str) -> Image.Image:
@@ -82,36 +127,47 @@ def _open(data: bytes, name: str) -> Image.Image:
         raise _unreadable(name, "it is no image") from error
     except _DAMAGE as error:
         raise _unreadable(name, error) from error
-    if image.width * image.height > LARGEST_PIXELS:
+    if image.width * image.height > LARGEST_PIXELS or max(image.size) > LARGEST_SIDE:
         raise _too_large(name, f"{image.width}×{image.height} pixels")
     return image
 
 
-def open_picture(data: bytes, name: str) -> Image.Image:
-    """The decoded picture as RGB, turned upright by its EXIF orientation.
+def open_picture(data: bytes, name: str, channels: int = 3, bits: int | None = None) -> Image.Image:
+    """The decoded image as RGB, or grey for one channel, turned upright by its EXIF orientation.
 
     Args:
         data: the bytes of an image file.
         name: what a message calls it.
+        channels: 3, or 1.
+        bits: how many bits a 16-bit image uses where its file does not say; None: all 16.
 
     Raises:
-        Refusal: RCP0805 the file is damaged or no image; RCP0806 it is too large.
+        Refusal: RCP0805 the file is damaged or no image, or has no range from black to white; RCP0806 it is too large.
     """
     image = _open(data, name)
     try:
         image.load()
-        return as_rgb(ImageOps.exif_transpose(image))
+        return _upright(image, channels, bits, data)
+    except NoRange as error:
+        raise _unreadable(name, error, "save the image with 8 or 16 bits, scaled so that 0 is black") from error
     except _DAMAGE as error:
         raise _unreadable(name, error or type(error).__name__) from error
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
-    """RGB, 8 bits: 16-bit grey is scaled (Pillow would cut it off), transparency is dropped."""
-    if image.mode.startswith("I;16") or image.mode == "I":
-        return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
-    if "transparency" in image.info:
+def _upright(image: Image.Image, channels: int, bits: int | None, data: bytes = b"") -> Image.Image:
+    """8 bits, RGB or grey, turned upright; transparency is dropped, so that a colour is what the file stores."""
+    image.load()  # TIFF is turned upright by Pillow as it is loaded
+    turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    if is_deep(image, data):
+        top = stated_top(image, data) or (2**bits - 1 if bits else 65535)
+        image = Image.fromarray(to_eight(samples_of(image, data), top))
+    if "transparency" in image.info and image.mode != "RGBA":
         image = image.convert("RGBA")
-    return image if image.mode == "RGB" else image.convert("RGB")
+    if image.mode != ("L" if channels == 1 else "RGB"):
+        image = image.convert("L" if channels == 1 and image.mode in ("1", "L", "LA", "La") else "RGB")
+    if channels == 1 and image.mode != "L":
+        image = image.convert("L")
+    return image.transpose(turn) if turn is not None else image
 
 
 def fit_picture(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
@@ -124,29 +180,66 @@ def fit_picture(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
         uint8 H×W×C.
     """
     height, width = preprocessing.size
+    how = _FILTERS[preprocessing.interpolation]
     if preprocessing.resize is None:
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
+        return _channels_last(image.resize((width, height), how))
+    if preprocessing.crop == "rounded":
+        columns, rows = _resized(image.size, preprocessing.resize, preprocessing.size)
+        if columns * rows <= WORTHWHILE * width * height:  # bit for bit what torchvision does
+            left, top = round((columns - width) / 2), round((rows - height) / 2)
+            return _channels_last(image.resize((columns, rows), how).crop((left, top, left + width, top + height)))
+    # One resampling of the part that is shown: of a long image the rest would be enlarged for nothing.
+    return _channels_last(image.resize((width, height), how, box=_crop(image.size, preprocessing)))
+
+
+def _crop(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[float, float, float, float]:
+    """The part of an image that its centre crop shows.
+
+    Args:
+        size: (width, height) of the image.
+
+    Returns:
+        (left, top, right, bottom) in pixels of the image.
+    """
+    assert preprocessing.resize is not None
+    (wide, tall), (height, width) = size, preprocessing.size
+    if preprocessing.crop == "rounded":
+        columns, rows = _resized(size, preprocessing.resize, preprocessing.size)
+        left, top = float(round((columns - width) / 2)), float(round((rows - height) / 2))
     else:
-        scale = preprocessing.resize / min(image.size)
-        tall, wide = round(image.height * scale), round(image.width * scale)
-        # The part of the original that the centre crop shows: one resampling, and nothing enlarged for nothing.
-        half = width / 2 / wide * image.width, height / 2 / tall * image.height
-        middle = image.width / 2, image.height / 2
-        box = (
-            max(0.0, middle[0] - half[0]),
-            max(0.0, middle[1] - half[1]),
-            min(float(image.width), middle[0] + half[0]),
-            min(float(image.height), middle[1] + half[1]),
-        )
-        image = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
-    return _channels_last(image)
+        scale = preprocessing.resize / min(size)
+        rows, columns = round(tall * scale), round(wide * scale)
+        left, top = (columns - width) / 2, (rows - height) / 2
+    across, down = wide / columns, tall / rows
+    return (
+        max(0.0, left * across),
+        max(0.0, top * down),
+        min(float(wide), (left + width) * across),
+        min(float(tall), (top + height) * down),
+    )
+
+
+def _resized(size: tuple[int, int], shorter: int, crop: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) before the crop, in whole pixels.
+
+    For a square crop the shorter side becomes `shorter` and the other one is rounded down, as torchvision's `Resize`
+    does it; for another crop the image becomes the smallest that covers the crop with the same margin.
+    """
+    (wide, tall), (height, width) = size, crop
+    if height == width:
+        if wide <= tall:
+            return shorter, int(shorter * tall / wide)
+        return int(shorter * wide / tall), shorter
+    margin = shorter / min(crop)
+    scale = max(width * margin / wide, height * margin / tall)
+    return max(width, round(wide * scale)), max(height, round(tall * scale))
 
 
 def random_part(image: Image.Image, preprocessing: Preprocessing, draws: np.ndarray) -> np.ndarray:
     """A random-resized crop, mirrored every second time: uint8 H×W×C. `draws` are 5 uniform numbers."""
     height, width = preprocessing.size
     box = crop_box(image.width, image.height, draws)
-    image = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    image = image.resize((width, height), _FILTERS[preprocessing.interpolation], box=box)
     return _channels_last(ImageOps.mirror(image) if draws[4] < 0.5 else image)
 
 
@@ -158,23 +251,46 @@ def _channels_last(image: Image.Image) -> np.ndarray:
 def normalise(pixels: np.ndarray, preprocessing: Preprocessing) -> Tensor:
     """uint8 B×H×W×C → float32 B×C×H×W, scaled to 0…1 and normalised; channels_last in memory.
 
-    Pictures of another size than `preprocessing.size` are resized bilinearly.
+    Images of another size than `preprocessing.size` are resized by its interpolation.
     """
     mean = torch.tensor(preprocessing.mean).mul(255).view(1, -1, 1, 1)
     scale = torch.tensor(preprocessing.std).mul(255).reciprocal().view(1, -1, 1, 1)
     images = torch.from_numpy(np.require(pixels, requirements=("C", "W"))).permute(0, 3, 1, 2).to(torch.float32)
     if tuple(images.shape[2:]) != tuple(preprocessing.size):
-        images = torch.nn.functional.interpolate(images, preprocessing.size, mode="bilinear", antialias=True)
+        mode = preprocessing.interpolation
+        images = torch.nn.functional.interpolate(images, preprocessing.size, mode=mode, antialias=True)
+        images = images.clamp_(0, 255)  # bicubic overshoots
     return images.sub_(mean).mul_(scale)
 
 
 def prepare(image: Image.Image, preprocessing: Preprocessing) -> Tensor:
-    """Any picture as an input for a network: float32 1×C×H×W.
+    """Any image as an input for a network: float32 1×C×H×W.
 
     Args:
-        image: a PIL picture of any mode and size.
+        image: a PIL image of any mode and size.
         preprocessing: of the data that the network was trained on; one mean means one grey channel.
+
+    Raises:
+        Refusal: RCP0805: the image has no range from black to white.
     """
-    upright = as_rgb(ImageOps.exif_transpose(image))
-    picture = upright.convert("L") if len(preprocessing.mean) == 1 else upright
-    return normalise(fit_picture(picture, preprocessing)[None], preprocessing)
+    try:
+        return _prepared(_upright(image, len(preprocessing.mean), preprocessing.bits), preprocessing)
+    except NoRange as error:
+        raise _unreadable("in memory", error, "scale it to 8 or 16 bits, so that 0 is black") from error
+
+
+def prepare_file(path: Path, preprocessing: Preprocessing) -> Tensor:
+    """The image in a file as an input for a network: float32 1×C×H×W.
+
+    Raises:
+        Refusal: RCP0805, RCP0806: as `open_picture`.
+    """
+    data = read_bytes(path, str(path))
+    return _prepared(open_picture(data, str(path), len(preprocessing.mean), preprocessing.bits), preprocessing)
+
+
+def _prepared(image: Image.Image, preprocessing: Preprocessing) -> Tensor:
+    if preprocessing.via is not None:
+        first = replace(preprocessing, size=preprocessing.via, resize=None, interpolation="bilinear")
+        return normalise(fit_picture(image, first)[None], preprocessing)
+    return normalise(fit_picture(image, preprocessing)[None], preprocessing)

@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from recipelang.errors import Refusal
-from recipelang.images.cache import cached_array
+from recipelang.images.cache import Known, cached_array
 from recipelang.images.dataset import ArrayPictures, FilePictures, ImageDataset, Pictures, fingerprint
 from recipelang.images.decode import fit_picture, open_picture, read_bytes, shown
-from recipelang.images.scan import ClassFolders, digest_files, folder_at, scan_classes, subfolders
+from recipelang.images.depth import HALF
+from recipelang.images.preprocessing import entries
+from recipelang.images.scan import ClassFolders, folder_at, look_at, names_of, scan_classes, subfolders, unreadable
 from recipelang.images.splits import SPLITS, divide
 from recipelang.kinds import Preprocessing
 
@@ -25,6 +27,8 @@ SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "va
 #: pictures smaller than this are kept decoded in memory and augmented by shifts; larger ones are read as needed
 SMALL = 64
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # the same, averaged over the colours
+DEPTH = 2  # version of how samples become 8 bits
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,32 @@ class Files:
 Cut = Callable[[Files, tuple[str, ...]], dict[str, np.ndarray]]
 
 
+@dataclass(frozen=True)
+class Splits:
+    """What a folder holds.
+
+    Attributes:
+        classes: names of the classes.
+        files: split → files.
+        notes: lines worth telling the user.
+        deep: whether some images have 16 bits and do not say how many they use.
+    """
+
+    classes: tuple[str, ...]
+    files: dict[str, Files]
+    notes: tuple[str, ...]
+    deep: bool = False
+
+
 def find_splits(
-    root: Path, shares: tuple[float, ...], seed: int, cut: Cut | None = None
-) -> tuple[tuple[str, ...], dict[str, Files], list[str]]:
+    root: Path,
+    shares: tuple[float, ...],
+    seed: int,
+    cut: Cut | None = None,
+    *,
+    skip: bool = False,
+    bits: int | None = None,
+) -> Splits:
     """Find the images of a folder and their splits.
 
     Args:
@@ -62,12 +89,11 @@ def find_splits(
         shares: of train, val and test, adding up to 1; what has no folder of its own is cut from train.
         seed: of the division.
         cut: another way to cut, for data sets with a custom of their own.
-
-    Returns:
-        (class names, split → files, notes for the user)
+        skip: whether images that cannot be read are left out.
+        bits: how many bits 16-bit images use that do not say so themselves.
 
     Raises:
-        Refusal: RCP0802 to RCP0808, RCP0810.
+        Refusal: RCP0802 to RCP0808, RCP0810, RCP0820.
     """
     names = subfolders(root)
     roles = {SPLIT_NAMES[n.lower()]: n for n in names if n.lower() in SPLIT_NAMES}
@@ -76,18 +102,51 @@ def find_splits(
     else:
         found = {"train": scan_classes(root)}
     classes = found["train"].classes
-    files = {split: _files(f, classes, split) for split, f in found.items()}
+    for split, folders in found.items():
+        _refuse_strange(folders, classes, split)
+    looks = {split: look_at(folders, skip) for split, folders in found.items()}
+    known = [look for _, some, _ in looks.values() for look in some]
+    deep = refuse_unclear_range([look.peak for look in known if look.peak is not None], bits)
+    files = {split: _files(readable, classes, some) for split, (readable, some, _) in looks.items()}
     missing = tuple(s for s in SPLITS if s not in files)
-    notes = _notes(found, files)
+    left_out = [name for _, _, names in looks.values() for name in names]
+    notes = _notes(found, files, left_out, sum(look.frames for look in known))
     if missing:
         whole = files["train"]
         parts = cut(whole, missing) if cut else _shares(whole, missing, classes, shares, seed)
         files |= {split: whole.take(indices) for split, indices in parts.items()}
-    return classes, files, notes
+    return Splits(classes, files, notes, deep)
 
 
-def _files(found: ClassFolders, classes: tuple[str, ...], split: str) -> Files:
-    """The files of a scan, with the class numbers of the training folder."""
+def refuse_unclear_range(peaks: Sequence[int], bits: int | None) -> bool:
+    """Refuse 16-bit images of which nobody says how many bits they use, where it cannot be all of them.
+
+    Args:
+        peaks: largest sample of each 16-bit image that does not say itself how many bits it uses.
+        bits: what the recipe says of them.
+
+    Returns:
+        whether there are such images.
+
+    Raises:
+        Refusal: RCP0820.
+    """
+    peak = max(peaks, default=0)
+    images = f"{len(peaks)} 16-bit image{'s' * (len(peaks) != 1)}"
+    if bits is None and 0 < peak < HALF:
+        least = max(9, peak.bit_length())
+        raise Refusal(
+            "RCP0820",
+            f"{images} use no value above {peak:,}, so it is not clear which value is white",
+            f"write `bits={least}` if {2**least - 1:,} is white, or `bits=16` if the images are really so dark",
+        )
+    if bits is not None and peak > 2**bits - 1:
+        message = f"`bits={bits}` has {2**bits - 1:,} as its largest value, and the images hold {peak:,}"
+        raise Refusal("RCP0820", message, f"write `bits={peak.bit_length()}`, or leave it out")
+    return bool(peaks)
+
+
+def _refuse_strange(found: ClassFolders, classes: tuple[str, ...], split: str) -> None:
     strange = [c for c in found.classes if c not in classes]
     if strange:
         raise Refusal(
@@ -95,8 +154,13 @@ def _files(found: ClassFolders, classes: tuple[str, ...], split: str) -> Files:
             f"the class `{shown(strange[0])}` of `{split}` has no folder in `train`",
             "use the same class folders in every split",
         )
+
+
+def _files(found: ClassFolders, classes: tuple[str, ...], known: tuple[Known, ...]) -> Files:
+    """The files of a scan, with the class numbers of the training folder."""
     number = np.asarray([classes.index(c) for c in found.classes], np.int64)
-    return Files(found.root, found.names, number[np.asarray(found.labels)], digest_files(found))
+    labels = number[np.asarray(found.labels, np.int64)]
+    return Files(found.root, found.names, labels, tuple(look.digest for look in known))
 
 
 def _shares(
@@ -109,90 +173,120 @@ def _shares(
     return dict(zip(wanted, parts, strict=True))
 
 
-def _notes(found: dict[str, ClassFolders], files: dict[str, Files]) -> list[str]:
+def _notes(
+    found: dict[str, ClassFolders], files: dict[str, Files], left_out: Sequence[str], frames: int
+) -> tuple[str, ...]:
     ignored = sum(f.ignored for f in found.values())
     notes = [f"{ignored} file{'s' * (ignored != 1)} passed over: not images"] if ignored else []
+    if left_out:
+        count = f"{len(left_out)} image{'s' * (len(left_out) != 1)}"
+        notes.append(f"{count} left out, which cannot be read: {names_of(left_out)}")
+    if frames:
+        notes.append(f"{frames} image{'s' * (frames != 1)} with several frames: the first is used")
     known = set(files["train"].digests)
     for split in ("val", "test"):
         shared = sum(d in known for d in files[split].digests) if split in files else 0
         if shared:
             notes.append(f"{shared} of the {len(files[split].names)} images of `{split}` are in `train` too")
-    return notes
+    return tuple(notes)
 
 
 def open_folder(
-    root: Path, *, size: int, batch: int, split: tuple[float, ...], seed: int, augment: bool
+    root: Path,
+    *,
+    size: tuple[int, int],
+    batch: int,
+    split: tuple[float, ...],
+    seed: int,
+    augment: bool,
+    channels: int = 3,
+    bits: int | None = None,
+    skip: bool = False,
 ) -> ImageDataset:
     """The data set of a folder; see the card of `methods/data/folder.py`.
 
     Raises:
-        Refusal: RCP0801 to RCP0808, RCP0810.
+        Refusal: RCP0801 to RCP0808, RCP0810, RCP0820.
     """
     root = folder_at(root, "folder")
-    classes, files, notes = find_splits(root, split, seed)
-    # ImageNet's custom is 256 → 224.
-    resize = round(size * 8 / 7) if size >= SMALL else None
-    preprocessing = Preprocessing((size, size), IMAGENET_MEAN, IMAGENET_STD, resize)
-    return open_files("folder", classes, files, preprocessing=preprocessing, batch=batch, augment=augment, notes=notes)
+    found = find_splits(root, split, seed, skip=skip, bits=bits)
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else (GREY_MEAN, GREY_STD)
+    preprocessing = Preprocessing(size, mean, std, bits=bits)
+    if min(size) >= SMALL:
+        # ImageNet's custom is 256 → 224.
+        preprocessing = dataclasses.replace(preprocessing, resize=round(min(size) * 8 / 7), crop="rounded")
+    return open_files("folder", found, preprocessing=preprocessing, batch=batch, augment=augment)
 
 
 def open_files(
     name: str,
-    classes: tuple[str, ...],
-    files: dict[str, Files],
+    found: Splits,
     *,
     preprocessing: Preprocessing,
     batch: int,
     augment: bool,
     stored: int | None = None,
-    notes: Sequence[str] = (),
 ) -> ImageDataset:
     """The data set of these files.
 
     Args:
-        stored: side in pixels at which small pictures are kept in memory, when it is not `preprocessing.size`.
+        stored: side in pixels at which small images are kept in memory, when it is not `preprocessing.size`.
 
     Raises:
-        Refusal: RCP0805, RCP0806: a small picture cannot be read (large ones are read when their turn comes).
+        Refusal: RCP0805, RCP0806: a small image cannot be read (large ones are read when their turn comes).
     """
-    side = stored or min(preprocessing.size)
+    size = (stored, stored) if stored else preprocessing.size
+    if size != preprocessing.size:
+        preprocessing = dataclasses.replace(preprocessing, via=size)
     pictures: dict[str, Pictures] = {}
-    for split, f in files.items():
-        if side < SMALL:
-            kept = dataclasses.replace(preprocessing, size=(side, side), resize=None)
-            images = decoded(f, kept)
-            pictures[split] = ArrayPictures(images, f.labels, side // 8 if augment else 0, flip=augment)
+    for split, f in found.files.items():
+        if min(size) < SMALL:
+            kept = dataclasses.replace(preprocessing, size=size, resize=None, via=None)
+            padding = (size[0] // 8, size[1] // 8) if augment else (0, 0)
+            pictures[split] = ArrayPictures(decoded(f, kept), f.labels, padding, flip=augment)
         else:
             pictures[split] = FilePictures(f.root, f.names, f.labels, preprocessing, augment)
     key = fingerprint(
-        {split: f.identities() for split, f in files.items()},
-        classes=classes,
-        preprocessing=dataclasses.asdict(preprocessing),
-        stored=side,
+        {split: f.identities() for split, f in found.files.items()},
+        classes=found.classes,
+        preprocessing={n: v for n, v in entries(preprocessing).items() if n != "via"},
+        stored=min(size),
         augment=augment,
         batch=batch,
+        **({"depth": DEPTH} if found.deep else {}),
     )
-    return ImageDataset(name, classes, preprocessing, key, batch, pictures, tuple(notes))
+    return ImageDataset(name, found.classes, preprocessing, key, batch, pictures, found.notes)
 
 
 def decoded(files: Files, preprocessing: Preprocessing) -> np.ndarray:
-    """All pictures as one array, uint8 N×H×W×3, from the cache where they have been decoded before.
+    """All images as one array, uint8 N×H×W×C, from the cache where they have been decoded before.
 
     Raises:
         Refusal: RCP0805, RCP0806.
     """
-    height, width = preprocessing.size
-    shape = (len(files.names), height, width, 3)
-    key = hashlib.sha256(f"{height}x{width} {preprocessing.resize}".encode() + b"".join(files.digests)).hexdigest()
+    channels = len(preprocessing.mean)
+    shape = (len(files.names), *preprocessing.size, channels)
+    how = [*preprocessing.size, channels, preprocessing.bits, DEPTH]
+    key = hashlib.sha256(repr(how).encode() + b"".join(files.digests)).hexdigest()
 
-    def one(name: str) -> np.ndarray:
-        return fit_picture(open_picture(read_bytes(files.root / name, name), name), preprocessing)
+    def one(name: str) -> np.ndarray | Refusal:
+        try:
+            image = open_picture(read_bytes(files.root / name, name), name, channels, preprocessing.bits)
+            return fit_picture(image, preprocessing)
+        except Refusal as refusal:
+            return refusal
 
     def compute() -> np.ndarray:
         array = np.empty(shape, np.uint8)
+        bad = []
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             for i, pixels in enumerate(pool.map(one, files.names)):
-                array[i] = pixels
+                if isinstance(pixels, Refusal):
+                    bad.append((files.names[i], pixels))
+                else:
+                    array[i] = pixels
+        if bad:
+            raise unreadable(bad, len(files.names))
         return array
 
     return cached_array(key, shape, compute)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from recipelang.errors import Refusal
-from recipelang.images.cache import Digests
-from recipelang.images.decode import SUFFIXES, inspect, read_bytes, shown
+from recipelang.images.access import current
+from recipelang.images.cache import Digests, Known
+from recipelang.images.decode import SUFFIXES, inspect, open_picture, read_bytes, shown
 
+CHUNK = 256  # files that a thread looks at before it hands them in
+MENTIONED = 5  # files that a message names
 _NO_NOISE = frozenset({"thumbs.db", "desktop.ini"})  # what file managers leave behind is not worth a word
 
 
@@ -40,36 +46,58 @@ def folder_at(path: Path, what: str) -> Path:
     Raises:
         Refusal: RCP0801: it is missing, no folder, or may not be read.
     """
+    if "\0" in str(path):
+        raise Refusal("RCP0801", f"`{shown(path)}` is not the name of a folder", "a name holds no NUL byte")
     help = f'write the folder as in `{what}("path/to/images")`, or name it under `data:` in recipe.yaml'
     try:
         if path.is_dir():
             os.scandir(path).close()
             return path
+        there = path.exists()
     except OSError as error:
         raise Refusal("RCP0801", f"the folder `{shown(path)}` cannot be read: {error.strerror}", help) from error
-    state = "is no folder" if path.exists() else "does not exist"
-    raise Refusal("RCP0801", f"`{shown(path)}` {state}", help)
+    except ValueError as error:  # a name that the system does not take, such as half a surrogate pair
+        raise Refusal("RCP0801", f"`{shown(path)}` is not the name of a folder: {error}", help) from error
+    state = "is not a folder" if there else "does not exist"
+    raise Refusal("RCP0801", f"`{_brief(shown(path))}` {state}", help)
 
 
 def _entries(folder: Path, root: Path) -> list[os.DirEntry[str]]:
     """What lies in a folder, sorted by name, hidden files left out.
 
     Raises:
-        Refusal: RCP0807: a link leads out of the data, or to a folder.
+        Refusal: RCP0801: the folder cannot be read; RCP0807: a link that is not to be followed leads out of the data,
+            or to a folder.
     """
-    with os.scandir(folder) as found:
-        entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
-    for entry in entries:
-        if entry.is_symlink():
-            inside = Path(entry.path).resolve().is_relative_to(root.resolve())
-            if not inside or entry.is_dir():
-                where = "out of the folder" if not inside else "to another folder in it"
-                raise Refusal(
-                    "RCP0807",
-                    f"the link `{shown(os.path.relpath(entry.path, root))}` leads {where}",
-                    "copy the images, so that the data set is what lies in its folder",
-                )
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
+        for entry in entries:
+            if entry.is_symlink() and not current().follow_links:
+                _refuse_link(entry, root)
+    except OSError as error:
+        where = shown(os.path.relpath(folder, root))
+        raise Refusal(
+            "RCP0801",
+            f"the folder `{_brief(where)}` cannot be read: {error.strerror or error}",
+            "make it readable, or take it out of the data",
+        ) from error
     return entries
+
+
+def _refuse_link(entry: os.DirEntry[str], root: Path) -> None:
+    inside = Path(os.path.realpath(entry.path)).is_relative_to(os.path.realpath(root))
+    if not inside or entry.is_dir():
+        where = "out of the folder" if not inside else "to another folder in it"
+        raise Refusal(
+            "RCP0807",
+            f"the link `{shown(os.path.relpath(entry.path, root))}` leads {where}",
+            "copy the images, so that the data set is what lies in its folder, or write `links: follow` in recipe.yaml",
+        )
+
+
+def _brief(path: str) -> str:
+    return path if len(path) <= 120 else f"{path[:60]}…{path[-59:]}"
 
 
 def subfolders(folder: Path) -> tuple[str, ...]:
@@ -126,42 +154,152 @@ def _is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
+#: a folder to look through, the prefix of its images, and all folders above it and itself
+_Place: TypeAlias = tuple[Path, str, tuple[tuple[int, int], ...]]
+
+
 def _walk(folder: Path, root: Path, prefix: str) -> tuple[list[str], int]:
     """Paths of the images below a class folder, relative to `root` and sorted; how many other files."""
     images: list[str] = []
     others = 0
-    for entry in _entries(folder, root):
-        if entry.is_dir():
-            more, rest = _walk(Path(entry.path), root, f"{prefix}{entry.name}/")
-            images += more
-            others += rest
-        elif entry.is_file() and _is_image(entry.name):
-            images.append(prefix + entry.name)
-        elif entry.name.lower() not in _NO_NOISE:
-            others += 1
-    return images, others
+    waiting: list[_Place] = [(folder, prefix, (_identity(root), _identity(folder)))]
+    while waiting:
+        place, before, above = waiting.pop()
+        inner: list[_Place] = []
+        for entry in _entries(place, root):
+            if entry.is_dir():
+                inside = (Path(entry.path), f"{before}{entry.name}/", (*above, _identity(Path(entry.path))))
+                _refuse_loop(inside[1], inside[2])
+                inner.append(inside)
+            elif entry.is_file() and _is_image(entry.name):
+                images.append(before + entry.name)
+            elif entry.name.lower() not in _NO_NOISE:
+                others += 1
+        waiting += reversed(inner)
+    return sorted(images, key=lambda name: name.split("/")), others
 
 
-def digest_files(folders: ClassFolders) -> tuple[bytes, ...]:
-    """SHA-256 of every image's bytes; a file that is new or has changed is also looked at.
+def _identity(folder: Path) -> tuple[int, int]:
+    """What tells a folder apart, by whichever links it is reached; of a folder that is no link nobody asks."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return (0, 0)  # reading it says what is wrong
+    return status.st_dev, status.st_ino
+
+
+def _refuse_loop(name: str, above: tuple[tuple[int, int], ...]) -> None:
+    if above[-1] in above[:-1] and above[-1] != (0, 0):
+        raise Refusal(
+            "RCP0807",
+            f"the link `{_brief(shown(name.rstrip('/')))}` leads back to a folder that it lies in",
+            "remove the link: the images would be found without end",
+        )
+
+
+def look_at(found: ClassFolders, skip: bool = False) -> tuple[ClassFolders, tuple[Known, ...], tuple[str, ...]]:
+    """Look at every image: SHA-256 of its bytes, and what its header tells. What is known of a file is not read again.
+
+    Args:
+        found: the images.
+        skip: whether images that cannot be read are left out; they are then decoded to their ends to find them all.
+
+    Returns:
+        the images that can be read, what is known of each, and the names of those left out.
 
     Raises:
-        Refusal: RCP0805 a file is damaged or no image; RCP0806 it is too large.
+        Refusal: RCP0805 files are damaged or no images; RCP0806 they are too large: the first few, and how many.
+            RCP0803: none of a class can be read.
     """
-    known = Digests(folders.root)
-    statuses = [os.stat(os.path.join(folders.root, name)) for name in folders.names]
-    digests = [known.get(name, status) for name, status in zip(folders.names, statuses, strict=True)]
+    digests = Digests(found.root)
+    looks = _all(found, digests, skip)
+    digests.save()
+    bad = [(name, look) for name, look in zip(found.names, looks, strict=True) if isinstance(look, Refusal)]
+    if not bad:
+        return found, tuple(look for look in looks if isinstance(look, Known)), ()
+    if not skip:
+        raise unreadable(bad, len(found.names))
+    kept = [i for i, look in enumerate(looks) if isinstance(look, Known)]
+    left = dataclasses.replace(
+        found, names=tuple(found.names[i] for i in kept), labels=tuple(found.labels[i] for i in kept)
+    )
+    there = set(left.labels)
+    for label, name in enumerate(found.classes):
+        if label not in there:
+            raise Refusal(
+                "RCP0803",
+                f"no image of the class `{shown(name)}` can be read",
+                "replace its files by intact copies, or remove the folder",
+            )
+    return left, tuple(look for look in looks if isinstance(look, Known)), tuple(name for name, _ in bad)
 
-    def digest(index: int) -> bytes:
-        name = folders.names[index]
-        data = read_bytes(folders.root / name, name)
-        inspect(data, name)
-        return hashlib.sha256(data).digest()
 
-    new = [i for i, found in enumerate(digests) if found is None]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for i, found in zip(new, pool.map(digest, new), strict=True):
-            digests[i] = found
-            known.put(folders.names[i], statuses[i], found)
-    known.save()
-    return tuple(d for d in digests if d is not None)
+def _all(found: ClassFolders, digests: Digests, whole: bool) -> list[Known | Refusal]:
+    """What is known of every file, in order: by several threads, some files at a time."""
+
+    def some(first: int) -> list[tuple[os.stat_result | None, Known | Refusal]]:
+        return [_one(found.root, name, digests, whole) for name in found.names[first : first + CHUNK]]
+
+    looks: list[Known | Refusal] = []
+    progress = current().progress if len(found.names) > CHUNK else None
+    if progress:
+        progress.start(f"looking at the images of `{shown(found.root.name)}`", len(found.names))
+    try:
+        with ThreadPoolExecutor(min(32, 4 * (os.cpu_count() or 1))) as pool:
+            for rows in pool.map(some, range(0, len(found.names), CHUNK)):
+                for status, look in rows:
+                    if status is not None and isinstance(look, Known):
+                        digests.put(found.names[len(looks)], status, look)
+                    looks.append(look)
+                if progress:
+                    progress.advance(len(rows))
+    finally:
+        if progress:
+            progress.stop()
+    return looks
+
+
+def _one(root: Path, name: str, digests: Digests, whole: bool) -> tuple[os.stat_result | None, Known | Refusal]:
+    """What is known of a file; with its status where that is new."""
+    try:
+        status = os.stat(os.path.join(root, name))
+        known = digests.get(name, status)
+        if known is not None and known.whole >= whole:
+            return None, known
+        data = read_bytes(root / name, name)
+        look = inspect(data, name)
+        if whole:
+            open_picture(data, name)
+        return status, Known(hashlib.sha256(data).digest(), look.frames, look.peak, whole)
+    except Refusal as refusal:
+        return None, refusal
+    except OSError as error:
+        return None, Refusal("RCP0805", f"the image `{shown(name)}` cannot be read: {error.strerror or error}")
+
+
+def unreadable(bad: Sequence[tuple[str, Refusal]], total: int) -> Refusal:
+    """One refusal for all the images that cannot be read.
+
+    Args:
+        bad: name and refusal of each, one or more.
+        total: how many images there are.
+    """
+    skip = "write `unreadable=skip` to leave them out"
+    if len(bad) == 1:
+        only = bad[0][1]
+        return Refusal(only.code, only.message, f"{only.help}; or {skip}" if only.help else skip)
+    reasons: dict[str, list[str]] = {}
+    for name, refusal in bad:
+        why = refusal.message.partition(f"`{shown(name)}` ")[2].removeprefix("cannot be read: ") or refusal.message
+        reasons.setdefault(why, []).append(name)
+    told = [f"{names_of(names)} ({why})" for why, names in list(reasons.items())[:MENTIONED]]
+    more = sum(map(len, list(reasons.values())[MENTIONED:]))
+    code = "RCP0805" if any(refusal.code == "RCP0805" for _, refusal in bad) else "RCP0806"
+    message = f"{len(bad)} of {total} images cannot be read: {'; '.join(told)}{f'; and {more} more' if more else ''}"
+    return Refusal(code, message, f"{bad[0][1].help}; or {skip}")
+
+
+def names_of(names: Sequence[str]) -> str:
+    """The first few names of many: `` `a`, `b` and 3 more ``."""
+    more = f" and {len(names) - MENTIONED} more" if len(names) > MENTIONED else ""
+    return ", ".join(f"`{shown(name)}`" for name in names[:MENTIONED]) + more

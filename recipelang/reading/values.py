@@ -24,6 +24,7 @@ EXAMPLES = {
     "time": "12ms",
     "bytes": "10MB",
     "numbers": "[10, 20]",
+    "size": "224",
 }
 #: setting type → what it is called
 TYPES = {
@@ -35,6 +36,7 @@ TYPES = {
     "time": "a time",
     "bytes": "a size in bytes",
     "numbers": "a list of numbers",
+    "size": "a whole number, or a list of height and width",
 }
 #: dimension → how a message calls a number that has it
 DIMENSIONS = {
@@ -180,6 +182,16 @@ def _numbers(s: Setting, node: Any, owner: str, refuse: Refuse) -> tuple[float, 
     return None if None in found else tuple(value for value in found if value is not None)
 
 
+def _size(s: Setting, node: Any, owner: str, refuse: Refuse) -> int | tuple[int, ...] | None:
+    if not isinstance(node, nodes.List):
+        return _integer(s, node, owner, refuse)
+    if len(node.items) != 2:
+        _mismatch(s, node, owner, refuse, example="[480, 640]")
+        return None
+    found = [_integer(s, item, owner, refuse) for item in node.items]
+    return None if None in found else tuple(value for value in found if value is not None)
+
+
 def _any(s: Setting, node: Any, owner: str, refuse: Refuse) -> Any:
     if isinstance(node, nodes.Number):
         value = _checked(s, node, owner, refuse)
@@ -218,5 +230,6 @@ _READERS: dict[str, Callable[..., Any]] = {
     "time": _measure("time"),
     "bytes": _measure("bytes"),
     "numbers": _numbers,
+    "size": _size,
     "any": _any,
 }

@@ -68,7 +68,7 @@ def execute(plan: Plan, options: Options, progress: Progress | None = None) -> R
     options = replace(options, threads=options.threads or os.cpu_count() or 1)
     torch.set_num_threads(options.threads or 1)
     said = progress or default_progress()
-    foreseen = planning.make(plan, options, timed=False)  # what cannot work is said before anything is trained
+    foreseen = planning.make(plan, options, timed=False, progress=said)  # what cannot work is said before any training
     for problem in foreseen.problems:
         said.say(f"  this will fail: {problem.message}")
     store = Store(options.store or Path(".recipe"))

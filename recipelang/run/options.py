@@ -22,6 +22,7 @@ class Options:
         resolve: turns a path or alias of the recipe into a path on this machine.
         recipe_dir: the folder of the recipe.
         command: the command line, for the report.
+        follow_links: whether links in folders of images are followed, to folders and out of the data.
         outside: whether `export … to` and `report … to` may leave the output folder.
     """
 
@@ -35,4 +36,5 @@ class Options:
     resolve: Callable[[str], Path] = Path
     recipe_dir: Path = Path(".")
     command: str = ""
+    follow_links: bool = False
     outside: bool = False

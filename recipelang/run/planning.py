@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recipelang.errors import Diagnostic, RecipeError, Refusal, Span, StepFailed
+from recipelang.kinds import Progress
 from recipelang.measuring.clock import check_device
 from recipelang.plan import Branch, Node, Plan, Repeat, Step, Variant, parts_of, steps_of
 from recipelang.run.controls import training_of
@@ -112,13 +113,14 @@ class PlanReport:
         return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
 
 
-def make(plan: Plan, options: Options, timed: bool = True) -> PlanReport:
+def make(plan: Plan, options: Options, timed: bool = True, progress: Progress | None = None) -> PlanReport:
     """Foresee a run. Writes nothing.
 
     Args:
         plan: from `check`.
         options: as for the run.
         timed: whether to estimate times, which costs a forward pass.
+        progress: where the first reading of a large data set says how far it is.
 
     Raises:
         RecipeError: the recipe does not fit the network: every such place at once.
@@ -127,7 +129,7 @@ def make(plan: Plan, options: Options, timed: bool = True) -> PlanReport:
     options = replace(options, threads=options.threads or os.cpu_count() or 1)
     _refuse_absent_devices(plan, options)
     rehearsal = Rehearsal(options, timed)
-    rehearsal.worker.open_data(steps_of(plan.nodes))
+    rehearsal.worker.open_data(steps_of(plan.nodes), progress)
     rehearsal.walk(plan.nodes, list(rehearsal.lanes))
     hopeless = [problem for problem, hopeless in rehearsal.problems.items() if hopeless]
     if hopeless:

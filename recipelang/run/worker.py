@@ -15,6 +15,7 @@ from typing import Any
 
 from recipelang.catalogue import spell
 from recipelang.errors import MachineFailed, Refusal, StepFailed
+from recipelang.images.access import reading
 from recipelang.images.view import seen_by
 from recipelang.kinds import Dataset, Progress, Task
 from recipelang.plan import Condition, Duration, Reading, Step, Training, tests_of
@@ -82,7 +83,7 @@ class Worker:
         lane.steps.append(replace(book, seconds=seconds, cached=cached, **shown))
         self._say(lane.steps[-1], lane)
 
-    def open_data(self, steps: Iterable[Step]) -> None:
+    def open_data(self, steps: Iterable[Step], progress: Progress | None = None) -> None:
         """Open the recipe's data sets: a model that stands above its data is built for its classes all the same.
 
         Raises:
@@ -91,7 +92,8 @@ class Worker:
         for step in steps:
             if step.operation.verb == "data" and step.operation.name not in self.datasets:
                 try:
-                    self.datasets[step.operation.name] = step.operation.method.open(self.options.resolve)
+                    with reading(self.options.follow_links, progress or self.progress):
+                        self.datasets[step.operation.name] = step.operation.method.open(self.options.resolve)
                 except Refusal as refusal:
                     raise StepFailed([refusal.at(step.span, step.path)]) from refusal
 

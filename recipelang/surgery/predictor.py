@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.images.decode import open_picture, prepare, read_bytes
+from recipelang.images.decode import prepare, prepare_file
+from recipelang.kinds import Preprocessing
 from recipelang.measuring.clock import check_device
 from recipelang.surgery import artifact
 from recipelang.surgery.deployed import ON_CPU, PRECISIONS, Deployment, deployed
@@ -75,7 +76,7 @@ class Predictor(nn.Module):
                 "the network was saved without the preprocessing of its images",
                 "save it from a recipe that names `data`, or call it on tensors prepared by yourself",
             )
-        inputs = torch.cat([prepare(_picture(picture), self.preprocessing) for picture in pictures])
+        inputs = torch.cat([_input(picture, self.preprocessing) for picture in pictures])
         with torch.no_grad():
             rows = _probabilities(self(inputs), pictures)
         return [self._prediction(row) for row in rows]
@@ -130,8 +131,8 @@ def _probabilities(scores: Tensor, pictures: Sequence[Any]) -> list[list[float]]
     return rows
 
 
-def _picture(picture: Any) -> Any:
-    """A PIL image as it is; the file of a path decoded."""
+def _input(picture: Any, preprocessing: Preprocessing) -> Tensor:
+    """A PIL image, or the file of a path, as an input."""
     if isinstance(picture, str | Path):
-        return open_picture(read_bytes(Path(picture), str(picture)), str(picture))
-    return picture
+        return prepare_file(Path(picture), preprocessing)
+    return prepare(picture, preprocessing)

@@ -79,8 +79,15 @@ def input_shape(entry: Any) -> tuple[int, int, int]:
 def preprocessing(entry: Any, shape: tuple[int, int, int]) -> Preprocessing:
     """How the weights want their images, for images of shape (C, H, W)."""
     transforms = entry.transforms()
-    resize = round(transforms.resize_size[0] * shape[1] / transforms.crop_size[0])
-    return Preprocessing((shape[1], shape[2]), tuple(transforms.mean), tuple(transforms.std), resize)
+    resize = round(transforms.resize_size[0] * min(shape[1:]) / transforms.crop_size[0])
+    return Preprocessing(
+        (shape[1], shape[2]),
+        tuple(transforms.mean),
+        tuple(transforms.std),
+        resize,
+        interpolation=transforms.interpolation.value,
+        crop="rounded",
+    )
 
 
 def class_names(entry: Any) -> tuple[str, ...]:

@@ -140,7 +140,7 @@ def test_folders_inside_a_class_are_looked_through(tmp_path: Path) -> None:
 def test_missing_folder_and_file_for_a_folder(tmp_path: Path) -> None:
     assert refused(tmp_path / "none").code == "RCP0801"
     (tmp_path / "file").write_text("x")
-    assert "is no folder" in refused(tmp_path / "file").message
+    assert "is not a folder" in refused(tmp_path / "file").message
 
 
 def test_empty_folder(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ def mistakes(text: str) -> list[tuple[str, int, int]]:
 def test_every_key_is_read() -> None:
     profile = parse_profile(
         "data: {cifar10: /data/cifar10, photos: pics}\nweights:\n  net.st: ../net.st\n"
-        "aliases: {mynet: 'python(\"nets.py:build\")'}\ndevice: cuda:1\nthreads: 4\nstore: cache\nlauncher: local\n",
+        "aliases: {mynet: 'python(\"nets.py:build\")'}\ndevice: cuda:1\nthreads: 4\nstore: cache\nlauncher: local\n"
+        "links: follow\n",
         HERE,
     )
     assert profile.paths == {
@@ -35,6 +36,7 @@ def test_every_key_is_read() -> None:
     assert profile.data == ("cifar10", "photos")
     assert profile.aliases == {"mynet": 'python("nets.py:build")'}
     assert (profile.device, profile.threads, profile.store) == ("cuda:1", 4, Path("/project/cache"))
+    assert profile.links == "follow" and parse_profile("", HERE).links == "refuse"
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n"])
@@ -59,6 +61,7 @@ def test_names_come_before_paths(tmp_path: Path) -> None:
         ("threads: 1.5\n", [("RCP1212", 1, 10)]),
         ("threads: true\n", [("RCP1212", 1, 10)]),
         ("launcher: slurm\n", [("RCP1212", 1, 11)]),
+        ("links: perhaps\n", [("RCP1212", 1, 8)]),
         ("store: 5\n", [("RCP1212", 1, 8)]),
         ("store: ''\n", [("RCP1212", 1, 8)]),
         ("data: /data\n", [("RCP1212", 1, 7)]),

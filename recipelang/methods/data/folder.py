@@ -23,11 +23,20 @@ class Folder:
     class by class, by a hash of (seed, bytes): copies of a file never stand on both sides, renaming changes
     nothing. Where the folder holds `train/`, `val/` and `test/` with class folders inside, these stand as they
     are, and what is missing of `val` and `test` is cut from `train` by its share. Folders inside a class are
-    looked through; files that are no images are passed over and counted.
-    Shapes: images B×3×size×size, normalised with ImageNet's mean and deviation. Below 64 pixels they are resized
-    straight to the square and kept decoded in a cache; from 64 on the shorter side is resized to 8/7 of `size` and
-    the middle cut out, read from the files by several threads.
-    Augmentation: `standard` is random-resized crop and mirror (below 64 pixels: shift by an eighth and mirror).
+    looked through; files that are no images are passed over and counted. Images that cannot be read are all named at
+    once; `unreadable=skip` leaves them out and says how many. Links out of the folder and to folders are refused, or
+    followed where recipe.yaml says `links: follow`.
+    Shapes: images B×channels×height×width, normalised with ImageNet's mean and deviation (one channel: 0.449 and
+    0.226). Below 64 pixels they are resized straight to the size and kept decoded in a cache; from 64 on the shorter
+    side is resized to 8/7 of `size` and the middle cut out, at whole pixels as torchvision rounds them, read from the
+    files by several threads. A network with published weights brings its own resizing and normalisation.
+    Range: images are turned upright by EXIF; transparency is dropped, and the colour below it stays. 16-bit images are
+    scaled by 65,535, or by what the file says (PNG's sBIT, TIFF's MaxSampleValue), or by `bits`; where none uses the
+    upper half and nobody says so, they are refused (RCP0820). Samples without a range (floats, 32 bits, signed) are
+    refused (RCP0805). Of several frames the first is used, which is said.
+    Augmentation: `standard` from 64 pixels on: a part of 8 % to 100 % of the area (uniform), with sides of 3:4 to 4:3
+    (log-uniform; cut to the image where it does not fit) at a uniform place, resized to `size`, and every second
+    image mirrored left to right. Below 64 pixels: shifted by up to an eighth of each side over black, and mirrored so.
     When it misleads: only byte-equal copies are recognised; frames of one video or photographs of one object that
     land in training and test flatter the accuracy. Where left and right matter (text, road signs), mirroring is
     wrong: write `augment=none`.
@@ -35,15 +44,26 @@ class Folder:
     """
 
     root: str = setting(type="text", positional=True, hashed=False, help="Folder of the class folders, or its alias.")
-    size: int = setting(224, type="integer", low=8, high=1024, help="Side in pixels that the network is given.")
+    size: int | tuple[int, int] = setting(
+        224, type="size", low=8, high=1024, help="Side in pixels that the network is given, or `[height, width]`."
+    )
     batch: int = setting(32, type="integer", low=1, help="Images per training batch.")
     split: tuple[float, ...] = setting(
         (0.8, 0.1, 0.1), type="numbers", help="Shares of training, validation and test; they add up to 100 %."
     )
     seed: int = setting(0, type="integer", low=0, help="Another seed divides otherwise.")
     augment: str = setting("standard", type="word", choices=("standard", "none"), help="Augmentation in training.")
+    channels: int = setting(3, type="integer", low=1, high=3, help="3: colour; 1: grey, for grey data.")
+    bits: int | None = setting(
+        None, type="integer", low=9, high=16, help="How many bits 16-bit images use that do not say so themselves."
+    )
+    unreadable: str = setting(
+        "refuse", type="word", choices=("refuse", "skip"), help="Whether images that cannot be read are left out."
+    )
 
     def __post_init__(self) -> None:
+        if self.channels == 2:
+            raise SettingError("channels", "an image has 1 channel or 3, not 2", "write `channels=1` or `channels=3`")
         right = "three shares that add up to 100 %, as in `split=[80%, 10%, 10%]`"
         if len(self.split) != 3:
             raise SettingError("split", f"`split` has {len(self.split)} shares; it needs three", f"write {right}")
@@ -57,15 +77,18 @@ class Folder:
         """Open the data.
 
         Raises:
-            Refusal: RCP0801 to RCP0808, RCP0810: the folder or its images are at fault.
+            Refusal: RCP0801 to RCP0808, RCP0810, RCP0820: the folder or its images are at fault.
         """
         from recipelang.images.folder import open_folder
 
         return open_folder(
             resolve(self.root),
-            size=self.size,
+            size=self.size if isinstance(self.size, tuple) else (self.size, self.size),
             batch=self.batch,
             split=self.split,
             seed=self.seed,
             augment=self.augment == "standard",
+            channels=self.channels,
+            bits=self.bits,
+            skip=self.unreadable == "skip",
         )
