@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -209,26 +211,33 @@ def test_the_same_folder_twice_is_no_loop(tmp_path: Path) -> None:
         assert count(opened(tmp_path)) == 14
 
 
-def test_folders_in_folders_in_folders(tmp_path: Path) -> None:
-    fill(tmp_path)
-    deep = tmp_path / "cats"
+@pytest.fixture
+def abyss(tmp_path: Path) -> Iterator[Path]:
+    """A folder that may become so deep that only `rm` takes it away again; pytest's own clearing cannot."""
+    yield tmp_path / "abyss"
+    subprocess.run(["rm", "-rf", tmp_path / "abyss"], check=True)
+
+
+def test_folders_in_folders_in_folders(abyss: Path) -> None:
+    fill(abyss)
+    deep = abyss / "cats"
     for _ in range(1_500):  # deeper than functions may call each other
         deep = deep / "d"
         os.mkdir(deep)
     save(deep / "x.png", 5)
-    assert count(opened(tmp_path)) == 13
+    assert count(opened(abyss)) == 13
 
 
-def test_folders_too_deep_for_a_path_are_refused(tmp_path: Path) -> None:
-    fill(tmp_path)
-    here = os.open(tmp_path / "cats", os.O_RDONLY)
+def test_folders_too_deep_for_a_path_are_refused(abyss: Path) -> None:
+    fill(abyss)
+    here = os.open(abyss / "cats", os.O_RDONLY)
     for _ in range(50):
         os.mkdir("n" * 200, dir_fd=here)
         inner = os.open("n" * 200, os.O_RDONLY, dir_fd=here)
         os.close(here)
         here = inner
     os.close(here)
-    refusal = refused(tmp_path)
+    refusal = refused(abyss)
     assert refusal.code == "RCP0801" and "too long" in refusal.message and len(refusal.message) < 300
 
 
