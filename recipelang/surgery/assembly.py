@@ -73,7 +73,9 @@ def assemble(
     if outputs == 1 and classes is None:
         raise _one_output()
     if weights is not None:
-        outputs = _load_with_head(module, images, weights.tensors, outputs)
+        named = named_for(weights.tensors, module.state_dict(), "the weights")
+        notes += [note for note in (weights.note, *named.notes) if note]
+        outputs = _load_with_head(module, images, named.tensors, outputs)
     require_finite(module, module.state_dict(), "the weights of the network as built")
     asked = request.classes
     if asked and known and len(known) == outputs and classes in (None, outputs) and match(known, asked):
@@ -126,7 +128,6 @@ def _one_output() -> Refusal:
 
 def _load_with_head(module: nn.Module, images: Tensor, weights: Mapping[str, Tensor], outputs: int) -> int:
     """Load weights that may be of another number of classes than the module; the number they have."""
-    weights = named_for(weights, module.state_dict(), "the weights").tensors
     path = find_head(module, images)[0]
     head = weights.get(f"{path}.weight")
     if path and head is not None and head.ndim >= 2 and head.shape[0] not in (0, outputs):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import numpy
 import torch
 from torch.utils import _device
 
@@ -20,19 +18,16 @@ from torch.utils import _device
 def undisturbed(file: Path) -> Iterator[None]:
     """Run code of `file` as if it were alone: afterwards the process is as it was, however the code ends.
 
-    What it prints goes to stderr, it sees no arguments, and the generators of Python and numpy start from torch's
-    seed. Put back are: the working folder, `sys.path`, filters of warnings, torch's default type and device, gradient
-    mode, number of threads, deterministic and precision modes, and the two generators.
+    What it prints goes to stderr, and it sees no arguments. Put back are: the working folder, `sys.path`, filters of
+    warnings, torch's default type and device, gradient mode, number of threads, deterministic and precision modes.
+    Random numbers are `chance.random_numbers`' to put back.
     """
     before = [(write, read()) for read, write in _STATES]
-    seed = torch.initial_seed()
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))
         stack.enter_context(warnings.catch_warnings())
         try:
             sys.argv = [str(file)]
-            random.seed(seed)
-            numpy.random.seed(seed % 2**32)
             yield
         finally:
             for write, value in before:
@@ -74,8 +69,6 @@ _STATES: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (os.getcwd, os.chdir),
     (lambda: list(sys.path), _set_path),
     (lambda: sys.argv, _set_arguments),
-    (random.getstate, random.setstate),
-    (numpy.random.get_state, numpy.random.set_state),
     (torch.get_default_dtype, torch.set_default_dtype),
     (lambda: _device.CURRENT_DEVICE, _set_device),
     (torch.is_grad_enabled, torch.set_grad_enabled),

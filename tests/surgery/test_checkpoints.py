@@ -132,7 +132,9 @@ def test_of_several_the_usual_one_is_taken_and_at_takes_another(tmp_path: Path) 
     both = {"state_dict_ema": ema.state_dict(), "state_dict": plain.state_dict()}
     path = saved(tmp_path, both)
     assert read_weights(path).note == "the weights are `state_dict` of `w.pt`; `at` takes `state_dict_ema`"
-    assert torch.equal(load(path).module.eval()(IMAGES), plain(IMAGES))
+    network = load(path)
+    assert torch.equal(network.module.eval()(IMAGES), plain(IMAGES))
+    assert network.habits.notes == (read_weights(path).note,)  # which the run and the report show
     assert torch.equal(load(path, "state_dict_ema").module.eval()(IMAGES), ema(IMAGES))
     assert read_weights(path, "state_dict_ema").note == ""
     nested = saved(tmp_path, {"train.v1": {"nets": {"a": plain.state_dict(), "b": under("module.", ema.state_dict())}}})
