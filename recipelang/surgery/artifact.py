@@ -21,6 +21,7 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.images.preprocessing import entries
+from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.edits import replay
 from recipelang.surgery.manifest import (
     FILES,
@@ -43,11 +44,12 @@ from recipelang.surgery.packing import (
     unpack_masks,
     unpack_weights,
 )
+from recipelang.surgery.probe import require_same
 from recipelang.surgery.source import rebuild
 from recipelang.surgery.tracing import example_input, outputs_of
 from recipelang.surgery.weights import load_weights
 
-__all__ = ["FILES", "fresh", "interface", "load", "save"]
+__all__ = ["FILES", "fresh", "interface", "load", "require_readable", "save"]
 
 
 def save(network: Network, folder: Path, *, packed: bool = False) -> tuple[Path, ...]:
@@ -90,6 +92,29 @@ def save(network: Network, folder: Path, *, packed: bool = False) -> tuple[Path,
     _write(folder / MASKS, to_bytes(_plain(pack_masks(masks, list(names)))))
     _write(folder / WEIGHTS, to_bytes(_plain(pack_weights(network.module.state_dict(), list(names)))))
     return tuple(folder / name for name in FILES)
+
+
+def require_readable(network: Network, folder: Path) -> None:
+    """Load what `save` wrote into `folder`, and hold it against the network: its state, and its answer.
+
+    Raises:
+        Refusal: RCP0723: it answers otherwise, since the network computes with something that is not in its state;
+            RCP0714, RCP0715: it cannot be read.
+    """
+    back = load(folder, trust=True)  # its code has run in this process already
+    own, read = network.module.state_dict(), back.module.state_dict()
+    different = [name for name, value in own.items() if name not in read or not _equal(value, read[name])]
+    if different:
+        raise damaged(folder, f"`{different[0]}` is read as something else than was written")
+    with random_numbers():
+        require_same(network.module, back.module, example_input(network), "the network, saved and loaded again,")
+
+
+def _equal(one: Tensor, two: Tensor) -> bool:
+    """NaN equals NaN."""
+    one = one.detach().cpu()
+    same = one.shape == two.shape and one.dtype == two.dtype
+    return same and bool(((one == two) | ((one != one) & (two != two))).all())
 
 
 def load(folder: Path, *, trust: bool = False) -> Network:

@@ -16,6 +16,7 @@ from torch import nn
 import recipelang
 from recipelang.errors import Refusal
 from recipelang.kinds import Preprocessing
+from recipelang.methods.exports.safetensors import Safetensors
 from recipelang.methods.patterns.nm import NM
 from recipelang.surgery import artifact
 from recipelang.surgery.edits import RemoveLayer, apply_edits
@@ -303,3 +304,24 @@ def test_state_that_is_no_tensor_is_refused(wrap: Callable[..., Network], tmp_pa
     with pytest.raises(Refusal) as caught:
         artifact.save(wrap(nn.Sequential(Odd(2, 2))), tmp_path)
     assert caught.value.code == "RCP0716"
+
+
+def test_what_was_saved_is_held_against_the_network(come_in: Callable[..., Network], tmp_path: Path) -> None:
+    network = come_in("return self.level * self.scores(x)", "self.level = 1.0")
+    artifact.save(network, tmp_path / "good")
+    artifact.require_readable(network, tmp_path / "good")
+    network.module.level = 2.0  # as training might change it
+    artifact.save(network, tmp_path / "net")
+    with pytest.raises(Refusal, match=r"saved and loaded again, answers otherwise: .* `level`$") as caught:
+        artifact.require_readable(network, tmp_path / "net")
+    assert caught.value.code == "RCP0723"
+    with pytest.raises(Refusal, match="`level`"):
+        Safetensors().write(network, tmp_path / "export")
+    assert not list((tmp_path / "export").iterdir())
+
+
+def test_bytes_that_changed_on_the_way_are_seen(compressed: Network, folder: Path) -> None:
+    change_tensors("model.safetensors", lambda t: t["conv1.weight"].mul_(1 + 1e-6))(folder)
+    with pytest.raises(Refusal, match="`conv1.weight` is read as something else") as caught:
+        artifact.require_readable(compressed, folder)
+    assert caught.value.code == "RCP0714"

@@ -27,15 +27,22 @@ class Safetensors:
     packed: bool = setting(False, type="boolean", help="Whether weights that are 2:4 are stored in their packed form.")
 
     def write(self, network: Any, folder: Path) -> tuple[Path, ...]:
-        """Write the network into `folder`; the files written.
+        """Write the network into `folder`; the files, once they are read again and held against the network.
 
         Raises:
-            Refusal: RCP1301: `packed` is asked for and no weight is 2:4.
+            Refusal: RCP1301: `packed` is asked for and no weight is 2:4; RCP0723: what was read answers otherwise.
         """
-        from recipelang.surgery.artifact import save
+        from recipelang.surgery.artifact import require_readable, save
         from recipelang.surgery.packing import packed_names
 
         if self.packed and not packed_names(network):
             help = "write `sparsify nm 2:4` above, or leave `packed` out"
             raise Refusal("RCP1301", "no weight of this network is 2:4, so there is nothing to pack", help)
-        return save(network, folder, packed=self.packed)
+        files = save(network, folder, packed=self.packed)
+        try:
+            require_readable(network, folder)
+        except Refusal:
+            for file in files:
+                file.unlink()
+            raise
+        return files
