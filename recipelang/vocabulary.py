@@ -5,14 +5,19 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from recipelang import catalogue
+from recipelang import catalogue, units
 from recipelang import verbs as verb_folder
 from recipelang.catalogue import Setting
+from recipelang.reading.values import DIMENSIONS
 from recipelang.reading.verb import Verb
 from recipelang.reading.wording import KINDS, listing
+from recipelang.syntax.grammar import CLAUSES
+from recipelang.syntax.mistakes import EXAMPLES
+from recipelang.units import SINGULAR, UNITS
 
 EXPLANATIONS = Path(__file__).parent / "explanations"
 CODE = re.compile(r"RCP\d{4}")
@@ -43,13 +48,19 @@ def describe(verb: str) -> dict[str, Any]:
     }
 
 
-def catalogue_json() -> dict[str, Any]:
-    """All verbs, and all methods by kind with their settings, as JSON values."""
+def catalogue_json(only: str = "") -> dict[str, Any]:
+    """All verbs, and all methods by kind with their settings, as JSON values.
+
+    Args:
+        only: `verb` or a kind: nothing else is told; "" for everything.
+    """
     methods = {
         kind: [_method_json(name, cls) for name in catalogue.names(kind) if (cls := catalogue.find(kind, name))]
         for kind in catalogue.FOLDERS
+        if only in ("", kind)
     }
-    return {"verbs": [describe(name) for name in verbs()], "methods": methods}
+    told: dict[str, Any] = {"verbs": [describe(name) for name in verbs()]} if only in ("", "verb") else {}
+    return {**told, "methods": methods} if methods else told
 
 
 def _method_json(name: str, cls: type) -> dict[str, Any]:
@@ -79,17 +90,84 @@ def _plain(value: Any) -> Any:
 
 
 def explain(word: str) -> str | None:
-    """What a verb, a method or an error code is, as plain text; None where there is no such word.
+    """What a word of the language or an error code is, as plain text; None where there is no such word.
 
     Args:
-        word: `prune`, `magnitude`, `RCP0605`, `let`; a name that is both a verb and a method gets both cards.
+        word: `prune`, `magnitude`, `RCP0605`, `until`, `ms`, `healthy`, `drop`, `metric`; a name of several things
+            gets all their cards, and several words (`top1 drop`) the cards of each.
     """
+    return "\n\n".join(text for _, text in cards(word)) or None
+
+
+def cards(word: str) -> list[tuple[str, str]]:
+    """(sort, text) of everything that a word is: sorts are `verb`, the kinds of methods, and those of `WORDS`."""
+    word = word.strip()
     if CODE.fullmatch(word.upper()):
         page = EXPLANATIONS / f"{word.upper()}.md"
-        return page.read_text(encoding="utf-8") if page.is_file() else None
-    cards = [_verb_card(word, found)] if (found := verb_folder.find(word)) else []
-    cards += [_method_card(kind, word) for kind in catalogue.kinds_of(word)]
-    return "\n\n".join(cards) or LANGUAGE.get(word)
+        return [("code", page.read_text(encoding="utf-8").rstrip())] if page.is_file() else []
+    found = [("verb", _verb_card(word, verb))] if (verb := verb_folder.find(word)) else []
+    found += [(kind, _method_card(kind, word)) for kind in catalogue.kinds_of(word)]
+    found += [(sort, text) for sort, name, text in _words() if name == word]
+    parts = word.split()
+    if len(parts) > 1 and not found:
+        each = [cards(part) for part in parts]
+        return [card for several in each for card in several] if all(each) else []
+    return found
+
+
+def known() -> set[str]:
+    """Every word and code that `explain` knows."""
+    methods = {name for kind in catalogue.FOLDERS for name in catalogue.names(kind)}
+    codes = {page.stem for page in EXPLANATIONS.glob("RCP*.md")}
+    return {*verbs(), *methods, *codes, *(name for _, name, _ in _words())}
+
+
+def card_json(word: str) -> list[dict[str, Any]]:
+    """What a word is, as JSON values: of each thing its sort and its text; of verbs and methods their parts too."""
+    found: list[dict[str, Any]] = []
+    for sort, text in cards(word):
+        details: dict[str, Any] = {}
+        if sort == "verb":
+            details = describe(word)
+        elif sort in catalogue.FOLDERS and (cls := catalogue.find(sort, word)):
+            details = _method_json(word, cls)
+        found.append({"sort": sort, **details, "text": text})
+    return found
+
+
+@cache
+def _words() -> tuple[tuple[str, str, str], ...]:
+    """(sort, word, text) of everything that is neither verb, method nor code."""
+    found = [("word", name, f"{name}\n\n{text}") for name, text in LANGUAGE.items()]
+    found += [("clause", name, _clause_card(name)) for name in CLAUSES]
+    found += [("state", name, f"{name} (state)\n\n{text}") for name, text in STATES.items()]
+    found += [("split", name, f"{name} (split)\n\n{text}") for name, text in SPLITS.items()]
+    found += [("form", name, f"{name} (form of a metric)\n\n{text}") for name, text in FORMS.items()]
+    found += [("unit", name, _unit_card(name)) for name in (*UNITS, *SINGULAR) if name]
+    for kind, words in KINDS.items():
+        shown = f"{words.many.capitalize()} are written {words.place}: {listing(catalogue.names(kind))}."
+        found.append(("kind", kind, f"{kind} (kind of method)\n\n{shown}"))
+    return tuple(found)
+
+
+def _clause_card(word: str) -> str:
+    """What a clause holds after each verb that takes it."""
+    takers = ((name, clause) for name in verbs() if (v := verb_folder.find(name)) and (clause := v.clause(word)))
+    rows = [(name, c.takes, "required" if c.required else c.default or "-") for name, c in takers]
+    return f"{word} (clause)\n\n{_table(('verb', 'takes', 'without it'), rows)}\n\nExample: `{EXAMPLES[word]}`"
+
+
+def _unit_card(unit: str) -> str:
+    """What a unit counts, and how much one of it is in the dimension's base unit."""
+    dimension, factor = UNITS[SINGULAR.get(unit, unit)]
+    base = next((name for name, (other, size) in UNITS.items() if other == dimension and size == 1.0), "")
+    text = (
+        f"After a number it makes {DIMENSIONS[dimension]}: `{units.spelt(('1' if unit in SINGULAR else '3') + unit)}`."
+    )
+    if factor != 1.0:
+        shown = f"{factor:,.6f}".rstrip("0").rstrip(".")
+        text += f" 1 {unit} is {f'{shown} {base}'.removesuffix('x').strip()}."
+    return f"{unit} (unit)\n\n{text}"
 
 
 def _verb_card(name: str, verb: Verb) -> str:
@@ -148,12 +226,35 @@ def _indented(text: str) -> str:
     return "\n".join(f"  {line}" for line in text.splitlines())
 
 
-#: words of the grammar that are neither verb nor method
+#: words of the grammar that are neither verb, method nor clause
 LANGUAGE = {
-    "let": "let\n\nGives a value a name: `let tune = sgd(lr=1e-3)`, used as `$tune`. The value may be changed from the "
+    "let": "Gives a value a name: `let tune = sgd(lr=1e-3)`, used as `$tune`. The value may be changed from the "
     "command line: `recipe run FILE --set tune='adam(lr=1e-4)'`.",
-    "healthy": "healthy (state)\n\nThe network before the first step that compresses; every variant shares it.",
-    "recovered": "recovered (state)\n\nThe network as it stood when the last hardware restriction "
-    f"({listing(('sparsify nm',))}) began.",
-    "current": "current (state)\n\nThe network as it stands now.",
+    "and": "Joins conditions that must all hold: `latency < 0.7 and size < 10MB`. It binds closer than `or`.",
+    "or": "Joins conditions of which one must hold: `latency < 0.7 or size < 10MB`. Parentheses "
+    "group: `(a or b) and c`.",
+    "first": "In `in` and `except`, the first layer with weights; in `choose first`, the first variant that meets "
+    "every `expect` above.",
+    "last": "In `in` and `except`, the last layer with weights: `except last`.",
+    "scratch": "In `train from scratch`: random weights in the architecture as it stands.",
+}
+STATES = {
+    "healthy": "The network before the first step that compresses; every variant shares it.",
+    "recovered": f"The network as it stood when the last hardware restriction ({listing(('sparsify nm',))}) began.",
+    "current": "The network as it stands now.",
+}
+SPLITS = {
+    "train": "The images that training and most criteria look at: `on train(samples=512)` is part of them.",
+    "val": "The images that decide: `until`, `while` and `choose` read them.",
+    "test": "The images of the verdict: `measure`, `expect` and reports read them, and nothing else may.",
+}
+#: what stands after a metric, or a bare number means beside it
+FORMS = {
+    "drop": "How far a quality in which higher is better has fallen, in its own points: `top1 drop < 1%` allows 90 % "
+    "to become 89 %. It is counted from `healthy`; `drop(from=control)` counts from the control.",
+    "rise": "How far a quality in which lower is better has risen, in its own unit. It is counted from `healthy`; "
+    "`rise(from=control)` counts from the control.",
+    "ratio": "A cost against a bare number or a percentage is a ratio to `healthy`: `latency < 0.7` and `latency < "
+    "70%` ask for 70 % of its latency. With a unit it is absolute: `latency < 12ms`. There is no word "
+    "`ratio` in a recipe.",
 }

@@ -115,19 +115,18 @@ def _replace(file: Path, text: str) -> None:
 
 @click.command(name="list")
 @click.argument("kind", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print the whole catalogue, settings included, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the catalogue, settings included, as JSON.")
 def list_words(kind: str | None, as_json: bool) -> int:
     """List verbs and methods, each with one line that says what it is.
 
     KIND is `verb` or a kind of method: criterion, loss, metric, model, data, …
     """
     kinds = {"verb": "verbs", **FOLDERS}
-    if as_json and kind:
-        raise click.UsageError("--json prints the whole catalogue; leave KIND out.")
     if as_json:
         from recipelang import vocabulary
 
-        click.echo(json.dumps({"format": "recipelang.catalogue/1", **vocabulary.catalogue_json()}, indent=2))
+        told = vocabulary.catalogue_json(_kind(kind, kinds) if kind else "")
+        click.echo(json.dumps({"format": "recipelang.catalogue/1", **told}, indent=2))
         return DONE
     shown = [_kind(kind, kinds)] if kind else list(kinds)
     listed = {name: _summaries(name) for name in shown}
@@ -161,17 +160,25 @@ def _summaries(kind: str) -> list[tuple[str, str]]:
 
 
 @click.command()
-@click.argument("word")
-def explain(word: str) -> int:
-    """Explain a verb, a method or an error code, with examples."""
+@click.argument("words", nargs=-1, required=True, metavar="WORD")
+@click.option("--json", "as_json", is_flag=True, help="Print what the word is as JSON.")
+def explain(words: tuple[str, ...], as_json: bool) -> int:
+    """Explain a word of recipes or an error code, with examples.
+
+    WORD is a verb, a method, a kind of methods, a clause word, a unit, a state, a form of metrics (`drop`), or a code.
+    """
     from recipelang import vocabulary
 
+    word = " ".join(words)
     text = vocabulary.explain(word)
     if text is None:
-        known = {*verbs.names(), *(name for kind in FOLDERS for name in names(kind))}
-        close = nearest(word, known)
-        say(f"error: there is no verb, method or code `{word}`")
-        say(f" = help: did you mean `{close}`?" if close else " = help: `recipe list` shows all of them")
+        close = nearest(word, vocabulary.known())
+        say(f"error: `{word}` is neither a word of recipes nor an error code")
+        say(f" = help: did you mean `{close}`?" if close else " = help: `recipe list` shows verbs and methods")
         return USAGE
-    click.echo(text.rstrip())
+    if as_json:
+        told = {"format": "recipelang.explain/1", "word": word, "cards": vocabulary.card_json(word)}
+        click.echo(json.dumps(told, indent=2))
+    else:
+        click.echo(text.rstrip())
     return DONE

@@ -56,7 +56,8 @@ def doctor(profile: str | None, as_json: bool) -> int:
     rows = [*examine(Path.cwd()), *_found(profile_for(Path.cwd(), profile))]
     if as_json:
         keys = ("what", "value", "verdict", "advice")
-        click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
+        told = [dict(zip(keys, row, strict=True)) for row in rows]
+        click.echo(json.dumps({"format": "recipelang.doctor/1", "rows": told}, indent=2))
     else:
         print_rows(("what", "value", "verdict", "advice"), rows)
     return DONE

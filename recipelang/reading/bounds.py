@@ -62,11 +62,9 @@ def _cost(refuse: Refuse, node: nodes.Compare, reading: Reading, number: nodes.N
     if quantity.dimension == "number" and quantity.value > 1:
         many = f"{quantity.value:g} times the {WHOLE.get(metric.name, metric.name)}"
         unit = FITTING.get(metric.unit, ("", ""))[1].lstrip("0123456789.")
-        help = (
-            f"write `{number.text}{unit}` or `{number.text}%`"
-            if quantity.value <= 100
-            else f"write `{number.text}{unit}`"
-        )
+        kind = DIMENSIONS[FITTING.get(metric.unit, ("number", ""))[0]]
+        share = f"`{number.text}%` for a share of healthy, " if quantity.value <= 100 else ""
+        help = f"write `{number.text}{unit}` for {kind}, {share}or `{100 * quantity.value:.12g}%` for {many}"
         refuse("RCP0605", f"{number.text} without a unit is a ratio to healthy: {many}", number.span, help)
         return None
     if quantity.dimension in ("number", "ratio"):
@@ -84,17 +82,32 @@ def _cost_help(node: nodes.Compare, number: nodes.Number) -> str:
     value = number.quantity.value
     if number.quantity.dimension in ("ratio", "number") and 0 < value < 1:
         return f"write `{metric} {FLIPPED[node.operator]} {Quantity(round(100 * (1 - value), 10), '%')}`"
-    return f"write `{metric} < 70%`"
+    return f"compare it by itself, as in `{metric} < 70%`"
 
 
 def _quality(refuse: Refuse, node: nodes.Compare, reading: Reading, number: nodes.Number) -> str | None:
     quantity, metric = number.quantity, reading.metric
     if reading.form in ("drop", "rise") and metric.unit == "%" and quantity.dimension == "number":
-        points = f"{quantity.value * 100:g} points"
-        message = f"a {reading.form} of {metric.name} is counted in points; {number.text} would be {points}"
-        refuse("RCP0604", message, number.span, f"write `{number.text}%`")
+        _points(refuse, reading, number)
         return None
     return _property(refuse, node, reading, number)
+
+
+def _points(refuse: Refuse, reading: Reading, number: nodes.Number) -> None:
+    """A change of a share without its `%`: a small number may be a share or a number of points."""
+    value = number.quantity.value
+    message = f"a {reading.form} of {reading.metric.name} is counted in points and needs its `%`"
+    help = f"write `{number.text}%`"
+    if value < 1:
+        message += f"; `{number.text}` can be read in two ways"
+        share, points = _in_points(100 * value), _in_points(value)
+        help = f"write `{100 * value:.12g}%` for {share} ({number.text} of all), or `{number.text}%` for {points}"
+    refuse("RCP0604", message, number.span, help)
+
+
+def _in_points(value: float) -> str:
+    """`1 point`, `0.01 points`."""
+    return f"{value:.12g} point{'s' * (round(value, 12) != 1)}"
 
 
 def _property(refuse: Refuse, node: nodes.Compare, reading: Reading, number: nodes.Number) -> str | None:

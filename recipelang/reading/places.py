@@ -94,12 +94,12 @@ def duration(reader: Reader) -> Duration | None:
         return None
     number = node.quantity if isinstance(node, nodes.Number) else None
     if number is None or number.dimension not in ("epochs", "steps"):
-        plain = node.text if number is not None and number.unit == "" else "3"
+        plain = node.text if number is not None and number.unit == "" else ""
         reader.refuse(
             "RCP0310",
             f"`for` takes a number of epochs or steps; `{show(node)}` is none",
             node.span,
-            f"write `for {plain} epochs`",
+            f"write `for {plain} epochs` or `for {plain} steps`" if plain else "write for example `for 3 epochs`",
         )
         return None
     if not 0 < number.number < 1e9 or (number.unit == "steps" and number.number != int(number.number)):

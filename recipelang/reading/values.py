@@ -158,7 +158,9 @@ def _choice(s: Setting, word: str, span: Span, owner: str, refuse: Refuse) -> No
 def _duration(s: Setting, node: Any, owner: str, refuse: Refuse) -> Duration | None:
     if not isinstance(node, nodes.Number) or node.quantity.dimension not in ("epochs", "steps"):
         plain = isinstance(node, nodes.Number) and node.quantity.dimension == "number"
-        _mismatch(s, node, owner, refuse, example=f"{node.text} epochs" if plain else "")
+        _mismatch(
+            s, node, owner, refuse, example=f"{node.text} epochs` or `{s.name}={node.text} steps" if plain else ""
+        )
         return None
     return Duration(node.quantity.number, node.quantity.unit) if _checked(s, node, owner, refuse) is not None else None
 

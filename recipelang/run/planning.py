@@ -73,7 +73,7 @@ class PlanReport:
     def json(self) -> dict[str, Any]:
         """The plan as JSON."""
         return {
-            "schema": "recipe.plan/1",
+            "format": "recipelang.plan/1",
             "name": self.name,
             "control": self.control,
             "hardware": self.hardware,

@@ -23,13 +23,15 @@ OTHER_UNITS = {
     **dict.fromkeys(("msec", "millisecond", "milliseconds"), "ms"),
     **dict.fromkeys(("usec", "microsecond", "microseconds"), "us"),
     **dict.fromkeys(("byte", "bytes"), "B"),
-    **dict.fromkeys(("kilobyte", "kilobytes", "kib"), "KB"),
-    **dict.fromkeys(("megabyte", "megabytes", "mib"), "MB"),
-    **dict.fromkeys(("gigabyte", "gigabytes", "gib"), "GB"),
+    **dict.fromkeys(("kilobyte", "kilobytes"), "KB"),
+    **dict.fromkeys(("megabyte", "megabytes"), "MB"),
+    **dict.fromkeys(("gigabyte", "gigabytes"), "GB"),
     **dict.fromkeys(("thousand",), "K"),
     **dict.fromkeys(("million", "millions", "mio"), "M"),
     **dict.fromkeys(("billion", "billions", "bn"), "G"),
 }
+#: binary units → how many of which unit one is
+BINARY = {"kib": (1.024, "KB"), "mib": (1.048576, "MB"), "gib": (1.073741824, "GB")}
 UNIT_HELP = "units: `%`, `x`, `us ms s min h`, `B KB MB GB`, `K M G`, `dB`, `bits epochs steps rounds times samples`"
 QUOTES = "'`´‘’‚“”„«»"
 #: other words for a clause word
@@ -100,7 +102,7 @@ def numbers(place: Place) -> Mistake | None:
     if match:
         unit = _unit_for(match[2])
         if unit:
-            return Mistake("RCP0108", f"`{match[2]}` is no unit", f"write `{_with_unit(match[1], unit)}`", word.span)
+            return Mistake("RCP0108", f"`{match[2]}` is no unit", _offer(match[1], match[2], unit), word.span)
         what = f"`{word.text}` is neither a number with a unit nor a name"
         return Mistake("RCP0108", what, f"write `{match[1]} {match[2]}` if two words are meant; {UNIT_HELP}", word.span)
     glued = re.fullmatch(r"([0-9]+(?::[0-9]+|(?:x[0-9]+)+|\.\.[0-9]+))([A-Za-z_]\w*)", word.text)
@@ -121,7 +123,7 @@ def units(place: Place) -> Mistake | None:
             return Mistake("RCP0108", f"`{word.text}` is no unit", f"write a space: `{apart}`", word.span)
     unit = _unit_for(word.text)
     if unit:
-        return Mistake("RCP0108", f"`{word.text}` is no unit", f"write `{_with_unit(before.text, unit)}`", word.span)
+        return Mistake("RCP0108", f"`{word.text}` is no unit", _offer(before.text, word.text, unit), word.span)
     return None
 
 
@@ -205,6 +207,8 @@ def characters(place: Place) -> Mistake | None:
 
 def _unit_for(word: str) -> str | None:
     """The unit that a word stands for or is a misspelling of."""
+    if word.lower() in BINARY:
+        return BINARY[word.lower()][1]
     other = OTHER_UNITS.get(word.lower())
     if other:
         return other
@@ -212,6 +216,16 @@ def _unit_for(word: str) -> str | None:
         if unit.lower() == word.lower():
             return unit
     return resembles(word, [unit for unit in KNOWN_UNITS if len(unit) > 2])
+
+
+def _offer(number: str, word: str, unit: str) -> str:
+    """What to write instead of a number and a word that is not a unit: the same quantity, or each that it may be."""
+    if word.lower() in BINARY:
+        factor, unit = BINARY[word.lower()]
+        return f"write `{float(number) * factor:.10g}{unit}`: units of bytes are powers of 1000"
+    if word == "m":
+        return f"write `{number}M` for millions, or `{number}min` for minutes"
+    return f"write `{_with_unit(number, unit)}`"
 
 
 def _with_unit(number: str, unit: str) -> str:

@@ -141,7 +141,12 @@ def _rounds(reader: Reader) -> int:
     rounds = trees.whole(node, ("rounds",), most=1e6)
     if rounds is None:
         meant = trees.whole(node, ("number", "times", "steps", "epochs"), most=1e6)
-        reader.refuse("RCP0302", "`over` takes a number of rounds", node.span, f"write `over {meant or 5} rounds`")
+        reader.refuse(
+            "RCP0302",
+            "`over` takes a number of rounds",
+            node.span,
+            f"write `over {meant} rounds`" if meant else "write for example `over 5 rounds`",
+        )
     return rounds or 1
 
 

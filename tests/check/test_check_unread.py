@@ -105,3 +105,28 @@ def test_a_verb_of_that_name_is_unknown_all_the_same() -> None:
 def test_a_misspelt_clause_on_a_line_of_its_own_is_told_from_a_verb() -> None:
     unknown = [d for d in found("prune layers by taylor\n  untill latency < 0.7") if d.code == "RCP0201"]
     assert [d.help for d in unknown] == ["write `until` if the statement above goes on here"]
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ("prune 1 layers by imprint for for\ndistill from healty", ["RCP0112", "RCP0205"]),  # nothing else says healty
+        ("keep as early by\nstart from early", ["RCP0112"]),
+        ("kep as early\nstart from early", ["RCP0201"]),
+        ("choose by top1\nprune 1 layers by for", ["RCP0507", "RCP0112"]),
+        ("variant a by {\n}\nchoose by top1", ["RCP0112"]),
+        ("varient a {\n}\nchoose by top1", ["RCP0201"]),
+        ("variant a {\n  prune 1 layers by imprint\n}\nchoose bye top1\nfinetune for 1 epoch", ["RCP0404"]),
+        ("variant a {\n}\nfinetune for 1 epoch\nprune 1 layers by for", ["RCP0502", "RCP0112"]),
+        ("let tune = sgd(\nfinetune for 1 epoch with $tune, kd", ["RCP0105"]),
+        ("finetune for 1 epoch with $tune\nprune 1 layers by for", ["RCP0206", "RCP0112"]),
+        ("distill from recovered\nprune 1 layers by for", ["RCP0501", "RCP0112"]),
+        ("sparsify nm by\ndistill from recovered", ["RCP0112"]),
+        ("measure top1 on set5\nfinetune for x epochs", ["RCP0209", "RCP0114"]),
+        ("data digits as set5 by\nmeasure top1 on set5", ["RCP0112"]),
+        ('use "x.rcp"\nstart from early', ["RCP0211"]),
+        ("keep as a\nkeep as a\nprune 1 layers by for", ["RCP0207", "RCP0112"]),
+    ],
+)
+def test_what_an_unread_statement_cannot_mend_is_said_beside_it(text: str, codes: list[str]) -> None:
+    assert [d.code for d in found(text)] == codes

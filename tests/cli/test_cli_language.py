@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from recipelang import vocabulary
+from recipelang.catalogue import FOLDERS
 from recipelang.cli import main
+from recipelang.syntax.grammar import RESERVED
+from recipelang.units import SINGULAR, UNITS
+from recipelang.vocabulary import STATES
 
 ONELINER = "prune layers by imprint until latency<0.7; sparsify nm 2:4; distill from healthy, recovered"
 MISSPELT = "prune layers by imprnt until latency < 0.7\nsparsify nm 2:4 by magnitud\n"
@@ -219,6 +224,73 @@ def test_explain(word: str, says: str, capsys: pytest.CaptureFixture[str]) -> No
     assert says in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        *(("until", "prune "), ("in", "sweep "), ("as", "keep "), ("let", "--set"), ("and", "must all hold")),
+        *(("ms", "1 ms is 0.001 s"), ("%", "1 % is 0.01"), ("KB", "1 KB is 1,000 B"), ("epoch", "`1 epoch`")),
+        *(("healthy", "(state)"), ("val", "(split)"), ("drop", "allows 90 %"), ("rise", "lower is better")),
+        *(("ratio", "70 %"), ("metric", "`latency`"), ("rcp0604", "# RCP0604"), ("top1 drop", "form of a metric")),
+    ],
+)
+def test_every_sort_of_word_is_explained(word: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert recipe("explain", *word.split()) == 0
+    shown = capsys.readouterr().out
+    assert says in shown
+    assert recipe("explain", *word.split(), "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["format"] == "recipelang.explain/1" and told["word"] == word
+    assert "\n\n".join(card["text"] for card in told["cards"]).rstrip() == shown.rstrip()
+
+
+def test_every_word_of_the_grammar_and_every_unit_is_explained() -> None:
+    words = {*RESERVED, *filter(None, UNITS), *SINGULAR, *STATES, *FOLDERS, "drop", "rise"}
+    assert words <= vocabulary.known()
+    assert all(vocabulary.explain(word) for word in vocabulary.known())
+
+
+@pytest.mark.parametrize(
+    ("word", "close"),
+    [("untill", "until"), ("epohs", "epochs"), ("ratoi", "ratio"), ("helthy", "healthy"), ("RCP604", "RCP0604")],
+)
+def test_a_word_that_is_nearly_one_is_offered(word: str, close: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert recipe("explain", word) == 2
+    assert f"did you mean `{close}`?" in capsys.readouterr().err
+
+
+def test_what_is_explained_and_listed_as_json_has_its_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert recipe("explain", "train", "--json") == 0
+    verb, split = json.loads(capsys.readouterr().out)["cards"]
+    assert (verb["sort"], verb["name"], split["sort"]) == ("verb", "train", "split")
+    assert [clause["word"] for clause in verb["clauses"]] == ["for", "with", "from", "on"]
+    assert recipe("list", "criteria", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told) == {"format", "methods"} and set(told["methods"]) == {"criterion"}
+    assert recipe("list", "verb", "--json") == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"format", "verbs"}
+
+
+def test_an_option_of_the_command_line_is_shown_with_its_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.rcp").write_text("let e = 2\ntrain for 1 epoch with sgd(lr=$e)\n")
+    assert recipe("plan", "a.rcp", "--set", "e=3 epochs", "--data", "digts") == 1
+    shown = capsys.readouterr().err
+    assert "1 | --set e=3 epochs\n" in shown and "1 | --data digts\n" in shown and "-->" in shown
+
+
+def test_layers_of_a_file_says_what_may_stand_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "net.safetensors"
+    file.write_bytes(b"")
+    assert recipe("layers", str(file)) == 2
+    shown = capsys.readouterr().err
+    assert "weights=" in shown and "--model" not in shown
+    assert recipe("layers", "resnet21") == 1
+    shown = capsys.readouterr().err
+    assert "1 | model resnet21\n" in shown and "--model" not in shown
+
+
 def test_explain_of_an_unknown_word_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert recipe("explain", "imprnt") == 2
     assert "did you mean `imprint`?" in capsys.readouterr().err
@@ -240,6 +312,7 @@ def test_explain_of_an_unknown_word_offers_the_nearest(capsys: pytest.CaptureFix
         ["explain", "prune"],
         ["explain", "imprint"],
         ["explain", "RCP1206"],
+        ["explain", "until", "--json"],
         ["init", "new"],
         ["gc"],
     ],

@@ -110,7 +110,7 @@ def test_options_change_the_plan(recipe) -> None:  # type: ignore[no-untyped-def
     assert plan.code == 0, plan.err
     assert "resnet20" in plan.out
     assert "seeds 3, 4" in plan.out
-    json.loads(plan.out)
+    assert json.loads(plan.out)["format"] == "recipelang.plan/1"
     control = recipe("plan", "-e", "prune 1 layers by random; finetune for 1 epochs", "--control")
     assert "control" in control.out
 
@@ -177,7 +177,7 @@ def test_layers_of_a_model(recipe) -> None:  # type: ignore[no-untyped-def]
 def test_doctor_sees_the_data_of_the_profile(recipe, place: Path) -> None:  # type: ignore[no-untyped-def]
     (place / "here").mkdir()
     (place / "there.yaml").write_text("data: {mine: here, gone: nowhere}\n")
-    rows = {row["what"]: row for row in json.loads(recipe("doctor", "--profile", "there.yaml", "--json").out)}
+    rows = {row["what"]: row for row in json.loads(recipe("doctor", "--profile", "there.yaml", "--json").out)["rows"]}
     assert rows["torch"]["value"]
     assert rows["data mine"]["verdict"] == "ok"
     assert rows["data gone"]["verdict"] == "missing"

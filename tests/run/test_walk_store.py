@@ -16,10 +16,10 @@ BODY = "train for 1 steps\nprune 1 layers by random\nfinetune for 2 steps\nspars
 
 PLAN = {
     "type": "object",
-    "required": ["schema", "name", "control", "hardware", "work_to_do", "seconds", "steps", "warnings", "problems"],
+    "required": ["format", "name", "control", "hardware", "work_to_do", "seconds", "steps", "warnings", "problems"],
     "additionalProperties": False,
     "properties": {
-        "schema": {"const": "recipe.plan/1"},
+        "format": {"const": "recipelang.plan/1"},
         "name": {"type": "string"},
         "control": {"type": "boolean"},
         "hardware": {"type": "string"},
