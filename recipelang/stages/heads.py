@@ -96,6 +96,13 @@ def _tell(module: nn.Module, images: Tensor, classes: int) -> answers.Trained:
 
 
 def _cannot_run(images: Tensor, error: Exception) -> Refusal:
+    if torch.is_autocast_enabled(images.device.type):
+        precision = str(torch.get_autocast_dtype(images.device.type)).removeprefix("torch.")
+        return Refusal(
+            "RCP0726",
+            f"the network cannot be trained in {precision}: {type(error).__name__}: {first_line(error)}",
+            "make the tensors of `forward` follow its input: `dtype=x.dtype`",
+        )
     shape = "×".join(map(str, images.shape))
     return Refusal(
         "RCP0713",

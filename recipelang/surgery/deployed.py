@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recipelang.errors import Refusal
 from recipelang.kernels.nm.chooser import Chooser
 from recipelang.kernels.nm.device import describe, no_sparse_tensor_cores
 from recipelang.kernels.nm.reference import nm_holds
@@ -21,7 +22,7 @@ from recipelang.surgery.attention import unfold_attention
 from recipelang.surgery.folding import fold
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import idle_weights, products_of
-from recipelang.surgery.tracing import evaluating, example_input
+from recipelang.surgery.tracing import evaluating, example_input, first_line
 
 PRECISIONS = ("float32", "float16", "bfloat16")
 
@@ -64,7 +65,7 @@ def deployed(network: Network, how: Deployment = ON_CPU, progress: Progress | No
         progress: where to say how far the choice of kernels is.
 
     Raises:
-        Refusal: RCP1306: a sparse kernel gave a wrong answer.
+        Refusal: RCP1306: a sparse kernel gave a wrong answer; RCP0726: the network cannot compute in this precision.
     """
     # Folded on the CPU, where float32 is float32: a GPU may multiply with fewer digits.
     module = copy.deepcopy(network.module).cpu().float().eval().requires_grad_(False)
@@ -81,14 +82,14 @@ def _accelerated(module: nn.Module, network: Network, how: Deployment, progress:
     """The module on its device and in its precision, with sparse layers where the recipe wants and a kernel pays."""
     dtype, device = getattr(torch, how.precision), torch.device(how.device)
     if no_sparse_tensor_cores(describe(device)):
-        return module.to(device, dtype)
+        return _computing(module.to(device, dtype), network, how)
     # Healthy as well: what is compared is sparse against dense, not one attention against another.
     module = unfold_attention(module, example_input(network).cpu())
     if not network.accelerated:
-        return module.to(device, dtype)
+        return _computing(module.to(device, dtype), network, how)
     # Whole calls: what is verified is what was chosen for the batch.
     examples = example_input(network, how.batch * -(-VERIFIED_IMAGES // how.batch)).cpu()
-    on_device = copy.deepcopy(module).to(device, dtype)
+    on_device = _computing(copy.deepcopy(module).to(device, dtype), network, how)
 
     def expected() -> Tensor:
         with evaluating(module):
@@ -107,6 +108,25 @@ def _accelerated(module: nn.Module, network: Network, how: Deployment, progress:
     sparse, found = accelerate(on_device, network, examples.to(device, dtype), how.batch, chooser, expected, progress)
     sparse.execution = found  # type: ignore[assignment]
     return sparse
+
+
+def _computing(module: nn.Module, network: Network, how: Deployment) -> nn.Module:
+    """The module, once it was seen to compute in a precision other than that of training."""
+    if how.precision == "float32":
+        return module
+    example = example_input(network).to(how.device, getattr(torch, how.precision))
+    try:
+        with evaluating(module):
+            module(example)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # the module is the user's: it may hold constants of float32, or call what it likes
+        raise Refusal(
+            "RCP0726",
+            f"the network cannot compute in {how.precision}: {type(error).__name__}: {first_line(error)}",
+            "leave `precision` out; or make the constants of `forward` follow its input: `dtype=x.dtype`",
+        ) from error
+    return module
 
 
 def _compiled(module: nn.Module, how: Deployment) -> nn.Module:

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from recipelang.errors import Refusal
 from recipelang.kernels.nm.reference import nm_mask
 from recipelang.methods.patterns.nm import NM
-from recipelang.surgery.deployed import deployed, execution
+from recipelang.surgery.deployed import Deployment, deployed, execution
 from recipelang.surgery.edits import RemoveLayer, apply_edits
 from recipelang.surgery.masks import eligible, sparsify
 from recipelang.surgery.network import Network
@@ -165,3 +166,39 @@ def test_how_layers_execute(digits: Network) -> None:
     assert rows["linear"]["executes"] == "masked only" and "accelerate" in rows["linear"]["why"]
     asked = {row["layer"]: row for row in execution(replace(sparse, accelerated={"kernels": [], "layers": ["linear"]}))}
     assert "a CPU has no sparse matrix units" in asked["linear"]["why"]
+
+
+class Places(nn.Module):
+    """Adds constants of float32, whatever its input is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).flatten(2).transpose(1, 2)
+        return self.head(x + torch.linspace(-1, 1, x.shape[1], device=x.device)[:, None]).mean(1)
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_a_precision_that_the_network_cannot_compute_in_is_refused(
+    precision: str, accelerated: bool, wrap: Callable[..., Network]
+) -> None:
+    network = wrap(Places(), (3, 8, 8))
+    if accelerated:
+        network = replace(network, accelerated={"layers": [], "kernels": ["dense"], "goal": "latency", "int8": False})
+    assert deployed(network)(torch.randn(2, 3, 8, 8)).shape == (2, 5)
+    with pytest.raises(Refusal) as caught:
+        deployed(network, Deployment(precision=precision))
+    assert caught.value.code == "RCP0726"
+    assert caught.value.message.startswith(f"the network cannot compute in {precision}: RuntimeError: mat1 and mat2")
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_precisions_that_it_can_compute_in(precision: str, digits: Network) -> None:
+    module = deployed(digits, Deployment(precision=precision))
+    images = example_input(digits, 3)
+    with torch.no_grad():
+        found = module(images.to(getattr(torch, precision)))
+        assert relative_difference(found.float(), deployed(digits)(images)) < 0.05

@@ -91,3 +91,40 @@ def test_a_device_or_precision_that_is_not_there_is_refused(saved: Path, asked: 
     with pytest.raises(Refusal) as refused:
         recipelang.load(saved, **asked)
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_scores_that_are_not_numbers_are_never_a_prediction(resnet20: Network, tmp_path: Path, several: bool) -> None:
+    with torch.no_grad():
+        resnet20.module.linear.weight.mul_(1e6)  # float32 holds it, float16 does not
+    network = replace(resnet20, preprocessing=Preprocessing((32, 32), (0.5, 0.4, 0.3), (0.2, 0.2, 0.2)))
+    artifact.save(network, tmp_path / "net")
+    Image.new("RGB", (32, 32), (200, 30, 90)).save(tmp_path / "a.png")
+    given: Any = [tmp_path / "a.png"] * 2 if several else tmp_path / "a.png"
+    assert recipelang.load(tmp_path / "net").predict(given)
+    with pytest.raises(Refusal, match=r"answers `.*a\.png` with scores that are no probabilities") as caught:
+        recipelang.load(tmp_path / "net", precision="float16").predict(given)
+    assert caught.value.code == "RCP0724" and "float32" in caught.value.help
+
+
+def test_a_precision_that_the_network_cannot_compute_in(come_in: Any, tmp_path: Path) -> None:
+    network = come_in("return self.scores(x + torch.linspace(0, 1, 4))")
+    artifact.save(network, tmp_path / "net")
+    with pytest.raises(Refusal) as caught:
+        recipelang.load(tmp_path / "net", trust=True, precision="bfloat16")
+    assert caught.value.code == "RCP0726"
+
+
+@pytest.mark.parametrize("form", ["{'logits': y, 'features': x}", "(y, x)"])
+def test_what_it_answers_and_what_it_does_to_its_input_are_the_networks_own(
+    form: str, come_in: Any, tmp_path: Path
+) -> None:
+    network = come_in(f"x = x.mul_(0.5)\ny = self.scores(x)\nreturn {form}")
+    artifact.save(network, tmp_path / "net")
+    model = recipelang.load(tmp_path / "net", trust=True)
+    images = torch.rand(3, 1, 4, 4)
+    given = images.clone()
+    with evaluating(network.module):
+        expected = network.module.head(network.module.features(images * 0.5))
+    assert torch.allclose(model(images), expected, atol=1e-6) and torch.equal(images, given)
+    assert torch.allclose(model(images), expected, atol=1e-6)

@@ -72,5 +72,5 @@ def data() -> ImageDataset:
     random = np.random.default_rng(0)
     labels = np.arange(70) % 3
     images = (random.integers(0, 90, (70, 8, 8, 3)) + 80 * labels[:, None, None, None]).astype(np.uint8)
-    pictures: Any = {s: ArrayPictures(images, labels.astype(np.int64), 1, True) for s in ("train", "val", "test")}
+    pictures: Any = {s: ArrayPictures(images, labels.astype(np.int64), (1, 1), True) for s in ("train", "val", "test")}
     return ImageDataset("toy", ("a", "b", "c"), Preprocessing((8, 8), (0.5,) * 3, (0.3,) * 3), "f" * 64, 16, pictures)

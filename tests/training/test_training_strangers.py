@@ -270,3 +270,18 @@ def test_activations_that_are_kept_do_not_stand_in_the_way_of_copies(data: Image
     trained, _ = fit(network_of(Keeps()), data, Training(Duration(1), Sgd(0.1)), **how)
     again, _ = fit(trained.clone(), data, Training(Duration(1), Sgd(0.1)), **how)
     assert replace(again).module.seen[0].grad_fn is None
+
+
+def test_a_network_that_cannot_be_trained_in_bfloat16_is_refused_with_torchs_sentence(
+    data: ImageDataset, how: How
+) -> None:
+    class Scatters(Body):
+        def forward(self, x: Tensor) -> Any:
+            y = super().forward(x)
+            return torch.zeros(len(x), 3).index_add_(0, torch.arange(len(x)), y)
+
+    network = network_of(Scatters())
+    fit(network, data, Training(Duration(1, "steps"), Sgd(0.1)), **how)
+    with pytest.raises(Refusal) as caught:
+        fit(network, data, Training(Duration(1, "steps"), Sgd(0.1)), **{**how, "precision": "bfloat16"})
+    assert caught.value.code == "RCP0726" and "RuntimeError" in caught.value.message
