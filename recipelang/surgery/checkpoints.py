@@ -85,6 +85,16 @@ def read_weights(path: Path, at: str = "") -> Checkpoint:
     return replace(chosen, tensors=inside)
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files that hold the weights: the file itself, and the shards where it is an index of them."""
+    if not path.name.endswith(".index.json") or not path.is_file():
+        return (path,)
+    try:
+        return (path, *(path.with_name(shard) for shard in _shard_names(path)))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, Refusal):
+        return (path,)  # reading it says what is wrong
+
+
 def _opened(path: Path) -> Any:
     """What the file holds: tensors by name, or whatever a torch file holds of plain containers."""
     try:
@@ -122,16 +132,26 @@ def _load_pickled(path: Path) -> Any:
 
 def _shards(path: Path) -> dict[str, Tensor]:
     """The tensors of all shards that an index names; they lie beside it."""
-    with path.open("rb") as file:
-        index = json.loads(file.read(MOST_INDEX_BYTES))
-    shards = sorted(set(index["weight_map"].values()))
-    if any(Path(shard).name != shard or shard.endswith(".json") for shard in shards):
-        raise _broken(path, "it names a shard that does not lie beside it")
+    shards = _shard_names(path)
     found: dict[str, Tensor] = {}
     for shard in shards:
         found |= read_weights(path.with_name(shard)).tensors
-    if missing := sorted(set(index["weight_map"]) - set(found)):
+    if missing := sorted(set(_index(path)) - set(found)):
         raise _broken(path, f"no shard holds `{missing[0]}`")
+    return found
+
+
+def _shard_names(path: Path) -> list[str]:
+    shards = sorted(set(_index(path).values()))
+    if any(Path(shard).name != shard or shard.endswith(".json") for shard in shards):
+        raise _broken(path, "it names a shard that does not lie beside it")
+    return shards
+
+
+def _index(path: Path) -> dict[str, str]:
+    """Name of a tensor → file name of its shard."""
+    with path.open("rb") as file:
+        found: dict[str, str] = json.loads(file.read(MOST_INDEX_BYTES))["weight_map"]
     return found
 
 

@@ -12,17 +12,18 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 from torch.optim.swa_utils import AveragedModel
 
+from recipelang.catalogue import find
 from recipelang.errors import Refusal
 from recipelang.kinds import ModelRequest
 from recipelang.surgery.assembly import assemble
-from recipelang.surgery.checkpoints import read_weights
+from recipelang.surgery.checkpoints import files_of, read_weights
 from recipelang.surgery.naming import PREFIXES, named_for
 from recipelang.surgery.network import Network
 from recipelang.surgery.weights import load_weights
@@ -328,6 +329,10 @@ def test_shards_are_read_by_their_index(form: str, tmp_path: Path) -> None:
     index = tmp_path / f"model.{form}.index.json"
     index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": where}))
     assert torch.equal(load(index).module.eval()(IMAGES), net()(IMAGES))
+    shards = [tmp_path / f"model-{number}.{form}" for number in range(2)]
+    for model in ("resnet20", "torchvision"):  # a changed shard is a changed network
+        named = {"architecture": "resnet18"} if model == "torchvision" else {}
+        assert find("model", model)(weights=str(index), **named).files(Path) == (index, *shards)
     (tmp_path / f"model-1.{form}").rename(tmp_path / "elsewhere")
     with pytest.raises(Refusal, match=f"no weights file `model-1.{form}`"):
         read_weights(index)
@@ -339,4 +344,28 @@ def test_shards_are_read_by_their_index(form: str, tmp_path: Path) -> None:
         index.write_text(broken)
         with pytest.raises(Refusal) as caught:
             read_weights(index)
-        assert caught.value.code == "RCP0706"
+        assert caught.value.code == "RCP0706" and files_of(index) == (index,)
+
+
+# a law ----------------------------------------------------------------------------------------
+
+LEAVES = st.none() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(
+    [torch.zeros(2), torch.tensor(1.0), torch.eye(2).to_sparse(), torch.zeros(2, device="meta"), torch.ones(1).half()]
+)  # fmt: skip
+KEYS = st.sampled_from(["state_dict", "model", "module.0.weight", "0.weight", "ema", "optimizer", "", ".", "a.b"])
+NESTED = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.integers(), inner, max_size=4)
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=NESTED, at=st.sampled_from(["", "state_dict", "a.b", "a", ".", "model.module.0", "..", "0"]))
+def test_whatever_a_file_holds_it_is_read_or_refused(tmp_path: Path, value: Any, at: str) -> None:
+    path = saved(tmp_path, value)
+    try:
+        read = read_weights(path, at)
+        assert read.tensors and all(isinstance(t, Tensor) for t in read.tensors.values())
+        named = named_for(read.tensors, net().state_dict(), "the weights")
+        load_weights(net(), named.tensors, "the weights")
+    except Refusal as refusal:
+        assert refusal.code in ("RCP0706", "RCP0707", "RCP0742", "RCP0743") and len(refusal.message) < 1000

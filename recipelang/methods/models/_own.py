@@ -44,8 +44,10 @@ class OwnModel(ABC):
         return bool(self.weights) and self.classes is None
 
     def files(self, resolve: Callable[[str], Path]) -> tuple[Path, ...]:
-        """The weights file, if there is one."""
-        return (resolve(self.weights),) if self.weights else ()
+        """The weights file, if there is one; all shards of an index."""
+        from recipelang.surgery.checkpoints import files_of
+
+        return files_of(resolve(self.weights)) if self.weights else ()
 
     def build(self, request: ModelRequest) -> Any:
         """The network; see `kinds.ModelMethod`."""

@@ -62,6 +62,7 @@ class Python:
 
     def files(self, resolve: Callable[[str], Path]) -> tuple[Path, ...]:
         """The Python file, what it imports from beside it, and the weights file if there is one."""
+        from recipelang.surgery.checkpoints import files_of
         from recipelang.surgery.source import remember_code
 
         file = resolve(self.where.rpartition(":")[0])
@@ -69,7 +70,7 @@ class Python:
             code = remember_code(file).files if file.is_file() else (file,)
         except OSError:
             code = (file,)  # `build` says so
-        return (*code, resolve(self.weights)) if self.weights else code
+        return (*code, *files_of(resolve(self.weights))) if self.weights else code
 
     def build(self, request: ModelRequest) -> Any:
         """The network; see `kinds.ModelMethod`.

@@ -68,12 +68,13 @@ class Torchvision:
 
     def files(self, resolve: Callable[[str], Path]) -> tuple[Path, ...]:
         """The file of weights; published ones are downloaded if they are not here yet."""
+        from recipelang.surgery.checkpoints import files_of
         from recipelang.surgery.published import file_of, published
 
         if not self.weights:
             return ()
         entry = published(self.architecture, self.weights)
-        return (file_of(entry) if entry else resolve(self.weights),)
+        return (file_of(entry),) if entry else files_of(resolve(self.weights))
 
     def build(self, request: ModelRequest) -> Any:
         """The network; see `kinds.ModelMethod`.
