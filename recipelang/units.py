@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 #: unit → (dimension, factor to the dimension's base unit)
@@ -91,6 +92,20 @@ def _parts(text: str) -> tuple[str, str]:
 def _glue(unit: str) -> str:
     """What stands between a number and its unit: a unit that is a word is set apart."""
     return " " if unit in SINGULAR or unit in SINGULAR.values() else ""
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 layer`, `2 layers`, `0 layers`; a plural that is no `s` is given: `1 entry`, `2 entries`."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def listed(words: Iterable[str], most: int = 6) -> str:
+    """`a, b and c`; of more than `most + 1` the first and how many more: an ellipsis never stands for a single one."""
+    found = list(words)
+    glue = "; " if any("," in word for word in found) else ", "
+    if len(found) > most + 1:
+        return f"{glue.join(found[:most])} and {len(found) - most} more"
+    return " and ".join([glue.join(found[:-1]), found[-1]]) if len(found) > 1 else "".join(found)
 
 
 def show(value: float, unit: str) -> str:

@@ -17,8 +17,13 @@ from typing import Any
 from recipelang.errors import Refusal
 from recipelang.report import parts, summary, words
 from recipelang.report.decode import visible
+from recipelang.report.executing import Layers, execution
 from recipelang.report.record import Expectation, Metric, Report, Trouble, read
 from recipelang.report.rows import Row, rows
+from recipelang.units import listed, show
+
+LARGEST_FILE = 100_000_000  # bytes of a report.json: some thousand networks with all their curves and rankings
+MOST_ROWS = 300  # of a table that is read; the CSV has all
 
 
 @dataclass(frozen=True)
@@ -86,13 +91,23 @@ class ReportContext:
     leading: Row | None
     verdicts: tuple[Verdict, ...]
     journeys: tuple[parts.Journey, ...]
-    layers: tuple[tuple[str, tuple[parts.Layers, ...]], ...]
+    layers: tuple[tuple[str, tuple[Layers, ...]], ...]
     rankings: tuple[parts.Ranking, ...]
     trainings: tuple[parts.Training, ...]
     environment: tuple[tuple[str, tuple[str, ...]], ...]
     warnings: tuple[str, ...]
     legend: tuple[tuple[str, str], ...]
     notes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def shown(self) -> tuple[Row, ...]:
+        """The rows that a page has room for: what leads, and the first of the others; in order."""
+        return most_of(self.rows, MOST_ROWS)
+
+    @property
+    def more(self) -> int:
+        """How many rows are not shown."""
+        return len(self.rows) - len(self.shown)
 
     @property
     def controls(self) -> bool:
@@ -104,6 +119,14 @@ class ReportContext:
         """Whether numbers are held against a control as if the two had been measured independently."""
         cells = [cell for row in self.rows for cell in row.cells if cell.control]
         return any(cell.measured is not None and cell.measured.control is None for cell in cells)
+
+
+def most_of(found: Sequence[Row], most: int) -> tuple[Row, ...]:
+    """At most so many rows, in order: first those that lead, healthy and controls, then the others."""
+    if len(found) <= most:
+        return tuple(found)
+    ranked = sorted(range(len(found)), key=lambda i: (not found[i].goes_on, found[i].kind == "variant", i))
+    return tuple(found[i] for i in sorted(ranked[:most]))
 
 
 def build(report: Mapping[str, Any], name: str = "") -> ReportContext:
@@ -124,15 +147,15 @@ def load(path: Path) -> ReportContext:
     """The context of a run from its folder, or from its `report.json`.
 
     Raises:
-        Refusal: RCP1103: there is no record; RCP1101, RCP1102: it is not one.
+        Refusal: RCP1103: there is no record; RCP1101, RCP1102: it is not one; RCP1106: it is too large.
     """
     file = path / "report.json" if path.is_dir() else path
     try:
-        data = json.loads(file.read_text("utf-8"))
+        data = json.loads(_text(file))
     except OSError as error:
         raise Refusal(
             "RCP1103",
-            f"there is no report to read at `{file}`: {error.strerror}",
+            f"there is no report to read at `{file}`: {error.strerror or error}",
             "name the folder of a finished run, as `recipe run` printed it",
         ) from error
     except (ValueError, RecursionError) as error:
@@ -140,6 +163,25 @@ def load(path: Path) -> ReportContext:
             "RCP1101", f"`{file}` is not JSON: {error}", "run the recipe again; finished steps come from the store"
         ) from error
     return build(data, name=file.resolve().parent.name)
+
+
+def _text(file: Path) -> str:
+    """The text of a regular file of bounded size: a pipe or a device would never end.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+        Refusal: RCP1106: it is too large.
+    """
+    if file.exists() and not file.is_file():
+        raise OSError("it is not a regular file")
+    size = file.stat().st_size
+    if size > LARGEST_FILE:
+        raise Refusal(
+            "RCP1106",
+            f"`{file}` has {show(size, 'B')}, and a report of more than {show(LARGEST_FILE, 'B')} is not read",
+            "split the sweep into several recipes, and hold their runs side by side with `recipe compare`",
+        )
+    return file.read_text("utf-8")
 
 
 def compare(contexts: Sequence[ReportContext]) -> ReportContext:
@@ -159,7 +201,7 @@ def compare(contexts: Sequence[ReportContext]) -> ReportContext:
         taken[source.name] = taken.get(source.name, 0) + 1
         name = source.name if taken[source.name] == 1 else f"{source.name} ({taken[source.name]})"
         named.append(Source(name, source.report, source.data))
-    title = named[0].report.title if len(named) == 1 else words.listed([source.name for source in named])
+    title = named[0].report.title if len(named) == 1 else listed([source.name for source in named])
     return _context(tuple(named), title)
 
 
@@ -180,6 +222,7 @@ def _context(sources: tuple[Source, ...], title: str) -> ReportContext:
             columns.setdefault(metric.name, metric)
     metrics = tuple(columns.values())
     found = rows([(source.name, source.report) for source in sources], metrics)
+    shown = most_of(found, MOST_ROWS)
     several = len(sources) > 1
     said = [_warning(w, s.name if several else "") for s in sources for w in s.report.warnings]
     return ReportContext(
@@ -191,12 +234,12 @@ def _context(sources: tuple[Source, ...], title: str) -> ReportContext:
         sentences=summary.sentences(found),
         leading=None if several else summary.leading(found),
         verdicts=tuple(_verdict(e, s.name if several else "") for s in sources for e in s.report.expectations),
-        journeys=parts.journeys(found, [source.name for source in sources]),
+        journeys=parts.journeys(shown, [source.name for source in sources]),
         layers=tuple(
-            (row.name, parts.execution(row.variant)) for row in found if row.kind == "variant" and row.variant.layers
+            (row.name, execution(row.variant)) for row in shown if row.kind == "variant" and row.variant.layers
         ),
-        rankings=parts.rankings(found),
-        trainings=parts.trainings(found),
+        rankings=parts.rankings(shown),
+        trainings=parts.trainings(shown),
         environment=_environment(sources),
         warnings=(*said, *_unlike(sources)),
         legend=summary.legend(found),
@@ -240,7 +283,7 @@ def _unlike(sources: Sequence[Source]) -> tuple[str, ...]:
     for name, values in _environment(sources):
         if len(set(values)) > 1:
             found.append(
-                f"the runs differ in `{name}`: {words.listed(list(dict.fromkeys(values)))}; "
+                f"the runs differ in `{name}`: {listed(list(dict.fromkeys(values)))}; "
                 "hold their times against their own healthy only"
             )
     splits: dict[str, set[str]] = {}
@@ -249,5 +292,5 @@ def _unlike(sources: Sequence[Source]) -> tuple[str, ...]:
             splits.setdefault(metric.name, set()).add(f"{metric.split or 'no split'}, {metric.unit or 'no unit'}")
     for name, kinds in splits.items():
         if len(kinds) > 1:
-            found.append(f"`{name}` was not measured alike in all runs: {words.listed(sorted(kinds))}")
+            found.append(f"`{name}` was not measured alike in all runs: {listed(sorted(kinds))}")
     return tuple(found)

@@ -1,5 +1,8 @@
 """JSON ↔ frozen dataclasses: one declaration gives the reader, its messages and the published schema.
 
+What a file holds is bounded here, so that nothing behind it needs to be on its guard: texts are cut in their middle
+(a field's metadata `longest`, else `LONGEST` characters), numbers that no measurement gives are taken as not finite.
+
 Understood as field types: str, int, float, bool, `X | None` and other unions, Literal, Mapping[str, X],
 tuple[X, ...], Any, and dataclasses of these. Fields with a default may be left out; unknown fields are ignored, so
 that an older reader takes a file with additions.
@@ -8,7 +11,6 @@ that an older reader takes a file with additions.
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 import types
 import unicodedata
@@ -20,6 +22,13 @@ from recipelang.errors import Refusal
 
 T = TypeVar("T")
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
+#: characters of a text, unless its field says otherwise; and of a key
+LONGEST, LONGEST_KEY = 2000, 200
+#: numbers beyond are none that were measured, and those nearer to zero are zero: products and ratios stay finite
+LARGEST, SMALLEST = 1e100, 1e-100
+LARGEST_WHOLE = 2**53
+NAME = {"longest": LONGEST_KEY}  # metadata of a field that holds a name
+DEEPEST = 20  # levels of a value of no stated type
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", types.NoneType: "null"}
 
 
@@ -35,26 +44,42 @@ def decode(cls: type[T], value: Any) -> T:
     """The dataclass that a JSON value stands for.
 
     Text is made safe to show anywhere: control characters become visible (`␛`), and what would turn the writing
-    direction round or cannot be encoded becomes `�`. Numbers that are not finite become null where null is allowed.
+    direction round or cannot be encoded becomes `�`. Numbers that are not finite, or beyond 1e100, become null where
+    null is allowed.
 
     Raises:
         Refusal: RCP1101, naming the first place that does not fit.
     """
     try:
-        found: T = _decode(cls, value, "")
+        found: T = _decode(cls, value, "", LONGEST)
         return found
     except _Misfit as misfit:
-        shown = repr(misfit.value)
-        shown = shown if len(shown) <= 60 else f"{shown[:57]}…"
+        place, shown = cut(visible(misfit.where), 120) or "content", visible(_shown(misfit.value))
         raise Refusal(
             "RCP1101",
-            f"the report's `{visible(misfit.where) or 'content'}` must be {misfit.expected}, and is `{visible(shown)}`",
-            "write the report anew with `recipe run`; the form is described by reports/report.schema.json",
+            f"the report's `{place}` must be {misfit.expected}, and is `{shown}`",
+            "write the report again with `recipe run`; the form is described by reports/report.schema.json",
         ) from None
+
+
+def _shown(value: object) -> str:
+    """A value in at most 60 characters; a large one is not written out first."""
+    if isinstance(value, Mapping | list | tuple):
+        return f"{'an object' if isinstance(value, Mapping) else 'a list'} of {len(value)}"
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > LARGEST_WHOLE:
+        return "a number of too many digits"
+    return cut(repr(value[:60] if isinstance(value, str) else value), 60)
+
+
+def cut(text: str, longest: int) -> str:
+    """The text, its middle left out where it is longer."""
+    return text if len(text) <= longest else f"{text[: longest // 2]}…{text[-(longest - longest // 2 - 1) :]}"
 
 
 def visible(text: str) -> str:
     """The text with nothing in it that a terminal, a browser or a file could not show as it is."""
+    if text.isprintable():
+        return text
     return "".join(c if c in "\n\t" or c.isprintable() else _stand_in(c) for c in text)
 
 
@@ -66,68 +91,90 @@ def _stand_in(char: str) -> str:
 
 
 @cache
-def _fields(cls: type) -> tuple[tuple[str, Any, bool], ...]:
-    """(name, type, whether it must be there) of each field."""
+def _fields(cls: type) -> tuple[tuple[str, Any, bool, int], ...]:
+    """(name, type, whether it must be there, how long its texts may be) of each field."""
     hints = get_type_hints(cls)
     missing = dataclasses.MISSING
     return tuple(
-        (f.name, hints[f.name], f.default is missing and f.default_factory is missing) for f in dataclasses.fields(cls)
+        (
+            f.name,
+            hints[f.name],
+            f.default is missing and f.default_factory is missing,
+            f.metadata.get("longest", LONGEST),
+        )
+        for f in dataclasses.fields(cls)
     )
 
 
-def _decode(kind: Any, value: Any, where: str) -> Any:
-    origin = get_origin(kind)
+@cache
+def _form(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    """What a type is built with, and of what."""
+    return get_origin(kind), get_args(kind)
+
+
+def _decode(kind: Any, value: Any, where: str, longest: int) -> Any:
+    if kind in _WORDS:
+        return _plain(kind, value, where, longest)
+    origin, inner = _form(kind)
     if origin in (Union, types.UnionType):
-        return _union(get_args(kind), value, where)
+        return _union(inner, value, where, longest)
     if origin is Literal:
-        if not isinstance(value, str) or value not in get_args(kind):
-            raise _Misfit(where, " or ".join(f'"{choice}"' for choice in get_args(kind)), value)
+        if not isinstance(value, str) or value not in inner:
+            raise _Misfit(where, " or ".join(f'"{choice}"' for choice in inner), value)
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise _Misfit(where, "a list", value)
-        return tuple(_decode(get_args(kind)[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+        return tuple(_decode(inner[0], item, f"{where}[{i}]", longest) for i, item in enumerate(value))
     if origin is Mapping:
         if not isinstance(value, Mapping):
             raise _Misfit(where, "an object", value)
-        inner = get_args(kind)[1]
-        return {visible(str(k)): _decode(inner, v, f"{where}[{str(k)!r}]") for k, v in value.items()}
+        keys = {key: _key(key) for key in value}
+        return {key: _decode(inner[1], value[k], f"{where}[{key!r}]", longest) for k, key in keys.items()}
     if kind is Any:
-        return _anything(value)
-    if dataclasses.is_dataclass(kind):
-        return _dataclass(kind, value, where)  # type: ignore[arg-type]
-    return _plain(kind, value, where)
+        return _anything(value, where)
+    return _dataclass(kind, value, where)
 
 
-def _anything(value: Any) -> Any:
+def _key(key: object) -> str:
+    return visible(cut(str(key), LONGEST_KEY))
+
+
+def _anything(value: Any, where: str, depth: int = 0) -> Any:
     """A JSON value of no stated type, its text made safe to show."""
+    if depth > DEEPEST:
+        raise _Misfit(where, f"at most {DEEPEST} lists and objects inside each other", value)
     if isinstance(value, Mapping):
-        return {visible(str(k)): _anything(v) for k, v in value.items()}
+        return {_key(k): _anything(v, where, depth + 1) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return tuple(_anything(v) for v in value)
-    return visible(value) if isinstance(value, str) else value
+        return tuple(_anything(v, where, depth + 1) for v in value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > LARGEST_WHOLE:
+        return None
+    return visible(cut(value, LONGEST)) if isinstance(value, str) else value
 
 
 def _dataclass(cls: type, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
         raise _Misfit(where, "an object", value)
     found = {}
-    for name, kind, required in _fields(cls):
+    for name, kind, required, longest in _fields(cls):
         place = f"{where}.{name}" if where else name
         if name in value:
-            found[name] = _decode(kind, value[name], place)
+            found[name] = _decode(kind, value[name], place, longest)
         elif required:
             raise _Misfit(place, "there", "missing")
     return cls(**found)
 
 
-def _union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
-    if isinstance(value, float) and not math.isfinite(value) and types.NoneType in kinds:
+def _union(kinds: tuple[Any, ...], value: Any, where: str, longest: int) -> Any:
+    if types.NoneType in kinds and float in kinds and isinstance(value, int | float) and not _measurable(value):
         return None
+    if type(value) in kinds and type(value) in _WORDS:
+        return _plain(type(value), value, where, longest)
     deepest: _Misfit | None = None
     for kind in kinds:
         try:
-            return _decode(kind, value, where)
+            return _decode(kind, value, where, longest)
         except _Misfit as misfit:
             # A misfit further inside belongs to the alternative that was meant.
             if len(misfit.where) > len(where):
@@ -135,13 +182,18 @@ def _union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
     raise deepest or _Misfit(where, " or ".join(_WORDS.get(k, "an object") for k in kinds), value)
 
 
-def _plain(kind: Any, value: Any, where: str) -> Any:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _measurable(value: float) -> bool:
+    """Whether a number is one that could have been measured; an int may have any number of digits."""
+    return -LARGEST <= value <= LARGEST
+
+
+def _plain(kind: Any, value: Any, where: str, longest: int) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and _measurable(value)
     if kind is str and isinstance(value, str):
-        return visible(value)
+        return visible(cut(value, longest))
     if kind is float and number:
-        return float(value)
-    if kind is int and number and value == int(value):
+        return 0.0 if abs(value) < SMALLEST else float(value)
+    if kind is int and number and abs(value) <= LARGEST_WHOLE and value == int(value):
         return int(value)
     if kind in (bool, types.NoneType) and isinstance(value, kind):
         return value
@@ -171,7 +223,8 @@ def _describe(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     """The schema of a type; dataclasses are entered into `definitions` and referred to."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return {"anyOf": [_describe(k, definitions) for k in inner]}
+        free = {float: {"type": "number"}} if types.NoneType in inner else {}  # a number beyond the bounds is null
+        return {"anyOf": [free.get(k) or _describe(k, definitions) for k in inner]}
     if origin is Literal:
         return {"enum": list(inner)}
     if origin is tuple:
@@ -182,7 +235,8 @@ def _describe(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         return {}
     if not dataclasses.is_dataclass(kind):
         names = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}
-        return {"type": names[kind]}
+        bound = {float: LARGEST, int: LARGEST_WHOLE}.get(kind)
+        return {"type": names[kind], **({"minimum": -bound, "maximum": bound} if bound else {})}
     name = kind.__name__  # type: ignore[union-attr]
     if name not in definitions:
         definitions[name] = {}
@@ -193,9 +247,9 @@ def _describe(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
             "description": (kind.__doc__ or "").strip().splitlines()[0],
             "properties": {
                 field: {**_describe(type_, definitions), **({"description": words[field]} if field in words else {})}
-                for field, type_, _ in _fields(kind)  # type: ignore[arg-type]
+                for field, type_, _, _ in _fields(kind)  # type: ignore[arg-type]
             },
-            "required": [field for field, _, required in _fields(kind) if required],  # type: ignore[arg-type]
+            "required": [field for field, _, required, _ in _fields(kind) if required],  # type: ignore[arg-type]
         }
     return {"$ref": f"#/$defs/{name}"}
 

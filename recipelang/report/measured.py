@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from recipelang.report.decode import NAME
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Metric:
         split: the data split that it was measured on; "" where there is none.
     """
 
-    name: str
+    name: str = field(metadata=NAME)
     unit: str
     role: Literal["cost", "quality", "property"]
     better: Literal["lower", "higher"]

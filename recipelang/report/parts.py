@@ -1,4 +1,4 @@
-"""The parts of a report below its comparison: steps, how layers execute, rankings, training curves."""
+"""The parts of a report below its comparison: steps, rankings, training curves."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from recipelang.report import words
-from recipelang.report.record import Epoch, Ranked, Run, Step, Trouble, Variant
+from recipelang.report.record import Epoch, Ranked, Run, Step, Trouble
 from recipelang.report.rows import Row
+from recipelang.units import listed
 
-NO_GAIN = "no speed-up expected on this backend"
+MOST_EDITS = 200  # of one step; the others are counted
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Done:
         reached: what came of it, one text per different outcome.
         seconds: over all seeds, in words.
         cached: whether every seed found it in the store.
-        edits: what was changed, in words.
+        edits: what was changed, in words; the first of them, and how many more there are.
         readings: what was measured right after it: (metric, value).
     """
 
@@ -111,7 +112,7 @@ def _alike(runs: Sequence[Run]) -> list[list[Run]]:
 
 def _seeds(runs: Sequence[Run]) -> str:
     names = [str(run.seed) for run in runs if run.seed is not None]
-    return f"{'seeds' if len(names) > 1 else 'seed'} {words.listed(names, most=12)}" if names else ""
+    return f"{'seeds' if len(names) > 1 else 'seed'} {listed(names, most=12)}" if names else ""
 
 
 def _merged(runs: Sequence[Run], start: int) -> tuple[Done, ...]:
@@ -131,9 +132,14 @@ def _done(steps: tuple[Step, ...]) -> Done:
         reached=tuple(reached),
         seconds=words.duration(sum(times)) if times else "",
         cached=all(step.cached for step in steps),
-        edits=tuple(_edit(edit) for edit in first.edits),
+        edits=_edits(first.edits),
         readings=readings,
     )
+
+
+def _edits(edits: Sequence[object]) -> tuple[str, ...]:
+    more = len(edits) - MOST_EDITS
+    return (*map(_edit, edits[:MOST_EDITS]), *([f"and {more} more"] if more > 0 else []))
 
 
 def _edit(edit: object) -> str:
@@ -142,47 +148,6 @@ def _edit(edit: object) -> str:
         return str(edit)
     shown = (" ".join(map(str, v)) if isinstance(v, list | tuple) else words.plain(v) for v in edit.values())
     return " ".join(shown)
-
-
-@dataclass(frozen=True)
-class Layers:
-    """Layers of one network that execute alike.
-
-    Attributes:
-        executes: `dense`, `masked only`, or the kernel.
-        why: the reason.
-        on: the device, precision and batch that a kernel was chosen for.
-        layers: their names, with shapes.
-        gains: whether the restriction can make them faster here.
-    """
-
-    executes: str
-    why: str
-    on: str
-    layers: tuple[tuple[str, str], ...]
-    gains: bool
-
-    @property
-    def sentence(self) -> str:
-        """`23 layers masked only: no sparse kernel on this CPU; no speed-up expected on this backend`."""
-        count = f"{len(self.layers)} layer{'' if len(self.layers) == 1 else 's'}"
-        reasons = [text for text in (self.why, "" if self.gains else NO_GAIN) if text]
-        where = f" on {self.on}" if self.on else ""
-        return f"{count} {self.executes}{where}" + (f": {'; '.join(reasons)}" if reasons else "")
-
-
-def execution(variant: Variant) -> tuple[Layers, ...]:
-    """How the layers of a network execute, those that do so alike together, in order of first appearance."""
-    groups: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
-    for layer in variant.layers:
-        shape = layer.shape if isinstance(layer.shape, str) else "×".join(map(str, layer.shape))
-        # What is gone has no reason to run the way it does: its `why` only names the edit.
-        why = "" if layer.executes == "removed" else layer.why
-        groups.setdefault((layer.executes, why, layer.on), []).append((layer.layer, shape))
-    return tuple(
-        Layers(how, why, on, tuple(layers), not any(word in how.lower() for word in ("masked", "unstructured")))
-        for (how, why, on), layers in groups.items()
-    )
 
 
 @dataclass(frozen=True)
@@ -217,7 +182,7 @@ def rankings(found: Sequence[Row]) -> tuple[Ranking, ...]:
             steps.setdefault(key, step)
             if row.name not in owners.setdefault(key, []):
                 owners[key].append(row.name)
-    return tuple(Ranking(words.listed(owners[key]), step, key[1]) for key, step in steps.items())
+    return tuple(Ranking(listed(owners[key]), step, key[1]) for key, step in steps.items())
 
 
 @dataclass(frozen=True)
@@ -295,6 +260,6 @@ def _once(curves: dict[tuple[str, int | None], list[Epoch]]) -> tuple[Curve, ...
     for owner, points in curves.items():
         owners.setdefault(tuple(points), []).append(owner)
     return tuple(
-        Curve(words.listed(list(dict.fromkeys(name for name, _ in who)), most=3), who[0][1], points)
+        Curve(listed(list(dict.fromkeys(name for name, _ in who)), most=3), who[0][1], points)
         for points, who in owners.items()
     )

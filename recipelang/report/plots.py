@@ -9,13 +9,13 @@ from typing import Any
 
 from recipelang.report import words
 from recipelang.report.axes import FARTHEST, limits_of, point, reaches_beyond
-from recipelang.report.context import ReportContext
+from recipelang.report.context import ReportContext, most_of
 from recipelang.report.parts import Curve, Ranking, Training
 from recipelang.report.rows import Cell, Row
 from recipelang.report.svg import ACCENT, GONE, INK, LINE, MUTED, REFERENCE, SERIES, drawing, to_svg
 
 WIDTH = 5.0  # inches of 72 units: close to the width of a phone, so that type stays readable there
-MOST_UNITS, MOST_CHARTS, MOST_NAMED = 60, 12, 8
+MOST_UNITS, MOST_CHARTS, MOST_NAMED, MOST_DRAWN = 60, 12, 8, 60
 BEYOND = ", some longer than the frame"
 MARKS = {"healthy": "D", "control": "s", "variant": "o"}
 
@@ -55,13 +55,14 @@ def charts(context: ReportContext) -> Charts:
     """The charts that the context has numbers for."""
     colour = colours(context)
     compared = [tradeoff(context, colour)]
-    compared += [bars(context.rows, i, colour) for i, m in enumerate(context.metrics) if m.role != "property"]
+    bearing = [i for i, m in enumerate(context.metrics) if m.role != "property"]
+    compared += [bars(context.rows, i, colour) for i in bearing[:MOST_CHARTS]]
     ranked, trained = context.rankings, context.trainings
     return Charts(
         comparison=tuple(chart for chart in compared if chart),
         importance=tuple(importance(r, i) for i, r in enumerate(ranked[:MOST_CHARTS])),
         training=tuple(training(t, i, colour) for i, t in enumerate(trained[:MOST_CHARTS])),
-        left_out=max(0, len(ranked) - MOST_CHARTS) + max(0, len(trained) - MOST_CHARTS),
+        left_out=sum(max(0, len(found) - MOST_CHARTS) for found in (bearing, ranked, trained)),
     )
 
 
@@ -105,7 +106,7 @@ def tradeoff(context: ReportContext, colour: dict[str, str]) -> Chart | None:
     y = qualities[0]
     drawn = [
         (row, px, py)
-        for row in context.rows
+        for row in most_of(context.rows, MOST_DRAWN)
         if (px := point(row.cells[x], True, row.kind)) and (py := point(row.cells[y], False, row.kind))
     ]
     if sum(row.kind != "healthy" for row, _, _ in drawn) < 2:
@@ -141,7 +142,13 @@ def tradeoff(context: ReportContext, colour: dict[str, str]) -> Chart | None:
         hollow = " Hollow marks are dominated." if any(row.dominated for row, _, _ in drawn) else ""
         cut = reaches_beyond([px for _, px, _ in drawn], across) or reaches_beyond([py for _, _, py in drawn], up)
         caption = f"Left and {better} is better. Bars are 95 % intervals{BEYOND if cut else ''}.{hollow}"
+        caption += _of(len(context.rows))
         return Chart("tradeoff", title, caption, to_svg(figure, "tradeoff", title))
+
+
+def _of(rows: int) -> str:
+    """What a caption says of networks that are not drawn."""
+    return f" {MOST_DRAWN} of {rows} networks are drawn." if rows > MOST_DRAWN else ""
 
 
 def _columns(labels: Sequence[str]) -> int:
@@ -156,7 +163,7 @@ def bars(rows: Sequence[Row], index: int, colour: dict[str, str]) -> Chart | Non
     if metric is None:
         return None
     relative = metric.role == "cost"
-    drawn = [(row, p) for row in rows if (p := point(row.cells[index], relative, row.kind))]
+    drawn = [(row, p) for row in most_of(rows, MOST_DRAWN) if (p := point(row.cells[index], relative, row.kind))]
     if len(drawn) < 2:
         return None
     with drawing(WIDTH, 0.62 + 0.44 * len(drawn)) as figure:
@@ -183,6 +190,7 @@ def bars(rows: Sequence[Row], index: int, colour: dict[str, str]) -> Chart | Non
         caption = f"{metric.better.capitalize()} is better{split}."
         if any(p.below or p.above for p in points):
             caption += f" Whiskers are 95 % intervals{BEYOND if reaches_beyond(points, limits) else ''}."
+        caption += _of(len(rows))
         return Chart(name, metric.name, caption, to_svg(figure, name, f"{metric.name} of every network"))
 
 

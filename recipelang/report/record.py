@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from recipelang.errors import Refusal
-from recipelang.report.decode import decode, schema
+from recipelang.report.decode import NAME, cut, decode, schema, visible
 from recipelang.report.measured import Measured, Metric
 
 FORMAT = "recipelang.report/1"
@@ -30,7 +30,7 @@ class RecipeText:
     """
 
     path: str
-    text: str
+    text: str = field(metadata={"longest": 1_000_000})
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Ranked:
         removed: whether the step removed it.
     """
 
-    layer: str
+    layer: str = field(metadata=NAME)
     score: float | None
     removed: bool = False
 
@@ -143,7 +143,7 @@ class Execution:
         on: the device, precision and batch that it was chosen for.
     """
 
-    layer: str
+    layer: str = field(metadata=NAME)
     shape: str | tuple[int, ...] = ""
     executes: str = "dense"
     why: str = ""
@@ -169,14 +169,14 @@ class Variant:
         runs: one per seed.
     """
 
-    name: str
+    name: str = field(metadata=NAME)
     kind: Literal["healthy", "variant", "control"]
     parameters: Mapping[str, Scalar] = field(default_factory=dict)
-    control_of: tuple[str, ...] = ()
+    control_of: tuple[str, ...] = field(default=(), metadata=NAME)
     error: Trouble | None = None
     chosen: bool = False
     goes_on: bool | None = None
-    origin: str = ""
+    origin: str = field(default="", metadata=NAME)
     metrics: Mapping[str, Measured] = field(default_factory=dict)
     layers: tuple[Execution, ...] = ()
     runs: tuple[Run, ...] = ()
@@ -241,7 +241,7 @@ def read(data: Any) -> Report:
     if isinstance(version, str) and version.startswith("recipelang.report/") and version != FORMAT:
         raise Refusal(
             "RCP1102",
-            f"the report is of the form `{version}`, and this recipelang reads `{FORMAT}`",
+            f"the report is of the form `{cut(visible(version), 60)}`, and this recipelang reads `{FORMAT}`",
             "use the recipelang that wrote it, or run the recipe again",
         )
     return decode(Report, data)

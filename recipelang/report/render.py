@@ -21,6 +21,7 @@ from recipelang.report.context import ReportContext, table
 from recipelang.report.plots import Charts, charts
 from recipelang.report.summary import signs
 from recipelang.report.svg import palette, standalone
+from recipelang.units import counted, listed
 
 SHORT = {"md": "markdown"}
 
@@ -105,7 +106,8 @@ def _environment() -> jinja2.Environment:
         "csv": escape.csv_line,
         "plain": words.plain,
         "signs": signs,
-        "listed": words.listed,
+        "listed": listed,
+        "counted": counted,
         "highlight": highlight,
         "picture": _picture,
     }

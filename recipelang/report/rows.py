@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from recipelang.report import words
+from recipelang.report.domination import dominated
 from recipelang.report.measured import Measured, Metric
 from recipelang.report.record import Report, Run, Variant
 from recipelang.report.words import Change
@@ -84,10 +85,11 @@ def rows(named: Sequence[tuple[str, Report]], metrics: Sequence[Metric]) -> tupl
     found: list[Row] = []
     for origin, (run, report) in enumerate(named):
         last = going_on(report)
+        beside = {name: v for v in reversed(report.variants) if v.kind == "control" for name in v.control_of}
         shown = {v.name: v.name if len(named) == 1 else f"{run}: {v.name}" for v in report.variants}
         variants = sorted(report.variants, key=lambda v: ORDER[v.kind])
-        found += [_row(variant, shown, origin, report, metrics, last) for variant in variants]
-    return tuple(_dominated(found, metrics))
+        found += [_row(variant, shown, origin, beside.get(variant.name), metrics, last) for variant in variants]
+    return tuple(dominated(found, metrics))
 
 
 def going_on(report: Report) -> frozenset[str]:
@@ -108,12 +110,11 @@ def _row(
     variant: Variant,
     shown: dict[str, str],
     origin: int,
-    report: Report,
+    control: Variant | None,
     metrics: Sequence[Metric],
     last: frozenset[str],
 ) -> Row:
-    beside = (v for v in report.variants if v.kind == "control" and variant.name in v.control_of)
-    control = next(beside, None) if variant.kind == "variant" else None
+    control = control if variant.kind == "variant" else None
     cells = tuple(_cell(variant, control, metric) for metric in metrics)
     name = shown[control.name] if control else ""
     seeds = max(1, len(variant.runs))
@@ -136,60 +137,3 @@ def seed_values(runs: Sequence[Run], metric: str) -> list[float]:
     """The values of a metric under each seed that has one."""
     found = (run.metrics.get(metric) for run in runs)
     return [m.value for m in found if m is not None and m.value is not None]
-
-
-def _dominated(found: list[Row], metrics: Sequence[Metric]) -> list[Row]:
-    """The rows, each variant with the names of those that dominate it.
-
-    Only where a cost and a quality were measured: a network is not worse for costing more if nobody looked at
-    what it is good for.
-    """
-    deciding = [i for i, m in enumerate(metrics) if m.role != "property"]
-    if {metrics[i].role for i in deciding} != {"cost", "quality"}:
-        return found
-    result = []
-    for row in found:
-        better = [other.name for other in found if other is not row and _dominates(other, row, deciding)]
-        result.append(replace(row, dominated=tuple(better)) if row.kind == "variant" else row)
-    return result
-
-
-def _dominates(better: Row, row: Row, deciding: Sequence[int]) -> bool:
-    if better.failed or row.failed:
-        return False
-    clearly = False
-    for i in deciding:
-        sides = _sides(better, row, i)
-        if sides is None:
-            return False
-        (value, low, high), (other, other_low, other_high) = sides
-        metric = row.cells[i].metric
-        if metric.better == "higher":
-            (value, low, high), (other, other_low, other_high) = (
-                (-value, -high, -low),
-                (-other, -other_high, -other_low),
-            )
-        # Two clocks agree where their intervals meet; a quality has to be as good as it stands.
-        alike = metric.role == "cost" and low <= other_high
-        if value > other and not alike:
-            return False
-        clearly = clearly or high < other_low
-    return clearly
-
-
-Side = tuple[float, float, float]
-
-
-def _sides(first: Row, second: Row, index: int) -> tuple[Side, Side] | None:
-    """Two numbers with their intervals on a common scale: ratios to the same healthy where both have one."""
-    a, b = first.cells[index].measured, second.cells[index].measured
-    if a is None or b is None or a.value is None or b.value is None:
-        return None
-    cost = first.cells[index].metric.role == "cost"
-    if cost and first.origin == second.origin and a.ratio is not None and b.ratio is not None:
-        return _side(a.ratio, a.ratio_low, a.ratio_high), _side(b.ratio, b.ratio_low, b.ratio_high)
-    return _side(a.value, a.low, a.high), _side(b.value, b.low, b.high)
-
-
-def _side(value: float, low: float | None, high: float | None) -> Side:
-    return value, value if low is None else low, value if high is None else high

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from recipelang.report import words
 from recipelang.report.rows import Cell, Row
+from recipelang.units import listed
 
 MOST = 6  # sentences; more variants are told by what stands out
 CHOSEN, DOMINATED, FAILED = "★", "▽", "✗"
@@ -36,7 +37,7 @@ def sentences(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
     best = [row.name for row in done if not row.dominated]
     overview = f"{len(done)} of {len(variants)} variants came to their end"
     if best and len(best) < len(done):
-        overview += f"; no other network is at least as good in everything as {words.listed(best)}"
+        overview += f"; no other network is at least as good in everything as {listed(best)}"
     return (*told, ("", f"{overview}."))
 
 
@@ -114,7 +115,7 @@ def notes(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
                 told.setdefault(cell.metric.name, {}).setdefault(cell.measured.note, []).append(row.name)
     found = []
     for metric, names in told.items():
-        texts = [note if len(names) == 1 else f"{note} ({words.listed(of)})" for note, of in names.items() if note]
+        texts = [note if len(names) == 1 else f"{note} ({listed(of)})" for note, of in names.items() if note]
         if texts:
             found.append((metric, "; ".join(texts)))
     return tuple(found)

@@ -41,8 +41,8 @@ def print_table(context: ReportContext, console: Console) -> None:
         console.print(text, width=width)
     if context.headline:
         console.print()
-    names = [signs(row) + words.shorten(row.name, MOST_NAME) for row in context.rows]
-    columns = [[_texts(row.cells[i]) for row in context.rows] for i in range(len(context.metrics))]
+    names = [signs(row) + words.shorten(row.name, MOST_NAME) for row in context.shown]
+    columns = [[_texts(row.cells[i]) for row in context.shown] for i in range(len(context.metrics))]
     heads = [words.shorten(metric.name, 40) for metric in context.metrics]
     room = width - max([cell_len(name) for name in names], default=0)
     for indices in _chunks([_width(head, column) for head, column in zip(heads, columns, strict=True)], room):
@@ -50,15 +50,18 @@ def print_table(context: ReportContext, console: Console) -> None:
         table.add_column("", no_wrap=True)
         for i in indices:
             table.add_column(Text(heads[i]), no_wrap=True)
-        for row, name, cells in zip(context.rows, names, zip(*(columns[i] for i in indices), strict=True), strict=True):
+        texts = zip(*(columns[i] for i in indices), strict=True)
+        for row, name, cells in zip(context.shown, names, texts, strict=True):
             table.add_row(Text(name, style=_style(row)), *(Text("  ").join(filter(len, pair)) for pair in cells))
         console.print(table, crop=False, width=width)
         console.print()
+    if context.more:
+        console.print(Text(f"{context.more} more networks are in report.json", style="dim"))
     for sign, meaning in context.legend:
         console.print(Text(f"{sign} {meaning.replace('`', '')}", style="dim"), soft_wrap=True)
     for metric, note in context.notes:
         console.print(Text(f"{metric}: {note}", style="dim"), soft_wrap=True)
-    for row in context.rows:
+    for row in context.shown:
         if row.variant.error:
             console.print(Text(f"{row.name}: {row.variant.error.message}", style="red"), soft_wrap=True)
 

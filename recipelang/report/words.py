@@ -199,14 +199,6 @@ def plain(scalar: Scalar) -> str:
     return f"{scalar:g}" if isinstance(scalar, float) else str(scalar)
 
 
-def listed(words: list[str], most: int = 6) -> str:
-    """`a, b and c`; after `most` names only how many more."""
-    glue = "; " if any("," in word for word in words) else ", "
-    if len(words) > most:
-        return f"{glue.join(words[:most])} and {len(words) - most} more"
-    return " and ".join([glue.join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
-
-
 def shorten(name: str, most: int) -> str:
     """The name with its middle left out where it is too long for its place."""
     return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"

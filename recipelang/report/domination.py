@@ -1,0 +1,95 @@
+"""Which networks of a comparison are no better in anything than another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recipelang.report.measured import Metric
+
+if TYPE_CHECKING:
+    from recipelang.report.rows import Cell, Row
+
+MOST = 5000  # networks among which is looked: every one is held against every other
+MOST_NAMED = 5  # of those that dominate one network, where there are many
+
+
+def dominated(found: Sequence[Row], metrics: Sequence[Metric]) -> list[Row]:
+    """The rows, each variant with the names of those that dominate it.
+
+    Only where a cost and a quality were measured: a network is not worse for costing more if nobody looked at
+    what it is good for. Not among more than `MOST` networks.
+    """
+    deciding = [i for i, m in enumerate(metrics) if m.role != "property"]
+    if {metrics[i].role for i in deciding} != {"cost", "quality"} or len(found) > MOST:
+        return list(found)
+    columns = [_column([row.cells[i] for row in found]) for i in deciding]
+    origins = np.array([row.origin for row in found])
+    stands = np.array([not row.failed for row in found])
+    most = len(found) if len(found) <= 1000 else MOST_NAMED
+    result = []
+    for place, row in enumerate(found):
+        if row.kind != "variant" or row.failed:
+            result.append(row)
+            continue
+        as_good, clearly = stands.copy(), np.zeros(len(found), bool)
+        as_good[place] = False
+        for column in columns:
+            good, better = column.against(place, origins == row.origin)
+            as_good &= good
+            clearly |= better
+        names = [found[i].name for i in np.flatnonzero(as_good & clearly)[:most]]
+        result.append(replace(row, dominated=tuple(names)))
+    return result
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One metric of every row, lower is better: value, low and high, 3 × rows each; NaN where there is none.
+
+    Attributes:
+        cost: whether clocks may agree within their intervals.
+        plain: as measured.
+        ratios: to the healthy network of the same run.
+    """
+
+    cost: bool
+    plain: np.ndarray
+    ratios: np.ndarray
+
+    def against(self, place: int, same_run: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of every row, whether it is at least as good as the row at a place, and whether clearly better.
+
+        Two numbers are held on a common scale: ratios to the same healthy where both have one.
+        """
+        use = same_run & ~np.isnan(self.ratios[0]) & ~np.isnan(self.ratios[0, place])
+        if not self.cost:
+            use[:] = False
+        value, low, high = np.where(use, self.ratios, self.plain)
+        own, own_low, own_high = (np.where(use, self.ratios[i, place], self.plain[i, place]) for i in range(3))
+        # Two clocks agree where their intervals meet; a quality has to be as good as it stands.
+        good = (value <= own) | (low <= own_high if self.cost else False)
+        known = ~np.isnan(self.plain[0]) & ~np.isnan(self.plain[0, place])
+        return good & known, known & (high < own_low)
+
+
+def _column(cells: Sequence[Cell]) -> _Column:
+    metric = cells[0].metric
+    plain, ratios = (np.full((3, len(cells)), np.nan) for _ in range(2))
+    for place, cell in enumerate(cells):
+        m = cell.measured
+        if m is None or m.value is None:
+            continue
+        plain[:, place] = _side(m.value, m.low, m.high)
+        if m.ratio is not None:
+            ratios[:, place] = _side(m.ratio, m.ratio_low, m.ratio_high)
+    if metric.better == "higher":
+        plain, ratios = -plain[[0, 2, 1]], -ratios[[0, 2, 1]]
+    return _Column(metric.role == "cost", plain, ratios)
+
+
+def _side(value: float, low: float | None, high: float | None) -> tuple[float, float, float]:
+    return value, value if low is None else low, value if high is None else high
