@@ -21,6 +21,7 @@ from recipelang.images.preprocessing import entries
 from recipelang.images.scan import ClassFolders, folder_at, look_at, names_of, scan_classes, subfolders, unreadable
 from recipelang.images.splits import SPLITS, divide
 from recipelang.kinds import Preprocessing
+from recipelang.surgery.classes import alike, match
 
 #: names under which the three splits come
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -102,12 +103,11 @@ def find_splits(
     else:
         found = {"train": scan_classes(root)}
     classes = found["train"].classes
-    for split, folders in found.items():
-        _refuse_strange(folders, classes, split)
+    numbers = {split: _class_numbers(folders, classes, split) for split, folders in found.items()}
     looks = {split: look_at(folders, skip) for split, folders in found.items()}
     known = [look for _, some, _ in looks.values() for look in some]
     deep = refuse_unclear_range([look.peak for look in known if look.peak is not None], bits)
-    files = {split: _files(readable, classes, some) for split, (readable, some, _) in looks.items()}
+    files = {split: _files(readable, numbers[split], some) for split, (readable, some, _) in looks.items()}
     missing = tuple(s for s in SPLITS if s not in files)
     left_out = [name for _, _, names in looks.values() for name in names]
     notes = _notes(found, files, left_out, sum(look.frames for look in known))
@@ -146,20 +146,22 @@ def refuse_unclear_range(peaks: Sequence[int], bits: int | None) -> bool:
     return bool(peaks)
 
 
-def _refuse_strange(found: ClassFolders, classes: tuple[str, ...], split: str) -> None:
-    strange = [c for c in found.classes if c not in classes]
-    if strange:
+def _class_numbers(found: ClassFolders, classes: tuple[str, ...], split: str) -> tuple[int, ...]:
+    """For each class folder of a split, the number of the training folder of the same name in whatever case."""
+    same = match(classes, found.classes)
+    if same is None or same.how != "name":
+        strange = next((c for c in found.classes if not match(classes, (c,))), found.classes[0])
         raise Refusal(
             "RCP0810",
-            f"the class `{shown(strange[0])}` of `{split}` has no folder in `train`",
+            f"the class `{shown(strange)}` of `{split}` has no folder in `train`",
             "use the same class folders in every split",
         )
+    return same.outputs
 
 
-def _files(found: ClassFolders, classes: tuple[str, ...], known: tuple[Known, ...]) -> Files:
+def _files(found: ClassFolders, numbers: tuple[int, ...], known: tuple[Known, ...]) -> Files:
     """The files of a scan, with the class numbers of the training folder."""
-    number = np.asarray([classes.index(c) for c in found.classes], np.int64)
-    labels = number[np.asarray(found.labels, np.int64)]
+    labels = np.asarray(numbers, np.int64)[np.asarray(found.labels, np.int64)]
     return Files(found.root, found.names, labels, tuple(look.digest for look in known))
 
 
@@ -178,6 +180,8 @@ def _notes(
 ) -> tuple[str, ...]:
     ignored = sum(f.ignored for f in found.values())
     notes = [f"{ignored} file{'s' * (ignored != 1)} passed over: not images"] if ignored else []
+    for one, other in alike(found["train"].classes):
+        notes.append(f"the class folders `{shown(one)}` and `{shown(other)}` look alike and are two classes")
     if left_out:
         count = f"{len(left_out)} image{'s' * (len(left_out) != 1)}"
         notes.append(f"{count} left out, which cannot be read: {names_of(left_out)}")

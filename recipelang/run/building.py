@@ -13,6 +13,7 @@ from recipelang.run.options import Options
 from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.classes import is_numbered, listed, match, unknown_to
 from recipelang.surgery.network import Network
+from recipelang.surgery.tracing import example, outputs_of
 
 
 def build(
@@ -33,7 +34,7 @@ def build(
 
     Raises:
         Refusal: as the method; RCP0708, RCP0914: the network, or a second one, does not know a class of the data;
-            RCP0819: it does not know a class of a second data set.
+            RCP0819, RCP0713: it does not know a class of a second data set, or does not take its images.
     """
     data = datasets.get("")
     request = ModelRequest(
@@ -58,12 +59,18 @@ def build(
 
 
 def require_known(network: Network, datasets: Mapping[str, Dataset]) -> None:
-    """Refuse a second data set with classes that the network does not know, before any work is done.
+    """Refuse a second data set that the network cannot answer, before any work is done.
 
     Raises:
-        Refusal: RCP0819.
+        Refusal: RCP0819: it has a class that the network does not know; RCP0713: the network does not take its images.
     """
     for name, data in datasets.items():
+        if name and data.input_shape != network.input_shape:
+            try:
+                outputs_of(network.module, example(network.module, data.input_shape))
+            except Refusal as refusal:
+                help = "give both data sets the same `size` and `channels`"
+                raise Refusal(refusal.code, f"of the data `{name}`: {refusal.message}", help) from refusal
         if name and network.classes and match(network.classes, data.classes) is None:
             raise Refusal(
                 "RCP0819",

@@ -67,6 +67,12 @@ def printable(name: str) -> str:
     return shown if len(shown) <= 60 else f"{shown[:59]}…"
 
 
+def alike(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of names that differ only in case, Unicode form, `_` and `-`."""
+    seen: dict[str, str] = {}
+    return [(seen[form], name) for name in names if seen.setdefault(form := _loosened(name), name) != name]
+
+
 def is_numbered(names: Sequence[str]) -> bool:
     """Whether the names are the numbers 0 … n−1 and say nothing but positions."""
     if not all(name.isascii() and name.isdigit() and len(name) < 10 for name in names):

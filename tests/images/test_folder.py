@@ -223,6 +223,21 @@ def test_a_class_that_training_does_not_know(tmp_path: Path) -> None:
     assert (refusal.code, "`cat`" in refusal.message) == ("RCP0810", True)
 
 
+def test_splits_whose_folders_are_written_otherwise(tmp_path: Path) -> None:
+    fill(tmp_path / "train", {"Café": 10, "dogs": 10})
+    fill(tmp_path / "test", {"DOGS": 4, "cafe\u0301": 3})
+    data = opened(tmp_path)
+    assert data.classes == ("Café", "dogs")
+    assert sorted(torch.cat([labels for _, labels in data.batches("test")]).tolist()) == [0] * 3 + [1] * 4
+
+
+def test_class_folders_that_look_alike_are_two_classes_and_that_is_said(tmp_path: Path) -> None:
+    fill(tmp_path, {"Cat": 4, "cat": 4, "dogs": 4})
+    data = opened(tmp_path)
+    assert len(data.classes) == 3
+    assert data.notes == ("the class folders `Cat` and `cat` look alike and are two classes",)
+
+
 def test_a_split_without_a_share_is_refused_when_read(tmp_path: Path) -> None:
     fill(tmp_path, {"cats": 4, "dogs": 4})
     data = opened(tmp_path, split=(0.5, 0.5, 0.0))

@@ -69,6 +69,18 @@ def test_a_second_set_of_unknown_classes_is_refused_before_any_work(trained: Any
         assert [problem.code for problem in failed.value.diagnostics] == ["RCP0819"]
 
 
+@pytest.mark.parametrize("other", ["channels=1", "size=16, channels=1"])
+def test_a_second_set_that_the_network_cannot_read_is_refused_before_any_work(
+    trained: Any, lab: Any, tmp_path: Path, other: str
+) -> None:
+    text, _ = trained
+    root = photos(tmp_path / "grey", {name: name for name in COLOURS})
+    setting = other if other.startswith("size") else f"size=8, {other}"
+    with pytest.raises(StepFailed, match="of the data `later`: the network does not take 1×") as failed:
+        lab.run(f'{text}data folder("{root}", {setting}) as later\nmeasure top1 on later\n', smoke=False)
+    assert failed.value.diagnostics[0].code == "RCP0713"
+
+
 def test_an_artifact_is_told_by_name_whatever_the_order_of_the_data(trained: Any, lab: Any, tmp_path: Path) -> None:
     _, network = trained
     shutil.copytree(network, tmp_path / "net")
