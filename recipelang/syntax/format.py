@@ -1,26 +1,26 @@
 """The formatter: one canonical layout, every comment kept, the meaning untouched.
 
-    text ──scan──▶ words ──_rows──▶ rows ──_lines──▶ lines ──_align, _text──▶ text
+    text ──scan──▶ words ──_rows──▶ rows ──_lines──▶ lines ──laid_out──▶ text
 
 One statement stands on a line; two spaces indent a block or a line that continues a statement. Where the author
-broke a statement it stays broken, where two neighbouring lines were aligned they stay aligned, and a comment at a
-line's end keeps its column if there is room. There are no options.
+broke a statement it stays broken, where two neighbouring lines were aligned they stay aligned, and the comments at
+the ends of the lines of a paragraph stand in one column, two spaces after the longest of these lines. There are no
+options.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby, takewhile
+from itertools import takewhile
 
 from recipelang import units
 from recipelang.errors import Refusal
+from recipelang.syntax.alignment import Cell, Line, laid_out
 from recipelang.syntax.grammar import CLOSING, OPENING, Token, scan, statement_ends
 from recipelang.syntax.parse import parse
 
 INDENT = 2
-#: least spaces between a line and its comment
-COMMENT_GAP = 2
 
 
 def format(text: str, path: str = "") -> str:
@@ -38,8 +38,8 @@ def format(text: str, path: str = "") -> str:
     tokens = list(scan(text.removeprefix("\ufeff")))
     starts = _starts(tokens)
     lines = _lines(_rows(tokens, starts, _open_blocks(tokens)), starts)
-    _align(lines)
-    formatted = _text(lines)
+    _drop_blanks(lines)
+    formatted = laid_out(lines)
     after = list(scan(formatted))
     if _said(tokens) != _said(after) or _comments(tokens) != _comments(after):
         raise Refusal(
@@ -157,30 +157,6 @@ def _open_blocks(tokens: Sequence[Token]) -> set[int]:
 # ── rows → lines: indents and gaps ──────────────────────────────────────────────────────────────────────
 
 
-@dataclass
-class Cell:
-    """A word and the spaces before it; a slot is a gap that may align with the neighbouring lines."""
-
-    text: str
-    gap: int = 0
-    slot: bool = False
-
-
-@dataclass
-class Line:
-    """A line of the result."""
-
-    indent: int
-    cells: list[Cell]
-    comment: Token | None
-    blank: bool
-
-    @property
-    def code(self) -> str:
-        """The line without its comment."""
-        return " " * self.indent + "".join(" " * cell.gap + cell.text for cell in self.cells)
-
-
 @dataclass(frozen=True)
 class Bracket:
     """An open bracket: its terminal, the indent of what it encloses and that of its closing."""
@@ -255,62 +231,9 @@ def _cell(before: Token | None, word: Token, in_statement: bool, starts: set[int
     return Cell(text, max(1, wide), in_statement)
 
 
-# ── lines → text: alignment and comments ────────────────────────────────────────────────────────────────
-
-
-def _align(lines: Sequence[Line]) -> None:
-    """Narrow every gap to one space, but keep neighbouring words aligned that the author aligned.
-
-    Slot by slot from the left: words in the same slot of neighbouring lines that begin in the same column move left
-    together, until one of them is a single space from the word before it.
-    """
-    paragraphs = list(accumulate(line.blank for line in lines))
-    rest = [(index, line, _slots(line)) for index, line in enumerate(lines)]
-    while rest:
-        here = [(index, line, slots, found) for index, line, slots in rest if (found := next(slots, None))]
-        neighbours = (
-            (index - nth, paragraphs[index], line.indent, *found) for nth, (index, line, _, found) in enumerate(here)
-        )
-        for _, run in groupby(neighbours, key=lambda n: n[:4]):
-            cells = [cell for *_, cell in run]
-            spare = min(cell.gap for cell in cells) - 1
-            for cell in cells:
-                cell.gap -= spare
-        rest = [(index, line, slots) for index, line, slots, _ in here]
-
-
-def _slots(line: Line) -> Iterator[tuple[int, Cell]]:
-    """Each slot of a line and the column where its word begins; what is narrowed moves those that follow."""
-    column = line.indent
-    for cell in line.cells:
-        if cell.slot:
-            yield column + cell.gap, cell
-        column += cell.gap + len(cell.text)
-
-
-def _text(lines: Sequence[Line]) -> str:
-    """The lines as text: comments at line ends keep their column, together with their neighbours."""
-    columns = _comment_columns(lines)
-    out: list[str] = []
-    for above, line, column in zip([None, *lines], lines, columns, strict=False):
-        opened = above is None or (above.cells and above.cells[-1].text in "([{")
-        closes = line.cells and line.cells[0].text in ")]}"
-        if line.blank and not opened and not closes:
-            out.append("")
-        comment = line.comment.text.rstrip() if line.comment else ""
-        out.append(line.code.ljust(column) + comment if line.cells else line.code + comment)
-    return "".join(f"{text}\n" for text in out)
-
-
-def _comment_columns(lines: Sequence[Line]) -> list[int]:
-    """Where the comment of each line begins; 0 where a line has no code or no comment."""
-
-    def asked(line: Line) -> int:
-        return line.comment.column - 1 if line.comment and line.cells else 0
-
-    columns: list[int] = []
-    for column, run in groupby(lines, key=asked):
-        group = list(run)
-        room = max(len(line.code) for line in group) + COMMENT_GAP
-        columns += [max(column, room) if column else 0] * len(group)
-    return columns
+def _drop_blanks(lines: Sequence[Line]) -> None:
+    """Leave out the blank lines at the beginning of the text and inside of brackets."""
+    for above, line in zip([None, *lines], lines, strict=False):
+        opened = above is None or (above.cells and above.cells[-1].text in ("(", "[", "{"))
+        closes = line.cells and line.cells[0].text in (")", "]", "}")
+        line.blank = line.blank and not opened and not closes

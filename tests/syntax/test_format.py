@@ -71,7 +71,7 @@ def test_a_wrong_recipe_is_refused_with_its_errors() -> None:
 
 
 def test_the_guard_stops_a_formatter_that_loses_something(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formatter, "_text", lambda lines: "a  # one\n")
+    monkeypatch.setattr(formatter, "laid_out", lambda lines: "a  # one\n")
     for text in ("b # one", "a # two"):
         with pytest.raises(Refusal) as caught:
             format(text, "first.rcp")
@@ -190,6 +190,24 @@ def test_laws(tree: list[nodes.Item], seed: int) -> None:
     ]
     assert format(formatted) == formatted
     assert not re.search(r"[ \t]+$", formatted, re.M) or any(c in formatted for c in '"#')
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(EXAMPLES), st.randoms(use_true_random=False))
+def test_the_column_of_comments_does_not_depend_on_the_blanks_before_them(path: Path, random: random.Random) -> None:
+    text = path.read_text(encoding="utf-8")
+    moved = re.sub(r"(?m)(?<=\S) *(?=#)", lambda _: " " * random.randint(0, 40), text)
+    assert format(moved) == format(text)
+    assert comments(format(moved)) == comments(text)
+
+
+def test_the_comments_of_a_paragraph_stand_two_blanks_after_its_longest_line_with_one() -> None:
+    for path in EXAMPLES:
+        for paragraph in format(path.read_text(encoding="utf-8")).split("\n\n"):
+            lines = [line.split("#", 1)[0] for line in paragraph.splitlines() if "#" in line]
+            codes = [line for line in lines if line.strip()]
+            assert len({len(line) for line in codes}) <= 1
+            assert not codes or min(len(line) - len(line.rstrip()) for line in codes) == 2
 
 
 PIECES = (*'ab1.:x"#$;,=<>+*()[]{}\n\r \t-é', " by ", " until ", " and ", "let ", "\nb")
