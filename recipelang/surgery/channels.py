@@ -194,17 +194,19 @@ def _grouped(axes: Axes, held: Mapping[str, Dims]) -> Channels:
     reasons, why = [reason for _, reason in axes.frozen], numpy.full(component.max(initial=-1) + 1, -1)
     for number in range(len(axes.frozen) - 1, -1, -1):  # backwards, so that the first reason stands
         why[component[axes.frozen[number][0]]] = number
-    groups = []
-    for channels in _alike([component[axis] for axis in axes.axes], why < 0):
-        if len(channels) > 1:
-            members = tuple(
-                Member(name, k, tuple(row))
-                for name, dims in held.items()
-                for k, axis in enumerate(dims)
-                for row in _positions(component[axis], channels)
-            )
-            if members:
-                groups.append(Group(members))
+    alike = [channels for channels in _alike([component[axis] for axis in axes.axes], why < 0) if len(channels) > 1]
+    members: list[list[Member]] = [[] for _ in alike]
+    group = numpy.full(len(why), -1)  # of each channel
+    for number, channels in enumerate(alike):
+        group[channels] = number
+    for name, dims in held.items():
+        for k, axis in enumerate(dims):
+            present = group[component[axis]]
+            for number in numpy.unique(present[present >= 0]).tolist():
+                where = numpy.flatnonzero(present == number)
+                rows = _positions(component[axis][where], where, len(alike[number]))
+                members[number] += (Member(name, k, tuple(row)) for row in rows)
+    groups = [Group(tuple(found)) for found in members if found]
     order = {name: number for number, name in enumerate(held)}
     frozen = {
         (name, k): reasons[why[component[axis]][0]]
@@ -242,9 +244,8 @@ def _alike(axes: list[Axis], free: numpy.ndarray) -> list[numpy.ndarray]:
     return [numpy.array(channels) for channels in found.values()]
 
 
-def _positions(axis: Axis, channels: numpy.ndarray) -> Iterator[list[int]]:
-    """Where the channels lie in an axis: one list for each time that it holds them all."""
-    where = numpy.flatnonzero(numpy.isin(axis, channels))
-    if len(where):
-        order = numpy.argsort(axis[where], kind="stable")  # `channels` is in ascending order
-        yield from where[order].reshape(len(channels), -1).T.tolist()
+def _positions(channels: Axis, where: numpy.ndarray, size: int) -> list[list[int]]:
+    """Where the channels of a group of this size lie in an axis: one list for each time that it holds them all."""
+    order = numpy.argsort(channels, kind="stable")  # in the order of the group's channels, which ascends
+    found: list[list[int]] = where[order].reshape(size, -1).T.tolist()
+    return found

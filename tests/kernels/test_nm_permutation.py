@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recipelang.errors import Refusal
-from recipelang.kernels.nm import permutation
+from recipelang.kernels.nm import maxima, permutation
+from recipelang.kernels.nm.maxima import Maxima
 from recipelang.kernels.nm.permutation import kept, search
 from recipelang.kernels.nm.reference import nm_mask
 
@@ -125,6 +126,7 @@ def test_pieces_of_any_size_give_one_result(monkeypatch: pytest.MonkeyPatch) -> 
     matrix = scores(16, 32)
     whole = search(matrix, 2, 4)
     monkeypatch.setattr(permutation, "PIECE", 1)
+    monkeypatch.setattr(maxima, "PIECE", 1)
     assert torch.equal(search(matrix, 2, 4), whole)
 
 
@@ -132,3 +134,18 @@ def test_columns_that_make_no_groups_are_refused() -> None:
     with pytest.raises(Refusal, match="6 input channels are no multiple of 4") as refusal:
         search(scores(3, 6), 2, 4)
     assert refusal.value.code == "RCP0705"
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 2), (1, 3), (2, 3), (1, 4), (2, 4), (3, 4)])
+def test_sums_of_maxima_are_what_every_split_keeps(n: int, m: int) -> None:
+    matrix = scores(37, 3 * m)
+    splits = permutation._splits(m)
+    table = Maxima(matrix.T.contiguous(), n, m, splits)
+    groups, first, second = torch.arange(3 * m).reshape(3, m), torch.tensor([0, 0, 1]), torch.tensor([1, 2, 2])
+    values = table.values(groups, first, second)
+    for pair, (a, b) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
+        both = [*groups[a].tolist(), *groups[b].tolist()]
+        for split, order in enumerate(splits.tolist()):
+            expected = by_masks(matrix[:, [both[k] for k in order]], n, m)
+            assert float(values[split, pair]) == pytest.approx(expected, rel=1e-5)
+    assert table.values(groups, first[:0], second[:0]).shape == (len(splits), 0)

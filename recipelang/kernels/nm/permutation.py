@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from recipelang.errors import Refusal
+from recipelang.kernels.nm.maxima import Maxima
 from recipelang.kernels.nm.reference import why_not
 
 #: rows that are looked at: of more, this many are drawn; what is found is judged by all of them
@@ -82,11 +83,15 @@ class _Table:
     Attributes:
         columns: C×R float32.
         splits: the ways to share 2m columns out to two groups, S×2m; the first changes nothing.
+        maxima: computes all splits of two groups at once where m is small.
     """
+
+    use_maxima = True  # a benchmark compares both ways
 
     def __init__(self, columns: Tensor, n: int, m: int) -> None:
         self.columns, self.n, self.m = columns, n, m
         self.splits = _splits(m)
+        self.maxima = Maxima(columns, n, m, self.splits) if self.use_maxima and m <= ALL_SPLITS else None
 
     def kept(self, numbers: Tensor, subsets: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], Tensor]:
         """What some of the columns of each row of `numbers`, P×K, keep.
@@ -123,18 +128,28 @@ class _Table:
         whole = tuple(range(self.m))
         return float(self.kept(groups, [whole])[whole].sum(dtype=torch.float64))
 
-    def shared_out(self, pairs: Tensor) -> tuple[Tensor, Tensor]:
-        """Two groups each, P×2m → what they gain when they are best shared out, P, and how, P×2m."""
+    def shared_out(self, groups: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """What pairs of groups gain when they are best shared out, P, and how, P×2m.
+
+        Args:
+            groups: numbers of columns, G×m.
+            first, second: the groups of each pair, P.
+        """
+        pairs = torch.cat([groups[first], groups[second]], dim=1)
+        values = self.maxima.values(groups, first, second) if self.maxima else self._values(pairs)
+        gain, which = (values - values[0]).max(0)
+        real = gain > LEAST * values[0].abs()
+        return gain.where(real, 0).float(), pairs.gather(1, self.splits[which.where(real, 0)])
+
+    def _values(self, pairs: Tensor) -> Tensor:
+        """What two groups each, P×2m, keep in every split: S×P."""
         halves = [tuple(half) for half in self.splits.reshape(-1, self.m).tolist()]
-        gains, chosen = [pairs.new_empty(0, dtype=torch.float32)], [pairs[:0]]
+        found = [torch.empty(len(self.splits), 0)]
         for some in pairs.split(max(1, PIECE // (2 * self.m * self.columns.shape[1]))):
             of = self.kept(some, halves)
-            values = torch.stack([of[a] + of[b] for a, b in zip(halves[::2], halves[1::2], strict=True)]).cpu()
-            gain, which = (values - values[0]).max(0)
-            real = gain > LEAST * values[0].abs()
-            gains.append(gain.where(real, 0))
-            chosen.append(some.gather(1, self.splits[which.where(real, 0)]))
-        return torch.cat(gains), torch.cat(chosen)
+            values = torch.stack([of[a] + of[b] for a, b in zip(halves[::2], halves[1::2], strict=True)])
+            found.append(values.cpu())
+        return torch.cat(found, 1)
 
 
 def _splits(m: int) -> Tensor:
@@ -167,8 +182,7 @@ class _Hand:
         """The hand with other groups; `touched`, G bool, says which are others."""
         stale = touched[self.first] | touched[self.second]
         gains, shared = self.gains.clone(), self.shared.clone()
-        pairs = torch.cat([groups[self.first[stale]], groups[self.second[stale]]], dim=1)
-        gains[stale], shared[stale] = table.shared_out(pairs)
+        gains[stale], shared[stale] = table.shared_out(groups, self.first[stale], self.second[stale])
         return replace(self, groups=groups, gains=gains, shared=shared)
 
 
