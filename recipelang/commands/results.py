@@ -32,16 +32,22 @@ def forms_of(context: click.Context, parameter: click.Parameter, text: str | Non
 @click.argument("run", type=Place())
 @click.option("--to", "forms", callback=forms_of, metavar="FORM,…", help="Forms to write; default md,html.")
 @click.option("--out", metavar="DIR", type=Place(), help="Where to write; default into the run.")
-def report(run: Path, forms: tuple[str, ...], out: Path | None) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON; write what is asked for.")
+def report(run: Path, forms: tuple[str, ...], out: Path | None, as_json: bool) -> int:
     """Show the table of a finished run and write its report again.
 
     RUN is a run's folder or its report.json.
     """
     from recipelang.report.context import load
+    from recipelang.report.machine import record_json
 
     context = load(run)
-    files = _write(context, forms or DEFAULT_FORMS, out or (run if run.is_dir() else run.parent))
-    _print(context, files)
+    asked = bool(forms) or out is not None or not as_json
+    files = _write(context, forms or DEFAULT_FORMS, out or (run if run.is_dir() else run.parent)) if asked else []
+    if as_json:
+        click.echo(record_json(context))
+    else:
+        _print(context, files)
     return DONE
 
 
@@ -49,16 +55,21 @@ def report(run: Path, forms: tuple[str, ...], out: Path | None) -> int:
 @click.argument("runs", nargs=-1, required=True, metavar="RUN…", type=Place())
 @click.option("--to", "forms", callback=forms_of, metavar="FORM,…", help="Also write the comparison: md,html.")
 @click.option("--out", metavar="DIR", type=Place(), help="Where to write; default here.")
-def compare(runs: tuple[Path, ...], forms: tuple[str, ...], out: Path | None) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def compare(runs: tuple[Path, ...], forms: tuple[str, ...], out: Path | None, as_json: bool) -> int:
     """Show several finished runs side by side.
 
     Each RUN, a folder or its report.json, is held against its own healthy network.
     """
     from recipelang.report.context import compare, load
+    from recipelang.report.machine import comparison_json
 
     context = compare([load(run) for run in runs])
     files = _write(context, forms or DEFAULT_FORMS, out or Path()) if forms or out is not None else []
-    _print(context, files)
+    if as_json:
+        click.echo(comparison_json(context, files))
+    else:
+        _print(context, files)
     return DONE
 
 
@@ -68,6 +79,13 @@ class Written:
 
     context: ReportContext
     files: tuple[Path, ...]
+
+    def show_json(self, result: RunResult) -> None:
+        """Print the run as JSON, and nothing else."""
+        from recipelang.report.machine import run_json
+
+        ended = {"exit_code": result.exit_code, "folder": result.folder, "diagnostics": result.diagnostics}
+        click.echo(run_json(result.report, files=self.files, **ended))  # type: ignore[arg-type]
 
     def show(self) -> None:
         """Print the table and where the reports are."""

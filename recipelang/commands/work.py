@@ -130,8 +130,9 @@ def _show_plan(prepared: _Prepared, *, as_json: bool = False, detailed: bool = F
 @click.command()
 @_shared
 @click.option("--dry-run", is_flag=True, help="Only say what would be done: the same as `recipe plan`.")
+@click.option("--json", "as_json", is_flag=True, help="Print what the run left as JSON; all else goes to stderr.")
 @click.pass_obj
-def run(command: str, dry_run: bool, **arguments: Any) -> int:
+def run(command: str, dry_run: bool, as_json: bool, **arguments: Any) -> int:
     """Carry out a recipe and write the comparison report.
 
     Finished steps are stored: after an interruption, or a changed line, the same command goes on from there.
@@ -139,14 +140,17 @@ def run(command: str, dry_run: bool, **arguments: Any) -> int:
     """
     prepared = _prepare(arguments, command)
     if dry_run:
-        return _show_plan(prepared)
+        return _show_plan(prepared, as_json=as_json)
     from recipelang.run import engine
 
     with pointing_at(prepared.recipe):
         result = engine.execute(prepared.plan, prepared.options)
     written = finish(result, prepared.plan, outside=prepared.options.outside)
     say(result.summary)
-    written.show()
+    if as_json:
+        written.show_json(result)
+    else:
+        written.show()
     print_diagnostics(result.diagnostics, prepared.recipe.text_at)
     if result.exit_code == NOT_MET:
         for verdict in result.report["expectations"]:

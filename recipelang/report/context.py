@@ -23,6 +23,7 @@ from recipelang.report.rows import Row, rows
 from recipelang.units import listed, show
 
 LARGEST_FILE = 100_000_000  # bytes of a report.json: some thousand networks with all their curves and rankings
+WHEN = ("date",)  # parts of an environment that say when, and in which any two runs differ
 MOST_ROWS = 300  # of a table that is read; the CSV has all
 
 
@@ -281,11 +282,10 @@ def _unlike(sources: Sequence[Source]) -> tuple[str, ...]:
     """What makes several runs hard to hold side by side."""
     found = []
     for name, values in _environment(sources):
-        if len(set(values)) > 1:
-            found.append(
-                f"the runs differ in `{name}`: {listed(list(dict.fromkeys(values)))}; "
-                "hold their times against their own healthy only"
-            )
+        if len(set(values)) > 1 and name not in WHEN:
+            differ = f"the runs differ in `{name}`: {listed(dict.fromkeys(values))}"
+            kind = "qualities" if name == "data" else "times"
+            found.append(f"{differ}; hold their {kind} against their own healthy only")
     splits: dict[str, set[str]] = {}
     for source in sources:
         for metric in source.report.metrics:

@@ -70,19 +70,19 @@ def write(context: ReportContext, forms: Iterable[str], folder: Path) -> tuple[P
     for form in forms:
         files |= render(context, form)
     if len(context.sources) == 1:
-        files["report.json"] = json.dumps(_finite(context.sources[0].data), indent=1) + "\n"
+        files["report.json"] = json.dumps(finite(context.sources[0].data), indent=1) + "\n"
     places = {below(folder, name): text for name, text in files.items()}
     for place, text in places.items():
         write_text(place, text)  # a reader sees the old report or the new one, never half of one
     return tuple(folder / name for name in sorted(files, key=lambda name: name.startswith("figures/")))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """A JSON value in which numbers that JSON does not know (a loss that is no number) are null."""
     if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -78,6 +78,19 @@ def test_the_reports_of_a_run_are_written_again(recipe, place: Path) -> None:  #
     assert "no such file" in missing.err.lower()
 
 
+def test_commands_about_runs_print_json_and_nothing_else(recipe, place: Path) -> None:  # type: ignore[no-untyped-def]
+    done = recipe("run", "first.rcp", "--smoke", "--out", "a", "--json")
+    told = json.loads(done.out)
+    assert (done.code, told["format"], told["exit_code"], told["folder"]) == (0, "recipelang.run/1", 0, "a")
+    assert told["files"] == ["a/report.md", "a/report.html", "a/report.json"]
+    assert told["report"] == json.loads((place / "a" / "report.json").read_text())
+    assert json.loads(recipe("report", "a", "--json").out) == told["report"]
+    compared = json.loads(recipe("compare", "a", "a", "--json").out)
+    assert compared["format"] == "recipelang.compare/1"
+    assert [n["run"] for n in compared["networks"] if n["goes_on"]] == ["a", "a (2)"]
+    assert json.loads(recipe("run", "first.rcp", "--dry-run", "--json").out)["format"] == "recipelang.plan/1"
+
+
 def test_runs_are_compared(recipe, place: Path) -> None:  # type: ignore[no-untyped-def]
     recipe("run", "first.rcp", "--smoke", "--out", "a")
     recipe("run", "first.rcp", "--smoke", "--out", "c", "--set", "n=3")

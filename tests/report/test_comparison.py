@@ -327,3 +327,19 @@ def test_against_its_control_a_record_that_pairs_them_is_believed(main_record: d
     cell = next(c for c in row(context, "main").cells if c.metric.name == "top1")
     assert str(cell.control) == "−2.0 points (−3.0 … −1.0)"
     assert context.unpaired  # the other columns of this record do not state it
+
+
+def test_runs_of_different_days_and_the_same_machine_are_alike(main_record: dict[str, Any]) -> None:
+    later = copy.deepcopy(main_record)
+    main_record["environment"]["date"], later["environment"]["date"] = "2025-03-14 09:26 UTC", "2026-01-02 10:00 UTC"
+    later["created"] = "2026-01-02T10:00:00+00:00"
+    context = compare([build(main_record, "a"), build(later, "b")])
+    assert not [warning for warning in context.warnings if "differ" in warning]
+    assert dict(context.environment)["date"] == ("2025-03-14 09:26 UTC", "2026-01-02 10:00 UTC")
+
+
+def test_other_data_is_a_difference_of_qualities(main_record: dict[str, Any]) -> None:
+    other = copy.deepcopy(main_record)
+    main_record["environment"]["data"], other["environment"]["data"] = "digits (1)", "cifar10 (2)"
+    (warning,) = [w for w in compare([build(main_record, "a"), build(other, "b")]).warnings if "differ in" in w]
+    assert warning.endswith("digits (1) and cifar10 (2); hold their qualities against their own healthy only")

@@ -1,0 +1,181 @@
+"""What `run --json` and `compare --json` print; `report --json` prints the record itself.
+
+`reports/run.schema.json` and `reports/compare.schema.json` are made from these classes, and a test holds them together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from recipelang.report.context import ReportContext
+from recipelang.report.decode import schema
+from recipelang.report.measured import Measured, Metric
+from recipelang.report.record import Report, Scalar, Trouble
+from recipelang.report.render import finite
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network of a comparison.
+
+    Attributes:
+        run: the name of its run.
+        name: within the run.
+        kind: `healthy`, a `variant`, or a `control`.
+        goes_on: whether the recipe ends with it.
+        chosen: whether `choose` picked it.
+        origin: the variant that `choose` picked and it was made from; "".
+        parameters: of a sweep point.
+        seeds: how many.
+        dominated_by: networks that are at least as good in everything and clearly better in something.
+        error: why it failed; null where it did not.
+        metrics: by the name of the column.
+    """
+
+    run: str
+    name: str
+    kind: Literal["healthy", "variant", "control"]
+    goes_on: bool
+    chosen: bool
+    origin: str
+    parameters: Mapping[str, Scalar]
+    seeds: int
+    dominated_by: tuple[str, ...]
+    error: Trouble | None
+    metrics: Mapping[str, Measured]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One `expect` of a comparison.
+
+    Attributes:
+        of: the run and the variant that it is about.
+        text: the condition as written.
+        holds: null where it could not be decided.
+        value: what was measured, in words.
+    """
+
+    of: str
+    text: str
+    holds: bool | None
+    value: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several runs side by side.
+
+    Attributes:
+        format: names the version of this form.
+        runs: their names.
+        metrics: the columns, in order.
+        networks: of all runs, healthy first within each.
+        expectations: of all runs.
+        warnings: what makes them hard to compare, and what each of them warned of.
+        files: that were written.
+    """
+
+    format: Literal["recipelang.compare/1"]
+    runs: tuple[str, ...]
+    metrics: tuple[Metric, ...]
+    networks: tuple[Network, ...]
+    expectations: tuple[Expected, ...]
+    warnings: tuple[str, ...]
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run left.
+
+    Attributes:
+        format: names the version of this form.
+        exit_code: 0 done, 3 a step failed, 4 an `expect` was not met.
+        folder: the output folder.
+        files: the reports.
+        diagnostics: what went wrong.
+        report: the record, the same as in `report.json`.
+    """
+
+    format: Literal["recipelang.run/1"]
+    exit_code: int
+    folder: str
+    files: tuple[str, ...]
+    diagnostics: tuple[Mapping[str, Any], ...]
+    report: Report
+
+
+def comparison_json(context: ReportContext, files: Iterable[Path] = ()) -> str:
+    """A comparison as JSON: every network, also those that a page has no room for."""
+    networks = tuple(
+        Network(
+            run=context.sources[row.origin].name,
+            name=row.variant.name,
+            kind=row.variant.kind,
+            goes_on=row.goes_on,
+            chosen=row.variant.chosen,
+            origin=row.variant.origin,
+            parameters=row.variant.parameters,
+            seeds=row.seeds,
+            dominated_by=row.dominated,
+            error=row.variant.error,
+            metrics=row.variant.metrics,
+        )
+        for row in context.rows
+    )
+    found = Comparison(
+        format="recipelang.compare/1",
+        runs=tuple(source.name for source in context.sources),
+        metrics=context.metrics,
+        networks=networks,
+        expectations=tuple(Expected(v.of, v.expectation.text, v.expectation.holds, v.value) for v in context.verdicts),
+        warnings=context.warnings,
+        files=tuple(map(str, files)),
+    )
+    return _text(asdict(found))
+
+
+def run_json(
+    report: Mapping[str, Any], *, exit_code: int, folder: Path, files: Iterable[Path], diagnostics: Iterable[Any]
+) -> str:
+    """A finished run as JSON.
+
+    Args:
+        report: the record.
+        exit_code: of the command.
+        folder: the output folder.
+        files: the reports that were written.
+        diagnostics: what went wrong (`errors.Diagnostic`).
+    """
+    return _text(
+        {
+            "format": "recipelang.run/1",
+            "exit_code": exit_code,
+            "folder": str(folder),
+            "files": list(map(str, files)),
+            "diagnostics": [diagnostic.json() for diagnostic in diagnostics],
+            "report": report,
+        }
+    )
+
+
+def record_json(context: ReportContext) -> str:
+    """The record of a single run as JSON."""
+    return _text(context.sources[0].data)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(finite(value), indent=2)
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """File name under `reports/` → JSON schema."""
+    return {
+        "compare.schema.json": schema(Comparison, "what `recipe compare --json` prints", "recipelang.compare/1"),
+        "run.schema.json": schema(Finished, "what `recipe run --json` prints", "recipelang.run/1"),
+    }
