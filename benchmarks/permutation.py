@@ -21,7 +21,7 @@ from torchvision import models
 from recipelang.catalogue import find
 from recipelang.kernels.nm import permutation
 from recipelang.kernels.nm.permutation import kept, search
-from recipelang.surgery.masks import eligible, matrices
+from recipelang.surgery.masks import eligible
 from recipelang.surgery.network import Network
 from recipelang.surgery.permute import require_groups, stacked
 
@@ -45,7 +45,7 @@ def measure(name: str, effort: int) -> None:
     start = time.process_time()
     groups = require_groups(network, names, pattern)
     grouping = time.process_time() - start
-    weights = {key: weight.detach().abs() for key, (_, _, weight) in matrices(network.module).items()}
+    weights = {key: network.module.get_parameter(key).detach().abs() for key in names}
     found = [stacked(weights, group) for group in groups]
     before = sum(kept(matrix, 2, 4) for matrix in found)
     seconds, after = searched(found, effort)

@@ -7,6 +7,7 @@ thesis); Qi, Brown, Lowe, "Low-shot learning with imprinted weights", CVPR 2018.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -18,12 +19,14 @@ from recipelang.kinds import Evidence
 Point = tuple[str, str]
 
 
-def layer_gains(evidence: Evidence, length: int, similarity: str) -> dict[str, Tensor]:
-    """Candidate → accuracy at its output minus accuracy at its input, of classifiers imprinted at both.
+def layer_gains(evidence: Evidence, length: int, similarity: str, against: str = "input") -> dict[str, Tensor]:
+    """Candidate → accuracy at its output minus accuracy before it, of classifiers imprinted at both.
 
     Args:
         length: about as many numbers describe an image at every point (N of Eq 4.1).
         similarity: `cosine`, `distance` or `inner`; see `methods/criteria/imprint.py`.
+        against: the accuracy before it is that at its `input`, or that at the output of the preceding `candidate`; the
+            first has none and is held against its input.
     """
     unit_length = similarity == "cosine"
     sums: dict[Point, Tensor] = {}
@@ -54,9 +57,12 @@ def layer_gains(evidence: Evidence, length: int, similarity: str) -> dict[str, T
         point = same.get(point, point)
         return right[point] / seen[point]
 
+    names = list(evidence.layers)
+    before = {name: (name, "input") for name in names}
+    if against == "candidate":
+        before |= {name: (preceding, "output") for preceding, name in pairwise(names)}
     return {
-        name: torch.tensor(accuracy((name, "output")) - accuracy((name, "input")), dtype=torch.float64)
-        for name in evidence.layers
+        name: torch.tensor(accuracy((name, "output")) - accuracy(before[name]), dtype=torch.float64) for name in names
     }
 
 

@@ -95,6 +95,27 @@ def test_gains_are_those_of_the_naive_formulas(similarity: str) -> None:
     assert float(gains["a"]) != 0
 
 
+def test_a_stage_boundary_by_hand() -> None:
+    """Two candidates, and between them a block that is none and tells the classes apart by itself.
+
+    Right at the input of a 2 of 4, at its output 3; at the input of b, after the boundary, 4, at its output 3.
+    """
+    labels = torch.tensor([0, 0, 1, 1])
+
+    def embedded(*right: bool) -> Tensor:  # at +1 class 0 wins, at −1 class 1
+        sign = torch.where((labels == 0) == torch.tensor(right), 1.0, -1.0)
+        return torch.stack([sign, torch.zeros(4)], 1)
+
+    good, two = embedded(True, True, True, True), embedded(True, False, True, False)
+    three, other = embedded(True, True, True, False), embedded(False, True, True, True)
+    train = [({name: (good.clone(), good.clone()) for name in "ab"}, labels)]
+    evidence = Recorded({"train": train, "val": [({"a": (two, three), "b": (good.clone(), other)}, labels)]}, 2)
+    gains = layer_gains(evidence, 2, "cosine")
+    assert {name: float(gain) for name, gain in gains.items()} == {"a": 0.25, "b": -0.25}
+    gains = layer_gains(evidence, 2, "cosine", "candidate")
+    assert {name: float(gain) for name, gain in gains.items()} == {"a": 0.25, "b": 0.0}
+
+
 @given(st.integers(1, 64), st.integers(1, 24), st.integers(1, 9), st.integers(1, 9), st.booleans())
 def test_embeddings_have_the_shape_of_the_formula(
     length: int, filters: int, height: int, width: int, unit: bool

@@ -1,4 +1,4 @@
-"""`imprint(embedding=64, similarity=cosine)`."""
+"""`imprint(embedding=64, similarity=cosine, against=input)`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,14 @@ class Imprint:
     Formula: at each point the feature map F (f filters) is pooled to d×d, d = round(√(N/f)), and flattened to an
         embedding E (Eq 4.1). The classifier is imprinted, not trained: its weights are the class means of E over
         the training images (Eq 4.2), its answer is the class whose mean is nearest (Eq 4.3). A layer's score is the
-        classifier's validation accuracy at its output minus that at its input. Within a stage the input is the
-        preceding candidate's output; at a stage boundary, where width and size change and accuracies are
-        not comparable, it is still the fair comparison.
+        classifier's validation accuracy at its output minus that before it, which `against` says.
+    Against: the source takes the accuracy difference from the preceding candidate. Where one candidate follows another
+        directly, its input is the preceding candidate's output, and both readings are the same. At a stage boundary
+        they are not: a block that halves the map and widens it is no candidate and stands between the two. With
+        `candidate` the first layer of a stage is credited with what that block gains, and with a jump that only comes
+        from pooling another width and size to an embedding (Eq 4.1), although removing the layer takes neither
+        away. With `input` (default) every layer is credited with its own gain alone. The first candidate has no
+        other before it and is held against its input in both.
     Similarity: `cosine` (default) compares unit-length embeddings with unit-length class means, `distance` takes the
         nearest class mean, `inner` is the raw product of Eq 4.3. On ResNet-56 for CIFAR-10 the raw product
         ranks blocks no better than chance: rank correlation with the loss after leaving each block out is −0.05, with
@@ -46,6 +51,12 @@ class Imprint:
     similarity: str = setting(
         "cosine", type="word", choices=("cosine", "distance", "inner"), help="How embeddings and class means compare."
     )
+    against: str = setting(
+        "input",
+        type="word",
+        choices=("input", "candidate"),
+        help="Where the accuracy before a layer is taken: at its input, or at the output of the preceding candidate.",
+    )
 
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:
         """Candidate name → gain in accuracy, −1 … 1.
@@ -55,4 +66,5 @@ class Imprint:
         """
         from recipelang.measuring.imprinting import layer_gains
 
-        return layer_gains(evidence, self.embedding or evidence.embedding_length, self.similarity)
+        length = self.embedding or evidence.embedding_length
+        return layer_gains(evidence, length, self.similarity, self.against)
