@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -43,6 +43,7 @@ def assemble(
     known: tuple[str, ...] = (),
     preprocessing: Preprocessing | None = None,
     files: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
 ) -> Network:
     """Give a module its weights and as many outputs as there are classes, and say how to build it again.
 
@@ -58,6 +59,7 @@ def assemble(
         preprocessing: that belongs to the weights.
         files: path → SHA-256 of the Python files that build it, for `Network.source`; a network of a user's code is
             tried (`probe.require_sound`).
+        notes: what a user should know already.
 
     Raises:
         Refusal: RCP0707: the weights do not fit, or are not finite; RCP0708: the numbers of classes do not;
@@ -65,7 +67,7 @@ def assemble(
     """
     shape = request.input_shape or input_shape
     module, wrappers = unwrapped(module)
-    notes = [f"`{wrapper}` is taken off" for wrapper in wrappers]
+    notes = [*notes, *(f"`{wrapper}` is taken off" for wrapper in wrappers)]
     images = example(module, shape)
     first, habits = enter(module, images, classes or (len(request.classes) if request.classes else None))
     plain_batchnorms(module, images)

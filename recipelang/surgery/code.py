@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import inspect
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from recipelang.errors import Refusal
 from recipelang.surgery.codebase import Code
+from recipelang.surgery.reads import data_among, files_read
 from recipelang.surgery.source import remember_code
 from recipelang.surgery.space import space_of
 from recipelang.surgery.surroundings import undisturbed
 from recipelang.surgery.tracing import first_line
 
 
-def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: int | None) -> tuple[nn.Module, Code]:
+@dataclass(frozen=True)
+class Built:
+    """A network as a user's code built it.
+
+    Attributes:
+        module: on the CPU.
+        code: the file and what it imports.
+        notes: what a user should know: files that the code reads and that no hash covers.
+    """
+
+    module: nn.Module
+    code: Code
+    notes: tuple[str, ...] = ()
+
+
+def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: int | None) -> Built:
     """Run a Python file and call a function of it.
 
     Args:
@@ -26,9 +44,6 @@ def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: i
         function: returns the network.
         keywords: for the function.
         classes: given as the keyword `classes` where the function has such a parameter.
-
-    Returns:
-        the module on the CPU, and the code that built it.
 
     Raises:
         Refusal: RCP0712: no such file or function, the code raises, or what it returns is not an nn.Module of float32
@@ -44,7 +59,7 @@ def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: i
         ) from error
     space = space_of(code)
     try:
-        with undisturbed(file), space.building() as imported:
+        with files_read() as read, undisturbed(file), space.building() as imported:
             build = getattr(imported, function, None)
             if not callable(build):
                 raise Refusal(
@@ -65,7 +80,16 @@ def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: i
             "mend the file; it has to run by itself under the installed torch",
         ) from error
     _require_network(module, function, file)
-    return module.to("cpu"), code
+    space.read |= read  # what is imported is read once
+    return Built(module.to("cpu"), code, _unnoticed(data_among(space.read, code.contents), file))
+
+
+def _unnoticed(data: tuple[Path, ...], file: Path) -> tuple[str, ...]:
+    """What to tell of files that the code reads: the store does not know them."""
+    if not data:
+        return ()
+    named = ", ".join(f"`{path.name}`" for path in data[:3]) + (f" and {len(data) - 3} more" if len(data) > 3 else "")
+    return (f"`{file.name}` reads {named}: a change in {'it' if len(data) == 1 else 'them'} runs nothing again",)
 
 
 def _require_network(module: Any, function: str, file: Path) -> None:
@@ -82,6 +106,13 @@ def _require_network(module: Any, function: str, file: Path) -> None:
             "RCP0712",
             f"`{function}` of `{file.name}` returns a network without values: `{empty[0]}` is on the device `meta`",
             "build the network on the CPU",
+        )
+    if frozen := [name for name, parameter in parameters.items() if not is_lazy(parameter) and parameter.is_inference()]:
+        raise Refusal(
+            "RCP0712",
+            f"`{function}` of `{file.name}` returns a network that cannot be trained: `{frozen[0]}` was made in "
+            "inference mode",
+            "build it outside `torch.inference_mode()`",
         )
     types = {parameter.dtype for parameter in parameters.values() if parameter.is_floating_point()}
     if len(types) == 1 and torch.float32 not in types:

@@ -76,10 +76,14 @@ class Space:
     Args:
         name: of the package that holds them in `sys.modules`.
         code: what may be loaded into it.
+
+    Attributes:
+        read: paths of the files that it has read while it built networks.
     """
 
     def __init__(self, name: str, code: Code) -> None:
         self.name, self.code = name, code
+        self.read: set[str] = set()
         self._path = frozenset(sys.path)
         self._building = False
         self._added: dict[Path, None] = {}

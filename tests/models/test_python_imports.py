@@ -354,6 +354,29 @@ sys.path.append("/nowhere")
     assert state() == before
 
 
+def test_files_that_the_code_reads_are_named(write: Callable[[dict[str, str]], Path]) -> None:
+    text = NET + """
+import json
+from pathlib import Path
+HERE = Path(__file__).parent
+SCALE = json.loads((HERE / "scale.json").read_text())
+torch.save({}, HERE / "written.pt")
+torch.load(HERE / "own.pt")
+import torch.hub, urllib.request
+""" + BUILD  # fmt: skip
+    folder = write({"net.py": text, "scale.json": "3"})
+    torch.save({"x": torch.zeros(1)}, folder / "own.pt")
+    for _ in range(2):  # the second time nothing is imported
+        network = build("net.py:build", folder)
+        assert network.habits.notes == ("`net.py` reads `own.pt`, `scale.json`: a change in them runs nothing again",)
+
+
+def test_a_network_made_in_inference_mode_is_refused(write: Callable[[dict[str, str]], Path]) -> None:
+    text = NET + "SCALE = 3" + BUILD.replace("def build", "@torch.inference_mode()\ndef build")
+    with pytest.raises(Refusal, match="`2.weight` was made in inference mode"):
+        build("net.py:build", write({"net.py": text}))
+
+
 def test_a_huge_folder_is_refused_where_all_of_it_would_count(
     write: Callable[[dict[str, str]], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,9 +28,10 @@ class Python:
     and in `forward`; each network has its own, and a change in one of them runs the steps again. A file that changes
     `sys.path` or imports names made at run time counts with all Python files under its folder.
 
-    When it misleads: other files that the code reads (tables, configurations) are not known, and a change in them goes
-    unnoticed: give such values as settings. An artifact of such a network names its Python files and their hashes and
-    needs them to load; `export pt2` is the form that stands alone.
+    When it misleads: other files that the code reads (tables, weights of its own) do not count: the run names them,
+    but a change in them runs nothing again. Give such values as settings, and weights by `weights`. An artifact of
+    such a network names its Python files and their hashes and needs them to load; `export pt2` is the form that stands
+    alone.
     Source: the file.
     """
 
@@ -91,7 +92,8 @@ class Python:
 
         file, _, function = self.where.rpartition(":")
         classes = self.classes or (len(request.classes) if request.classes else None)
-        module, code = call_builder(request.resolve(file), function, dict(self.extra), classes)
+        built = call_builder(request.resolve(file), function, dict(self.extra), classes)
+        module, code = built.module, built.code
         if self.digest not in ("", code.digest):
             raise Refusal("RCP0715", *_another(self.digest, code))
         shape = request.input_shape or _own_shape(module, f"`{function}` of `{Path(file).name}`")
@@ -106,6 +108,7 @@ class Python:
                 "extra": [list(pair) for pair in self.extra],
             },
             files=code.hashes,
+            notes=built.notes,
             input_shape=shape,
             classes=self.classes,
             weights=weights_for(request, self.weights, self.at),
