@@ -100,14 +100,14 @@ def _require_network(module: Any, function: str, file: Path) -> None:
             f"`{function}` of `{file.name}` returns {type(module).__name__}, not a network",
             "return an nn.Module",
         )
-    parameters = dict(module.named_parameters())
+    parameters = {name: weight for name, weight in module.named_parameters() if not is_lazy(weight)}
     if empty := [name for name, parameter in parameters.items() if parameter.is_meta]:
         raise Refusal(
             "RCP0712",
             f"`{function}` of `{file.name}` returns a network without values: `{empty[0]}` is on the device `meta`",
             "build the network on the CPU",
         )
-    if frozen := [name for name, parameter in parameters.items() if not is_lazy(parameter) and parameter.is_inference()]:
+    if frozen := [name for name, parameter in parameters.items() if parameter.is_inference()]:
         raise Refusal(
             "RCP0712",
             f"`{function}` of `{file.name}` returns a network that cannot be trained: `{frozen[0]}` was made in "
