@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -19,7 +20,7 @@ from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.ramps.cosine import Cosine
 from recipelang.methods.ramps.linear import Linear
 from recipelang.methods.ramps.multistep import Multistep
-from recipelang.plan import Duration, Term, Training
+from recipelang.plan import Duration, Term, Training, canonical
 from recipelang.reading import schedules
 from recipelang.stages.prune import _share
 
@@ -120,6 +121,64 @@ def test_adamw_decays_matrices_and_leaves_biases_and_norms() -> None:
     decayed = {id(p) for g in groups for p in g["params"] if g["weight_decay"] == 0.3}
     for name, parameter in module.named_parameters():
         assert (id(parameter) in decayed) == (name in ("0.weight", "3.weight")), name
+
+
+def undecayed(module: nn.Module) -> set[str]:
+    """The names of the parameters on which AdamW's decay does not act."""
+    groups = AdamW(weight_decay=0.3).build(module).param_groups
+    decayed = {id(p) for g in groups for p in g["params"] if g["weight_decay"] == 0.3}
+    every = dict(module.named_parameters())
+    assert sum(len(g["params"]) for g in groups) == len(every)
+    return {name for name, parameter in every.items() if id(parameter) not in decayed}
+
+
+@pytest.mark.parametrize(
+    ("name", "special"),
+    [
+        ("vit_b_16", {"class_token", "encoder.pos_embedding"}),
+        ("swin_t", {"relative_position_bias_table"}),
+        ("swin_v2_t", {"logit_scale"}),
+        ("convnext_tiny", {"layer_scale"}),
+        *(("resnet18", set()), ("mobilenet_v3_small", set()), ("densenet121", set())),
+    ],
+)
+def test_adamw_leaves_what_is_added_or_scales_as_it_is(name: str, special: set[str]) -> None:
+    """By hand: what does not decay is every vector, and of the rest the tokens, embeddings, tables and scales."""
+    with torch.device("meta"):
+        module = torchvision.models.get_model(name, num_classes=1)
+    vectors = {n for n, p in module.named_parameters() if p.ndim == 1}
+    rest = undecayed(module) - vectors
+    assert undecayed(module) >= vectors
+    assert {n for n in rest if any(n.endswith(s) for s in special)} == rest
+    assert all(any(n.endswith(s) for n in rest) for s in special)
+
+
+class _Held(nn.Module):
+    """Parameters of every role, under names that say nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix, self.row = nn.Parameter(torch.zeros(4, 5)), nn.Parameter(torch.zeros(1, 5))
+        self.places, self.kernel = nn.Parameter(torch.zeros(1, 4, 5)), nn.Parameter(torch.zeros(4, 5, 3))
+        self.gain, self.one = nn.Parameter(torch.zeros(4, 1, 1)), nn.Parameter(torch.zeros(()))
+        self.positional_embedding = nn.Parameter(torch.zeros(4, 5))
+        self.table, self.head = nn.Embedding(4, 5), nn.Linear(5, 1)
+        self.attention, self.cell = nn.MultiheadAttention(4, 2, add_bias_kv=True), nn.GRU(4, 3)
+        self.normed = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
+        self.tied = nn.Linear(5, 4)
+        self.tied.weight = self.table.weight  # looked up and multiplied: it decays
+
+
+def test_adamw_goes_by_roles_and_shapes() -> None:
+    assert undecayed(_Held()) == {
+        *("row", "places", "gain", "one", "positional_embedding", "head.bias", "tied.bias"),
+        *("attention.in_proj_bias", "attention.out_proj.bias", "attention.bias_k", "attention.bias_v"),
+        *("cell.bias_ih_l0", "cell.bias_hh_l0", "normed.bias", "normed.parametrizations.weight.original0"),
+    }
+
+
+def test_what_decays_is_part_of_the_key_of_a_training() -> None:
+    assert canonical(AdamW())["groups"] == 2 and "groups" not in {s.name for s in catalogue.settings(AdamW)}
 
 
 def test_nesterov_without_momentum_is_refused() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from recipelang.lazy import torch
+
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def first_lr(lr: Any) -> float:
@@ -13,11 +15,42 @@ def first_lr(lr: Any) -> float:
     return lr.value_at(0, 1, 1) if hasattr(lr, "value_at") else float(lr)
 
 
+#: what the names of tables and tokens hold that are looked up or added and never multiplied by an activation
+ADDED = ("bias", "embed", "token")
+
+
 def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters in two groups: matrices and kernels decay, biases and norms (one axis or none) do not."""
+    """The parameters that train in two groups, those that `decays` first; a group without any is left out."""
+    chosen: dict[int, bool] = {}
+    for owner in module.modules():
+        for name, parameter in owner.named_parameters(recurse=False):
+            chosen[id(parameter)] = chosen.get(id(parameter), False) or decays(owner, name, parameter)
     trained = [p for p in module.parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in trained if chosen[id(p)]], "weight_decay": weight_decay},
+        {"params": [p for p in trained if not chosen[id(p)]], "weight_decay": 0.0},
     ]
     return [g for g in groups if g["params"]]
+
+
+def decays(owner: nn.Module, name: str, parameter: Tensor) -> bool:
+    """Whether a parameter is multiplied by activations and not added to them or scaling them, so that it decays.
+
+    Args:
+        owner: the module that holds it.
+        name: in that module.
+        parameter: of any shape.
+
+    Returns:
+        True for the weights of torch's linear, convolutional, attention and recurrent layers; of all others, which a
+        network holds by itself, for those with two axes longer than 1 and a first axis longer than 1 (along an axis
+        of 1 an embedding is added to every image of a batch), unless the name holds one of `ADDED`.
+    """
+    nn = torch.nn
+    if isinstance(owner, nn.Embedding | nn.EmbeddingBag):
+        return False
+    products = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
+    if isinstance(owner, products) and "weight" in name:
+        return parameter.ndim > 1 and not name.endswith("_g")  # the lengths of a weight norm scale
+    several = sum(length > 1 for length in parameter.shape) > 1
+    return several and parameter.shape[0] > 1 and not any(word in name for word in ADDED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from recipelang.catalogue import method, setting
@@ -19,8 +19,11 @@ class AdamW:
     """Adam with weight decay apart from the gradient.
 
     What: the customary optimizer for transformers.
-    Formula: as `adam` without decay, and w ← w − lr·decay·w beside it. Biases and the scales and shifts of
-    norms (parameters with one axis) do not decay, as is the custom for transformers.
+    Formula: as `adam` without decay, and w ← w − lr·decay·w beside it, for the weights that activations are multiplied
+    by: those of linear, convolutional, attention and recurrent layers. As is the custom for transformers, biases,
+    scales and shifts of norms, layer scales, class tokens, position embeddings and tables of position biases do not
+    decay. Of parameters that a network holds outside of such layers, those decay that have two axes longer than 1 and
+    a first axis longer than 1, unless `bias`, `embed` or `token` is in their name.
     When it misleads: the decay is multiplied by `lr`, so a small learning rate needs a large decay (0.05 to 0.1).
     Source: Loshchilov and Hutter 2019; `torch.optim.AdamW`.
     """
@@ -29,6 +32,8 @@ class AdamW:
     beta1: float = setting(0.9, type="number", low=0, high=0.9999, help="Memory of the mean gradient.")
     beta2: float = setting(0.999, type="number", low=0, high=0.999999, help="Memory of the squared gradient.")
     weight_decay: float = setting(0.01, type="number", low=0, help="Decay of matrices and kernels.")
+    #: raised when other parameters decay than before, so that a stored training by the old groups is not taken for one
+    groups: int = field(default=2, init=False, repr=False)
 
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
         """The torch optimizer over the parameters that train, in two groups: with decay and without."""
