@@ -119,7 +119,7 @@ def find_products(module: nn.Module, example: Tensor) -> tuple[Product, ...]:
             f"{type(error).__name__}: {first_line(error)}",
             "leave compiled and custom code out of its forward function",
         ) from error
-    return tuple(_assembled(tracker, module))
+    return tuple(_assembled(tracker, module, len(example)))
 
 
 def idle_weights(module: nn.Module, products: Iterable[Product]) -> dict[str, tuple[str, Tensor]]:
@@ -139,7 +139,7 @@ def _shared(module: nn.Module, parameter: Tensor, used: set[str]) -> bool:
     return any(held is parameter for name, held in module.named_parameters(remove_duplicate=False) if name in used)
 
 
-def _assembled(tracker: Tracker, module: nn.Module) -> list[Product]:
+def _assembled(tracker: Tracker, module: nn.Module, batch: int) -> list[Product]:
     """All uses of each weight together, in the order of the parameters."""
     computing = [use for use in tracker.uses if not use.direct and not use.constant]
     behind = {name for use in computing for name in use.sources}
@@ -152,7 +152,7 @@ def _assembled(tracker: Tracker, module: nn.Module) -> list[Product]:
             direct.setdefault(use.direct, []).append(use)
     order = {name: place for place, name in enumerate(parameters)}
     found = [_parameter(name, parameters[name], uses, name in behind) for name, uses in direct.items()]
-    found += _computed(computing, module, order)
+    found += _computed(computing, module, order, batch)
     return _told_apart(sorted(found, key=lambda product: min(order[name] for name in product.sources)))
 
 
@@ -170,7 +170,7 @@ def _told_apart(products: list[Product]) -> list[Product]:
 
 def _parameter(name: str, parameter: Tensor, uses: list[Use], behind: bool) -> Product:
     """A weight that is a parameter."""
-    axes = {_axis(use, parameter) for use in uses}
+    axes = {_axis(use) for use in uses}
     first = uses[0]
     why = ""
     if behind:
@@ -187,9 +187,10 @@ def _parameter(name: str, parameter: Tensor, uses: list[Use], behind: bool) -> P
     return Product(name, path, (name,), value, first.kind, first.side.groups, outputs, why=why)
 
 
-def _axis(use: Use, parameter: Tensor) -> int | None:
+def _axis(use: Use) -> int | None:
     """The axis of the parameter that a product sums over; None where it is not one of them, whole."""
-    used = use.side.tensor
+    used, parameter = use.side.tensor, use.whole
+    assert parameter is not None  # of uses that are parameters
     if use.kind in ("convolution", "transposed convolution") and used.shape != parameter.shape:
         return None
     if use.side.inputs in (0, 1):
@@ -202,7 +203,7 @@ def _axis(use: Use, parameter: Tensor) -> int | None:
     return None
 
 
-def _computed(uses: list[Use], module: nn.Module, order: dict[str, int]) -> list[Product]:
+def _computed(uses: list[Use], module: nn.Module, order: dict[str, int], batch: int) -> list[Product]:
     """Weights that are computed, the pieces of one together; computed again with the same outcome they are the same."""
     groups: dict[tuple[int, frozenset[str]], dict[tuple[int, int], Use]] = {}
     for use in uses:
@@ -217,11 +218,28 @@ def _computed(uses: list[Use], module: nn.Module, order: dict[str, int]) -> list
         name = weight if isinstance(module.get_submodule(first.path), LAYERS) else names[0]
         short = [source.removeprefix(f"{first.path}.") for source in names]  # weights of one kind read alike
         why = f"computed from {' and '.join(f'`{source}`' for source in short[:3])}{' and others' * (len(names) > 3)}"
-        parts = tuple(use.value for use in pieces.values())
+        known = sum(module.get_parameter(source).numel() for source in names)
+        parts = tuple(_once(use, batch, known) for use in pieces.values())
         product = Product(name, first.path, names, parts, first.kind, first.side.groups, 0, parameter=False, why=why)
         if not any(_same(product, other) for other in found):
             found.append(product)
     return found
+
+
+def _once(use: Use, batch: int, known: int) -> Tensor:
+    """A weight without the repetitions that a product in batches needs: one for each image of the example."""
+    value = use.value
+    if use.kind not in ("linear", "attention"):
+        return value
+    for axis in range(value.ndim - 2):
+        if value.stride(axis) == 0:
+            value = value.narrow(axis, 0, 1)
+    if value.ndim > 2 and value.numel() > known and len(value) % batch == 0:
+        images = value.unflatten(0, (batch, -1))
+        value = images[0] if torch.equal(images, images[:1].expand_as(images)) else value
+    while value.ndim > 2 and len(value) == 1:
+        value = value[0]
+    return value
 
 
 def _same(one: Product, other: Product) -> bool:

@@ -13,6 +13,8 @@ from torch.utils._pytree import tree_leaves
 
 from recipelang.surgery.operands import Side, sides
 
+#: operations whose outcome is their input in another place or precision
+_COPIES = {torch.ops.aten.clone, torch.ops.aten._to_copy}
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 #: layers of torch that multiply; what their subclasses compute is seen by running
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.MultiheadAttention, nn.Bilinear, *RECURRENT)
@@ -21,11 +23,12 @@ LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.MultiheadAttention, nn.Bilinear
 @dataclass(frozen=True)
 class Use:
     """One product with a weight: `side`, computed from `sources`, in the module at `path`; a multiple of a constant
-    where `constant`."""
+    where `constant`. `direct` names the parameter that it is (a view of), `whole` is that as it lies in memory."""
 
     side: Side
     sources: frozenset[str]
     direct: str
+    whole: Tensor | None
     path: str
     kind: str
     constant: bool
@@ -36,10 +39,7 @@ class Use:
         tensor = self.side.tensor.detach()
         if "convolution" in self.kind:
             return tensor.transpose(0, 1) if self.side.inputs == 0 else tensor
-        tensor = tensor.mT if self.side.inputs == -2 else tensor
-        while tensor.ndim > 2 and len(tensor) == 1:  # one matrix of a batch
-            tensor = tensor[0]
-        return tensor
+        return tensor.mT if self.side.inputs == -2 else tensor
 
 
 class Tracker(TorchDispatchMode):
@@ -71,6 +71,7 @@ class Tracker(TorchDispatchMode):
         origins = [self.origin(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         activates = self._look(getattr(func, "overloadpacket", func), args)
         outcome = func(*args, **kwargs)
+        self._note_copy(getattr(func, "overloadpacket", func), args, outcome)
         origin = None if activates or None in origins else frozenset[str]().union(*filter(None, origins))
         for leaf in tree_leaves(outcome):
             if isinstance(leaf, Tensor):
@@ -84,7 +85,7 @@ class Tracker(TorchDispatchMode):
             return None
         if memory in self._origin:
             return self._origin[memory]
-        direct = self._direct(tensor)
+        direct, _ = self._direct(tensor)
         return frozenset((direct,)) if direct else frozenset()
 
     def _note(self, tensor: Tensor, origin: frozenset[str] | None) -> None:
@@ -95,6 +96,15 @@ class Tracker(TorchDispatchMode):
         if origin:
             self._held.append(tensor)
 
+    def _note_copy(self, operation: Any, args: tuple[Any, ...], outcome: Any) -> None:
+        """A whole parameter in another precision is that parameter."""
+        if operation not in _COPIES or not isinstance(outcome, Tensor):
+            return
+        name, whole = self._direct(args[0])
+        if whole is not None and whole.shape == args[0].shape:
+            self._origin.pop(memory_of(outcome), None)
+            self._parameters[memory_of(outcome)] = [(name, outcome)]
+
     def _look(self, operation: Any, args: tuple[Any, ...]) -> bool:
         """Note the weights of a product; whether what comes out is an activation whatever goes in."""
         activates = False
@@ -102,23 +112,23 @@ class Tracker(TorchDispatchMode):
             mine = self.origin(side.tensor)
             if not mine:
                 continue
-            theirs, direct = self.origin(side.other), self._direct(side.tensor)
+            theirs, (direct, whole) = self.origin(side.other), self._direct(side.tensor)
             path, part = self.calls[-1]
             inside = bool(direct) and isinstance(part, LAYERS) and direct.startswith(f"{path}." if path else "")
             activates |= inside
             if inside or not theirs:
                 kind = "recurrent" if isinstance(part, RECURRENT) else side.kind
                 constant = theirs is not None and not inside
-                self.uses.append(Use(side, mine, direct, path, kind, constant))
+                self.uses.append(Use(side, mine, direct, whole, path, kind, constant))
         return activates
 
-    def _direct(self, tensor: Tensor) -> str:
-        """The name of the parameter that a tensor is, or is a view of; "" for others."""
+    def _direct(self, tensor: Tensor) -> tuple[str, Tensor | None]:
+        """The parameter that a tensor is, or is a view of, and its name; "" and None for others."""
         for name, parameter in self._parameters.get(memory_of(tensor), ()):
             start = parameter.storage_offset()
             if start <= tensor.storage_offset() < start + max(1, parameter.numel()):
-                return name
-        return ""
+                return name, parameter
+        return "", None
 
 
 def _pop(calls: list[Any]) -> None:

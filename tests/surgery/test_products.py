@@ -230,6 +230,29 @@ def test_a_weight_under_two_names_and_one_used_twice_count_once() -> None:
     assert [p.elements for p in find_products(Calls(lambda n, x: n.a(n.a(x)), a=normed), ROWS)] == [64]
 
 
+def test_a_weight_that_is_repeated_for_every_image_counts_once() -> None:
+    """Rows that do not lie in order are multiplied image by image, and heads are copied for each."""
+    normed = Calls(
+        lambda n, x: n.mid(n.cells(x)[0]),
+        cells=nn.LSTM(D, 4, batch_first=True), mid=parametrizations.weight_norm(nn.Linear(4, 6)),
+    )  # fmt: skip
+    [mid] = [p for p in found(normed).values() if not p.parameter]
+    assert mid.shape == (6, 4) and torch.equal(mid.value, normed.mid.weight.detach())
+    heads = Calls(lambda n, x: x.unflatten(2, (2, 4)).transpose(1, 2) @ n.h, h=weight(2, 4, 3))
+    assert [(p.elements, p.why != "") for p in found(heads).values()] == [(24, True)]
+    zeros = Calls(lambda n, x: x.unflatten(2, (2, 4)).transpose(1, 2) @ n.h, h=nn.Parameter(torch.zeros(2, 4, 3)))
+    assert [(p.elements, p.zeros) for p in found(zeros).values()] == [(24, 24)]
+
+
+def test_another_precision_is_no_other_weight() -> None:
+    def half(net: Any, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return net.b(net.a(x)).float() @ net.c.double().float()
+
+    module = Calls(half, a=nn.Linear(D, D), b=nn.Linear(D, D, bias=False), c=weight(D, 3))
+    assert {name: p.why for name, p in found(module).items()} == {"a.weight": "", "b.weight": "", "c": ITS_AXIS}
+
+
 def test_frozen_weights_stay_as_they_are(wrap: Callable[..., Network]) -> None:
     module = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Conv2d(8, 8, 3))
     module[0].requires_grad_(False)
