@@ -37,10 +37,10 @@ def shift_and_flip(images: np.ndarray, draws: np.ndarray, padding: int | tuple[i
 
 
 def crop_box(width: int, height: int, draws: np.ndarray) -> tuple[float, float, float, float]:
-    """Part of a picture for a random-resized crop (Szegedy et al. 2015): 8–100 % of its area, sides 3:4 to 4:3.
+    """Part of an image for a random-resized crop (Szegedy et al. 2015): 8–100 % of its area, sides 3:4 to 4:3.
 
-    One draw decides each of area, shape and place; a shape that does not fit is cut to the picture, where
-    torchvision would draw again.
+    The share of the area is uniform, the ratio of width to height log-uniform, the place uniform. One draw decides
+    each; a shape that does not fit is cut to the image, where torchvision would draw again.
 
     Args:
         width, height: of the picture, in pixels.

@@ -176,7 +176,8 @@ def _walk(folder: Path, root: Path, prefix: str) -> tuple[list[str], int]:
             elif entry.name.lower() not in _NO_NOISE:
                 others += 1
         waiting += reversed(inner)
-    return sorted(images, key=lambda name: name.split("/")), others
+    nested = any("/" in name[len(prefix) :] for name in images)  # without folders inside, they are sorted already
+    return sorted(images, key=lambda name: name.split("/")) if nested else images, others
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -24,7 +24,8 @@ class Cifar10:
     read without unpickling) are understood. Nothing is downloaded.
     Shapes: images B×3×size×size, normalised with ImageNet's mean and deviation; other sizes than 32 are
     resized bilinearly, for networks that were trained on larger pictures.
-    Augmentation: `standard` pads by 4 pixels, crops at random and mirrors every second image.
+    Augmentation: `standard` pads by 4 black pixels on each side, crops 32×32 at a uniform place out of the 40×40, and
+    mirrors every second image left to right; it comes before any resizing.
     When it misleads: published networks were trained on all 50,000 training images, so they have seen the
     validation split; only the test split is new to them. JPEG copies of CIFAR-10 cost such networks about ten
     points that any fine-tuning gains back: compare with a `control`.
