@@ -25,7 +25,7 @@ from recipelang.commands.sources import (
     sets_of,
     sources,
 )
-from recipelang.units import show
+from recipelang.units import counted, show
 
 if TYPE_CHECKING:
     from recipelang.plan import Plan
@@ -183,6 +183,6 @@ def gc(store: Path | None, profile: str | None, everything: bool, dry_run: bool)
     verb = "would free" if dry_run else "freed"
     click.echo(
         f"{folder}: {show(before, 'B')}, {verb} {show(freed.bytes, 'B')} "
-        f"({freed.entries} steps, {freed.unfinished} unfinished)"
+        f"({counted(freed.entries, 'step')}, {freed.unfinished} unfinished)"
     )
     return DONE

@@ -10,6 +10,7 @@ from recipelang.errors import Refusal
 from recipelang.kinds import Dataset
 from recipelang.plan import Step
 from recipelang.run.lanes import Lane
+from recipelang.units import counted
 
 if TYPE_CHECKING:
     from recipelang.run.worker import Worker
@@ -20,7 +21,8 @@ Book: TypeAlias = "Callable[[Step, Lane, Worker], Mapping[str, Any]]"
 def _data(step: Step, lane: Lane, worker: Worker) -> Mapping[str, Any]:
     data = worker.datasets[step.operation.name]  # opened before the walk: `Worker.open_data`
     sizes = ", ".join(f"{_size(data, split)} {split}" for split in ("train", "val", "test"))
-    return {"note": "; ".join((f"{len(data.classes)} classes: {sizes}", *getattr(data, "notes", ())))}
+    classes = counted(len(data.classes), "class", "classes")
+    return {"note": "; ".join((f"{classes}: {sizes}", *getattr(data, "notes", ())))}
 
 
 def _size(data: Dataset, split: str) -> int:

@@ -35,7 +35,7 @@ from recipelang.run.worker import Worker
 from recipelang.surgery.accelerated import demands_sparse
 from recipelang.surgery.artifact import FILES
 from recipelang.trouble import machine_trouble
-from recipelang.units import show
+from recipelang.units import counted, show
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,8 @@ class _Run:
     def _summary(self) -> str:
         made, stored = self.worker.made, self.worker.stored
         size = show(self.worker.store.size(), "B")
-        return f"{made + stored} steps: {stored} from the store, {made} done; {self.worker.store.root} holds {size}"
+        steps = counted(made + stored, "step")
+        return f"{steps}: {stored} from the store, {made} done; {self.worker.store.root} holds {size}"
 
 
 def _default_task() -> Any:

@@ -27,7 +27,7 @@ from recipelang.surgery.permute import require_groups
 from recipelang.surgery.products import products_of
 from recipelang.surgery.selectors import resolve
 from recipelang.surgery.tracing import example_input
-from recipelang.units import show
+from recipelang.units import counted, show
 
 LATENCY_SECONDS = 6.0  # one interleaved measurement of a small network; at most 30 s
 
@@ -80,7 +80,7 @@ def _prune(operation: Any, network: Network, healthy: Network) -> tuple[str, ...
             f"{operation.count} {are} to be removed, and {len(candidates)} can be",
             "remove fewer; `recipe layers MODEL` lists them",
         )
-    layers = "1 layer" if len(candidates) == 1 else f"{len(candidates)} layers"
+    layers = counted(len(candidates), "layer")
     lines = [f"{layers} can be removed: {_some([c.name for c in candidates])}"]
     for test in tests_of(operation.until):
         lines.append(_range(test, reach))

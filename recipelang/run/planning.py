@@ -21,6 +21,7 @@ from recipelang.run.lanes import by_variant
 from recipelang.run.options import Options
 from recipelang.run.rehearsal import RECIPE_IS_WRONG, Rehearsal, Told
 from recipelang.run.stored import ABOVE, Unknown
+from recipelang.units import counted
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class PlanReport:
         """The plan as a person reads it."""
         work = [row for row in self.rows if row.state in ("runs", "stored", "fails")]
         stored = sum(row.state == "stored" for row in work)
-        steps = f"{len(work)} step{'s' * (len(work) != 1)}"
+        steps = counted(len(work), "step")
         lines = [f"plan of {self.name}: {steps}, {stored} in the store, {len(work) - stored} to run"]
         if self.hardware:
             lines.append(f"on {self.hardware}")
@@ -160,7 +161,7 @@ def _hardware(options: Options) -> str:
     """The machine in a few words."""
     from recipelang.measuring.hardware import summary
 
-    return f"{summary()}, {options.threads} threads, device {options.device}"
+    return f"{summary()}, {counted(options.threads or 1, 'thread')}, device {options.device}"
 
 
 def _rows(nodes: Sequence[Node], rehearsal: Rehearsal, depth: int) -> Iterator[Row]:

@@ -20,6 +20,7 @@ from recipelang.run.lanes import Lane, StepRecord, by_variant
 from recipelang.run.readings import Readings, mean
 from recipelang.run.worker import Worker
 from recipelang.stages.conditions import judge
+from recipelang.units import counted
 from recipelang.verbs.choose import Choose
 from recipelang.verbs.expect import Expect
 
@@ -270,7 +271,7 @@ class Walk:
     def _ended(self, repeat: Repeat, lane: Lane, rounds: int, why: str) -> None:
         """A record of how often the block was done, and what ended it."""
         line = repeat.span.line if repeat.span else 0
-        reached = f"{rounds} round{'s' if rounds != 1 else ''}"
+        reached = counted(rounds, "round")
         lane.steps.append(StepRecord("repeat", repeat.text, line, reached=reached, note=why))
         self.worker.progress.say(f"  {repeat.text}  {reached}{': ' if why else ''}{why}")
 

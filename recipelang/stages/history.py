@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.stages.checkpoint import State
+from recipelang.units import counted
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class FitRecord:
     def summary(self) -> str:
         """One phrase for the report."""
         end = f", training loss {self.history[-1]['loss']:.3g}" if self.history else ""
-        return f"{self.epochs:g} epoch{'s' * (self.epochs != 1)}, {self.steps} steps{end}"
+        return f"{self.epochs:g} epoch{'s' * (self.epochs != 1)}, {counted(self.steps, 'step')}{end}"
 
 
 class Tally:

@@ -26,6 +26,7 @@ from recipelang.surgery.network import Network
 from recipelang.surgery.selectors import select_layers
 from recipelang.surgery.tracing import example_input
 from recipelang.surgery.trial import survey
+from recipelang.units import counted
 from recipelang.verbs.prune import Prune
 
 
@@ -96,7 +97,7 @@ def _count(operation: Prune, available: int) -> int | None:
     if count > available:
         raise Refusal(
             "RCP0911",
-            f"{count} layers are to be removed, and {available} can be",
+            f"{counted(count, 'layer')} {'is' if count == 1 else 'are'} to be removed, and {available} can be",
             "remove fewer; `recipe layers MODEL` lists them",
         )
     return count
@@ -134,7 +135,7 @@ def _search(
         return apply_edits(network, edits[:k], check=False)
 
     def tried(k: int, verdict: Verdict) -> None:
-        context.progress.say(f"    {k} layer{'' if k == 1 else 's'} removed: {verdict.text}")
+        context.progress.say(f"    {counted(k, 'layer')} removed: {verdict.text}")
 
     found = smallest(removed, len(edits) if goal is None else goal, until, guard, context.judge, tried)
     return replace(found, network=apply_edits(network, edits[: found.count]))
@@ -150,7 +151,7 @@ def _removed(outcome: Outcome, operation: Prune, ranking: list[tuple[Candidate, 
     asked = [operation.until.text] if operation.until else [f"{_wanted(operation)}"] if not operation.guard else []
     asked += [f"while {operation.guard.text}"] if operation.guard else []
     measured = f": {found.verdict.text}" if found.verdict else ""
-    layers = f"{len(edits)} layer{'s' if len(edits) != 1 else ''} removed"
+    layers = f"{counted(len(edits), 'layer')} removed"
     note = "the guard ended it: one layer more would break it" if found.guarded else ""
     first = outcome.ranking or tuple(rows)
     return replace(
@@ -166,7 +167,7 @@ def _removed(outcome: Outcome, operation: Prune, ranking: list[tuple[Candidate, 
 
 def _wanted(operation: Prune) -> str:
     return (
-        f"{operation.count} layers"
+        counted(operation.count, "layer")
         if operation.count is not None
         else f"{100 * (operation.share or 0):g} % of the layers"
     )

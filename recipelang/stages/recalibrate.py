@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recipelang.stages.batchnorm import extent, recalibrate
 from recipelang.stages.context import Context, Outcome
+from recipelang.units import counted
 from recipelang.verbs.recalibrate import Recalibrate
 
 
@@ -23,4 +24,4 @@ def run(operation: Recalibrate, context: Context) -> Outcome:
         smoke=context.smoke,
     )
     count = extent(context.data, operation.samples, context.smoke)
-    return Outcome(network, reached=f"{count} samples of {operation.samples.split}")
+    return Outcome(network, reached=f"{counted(count, 'sample')} of {operation.samples.split}")
