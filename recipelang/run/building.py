@@ -98,7 +98,7 @@ def _of_classes(network: Network, data: Dataset, name: str) -> tuple[Network, st
         source = {**network.source, "classes": list(data.classes)}
         return replace(network, classes=tuple(data.classes), source=source), note
     if found.how == "imagenet":
-        return network, "the folders of the data are ImageNet's, and the network has its classes in their order"
+        return network, "the folders of the data are ImageNet's, and each means the class of that WordNet number"
     if found.how == "number":
         return network, "the data numbers its classes: number k is output k of the network"
     rest = len(network.classes) - len(data.classes)

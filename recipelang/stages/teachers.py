@@ -78,6 +78,8 @@ def translated(teacher: Network, student: Network, name: str) -> tuple[Network, 
 
 
 def _note(teacher: Network, student: Network, name: str, how: str) -> str:
+    if how == "imagenet":
+        return f"the classes of `{name}` are taken by their WordNet numbers"
     if how != "name":
         return f"`{name}` names its classes otherwise: they are taken by their number"
     if len(teacher.classes) > len(student.classes):

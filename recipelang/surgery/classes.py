@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-_WNID = re.compile(r"n\d{8}")  # how ImageNet's own folders are called
-_FIRST, _LAST = "tench", "toilet tissue"  # of ImageNet's 1,000 classes in the order of those folders
+from recipelang.surgery.imagenet import FOLDERS
+
+_FIRST, _LAST = "tench", "toilet tissue"  # of ImageNet's 1,000 classes in the order of its folders
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Match:
     Attributes:
         outputs: for each class of the data, the number of the output.
         how: `name`; `number`, where the data's classes are called 0, 1, …; `order`, where the network's are;
-            `imagenet`, where the data's are all of ImageNet's folders (n01440764, …) and the network's in their order.
+            `imagenet`, where the data's are folders of ImageNet (n01440764, …) and the network's are its classes.
     """
 
     outputs: tuple[int, ...]
@@ -36,14 +36,14 @@ def match(own: Sequence[str], names: Sequence[str]) -> Match | None:
     outputs = tuple(place for place in found if place is not None)
     if len(set(outputs)) == len(names):
         return Match(outputs, "name")
+    if _is_imagenet(own) and all(name in FOLDERS for name in names):
+        return Match(tuple(FOLDERS.index(name) for name in names), "imagenet")
     if len(own) != len(names):
         return None
     if is_numbered(own):
         return Match(tuple(range(len(own))), "order")
     if is_numbered(names):
         return Match(tuple(int(name) for name in names), "number")
-    if _is_imagenet(own) and list(names) == sorted(names) and all(_WNID.fullmatch(name) for name in names):
-        return Match(tuple(range(len(own))), "imagenet")
     return None
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torchvision.models import ResNet18_Weights
 
 from recipelang.surgery.classes import Match, is_numbered, listed, match, unknown_to
+from recipelang.surgery.imagenet import FOLDERS
 from recipelang.surgery.published import class_names
 
 OWN = ("one", "three", "two", "zero")
@@ -64,9 +65,19 @@ def test_every_class_finds_the_output_of_its_name(own: list[str], count: int) ->
 
 
 def test_imagenets_folders_and_names() -> None:
-    folders = [f"n{k:08}" for k in range(1000)]
-    assert match(IMAGENET, folders) == Match(tuple(range(1000)), "imagenet")
-    assert match(IMAGENET, folders[:10]) is None and match(IMAGENET, folders[::-1]) is None
+    assert match(IMAGENET, FOLDERS) == Match(tuple(range(1000)), "imagenet")
+    assert list(FOLDERS) == sorted(FOLDERS) and len(set(FOLDERS)) == 1000
+    # Imagenette's ten (Howard 2019), with the names that it gives them
+    ten = {
+        "n03445777": "golf ball", "n01440764": "tench", "n02102040": "English springer", "n03888257": "parachute",
+        "n02979186": "cassette player", "n03000684": "chain saw", "n03028079": "church", "n03394916": "French horn",
+        "n03417042": "garbage truck", "n03425413": "gas pump",
+    }  # fmt: skip
+    found = match(IMAGENET, tuple(ten))
+    assert found is not None and found.how == "imagenet"
+    names = [IMAGENET[k].replace("chainsaw", "chain saw") for k in found.outputs]
+    assert names == list(ten.values())
+    assert match(IMAGENET, ("n01440764", "n00000001")) is None and match(OWN, ("n01440764",)) is None
     assert match(IMAGENET, ("great_white_shark", "tench")) == Match((2, 0), "name")
 
 

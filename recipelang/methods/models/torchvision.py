@@ -28,8 +28,12 @@ class Torchvision:
     head has as many outputs as the data has classes. Vision transformers without published weights are built for
     the size of the data's images.
 
+    Published weights keep their classes where the data has all or some of them: folders are called as torchvision
+    calls the classes (`great_white_shark`), by their WordNet numbers (`n01440764`) or, all of them, by their numbers
+    from 0. They bring their resizing, crop, interpolation and normalisation, which the data then follows.
+
     Shapes: B×3×H×W → B×classes.
-    When it misleads: published weights expect the normalisation and about the size of ImageNet images.
+    When it misleads: published weights expect about the size of ImageNet images; images below 64 pixels are squashed.
     Source: torchvision.models; each network's page there names its paper.
     """
 
