@@ -16,11 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from recipelang import verbs
+from recipelang import catalogue, verbs
 from recipelang.errors import Diagnostic, RecipeError, Span, typed
 from recipelang.plan import Node, Plan, Reading, Step, parts_of, steps_of
 from recipelang.reading import recovery, trees
-from recipelang.reading.bindings import Bindings
+from recipelang.reading.binding import bind
+from recipelang.reading.bindings import Bindings, Bound
 from recipelang.reading.flow import Flow
 from recipelang.reading.notes import Notes
 from recipelang.reading.reader import Reader
@@ -82,6 +83,8 @@ def check(
         made = recovery.added(made, _tuning)
     made = _seeded(made, seeds) if seeds else made
     wanted = control or "control" in walk.switches
+    if unread:
+        _check_unused(bindings, notes)
     notes.path = recipe.path
     if not notes.errors:
         _check_control(made, walk, wanted, notes)
@@ -182,10 +185,27 @@ def _after_healthy(made: tuple[Node, ...]) -> tuple[Node, ...]:
     return made[first:]
 
 
+def _check_unused(bindings: Mapping[str, Bindings], notes: Notes) -> None:
+    """Note what is wrong with the settings of values that only statements use which could not be read."""
+    for _, bound in _every(bindings):
+        call = bound.value
+        if bound.used or not isinstance(call, nodes.Call):
+            continue
+        kinds = catalogue.kinds_of(call.path[0].text)
+        method = catalogue.find(kinds[0], call.path[0].text) if kinds else None
+        if method:
+            notes.path = bound.path
+            bind(call, method, notes.refuse)
+
+
+def _every(bindings: Mapping[str, Bindings]) -> list[tuple[str, Bound]]:
+    """Every name that was bound anywhere in the recipe."""
+    return list(next(iter(bindings.values())).every.values()) if bindings else []
+
+
 def _warn_unused(walk: Walk, bindings: Mapping[str, Bindings], flow: Flow, notes: Notes) -> None:
     """Warn of names that nothing refers to (RCP0250, RCP0251)."""
-    every = next(iter(bindings.values())).every if bindings else {}
-    for name, bound in every.values():
+    for name, bound in _every(bindings):
         if not bound.used:
             notes.path = bound.path
             notes.warn(

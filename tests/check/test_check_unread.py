@@ -125,6 +125,7 @@ def test_a_misspelt_clause_on_a_line_of_its_own_is_told_from_a_verb() -> None:
         ("measure top1 on set5\nfinetune for x epochs", ["RCP0209", "RCP0114"]),
         ("data digits as set5 by\nmeasure top1 on set5", ["RCP0112"]),
         ('use "x.rcp"\nstart from early', ["RCP0211"]),
+        ("let tune = sgd(momentun=0.9)\nfinetune for 2 epocs with $tune", ["RCP0204", "RCP0108"]),
         ("keep as a\nkeep as a\nprune 1 layers by for", ["RCP0207", "RCP0112"]),
     ],
 )
