@@ -228,6 +228,9 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     if len(likely) > MOST_NAMES:
         likely = [c for c in likely if c[:1] == word[:1]]
         likely.sort(key=lambda c: -len(os.path.commonprefix((c, word))))
+    swapped = next((c for c in likely if sorted(c) == sorted(word)), None)
+    if swapped:  # the right letters in a wrong order: `form` is `from` and not `for`
+        return swapped
     found = difflib.get_close_matches(word, likely[:MOST_NAMES], n=8, cutoff=0.6)
 
     def likeness(candidate: str) -> tuple[float, int]:

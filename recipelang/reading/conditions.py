@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from recipelang.plan import All, Any_, Condition, Reading, Test
+from recipelang.reading import trees
 from recipelang.reading.bounds import FLIPPED, bound_of, contradictions
 from recipelang.reading.lookup import misspelt_clause
 from recipelang.reading.readings import reading
@@ -50,10 +51,11 @@ def _read(reader: Reader, node: Any, split: str, data: str) -> Condition | None:
     if close:
         reader.misspelt(close)
     else:
-        shown = show(node)
-        reader.refuse(
-            "RCP0601", f"`{shown}` compares nothing", node.span, f"write `{shown} < …` with a number or another metric"
-        )
+        shown, last = show(node), trees.words(node)[-1]
+        help = f"write `{shown} < …` with a number or another metric"
+        if isinstance(last, nodes.Number) and last is not node:
+            help = f"write `<` or `>` before `{last.text}`"
+        reader.refuse("RCP0601", f"`{shown}` compares nothing", node.span, help)
     reader.failed = True
     return None
 

@@ -51,12 +51,22 @@ def _dotted(rest: str, kinds: tuple[str, ...]) -> str:
     return next((f"{head}.{rest}" for head in heads), "")
 
 
-def misspelt_clause(node: Any) -> tuple[nodes.Call, str] | None:
-    """A word that looks like a clause word, and what was meant: `untill` in `imprint untill latency < 0.7`."""
+def misspelt_clause(node: Any, *, first: bool = False) -> tuple[nodes.Call, str] | None:
+    """A word that looks like a clause word, and what was meant: `untill` in `imprint untill latency < 0.7`.
+
+    Args:
+        node: words, or a comparison that begins with them.
+        first: whether the first word may be one too, where nothing but clauses may stand: `repeat wile top1 > 90%`.
+    """
     words = trees.words(node.left if isinstance(node, nodes.Compare) else node)
-    for word in words[1:] if len(words) > 1 else ():
+    if len(words) < 2:
+        return None
+    for word, follows in zip(words, (*words[1:], None), strict=True):
+        if word is words[0] and not first:
+            continue
         text = trees.bare_word(word)
         close = nearest(text, CLAUSES) if text else None
         if text and close and abs(len(text) - len(close)) < 2 and not catalogue.kinds_of(text):
-            return word, close
+            timed = isinstance(follows, nodes.Number) and follows.quantity.dimension in ("epochs", "steps")
+            return word, "for" if timed and close == "from" else close
     return None

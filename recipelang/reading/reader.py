@@ -91,6 +91,10 @@ class Reader:
         """Refuse whatever stands behind the verb."""
         if self.statement.operands:
             first = self.statement.operands[0]
+            close = misspelt_clause(first, first=True)
+            if close:
+                self.misspelt(close)
+                return
             timed = isinstance(first, nodes.Number) and first.quantity.dimension in ("epochs", "steps")
             help = "clauses begin with a word such as `for`, `with` or `from`"
             if timed:
@@ -193,7 +197,7 @@ class Reader:
         """Whether a comparison stands where none may; notes RCP0406, or the misspelt `until` in it."""
         if not isinstance(node, nodes.Compare | nodes.AllOf | nodes.AnyOf):
             return False
-        close = self.clause_word_in(node)
+        close = misspelt_clause(node, first=True)
         if close:
             self.misspelt(close)
         else:

@@ -109,6 +109,11 @@ def _subject(reader: Reader, call: nodes.Call) -> Subject | None:
 def _changed(reader: Reader, made: Reading, metric: nodes.Call, change: nodes.Call, rest: str) -> Reading | None:
     """`drop` and `rise`, which only qualities have, each in its own direction."""
     name = show(metric)
+    if change.name not in CHANGES and change.path[0].text in catalogue.names("metric"):
+        joins = "a comma" if reader.verb == "measure" else "`and`, a comparison or a comma"
+        message = f"`{change.name}` cannot follow `{name}`"
+        reader.refuse("RCP0601", message, change.name_span, f"write {joins} between two metrics")
+        return None
     if change.name not in CHANGES:
         guess = did_you_mean(change.name, CHANGES)
         reader.refuse(

@@ -226,7 +226,9 @@ class Walk:
     ) -> None:
         """Note what is wrong in a block whose own statement is wrong; what its parameter would be is not known."""
         outer, self.notes = self.notes, Notes(placed.path)
-        self.walk(_inner(placed, statement), bindings, flow.copy(), False)
+        inside = flow.copy()
+        inside.branch = False  # the block may be that of a variant
+        self.walk(_inner(placed, statement), bindings, inside, False)
         outer.errors += [d for d in self.notes.errors if d.code != UNBOUND and d not in outer.errors]
         self.notes = outer
 

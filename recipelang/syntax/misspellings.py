@@ -135,6 +135,8 @@ def clause_words(place: Place) -> Mistake | None:
     meant = OTHER_CLAUSES.get(word.text.lower()) or resembles(word.text, (*CLAUSES, "and", "or"))
     if not meant:
         return None
+    if meant == "from" and re.search(r"(epoch|step)s?$", place.after.text):
+        meant = "for"
     kind = "clause word" if meant in CLAUSES else "word that joins conditions"
     return Mistake("RCP0101", f"`{word.text}` is not a {kind}", f"write `{meant}`", word.span)
 

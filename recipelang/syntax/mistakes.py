@@ -167,6 +167,9 @@ def equals(place: Place) -> Mistake | None:
         value = place.after.text.strip() if place.after.type in VALUES else "…"
         if len(place.statement) == 1:
             return Mistake("RCP0103", "`=` gives a setting a value", f"write `let {name} = {value}`", word.span)
+        if place.clause and place.clause not in ("until", "while"):
+            help_ = f"settings stand in parentheses after a name: `NAME({name}={value})`"
+            return Mistake("RCP0103", "`=` gives a setting a value", help_, word.span)
         return Mistake("RCP0103", "`=` gives a setting a value", f"a budget compares: `{name} < {value}`", word.span)
     if word.type == "COMPARE" and place.inside == "LPAR" and "EQUAL" in place.accepts:
         what = f"`{word.text}` compares, and a setting is given a value"
@@ -208,8 +211,10 @@ def side_by_side(place: Place) -> Mistake | None:
     if before is None or word.type not in (*VALUES, "LPAR") or unfinished(before):
         return None
     what = f"`{word.text}` cannot follow `{before.text}`"
-    if place.after.type == "EQUAL":
+    if place.inside == "LSQB" or (place.after.type == "EQUAL" and place.inside == "LPAR"):
         help_ = f"write a comma before `{word.text}`"
+    elif place.after.type == "EQUAL":
+        help_ = f"settings stand in parentheses: `{before.text}({word.text}=…)`"
     elif place.inside == "LPAR":
         help_ = f"write `{before.text}={word.text}` for a setting, or a comma between two"
     elif place.clause == "with" and before.type == "NUMBER":

@@ -158,7 +158,11 @@ def place_of(text: str, error: UnexpectedInput | TooDeep) -> Place:
 
 def resembles(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate that `word` is a misspelling of: stricter than `errors.nearest`, since short words are alike."""
-    found = difflib.get_close_matches(word.lower(), list(candidates), n=3, cutoff=0.6)
+    names = list(candidates)
+    swapped = next((name for name in names if sorted(name) == sorted(word.lower())), None)
+    if swapped:
+        return swapped
+    found = difflib.get_close_matches(word.lower(), names, n=3, cutoff=0.6)
     for candidate in found:
         ratio = difflib.SequenceMatcher(None, word.lower(), candidate).ratio()
         if ratio >= 0.75 or len(candidate) == len(word):
