@@ -70,9 +70,9 @@ def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: i
             if classes is not None and "classes" in inspect.signature(build).parameters:
                 keywords = {**keywords, "classes": classes}
             module = build(**keywords)
-    except Refusal:
+    except (Refusal, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # the user's code may raise whatever it likes
+    except BaseException as error:  # the user's code may raise whatever it likes
         why = first_line(error).replace(f"{space.name}.", "")
         raise Refusal(
             "RCP0712",

@@ -10,6 +10,7 @@ import hashlib
 import os
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ from recipelang.surgery.imports import imported, loads_by_other_means, parsed
 SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 LARGEST_FILE = 2**25  # bytes
 MOST_FILES, MOST_FOLDERS = 2_000, 20_000
+ABOVE = 3  # folders
 #: packages that every network shares, whatever lies beside it
 SHARED = {"recipelang", "torch", "torchvision", "numpy", "__future__", *sys.builtin_module_names}
 
@@ -76,13 +78,17 @@ class Code:
         return tuple(dict.fromkeys([self.file, *(self.modules[name] for name in sorted(self.modules))]))
 
 
-def read_code(file: Path) -> Code:
+def read_code(file: Path, *, above: bool = False) -> Code:
     """Follow the imports of a Python file.
 
     Imports are followed through packages, relative imports and functions, also where they stand under a condition.
     They are looked up beside the file, in the folder above its package and in the folders of `PYTHONPATH`; installed
     packages are not followed. Where a file changes `sys.path` or names modules at run time, every Python file under
-    its folder counts.
+    its folder counts, and what it imports is looked up in the folders above as well.
+
+    Args:
+        file: the Python file.
+        above: whether to look in the folders above from the start.
 
     Raises:
         OSError: the file cannot be read.
@@ -92,6 +98,7 @@ def read_code(file: Path) -> Code:
     data = _bytes(file)
     tree = parsed(data)
     name, roots = _placed(file, tree)
+    roots += _above(file) if above else ()
     modules: dict[str, Path] = {name: file}
     contents: dict[Path, bytes] = {file: data}
     waiting, open_ended = [name], False
@@ -102,6 +109,8 @@ def read_code(file: Path) -> Code:
         if tree is None:
             continue
         if loads_by_other_means(tree) and not open_ended:
+            if not above:
+                return read_code(file, above=True)
             open_ended = True
             _add(_all_below(roots[0] if file.is_relative_to(roots[0]) else file.parent), modules, contents, waiting)
         package = name_here if path.name == "__init__.py" else name_here.rpartition(".")[0]
@@ -119,7 +128,7 @@ def locate(name: str, roots: Iterable[Path]) -> Found | None:
     if top in SHARED:
         return None
     found = _in(top, tuple(roots))
-    if found and found.file is None and _installed(top):
+    if found and found.file is None and installed(top):
         return None
     for part in rest:
         found = _in(part, found.inside) if found else None
@@ -201,6 +210,12 @@ def _placed(file: Path, tree: ast.Module | None) -> tuple[str, tuple[Path, ...]]
     )
 
 
+def _above(file: Path) -> tuple[Path, ...]:
+    """The next folders above that of a file, but not the home folder: projects put these into `sys.path`."""
+    shared = {Path.home(), Path(file.anchor), Path(tempfile.gettempdir())}
+    return tuple(folder for folder in file.parents[1 : 1 + ABOVE] if folder not in shared)
+
+
 _INSTALLED = {Path(sysconfig.get_paths()[kind]) for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
 
 
@@ -242,7 +257,7 @@ def _stem(file: Path) -> str:
     return file.name.partition(".")[0]
 
 
-def _installed(top: str) -> bool:
+def installed(top: str) -> bool:
     """Whether an installed package, not only a folder, has this name."""
     try:
         spec = find_spec(top)

@@ -13,7 +13,7 @@ from typing import Any
 
 #: folders of the system, where what a network reads is no one's to change
 SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64", "/bin", "/opt", "/var")
-CODE = {".py", ".pyc", ".so", ".pyd", ".pth"}
+COMPILED = {".pyc", ".so", ".pyd"}
 _watching: list[set[str]] = []
 
 
@@ -30,12 +30,12 @@ def files_read() -> Iterator[set[str]]:
 
 
 def data_among(paths: Iterable[str], known: Iterable[Path]) -> tuple[Path, ...]:
-    """The files of a user's own among these: not of the system, not installed, no code, not `known`."""
+    """The files of a user's own among these: not of the system, not installed, not `known`."""
     covered = {os.path.realpath(file) for file in known}
     return tuple(
         Path(path)
         for path in sorted(paths)
-        if os.path.realpath(path) not in covered and Path(path).suffix not in CODE and _own(Path(path))
+        if os.path.realpath(path) not in covered and Path(path).suffix not in COMPILED and _own(Path(path))
     )
 
 

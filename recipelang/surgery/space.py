@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from recipelang.errors import Refusal
-from recipelang.surgery.codebase import Code, Found, locate, of_installation
+from recipelang.surgery.codebase import Code, Found, installed, locate, of_installation
 
 PREFIX = "_recipelang_user_"
 _spaces: dict[str, Space] = {}
@@ -139,8 +139,8 @@ class Space:
         return (*self.code.roots, *self._added)
 
     def _holds(self, name: str, importer: str) -> bool:
-        """Whether an absolute import means a module of this space; a module does not import itself."""
-        if not name or f"{self.name}.{name}" == importer:
+        """Whether an absolute import means a module of this space, and not an installed one that it is named after."""
+        if not name or (f"{self.name}.{name}" == importer and installed(name)):
             return False
         top, _, below = name.partition(".")
         if top in self.code.modules:
@@ -181,8 +181,9 @@ class Space:
     def _stranger(self, file: Path) -> Refusal:
         return Refusal(
             "RCP0740",
-            f"`{self.code.file.name}` imports `{file.name}`, which does not lie beside it: changes would go unnoticed",
-            f"put `{file.name}` into the folder of `{self.code.file.name}`, or name its folder in `PYTHONPATH` instead "
+            f"`{self.code.file.name}` imports `{file.parent.name}/{file.name}`, which does not lie beside it: changes "
+            "would go unnoticed",
+            f"put it into the folder of `{self.code.file.name}`, or name its folder in `PYTHONPATH` instead "
             "of changing `sys.path`",
         )
 

@@ -69,6 +69,7 @@ _STATES: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (os.getcwd, os.chdir),
     (lambda: list(sys.path), _set_path),
     (lambda: sys.argv, _set_arguments),
+    (sys.getrecursionlimit, sys.setrecursionlimit),
     (torch.get_default_dtype, torch.set_default_dtype),
     (lambda: _device.CURRENT_DEVICE, _set_device),
     (torch.is_grad_enabled, torch.set_grad_enabled),

@@ -222,9 +222,20 @@ def test_modules_on_pythonpath_count(write: Callable[[dict[str, str]], Path], mo
 def test_code_from_outside_is_refused_by_name(write: Callable[[dict[str, str]], Path]) -> None:
     text = NET + "import sys\nsys.path.append('elsewhere')\nfrom scale import SCALE" + BUILD
     folder = write({"nets/net.py": text, "elsewhere/scale.py": "SCALE = 3"})
-    with pytest.raises(Refusal, match=r"`net.py` imports `scale.py`, which does not lie beside it") as caught:
+    with pytest.raises(Refusal, match=r"`net.py` imports `elsewhere/scale.py`, which does not lie beside it") as caught:
         build("nets/net.py:build", folder)
     assert caught.value.code == "RCP0740" and "PYTHONPATH" in caught.value.help
+
+
+def test_the_folder_above_may_be_put_into_sys_path(write: Callable[[dict[str, str]], Path]) -> None:
+    text = NET + "import sys\nfrom pathlib import Path\nsys.path.append(str(Path(__file__).resolve().parents[1]))\n"
+    folder = write({"nets/net.py": text + "from common.scale import SCALE" + BUILD, "common/__init__.py": "",
+                    "common/scale.py": "from common.base import SCALE", "common/base.py": "SCALE = 3",
+                    "common/unused.py": ""})  # fmt: skip
+    network = build("nets/net.py:build", folder)
+    assert scale(network) == 3
+    counted = ["common/__init__.py", "common/base.py", "common/scale.py", "nets/net.py"]
+    assert sorted(names(folder, "nets/net.py:build")) == counted
 
 
 def test_environments_beside_the_code_do_not_count(write: Callable[[dict[str, str]], Path]) -> None:
@@ -250,6 +261,29 @@ def test_a_file_named_like_what_it_imports(write: Callable[[dict[str, str]], Pat
     )
     assert scale(build("safetensors.py:build", folder)) == 3
     assert scale(build("my-net.v2.py:build", folder)) == 4
+
+
+def test_a_file_that_imports_itself(write: Callable[[dict[str, str]], Path]) -> None:
+    assert scale(build("net.py:build", write({"net.py": NET + "SCALE = 3\nimport net" + BUILD}))) == 3
+
+
+def test_whatever_the_code_raises_is_a_refusal_that_leaves_nothing(write: Callable[[dict[str, str]], Path]) -> None:
+    stop = "class Stop(BaseException):\n    pass\n\ndef build():\n    raise Stop('enough')\n"
+    cases = {
+        "stop": stop, "exit": "import sys\nsys.exit(2)\n", "deep": "x = " + "(" * 10_000, "null": "x = '\0'\n",
+        "signs": "x = " + "-" * 100_000 + "1\n", "again": "def build():\n    return build()\n",
+        "asks": "import argparse\np = argparse.ArgumentParser()\np.add_argument('--x', required=True)\n"
+                "p.parse_args()\n",
+        "shadow": "import sys\nsys.setrecursionlimit(200)\nsys.stdout = None\nraise ValueError\n",
+    }  # fmt: skip
+    folder = write({f"{name}.py": text for name, text in cases.items()})
+    before = (set(sys.modules), sys.getrecursionlimit(), sys.stdout)
+    for name in cases:
+        with pytest.raises(Refusal) as caught:
+            build(f"{name}.py:build", folder)
+        assert caught.value.code == "RCP0712" and f"`{name}.py`" in caught.value.message
+    left = {name for name in set(sys.modules) - before[0] if name.startswith("_recipelang_user_")}
+    assert not left and (sys.getrecursionlimit(), sys.stdout) == before[1:]
 
 
 def test_a_changed_helper_is_noticed_when_an_artifact_is_loaded(
@@ -361,14 +395,17 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SCALE = json.loads((HERE / "scale.json").read_text())
 torch.save({}, HERE / "written.pt")
-torch.load(HERE / "own.pt")
+torch.load(HERE / "own.pth")
+exec(compile((HERE / "table.py.txt").read_text(), "table", "exec"))
 import torch.hub, urllib.request
 """ + BUILD  # fmt: skip
-    folder = write({"net.py": text, "scale.json": "3"})
-    torch.save({"x": torch.zeros(1)}, folder / "own.pt")
+    folder = write({"net.py": text, "scale.json": "3", "table.py.txt": ""})
+    torch.save({"x": torch.zeros(1)}, folder / "own.pth")
     for _ in range(2):  # the second time nothing is imported
         network = build("net.py:build", folder)
-        assert network.habits.notes == ("`net.py` reads `own.pt`, `scale.json`: a change in them runs nothing again",)
+        assert network.habits.notes == (
+            "`net.py` reads `own.pth`, `scale.json`, `table.py.txt`: a change in them runs nothing again",
+        )
 
 
 def test_a_network_made_in_inference_mode_is_refused(write: Callable[[dict[str, str]], Path]) -> None:
