@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.images.augment import crop_box
-from recipelang.images.depth import NoRange, is_deep, samples_of, stated_top, to_eight
+from recipelang.images.depth import NoRange, is_deep, samples_of, stated_top, to_eight, white_is_zero
 from recipelang.kinds import Preprocessing
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".gif", ".tif", ".tiff"})
@@ -160,7 +160,8 @@ def _upright(image: Image.Image, channels: int, bits: int | None, data: bytes = 
     turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     if is_deep(image, data):
         top = stated_top(image, data) or (2**bits - 1 if bits else 65535)
-        image = Image.fromarray(to_eight(samples_of(image, data), top))
+        eight = to_eight(samples_of(image, data), top)
+        image = Image.fromarray(255 - eight if white_is_zero(image) else eight)
     if "transparency" in image.info and image.mode != "RGBA":
         image = image.convert("RGBA")
     if image.mode != ("L" if channels == 1 else "RGB"):

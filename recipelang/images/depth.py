@@ -33,7 +33,7 @@ def is_deep(image: Image.Image, data: bytes) -> bool:
 
 
 def samples_of(image: Image.Image, data: bytes = b"") -> np.ndarray:
-    """The samples of a deep image: uint16 H×W or H×W×C, colour before transparency.
+    """The samples of a deep image as they are stored: uint16 H×W or H×W×3, without transparency.
 
     Args:
         image: loaded; of a file or from memory.
@@ -49,9 +49,7 @@ def samples_of(image: Image.Image, data: bytes = b"") -> np.ndarray:
         wide = image.format == "TIFF" and image.mode == "I"
         if wide or samples.min(initial=0) < 0 or samples.max(initial=0) > 65535:
             raise NoRange("its samples are signed or have 32 bits, which have no range from black to white")
-        samples = samples.astype(np.uint16)
-        inverted = image.format == "TIFF" and _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO
-        return (stated_top(image, data) or 65535) - samples if inverted else samples
+        return samples.astype(np.uint16)
     if _is_deep_png(data) and data[25:26] == b"\x04":  # grey and alpha: one 32-bit number a pixel
         return (_read_as(data, "I", "I;32B") >> 16 & 0xFFFF).astype(np.uint16)
     upper = np.asarray(image)[..., :3].astype(np.uint16)
@@ -76,6 +74,11 @@ def stated_top(image: Image.Image, data: bytes) -> int | None:
         return top if isinstance(top, int) and 255 < top < 65535 else None
     significant = _significant_bits(data)
     return None if significant is None else 2**significant - 1
+
+
+def white_is_zero(image: Image.Image) -> bool:
+    """Whether small samples are bright, in a file that Pillow does not turn round by itself: grey TIFF of 16 bits."""
+    return image.format == "TIFF" and image.mode.startswith("I;16") and _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
 def to_eight(samples: np.ndarray, top: int) -> np.ndarray:

@@ -38,14 +38,16 @@ def png(samples: np.ndarray, kind: int, *extra: tuple[bytes, bytes]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
-def tiff(samples: np.ndarray, order: str = "<", **tags: int) -> bytes:
-    """An uncompressed TIFF of one strip: H×W or H×W×3, of any type of number."""
+def tiff(samples: np.ndarray, order: str = "<", *, packed: bool = False, **tags: int) -> bytes:
+    """A TIFF of one strip, packed by zlib or not: H×W or H×W×3, of any type of number."""
     kinds = {"u": 1, "i": 2, "f": 3}
     bits, colours = samples.dtype.itemsize * 8, samples.shape[2] if samples.ndim == 3 else 1
     data = samples.astype(samples.dtype.newbyteorder(order)).tobytes()
+    data = zlib.compress(data) if packed else data
     entries = {
-        256: samples.shape[1], 257: samples.shape[0], 258: bits, 259: 1, 262: 2 if colours == 3 else 1, 273: 0,
-        277: colours, 278: samples.shape[0], 279: len(data), 339: kinds[samples.dtype.kind],
+        256: samples.shape[1], 257: samples.shape[0], 258: bits, 259: 8 if packed else 1,
+        262: 2 if colours == 3 else 1, 273: 0, 277: colours, 278: samples.shape[0], 279: len(data),
+        339: kinds[samples.dtype.kind],
     }  # fmt: skip
     entries |= {{"photometric": 262, "maximum": 281, "bits": 258}[name]: value for name, value in tags.items()}
     count = len(entries)
@@ -87,6 +89,17 @@ def test_16_bits_of_grey(data: bytes) -> None:
     assert (read(data) == eight(LEVELS)[:, :, None]).all()
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_where_white_is_zero_the_range_is_that_of_the_stored_samples(packed: bool) -> None:
+    """4,095 is black then; a peak of the inverted samples would hide that only 12 bits are used."""
+    twelve = np.asarray([[0, 1, 2_048, 4_095]], np.uint16)
+    data = tiff(twelve, photometric=0, packed=packed)
+    assert inspect(data, "x").peak == 4_095
+    assert read(data, 1, bits=12).tolist() == (255 - eight(twelve, 4_095)).tolist()
+    said = tiff(twelve, photometric=0, packed=packed, maximum=4_095)
+    assert read(said, 1).tolist() == (255 - eight(twelve, 4_095)).tolist() and inspect(said, "x").peak is None
+
+
 def test_a_pgm_of_12_bits_says_so_itself() -> None:
     twelve = np.asarray([[0, 1, 2_048, 4_095]], np.uint16)
     data = b"P5 4 1 4095\n" + twelve.astype(">u2").tobytes()
@@ -114,7 +127,8 @@ def test_16_bits_of_colour() -> None:
     assert (read(png(colour, 2)) == eight(colour)).all()
     assert (read(png(alpha, 6)) == eight(colour)).all()  # transparency is dropped
     for order in "<>":
-        assert (read(tiff(colour, order)) == eight(colour)).all()
+        for packed in (False, True):
+            assert (read(tiff(colour, order, packed=packed)) == eight(colour)).all()
 
 
 def test_colours_of_12_bits_in_16() -> None:
@@ -261,6 +275,22 @@ def test_grey_data_stays_grey(tmp_path: Path) -> None:
     assert next(large.batches("train"))[0].shape[1:] == (1, 64, 64)
     with pytest.raises(SettingError):
         catalogue.find("data", "folder")("here", channels=2)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_damaged_deep_files_are_refused_or_read_and_never_crash(packed: bool, colours: int) -> None:
+    samples = np.random.default_rng(0).integers(0, 65_536, (5, 6, 3)).astype(np.uint16)
+    chosen = samples if colours == 3 else samples[..., 0]
+    for data in (tiff(chosen, packed=packed), png(chosen, 2 if colours == 3 else 0, (b"sBIT", bytes([12] * colours)))):
+        for at in range(len(data)):
+            for value in (0, 0xFF, data[at] ^ 0x04):
+                broken = data[:at] + bytes([value]) + data[at + 1 :]
+                try:
+                    inspect(broken, "x")
+                    assert open_picture(broken, "x").mode == "RGB"
+                except Refusal as refusal:
+                    assert refusal.code in ("RCP0805", "RCP0806")
 
 
 def test_tiff_writes_what_pillow_reads() -> None:
