@@ -81,6 +81,7 @@ class ReportContext:
         warnings: what deserves a second look.
         legend: (sign, meaning) of the signs that the comparison uses.
         notes: (metric, what its numbers speak of or leave out).
+        arrivals: what was found, replaced or taken off where networks came in.
     """
 
     title: str
@@ -99,6 +100,12 @@ class ReportContext:
     warnings: tuple[str, ...]
     legend: tuple[tuple[str, str], ...]
     notes: tuple[tuple[str, str], ...] = ()
+    arrivals: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader should know before the numbers: how networks came in, and what deserves a second look."""
+        return self.arrivals + self.warnings
 
     @property
     def shown(self) -> tuple[Row, ...]:
@@ -245,7 +252,19 @@ def _context(sources: tuple[Source, ...], title: str) -> ReportContext:
         warnings=(*said, *_unlike(sources)),
         legend=summary.legend(found),
         notes=summary.notes(found),
+        arrivals=_arrivals(shown, sources),
     )
+
+
+def _arrivals(found: Sequence[Row], sources: Sequence[Source]) -> tuple[str, ...]:
+    """The notes of the steps that brought networks in, each once."""
+    told: dict[str, None] = {}
+    for row in found:
+        run = f"{sources[row.origin].name}: " if len(sources) > 1 else ""
+        for step in (step for run_ in row.variant.runs for step in run_.steps):
+            if step.verb == "model" and step.note:
+                told[f"{run}`{step.text}`: {step.note}"] = None
+    return tuple(told)
 
 
 def _verdict(expectation: Expectation, run: str) -> Verdict:

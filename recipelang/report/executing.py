@@ -38,7 +38,8 @@ class Layers:
         count = counted(len(self.layers) + self.more, "layer")
         reasons = [text for text in (self.why, "" if self.gains else NO_GAIN) if text]
         where = f" on {self.on}" if self.on else ""
-        return f"{count} {self.executes}{where}" + (f": {'; '.join(reasons)}" if reasons else "")
+        executes = "never run" if self.executes == "never" else self.executes
+        return f"{count} {executes}{where}" + (f": {'; '.join(reasons)}" if reasons else "")
 
 
 def execution(variant: Variant) -> tuple[Layers, ...]:

@@ -39,7 +39,9 @@ def print_table(context: ReportContext, console: Console) -> None:
     for name, sentence in context.headline:
         text = Text.assemble((words.shorten(name, 2 * MOST_NAME), "bold"), ": ", sentence.replace("`", ""))
         console.print(text, width=width)
-    if context.headline:
+    for arrival in context.arrivals:
+        console.print(Text(f"note: {arrival.replace('`', '')}", style="yellow"), soft_wrap=True)
+    if context.headline or context.arrivals:
         console.print()
     names = [signs(row) + words.shorten(row.name, MOST_NAME) for row in context.shown]
     columns = [[_texts(row.cells[i]) for row in context.shown] for i in range(len(context.metrics))]

@@ -343,3 +343,27 @@ def test_other_data_is_a_difference_of_qualities(main_record: dict[str, Any]) ->
     main_record["environment"]["data"], other["environment"]["data"] = "digits (1)", "cifar10 (2)"
     (warning,) = [w for w in compare([build(main_record, "a"), build(other, "b")]).warnings if "differ in" in w]
     assert warning.endswith("digits (1) and cifar10 (2); hold their qualities against their own healthy only")
+
+
+def test_how_a_network_came_in_is_said_in_every_form(main_record: dict[str, Any]) -> None:
+    """A replaced head is nothing to look for in the list of steps."""
+    for variant in main_record["variants"]:
+        variant["runs"][0]["steps"][0]["note"] = "its last layer `fc` gave 1000 outputs and is replaced"
+    context = build(main_record)
+    (arrival,) = context.arrivals
+    assert arrival.endswith("`: its last layer `fc` gave 1000 outputs and is replaced")
+    assert "> **Note.** " in render(context, "md")["report.md"]
+    page = render(context, "html")["report.html"]
+    assert page.index("and is replaced") < page.index('id="comparison"')
+    out = io.StringIO()
+    print_table(context, Console(file=out))
+    assert "its last layer fc gave 1000 outputs and is replaced" in out.getvalue()
+    both = compare([build(main_record, "a"), build(main_record, "b")])
+    assert [text.partition(":")[0] for text in both.arrivals] == ["a", "b"]
+
+
+def test_layers_that_never_run_read_as_such(main_record: dict[str, Any]) -> None:
+    rows = [{"layer": f"l{i}", "executes": "never", "why": "takes no part in evaluation"} for i in range(2)]
+    main_record["variants"][1]["layers"] = rows
+    ((_, (group,)),) = build(main_record).layers
+    assert group.sentence.startswith("2 layers never run: takes no part in evaluation")
