@@ -5,7 +5,9 @@ were, and in evaluation mode one tensor B×n comes out. `require_sound` tries a 
 
     the same input, the same weights  ─▶  the same answer   again · by a deep copy · by another build
 
-Together they cost six forward passes of two images: fewer images than one training batch.
+Together they cost seven forward passes of two images at most, and one of a single image.
+Together they cost seven forward passes of two images and one of a single image: less than two passes of a batch of
+eight.
 """
 
 from __future__ import annotations
@@ -38,13 +40,13 @@ class _Entry:
     of weights stay.
     """
 
-    habits: ClassVar[Habits]
+    _recipelang_habits: ClassVar[Habits]
     training: bool
 
     def forward(self, images: Tensor, *args: Any, **kwargs: Any) -> Any:
-        given = images.clone() if self.habits.changes_input else images
+        given = images.clone() if self._recipelang_habits.changes_input else images
         raw = super().forward(given, *args, **kwargs)  # type: ignore[misc]
-        return raw if self.training else answers.at(raw, self.habits.answer)
+        return raw if self.training else answers.at(raw, self._recipelang_habits.answer)
 
 
 def enter(module: nn.Module, example: Tensor, classes: int | None) -> tuple[Tensor, Habits]:
@@ -69,16 +71,35 @@ def enter(module: nn.Module, example: Tensor, classes: int | None) -> tuple[Tens
         raise _not_understood(raw, example, classes)
     habits = Habits(not torch.equal(given, example), path)
     if habits != Habits():
-        own = type(module)
-        attributes = {"habits": habits, "__module__": own.__module__, "__qualname__": own.__qualname__}
-        module.__class__ = type(own.__name__, (_Entry, own), attributes)
+        _put_right(module, habits, example, raw)
     scores: Tensor = answers.at(raw, path)
     return scores, habits
 
 
+def _put_right(module: nn.Module, habits: Habits, example: Tensor, raw: Any) -> None:
+    """Put `_Entry` before the class of the module, and see that it is heard, by copies as well."""
+    own = type(module)
+    attributes = {"_recipelang_habits": habits, "__module__": own.__module__, "__qualname__": own.__qualname__}
+    given = example.clone()
+    try:
+        module.__class__ = type(own.__name__, (_Entry, own), attributes)
+        with random_numbers(), evaluating(module):
+            heard = isinstance(copy.deepcopy(module)(given), Tensor) and torch.equal(given, example)
+    except Exception:  # classes may forbid to be changed, and modules to be copied
+        heard = False
+    if not heard and habits.changes_input:
+        raise Refusal(
+            "RCP0713",
+            "the network writes into its images, and its kind of module cannot be given copies",
+            "begin `forward` with `x = x.clone()`",
+        )
+    if not heard:
+        raise _not_understood(raw, example, None)
+
+
 def habits_of(module: nn.Module) -> Habits:
     """The habits of a network that `enter` has seen, without notes."""
-    return module.habits if isinstance(module, _Entry) else Habits()
+    return module._recipelang_habits if isinstance(module, _Entry) else Habits()
 
 
 def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Build) -> tuple[str, ...]:
@@ -105,12 +126,12 @@ def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Buil
         twin = _copied(module)
         trial.move(twin)
         before = drawn()
-        found = _with_gradients(twin, example)
+        found = _of_copy(twin, example)
         _require_repeatable(trial, found.detach(), before != drawn())
         _require_registered(twin, found)
         with again() as other:
             _require_rebuildable(trial, other)
-        return _training_notes(twin, example, found.shape[1])
+        return (*_batch_notes(trial), *_training_notes(twin, example, found.shape[1]))
 
 
 def require_same(module: nn.Module, other: nn.Module, example: Tensor, what: str) -> None:
@@ -139,10 +160,10 @@ class _Trial:
             for tensor in _movable(other):
                 tensor.data = _elsewhere(tensor)
 
-    def again(self) -> Tensor:
-        """The answer of the network itself, once more."""
+    def again(self, images: Tensor | None = None) -> Any:
+        """The answer of the network itself, once more or to other images."""
         with _other_weights(self.module) if self.moved else nullcontext():
-            return _evaluated(self.module, self.example)
+            return _evaluated(self.module, self.example if images is None else images)
 
 
 def _tried(module: nn.Module, example: Tensor) -> _Trial:
@@ -196,11 +217,18 @@ def _evaluated(module: nn.Module, example: Tensor) -> Any:
         raise _does_not_take(module, example, error) from error
 
 
-def _with_gradients(module: nn.Module, example: Tensor) -> Tensor:
-    """The answer in evaluation mode, with the graph that it was computed by."""
-    with evaluating(module), torch.enable_grad():
-        found: Tensor = module(example)
-    return found  # with its graph; compare `found.detach()`
+def _of_copy(twin: nn.Module, example: Tensor) -> Tensor:
+    """The answer of a copy in evaluation mode, with the graph that it was computed by."""
+    try:
+        with evaluating(twin), torch.enable_grad():
+            found: Tensor = twin(example)
+    except Exception as error:  # the module is the user's
+        raise Refusal(
+            "RCP0722",
+            f"a copy of the network cannot run, as the network itself can: {type(error).__name__}: {first_line(error)}",
+            "hooks, lambdas and functions that hold on to `self` still mean the original: write methods instead",
+        ) from error
+    return found
 
 
 def _alike(found: Any, expected: Tensor) -> bool:
@@ -312,6 +340,17 @@ def _second_line(error: Exception) -> str:
     """torch's list of differences begins after a headline."""
     lines = str(error).strip().splitlines()
     return lines[1].strip()[:200] if len(lines) > 1 else first_line(error)
+
+
+def _batch_notes(trial: _Trial) -> tuple[str, ...]:
+    """Whether an image is answered alike whatever stands beside it in the batch."""
+    try:
+        alone = trial.again(trial.example[:1])
+    except Refusal as refusal:
+        return (f"it cannot answer a single image: {refusal.message}",)
+    if _alike(alone, trial.expected[:1]):
+        return ()
+    return ("its answer to an image depends on the other images of the batch: accuracy depends on the batch size",)
 
 
 # in training mode -----------------------------------------------------------------------------

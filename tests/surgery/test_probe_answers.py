@@ -169,3 +169,35 @@ def test_batchnorm_between_processes_becomes_batchnorm(come_in: Build) -> None:
     images = torch.randn(4, 1, 4, 4)
     assert torch.equal(plain.module.train()(images), network.module.train()(images))
     assert nn.SyncBatchNorm not in map(type, network.module.modules())
+
+
+KINDS_OF_MODULES = {
+    "traced to a graph": "torch.fx.symbolic_trace(Net(classes))",
+    "scripted": "torch.jit.trace(Net(classes).eval(), torch.zeros(2, 1, 4, 4), check_trace=False)",
+    "a forward of its own": "forwarded(Net(classes))",
+}
+FORWARDED = "def forwarded(net):\n    net.forward = net.other\n    return net\n\n"
+
+
+@pytest.mark.parametrize("name", KINDS_OF_MODULES)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_modules_that_cannot_be_given_copies_are_refused_where_they_write(name: str, come_in: Build) -> None:
+    after = f"{FORWARDED}def build(classes=3):\n    return {KINDS_OF_MODULES[name]}"
+    other = "def other(self, x):\n    return Net.forward(self, x)"
+    try:
+        network = come_in("return self.scores(x.mul_(0.5))", before="import torch.fx", methods=other, after=after)
+    except Refusal as refusal:
+        assert refusal.code in ("RCP0713", "RCP0722") and "x = x.clone()" in refusal.help
+        return
+    images = torch.rand(3, 1, 4, 4)
+    given = images.clone()
+    with evaluating(network.clone().module):
+        network.module(images)
+    assert torch.equal(images, given)
+
+
+def test_attributes_of_any_name_are_the_networks_own(come_in: Build) -> None:
+    forward = "return self.scores(x.mul_(0.5)) * self.habits * self.answer"
+    network = come_in(forward, "self.habits = nn.Parameter(torch.ones(3))\nself.answer = 1")
+    assert network.habits.changes_input and isinstance(network.module.habits, nn.Parameter)
+    assert network.module(torch.rand(3, 1, 4, 4)).shape == (3, 3)
