@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 from recipelang.surgery.branches import Sums
 from recipelang.surgery.neutral import run_neutral
 from recipelang.surgery.tracing import evaluating, hooked
-from recipelang.surgery.wiring import IDENTITY, ZERO, Wires, main_tensor, tensors_in, trace_wires
+from recipelang.surgery.wiring import IDENTITY, ZERO, Wires, main_tensor, tensors_in, trace_wires, values_in
 
 #: containers that hold modules and say nothing about what these do
 LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
@@ -48,6 +48,7 @@ class _Pass:
     Attributes:
         identities, zeros: path → shape and wires of the modules that are so without their weights.
         branches: those of `zeros` that their parents add.
+        failed: modules that cannot compute without their weights; `opaque`: whose answer nothing else can give.
         counts, shapes: how often a module ran, and the shapes of the main tensor that went in and came out.
         stay: path → why a layer of which there are several cannot go.
     """
@@ -56,6 +57,7 @@ class _Pass:
     zeros: dict[str, tuple[tuple[int, ...], Wires]] = field(default_factory=dict)
     branches: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
+    opaque: set[str] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
     shapes: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
@@ -101,7 +103,7 @@ def _watched(module: nn.Module, example: Tensor, alone: set[str]) -> _Pass:
             seen.counts[path] += 1
             seen.shapes.pop(path, None)  # in the order in which modules end
             seen.shapes[path] = _shape(first), _shape(main)
-            if main is None or path not in alone or _inside(seen.identities, path):
+            if main is None or path not in alone or _inside([*seen.identities, *seen.opaque], path):
                 return
             if not any(t.shape == main.shape for _, t in tensors_in(*given)):
                 return
@@ -113,8 +115,10 @@ def _watched(module: nn.Module, example: Tensor, alone: set[str]) -> _Pass:
                 return
             finally:
                 sums.paused = False
-            if traced:
-                kind, wires = traced
+            if traced and traced[1] is None:
+                seen.opaque.add(path)
+            elif traced and traced[1]:
+                kind, wires = traced[0], traced[1]
                 (seen.identities if kind == IDENTITY else seen.zeros)[path] = tuple(main.shape), wires
                 if kind == ZERO:
                     sums.left(path, main)
@@ -141,7 +145,7 @@ def _copied(args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return copied
 
 
-def _without_weights(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Wires] | None:
+def _without_weights(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Wires | None] | None:
     """`trace_wires` of the module without its weights.
 
     Of several tensors no two may be alike, or nobody could tell which one comes out: a state that is zeros at first,
@@ -159,10 +163,10 @@ def _without_weights(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, A
 
         try:
             apart = tree_map(other, (args, kwargs))
-            return trace_wires(run_neutral(part, *_copied(*apart)), tensors_in(*apart))
+            return trace_wires(run_neutral(part, *_copied(*apart)), values_in(*apart))
         except Exception:  # arguments that may not be just any numbers
             pass
-    return trace_wires(run_neutral(part, *_copied(args, kwargs)), given)
+    return trace_wires(run_neutral(part, *_copied(args, kwargs)), values_in(args, kwargs))
 
 
 def _shape(t: Tensor | None) -> tuple[int, ...] | None:
@@ -215,6 +219,8 @@ class _Layers:
             return f"it runs {self.seen.counts[path]} times in one pass"
         if path not in self.alone:
             return "it stands in several places of the network"
+        if path in self.seen.opaque:
+            return "it gives something beside a tensor that nothing else can give in its place"
         if path in self.seen.failed:
             return "it cannot be run with its weights at zero"
         if path in self.seen.zeros:
@@ -226,7 +232,11 @@ class _Layers:
         found: dict[tuple[str, type], list[str]] = defaultdict(list)
         for path, (before, after) in self.seen.shapes.items():
             parent = path.rpartition(".")[0]
-            if before == after and self._composite(path) and isinstance(self.module.get_submodule(parent), LISTS):
+            if (
+                before == after
+                and self._composite(path, axes=2)
+                and isinstance(self.module.get_submodule(parent), LISTS)
+            ):
                 found[parent, type(self.module.get_submodule(path))].append(path)
         return {k: v for k, v in found.items() if len(v) > 1 or self.seen.counts[v[0]] > 1}
 
@@ -259,10 +269,10 @@ class _Layers:
                     return True
         return False
 
-    def _composite(self, path: str) -> bool:
-        """Whether at least two modules inside hold parameters."""
+    def _composite(self, path: str, axes: int = 1) -> bool:
+        """Whether at least two modules inside hold parameters of so many axes: 2 for weights of products."""
         parts = self.module.get_submodule(path).modules()
-        holders = (m for m in parts if next(m.parameters(recurse=False), None) is not None)
+        holders = (m for m in parts if any(p.ndim >= axes for p in m.parameters(recurse=False)))
         return next(holders, None) is not None and next(holders, None) is not None
 
     def _of_torch(self, path: str) -> bool:

@@ -61,18 +61,23 @@ class _Attention:
 
 def tensors_in(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[Place, Tensor]]:
     """Every tensor among arguments and inside tuples, lists and dictionaries there, with its place."""
-    found: list[tuple[Place, Tensor]] = []
+    return [(place, value) for place, value in values_in(args, kwargs) if isinstance(value, Tensor)]
+
+
+def values_in(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[Place, Any]]:
+    """Everything among arguments and inside tuples, lists and dictionaries there, with its place."""
+    found: list[tuple[Place, Any]] = []
 
     def look(value: Any, place: list[Any]) -> None:
-        if isinstance(value, Tensor):
-            found.append((place[0] if len(place) == 1 else place, value))
-        elif isinstance(value, list | tuple):
+        if isinstance(value, list | tuple):
             for k, item in enumerate(value):
                 look(item, [*place, k])
         elif isinstance(value, dict):
             for key, item in value.items():
                 if isinstance(key, str):
                     look(item, [*place, key])
+        else:
+            found.append((place[0] if len(place) == 1 else place, value))
 
     for key, value in [*enumerate(args), *kwargs.items()]:
         look(value, [key])
@@ -108,39 +113,40 @@ def main_place(wires: Wires) -> Place | None:
     return None
 
 
-def trace_wires(output: Any, given: list[tuple[Place, Tensor]]) -> tuple[str, Wires] | None:
+def trace_wires(output: Any, given: list[tuple[Place, Any]]) -> tuple[str, Wires | None] | None:
     """How an output comes out of what was given, told by their values.
 
     Args:
         output: of a layer whose branch is neutralised.
-        given: `tensors_in` its arguments; best all different.
+        given: `values_in` its arguments; its tensors best all different.
 
     Returns:
-        `identity` where the first tensor is one of those given, `zero` where it is zeros of the shape of one, with the
-        wires; None where it is neither. A further tensor that is neither becomes None: callers often drop it, and
-        the trial shows whether they do.
+        `identity` where the first tensor is one of those given, `zero` where it is zeros of the shape of one; None
+        where it is neither. Beside it the wires; None where the output holds what cannot be given in its place: an
+        object of a class of its own, or a number that the layer computes, which another batch may change. A further
+        tensor that is neither becomes None: callers often drop it, and the trial shows whether they do.
     """
     main = main_tensor(output)
-    if main is None:
+    tensors = [(place, value) for place, value in given if isinstance(value, Tensor)]
+    first = _tensor_wires(main, tensors) if main is not None else {}
+    if not first or "constant" in first:
         return None
-    wires = _wires(output, given)
-    first = _tensor_wires(main, given)
-    if wires is None or "constant" in first:
-        return None
-    return (IDENTITY if "argument" in first else ZERO), wires
+    return (IDENTITY if "argument" in first else ZERO), _wires(output, tensors, given)
 
 
-def _wires(output: Any, given: list[tuple[Place, Tensor]]) -> Wires | None:
-    """None where the output holds something that cannot be written as JSON."""
+def _wires(output: Any, tensors: list[tuple[Place, Tensor]], given: list[tuple[Place, Any]]) -> Wires | None:
     if isinstance(output, Tensor):
-        return _tensor_wires(output, given)
-    if output is None or isinstance(output, bool | int | float | str):
+        return _tensor_wires(output, tensors)
+    if output is None or isinstance(output, bool | str) or (isinstance(output, int | float) and output == 0):
         return {"constant": output}
+    if isinstance(output, int | float):
+        same = [place for place, value in given if type(value) is type(output) and value == output]
+        return {"argument": same[0]} if same else None
     if type(output) in (tuple, list):
-        items = [_wires(item, given) for item in output]
+        items = [_wires(item, tensors, given) for item in output]
         return None if None in items else {type(output).__name__: items}
     if type(output) is dict and all(isinstance(key, str) for key in output):
-        found = {key: _wires(item, given) for key, item in output.items()}
+        found = {key: _wires(item, tensors, given) for key, item in output.items()}
         return None if None in found.values() else {"dict": found}
     return None
 

@@ -377,3 +377,51 @@ def test_imprinting_sees_the_sum_of_an_added_branch() -> None:
             torch.testing.assert_close(seen[f"body.{k}", "input"], x)
             torch.testing.assert_close(seen[f"body.{k}", "output"], y)
             x = y
+
+
+def test_an_answer_that_nothing_else_can_give_keeps_the_block_and_what_holds_it() -> None:
+    class Counts(Block):
+        def forward(self, x: Tensor, size: int) -> tuple[Tensor, int, float]:  # type: ignore[override]
+            return x + self.branch(x), self.count(x, size), 0.0
+
+        def count(self, x: Tensor, size: int) -> int:
+            return size + len(x)  # of another batch it is another number
+
+    class Passes(Counts):
+        def count(self, x: Tensor, size: int) -> int:
+            return size
+
+    def run(blocks: Any, x: Tensor) -> Tensor:
+        size = 7
+        for block in blocks:
+            x, size, _ = block(x, size)
+        return x
+
+    for kind, count in ((Counts, 0), (Passes, 2)):
+        body = Container(run, nn.ModuleList(kind() for _ in range(2)))
+        net = Net([body], lambda b, x, s: (b(x), s))
+        found = survey(net, example(net, (3, 8, 8)))
+        assert [layer.name for layer in found.layers] == [f"body.0.blocks.{k}" for k in range(count)]
+        assert len(found.stay) == 2 - count
+        assert all("nothing else can give" in why for why in found.stay.values())
+
+
+def test_blocks_between_attention_and_feedforward_written_in_nested_lists() -> None:
+    """A body as many vision transformers have it: every branch is a layer, with and without a norm at the end."""
+
+    class Body(nn.Module):
+        def __init__(self, norm: bool) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(nn.ModuleList([Branch(), Branch()]) for _ in range(2))
+            self.norm = nn.LayerNorm(D) if norm else nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            for one, other in self.layers:
+                x = one(x) + x
+                x = other(x) + x
+            return self.norm(x)
+
+    for norm in (True, False):
+        assert names(Net([Body(norm)], lambda b, x, s: (b(x), s))) == [
+            f"body.0.layers.{k}.{j}" for k in range(2) for j in range(2)
+        ]
