@@ -100,7 +100,7 @@ def _no_files(path: str) -> str:
 
 
 def _name(path: str) -> str:
-    """The file's stem; `oneliner` for what is no file."""
+    """The file's stem; `oneliner` for what is not a file."""
     return PurePath(path).stem if path and not path.startswith(("<", "-")) else "oneliner"
 
 

@@ -1,6 +1,6 @@
 """The profile: where things are on this machine. A recipe says what, `recipe.yaml` says where.
 
-    data:      {cifar10: ~/pictures/cifar10}        # data roots, by the name that recipes use
+    data:      {cifar10: ~/images/cifar10}        # data roots, by the name that recipes use
     weights:   {"net.safetensors": /models/net.st}  # files of weights
     aliases:   {mynet: 'python("nets.py:build")'}   # short names for models and data sets
     device: cuda
@@ -149,7 +149,7 @@ class _Reader:
         if root is None:
             return {}
         if not isinstance(root, yaml.MappingNode):
-            self.refuse("RCP1212", "the profile is no list of keys and values", root, "write lines of `key: value`")
+            self.refuse("RCP1212", "the profile is not a list of keys and values", root, "write lines of `key: value`")
             return {}
         return {key: self.value(key, node) for key, node in self.entries(root, KEYS)}
 
@@ -195,7 +195,7 @@ class _Reader:
                 self.refuse("RCP1212", f"`{key}: {name}` is {_shown(value)}", value, help)
             elif key == "aliases" and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
                 help = "letters, digits and `_`, so that a recipe can write it as one word"
-                self.refuse("RCP1212", f"the alias `{name}` is no name", value, help)
+                self.refuse("RCP1212", f"the alias `{name}` is not a name", value, help)
             else:
                 if key != "aliases":
                     self.place(value)

@@ -63,7 +63,7 @@ def parse_quantity(text: str) -> Quantity:
     """`"70%"` → `Quantity(70, "%")`.
 
     Raises:
-        ValueError: the text is no number with a known unit.
+        ValueError: the text is not a number with a known unit.
     """
     digits, unit = _parts(text)
     return Quantity(float(digits), SINGULAR.get(unit, unit))
@@ -73,7 +73,7 @@ def spelt(text: str) -> str:
     """A number as it is written canonically: `70 %` → `70%`, `3epochs` → `3 epochs`; its digits stay.
 
     Raises:
-        ValueError: the text is no number with a known unit.
+        ValueError: the text is not a number with a known unit.
     """
     digits, unit = _parts(text)
     return f"{digits}{_glue(unit)}{unit}"
@@ -83,9 +83,9 @@ def _parts(text: str) -> tuple[str, str]:
     """The digits and the unit, as written."""
     match = _QUANTITY.fullmatch(text.strip())
     if not match:
-        raise ValueError(f"`{text}` is no number")
+        raise ValueError(f"`{text}` is not a number")
     if match[2] not in UNITS and match[2] not in SINGULAR:
-        raise ValueError(f"`{match[2]}` is no unit")
+        raise ValueError(f"`{match[2]}` is not a unit")
     return match[1], match[2]
 
 

@@ -22,7 +22,7 @@ def bind(call: nodes.Call, cls: type, refuse: Refuse, pattern: nodes.Pattern | N
         call: the call; a dotted rest goes to the setting that is `dotted`.
         cls: the class of the method.
         refuse: notes RCP0301 … RCP0308 and RCP0204.
-        pattern: numbers behind the call (`nm 2:4`); they fill its first whole-number settings in order.
+        pattern: numbers after the call (`nm 2:4`); they fill its first whole-number settings in order.
 
     Returns:
         the method, or None where something was noted.

@@ -109,7 +109,7 @@ class Flow:
 
 
 def joined(before: Flow, ends: list[Flow]) -> Flow:
-    """The flow behind variants when one of them is chosen: what holds in each of them holds behind them."""
+    """The flow after variants when one of them is chosen: what holds in each of them holds after them."""
     after = before.copy()
     inside, *others = (end.names.maps[0] for end in ends)
     after.names.update({k: v for k, v in inside.items() if all(k in other for other in others)})

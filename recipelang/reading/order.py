@@ -1,4 +1,4 @@
-"""The order of statements: what must stand before what, and what each leaves behind for the next."""
+"""The order of statements: what must stand before what, and what each leaves for the next."""
 
 from __future__ import annotations
 

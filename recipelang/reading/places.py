@@ -97,7 +97,7 @@ def duration(reader: Reader) -> Duration | None:
         plain = node.text if number is not None and number.unit == "" else ""
         reader.refuse(
             "RCP0310",
-            f"`for` takes a number of epochs or steps; `{show(node)}` is none",
+            f"`for` takes a number of epochs or steps; `{show(node)}` is not one",
             node.span,
             f"write `for {plain} epochs` or `for {plain} steps`" if plain else "write for example `for 3 epochs`",
         )

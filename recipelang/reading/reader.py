@@ -88,7 +88,7 @@ class Reader:
         return operands[0] if len(operands) == 1 else None
 
     def no_operands(self) -> None:
-        """Refuse whatever stands behind the verb."""
+        """Refuse whatever stands between the verb and its clauses."""
         if self.statement.operands:
             first = self.statement.operands[0]
             close = misspelt_clause(first, first=True)
@@ -101,7 +101,7 @@ class Reader:
                 help = f"write `{self.verb} for {show(first)}`"
             self.refuse(
                 "RCP0405",
-                f"nothing stands behind `{self.verb}` before its clauses",
+                f"nothing may stand between `{self.verb}` and its clauses",
                 self.statement.operands[0].span,
                 help,
             )

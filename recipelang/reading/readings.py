@@ -26,7 +26,7 @@ def reading(reader: Reader, node: Any, split: str, data: str, rest: str = "< …
 
     Args:
         reader: the statement that it stands in.
-        node: a metric's call, perhaps with `drop` or `rise` behind it.
+        node: a metric's call, perhaps with `drop` or `rise` after it.
         split, data: where it is read.
         rest: what follows it in a condition, for help lines.
     """
@@ -37,17 +37,17 @@ def reading(reader: Reader, node: Any, split: str, data: str, rest: str = "< …
     words = trees.words(node)
     if not all(isinstance(word, nodes.Call) for word in words):
         reader.refuse(
-            "RCP0601", f"`{show(node)}` is no metric", node.span, f"metrics: {listing(catalogue.names('metric'))}"
+            "RCP0601", f"`{show(node)}` is not a metric", node.span, f"metrics: {listing(catalogue.names('metric'))}"
         )
         return None
     if len(words) > 2:
         reader.refuse(
-            "RCP0601", f"`{show(node)}` is no metric", words[2].span, "write a metric, and `drop` or `rise` behind it"
+            "RCP0601", f"`{show(node)}` is not a metric", words[2].span, "write a metric, and `drop` or `rise` after it"
         )
         return None
     if len(words) == 2 and words[0].name in CHANGES:
         help = f"write `{show(words[1])} {words[0].name}`"
-        reader.refuse("RCP0601", f"`{words[0].name}` stands behind its metric", words[0].span, help)
+        reader.refuse("RCP0601", f"`{words[0].name}` stands after its metric", words[0].span, help)
         return None
     found = _metric(reader, words[0])
     if found is None:

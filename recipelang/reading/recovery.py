@@ -56,7 +56,7 @@ def _added(
 
 
 def _harmed(step: Step, harmed: bool) -> bool:
-    """Whether the network is harmed behind a step."""
+    """Whether the network is harmed after a step."""
     if getattr(step.operation, "training", None) is not None or getattr(step.operation, "restricts", False):
         return False
     return harmed or step.operation.role == "surgery"

@@ -22,7 +22,7 @@ def check(with_: tuple[Any, ...], duration: Duration, rounds: int, refuse: Refus
     Args:
         with_: the nodes of the clause `with`.
         duration: of the training.
-        rounds: so many rounds share it, and each runs the ramps anew.
+        rounds: so many rounds share it, and each runs the ramps from their start.
         refuse: notes the mistake at the setting.
     """
     part = share(duration, rounds)

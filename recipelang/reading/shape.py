@@ -14,13 +14,13 @@ from recipelang.syntax.place import resembles
 
 
 def unknown_verb(statement: nodes.Statement, known: Iterable[str], refuse: Refuse) -> None:
-    """Note a word that is no verb (RCP0201)."""
+    """Note a word that is not a verb (RCP0201)."""
     word = statement.verb.text
     clause, close = resembles(word, CLAUSES), nearest(word, known)
     help = f"did you mean `{close}`? `recipe list verb` shows all" if close else f"verbs: {', '.join(sorted(known))}"
     if clause and statement.operands:
         help = f"write `{clause}` if the statement above goes on here"
-    refuse("RCP0201", f"`{word}` is no verb", statement.verb.span, help)
+    refuse("RCP0201", f"`{word}` is not a verb", statement.verb.span, help)
 
 
 def check(verb: Verb, statement: nodes.Statement, top: bool, refuse: Refuse) -> None:

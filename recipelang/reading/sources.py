@@ -220,7 +220,7 @@ def alias(statement: nodes.Statement, aliases: Mapping[str, str], refuse: Refuse
     except (RecipeError, ValueError):
         refuse(
             "RCP0301",
-            f"alias `{call.name}` of the profile is no model or data set",
+            f"alias `{call.name}` of the profile is neither a model nor a data set",
             call.span,
             f"it says `{aliases[call.name]}`",
         )

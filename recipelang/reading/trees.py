@@ -140,11 +140,11 @@ def statement(text: str) -> nodes.Statement:
     """One statement from recipe text.
 
     Raises:
-        RecipeError: the text is no recipe.
+        RecipeError: the text is not a recipe.
     """
     item = parse(text).body.items[0]
     if not isinstance(item, nodes.Statement):
-        raise ValueError(f"`{text}` is no statement")
+        raise ValueError(f"`{text}` is not a statement")
     return item
 
 
@@ -153,11 +153,11 @@ def expression(text: str) -> nodes.Expression:
     """One expression from recipe text, as it may stand after `let NAME =`.
 
     Raises:
-        RecipeError: the text is no expression.
+        RecipeError: the text is not an expression.
     """
     items = parse(f"let value = {text}").body.items
     if len(items) != 1 or not isinstance(items[0], nodes.Let):
-        raise ValueError(f"`{text}` is no single value")
+        raise ValueError(f"`{text}` is not a single value")
     return items[0].value
 
 

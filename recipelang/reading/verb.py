@@ -69,7 +69,7 @@ class Verb:
 
     Attributes:
         summary: what it does, in one sentence.
-        operands: what stands behind the verb, in words.
+        operands: what stands after the verb, in words.
         clauses: the clauses that it takes; every other one is refused.
         example: a recipe that uses it, one line or several.
         read: turns a statement into an operation, or into `Points`, `Loop`, `Switch` or `Insert`; None where the

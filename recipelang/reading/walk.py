@@ -66,7 +66,7 @@ class Walk:
         Args:
             items: with the file that each comes from.
             bindings: of each file.
-            flow: what is known before the first item; afterwards, what is known behind the last.
+            flow: what is known before the first item; afterwards, what is known after the last.
             top: whether this is the file itself and no block.
 
         Raises:

@@ -31,7 +31,7 @@ def format(text: str, path: str = "") -> str:
         path: where it came from, for messages.
 
     Raises:
-        RecipeError: the text is no recipe.
+        RecipeError: the text is not a recipe.
         Refusal: RCP0119, the result would not say the same (a fault of the formatter; nothing is lost).
     """
     parse(text, path)

@@ -1,7 +1,7 @@
 """The grammar, loaded once: the LALR parser of `grammar/recipe.lark`, and a scanner made of the same terminals.
 
 Building the parser takes some tenths of a second, so its tables are stored beside the grammar as JSON (no pickle:
-reading them runs no code); `python -m recipelang.syntax.grammar` writes them anew, and a test insists on it.
+reading them runs no code); `python -m recipelang.syntax.grammar` writes them again, and a test insists on it.
 
 Lexing does not depend on the parser's state, so the parser, the formatter and the explanation of mistakes all
 see the same words; the scanner never fails, because what fits no terminal becomes a STRAY token.

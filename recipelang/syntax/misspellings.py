@@ -84,7 +84,7 @@ def selectors(place: Place) -> Mistake | None:
 
 
 def numbers(place: Place) -> Mistake | None:
-    """What begins like a number and is none: a sign, `.5`, `0.7.3`, an unknown unit glued to it."""
+    """What begins like a number and is not one: a sign, `.5`, `0.7.3`, an unknown unit glued to it."""
     before, word, after = place.before, place.word, place.after
     hyphen = before is not None and before.type == "NAME" and before.touches(word)
     signed = word.text in ("-", "−", "–") or (word.type == "PLUS" and "NUMBER" in place.accepts)
@@ -92,38 +92,38 @@ def numbers(place: Place) -> Mistake | None:
         return Mistake("RCP0109", "numbers have no sign", f"write `{after.text}`", _upto(word.span, after.span))
     if word.type == "DOT" and after.type == "NUMBER" and word.touches(after):
         span = _upto(word.span, after.span)
-        return Mistake("RCP0109", f"`.{after.text}` is no number", f"write `0.{after.text}`", span)
+        return Mistake("RCP0109", f"`.{after.text}` is not a number", f"write `0.{after.text}`", span)
     if word.type != "STRAY" or not word.text[0].isascii() or not word.text[0].isdigit():
         return None
     if re.fullmatch("[0-9_]+", word.text):
         help_ = f"write `{word.text.replace('_', '')}`"
-        return Mistake("RCP0109", f"`{word.text}` is no number", help_, word.span)
+        return Mistake("RCP0109", f"`{word.text}` is not a number", help_, word.span)
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)([A-Za-z_]\w*)", word.text)
     if match:
         unit = _unit_for(match[2])
         if unit:
-            return Mistake("RCP0108", f"`{match[2]}` is no unit", _offer(match[1], match[2], unit), word.span)
+            return Mistake("RCP0108", f"`{match[2]}` is not a unit", _offer(match[1], match[2], unit), word.span)
         what = f"`{word.text}` is neither a number with a unit nor a name"
         return Mistake("RCP0108", what, f"write `{match[1]} {match[2]}` if two words are meant; {UNIT_HELP}", word.span)
     glued = re.fullmatch(r"([0-9]+(?::[0-9]+|(?:x[0-9]+)+|\.\.[0-9]+))([A-Za-z_]\w*)", word.text)
     help_ = "numbers look like `3`, `0.7`, `1e-3`, `70%`, patterns like `2:4`, ranges like `0..19`"
     if glued:
         help_ = f"write a space between: `{glued[1]} {glued[2]}`"
-    return Mistake("RCP0109", f"`{word.text}` is no number", help_, word.span)
+    return Mistake("RCP0109", f"`{word.text}` is not a number", help_, word.span)
 
 
 def units(place: Place) -> Mistake | None:
-    """A word behind a number that is no unit: `3 epocs`, `80 percent`."""
+    """A word after a number that is not a unit: `3 epocs`, `80 percent`."""
     before, word = place.before, place.word
     if word.type != "NAME" or before is None or before.type != "NUMBER" or not before.text[-1].isdigit():
         return None
     for clause in CLAUSES:
         if word.text.endswith(clause) and word.text[: -len(clause)] in KNOWN_UNITS:
             apart = f"{word.text[: -len(clause)]} {clause}"
-            return Mistake("RCP0108", f"`{word.text}` is no unit", f"write a space: `{apart}`", word.span)
+            return Mistake("RCP0108", f"`{word.text}` is not a unit", f"write a space: `{apart}`", word.span)
     unit = _unit_for(word.text)
     if unit:
-        return Mistake("RCP0108", f"`{word.text}` is no unit", _offer(before.text, word.text, unit), word.span)
+        return Mistake("RCP0108", f"`{word.text}` is not a unit", _offer(before.text, word.text, unit), word.span)
     return None
 
 
@@ -142,11 +142,11 @@ def clause_words(place: Place) -> Mistake | None:
 
 
 def names(place: Place) -> Mistake | None:
-    """A name that is none: a hyphen, letters outside ASCII, a clause word."""
+    """A name that is not one: a hyphen, letters outside ASCII, a clause word."""
     before, word, after = place.before, place.word, place.after
     if word.type == "STRAY" and word.text[0].isalpha():
         span = place.run(r"\w", word.start)
-        what = f"`{_text(place, span)}` is no name"
+        what = f"`{_text(place, span)}` is not a name"
         return Mistake("RCP0110", what, "names are made of the letters a to z and A to Z, digits and `_`", span)
     if word.text == "-" and before and before.type == "NAME" and before.touches(word) and word.touches(after):
         span = place.run(r"\w\-", word.start)

@@ -108,11 +108,11 @@ def no_verb(place: Place) -> Mistake | None:
         help_ = "write before it what it belongs to: `variant NAME {`, `sweep NAME in … {`, `repeat …{`"
         return Mistake("RCP0111", "this block belongs to no statement", help_, word.span, matching)
     if word.text in CLAUSES or word.text in ("and", "or"):
-        what = f"a statement begins with a verb, and `{word.text}` is none"
+        what = f"a statement begins with a verb, and `{word.text}` is not one"
         help_ = f"put `{word.text} …` after the statement that it belongs to"
         return Mistake("RCP0111", what, help_, word.span)
     help_ = "write first what is to be done: `prune`, `finetune`, `measure`, …"
-    return Mistake("RCP0111", f"a statement begins with a verb, and `{word.text}` is none", help_, word.span)
+    return Mistake("RCP0111", f"a statement begins with a verb, and `{word.text}` is not one", help_, word.span)
 
 
 def verb_with_settings(place: Place) -> Mistake | None:
@@ -149,7 +149,7 @@ def let_without_value(place: Place) -> Mistake | None:
         span = words[0].span if place.ends else place.word.span
         return Mistake("RCP0112", "`let` gives a name a value", f"write `let {name} = {value}`", span)
     if place.word.text in CLAUSES or place.word.type == "COMPARE" or place.word.type == "LBRACE":
-        what = f"`let` names one value, and `{place.word.text}` is no part of it"
+        what = f"`let` names one value, and `{place.word.text}` is not part of it"
         return Mistake("RCP0117", what, "name the ingredient alone: `let tune = sgd(lr=1e-3)`", place.word.span)
     return None
 

@@ -63,7 +63,7 @@ class Place:
 
     @property
     def after(self) -> Token:
-        """The word behind; `$END` where there is none."""
+        """The word after it; `$END` where there is none."""
         return self.words[min(self.index + 1, len(self.words) - 1)]
 
     @cached_property
@@ -136,7 +136,7 @@ class Place:
         return start, stop.start
 
     def line(self) -> tuple[int, int]:
-        """Offsets of what cannot be read where nothing behind the place on its line can be trusted."""
+        """Offsets of what cannot be read where nothing after the place on its line can be trusted."""
         end = self.text.find("\n", self.word.start)
         return self.broken()[0], end if end >= 0 else len(self.text)
 

@@ -80,7 +80,7 @@ VERB = Verb(
     operation=Choose,
     rules=(
         "It reads the validation split; choosing on the test split is refused.",
-        "`choose first` does not run the variants behind the first that fits.",
+        "`choose first` does not run the variants after the first that fits.",
     ),
     after_variants=True,
     joins=True,

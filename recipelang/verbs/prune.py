@@ -118,7 +118,7 @@ def _amount(reader: Reader, number: nodes.Number) -> tuple[int | None, float | N
     if count:
         return count, None
     help = "write a number of them, `prune 2 layers`, or a share below 100%, `prune 50% layers`"
-    reader.refuse("RCP0309", f"`{number.text}` is no number of layers", number.span, help)
+    reader.refuse("RCP0309", f"`{number.text}` is not a number of layers", number.span, help)
     return None, None
 
 
@@ -170,7 +170,7 @@ VERB = Verb(
         Clause("while", "a guard: what breaks it is undone"),
         Clause("in", "modules to take from", default="all"),
         Clause("except", "modules to leave alone"),
-        Clause("over", "a number of rounds; each ranks anew", default="1 round"),
+        Clause("over", "a number of rounds; each ranks again", default="1 round"),
         Clause("for", "training shared out between the rounds", default="none"),
         Clause("with", "an optimizer and a loss for that training", default=training.TUNING),
         Clause("on", "the data that the criterion looks at", default="train"),

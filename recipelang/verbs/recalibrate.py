@@ -1,4 +1,4 @@
-"""`recalibrate [on DATA]`: estimate BatchNorm statistics anew."""
+"""`recalibrate [on DATA]`: estimate BatchNorm statistics again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recipelang.reading.verb import Clause, Verb
 
 @dataclass(frozen=True)
 class Recalibrate:
-    """Estimate the running statistics of every BatchNorm anew, without training."""
+    """Estimate the running statistics of every BatchNorm again, without training."""
 
     verb: ClassVar[str] = "recalibrate"
     version: ClassVar[int] = 1
@@ -32,7 +32,7 @@ def read(reader: Reader) -> Recalibrate | None:
 
 
 VERB = Verb(
-    summary="Estimates the running statistics of every BatchNorm anew, without training a weight.",
+    summary="Estimates the running statistics of every BatchNorm again, without training a weight.",
     operands="nothing",
     clauses=(Clause("on", "a split, and how many samples of it", default="train(samples=2048)"),),
     example="recalibrate on train(samples=2048)",

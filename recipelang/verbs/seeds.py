@@ -48,7 +48,7 @@ def _values(reader: Reader, node: Any) -> tuple[int, ...]:
     if seed is not None:
         return (seed,)
     help = "seeds are whole numbers: `seeds 0, 1, 2` or `seeds 0..19`"
-    reader.refuse("RCP0311", f"`{show(node)}` is no seed", node.span, help)
+    reader.refuse("RCP0311", f"`{show(node)}` is not a seed", node.span, help)
     return ()
 
 

@@ -36,13 +36,16 @@ def _values(reader: Reader, node: Any) -> Iterator[Any]:
     """The value itself, or each number of a range."""
     if isinstance(node, nodes.Compare | nodes.AllOf | nodes.AnyOf):
         reader.refuse(
-            "RCP0406", "a comparison is no value", node.span, "list the values: `in 0.8, 0.6`, and compare in the block"
+            "RCP0406",
+            "a comparison is not a value",
+            node.span,
+            "list the values: `in 0.8, 0.6`, and compare in the block",
         )
     elif not isinstance(node, nodes.Range):
         yield node
     elif not 0 <= node.last - node.first < MOST:
         help = "write the smaller number first, and at most a thousand values"
-        reader.refuse("RCP0303", f"`{show(node)}` is no range of values", node.span, help)
+        reader.refuse("RCP0303", f"`{show(node)}` is not a range of values", node.span, help)
     else:
         for number in range(node.first, node.last + 1):
             yield nodes.Number(Quantity(float(number)), str(number), node.span)

@@ -17,7 +17,7 @@ def read(reader: Reader) -> Insert | None:
         return None
     if not node.value.endswith(".rcp"):  # what is wrong in a file is shown, and only recipes are there to be shown
         help = 'recipes end in `.rcp`: write `use "base.rcp"`'
-        reader.refuse("RCP0301", f"`{node.value}` is no recipe", node.span, help)
+        reader.refuse("RCP0301", f"`{node.value}` is not a recipe", node.span, help)
         return None
     return reader.done(Insert(node.value))
 
