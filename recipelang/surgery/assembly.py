@@ -15,10 +15,11 @@ from recipelang.errors import Refusal
 from recipelang.kinds import ModelRequest, Preprocessing
 from recipelang.surgery.checkpoints import Checkpoint
 from recipelang.surgery.classes import listed, match, unknown_to
+from recipelang.surgery.entry import enter
 from recipelang.surgery.head import find_head, replace_head, replace_heads
 from recipelang.surgery.naming import named_for
 from recipelang.surgery.network import Network
-from recipelang.surgery.probe import enter, require_sound
+from recipelang.surgery.probe import require_sound
 from recipelang.surgery.source import rebuild
 from recipelang.surgery.space import built_apart
 from recipelang.surgery.tracing import example, outputs_of

@@ -1,13 +1,9 @@
-"""One trial where a network comes in: what it does to its input, how it answers, and whether its copies can be trusted.
-
-`enter` runs the network once and gives it the form that everything else relies on: images go in and come out as they
-were, and in evaluation mode one tensor B×n comes out. `require_sound` tries a network that a user's code built:
+"""One trial where a network of a user's code comes in: whether its answers, its copies and its state can be trusted.
 
     the same input, the same weights  ─▶  the same answer   again · by a deep copy · by another build
 
-Together they cost seven forward passes of two images at most, and one of a single image.
-Together they cost seven forward passes of two images and one of a single image: less than two passes of a batch of
-eight.
+With `entry.enter` it costs seven forward passes of two images and one of a single image at most: less than two passes
+of a batch of eight.
 """
 
 from __future__ import annotations
@@ -16,7 +12,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,81 +21,12 @@ from recipelang.errors import Refusal
 from recipelang.surgery import answers
 from recipelang.surgery.beside import held_beside_state, holders
 from recipelang.surgery.chance import drawn, random_numbers
-from recipelang.surgery.network import Habits
+from recipelang.surgery.entry import evaluated
 from recipelang.surgery.parity import TOLERANCE, relative_difference
 from recipelang.surgery.tracing import evaluating, first_line
 from recipelang.surgery.weights import few
 
 Build = Callable[[], AbstractContextManager[nn.Module]]
-
-
-class _Entry:
-    """Before the class of a network whose habits need it: its images are a copy, its answer in evaluation one tensor.
-
-    A class and no hook and no module around it: `torch.export`, `torch.compile` and deep copies keep it, and the names
-    of weights stay.
-    """
-
-    _recipelang_habits: ClassVar[Habits]
-    training: bool
-
-    def forward(self, images: Tensor, *args: Any, **kwargs: Any) -> Any:
-        given = images.clone() if self._recipelang_habits.changes_input else images
-        raw = super().forward(given, *args, **kwargs)  # type: ignore[misc]
-        return raw if self.training else answers.at(raw, self._recipelang_habits.answer)
-
-
-def enter(module: nn.Module, example: Tensor, classes: int | None) -> tuple[Tensor, Habits]:
-    """Run the network once in evaluation mode and see to it that it keeps its input and answers with one tensor.
-
-    Args:
-        module: its class is changed in place where that is needed.
-        example: an input, B×C×H×W; stands as it is.
-        classes: how many classes it is for; None where that is not known.
-
-    Returns:
-        its answer B×n, and its habits.
-
-    Raises:
-        Refusal: RCP0713: it does not take such images, or its answer cannot be told.
-    """
-    given = example.clone()
-    with random_numbers():
-        raw = _evaluated(module, given)
-    path = answers.answer(raw, len(example), classes)
-    if path is None:
-        raise _not_understood(raw, example, classes)
-    habits = Habits(not torch.equal(given, example), path)
-    if habits != Habits():
-        _put_right(module, habits, example, raw)
-    scores: Tensor = answers.at(raw, path)
-    return scores, habits
-
-
-def _put_right(module: nn.Module, habits: Habits, example: Tensor, raw: Any) -> None:
-    """Put `_Entry` before the class of the module, and see that it is heard, by copies as well."""
-    own = type(module)
-    attributes = {"_recipelang_habits": habits, "__module__": own.__module__, "__qualname__": own.__qualname__}
-    given = example.clone()
-    try:
-        module.__class__ = type(own.__name__, (_Entry, own), attributes)
-        with random_numbers(), evaluating(module):
-            heard = isinstance(copy.deepcopy(module)(given), Tensor) and torch.equal(given, example)
-    except Exception:  # classes may forbid to be changed, and modules to be copied
-        heard = False
-    if not heard and habits.changes_input:
-        raise Refusal(
-            "RCP0713",
-            "the network writes into its images, and its kind of module cannot be given copies",
-            "begin `forward` with `x = x.clone()`",
-        )
-    if not heard:
-        raise _not_understood(raw, example, None)
-
-
-def habits_of(module: nn.Module) -> Habits:
-    """The habits of a network that `enter` has seen, without notes."""
-    return module._recipelang_habits if isinstance(module, _Entry) else Habits()
 
 
 def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Build) -> tuple[str, ...]:
@@ -140,7 +67,7 @@ def require_same(module: nn.Module, other: nn.Module, example: Tensor, what: str
     Raises:
         Refusal: RCP0723.
     """
-    expected, found = _evaluated(module, example), _evaluated(other, example)
+    expected, found = evaluated(module, example), evaluated(other, example)
     if not _alike(found, expected):
         raise _beside(what, held_beside_state(module, other))
 
@@ -163,19 +90,19 @@ class _Trial:
     def again(self, images: Tensor | None = None) -> Any:
         """The answer of the network itself, once more or to other images."""
         with _other_weights(self.module) if self.moved else nullcontext():
-            return _evaluated(self.module, self.example if images is None else images)
+            return evaluated(self.module, self.example if images is None else images)
 
 
 def _tried(module: nn.Module, example: Tensor) -> _Trial:
     """Weights that the network cannot compute with are no trial: it then keeps its own."""
     try:
         with _other_weights(module):
-            expected = _evaluated(module, example)
+            expected = evaluated(module, example)
         if expected.isfinite().all():
             return _Trial(module, example, expected, True)
     except Refusal:
         pass
-    return _Trial(module, example, _evaluated(module, example), False)
+    return _Trial(module, example, evaluated(module, example), False)
 
 
 @contextmanager
@@ -209,14 +136,6 @@ def _elsewhere(tensor: Tensor) -> Tensor:
 # running --------------------------------------------------------------------------------------
 
 
-def _evaluated(module: nn.Module, example: Tensor) -> Any:
-    try:
-        with evaluating(module):
-            return module(example)
-    except Exception as error:  # the module is the user's: whatever it raises is the answer to our question
-        raise _does_not_take(module, example, error) from error
-
-
 def _of_copy(twin: nn.Module, example: Tensor) -> Tensor:
     """The answer of a copy in evaluation mode, with the graph that it was computed by."""
     try:
@@ -245,7 +164,7 @@ def _alike(found: Any, expected: Tensor) -> bool:
 
 def _require_numbers(module: nn.Module, example: Tensor, first: Tensor) -> None:
     """NaN for normal numbers may be the logarithm of a negative one: an image of 0…1 has to give scores then."""
-    if first.isnan().any() and _evaluated(module, example.abs().clamp(max=1)).isnan().any():
+    if first.isnan().any() and evaluated(module, example.abs().clamp(max=1)).isnan().any():
         raise Refusal(
             "RCP0724",
             "the network as built answers with NaN",
@@ -323,7 +242,7 @@ def _require_rebuildable(trial: _Trial, other: nn.Module) -> None:
         ) from error
     beside = held_beside_state(trial.module, other)
     trial.move(other)
-    if not _alike(_evaluated(other, trial.example), trial.expected):
+    if not _alike(evaluated(other, trial.example), trial.expected):
         raise _beside(what, beside)
 
 
@@ -366,45 +285,3 @@ def _training_notes(module: nn.Module, example: Tensor, classes: int) -> tuple[s
     if told is None:
         return ("it can be measured but not trained: in training mode it does not answer with one score per class",)
     return (told.note,) if told.note else ()
-
-
-# refusals -------------------------------------------------------------------------------------
-
-
-def _does_not_take(module: nn.Module, example: Tensor, error: Exception) -> Refusal:
-    shape = "×".join(str(n) for n in example.shape[1:])
-    why = f"{type(error).__name__}: {first_line(error)}"
-    if _trains(module, example):
-        return Refusal(
-            "RCP0713",
-            f"the network cannot answer in evaluation mode, as it can in training mode: {why}",
-            "mend what `forward` does where `self.training` is False",
-        )
-    return Refusal(
-        "RCP0713",
-        f"the network does not take {shape} images: {why}",
-        "give the data the size and number of channels that the network was made for, as in `size=224`",
-    )
-
-
-def _trains(module: nn.Module, example: Tensor) -> bool:
-    """Whether a copy can run in training mode."""
-    try:
-        with random_numbers(), torch.no_grad():
-            copy.deepcopy(module).train()(example.clone())
-    except Exception:  # the module is the user's
-        return False
-    return True
-
-
-def _not_understood(raw: Any, example: Tensor, classes: int | None) -> Refusal:
-    images, shape = len(example), "×".join(str(n) for n in example.shape[1:])
-    several = len(answers.scores(raw, images)) > 1
-    return Refusal(
-        "RCP0713",
-        f"the network answers {images} images of {shape} with {answers.describe(raw)}"
-        + (", and which of them are the scores cannot be told" if several else ", not with one score per class"),
-        "give the scores in evaluation mode alone, or under the name `logits`"
-        if several
-        else "use a classification network, whose output has shape B×C",
-    )

@@ -20,7 +20,7 @@ from recipelang.methods.patterns.nm import NM
 from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import Duration, Term, Training
 from recipelang.stages.training import fit
-from recipelang.surgery import probe
+from recipelang.surgery.entry import enter
 from recipelang.surgery.masks import sparsify
 from recipelang.surgery.network import Network
 
@@ -252,7 +252,7 @@ def test_a_network_that_writes_into_its_input_trains_and_teaches_as_one_that_doe
         torch.manual_seed(0)
         student, teacher = network_of(build()), network_of(build())
         for network in (student, teacher):
-            probe.enter(network.module, torch.randn(2, 3, 8, 8), 3)
+            enter(network.module, torch.randn(2, 3, 8, 8), 3)
         training = Training(Duration(2), Sgd(0.1), (Term(1.0, Kd(4)),))
         trained, record = fit(student, data, training, teachers=[teacher], **how)
         return trained.module.state_dict(), record.history

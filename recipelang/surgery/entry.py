@@ -1,0 +1,131 @@
+"""How a network is entered: images go in and stay as they were, and in evaluation mode one tensor B×n comes out."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.surgery import answers
+from recipelang.surgery.chance import random_numbers
+from recipelang.surgery.network import Habits
+from recipelang.surgery.tracing import evaluating, first_line
+
+
+class _Entry:
+    """Before the class of a network whose habits need it: its images are a copy, its answer in evaluation one tensor.
+
+    A class and no hook and no module around it: `torch.export`, `torch.compile` and deep copies keep it, and the names
+    of weights stay.
+    """
+
+    _recipelang_habits: ClassVar[Habits]
+    training: bool
+
+    def forward(self, images: Tensor, *args: Any, **kwargs: Any) -> Any:
+        given = images.clone() if self._recipelang_habits.changes_input else images
+        raw = super().forward(given, *args, **kwargs)  # type: ignore[misc]
+        return raw if self.training else answers.at(raw, self._recipelang_habits.answer)
+
+
+def enter(module: nn.Module, example: Tensor, classes: int | None) -> tuple[Tensor, Habits]:
+    """Run the network once in evaluation mode and see to it that it keeps its input and answers with one tensor.
+
+    Args:
+        module: its class is changed in place where that is needed.
+        example: an input, B×C×H×W; stands as it is.
+        classes: how many classes it is for; None where that is not known.
+
+    Returns:
+        its answer B×n, and its habits.
+
+    Raises:
+        Refusal: RCP0713: it does not take such images, or its answer cannot be told.
+    """
+    given = example.clone()
+    with random_numbers():
+        raw = evaluated(module, given)
+    path = answers.answer(raw, len(example), classes)
+    if path is None:
+        raise _not_understood(raw, example, classes)
+    habits = Habits(not torch.equal(given, example), path)
+    if habits != Habits():
+        _put_right(module, habits, example, raw)
+    scores: Tensor = answers.at(raw, path)
+    return scores, habits
+
+
+def _put_right(module: nn.Module, habits: Habits, example: Tensor, raw: Any) -> None:
+    """Put `_Entry` before the class of the module, and see that it is heard, by copies as well."""
+    own = type(module)
+    attributes = {"_recipelang_habits": habits, "__module__": own.__module__, "__qualname__": own.__qualname__}
+    given = example.clone()
+    try:
+        module.__class__ = type(own.__name__, (_Entry, own), attributes)
+        with random_numbers(), evaluating(module):
+            heard = isinstance(copy.deepcopy(module)(given), Tensor) and torch.equal(given, example)
+    except Exception:  # classes may forbid to be changed, and modules to be copied
+        heard = False
+    if not heard and habits.changes_input:
+        raise Refusal(
+            "RCP0713",
+            "the network writes into its images, and its kind of module cannot be given copies",
+            "begin `forward` with `x = x.clone()`",
+        )
+    if not heard:
+        raise _not_understood(raw, example, None)
+
+
+def evaluated(module: nn.Module, example: Tensor) -> Any:
+    """What the network gives in evaluation mode.
+
+    Raises:
+        Refusal: RCP0713: it raises.
+    """
+    try:
+        with evaluating(module):
+            return module(example)
+    except Exception as error:  # the module is the user's: whatever it raises is the answer to our question
+        raise _does_not_take(module, example, error) from error
+
+
+def _does_not_take(module: nn.Module, example: Tensor, error: Exception) -> Refusal:
+    shape = "×".join(str(n) for n in example.shape[1:])
+    why = f"{type(error).__name__}: {first_line(error)}"
+    if _trains(module, example):
+        return Refusal(
+            "RCP0713",
+            f"the network cannot answer in evaluation mode, as it can in training mode: {why}",
+            "mend what `forward` does where `self.training` is False",
+        )
+    return Refusal(
+        "RCP0713",
+        f"the network does not take {shape} images: {why}",
+        "give the data the size and number of channels that the network was made for, as in `size=224`",
+    )
+
+
+def _trains(module: nn.Module, example: Tensor) -> bool:
+    """Whether a copy can run in training mode."""
+    try:
+        with random_numbers(), torch.no_grad():
+            copy.deepcopy(module).train()(example.clone())
+    except Exception:  # the module is the user's
+        return False
+    return True
+
+
+def _not_understood(raw: Any, example: Tensor, classes: int | None) -> Refusal:
+    images, shape = len(example), "×".join(str(n) for n in example.shape[1:])
+    several = len(answers.scores(raw, images)) > 1
+    return Refusal(
+        "RCP0713",
+        f"the network answers {images} images of {shape} with {answers.describe(raw)}"
+        + (", and which of them are the scores cannot be told" if several else ", not with one score per class"),
+        "give the scores in evaluation mode alone, or under the name `logits`"
+        if several
+        else "use a classification network, whose output has shape B×C",
+    )
