@@ -31,6 +31,8 @@ FILE_NAME = "recipe.yaml"
 KEYS = ("data", "weights", "aliases", "device", "threads", "store", "launcher", "links")
 #: nobody reads more mistakes than this
 MOST_MISTAKES = 100
+#: what is longer than this was not written by hand
+LONGEST = 400_000
 LAUNCHERS = ("local",)
 LINKS = ("refuse", "follow")
 #: devices that a profile, a metric and the command line may name
@@ -134,6 +136,10 @@ class _Reader:
     def read(self, text: str) -> dict[str, Any]:
         import yaml  # 20 ms, and most recipes have no profile
 
+        if len(text) > LONGEST:
+            message = f"this profile has {len(text)} characters; a profile has at most {LONGEST}"
+            self.refuse("RCP1210", message, None, "look whether this file is a profile")
+            return {}
         try:
             root = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:

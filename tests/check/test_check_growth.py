@@ -175,6 +175,7 @@ def test_a_profile_of_nothing_but_mistakes(tmp_path: Any) -> None:
         "data:\n" + many(20_000, "  n@: [1]"),
         "aliases: {" + many(20_000, "a@: 1", ", ") + "}",
         "[" * 20_000,
+        "# " + "x" * 1_000_000,
         "a: &a [x]\n" + many(40, "a@: &a [*a, *a]"),
     ):
         with pytest.raises(RecipeError) as caught:
