@@ -130,8 +130,13 @@ def _ends(reading: Reading, reach: Reach) -> tuple[float, float] | None:
 
     else:
         return None
-    whole = cost(reach.healthy) if reading.form == "ratio" else 1.0
-    return (cost(reach.smallest) / whole, cost(reach.network) / whole) if whole else None
+    try:
+        whole = cost(reach.healthy) if reading.form == "ratio" else 1.0
+        return (cost(reach.smallest) / whole, cost(reach.network) / whole) if whole else None
+    except Refusal:
+        if metric.source == "structure":
+            raise
+        return None  # an estimate that cannot be made is no reason to refuse
 
 
 def _could_hold(condition: Condition, reach: Reach) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from recipelang.surgery.branches import Sums
 from recipelang.surgery.candidates import PASSED_ON, Candidate
+from recipelang.surgery.operands import unfused
 from recipelang.surgery.tracing import hooked
 from recipelang.surgery.wiring import at, main_place, main_tensor, tensors_in
 
@@ -29,7 +30,11 @@ def watching_layers(module: nn.Module, layers: Sequence[Candidate], show: Show) 
         show(path, "output", total)
 
     sums = Sums(meet) if any(layer.branch for layer in layers) else None
-    with hooked(hook for layer in layers for hook in _hooks(module, layer, show, sums)), sums or nullcontext():
+    with (
+        hooked(hook for layer in layers for hook in _hooks(module, layer, show, sums)),
+        unfused(),
+        sums or nullcontext(),
+    ):
         yield
 
 

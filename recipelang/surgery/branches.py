@@ -24,6 +24,7 @@ PRODUCTS = {
     "_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention",
     "_scaled_dot_product_fused_attention_overrideable", "_native_multi_head_attention",
     "_transformer_encoder_layer_fwd", "mkldnn_rnn_layer", "lstm", "gru", "rnn_tanh", "rnn_relu", "_cudnn_rnn",
+    "flex_attention",
 }  # fmt: skip
 #: operators that give zeros for zeros: what they give of a branch is still the branch
 CARRYING = {
@@ -52,6 +53,8 @@ class Sums(TorchDispatchMode):
         meet: told of every residual sum of a module that was `entered` and `left`.
     """
 
+    supports_higher_order_operators = True
+
     def __init__(self, meet: Meet) -> None:
         super().__init__()
         self.paused = False
@@ -72,7 +75,7 @@ class Sums(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         if self.paused:
             return func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__
+        name = getattr(func, "overloadpacket", func).__name__
         before = [self._origin(t) for t in tree_leaves((args, kwargs)) if _activation(t)]
         output = func(*args, **(kwargs or {}))
         sources: frozenset[int] = frozenset()

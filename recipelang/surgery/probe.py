@@ -137,17 +137,24 @@ def _elsewhere(tensor: Tensor) -> Tensor:
 
 
 def _of_copy(twin: nn.Module, example: Tensor) -> Tensor:
-    """The answer of a copy in evaluation mode, with the graph that it was computed by."""
+    """The answer of a copy in evaluation mode, with the graph that it was computed by where torch can make one."""
     try:
         with evaluating(twin), torch.enable_grad():
             found: Tensor = twin(example)
-    except Exception as error:  # the module is the user's
+        return found
+    except Exception as error:  # the module is the user's: it may have no derivative here, or be no copy
+        reason = error
+    try:
+        with evaluating(twin):
+            found = twin(example)
+        return found
+    except Exception as error:
         raise Refusal(
             "RCP0722",
-            f"a copy of the network cannot run, as the network itself can: {type(error).__name__}: {first_line(error)}",
+            "a copy of the network cannot run, as the network itself can: "
+            f"{type(reason).__name__}: {first_line(reason)}",
             "hooks, lambdas and functions that hold on to `self` still mean the original: write methods instead",
         ) from error
-    return found
 
 
 def _alike(found: Any, expected: Tensor) -> bool:

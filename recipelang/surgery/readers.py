@@ -14,11 +14,14 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from recipelang.surgery.operands import unfused
 from recipelang.surgery.tracing import evaluating, hooked, record_calls
 
 
 class _CountUses(TorchDispatchMode):
     """Counts how many operations read each of the watched tensors."""
+
+    supports_higher_order_operators = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +77,7 @@ def sole_readers(
 
             handles.append(part.register_forward_pre_hook(pair))
     # An activation in place hands on the tensor that it was given: its readers would count as the layer's.
-    with _out_of_place(module), hooked(handles), evaluating(module), reads:
+    with _out_of_place(module), hooked(handles), evaluating(module), unfused(), reads:
         module(example)
     return {layer: reader for layer, reader in pairs.items() if reads.uses[layer] == 1}
 

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from recipelang.surgery.branches import Sums
 from recipelang.surgery.neutral import run_neutral
+from recipelang.surgery.operands import unfused
 from recipelang.surgery.tracing import evaluating, hooked
 from recipelang.surgery.wiring import IDENTITY, ZERO, Wires, main_tensor, tensors_in, trace_wires, values_in
 
@@ -130,13 +130,8 @@ def _watched(module: nn.Module, example: Tensor, alone: set[str]) -> _Pass:
         ]
 
     paths = [p for p, m in module.named_modules() if p and next(m.parameters(), None) is not None]
-    fast = torch.backends.mha.get_fastpath_enabled()  # one operator for all of a layer, which hides its modules
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with hooked(hook for path in paths for hook in watch(path)), evaluating(module), sums:
-            module(example)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    with hooked(hook for path in paths for hook in watch(path)), evaluating(module), unfused(), sums:
+        module(example)
     return seen
 
 

@@ -11,11 +11,13 @@ import torch
 import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention.flex_attention import flex_attention
 from torch.nn.utils import parametrizations, prune
 
 from recipelang import catalogue
 from recipelang.errors import Refusal
 from recipelang.methods.patterns.nm import NM
+from recipelang.surgery.deployed import deployed
 from recipelang.surgery.folding import fold
 from recipelang.surgery.head import replace_head
 from recipelang.surgery.listing import describe_layers
@@ -306,6 +308,29 @@ def test_raw_parameters_are_masked_and_the_layers_say_so(wrap: Callable[..., Net
         ("w_out", "Parameter", [16, 64], True),
         ("head", "Linear", [10, 16], True),
     ]
+
+
+class Flexible(nn.Module):
+    """A residual block around torch's flex attention, which takes no part in training on a CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Linear(16, 48), nn.Linear(16, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (part[:, None].contiguous() for part in self.qkv(x).chunk(3, -1))
+        return x + self.out(flex_attention(q, k, v)[:, 0])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_flex_attention_is_looked_into_by_all_that_watches(wrap: Callable[..., Network]) -> None:
+    stem = [nn.Conv2d(1, 16, 2, 2), nn.BatchNorm2d(16), nn.Flatten(2)]
+    blocks = [Calls(lambda n, x: x.mT), Flexible(), Flexible(), Calls(lambda n, x: x.mean(1)), nn.Linear(16, 3)]
+    network = wrap(nn.Sequential(*stem, *blocks), (1, 8, 8))
+    rows = {row["layer"]: (row["removable"], row["eligible"]) for row in describe_layers(network)}
+    assert rows["4"] == rows["5"] == ("residual", None) and rows["4.qkv"] == rows["5.out"] == ("", True)
+    flops = catalogue.find("metric", "flops")().measure(deployed(network), network, (1, 8, 8))
+    assert flops.value == 2 * (16 * 64 + 2 * (16 * 16 * 64 + 2 * 16 * 16 * 16) + 48) and flops.note == ""
 
 
 class Hidden(nn.Module):
