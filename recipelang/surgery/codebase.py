@@ -5,7 +5,6 @@ net.py ──read──▶ its import statements, those inside functions too ─
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import os
 import sys
@@ -19,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from recipelang.errors import Refusal
-from recipelang.surgery.imports import imported, loads_by_other_means, parsed
+from recipelang.surgery.imports import imports_of
 
 SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 LARGEST_FILE = 2**25  # bytes
@@ -96,8 +95,7 @@ def read_code(file: Path, *, above: bool = False) -> Code:
     """
     file = Path(os.path.abspath(file))
     data = _bytes(file)
-    tree = parsed(data)
-    name, roots = _placed(file, tree)
+    name, roots = _placed(file, imports_of(data, "").level)
     roots += _above(file) if above else ()
     modules: dict[str, Path] = {name: file}
     contents: dict[Path, bytes] = {file: data}
@@ -105,16 +103,16 @@ def read_code(file: Path, *, above: bool = False) -> Code:
     while waiting:
         name_here = waiting.pop()
         path = modules[name_here]
-        tree = parsed(contents[path]) if path.suffix == ".py" else None
-        if tree is None:
+        if path.suffix != ".py":
             continue
-        if loads_by_other_means(tree) and not open_ended:
+        package = name_here if path.name == "__init__.py" else name_here.rpartition(".")[0]
+        found = imports_of(contents[path], package)
+        if found.open_ended and not open_ended:
             if not above:
                 return read_code(file, above=True)
             open_ended = True
             _add(_all_below(roots[0] if file.is_relative_to(roots[0]) else file.parent), modules, contents, waiting)
-        package = name_here if path.name == "__init__.py" else name_here.rpartition(".")[0]
-        for wanted in imported(tree, package):
+        for wanted in found.names:
             _add(_along(wanted, roots), modules, contents, waiting)
     return Code(file, name, roots, modules, contents)
 
@@ -192,13 +190,12 @@ def _in(name: str, folders: tuple[Path, ...]) -> Found | None:
     return Found(None, tuple(spaces)) if spaces else None
 
 
-def _placed(file: Path, tree: ast.Module | None) -> tuple[str, tuple[Path, ...]]:
+def _placed(file: Path, level: int) -> tuple[str, tuple[Path, ...]]:
     """The dotted name of the Python file, and the folders in which its imports are looked up."""
-    levels = [node.level for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)] if tree else []
     above, chain = file.parent, 0
     while (above / "__init__.py").is_file() and above != above.parent:
         above, chain = above.parent, chain + 1
-    depth = max(chain, max(levels) - 1) if any(levels) else 0
+    depth = max(chain, level - 1) if level else 0
     names = file.parts[-depth - 1 : -1] if depth else ()
     home = file.parents[min(depth, len(file.parents) - 1)]
     path = [Path(os.path.abspath(folder)) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]

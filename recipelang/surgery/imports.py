@@ -1,10 +1,12 @@
-"""What a Python file imports, read from its syntax tree."""
+"""What a Python file imports, read from its text."""
 
 from __future__ import annotations
 
 import ast
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 
 #: calls whose literal argument names a module
 IMPORTERS = {"import_module", "__import__"}
@@ -12,8 +14,34 @@ IMPORTERS = {"import_module", "__import__"}
 UNREADABLE = {"spec_from_file_location", "SourceFileLoader", "run_path", "run_module", "walk_packages", "iter_modules"}
 
 
-def parsed(data: bytes) -> ast.Module | None:
-    """The syntax tree; None where the file is no Python, which running it will say."""
+@dataclass(frozen=True)
+class Imports:
+    """What a file imports.
+
+    Attributes:
+        names: the dotted names, relative ones made absolute; `a.*` for all of `a`.
+        level: the largest number of dots of a relative import.
+        open_ended: whether it loads code that its import statements do not name.
+    """
+
+    names: tuple[str, ...] = ()
+    level: int = 0
+    open_ended: bool = False
+
+
+@lru_cache(maxsize=1024)  # a run asks several times, and a project has hundreds of files
+def imports_of(data: bytes, package: str) -> Imports:
+    """What a file of this text imports as a module of `package`; nothing where it is not Python: running it says so."""
+    tree = _parsed(data)
+    if tree is None:
+        return Imports()
+    levels = [node.level for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names = tuple(dict.fromkeys(_imported(tree, package)))
+    return Imports(names, max(levels, default=0), _loads_by_other_means(tree))
+
+
+def _parsed(data: bytes) -> ast.Module | None:
+    """The syntax tree; None where there is none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about escapes and the like: running the file shows them
@@ -22,7 +50,7 @@ def parsed(data: bytes) -> ast.Module | None:
         return None
 
 
-def imported(tree: ast.Module, package: str) -> Iterator[str]:
+def _imported(tree: ast.Module, package: str) -> Iterator[str]:
     """The dotted names that a file imports anywhere, relative ones made absolute."""
     for node in ast.walk(tree):
         match node:
@@ -49,7 +77,7 @@ def _absolute(name: str, level: int, package: str) -> str | None:
     return ".".join([*parts[: len(parts) - level + 1], *([name] if name else [])])
 
 
-def loads_by_other_means(tree: ast.Module) -> bool:
+def _loads_by_other_means(tree: ast.Module) -> bool:
     """Whether a file loads code that its import statements do not name."""
     for node in ast.walk(tree):
         match node:
