@@ -89,7 +89,8 @@ def layers(model: str, data: str | None, profile: str | None, trust: bool, as_js
     """
     from recipelang.surgery.listing import describe_layers
 
-    rows = describe_layers(_network(model, data, profile, trust))
+    network = _network(model, data, profile, trust)
+    rows = describe_layers(network)
     if as_json:
         click.echo(json.dumps({"format": "recipelang.layers/1", "layers": rows}, indent=2))
         return DONE
@@ -101,6 +102,8 @@ def layers(model: str, data: str | None, profile: str | None, trust: bool, as_js
     eligible = sum(bool(row["eligible"]) for row in rows)
     layers, weights = f"layer{'s' * (removable != 1)}", f"weight{'s' * (eligible != 1)}"
     say(f"\n{removable} {layers} can be removed, {eligible} {weights} can be {pattern}")
+    for note in network.habits.notes:
+        say(note)
     return DONE
 
 

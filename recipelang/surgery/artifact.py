@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.images.preprocessing import entries
@@ -44,12 +46,16 @@ from recipelang.surgery.packing import (
     unpack_masks,
     unpack_weights,
 )
-from recipelang.surgery.probe import require_same
+from recipelang.surgery.probe import require_same, require_sound
 from recipelang.surgery.source import rebuild
+from recipelang.surgery.space import built_apart
 from recipelang.surgery.tracing import example_input, outputs_of
 from recipelang.surgery.weights import load_weights
 
-__all__ = ["FILES", "fresh", "interface", "load", "require_readable", "save"]
+__all__ = ["FILES", "another", "fresh", "interface", "load", "require_readable", "save", "tried"]
+
+#: of the build that a network is held against: other than any that a recipe would name
+OTHER_SEED = 0x5EED_CAFE
 
 
 def save(network: Network, folder: Path, *, packed: bool = False) -> tuple[Path, ...]:
@@ -167,6 +173,30 @@ def _require_answer(network: Network, folder: Path) -> None:
 
 
 interface = read_interface
+
+
+def tried(network: Network, folder: Path) -> Network:
+    """A network that `load` gave, with what was found about it; a user's code is tried as when it first came in.
+
+    Raises:
+        Refusal: as `probe.require_sound`.
+    """
+    if "digest" not in network.source["settings"]:
+        return network  # of the catalogue
+    example = example_input(network)
+    first = outputs_of(network.module, example)
+    again = partial(another, network.source, folder, network.edits)
+    notes = require_sound(network.module, example, first, again)
+    return replace(network, habits=replace(network.habits, notes=notes))
+
+
+@contextmanager
+def another(source: Mapping[str, Any], folder: Path = Path(), edits: tuple[Any, ...] = ()) -> Iterator[nn.Module]:
+    """Another build, with its files imported once more, under other random numbers, for as long as the block lasts."""
+    with built_apart():
+        module = rebuild(source, trust=True, folder=folder, seed=OTHER_SEED)
+        replay(module, edits)
+        yield module
 
 
 def fresh(network: Network, seed: int) -> Network:

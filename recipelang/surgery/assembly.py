@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.kinds import ModelRequest, Preprocessing
+from recipelang.surgery.artifact import another
 from recipelang.surgery.checkpoints import Checkpoint
 from recipelang.surgery.classes import listed, match, unknown_to
 from recipelang.surgery.entry import enter
@@ -20,15 +19,11 @@ from recipelang.surgery.head import find_head, replace_head, replace_heads
 from recipelang.surgery.naming import named_for
 from recipelang.surgery.network import Network
 from recipelang.surgery.probe import require_sound
-from recipelang.surgery.source import rebuild
-from recipelang.surgery.space import built_apart
 from recipelang.surgery.tracing import example, outputs_of
 from recipelang.surgery.weights import load_weights, require_finite
 from recipelang.surgery.wrappers import plain_batchnorms, unwrapped
 
 Shape = tuple[int, int, int]
-#: of the build that a network is held against: other than any that a recipe would name
-OTHER_SEED = 0x5EED_CAFE
 
 
 def assemble(
@@ -99,16 +94,9 @@ def assemble(
         **({"files": dict(files)} if files else {}),
     }
     if files and request.weights:
-        notes += require_sound(module, images, outputs_of(module, images), partial(_again, source))
+        notes += require_sound(module, images, outputs_of(module, images), partial(another, source))
     habits = replace(habits, notes=tuple(notes))
     return Network(module, source, shape, classes=names, preprocessing=preprocessing, habits=habits)
-
-
-@contextmanager
-def _again(source: Mapping[str, Any]) -> Iterator[nn.Module]:
-    """Another build, with its files imported once more, under other random numbers."""
-    with built_apart():
-        yield rebuild(source, trust=True, folder=Path(), seed=OTHER_SEED)
 
 
 def _replaced(paths: tuple[str, ...], before: int, after: int) -> str:

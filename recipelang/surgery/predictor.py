@@ -99,8 +99,8 @@ def load(
         batch: images that are usually given at once: kernels are chosen for it.
 
     Raises:
-        Refusal: as `artifact.load`; RCP1001: this machine lacks the device; RCP1012: there is no such precision;
-            RCP0303: `batch` is no whole number from 1 up.
+        Refusal: as `artifact.load` and `artifact.tried`; RCP1001: this machine lacks the device; RCP1012: there is no
+            such precision; RCP0303: `batch` is no whole number from 1 up; RCP0726: the network cannot compute in it.
     """
     device, precision = str(device), str(precision).removeprefix("torch.")  # torch's own objects will do
     check_device(device)
@@ -108,7 +108,8 @@ def load(
         raise Refusal("RCP0303", f"`batch` is {batch!r}", "it must be a whole number from 1 up")
     if precision not in PRECISIONS:
         raise Refusal("RCP1012", f"`{precision}` is no precision", f"take one of {', '.join(PRECISIONS)}")
-    return Predictor(artifact.load(folder, trust=trust), Deployment(device, precision, batch=batch))
+    network = artifact.tried(artifact.load(folder, trust=trust), folder)
+    return Predictor(network, Deployment(device, precision, batch=batch))
 
 
 def _probabilities(scores: Tensor, pictures: Sequence[Any]) -> list[list[float]]:

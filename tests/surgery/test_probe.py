@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ import pytest
 import torch
 from torch import nn
 
+import recipelang
+from recipelang.catalogue import find
 from recipelang.errors import Refusal
-from recipelang.surgery import probe
+from recipelang.kinds import ModelRequest
+from recipelang.surgery import artifact, probe
 from recipelang.surgery.entry import enter
 from recipelang.surgery.network import Habits, Network
 from recipelang.surgery.tracing import evaluating, example_input
@@ -305,3 +309,37 @@ def test_an_answer_that_depends_on_the_batch_is_said(name: str, come_in: Build) 
     forward, prepare, words = BATCHES[name]
     (note,) = come_in(forward, prepare).habits.notes
     assert words in note
+
+
+UNSOUND: dict[str, tuple[str, str, str]] = {
+    "answers differently": ("RCP0721", "return self.head(F.dropout(self.features(x), self.level))", "self.level = 0.0"),
+    "holds what another build has otherwise": (
+        "RCP0723",
+        "return self.scores(x.flatten(1)[:, self.order])",
+        "self.order = list(range(16))",
+    ),
+}
+
+
+@pytest.mark.parametrize("door", ["recipe", "load"])
+@pytest.mark.parametrize("name", UNSOUND)
+def test_a_saved_network_is_tried_as_well(
+    name: str, door: str, come_in: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that was saved before networks were tried, and whose code looks sound until its numbers are drawn."""
+    code, forward, prepare = UNSOUND[name]
+    drawn = prepare.replace("0.0", "torch.level").replace("list(range(16))", "torch.random_order()")
+    monkeypatch.setattr(torch, "level", 0.0, raising=False)
+    monkeypatch.setattr(torch, "random_order", lambda: list(range(16)), raising=False)
+    artifact.save(come_in(forward, drawn), tmp_path / "net")
+    assert recipelang.load(tmp_path / "net", trust=True)(torch.zeros(2, 1, 4, 4)).shape == (2, 3)
+    monkeypatch.setattr(torch, "level", 0.5)
+    monkeypatch.setattr(torch, "random_order", lambda: torch.randperm(16).tolist())
+    with pytest.raises(Refusal) as caught:
+        if door == "load":
+            recipelang.load(tmp_path / "net", trust=True)
+        else:
+            method = find("model", "artifact")
+            assert method is not None
+            method(folder=str(tmp_path / "net")).build(ModelRequest(trust=True))
+    assert caught.value.code == code

@@ -43,10 +43,11 @@ class Artifact:
 
     def build(self, request: ModelRequest) -> Any:
         """The network; see `kinds.ModelMethod`."""
-        from recipelang.surgery.artifact import load
+        from recipelang.surgery.artifact import load, tried
         from recipelang.surgery.tracing import example, outputs_of
 
-        network = load(request.resolve(self.folder), trust=request.trust)
+        folder = request.resolve(self.folder)
+        network = tried(load(folder, trust=request.trust), folder)
         if request.input_shape is not None:
             outputs_of(network.module, example(network.module, request.input_shape))
             network = replace(network, input_shape=request.input_shape)
