@@ -1,0 +1,52 @@
+"""What `prune layers` may take: what was removed once in trial, and the reason where that is nothing."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.plan import Selection
+from recipelang.stages.prune import reachable
+from recipelang.surgery.network import Network
+
+ANY: Any = SimpleNamespace(selection=Selection())
+
+
+class Block(nn.Module):
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.conv, self.rate = nn.Conv2d(4, 4, 3, padding=1), rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x)
+
+
+class Net(nn.Module):
+    def __init__(self, read: int) -> None:
+        super().__init__()
+        self.stem, self.head, self.read = nn.Conv2d(3, 4, 1), nn.Linear(4, 2), read
+        self.blocks = nn.ModuleList(Block(0.5) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for number, block in enumerate(self.blocks):
+            x = block(x) * block.rate if number < self.read else block(x)
+        return self.head(x.mean((2, 3)))
+
+
+def test_what_the_plan_counts_on_is_what_can_go() -> None:
+    layers, smallest = reachable(ANY, Network(Net(2), {}, (3, 8, 8)))
+    assert [layer.name for layer in layers] == ["blocks.2"]
+    assert [edit.name for edit in smallest.edits] == ["blocks.2"]
+
+
+def test_where_nothing_can_go_the_reason_is_said() -> None:
+    with pytest.raises(Refusal) as caught:
+        reachable(ANY, Network(Net(3), {}, (3, 8, 8)))
+    assert caught.value.code == "RCP0910"
+    assert "`blocks.0`: without it the network cannot run any more: AttributeError" in caught.value.message
+    assert "(2 more stay as well)" in caught.value.message
