@@ -5,6 +5,7 @@ Imports here are lean: `check`, `fmt`, `list` and `explain` start in about 0.2 s
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -66,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: what stands after `recipe`; default the process's own.
     """
+    # Before torch is loaded: threads that wait for each other by spinning take the cores from one another wherever
+    # another process wants them as well, and a training takes ten times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     typed = list(sys.argv[1:] if arguments is None else arguments)
     command = shlex.join(["recipe", *typed])
     sys.exit(guarded(lambda: recipe.main(typed, prog_name="recipe", standalone_mode=False, obj=command), command))

@@ -186,7 +186,8 @@ class Metric(Protocol):
         source: what it is measured from, and so which signature `measure` has:
             `structure`    measure(deployed: nn.Module, network: Network, input_shape) -> Measurement
             `predictions`  measure(outputs: Tensor N×C, labels: Tensor N) -> Measurement
-            `clock`        measure(deployed, healthy_deployed, input_shape, progress) -> Measurement
+            `clock`        measure(deployed, healthy_deployed, input_shape, progress) -> Measurement; optional:
+                           glance(deployed, healthy_deployed, input_shape) -> Measurement, in a second, for plans
 
     A metric whose formula changes says `version: ClassVar[int]`, 1 where it does not, and numbers that another version
     took are not read from the store.

@@ -48,7 +48,7 @@ class Profile:
         data: the names in `paths` that are data roots.
         aliases: name → expression of the recipe language that it stands for.
         device: `cpu`, `cuda` or `cuda:N`.
-        threads: CPU threads for training; None takes all cores.
+        threads: CPU threads for training; None takes `OMP_NUM_THREADS`, else all cores.
         store: folder of the store; None takes the default.
         launcher: how work is started; `local` is this process.
         links: `follow` or `refuse`: what becomes of links to folders, and out of the data, in folders of images.

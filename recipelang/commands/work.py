@@ -47,7 +47,12 @@ _SHARED = (
     click.option("--out", metavar="DIR", type=Place(), help="Output; default runs/<recipe>-<n>."),
     click.option("--store", metavar="DIR", type=Place(), help="Stored steps; default .recipe."),
     click.option("--device", callback=device_of, metavar="DEVICE", help="cpu, cuda or cuda:N, for training."),
-    click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="CPU threads; default all cores."),
+    click.option(
+        "--threads",
+        type=click.IntRange(1, 1024),
+        metavar="N",
+        help="Default $OMP_NUM_THREADS, else all cores.",
+    ),
     click.option("--smoke", is_flag=True, help="A few batches per stage, to see whether the recipe runs through."),
     click.option("--fresh", is_flag=True, help="Compute and measure anew what the store holds."),
     click.option("--trust", is_flag=True, help='Run Python code that the recipe names: python("file.py:build").'),

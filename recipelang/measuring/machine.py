@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
@@ -15,6 +16,8 @@ FEATURES = (
     "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16",
     "amx_int8", "asimd", "asimddp", "bf16", "i8mm", "sve", "sve2",
 )  # fmt: skip
+
+MOST_THREADS = 1024
 
 
 @cache
@@ -55,6 +58,35 @@ def cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
         return os.cpu_count() or 1
+
+
+def default_threads() -> int:
+    """CPU threads where nobody names a number: `OMP_NUM_THREADS`, else the cores that this process is granted.
+
+    It does not look at how busy the machine is: it is part of what decides a training, and a rerun must find it again.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list names one for each nesting
+    if asked.isascii() and asked.isdigit() and 0 < int(asked[:9]) <= MOST_THREADS:
+        return int(asked[:9])
+    quota = _quota()
+    return min(cores(), max(1, math.ceil(quota))) if quota else cores()
+
+
+def _quota() -> float | None:
+    """Cores' worth of time that a container grants (cgroup v2); None where it sets no limit."""
+    try:
+        most, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return int(most) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):  # `max` is not a number
+        return None
+
+
+def busy() -> bool:
+    """Whether more wants to run on this machine than it has cores for."""
+    try:
+        return os.getloadavg()[0] > (os.cpu_count() or 1) + 0.5
+    except (AttributeError, OSError):
+        return False
 
 
 def memory_bytes() -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
 from recipelang.files import keep_inside
 from recipelang.kinds import Dataset, Progress
 from recipelang.measuring.hardware import environment
+from recipelang.measuring.machine import default_threads
 from recipelang.plan import Plan, Step, steps_of
 from recipelang.run import planning, record
 from recipelang.run.controls import Controls
@@ -65,7 +65,7 @@ def execute(plan: Plan, options: Options, progress: Progress | None = None) -> R
         OSError: the machine stopped it elsewhere (read-only output folder).
         KeyboardInterrupt: stopped by the user.
     """
-    options = replace(options, threads=options.threads or os.cpu_count() or 1)
+    options = replace(options, threads=options.threads or default_threads())
     torch.set_num_threads(options.threads or 1)
     said = progress or default_progress()
     foreseen = planning.make(plan, options, timed=False, progress=said)  # what cannot work is said before any training

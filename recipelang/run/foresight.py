@@ -1,22 +1,18 @@
-"""What can be said of a step before it runs: what it finds on the network, how far it can go, how long it takes."""
+"""What can be said of a step before it runs: what it finds on the network, and how far it can go."""
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import nn
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Dataset, Solver
-from recipelang.measuring.flops import count
+from recipelang.kinds import Dataset
+from recipelang.measuring.flops import count as count_operations
 from recipelang.plan import CURRENT, All, Condition, Reading, Test, Training, tests_of
 from recipelang.reading import schedules
-from recipelang.run.options import Options
+from recipelang.run.timing import Times
 from recipelang.stages.accelerate import require_device
 from recipelang.stages.conditions import name_of
 from recipelang.stages.prune import reachable
@@ -24,16 +20,16 @@ from recipelang.surgery.deployed import deployed
 from recipelang.surgery.masks import eligible
 from recipelang.surgery.network import Network
 from recipelang.surgery.permute import require_groups
-from recipelang.surgery.products import products_of
 from recipelang.surgery.selectors import resolve
 from recipelang.surgery.tracing import example_input
 from recipelang.units import counted, show
 
-LATENCY_SECONDS = 6.0  # one interleaved measurement of a small network; at most 30 s
+#: by how much a short look may be wrong: what it calls out of reach is further away than that
+SURELY = 0.75
 
 
-def foresee(operation: Any, network: Network, healthy: Network) -> tuple[str, ...]:
-    """What a step will find on this network, in words; ratios are to `healthy`.
+def foresee(operation: Any, network: Network, healthy: Network, times: Times) -> tuple[str, ...]:
+    """What a step will find on this network, in words; ratios are to `healthy`, and `times` looks at clocks.
 
     Raises:
         Refusal: the step cannot apply to this network, or its budget is out of reach however much is removed.
@@ -44,7 +40,7 @@ def foresee(operation: Any, network: Network, healthy: Network) -> tuple[str, ..
             "RCP0916", f"`{criterion.name}` needs BatchNorm, and this network has none", "`by magnitude` or `by taylor`"
         )
     if operation.verb == "prune":
-        return _prune(operation, network, healthy)
+        return _prune(operation, network, healthy, times)
     if operation.verb == "sparsify":
         names, dense = eligible(network, operation.pattern, operation.selection)
         if not names:
@@ -70,9 +66,9 @@ def _has_batchnorm(module: nn.Module) -> bool:
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
 
 
-def _prune(operation: Any, network: Network, healthy: Network) -> tuple[str, ...]:
+def _prune(operation: Any, network: Network, healthy: Network, times: Times) -> tuple[str, ...]:
     candidates, smallest = reachable(operation, network)
-    reach = Reach(smallest, network, healthy)
+    reach = Reach(smallest, network, healthy, times)
     if operation.count is not None and operation.count > len(candidates):
         are = "layers are" if operation.count > 1 else "layer is"
         raise Refusal(
@@ -95,61 +91,94 @@ def _prune(operation: Any, network: Network, healthy: Network) -> tuple[str, ...
 
 @dataclass(frozen=True)
 class Reach:
-    """How far a statement can go: the network without any candidate, as it stands, and what ratios are to."""
+    """How far a statement can go: the network without any candidate, as it stands, what ratios are to, and a clock."""
 
     smallest: Network
     network: Network
     healthy: Network
+    times: Times
+
+
+@dataclass(frozen=True)
+class Ends:
+    """A reading with every candidate gone, and as the network stands.
+
+    Attributes:
+        low, high: the two; `high` is None where nobody knows.
+        surely: what the low end is not below, however the clock erred.
+        how: "" where both are computed, else how they were found.
+    """
+
+    low: float
+    high: float | None
+    surely: float
+    how: str = ""
 
 
 def _range(test: Test, reach: Reach) -> str:
-    """How far a budget can be pushed: computed for structure, an estimate for clocks."""
+    """How far a budget can be pushed: computed for structure, measured for clocks, or else estimated."""
     ends = _ends(test.reading, reach)
     if ends is None:
         return f"{name_of(test.reading)}: known by running"
-    low, high = ends
     unit = "x" if test.reading.form == "ratio" else test.reading.metric.unit
-    estimate = ", an estimate from FLOPs" if test.reading.metric.source == "clock" else ""
-    return f"{name_of(test.reading)} can reach {show(low, unit)} (now {show(high, unit)}{estimate})"
+    notes = [*([f"now {show(ends.high, unit)}"] if ends.high is not None else []), *([ends.how] if ends.how else [])]
+    return f"{name_of(test.reading)} can reach {show(ends.low, unit)} ({', '.join(notes)})"
 
 
-def _ends(reading: Reading, reach: Reach) -> tuple[float, float] | None:
-    """A reading with every candidate gone, and as the network stands; None where only a clock can say."""
-    metric = reading.metric
+def _ends(reading: Reading, reach: Reach) -> Ends | None:
+    """Both ends of a reading; None where only the run can say."""
     if reading.subject != CURRENT or reading.form not in ("value", "ratio"):
         return None
-    if metric.source == "structure":
+    if reading.metric.source == "structure":
+        return _computed(reading, reach)
+    return _timed(reading, reach) if reading.metric.source == "clock" else None
 
-        def cost(network: Network) -> float:
-            return float(metric.measure(deployed(network), network, network.input_shape).value)
 
-    elif metric.source == "clock" and reading.form == "ratio":
+def _computed(reading: Reading, reach: Reach) -> Ends | None:
+    def cost(network: Network) -> float:
+        return float(reading.metric.measure(deployed(network), network, network.input_shape).value)
 
-        def cost(network: Network) -> float:
-            return float(count(deployed(network), example_input(network, batch=1)).flops)
-
-    else:
+    whole = cost(reach.healthy) if reading.form == "ratio" else 1.0
+    if not whole:
         return None
+    low = cost(reach.smallest) / whole
+    return Ends(low, cost(reach.network) / whole, low)
+
+
+def _timed(reading: Reading, reach: Reach) -> Ends | None:
+    """The emptied network's own time is the far end; FLOPs tell it badly, since what is left costs more per FLOP."""
+    measured = reach.times.glance(reading.metric, reach.smallest, reach.healthy)
+    if reading.form == "value":
+        return Ends(measured.value, None, SURELY * measured.low, "measured in short") if measured else None
+    whole, now, low = (_flops(network) for network in (reach.healthy, reach.network, reach.smallest))
+    at = now / whole if whole and now is not None else None
+    if measured is not None and measured.ratio and measured.ratio_low:
+        how = (
+            "measured in short" if at in (1, None) else "the first measured in short, the second an estimate from FLOPs"
+        )
+        return Ends(measured.ratio, at, SURELY * measured.ratio_low, how)
+    return Ends(low / whole, at, 0.0, "an estimate from FLOPs") if whole and low is not None else None
+
+
+def _flops(network: Network) -> float | None:
+    """FLOPs of an image; None where some of the network cannot be counted, which is no reason to refuse a clock."""
     try:
-        whole = cost(reach.healthy) if reading.form == "ratio" else 1.0
-        return (cost(reach.smallest) / whole, cost(reach.network) / whole) if whole else None
+        return float(count_operations(deployed(network), example_input(network, batch=1)).flops)
     except Refusal:
-        if metric.source == "structure":
-            raise
-        return None  # an estimate that cannot be made is no reason to refuse
+        return None
 
 
 def _could_hold(condition: Condition, reach: Reach) -> bool:
-    """False only where computed numbers prove that the budget cannot hold; clocks are left to the run."""
+    """False only where numbers prove that the budget cannot hold; what is near a clock's reach is left to the run."""
     if not isinstance(condition, Test):
         combine = all if isinstance(condition, All) else any
         return combine(_could_hold(inner, reach) for inner in condition.tests)
-    if condition.reading.metric.source != "structure" or isinstance(condition.bound, Reading):
+    if isinstance(condition.bound, Reading) or condition.operator not in ("<", "<="):
         return True
     ends = _ends(condition.reading, reach)
-    if ends is None or condition.operator not in ("<", "<="):
+    if ends is None:
         return True
-    return ends[0] < condition.bound or (condition.operator == "<=" and ends[0] == condition.bound)
+    return ends.surely < condition.bound or (condition.operator == "<=" and ends.surely == condition.bound)
 
 
 def fit_schedules(operation: Any, data: Dataset) -> None:
@@ -163,64 +192,6 @@ def fit_schedules(operation: Any, data: Dataset) -> None:
     count = min(asked or data.size("train"), data.size("train"))
     part = schedules.share(training.duration, getattr(operation, "rounds", 1))
     schedules.fit(replace(training, duration=part), count // min(data.batch, count))
-
-
-def seconds(operation: Any, network: Network, data: Dataset | None, options: Options) -> float | None:
-    """A rough time: images that pass through the network, three forward passes for a training step."""
-    if data is None:
-        return None
-    if options.smoke:
-        return 1.0
-    per_image = _seconds_per_image(network, options)
-    total = 0.0
-    training: Training | None = getattr(operation, "training", None)
-    if training:
-        train = data.size("train")
-        images = training.duration.count * (train if training.duration.unit == "epochs" else data.batch)
-        passes = 3 + len(getattr(operation, "teachers", ()))
-        total += images * passes * per_image
-    criterion = getattr(operation, "criterion", None)
-    if criterion is not None:
-        samples = getattr(getattr(operation, "samples", None), "count", None) or data.size("train")
-        total += _images_seen(criterion, min(samples, data.size("train")), network, data) * per_image
-    clocks = sum(test.reading.metric.source == "clock" for test in tests_of(getattr(operation, "until", None)))
-    return total + clocks * 5 * LATENCY_SECONDS
-
-
-def _images_seen(criterion: Any, samples: int, network: Network, data: Dataset) -> float:
-    """Forward passes of single images that a criterion costs; a gradient costs two more."""
-    images = 0.0
-    if isinstance(criterion, Solver):
-        images += samples * len(products_of(network)) / 2  # for each weight a pass, up to that weight
-    elif "activations" in criterion.needs:
-        images += samples + (data.size("val") if criterion.unit == "layer" else 0)
-    if "gradients" in criterion.needs:
-        images += 3 * samples
-    return images
-
-
-_TIMES: dict[str, float] = {}
-
-
-def _seconds_per_image(network: Network, options: Options) -> float:
-    """Time of a forward pass per image, once for each kind of model: the least of three, since other work only adds."""
-    kind = json.dumps(network.source, sort_keys=True)
-    if kind not in _TIMES:
-        module = deployed(network)
-        images = torch.zeros(16, *network.input_shape)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(options.threads or threads)
-        try:
-            with torch.no_grad():
-                module(images[:2])
-                marks = [time.perf_counter()]
-                for _ in range(3):
-                    module(images)
-                    marks.append(time.perf_counter())
-            _TIMES[kind] = min(after - before for before, after in pairwise(marks)) / len(images)
-        finally:
-            torch.set_num_threads(threads)
-    return _TIMES[kind]
 
 
 def _some(names: list[str]) -> str:

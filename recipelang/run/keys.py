@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recipelang.catalogue import spell
@@ -15,6 +15,9 @@ from recipelang.run.manifest import file_digest
 from recipelang.run.options import Options
 from recipelang.stages.context import nth_seed
 from recipelang.stages.machine import choose_precision
+
+#: nobody reads more reasons than this
+MOST_REASONS = 6
 
 
 def model_ingredients(operation: Any, datasets: Mapping[str, Dataset], lane: Lane, options: Options) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def seed_of(operation: Any, lane: Lane) -> int:
 
 
 def difference(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
-    """Why a step is not in the store: the first ingredient that differs from its nearest relative, in words."""
+    """Why a step is not in the store: everything in which it differs from its nearest relative, in words."""
     words = {
         "parent": "a step above changed",
         "data": "the data changed",
@@ -98,23 +101,24 @@ def difference(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
         "other classes": "a second data set has other classes",
         "smoke": "run with another `--smoke`",
     }
-    if new.get("operation") != old.get("operation"):
-        return _setting_difference(new.get("operation"), old.get("operation"))
-    for name, reason in words.items():
-        if new.get(name) != old.get(name):
-            return reason
-    return "never run"
+    reasons = list(_setting_differences(new.get("operation"), old.get("operation")))
+    reasons += [reason for name, reason in words.items() if new.get(name) != old.get(name)]
+    shown = reasons if len(reasons) <= MOST_REASONS else [*reasons[:MOST_REASONS], "and more"]
+    return "; ".join(shown) or "never run"
 
 
-def _setting_difference(new: Any, old: Any, name: str = "") -> str:
-    """The first setting in which two canonical operations differ: `` `lr` was 0.01, is 0.001 ``."""
+def _setting_differences(new: Any, old: Any, name: str = "") -> Iterator[str]:
+    """The settings in which two canonical operations differ: `` `lr` was 0.01, is 0.001 ``."""
+    if new == old:
+        return
     if isinstance(new, dict) and isinstance(old, dict) and new.get("is") == old.get("is"):
         if new["is"] == "Duration":
-            return f"the duration was {_brief(old)}, is {_brief(new)}"
-        for field in new:
-            if new[field] != old.get(field):
-                return _setting_difference(new[field], old.get(field), field)
-    return f"`{name}` was {_brief(old)}, is {_brief(new)}" if name else "never run"
+            yield f"the duration was {_brief(old)}, is {_brief(new)}"
+        else:
+            for field in new:
+                yield from _setting_differences(new[field], old.get(field), field)
+    elif name:
+        yield f"`{name}` was {_brief(old)}, is {_brief(new)}"
 
 
 def _brief(value: Any) -> str:

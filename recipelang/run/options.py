@@ -15,7 +15,8 @@ class Options:
         out: output folder; None takes the next free `runs/<recipe>-<n>`.
         store: the store's folder; None takes `.recipe` in the current folder.
         device: `cpu` or `cuda`, for training.
-        threads: CPU threads for training, fixed for the whole run; None takes all cores of this machine.
+        threads: CPU threads for training, fixed for the whole run; None takes `OMP_NUM_THREADS`, else all cores
+            that this process is granted.
         fresh: measure and compute anew what the store holds.
         smoke: a few batches per stage, to see whether a recipe runs through; kept apart in the store.
         trust: whether Python code that the recipe names (`python("file.py:build")`) may run.

@@ -6,7 +6,6 @@ selector names, which can be removed, how far a budget can be pushed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,12 +14,14 @@ from typing import Any
 from recipelang.errors import Diagnostic, RecipeError, Refusal, Span, StepFailed
 from recipelang.kinds import Progress
 from recipelang.measuring.clock import check_device
+from recipelang.measuring.machine import busy, default_threads
 from recipelang.plan import Branch, Node, Plan, Repeat, Step, Variant, parts_of, steps_of
 from recipelang.run.controls import training_of
 from recipelang.run.lanes import by_variant
 from recipelang.run.options import Options
 from recipelang.run.rehearsal import RECIPE_IS_WRONG, Rehearsal, Told
 from recipelang.run.stored import ABOVE, Unknown
+from recipelang.run.timing import Estimate
 from recipelang.units import counted
 
 
@@ -35,6 +36,7 @@ class Row:
         reason: why it runs or fails, or why it is there.
         details: what was found on the network.
         seconds: rough time; None where nothing is known.
+        guess: whether any of that time was not measured on this machine.
     """
 
     depth: int
@@ -44,6 +46,7 @@ class Row:
     reason: str = ""
     details: tuple[str, ...] = ()
     seconds: float | None = None
+    guess: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,34 +105,35 @@ class PlanReport:
             mark = {"stored": "✓ ", "runs": "▸ ", "fails": "✗ ", "notes": "· ", "block": ""}[row.state]
             lines.append(f"{place}{'  ' * row.depth}{mark}{row.text}")
             told = [f"in the store{': ' + row.reason if row.reason else ''}"] if row.state == "stored" else []
-            told += [f"runs: {row.reason}{_about(row.seconds)}"] if row.state == "runs" else []
+            told += [f"runs: {row.reason}{_about(row)}"] if row.state == "runs" else []
             told += [f"fails: {row.reason}"] if row.state == "fails" else []
             told += [row.reason] if row.state == "notes" and row.reason else []
             lines += [f"      {'  ' * row.depth}    {line}" for line in (*told, *row.details)]
         lines += ["", *(f"warning: {warning}" for warning in self.warnings)]
         if self.work_to_do:
-            lines.append(f"rough time: {_duration(self._seconds())}")
+            guess = any(row.guess for row in self.rows if row.state == "runs")
+            lines.append(f"rough time: {_duration(self._seconds())}{', partly a guess' if guess else ''}")
         else:
             lines.append("nothing to do: every step is in the store")
         return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
 
 
 def make(plan: Plan, options: Options, timed: bool = True, progress: Progress | None = None) -> PlanReport:
-    """Foresee a run. Writes nothing.
+    """Foresee a run. Writes nothing but what the user's cache remembers.
 
     Args:
         plan: from `check`.
         options: as for the run.
-        timed: whether to estimate times, which costs a forward pass.
-        progress: where the first reading of a large data set says how far it is.
+        timed: whether to estimate times, which costs a few steps of training the first time.
+        progress: where the first reading of a large data set says how far it is, and that something is being timed.
 
     Raises:
         RecipeError: the recipe does not fit the network: every such place at once.
         StepFailed: a device or something else that it needs is missing, so that nothing of it is worth doing.
     """
-    options = replace(options, threads=options.threads or os.cpu_count() or 1)
+    options = replace(options, threads=options.threads or default_threads())
     _refuse_absent_devices(plan, options)
-    rehearsal = Rehearsal(options, timed)
+    rehearsal = Rehearsal(options, timed, progress)
     rehearsal.worker.open_data(steps_of(plan.nodes), progress)
     rehearsal.walk(plan.nodes, list(rehearsal.lanes))
     hopeless = [problem for problem, hopeless in rehearsal.problems.items() if hopeless]
@@ -161,7 +165,8 @@ def _hardware(options: Options) -> str:
     """The machine in a few words."""
     from recipelang.measuring.hardware import summary
 
-    return f"{summary()}, {counted(options.threads or 1, 'thread')}, device {options.device}"
+    load = ", busy with other work: times are longer than they need be" if busy() else ""
+    return f"{summary()}, {counted(options.threads or 1, 'thread')}, device {options.device}{load}"
 
 
 def _rows(nodes: Sequence[Node], rehearsal: Rehearsal, depth: int) -> Iterator[Row]:
@@ -179,7 +184,7 @@ def _rows(nodes: Sequence[Node], rehearsal: Rehearsal, depth: int) -> Iterator[R
             told = _together(rehearsal.told.get(id(node), [Told("notes", "not reached")]))
             reason = "; ".join(filter(None, (node.why if node.implied else "", told.reason)))
             line = 0 if node.implied else _line(node)
-            yield Row(depth, line, node.text, told.state, reason, told.details, told.seconds)
+            yield Row(depth, line, node.text, told.state, reason, told.details, *_time(told.time))
 
 
 def _together(told: Sequence[Told]) -> Told:
@@ -189,8 +194,9 @@ def _together(told: Sequence[Told]) -> Told:
         return told[0]
     stored = sum(one.state == "stored" for one in told)
     reason = "; ".join(filter(None, (open[0].reason, f"{stored} of {len(told)} in the store" if stored else "")))
-    known = [one.seconds for one in open if one.seconds is not None]
-    return replace(open[0], reason=reason, seconds=sum(known) if known else None)
+    known = [one.time for one in open if one.time is not None]
+    total = Estimate(sum(time.seconds for time in known), any(time.guess for time in known)) if known else None
+    return replace(open[0], reason=reason, time=total)
 
 
 def _controls(rehearsal: Rehearsal) -> Iterator[Row]:
@@ -225,8 +231,14 @@ def _line(node: Step | Repeat | Variant) -> int:
     return node.span.line if node.span else 0
 
 
-def _about(value: float | None) -> str:
-    return f", about {_duration(value)}" if value is not None else ""
+def _time(time: Estimate | None) -> tuple[float | None, bool]:
+    return (time.seconds, time.guess) if time else (None, False)
+
+
+def _about(row: Row) -> str:
+    if row.seconds is None:
+        return ""
+    return f", about {_duration(row.seconds)}{' (a guess)' if row.guess else ''}"
 
 
 def _duration(value: float) -> str:

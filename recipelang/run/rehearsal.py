@@ -7,23 +7,24 @@ architecture so far is known. What depends on it, how often a block runs or whic
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
-from recipelang.kinds import Dataset
+from recipelang.kinds import Dataset, Progress
 from recipelang.plan import Branch, Repeat, Step, steps_of
 from recipelang.run.books import BOOKS
 from recipelang.run.building import build
 from recipelang.run.controls import Controls
 from recipelang.run.expectations import Expectations
-from recipelang.run.foresight import fit_schedules, foresee, seconds
+from recipelang.run.foresight import fit_schedules, foresee
 from recipelang.run.lanes import Lane
 from recipelang.run.options import Options
 from recipelang.run.progress import Silent
 from recipelang.run.store import Store
 from recipelang.run.stored import ABOVE, StoredNumbers, StoredReadings, StoredSteps, Unknown
+from recipelang.run.timing import Estimate, Times
 from recipelang.run.walk import EXHAUSTED, Walk
 from recipelang.surgery.network import Network
 
@@ -36,13 +37,13 @@ class Told:
         state: `stored`, `runs`, `fails` or `notes` (nothing to compute).
         reason: what the store has of it, or why it runs or fails.
         details: what was found on the network.
-        seconds: rough time; None where nothing is known.
+        time: how long it takes; None where nothing is known.
     """
 
     state: str
     reason: str = ""
     details: tuple[str, ...] = ()
-    seconds: float | None = None
+    time: Estimate | None = None
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Foreseen(Lane):
 
     network: Network | None = None
     altered: bool = False  # the recipe's own surgery is in `network`
+    supposed: bool = False  # surgery above must run: `network` is larger than what the step will find
     unjudged: bool = False  # an `expect` could not be judged yet
 
 
@@ -68,9 +70,10 @@ class Rehearsal(Walk):
             so that nothing needs to run to see it: the model as built does not fit the recipe or its only way.
     """
 
-    def __init__(self, options: Options, timed: bool) -> None:
-        """`timed`: whether to estimate times, which costs a forward pass."""
+    def __init__(self, options: Options, timed: bool, progress: Progress | None = None) -> None:
+        """`timed`: whether to estimate times, which costs a few steps of training."""
         self.options, self.timed = options, timed
+        self.times = Times(options, progress or Silent())
         self.told: dict[int, list[Told]] = {}
         self.problems: dict[Diagnostic, bool] = {}
         self._open_ended = 0  # blocks of `repeat until` and `repeat while` around this place
@@ -164,7 +167,7 @@ class Rehearsal(Walk):
         if lane.network is None:
             return ()
         healthy = self.readings.network(lane.healthy) if lane.healthy else lane.network
-        return foresee(operation, lane.network, healthy)
+        return foresee(operation, lane.network, healthy, self.times)
 
     def _must_run(self, operation: Any, lane: Foreseen, reason: str) -> Told:
         data = self.worker.datasets.get("")
@@ -180,7 +183,10 @@ class Rehearsal(Walk):
             fit_schedules(operation, data)
         if operation.verb != "model" and lane.network:
             details = self._details(operation, lane)
-            estimate = seconds(operation, lane.network, data, self.options) if self.timed else None
+            estimate = self.times.of(operation, lane.network, data) if self.timed else None
+            if estimate and lane.supposed:
+                estimate = replace(estimate, guess=True)
+            lane.supposed |= operation.role == "surgery"
         if getattr(operation, "restricts", False):
             lane.recovered = None
         lane.current = None

@@ -23,8 +23,23 @@ def test_a_changed_setting_is_named_with_both_values(old: object, new: object, r
     assert difference(after, before) == reason
 
 
-def test_what_stands_above_is_a_reason_only_where_the_statement_is_the_same() -> None:
+def test_every_reason_is_named() -> None:
+    old = {"operation": {"is": "Train", "lr": 0.1, "batch": 32, "name": "a"}, "parent": "a", "threads": 1, "seed": 0}
+    new = {"operation": {"is": "Train", "lr": 0.01, "batch": 64, "name": "a"}, "parent": "b", "threads": 2, "seed": 0}
+    assert difference(new, old) == (
+        "`lr` was 0.1, is 0.01; `batch` was 32, is 64; a step above changed; another number of threads"
+    )
+
+
+def test_nothing_is_a_reason_that_is_the_same() -> None:
     assert difference({"operation": {}, "parent": "b"}, {"operation": {}, "parent": "a"}) == "a step above changed"
+    assert difference({"operation": {}, "seed": 0}, {"operation": {}, "seed": 0}) == "never run"
+
+
+def test_many_reasons_are_cut() -> None:
+    old = {"operation": {"is": "Train", **{f"x{i}": 0 for i in range(20)}}}
+    new = {"operation": {"is": "Train", **{f"x{i}": 1 for i in range(20)}}}
+    assert difference(new, old).endswith("`x5` was 0, is 1; and more")
 
 
 def test_a_metric_with_another_formula_is_a_reason() -> None:

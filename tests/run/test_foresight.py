@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recipelang.errors import Refusal
+from recipelang.kinds import Measurement
+from recipelang.measuring import machine
+from recipelang.methods.metrics.latency import Latency
 from recipelang.plan import steps_of
-from recipelang.run import foresight
+from recipelang.run import foresight, planning, timing
+from recipelang.run.timing import Times
 
 HEAD = "model digits_resnet\ndata digits\nmeasure top1\n"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What one test remembers, another does not find."""
+    monkeypatch.setenv("RECIPELANG_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
 def seconds(lab: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The rough time of a last line, one second for an image."""
-    monkeypatch.setattr(foresight, "_seconds_per_image", lambda network, options: 1.0)
+    monkeypatch.setattr(Times, "seconds_per_image", lambda self, network: 1.0)
 
     def read(line: str) -> float:
-        plan = lab.checked(HEAD + line + "\n")
-        operation = list(steps_of(plan.nodes))[-1].operation
-        network, data = network_and_data(lab)
-        return float(foresight.seconds(operation, network, data, lab.options(smoke=False)) or 0.0)
+        estimate = estimated(lab, line)
+        assert estimate.guess == (estimate.seconds > 0)
+        return float(estimate.seconds)
 
     return read
+
+
+def estimated(lab: Any, line: str, **options: Any) -> Any:
+    """What is said of the time of a last line."""
+    plan = lab.checked(HEAD + line + "\n")
+    operation = list(steps_of(plan.nodes))[-1].operation
+    network, data = network_and_data(lab)
+    return Times(lab.options(smoke=False, **options)).of(operation, network, data)
 
 
 def network_and_data(lab: Any) -> tuple[Any, Any]:
@@ -43,6 +64,116 @@ def test_a_plan_counts_the_images_that_a_criterion_looks_at(seconds: Any) -> Non
     assert seconds("sparsify nm 2:4 by sparsegpt on train(samples=64)") == 64 * 22 / 2  # weights
     assert seconds("sparsify nm 2:4 by wanda") == 1079
     assert seconds("prune 1 layers by imprint") == 1079 + 359
+
+
+def test_a_training_is_timed_by_a_few_steps_of_it_and_remembered(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "STEP_SECONDS", 1e9)
+    monkeypatch.setattr(timing, "MOST_SECONDS", 1e9)
+    monkeypatch.setattr(timing, "busy", lambda: False)
+    steps: list[int] = []
+    fit = timing.fit
+
+    def counted(*args: Any, **how: Any) -> Any:
+        ended = fit(*args, **how)
+        steps.append(ended[1].steps)
+        return ended
+
+    monkeypatch.setattr(timing, "fit", counted)
+    one = estimated(lab, "train for 1 epochs")
+    assert not one.guess
+    three = estimated(lab, "train for 3 epochs")
+    assert three.seconds == pytest.approx(3 * one.seconds), "remembered"
+    data = network_and_data(lab)[1]
+    per_epoch = data.size("train") // data.batch
+    assert estimated(lab, "train for 17 steps").seconds == pytest.approx(one.seconds / per_epoch * 17)
+    assert steps == [timing.STEPS]
+    estimated(lab, "train for 1 epochs", threads=2)
+    estimated(lab, "train for 1 epochs with adam")
+    assert len(steps) == 3, "another number of threads and another optimizer take their own time"
+
+
+def test_a_time_taken_while_the_machine_was_busy_is_taken_again(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+
+    def measure() -> dict[str, float]:
+        looks.append(1.0)
+        return {"seconds": 1.0}
+
+    for loaded, taken in ((True, 1), (True, 1), (False, 2), (False, 2), (True, 2)):
+        monkeypatch.setattr(timing, "busy", lambda loaded=loaded: loaded)
+        assert Times(lab.options())._remembered({"of": "x"}, measure, timing.TRAINING) is not None
+        assert len(looks) == taken
+
+
+def test_a_step_that_takes_long_is_guessed_and_said_to_be(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "STEP_SECONDS", 0.0)
+    assert estimated(lab, "train for 1 epochs").guess
+    plan = planning.make(lab.checked(HEAD + "train for 1 epochs"), lab.options(smoke=False, out=lab.folder / "none"))
+    assert " (a guess)" in plan.text()
+    assert ", partly a guess" in plan.text()
+    assert [row.guess for row in plan.rows if row.text.startswith("train")] == [True]
+
+
+@pytest.mark.parametrize("damage", ["[]", "null", '{"seconds": "1"}', '{"seconds": -1}', '{"seconds": 1e999}', "["])
+def test_a_damaged_memory_of_times_costs_a_measurement(lab: Any, tmp_path: Path, damage: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(timing, "STEP_SECONDS", 1e9)
+    estimated(lab, "train for 1 epochs")
+    for place in (tmp_path / "cache/times").iterdir():
+        place.write_text(damage)
+    assert estimated(lab, "train for 1 epochs").seconds > 0
+
+
+def test_the_reach_of_a_clock_is_measured_on_the_emptied_network(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def glance(self: Any, deployed: Any, healthy: Any, shape: Any) -> Measurement:
+        ratio = sum(p.numel() for p in deployed.parameters()) / sum(p.numel() for p in healthy.parameters())
+        assert ratio < 0.15, "every removable layer is gone"
+        return Measurement(2e-4, 1.9e-4, 2.1e-4, ratio=0.2, ratio_low=0.19, ratio_high=0.21)
+
+    monkeypatch.setattr(Latency, "glance", glance)
+    text = HEAD + "prune layers by random until latency < {}\n"
+    near = lab.plan(text.format("0.16"))
+    assert not near.problems, "a short look does not refuse what is near"
+    assert any(
+        "latency can reach 0.200× (now 1.000×, measured in short)" in d for row in near.rows for d in row.details
+    )
+    far = lab.plan(text.format("0.01"))
+    assert [problem.code for problem in far.problems] == ["RCP0904"]
+    assert "latency can reach 0.200×" in far.problems[0].message
+    assert [p.code for p in lab.plan(text.format("0.01 ms")).problems] == ["RCP0904"]
+    assert not lab.plan(text.format("0.19 ms")).problems
+    assert not lab.plan(HEAD + "prune layers by random until latency < 0.01 or params < 0.9\n").problems
+
+
+def test_where_no_clock_may_look_the_reach_is_an_estimate(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "CALL_SECONDS", 0.0)
+    plan = lab.plan(HEAD + "prune layers by random until latency < 0.01\n")
+    assert not plan.problems
+    assert any("an estimate from FLOPs" in detail for row in plan.rows for detail in row.details)
+
+
+def test_the_default_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 6)
+    for asked, threads in (("3", 3), ("2,4", 2), ("", 6), ("0", 6), ("-1", 6), ("many", 6), ("9" * 50, 6)):
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+        monkeypatch.setattr(machine, "_quota", lambda: None)
+        assert machine.default_threads() == threads, asked
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    for quota, threads in ((1.5, 2), (0.2, 1), (64.0, 6)):
+        monkeypatch.setattr(machine, "_quota", lambda quota=quota: quota)
+        assert machine.default_threads() == threads
+
+
+def test_threads_of_the_command_line_wait_without_spinning() -> None:
+    script = (
+        "import os, recipelang.cli as cli\n"
+        "try: cli.main(['list'])\n"
+        "except SystemExit: print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    for given, kept in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        surroundings = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+        surroundings |= {"OMP_WAIT_POLICY": given} if given else {}
+        ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=surroundings)
+        assert ended.stdout.split()[-1] == kept
 
 
 def test_a_variant_whose_export_fails_keeps_its_numbers(lab: Any) -> None:

@@ -31,7 +31,7 @@ PLAN = {
             "type": "array",
             "items": {
                 "type": "object",
-                "required": ["depth", "line", "text", "state", "reason", "details", "seconds"],
+                "required": ["depth", "line", "text", "state", "reason", "details", "seconds", "guess"],
                 "additionalProperties": False,
                 "properties": {
                     "depth": {"type": "integer", "minimum": 0},
@@ -41,6 +41,7 @@ PLAN = {
                     "reason": {"type": "string"},
                     "details": {"type": "array", "items": {"type": "string"}},
                     "seconds": {"type": ["number", "null"]},
+                    "guess": {"type": "boolean"},
                 },
             },
         },

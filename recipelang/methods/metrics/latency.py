@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method, setting
 from recipelang.errors import SettingError
@@ -65,10 +65,23 @@ class Latency:
         Raises:
             Refusal: RCP1001: this machine does not have the device.
         """
+        return self._compared(deployed, healthy_deployed, input_shape, progress=progress)
+
+    def glance(
+        self, deployed: nn.Module, healthy_deployed: nn.Module, input_shape: tuple[int, int, int]
+    ) -> Measurement:
+        """The same from few pairs, in about a second: for a plan, which decides nothing that is close.
+
+        Args:
+            deployed, healthy_deployed, input_shape: as for `measure`.
+        """
+        return self._compared(deployed, healthy_deployed, input_shape, min_pairs=8, half_width=0.05, budget_s=0.5)
+
+    def _compared(
+        self, deployed: nn.Module, healthy: nn.Module, input_shape: tuple[int, int, int], **how: Any
+    ) -> Measurement:
         from recipelang.measuring.clock import compare_latency
 
         example = torch.randn(self.batch, *input_shape, generator=torch.Generator().manual_seed(0))
         example = example.to(getattr(torch, self.precision))
-        return compare_latency(
-            deployed, healthy_deployed, example, threads=self.threads, device=self.device, progress=progress
-        )
+        return compare_latency(deployed, healthy, example, threads=self.threads, device=self.device, **how)

@@ -1,0 +1,282 @@
+"""How long work takes on this machine: measured by doing a little of it, remembered, and else guessed.
+
+    training      a few steps of the real loop, on the recipe's own data
+    a criterion   from a forward pass: a guess
+    a clock       a short look at the two networks in turns, as a measurement would take them
+
+Both are remembered in the user's cache folder, by the networks' structure and everything else that decides them, so
+that only the first plan of a recipe spends time on it; a few seconds at most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from recipelang.catalogue import find, spell
+from recipelang.errors import Refusal
+from recipelang.files import write_text
+from recipelang.images.cache import cache_folder
+from recipelang.kinds import Dataset, Measurement, Progress, Solver
+from recipelang.measuring.clock import check_device
+from recipelang.measuring.hardware import fingerprint
+from recipelang.measuring.machine import busy
+from recipelang.plan import Duration, Training, tests_of
+from recipelang.run.measurer import deployment
+from recipelang.run.options import Options
+from recipelang.run.progress import Silent
+from recipelang.run.states import architecture
+from recipelang.stages.machine import choose_precision
+from recipelang.stages.training import fit
+from recipelang.surgery.deployed import deployed
+from recipelang.surgery.network import Network
+from recipelang.surgery.products import products_of
+
+LATENCY_SECONDS = 6.0  # one interleaved measurement of a small network; at most 30 s
+MOST_SECONDS = 4.0  # that one plan spends on measuring training, and as much on clocks
+STEP_SECONDS = 1.0  # a training step that takes longer is not tried
+CALL_SECONDS = 0.3  # a network that takes longer for one image is not timed
+TRAINING, CLOCK = "a training step", "the emptied network"
+STEPS = 6  # tried at most; the first one warms up
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long a step takes.
+
+    Attributes:
+        seconds: of all of it.
+        guess: whether any of it was not measured.
+    """
+
+    seconds: float
+    guess: bool
+
+
+@dataclass
+class Times:
+    """Times of this machine, for one plan.
+
+    Attributes:
+        options: device, threads, `smoke`.
+        progress: where to say that something is being timed.
+        spent: seconds that were spent on measuring so far, by what was measured.
+    """
+
+    options: Options
+    progress: Progress = field(default_factory=Silent)
+    spent: dict[str, float] = field(default_factory=lambda: {TRAINING: 0.0, CLOCK: 0.0})
+    _known: dict[str, Any] = field(default_factory=dict)
+
+    def of(self, operation: Any, network: Network, data: Dataset | None) -> Estimate | None:
+        """How long a step takes on a network; None where nothing is known."""
+        if data is None:
+            return None
+        if self.options.smoke:
+            return Estimate(1.0, True)
+        known = Estimate(0.0, False)
+        training: Training | None = getattr(operation, "training", None)
+        if training:
+            known = self._training(operation, training, network, data)
+        criterion = getattr(operation, "criterion", None)
+        images = 0.0
+        if criterion is not None:
+            samples = getattr(getattr(operation, "samples", None), "count", None) or data.size("train")
+            images = images_seen(criterion, min(samples, data.size("train")), network, data)
+        looks = sum(test.reading.metric.source == "clock" for test in tests_of(getattr(operation, "until", None)))
+        more = (images * self.seconds_per_image(network) if images else 0.0) + looks * 5 * LATENCY_SECONDS
+        return Estimate(known.seconds + more, known.guess or more > 0)
+
+    # training -----------------------------------------------------------------------------------
+
+    def _training(self, operation: Any, training: Training, network: Network, data: Dataset) -> Estimate:
+        """Seconds of all steps, by a few of them, or by three forward passes for each where that takes too long."""
+        per_epoch = max(1, data.size("train") // max(1, data.batch))
+        steps = training.duration.count * (per_epoch if training.duration.unit == "epochs" else 1)
+        teachers = len(getattr(operation, "teachers", ()))
+        measured = self._step(training, network, data, teachers)
+        if measured is not None:
+            return Estimate(steps * measured, False)
+        return Estimate(steps * data.batch * (3 + teachers) * self.seconds_per_image(network), True)
+
+    def _step(self, training: Training, network: Network, data: Dataset, teachers: int) -> float | None:
+        """Seconds of one training step, remembered or measured; None where that would take too long or fails."""
+        decides = {
+            "of": TRAINING,
+            "network": architecture(network),
+            "masks": len(network.masks),
+            "data": data.fingerprint,
+            "batch": data.batch,
+            "optimizer": spell(training.optimizer),
+            "losses": [spell(term.loss) if term.loss else "" for term in training.losses],
+            "teachers": teachers,
+            "device": self.options.device,
+            "threads": self.options.threads,
+            "precision": choose_precision("auto", self.options.device),
+        }
+
+        def measure() -> Mapping[str, Any] | None:
+            guess = 3 * data.batch * self.seconds_per_image(network)
+            if guess > STEP_SECONDS:
+                return None
+            marks = _Marks(MOST_SECONDS - self.spent[TRAINING], self.options.device)
+            task = find("task", "classification")
+            with contextlib.suppress(Refusal, RuntimeError, _Enough):  # what fails here, the run will tell of
+                fit(
+                    network,
+                    data,
+                    replace(training, duration=Duration(STEPS, "steps"), optimizer=_plain(training.optimizer)),
+                    task=task() if task else None,  # type: ignore[arg-type]
+                    seed=0,
+                    progress=marks,
+                    teachers=(network,) * teachers,
+                    device=self.options.device,
+                    threads=self.options.threads,
+                )
+            return {"seconds": marks.step} if marks.step else None
+
+        found = self._remembered(decides, measure, TRAINING)
+        return _positive(found.get("seconds")) if found else None
+
+    def seconds_per_image(self, network: Network) -> float:
+        """Time of a forward pass per image: the least of three, since other work only adds."""
+        name = f"forward {architecture(network)}"
+        if name not in self._known:
+            module, images = deployed(network), torch.zeros(4, *network.input_shape)
+            with _threads(self.options.threads), torch.no_grad():
+                marks = [time.perf_counter()]
+                for _ in range(3):
+                    module(images)
+                    marks.append(time.perf_counter())
+                    if marks[-1] - marks[0] > STEP_SECONDS:
+                        break
+            self._known[name] = min(after - before for before, after in pairwise(marks)) / len(images)
+        return float(self._known[name])
+
+    # clocks -------------------------------------------------------------------------------------
+
+    def glance(self, metric: Any, network: Network, healthy: Network) -> Measurement | None:
+        """A clock's metric of a network against healthy, after a short look; None where only the run can tell."""
+        look: Callable[..., Measurement] | None = getattr(metric, "glance", None)
+        how = deployment(metric)
+        if look is None or how.compiled or network.accelerated or healthy.accelerated:
+            return None
+        decides = {
+            "of": spell(metric),
+            "networks": [architecture(network), architecture(healthy)],
+            "device": how.device,
+        }
+
+        def measure() -> Mapping[str, Any] | None:
+            with contextlib.suppress(Refusal, RuntimeError):
+                check_device(how.device)
+                if self.seconds_per_image(healthy) * how.batch > CALL_SECONDS:
+                    return None
+                return asdict(look(deployed(network, how), deployed(healthy, how), network.input_shape))
+            return None
+
+        found = self._remembered(decides, measure, CLOCK)
+        names = ("value", "low", "high", "ratio", "ratio_low", "ratio_high")
+        numbers = {name: number for name in names if found and (number := _positive(found.get(name)))}
+        return Measurement(**numbers) if len(numbers) == len(names) else None  # type: ignore[arg-type]
+
+    # memory -------------------------------------------------------------------------------------
+
+    def _remembered(
+        self, decides: Mapping[str, Any], measure: Callable[[], Mapping[str, Any] | None], what: str
+    ) -> Mapping[str, Any] | None:
+        """What is known under everything that decides it, measured where nothing is and time is left."""
+        machine = {"hardware": fingerprint(), "torch": torch.__version__}
+        text = json.dumps({**decides, **machine}, sort_keys=True, default=str)
+        key = hashlib.sha256(text.encode()).hexdigest()
+        if key in self._known:
+            return self._known[key]
+        place = cache_folder() / "times" / f"{key}.json"
+        found: Any = None
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            found = json.loads(place.read_bytes()[:10_000])
+        if not isinstance(found, dict) or (found.get("busy") and not busy()):  # it may be faster now
+            found = None
+            if self.spent[what] < MOST_SECONDS:
+                began = time.monotonic()
+                self.progress.start(f"timing {what}")
+                try:
+                    found = measure()
+                finally:
+                    self.progress.stop()
+                    self.spent[what] += time.monotonic() - began
+            if found is not None:
+                with contextlib.suppress(OSError):
+                    numbers = {name: v for name, v in found.items() if isinstance(v, int | float)}
+                    write_text(place, json.dumps({**numbers, "busy": busy()}))
+        self._known[key] = found
+        return found
+
+
+def _plain(optimizer: Any) -> Any:
+    """The optimizer at a fixed learning rate: a schedule may be longer than a few steps."""
+    return replace(optimizer, lr=1e-3) if hasattr(optimizer, "lr") else optimizer
+
+
+class _Enough(Exception):
+    """The time for measuring is over."""
+
+
+class _Marks(Silent):
+    """A progress that notes when each step was done, and ends the training when the time is over."""
+
+    def __init__(self, budget: float, device: str) -> None:
+        self.marks: list[float] = []
+        self.until = time.perf_counter() + budget
+        self.device = torch.device(device)
+
+    def advance(self, parts: int = 1, note: str = "") -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.marks.append(time.perf_counter())
+        if self.marks[-1] > self.until:
+            raise _Enough
+
+    @property
+    def step(self) -> float:
+        """Seconds of a step: the median of all but the first, which warms up; 0 where there are none."""
+        steps = sorted(after - before for before, after in pairwise(self.marks[1:]))
+        return steps[len(steps) // 2] if steps else 0.0
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Any:
+    """Inside: so many threads of torch; as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def images_seen(criterion: Any, samples: int, network: Network, data: Dataset) -> float:
+    """Forward passes of single images that a criterion costs; a gradient costs two more."""
+    images = 0.0
+    if isinstance(criterion, Solver):
+        images += samples * len(products_of(network)) / 2  # for each weight a pass, up to that weight
+    elif "activations" in criterion.needs:
+        images += samples + (data.size("val") if criterion.unit == "layer" else 0)
+    if "gradients" in criterion.needs:
+        images += 3 * samples
+    return images
+
+
+def _positive(value: Any) -> float | None:
+    """A number of a remembered file, where it is one that a clock can give."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and math.isfinite(value) and value > 0 else None
