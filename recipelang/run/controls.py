@@ -14,6 +14,7 @@ from recipelang.errors import MachineFailed, Refusal, StepFailed
 from recipelang.plan import canonical
 from recipelang.run.lanes import Lane, by_variant
 from recipelang.run.worker import Worker
+from recipelang.units import listed
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Controls:
         made = []
         for variants in groups.values():
             names = tuple(variants)
-            path = ("control",) if len(groups) == 1 else (f"control of {' and '.join(names)}",)
+            path = ("control",) if len(groups) == 1 else (f"control of {listed(names)}",)
             first = variants[names[0]]
             made += [self._shown(lane).fork(path=path, control_of=names) for lane in first]
         return made

@@ -3,7 +3,7 @@
     element ──sum──▶ filter ──mean──▶ layer          (LayerPrune, thesis Eq 5.1–5.3)
 
 A criterion whose source takes the norm of a filter says so by `norm`: the filter's score is the `norm`-th root
-of the sum.
+of the sum. One that ranks layers by other scores than single weights answers `for_layers`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def rank_layers(criterion: Criterion, evidence: Evidence) -> tuple[Score, ...]:
     Raises:
         Refusal: RCP1006: a score is not a finite number. RCP1007: the criterion cannot score one of the layers.
     """
+    criterion = getattr(criterion, "for_layers", criterion)
     scores = criterion.score(evidence)
     if criterion.unit == "element":
         norm = getattr(criterion, "norm", 1)

@@ -72,15 +72,23 @@ def test_every_layer_is_ranked_once_the_least_important_first(lab: Any, name: st
     assert [score.value for score in ranking] == sorted(score.value for score in ranking)
 
 
-@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("p", [1, 2, None])
 def test_magnitude_of_a_layer_is_the_mean_norm_of_its_filters(lab: Any, p: int) -> None:
     module = lab.small(2)
     evidence = lab.gathered(module, lab.images())
-    scores = {s.candidate: s.value for s in rank_layers(criterion("magnitude", p=p), evidence)}
+    scores = {s.candidate: s.value for s in rank_layers(criterion("magnitude", **({"p": p} if p else {})), evidence)}
     for block in "12":
         weight = module.get_parameter(f"{block}.conv.weight").detach()
-        norms = [float(filter.norm(p)) for filter in weight]
+        norms = [float(filter.norm(p or 2)) for filter in weight]  # Eq 5.1 of the thesis takes L2 norms
         assert scores[block] == pytest.approx(sum(norms) / len(norms), rel=1e-5)
+
+
+def test_single_weights_are_ranked_by_their_absolute_values_unless_squares_are_asked_for(lab: Any) -> None:
+    evidence = lab.gathered(lab.small(2), lab.images())
+    plain, squares = (score_elements(criterion("magnitude", **p), evidence) for p in ({}, {"p": 2}))
+    for name, weight in evidence.weights.items():
+        torch.testing.assert_close(plain[name], weight.detach().abs())
+        torch.testing.assert_close(squares[name], weight.detach() ** 2)
 
 
 def test_taylor_of_a_layer_is_the_equation_of_the_thesis(lab: Any) -> None:

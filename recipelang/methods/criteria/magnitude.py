@@ -1,9 +1,9 @@
-"""`magnitude(p=1)`."""
+"""`magnitude`, `magnitude(p=1)`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
@@ -19,25 +19,41 @@ class Magnitude:
     """How large the weights are.
 
     Formula: element |w|^p; filter (Σ |w|^p)^(1/p), its L1 or L2 norm; layer: the mean over its filters (Eq 5.1).
+    Norm: where none is asked for, layers are ranked by L2 norms, as Eq 5.1 says, and single weights by |w|. On
+        ResNet-56 for CIFAR-10 the rank correlation with the loss after leaving a block out (1,000 test images) is
+        0.31 with L2 and −0.20 with L1; with the 6 least important blocks gone and nothing tuned, accuracy falls from
+        89.0 % to 60.4 % with L2, to 26.4 % with L1 and to 56.7 % in random order: L1 norms grow faster with the
+        number of weights in a filter, and put the blocks of the narrow first stage before all others.
     Shapes: weights O×I or O×I×k×k, one score for each element; O filters.
     Needs: weights alone, no data.
     When it misleads: norms of layers with larger filters are larger, so it tends to keep wide layers; a scale
-        in the norm that follows can undo any weight. On ResNet-56 for CIFAR-10 the mean absolute weight agreed with
-        the loss after leaving a block out at a rank correlation of 0.21 (`imprint`: 0.52).
-    Source: Li et al., "Pruning filters for efficient ConvNets", ICLR 2017; layers: Elkerdawy et al., "To filter
-        prune, or to layer prune, that is the question", ACCV 2020.
+        in the norm that follows can undo any weight. `imprint` agrees better with leaving blocks out (0.52).
+    Source: layers: Elkerdawy et al., "To filter prune, or to layer prune, that is the question", ACCV 2020; L1: Li et
+        al., "Pruning filters for efficient ConvNets", ICLR 2017.
     """
 
     unit: ClassVar[str] = "element"
     needs: ClassVar[tuple[str, ...]] = ("weights",)
 
-    p: int = setting(1, type="integer", low=1, high=2, positional=True, help="1: absolute values, 2: squares.")
+    p: int | None = setting(
+        None,
+        type="integer",
+        low=1,
+        high=2,
+        positional=True,
+        help="1: absolute values, 2: squares; by default 2 for layers, 1 for single weights.",
+    )
+
+    @property
+    def for_layers(self) -> Magnitude:
+        """The same with the norm that layers are ranked by."""
+        return replace(self, p=self.p or 2)
 
     @property
     def norm(self) -> int:
         """A filter's score is the root of this order of its sum: its L1 or L2 norm."""
-        return self.p
+        return self.p or 1
 
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:
         """Parameter name → |w|^p, the shape of the weight."""
-        return {name: weight.detach().abs() ** self.p for name, weight in evidence.weights.items()}
+        return {name: weight.detach().abs() ** self.norm for name, weight in evidence.weights.items()}
