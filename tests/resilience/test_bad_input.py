@@ -73,7 +73,7 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ('model python("net.py:build")', "RCP0711", "nobody said that it may"),
         ('model python("none.py:build")', "RCP0711", "nobody said that it may"),
         ('data folder("none")', "RCP0801", "does not exist"),
-        ('data folder("net.py")', "RCP0801", "is no folder"),
+        ('data folder("net.py")', "RCP0801", "is not a folder"),
         ('data folder("empty")', "RCP0803", "holds no class folders"),
         ('data folder("loose")', "RCP0802", "`1.png` lies in no class folder"),
         ('data folder("cut")', "RCP0805", "`cats/3.png` cannot be read: the file is cut off"),
