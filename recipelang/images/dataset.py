@@ -18,9 +18,10 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.images.augment import CROP_DRAWS, SHIFT_DRAWS, shift_and_flip
-from recipelang.images.decode import fit_picture, normalise, open_picture, random_part, read_bytes
+from recipelang.images.decode import normalise, open_picture, read_bytes
 from recipelang.images.draws import AUGMENT, ORDER, shuffled, subset, uniform
 from recipelang.images.preprocessing import entries, follow
+from recipelang.images.resize import fit_picture, random_part
 from recipelang.images.splits import SPLITS
 from recipelang.kinds import Preprocessing
 

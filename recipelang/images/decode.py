@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import io
+import stat
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from recipelang.errors import Refusal
-from recipelang.images.augment import crop_box
 from recipelang.images.depth import NoRange, is_deep, samples_of, stated_top, to_eight, white_is_zero
+from recipelang.images.resize import fit_picture
 from recipelang.kinds import Preprocessing
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".gif", ".tif", ".tiff"})
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")
 LARGEST_PIXELS = 64_000_000
 LARGEST_BYTES = 256_000_000
-WORTHWHILE = 8  # times the pixels of a crop, an image is resized as a whole before it is cropped
+SUSPICIOUS_BYTES = 16_000_000  # of larger files the header is looked at before they are read
 LARGEST_SIDE = 65_535  # as in JPEG; resizing needs memory for the longer side, however thin an image is
 #: what Pillow raises for damaged files, its warnings among them where they are errors
 _DAMAGE = (
     *(OSError, ValueError, SyntaxError, TypeError, OverflowError, EOFError, IndexError, KeyError, MemoryError, Warning),
     *(RuntimeError, struct.error),
 )
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _ORIENTATION = 0x0112  # tag of EXIF
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -71,12 +72,19 @@ def read_bytes(path: Path, name: str) -> bytes:
         Refusal: RCP0805 the file cannot be read; RCP0806 it is too large to be an image.
     """
     try:
-        size = path.stat().st_size
-        if size > LARGEST_BYTES:
-            raise _too_large(name, f"{size:,} bytes")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise _unreadable(name, "it is not a file")  # a pipe would be waited for
+        if status.st_size > LARGEST_BYTES:
+            raise _too_large(name, f"{status.st_size:,} bytes")
+        if status.st_size > SUSPICIOUS_BYTES:
+            with path.open("rb") as file:
+                _open(file, name)
         return path.read_bytes()
     except OSError as error:
         raise _unreadable(name, error.strerror or error) from error
+    except ValueError as error:  # no system has such a path
+        raise _unreadable(name, error) from error
 
 
 @dataclass(frozen=True)
@@ -117,10 +125,14 @@ def inspect(data: bytes, name: str) -> Look:
         raise _unreadable(name, error or type(error).__name__) from error
 
 
-def _open(data: bytes, name: str) -> Image.Image:
-    """The image, header read, pixels not yet."""
+def _open(data: bytes | BinaryIO, name: str) -> Image.Image:
+    """The image, header read, pixels not yet.
+
+    Raises:
+        Refusal: RCP0805, RCP0806.
+    """
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data) if isinstance(data, bytes) else data, formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name, "more pixels than Pillow opens") from error
     except UnidentifiedImageError as error:
@@ -169,84 +181,6 @@ def _upright(image: Image.Image, channels: int, bits: int | None, data: bytes = 
     if channels == 1 and image.mode != "L":
         image = image.convert("L")
     return image.transpose(turn) if turn is not None else image
-
-
-def fit_picture(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
-    """Resize and centre-crop as `preprocessing` says.
-
-    Args:
-        image: RGB, or L where the network takes one channel.
-
-    Returns:
-        uint8 H×W×C.
-    """
-    height, width = preprocessing.size
-    how = _FILTERS[preprocessing.interpolation]
-    if preprocessing.resize is None:
-        return _channels_last(image.resize((width, height), how))
-    if preprocessing.crop == "rounded":
-        columns, rows = _resized(image.size, preprocessing.resize, preprocessing.size)
-        if columns * rows <= WORTHWHILE * width * height:  # bit for bit what torchvision does
-            left, top = round((columns - width) / 2), round((rows - height) / 2)
-            return _channels_last(image.resize((columns, rows), how).crop((left, top, left + width, top + height)))
-    # One resampling of the part that is shown: of a long image the rest would be enlarged for nothing.
-    return _channels_last(image.resize((width, height), how, box=_crop(image.size, preprocessing)))
-
-
-def _crop(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[float, float, float, float]:
-    """The part of an image that its centre crop shows.
-
-    Args:
-        size: (width, height) of the image.
-
-    Returns:
-        (left, top, right, bottom) in pixels of the image.
-    """
-    assert preprocessing.resize is not None
-    (wide, tall), (height, width) = size, preprocessing.size
-    if preprocessing.crop == "rounded":
-        columns, rows = _resized(size, preprocessing.resize, preprocessing.size)
-        left, top = float(round((columns - width) / 2)), float(round((rows - height) / 2))
-    else:
-        scale = preprocessing.resize / min(size)
-        rows, columns = round(tall * scale), round(wide * scale)
-        left, top = (columns - width) / 2, (rows - height) / 2
-    across, down = wide / columns, tall / rows
-    return (
-        max(0.0, left * across),
-        max(0.0, top * down),
-        min(float(wide), (left + width) * across),
-        min(float(tall), (top + height) * down),
-    )
-
-
-def _resized(size: tuple[int, int], shorter: int, crop: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) before the crop, in whole pixels.
-
-    For a square crop the shorter side becomes `shorter` and the other one is rounded down, as torchvision's `Resize`
-    does it; for another crop the image becomes the smallest that covers the crop with the same margin.
-    """
-    (wide, tall), (height, width) = size, crop
-    if height == width:
-        if wide <= tall:
-            return shorter, int(shorter * tall / wide)
-        return int(shorter * wide / tall), shorter
-    margin = shorter / min(crop)
-    scale = max(width * margin / wide, height * margin / tall)
-    return max(width, round(wide * scale)), max(height, round(tall * scale))
-
-
-def random_part(image: Image.Image, preprocessing: Preprocessing, draws: np.ndarray) -> np.ndarray:
-    """A random-resized crop, mirrored every second time: uint8 H×W×C. `draws` are 5 uniform numbers."""
-    height, width = preprocessing.size
-    box = crop_box(image.width, image.height, draws)
-    image = image.resize((width, height), _FILTERS[preprocessing.interpolation], box=box)
-    return _channels_last(ImageOps.mirror(image) if draws[4] < 0.5 else image)
-
-
-def _channels_last(image: Image.Image) -> np.ndarray:
-    pixels = np.asarray(image)
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
 def normalise(pixels: np.ndarray, preprocessing: Preprocessing) -> Tensor:

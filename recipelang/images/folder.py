@@ -15,9 +15,10 @@ import numpy as np
 from recipelang.errors import Refusal
 from recipelang.images.cache import Known, cached_array
 from recipelang.images.dataset import ArrayPictures, FilePictures, ImageDataset, Pictures, fingerprint
-from recipelang.images.decode import fit_picture, open_picture, read_bytes, shown
+from recipelang.images.decode import open_picture, read_bytes, shown
 from recipelang.images.depth import HALF
 from recipelang.images.preprocessing import entries
+from recipelang.images.resize import fit_picture
 from recipelang.images.scan import ClassFolders, folder_at, look_at, names_of, scan_classes, subfolders, unreadable
 from recipelang.images.splits import SPLITS, divide
 from recipelang.kinds import Preprocessing

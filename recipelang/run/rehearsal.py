@@ -126,6 +126,8 @@ class Rehearsal(Walk):
         verb, operation = step.operation.verb, step.operation
         if verb in ("data", "task", "report") or (verb == "keep" and lane.current):
             self.worker.step(step, lane)
+            if verb == "data":
+                return Told("notes", lane.steps[-1].note)
         elif verb == "keep":
             lane.named.pop(operation.name, None)
         elif verb == "start":

@@ -16,7 +16,8 @@ from PIL import Image
 from torchvision.transforms import functional as reference
 
 from recipelang.errors import Refusal
-from recipelang.images.decode import fit_picture, inspect, normalise, open_picture, prepare, read_bytes
+from recipelang.images.decode import inspect, normalise, open_picture, prepare, read_bytes
+from recipelang.images.resize import fit_picture
 from recipelang.kinds import Preprocessing
 
 

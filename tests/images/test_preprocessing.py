@@ -14,8 +14,9 @@ from PIL import Image
 from torchvision import models
 from torchvision.transforms import functional as reference
 
-from recipelang.images.decode import fit_picture, prepare
+from recipelang.images.decode import prepare
 from recipelang.images.preprocessing import entries, follow, from_entries
+from recipelang.images.resize import fit_picture
 from recipelang.kinds import Preprocessing
 from recipelang.surgery.published import preprocessing
 

@@ -175,6 +175,24 @@ def test_an_image_that_is_thin_and_endless_is_refused_before_it_is_decoded(size:
     assert caught.value.code == "RCP0806"
 
 
+def test_a_large_file_of_too_many_pixels_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "thin.ppm").open("wb") as file:
+        file.write(b"P6 1 60000000 255\n")
+        file.truncate(180_000_018)  # sparse
+    monkeypatch.setattr(Path, "read_bytes", lambda self: pytest.fail("read"))
+    with pytest.raises(Refusal, match="1×60000000 pixels") as caught:
+        decode.read_bytes(tmp_path / "thin.ppm", "thin.ppm")
+    assert caught.value.code == "RCP0806"
+
+
+def test_what_is_not_a_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", Path("/dev/zero"), tmp_path, tmp_path / "a\0b.png", tmp_path / "\ud800.png"):
+        with pytest.raises(Refusal) as caught:
+            decode.read_bytes(path, str(path))
+        assert caught.value.code == "RCP0805" and caught.value.message.isprintable()
+
+
 # links and depths -------------------------------------------------------------------------------------
 
 

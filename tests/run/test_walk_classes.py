@@ -120,6 +120,17 @@ def test_a_teacher_of_other_names_is_refused_and_one_of_another_order_is_told(
     assert "2 of the 4 classes of `old` are taken, by name" in done.steps(verb="distill")[0]["note"]
 
 
+def test_plan_and_run_say_what_was_left_out(lab: Any, tmp_path: Path) -> None:
+    root = photos(tmp_path / "all", {name: name for name in COLOURS})
+    Path(root, "red", "broken.png").write_bytes(b"x")
+    text = f'model digits_resnet\ndata folder("{root}", size=8, unreadable=skip)\nmeasure params\n'
+    told = "1 image left out, which cannot be read: `red/broken.png`"
+    assert told in lab.plan(text).text()
+    done = lab.run(text)
+    assert any(told in line for line in done.said)
+    assert told in done.steps("healthy", "data")[0]["note"]
+
+
 def test_a_network_without_names_takes_those_of_the_data_and_says_so(lab: Any, tmp_path: Path) -> None:
     from recipelang.catalogue import find
     from recipelang.kinds import ModelRequest
