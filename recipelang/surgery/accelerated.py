@@ -196,7 +196,7 @@ def _layer(part: Any, packed: Packed, activation: str, goal: str, choice: Choice
 def _beyond(choice: Choice, goal: str) -> tuple[Way, ...]:
     """What computes larger batches than the one that was measured.
 
-    For memory no second form of the weight is kept: the kernel takes them as well, or they are unpacked anew each time.
+    For memory no second form of the weight is kept: the kernel takes them as well, or they are unpacked each time.
     """
     if goal == "memory":
         return Way(choice.kernel, choice.configuration, None), Way("unpacked", {}, None)

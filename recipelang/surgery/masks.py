@@ -153,6 +153,6 @@ def _weight(parameters: Mapping[str, Tensor], name: str, mask: Mask) -> Tensor:
         raise Refusal(
             "RCP0705",
             f"the mask of `{name}` has shape {tuple(mask.keep.shape)}, and the network has {found}",
-            "make the mask anew with `sparsify` after the last change of structure",
+            "make the mask again with `sparsify` after the last change of structure",
         )
     return weight

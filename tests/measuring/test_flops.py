@@ -226,6 +226,24 @@ def test_flops_are_twice_the_published_multiply_accumulates(name: str) -> None:
     assert found.uncounted == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("resnet18", 1_814_073_344),
+        ("mobilenet_v3_small", 56_510_400),
+        ("densenet121", 2_834_161_664),
+        ("efficientnet_b0", 385_814_752),
+        ("shufflenet_v2_x1_0", 144_907_992),
+        ("convnext_tiny", 4_455_531_264),
+    ],
+)
+def test_multiply_accumulates_are_those_that_fvcore_counts(name: str, expected: int) -> None:
+    """The sum of `conv` and `linear` of fvcore 0.1.5, written down, so that it need not be installed."""
+    with torch.device("meta"):
+        module = torchvision.models.get_model(name)
+    assert count(module, torch.zeros(1, 3, 224, 224, device="meta")).flops == 2 * expected
+
+
 @pytest.mark.parametrize("name", ["vit_b_32", "swin_t", "swin_v2_t", "maxvit_t", "shufflenet_v2_x0_5"])
 def test_a_cpu_counts_what_torchs_counter_counts_without_fused_kernels(name: str) -> None:
     module = torchvision.models.get_model(name).eval()
