@@ -203,11 +203,14 @@ def _climbed(table: _Table, hand: _Hand) -> _Hand:
     """The hand after the best exchanges between pairs, until no pair gains anything."""
     while bool((hand.gains > 0).any()):
         groups, touched = hand.groups.clone(), torch.zeros(len(hand.groups), dtype=torch.bool)
-        for pair in hand.gains.argsort(descending=True, stable=True)[: int((hand.gains > 0).sum())]:
-            a, b = hand.first[pair], hand.second[pair]
-            if not touched[a] and not touched[b]:  # pairs without a group in common do not change each other's gain
+        best = hand.gains.argsort(descending=True, stable=True)[: int((hand.gains > 0).sum())]
+        taken: set[int] = set()
+        pairs = zip(best.tolist(), hand.first[best].tolist(), hand.second[best].tolist(), strict=True)
+        for pair, a, b in pairs:
+            if a not in taken and b not in taken:  # pairs without a group in common do not change each other's gain
                 groups[a], groups[b] = hand.shared[pair].chunk(2)
-                touched[a] = touched[b] = True
+                taken |= {a, b}
+        touched[list(taken)] = True
         hand = hand.changed(table, groups, touched)
     return hand
 
