@@ -48,7 +48,7 @@ class Maxima:
         times = coefficients(n, m)
         sizes = [(a, b) for a, b in product(range(m + 1), repeat=2) if a + b in times]
         self.sizes = [(self._slice(a), self._slice(b)) for a, b in sizes]
-        terms = [pair for a, b in sizes for pair in product(*(combinations(range(m), size) for size in (a, b)))]
+        terms = [pair for a, b in sizes for pair in product(combinations(range(m), a), combinations(range(m), b))]
         counts = [[self._times(split, term, m, times) for term in terms] for split in splits.tolist()]
         self.weights = torch.tensor(counts, dtype=torch.float64)
 
