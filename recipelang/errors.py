@@ -44,6 +44,11 @@ class Span:
         return f"in column {self.column}" if self.line == other.line else f"on line {self.line}"
 
 
+def line_of(span: Span | None) -> int:
+    """The line of a recipe that a span begins on; 0 where it is in no recipe."""
+    return span.line if span and not span.typed else 0
+
+
 #: the path of what was typed and stands in no file
 COMMAND_LINE = "<command line>"
 

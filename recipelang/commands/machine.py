@@ -14,7 +14,7 @@ import click
 from recipelang import paths
 from recipelang.commands.boundary import DONE, WrongUsage, say
 from recipelang.commands.sources import Place, Request, Source, checked, pointing_at, profile_for
-from recipelang.errors import Diagnostic
+from recipelang.errors import Diagnostic, Refusal, StepFailed
 from recipelang.kinds import ModelRequest
 from recipelang.plan import steps_of
 from recipelang.profile import FILE_NAME, Profile
@@ -126,15 +126,21 @@ def _network(model: str, data: str | None, profile: str | None, trust: bool) -> 
     with pointing_at(recipe):
         plan, known = checked(recipe, Request(profile=profile))
     resolve = partial(known.resolve, recipe_dir=recipe.folder)
-    operations = {step.operation.verb: step.operation for step in steps_of(plan.nodes)}
+    operations = {step.operation.verb: step for step in steps_of(plan.nodes)}
     request = ModelRequest(resolve=resolve, trust=trust)
-    if data:
-        from recipelang.images.access import reading
+    with pointing_at(recipe):
+        step = operations["data"]
+        try:
+            if data:
+                from recipelang.images.access import reading
 
-        with reading(known.links == "follow"):
-            opened = operations["data"].method.open(resolve)
-        request = replace(request, classes=opened.classes, input_shape=opened.input_shape)
-    return operations["model"].method.build(request)
+                with reading(known.links == "follow"):
+                    opened = step.operation.method.open(resolve)
+                request = replace(request, classes=opened.classes, input_shape=opened.input_shape)
+            step = operations["model"]
+            return step.operation.method.build(request)
+        except Refusal as refusal:
+            raise StepFailed([refusal.at(step.span, step.path)]) from refusal
 
 
 def print_rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

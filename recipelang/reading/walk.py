@@ -168,8 +168,9 @@ class Walk:
             if verb.block:
                 self._look_inside(placed, statement, bindings, flow)
             return None
-        outside = bool(placed.why) or placed.path.startswith("--")  # added by the language or the command line
-        span, path = (None, "") if outside else (statement.span, placed.path)
+        span, path = (None, "") if placed.why else (statement.span, placed.path)  # added by the language: nowhere
+        if placed.path.startswith("--"):  # it stands in an option, whose words know their place
+            span, path = statement.operands[0].span, ""
         return Step(found, show(reader.statement), span, path, bool(placed.why), placed.why)
 
     # -- blocks --------------------------------------------------------------------------------------

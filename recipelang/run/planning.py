@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recipelang.errors import Diagnostic, RecipeError, Refusal, Span, StepFailed
+from recipelang.errors import Diagnostic, RecipeError, Refusal, Span, StepFailed, line_of
 from recipelang.kinds import Progress
 from recipelang.measuring.clock import check_device
 from recipelang.measuring.machine import busy, default_threads
@@ -228,7 +228,7 @@ def _control(rehearsal: Rehearsal, lane: Any) -> Told:
 
 
 def _line(node: Step | Repeat | Variant) -> int:
-    return node.span.line if node.span else 0
+    return line_of(node.span)
 
 
 def _time(time: Estimate | None) -> tuple[float | None, bool]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from recipelang.catalogue import spell
-from recipelang.errors import MachineFailed, Refusal, StepFailed
+from recipelang.errors import MachineFailed, Refusal, StepFailed, line_of
 from recipelang.images.access import reading
 from recipelang.images.view import seen_by
 from recipelang.kinds import Dataset, Progress, Task
@@ -66,7 +66,7 @@ class Worker:
             StepFailed: with the diagnostic at the step's line; MachineFailed where the machine stops the whole run.
         """
         began = time.monotonic()
-        line = step.span.line if step.span else 0
+        line = line_of(step.span)
         book = StepRecord(step.operation.verb, step.text, line, step.implied)
         try:
             record, cached = self._do(step, lane)
