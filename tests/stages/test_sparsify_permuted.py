@@ -22,6 +22,8 @@ from recipelang.methods.patterns.nm import NM
 from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import canonical, steps_of
 from recipelang.run.foresight import foresee
+from recipelang.run.options import Options
+from recipelang.run.timing import Times
 from recipelang.stages import sparsify
 from recipelang.stages.context import Context, Outcome
 from recipelang.surgery import artifact
@@ -202,8 +204,8 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
     torch.manual_seed(0)
     request = ModelRequest(CLASSES, (1, 8, 8), resolve=lambda path: tmp_path / path, trust=True)
     network = Python("net.py:build").build(request)
-    assert foresee(operation("sparsify nm 2:4 with permute"), network, network) == (
-        "2 weights can be 2:4, 1 stay dense",
+    assert foresee(operation("sparsify nm 2:4 with permute"), network, network, Times(Options())) == (
+        "2 weights can be 2:4, 1 stays dense",
         "2 groups of input channels can be put in another order",
     )
     outcome = sparse("sparsify nm 2:4 with permute", network)
@@ -222,7 +224,7 @@ def stuck(module: nn.Module, shape: tuple[int, int, int] = (4, 3, 3)) -> Network
 def test_where_no_channel_may_move_the_step_fails() -> None:
     flat = stuck(nn.Sequential(nn.Conv2d(4, 8, 1), nn.Flatten(), nn.Linear(72, 10)))
     asked = operation("sparsify nm 2:4 with permute")
-    for attempt in (lambda: sparsify.run(asked, context(flat)), lambda: foresee(asked, flat, flat)):
+    for attempt in (lambda: sparsify.run(asked, context(flat)), lambda: foresee(asked, flat, flat, Times(Options()))):
         with pytest.raises(Refusal, match="no input channels can be put in another order before 2:4: ") as refusal:
             attempt()
         assert refusal.value.code == "RCP0720"
