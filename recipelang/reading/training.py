@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from recipelang import catalogue
-from recipelang.plan import Duration, Term, Training
+from recipelang.plan import Duration, Term, Training, parts_of
 from recipelang.reading import schedules
 from recipelang.reading.binding import bind
 from recipelang.reading.lookup import lookup
@@ -67,8 +67,11 @@ def read(
     optimizer = reader.method(optimizers[0], "optimizer", "`with`", "with sgd(lr=1e-2)")
     if not (duration and optimizer):
         return None
-    schedules.check(reader.arguments("with"), duration, rounds, reader.refuse)
-    return Training(duration, optimizer, terms, show(optimizers[0]))
+    made = Training(duration, optimizer, terms, show(optimizers[0]))
+    marked = any(part.marks() for part in parts_of((optimizer, terms)) if hasattr(part, "marks"))
+    if marked or reader.failed:  # most have no marks, and what was refused is not among the terms
+        schedules.check(reader.arguments("with"), duration, rounds, reader.refuse)
+    return made
 
 
 def _is_optimizer(node: Any) -> bool:
