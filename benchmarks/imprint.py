@@ -83,8 +83,8 @@ def cost(images: int, rounds: int) -> list[float]:
     def plain() -> None:
         with torch.no_grad():
             for split in ("train", "val"):
-                for pictures, _ in data.batches(split):
-                    module(pictures.contiguous(memory_format=torch.channels_last))
+                for images, _ in data.batches(split):
+                    module(images.contiguous(memory_format=torch.channels_last))
 
     def imprint() -> None:
         criterion.score(evidence)

@@ -2,7 +2,7 @@
 
     python benchmarks/training.py [--rounds 7] [--steps 12] [--threads 1]
 
-Both train ResNet-20 on pictures of CIFAR's size with the same batches, precision and memory format. The hand-written
+Both train ResNet-20 on images of CIFAR's size with the same batches, precision and memory format. The hand-written
 loop has no checkpoint, no history, no masks and no check of the loss.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from recipelang.images.dataset import ArrayPictures, ImageDataset
+from recipelang.images.dataset import ArrayImages, ImageDataset
 from recipelang.kinds import ModelRequest, Preprocessing
 from recipelang.methods.models.resnet20 import ResNet20
 from recipelang.methods.optimizers.sgd import Sgd
@@ -45,11 +45,11 @@ class Silent:
 
 
 def synthetic() -> ImageDataset:
-    """4,096 pictures of 32×32 pixels, cropped and mirrored as CIFAR is."""
+    """4,096 images of 32×32 pixels, cropped and mirrored as CIFAR is."""
     random = np.random.default_rng(0)
-    images = random.integers(0, 256, (4096, 32, 32, 3), dtype=np.uint8)
-    pictures = ArrayPictures(images, random.integers(0, 10, 4096), padding=4, flip=True)
-    splits = {"train": pictures, "val": pictures, "test": pictures}
+    pixels = random.integers(0, 256, (4096, 32, 32, 3), dtype=np.uint8)
+    images = ArrayImages(pixels, random.integers(0, 10, 4096), padding=(4, 4), flip=True)
+    splits = {"train": images, "val": images, "test": images}
     return ImageDataset(
         "synthetic", tuple("abcdefghij"), Preprocessing((32, 32), (0.5,) * 3, (0.25,) * 3), "0", 128, splits
     )

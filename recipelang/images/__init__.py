@@ -1,1 +1,1 @@
-"""Pictures: found on disk, decoded, split honestly, augmented and handed out in batches."""
+"""Images: found on disk, decoded, split without leaks, augmented and handed out in batches."""

@@ -1,4 +1,4 @@
-"""How folders of images are read in this process: whether links are followed, and where long readings are told."""
+"""How folders of images are read in this process: whether links are followed, and where progress is reported."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from recipelang.kinds import Progress
 
 @dataclass(frozen=True)
 class Access:
-    """What whoever opens data decides, and no recipe.
+    """What the caller who opens data decides, and a recipe does not.
 
     Attributes:
         follow_links: whether links to folders, and links that lead out of the data, are followed.
-        progress: where a long reading says how far it is; None says nothing.
+        progress: where a long reading reports its progress; None reports nothing.
     """
 
     follow_links: bool = False
@@ -28,13 +28,13 @@ _access: ContextVar[Access] = ContextVar("access", default=NOTHING)
 
 
 def current() -> Access:
-    """What holds here."""
+    """The settings that hold now."""
     return _access.get()
 
 
 @contextlib.contextmanager
 def reading(follow_links: bool = False, progress: Progress | None = None) -> Iterator[None]:
-    """Data that is opened inside is read so."""
+    """Data opened inside this block is read with these settings."""
     token = _access.set(Access(follow_links, progress))
     try:
         yield

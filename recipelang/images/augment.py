@@ -6,20 +6,20 @@ import math
 
 import numpy as np
 
-#: random numbers per picture that each augmentation uses
+#: random numbers per image that each augmentation uses
 SHIFT_DRAWS, CROP_DRAWS = 3, 5
 
 
 def shift_and_flip(images: np.ndarray, draws: np.ndarray, padding: int | tuple[int, int], flip: bool) -> np.ndarray:
-    """Crop at random out of the picture padded with black, and mirror every second one.
+    """Crop at random from the image padded with black, and mirror half of the images.
 
     The augmentation of He et al. 2016 (section 4.2): padding 4 and flips for 32×32 pixels.
 
     Args:
         images: uint8 B×H×W×C.
         draws: uniform in [0, 1), B×3: row offset, column offset, flip.
-        padding: black pixels on each side, 0 or more; of two numbers, above and below, and left and right.
-        flip: whether to mirror; not for digits, whose mirror images are other signs.
+        padding: black pixels on each side, 0 or more; a pair is (above and below, left and right).
+        flip: whether to mirror; not for digits, whose mirror images are different signs.
 
     Returns:
         uint8 B×H×W×C.
@@ -39,11 +39,11 @@ def shift_and_flip(images: np.ndarray, draws: np.ndarray, padding: int | tuple[i
 def crop_box(width: int, height: int, draws: np.ndarray) -> tuple[float, float, float, float]:
     """Part of an image for a random-resized crop (Szegedy et al. 2015): 8–100 % of its area, sides 3:4 to 4:3.
 
-    The share of the area is uniform, the ratio of width to height log-uniform, the place uniform. One draw decides
-    each; a shape that does not fit is cut to the image, where torchvision would draw again.
+    The share of the area is uniform, the ratio of width to height log-uniform, the position uniform. One draw decides
+    each; a shape that does not fit is clipped to the image, where torchvision would draw again.
 
     Args:
-        width, height: of the picture, in pixels.
+        width, height: of the image, in pixels.
         draws: uniform in [0, 1), at least 4: area, shape, column, row.
 
     Returns:

@@ -1,6 +1,6 @@
-"""What reading a data set once tells, kept on disk: digests of files, and small images decoded.
+"""What one reading of a data set found out, kept on disk: digests of files, and small images decoded.
 
-Everything here can be computed again: a cache that cannot be read or written costs time and nothing else.
+Everything here can be computed again: a cache that cannot be read or written costs only time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from recipelang.files import atomic
 
 
 def cache_folder() -> Path:
-    """`$RECIPELANG_CACHE`, else the user's cache folder; a user without a home has one among the temporary files."""
+    """`$RECIPELANG_CACHE`, else the user's cache folder; without a home folder, one in the temporary folder."""
     chosen = os.environ.get("RECIPELANG_CACHE")
     folder = Path(chosen or platformdirs.user_cache_dir("recipelang"))
     return folder if chosen or folder.is_absolute() else Path(tempfile.gettempdir()) / f"recipelang-{os.getuid()}"
@@ -31,9 +31,9 @@ def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], np.ndar
     """The uint8 array of this key, read from the cache or computed and kept there.
 
     Args:
-        key: hex digest of everything that decides the array.
-        shape: what it must have; a file of another shape or length is computed anew.
-        compute: gives the array.
+        key: hex digest of everything that determines the array.
+        shape: the expected shape; an array in a file of another shape or length is computed again.
+        compute: computes the array.
     """
     path = cache_folder() / "arrays" / f"{key}.npy"
     with contextlib.suppress(OSError, ValueError, EOFError):
@@ -48,7 +48,7 @@ def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], np.ndar
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of an image file without reading it.
+    """What is known about an image file without reading it.
 
     Attributes:
         digest: SHA-256 of its bytes.
@@ -64,10 +64,10 @@ class Known:
 
 
 class Digests:
-    """What was found in the files under a folder, remembered by (name, size, time of change).
+    """What was found in the files under a folder, keyed by (name, size, time of change).
 
     Args:
-        root: the folder; each has a file of its own in the cache.
+        root: the folder; each has its own file in the cache.
     """
 
     def __init__(self, root: Path) -> None:
@@ -80,7 +80,7 @@ class Digests:
         self._seen: dict[str, list[object]] = {}
 
     def get(self, name: str, status: os.stat_result) -> Known | None:
-        """What is known of the file, where it has not changed since."""
+        """What is known about the file, if it has not changed since; else None."""
         key = ascii(name)
         entry = self._known.get(key)
         if not (isinstance(entry, list) and entry[:2] == [status.st_size, status.st_mtime_ns]):
@@ -92,7 +92,7 @@ class Digests:
             )
             self._seen[key] = entry
             return known
-        return None  # of an older version, which did not look as closely
+        return None  # written by an older version, which did not look as closely
 
     def put(self, name: str, status: os.stat_result, known: Known) -> None:
         """Remember what was found in a file."""

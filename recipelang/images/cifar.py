@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from recipelang.errors import Refusal
-from recipelang.images.dataset import ArrayPictures, ImageDataset, fingerprint
+from recipelang.images.dataset import ArrayImages, ImageDataset, fingerprint
 from recipelang.images.decode import read_bytes, shown
 from recipelang.images.folder import IMAGENET_MEAN, IMAGENET_STD, Files, find_splits, open_files
 from recipelang.images.scan import folder_at
@@ -33,12 +33,12 @@ def open_cifar10(root: Path, *, size: int, batch: int, augment: bool) -> ImageDa
     Args:
         root: `train/` and `test/` with class folders, or `data_batch_1.bin` …, or `data_batch_1` …; or a folder
             that holds one of these as `cifar10`, `cifar-10-batches-bin` or `cifar-10-batches-py`.
-        size: side of the images handed out; other than 32, they are resized after augmentation.
+        size: side of the images handed out; if not 32, they are resized after augmentation.
         batch: training batch size.
         augment: padding 4 and mirroring.
 
     Raises:
-        Refusal: RCP0801 no such folder; RCP0809 no CIFAR-10 in it, or files damaged; others as in `find_splits`.
+        Refusal: RCP0801 no such folder; RCP0809 no CIFAR-10 in it, or damaged files; others as in `find_splits`.
     """
     root = folder_at(root, "cifar10")
     preprocessing = Preprocessing((size, size), IMAGENET_MEAN, IMAGENET_STD)
@@ -64,7 +64,7 @@ def open_cifar10(root: Path, *, size: int, batch: int, augment: bool) -> ImageDa
 
 
 def _every_tenth(train: Files, missing: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Validation for data that comes without: every tenth image of the list sorted by path."""
+    """A validation split for data without one: every tenth image of the list sorted by path."""
     order = np.asarray(sorted(range(len(train.names)), key=lambda i: train.names[i]))
     held = np.zeros(len(order), bool)
     held[order[::VALIDATION_EVERY]] = True
@@ -87,13 +87,15 @@ def _from_batches(root: Path, ending: str, preprocessing: Preprocessing, batch: 
     padding = (SIDE // 8, SIDE // 8) if augment else (0, 0)
     if preprocessing.size != (SIDE, SIDE):
         preprocessing = replace(preprocessing, via=(SIDE, SIDE))
-    pictures = {s: ArrayPictures(x, y, padding, flip=augment) for s, (x, y) in content.items()}
-    return ImageDataset("cifar10", CLASSES, preprocessing, key, batch, pictures)
+    splits = {s: ArrayImages(x, y, padding, flip=augment) for s, (x, y) in content.items()}
+    return ImageDataset("cifar10", CLASSES, preprocessing, key, batch, splits)
 
 
 def _damaged(path: Path, why: str) -> Refusal:
     return Refusal(
-        "RCP0809", f"`{shown(path.name)}` is no CIFAR-10 batch: {why}", "unpack the archive anew, or download it again"
+        "RCP0809",
+        f"`{shown(path.name)}` is not a CIFAR-10 batch: {why}",
+        "unpack the archive again, or download it again",
     )
 
 
@@ -121,15 +123,16 @@ def read_binary(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     data = np.frombuffer(_bytes(path), np.uint8)
     if len(data) % (1 + PIXELS):
-        raise _damaged(path, f"{len(data):,} bytes are no whole number of images")
+        raise _damaged(path, f"{len(data):,} bytes are not a whole number of images")
     rows = data.reshape(-1, 1 + PIXELS)
     return _checked(path, rows[:, 1:], rows[:, 0])
 
 
 def read_python(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A Python batch. It is a pickle, and a pickle may run code: this one is read opcode by opcode and never run.
+    """A Python batch. Unpickling may run code: this pickle is read opcode by opcode and never run.
 
-    The pixels are the one string of a whole number of images, the labels the numbers that follow the key `labels`.
+    The pixels are the one string whose length is a whole number of images, the labels the numbers that follow the key
+    `labels`.
 
     Returns:
         images uint8 N×32×32×3, labels int64 N.
@@ -151,7 +154,7 @@ def read_python(path: Path) -> tuple[np.ndarray, np.ndarray]:
             elif labels and opcode.name in ("APPENDS", "SETITEMS", "TUPLE"):
                 in_labels = False
     except (ValueError, IndexError, UnicodeDecodeError, MemoryError, OverflowError) as error:
-        raise _damaged(path, "it is no whole pickle") from error
+        raise _damaged(path, "it is not a complete pickle") from error
     rows = np.frombuffer(pixels, np.uint8).reshape(-1, PIXELS)
     if not labels or len(labels) != len(rows) or not all(isinstance(n, int) and 0 <= n < 10 for n in labels):
         raise _damaged(path, f"{len(rows)} images and {len(labels)} labels were found")

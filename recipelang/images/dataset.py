@@ -1,4 +1,4 @@
-"""A data set that is open: pictures by split, handed out in batches (`kinds.Dataset`)."""
+"""A data set that is open: images by split, handed out in batches (`kinds.Dataset`)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.images.augment import CROP_DRAWS, SHIFT_DRAWS, shift_and_flip
-from recipelang.images.decode import normalise, open_picture, read_bytes
+from recipelang.images.decode import normalise, open_image, read_bytes
 from recipelang.images.draws import AUGMENT, ORDER, shuffled, subset, uniform
 from recipelang.images.preprocessing import entries, follow
-from recipelang.images.resize import fit_picture, random_part
+from recipelang.images.resize import fit_image, random_part
 from recipelang.images.splits import SPLITS
 from recipelang.kinds import Preprocessing
 
@@ -29,8 +29,8 @@ from recipelang.kinds import Preprocessing
 Draws = Callable[[np.ndarray, int], np.ndarray]
 
 
-class Pictures(Protocol):
-    """The pictures of one split.
+class Images(Protocol):
+    """The images of one split.
 
     Attributes:
         labels: int64 N.
@@ -44,8 +44,8 @@ class Pictures(Protocol):
 
 
 @dataclass(frozen=True)
-class ArrayPictures:
-    """Small pictures, decoded and in memory.
+class ArrayImages:
+    """Small images, decoded and in memory.
 
     Attributes:
         images: uint8 N×H×W×C; may be mapped from a file.
@@ -59,7 +59,7 @@ class ArrayPictures:
     flip: bool = False
 
     def read(self, batches: Iterator[np.ndarray], draws: Draws | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """See `Pictures`."""
+        """See `Images`."""
         for indices in batches:
             pixels = self.images[indices]
             if draws and (any(self.padding) or self.flip):
@@ -68,8 +68,8 @@ class ArrayPictures:
 
 
 @dataclass(frozen=True)
-class FilePictures:
-    """Large pictures, decoded by a pool of threads a few batches ahead.
+class FileImages:
+    """Large images, decoded by a pool of threads a few batches ahead.
 
     Attributes:
         root, names: the files.
@@ -85,7 +85,7 @@ class FilePictures:
     augment: bool
 
     def read(self, batches: Iterator[np.ndarray], draws: Draws | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """See `Pictures`."""
+        """See `Images`."""
         pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
         waiting: deque[tuple[np.ndarray, list[Future[np.ndarray]]]] = deque()
         try:
@@ -102,9 +102,9 @@ class FilePictures:
     def _one(self, index: int, draws: np.ndarray | None) -> np.ndarray:
         name = self.names[index]
         how = self.preprocessing
-        image = open_picture(read_bytes(self.root / name, name), name, len(how.mean), how.bits)
+        image = open_image(read_bytes(self.root / name, name), name, len(how.mean), how.bits)
         if draws is None:
-            return fit_picture(image, self.preprocessing)
+            return fit_image(image, self.preprocessing)
         return random_part(image, self.preprocessing, draws)
 
 
@@ -118,8 +118,8 @@ class ImageDataset:
     """Images for classification; see `kinds.Dataset` for what the attributes and methods promise.
 
     Attributes:
-        pictures: split → Pictures.
-        notes: lines worth telling the user, such as how many files were passed over.
+        images: split → Images.
+        notes: what the user is told, such as how many files were skipped.
     """
 
     name: str
@@ -127,7 +127,7 @@ class ImageDataset:
     preprocessing: Preprocessing
     fingerprint: str
     batch: int
-    pictures: Mapping[str, Pictures]
+    images: Mapping[str, Images]
     notes: tuple[str, ...] = ()
 
     @property
@@ -137,16 +137,16 @@ class ImageDataset:
 
     def prepared(self, preprocessing: Preprocessing) -> ImageDataset:
         """The same images as a network with this preprocessing wants them, as far as they are not decoded yet."""
-        crops = all(isinstance(pictures, FilePictures) for pictures in self.pictures.values())
+        crops = all(isinstance(split, FileImages) for split in self.images.values())
         wanted = follow(self.preprocessing, preprocessing, crops)
         if wanted == self.preprocessing:
             return self
-        pictures = {
-            split: replace(one, preprocessing=wanted) if isinstance(one, FilePictures) else one
-            for split, one in self.pictures.items()
+        images = {
+            split: replace(one, preprocessing=wanted) if isinstance(one, FileImages) else one
+            for split, one in self.images.items()
         }
         key = hashlib.sha256(f"{self.fingerprint} {json.dumps(entries(wanted), sort_keys=True)}".encode()).hexdigest()
-        return replace(self, preprocessing=wanted, fingerprint=key, pictures=pictures)
+        return replace(self, preprocessing=wanted, fingerprint=key, images=images)
 
     def size(self, split: str) -> int:
         """Number of samples in `train`, `val` or `test`."""
@@ -164,13 +164,13 @@ class ImageDataset:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of (images float32 B×C×H×W, labels int64 B); see `kinds.Dataset.batches`.
 
-        In training, a batch larger than what there is becomes one batch of all there is.
+        In training, a batch larger than the split becomes one batch of the whole split.
 
         Raises:
-            Refusal: RCP0818 the split is empty; RCP0805, RCP0806 a picture cannot be read.
+            Refusal: RCP0818 the split is empty; RCP0805, RCP0806 an image cannot be read.
         """
-        pictures = self._split(split)
-        chosen = subset(seed, len(pictures.labels), samples)
+        images = self._split(split)
+        chosen = subset(seed, len(images.labels), samples)
         count = batch or self.batch
         draws: Draws | None = None
         if epoch is not None:
@@ -179,25 +179,25 @@ class ImageDataset:
             chosen = chosen[: len(chosen) // count * count]
             draws = lambda indices, n: uniform((seed, AUGMENT, epoch), indices, n)  # noqa: E731
         cuts = (chosen[i : i + count] for i in range(start * count, len(chosen), count))
-        for indices, pixels in pictures.read(cuts, draws):
-            yield normalise(pixels, self.preprocessing), torch.from_numpy(pictures.labels[indices])
+        for indices, pixels in images.read(cuts, draws):
+            yield normalise(pixels, self.preprocessing), torch.from_numpy(images.labels[indices])
 
-    def _split(self, split: str) -> Pictures:
-        pictures = self.pictures[split]
-        if not len(pictures.labels):
+    def _split(self, split: str) -> Images:
+        images = self.images[split]
+        if not len(images.labels):
             raise Refusal(
                 "RCP0818",
                 f"the data set `{self.name}` has no `{split}` images",
                 f"give the split a share in `split=[…]`, in the order {', '.join(SPLITS)}",
             )
-        return pictures
+        return images
 
 
 def fingerprint(digests: Mapping[str, Sequence[bytes]], **decides: Any) -> str:
-    """Hex digest of the pictures of each split, in order, and of every setting that decides what a batch holds.
+    """Hex digest of the images of each split, in order, and of every setting that decides what a batch holds.
 
     Args:
-        digests: split → SHA-256 of each picture's name and bytes.
+        digests: split → SHA-256 of each image's name and bytes.
         decides: JSON values.
     """
     whole = hashlib.sha256(json.dumps(decides, sort_keys=True).encode())

@@ -1,4 +1,4 @@
-"""From an image file to uint8 pixels, and from pixels to what a network takes."""
+"""From an image file to uint8 pixels, and from pixels to what a network takes as input."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.images.depth import NoRange, is_deep, samples_of, stated_top, to_eight, white_is_zero
-from recipelang.images.resize import fit_picture
+from recipelang.images.resize import fit_image
 from recipelang.kinds import Preprocessing
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".gif", ".tif", ".tiff"})
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")
 LARGEST_PIXELS = 64_000_000
 LARGEST_BYTES = 256_000_000
-SUSPICIOUS_BYTES = 16_000_000  # of larger files the header is looked at before they are read
-LARGEST_SIDE = 65_535  # as in JPEG; resizing needs memory for the longer side, however thin an image is
+SUSPICIOUS_BYTES = 16_000_000  # the header of a larger file is checked before it is read
+LARGEST_SIDE = 65_535  # as in JPEG; resizing needs memory for the longer side, even of a very thin image
 #: what Pillow raises for damaged files, its warnings among them where they are errors
 _DAMAGE = (
     *(OSError, ValueError, SyntaxError, TypeError, OverflowError, EOFError, IndexError, KeyError, MemoryError, Warning),
@@ -43,7 +43,7 @@ _TURNS = {
 
 
 def shown(path: str | Path) -> str:
-    """A file name that is safe to print: what cannot be printed is escaped."""
+    """A file name that is safe to print: characters that cannot be printed are escaped."""
     text = str(path)
     return text if text.isprintable() else ascii(text)[1:-1]
 
@@ -61,7 +61,7 @@ def _unreadable(name: str, why: object, help: str = "") -> Refusal:
     return Refusal(
         "RCP0805",
         f"the image `{shown(name)}` cannot be read: {shown(str(why))}",
-        help or "replace the file by an intact copy, or remove it",
+        help or "replace the file with an intact copy, or remove it",
     )
 
 
@@ -74,7 +74,7 @@ def read_bytes(path: Path, name: str) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise _unreadable(name, "it is not a file")  # a pipe would be waited for
+            raise _unreadable(name, "it is not a file")  # reading a pipe would wait for ever
         if status.st_size > LARGEST_BYTES:
             raise _too_large(name, f"{status.st_size:,} bytes")
         if status.st_size > SUSPICIOUS_BYTES:
@@ -89,10 +89,10 @@ def read_bytes(path: Path, name: str) -> bytes:
 
 @dataclass(frozen=True)
 class Look:
-    """What a first look at an image file tells.
+    """What a first look at an image file shows.
 
     Attributes:
-        frames: whether it has several, of which the first is used.
+        frames: whether it has several frames, of which the first is used.
         peak: largest sample of a 16-bit image that does not say how many bits it uses; None for other images.
     """
 
@@ -101,7 +101,7 @@ class Look:
 
 
 def inspect(data: bytes, name: str) -> Look:
-    """Read the header, to find early what is no image, is too large or was cut off; of 16-bit images the samples too.
+    """Read the header, to find early what is not an image, too large or cut off; of 16-bit images the samples too.
 
     Raises:
         Refusal: RCP0805, RCP0806.
@@ -136,7 +136,7 @@ def _open(data: bytes | BinaryIO, name: str) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name, "more pixels than Pillow opens") from error
     except UnidentifiedImageError as error:
-        raise _unreadable(name, "it is no image") from error
+        raise _unreadable(name, "it is not an image") from error
     except _DAMAGE as error:
         raise _unreadable(name, error) from error
     if image.width * image.height > LARGEST_PIXELS or max(image.size) > LARGEST_SIDE:
@@ -144,17 +144,17 @@ def _open(data: bytes | BinaryIO, name: str) -> Image.Image:
     return image
 
 
-def open_picture(data: bytes, name: str, channels: int = 3, bits: int | None = None) -> Image.Image:
+def open_image(data: bytes, name: str, channels: int = 3, bits: int | None = None) -> Image.Image:
     """The decoded image as RGB, or grey for one channel, turned upright by its EXIF orientation.
 
     Args:
         data: the bytes of an image file.
-        name: what a message calls it.
+        name: the name used in messages.
         channels: 3, or 1.
-        bits: how many bits a 16-bit image uses where its file does not say; None: all 16.
+        bits: how many bits a 16-bit image uses if its file does not say; None: all 16.
 
     Raises:
-        Refusal: RCP0805 the file is damaged or no image, or has no range from black to white; RCP0806 it is too large.
+        Refusal: RCP0805 the file is damaged, is not an image or has no range from black to white; RCP0806 too large.
     """
     image = _open(data, name)
     try:
@@ -167,7 +167,7 @@ def open_picture(data: bytes, name: str, channels: int = 3, bits: int | None = N
 
 
 def _upright(image: Image.Image, channels: int, bits: int | None, data: bytes = b"") -> Image.Image:
-    """8 bits, RGB or grey, turned upright; transparency is dropped, so that a colour is what the file stores."""
+    """8 bits, RGB or grey, turned upright; transparency is dropped, so that a colour is the one stored in the file."""
     image.load()  # TIFF is turned upright by Pillow as it is loaded
     turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     if is_deep(image, data):
@@ -186,7 +186,7 @@ def _upright(image: Image.Image, channels: int, bits: int | None, data: bytes = 
 def normalise(pixels: np.ndarray, preprocessing: Preprocessing) -> Tensor:
     """uint8 B×H×W×C → float32 B×C×H×W, scaled to 0…1 and normalised; channels_last in memory.
 
-    Images of another size than `preprocessing.size` are resized by its interpolation.
+    Images of a size other than `preprocessing.size` are resized with its interpolation.
     """
     mean = torch.tensor(preprocessing.mean).mul(255).view(1, -1, 1, 1)
     scale = torch.tensor(preprocessing.std).mul(255).reciprocal().view(1, -1, 1, 1)
@@ -203,7 +203,7 @@ def prepare(image: Image.Image, preprocessing: Preprocessing) -> Tensor:
 
     Args:
         image: a PIL image of any mode and size.
-        preprocessing: of the data that the network was trained on; one mean means one grey channel.
+        preprocessing: the one used in the network's training; a single mean stands for one grey channel.
 
     Raises:
         Refusal: RCP0805: the image has no range from black to white.
@@ -218,14 +218,14 @@ def prepare_file(path: Path, preprocessing: Preprocessing) -> Tensor:
     """The image in a file as an input for a network: float32 1×C×H×W.
 
     Raises:
-        Refusal: RCP0805, RCP0806: as `open_picture`.
+        Refusal: RCP0805, RCP0806: as `open_image`.
     """
     data = read_bytes(path, str(path))
-    return _prepared(open_picture(data, str(path), len(preprocessing.mean), preprocessing.bits), preprocessing)
+    return _prepared(open_image(data, str(path), len(preprocessing.mean), preprocessing.bits), preprocessing)
 
 
 def _prepared(image: Image.Image, preprocessing: Preprocessing) -> Tensor:
     if preprocessing.via is not None:
         first = replace(preprocessing, size=preprocessing.via, resize=None, interpolation="bilinear")
-        return normalise(fit_picture(image, first)[None], preprocessing)
-    return normalise(fit_picture(image, preprocessing)[None], preprocessing)
+        return normalise(fit_image(image, first)[None], preprocessing)
+    return normalise(fit_image(image, preprocessing)[None], preprocessing)

@@ -1,7 +1,7 @@
-"""From samples of more than 8 bits to 8: the whole range is kept, and no range is guessed.
+"""From samples of more than 8 bits to 8 bits: the whole range is kept, and no range is guessed.
 
-A 16-bit file may use fewer bits: PNG says so in `sBIT`, TIFF in `BitsPerSample` and `MaxSampleValue`; where a file is
-silent, the data set has a word (`bits`). Samples without a stated range (floats, 32 bits, signed) are refused.
+A 16-bit file may use fewer bits: PNG says so in `sBIT`, TIFF in `BitsPerSample` and `MaxSampleValue`; where a file does
+not say, the data set has a setting (`bits`). Samples without a stated range (floats, 32 bits, signed) are refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HALF = 2**15
 
 
 class NoRange(ValueError):
-    """Samples of which nobody knows what is black and what is white."""
+    """Samples without a known value for black and for white."""
 
 
 def is_deep(image: Image.Image, data: bytes) -> bool:
@@ -36,8 +36,8 @@ def samples_of(image: Image.Image, data: bytes = b"") -> np.ndarray:
     """The samples of a deep image as they are stored: uint16 H×W or H×W×3, without transparency.
 
     Args:
-        image: loaded; of a file or from memory.
-        data: the bytes of its file; none for an image in memory.
+        image: loaded, from a file or from memory.
+        data: the bytes of its file; empty for an image in memory.
 
     Raises:
         NoRange: samples without a stated range: floats, 32 bits, signed.
@@ -48,9 +48,9 @@ def samples_of(image: Image.Image, data: bytes = b"") -> np.ndarray:
         samples = np.asarray(image)
         wide = image.format == "TIFF" and image.mode == "I"
         if wide or samples.min(initial=0) < 0 or samples.max(initial=0) > 65535:
-            raise NoRange("its samples are signed or have 32 bits, which have no range from black to white")
+            raise NoRange("its samples are signed or have 32 bits, and have no range from black to white")
         return samples.astype(np.uint16)
-    if _is_deep_png(data) and data[25:26] == b"\x04":  # grey and alpha: one 32-bit number a pixel
+    if _is_deep_png(data) and data[25:26] == b"\x04":  # grey and alpha: one 32-bit number per pixel
         return (_read_as(data, "I", "I;32B") >> 16 & 0xFFFF).astype(np.uint16)
     upper = np.asarray(image)[..., :3].astype(np.uint16)
     lower = _lower_bytes(data)
@@ -62,7 +62,7 @@ def samples_of(image: Image.Image, data: bytes = b"") -> np.ndarray:
 
 
 def stated_top(image: Image.Image, data: bytes) -> int | None:
-    """The largest value that a sample can have, by the word of the file; None where it says nothing but 16 bits."""
+    """The largest value that a sample can have, as stated by the file; None if it says only that there are 16 bits."""
     if image.format == "PPM":
         return 65535  # Pillow scales by the file's own maximum
     if image.format == "TIFF":
@@ -77,20 +77,20 @@ def stated_top(image: Image.Image, data: bytes) -> int | None:
 
 
 def white_is_zero(image: Image.Image) -> bool:
-    """Whether small samples are bright, in a file that Pillow does not turn round by itself: grey TIFF of 16 bits."""
+    """Whether small samples are bright in a file that Pillow does not invert itself: 16-bit grey TIFF."""
     return image.format == "TIFF" and image.mode.startswith("I;16") and _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
 def to_eight(samples: np.ndarray, top: int) -> np.ndarray:
-    """uint16 from 0 to `top` → uint8 from 0 to 255, rounded to the nearest; what is above `top` is white."""
+    """uint16 from 0 to `top` → uint8 from 0 to 255, rounded to the nearest; values above `top` become white."""
     wide = samples.astype(np.uint32)
     return np.minimum((wide * 255 + top // 2) // top, 255).astype(np.uint8)
 
 
 def _lower_bytes(data: bytes) -> np.ndarray | None:
-    """The lower bytes of 16-bit colours, uint16 H×W×3; None where they cannot be had.
+    """The lower bytes of 16-bit colours, uint16 H×W×3; None if they cannot be read.
 
-    Pillow keeps the upper 8 bits of such samples alone; read in the other byte order, it keeps the lower ones.
+    Pillow keeps only the upper 8 bits of such samples; read in the other byte order, it keeps the lower ones.
     """
     with Image.open(io.BytesIO(data)) as image:
         raw = image.tile[0].args or ""
@@ -128,7 +128,7 @@ def _is_deep_png(data: bytes) -> bool:
 
 
 def _significant_bits(data: bytes) -> int | None:
-    """The largest entry of a PNG's `sBIT`; None where there is none, or no sensible one."""
+    """The largest entry of a PNG's `sBIT`; None if there is none, or only an invalid one."""
     if not _is_deep_png(data):
         return None
     at = 8

@@ -1,4 +1,4 @@
-"""Handwritten digits of scikit-learn."""
+"""The handwritten digits of scikit-learn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from recipelang.images.dataset import ArrayPictures, ImageDataset, fingerprint
+from recipelang.images.dataset import ArrayImages, ImageDataset, fingerprint
 from recipelang.images.splits import SPLITS, divide
 from recipelang.kinds import Preprocessing
 
@@ -29,6 +29,6 @@ def open_digits(*, batch: int, augment: bool) -> ImageDataset:
     labels = bunch.target.astype(np.int64)
     digests = [hashlib.sha256(image.tobytes()).digest() for image in images]
     parts = dict(zip(SPLITS, divide(digests, labels.tolist(), SHARES, 0, CLASSES), strict=True))
-    pictures = {s: ArrayPictures(images[i], labels[i], padding=(int(augment), int(augment))) for s, i in parts.items()}
+    splits = {s: ArrayImages(images[i], labels[i], padding=(int(augment), int(augment))) for s, i in parts.items()}
     key = fingerprint({s: [digests[k] for k in i] for s, i in parts.items()}, augment=augment, batch=batch)
-    return ImageDataset("digits", CLASSES, Preprocessing((8, 8), MEAN, STD), key, batch, pictures)
+    return ImageDataset("digits", CLASSES, Preprocessing((8, 8), MEAN, STD), key, batch, splits)

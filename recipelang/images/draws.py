@@ -1,7 +1,7 @@
-"""Random numbers that are a function of what they are for, not of how many were drawn before.
+"""Random numbers that depend on their purpose, not on how many were drawn before.
 
 A draw is decided by (seed, epoch, index) alone, so training resumes in the middle of an epoch, and a
-picture is augmented alike whatever the batch or the thread that it falls to.
+image is augmented the same way in every batch and every thread.
 """
 
 from __future__ import annotations

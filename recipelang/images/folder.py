@@ -1,4 +1,4 @@
-"""A folder of images becomes a data set: class folders to be divided, or train, val and test folders as they stand."""
+"""A folder of images becomes a data set: class folders to be divided, or train, val and test folders as they are."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ import numpy as np
 
 from recipelang.errors import Refusal
 from recipelang.images.cache import Known, cached_array
-from recipelang.images.dataset import ArrayPictures, FilePictures, ImageDataset, Pictures, fingerprint
-from recipelang.images.decode import open_picture, read_bytes, shown
+from recipelang.images.dataset import ArrayImages, FileImages, ImageDataset, Images, fingerprint
+from recipelang.images.decode import open_image, read_bytes, shown
 from recipelang.images.depth import HALF
 from recipelang.images.preprocessing import entries
-from recipelang.images.resize import fit_picture
+from recipelang.images.resize import fit_image
 from recipelang.images.scan import ClassFolders, folder_at, look_at, names_of, scan_classes, subfolders, unreadable
 from recipelang.images.splits import SPLITS, divide
 from recipelang.kinds import Preprocessing
 from recipelang.surgery.classes import alike, match
 
-#: names under which the three splits come
+#: folder names of the three splits
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-#: pictures smaller than this are kept decoded in memory and augmented by shifts; larger ones are read as needed
+#: images smaller than this are kept decoded in memory and augmented by shifts; larger ones are read as needed
 SMALL = 64
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # the same, averaged over the colours
-DEPTH = 2  # version of how samples become 8 bits
+DEPTH = 2  # version of the conversion of samples to 8 bits
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,18 @@ class Files:
     digests: tuple[bytes, ...]
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Files:
-        """Some of them."""
+        """The files with these indices."""
         chosen = [int(i) for i in indices]
         names, digests = tuple(self.names[i] for i in chosen), tuple(self.digests[i] for i in chosen)
         return Files(self.root, names, self.labels[chosen], digests)
 
     def identities(self) -> list[bytes]:
-        """SHA-256 of each picture's name, class and bytes: what a fingerprint is made of."""
+        """SHA-256 of each image's name, class and bytes, from which a fingerprint is made."""
         rows = zip(self.names, self.labels, self.digests, strict=True)
         return [hashlib.sha256(os.fsencode(n) + b"\0%d\0" % label + d).digest() for n, label, d in rows]
 
 
-#: how `train` is cut where splits have no folder: (train files, missing splits) → indices by split
+#: how `train` is cut if splits have no folder: (train files, missing splits) → indices by split
 Cut = Callable[[Files, tuple[str, ...]], dict[str, np.ndarray]]
 
 
@@ -65,7 +65,7 @@ class Splits:
     Attributes:
         classes: names of the classes.
         files: split → files.
-        notes: lines worth telling the user.
+        notes: what the user is told.
         deep: whether some images have 16 bits and do not say how many they use.
     """
 
@@ -88,11 +88,11 @@ def find_splits(
 
     Args:
         root: class folders, or the folders `train`, `val` and `test` (the last two optional) with class folders.
-        shares: of train, val and test, adding up to 1; what has no folder of its own is cut from train.
+        shares: of train, val and test, adding up to 1; a split without its own folder is cut from train.
         seed: of the division.
-        cut: another way to cut, for data sets with a custom of their own.
+        cut: another way to cut, for data sets with an established split.
         skip: whether images that cannot be read are left out.
-        bits: how many bits 16-bit images use that do not say so themselves.
+        bits: how many bits 16-bit images use if their files do not say.
 
     Raises:
         Refusal: RCP0802 to RCP0808, RCP0810, RCP0820.
@@ -120,11 +120,11 @@ def find_splits(
 
 
 def refuse_unclear_range(peaks: Sequence[int], bits: int | None) -> bool:
-    """Refuse 16-bit images of which nobody says how many bits they use, where it cannot be all of them.
+    """Refuse 16-bit images that do not say how many bits they use, if they do not seem to use all 16.
 
     Args:
-        peaks: largest sample of each 16-bit image that does not say itself how many bits it uses.
-        bits: what the recipe says of them.
+        peaks: largest sample of each 16-bit image that does not say how many bits it uses.
+        bits: how many bits they use, according to the recipe.
 
     Returns:
         whether there are such images.
@@ -139,7 +139,7 @@ def refuse_unclear_range(peaks: Sequence[int], bits: int | None) -> bool:
         raise Refusal(
             "RCP0820",
             f"{images} use no value above {peak:,}, so it is not clear which value is white",
-            f"write `bits={least}` if {2**least - 1:,} is white, or `bits=16` if the images are really so dark",
+            f"write `bits={least}` if {2**least - 1:,} is white, or `bits=16` if the images are really this dark",
         )
     if bits is not None and peak > 2**bits - 1:
         message = f"`bits={bits}` has {2**bits - 1:,} as its largest value, and the images hold {peak:,}"
@@ -148,7 +148,7 @@ def refuse_unclear_range(peaks: Sequence[int], bits: int | None) -> bool:
 
 
 def _class_numbers(found: ClassFolders, classes: tuple[str, ...], split: str) -> tuple[int, ...]:
-    """For each class folder of a split, the number of the training folder of the same name in whatever case."""
+    """For each class folder of a split, the number of the training folder of the same name, ignoring case."""
     same = match(classes, found.classes)
     if same is None or same.how != "name":
         strange = next((c for c in found.classes if not match(classes, (c,))), found.classes[0])
@@ -169,7 +169,7 @@ def _files(found: ClassFolders, numbers: tuple[int, ...], known: tuple[Known, ..
 def _shares(
     train: Files, missing: tuple[str, ...], classes: tuple[str, ...], shares: tuple[float, ...], seed: int
 ) -> dict[str, np.ndarray]:
-    """Cut what is missing from train, each split in proportion to its share."""
+    """Cut the missing splits from train, each in proportion to its share."""
     wanted = {s: shares[SPLITS.index(s)] for s in ("train", *missing)}
     whole = sum(wanted.values())
     parts = divide(train.digests, train.labels.tolist(), [w / whole for w in wanted.values()], seed, classes)
@@ -180,19 +180,19 @@ def _notes(
     found: dict[str, ClassFolders], files: dict[str, Files], left_out: Sequence[str], frames: int
 ) -> tuple[str, ...]:
     ignored = sum(f.ignored for f in found.values())
-    notes = [f"{ignored} file{'s' * (ignored != 1)} passed over: not images"] if ignored else []
+    notes = [f"{ignored} file{'s' * (ignored != 1)} skipped: not images"] if ignored else []
     for one, other in alike(found["train"].classes):
         notes.append(f"the class folders `{shown(one)}` and `{shown(other)}` look alike and are two classes")
     if left_out:
         count = f"{len(left_out)} image{'s' * (len(left_out) != 1)}"
-        notes.append(f"{count} left out, which cannot be read: {names_of(left_out)}")
+        notes.append(f"{count} left out because they cannot be read: {names_of(left_out)}")
     if frames:
         notes.append(f"{frames} image{'s' * (frames != 1)} with several frames: the first is used")
     known = set(files["train"].digests)
     for split in ("val", "test"):
         shared = sum(d in known for d in files[split].digests) if split in files else 0
         if shared:
-            notes.append(f"{shared} of the {len(files[split].names)} images of `{split}` are in `train` too")
+            notes.append(f"{shared} of the {len(files[split].names)} images of `{split}` are also in `train`")
     return tuple(notes)
 
 
@@ -218,7 +218,7 @@ def open_folder(
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else (GREY_MEAN, GREY_STD)
     preprocessing = Preprocessing(size, mean, std, bits=bits)
     if min(size) >= SMALL:
-        # ImageNet's custom is 256 → 224.
+        # The usual preprocessing of ImageNet is 256 → 224.
         preprocessing = dataclasses.replace(preprocessing, resize=round(min(size) * 8 / 7), crop="rounded")
     return open_files("folder", found, preprocessing=preprocessing, batch=batch, augment=augment)
 
@@ -238,19 +238,19 @@ def open_files(
         stored: side in pixels at which small images are kept in memory, when it is not `preprocessing.size`.
 
     Raises:
-        Refusal: RCP0805, RCP0806: a small image cannot be read (large ones are read when their turn comes).
+        Refusal: RCP0805, RCP0806: a small image cannot be read (large ones are read when they are needed).
     """
     size = (stored, stored) if stored else preprocessing.size
     if size != preprocessing.size:
         preprocessing = dataclasses.replace(preprocessing, via=size)
-    pictures: dict[str, Pictures] = {}
+    images: dict[str, Images] = {}
     for split, f in found.files.items():
         if min(size) < SMALL:
             kept = dataclasses.replace(preprocessing, size=size, resize=None, via=None)
             padding = (size[0] // 8, size[1] // 8) if augment else (0, 0)
-            pictures[split] = ArrayPictures(decoded(f, kept), f.labels, padding, flip=augment)
+            images[split] = ArrayImages(decoded(f, kept), f.labels, padding, flip=augment)
         else:
-            pictures[split] = FilePictures(f.root, f.names, f.labels, preprocessing, augment)
+            images[split] = FileImages(f.root, f.names, f.labels, preprocessing, augment)
     key = fingerprint(
         {split: f.identities() for split, f in found.files.items()},
         classes=found.classes,
@@ -260,11 +260,11 @@ def open_files(
         batch=batch,
         **({"depth": DEPTH} if found.deep else {}),
     )
-    return ImageDataset(name, found.classes, preprocessing, key, batch, pictures, found.notes)
+    return ImageDataset(name, found.classes, preprocessing, key, batch, images, found.notes)
 
 
 def decoded(files: Files, preprocessing: Preprocessing) -> np.ndarray:
-    """All images as one array, uint8 N×H×W×C, from the cache where they have been decoded before.
+    """All images as one array, uint8 N×H×W×C, from the cache if they have been decoded before.
 
     Raises:
         Refusal: RCP0805, RCP0806.
@@ -276,8 +276,8 @@ def decoded(files: Files, preprocessing: Preprocessing) -> np.ndarray:
 
     def one(name: str) -> np.ndarray | Refusal:
         try:
-            image = open_picture(read_bytes(files.root / name, name), name, channels, preprocessing.bits)
-            return fit_picture(image, preprocessing)
+            image = open_image(read_bytes(files.root / name, name), name, channels, preprocessing.bits)
+            return fit_image(image, preprocessing)
         except Refusal as refusal:
             return refusal
 

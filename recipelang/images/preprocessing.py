@@ -1,4 +1,4 @@
-"""Preprocessing as JSON, and how a data set's and a network's own come together."""
+"""Preprocessing as JSON, and how that of a data set and that of a network are combined."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LATER = ("interpolation", "crop", "via", "bits")  # entries that older artifact
 
 
 def entries(preprocessing: Preprocessing) -> dict[str, Any]:
-    """The preprocessing as JSON values; what is as it was before an entry existed is left out."""
+    """The preprocessing as JSON values; newer entries are left out if they have their default."""
     found = dataclasses.asdict(preprocessing)
     defaults = {f.name: f.default for f in dataclasses.fields(Preprocessing)}
     return {name: value for name, value in found.items() if name not in _LATER or value != defaults[name]}
@@ -41,10 +41,10 @@ def from_entries(value: Mapping[str, Any]) -> Preprocessing:
 
 
 def follow(own: Preprocessing, wanted: Preprocessing, crops: bool) -> Preprocessing:
-    """What is done to the images of a data set for a network that has a preprocessing of its own.
+    """The preprocessing of a data set's images for a network that has its own preprocessing.
 
     Args:
-        own: of the data: its size, its channels and the depth of its files stand.
+        own: of the data: its size, its channels and the depth of its files are kept.
         wanted: of the network: its normalisation is taken over.
         crops: whether the images can still be resized and cropped as the network wants.
     """

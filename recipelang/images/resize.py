@@ -1,4 +1,4 @@
-"""From a decoded image to the pixels that a network is given: resized and cropped, at random or in the middle."""
+"""From a decoded image to the pixels that a network is given: resized and cropped, at random or at the centre."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from PIL import Image, ImageOps
 from recipelang.images.augment import crop_box
 from recipelang.kinds import Preprocessing
 
-WORTHWHILE = 8  # times the pixels of a crop, an image is resized as a whole before it is cropped
+WORTHWHILE = 8  # an image of up to this many times the pixels of its crop is resized as a whole before it is cropped
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def fit_picture(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+def fit_image(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     """Resize and centre-crop as `preprocessing` says.
 
     Args:
-        image: RGB, or L where the network takes one channel.
+        image: RGB, or L if the network takes one channel.
 
     Returns:
         uint8 H×W×C.
@@ -30,7 +30,7 @@ def fit_picture(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
         if columns * rows <= WORTHWHILE * width * height:  # bit for bit what torchvision does
             left, top = round((columns - width) / 2), round((rows - height) / 2)
             return _channels_last(image.resize((columns, rows), how).crop((left, top, left + width, top + height)))
-    # One resampling of the part that is shown: of a long image the rest would be enlarged for nothing.
+    # One resampling of the part that is kept: the rest of a long image would be enlarged for nothing.
     return _channels_last(image.resize((width, height), how, box=_crop(image.size, preprocessing)))
 
 
@@ -65,7 +65,7 @@ def _resized(size: tuple[int, int], shorter: int, crop: tuple[int, int]) -> tupl
     """(width, height) before the crop, in whole pixels.
 
     For a square crop the shorter side becomes `shorter` and the other one is rounded down, as torchvision's `Resize`
-    does it; for another crop the image becomes the smallest that covers the crop with the same margin.
+    does; for another crop the image becomes the smallest one that covers the crop with the same margin.
     """
     (wide, tall), (height, width) = size, crop
     if height == width:
@@ -78,7 +78,7 @@ def _resized(size: tuple[int, int], shorter: int, crop: tuple[int, int]) -> tupl
 
 
 def random_part(image: Image.Image, preprocessing: Preprocessing, draws: np.ndarray) -> np.ndarray:
-    """A random-resized crop, mirrored every second time: uint8 H×W×C. `draws` are 5 uniform numbers."""
+    """A random-resized crop, mirrored with probability 1/2: uint8 H×W×C. `draws` are 5 uniform numbers."""
     height, width = preprocessing.size
     box = crop_box(image.width, image.height, draws)
     image = image.resize((width, height), _FILTERS[preprocessing.interpolation], box=box)

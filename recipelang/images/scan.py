@@ -1,4 +1,4 @@
-"""Which images lie in a folder, of which class, and with which bytes. Nothing is decoded here."""
+"""Which images are in a folder, of which class, and with which bytes. Nothing is decoded here."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import TypeAlias
 from recipelang.errors import Refusal
 from recipelang.images.access import current
 from recipelang.images.cache import Digests, Known
-from recipelang.images.decode import SUFFIXES, inspect, open_picture, read_bytes, shown
+from recipelang.images.decode import SUFFIXES, inspect, open_image, read_bytes, shown
 
-CHUNK = 256  # files that a thread looks at before it hands them in
+CHUNK = 256  # files that a thread looks at before it returns them
 MENTIONED = 5  # files that a message names
-_NO_NOISE = frozenset({"thumbs.db", "desktop.ini"})  # what file managers leave behind is not worth a word
+_NO_NOISE = frozenset({"thumbs.db", "desktop.ini"})  # files that file managers create are not worth a note
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ClassFolders:
         classes: names of the class folders, sorted.
         names: paths below `root`, sorted within each class, classes one after another.
         labels: class number of each name.
-        ignored: how many files were passed over since they are no images.
+        ignored: how many files were skipped because they are not images.
     """
 
     root: Path
@@ -44,10 +44,10 @@ def folder_at(path: Path, what: str) -> Path:
     """`path`, if it is a folder.
 
     Raises:
-        Refusal: RCP0801: it is missing, no folder, or may not be read.
+        Refusal: RCP0801: it is missing, not a folder, or not readable.
     """
     if "\0" in str(path):
-        raise Refusal("RCP0801", f"`{shown(path)}` is not the name of a folder", "a name holds no NUL byte")
+        raise Refusal("RCP0801", f"`{shown(path)}` is not the name of a folder", "a name cannot contain a NUL byte")
     help = f'write the folder as in `{what}("path/to/images")`, or name it under `data:` in recipe.yaml'
     try:
         if path.is_dir():
@@ -56,14 +56,14 @@ def folder_at(path: Path, what: str) -> Path:
         there = path.exists()
     except OSError as error:
         raise Refusal("RCP0801", f"the folder `{shown(path)}` cannot be read: {error.strerror}", help) from error
-    except ValueError as error:  # a name that the system does not take, such as half a surrogate pair
+    except ValueError as error:  # a name that the system does not accept, such as half a surrogate pair
         raise Refusal("RCP0801", f"`{shown(path)}` is not the name of a folder: {error}", help) from error
     state = "is not a folder" if there else "does not exist"
     raise Refusal("RCP0801", f"`{_brief(shown(path))}` {state}", help)
 
 
 def _entries(folder: Path, root: Path) -> list[os.DirEntry[str]]:
-    """What lies in a folder, sorted by name, hidden files left out.
+    """The entries of a folder, sorted by name, hidden files left out.
 
     Raises:
         Refusal: RCP0801: the folder cannot be read; RCP0807: a link that is not to be followed leads out of the data,
@@ -80,7 +80,7 @@ def _entries(folder: Path, root: Path) -> list[os.DirEntry[str]]:
         raise Refusal(
             "RCP0801",
             f"the folder `{_brief(where)}` cannot be read: {error.strerror or error}",
-            "make it readable, or take it out of the data",
+            "make it readable, or remove it from the data",
         ) from error
     return entries
 
@@ -92,7 +92,7 @@ def _refuse_link(entry: os.DirEntry[str], root: Path) -> None:
         raise Refusal(
             "RCP0807",
             f"the link `{shown(os.path.relpath(entry.path, root))}` leads {where}",
-            "copy the images, so that the data set is what lies in its folder, or write `links: follow` in recipe.yaml",
+            "copy the images, so that the folder holds the whole data set, or write `links: follow` in recipe.yaml",
         )
 
 
@@ -109,7 +109,7 @@ def scan_classes(root: Path) -> ClassFolders:
     """Find the images of `root`, whose folders are the classes; folders inside a class are looked through.
 
     Raises:
-        Refusal: RCP0802 images that lie in no class folder, or a class name that cannot be printed;
+        Refusal: RCP0802 images outside any class folder, or a class name that cannot be printed;
             RCP0803 no images at all, or a class without any; RCP0804 one class only; RCP0807 a link leads out.
     """
     top = _entries(root, root)
@@ -134,9 +134,9 @@ def scan_classes(root: Path) -> ClassFolders:
 
 
 def _refuse_layout(root: Path, classes: tuple[str, ...], loose: list[str]) -> None:
-    layout = "images lie in one folder per class: cats/1.jpg, dogs/1.jpg"
+    layout = "there is one folder per class: cats/1.jpg, dogs/1.jpg"
     if loose:
-        raise Refusal("RCP0802", f"`{shown(loose[0])}` lies in no class folder, so it has no label", layout)
+        raise Refusal("RCP0802", f"`{shown(loose[0])}` is not in a class folder, so it has no label", layout)
     if not classes:
         raise Refusal("RCP0803", f"the folder `{shown(root)}` holds no class folders and no images", layout)
     for name in classes:
@@ -145,7 +145,7 @@ def _refuse_layout(root: Path, classes: tuple[str, ...], loose: list[str]) -> No
     if len(classes) == 1:
         raise Refusal(
             "RCP0804",
-            f"`{shown(classes[0])}` is the only class in `{shown(root)}`, and one class leaves nothing to tell apart",
+            f"`{shown(classes[0])}` is the only class in `{shown(root)}`, and one class leaves nothing to distinguish",
             layout,
         )
 
@@ -181,7 +181,7 @@ def _walk(folder: Path, root: Path, prefix: str) -> tuple[list[str], int]:
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    """What tells a folder apart, by whichever links it is reached; of a folder that is no link nobody asks."""
+    """What identifies a folder, whichever links lead to it."""
     try:
         status = os.stat(folder)
     except OSError:
@@ -193,24 +193,24 @@ def _refuse_loop(name: str, above: tuple[tuple[int, int], ...]) -> None:
     if above[-1] in above[:-1] and above[-1] != (0, 0):
         raise Refusal(
             "RCP0807",
-            f"the link `{_brief(shown(name.rstrip('/')))}` leads back to a folder that it lies in",
+            f"the link `{_brief(shown(name.rstrip('/')))}` leads back to a folder that contains it",
             "remove the link: the images would be found without end",
         )
 
 
 def look_at(found: ClassFolders, skip: bool = False) -> tuple[ClassFolders, tuple[Known, ...], tuple[str, ...]]:
-    """Look at every image: SHA-256 of its bytes, and what its header tells. What is known of a file is not read again.
+    """Look at every image: SHA-256 of its bytes, and what its header says. A known file is not read again.
 
     Args:
         found: the images.
-        skip: whether images that cannot be read are left out; they are then decoded to their ends to find them all.
+        skip: whether images that cannot be read are left out; all are then decoded completely, to find every one.
 
     Returns:
-        the images that can be read, what is known of each, and the names of those left out.
+        the images that can be read, what is known about each, and the names of those left out.
 
     Raises:
-        Refusal: RCP0805 files are damaged or no images; RCP0806 they are too large: the first few, and how many.
-            RCP0803: none of a class can be read.
+        Refusal: RCP0805 files are damaged or not images; RCP0806 they are too large: the first few, and how many.
+            RCP0803: no image of a class can be read.
     """
     digests = Digests(found.root)
     looks = _all(found, digests, skip)
@@ -230,13 +230,13 @@ def look_at(found: ClassFolders, skip: bool = False) -> tuple[ClassFolders, tupl
             raise Refusal(
                 "RCP0803",
                 f"no image of the class `{shown(name)}` can be read",
-                "replace its files by intact copies, or remove the folder",
+                "replace its files with intact copies, or remove the folder",
             )
     return left, tuple(look for look in looks if isinstance(look, Known)), tuple(name for name, _ in bad)
 
 
 def _all(found: ClassFolders, digests: Digests, whole: bool) -> list[Known | Refusal]:
-    """What is known of every file, in order: by several threads, some files at a time."""
+    """What is known about every file, in order: by several threads, some files at a time."""
 
     def some(first: int) -> list[tuple[os.stat_result | None, Known | Refusal]]:
         return [_one(found.root, name, digests, whole) for name in found.names[first : first + CHUNK]]
@@ -261,7 +261,7 @@ def _all(found: ClassFolders, digests: Digests, whole: bool) -> list[Known | Ref
 
 
 def _one(root: Path, name: str, digests: Digests, whole: bool) -> tuple[os.stat_result | None, Known | Refusal]:
-    """What is known of a file; with its status where that is new."""
+    """What is known about a file, with its status if that is new."""
     try:
         status = os.stat(os.path.join(root, name))
         known = digests.get(name, status)
@@ -270,7 +270,7 @@ def _one(root: Path, name: str, digests: Digests, whole: bool) -> tuple[os.stat_
         data = read_bytes(root / name, name)
         look = inspect(data, name)
         if whole:
-            open_picture(data, name)
+            open_image(data, name)
         return status, Known(hashlib.sha256(data).digest(), look.frames, look.peak, whole)
     except Refusal as refusal:
         return None, refusal

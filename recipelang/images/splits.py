@@ -1,4 +1,4 @@
-"""Honest splits: seeded, the same share of every class, and no picture in two of them."""
+"""Splits without leaks: seeded, with the same share of every class, and no image in two of them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def divide(
 
     Each class is ordered by a hash of (seed, bytes) and cut by the shares, so a split depends neither on
     file names nor on the order of the disk, and an added image moves few others. Files of equal bytes stay
-    together, also where they stand under two classes: a copy in both train and test would be a leak.
+    together, even if they are in two classes: a copy in both train and test would be a leak.
 
     Args:
         digests: of each image's bytes, N.
         labels: class number of each image, N.
         shares: of each split, adding up to 1; 0 leaves a split empty.
-        seed: another seed, another division.
+        seed: another seed gives another division.
         classes: names, for messages.
 
     Returns:
-        For each split the sorted indices (int64) of its images.
+        for each split, the sorted indices (int64) of its images.
 
     Raises:
         Refusal: RCP0808: a class has too few different images to be in every split.
@@ -58,7 +58,7 @@ def divide(
             raise Refusal(
                 "RCP0808",
                 f"the class `{shown(classes[label])}` has {len(groups)} different "
-                f"image{'s' * (len(groups) != 1)}, too few for every split to get one",
+                f"image{'s' * (len(groups) != 1)}, too few to give every split one",
                 "add images to the class, remove the class, or give a split the share 0%",
             )
     return tuple(np.asarray(sorted(part), np.int64) for part in parts)

@@ -1,4 +1,4 @@
-"""A data set as one network sees it: labels are its outputs, images come as it wants them."""
+"""A data set as one network sees it: labels are its outputs, images are prepared as it expects."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def seen_by(data: Dataset, classes: Sequence[str], preprocessing: Preprocessing 
     """The data set as a network sees it.
 
     Args:
-        data: any data set; where nothing needs to change, it is what comes back.
-        classes: names of the network's outputs; none leave the labels as they are.
-        preprocessing: that the network wants; the data keeps what it cannot do otherwise, such as its size.
+        data: any data set; returned as it is if nothing needs to change.
+        classes: names of the network's outputs; if there are none, the labels stay as they are.
+        preprocessing: the network's; the data keeps what it cannot change, such as its size.
 
     Raises:
         Refusal: RCP0819: the network does not know a class of the data.
@@ -41,11 +41,11 @@ def seen_by(data: Dataset, classes: Sequence[str], preprocessing: Preprocessing 
 
 
 def _prepared(data: Dataset, preprocessing: Preprocessing) -> Dataset:
-    """The data set with a network's preprocessing as far as it can take it on."""
+    """The data set with a network's preprocessing, as far as it can adopt it."""
     if hasattr(data, "prepared"):
         ready: Dataset = data.prepared(preprocessing)
         return ready
-    return data  # of a method from elsewhere, which says itself how its images are prepared
+    return data  # from a third-party method, which decides itself how its images are prepared
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Relabelled:
     """A data set whose labels are the outputs of a network; see `kinds.Dataset`.
 
     Attributes:
-        data: with labels of its own.
+        data: with its own labels.
         classes: of the network's outputs.
         outputs: for each class of the data, the output that stands for it.
     """
@@ -64,12 +64,12 @@ class Relabelled:
 
     @property
     def name(self) -> str:
-        """As the recipe calls it."""
+        """Its name in the recipe."""
         return self.data.name
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Of the data."""
+        """That of the data."""
         return self.data.preprocessing
 
     @property
@@ -84,12 +84,12 @@ class Relabelled:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Of the data."""
+        """That of the data."""
         return tuple(getattr(self.data, "notes", ()))
 
     @property
     def fingerprint(self) -> str:
-        """Of the data and of what its labels stand for."""
+        """Of the data and of the meaning of its labels."""
         return derived(self.data.fingerprint, outputs=self.outputs, of=len(self.classes))
 
     def size(self, split: str) -> int:

@@ -51,7 +51,7 @@ def test_a_crop_is_the_law_of_the_card() -> None:
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(0, 10**6))
-def test_crop_boxes_lie_in_the_picture_and_cover_enough(width: int, height: int, seed: int) -> None:
+def test_crop_boxes_lie_in_the_image_and_cover_enough(width: int, height: int, seed: int) -> None:
     draws = np.random.default_rng(seed).random(5)
     left, top, right, bottom = crop_box(width, height, draws)
     assert 0 <= left < right <= width + 1e-6

@@ -15,7 +15,7 @@ from PIL import Image, TiffImagePlugin
 
 from recipelang import catalogue
 from recipelang.errors import Refusal, SettingError
-from recipelang.images.decode import inspect, open_picture, prepare
+from recipelang.images.decode import inspect, open_image, prepare
 from recipelang.kinds import Preprocessing
 
 LEVELS = np.asarray([[0, 1, 100, 128, 257, 5_000], [20_000, 32_767, 32_768, 50_000, 65_534, 65_535]], np.uint16)
@@ -66,7 +66,7 @@ def tiff(samples: np.ndarray, order: str = "<", *, packed: bool = False, **tags:
 
 def read(data: bytes, channels: int = 3, bits: int | None = None) -> np.ndarray:
     inspect(data, "x")
-    return np.asarray(open_picture(data, "x", channels, bits))
+    return np.asarray(open_image(data, "x", channels, bits))
 
 
 # grey -------------------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def test_damaged_deep_files_are_refused_or_read_and_never_crash(packed: bool, co
                 broken = data[:at] + bytes([value]) + data[at + 1 :]
                 try:
                     inspect(broken, "x")
-                    assert open_picture(broken, "x").mode == "RGB"
+                    assert open_image(broken, "x").mode == "RGB"
                 except Refusal as refusal:
                     assert refusal.code in ("RCP0805", "RCP0806")
 

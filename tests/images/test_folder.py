@@ -53,7 +53,7 @@ def test_class_folders_are_divided(tmp_path: Path) -> None:
     assert sorted(labels.tolist()) == [0, 0, 1, 1, 1]
 
 
-def test_large_pictures_are_read_from_the_files(tmp_path: Path) -> None:
+def test_large_images_are_read_from_the_files(tmp_path: Path) -> None:
     fill(tmp_path, {"cats": 6, "dogs": 6})
     data = opened(tmp_path, size=64)
     assert data.preprocessing.resize == 73
@@ -77,7 +77,7 @@ def test_copies_across_given_splits_are_told(tmp_path: Path) -> None:
     fill(tmp_path / "train", {"cats": 10, "dogs": 10})
     fill(tmp_path / "test", {"cats": 10})  # the same files
     fill(tmp_path / "test", {"dogs": 3}, 1000)
-    assert any("10 of the 13 images of `test` are in `train` too" in n for n in opened(tmp_path).notes)
+    assert any("10 of the 13 images of `test` are also in `train`" in n for n in opened(tmp_path).notes)
 
 
 def test_copies_never_stand_on_both_sides(tmp_path: Path) -> None:
@@ -96,10 +96,10 @@ def test_names_and_order_of_the_disk_do_not_matter_to_the_division(tmp_path: Pat
         new.parent.mkdir(parents=True, exist_ok=True)
         new.write_bytes(path.read_bytes())
 
-    def pictures_of(root: Path) -> set[bytes]:
+    def images_of(root: Path) -> set[bytes]:
         return {x.numpy().tobytes() for b, _ in opened(root).batches("test") for x in b}
 
-    assert pictures_of(tmp_path / "a") == pictures_of(tmp_path / "b")
+    assert images_of(tmp_path / "a") == images_of(tmp_path / "b")
 
 
 def test_the_fingerprint_is_of_contents_and_settings(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_other_files_are_passed_over_and_counted(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("x")
     (tmp_path / "cats" / ".DS_Store").write_text("x")
     (tmp_path / "cats" / "Thumbs.db").write_text("x")
-    assert opened(tmp_path).notes == ("2 files passed over: not images",)
+    assert opened(tmp_path).notes == ("2 files skipped: not images",)
 
 
 def test_folders_inside_a_class_are_looked_through(tmp_path: Path) -> None:

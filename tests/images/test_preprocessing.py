@@ -16,7 +16,7 @@ from torchvision.transforms import functional as reference
 
 from recipelang.images.decode import prepare
 from recipelang.images.preprocessing import entries, follow, from_entries
-from recipelang.images.resize import fit_picture
+from recipelang.images.resize import fit_image
 from recipelang.kinds import Preprocessing
 from recipelang.surgery.published import preprocessing
 
@@ -58,7 +58,7 @@ def test_the_place_of_a_crop_is_rounded_as_torchvision_rounds_it(width: int, hei
     own = Preprocessing((crop, crop), (0, 0, 0), (1, 1, 1), crop + more, crop="rounded")
     wanted = np.asarray(reference.center_crop(reference.resize(image, [crop + more]), [crop, crop]))
     assert (
-        np.abs(fit_picture(image, own).astype(int) - wanted).max() <= 2
+        np.abs(fit_image(image, own).astype(int) - wanted).max() <= 2
     )  # long images are resampled once, the others as torchvision does it
 
 
@@ -76,7 +76,7 @@ def test_a_crop_that_is_no_square_shows_the_middle_without_distortion(
             np.uint8
         )
     )
-    got = fit_picture(image, Preprocessing(size, (0, 0, 0), (1, 1, 1), round(min(size) * 8 / 7), crop="rounded"))
+    got = fit_image(image, Preprocessing(size, (0, 0, 0), (1, 1, 1), round(min(size) * 8 / 7), crop="rounded"))
     red, green = got[..., 0].astype(float), got[..., 1].astype(float)
     assert abs(red.mean() - 128) < 2 and abs(green.mean() - 128) < 2
     across = (red[:, -5].mean() - red[:, 5].mean()) / (size[1] - 10)

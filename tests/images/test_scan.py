@@ -17,7 +17,7 @@ from recipelang import catalogue
 from recipelang.errors import Refusal
 from recipelang.images import decode, scan
 from recipelang.images.access import reading
-from recipelang.images.decode import inspect, open_picture
+from recipelang.images.decode import inspect, open_image
 
 
 def save(path: Path, seed: int = 0) -> None:
@@ -65,7 +65,7 @@ def test_all_images_that_cannot_be_read_are_named_at_once(tmp_path: Path) -> Non
     refusal = refused(tmp_path)
     assert refusal.code == "RCP0805"
     assert refusal.message == (
-        "3 of 16 images cannot be read: `cats/bad1.png`, `cats/bad2.jpg` (it is no image); "
+        "3 of 16 images cannot be read: `cats/bad1.png`, `cats/bad2.jpg` (it is not an image); "
         "`dogs/bad3.png` (the file is cut off)"
     )
     assert all(name in refusal.message for name in bad[:3]) and "unreadable=skip" in refusal.help
@@ -86,7 +86,8 @@ def test_skip_leaves_them_out_counts_them_and_remembers(tmp_path: Path, size: in
     data = opened(tmp_path, unreadable="skip", size=size)
     assert count(data) == 12
     assert data.notes == (
-        "4 images left out, which cannot be read: `cats/bad1.png`, `cats/bad2.jpg`, `dogs/bad3.png`, `dogs/bad4.png`",
+        "4 images left out because they cannot be read: "
+        "`cats/bad1.png`, `cats/bad2.jpg`, `dogs/bad3.png`, `dogs/bad4.png`",
     )
     assert opened(tmp_path, unreadable="skip", size=size).notes == data.notes
     clean = tmp_path.parent / f"{tmp_path.name}-clean"
@@ -162,7 +163,7 @@ def test_of_several_frames_the_first_is_used_and_that_is_said(tmp_path: Path) ->
     for name in ("cats/a.gif", "cats/b.tiff", "dogs/c.webp", "dogs/d.png"):
         options = {"lossless": True} if name.endswith("webp") else {}
         red.save(tmp_path / name, save_all=True, append_images=[blue], **options)
-        pixels = np.asarray(open_picture((tmp_path / name).read_bytes(), name))
+        pixels = np.asarray(open_image((tmp_path / name).read_bytes(), name))
         assert np.abs(pixels.astype(int) - [255, 0, 0]).max() <= 1
     assert opened(tmp_path).notes == ("4 images with several frames: the first is used",)
 

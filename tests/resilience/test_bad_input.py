@@ -75,9 +75,9 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ('data folder("none")', "RCP0801", "does not exist"),
         ('data folder("net.py")', "RCP0801", "is not a folder"),
         ('data folder("empty")', "RCP0803", "holds no class folders"),
-        ('data folder("loose")', "RCP0802", "`1.png` lies in no class folder"),
+        ('data folder("loose")', "RCP0802", "`1.png` is not in a class folder"),
         ('data folder("cut")', "RCP0805", "`cats/3.png` cannot be read: the file is cut off"),
-        ('data folder("text")', "RCP0805", "`cats/3.png` cannot be read: it is no image"),
+        ('data folder("text")', "RCP0805", "`cats/3.png` cannot be read: it is not an image"),
         ('measure latency(device="cuda:7")', "RCP1001", "no CUDA device"),
     ],
 )

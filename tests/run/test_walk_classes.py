@@ -124,7 +124,7 @@ def test_plan_and_run_say_what_was_left_out(lab: Any, tmp_path: Path) -> None:
     root = photos(tmp_path / "all", {name: name for name in COLOURS})
     Path(root, "red", "broken.png").write_bytes(b"x")
     text = f'model digits_resnet\ndata folder("{root}", size=8, unreadable=skip)\nmeasure params\n'
-    told = "1 image left out, which cannot be read: `red/broken.png`"
+    told = "1 image left out because they cannot be read: `red/broken.png`"
     assert told in lab.plan(text).text()
     done = lab.run(text)
     assert any(told in line for line in done.said)

@@ -94,7 +94,7 @@ def test_published_weights_on_a_folder_of_some_of_their_classes(
             scores = module(transforms(Image.open(path).convert("RGB"))[None])
             losses[path] = float(nn.functional.cross_entropy(scores, label))
     opened: Any = find("data", "folder")(root=str(root), split=(0.4, 0.2, 0.4)).open(Path)  # type: ignore[misc]
-    tested = [root / name for name in opened.pictures["test"].names]
+    tested = [root / name for name in opened.images["test"].names]
     assert done.metric("loss") == pytest.approx(np.mean([losses[path] for path in tested]), rel=1e-3)
     model = recipelang.load(done.folder / "main")
     assert model.classes[:3] == ("tench", "goldfish", "great white shark") and len(model.classes) == 1000

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from recipelang.images.dataset import ArrayPictures, ImageDataset
+from recipelang.images.dataset import ArrayImages, ImageDataset
 from recipelang.kinds import Preprocessing
 from recipelang.surgery.network import Network
 
@@ -68,9 +68,9 @@ def another() -> Callable[..., Network]:
 
 @pytest.fixture
 def data() -> ImageDataset:
-    """70 pictures whose brightness tells the class: 4 batches of 16 an epoch, mirrored and shifted."""
+    """70 images whose brightness decides the class: 4 batches of 16 an epoch, mirrored and shifted."""
     random = np.random.default_rng(0)
     labels = np.arange(70) % 3
-    images = (random.integers(0, 90, (70, 8, 8, 3)) + 80 * labels[:, None, None, None]).astype(np.uint8)
-    pictures: Any = {s: ArrayPictures(images, labels.astype(np.int64), (1, 1), True) for s in ("train", "val", "test")}
-    return ImageDataset("toy", ("a", "b", "c"), Preprocessing((8, 8), (0.5,) * 3, (0.3,) * 3), "f" * 64, 16, pictures)
+    pixels = (random.integers(0, 90, (70, 8, 8, 3)) + 80 * labels[:, None, None, None]).astype(np.uint8)
+    images: Any = {s: ArrayImages(pixels, labels.astype(np.int64), (1, 1), True) for s in ("train", "val", "test")}
+    return ImageDataset("toy", ("a", "b", "c"), Preprocessing((8, 8), (0.5,) * 3, (0.3,) * 3), "f" * 64, 16, images)
