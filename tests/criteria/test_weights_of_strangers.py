@@ -138,7 +138,7 @@ def test_layers_are_ranked_by_all_their_weights_with_filters_at_their_outputs(la
     for name, score in scores.items():
         weights = [p.detach() for p in module.get_submodule(name).parameters() if p.ndim > 1]
         rows = [w.mT if block is Turned else w for w in weights]
-        assert score == pytest.approx(float(torch.cat([w.abs().sum(1) for w in rows]).mean()), rel=1e-5)
+        assert score == pytest.approx(float(torch.cat([w.norm(dim=1) for w in rows]).mean()), rel=1e-5)
 
 
 def test_computed_weights_count_with_their_effective_values(lab: Any) -> None:
@@ -147,7 +147,7 @@ def test_computed_weights_count_with_their_effective_values(lab: Any) -> None:
     assert set(scores) == {"1", "2", "3"}
     for name, score in scores.items():
         block = evidence.network.module.get_submodule(name)
-        filters = torch.cat([part.weight.detach().abs().flatten(1).sum(1) for part in (block.a, block.b)])
+        filters = torch.cat([part.weight.detach().flatten(1).norm(dim=1) for part in (block.a, block.b)])
         assert score == pytest.approx(float(filters.mean()), rel=1e-5)
 
 
