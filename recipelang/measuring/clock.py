@@ -106,7 +106,7 @@ def check_device(device: str) -> torch.device:
         Refusal: RCP1001: this machine does not have it.
     """
     if not DEVICE.fullmatch(device):
-        raise Refusal("RCP1001", f"`{device}` is no device", 'write `"cpu"`, `"cuda"` or `"cuda:1"`')
+        raise Refusal("RCP1001", f"`{device}` is not a device", 'write `"cpu"`, `"cuda"` or `"cuda:1"`')
     found = torch.device(device)
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()

@@ -50,12 +50,12 @@ def render(context: ReportContext, form: str) -> dict[str, str]:
         Refusal: RCP1105: there is no such form.
     """
     card: Any = form_of(form)
-    pictures = charts(context) if card.pictures else Charts((), (), ())
+    drawn = charts(context) if card.charts else Charts((), (), ())
     template = _environment().get_template(card.template)
-    text = template.render(context=context, charts=pictures, table=table(context))
+    text = template.render(context=context, charts=drawn, table=table(context))
     files = {card.file: text}
-    if card.pictures == "files":
-        files |= {f"figures/{chart.name}.svg": standalone(chart.svg) for chart in pictures.all}
+    if card.charts == "files":
+        files |= {f"figures/{chart.name}.svg": standalone(chart.svg) for chart in drawn.all}
     return files
 
 
@@ -109,7 +109,7 @@ def _environment() -> jinja2.Environment:
         "listed": listed,
         "counted": counted,
         "highlight": highlight,
-        "picture": _picture,
+        "inline": _inline,
     }
     environment.globals |= {"palette": palette, "style": _style}
     return environment
@@ -120,7 +120,7 @@ def _style() -> Markup:
     return Markup((paths.reports() / "report.css").read_text("utf-8"))
 
 
-def _picture(svg: str) -> Markup:
+def _inline(svg: str) -> Markup:
     """A chart: SVG of our own making in which all text is escaped already."""
     return Markup(svg)
 

@@ -19,15 +19,15 @@ class Magnitude:
     """How large the weights are.
 
     Formula: element |w|^p; filter (Σ |w|^p)^(1/p), its L1 or L2 norm; layer: the mean over its filters (Eq 5.1).
-    Norm: where none is asked for, layers are ranked by L2 norms, as Eq 5.1 says, and single weights by |w|. On
-        ResNet-56 for CIFAR-10 the rank correlation with the loss after leaving a block out (1,000 test images) is
-        0.31 with L2 and −0.20 with L1; with the 6 least important blocks gone and nothing tuned, accuracy falls from
-        89.0 % to 60.4 % with L2, to 26.4 % with L1 and to 56.7 % in random order: L1 norms grow faster with the
-        number of weights in a filter, and put the blocks of the narrow first stage before all others.
+    Norm: by default, layers are ranked by L2 norms, as in Eq 5.1, and single weights by |w|. On ResNet-56 for CIFAR-10
+        the rank correlation with the loss after leaving a block out (1,000 test images) is 0.31 with L2 and −0.20 with
+        L1; with the 6 least important blocks removed and no tuning, accuracy falls from 89.0 % to 60.4 % with L2, to
+        26.4 % with L1 and to 56.7 % in random order: L1 norms grow faster with the number of weights in a filter, and
+        put the blocks of the narrow first stage before all others.
     Shapes: weights O×I or O×I×k×k, one score for each element; O filters.
-    Needs: weights alone, no data.
-    When it misleads: norms of layers with larger filters are larger, so it tends to keep wide layers; a scale
-        in the norm that follows can undo any weight. `imprint` agrees better with leaving blocks out (0.52).
+    Needs: only weights, no data.
+    When it misleads: norms of layers with larger filters are larger, so it tends to keep wide layers; a scale in the
+        following norm can undo any weight. `imprint` agrees better with leaving blocks out (0.52).
     Source: layers: Elkerdawy et al., "To filter prune, or to layer prune, that is the question", ACCV 2020; L1: Li et
         al., "Pruning filters for efficient ConvNets", ICLR 2017.
     """
@@ -46,12 +46,12 @@ class Magnitude:
 
     @property
     def for_layers(self) -> Magnitude:
-        """The same with the norm that layers are ranked by."""
+        """The same criterion with the norm used to rank layers."""
         return replace(self, p=self.p or 2)
 
     @property
     def norm(self) -> int:
-        """A filter's score is the root of this order of its sum: its L1 or L2 norm."""
+        """A filter's score is the root of this order of the sum over its weights: its L1 or L2 norm."""
         return self.p or 1
 
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Random:
     """Chance: what every other criterion has to beat.
 
-    Formula: uniform between 0 and 1, drawn from the seed and the name of the weight or layer alone.
+    Formula: uniform between 0 and 1, drawn from only the seed and the name of the weight or layer.
     Shapes: one score for each element of a weight O×I or O×I×k×k, or one for each layer.
     Needs: nothing.
     When it misleads: one draw says little; compare with several (`seeds 0, 1, 2`). A layer keeps its score when others
@@ -33,7 +33,7 @@ class Random:
     needs: ClassVar[tuple[str, ...]] = ()
 
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:
-        """Candidate name → scalar where layers are ranked, else parameter name → the shape of the weight."""
+        """Candidate name → scalar if layers are ranked, else parameter name → the shape of the weight."""
         if evidence.unit == "layer":
             return {name: self._draw(evidence.seed, name, ()) for name in evidence.layers}
         return {

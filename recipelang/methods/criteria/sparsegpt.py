@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 @method("criterion", "sparsegpt")
 @dataclass(frozen=True)
 class SparseGPT:
-    """How far a layer's outputs move when a weight goes and the others make up for it as well as they can.
+    """How much a layer's outputs change when a weight is removed and the others compensate as well as they can.
 
     Formula: element w_j² / [H⁻¹]_jj, H = 2·XᵀX / rows + damp · mean(diag) of the rows X that enter the weight (optimal
         brain surgeon); filters sum it, layers take the mean over their filters.
-    `sparsify`: weights change, too. Columns go from left to right; at each group of m the n with the largest
-        w_j² / [H_R⁻¹]_jj stay, R the columns not yet done; what goes is made up for by the columns not yet done:
-        w_R ← w_R − w_j · [H_R⁻¹]_jR / [H_R⁻¹]_jj. Layers go in order of execution, each with inputs from the network as
-        sparsified so far.
+    `sparsify`: the weights change, too. Columns are processed from left to right; of each group of m the n with the
+        largest w_j² / [H_R⁻¹]_jj are kept, R the remaining columns, which compensate for the weights removed:
+        w_R ← w_R − w_j · [H_R⁻¹]_jR / [H_R⁻¹]_jj. Layers are processed in order of execution, each with inputs from the
+        network as sparsified so far.
     Shapes: a weight is a matrix N×K, K = I or kh·kw·I; H K×K, one at a time in memory.
-    Needs: one pass over the training images for each weight, up to that weight, without labels; so say
+    Needs: one pass over the training images for each weight, up to that weight, without labels; so write
         `on train(samples=512)`. Memory for about 30·K² bytes: 0.6 GB for 4,608 inputs, 19 GB for the 25,088 of the
         first linear layer of a VGG, which `except` can leave dense.
-    Measured: ResNet-56 for CIFAR-10 (90.4 % of the 10,000 test images), right after 2:4 with 512 training images: by
+    Measured: ResNet-56 for CIFAR-10 (90.4 % of the 10,000 test images), immediately after 2:4 with 512 training images:
         `sparsegpt` 88.3 %, `wanda` 77.2 %, `magnitude` 73.0 %, `taylor` 50.6 %.
-    When it misleads: with fewer rows than inputs H is mostly damping. The outputs of each layer are kept, not the loss;
-        before a long fine-tuning its gain shrinks. Ranking whole layers, it uses no correction.
+    When it misleads: with fewer rows than inputs H is mostly damping. The outputs of each layer are preserved, not the
+        loss; its gain shrinks with a long fine-tuning. When whole layers are ranked, nothing is corrected.
     Weights that no input reaches have no score and stay dense.
     Source: Frantar, Alistarh, "SparseGPT: massive language models can be accurately pruned in one-shot", ICML 2023,
         algorithm 1.
@@ -46,7 +46,7 @@ class SparseGPT:
         0.01, type="number", low=0, open_low=True, high=1, help="Added to the diagonal of H, as a share of its mean."
     )
     block: int = setting(
-        128, type="integer", low=1, help="Columns whose corrections are added together; whole groups, the same result."
+        128, type="integer", low=1, help="Columns whose corrections are applied together; no effect on the result."
     )
 
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:
@@ -72,7 +72,7 @@ class SparseGPT:
         Args:
             weight: N×K, a multiple of m columns.
             moments: K×K, 2/rows · XᵀX of what enters it.
-            n, m: of every m columns of a row n stay.
+            n, m: of every m columns of a row, n are kept.
 
         Raises:
             Refusal: RCP0704: a weight is NaN; RCP1011: H is singular.
@@ -80,7 +80,7 @@ class SparseGPT:
         from recipelang.kernels.nm.reference import nm_mask
 
         dead = moments.diagonal() == 0
-        rest = weight.double().masked_fill(dead, 0)  # what is not done yet; done columns hold their new values
+        rest = weight.double().masked_fill(dead, 0)  # remaining columns; finished ones hold their new values
         keep = torch.zeros_like(weight, dtype=torch.bool)
         # Row j of the upper factor U of H⁻¹ = UᵀU is [H_R⁻¹]_jR / √[H_R⁻¹]_jj for the columns R from j on.
         upper = torch.linalg.cholesky(torch.cholesky_inverse(self._factor(moments)), upper=True)
@@ -100,10 +100,10 @@ class SparseGPT:
         return keep, rest.masked_fill(~keep, 0).to(weight.dtype)
 
     def _factor(self, moments: Tensor) -> Tensor:
-        """The lower Cholesky factor of H = moments, damped, …×K×K float64; inputs that are always 0 stand alone.
+        """The lower Cholesky factor of H = moments, damped, …×K×K float64; inputs that are always 0 are decoupled.
 
         Raises:
-            Refusal: RCP1011: H is singular in spite of the damping.
+            Refusal: RCP1011: H is singular despite the damping.
         """
         hessian = moments.to(torch.float64, copy=True)
         diagonal = hessian.diagonal(dim1=-2, dim2=-1)

@@ -22,8 +22,8 @@ class Taylor:
         filters (Eq 5.2).
     Shapes: weights O×I or O×I×k×k, one score for each element; O filters.
     Needs: one pass over the training images with gradients, without augmentation, BatchNorm in evaluation mode.
-    When it misleads: near a minimum gradients are small and noisy, and whole layers are far beyond first order;
-        scores depend on the batch size, since gradients of larger batches average out more.
+    When it misleads: near a minimum, gradients are small and noisy, and whole layers are far beyond first order; scores
+        depend on the batch size, since gradients of larger batches average out more.
     Source: Molchanov et al., "Importance estimation for neural network pruning", CVPR 2019; layers: Elkerdawy et
         al., "To filter prune, or to layer prune, that is the question", ACCV 2020.
     """

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 @method("criterion", "wanda")
 @dataclass(frozen=True)
 class Wanda:
-    """How much a weight adds to its output: its size times the norm of what it is multiplied with.
+    """How much a weight adds to its output: its absolute value times the norm of the input that it multiplies.
 
     Formula: element |w_ij| · ‖x_j‖₂, x_j the input j over all training images and, in convolutions and tokens, all
         positions; filters sum it, layers take the mean over their filters.
     Shapes: weights O×I or O×I×k×k, one score for each element; an input of a convolution is a channel at a position
         of the kernel.
     Needs: one forward pass over the training images, without labels; `on train(samples=128)` is enough.
-    When it misleads: inputs count one by one, and those that move together can stand in for each other (`sparsegpt`
-        knows that); where all inputs are normalised alike it is `magnitude`. Made for choosing among the inputs
-        of one output, as `sparsify` does: norms grow with the number of positions, so ranking whole layers by it
-        keeps early ones.
+    When it misleads: inputs are counted one by one, but correlated inputs can replace each other (`sparsegpt` takes
+        that into account); if all inputs have the same norm, it equals `magnitude`. Made for choosing among the inputs
+        of one output, as `sparsify` does: norms grow with the number of positions, so it tends to keep early layers
+        when it ranks whole layers.
     Weights that no input reaches have no score and stay dense.
     Source: Sun, Liu, Bair, Kolter, "A simple and effective pruning approach for large language models", ICLR 2024.
     """

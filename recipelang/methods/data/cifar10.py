@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 class Cifar10:
     """CIFAR-10: 60,000 colour images of 32×32 pixels in 10 classes.
 
-    What: 45,000 images train and 5,000 validate (every tenth of the training list sorted by path, or by position
-    in the binary files, counted from the first), 10,000 test. Class folders of any image format
-    (`train/cat/0001.png`), the binary files (`data_batch_1.bin`) and the Python files (`data_batch_1`, which are
-    read without unpickling) are understood. Nothing is downloaded.
-    Shapes: images B×3×size×size, normalised with ImageNet's mean and deviation; other sizes than 32 are
-    resized bilinearly, for networks that were trained on larger pictures.
-    Augmentation: `standard` pads by 4 black pixels on each side, crops 32×32 at a uniform place out of the 40×40, and
-    mirrors every second image left to right; it comes before any resizing.
-    When it misleads: published networks were trained on all 50,000 training images, so they have seen the
-    validation split; only the test split is new to them. JPEG copies of CIFAR-10 cost such networks about ten
-    points that any fine-tuning gains back: compare with a `control`.
+    What: 45,000 images train and 5,000 validate (every tenth of the training list sorted by path, or by position in the
+    binary files, counted from the first), 10,000 test. Class folders of any image format (`train/cat/0001.png`), the
+    binary files (`data_batch_1.bin`) and the Python files (`data_batch_1`, which are read without unpickling) are
+    supported. Nothing is downloaded.
+    Shapes: images B×3×size×size, normalised with ImageNet's mean and deviation; for sizes other than 32 they are
+    resized bilinearly, for networks that were trained on larger images.
+    Augmentation: `standard` pads by 4 black pixels on each side, crops 32×32 at a uniform position from the 40×40, and
+    mirrors half of the images left to right; it is applied before any resizing.
+    When it misleads: published networks were trained on all 50,000 training images, so they have seen the validation
+    split; only the test split is new to them. JPEG copies of CIFAR-10 cost such networks about ten points, which any
+    fine-tuning regains: compare with a `control`.
     Source: Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images; augmentation of He et al. 2016.
     """
 
@@ -37,17 +37,17 @@ class Cifar10:
         type="text",
         positional=True,
         hashed=False,
-        help="Folder of the data; left out, it is the `cifar10` of recipe.yaml.",
+        help="Folder of the data; by default the `cifar10` of recipe.yaml.",
     )
     batch: int = setting(128, type="integer", low=1, help="Images per training batch.")
-    size: int = setting(32, type="integer", low=8, high=1024, help="Side in pixels that the network is given.")
+    size: int = setting(32, type="integer", low=8, high=1024, help="Side in pixels of the network's input.")
     augment: str = setting("standard", type="word", choices=("standard", "none"), help="Augmentation in training.")
 
     def open(self, resolve: Callable[[str], Path]) -> Dataset:
         """Open the data.
 
         Raises:
-            Refusal: RCP0801 no such folder; RCP0809 no CIFAR-10 in it; RCP0802 to RCP0807 its images are at fault.
+            Refusal: RCP0801 no such folder; RCP0809 no CIFAR-10 in it; RCP0802 to RCP0807 its images are invalid.
         """
         from recipelang.images.cifar import open_cifar10
 

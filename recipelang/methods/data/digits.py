@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 class Digits:
     """Handwritten digits, 1,797 grey images of 8×8 pixels, embedded: nothing is downloaded.
 
-    What: 10 classes; 60 % of each class train, 20 % validate and 20 % test (about 1,080, 360 and 360 images),
-    divided once and for all by a hash of the pixels.
+    What: 10 classes; 60 % of each class train, 20 % validate and 20 % test (about 1,080, 360 and 360 images), always
+    divided in the same way, by a hash of the pixels.
     Shapes: images B×1×8×8, normalised to zero mean and unit deviation.
-    Augmentation: `standard` shifts by −1, 0 or 1 pixels down and across, each equally likely, over black; digits are
-    never mirrored.
-    When it misleads: one test image is 0.28 points of accuracy, so no difference below one point means anything,
-    and nearly every method works. It is here to try recipes on, not to compare methods.
+    Augmentation: `standard` shifts by −1, 0 or 1 pixels down and across, each equally likely, and fills with black;
+    digits are never mirrored.
+    When it misleads: one test image is 0.28 points of accuracy, so no difference below one point means anything, and
+    nearly every method works. It is for trying out recipes, not for comparing methods.
     Source: Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits (UCI), as in scikit-learn.
     """
 

@@ -19,43 +19,43 @@ if TYPE_CHECKING:
 class Folder:
     """Your own images, one folder per class.
 
-    What: `photos/cat/1.jpg`, `photos/dog/2.png` … are divided among training, validation and test by `split`,
-    class by class, by a hash of (seed, bytes): copies of a file never stand on both sides, renaming changes
-    nothing. Where the folder holds `train/`, `val/` and `test/` with class folders inside, these stand as they
-    are, and what is missing of `val` and `test` is cut from `train` by its share. Folders inside a class are
-    looked through; files that are no images are passed over and counted. Images that cannot be read are all named at
-    once; `unreadable=skip` leaves them out and says how many. Links out of the folder and to folders are refused, or
-    followed where recipe.yaml says `links: follow`.
+    What: `photos/cat/1.jpg`, `photos/dog/2.png` … are divided among training, validation and test by `split`, class by
+    class, by a hash of (seed, bytes): copies of a file are never in two splits, and renaming changes nothing. If the
+    folder holds `train/`, `val/` and `test/` with class folders inside, these are used as they are, and a missing `val`
+    or `test` is cut from `train` by its share. Folders inside a class are searched too; files that are not images are
+    skipped and counted. Images that cannot be read are reported together; `unreadable=skip` leaves them out and says
+    how many. Links out of the folder and to folders are refused, or followed if recipe.yaml says `links: follow`.
     Shapes: images B×channels×height×width, normalised with ImageNet's mean and deviation (one channel: 0.449 and
-    0.226). Below 64 pixels they are resized straight to the size and kept decoded in a cache; from 64 on the shorter
-    side is resized to 8/7 of `size` and the middle cut out, at whole pixels as torchvision rounds them, read from the
-    files by several threads. A network with published weights brings its own resizing and normalisation.
-    Range: images are turned upright by EXIF; transparency is dropped, and the colour below it stays. 16-bit images are
-    scaled by 65,535, or by what the file says (PNG's sBIT, TIFF's MaxSampleValue), or by `bits`; where none uses the
-    upper half and nobody says so, they are refused (RCP0820). Samples without a range (floats, 32 bits, signed) are
-    refused (RCP0805). Of several frames the first is used, which is said.
+    0.226). Below 64 pixels they are resized directly to the size and kept decoded in a cache; from 64 on, the shorter
+    side is resized to 8/7 of `size` and the centre is cropped, at whole pixels as torchvision rounds them; the files
+    are read by several threads. A network with published weights brings its own resizing and normalisation.
+    Range: images are turned upright by EXIF; transparency is dropped, and the colour beneath it stays. 16-bit images
+    are scaled by 65,535, or by what the file says (PNG's sBIT, TIFF's MaxSampleValue), or by `bits`; if none uses the
+    upper half and neither the files nor `bits` say how many bits are used, they are refused (RCP0820). Samples without
+    a range (floats, 32 bits, signed) are refused (RCP0805). Of several frames the first is used, with a note.
     Augmentation: `standard` from 64 pixels on: a part of 8 % to 100 % of the area (uniform), with sides of 3:4 to 4:3
-    (log-uniform; cut to the image where it does not fit) at a uniform place, resized to `size`, and every second
-    image mirrored left to right. Below 64 pixels: shifted by up to an eighth of each side over black, and mirrored so.
-    When it misleads: only byte-equal copies are recognised; frames of one video or photographs of one object that
-    land in training and test flatter the accuracy. Where left and right matter (text, road signs), mirroring is
-    wrong: write `augment=none`.
+    (log-uniform; clipped to the image if it does not fit) at a uniform position, resized to `size`, and half of the
+    images mirrored left to right. Below 64 pixels: shifted by up to an eighth of each side, filled with black, and
+    mirrored in the same way.
+    When it misleads: only byte-equal copies are recognised; frames of one video or photographs of one object that end
+    up in both training and test inflate the accuracy. If left and right matter (text, road signs), mirroring is wrong:
+    write `augment=none`.
     Source: random-resized crop of Szegedy et al. 2015; folder layout of torchvision's ImageFolder.
     """
 
     root: str = setting(type="text", positional=True, hashed=False, help="Folder of the class folders, or its alias.")
     size: int | tuple[int, int] = setting(
-        224, type="size", low=8, high=1024, help="Side in pixels that the network is given, or `[height, width]`."
+        224, type="size", low=8, high=1024, help="Side in pixels of the network's input, or `[height, width]`."
     )
     batch: int = setting(32, type="integer", low=1, help="Images per training batch.")
     split: tuple[float, ...] = setting(
         (0.8, 0.1, 0.1), type="numbers", help="Shares of training, validation and test; they add up to 100 %."
     )
-    seed: int = setting(0, type="integer", low=0, help="Another seed divides otherwise.")
+    seed: int = setting(0, type="integer", low=0, help="Seed of the division.")
     augment: str = setting("standard", type="word", choices=("standard", "none"), help="Augmentation in training.")
     channels: int = setting(3, type="integer", low=1, high=3, help="3: colour; 1: grey, for grey data.")
     bits: int | None = setting(
-        None, type="integer", low=9, high=16, help="How many bits 16-bit images use that do not say so themselves."
+        None, type="integer", low=9, high=16, help="How many bits 16-bit images use if their files do not say."
     )
     unreadable: str = setting(
         "refuse", type="word", choices=("refuse", "skip"), help="Whether images that cannot be read are left out."
@@ -77,7 +77,7 @@ class Folder:
         """Open the data.
 
         Raises:
-            Refusal: RCP0801 to RCP0808, RCP0810, RCP0820: the folder or its images are at fault.
+            Refusal: RCP0801 to RCP0808, RCP0810, RCP0820: the folder or its images are invalid.
         """
         from recipelang.images.folder import open_folder
 

@@ -20,25 +20,25 @@ FILE = "model.pt2"
 class Pt2:
     """The deployed network (BatchNorm folded) as a program of torch.export, for any batch size.
 
-    What: `torch.export.load("model.pt2").module()(images)` runs it, without recipelang and without the code that
-    built it. Class names and preprocessing lie beside it in the file, under `recipelang.json`.
+    What: `torch.export.load("model.pt2").module()(images)` runs it, without recipelang and without the code that built
+    it. Class names and preprocessing are in the same file, as `recipelang.json`.
     Shapes: images B×C×H×W, normalised → scores B×classes.
-    When it misleads: masked zeros are multiplied like other numbers.
+    When it misleads: masked zeros are multiplied like any other number.
     Source: torch.export.
     """
 
     def write(self, network: Any, folder: Path) -> tuple[Path, ...]:
-        """Write the program into `folder`, once it is read again and held against the deployed network.
+        """Write the program into `folder`, after it was read back and compared with the deployed network.
 
         Raises:
-            Refusal: RCP0716: torch.export cannot trace the network, or the program answers otherwise.
+            Refusal: RCP0716: torch.export cannot trace the network, or the program gives different outputs.
         """
         from recipelang.files import atomic
         from recipelang.surgery.deployed import deployed
         from recipelang.surgery.tracing import example_input, first_line, hushed
 
         module, example = deployed(network), example_input(network)
-        written = io.BytesIO()  # torch's own error for a full disk is none of the system's
+        written = io.BytesIO()  # torch's error for a full disk is not an OSError
         try:
             with hushed():
                 batch = {0: torch.export.Dim("batch", min=1)}
@@ -55,13 +55,13 @@ class Pt2:
 
 
 def _compare(reloaded: Any, module: Any, images: Any) -> None:
-    """Refuse a program that answers otherwise than the network it came from."""
+    """Refuse a program that gives different outputs than the network it came from."""
     from recipelang.surgery.parity import TOLERANCE, relative_difference
 
     with torch.no_grad():
         difference = relative_difference(reloaded(images), module(images))
     if not difference <= TOLERANCE:
-        raise _refused(f"the program answers otherwise (by {difference:.1e})")
+        raise _refused(f"the program gives different outputs (by {difference:.1e})")
 
 
 def _refused(why: str) -> Refusal:

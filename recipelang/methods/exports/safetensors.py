@@ -15,22 +15,23 @@ from recipelang.errors import Refusal
 class Safetensors:
     """Constructor, edit log, masks and weights as readable JSON and safetensors: four files, no code.
 
-    What: the training form, zeros written out; `recipelang.load(folder)` gives it back ready to predict, and
+    What: the training form, zeros included; `recipelang.load(folder)` returns it ready to predict, and
     `model artifact("folder")` continues its surgery.
-    Formula: a float32 weight takes 32 bits, with `packed=true` 17 where it is 2:4: half of the values, two bits for the
-        place of each; its mask takes one bit for each weight instead of eight.
-    When it misleads: masked zeros are stored like other numbers, so a mask makes the files no smaller unless they are
-        packed. Packed files are unpacked when they are read: they save disk; how layers execute is for `accelerate`.
+    Formula: a float32 weight takes 32 bits, with `packed=true` 17 if it is 2:4: half of the values, two bits for the
+        position of each; its mask takes one bit for each weight instead of eight.
+    When it misleads: masked zeros are stored like any other number, so a mask makes the files no smaller unless they
+        are packed. Packed files are unpacked when they are read: they save disk space; `accelerate` decides how layers
+        execute.
     Source: the safetensors format of Hugging Face; the packed form is described in docs/kernels.md.
     """
 
     packed: bool = setting(False, type="boolean", help="Whether weights that are 2:4 are stored in their packed form.")
 
     def write(self, network: Any, folder: Path) -> tuple[Path, ...]:
-        """Write the network into `folder`; the files, once they are read again and held against the network.
+        """Write the network into `folder`; the files, after they were read back and compared with the network.
 
         Raises:
-            Refusal: RCP1301: `packed` is asked for and no weight is 2:4; RCP0723: what was read answers otherwise.
+            Refusal: RCP1301: `packed` is set and no weight is 2:4; RCP0723: what was read back gives different outputs.
         """
         from recipelang.surgery.artifact import require_readable, save
         from recipelang.surgery.packing import packed_names

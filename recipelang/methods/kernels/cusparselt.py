@@ -16,8 +16,8 @@ class CuSparseLt:
     What: linear layers and 1×1 convolutions on GPUs of compute capability 8.0 and newer, in float16 or bfloat16. All of
         its algorithms are tried on the layer's shape; each result is verified before it is timed.
     Needs: `latency(device="cuda", precision=float16)` or `bfloat16`, inputs and outputs that are multiples of 16.
-    When it misleads: it gains where many rows are computed at once; at a few rows it is slower than dense, by
-        published figures up to ten times. Alone, as in `accelerate with cusparselt`, it is taken even then: add
+    When it misleads: it is faster when many rows are computed at once; for few rows it is slower than dense, up to ten
+        times according to published figures. Alone, as in `accelerate with cusparselt`, it is used even then: add
         `dense` to let the measurement decide.
     Source: Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks"; https://docs.nvidia.com/cuda/cusparselt.
     """

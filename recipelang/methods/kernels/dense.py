@@ -13,8 +13,8 @@ from recipelang.catalogue import method
 class Dense:
     """Run masked layers as dense ones, with the zeros multiplied.
 
-    What: the path that every machine has, and the one that others are measured against. Named beside another kernel,
-        as in `accelerate with cusparselt, dense`, it lets a layer stay dense where that one is not 3 % faster.
+    What: the path that every machine has, and the one that others are compared with. Named beside another kernel, as in
+        `accelerate with cusparselt, dense`, it lets a layer stay dense if that kernel is not 3 % faster.
     When it misleads: the zeros save neither time nor memory; the report calls such layers "masked only".
     Source: torch.
     """

@@ -23,7 +23,7 @@ class Kd:
     Formula: α · T² · KL(softmax(t/T) ‖ softmax(s/T)) + (1 − α) · task(s, y); s and t are the outputs of student
     and teacher, KL is summed over classes and averaged over the batch. T² keeps the gradient's size as T grows.
     Shapes: outputs B×C of student and teacher, labels B → scalar.
-    When it misleads: with few classes, or a teacher that is sure of itself, soft targets say little more than labels.
+    When it misleads: with few classes, or a very confident teacher, soft targets say little more than labels.
     Source: Hinton, Vinyals and Dean 2015, Distilling the Knowledge in a Neural Network.
     """
 

@@ -26,14 +26,14 @@ class Mis:
     of the surgical (trained), healthy and recovered network, KL summed over classes and averaged over the batch,
     and y the class that healthy predicts, or the label with `supervised=true`.
     Shapes: outputs B×C of all three, labels B → scalar.
-    Scale: the paper gives the plain sum. We divide by the sum of the weights, so that a learning rate means here what
-    it means for other losses; `61 * mis` is the plain sum of the defaults. Measured after 2:4, tuning for 39 to 62
-    steps of SGD (one seed): ResNet-56 on CIFAR-10 falls from 85 to 52 % and ends at 84 % with learning rate 0.1 and the
-    loss divided, but at 70 % with 0.01 and the plain sum (and at 36 % with 0.02), where the task's loss alone reaches
-    83 %; ResNet-20 and the digits bear the plain sum at 0.01, and at 0.1 it destroys both. With the divided loss
-    ResNet-56 ends at 82, 83 and 84 % for learning rates of 0.01, 0.05 and 0.1: any of them suits.
-    When it misleads: a student cannot become better than teachers that it mostly imitates; on data that healthy
-    gets wrong, the unsupervised form repeats its mistakes.
+    Scale: the paper gives the plain sum. We divide by the sum of the weights, so that a learning rate means the same as
+    for other losses; `61 * mis` is the plain sum of the defaults. Measured after 2:4, tuning for 39 to 62 steps of SGD
+    (one seed): ResNet-56 on CIFAR-10 falls from 85 to 52 % and ends at 84 % with learning rate 0.1 and the loss
+    divided, but at 70 % with 0.01 and the plain sum (and at 36 % with 0.02), where the task's loss alone reaches 83 %;
+    ResNet-20 and the digits tolerate the plain sum at 0.01, and at 0.1 it destroys both. With the divided loss
+    ResNet-56 ends at 82, 83 and 84 % for learning rates of 0.01, 0.05 and 0.1: any of them works.
+    When it misleads: a student cannot become better than teachers that it mostly imitates; on data that the healthy
+    network gets wrong, the unsupervised form repeats its mistakes.
     Source: Yu, Minimally Invasive Surgery for Sparse Neural Networks in Contrastive Manner (CVPR 2021), and its
     appendix 2.1 for the defaults 1, 10, 50 of classification and for the predicted label.
     """
@@ -45,7 +45,7 @@ class Mis:
     beta: float = setting(10.0, type="number", low=0, help="Weight of the divergence from healthy.")
     gamma: float = setting(50.0, type="number", low=0, help="Weight of the divergence from recovered.")
     supervised: bool = setting(
-        False, type="boolean", help="Whether the prediction is held against the labels, not against healthy's classes."
+        False, type="boolean", help="Whether predictions are compared with the labels, not with healthy's classes."
     )
 
     def __post_init__(self) -> None:

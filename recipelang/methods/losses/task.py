@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class TaskLoss:
     """The task's own loss: for classification, the cross-entropy with the labels.
 
-    What: what `train` and `finetune` minimise where nothing else is said, and the term to add to a sum of others.
+    What: what `train` and `finetune` minimise by default, and the term to add to a sum of others.
     Shapes: outputs B×C, labels B → scalar.
     """
 
@@ -26,5 +26,5 @@ class TaskLoss:
     complete: ClassVar[bool] = True
 
     def __call__(self, outputs: Tensor, labels: Tensor, teachers: tuple[Tensor, ...], task: Task) -> Tensor:
-        """outputs B×C, labels B → scalar; `teachers` are not looked at."""
+        """outputs B×C, labels B → scalar; `teachers` are not used."""
         return task.loss(outputs, labels)

@@ -18,15 +18,15 @@ class Flops:
     """Floating-point operations for one image, two for each multiply-accumulate.
 
     Formula: Σ over convolutions, matrix products, attention and recurrent cells of 2 · (number of
-        multiply-accumulates), in every kernel alike; a mask of attention saves nothing, `nn.Bilinear` counts x W and
-        then times y. Norms, activations and additions are not counted. Halve it to compare with papers that print
-        "FLOPs" and count multiply-accumulates. Operations that may multiply and whose formula is not known, such as
-        custom kernels and Fourier transforms, are named beside the number.
+        multiply-accumulates), the same in every kernel; an attention mask saves nothing, `nn.Bilinear` counts the
+        product x W and that with y. Norms, activations and additions are not counted. Halve it to compare with papers
+        that print "FLOPs" and count multiply-accumulates. Operations that may multiply but whose formula is not known,
+        such as custom kernels and Fourier transforms, are named beside the number.
     Shapes: one image 1×C×H×W through the deployed form.
-    When it misleads: it is not time. Memory traffic and small layers cost much and count little; at equal FLOPs a
+    When it misleads: it is not time. Memory traffic and small layers take long and count little; at equal FLOPs a
         network with fewer layers is usually faster than one with thinner layers. Zeros of a mask are counted, since
-        dense execution multiplies by them. What is computed outside torch is not seen.
-    Source: torch.utils.flop_counter, and formulas of our own where it has none.
+        dense execution multiplies by them. Computation outside torch is not counted.
+    Source: torch.utils.flop_counter, and our own formulas where it has none.
     """
 
     role: ClassVar[str] = "cost"

@@ -21,12 +21,12 @@ class Latency:
     """Measured time of one forward pass, and its ratio to the healthy network.
 
     Formula: median over runs of the seconds of one call; ratio = median of the network / median of healthy, the two
-        called in turns, 50 pairs at least, more until the ratio is known to ± 0.01 or 30 seconds are over.
+        called alternately, at least 50 pairs, more until the ratio is known to ± 0.01 or 30 seconds have passed.
     Shapes: input batch×C×H×W (standard normal), through the deployed form: BatchNorm folded, in `precision`.
-    Interval: 95 % bootstrap over pairs. On a GPU, CUDA events are read; on a CPU, the wall clock, less the time that
-        other processes held the core (Linux), since that is theirs and not the network's.
+    Interval: 95 % bootstrap over pairs. On a GPU, CUDA events are read; on a CPU, the wall clock, minus the time for
+        which other processes held the core (Linux), which is not the network's.
     When it misleads: seconds hold for this machine, batch, thread count and torch version, and ratios differ from
-        machine to machine as well; a busy machine widens the interval. Reading a picture and preparing it are not in.
+        machine to machine as well; a busy machine widens the interval. Reading and preparing images is not included.
     Source: ratios of medians of interleaved runs; block bootstrap after Politis and Romano 1992.
     """
 
@@ -39,15 +39,15 @@ class Latency:
     threads: int = setting(1, type="integer", low=1, help="CPU threads while timing.")
     device: str = setting("cpu", type="text", help='`"cpu"`, `"cuda"` or `"cuda:1"`.')
     precision: str = setting(
-        "float32", type="word", choices=("float32", "float16", "bfloat16"), help="Of weights, images and all between."
+        "float32", type="word", choices=("float32", "float16", "bfloat16"), help="Of weights, images and activations."
     )
     compiled: bool = setting(
-        False, type="boolean", help="Whether both go through torch.compile, on a GPU as CUDA graphs."
+        False, type="boolean", help="Whether both are compiled by torch.compile, on a GPU as CUDA graphs."
     )
 
     def __post_init__(self) -> None:
         if not DEVICE.fullmatch(self.device):
-            raise SettingError("device", f'`"{self.device}"` is no device', 'write `"cpu"`, `"cuda"` or `"cuda:1"`')
+            raise SettingError("device", f'`"{self.device}"` is not a device', 'write `"cpu"`, `"cuda"` or `"cuda:1"`')
 
     def measure(
         self,
@@ -59,7 +59,7 @@ class Latency:
         """Seconds of one call and the ratio to healthy.
 
         Args:
-            deployed, healthy_deployed: deployed forms on `device`, in `precision`, compiled where `compiled` says so.
+            deployed, healthy_deployed: deployed forms on `device`, in `precision`, compiled if `compiled` is set.
             input_shape: (channels, height, width).
 
         Raises:
@@ -70,7 +70,7 @@ class Latency:
     def glance(
         self, deployed: nn.Module, healthy_deployed: nn.Module, input_shape: tuple[int, int, int]
     ) -> Measurement:
-        """The same from few pairs, in about a second: for a plan, which decides nothing that is close.
+        """The same from few pairs, in about a second: for a plan, which does not decide close cases.
 
         Args:
             deployed, healthy_deployed, input_shape: as for `measure`.

@@ -20,7 +20,7 @@ class Loss:
     Formula: loss = 1/N · Σ (log Σ_c exp y_nc − y_n,label).
     Shapes: outputs y N×C (logits), labels N.
     Interval: normal, 95 %, from the standard deviation over samples.
-    When it misleads: a few confident mistakes weigh more than many hesitant ones, so it may rise while accuracy does
+    When it misleads: a few confident mistakes weigh more than many hesitant ones, so it may rise while accuracy rises
         too; networks trained with label smoothing or distillation are not comparable with others.
     Source: Goodfellow, Bengio, Courville, "Deep Learning", 2016, 6.2.2.
     """
@@ -35,7 +35,7 @@ class Loss:
         """outputs N×C, labels N → nats, with one value per sample.
 
         Raises:
-            Refusal: RCP1003, RCP1004: outputs that are no numbers, or labels beyond the classes.
+            Refusal: RCP1003, RCP1004: outputs that are not finite, or labels beyond the classes.
         """
         from recipelang.measuring.predictions import cross_entropy
 

@@ -19,8 +19,8 @@ class Params:
 
     Formula: Σ over the network's parameters of their number of elements, shared ones once.
     Shapes: the training form, so the scales and shifts of norms count; running statistics do not.
-    When it misleads: parameters in late layers are many and cheap to run, those in early layers few and costly;
-        weights that a mask holds at zero count in full (see `sparsity`).
+    When it misleads: parameters in late layers are many and cheap to run, those in early layers few and costly; weights
+        that a mask keeps at zero count in full (see `sparsity`).
     Source: the usual count of the field, as in torchvision's model tables.
     """
 

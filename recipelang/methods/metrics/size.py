@@ -19,8 +19,8 @@ class Size:
 
     Formula: 4 bytes for each element of each parameter and floating-point buffer, each stored once, and the header.
     Shapes: the training form's state, as an artifact stores it.
-    When it misleads: masks do not shrink it. Zeros are stored like other numbers, so a 2:4 network is as large as a
-        dense one until it is encoded; memory while running also holds activations.
+    When it misleads: masks do not shrink it. Zeros are stored like any other number, so a 2:4 network is as large as a
+        dense one until it is packed; at run time, memory also holds activations.
     Source: the safetensors format, https://huggingface.co/docs/safetensors.
     """
 

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 class Sparsity:
     """Share of zeros among the weights that multiply what the network computes.
 
-    Formula: number of zeros / number of elements, over every weight that enters a product when the network answers:
-        of convolutions (in groups and transposed ones too), of linear and bilinear layers, of attention and of
-        recurrent layers, and parameters that functions multiply with; each once. A weight that is computed from
-        parameters (weight norm, masks beside a weight) counts with the values that it has in the product. The number
-        of weights that it speaks of stands beside it.
+    Formula: number of zeros / number of elements, over every weight that enters a product in the forward pass: of
+        convolutions (grouped and transposed ones too), of linear and bilinear layers, of attention and of recurrent
+        layers, and parameters that functions multiply by; each once. A weight that is computed from parameters (weight
+        norm, masks beside a weight) counts with the values that it has in the product. The number of weights counted is
+        given beside it.
     Shapes: the training form; biases, norms, embeddings, positions, fixed tensors and layers that take no part in
         evaluation do not count.
-    When it misleads: a zero saves time only where a kernel skips it, and this number does not know that; removed
-        layers leave no zeros, so a network with half of its layers gone may read 0 %. A 2:4 network may read
-        less than 50 %: a first convolution with 3 input channels cannot be 2:4, depthwise ones cannot, and stay dense.
+    When it misleads: a zero saves time only where a kernel skips it, which this number does not show; removed layers
+        leave no zeros, so a network with half of its layers gone may read 0 %. A 2:4 network may read less than 50 %: a
+        first convolution with 3 input channels and depthwise ones cannot be 2:4 and stay dense.
     Source: the usual definition of the field.
     """
 
@@ -37,7 +37,7 @@ class Sparsity:
     version: ClassVar[int] = 2
 
     def measure(self, deployed: nn.Module, network: Any, input_shape: tuple[int, int, int]) -> Measurement:
-        """Zeros among the weights of `network.module` that enter products, a fraction of 1; 0 where there are none.
+        """Zeros among the weights of `network.module` that enter products, a fraction of 1; 0 if there are none.
 
         Raises:
             Refusal: RCP0731: the network's products cannot be watched.

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 class Top1:
     """Accuracy: the share of samples whose highest output is the label.
 
-    Formula: top1 = 1/N · Σ [argmax_c y_nc = label_n]; of equal outputs the lower class counts.
+    Formula: top1 = 1/N · Σ [argmax_c y_nc = label_n]; of equal outputs, the lower class counts.
     Shapes: outputs y N×C, labels N.
     Interval: Wilson's score interval, 95 %. Two networks on the same samples are compared sample by sample.
-    When it misleads: on classes of very different size, where the largest class decides; and against a network
-        that was not trained as long, since tuning alone moves it (add `control`).
+    When it misleads: with classes of very different size, where the largest class decides; and against a network that
+        was not trained as long, since tuning alone changes it (add `control`).
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927 (interval).
     """
 
@@ -34,7 +34,7 @@ class Top1:
         """outputs N×C, labels N → a fraction of 1, with 0 or 1 per sample.
 
         Raises:
-            Refusal: RCP1003, RCP1004: outputs that are no numbers, or labels beyond the classes.
+            Refusal: RCP1003, RCP1004: outputs that are not finite, or labels beyond the classes.
         """
         from recipelang.measuring.predictions import accuracy
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class Top5:
     """Top-5 accuracy: the share of samples whose label is among the five highest outputs.
 
-    Formula: top5 = 1/N · Σ [fewer than five classes are ahead of label_n]; of equal outputs the lower class is ahead.
+    Formula: top5 = 1/N · Σ [fewer than five classes are ahead of label_n]; of equal outputs, the lower class is ahead.
     Shapes: outputs y N×C with C ≥ 5, labels N.
     Interval: Wilson's score interval, 95 %.
-    When it misleads: with few classes it is near 100 % whatever the network does, and with five it always is.
+    When it misleads: with few classes it is near 100 % for any network, and with five it is always 100 %.
     Source: Russakovsky et al., "ImageNet large scale visual recognition challenge", IJCV 2015.
     """
 
@@ -33,7 +33,7 @@ class Top5:
         """outputs N×C, labels N → a fraction of 1, with 0 or 1 per sample.
 
         Raises:
-            Refusal: RCP1002: fewer than five classes. RCP1003, RCP1004: outputs that are no numbers, or labels
+            Refusal: RCP1002: fewer than five classes. RCP1003, RCP1004: outputs that are not finite, or labels
                 beyond the classes.
         """
         from recipelang.measuring.predictions import accuracy

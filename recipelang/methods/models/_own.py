@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OwnModel(ABC):
-    """A network of our own: weights from a file or random, as many outputs as there are classes."""
+    """A network of `recipelang.nets`: weights from a file or random, as many outputs as there are classes."""
 
     name: ClassVar[str]
     input_shape: ClassVar[tuple[int, int, int]]
@@ -29,7 +29,7 @@ class OwnModel(ABC):
         type="text",
         help="State dict in the file, or prefix of its names; default `state_dict`, `model_state_dict`, `model`.",
     )
-    classes: int | None = setting(None, type="integer", low=2, help="Number of outputs; default that of the data.")
+    classes: int | None = setting(None, type="integer", low=2, help="Number of outputs; default: that of the data.")
 
     def __post_init__(self) -> None:
         require_file(self.at, self.weights)

@@ -1,4 +1,4 @@
-"""`model artifact("runs/quickstart-1/main")`: a network that a run left."""
+"""`model artifact("runs/quickstart-1/main")`: a network that a run saved."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from recipelang.kinds import ModelRequest
 @method("model", "artifact")
 @dataclass(frozen=True)
 class Artifact:
-    """A network that a run left, or `export safetensors`: rebuilt, edits replayed, masks and weights loaded.
+    """A network saved by a run or by `export safetensors`: rebuilt, edits replayed, masks and weights loaded.
 
     Its constructor, edit log and masks stay with it, so that further surgery continues the log. Labels of the data are
-    outputs by the names of the classes, in whatever order; a class that the network does not know is refused, and
-    names that it does not have (a network saved without data) are taken from the data, which is said.
+    matched to outputs by the names of the classes, in any order; a class that the network does not know is refused. A
+    network without class names (saved without data) takes them from the data, with a note.
     Shapes: as the network that was saved.
-    Source: the folder, four files that hold no code.
+    Source: the folder, four files without code.
     """
 
     folder: str = setting(type="text", positional=True, hashed=False, help="The folder of the network.")

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class DigitsResNet(OwnModel):
     """A residual network for 8×8 digits that trains in seconds: ten basic blocks with 16 and 32 filters.
 
-    It stands in where a recipe names neither model nor data. Nine of its blocks can be removed.
+    It is the default of a recipe that names neither model nor data. Nine of its blocks can be removed.
     Shapes: B×C×H×W → B×classes; made for 1×8×8.
-    Source: the CIFAR ResNet of He et al. 2016 in small.
+    Source: a small form of the CIFAR ResNet of He et al. 2016.
     """
 
     input_shape: ClassVar[tuple[int, int, int]] = (1, 8, 8)

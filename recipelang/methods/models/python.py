@@ -21,17 +21,16 @@ if TYPE_CHECKING:
 class Python:
     """The network that a function of a Python file returns: `python("nets/mine.py:build", width=32)`.
 
-    The function gets the further settings as keywords, and `classes` where it has a parameter of that name; it
-    returns an nn.Module that takes B×C×H×W and gives B×classes. The file runs only under `--trust`.
+    The function gets the other settings as keywords, and `classes` if it has a parameter of that name; it returns an
+    nn.Module that maps B×C×H×W to B×classes. The file runs only under `--trust`.
 
     Modules beside the file, in its package and in the folders of `PYTHONPATH` can be imported, also inside functions
-    and in `forward`; each network has its own, and a change in one of them runs the steps again. A file that changes
-    `sys.path` or imports names made at run time counts with all Python files under its folder.
+    and in `forward`; each network has its own, and after a change in one of them, the steps run again. For a file that
+    changes `sys.path` or imports names made at run time, all Python files under its folder count.
 
-    When it misleads: other files that the code reads (tables, weights of its own) do not count: the run names them,
-    but a change in them runs nothing again. Give such values as settings, and weights by `weights`. An artifact of
-    such a network names its Python files and their hashes and needs them to load; `export pt2` is the form that stands
-    alone.
+    When it misleads: other files that the code reads (tables, weights of its own) do not count: the run names them, but
+    after a change in them nothing runs again. Give such values as settings, and weights by `weights`. An artifact of
+    such a network names its Python files and their hashes and needs them to load; `export pt2` is self-contained.
     Source: the file.
     """
 
@@ -70,21 +69,21 @@ class Python:
         try:
             code = remember_code(file).files if file.is_file() else (file,)
         except OSError:
-            code = (file,)  # `build` says so
+            code = (file,)  # `build` reports it
         return (*code, *files_of(resolve(self.weights))) if self.weights else code
 
     def build(self, request: ModelRequest) -> Any:
         """The network; see `kinds.ModelMethod`.
 
         Raises:
-            Refusal: RCP0711: no trust; RCP0712: the code cannot be run or returns no module; RCP0715: it is not
-                the code that a saved network was built by.
+            Refusal: RCP0711: no trust; RCP0712: the code fails or does not return a module; RCP0715: it is not
+                the code that built a saved network.
         """
         if not request.trust:
             raise Refusal(
                 "RCP0711",
-                f'`python("{self.where}")` runs code of that file, and nobody said that it may',
-                "read the file; if you trust it, run again with `--trust`, or load with `trust=True`",
+                f'`python("{self.where}")` runs code of that file, which is not permitted',
+                "read the file; if you trust it, add `--trust`, or load with `trust=True`",
             )
         from recipelang.surgery.assembly import assemble
         from recipelang.surgery.checkpoints import weights_for
@@ -116,7 +115,7 @@ class Python:
 
 
 def _another(wanted: str, code: Code) -> tuple[str, str]:
-    """Message and help where the code is not that of the digest that the recipe asks for."""
+    """Message and help if the code does not have the digest that the recipe asks for."""
     name, others = code.file.name, list(code.hashes)[1:]
     if wanted == code.hashes[next(iter(code.hashes))]:
         few = ", ".join(f"`{path}`" for path in others[:3])
@@ -125,16 +124,16 @@ def _another(wanted: str, code: Code) -> tuple[str, str]:
             f'write `digest="{code.digest}"`, which counts them all',
         )
     return (
-        f"the Python file `{name}` has changed, or what it imports: it is not the code of this digest",
-        "bring back the files as they were, or leave `digest` out",
+        f"the Python file `{name}` or a file that it imports has changed: the code does not have this digest",
+        "restore the files, or leave `digest` out",
     )
 
 
 def _own_shape(module: Any, named: str) -> tuple[int, int, int]:
-    """The input shape that a module says it is for, where there is no data."""
+    """The input shape that a module states, for a recipe without data."""
     shape = getattr(module, "input_shape", None)
     if shape is None:
-        message = f"nobody says what images {named} is for"
+        message = f"it is not known which images {named} takes"
     elif isinstance(shape, Sequence) and len(shape) == 3 and all(type(n) is int and n > 0 for n in shape):
         channels, height, width = shape
         return channels, height, width

@@ -24,16 +24,17 @@ class Torchvision:
     """A classification network of torchvision, named after a dot: `torchvision.resnet18(weights="DEFAULT")`.
 
     `weights` is the name of published weights (`DEFAULT`, `IMAGENET1K_V2`), which torchvision downloads once, or a
-    file. `classes=5` replaces the head by a fresh one of five outputs, which needs training; without weights the
-    head has as many outputs as the data has classes. Vision transformers without published weights are built for
-    the size of the data's images.
+    file. `classes=5` replaces the head with a new one of five outputs, which needs training; without weights the head
+    has as many outputs as the data has classes. Vision transformers without published weights are built for the size of
+    the data's images.
 
-    Published weights keep their classes where the data has all or some of them: folders are called as torchvision
-    calls the classes (`great_white_shark`), by their WordNet numbers (`n01440764`) or, all of them, by their numbers
-    from 0. They bring their resizing, crop, interpolation and normalisation, which the data then follows.
+    Published weights keep their classes if the data has all or some of them: folders are named after torchvision's
+    names of the classes (`great_white_shark`), their WordNet numbers (`n01440764`) or, if all are present, their
+    numbers from 0. They bring their resizing, crop, interpolation and normalisation, which the data then follows.
 
     Shapes: B×3×H×W → B×classes.
-    When it misleads: published weights expect about the size of ImageNet images; images below 64 pixels are squashed.
+    When it misleads: published weights expect about the size of ImageNet images; images below 64 pixels are resized
+    without regard to their proportions.
     Source: torchvision.models; each network's page there names its paper.
     """
 
@@ -45,7 +46,7 @@ class Torchvision:
         help="State dict in the file, or prefix of its names; default `state_dict`, `model_state_dict`, `model`.",
     )
     classes: int | None = setting(
-        None, type="integer", low=2, help="Number of outputs; replaces the head where it differs."
+        None, type="integer", low=2, help="Number of outputs; replaces the head if it differs."
     )
 
     def __post_init__(self) -> None:
@@ -59,7 +60,7 @@ class Torchvision:
     @staticmethod
     @cache
     def dotted_names() -> frozenset[str]:
-        """What may stand after the dot: read from torchvision's files, since importing them would load torch."""
+        """The names allowed after the dot: read from torchvision's files, since importing them would load torch."""
         found = importlib.util.find_spec("torchvision")
         folders = found.submodule_search_locations if found else None
         files = [file for folder in folders or () for file in (Path(folder) / "models").glob("*.py")]
@@ -84,7 +85,7 @@ class Torchvision:
         """The network; see `kinds.ModelMethod`.
 
         Raises:
-            Refusal: RCP0709: torchvision has no such network; RCP0710: no such published weights, or no way to them;
+            Refusal: RCP0709: torchvision has no such network; RCP0710: no such weights, or they cannot be downloaded;
                 RCP0706, RCP0707: the file cannot be read or does not fit; RCP0708: the numbers of classes do not fit.
         """
         from recipelang.surgery import published as torchvision_models

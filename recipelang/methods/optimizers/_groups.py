@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 def first_lr(lr: Any) -> float:
-    """A number for the optimizer to be built with; the training loop sets the ramp's value at every step."""
+    """The number that the optimizer is built with; the training loop sets the ramp's value at every step."""
     return lr.value_at(0, 1, 1) if hasattr(lr, "value_at") else float(lr)
 
 
-#: what the names of tables and tokens hold that are looked up or added and never multiplied by an activation
+#: parts of the names of tables and tokens that are looked up or added, never multiplied by an activation
 ADDED = ("bias", "embed", "token")
 
 
 def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The parameters that train in two groups, those that `decays` first; a group without any is left out."""
+    """The parameters that train, in two groups, first those for which `decays` is true; empty groups are left out."""
     chosen: dict[int, bool] = {}
     for owner in module.modules():
         for name, parameter in owner.named_parameters(recurse=False):
@@ -34,7 +34,7 @@ def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]
 
 
 def decays(owner: nn.Module, name: str, parameter: Tensor) -> bool:
-    """Whether a parameter is multiplied by activations and not added to them or scaling them, so that it decays.
+    """Whether a parameter decays: activations are multiplied by it, and it is neither added to them nor scales them.
 
     Args:
         owner: the module that holds it.
@@ -43,8 +43,8 @@ def decays(owner: nn.Module, name: str, parameter: Tensor) -> bool:
 
     Returns:
         True for the weights of torch's linear, convolutional, attention and recurrent layers; of all others, which a
-        network holds by itself, for those with two axes longer than 1 and a first axis longer than 1 (along an axis
-        of 1 an embedding is added to every image of a batch), unless the name holds one of `ADDED`.
+        network holds outside such layers, for those with two axes longer than 1 and a first axis longer than 1
+        (along an axis of 1 an embedding is added to every image of a batch), unless the name holds one of `ADDED`.
     """
     nn = torch.nn
     if isinstance(owner, nn.Embedding | nn.EmbeddingBag):

@@ -21,7 +21,7 @@ class Adam:
     What: trains without much tuning of the learning rate.
     Formula: m ← β1·m + (1 − β1)·g;  v ← β2·v + (1 − β2)·g²;  w ← w − lr·m̂ / (√v̂ + 1e-8), m̂ and v̂ corrected
     for their start from zero; weight decay is added to g, for every parameter.
-    When it misleads: that decay is weak for weights with large gradients; with weight decay, `adamw` is meant.
+    When it misleads: that decay is weak for weights with large gradients; for weight decay, use `adamw`.
     Source: Kingma and Ba 2015; `torch.optim.Adam`.
     """
 

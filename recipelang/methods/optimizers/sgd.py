@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 class Sgd:
     """Stochastic gradient descent with momentum.
 
-    What: the customary optimizer for convolutional networks.
+    What: the usual optimizer for convolutional networks.
     Formula: g ← ∂L/∂w + decay·w;  v ← momentum·v + g;  w ← w − lr·v  (nesterov: w ← w − lr·(g + momentum·v)).
     Weight decay acts on every parameter, as in He et al. 2016.
-    When it misleads: `lr` is for the scale of the loss at hand; a loss that is ten times as large wants a tenth.
+    When it misleads: `lr` depends on the scale of the loss; a loss that is ten times as large needs a tenth of it.
     Source: Sutskever et al. 2013; `torch.optim.SGD`.
     """
 

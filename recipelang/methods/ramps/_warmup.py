@@ -1,4 +1,4 @@
-"""Warm-up, which several ramps share."""
+"""Warm-up, shared by several ramps."""
 
 from __future__ import annotations
 

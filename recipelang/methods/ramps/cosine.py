@@ -15,16 +15,17 @@ from recipelang.plan import Duration, Mark
 class Cosine:
     """Half a cosine from one value to another, after a linear warm-up.
 
-    What: the usual learning rate of a training whose length is known.
+    What: the usual learning rate for training of known length.
     Formula: to + (start − to) · (1 + cos πt) / 2, with t from 0 to 1 over the steps after the warm-up; during
     the warm-up of w steps, start · (step + 1) / w.
-    When it misleads: the value depends on the length of the training, so half of a long one is no short one.
+    When it misleads: the value depends on the length of the training, so the first half of a long one is not the same
+    as a short one.
     Source: Loshchilov and Hutter 2017, SGDR (without restarts); warm-up of Goyal et al. 2017.
     """
 
     start: float = setting(type="number", low=0, positional=True, help="Value after the warm-up.")
-    to: float = setting(0.0, type="number", low=0, help="Value that the end approaches.")
-    warmup: Duration | None = setting(None, type="duration", help="How long the value rises at first.")
+    to: float = setting(0.0, type="number", low=0, help="Value approached at the end.")
+    warmup: Duration | None = setting(None, type="duration", help="How long the value rises at the start.")
 
     def value_at(self, step: int, total: int, steps_per_epoch: int) -> float:
         """Value for step number `step` (from 0) of `total`."""

@@ -14,16 +14,16 @@ from recipelang.plan import Duration, Mark
 class Linear:
     """A straight line from one value to another, after a linear warm-up.
 
-    What: for a learning rate, or for the weight of a loss term that gives way to another.
+    What: for a learning rate, or for the weight of a loss term that is replaced gradually by another.
     Formula: start + (to − start) · t, with t from 0 to 1 over the steps after the warm-up.
-    When it misleads: the value depends on the length of the training; `to` is what the end approaches, and the
-    last step stands one step before it.
+    When it misleads: the value depends on the length of the training; `to` is the value approached at the end, and the
+    last step is one step before it.
     Source: linear decay, as in Goyal et al. 2017 (warm-up) and Devlin et al. 2019 (decay).
     """
 
     start: float = setting(type="number", low=0, positional=True, help="Value after the warm-up.")
-    to: float = setting(0.0, type="number", low=0, help="Value that the end approaches.")
-    warmup: Duration | None = setting(None, type="duration", help="How long the value rises at first.")
+    to: float = setting(0.0, type="number", low=0, help="Value approached at the end.")
+    warmup: Duration | None = setting(None, type="duration", help="How long the value rises at the start.")
 
     def value_at(self, step: int, total: int, steps_per_epoch: int) -> float:
         """Value for step number `step` (from 0) of `total`."""

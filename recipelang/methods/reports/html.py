@@ -13,10 +13,10 @@ from recipelang.catalogue import method
 class HtmlReport:
     """The comparison report as `report.html`: one file, charts inside, no script, nothing loaded from elsewhere.
 
-    What: the same as `markdown`, for the screen (light and dark), a phone, and paper.
-    When it misleads: a difference marked `≈` lies inside the noise of the measurement; read nothing into its sign.
+    What: the same as `markdown`, for the screen (light and dark), phones and paper.
+    When it misleads: a difference marked `≈` is within the noise of the measurement; its sign means nothing.
     """
 
     file: ClassVar[str] = "report.html"
     template: ClassVar[str] = "report.html.j2"
-    pictures: ClassVar[str] = "inline"
+    charts: ClassVar[str] = "inline"

@@ -14,10 +14,10 @@ class MarkdownReport:
     """The comparison report as `report.md`, charts as SVG files beside it.
 
     What: the summary in words, variants against healthy and control with intervals, verdicts of `expect`, the steps
-    with what was asked and reached, how layers execute, importance rankings, training curves, recipe and machine.
-    When it misleads: a difference marked `≈` lies inside the noise of the measurement; read nothing into its sign.
+    with what was requested and reached, how layers execute, importance rankings, training curves, recipe and machine.
+    When it misleads: a difference marked `≈` is within the noise of the measurement; its sign means nothing.
     """
 
     file: ClassVar[str] = "report.md"
     template: ClassVar[str] = "report.md.j2"
-    pictures: ClassVar[str] = "files"
+    charts: ClassVar[str] = "files"

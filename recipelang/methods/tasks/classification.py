@@ -20,7 +20,7 @@ class Classification:
     What: the loss is the cross-entropy of the outputs with the labels, mean over the batch.
     Formula: −Σ_c y_c · log softmax(outputs)_c, with y the label, smoothed as (1 − s)·label + s/C.
     Shapes: outputs B×C, labels B → scalar.
-    When it misleads: accuracy counts every class by its share of the data; rare classes hardly show.
+    When it misleads: accuracy counts every class by its share of the data; rare classes hardly matter.
     Source: cross-entropy; label smoothing of Szegedy et al. 2016.
     """
 
