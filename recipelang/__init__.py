@@ -1,4 +1,4 @@
-"""recipelang: text that reads like a lab protocol becomes a smaller network and a record of how it got there.
+"""recipelang: text that reads like a lab protocol becomes a smaller network and a record of how it was made.
 
     recipe run -e 'prune layers by imprint until latency<0.7; sparsify nm 2:4; distill from healthy, recovered'
 
@@ -27,10 +27,10 @@ def load(
         device: `cpu`, `cuda` or `cuda:1`.
         precision: `float32`, `float16` or `bfloat16`. On a GPU, 2:4 layers that the recipe accelerates execute as
             sparse in the last two, where that is faster.
-        batch: pictures that are usually given at once: kernels are chosen for it.
+        batch: images that are usually given at once: kernels are chosen for it.
 
     Raises:
-        Refusal: a file is missing, altered or does not fit the others; this machine lacks the device.
+        Refusal: a file is missing, altered or inconsistent with the others, or this machine lacks the device.
     """
     from recipelang.files import expanded
     from recipelang.surgery.predictor import load as load_predictor  # loads torch: only when asked for

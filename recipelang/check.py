@@ -1,4 +1,4 @@
-"""From a recipe to a plan, or to every mistake that is in it.
+"""From a recipe to a plan, or to every mistake in it.
 
     Recipe ─ sources: files used, --set, --model, --data, implied steps
            ─ walk:    statement by statement, each read by its verb
@@ -31,7 +31,7 @@ from recipelang.reading.walk import Walk
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 
-#: what stands in for a model and data where a recipe names neither
+#: the model and data used where a recipe names neither
 STAND_IN = ("data digits", "model digits_resnet")
 STAND_IN_TRAINING = "train for 20 epochs"
 START = Span(0, 0, 1, 1, 1, 1)
@@ -60,7 +60,7 @@ def check(
         seeds: seeds that replace or supply those of the recipe.
         read: the text of a file that the recipe uses, by its path from the recipe's folder; raises OSError or
             RecipeError. None reads nothing, and `use` is refused.
-        mistakes: what `syntax.parse.read` says of statements that the recipe therefore lacks.
+        mistakes: the errors of `syntax.parse.read` for statements that the recipe therefore lacks.
 
     Raises:
         RecipeError: the recipe is wrong; carries every diagnostic, in order of the text.
@@ -100,7 +100,7 @@ def _no_files(path: str) -> str:
 
 
 def _name(path: str) -> str:
-    """The file's stem; `oneliner` for what is not a file."""
+    """The file's stem; `oneliner` where there is no file."""
     return PurePath(path).stem if path and not path.startswith(("<", "-")) else "oneliner"
 
 
@@ -111,7 +111,7 @@ def _bindings(items: Sequence[Placed]) -> dict[str, Bindings]:
 
 
 def _with_stand_in(items: list[Placed], recipe: nodes.Recipe, notes: Notes) -> list[Placed]:
-    """Put a model and data in front where the recipe names neither; one of the two alone is refused (RCP0503)."""
+    """Add a model and data in front where the recipe names neither; one of the two alone is refused (RCP0503)."""
     found: dict[str, Placed] = {}
     for placed in items:
         if role := provides(placed.item, verbs.find):
@@ -122,7 +122,7 @@ def _with_stand_in(items: list[Placed], recipe: nodes.Recipe, notes: Notes) -> l
         (role, placed), missing = next(iter(found.items())), "data" if "model" in found else "model"
         example = {"data": "digits", "model": "resnet20"}[missing]
         span = placed.item.verb.span if isinstance(placed.item, nodes.Statement) else None
-        help = f"write `{missing} {example}`, say `--{missing} …`, or leave out both for the embedded ones"
+        help = f"write `{missing} {example}`, use `--{missing} …`, or leave out both for the embedded ones"
         notes.errors.append(Diagnostic("RCP0503", f"there is a `{role}` and no `{missing}`", span, help, placed.path))
         return items
     if not any(isinstance(p.item, nodes.Statement) for p in items):
@@ -142,7 +142,7 @@ def _trains_first(items: Sequence[Placed]) -> bool:
 
 def _seeded(made: tuple[Node, ...], seeds: tuple[int, ...]) -> tuple[Node, ...]:
     """The nodes with these seeds: in place of the recipe's, else before the first step that compresses."""
-    step = _step(f"seeds {', '.join(map(str, seeds))}", "the command line says so")
+    step = _step(f"seeds {', '.join(map(str, seeds))}", "given on the command line")
     for index, node in enumerate(made):
         if isinstance(node, Step) and type(node.operation) is type(step.operation):
             return (*made[:index], step, *made[index + 1 :])
@@ -159,7 +159,7 @@ def _tuning(before: Step) -> Step:
 
 
 def _step(text: str, why: str) -> Step:
-    """A step that no recipe says, read by its own verb."""
+    """A step that is not in the recipe, read by its own verb."""
     statement = trees.statement(text)
     verb = verbs.find(statement.verb.text)
     reader = Reader(statement, Flow(), Notes(), {}, lambda name: None)
@@ -171,9 +171,9 @@ def _check_control(made: tuple[Node, ...], walk: Walk, wanted: bool, notes: Note
     """A control repeats training, and a drop that is counted from it needs one (RCP0511, RCP0514)."""
     late = [s for s in steps_of(_after_healthy(made)) if getattr(s.operation, "training", None) is not None]
     if wanted and not late:
-        message = "a control repeats the recipe's training, and nothing trains after something was removed"
+        message = "a control repeats the recipe's training, and nothing trains after the removal"
         place = walk.switches.get("control") or typed("--control")
-        notes.refuse("RCP0511", message, place, "add `finetune for 3 epochs`, or drop `control`")
+        notes.refuse("RCP0511", message, place, "add `finetune for 3 epochs`, or remove `control`")
     for part in parts_of(made):
         if isinstance(part, Reading) and part.against == "control" and not wanted:
             notes.refuse("RCP0514", "there is no control to count from", part.span, "write a line `control`")
@@ -186,7 +186,7 @@ def _after_healthy(made: tuple[Node, ...]) -> tuple[Node, ...]:
 
 
 def _check_unused(bindings: Mapping[str, Bindings], notes: Notes) -> None:
-    """Note what is wrong with the settings of values that only statements use which could not be read."""
+    """Note what is wrong in the settings of values that are used only by statements that could not be read."""
     for _, bound in _every(bindings):
         call = bound.value
         if bound.used or not isinstance(call, nodes.Call):
@@ -212,16 +212,16 @@ def _warn_unused(walk: Walk, bindings: Mapping[str, Bindings], flow: Flow, notes
                 "RCP0250",
                 f"`${name}` is never used",
                 bound.span,
-                "drop it, or write `$" + name + "` where it was meant",
+                "remove it, or write `$" + name + "` where it was meant",
             )
     for name, (sort, span) in {**walk.named, **flow.names}.items():
         if name not in walk.used:
             what = {"state": "state", "model": "model", "data": "data set"}.get(sort, sort)
-            notes.warn("RCP0251", f"{what} `{name}` is never used", span, "drop the line, or name it somewhere")
+            notes.warn("RCP0251", f"{what} `{name}` is never used", span, "remove the line, or use the name somewhere")
 
 
 def _in_order(errors: list[Diagnostic], path: str) -> list[Diagnostic]:
-    """By place in the text; first what stands on the command line, last what stands in other files."""
+    """By place in the text; the command line comes first, other files last."""
 
     def key(d: Diagnostic) -> tuple[bool, bool, str, int]:
         outside = d.span is None or bool(d.span.typed)

@@ -18,7 +18,7 @@ from recipelang.commands.boundary import ReaderGone, guarded
 
 
 class _Recipe(click.Group):
-    """Lists commands in the order in which one meets them, not by the alphabet; tells a reader that has gone."""
+    """Lists commands in the order of use, not alphabetically; reports a reader that has closed the output."""
 
     def invoke(self, context: click.Context) -> object:
         try:
@@ -40,7 +40,7 @@ def recipe() -> None:
 
     Exit codes: 0 done, 1 the recipe is wrong, 2 wrong usage, 3 a step failed, 4 an `expect` was not met,
     5 work to do (only plan --detailed-exitcode), 70 a bug in recipelang, 130 interrupted (and resumable),
-    141 the reader of the output went away.
+    141 the reader of the output closed it.
     """
 
 
@@ -62,12 +62,12 @@ for _command in (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave the process with the exit code that says how it went.
+    """Run the command line and end the process with the exit code of the result.
 
     Args:
-        arguments: what stands after `recipe`; default the process's own.
+        arguments: what follows `recipe`; default the process's own.
     """
-    # Before torch is loaded: threads that wait for each other by spinning take the cores from one another wherever
+    # Before torch is loaded: threads that wait for each other by spinning take each other's cores wherever
     # another process wants them as well, and a training takes ten times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     typed = list(sys.argv[1:] if arguments is None else arguments)

@@ -1,4 +1,4 @@
-"""Paths that can be used at all, and files written whole or not at all, never through a link that leads elsewhere."""
+"""Valid paths, and files written whole or not at all, never through a link that leads elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from recipelang.errors import Refusal
 
-#: what Linux, macOS and Windows allow a name and a path to be long, in bytes
+#: the longest name and path on Linux, macOS and Windows, in bytes
 LONGEST_NAME, LONGEST_PATH = 255, 4000
 
 
@@ -19,11 +19,11 @@ def expanded(text: str) -> Path:
     """A path as the user wrote it, `~` replaced by the home folder.
 
     Raises:
-        Refusal: RCP1214: no system has such a path: `~` names no user, it holds a zero byte, or is too long.
+        Refusal: RCP1214: the path is invalid: `~` names no user, it contains a zero byte, or it is too long.
     """
     why = ""
     if "\0" in text:
-        why = "it holds a zero byte"
+        why = "it contains a zero byte"
     elif len(os.fsencode(text)) > LONGEST_PATH:
         why = f"a path has at most {LONGEST_PATH} bytes"
     elif any(len(os.fsencode(part)) > LONGEST_NAME for part in Path(text).parts):
@@ -32,24 +32,24 @@ def expanded(text: str) -> Path:
         try:
             return Path(text).expanduser()
         except RuntimeError:
-            why = f"there is no home folder of `{Path(text).parts[0]}`"
+            why = f"there is no home folder for `{Path(text).parts[0]}`"
     raise Refusal("RCP1214", f"`{shortened(text)}` is not a path: {why}", "write another path")
 
 
 def shortened(text: str, most: int = 100) -> str:
-    """The text, its middle left out where it is longer than `most` characters."""
+    """The text, without its middle where it is longer than `most` characters."""
     half = (most - 1) // 2
     return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:
-    """Write a file so that it is there whole or not at all, even when the machine dies meanwhile.
+    """Write a file so that it exists whole or not at all, even when the machine crashes meanwhile.
 
     A link at `path` is replaced, not followed.
 
     Raises:
-        OSError: the file cannot be written; what stood there before stands still.
+        OSError: the file cannot be written; the previous content remains.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -73,14 +73,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def below(folder: Path, name: str | Path) -> Path:
-    """The place `name` below a folder, to be written: no part of it is a link that leads out of the folder.
+    """The path `name` below a folder, for writing: no part of it is a link that leads out of the folder.
 
     Args:
-        folder: may itself be reached by links, which are its owner's.
+        folder: may itself be reached through links, which its owner made.
         name: a relative path.
 
     Raises:
-        Refusal: RCP0918: a link below the folder leads out of it, and what is written would land elsewhere.
+        Refusal: RCP0918: a link below the folder leads out of it, and the file would be written elsewhere.
     """
     place = folder / name
     try:
@@ -90,14 +90,14 @@ def below(folder: Path, name: str | Path) -> Path:
     if not within:
         raise Refusal(
             "RCP0918",
-            f"`{place}` leads out of `{folder}` by a link, and nothing is written through it",
+            f"`{place}` leads out of `{folder}` through a link, and nothing is written through it",
             "remove the link, or name another `--out`",
         )
     return place
 
 
 def keep_inside(folder: Path) -> None:
-    """Refuse a folder of which any link leads out: whatever is written into it then stays in it.
+    """Refuse a folder that contains a link leading out, so that what is written into it stays in it.
 
     Raises:
         Refusal: RCP0918, naming the first such link.

@@ -1,6 +1,6 @@
-"""Where the folders that are no Python lie: `grammar/` and `reports/`.
+"""Where the folders without Python code are: `grammar/`, `reports/` and `recipes/`.
 
-In a wheel they are the data packages `recipelang.grammar` and `recipelang.reports`; in a checkout they stand
+In a wheel they are the data packages `recipelang.grammar` and `recipelang.reports`; in a checkout they are
 beside the package. This is the only file that knows.
 """
 

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 FILE_NAME = "recipe.yaml"
 KEYS = ("data", "weights", "aliases", "device", "threads", "store", "launcher", "links")
-#: nobody reads more mistakes than this
+#: at most this many mistakes are reported
 MOST_MISTAKES = 100
-#: what is longer than this was not written by hand
+#: a longer profile was not written by hand
 LONGEST = 400_000
 LAUNCHERS = ("local",)
 LINKS = ("refuse", "follow")
@@ -51,8 +51,8 @@ class Profile:
         threads: CPU threads for training; None takes `OMP_NUM_THREADS`, else all cores.
         store: folder of the store; None takes the default.
         launcher: how work is started; `local` is this process.
-        links: `follow` or `refuse`: what becomes of links to folders, and out of the data, in folders of images.
-        path: the file that this was read from; None where there was none.
+        links: `follow` or `refuse`: how links to folders, and out of the data, are treated in folders of images.
+        path: the file that this was read from; None where there is none.
     """
 
     paths: Mapping[str, Path] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Profile:
             recipe_dir: the folder of the recipe.
 
         Raises:
-            Refusal: RCP1214: no system has such a path.
+            Refusal: RCP1214: the path is invalid.
         """
         known = self.paths.get(path_or_alias)
         return known if known is not None else recipe_dir / expanded(path_or_alias)
@@ -138,7 +138,7 @@ class _Reader:
 
         if len(text) > LONGEST:
             message = f"this profile has {len(text)} characters; a profile has at most {LONGEST}"
-            self.refuse("RCP1210", message, None, "look whether this file is a profile")
+            self.refuse("RCP1210", message, None, "check whether this file is a profile")
             return {}
         try:
             root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -146,7 +146,7 @@ class _Reader:
             mark = error.problem_mark or error.context_mark
             span = _span(mark, mark) if mark else None
             message = f"the profile is not YAML: {error.problem or error.context}"
-            help = "a line is `key: value`; indent with spaces, and quote a text that holds `:` or `#`"
+            help = "a line is `key: value`; indent with spaces, and quote text that contains `:` or `#`"
             self.mistakes.append(Diagnostic("RCP1210", message, span, help, str(self.path)))
             return {}
         except (yaml.YAMLError, RecursionError):
@@ -160,7 +160,7 @@ class _Reader:
         return {key: self.value(key, node) for key, node in self.entries(root, KEYS)}
 
     def entries(self, mapping: yaml.MappingNode, known: tuple[str, ...] = ()) -> list[tuple[str, yaml.Node]]:
-        """The (key, value node) pairs; keys that are unknown, no text or there twice are refused."""
+        """The (key, value node) pairs; keys that are unknown, not text or repeated are refused."""
         seen: dict[str, yaml.Node] = {}
         for key, node in mapping.value:
             if not _is(key, "str"):
@@ -170,13 +170,13 @@ class _Reader:
                 help = f"{guess}keys: {', '.join(known)}"
                 self.refuse("RCP1211", f"the profile has no key `{key.value}`", key, help)
             elif key.value in seen:
-                self.refuse("RCP1213", f"`{key.value}` stands twice", key, "keep one of the two lines")
+                self.refuse("RCP1213", f"`{key.value}` appears twice", key, "keep one of the two lines")
             else:
                 seen[key.value] = node
         return list(seen.items())
 
     def value(self, key: str, node: yaml.Node) -> Any:
-        """The checked value of one key; whatever is wrong is noted and the value of no use."""
+        """The checked value of one key; a mistake is noted, and the value is then meaningless."""
         if key in ("data", "weights", "aliases"):
             return self.names(key, node)
         problem = _problem(key, node)
@@ -197,7 +197,7 @@ class _Reader:
         found: dict[str, str] = {}
         for name, value in self.entries(node):
             if not _is(value, "str") or not value.value.strip():
-                help = "write a text, quoted if it looks like something else"
+                help = "write text, quoted if it looks like something else"
                 self.refuse("RCP1212", f"`{key}: {name}` is {_shown(value)}", value, help)
             elif key == "aliases" and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
                 help = "letters, digits and `_`, so that a recipe can write it as one word"
@@ -209,7 +209,7 @@ class _Reader:
         return found
 
     def place(self, node: yaml.Node) -> None:
-        """Refuse a path that no system has."""
+        """Refuse an invalid path."""
         try:
             expanded(node.value)
         except Refusal as refusal:
@@ -221,7 +221,7 @@ _EXAMPLES = {
     "weights": "names and files: `weights: {net.safetensors: /models/net.safetensors}`",
     "aliases": "names and what they stand for: `aliases: {mynet: resnet56}`",
     "device": "`device: cpu`, `cuda` or `cuda:0`",
-    "threads": "a whole number from 1 up: `threads: 2`",
+    "threads": "a whole number of at least 1: `threads: 2`",
     "store": "a folder: `store: /scratch/recipe`",
     "launcher": " or ".join(f"`launcher: {name}`" for name in LAUNCHERS),
     "links": " or ".join(f"`links: {name}`" for name in LINKS),

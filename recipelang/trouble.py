@@ -1,4 +1,4 @@
-"""What the machine refuses (space, permission, memory, a terminal), handled in one way wherever it is noticed."""
+"""What the machine refuses (space, permission, memory, a terminal), handled in one way wherever it occurs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def tell(line: str, stream: TextIO) -> None:
-    """Print a line for the person. A full disk behind it or a terminal that is lost keeps nobody from working.
+    """Print a line for the user. Output to a full disk or a lost terminal does not stop the work.
 
     Raises:
-        BrokenPipeError: the reader went away on purpose.
+        BrokenPipeError: the reader closed the pipe.
     """
     try:
         print(line, file=stream, flush=True)
@@ -29,7 +29,7 @@ def tell(line: str, stream: TextIO) -> None:
 
 
 def machine_trouble(error: BaseException, span: Span | None = None, path: str = "") -> Diagnostic | None:
-    """The diagnostic of an error that is the machine's; None where it is not: a bug, or a reader that went away.
+    """The diagnostic of an error that is the machine's; None where it is not: a bug, or a closed pipe.
 
     Args:
         error: what was raised.
@@ -47,16 +47,16 @@ def _out_of_memory(error: BaseException) -> bool:
 
 def _refused(error: BaseException) -> Diagnostic | None:
     if _out_of_memory(error):
-        help = "use a smaller `batch=`, close other programs, or take a machine with more memory"
+        help = "use a smaller `batch=`, close other programs, or use a machine with more memory"
         return Diagnostic("RCP1208", "the machine is out of memory", help=help)
     if not isinstance(error, OSError) or error.errno is None or isinstance(error, BrokenPipeError):
         return None
     at = f" at `{shortened(os.fsdecode(error.filename), 200)}`" if isinstance(error.filename, str | bytes) else ""
     why = os.strerror(error.errno)
     if error.errno in _FULL:
-        help = "free space, `recipe gc` frees what no run needs, or choose another place with --out and --store"
-        return Diagnostic("RCP1206", f"the disk is full{at}", help=f"{help}; then the same command goes on")
+        help = "free space (`recipe gc` frees what no run needs), or choose another place with --out and --store"
+        return Diagnostic("RCP1206", f"the disk is full{at}", help=f"{help}; the same command then continues")
     if error.errno in _FORBIDDEN:
-        help = "choose a place that you may write to with --out and --store, or give yourself the right"
+        help = "choose a folder that you may write to with --out and --store, or change its permissions"
         return Diagnostic("RCP1207", f"the system does not allow access{at} ({why})", help=help)
-    return Diagnostic("RCP1209", f"the system refused{at}: {why}", help="mend that, then the same command goes on")
+    return Diagnostic("RCP1209", f"the system refused{at}: {why}", help="fix that; the same command then continues")

@@ -24,7 +24,7 @@ CODE = re.compile(r"RCP\d{4}")
 
 
 def verbs() -> tuple[str, ...]:
-    """The names of all verbs, sorted; `let` is grammar and stands in no list."""
+    """The names of all verbs, sorted; `let` belongs to the grammar and is in no list."""
     return verb_folder.names()
 
 
@@ -52,7 +52,7 @@ def catalogue_json(only: str = "") -> dict[str, Any]:
     """All verbs, and all methods by kind with their settings, as JSON values.
 
     Args:
-        only: `verb` or a kind: nothing else is told; "" for everything.
+        only: `verb` or a kind, to list nothing else; "" for everything.
     """
     methods = {
         kind: [_method_json(name, cls) for name in catalogue.names(kind) if (cls := catalogue.find(kind, name))]
@@ -83,7 +83,7 @@ def _setting_json(s: Setting) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A default as JSON: methods and durations by their text."""
+    """A default as JSON: methods and durations as text."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else catalogue.spell(value)
@@ -123,7 +123,7 @@ def known() -> set[str]:
 
 
 def card_json(word: str) -> list[dict[str, Any]]:
-    """What a word is, as JSON values: of each thing its sort and its text; of verbs and methods their parts too."""
+    """What a word is, as JSON values: the sort and text of each meaning; for verbs and methods also their parts."""
     found: list[dict[str, Any]] = []
     for sort, text in cards(word):
         details: dict[str, Any] = {}
@@ -137,7 +137,7 @@ def card_json(word: str) -> list[dict[str, Any]]:
 
 @cache
 def _words() -> tuple[tuple[str, str, str], ...]:
-    """(sort, word, text) of everything that is neither verb, method nor code."""
+    """(sort, word, text) of everything that is neither a verb, a method nor a code."""
     found = [("word", name, f"{name}\n\n{text}") for name, text in LANGUAGE.items()]
     found += [("clause", name, _clause_card(name)) for name in CLAUSES]
     found += [("state", name, f"{name} (state)\n\n{text}") for name, text in STATES.items()]
@@ -226,7 +226,7 @@ def _indented(text: str) -> str:
     return "\n".join(f"  {line}" for line in text.splitlines())
 
 
-#: words of the grammar that are neither verb, method nor clause
+#: words of the grammar that are neither verbs, methods nor clauses
 LANGUAGE = {
     "let": "Gives a value a name: `let tune = sgd(lr=1e-3)`, used as `$tune`. The value may be changed from the "
     "command line: `recipe run FILE --set tune='adam(lr=1e-4)'`.",
@@ -236,19 +236,19 @@ LANGUAGE = {
     "first": "In `in` and `except`, the first layer with weights; in `choose first`, the first variant that meets "
     "every `expect` above.",
     "last": "In `in` and `except`, the last layer with weights: `except last`.",
-    "scratch": "In `train from scratch`: random weights in the architecture as it stands.",
+    "scratch": "In `train from scratch`: random weights in the current architecture.",
 }
 STATES = {
     "healthy": "The network before the first step that compresses; every variant shares it.",
-    "recovered": f"The network as it stood when the last hardware restriction ({listing(('sparsify nm',))}) began.",
-    "current": "The network as it stands now.",
+    "recovered": f"The network as it was when the last hardware restriction ({listing(('sparsify nm',))}) began.",
+    "current": "The network as it is now.",
 }
 SPLITS = {
-    "train": "The images that training and most criteria look at: `on train(samples=512)` is part of them.",
+    "train": "The images that training and most criteria use: `on train(samples=512)` is part of them.",
     "val": "The images that decide: `until`, `while` and `choose` read them.",
-    "test": "The images of the verdict: `measure`, `expect` and reports read them, and nothing else may.",
+    "test": "The images of the verdict: `measure`, `expect` and reports read them, and nothing else does.",
 }
-#: what stands after a metric, or a bare number means beside it
+#: what follows a metric, or what a bare number beside it means
 FORMS = {
     "drop": "How far a quality in which higher is better has fallen, in its own points: `top1 drop < 1%` allows 90 % "
     "to become 89 %. It is counted from `healthy`; `drop(from=control)` counts from the control.",

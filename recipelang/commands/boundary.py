@@ -1,8 +1,8 @@
-"""Where the program meets the person: diagnostics on stderr, one exit code for each kind of end, no traceback.
+"""Where the program meets the user: diagnostics on stderr, one exit code for each kind of end, no traceback.
 
 0 done · 1 the recipe is wrong · 2 usage · 3 a step failed · 4 an `expect` was not met ·
 5 work to do (only `plan --detailed-exitcode`) · 70 a bug in recipelang · 130 interrupted (and resumable) ·
-141 whoever read the output went away (what was to be written is written)
+141 the reader of the output closed it (what was to be written is written)
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ DONE, WRONG_RECIPE, USAGE, FAILED, NOT_MET, WORK_TO_DO, BUG, BROKEN_PIPE, INTERR
 
 
 class WrongUsage(RecipeError):
-    """What the command line names cannot be used, and that is no fault of a recipe."""
+    """Something that the command line names cannot be used; the recipe is not at fault."""
 
     exit_code = USAGE
 
 
 class ReaderGone(Exception):
-    """Whoever read our output has gone: a `BrokenPipeError` that click does not take for a failure."""
+    """The reader of our output has closed it: a `BrokenPipeError` that click does not treat as a failure."""
 
 
 def coloured(stream: TextIO) -> bool:
@@ -43,7 +43,7 @@ def coloured(stream: TextIO) -> bool:
 
 
 def say(line: str) -> None:
-    """A line for the person; results go to stdout, everything else here."""
+    """A line for the user; results go to stdout, everything else here."""
     tell(line, sys.stderr)
 
 
@@ -104,7 +104,7 @@ def _told(work: Callable[[], int | None], command: str) -> int:
 
 
 def _unread() -> int:
-    """Whoever read our output has gone; nothing may be written any more, not even at exit."""
+    """The reader of our output has closed it; nothing may be written any more, not even at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(nowhere, stream.fileno())
@@ -112,7 +112,7 @@ def _unread() -> int:
 
 
 def _open_streams() -> None:
-    """Let closed streams lead nowhere, before a file takes their place; print a letter that a terminal lacks as `?`."""
+    """Open closed streams to nowhere, before a file takes their place; print a letter that a terminal lacks as `?`."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (open to the end)
@@ -121,7 +121,7 @@ def _open_streams() -> None:
 
 
 def _ended_like_interrupted() -> None:
-    """Being told to end is like Ctrl-C: what is under way is saved, and nothing is left half written."""
+    """Treat SIGTERM like Ctrl-C: what is under way is saved, and nothing is left half written."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -131,13 +131,13 @@ def _ended_like_interrupted() -> None:
 
 
 def _interrupted(command: str) -> int:
-    say("\ninterrupted. What is finished is stored; the same command goes on from there:")
+    say("\ninterrupted. What is finished is stored; the same command continues from there:")
     say(f"  {command}")
     return INTERRUPTED
 
 
 def _bug(error: Exception, command: str) -> int:
-    """Say that this is our fault and keep the traceback in a file."""
+    """Report a bug of ours and keep the traceback in a file."""
     from recipelang import __version__
 
     last = traceback.format_exception_only(error)[-1].strip()

@@ -82,7 +82,7 @@ def _format_one(recipe: Source, *, write: bool, diff: bool) -> bool:
     from recipelang.syntax.format import format
 
     formatted = format(recipe.text, recipe.path)
-    if "\r\n" in recipe.text:  # a file of another system keeps its line ends
+    if "\r\n" in recipe.text:  # a Windows file keeps its line endings
         formatted = formatted.replace("\r\n", "\n").replace("\n", "\r\n")
     changed = formatted != recipe.text
     if diff:

@@ -1,4 +1,4 @@
-"""Commands about this machine and what stands on it: init, doctor, layers."""
+"""Commands about this machine and what is on it: init, doctor, layers."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def init(folder: Path) -> int:
     targets = {folder / name: (starters / name).read_text(encoding="utf-8") for name in ("first.rcp", FILE_NAME)}
     for target in targets:
         if target.exists() or target.is_symlink():
-            help = "choose another folder, or move the file away"
-            raise WrongUsage([Diagnostic("RCP1205", f"`{target}` is there already", help=help)])
+            help = "choose another folder, or move the file"
+            raise WrongUsage([Diagnostic("RCP1205", f"`{target}` already exists", help=help)])
     folder.mkdir(parents=True, exist_ok=True)
     for target, text in targets.items():
         with target.open("x", encoding="utf-8") as file:
@@ -66,12 +66,12 @@ def doctor(profile: str | None, as_json: bool) -> int:
 def _found(profile: Profile) -> list[tuple[str, str, str, str]]:
     """One row for the profile and one for each file or folder that it names."""
     if profile.path is None:
-        return [("profile", "none", "ok", f"a {FILE_NAME} beside the recipe says where data and weights lie")]
+        return [("profile", "none", "ok", f"a {FILE_NAME} beside the recipe says where data and weights are")]
     rows = [("profile", str(profile.path), "ok", "")]
     for name, place in profile.paths.items():
         what = "data" if name in profile.data else "weights"
         there = place.is_dir() if name in profile.data else place.is_file()
-        advice = "" if there else f"no such {'folder' if name in profile.data else 'file'}: mend {profile.path}"
+        advice = "" if there else f"no such {'folder' if name in profile.data else 'file'}: fix {profile.path}"
         rows.append((f"{what} {name}", str(place), "ok" if there else "missing", advice))
     return rows
 
@@ -120,7 +120,7 @@ def _network(model: str, data: str | None, profile: str | None, trust: bool) -> 
     file = Path(model)
     if file.suffix and file.is_file():
         kinds = "'artifact(\"DIR\")', 'python(\"FILE.py:FUNCTION\")' or 'resnet20(weights=\"FILE\")'"
-        raise click.UsageError(f"MODEL is written as in a recipe, and `{model}` is a file; write {kinds}.")
+        raise click.UsageError(f"MODEL is written as in a recipe, but `{model}` is a file; write {kinds}.")
     # A recipe names model and data together; where only the model matters, the embedded data stand in.
     recipe = Source(f"model {model}\ndata {data or 'digits'}\nmeasure params", "<command line>", Path.cwd())
     with pointing_at(recipe):

@@ -24,7 +24,7 @@ DEFAULT_FORMS = ("markdown", "html")
 
 
 def forms_of(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
-    """`md,html` as single words; a click callback. What the words mean is the report's business."""
+    """`md,html` as single words; a click callback. The report decides what the words mean."""
     return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip())) if text else ()
 
 
@@ -59,7 +59,7 @@ def report(run: Path, forms: tuple[str, ...], out: Path | None, as_json: bool) -
 def compare(runs: tuple[Path, ...], forms: tuple[str, ...], out: Path | None, as_json: bool) -> int:
     """Show several finished runs side by side.
 
-    Each RUN, a folder or its report.json, is held against its own healthy network.
+    Each RUN, a folder or its report.json, is compared with its own healthy network.
     """
     from recipelang.report.context import compare, load
     from recipelang.report.machine import comparison_json
@@ -75,7 +75,7 @@ def compare(runs: tuple[Path, ...], forms: tuple[str, ...], out: Path | None, as
 
 @dataclass(frozen=True)
 class Written:
-    """The reports of a run, on disk before anything is printed: whoever reads the output may go away early."""
+    """The reports of a run, on disk before anything is printed, since the reader of the output may close it early."""
 
     context: ReportContext
     files: tuple[Path, ...]
@@ -112,7 +112,7 @@ def stay_inside(plan: Plan, *, outside: bool) -> None:
     """Refuse `report … to` and `export … to` that would leave the output folder, before any work is done.
 
     Raises:
-        RecipeError: RCP0912, or RCP1214 where no system has such a path, at the statement.
+        RecipeError: RCP0912, or RCP1214 where the path is invalid, at the statement.
     """
     from recipelang.run.output import inside, leaves
 
@@ -131,7 +131,7 @@ def _print(context: ReportContext, files: Iterable[Path]) -> None:
     """Print the table, and where the report is.
 
     Raises:
-        BrokenPipeError: the reader went away.
+        BrokenPipeError: the reader closed the pipe.
     """
     from recipelang.report.terminal import Screen, print_table
 
@@ -143,7 +143,7 @@ def _print(context: ReportContext, files: Iterable[Path]) -> None:
 
 
 def _write(context: ReportContext, forms: Iterable[str], folder: Path) -> list[Path]:
-    """Write the report; its files, of which the images beside it go without saying."""
+    """Write the report; its files, without the images beside it."""
     from recipelang.report.render import write
 
     return [file for file in write(context, tuple(forms), folder) if file.parent == folder]

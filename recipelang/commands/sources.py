@@ -32,7 +32,7 @@ class Place(click.ParamType):
         """The path.
 
         Raises:
-            click.BadParameter: no system has such a path.
+            click.BadParameter: the path is invalid.
         """
         try:
             return value if isinstance(value, Path) else expanded(str(value))
@@ -95,7 +95,7 @@ def _placed(name: str) -> Path:
     """The path of a file that the command line names.
 
     Raises:
-        WrongUsage: RCP1214: no system has such a path.
+        WrongUsage: RCP1214: the path is invalid.
     """
     try:
         return expanded(name)
@@ -107,24 +107,24 @@ def read_text(file: Path) -> str:
     """The text of a file, line ends as they are.
 
     Raises:
-        RecipeError: RCP1201 (exit 2): there is no such file, or it cannot be read. RCP1202: it is no text.
+        RecipeError: RCP1201 (exit 2): there is no such file, or it cannot be read. RCP1202: it is not text.
     """
     try:
         return _decoded(_bytes(file), str(file))
     except OSError as error:
         why = "it is a folder" if file.is_dir() else (error.strerror or str(error)).lower()
-        help = "name a recipe file inside it" if file.is_dir() else "check the spelling and the folder you are in"
+        help = "name a recipe file inside it" if file.is_dir() else "check the spelling and the current folder"
         raise WrongUsage([Diagnostic("RCP1201", f"cannot read `{file}`: {why}", help=help)]) from None
 
 
 def _bytes(file: Path) -> bytes:
-    """What a file holds, up to far more than any recipe: some files have no end."""
+    """The content of a file, up to far more than any recipe: some files have no end."""
     with file.open("rb") as opened:
         return opened.read(MOST_BYTES)
 
 
 def _used(file: Path) -> str:
-    """The text of a file that a recipe names; a recipe from elsewhere may name a pipe, which would be waited for."""
+    """The text of a file that a recipe names; a stranger's recipe may name a pipe, and reading it would wait."""
     try:
         expanded(str(file))
     except Refusal as refusal:
@@ -208,7 +208,7 @@ def seeds_of(context: click.Context, parameter: click.Parameter, text: str | Non
         return tuple(range(int(match[1]), int(match[2]) + 1))
     parts = [part.strip() for part in text.split(",")]
     if not all(re.fullmatch(r"\d{1,9}", part) for part in parts) or len(set(map(int, parts))) != len(parts):
-        raise click.BadParameter(f"`{text}` is no list of different whole numbers; write `0,1,2` or `0..4`.")
+        raise click.BadParameter(f"`{text}` is not a list of distinct whole numbers; write `0,1,2` or `0..4`.")
     return tuple(int(part) for part in parts)
 
 

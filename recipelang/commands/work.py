@@ -1,4 +1,4 @@
-"""Commands that do or foresee the work: plan, run, gc."""
+"""Commands that do the work or predict it: plan, run, gc."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 #: Options of both `plan` and `run`, in the order of --help.
 _SHARED = (
     click.argument("file", required=False),
-    click.option("-e", "oneliner", metavar="TEXT", help="Take this recipe instead of a file."),
+    click.option("-e", "oneliner", metavar="TEXT", help="Use this recipe instead of a file."),
     click.option("--set", "sets", multiple=True, callback=sets_of, metavar="NAME=VALUE", help="Set a `let`."),
     click.option("--model", metavar="MODEL", help="The network, instead of the recipe's: 'torchvision.resnet18'."),
     click.option("--data", metavar="DATA", help="The data, instead of the recipe's: 'folder(\"photos\")'."),
@@ -53,8 +53,8 @@ _SHARED = (
         metavar="N",
         help="Default $OMP_NUM_THREADS, else all cores.",
     ),
-    click.option("--smoke", is_flag=True, help="A few batches per stage, to see whether the recipe runs through."),
-    click.option("--fresh", is_flag=True, help="Compute and measure anew what the store holds."),
+    click.option("--smoke", is_flag=True, help="A few batches per stage, to see whether the whole recipe runs."),
+    click.option("--fresh", is_flag=True, help="Compute and measure again what the store holds."),
     click.option("--trust", is_flag=True, help='Run Python code that the recipe names: python("file.py:build").'),
     click.option("--outside", is_flag=True, help="Let `export … to` and `report … to` leave the output folder."),
 )
@@ -85,7 +85,7 @@ def _prepare(arguments: dict[str, Any], command: str) -> _Prepared:
 
 
 def _options(arguments: dict[str, Any], recipe: Source, profile: Profile, command: str) -> Options:
-    """The command line wins over the profile."""
+    """The command line overrides the profile."""
     from recipelang.run.options import Options
 
     return Options(
@@ -135,12 +135,12 @@ def _show_plan(prepared: _Prepared, *, as_json: bool = False, detailed: bool = F
 @click.command()
 @_shared
 @click.option("--dry-run", is_flag=True, help="Only say what would be done: the same as `recipe plan`.")
-@click.option("--json", "as_json", is_flag=True, help="Print what the run left as JSON; all else goes to stderr.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result of the run as JSON; all else goes to stderr.")
 @click.pass_obj
 def run(command: str, dry_run: bool, as_json: bool, **arguments: Any) -> int:
     """Carry out a recipe and write the comparison report.
 
-    Finished steps are stored: after an interruption, or a changed line, the same command goes on from there.
+    Finished steps are stored: after an interruption, or a changed line, the same command continues from there.
     Exit code 3 where a step failed, 4 where an `expect` was not met.
     """
     prepared = _prepare(arguments, command)
@@ -169,7 +169,7 @@ def run(command: str, dry_run: bool, as_json: bool, **arguments: Any) -> int:
 @click.command()
 @click.option("--store", metavar="DIR", type=Place(), help="The store; default .recipe.")
 @click.option("--profile", metavar="FILE", help="Where things are; default the nearest recipe.yaml.")
-@click.option("--all", "everything", is_flag=True, help="Also what standing runs use; they would compute it again.")
+@click.option("--all", "everything", is_flag=True, help="Also what existing runs use; they would compute it again.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be freed.")
 def gc(store: Path | None, profile: str | None, everything: bool, dry_run: bool) -> int:
     """Free stored steps that no run folder uses any more.

@@ -22,7 +22,7 @@ def bind(call: nodes.Call, cls: type, refuse: Refuse, pattern: nodes.Pattern | N
         call: the call; a dotted rest goes to the setting that is `dotted`.
         cls: the class of the method.
         refuse: notes RCP0301 … RCP0308 and RCP0204.
-        pattern: numbers after the call (`nm 2:4`); they fill its first whole-number settings in order.
+        pattern: numbers after the call (`nm 2:4`); they fill its first integer settings in order.
 
     Returns:
         the method, or None where something was noted.
@@ -73,7 +73,7 @@ class _Binding:
             given[dotted.name] = ".".join(part.text for part in rest), rest[0].span.to(rest[-1].span)
 
     def take_pattern(self, pattern: nodes.Pattern, given: Placed) -> None:
-        """`nm 2:4`: the numbers go to the first whole-number settings."""
+        """`nm 2:4`: the numbers go to the first integer settings."""
         whole = [s for s in self.settings.values() if s.type == "integer"]
         if len(whole) < len(pattern.numbers):
             self.refuse("RCP0306", f"`{self.name}` takes no numbers like these", pattern.span, self.known())
@@ -90,12 +90,12 @@ class _Binding:
             anything = Setting(argument.name.text, "any", None)
             value = values.read(anything, argument.value, self.name, self.refuse)
             if argument.name.text in extra:
-                self.refuse("RCP0305", f"`{argument.name.text}` stands twice", span, "keep one of the two")
+                self.refuse("RCP0305", f"`{argument.name.text}` appears twice", span, "keep one of the two")
             extra[argument.name.text] = value
         elif s is None:
             self.unknown(argument)
         elif s.name in given:
-            self.refuse("RCP0305", f"`{s.name}` of `{self.name}` stands twice", span, "keep one of the two")
+            self.refuse("RCP0305", f"`{s.name}` of `{self.name}` appears twice", span, "keep one of the two")
         else:
             value = values.read(s, argument.value, self.name, self.refuse)
             given[s.name] = value, argument.value.span

@@ -54,7 +54,7 @@ def _cost(refuse: Refuse, node: nodes.Compare, reading: Reading, number: nodes.N
     if reading.form in ("drop", "rise"):
         refuse(
             "RCP0602",
-            f"{metric.name} is a cost, and costs are not said as a {reading.form}",
+            f"{metric.name} is a cost, and costs are not given as a {reading.form}",
             node.left.span,
             _cost_help(node, number),
         )
@@ -72,7 +72,7 @@ def _cost(refuse: Refuse, node: nodes.Compare, reading: Reading, number: nodes.N
     return "value" if _fits(refuse, name=metric.name, unit=metric.unit, number=number, ratio=True) else None
 
 
-#: cost → how one speaks of it all
+#: cost → what all of it is called
 WHOLE = {"params": "parameters", "flops": "FLOPs"}
 
 
@@ -82,7 +82,7 @@ def _cost_help(node: nodes.Compare, number: nodes.Number) -> str:
     value = number.quantity.value
     if number.quantity.dimension in ("ratio", "number") and 0 < value < 1:
         return f"write `{metric} {FLIPPED[node.operator]} {Quantity(round(100 * (1 - value), 10), '%')}`"
-    return f"compare it by itself, as in `{metric} < 70%`"
+    return f"compare it directly, as in `{metric} < 70%`"
 
 
 def _quality(refuse: Refuse, node: nodes.Compare, reading: Reading, number: nodes.Number) -> str | None:
@@ -116,7 +116,7 @@ def _property(refuse: Refuse, node: nodes.Compare, reading: Reading, number: nod
     if share and quantity.value > 1:
         refuse(
             "RCP0604",
-            f"{metric.name} is a share of 1, and {number.text} is more",
+            f"{metric.name} is a fraction of 1, and {number.text} is more",
             number.span,
             f"write `{number.text}%`",
         )
@@ -157,19 +157,19 @@ def _possible(refuse: Refuse, test: Test, number: nodes.Number) -> bool:
     }[test.operator]
     if never:
         refuse(
-            "RCP0610", f"no network has `{test.text}`", number.span, "costs are above 0; shares lie between 0% and 100%"
+            "RCP0610", f"no network has `{test.text}`", number.span, "costs are above 0; shares are between 0% and 100%"
         )
     return not never
 
 
 def opposed(until: Condition | None, guard: Condition | None, refuse: Refuse) -> None:
-    """Note an `until` and a `while` that cannot hold together (RCP0609), for both must hold at the end."""
+    """Note an `until` and a `while` that cannot both hold (RCP0609), as they must at the end."""
     if until is not None and guard is not None:
         contradictions(All((until, guard)), refuse)
 
 
 def contradictions(condition: Condition, refuse: Refuse) -> None:
-    """Note the tests of an `and` that cannot hold together (RCP0609): `latency < 0.5 and latency > 0.7`."""
+    """Note the tests of an `and` that cannot all hold (RCP0609): `latency < 0.5 and latency > 0.7`."""
     if isinstance(condition, Test):
         return
     if not isinstance(condition, All):
@@ -198,7 +198,7 @@ def _joined(condition: Condition) -> list[Test]:
 
 
 def _interval(test: Test) -> tuple[float, float, bool, bool]:
-    """(low, high, whether low itself is in, whether high is)."""
+    """(low, high, whether low itself is included, whether high is)."""
     bound = test.bound
     if not isinstance(bound, float | int):
         return -math.inf, math.inf, True, True
@@ -253,7 +253,7 @@ def shrinking(condition: Condition | None, word: str, refuse: Refuse) -> None:
             refuse("RCP0608", f"`{text}` holds before anything is removed", test.span, help)
         elif word == "while" and comes_true:
             help = f"write `until {text}`" if role == "cost" else f"write `while {turned}`"
-            refuse("RCP0608", f"removing can only bring `{text}` about, never break it", test.span, help)
+            refuse("RCP0608", f"removal can only bring about `{text}`, never break it", test.span, help)
 
 
 def breaking(condition: Condition | None, refuse: Refuse) -> None:

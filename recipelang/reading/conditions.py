@@ -29,7 +29,7 @@ def read(reader: Reader, node: Any, split: str, data: str) -> Condition | None:
         split, data: where the metrics are read: `val` for what decides, `test` for verdicts.
 
     Returns:
-        the condition; None where something of it was noted (RCP06xx and what a metric's call can get wrong).
+        the condition; None where a mistake in it was noted (RCP06xx, or one in the call of a metric).
     """
     condition = _read(reader, node, split, data)
     if condition is not None:
@@ -55,7 +55,7 @@ def _read(reader: Reader, node: Any, split: str, data: str) -> Condition | None:
         help = f"write `{shown} < …` with a number or another metric"
         if isinstance(last, nodes.Number) and last is not node:
             help = f"write `<` or `>` before `{last.text}`"
-        reader.refuse("RCP0601", f"`{shown}` compares nothing", node.span, help)
+        reader.refuse("RCP0601", f"`{shown}` is not a comparison", node.span, help)
     reader.failed = True
     return None
 
@@ -78,7 +78,7 @@ def _test(reader: Reader, node: nodes.Compare, split: str, data: str) -> Test | 
 def _against_reading(reader: Reader, node: nodes.Compare, left: Reading, right: Reading) -> Test | None:
     """`latency < layers.latency`: both in the metric's own unit."""
     if (left.metric.unit, left.form in ("drop", "rise")) != (right.metric.unit, right.form in ("drop", "rise")):
-        message = f"`{show(node.left)}` and `{show(node.right)}` are not of one unit"
+        message = f"`{show(node.left)}` and `{show(node.right)}` have different units"
         reader.refuse(
             "RCP0606", message, node.right.span, f"compare with another `{left.metric.name}` or with a number"
         )

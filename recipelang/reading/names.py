@@ -1,4 +1,4 @@
-"""Names that a recipe gives and takes: kept states, second models and data sets, `recovered`."""
+"""Names that a recipe gives and uses: kept states, second models and data sets, `recovered`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 def new(reader: Reader, node: Any, sort: str) -> str | None:
-    """A name that the statement gives away; `sort` is `state`, `model`, `data` or `variant`."""
+    """A name that the statement gives to something; `sort` is `state`, `model`, `data` or `variant`."""
     word = trees.bare_word(node)
     if word is None:
         reader.refuse("RCP0207", "a name is one word", node.span, "letters, digits and `_`: `as pruned`")
         return None
     if word in RESERVED:
-        reader.refuse("RCP0207", f"`{word}` means something already", node.span, "choose another name")
+        reader.refuse("RCP0207", f"`{word}` already has a meaning", node.span, "choose another name")
         return None
     taken = reader.flow.names.get(word)
     if taken and taken[1] != node.span:
-        message = f"`{word}` is taken since {taken[1].seen_from(node.span)}"
+        message = f"`{word}` is already taken {taken[1].at(node.span)}"
         reader.refuse("RCP0207", message, node.span, "choose another name")
         return None
     if sort != "variant":
@@ -56,7 +56,7 @@ def state(reader: Reader, node: Any, purpose: str) -> str | None:
 
 
 def no_recovered(reader: Reader, span: Span) -> None:
-    """Note that nothing restricted the hardware yet."""
+    """Note that nothing has restricted the hardware yet."""
     surgery = reader.flow.last_surgery
     message = "nothing restricts the hardware before this line, so there is no `recovered`"
     after = (

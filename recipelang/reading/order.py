@@ -1,4 +1,4 @@
-"""The order of statements: what must stand before what, and what each leaves for the next."""
+"""The order of statements: what must come before what, and what each leaves for the next."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from recipelang.syntax.show import show
 
 
 def before(verb: Verb, statement: nodes.Statement, flow: Flow, refuse: Refuse) -> None:
-    """Note what may not stand here: RCP0502, RCP0504, RCP0505, RCP0506, RCP0510, RCP0915."""
+    """Note what is not allowed here: RCP0502, RCP0504, RCP0505, RCP0506, RCP0510, RCP0915."""
     name, span = statement.verb.text, statement.verb.span
     named = any(c.word.text == "as" for c in statement.clauses)
     if flow.branch and not verb.after_variants:
         help = "move the line into each variant, or `choose by METRIC` first"
         if verb.top_level:
-            refuse("RCP0510", f"`{name}` stands before the first variant", span, "move the line up")
+            refuse("RCP0510", f"`{name}` must come before the first variant", span, "move the line up")
         else:
             refuse("RCP0502", f"after variants there is no single current model to {name}", span, help)
     if verb.once and not named:
         first = flow.last.get(name)
         if first and first != statement.span:
             again = "give the second one a name: `as NAME`" if verb.clause("as") else "keep one of the two"
-            message = f"`{name}` stands a second time; the first is {first.at(span)}"
+            message = f"`{name}` appears a second time; the first is {first.at(span)}"
             refuse("RCP0504", message, span, again)
         elif verb.provides and flow.first_use:
-            message = f"the statement {flow.first_use.at(span)} needs `{name}`, and it stands later"
+            message = f"the statement {flow.first_use.at(span)} needs `{name}`, which comes later"
             refuse("RCP0505", message, span, f"move `{name} …` before {flow.first_use.seen_from(span)}")
     if verb.sparse_first and not flow.sparse:
         refuse("RCP0915", "there is no sparse layer to accelerate", span, "write `sparsify nm 2:4` above")
@@ -49,7 +49,7 @@ def _not_after(verb: Verb, statement: nodes.Statement, other: str, flow: Flow, r
 
 
 def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes: Notes) -> None:
-    """Write down what a statement leaves behind; one that was refused leaves what its verb always leaves."""
+    """Record what a statement leaves for the next; one that was refused leaves what its verb always leaves."""
     name, span = statement.verb.text, statement.span
     operation = found if found is not None else verb.operation
     role = getattr(operation, "role", "")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def samples(reader: Reader, default: Samples | None = None, *, trains: bool = False) -> Samples | None:
-    """The clause `on`, for what looks at data while it works; the test split is refused (RCP0513)."""
+    """The clause `on`, for statements that look at data while they work; the test split is refused (RCP0513)."""
     node = reader.argument("on")
     if node is None:
         return default
@@ -32,7 +32,7 @@ def samples(reader: Reader, default: Samples | None = None, *, trains: bool = Fa
     if found and trains and found.split != "train":
         reader.refuse(
             "RCP0513",
-            f"`{reader.verb}` learns from the training split alone",
+            f"`{reader.verb}` trains on the training split only",
             node.span,
             "write `on train`, or leave it out",
         )
@@ -46,7 +46,7 @@ def place(reader: Reader, node: Any, split: str, *, partly: bool = False) -> Sam
     Args:
         reader: the statement.
         node: the item.
-        split: what a data set's own name stands for.
+        split: what the bare name of a data set stands for.
         partly: whether a number of samples may be named; metrics read whole splits.
     """
     name = node.path[0].text if isinstance(node, nodes.Call) and len(node.path) == 1 else None
@@ -71,14 +71,14 @@ def _count(reader: Reader, node: nodes.Call) -> int | None:
         if argument.name is None or argument.name.text != "samples" or len(node.arguments) > 1:
             reader.refuse(
                 "RCP0204",
-                f"`{node.name}` takes `samples` alone",
+                f"`{node.name}` takes only `samples`",
                 argument.span,
                 f"write `{node.name}(samples=512)`",
             )
         elif number is None:
             reader.refuse(
                 "RCP0301",
-                "`samples` is a whole number from 1 up",
+                "`samples` must be a whole number of at least 1",
                 argument.value.span,
                 f"write `{node.name}(samples=512)`",
             )

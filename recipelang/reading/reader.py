@@ -1,6 +1,6 @@
-"""What a verb file reads its statement with: clauses become methods, conditions, selections, durations.
+"""What a verb file reads its statement with: clauses become methods, conditions, selections and durations.
 
-A Reader never stops at a mistake: it notes it and answers None, and the statement goes on being read.
+A Reader never stops at a mistake: it notes it, returns None and continues with the statement.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Reader:
         flow: what is known of the network here.
         notes: where mistakes go.
         aliases: names of the profile → the expression that they stand for.
-        use: called with a name when something refers to it, so that unused names can be told.
+        use: called with a name when something refers to it, so that unused names can be found.
         failed: whether anything was refused.
     """
 
@@ -45,12 +45,12 @@ class Reader:
     # -- notes ---------------------------------------------------------------------------------------
 
     def refuse(self, code: str, message: str, span: Span | None = None, help: str = "") -> None:
-        """Note a mistake; without a span it is blamed on the verb."""
+        """Note a mistake; without a span, at the verb."""
         self.failed = True
         self.notes.refuse(code, message, span or self.statement.verb.span, help)
 
     def done(self, operation: Any) -> Any | None:
-        """The operation, unless something of the statement was refused."""
+        """The operation, unless something in the statement was refused."""
         return None if self.failed else operation
 
     # -- parts of the statement ----------------------------------------------------------------------
@@ -65,16 +65,16 @@ class Reader:
         return next((c for c in self.statement.clauses if c.word.text == word), None)
 
     def arguments(self, word: str) -> tuple[Any, ...]:
-        """What stands in a clause; () without it."""
+        """The arguments of a clause; () without it."""
         clause = self.clause(word)
         return clause.arguments if clause else ()
 
     def argument(self, word: str) -> Any | None:
-        """The one thing that stands in a clause; more are refused."""
+        """The one argument of a clause; more are refused."""
         found = self.arguments(word)
         if len(found) > 1:
             self.refuse(
-                "RCP0405", f"`{word}` of `{self.verb}` takes one thing", found[1].span, "drop what follows the comma"
+                "RCP0405", f"`{word}` of `{self.verb}` takes one item", found[1].span, "remove what follows the comma"
             )
         return found[0] if found else None
 
@@ -84,11 +84,11 @@ class Reader:
         if not operands:
             self.refuse("RCP0404", f"`{self.verb}` needs {what}", None, help)
         elif len(operands) > 1:
-            self.refuse("RCP0405", f"`{self.verb}` takes {what}, once", operands[1].span, help)
+            self.refuse("RCP0405", f"`{self.verb}` takes only {what}", operands[1].span, help)
         return operands[0] if len(operands) == 1 else None
 
     def no_operands(self) -> None:
-        """Refuse whatever stands between the verb and its clauses."""
+        """Refuse anything between the verb and its clauses."""
         if self.statement.operands:
             first = self.statement.operands[0]
             close = misspelt_clause(first, first=True)
@@ -101,7 +101,7 @@ class Reader:
                 help = f"write `{self.verb} for {show(first)}`"
             self.refuse(
                 "RCP0405",
-                f"nothing may stand between `{self.verb}` and its clauses",
+                f"nothing may come between `{self.verb}` and its clauses",
                 self.statement.operands[0].span,
                 help,
             )
@@ -110,7 +110,7 @@ class Reader:
         """Append a default to the statement, as if it had been written; the new arguments.
 
         Args:
-            word: the clause, which is made where it is missing.
+            word: the clause, which is added where it is missing.
             text: its arguments in recipe text.
         """
         made = trees.respan(trees.statement(f"{self.verb} {word} {text}").clauses[0], self.statement.verb.span)
@@ -179,7 +179,7 @@ class Reader:
         for item in items:
             made = self.method(item, kind, place, example)
             if made is not None and made in found:
-                self.refuse("RCP0408", f"`{made.name}` stands twice", item.span, "name each once")
+                self.refuse("RCP0408", f"`{made.name}` appears twice", item.span, "name each once")
             elif made is not None:
                 found[made] = item
         return tuple(found)
@@ -194,7 +194,7 @@ class Reader:
         self.refuse("RCP0212", f"`{call.name}` is not a clause word", call.span, f"write `{meant}`")
 
     def comparison(self, node: Any) -> bool:
-        """Whether a comparison stands where none may; notes RCP0406, or the misspelt `until` in it."""
+        """Whether there is a comparison where none is allowed; notes RCP0406, or the misspelt `until` in it."""
         if not isinstance(node, nodes.Compare | nodes.AllOf | nodes.AnyOf):
             return False
         close = misspelt_clause(node, first=True)
@@ -206,7 +206,7 @@ class Reader:
                 "RCP0406",
                 f"`{self.verb}` is followed by a comparison",
                 node.span,
-                f"a budget has its clause: `until {condition}`",
+                f"write a budget as a clause: `until {condition}`",
             )
         return True
 
@@ -234,7 +234,7 @@ class Reader:
         return names.state(self, node, purpose)
 
     def new_name(self, node: Any, sort: str) -> str | None:
-        """A name that the statement gives away; see `reading.names.new`."""
+        """A name that the statement gives to something; see `reading.names.new`."""
         return names.new(self, node, sort)
 
     def no_recovered(self, span: Span) -> None:

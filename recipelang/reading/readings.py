@@ -47,7 +47,7 @@ def reading(reader: Reader, node: Any, split: str, data: str, rest: str = "< …
         return None
     if len(words) == 2 and words[0].name in CHANGES:
         help = f"write `{show(words[1])} {words[0].name}`"
-        reader.refuse("RCP0601", f"`{words[0].name}` stands after its metric", words[0].span, help)
+        reader.refuse("RCP0601", f"`{words[0].name}` comes after its metric", words[0].span, help)
         return None
     found = _metric(reader, words[0])
     if found is None:
@@ -81,13 +81,13 @@ def _subject(reader: Reader, call: nodes.Call) -> Subject | None:
     flow, owner = reader.flow, call.path[0]
     if len(call.path) > 2:
         reader.refuse(
-            "RCP0205", f"`{call.name}` has a dot too many", call.name_span, "write `STATE.METRIC` or `VARIANT.METRIC`"
+            "RCP0205", f"`{call.name}` has one dot too many", call.name_span, "write `STATE.METRIC` or `VARIANT.METRIC`"
         )
         return None
     if owner.text in flow.variants:
         full = flow.variants[owner.text]
         if not full:
-            message = f"variant `{owner.text}` ends in variants of its own: it has no single {call.path[1].text}"
+            message = f"variant `{owner.text}` ends in variants of its own and has no single {call.path[1].text}"
             reader.refuse("RCP0213", message, owner.span, "`choose by …` at its end, or name one of the inner variants")
             return None
         return Subject("variant", full)
@@ -118,7 +118,7 @@ def _changed(reader: Reader, made: Reading, metric: nodes.Call, change: nodes.Ca
         guess = did_you_mean(change.name, CHANGES)
         reader.refuse(
             "RCP0601",
-            f"`{change.name}` says nothing about {name}",
+            f"`{change.name}` cannot follow `{name}`",
             change.span,
             f"{guess}a metric takes `drop` or `rise`",
         )
@@ -131,7 +131,7 @@ def _changed(reader: Reader, made: Reading, metric: nodes.Call, change: nodes.Ca
             reader.refuse("RCP0603", message, change.span, f"write `{name} {right} {rest}`")
             return None
     elif made.metric.role != "cost":  # a cost is refused with its bound, where a better condition can be offered
-        reader.refuse("RCP0602", f"{name} has no {change.name}", change.span, f"compare it by itself: `{name} > …`")
+        reader.refuse("RCP0602", f"{name} has no {change.name}", change.span, f"compare it directly: `{name} > …`")
         return None
     against = _against(reader, change)
     return None if against is None else dataclasses.replace(made, form=change.name, against=against)
@@ -143,7 +143,7 @@ def _against(reader: Reader, change: nodes.Call) -> str | None:
         word = trees.bare_word(argument.value)
         if argument.name is None or argument.name.text != "from" or len(change.arguments) > 1:
             reader.refuse(
-                "RCP0204", f"`{change.name}` takes `from` alone", argument.span, f"write `{change.name}(from=control)`"
+                "RCP0204", f"`{change.name}` takes only `from`", argument.span, f"write `{change.name}(from=control)`"
             )
             return None
         if word not in ("healthy", "control"):

@@ -19,23 +19,23 @@ def unknown_verb(statement: nodes.Statement, known: Iterable[str], refuse: Refus
     clause, close = resembles(word, CLAUSES), nearest(word, known)
     help = f"did you mean `{close}`? `recipe list verb` shows all" if close else f"verbs: {', '.join(sorted(known))}"
     if clause and statement.operands:
-        help = f"write `{clause}` if the statement above goes on here"
+        help = f"write `{clause}` if the statement above continues here"
     refuse("RCP0201", f"`{word}` is not a verb", statement.verb.span, help)
 
 
 def check(verb: Verb, statement: nodes.Statement, top: bool, refuse: Refuse) -> None:
-    """Note clauses that the verb does not take or that stand twice, and a block too many or too few."""
+    """Note clauses that the verb does not take or that appear twice, and a block that is missing or one too many."""
     name = statement.verb.text
-    lost_block = verb.block and statement.block is None  # its clauses are those of what should stand inside
+    lost_block = verb.block and statement.block is None  # its clauses belong to what should be inside
     seen: dict[str, nodes.Clause] = {}
     for clause in statement.clauses:
         word = clause.word.text
         if word in seen:
             refuse(
                 "RCP0402",
-                f"`{word}` stands twice",
+                f"`{word}` appears twice",
                 clause.word.span,
-                f"each clause once; the first is {seen[word].word.span.at(clause.word.span)}",
+                f"write each clause once; the first is {seen[word].word.span.at(clause.word.span)}",
             )
         elif verb.clause(word) is None and not lost_block:
             takes = [c.word for c in verb.clauses]
@@ -49,4 +49,4 @@ def check(verb: Verb, statement: nodes.Statement, top: bool, refuse: Refuse) -> 
         refuse("RCP0407", f"`{name}` has no block", statement.block.span, help)
     if verb.top_level and not top:
         help = "move the line out of the block, above the first variant"
-        refuse("RCP0512", f"`{name}` stands in no block", statement.verb.span, help)
+        refuse("RCP0512", f"`{name}` cannot be inside a block", statement.verb.span, help)

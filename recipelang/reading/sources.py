@@ -30,7 +30,7 @@ class Placed:
     Attributes:
         item: the statement or `let`.
         path: the file that its spans point into.
-        why: the reason where no one wrote it and the language adds it; "" otherwise.
+        why: the reason where the language adds it; "" where it is written in the recipe.
     """
 
     item: nodes.Item
@@ -45,20 +45,20 @@ def expand(
     notes: Notes,
     unread: Unread,
 ) -> list[Placed]:
-    """The statements of a recipe with those of the files that it uses in their places.
+    """The statements of a recipe, with those of the files that it uses in place of each `use`.
 
     Args:
         recipe: the recipe.
         find_verb: the verb of a name.
         text_of: the text of a file, by its path from the recipe's folder; raises OSError or RecipeError.
         notes: where unreadable files, cycles and mistakes of their syntax go (RCP0211 and those of the parser).
-        unread: where what cannot be read of them goes.
+        unread: where the parts of them that cannot be read go.
     """
     count, length = itertools.count(1), len(recipe.text)
 
     def counted(path: str) -> str:
         nonlocal length
-        help = "files that use files multiply; use each once"
+        help = "files that use other files multiply; use each once"
         if next(count) > MOST_FILES:
             raise RecipeError([Diagnostic("RCP0211", f"more than {MOST_FILES} files are used", None, help)])
         text = text_of(path)
@@ -109,7 +109,7 @@ def _file(
     notes: Notes,
     unread: Unread,
 ) -> tuple[nodes.Item, ...]:
-    """The statements of another file; what is wrong with it is noted, its own mistakes at their own lines."""
+    """The statements of another file; what is wrong with it is noted, mistakes inside it at their own lines."""
     span = item.operands[0].span
     if path in trail:
         notes.refuse("RCP0211", f"`{path}` uses itself", span, " → ".join((*trail, path)))
@@ -123,7 +123,8 @@ def _file(
         notes.refuse("RCP0211", "; ".join(d.message for d in error.diagnostics), span, error.diagnostics[0].help)
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        notes.refuse("RCP0211", f"`{path}` cannot be read: {why}", span, "check the spelling; paths start at this file")
+        help = "check the spelling; paths are relative to this file"
+        notes.refuse("RCP0211", f"`{path}` cannot be read: {why}", span, help)
     unread.anything = unread.everything = True
     return ()
 
@@ -144,7 +145,7 @@ def override(
         text: recipe text of the model or data set.
         find_verb: the verb of a name.
         notes: mistakes of the text go there, at their places in the option.
-        unread: what cannot be read of it goes there.
+        unread: the parts of it that cannot be read go there.
     """
     shown = f"--{role} {text}"
     try:
@@ -168,13 +169,13 @@ def override(
 
 
 def _moved(error: RecipeError, shown: str) -> list[Diagnostic]:
-    """Syntax errors of a value of the command line, at their places in what is shown of it."""
+    """Syntax errors in a value on the command line, at their places in the part that is shown."""
     spans = [dataclasses.replace(d.span, typed=shown) if d.span else typed(shown) for d in error.diagnostics]
     return [dataclasses.replace(d, span=span) for d, span in zip(error.diagnostics, spans, strict=True)]
 
 
 def provides(item: nodes.Item, find_verb: Callable[[str], Verb | None]) -> str:
-    """`model` or `data` where the statement provides the recipe's own; "" for everything else, also what has a name."""
+    """`model` or `data` where the statement provides the recipe's own; "" for everything else, named ones included."""
     if not isinstance(item, nodes.Statement) or any(c.word.text == "as" for c in item.clauses):
         return ""
     verb = find_verb(item.verb.text)
@@ -189,9 +190,9 @@ def settle(items: tuple[nodes.Item, ...], sets: Mapping[str, str], notes: Notes)
         shown = f"--set {name}={text}"
         if name not in known:
             guess = did_you_mean(name, known)
-            help = f"{guess}set here: {listing(tuple(known))}"
+            help = f"{guess}`let` names: {listing(tuple(known))}"
             span = typed(shown, len("--set "), len(f"--set {name}"))
-            notes.errors.append(Diagnostic("RCP0208", f"no `let {name}` stands in the recipe", span, help))
+            notes.errors.append(Diagnostic("RCP0208", f"the recipe has no `let {name}`", span, help))
             continue
         alike = "let " + "n" * (len(name) + 2)  # as long as what is shown, so that columns agree
         tree, wrong = read(f"{alike}={text}")
@@ -199,8 +200,9 @@ def settle(items: tuple[nodes.Item, ...], sets: Mapping[str, str], notes: Notes)
         if not wrong and len(made) == 1 and isinstance(made[0], nodes.Let):
             values[name] = trees.typed(made[0].value, shown)
             continue
-        help = "write a number, a word, a call or a text in quotes"
-        notes.errors.append(Diagnostic("RCP0301", f"`{text}` is not one value", typed(shown, len(alike) + 1), help))
+        help = "write a number, a word, a call or quoted text"
+        span = typed(shown, len(alike) + 1)
+        notes.errors.append(Diagnostic("RCP0301", f"`{text}` is not a single value", span, help))
 
     def changed(part: Any) -> Any:
         if isinstance(part, nodes.Let) and part.name.text in values:

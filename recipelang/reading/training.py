@@ -16,7 +16,7 @@ from recipelang.syntax.show import show
 if TYPE_CHECKING:
     from recipelang.reading.reader import Reader
 
-#: the optimizers that stand where a recipe names none
+#: the optimizers where a recipe names none
 TUNING = "sgd(lr=cosine(1e-2, to=0), momentum=0.9, weight_decay=5e-4)"
 FROM_SCRATCH = "sgd(lr=cosine(0.1, to=0), momentum=0.9, weight_decay=5e-4)"
 NUMBERS = ("no teacher", "one teacher", "two teachers", "three teachers")
@@ -35,16 +35,16 @@ def read(
 
     Args:
         reader: the statement.
-        default_optimizer: recipe text of the optimizer that stands where none is named.
-        default_duration: stands where `for` is left out; None makes `for` required.
-        default_loss: recipe text of the loss that stands where none is named; "" is the task's own loss.
+        default_optimizer: recipe text of the optimizer used where none is named.
+        default_duration: used where `for` is left out; None makes `for` required.
+        default_loss: recipe text of the loss used where none is named; "" is the task's own loss.
         teachers: the nodes that name teachers; None where the verb has none.
-        rounds: so many rounds share the duration.
+        rounds: the number of rounds that share the duration.
     """
     duration = reader.duration()
     if duration is None and reader.clause("for") is None:
         if default_duration is None and reader.statement.operands:
-            reader.failed = True  # what stands there was refused, and may be the duration
+            reader.failed = True  # an operand was refused, and it may be the duration
         elif default_duration is None:
             reader.refuse(
                 "RCP0403", f"`{reader.verb}` does not say how long", None, f"write `{reader.verb} for 3 epochs`"
@@ -80,21 +80,21 @@ def _is_optimizer(node: Any) -> bool:
 
 
 def _terms(reader: Reader, node: Any, teachers: tuple[Any, ...] | None) -> tuple[Term, ...]:
-    """A loss sum; where no term is complete by itself, the task's own loss is added and shown."""
+    """A loss sum; where no term is complete on its own, the task's own loss is added and shown."""
     parts = node.terms if isinstance(node, nodes.Sum) else (node,)
     terms = [term for part in parts if (term := _term(reader, part, teachers)) is not None]
     if reader.failed or not terms:
         return tuple(terms)
     if teachers and not any(term.loss.teachers[1] for term in terms):
-        help = "`with kd` looks at one teacher, `with mis` at two"
-        reader.refuse("RCP0412", f"`{show(node)}` looks at no teacher", node.span, help)
+        help = "`with kd` uses one teacher, `with mis` two"
+        reader.refuse("RCP0412", f"`{show(node)}` uses no teacher", node.span, help)
     if not any(term.loss.complete for term in terms):
         terms.append(_add_task(reader, node))
     return tuple(terms)
 
 
 def _add_task(reader: Reader, node: Any) -> Term:
-    """`1 * task` beside losses that do not train by themselves, in the statement's text too."""
+    """`1 * task` beside losses that are not complete on their own, in the statement's text too."""
     made = reader.add("with", "1 * task")[0]
     clause = reader.clause("with")
     if clause:
@@ -132,7 +132,7 @@ def _term(reader: Reader, node: Any, teachers: tuple[Any, ...] | None) -> Term |
         if not reader.failed:
             reader.refuse(
                 "RCP0405",
-                f"`{show(node)}` is not one loss",
+                f"`{show(node)}` is not a single loss",
                 node.span,
                 "a term is a number times a loss: `0.7 * kd(T=4)`",
             )
@@ -152,7 +152,7 @@ def _no_loss(reader: Reader, node: Any) -> None:
 
 
 def _loss(reader: Reader, call: nodes.Call, teachers: tuple[Any, ...] | None) -> Any | None:
-    """The loss, held against the teachers that the statement names."""
+    """The loss, checked against the teachers that the statement names."""
     found = lookup(call, ("loss", "optimizer"), "`with`", reader.refuse)
     if found is None:
         return None
@@ -170,13 +170,12 @@ def _loss(reader: Reader, call: nodes.Call, teachers: tuple[Any, ...] | None) ->
     count = len(teachers or ())
     if teachers and most and count > most:
         help = "`with mis` takes healthy and recovered" if name != "mis" else "name fewer"
-        message = (
-            f"`{name}` has {NUMBERS[most]}, {('none', 'one', 'two', 'three')[count] if count < 4 else count} are named"
-        )
+        named = ("none", "one", "two", "three")[count] if count < 4 else count
+        message = f"`{name}` takes {NUMBERS[most]}, but {named} are named"
         reader.refuse("RCP0412", message, teachers[most].span, help)
         return None
     if teachers and count < least:
-        message = f"`{name}` compares with {NUMBERS[least]}, {NUMBERS[count].split()[0]} is named"
+        message = f"`{name}` compares with {NUMBERS[least]}, but {NUMBERS[count].split()[0]} is named"
         reader.refuse("RCP0412", message, call.name_span, "`with kd` takes one teacher, or name another after `from`")
         return None
     return loss

@@ -14,7 +14,7 @@ from recipelang.reading.trees import bare_word
 from recipelang.reading.wording import KINDS, listing
 from recipelang.syntax import nodes
 
-#: setting type → how one is written, for help lines
+#: setting type → an example of one, for help lines
 EXAMPLES = {
     "number": "0.1",
     "integer": "4",
@@ -31,7 +31,7 @@ TYPES = {
     "number": "a number",
     "integer": "a whole number",
     "boolean": "`true` or `false`",
-    "text": "a text in quotes",
+    "text": "quoted text",
     "duration": "a duration in epochs or steps",
     "time": "a time",
     "bytes": "a size in bytes",
@@ -68,9 +68,11 @@ def in_range(s: Setting, owner: str, value: float, span: Span, refuse: Refuse) -
     too_high = s.high is not None and value > s.high
     if not (too_low or too_high):
         return True
-    low = f"above {s.low:g}" if s.open_low else f"from {s.low:g}" if s.low is not None else ""
-    high = f"to {s.high:g}" if s.high is not None else "up" if low and not s.open_low else ""
-    refuse("RCP0303", f"`{s.name}` of `{owner}` is {value:g}", span, f"it must be {f'{low} {high}'.strip()}")
+    low = "" if s.low is None else f"{'above' if s.open_low else 'at least'} {s.low:g}"
+    high = "" if s.high is None else f"at most {s.high:g}"
+    closed = low and high and not s.open_low
+    help = f"it must be {f'from {s.low:g} to {s.high:g}' if closed else ' and '.join(filter(None, (low, high)))}"
+    refuse("RCP0303", f"`{s.name}` of `{owner}` is {value:g}", span, help)
     return False
 
 
@@ -82,12 +84,12 @@ def _mismatch(s: Setting, node: Any, owner: str, refuse: Refuse, wanted: str = "
     help = f"write `{s.name}={example}`" if example else ""
     if isinstance(node, nodes.Number):
         is_what = DIMENSIONS[node.quantity.dimension]
-        refuse("RCP0302", f"`{s.name}` of `{owner}` is {wanted}; `{node.text}` is {is_what}", node.span, help)
+        refuse("RCP0302", f"`{s.name}` of `{owner}` must be {wanted}; `{node.text}` is {is_what}", node.span, help)
     elif isinstance(node, nodes.Call) and not s.ramp and node.path[0].text in names("ramp"):
-        message = f"`{s.name}` of `{owner}` stays the same over training: it takes no `{node.name}`"
+        message = f"`{s.name}` of `{owner}` is constant during training: it takes no `{node.name}`"
         refuse("RCP0308", message, node.span, help)
     else:
-        refuse("RCP0301", f"`{s.name}` of `{owner}` is {wanted}", node.span, help)
+        refuse("RCP0301", f"`{s.name}` of `{owner}` must be {wanted}", node.span, help)
 
 
 def _number(s: Setting, node: Any, owner: str, refuse: Refuse) -> float | None:
@@ -108,7 +110,7 @@ def _checked(s: Setting, node: nodes.Number, owner: str, refuse: Refuse) -> floa
 def _integer(s: Setting, node: Any, owner: str, refuse: Refuse) -> int | None:
     whole = isinstance(node, nodes.Number) and node.quantity.dimension in ("number", "count", "samples")
     if whole and math.isfinite(node.quantity.value) and node.quantity.value != int(node.quantity.value):
-        message = f"`{s.name}` of `{owner}` is a whole number; `{node.text}` is not whole"
+        message = f"`{s.name}` of `{owner}` must be a whole number; `{node.text}` is not whole"
         refuse("RCP0301", message, node.span, f"write `{s.name}={round(node.quantity.value)}`")
         return None
     if not whole:
@@ -205,7 +207,7 @@ def _any(s: Setting, node: Any, owner: str, refuse: Refuse) -> Any:
         return tuple(_any(s, item, owner, refuse) for item in node.items)
     word = bare_word(node)
     if word is None:
-        _mismatch(s, node, owner, refuse, "a number, a text in quotes, a word or a list", "4")
+        _mismatch(s, node, owner, refuse, "a number, quoted text, a word or a list", "4")
         return None
     return {"true": True, "false": False}.get(word, word)
 

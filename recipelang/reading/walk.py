@@ -1,11 +1,11 @@
-"""The walk through a recipe: statement by statement, with what is known of the network at each.
+"""The walk through a recipe: statement by statement, with what is known of the network at each one.
 
 walk(items)
     let         binds a name
     statement   its verb reads it ─ operation → a Step
                                   ─ Points    → variants, each walked from the state before the first
                                   ─ Loop      → a Repeat
-                                  ─ Switch    → something holds for the whole recipe
+                                  ─ Switch    → a setting of the whole recipe
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Walk:
         unread: what could not be read, and every verb there is.
         aliases: names of the profile → recipe text.
         switches: what was switched on, and where.
-        places: full names of variants → where each stands.
+        places: full names of variants → where each is.
         used: names of states, models and data sets that something refers to.
         named: names that variants gave: what each is, and where it was given.
         walked, words: how many statements so far, and how many words they have.
@@ -70,7 +70,7 @@ class Walk:
             top: whether this is the file itself and no block.
 
         Raises:
-            RecipeError: RCP0415, RCP0416: variants within variants or values within values make more than anybody runs.
+            RecipeError: RCP0415, RCP0416: nested variants or values make the recipe too large.
         """
         made: list[Node] = []
         here = dict(bindings)
@@ -107,10 +107,10 @@ class Walk:
         bindings.bind(let.name.text, bindings.fill(let.value, self.notes), extent, let.name.span, path)
 
     def _count(self, statement: nodes.Statement, bindings: Bindings) -> None:
-        """Count a statement and its words before anything of them is put in.
+        """Count a statement and its words before its values are filled in.
 
         Raises:
-            RecipeError: RCP0415, RCP0416: those were too many.
+            RecipeError: RCP0415, RCP0416: there are too many.
         """
         self.walked += 1
         if self.walked > MOST_STATEMENTS:
@@ -124,11 +124,11 @@ class Walk:
 
     def _limit(self, extent: Extent, span: Span) -> None:
         if extent.words > MOST_WORDS:
-            message = f"with the values of `let` and `sweep` put in, the recipe has more than {MOST_WORDS} words"
-            help = "a value that names another one twice doubles it, and a sweep repeats its block; write less of both"
+            message = f"with the values of `let` and `sweep` filled in, the recipe has more than {MOST_WORDS} words"
+            help = "a value that names another twice doubles it, and a sweep repeats its block; use fewer of both"
         elif extent.depth > DEEPEST:
-            message = f"with its values put in, more than {DEEPEST} brackets and values stand in each other here"
-            help = "let values name fewer values that name values"
+            message = f"with its values filled in, brackets and values are nested more than {DEEPEST} deep here"
+            help = "let fewer values name other values"
         else:
             return
         self.notes.refuse("RCP0416", message, span, help)
@@ -168,8 +168,8 @@ class Walk:
             if verb.block:
                 self._look_inside(placed, statement, bindings, flow)
             return None
-        span, path = (None, "") if placed.why else (statement.span, placed.path)  # added by the language: nowhere
-        if placed.path.startswith("--"):  # it stands in an option, whose words know their place
+        span, path = (None, "") if placed.why else (statement.span, placed.path)  # added by the language: no place
+        if placed.path.startswith("--"):  # it comes from an option, whose words know their place
             span, path = statement.operands[0].span, ""
         return Step(found, show(reader.statement), span, path, bool(placed.why), placed.why)
 
@@ -183,7 +183,7 @@ class Walk:
             full = ", ".join(inside.path)
             here = statement.operands[0].span
             if self.places.setdefault(full, here) != here:
-                message = f"variant `{name}` is there since {self.places[full].seen_from(here)}"
+                message = f"there is already a variant `{name}` {self.places[full].at(here)}"
                 self.notes.refuse("RCP0207", message, here, "choose another name")
             bound = bindings[path].inner()
             for parameter, value in values:
@@ -201,10 +201,10 @@ class Walk:
     def _repeat(
         self, loop: Loop, statement: nodes.Statement, placed: Placed, bindings: Mapping[str, Bindings], flow: Flow
     ) -> Repeat:
-        """Walk the block twice, since its second round starts where the first one ended."""
+        """Walk the block twice, since its second round starts where the first ends."""
         inner = _inner(placed, statement)
         if statement.block and not inner:
-            help = "write what is to be done again inside the braces"
+            help = "write what to repeat inside the braces"
             self.notes.refuse("RCP0407", "there is nothing to repeat", statement.block.span, help)
         variants = flow.variants
         flow.variants = variants.new_child()
@@ -225,7 +225,7 @@ class Walk:
     def _look_inside(
         self, placed: Placed, statement: nodes.Statement, bindings: Mapping[str, Bindings], flow: Flow
     ) -> None:
-        """Note what is wrong in a block whose own statement is wrong; what its parameter would be is not known."""
+        """Note what is wrong in a block whose own statement is wrong; the values of its parameter are unknown."""
         outer, self.notes = self.notes, Notes(placed.path)
         inside = flow.copy()
         inside.branch = False  # the block may be that of a variant
@@ -245,7 +245,7 @@ class _Variants:
 
 @dataclass
 class _Opened:
-    """Variants that stand open: the flow before the first, and where their Branch stands among the nodes."""
+    """Variants that are open: the flow before the first, and the index of their Branch among the nodes."""
 
     before: Flow
     index: int

@@ -1,4 +1,4 @@
-"""How messages speak of the kinds of methods, and where each belongs in a statement."""
+"""What messages call the kinds of methods, and where each belongs in a statement."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def one_of(kinds: tuple[str, ...]) -> str:
     return " or ".join(KINDS[kind].one for kind in kinds)
 
 
-#: of more names than this a message shows the first ones, and how many more there are
+#: of more names than this, a message shows the first ones and how many more there are
 MOST_LISTED = 40
 
 
 def listing(names: tuple[str, ...] | list[str]) -> str:
-    """`a`, `b`, `c`: names as a help line shows them; "none yet" where there is none."""
+    """`a`, `b`, `c`: names as a help line shows them; "none yet" where there are none."""
     more = len(names) - MOST_LISTED
     shown = names if more < 2 else (*names[:MOST_LISTED],)
     return ", ".join(f"`{name}`" for name in shown) + (f" and {more} more" if more > 1 else "") or "none yet"

@@ -1,4 +1,4 @@
-"""Mistakes with brackets: one that is never closed, said where it opens, and one that closes nothing."""
+"""Mistakes with brackets: one that is never closed, reported where it opens, and one that closes nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SIGNS = {"LPAR": "(", "LSQB": "[", "LBRACE": "{", "RPAR": ")", "RSQB": "]", "RBR
 
 
 def unclosed(place: Place) -> Mistake | None:
-    """A bracket that is never closed, said at the bracket."""
+    """A bracket that is never closed, reported at the bracket."""
     word = place.word
     if not place.open:
         return None
@@ -32,7 +32,7 @@ def unclosed(place: Place) -> Mistake | None:
 
 
 def _unclosed_brace(place: Place) -> Token:
-    """Of the open braces, the one whose inside a less indented `}` closed, if one did; else the innermost."""
+    """The open brace inside which a less indented `}` closed another, if there is one; else the innermost."""
     lines = place.text.split("\n")
 
     def indent(word: Token) -> int:
@@ -59,7 +59,7 @@ def stray(place: Place) -> Mistake | None:
     if not place.open or place.inside == "LBRACE":
         what, help_ = (
             f"this `{word.text}` closes nothing",
-            f"take it out, or write `{SIGNS[CLOSING[word.type]]}` before",
+            f"remove it, or write `{SIGNS[CLOSING[word.type]]}` before it",
         )
         return Mistake("RCP0106", what, help_, word.span, blank)
     opening = place.open[-1]

@@ -45,7 +45,7 @@ OTHER_SIGNS = {
 NO_SIGNS = ("!=", "<>", "≠", "!", "^", "**", "~=")
 CHARACTER_HELP = {
     "%": "write `%` after a number: `70%`",
-    "-": "there is no minus; sums of losses know `+` and `*`",
+    "-": "there is no minus sign; a sum of losses uses `+` and `*`",
     ":": "patterns are written like `2:4`, blocks like `{ … }`",
 }
 #: what an unquoted selector or path is made of
@@ -63,7 +63,7 @@ def quotes(place: Place) -> Mistake | None:
         closed = re.match(f"[{QUOTES}]([^{QUOTES}]*)[{QUOTES}]", rest)
         help_ = f'write `"{closed[1]}"`' if closed else 'write `"` before and after it'
         span = _sized(word.span, closed.end() if closed else 1)
-        return Mistake("RCP0107", f'texts are quoted with `"`, not with `{word.text}`', help_, span)
+        return Mistake("RCP0107", f'text is quoted with `"`, not with `{word.text}`', help_, span)
     return None
 
 
@@ -84,7 +84,7 @@ def selectors(place: Place) -> Mistake | None:
 
 
 def numbers(place: Place) -> Mistake | None:
-    """What begins like a number and is not one: a sign, `.5`, `0.7.3`, an unknown unit glued to it."""
+    """What begins like a number and is not one: a sign, `.5`, `0.7.3`, an unknown unit attached to it."""
     before, word, after = place.before, place.word, place.after
     hyphen = before is not None and before.type == "NAME" and before.touches(word)
     signed = word.text in ("-", "−", "–") or (word.type == "PLUS" and "NUMBER" in place.accepts)
@@ -104,11 +104,11 @@ def numbers(place: Place) -> Mistake | None:
         if unit:
             return Mistake("RCP0108", f"`{match[2]}` is not a unit", _offer(match[1], match[2], unit), word.span)
         what = f"`{word.text}` is neither a number with a unit nor a name"
-        return Mistake("RCP0108", what, f"write `{match[1]} {match[2]}` if two words are meant; {UNIT_HELP}", word.span)
+        return Mistake("RCP0108", what, f"write `{match[1]} {match[2]}` if you mean two words; {UNIT_HELP}", word.span)
     glued = re.fullmatch(r"([0-9]+(?::[0-9]+|(?:x[0-9]+)+|\.\.[0-9]+))([A-Za-z_]\w*)", word.text)
     help_ = "numbers look like `3`, `0.7`, `1e-3`, `70%`, patterns like `2:4`, ranges like `0..19`"
     if glued:
-        help_ = f"write a space between: `{glued[1]} {glued[2]}`"
+        help_ = f"write a space between them: `{glued[1]} {glued[2]}`"
     return Mistake("RCP0109", f"`{word.text}` is not a number", help_, word.span)
 
 
@@ -147,23 +147,23 @@ def names(place: Place) -> Mistake | None:
     if word.type == "STRAY" and word.text[0].isalpha():
         span = place.run(r"\w", word.start)
         what = f"`{_text(place, span)}` is not a name"
-        return Mistake("RCP0110", what, "names are made of the letters a to z and A to Z, digits and `_`", span)
+        return Mistake("RCP0110", what, "names consist of the letters a to z and A to Z, digits and `_`", span)
     if word.text == "-" and before and before.type == "NAME" and before.touches(word) and word.touches(after):
         span = place.run(r"\w\-", word.start)
         name = _text(place, span)
         return Mistake(
-            "RCP0110", f"`{name}` has a hyphen, and names have none", f"write `{name.replace('-', '_')}`", span
+            "RCP0110", f"`{name}` contains a hyphen, and names cannot", f"write `{name.replace('-', '_')}`", span
         )
     if word.text == "$":
         help_ = "write `$name`, with the name of a `let` or a `sweep`"
         return Mistake("RCP0110", "no name follows this `$`", help_, word.span, (place.line(),))
     if word.type in RESERVED_TYPES and before and before.type in ("AS", "LET"):
         return Mistake(
-            "RCP0110", f"`{word.text}` is a word of the language and cannot be a name", "take another name", word.span
+            "RCP0110", f"`{word.text}` is a word of the language and cannot be a name", "choose another name", word.span
         )
     if before and before.type in RESERVED_TYPES and place.accepts == {"EQUAL"}:
         what = f"`{before.text}` is a word of the language and cannot be a value"
-        return Mistake("RCP0110", what, f'write `"{before.text}"` if a text is meant', before.span)
+        return Mistake("RCP0110", what, f'write `"{before.text}"` if you mean text', before.span)
     return None
 
 
@@ -174,14 +174,14 @@ def signs(place: Place) -> Mistake | None:
     for sign, ours in OTHER_SIGNS.items():
         if here.startswith(sign):
             return Mistake(
-                "RCP0116", f"`{sign}` is not in the language", f"write `{ours}`", _sized(word.span, len(sign))
+                "RCP0116", f"`{sign}` is not part of the language", f"write `{ours}`", _sized(word.span, len(sign))
             )
     for sign in NO_SIGNS:
         if here.startswith(sign):
             help_ = "conditions compare with `<`, `<=`, `>`, `>=` and `==`"
-            return Mistake("RCP0116", f"`{sign}` is not in the language", help_, _sized(word.span, len(sign)))
+            return Mistake("RCP0116", f"`{sign}` is not part of the language", help_, _sized(word.span, len(sign)))
     if here in ("//", "/*", "--"):
-        return Mistake("RCP0116", f"`{here}` begins no comment", "comments begin with `#`", _sized(word.span, 2))
+        return Mistake("RCP0116", f"`{here}` does not begin a comment", "comments begin with `#`", _sized(word.span, 2))
     if word.text in ("/", "\\", "~") and word.type == "STRAY":
         span = place.run(GLOB, word.start)
         return Mistake("RCP0107", "a path needs quotes", f'write `"{_text(place, span)}"`', word.span)
@@ -198,12 +198,12 @@ def characters(place: Place) -> Mistake | None:
     character = word.text[0]
     name = unicodedata.name(character, "a control character")
     shown = f"`{character}`" if character.isprintable() and not character.isspace() else name.lower()
-    help_ = "take it out"
+    help_ = "remove it"
     if character.isspace() or unicodedata.category(character) in ("Zs", "Cf", "Cc"):
-        help_ = "replace it by a space; it often comes along when text is copied from a page"
+        help_ = "replace it with a space; text copied from a web page often contains such characters"
     else:
         help_ = CHARACTER_HELP.get(character, help_)
-    what = f"{shown} (U+{ord(character):04X}) is not in the language"
+    what = f"{shown} (U+{ord(character):04X}) is not part of the language"
     return Mistake("RCP0116", what, help_, word.span)
 
 

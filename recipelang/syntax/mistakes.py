@@ -1,7 +1,7 @@
 """From the place where reading stopped to a message that a person can use.
 
-`explain` asks one function after the other, the surest first; each knows one mistake. This file holds those about
-how words stand together, brackets.py and misspellings.py the others. No word of the parser's own reaches the user.
+`explain` asks one function after another, the most certain first; each recognizes one mistake. This file holds those
+about the order of words, brackets.py and misspellings.py the others. None of the parser's own terms reach the user.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EXAMPLES = {
 }  # fmt: skip
 #: terminal → what a user calls it
 WORDS = {
-    "NAME": "a name", "NUMBER": "a number", "STRING": "a quoted text", "COMPARE": "a comparison (`<`, `>`, …)",
+    "NAME": "a name", "NUMBER": "a number", "STRING": "quoted text", "COMPARE": "a comparison (`<`, `>`, …)",
     "COMMA": "`,`", "LPAR": "`(`", "RPAR": "`)`", "LSQB": "`[`", "RSQB": "`]`", "LBRACE": "`{`", "RBRACE": "`}`",
     "PLUS": "`+`", "STAR": "`*`", "EQUAL": "`=`", "DOT": "`.`", "AND": "`and`", "OR": "`or`",
     "_END": "the end of the statement",
@@ -44,9 +44,9 @@ def explain(text: str, error: UnexpectedInput | TooDeep, path: str = "") -> tupl
     """
     place = place_of(text, error)
     if isinstance(error, TooDeep):
-        what = f"more than {DEEPEST} brackets stand in each other here"
-        whole = ((0, len(text)),)  # what else would be found is an echo
-        mistake = Mistake("RCP0118", what, "take some of them out", place.word.span, whole)
+        what = f"brackets are nested more than {DEEPEST} deep here"
+        whole = ((0, len(text)),)  # whatever else would be found follows from this
+        mistake = Mistake("RCP0118", what, "remove some of them", place.word.span, whole)
     else:
         mistake = next(m for know in KNOWN if (m := know(place)))
     diagnostic = Diagnostic(mistake.code, mistake.message, mistake.span, mistake.help, path)
@@ -54,7 +54,7 @@ def explain(text: str, error: UnexpectedInput | TooDeep, path: str = "") -> tupl
 
 
 def _blanked(place: Place, stretches: tuple[tuple[int, int], ...]) -> str:
-    """The text with spaces instead of what cannot be read; a block keeps a head, so that its inside is read."""
+    """The text with spaces in place of what cannot be read; a block keeps a head, so that its content is read."""
     text = place.text
     start, end = place.broken()
     if not text[start:end].strip():
@@ -77,8 +77,8 @@ def comma_before_clause(place: Place) -> Mistake | None:
     if place.inside in ("LPAR", "LSQB"):
         return None
     kind = "the clause" if word.text in CLAUSES else ""
-    what = " ".join(f"a comma stands before {kind} `{word.text}`".split())
-    return Mistake("RCP0102", what, "drop the comma: clauses are not separated", word.span)
+    what = " ".join(f"there is a comma before {kind} `{word.text}`".split())
+    return Mistake("RCP0102", what, "remove the comma: clauses are not separated by commas", word.span)
 
 
 def nothing_follows(place: Place) -> Mistake | None:
@@ -88,8 +88,8 @@ def nothing_follows(place: Place) -> Mistake | None:
         return None
     if before.type == "COMMA":
         if word.type == "COMMA":
-            return Mistake("RCP0112", "two commas stand side by side", "take one out", word.span)
-        help_ = "drop the comma, or go on after it; lines may break before a clause word and inside `( )` and `[ ]`"
+            return Mistake("RCP0112", "there are two commas in a row", "remove one", word.span)
+        help_ = "remove the comma, or go on after it; lines may break before a clause word and inside `( )` and `[ ]`"
         return Mistake("RCP0112", "nothing follows this comma", help_, before.span)
     example = EXAMPLES.get(before.text, "latency < 0.7")
     what = f"nothing follows `{before.text}`"
@@ -105,13 +105,13 @@ def no_verb(place: Place) -> Mistake | None:
         return None
     if word.type == "LBRACE":
         matching = brackets.matching_brace(place)
-        help_ = "write before it what it belongs to: `variant NAME {`, `sweep NAME in … {`, `repeat …{`"
+        help_ = "write what it belongs to before it: `variant NAME {`, `sweep NAME in … {`, `repeat …{`"
         return Mistake("RCP0111", "this block belongs to no statement", help_, word.span, matching)
     if word.text in CLAUSES or word.text in ("and", "or"):
         what = f"a statement begins with a verb, and `{word.text}` is not one"
-        help_ = f"put `{word.text} …` after the statement that it belongs to"
+        help_ = f"put `{word.text} …` after the statement it belongs to"
         return Mistake("RCP0111", what, help_, word.span)
-    help_ = "write first what is to be done: `prune`, `finetune`, `measure`, …"
+    help_ = "begin with what to do: `prune`, `finetune`, `measure`, …"
     return Mistake("RCP0111", f"a statement begins with a verb, and `{word.text}` is not one", help_, word.span)
 
 
@@ -121,13 +121,11 @@ def verb_with_settings(place: Place) -> Mistake | None:
     if place.word.type != "EQUAL" or len(words) < 2 or words[1] not in place.open[-1:]:
         return None
     what = f"`{words[0].text}` begins a statement, and a verb has no settings"
-    return Mistake(
-        "RCP0111", what, f"write first what is to be done: `finetune with {words[0].text}(…)`", words[0].span
-    )
+    return Mistake("RCP0111", what, f"begin with what to do: `finetune with {words[0].text}(…)`", words[0].span)
 
 
 def after_block(place: Place) -> Mistake | None:
-    """Something on the line after `}`."""
+    """Something on the same line after `}`."""
     word = place.word
     if not (place.before and place.before.type == "RBRACE") or word.type == "$END":
         return None
@@ -150,7 +148,7 @@ def let_without_value(place: Place) -> Mistake | None:
         return Mistake("RCP0112", "`let` gives a name a value", f"write `let {name} = {value}`", span)
     if place.word.text in CLAUSES or place.word.type == "COMPARE" or place.word.type == "LBRACE":
         what = f"`let` names one value, and `{place.word.text}` is not part of it"
-        return Mistake("RCP0117", what, "name the ingredient alone: `let tune = sgd(lr=1e-3)`", place.word.span)
+        return Mistake("RCP0117", what, "name only the ingredient: `let tune = sgd(lr=1e-3)`", place.word.span)
     return None
 
 
@@ -168,7 +166,7 @@ def equals(place: Place) -> Mistake | None:
         if len(place.statement) == 1:
             return Mistake("RCP0103", "`=` gives a setting a value", f"write `let {name} = {value}`", word.span)
         if place.clause and place.clause not in ("until", "while"):
-            help_ = f"settings stand in parentheses after a name: `NAME({name}={value})`"
+            help_ = f"settings go in parentheses after a name: `NAME({name}={value})`"
             return Mistake("RCP0103", "`=` gives a setting a value", help_, word.span)
         return Mistake("RCP0103", "`=` gives a setting a value", f"a budget compares: `{name} < {value}`", word.span)
     if word.type == "COMPARE" and place.inside == "LPAR" and "EQUAL" in place.accepts:
@@ -186,7 +184,7 @@ def _side(place: Place) -> str:
 
 
 def comparisons(place: Place) -> Mistake | None:
-    """Chained comparisons, commas between conditions, comparisons where nothing compares."""
+    """Chained comparisons, commas between conditions, comparisons where none is allowed."""
     word = place.word
     conditional = place.clause in ("until", "while")
     if word.type == "COMMA" and conditional and place.inside not in ("LPAR", "LSQB"):
@@ -194,10 +192,10 @@ def comparisons(place: Place) -> Mistake | None:
     if word.type == "COMPARE":
         if any(w.type == "COMPARE" for w in place.statement):
             return Mistake("RCP0113", "a comparison has two sides", "join two comparisons with `and`", word.span)
-        what = f"`{place.clause}` compares nothing" if place.clause else "nothing is compared here"
+        what = f"`{place.clause}` takes no comparison" if place.clause else "no comparison is expected here"
         help_ = "conditions follow `until`, `while` and `expect`"
         if place.clause in ("from", "on", "by", "over"):
-            help_ += f"; a setting stands in parentheses: `drop({place.clause}=…)`"
+            help_ += f"; a setting goes in parentheses: `drop({place.clause}=…)`"
         return Mistake("RCP0113", what, help_, word.span)
     if word.type in ("AND", "OR") and place.clause and not conditional:
         what = f"`{word.text}` joins conditions, and `{place.clause}` takes a list"
@@ -206,7 +204,7 @@ def comparisons(place: Place) -> Mistake | None:
 
 
 def side_by_side(place: Place) -> Mistake | None:
-    """Two things side by side where something must stand between them."""
+    """Two things side by side where something is missing between them."""
     before, word = place.before, place.word
     if before is None or word.type not in (*VALUES, "LPAR") or unfinished(before):
         return None
@@ -214,7 +212,7 @@ def side_by_side(place: Place) -> Mistake | None:
     if place.inside == "LSQB" or (place.after.type == "EQUAL" and place.inside == "LPAR"):
         help_ = f"write a comma before `{word.text}`"
     elif place.after.type == "EQUAL":
-        help_ = f"settings stand in parentheses: `{before.text}({word.text}=…)`"
+        help_ = f"settings go in parentheses: `{before.text}({word.text}=…)`"
     elif place.inside == "LPAR":
         help_ = f"write `{before.text}={word.text}` for a setting, or a comma between two"
     elif place.clause == "with" and before.type == "NUMBER":
@@ -234,15 +232,15 @@ def _comparison_follows(place: Place) -> bool:
 
 
 def anything_else(place: Place) -> Mistake:
-    """What no other function knows: say what could have stood here."""
+    """What no other function recognizes: say what was expected here."""
     word = place.word
-    what = f"`{word.text}` cannot stand here"
+    what = f"`{word.text}` is not allowed here"
     if word.type in ("_END", "$END") and word.text != ";":
         what = "the statement ends too early"
     expected = [said for terminal, said in WORDS.items() if terminal in place.accepts]
     if place.accepts & {clause.upper() for clause in CLAUSES}:
         expected.append("a clause")
-    help_ = f"here may stand {', '.join(expected)}" if expected else "a statement is: verb, operands, clauses, block"
+    help_ = f"expected here: {', '.join(expected)}" if expected else "a statement is: verb, operands, clauses, block"
     return Mistake("RCP0117", what, help_, (place.before.span if place.ends and place.before else word.span))
 
 

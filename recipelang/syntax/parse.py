@@ -1,8 +1,8 @@
-"""Text → tree: `read` gives the statements that stand and every syntax error of the others; `parse` wants none.
+"""Text → tree: `read` gives the readable statements and the syntax errors of the others; `parse` accepts no errors.
 
     text ──lark──▶ parse tree ──build──▶ nodes (syntax/nodes.py)
 
-After an error the broken statement is blanked and the rest is read again, so that one slip hides no other.
+After an error the broken statement is blanked and the rest is read again, so that one error does not hide another.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from recipelang.errors import Diagnostic, RecipeError, Span
 from recipelang.syntax import nodes
 from recipelang.syntax.grammar import TooDeep, parser
 
-#: a recipe is read by people; what is longer than this is something else
+#: a recipe is read by people; a longer text is not a recipe
 LONGEST = 200_000
-#: after so many errors, or so many characters read again because of them, the rest is left for the next time
+#: after this many errors, or this many characters read again because of them, the rest is left for the next check
 MOST_ERRORS, MOST_READ = 20, 400_000
 #: no number of a recipe has more digits than this
 MOST_DIGITS = 15
@@ -54,7 +54,7 @@ def read(text: str, path: str = "") -> tuple[nodes.Recipe, tuple[Diagnostic, ...
     whole = Span(0, len(text), 1, 1, len(lines), len(lines[-1]) + 1)
     if len(text) > LONGEST:
         what = f"this recipe has {len(text)} characters; a recipe has at most {LONGEST}"
-        help_ = "split it, or look whether this file is a recipe"
+        help_ = "split it, or check whether this file is a recipe"
         wrong = Diagnostic("RCP0118", what, whole, help_, path)
         return nodes.Recipe(nodes.Block((), whole), text, path, text), (wrong,)
     tree, errors, unread = _read(text, path)
@@ -78,7 +78,7 @@ def _read(text: str, path: str) -> tuple[Tree[Token], list[Diagnostic], str]:
         try:
             return parser().parse(rest), errors, _without(text, rest) if errors else ""
         except (UnexpectedInput, TooDeep) as error:
-            from recipelang.syntax.mistakes import explain  # only a wrong recipe pays for it
+            from recipelang.syntax.mistakes import explain  # only a wrong recipe needs it
 
             diagnostic, blanked = explain(rest, error, path)
             errors.append(diagnostic)
@@ -88,12 +88,12 @@ def _read(text: str, path: str) -> tuple[Tree[Token], list[Diagnostic], str]:
 
 
 def _without(text: str, rest: str) -> str:
-    """What of a text was blanked in the rest, at its place."""
+    """What was blanked in the rest of a text, at its place."""
     return "".join(c if c != left or c.isspace() else " " for c, left in zip(text, rest, strict=True))
 
 
 def _numbers(tree: Tree[Token], path: str) -> list[Diagnostic]:
-    """Numbers that no computer and no person wants to read."""
+    """Errors of the numbers that have too many digits or are too large."""
     found = []
     for token in tree.scan_values(lambda t: isinstance(t, Token) and t.type in ("NUMBER", "PATTERN", "RANGE")):
         digits = max(len(run) for run in re.findall("[0-9]+", token))
@@ -109,7 +109,7 @@ def _numbers(tree: Tree[Token], path: str) -> list[Diagnostic]:
 
 
 def _span(parsed: Parsed) -> Span:
-    """Where a token or a tree stands."""
+    """The place of a token or a tree."""
     at: Any = parsed if isinstance(parsed, Token) else parsed.meta
     return Span(at.start_pos, at.end_pos, at.line, at.column, at.end_line, at.end_column)
 
@@ -126,7 +126,7 @@ def _build(parsed: Parsed) -> Any:
 
 
 def _builds(parsed: Sequence[Parsed]) -> tuple[Any, ...]:
-    """The nodes of all children; what joins them (`and`, `or`) says nothing more."""
+    """The nodes of all children; what joins them (`and`, `or`) is dropped."""
     return tuple(_build(p) for p in parsed if not (isinstance(p, Token) and p.type in ("AND", "OR")))
 
 

@@ -14,7 +14,7 @@ from recipelang.syntax.show import show
 
 @dataclass(frozen=True)
 class Accelerate:
-    """Execute N:M-sparse layers as sparse, where this machine can and it pays."""
+    """Execute N:M-sparse layers as sparse, where this machine supports it and it helps."""
 
     verb: ClassVar[str] = "accelerate"
     version: ClassVar[int] = 1
@@ -37,14 +37,14 @@ def read(reader: Reader) -> Accelerate | None:
         if count > 1 and not reader.failed:
             help = "name each once: its settings hold for every layer"
             span = next(item.span for item in reversed(reader.arguments("with")) if show(item).startswith(name))
-            reader.refuse("RCP0408", f"`{name}` stands twice", span, help)
+            reader.refuse("RCP0408", f"`{name}` appears twice", span, help)
     goal = reader.argument("by")
     word = reader.word(goal, "what to accelerate for", GOALS) if goal is not None else GOALS[0]
     return reader.done(Accelerate(kernels, word or GOALS[0], reader.selection()))
 
 
 VERB = Verb(
-    summary="Executes sparse layers as sparse in the deployed form, where this machine can and it pays.",
+    summary="Executes sparse layers as sparse in the deployed form, where this machine supports it and it helps.",
     operands="nothing",
     clauses=(
         Clause("with", "the kernels to choose from", default="all that this machine has"),
@@ -56,8 +56,8 @@ VERB = Verb(
     read=read,
     operation=Accelerate,
     rules=(
-        "It is a property of the deployed form, so training may follow, and removing layers may not.",
-        "A layer must be in a pattern before; a second `accelerate` takes the place of the first.",
+        "It is a property of the deployed form, so training may follow it, but removing layers may not.",
+        "A layer must already be in a pattern; a second `accelerate` replaces the first.",
     ),
     sparse_first=True,
 )

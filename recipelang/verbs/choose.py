@@ -40,14 +40,14 @@ def read(reader: Reader) -> Choose | None:
         reading = reader.reading(by, "val", data)
         if reading and reading.form != "value":
             help = f"write `choose by {reading.metric.name}`"
-            reader.refuse("RCP0405", "what is best is said by a metric alone", by.span, help)
+            reader.refuse("RCP0405", "`by` of `choose` takes a metric alone", by.span, help)
         return reader.done(Choose(reading))
     elif len(operands) == 1 and trees.bare_word(operands[0]) == "first":
         if not reader.flow.expects:
             help = "write `expect …` between the variants and this line"
             reader.refuse(
                 "RCP0508",
-                "`choose first` takes what meets every `expect`, and there is none above",
+                "`choose first` takes the variant that meets every `expect`, and there is no `expect` above",
                 operands[0].span,
                 help,
             )
@@ -63,7 +63,7 @@ def _place(reader: Reader) -> str:
     node = reader.argument("on")
     place = reader.place(node, "val") if node is not None else None
     if place and node is not None and place.split != "val":
-        why = "makes its number worthless" if place.split == "test" else "rewards memory"
+        why = "makes its number worthless" if place.split == "test" else "rewards memorizing it"
         reader.refuse("RCP0509", f"choosing on the {place.split} split {why}", node.span, "`on val`, or leave it out")
     return place.data if place else ""
 
@@ -72,7 +72,7 @@ VERB = Verb(
     summary="Makes one variant current: the best by a metric, or the first that meets every `expect` above.",
     operands="`first`, or nothing",
     clauses=(
-        Clause("by", "a metric; the better end of it wins"),
+        Clause("by", "a metric; the best value wins"),
         Clause("on", "a data set; always its validation split", default="val"),
     ),
     example="sweep lr in 1e-2, 1e-3 {\n  finetune for 3 epochs with sgd(lr=$lr)\n}\nchoose by top1",
@@ -80,7 +80,7 @@ VERB = Verb(
     operation=Choose,
     rules=(
         "It reads the validation split; choosing on the test split is refused.",
-        "`choose first` does not run the variants after the first that fits.",
+        "`choose first` does not run the variants after the first that qualifies.",
     ),
     after_variants=True,
     joins=True,

@@ -13,12 +13,12 @@ def read(reader: Reader) -> Switch | None:
 
 
 VERB = Verb(
-    summary="Adds a variant with the recipe's training and without its surgery, to hold the others against.",
+    summary="Adds a variant with the recipe's training and without its surgery, to compare the others with.",
     operands="nothing",
     clauses=(),
     example="prune 2 layers by imprint\nfinetune for 3 epochs\ncontrol\nexpect top1 drop(from=control) < 1%",
     read=read,
-    rules=("The recipe must train after something was removed.", "`distill` becomes `finetune` of equal length."),
+    rules=("The recipe must train after something has been removed.", "`distill` becomes `finetune` of equal length."),
     top_level=True,
     once=True,
     after_variants=True,

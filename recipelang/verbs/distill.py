@@ -1,4 +1,4 @@
-"""`distill from STATE, … [for DURATION] [with LOSS, OPTIMIZER]`: train against teachers."""
+"""`distill from STATE, … [for DURATION] [with LOSS, OPTIMIZER]`: train to agree with teachers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Distill:
         return self.teachers
 
 
-#: number of teachers → the loss that stands where none is named
+#: number of teachers → the loss used where none is named
 DEFAULT_LOSS = {1: "kd", 2: "mis"}
 
 
@@ -45,12 +45,12 @@ def read(reader: Reader) -> Distill | None:
     for node in nodes:
         name = _teacher(reader, node)
         if name in teachers:
-            reader.refuse("RCP0408", f"teacher `{name}` stands twice", node.span, "name each teacher once")
+            reader.refuse("RCP0408", f"teacher `{name}` appears twice", node.span, "name each teacher once")
         elif name:
             teachers.append(name)
     if len(nodes) > max(DEFAULT_LOSS) and not reader.arguments("with"):
         reader.refuse(
-            "RCP0412", f"no loss is known for {len(nodes)} teachers", nodes[max(DEFAULT_LOSS)].span, "name one or two"
+            "RCP0412", f"there is no loss for {len(nodes)} teachers", nodes[max(DEFAULT_LOSS)].span, "name one or two"
         )
     made = reader.training(
         training.TUNING,
@@ -62,9 +62,9 @@ def read(reader: Reader) -> Distill | None:
 
 
 def _teacher(reader: Reader, node: Any) -> str | None:
-    """The name of a teacher; the student cannot teach itself."""
+    """The name of a teacher; the student cannot be its own teacher."""
     if show(node) in ("self", "current"):
-        message = f"`{show(node)}` is the student: it has nothing to learn from itself"
+        message = f"`{show(node)}` is the student and has nothing to learn from itself"
         reader.refuse("RCP0205", message, node.span, "`keep as before` above, then `from before`")
         return None
     return reader.state(node, "`from`")
@@ -83,7 +83,7 @@ VERB = Verb(
     read=read,
     operation=Distill,
     rules=(
-        "`recovered` is the network as it stood when the last hardware restriction (`sparsify nm`) began.",
-        "A loss that is not complete by itself gets `1 * task` beside it, and the plan shows it.",
+        "`recovered` is the network as it was when the last hardware restriction (`sparsify nm`) began.",
+        "A loss that is not complete on its own gets `1 * task` added to it, and the plan shows this.",
     ),
 )

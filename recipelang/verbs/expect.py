@@ -45,15 +45,15 @@ def read(reader: Reader) -> Expect | None:
 
 
 VERB = Verb(
-    summary="Is the verdict: unless the condition holds, the run ends with exit code 4.",
+    summary="States the verdict: unless the condition holds, the run ends with exit code 4.",
     operands="conditions; all of them must hold",
     clauses=(Clause("on", "a split or a data set", default="the test split"),),
     example="expect top1 drop < 1% and latency < 0.7",
     read=read,
     operation=Expect,
     rules=(
-        "Before `choose` it filters the variants, after it it is a verdict.",
-        "Under `seeds` it is about the mean, and the report says how many seeds hold.",
+        "Before `choose` it filters the variants; after `choose` it is a verdict.",
+        "With `seeds` it is about the mean, and the report says for how many seeds it holds.",
     ),
     after_variants=True,
     verdict=True,

@@ -27,11 +27,11 @@ def read(reader: Reader) -> Export | None:
     if not reader.statement.operands:
         reader.refuse("RCP0404", "`export` needs a format", None, "write `export safetensors, pt2`")
     formats = reader.methods(reader.statement.operands, "export", "`export`", "export safetensors, pt2")
-    if reader.failed:  # what is left stands no longer beside its word
+    if reader.failed:  # the formats that remain no longer match their words
         return None
     for node, format in zip(reader.statement.operands, formats, strict=True):
         if getattr(format, "packed", False) and not reader.flow.sparse:
-            help = "write `sparsify nm 2:4` above, or leave `packed` out"
+            help = "write `sparsify nm 2:4` above, or remove `packed`"
             reader.refuse("RCP1301", "no weight is 2:4 here, so there is nothing to pack", node.span, help)
     folder = reader.path("to")
     _never_over_another(reader, formats, folder)
@@ -39,7 +39,7 @@ def read(reader: Reader) -> Export | None:
 
 
 def _never_over_another(reader: Reader, formats: tuple[Any, ...], folder: str) -> None:
-    """Refuse a format that the folder holds already: the second would be written over the first."""
+    """Refuse a format that is already written to the folder: the second would overwrite the first."""
     written = reader.flow.exported
     for item, made in zip(reader.statement.operands, formats, strict=True):
         first = written.setdefault((folder, made.name), item.span)

@@ -1,4 +1,4 @@
-"""`finetune for DURATION [with OPTIMIZER]`: tune what surgery left."""
+"""`finetune for DURATION [with OPTIMIZER]`: train the network after surgery."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recipelang.reading.verb import Clause, Verb
 
 @dataclass(frozen=True)
 class Finetune:
-    """Tune the network after surgery."""
+    """Train the network after surgery."""
 
     verb: ClassVar[str] = "finetune"
     version: ClassVar[int] = 1
@@ -32,7 +32,7 @@ def read(reader: Reader) -> Finetune | None:
 
 
 VERB = Verb(
-    summary="Tunes what surgery left, on the task's own loss; masks and patterns stay.",
+    summary="Trains the network after surgery, on the task's own loss; masks and patterns are kept.",
     operands="nothing",
     clauses=(
         Clause("for", "a number of epochs or steps", required=True),

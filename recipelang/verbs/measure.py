@@ -33,11 +33,12 @@ def read(reader: Reader) -> Measure | None:
     for place in places:
         for node in reader.statement.operands:
             if isinstance(node, nodes.Compare | nodes.AllOf | nodes.AnyOf):
-                reader.refuse("RCP0406", "`measure` compares nothing", node.span, "write the condition after `expect`")
+                help = "write the condition after `expect`"
+                reader.refuse("RCP0406", "`measure` takes no comparison", node.span, help)
                 continue
             reading = reader.reading(node, place.split, place.data) if place else None
             if reading in found:
-                reader.refuse("RCP0408", f"`{show(node)}` stands twice", node.span, "name each once")
+                reader.refuse("RCP0408", f"`{show(node)}` appears twice", node.span, "name each once")
             elif reading:
                 found[reading] = node
     return reader.done(Measure(tuple(found)))

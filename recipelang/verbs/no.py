@@ -1,4 +1,4 @@
-"""`no recovery`: nothing is trained that the recipe does not say."""
+"""`no recovery`: nothing is trained unless the recipe says so."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ SWITCHES = ("recovery",)
 
 def read(reader: Reader) -> Switch | None:
     """`no recovery`."""
-    node = reader.operand("what to leave out", "write `no recovery`")
+    node = reader.operand("one thing to leave out", "write `no recovery`")
     word = reader.word(node, "something that can be left out", SWITCHES) if node is not None else None
     return reader.done(Switch(f"no {word}"))
 
 
 VERB = Verb(
-    summary="Leaves out the tuning that is otherwise put between removal and a hardware restriction.",
+    summary="Leaves out the tuning that is otherwise inserted between removal and a hardware restriction.",
     operands="`recovery`",
     clauses=(),
     example="no recovery\nprune 2 layers by imprint\nsparsify nm 2:4\ndistill from healthy, recovered",

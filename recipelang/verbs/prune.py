@@ -17,7 +17,7 @@ from recipelang.syntax import nodes
 
 @dataclass(frozen=True)
 class Prune:
-    """Remove the least important units until a budget holds, or so many of them."""
+    """Remove the least important units until a budget holds, or a given number of them."""
 
     verb: ClassVar[str] = "prune"
     version: ClassVar[int] = 2
@@ -26,13 +26,13 @@ class Prune:
 
     unit: str
     criterion: Any
-    count: int | None = None  # so many units
-    share: float | None = None  # or this share of what stands when the statement starts
+    count: int | None = None  # the number of units
+    share: float | None = None  # or this share of the units present when the statement starts
     until: Condition | None = None
     guard: Condition | None = None
     selection: Selection = Selection()
     rounds: int = 1
-    training: Training | None = None  # shared out between the rounds
+    training: Training | None = None  # divided among the rounds
     samples: Samples = Samples("train")  # what the criterion looks at
     criterion_span: Span | None = unhashed(None)
 
@@ -53,7 +53,7 @@ def read(reader: Reader) -> Prune | None:
         criterion = reader.method(criterion_node, "criterion", "`by`", "by imprint")
     elif reader.clause("by") is None and understood:
         reader.refuse(
-            "RCP0403", "`prune` does not say what ranks", None, "write `by imprint`, `by taylor` or `by magnitude`"
+            "RCP0403", "`prune` does not say how to rank", None, "write `by imprint`, `by taylor` or `by magnitude`"
         )
     until, guard = reader.clause_condition("until"), reader.clause_condition("while")
     shrinking(until, "until", reader.refuse)
@@ -80,7 +80,7 @@ def read(reader: Reader) -> Prune | None:
 
 def _what(reader: Reader) -> tuple[str | None, int | None, float | None]:
     """(unit, count, share) of `layers`, `2 layers`, `50% layers`."""
-    node = reader.operand("what is removed", "write `prune layers by imprint until latency < 0.7`")
+    node = reader.operand("one thing to remove", "write `prune layers by imprint until latency < 0.7`")
     if node is None:
         return None, None, None
     if reader.comparison(node):
@@ -93,7 +93,7 @@ def _what(reader: Reader) -> tuple[str | None, int | None, float | None]:
         reader.misspelt(close)
     elif len(rest) != 1:
         help = "write `prune 2 layers by taylor`"
-        reader.refuse("RCP0405", "`prune` takes one unit, and a number before it", node.span, help)
+        reader.refuse("RCP0405", "`prune` takes one unit, with a number before it", node.span, help)
     count, share = _amount(reader, number) if number else (None, None)
     return (_unit(reader, rest[0]) if len(rest) == 1 else None), count, share
 
@@ -110,7 +110,7 @@ def _unit(reader: Reader, node: Any) -> str | None:
 
 
 def _amount(reader: Reader, number: nodes.Number) -> tuple[int | None, float | None]:
-    """`2` is a count, `50%` a share of what stands when the statement starts."""
+    """`2` is a count, `50%` a share of the units present when the statement starts."""
     quantity = number.quantity
     if quantity.unit == "%" and 0 < quantity.value < 1:
         return None, quantity.value
@@ -126,7 +126,7 @@ def _how_much(reader: Reader, counted: bool) -> None:
     """Something must say when to stop, and not two things at once."""
     until, guard = reader.clause("until"), reader.clause("while")
     if counted and until:
-        help = "drop the number, or the `until`; in rounds: `repeat until … { prune 1 layer … }`"
+        help = "remove the number, or the `until`; in rounds: `repeat until … { prune 1 layer … }`"
         reader.refuse("RCP0409", "the number of layers and `until` both say when to stop", until.word.span, help)
     elif not (counted or until or guard):
         help = "write `prune 2 layers …`, or add `until latency < 0.7` or `while top1 drop < 1%`"
@@ -151,27 +151,27 @@ def _rounds(reader: Reader) -> int:
 
 
 def _training(reader: Reader, rounds: int) -> Training | None:
-    """`for 20 epochs with sgd(…)`: training shared out between the rounds; None without `for`."""
+    """`for 20 epochs with sgd(…)`: training, divided among the rounds; None without `for`."""
     if reader.clause("for"):
         return reader.training(training.TUNING, rounds=rounds)
     for node in reader.arguments("with"):
         reader.refuse(
-            "RCP0414", "`with` trains, and nothing says how long", node.span, "add `for 3 epochs`, or drop `with`"
+            "RCP0414", "`with` trains, and nothing says how long", node.span, "add `for 3 epochs`, or remove `with`"
         )
     return None
 
 
 VERB = Verb(
-    summary="Removes the least important parts of the network until a budget holds, or so many of them.",
+    summary="Removes the least important parts of the network until a budget holds, or a given number of them.",
     operands=f"a number or share, and what is removed: {listing(('layers',))}",
     clauses=(
         Clause("by", "the criterion that ranks", required=True),
         Clause("until", "a budget: stop as soon as it holds"),
-        Clause("while", "a guard: what breaks it is undone"),
-        Clause("in", "modules to take from", default="all"),
+        Clause("while", "a guard: a removal that breaks it is undone"),
+        Clause("in", "modules to remove from", default="all"),
         Clause("except", "modules to leave alone"),
         Clause("over", "a number of rounds; each ranks again", default="1 round"),
-        Clause("for", "training shared out between the rounds", default="none"),
+        Clause("for", "training, divided among the rounds", default="none"),
         Clause("with", "an optimizer and a loss for that training", default=training.TUNING),
         Clause("on", "the data that the criterion looks at", default="train"),
     ),
@@ -179,9 +179,9 @@ VERB = Verb(
     read=read,
     operation=Prune,
     rules=(
-        "A number, a share, `until` or `while` says when to stop; a number and `until` exclude each other.",
-        "After the statement its `until` holds and its `while` still holds, else the budget was out of reach.",
-        "Numbers are totals: `over 10 rounds for 20 epochs` trains 20 epochs altogether.",
+        "A number, a share, `until` or `while` says when to stop; a number and `until` are mutually exclusive.",
+        "After the statement its `until` holds and its `while` still holds; otherwise the budget was out of reach.",
+        "Numbers are totals: `over 10 rounds for 20 epochs` trains 20 epochs in total.",
     ),
     not_after=("accelerate",),
     why_not_after="removing {what} after `accelerate` ({place}) breaks the kernels chosen there",

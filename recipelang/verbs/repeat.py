@@ -42,7 +42,7 @@ def _times(reader: Reader, node: nodes.Condition) -> int | None:
 
 
 VERB = Verb(
-    summary="Does its block again and again: so many times, until a budget holds, or as long as a guard holds.",
+    summary="Repeats its block: a number of times, until a budget holds, or as long as a guard holds.",
     operands="`N times`, or nothing",
     clauses=(
         Clause("until", "a budget: stop as soon as it holds"),

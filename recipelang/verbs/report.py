@@ -1,4 +1,4 @@
-"""`report FORMAT, … [to "DIR"]`: choose the forms of the comparison report."""
+"""`report FORMAT, … [to "DIR"]`: choose the formats of the comparison report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recipelang.reading.verb import Clause, Verb
 
 @dataclass(frozen=True)
 class Report:
-    """Write the comparison report in these forms."""
+    """Write the comparison report in these formats."""
 
     verb: ClassVar[str] = "report"
     version: ClassVar[int] = 1
@@ -31,7 +31,7 @@ def read(reader: Reader) -> Report | None:
 
 
 VERB = Verb(
-    summary="Chooses the forms of the comparison report.",
+    summary="Chooses the formats of the comparison report.",
     operands="formats",
     clauses=(Clause("to", "a folder in quotes, under the output folder", default="the output folder"),),
     example="report markdown, html",

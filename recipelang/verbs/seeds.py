@@ -35,7 +35,7 @@ def read(reader: Reader) -> Seeds | None:
     for node in reader.statement.operands:
         for value in _values(reader, node):
             if value in found:
-                reader.refuse("RCP0311", f"seed {value} stands twice", node.span, "name each seed once")
+                reader.refuse("RCP0311", f"seed {value} appears twice", node.span, "name each seed once")
             found[value] = node
     return reader.done(Seeds(tuple(found)))
 
@@ -53,13 +53,13 @@ def _values(reader: Reader, node: Any) -> tuple[int, ...]:
 
 
 VERB = Verb(
-    summary="What follows runs once per seed; what stands above runs once.",
+    summary="What follows runs once per seed; what comes before runs once.",
     operands="whole numbers, or a range with both ends: `0..19`",
     clauses=(),
     example="seeds 0, 1, 2",
     read=read,
     operation=Seeds,
-    rules=("Results are mean ± standard deviation with their number.", "It stands once, before the first variant."),
+    rules=("Results are mean ± standard deviation with their number.", "It appears once, before the first variant."),
     top_level=True,
     once=True,
 )

@@ -16,7 +16,7 @@ from recipelang.reading.wording import listing
 
 @dataclass(frozen=True)
 class Sparsify:
-    """Set weights to zero in a pattern that a machine can use; masks stay through later training."""
+    """Set weights to zero in a pattern that a machine can use; masks are kept through later training."""
 
     verb: ClassVar[str] = "sparsify"
     version: ClassVar[int] = 2
@@ -52,7 +52,7 @@ def read(reader: Reader) -> Sparsify | None:
     if by is not None and criterion is not None and criterion.unit not in ("element", "any"):
         reader.refuse(
             "RCP0413",
-            f"{criterion.name} ranks {criterion.unit}s; it has no score for a weight",
+            f"{criterion.name} ranks {criterion.unit}s; it does not score single weights",
             by.span,
             f"`prune {criterion.unit}s by {criterion.name}`, or {_scoring_weights()} here",
         )
@@ -91,12 +91,12 @@ def _unit(name: str) -> str:
 
 
 VERB = Verb(
-    summary="Sets weights to zero in a pattern that a machine can use; the masks stay through later training.",
+    summary="Sets weights to zero in a pattern that a machine can use; the masks are kept through later training.",
     operands="a pattern and its numbers: `nm 2:4`",
     clauses=(
         Clause("by", "the criterion that scores each weight", default=DEFAULT_CRITERION),
-        Clause("with", "how input channels are put in another order first: `permute`"),
-        Clause("in", "modules to take", default="all that can take the pattern"),
+        Clause("with", "how input channels are reordered first: `permute`"),
+        Clause("in", "modules to sparsify", default="all that can take the pattern"),
         Clause("except", "modules to leave dense"),
         Clause("on", "the data that the criterion looks at", default="train"),
     ),
@@ -104,11 +104,11 @@ VERB = Verb(
     read=read,
     operation=Sparsify,
     rules=(
-        "`nm` sets `recovered`: the network as it stands before the pattern.",
+        "`nm` sets `recovered`: the network as it is before the pattern.",
         "Weights that cannot take the pattern stay dense, and the report says why.",
-        "`with permute` puts input channels in the order in which the pattern keeps most of the scores; before the "
-        "pattern acts, the network computes the same function as it did.",
-        "Where removal came just before and `recovered` is named later, tuning for 3 epochs is put in between; "
+        "`with permute` reorders input channels so that the pattern keeps more of the scores; until the pattern is "
+        "applied, the network computes the same function as before.",
+        "Where removal comes just before and `recovered` is named later, tuning for 3 epochs is inserted between; "
         "`no recovery` leaves it out.",
     ),
 )

@@ -16,7 +16,7 @@ MOST = 1000
 
 def read(reader: Reader) -> Points | None:
     """`sweep criterion in taylor, magnitude(p=2) { … }`, `sweep n in 1..4 { … }`."""
-    node = reader.operand("the name of its parameter", "write `sweep lr in 1e-2, 1e-3 { … }`")
+    node = reader.operand("one name, that of its parameter", "write `sweep lr in 1e-2, 1e-3 { … }`")
     name = reader.new_name(node, "variant") if node is not None else None
     values = [value for item in reader.arguments("in") for value in _values(reader, item)]
     if reader.clause("in") is None:
@@ -25,7 +25,7 @@ def read(reader: Reader) -> Points | None:
     for value in values:
         text = show(value)
         if text in points:
-            reader.refuse("RCP0408", f"`{text}` stands twice", value.span, "name each value once")
+            reader.refuse("RCP0408", f"`{text}` appears twice", value.span, "name each value once")
         points[text] = value
     if name is None or reader.failed:
         return None
@@ -57,7 +57,7 @@ VERB = Verb(
     clauses=(Clause("in", "values, or a range with both ends: `1..4`", required=True),),
     example="sweep criterion in taylor, magnitude {\n  prune 2 layers by $criterion\n}",
     read=read,
-    rules=("Sweeps nest for products.", "What stands before it is done once and shared."),
+    rules=("Nested sweeps form products.", "What comes before it is done once and shared."),
     block=True,
     after_variants=True,
 )

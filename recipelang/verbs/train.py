@@ -13,7 +13,7 @@ from recipelang.reading.verb import Clause, Verb
 
 @dataclass(frozen=True)
 class Train:
-    """Train the network, from where it stands or from scratch."""
+    """Train the network, from its current weights or from scratch."""
 
     verb: ClassVar[str] = "train"
     version: ClassVar[int] = 1
@@ -35,12 +35,12 @@ def read(reader: Reader) -> Train | None:
 
 
 VERB = Verb(
-    summary="Trains the network on the task, from where it stands or from scratch.",
+    summary="Trains the network on the task, from its current weights or from scratch.",
     operands="nothing",
     clauses=(
         Clause("for", "a number of epochs or steps", required=True),
         Clause("with", "an optimizer and a loss", default=training.FROM_SCRATCH),
-        Clause("from", "`scratch`: random weights in the architecture as it stands"),
+        Clause("from", "`scratch`: random weights in the current architecture"),
         Clause("on", "`train(samples=N)`: part of the training split", default="all of it"),
     ),
     example="train for 30 epochs with sgd(lr=0.1)",

@@ -1,4 +1,4 @@
-"""`use "FILE"`: the statements of another recipe, in this place."""
+"""`use "FILE"`: the statements of another recipe, at this place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read(reader: Reader) -> Insert | None:
     if not isinstance(node, nodes.String) or not node.value.strip():
         reader.refuse("RCP0301", "`use` takes a file in quotes", node.span, 'write `use "base.rcp"`')
         return None
-    if not node.value.endswith(".rcp"):  # what is wrong in a file is shown, and only recipes are there to be shown
+    if not node.value.endswith(".rcp"):  # mistakes in a file are shown with their lines; only recipes may be shown
         help = 'recipes end in `.rcp`: write `use "base.rcp"`'
         reader.refuse("RCP0301", f"`{node.value}` is not a recipe", node.span, help)
         return None
@@ -28,7 +28,7 @@ VERB = Verb(
     clauses=(),
     example='use "base.rcp"\nchoose by latency',
     read=read,
-    rules=("What the other recipe did is found in the store and not run again.", "Its `let` names stay its own."),
+    rules=("What the other recipe did is taken from the store and not run again.", "Its `let` names remain its own."),
     top_level=True,
     inserts=True,
 )

@@ -1,4 +1,4 @@
-"""`variant NAME { … }`: one way to go on, beside others."""
+"""`variant NAME { … }`: one way to continue, beside others."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from recipelang.reading.verb import Points, Verb
 
 def read(reader: Reader) -> Points | None:
     """`variant gentle { prune 1 layer by imprint }`."""
-    node = reader.operand("a name", "write `variant gentle { … }`")
+    node = reader.operand("one name", "write `variant gentle { … }`")
     name = reader.new_name(node, "variant") if node is not None else None
     return reader.done(Points(((name, (), ()),))) if name else None
 
 
 VERB = Verb(
-    summary="Is one way to go on; each variant starts from the state before the first.",
+    summary="Opens one way to continue; each variant starts from the state before the first.",
     operands="a name",
     clauses=(),
     example="variant gentle {\n  prune 1 layer by imprint\n}\nvariant firm {\n  prune 3 layers by imprint\n}",
     read=read,
     rules=(
-        "What stands before the first variant is done once and shared.",
+        "What comes before the first variant is done once and shared.",
         "After variants only `measure`, `expect`, `control`, `report`, `export` and `choose` may follow,"
         " until `choose` picks one.",
     ),

@@ -102,9 +102,9 @@ def test_a_verb_of_that_name_is_unknown_all_the_same() -> None:
     assert [d.code for d in found("_ x {\n}")] == ["RCP0201"]
 
 
-def test_a_misspelt_clause_on_a_line_of_its_own_is_told_from_a_verb() -> None:
+def test_a_misspelt_clause_on_a_line_of_its_own_is_distinguished_from_a_verb() -> None:
     unknown = [d for d in found("prune layers by taylor\n  untill latency < 0.7") if d.code == "RCP0201"]
-    assert [d.help for d in unknown] == ["write `until` if the statement above goes on here"]
+    assert [d.help for d in unknown] == ["write `until` if the statement above continues here"]
 
 
 @pytest.mark.parametrize(

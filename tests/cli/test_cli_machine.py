@@ -52,9 +52,9 @@ def test_gc_without_a_store_makes_none(tmp_path: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--seeds", "0,0", "different whole numbers"),
-        ("--seeds", "a", "different whole numbers"),
-        ("--seeds", "5..1", "different whole numbers"),
+        ("--seeds", "0,0", "distinct whole numbers"),
+        ("--seeds", "a", "distinct whole numbers"),
+        ("--seeds", "5..1", "distinct whole numbers"),
         ("--set", "target", "NAME=VALUE"),
         ("--set", "=3", "NAME=VALUE"),
         ("--device", "gpu", "there is no device `gpu`"),

@@ -45,7 +45,7 @@ def test_a_full_disk_at_any_moment(recipe, place: Path, weights: str) -> None:  
     while (ended := recipe(*RUN, blow={"at": at, "how": "ENOSPC"})).code != 0:
         assert ended.code == 3, ended.err
         assert "error[RCP1206]: the disk is full at `" in ended.err
-        assert "the same command goes on" in ended.err
+        assert "the same command then continues" in ended.err
         assert not list((place / "out").glob(".*")), "nothing half written"
         at += 15
     assert at > 50

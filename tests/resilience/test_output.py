@@ -44,7 +44,7 @@ def test_a_planted_link_is_refused_before_any_work(recipe, place: Path, name: st
     link.symlink_to(place / "elsewhere", target_is_directory=True)
     ended = recipe(*RUN)
     assert ended.code == 3
-    assert f"error[RCP0918]: `out/{name}` leads out of `out` by a link" in ended.err
+    assert f"error[RCP0918]: `out/{name}` leads out of `out` through a link" in ended.err
     assert untouched(place)
     assert not (place / ".recipe/store").exists(), "nothing was computed"
 
