@@ -1,10 +1,10 @@
-"""What ranking by imprint costs, and what it is worth.
+"""What ranking by imprint costs, and how good it is.
 
     python benchmarks/imprint.py [--images 1024] [--rounds 7]
 
-Cost: the pass of `imprint` over training and validation images against plain forward passes of the same network
-over the same images, in turns, on random images of the CIFAR ResNet-56's shape. Target: a ratio of 1.15 at most.
-Worth: with real data (RECIPELANG_DATA names the folder with `cifar10/` or `cifar10.tar.gz` and
+Cost: the pass of `imprint` over training and validation images compared with plain forward passes of the same network
+over the same images, alternating, on random images of the CIFAR ResNet-56's shape. Target: a ratio of 1.15 at most.
+Quality: with real data (RECIPELANG_DATA names the folder with `cifar10/` or `cifar10.tar.gz` and
 `resnet56-cifar10-jpeg.safetensors`), rank correlation with the loss after leaving each block out.
 """
 
@@ -41,7 +41,7 @@ TRAIN_SAMPLES, TEST_SAMPLES = 4500, 5000
 
 @dataclass(frozen=True)
 class RandomImages:
-    """As many random images for each split, in memory."""
+    """The same random images for each split, in memory."""
 
     images: Tensor
     labels: Tensor
@@ -104,7 +104,7 @@ def cost(images: int, rounds: int) -> list[float]:
 
 
 def leave_one_out(module: nn.Module, candidates: tuple[Candidate, ...], loss: Callable[[], float]) -> dict[str, float]:
-    """Candidate → loss without it minus loss with it: what every ranking tries to foresee."""
+    """Candidate → loss without it minus loss with it: what every ranking tries to predict."""
     healthy = loss()
     found = {}
     for candidate in candidates:
@@ -138,7 +138,7 @@ def _scores(criterion: Imprint, evidence: Gathered) -> dict[str, float]:
 
 
 def _unpacked(root: Path, scratch: Path) -> Path | None:
-    """The folder of CIFAR-10, unpacked where only its archive is there."""
+    """The folder of CIFAR-10, unpacked if only its archive exists."""
     if (root / "cifar10").is_dir():
         return root / "cifar10"
     if not (root / "cifar10.tar.gz").is_file():
@@ -164,7 +164,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = _unpacked(root, Path(scratch))
         if folder is None or not weights.is_file():
-            print("rank correlation: RECIPELANG_DATA names no folder with CIFAR-10 and the weights, left out")
+            print("rank correlation: RECIPELANG_DATA names no folder with CIFAR-10 and the weights; skipped")
             return
         for similarity, correlation in worth(Cifar10(root=str(folder)).open(Path), weights).items():
             print(f"rank correlation with leaving each block out, {similarity}: {correlation:+.2f}")

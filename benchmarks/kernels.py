@@ -1,11 +1,10 @@
-"""2:4 kernels against dense ones on a GPU: correctness, tuning and timing in one call.
+"""2:4 kernels compared with dense ones on a GPU: correctness, tuning and timing in one call.
 
     python benchmarks/kernels.py [--quick] [--budget 420] [--json FILE]
 
-Every kernel is verified on fresh random inputs before it is timed. Times are those of CUDA graphs that walk over more
-copies of the weight than the second-level cache holds, all candidates in turns, medians. Bandwidth is that of a copy on
-the same device in the same minute. What was found is written even where
-something fails on the way. Without a GPU it says so and does nothing.
+Every kernel is verified on new random inputs before it is timed. Times are medians of CUDA graphs that walk over more
+copies of the weight than the L2 cache holds, all candidates alternating. Bandwidth is that of a copy on the same device
+in the same minute. Results are written even if something fails on the way. Without a GPU it says so and does nothing.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ from recipelang.kernels.nm.trials import Trial, agrees, reference, try_all
 
 GPU = torch.device("cuda")
 ALLOWED = tuple(kernel.name for kernel in CANDIDATES)
-#: outputs × inputs, the most telling first: what the budget cuts off is the end.
+#: outputs × inputs, the most informative first: the budget cuts off the end.
 LARGE = ((8192, 8192), (14336, 4096), (4096, 14336), (28672, 8192))
 MIDDLE = ((4096, 4096), (1024, 4096), (4096, 1024), (3072, 768), (768, 3072))
 FEW, SOME, MANY = (1, 8, 16), (32, 64), (256, 1024, 4096)
 MILLION = 1 << 20
-#: Bytes of the copy that tells the bandwidth.
+#: Bytes of the copy that measures the bandwidth.
 COPIED = 1 << 30
-#: Shapes that are no whole number of tiles, and one that is; what is verified.
+#: Shapes to verify: some that are not a whole number of tiles, and one that is.
 RAGGED, WHOLE = ((64, 64), (100, 320), (136, 1028)), (4096, 4096)
 
 
@@ -52,9 +51,9 @@ class Line:
 
     Attributes:
         values: `16 bit` or `int8`.
-        dispatched: of what the chooser takes, by `kernel`.
+        dispatched: of the chooser's choice, which is `kernel`.
         bandwidth: share of the measured memory bandwidth at which the dispatched kernel reads its weight.
-        target: ratio over dense that is asked for; None where none is.
+        target: speedup over dense that is asked for; None if there is no target.
     """
 
     outputs: int
@@ -71,7 +70,7 @@ class Line:
 
     @property
     def ratio(self) -> float:
-        """How many times as fast as dense the dispatched kernel is."""
+        """Speedup of the dispatched kernel over dense."""
         return self.dense / self.dispatched
 
 
@@ -89,8 +88,8 @@ def problem(packed: Packed, rows: int, dtype: torch.dtype, device: Device, activ
 def cases() -> Iterator[tuple[tuple[int, int], torch.dtype, bool, int, str, bool]]:
     """((outputs, inputs), dtype, int8, rows, activation, whether in every configuration) of what is verified.
 
-    Each costs a compilation of about a second, so that kinds go round rather than all being crossed; what every
-    configuration is tried on is what is timed afterwards as well, and compiled for that anyway.
+    Each costs a compilation of about a second, so kinds rotate instead of being combined in full; every configuration
+    is tried on what is timed afterwards, for which it is compiled anyway.
     """
     kinds = [(dtype, int8) for int8 in (False, True) for dtype in (torch.float16, torch.bfloat16)]
     for i, shape in enumerate(RAGGED):
@@ -101,7 +100,7 @@ def cases() -> Iterator[tuple[tuple[int, int], torch.dtype, bool, int, str, bool
 
 
 def correctness(device: Device) -> tuple[int, list[str]]:
-    """How many results were right, and what was wrong."""
+    """The number of correct results, and what was wrong."""
     right, wrong = 0, []
     for (outputs, inputs), dtype, int8, rows, activation, everything in cases():
         packed = weight(outputs, inputs, int8=int8, dtype=dtype)
@@ -112,7 +111,7 @@ def correctness(device: Device) -> tuple[int, list[str]]:
             right += not error
             wrong += [f"{what}: {error}"] if error else []
             if error and not answers(GPU):
-                return right, [*wrong, "the GPU does not answer any more: nothing after this could be verified"]
+                return right, [*wrong, "the GPU no longer responds: nothing after this could be verified"]
     return right, wrong
 
 
@@ -125,12 +124,12 @@ def _judged(asked: Problem, packed: Packed, x: Tensor, bias: Tensor, *, everythi
             continue
         operands = kernel.operands(packed, asked.dtype, GPU)
         tried = kernel.configurations(asked)
-        # The vendor numbers algorithms that a version may not have: only its first must work.
+        # The vendor numbers algorithms that a version may lack: only the first must work.
         for tiles in tried if everything and kernel.name != "cuSPARSELt" else tried[:1]:
             try:
                 y = kernel.run(x, operands, bias, asked, tiles)
                 error = "" if agrees(y, expected, allowed) else f"off by {(y.double() - expected).abs().max():.2e}"
-            except Exception as raised:  # what a compiler or a driver raises is the finding
+            except Exception as raised:  # an error of a compiler or a driver is a result
                 error = _said(raised)
             yield f"{kernel.name} {dict(tiles)} {shape}", error
 
@@ -140,7 +139,7 @@ def _said(error: Exception) -> str:
 
 
 def target(outputs: int, inputs: int, rows: int, int8: bool) -> float | None:
-    """The ratio over dense float16 that is asked for on an H200."""
+    """The target speedup over dense float16 on an H200."""
     if rows <= 16 and outputs * inputs >= 32 * MILLION:
         return 2.4 if int8 else 1.5
     if int8:
@@ -221,7 +220,7 @@ def _us(seconds: float | None) -> str:
 
 
 def plan(quick: bool) -> Iterator[tuple[int, int, int, bool]]:
-    """(outputs, inputs, rows, int8), the most telling first."""
+    """(outputs, inputs, rows, int8), the most informative first."""
     large, middle = (LARGE[:1], MIDDLE[:1]) if quick else (LARGE, MIDDLE)
     few, some, many = (FEW[-1:], SOME[-1:], MANY[-1:]) if quick else (FEW, SOME, MANY)
     yield from ((n, k, m, int8) for n, k in large for m in few for int8 in (False, True))
@@ -232,10 +231,10 @@ def plan(quick: bool) -> Iterator[tuple[int, int, int, bool]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables; with --json write everything that was measured."""
+    """Print the tables; with --json also write everything that was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one shape of each kind")
-    parser.add_argument("--budget", type=float, default=420.0, help="seconds after which no shape is begun")
+    parser.add_argument("--budget", type=float, default=420.0, help="seconds after which no shape is started")
     parser.add_argument("--json", type=Path, help="a file for everything that was measured")
     asked = parser.parse_args(arguments)
     if not torch.cuda.is_available():
@@ -252,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measure(found: dict[str, Any], lines: list[Line], quick: bool, end: float) -> None:
-    """Everything in turn, the most telling first, into `found` and `lines`; no shape is begun after `end`."""
+    """Everything in turn, the most informative first, into `found` and `lines`; no shape is started after `end`."""
     start = time.monotonic()
     device = describe(GPU)
     found["about"] = {**versions(device), "driver": _driver(), "date": time.strftime("%Y-%m-%d")}
@@ -264,12 +263,12 @@ def _measure(found: dict[str, Any], lines: list[Line], quick: bool, end: float) 
     print(f"{time.monotonic() - start:.0f} s so far", flush=True)
     try:
         found["network"] = network(quick, GPU)
-    except Exception as error:  # the shapes are worth their time without it
+    except Exception as error:  # the shapes are worth measuring without it
         found["network"] = _said(error)
         print(f"the network was not timed: {_said(error)}", flush=True)
     for outputs, inputs, rows, int8 in plan(quick):
         if time.monotonic() > end:
-            print("the budget is over: the shapes that follow were not timed")
+            print("the budget is used up: the remaining shapes were not timed")
             break
         try:
             made, trials = line(outputs, inputs, rows, device, bandwidth, int8=int8)
@@ -285,7 +284,7 @@ def _measure(found: dict[str, Any], lines: list[Line], quick: bool, end: float) 
 
 
 def _driver() -> str:
-    """The driver's version and the clocks, as nvidia-smi tells them; "" where it is not there."""
+    """The driver's version and the clocks, as reported by nvidia-smi; "" if it is not there."""
     query = "--query-gpu=driver_version,clocks.sm,clocks.mem,power.draw"
     try:
         command = ["nvidia-smi", query, "--format=csv,noheader"]

@@ -1,4 +1,4 @@
-"""A vision transformer with 2:4 layers against itself with dense ones, end to end: a part of kernels.py."""
+"""A vision transformer with 2:4 layers compared with its dense form, end to end: a part of kernels.py."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from recipelang.surgery.accelerated import ways
 from recipelang.surgery.deployed import Deployment, deployed
 from recipelang.surgery.network import Network
 
-#: Pixels of an image's side, images, and pairs of samples.
+#: Side of an image in pixels, images per batch, and pairs of samples.
 PIXELS, BATCH, PAIRS = 224, 32, 9
 
 
 def network(quick: bool, gpu: torch.device) -> dict[str, object]:
     """ViT-L/16 at batch 32 (ViT-B/16 where quick), float16, random weights, its MLPs in 2:4: healthy against
-    accelerated, both as CUDA graphs, in turns."""
+    accelerated, both as CUDA graphs, alternating."""
     torch.manual_seed(0)
     name = "vit_b_16" if quick else "vit_l_16"
     module = getattr(torchvision.models, name)(weights=None)
-    torch.nn.init.normal_(module.heads.head.weight, std=0.02)  # torchvision starts it at zero: every answer would agree
+    torch.nn.init.normal_(module.heads.head.weight, std=0.02)  # zero in torchvision: all outputs would agree
     healthy = Network(module, {"model": f"torchvision.{name}", "settings": {}}, (3, PIXELS, PIXELS))
     able = [n for n in masks.eligible(healthy, NM())[0] if ".mlp." in n]
     weights = dict(healthy.module.named_parameters())
     sparse = masks.sparsify(healthy, NM(), {n: weights[n].detach().abs() for n in able})
     layers = [n.removesuffix(".weight") for n in able]
     wanted = {"layers": layers, "kernels": [kernel.name for kernel in CANDIDATES], "goal": "latency", "int8": False}
-    # Kernels are chosen for a CUDA graph, which is what is timed; the compiler around the module is taken off.
+    # Kernels are chosen for a CUDA graph, which is what is timed; the compiled wrapper of the module is removed.
     how = Deployment(str(gpu), "float16", compiled=True, batch=BATCH)
     both = [deployed(one, how) for one in (healthy, replace(sparse, accelerated=wanted))]
     modules = [getattr(module, "_orig_mod", module) for module in both]

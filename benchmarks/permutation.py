@@ -2,9 +2,9 @@
 
     python benchmarks/permutation.py [--effort 10] [MODEL …]
 
-Fresh torchvision networks, scored by magnitude. Printed are seconds of processor time on one thread, what the search
-keeps of the scores in the groups before and after, and how much less the sums of maxima of `kernels/nm/maxima.py` cost
-than merging the columns of every split: the same search is run both ways.
+Untrained torchvision networks, scored by magnitude. Prints seconds of processor time on one thread, what the pattern
+keeps of the scores in the groups before and after the search, and how much less the sums of `kernels/nm/maxima.py`
+cost than merging the columns of every split: the same search is run both ways.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MODELS = ("densenet121", "resnet101", "swin_s", "efficientnet_v2_s")
 
 
 def searched(found: list[Tensor], effort: int) -> tuple[float, float]:
-    """Processor time of the search in every group, and what is kept afterwards."""
+    """Processor time of the search in all groups, and what is kept afterwards."""
     start, after = time.process_time(), 0.0
     for matrix in found:
         after += kept(matrix[:, search(matrix, 2, 4, effort=effort)], 2, 4)

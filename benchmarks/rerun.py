@@ -3,7 +3,7 @@
     python benchmarks/rerun.py [--rounds 7] [RECIPE]
 
 The recipe (default: the quickstart, with --smoke) is run once; then reruns alternate with a process that only imports
-what a run imports. Printed are medians of wall time, their difference (target: below 3 s), and what was recomputed.
+what a run imports. Prints the medians of wall time, their difference (target: below 3 s), and what was recomputed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ QUICKSTART = Path(__file__).parent.parent / "recipes" / "quickstart.rcp"
 
 
 def timed(arguments: list[str], folder: Path) -> tuple[float, str]:
-    """Wall time of one process and what it said."""
+    """Wall time of one process and its stderr."""
     start = time.perf_counter()
     done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
     return time.perf_counter() - start, done.stderr

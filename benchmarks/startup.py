@@ -2,8 +2,8 @@
 
     python benchmarks/startup.py [--rounds 20] [RECIPE]
 
-Each round runs every command once, in turn with `python -c pass`, so that a busy machine slows all of them alike.
-Printed are medians of processor time (user and system) and of wall time; torch must not be among the loaded modules.
+Each round runs every command once, alternating with `python -c pass`, so that a busy machine slows all of them equally.
+Prints the medians of processor time (user and system) and of wall time; torch must not be among the loaded modules.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main() -> None:
         if not options.recipe:
             recipe.write_text(ONELINER, encoding="utf-8")
         found = commands(recipe)
-        # Byte code as pip would have written it, whatever the surroundings say; the first run writes it.
+        # Bytecode as pip would have written it, whatever the environment says; the first run writes it.
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         environment["PYTHONPYCACHEPREFIX"] = str(Path(folder) / "bytecode")
         for arguments in found.values():

@@ -1,4 +1,4 @@
-"""The training loop against a loop written by hand: images per second, interleaved; the target is 0.97.
+"""The training loop compared with a loop written by hand: images per second, interleaved; the target is 0.97.
 
     python benchmarks/training.py [--rounds 7] [--steps 12] [--threads 1]
 
@@ -33,7 +33,7 @@ TARGET = 0.97
 
 
 class Silent:
-    """Progress that says nothing."""
+    """Progress that prints nothing."""
 
     def start(self, what: str, total: int | None = None) -> None: ...
 
@@ -45,7 +45,7 @@ class Silent:
 
 
 def synthetic() -> ImageDataset:
-    """4,096 images of 32×32 pixels, cropped and mirrored as CIFAR is."""
+    """4,096 images of 32×32 pixels, cropped and mirrored like CIFAR."""
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (4096, 32, 32, 3), dtype=np.uint8)
     images = ArrayImages(pixels, random.integers(0, 10, 4096), padding=(4, 4), flip=True)
@@ -56,7 +56,7 @@ def synthetic() -> ImageDataset:
 
 
 def by_hand(network: Network, data: ImageDataset, steps: int, precision: str) -> None:
-    """What one writes in a notebook."""
+    """The loop that one would write in a notebook."""
     module = network.clone().module.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -73,7 +73,7 @@ def by_hand(network: Network, data: ImageDataset, steps: int, precision: str) ->
 
 
 def by_us(network: Network, data: ImageDataset, steps: int, precision: str, folder: Path) -> None:
-    """The same through `fit`, checkpoint included."""
+    """The same with `fit`, including the checkpoint."""
     training = Training(Duration(steps, "steps"), Sgd(Cosine(0.01)))
     path = folder / "checkpoint"
     path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Every method of the catalogue keeps its contract; nothing is exempt, because the folders are walked."""
+"""Every method of the catalogue fulfils its contract; none is exempt, because the folders are walked."""
 
 from __future__ import annotations
 

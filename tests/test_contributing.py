@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md says about adding a method is true: its example is installed as a plugin and used."""
+"""What CONTRIBUTING.md says about adding a method is correct: its example is installed as a plugin and used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports point down only: what is below never knows what is above, and `check` never meets torch."""
+"""Imports point down only: lower rooms never import higher ones, and `check` never imports torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: rooms that may import torch at the top of a file
 HEAVY = {"surgery", "nets", "kernels", "images", "measuring", "stages", "run"}
 MAY_REACH_UP = {
-    # `recipelang.load` is the door for users; it opens the room of artifacts when called.
+    # `recipelang.load` is the entry point for users; it imports the room of artifacts when called.
     ("__init__", "surgery"),
 }
 

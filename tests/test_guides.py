@@ -1,4 +1,4 @@
-"""What README.md and the guides in docs/ show is so: recipes are right, answers are printed, links lead somewhere."""
+"""README.md and the guides in docs/ are correct: recipes check, answers are as printed, links have a target."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHELL = [text for guide in GUIDES for info, text in blocks(guide) if info == "sh
 
 @pytest.fixture
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
-    """Check a recipe under a name, in a folder of its own: (exit code, what stands on stderr)."""
+    """Check a recipe under a name, in its own folder: (exit code, stderr)."""
     monkeypatch.chdir(tmp_path)
 
     def checked(name: str, text: str) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""What is packaged is what is there: folders, data files, one version."""
+"""The package contains what the repository contains: folders, data files, one version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The printed reference in docs/ is what the cards say today."""
+"""The generated reference in docs/ matches the cards."""
 
 from __future__ import annotations
 

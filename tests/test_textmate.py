@@ -1,4 +1,4 @@
-"""The editor's grammar colours what the language reads."""
+"""The editor grammar colours what the language reads."""
 
 from __future__ import annotations
 
