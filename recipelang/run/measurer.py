@@ -27,6 +27,7 @@ from recipelang.stages.smoke import few
 from recipelang.surgery.accelerated import require_sparse
 from recipelang.surgery.deployed import Deployment, deployed
 from recipelang.surgery.network import Network
+from recipelang.surgery.raised import raised_by
 
 
 @dataclass
@@ -65,7 +66,8 @@ class Measurer:
             again = self.store.why_again(key)
             if again:
                 self.progress.say(f"    {spell(metric)}: {again}; it is measured again")
-            measured = self._take(metric, network, healthy, data, split)
+            with raised_by(network, f"measure {spell(metric)}"):
+                measured = self._take(metric, network, healthy, data, split)
             self._taken.add(key)
             self._keep(key, ingredients, measured)
             return measured

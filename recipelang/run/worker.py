@@ -32,6 +32,7 @@ from recipelang.stages.context import Context, Outcome, OutOfReach, Verdict
 from recipelang.surgery.artifact import FILES
 from recipelang.surgery.masks import broken_masks
 from recipelang.surgery.network import Network
+from recipelang.surgery.raised import raised_by
 from recipelang.trouble import machine_trouble
 from recipelang.verbs.finetune import Finetune
 
@@ -215,8 +216,10 @@ class Worker:
 
     def _run(self, operation: Any, lane: Lane, folder: Path) -> Outcome:
         stage = importlib.import_module(f"recipelang.stages.{operation.verb}")
+        context = self._context(operation, lane, folder)
         try:
-            return stage.run(operation, self._context(operation, lane, folder))
+            with raised_by(context.network, operation.verb):
+                return stage.run(operation, context)
         except OutOfReach as far:
             self.leave_partial(lane, far.outcome.network)
             raise

@@ -18,9 +18,10 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from recipelang.files import atomic
+from recipelang.surgery import chance
 from recipelang.surgery.weights import digest
 
-FORMAT = "recipelang.checkpoint/2"
+FORMAT = "recipelang.checkpoint/3"
 
 
 @dataclass
@@ -86,6 +87,7 @@ def save(path: Path, state: State, identity: str) -> None:
         "identity": identity,
         "position": json.dumps(position),
         "optimizer": json.dumps(numbers),
+        "random": chance.written(),
     }
     header["digest"] = digest(tensors, of=_told(header))
     with atomic(path) as file:
@@ -108,6 +110,7 @@ def load(path: Path, state: State, identity: str) -> bool:
     _restore_optimizer(state.optimizer, tensors, json.loads(header["optimizer"]))
     state.step, state.loss, state.history = position["step"], position["loss"], position["history"]
     state.correct, state.seen = position["correct"], position["seen"]
+    chance.restore(header["random"])
     torch.set_rng_state(tensors["random.cpu"])
     for i in _devices(state.module):
         torch.cuda.set_rng_state(tensors[f"random.cuda.{i}"], i)
@@ -116,7 +119,7 @@ def load(path: Path, state: State, identity: str) -> bool:
 
 def _told(header: dict[str, str]) -> str:
     """The texts of a header that its digest covers beside the tensors."""
-    return json.dumps([header[name] for name in ("format", "identity", "position", "optimizer")])
+    return json.dumps([header[name] for name in ("format", "identity", "position", "optimizer", "random")])
 
 
 def _read(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str, str]] | None:

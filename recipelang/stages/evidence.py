@@ -16,6 +16,7 @@ from recipelang.stages import moments
 from recipelang.stages.activations import watching_layers
 from recipelang.surgery.candidates import Candidate
 from recipelang.surgery.head import embedding_length
+from recipelang.surgery.layout import laid_out, wants_channels_last
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import Product, find_products
 from recipelang.surgery.tracing import example
@@ -51,7 +52,7 @@ class Gathered:
     def module(self) -> nn.Module:
         """A copy of the network, eval mode, on the device; images come channels last where it has convolutions."""
         module = copy.deepcopy(self.network.module).to(self.device).eval().requires_grad_(False)
-        return module.to(memory_format=torch.channels_last)
+        return laid_out(module)
 
     @cached_property
     def products(self) -> Mapping[str, Product]:
@@ -226,7 +227,9 @@ class Gathered:
             self.progress.start(what, total)
         try:
             for images, labels in self.data.batches(split, samples=samples, seed=self.seed):
-                images = images.to(self.device).contiguous(memory_format=torch.channels_last)
+                images = images.to(self.device)
+                if wants_channels_last(self.module):
+                    images = images.contiguous(memory_format=torch.channels_last)
                 yield images, labels.to(self.device)
                 if self.progress:
                     self.progress.advance(len(labels))

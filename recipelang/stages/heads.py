@@ -62,7 +62,7 @@ def _run(module: nn.Module, images: Tensor) -> Any:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # the module is the user's: whatever it raises is its answer
-        raise _cannot_run(images, error) from error
+        raise _cannot_run(module, images, error) from error
 
 
 def mean_answer(heads: Sequence[Head]) -> Tensor:
@@ -89,14 +89,15 @@ def _tell(module: nn.Module, images: Tensor, classes: int) -> answers.Trained:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # the module is the user's: whatever it raises is its answer
-            raise _cannot_run(images, error) from error
+            raise _cannot_run(module, images, error) from error
         if told is None:
             raise misfit(module(images.clone()), classes)
     return told
 
 
-def _cannot_run(images: Tensor, error: Exception) -> Refusal:
-    if torch.is_autocast_enabled(images.device.type):
+def _cannot_run(module: nn.Module, images: Tensor, error: Exception) -> Refusal:
+    """The precision is to blame only where the network runs without it."""
+    if torch.is_autocast_enabled(images.device.type) and _runs_in_float32(module, images):
         precision = str(torch.get_autocast_dtype(images.device.type)).removeprefix("torch.")
         return Refusal(
             "RCP0726",
@@ -109,3 +110,12 @@ def _cannot_run(images: Tensor, error: Exception) -> Refusal:
         f"the network cannot take a batch of {shape} in training mode: {type(error).__name__}: {first_line(error)}",
         "mend what `forward` does where `self.training` is True",
     )
+
+
+def _runs_in_float32(module: nn.Module, images: Tensor) -> bool:
+    try:
+        with random_numbers(device=images.device), torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            copy.deepcopy(module)(images.clone())
+    except Exception:  # the module is the user's
+        return False
+    return True

@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from recipelang.surgery.chance import random_numbers
+from recipelang.surgery.layout import laid_out
+
 
 def choose_precision(asked: str, device: str) -> str:
     """`float32` or `bfloat16`: `auto` takes bfloat16 where the hardware computes in it.
@@ -31,26 +34,22 @@ def autocast(device: str, precision: str) -> torch.autocast:
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def has_convolutions(module: nn.Module) -> bool:
-    """Whether channels_last is worth it."""
-    return any(isinstance(m, nn.Conv2d) for m in module.modules())
-
-
 def to_device(module: nn.Module, device: str) -> nn.Module:
-    """The module on the device, in place; channels_last where it has convolutions."""
-    module.to(device)
-    return module.to(memory_format=torch.channels_last) if has_convolutions(module) else module
+    """The module on the device, in place; convolutions with channels last."""
+    return laid_out(module.to(device))
 
 
 @contextlib.contextmanager
 def reproducible(seed: int, device: str, threads: int | None) -> Iterator[None]:
-    """Seeded random numbers, a fixed number of threads and deterministic convolutions; all as before afterwards."""
+    """Seeded random numbers, a fixed number of threads and deterministic convolutions; all as before afterwards.
+
+    Python's and numpy's numbers are seeded as well: a network may draw from them in training.
+    """
     before = torch.get_num_threads()
     cuda = torch.device(device).type == "cuda"
-    devices = [torch.device(device).index or 0] if cuda else []
+    place = torch.device("cuda", torch.device(device).index or 0) if cuda else None
     cudnn: Any = torch.backends.cudnn.flags(deterministic=True, benchmark=False) if cuda else contextlib.nullcontext()
-    with torch.random.fork_rng(devices=devices), cudnn:
-        torch.manual_seed(seed)
+    with random_numbers(seed, place), cudnn:
         try:
             if threads and threads != before:
                 torch.set_num_threads(threads)

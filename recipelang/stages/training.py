@@ -27,8 +27,9 @@ from recipelang.stages import smoke as smoking
 from recipelang.stages.checkpoint import State
 from recipelang.stages.heads import Heads, mean_answer, misfit
 from recipelang.stages.history import FitRecord, Tally
-from recipelang.stages.machine import Interrupts, autocast, choose_precision, has_convolutions, reproducible, to_device
+from recipelang.stages.machine import Interrupts, autocast, choose_precision, reproducible, to_device
 from recipelang.surgery.beside import held_tensors
+from recipelang.surgery.layout import wants_channels_last
 from recipelang.surgery.masks import apply_masks, mask_optimizer, masks_hold
 from recipelang.surgery.network import Mask, Network
 from recipelang.surgery.tracing import evaluating, example_input
@@ -133,7 +134,7 @@ def fit(
         batch,
         per_epoch,
         total,
-        has_convolutions(module),
+        wants_channels_last(module),
         Heads(len(data.classes)),
     )
     with reproducible(seed, device, threads):

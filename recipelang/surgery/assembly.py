@@ -65,7 +65,8 @@ def assemble(
     module, wrappers = unwrapped(module)
     notes = [*notes, *(f"`{wrapper}` is taken off" for wrapper in wrappers)]
     images = example(module, shape)
-    first, habits = enter(module, images, classes or (len(request.classes) if request.classes else None))
+    known_classes = classes or (len(request.classes) if request.classes else None)
+    first, habits = enter(module, images, known_classes, stranger=bool(files))
     plain_batchnorms(module, images)
     outputs = built = first.shape[1]
     if outputs == 1 and classes is None:

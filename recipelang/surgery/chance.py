@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy
 import torch
@@ -29,6 +31,20 @@ def random_numbers(seed: int | None = None, device: torch.device | None = None) 
     finally:
         random.setstate(python)
         numpy.random.set_state(arrays)
+
+
+def written() -> str:
+    """Where the generators of Python and numpy stand, as JSON; torch has a tensor for its own."""
+    arrays: Any = numpy.random.get_state(legacy=False)
+    state = {**arrays["state"], "key": arrays["state"]["key"].tolist()}
+    return json.dumps([random.getstate(), {**arrays, "state": state}])
+
+
+def restore(text: str) -> None:
+    """Put the generators of Python and numpy where `written` found them."""
+    (version, numbers, gauss), arrays = json.loads(text)
+    random.setstate((version, tuple(numbers), gauss))
+    numpy.random.set_state(arrays)
 
 
 def drawn() -> tuple[object, ...]:

@@ -20,6 +20,7 @@ from recipelang.kinds import Progress
 from recipelang.surgery.accelerated import accelerate, round_to_int8, ways
 from recipelang.surgery.attention import unfold_attention
 from recipelang.surgery.folding import fold
+from recipelang.surgery.layout import laid_out
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import idle_weights, products_of
 from recipelang.surgery.tracing import evaluating, example_input, first_line
@@ -72,8 +73,7 @@ def deployed(network: Network, how: Deployment = ON_CPU, progress: Progress | No
     module = fold(module, example_input(network).cpu())
     if (network.accelerated or {}).get("int8"):
         round_to_int8(module, network)
-    if any(isinstance(part, nn.Conv2d) for part in module.modules()):
-        module = module.to(memory_format=torch.channels_last)
+    module = laid_out(module)
     module = _accelerated(module, network, how, progress)
     return _compiled(module, how) if how.compiled else module
 

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.surgery import answers
 from recipelang.surgery.chance import random_numbers
+from recipelang.surgery.layout import channels_first, takes_channels_last
 from recipelang.surgery.network import Habits
 from recipelang.surgery.tracing import evaluating, first_line
 
 
 class _Entry:
-    """Before the class of a network whose habits need it: its images are a copy, its answer in evaluation one tensor.
+    """Before the class of a network whose habits need it: its images are a copy, or in the default order, and its
+    answer in evaluation is one tensor.
 
     A class and no hook and no module around it: `torch.export`, `torch.compile` and deep copies keep it, and the names
     of weights stay.
@@ -26,18 +28,21 @@ class _Entry:
     training: bool
 
     def forward(self, images: Tensor, *args: Any, **kwargs: Any) -> Any:
-        given = images.clone() if self._recipelang_habits.changes_input else images
+        habits = self._recipelang_habits
+        given = channels_first(images) if habits.contiguous else images
+        given = given.clone() if habits.changes_input else given
         raw = super().forward(given, *args, **kwargs)  # type: ignore[misc]
-        return raw if self.training else answers.at(raw, self._recipelang_habits.answer)
+        return raw if self.training else answers.at(raw, habits.answer)
 
 
-def enter(module: nn.Module, example: Tensor, classes: int | None) -> tuple[Tensor, Habits]:
+def enter(module: nn.Module, example: Tensor, classes: int | None, *, stranger: bool = True) -> tuple[Tensor, Habits]:
     """Run the network once in evaluation mode and see to it that it keeps its input and answers with one tensor.
 
     Args:
         module: its class is changed in place where that is needed.
         example: an input, B×C×H×W; stands as it is.
         classes: how many classes it is for; None where that is not known.
+        stranger: whether it may rely on the order in which images lie in memory, which is tried then.
 
     Returns:
         its answer B×n, and its habits.
@@ -51,10 +56,11 @@ def enter(module: nn.Module, example: Tensor, classes: int | None) -> tuple[Tens
     path = answers.answer(raw, len(example), classes)
     if path is None:
         raise _not_understood(raw, example, classes)
-    habits = Habits(not torch.equal(given, example), path)
+    scores: Tensor = answers.at(raw, path)
+    contiguous = stranger and not takes_channels_last(module, example, scores, path)
+    habits = Habits(not torch.equal(given, example), path, contiguous)
     if habits != Habits():
         _put_right(module, habits, example, raw)
-    scores: Tensor = answers.at(raw, path)
     return scores, habits
 
 
@@ -75,7 +81,7 @@ def _put_right(module: nn.Module, habits: Habits, example: Tensor, raw: Any) -> 
             "the network writes into its images, and its kind of module cannot be given copies",
             "begin `forward` with `x = x.clone()`",
         )
-    if not heard:
+    if not heard and habits.answer:
         raise _not_understood(raw, example, None)
 
 

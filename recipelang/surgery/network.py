@@ -30,11 +30,13 @@ class Habits:
     Attributes:
         changes_input: it writes into its images, so its `forward` works on a copy of them.
         answer: where in what it gives in evaluation mode its scores stand; () where it gives nothing else.
+        contiguous: it relies on images and weights in torch's default order, channels first (`surgery/layout.py`).
         notes: what a user should know, such as a head that was replaced.
     """
 
     changes_input: bool = False
     answer: tuple[str | int, ...] = ()
+    contiguous: bool = False
     notes: tuple[str, ...] = ()
 
 

@@ -2,8 +2,7 @@
 
     the same input, the same weights  ─▶  the same answer   again · by a deep copy · by another build
 
-With `entry.enter` it costs seven forward passes of two images and one of a single image at most: less than two passes
-of a batch of eight.
+With `entry.enter` it costs twelve forward passes of two images at most: less than two passes of a batch of sixteen.
 """
 
 from __future__ import annotations

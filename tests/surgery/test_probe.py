@@ -107,8 +107,8 @@ def test_it_costs_less_than_two_forward_passes_of_a_batch(monkeypatch: pytest.Mo
     count: list[int] = []
     monkeypatch.setattr(torch, "counted_images", count, raising=False)
     come_in("torch.counted_images.append(len(x))\nreturn self.scores(x)")
-    assert 5 <= len(count) <= 8 and max(count) == 2
-    assert sum(count) < 2 * 8  # batches of eight images are small ones
+    assert 5 <= len(count) <= 12 and max(count) == 2
+    assert sum(count) < 2 * 16  # batches of sixteen images are small ones
 
 
 NOT_REPEATABLE = {
@@ -279,7 +279,7 @@ def test_a_hook_that_writes_to_the_original_is_refused(come_in: Build) -> None:
     code = {"before": HOOK, "after": "def build(classes=3):\n    return watch(Net(classes))"}
     with pytest.raises(Refusal) as caught:
         come_in("self.scores(x)\nreturn self.head(self.seen.pop())", "self.seen = []", **code)
-    assert caught.value.code == "RCP0722" and "IndexError" in caught.value.message
+    assert caught.value.code == "RCP0722" and "copy of the network" in caught.value.message
 
 
 def test_a_kernel_that_is_computed_once_and_kept_is_refused_by_name(come_in: Build) -> None:

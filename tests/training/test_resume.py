@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.images.dataset import ImageDataset
@@ -202,3 +205,36 @@ def test_a_process_that_is_killed_leaves_a_whole_checkpoint(tmp_path: Path) -> N
                 break
     assert process.returncode == -signal.SIGKILL
     assert load_file(path)
+
+
+class Depth(nn.Module):
+    """Skips layers by Python's random numbers and scales by numpy's, as published networks do in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.head = nn.ModuleList(nn.Linear(12, 12) for _ in range(3)), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.mean((2, 3)).repeat(1, 4)
+        for layer in self.layers:
+            if not self.training or random.random() < 0.5:
+                x = x + layer(x)
+        return self.head(x * (numpy.random.rand() if self.training else 0.5))
+
+
+def test_numbers_of_python_and_numpy_are_seeded_and_go_on_with_a_checkpoint(
+    data: ImageDataset, silent: Any, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    depth = Network(Depth().eval(), {}, (3, 6, 6), classes=("a", "b", "c"))
+    training = Training(Duration(3), Sgd(0.1))
+    whole = fit(depth, data, training, progress=silent(), task=TASK, seed=4)
+    random.seed(99)
+    numpy.random.seed(99)
+    own = random.getstate(), numpy.random.get_state()[1].tobytes()
+    with pytest.raises(Killed):
+        fit(depth, data, training, progress=silent(kill_after(5)), task=TASK, seed=4, checkpoint=tmp_path / "c")
+    again = fit(depth, data, training, progress=silent(), task=TASK, seed=4, checkpoint=tmp_path / "c")
+    other = fit(depth, data, training, progress=silent(), task=TASK, seed=5)
+    assert again[1].resumed_at == 4 and bytes_of(again) == bytes_of(whole) != bytes_of(other)
+    assert own == (random.getstate(), numpy.random.get_state()[1].tobytes())

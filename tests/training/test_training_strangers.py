@@ -285,3 +285,20 @@ def test_a_network_that_cannot_be_trained_in_bfloat16_is_refused_with_torchs_sen
     with pytest.raises(Refusal) as caught:
         fit(network, data, Training(Duration(1, "steps"), Sgd(0.1)), **{**how, "precision": "bfloat16"})
     assert caught.value.code == "RCP0726" and "RuntimeError" in caught.value.message
+
+
+def test_an_exception_that_has_nothing_to_do_with_the_precision_does_not_blame_it(data: ImageDataset, how: How) -> None:
+    class Small(Body):
+        def forward(self, x: Tensor) -> Any:
+            if self.training and len(x) > 1:
+                raise ValueError("one at a time")
+            return super().forward(x)
+
+    with pytest.raises(Refusal, match="in training mode: ValueError: one at a time") as caught:
+        fit(
+            network_of(Small()),
+            data,
+            Training(Duration(1, "steps"), Sgd(0.1)),
+            **{**how, "precision": "bfloat16"},
+        )
+    assert caught.value.code == "RCP0713"

@@ -1,0 +1,67 @@
+"""The order in which images and weights lie in memory.
+
+Convolutions are fastest with channels last. Code that joins axes by `view`, or takes complex numbers out of a
+parameter, relies on torch's default order, channels first.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.surgery import answers
+from recipelang.surgery.chance import random_numbers
+from recipelang.surgery.network import Habits
+from recipelang.surgery.tracing import evaluating
+
+#: of the largest score: how far an answer may move with the order of sums
+ROUNDING = 1e-3
+
+
+def wants_channels_last(module: nn.Module) -> bool:
+    """Whether channels last is worth it, and the network computes in it."""
+    habits: Habits = getattr(module, "_recipelang_habits", Habits())
+    return not habits.contiguous and any(isinstance(part, nn.Conv2d) for part in module.modules())
+
+
+def laid_out(module: nn.Module) -> nn.Module:
+    """The module, its convolutions with channels last in place where that is wanted; nothing else moves."""
+    return _channels_last(module) if wants_channels_last(module) else module
+
+
+def channels_first(images: Tensor) -> Tensor:
+    """The images in torch's default order; also those of one channel or one pixel, whose strides may say either."""
+    return images.contiguous().view(-1).view(images.shape)
+
+
+def takes_channels_last(module: nn.Module, example: Tensor, scores: Tensor, path: answers.Path) -> bool:
+    """Whether a network runs with channels last, in both modes, and gives the same scores.
+
+    Args:
+        module: stands as it is.
+        example: an input, B×C×H×W.
+        scores: what it answers in evaluation mode in the default order, B×n.
+        path: where they stand in its answer.
+    """
+    images = example.contiguous(memory_format=torch.channels_last)
+    try:
+        with random_numbers(device=example.device):
+            twin = _channels_last(copy.deepcopy(module))
+            with evaluating(twin):
+                found = answers.at(twin(images.clone()), path)
+            with torch.no_grad():
+                twin.train()(images.clone())
+    except Exception:  # the module is the user's
+        return False
+    margin = ROUNDING * float(scores.abs().nan_to_num(0, 0, 0).max())
+    return bool(torch.allclose(found, scores, rtol=0, atol=margin, equal_nan=True))
+
+
+def _channels_last(module: nn.Module) -> nn.Module:
+    for part in module.modules():
+        weight = part._parameters.get("weight") if isinstance(part, nn.Conv2d | nn.ConvTranspose2d) else None
+        if weight is not None:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    return module
