@@ -49,8 +49,8 @@ class Setting:
             whole number, or a list of two: height and width), `method`
             (of kind `kind`), `any`.
         default: used where a recipe leaves it out; `dataclasses.MISSING` where it is required.
-        low, high: bounds, both allowed values themselves unless `open_low`.
-        ramp: whether a ramp (`cosine(1e-3, to=0)`) may stand instead of a number.
+        low, high: bounds, both inclusive; `low` is not with `open_low`.
+        ramp: whether a ramp (`cosine(1e-3, to=0)`) may replace a number.
         positional: whether the one positional setting of a call goes here.
         dotted: whether the rest of a dotted name goes here (`torchvision.resnet18`).
         extra: whether all settings of other names go here, as a tuple of (name, value) pairs.
@@ -92,7 +92,7 @@ def settings(method: type) -> tuple[Setting, ...]:
 def method(kind: str, name: str) -> Any:
     """Class decorator: enter a frozen dataclass into the catalogue as a method of this kind and name."""
     if kind not in FOLDERS:
-        raise ValueError(f"{kind} is no kind of method; the kinds are {', '.join(FOLDERS)}")
+        raise ValueError(f"{kind} is not a kind of method; the kinds are {', '.join(FOLDERS)}")
 
     def enter(cls: T) -> T:
         if not (dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen):  # type: ignore[attr-defined]
@@ -106,7 +106,7 @@ def method(kind: str, name: str) -> Any:
 
 
 def folder(kind: str) -> Path:
-    """Where the method files of a kind lie."""
+    """The folder with the method files of a kind."""
     return Path(__file__).parent / "methods" / FOLDERS[kind]
 
 
@@ -119,7 +119,7 @@ def _plugins() -> dict[tuple[str, str], EntryPoint]:
         if kind not in FOLDERS or not name:
             raise ValueError(f"plugin {point.value}: entry point `{point.name}` is not `kind.name`")
         if (kind, name) in found or (folder(kind) / f"{name}.py").exists():
-            raise ValueError(f"plugin {point.value}: there is a {kind} `{name}` already")
+            raise ValueError(f"plugin {point.value}: there is already a {kind} `{name}`")
         found[kind, name] = point
     return found
 
@@ -136,7 +136,7 @@ def find(kind: str, name: str) -> type | None:
     """The method of this kind and name, or None. Imports its file and no other.
 
     Raises:
-        ImportError: the file is broken; that is never hidden.
+        ImportError: the file is broken; this is never hidden.
         TypeError: the file does not define the method that its name promises.
     """
     if name not in names(kind):
@@ -169,7 +169,7 @@ def summary(thing: type) -> str:
 
 
 def spell(value: Any) -> str:
-    """A method, number or list as one writes it in a recipe, with the settings that differ from their defaults.
+    """A method, number or list as it is written in a recipe, with the settings that differ from their defaults.
 
     `latency(batch=64)`, `sgd(lr=cosine(0.001, to=0), momentum=0.9)`.
     """

@@ -1,10 +1,10 @@
-"""Errors are values: where it is (Span), what is wrong and what helps (Diagnostic).
+"""Errors are values: the place (Span), and what is wrong and what to do (Diagnostic).
 
 A diagnostic is made in any room and printed in one place. Two exceptions carry them:
 
     RecipeError   the recipe is wrong (exit 1), or a step of it failed (StepFailed, exit 3)
     Refusal       a room that knows no line of the recipe (surgery, data, a method) cannot do what is
-                  asked; whoever knows the line turns it into a diagnostic with `Refusal.at(span)`
+                  asked; the caller that knows the line makes a diagnostic of it with `Refusal.at(span)`
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 class Span:
     """A stretch of a recipe's text. Offsets count characters from 0; lines and columns from 1.
 
-    `typed` is the text that it points into where that is no file but an option of the command line: `--set lr=0.1`.
+    `typed` is the text that it points into where that is an option of the command line and not a file: `--set lr=0.1`.
     """
 
     start: int
@@ -45,11 +45,11 @@ class Span:
 
 
 def line_of(span: Span | None) -> int:
-    """The line of a recipe that a span begins on; 0 where it is in no recipe."""
+    """The line of a recipe on which a span begins; 0 where it is not in a recipe."""
     return span.line if span and not span.typed else 0
 
 
-#: the path of what was typed and stands in no file
+#: the path of what was typed and is not in a file
 COMMAND_LINE = "<command line>"
 
 
@@ -116,17 +116,17 @@ class StepFailed(RecipeError):
 
 
 class MachineFailed(StepFailed):
-    """The machine refused a file operation: no other variant would fare better, so the whole run stops."""
+    """The machine refused a file operation; every other variant would fail too, so the whole run stops."""
 
 
 class Refusal(Exception):
-    """What was asked cannot be done, said by a room that does not know the line of the recipe.
+    """What was asked cannot be done; raised by a room that does not know the line of the recipe.
 
     Args:
         code: stable code, `RCP` and four digits; explained by `recipe explain CODE`.
         message: what is wrong, in one sentence, naming the offending value.
         help: what to do about it.
-        span: the word of the statement that is wrong, where a part of it knows its own; default the statement.
+        span: the word of the statement that is wrong, where it is known; default the statement.
     """
 
     def __init__(self, code: str, message: str, help: str = "", span: Span | None = None) -> None:
@@ -134,7 +134,7 @@ class Refusal(Exception):
         super().__init__(message)
 
     def at(self, span: Span | None, path: str = "") -> Diagnostic:
-        """The same refusal as a diagnostic at a statement of a recipe: at its own word, where it has one."""
+        """The same refusal as a diagnostic at a statement of a recipe: at its own word, if it has one."""
         return Diagnostic(self.code, self.message, (span and self.span) or span, self.help, path)
 
 
@@ -146,12 +146,12 @@ class SettingError(ValueError):
         super().__init__(message)
 
 
-#: longest stretch of a line that a message shows, and longest word that it quotes
+#: the longest part of a line that a message shows, and the longest word that it quotes
 WIDEST, LONGEST_QUOTE = 120, 400
 
 
 def render(diagnostic: Diagnostic, text: str, *, colour: bool = False) -> str:
-    """The diagnostic as a person reads it: message, place, the line with a caret, help.
+    """The diagnostic as the user reads it: message, place, the line with a caret, help.
 
     Args:
         diagnostic: what to print.
@@ -183,7 +183,7 @@ def render(diagnostic: Diagnostic, text: str, *, colour: bool = False) -> str:
 
 
 def _excerpt(line: str, span: Span) -> tuple[str, str, int]:
-    """What a message shows of a line, the blanks before the caret, and how many carets stand there."""
+    """What a message shows of a line, the blanks before the caret, and how many carets there are."""
     line = line.rstrip()
     start = span.column - 1
     end = span.end_column - 1 if span.end_line == span.line else len(line)
@@ -193,13 +193,13 @@ def _excerpt(line: str, span: Span) -> tuple[str, str, int]:
         head, tail = "…" if first else "", "…" if first + WIDEST < len(line) else ""
         line, start, end = line[first : first + WIDEST], start - first, min(end - first, WIDEST)
     line = _printable(line)
-    # A tab before the caret stays a tab and a wide letter takes two blanks, so that the caret stands under its word.
+    # A tab before the caret stays a tab and a wide letter takes two blanks, so that the caret is under its word.
     before = "".join("\t" if c == "\t" else " " * _width(c) for c in head + line[:start])
     return f"{head}{line}{tail}", before, max(1, sum(_width(c) for c in line[start:end]))
 
 
 def shortened(message: str) -> str:
-    """A message whose quoted words keep their ends alone where they are longer than a person reads."""
+    """A message whose quoted words are cut in the middle where they are too long to read."""
     if len(message) <= LONGEST_QUOTE:
         return message
     half = LONGEST_QUOTE // 2
@@ -207,7 +207,7 @@ def shortened(message: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text without what a terminal would obey: a recipe may come from anywhere."""
+    """The text without terminal control sequences: a recipe may come from anywhere."""
     return "".join(c if c.isprintable() or c in "\t\n" or unicodedata.combining(c) else "\ufffd" for c in text)
 
 
@@ -218,12 +218,12 @@ def _width(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-#: a word of more letters has no like, and of more names that could be meant only those that begin alike are tried
+#: longer words are not matched, and of more candidates than this only those with the same first letter are tried
 LONGEST_WORD, MOST_NAMES = 64, 200
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate most like `word`, if any is like it: for did-you-mean."""
+    """The candidate most similar to `word`, if any is similar enough: for did-you-mean."""
     import difflib
 
     size = len(word)
@@ -239,13 +239,13 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     found = difflib.get_close_matches(word, likely[:MOST_NAMES], n=8, cutoff=0.6)
 
     def likeness(candidate: str) -> tuple[float, int]:
-        """How like, and of equals the one that begins alike: `resnet2O` is `resnet20` and not `resnet32`."""
+        """Similarity, then the length of the common start: `resnet2O` is `resnet20` and not `resnet32`."""
         return difflib.SequenceMatcher(None, candidate, word).ratio(), len(os.path.commonprefix((candidate, word)))
 
     return max(found, key=likeness, default=None)
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """The start of a help line that offers the candidate most like `word`; "" where none is like it."""
+    """The start of a help line that offers the candidate most similar to `word`; "" where none is similar."""
     close = nearest(word, candidates)
     return f"did you mean `{close}`? " if close else ""

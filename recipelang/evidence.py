@@ -10,14 +10,14 @@ if TYPE_CHECKING:
 
 
 class Evidence(Protocol):
-    """What criteria may look at; each kind is gathered once, in one pass, when first asked for.
+    """What criteria may look at; each kind is gathered once, in one pass, when it is first requested.
 
     Attributes:
         module: the network, eval mode; not to be changed.
         unit: `layer` or `element`: what is being ranked.
-        seed: for criteria that draw.
+        seed: for criteria that draw random numbers.
         layers: candidate name → names of the weights inside it (`unit == "layer"`).
-        weights: parameter name → tensor; every weight that can be scored. Of layers also the values of weights that
+        weights: parameter name → tensor; every weight that can be scored. For layers also the values of weights that
             are computed from parameters, under a name of their layer.
         outputs: name of a weight → the axis that holds its outputs; 0 in O×I and O×I×kh×kw.
         classes: how many there are.

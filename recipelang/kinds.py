@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from recipelang.evidence import Evidence as Evidence  # a kind's word like the others, in a file of its own
+from recipelang.evidence import Evidence as Evidence  # belongs here with the others, but has a file of its own
 
 if TYPE_CHECKING:
     import numpy
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 class Preprocessing:
     """How an image becomes an input: resize and centre-crop to (height, width), scale to 0…1, normalise.
 
-    The defaults of the last four are what was done before they existed, so that an entry without them means the same.
+    The defaults of the last four are what was done before they existed, so that an old entry keeps its meaning.
 
     Attributes:
         size: (height, width) in pixels.
         mean, std: per channel, on the 0…1 scale; their length is the number of channels.
-        resize: shorter side before the centre crop, in pixels; None resizes straight to `size`.
+        resize: shorter side before the centre crop, in pixels; None resizes directly to `size`.
         interpolation: `bilinear` or `bicubic`, antialiased where the image shrinks.
         crop: `rounded`: sides and place of the centre crop are whole pixels, as torchvision rounds them; `exact`: they
             are fractions.
-        via: (height, width) to which the image is resized first, straight; None: it is not.
+        via: (height, width) to which the image is first resized directly; None: it is not.
         bits: how many bits of a 16-bit image are used where the file does not say; None: all 16.
     """
 
@@ -91,10 +91,10 @@ class Dataset(Protocol):
         Args:
             split: `train`, `val` or `test`.
             batch: images per batch; default `self.batch`. The last one may be smaller, except in training.
-            samples: only so many, drawn once by `seed`, the same at every call; default all.
+            samples: only this many, drawn once by `seed`, the same at every call; default all.
             epoch: None reads in order without augmentation; a number is training: shuffled by (seed, epoch),
                 each image augmented by (seed, epoch, index), the last incomplete batch dropped.
-            start: skip so many batches at no cost: resuming inside an epoch.
+            start: skip this many batches at no cost, to resume inside an epoch.
         """
 
 
@@ -132,12 +132,12 @@ class ModelMethod(Protocol):
         """A `recipelang.surgery.network.Network`, weights loaded, edits replayed.
 
         Raises:
-            Refusal: RCP07xx: no such model, weights missing or of another shape, no trust.
+            Refusal: RCP07xx: no such model, weights missing or of another shape, or code not trusted.
         """
 
     @property
     def pretrained(self) -> bool:
-        """Whether the network starts from weights and not from random numbers."""
+        """Whether the network starts from given weights and not from random numbers."""
 
 
 class Task(Protocol):
@@ -158,9 +158,9 @@ class Measurement:
         low, high: 95 % interval; equal to `value` for computed numbers.
         n: samples, pairs or 1.
         interval: how the interval was found: "Wilson", "bootstrap of 60 pairs", "".
-        ratio, ratio_low, ratio_high: against healthy, for clocks that are timed interleaved with it.
+        ratio, ratio_low, ratio_high: against healthy, for clocks, which are timed interleaved with it.
         per_sample: float32 N, one value per sample, for paired differences; None where there are none.
-        note: what the number speaks of, or leaves out, for whoever reads it: "of 5,312 weights".
+        note: what the number covers or leaves out, for the reader: "of 5,312 weights".
     """
 
     value: float
@@ -182,15 +182,15 @@ class Metric(Protocol):
         role: `cost` (ratio to healthy against a bare number), `quality` (has `drop` or `rise`), `property`.
         better: `lower` or `higher`.
         unit: for `units.show`.
-        bounds: optional, between which values it lies; default 0 to 1 for the unit `%`, and from 0 on for a cost.
+        bounds: optional, the range of its values; default 0 to 1 for the unit `%`, and from 0 up for a cost.
         source: what it is measured from, and so which signature `measure` has:
             `structure`    measure(deployed: nn.Module, network: Network, input_shape) -> Measurement
             `predictions`  measure(outputs: Tensor N×C, labels: Tensor N) -> Measurement
             `clock`        measure(deployed, healthy_deployed, input_shape, progress) -> Measurement; optional:
                            glance(deployed, healthy_deployed, input_shape) -> Measurement, in a second, for plans
 
-    A metric whose formula changes says `version: ClassVar[int]`, 1 where it does not, and numbers that another version
-    took are not read from the store.
+    A metric whose formula changes declares `version: ClassVar[int]`, 1 where it does not, and numbers measured by
+    another version are not read from the store.
     """
 
     role: ClassVar[str]
@@ -216,9 +216,9 @@ class Criterion(Protocol):
 
 @runtime_checkable
 class Solver(Protocol):
-    """A criterion that also corrects: what stays of a weight matrix makes up for what goes.
+    """A criterion that also corrects: the weights that stay in a matrix compensate for those removed.
 
-    `sparsify` asks it instead of `score`, one weight after the other in order of execution, and only for patterns
+    `sparsify` calls it instead of `score`, one weight after another in order of execution, and only for patterns
     that keep `n` of every `m`.
     """
 
@@ -231,7 +231,7 @@ class Solver(Protocol):
             n, m: of every m columns of a row n stay.
 
         Returns:
-            bool N×K, True where a weight stays, and the weight N×K, zero where it goes.
+            bool N×K, True where a weight stays, and the weight N×K, zero where it is removed.
         """
 
 
@@ -240,7 +240,7 @@ class Loss(Protocol):
 
     Attributes:
         teachers: (least, most) number of teachers that it compares with.
-        complete: whether it trains by itself; incomplete terms get `1 * task` beside them.
+        complete: whether it trains on its own; incomplete terms get `1 * task` added to them.
     """
 
     teachers: ClassVar[tuple[int, int]]
@@ -264,7 +264,7 @@ class Pattern(Protocol):
 
 
 class Permutation(Protocol):
-    """`sparsify nm 2:4 with NAME(…)`: in which order input channels lose least when every m of them are pruned."""
+    """`sparsify nm 2:4 with NAME(…)`: the order of input channels that loses least when every m of them are pruned."""
 
     def order(self, scores: Tensor, n: int, m: int, seed: int) -> Tensor:
         """Scores R×C of every row that the channels enter → int64 C: place k is for channel `order[k]`."""
@@ -277,7 +277,7 @@ class Ramp(Protocol):
         """Value for the update number `step` (from 0) of `total`."""
 
     def marks(self) -> tuple[Mark, ...]:
-        """The moments that a training must reach for the ramp to be what it says."""
+        """The moments that a training must reach for the ramp to take effect as written."""
 
 
 class Optimizer(Protocol):
@@ -301,16 +301,16 @@ class ExportMethod(Protocol):
 
 
 class Progress(Protocol):
-    """Where long work says how far it is: a bar on a terminal, plain lines elsewhere."""
+    """Where long work reports its progress: a bar on a terminal, plain lines elsewhere."""
 
     def start(self, what: str, total: int | None = None) -> None:
         """Begin a piece of work of `total` parts."""
 
     def advance(self, parts: int = 1, note: str = "") -> None:
-        """So many more parts are done."""
+        """Report `parts` more parts as done."""
 
     def stop(self) -> None:
         """The piece of work is done."""
 
     def say(self, line: str) -> None:
-        """A line worth reading, above the bar."""
+        """Print a line above the bar."""

@@ -1,4 +1,4 @@
-"""Libraries that are loaded at first use, so that a file may name them without paying for them.
+"""Libraries that are loaded at first use, so that a file may name them without the cost of importing them.
 
 `from recipelang.lazy import torch` costs nothing until an attribute of `torch` is read. Method files
 use it: `recipe check` reads their settings and cards and never imports torch.
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 
 class _Lazy(ModuleType):
-    """Stands for a module and imports it when an attribute is first read."""
+    """Represents a module and imports it when an attribute is first read."""
 
     def __getattr__(self, attribute: str) -> Any:
-        if attribute.startswith("__"):  # a tool looks at the stand-in: that is no use of the library
+        if attribute.startswith("__"):  # a tool inspects the placeholder: the library is not used
             raise AttributeError(attribute)
         return getattr(importlib.import_module(self.__name__), attribute)
 

@@ -18,7 +18,7 @@ from recipelang.errors import Span
 
 
 def unhashed(default: Any = dataclasses.MISSING) -> Any:
-    """A field that says where something stands in the text and so never enters a key."""
+    """A field that holds a place in the text and so never enters a key."""
     return field(default=default, metadata={"key": False}, compare=False, repr=False)
 
 
@@ -38,9 +38,9 @@ class Mark:
     """A moment of a training that a ramp needs.
 
     Attributes:
-        setting: of the ramp, that says when.
+        setting: the setting of the ramp that gives the moment.
         when: counted from the start of the training; it must come before its end.
-        otherwise: what is wrong where it does not, in words: "epoch 80 of `at` is never reached".
+        otherwise: what is wrong if it does not, in words: "epoch 80 of `at` is never reached".
     """
 
     setting: str
@@ -73,7 +73,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Samples:
-    """The data that `on` names: a split, at most so many samples of it, of which data set."""
+    """The data that `on` names: a split, at most this many samples of it, and the data set."""
 
     split: str
     count: int | None = None
@@ -141,7 +141,7 @@ class Reading:
 class Test:
     """`reading operator bound`; the bound is a number in base units or another reading."""
 
-    __test__: ClassVar[bool] = False  # pytest: this is no test case
+    __test__: ClassVar[bool] = False  # pytest: this is not a test case
 
     reading: Reading
     operator: str
@@ -186,9 +186,9 @@ class Operation(Protocol):
 
     Attributes:
         verb: the verb's name; `stages/<verb>.py` does the work.
-        version: bumped by hand when the stage's results change; enters the key.
+        version: increased by hand when the stage's results change; enters the key.
         role: `setup`, `training`, `surgery`, `execution`, `structure` or `outcome`.
-        before_healthy: whether the step may stand before `healthy` is taken (model, data, train, …).
+        before_healthy: whether the step may come before `healthy` is taken (model, data, train, …).
     """
 
     verb: ClassVar[str]
@@ -204,8 +204,8 @@ class Step:
     Attributes:
         operation: what to do, fully resolved.
         text: the statement in canonical form, parameters filled in.
-        span, path: where it stands, and in which file.
-        implied: whether the recipe does not say it and the language adds it (`why` says why).
+        span, path: its place, and the file.
+        implied: whether the language adds it (`why` says why) because the recipe does not contain it.
     """
 
     operation: Any
@@ -218,7 +218,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to go on: `variant NAME { … }`, or one point of a sweep with its parameters as text."""
+    """One way to continue: `variant NAME { … }`, or one point of a sweep with its parameters as text."""
 
     name: str
     parameters: tuple[tuple[str, str], ...]

@@ -1,8 +1,8 @@
 """The reference in docs/ and the grammar for editors, printed by `python -m recipelang.reference`.
 
-Nothing in them is written twice: verbs come from `verbs/`, methods from `methods/`, errors from `explanations/`,
+Nothing is written twice: verbs come from `verbs/`, methods from `methods/`, errors from `explanations/`,
 keywords from the grammar; README.md gets an index of the methods between its markers. A test prints them again and
-compares.
+compares them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SECTION = re.compile(r"([A-Z]\w*(?: \w+){0,3}):(?:\s|$)(.*)")
 
 
 def pages() -> dict[str, str]:
-    """Path in the repository → text of everything that is printed."""
+    """Path in the repository → text, for everything that is printed."""
     return {
         "docs/verbs.md": _verbs(),
         "docs/methods.md": _methods(),

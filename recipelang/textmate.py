@@ -34,7 +34,7 @@ def textmate() -> str:
     clauses = rf"(?<![A-Za-z0-9_$.])(?:{'|'.join(sorted(RESERVED))})(?![A-Za-z0-9_])(?!\s*=)"
     words = [
         _rule("keyword.control.clause.recipe", clauses),
-        # The first word of a statement is its verb, whichever that is.
+        # The first word of a statement is its verb.
         {
             "match": rf"(?:^|(?<=[;{{}}]))\s*({expressions['NAME']})",
             "captures": {"1": {"name": "keyword.other.verb.recipe"}},

@@ -70,7 +70,7 @@ def parse_quantity(text: str) -> Quantity:
 
 
 def spelt(text: str) -> str:
-    """A number as it is written canonically: `70 %` → `70%`, `3epochs` → `3 epochs`; its digits stay.
+    """A number in canonical form: `70 %` → `70%`, `3epochs` → `3 epochs`; its digits are kept.
 
     Raises:
         ValueError: the text is not a number with a known unit.
@@ -90,17 +90,17 @@ def _parts(text: str) -> tuple[str, str]:
 
 
 def _glue(unit: str) -> str:
-    """What stands between a number and its unit: a unit that is a word is set apart."""
+    """What separates a number from its unit: a space where the unit is a word, else nothing."""
     return " " if unit in SINGULAR or unit in SINGULAR.values() else ""
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """`1 layer`, `2 layers`, `0 layers`; a plural that is no `s` is given: `1 entry`, `2 entries`."""
+    """`1 layer`, `2 layers`, `0 layers`; a plural that is not formed with `s` is given: `1 entry`, `2 entries`."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def listed(words: Iterable[str], most: int = 6) -> str:
-    """`a, b and c`; of more than `most + 1` the first and how many more: an ellipsis never stands for a single one."""
+    """`a, b and c`; of more than `most + 1` the first ones and how many more, so never just one more."""
     found = list(words)
     glue = "; " if any("," in word for word in found) else ", "
     if len(found) > most + 1:
@@ -109,7 +109,7 @@ def listed(words: Iterable[str], most: int = 6) -> str:
 
 
 def show(value: float, unit: str) -> str:
-    """A measured value as a person reads it, with a scale that fits.
+    """A measured value in readable form, with a suitable scale.
 
     Args:
         value: in base units (seconds, bytes, counts, a plain ratio).

@@ -121,7 +121,7 @@ def _network(model: str, data: str | None, profile: str | None, trust: bool) -> 
     if file.suffix and file.is_file():
         kinds = "'artifact(\"DIR\")', 'python(\"FILE.py:FUNCTION\")' or 'resnet20(weights=\"FILE\")'"
         raise click.UsageError(f"MODEL is written as in a recipe, but `{model}` is a file; write {kinds}.")
-    # A recipe names model and data together; where only the model matters, the embedded data stand in.
+    # A recipe names model and data together; where only the model matters, the embedded data are used.
     recipe = Source(f"model {model}\ndata {data or 'digits'}\nmeasure params", "<command line>", Path.cwd())
     with pointing_at(recipe):
         plan, known = checked(recipe, Request(profile=profile))

@@ -12,7 +12,7 @@ from recipelang.reading.notes import Refuse
 from recipelang.reading.wording import listing
 from recipelang.syntax import nodes
 
-Placed = dict[str, tuple[Any, Span]]  # setting → value or node, and where it stands
+Placed = dict[str, tuple[Any, Span]]  # setting → value or node, and its place
 
 
 def bind(call: nodes.Call, cls: type, refuse: Refuse, pattern: nodes.Pattern | None = None) -> Any | None:
@@ -31,7 +31,7 @@ def bind(call: nodes.Call, cls: type, refuse: Refuse, pattern: nodes.Pattern | N
 
 
 class _Binding:
-    """One call on its way to a method; counts what it had to refuse."""
+    """One call on its way to a method; records whether anything was refused."""
 
     def __init__(self, call: nodes.Call, cls: type, refuse: Refuse) -> None:
         self.call, self.cls = call, cls

@@ -19,10 +19,10 @@ class Bound:
     """A value under a name, by `let` or `sweep`.
 
     Attributes:
-        value: what stands instead of `$name`; None where the `let` itself is wrong, which is noted there.
-        extent: how large it is; what it names itself is put in already.
+        value: what replaces `$name`; None where the `let` itself is wrong, which is noted there.
+        extent: how large it is, with the values that it names filled in.
         span, path: where the name was given.
-        used: whether `$name` stands anywhere.
+        used: whether `$name` is used anywhere.
     """
 
     value: Any
@@ -38,7 +38,7 @@ class Bindings:
 
     Attributes:
         bound: name → value, the innermost block first.
-        every: all that were ever bound in the recipe, by place, for what is never used.
+        every: all that were ever bound in the recipe, by place, to find those never used.
     """
 
     bound: ChainMap[str, Bound] = field(default_factory=ChainMap)
@@ -49,14 +49,14 @@ class Bindings:
         return Bindings(self.bound.new_child(), self.every)
 
     def bind(self, name: str, value: Any, extent: Extent, span: Span, path: str) -> None:
-        """Bind a name in this block; the later one of a name wins. The arguments are those of `Bound`."""
+        """Bind a name in this block, in place of an earlier value. The arguments are those of `Bound`."""
         used = self.every[path, span][1].used if (path, span) in self.every else False
         entry = Bound(value, extent, span, path, used)
         self.every[path, span] = name, entry
         self.bound[name] = entry
 
     def extent(self, node: Any) -> Extent:
-        """How large a node is with the values of its parameters put in."""
+        """How large a node is with the values of its parameters filled in."""
         return trees.extent(node, self._extent)
 
     def _extent(self, name: str) -> Extent | None:

@@ -24,7 +24,7 @@ def read(reader: Reader, node: Any, split: str, data: str) -> Condition | None:
     """A condition of a recipe as tests.
 
     Args:
-        reader: the statement that it stands in.
+        reader: the statement that contains it.
         node: a comparison, or several joined by `and` and `or`.
         split, data: where the metrics are read: `val` for what decides, `test` for verdicts.
 

@@ -7,29 +7,29 @@ from dataclasses import dataclass, field, fields, replace
 
 from recipelang.errors import Span
 
-#: states that the language names by itself, and words that stand for something else: none can be given away
+#: states that the language itself names, and words with another meaning: a recipe cannot give these names
 RESERVED = ("healthy", "recovered", "current", "self", "control", "scratch", "train", "val", "test", "first", "last")
 
 
 @dataclass
 class Flow:
-    """The abstract state along one path through a recipe; variants copy it and go their own ways.
+    """The abstract state along one path through a recipe; variants copy it and diverge.
 
     Attributes:
-        provided: `model` and `data` → where each stands.
+        provided: `model` and `data` → where each is.
         names: kept states, models and data sets that have a name: name → what it is and where it was named.
         variants: variants that are finished: the name as written → its full name in the plan; "" where it has
             no single result of its own.
-        path: the variants that this flow is inside of, outermost first.
-        branch: whether variants stand open, so that there is no single current model.
-        first_use: where the first statement stands that needs a model and data.
+        path: the variants that contain this flow, outermost first.
+        branch: whether variants are open, so that there is no single current model.
+        first_use: the place of the first statement that needs a model and data.
         healthy: whether the first compressing step is past.
         restricted: where a hardware restriction first began: after it there is a `recovered`.
-        last_surgery: where the last statement stands that took something away.
-        last: verb → where it last stood.
+        last_surgery: the place of the last statement that removed something.
+        last: verb → the place of its last statement.
         trained: whether something trained the network, or it started from weights.
-        exported: (folder, format) of every `export` → where it stands.
-        expects: whether an `expect` stands since the branch was opened, or inside it.
+        exported: (folder, format) of every `export` → its place.
+        expects: whether there is an `expect` after the branch was opened, or inside it.
         sparse: whether a weight may be in a pattern, here or in a variant above.
     """
 
@@ -49,7 +49,7 @@ class Flow:
     sparse: bool = False
 
     def copy(self) -> Flow:
-        """A flow of its own that starts here."""
+        """A separate flow that starts here."""
         return replace(
             self,
             provided=dict(self.provided),
@@ -60,7 +60,7 @@ class Flow:
         )
 
     def inner(self, name: str, variants: ChainMap[str, str]) -> Flow:
-        """The flow of a variant that starts here; what stands above is shared and not copied.
+        """The flow of a variant that starts here; what comes before is shared and not copied.
 
         Args:
             name: of the variant.
@@ -85,7 +85,7 @@ class Flow:
         return self.restricted is not None
 
     def become(self, other: Flow) -> None:
-        """Take over everything that is known of another flow."""
+        """Replace this flow by everything that is known of another."""
         for part in fields(self):
             setattr(self, part.name, getattr(other, part.name))
 

@@ -1,5 +1,5 @@
-"""From a name in a recipe to a method of the catalogue, or to a message that helps; and clause words that look like
-names because they are misspelt."""
+"""From a name in a recipe to a method of the catalogue, or to a message that helps; and misspelt clause
+words, which look like names."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def lookup(call: nodes.Call, kinds: tuple[str, ...], place: str, refuse: Refuse)
 
     Args:
         call: `kd(T=4)`, or a dotted `torchvision.resnet18` whose rest a setting takes.
-        kinds: the kinds that may stand here, in order of preference.
-        place: what takes it, for messages: "`with`".
+        kinds: the kinds that are allowed here, in order of preference.
+        place: the place that takes it, for messages: "`with`".
         refuse: notes RCP0202 (no such name) or RCP0203 (a name of another kind).
     """
     for kind in kinds:
@@ -33,7 +33,7 @@ def lookup(call: nodes.Call, kinds: tuple[str, ...], place: str, refuse: Refuse)
     if elsewhere:
         is_one, belongs = KINDS[elsewhere[0]].one, KINDS[elsewhere[0]].place
         message = f"`{call.name}` is {is_one}; {place} takes {one_of(kinds)}"
-        # Where the same word takes both (`with` of `train` and of `sparsify`), its place is no help.
+        # Where the same word takes both (`with` of `train` and of `sparsify`), its place does not help.
         move = "" if "`with`" in place and belongs == "after `with`" else f"write it {belongs}; "
         refuse("RCP0203", message, call.name_span, move + choices)
     else:
@@ -56,7 +56,7 @@ def misspelt_clause(node: Any, *, first: bool = False) -> tuple[nodes.Call, str]
 
     Args:
         node: words, or a comparison that begins with them.
-        first: whether the first word may be one too, where nothing but clauses may stand: `repeat wile top1 > 90%`.
+        first: whether the first word may be one too, where only clauses are allowed: `repeat wile top1 > 90%`.
     """
     words = trees.words(node.left if isinstance(node, nodes.Compare) else node)
     if len(words) < 2:

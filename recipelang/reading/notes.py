@@ -1,4 +1,4 @@
-"""Where mistakes are noted while a recipe is read, so that all of a file come out at once."""
+"""Where mistakes are noted while a recipe is read, so that all of those in a file are reported at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from recipelang.errors import Diagnostic, RecipeError, Span
 
 
 class Refuse(Protocol):
-    """Notes a mistake and lets the reading go on."""
+    """Notes a mistake and lets the reading continue."""
 
     def __call__(self, code: str, message: str, span: Span | None, help: str = "") -> None:
         """Note it; the arguments are those of `Diagnostic`."""
@@ -21,7 +21,7 @@ UNBOUND = "RCP0206"
 
 @dataclass
 class Notes:
-    """The diagnostics found so far; one place of the text is blamed once for one thing.
+    """The diagnostics found so far; each mistake at a place is noted once.
 
     Attributes:
         path: the file being read; goes into every note.
@@ -35,7 +35,7 @@ class Notes:
         """Note a mistake once, however often the place is read (a sweep reads its body for every value).
 
         Raises:
-            RecipeError: that was one too many: nobody reads more, and a text of nothing but mistakes takes no hours.
+            RecipeError: there are too many to be useful, and a text full of mistakes must not take hours to check.
         """
         if span and any(d.code == UNBOUND and self._inside(d, span) for d in self.errors):
             return  # a value that is not known cannot be wrong
@@ -48,12 +48,12 @@ class Notes:
             raise RecipeError(self.errors)
 
     def _inside(self, found: Diagnostic, span: Span) -> bool:
-        """Whether a diagnostic of this file stands inside `span`."""
+        """Whether a diagnostic of this file is inside `span`."""
         place = found.span
         return found.path == self.path and place is not None and span.start <= place.start and place.end <= span.end
 
     def warn(self, code: str, message: str, span: Span | None, help: str = "") -> None:
-        """Note something that is odd but stops nothing."""
+        """Note something odd that does not stop the run."""
         found = Diagnostic(code, message, span, help, self.path, "warning")
         if len(self.warnings) < MOST and found not in self.warnings:
             self.warnings.append(found)

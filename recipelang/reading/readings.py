@@ -25,7 +25,7 @@ def reading(reader: Reader, node: Any, split: str, data: str, rest: str = "< …
     """A metric of something; None where something was noted.
 
     Args:
-        reader: the statement that it stands in.
+        reader: the statement that contains it.
         node: a metric's call, perhaps with `drop` or `rise` after it.
         split, data: where it is read.
         rest: what follows it in a condition, for help lines.

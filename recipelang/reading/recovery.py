@@ -1,4 +1,4 @@
-"""Implied recovery: tuning between removal and a hardware restriction, where a later step wants `recovered`.
+"""Implied recovery: tuning between removal and a hardware restriction, where a later step needs `recovered`.
 
 Without it `recovered` would be a network that surgery has just harmed, and a poor teacher.
 """
@@ -21,7 +21,7 @@ def added(nodes: tuple[Node, ...], tuning: Callable[[Step], Step]) -> tuple[Node
 
     Args:
         nodes: of the plan.
-        tuning: the step to put before a given one.
+        tuning: makes the step to insert before a given one.
     """
     return _added(nodes, False, False, tuning)[0]
 
@@ -33,8 +33,8 @@ def _added(
 
     Args:
         nodes: of one level.
-        later: whether what follows after them wants `recovered`.
-        harmed: whether something was removed and nothing trained since.
+        later: whether what follows them needs `recovered`.
+        harmed: whether something was removed and nothing has trained since.
     """
     made: list[Node] = []
     for node, wanted in zip(nodes, _wanted_after(nodes, later), strict=True):
@@ -67,7 +67,7 @@ def _wanted_after(nodes: tuple[Node, ...], later: bool) -> list[bool]:
 
     Args:
         nodes: of one level.
-        later: whether what follows after all of them wants it.
+        later: whether what follows all of them needs it.
     """
     found: list[bool] = []
     for node in reversed(nodes):
@@ -77,7 +77,7 @@ def _wanted_after(nodes: tuple[Node, ...], later: bool) -> list[bool]:
 
 
 def _wanted(nodes: tuple[Node, ...], later: bool) -> bool:
-    """Whether `recovered` is named in these nodes before a restriction overwrites it, or, without either, later."""
+    """Whether `recovered` is named in these nodes before a restriction overwrites it; `later` where neither happens."""
     for step in steps_of(nodes):
         if NAME in set(_states(step.operation)):
             return True

@@ -1,4 +1,4 @@
-"""Schedules against the training that they belong to: a milestone or a warm-up that ends after it is a mistake."""
+"""Schedules compared with their training: a milestone or a warm-up that ends after it is a mistake."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ HELP = "epochs count from 0; train longer, or write earlier milestones and a sho
 
 
 def check(with_: tuple[Any, ...], duration: Duration, rounds: int, refuse: Refuse) -> None:
-    """Note what of the ramps of a training comes after its end (RCP0312), as far as epochs and steps can be compared.
+    """Note marks of ramps that come after the end of the training (RCP0312), where epochs and steps can be compared.
 
     Args:
         with_: the nodes of the clause `with`.
         duration: of the training.
-        rounds: so many rounds share it, and each runs the ramps from their start.
+        rounds: the number of rounds that share it; each runs the ramps from their start.
         refuse: notes the mistake at the setting.
     """
     part = share(duration, rounds)
@@ -35,10 +35,10 @@ def check(with_: tuple[Any, ...], duration: Duration, rounds: int, refuse: Refus
 
 
 def fit(training: Training, per_epoch: int) -> None:
-    """Hold the ramps of a training against its length in steps, when that is known.
+    """Compare the ramps of a training with its length in steps, once that is known.
 
     Args:
-        training: as it runs: one round of it.
+        training: one round, as it runs.
         per_epoch: steps of an epoch.
 
     Raises:
@@ -52,7 +52,7 @@ def fit(training: Training, per_epoch: int) -> None:
 
 
 def share(duration: Duration, rounds: int) -> Duration:
-    """The part of a total that each of so many rounds trains, at the least; see `stages.prune`."""
+    """The part of a total that each of `rounds` rounds trains at least; see `stages.prune`."""
     whole = duration.unit == "steps" or (float(duration.count).is_integer() and duration.count >= rounds)
     return Duration(max(1.0, duration.count // rounds) if whole else duration.count / rounds, duration.unit)
 
@@ -80,7 +80,7 @@ def _calls(node: Any) -> Iterator[nodes.Call]:
 
 
 def _span(call: nodes.Call, mark: Mark) -> Any:
-    """Where the setting of a ramp says when: at the item of its list, at its value, else at the call."""
+    """The place in a ramp's setting that gives the moment: the item of its list, its value, else the call."""
     for argument in call.arguments:
         if argument.name and argument.name.text == mark.setting:
             items = argument.value.items if isinstance(argument.value, nodes.List) else ()

@@ -1,4 +1,4 @@
-"""The shape of a statement against what its verb accepts: clauses, block, place."""
+"""The shape of a statement compared with what its verb accepts: clauses, block, place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small operations on nodes: put values in for parameters, move a tree to another place of the text, read a text."""
+"""Small operations on nodes: fill in parameters, move a tree to another place of the text, parse a piece of text."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def rebuild(node: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _replaced(node: N, changes: Mapping[str, Any]) -> N:
-    """`dataclasses.replace` for nodes, which check nothing when they are made: several times as fast."""
+    """`dataclasses.replace` for nodes, which check nothing when they are made: several times faster."""
     made = object.__new__(type(node))
     made.__dict__.update(node.__dict__, **changes)
     return made
 
 
 class Extent(NamedTuple):
-    """How large a tree is once the values of its parameters are put in.
+    """How large a tree is once the values of its parameters are filled in.
 
     Attributes:
-        words: how many nodes, where 64 letters of one word count as another.
-        depth: how many brackets and values stand in each other.
+        words: how many nodes; every 64 letters of a word count as one more.
+        depth: how deep brackets and values are nested.
     """
 
     words: int
@@ -58,7 +58,7 @@ class Extent(NamedTuple):
 
 
 def extent(node: Any, value_of: Callable[[str], Extent | None]) -> Extent:
-    """The extent of a tree, without putting anything in; a block is left out, like in `substitute`.
+    """The extent of a tree, without filling anything in; a block is left out, as in `substitute`.
 
     Args:
         node: any node.
@@ -84,7 +84,7 @@ def extent(node: Any, value_of: Callable[[str], Extent | None]) -> Extent:
 
 
 def respan(node: N, span: Span) -> N:
-    """The same tree, every part of it blamed on `span`: for text that does not stand in this file."""
+    """The same tree with `span` for every part: for text that is not in this file."""
 
     def moved(part: Any) -> Any:
         spans = {"span": span, "operator_span": span} if isinstance(part, nodes.Compare) else {"span": span}
@@ -94,7 +94,7 @@ def respan(node: N, span: Span) -> N:
 
 
 def typed(node: N, text: str) -> N:
-    """The same tree with spans that point into an option of the command line, of whose `text` it was made."""
+    """The same tree with spans that point into the `text` of the command line option that it was made from."""
 
     def moved(part: Any) -> Any:
         names = ("span", "operator_span") if isinstance(part, nodes.Compare) else ("span",)
@@ -108,11 +108,11 @@ JOINED = {nodes.Words: "items", nodes.Sum: "terms", nodes.Product: "factors"}
 
 
 def substitute(node: N, value_of: Callable[[nodes.Parameter], Any]) -> N:
-    """The tree with every `$name` replaced by its value; blocks are left alone, they bind names of their own.
+    """The tree with every `$name` replaced by its value; blocks are left alone, since they bind names of their own.
 
     Args:
         node: any node.
-        value_of: the value of a parameter; None leaves `$name` standing (it is unknown, and noted already).
+        value_of: the value of a parameter; None keeps `$name` (it is unknown, which is already noted).
     """
 
     def filled(part: Any) -> Any:
@@ -131,7 +131,7 @@ def substitute(node: N, value_of: Callable[[nodes.Parameter], Any]) -> N:
 
 
 def _flat(parts: tuple[Any, ...], kind: type, field: str) -> tuple[Any, ...]:
-    """A value of several words among words is more words, not a word of words."""
+    """A value of several words among other words becomes part of the same flat list."""
     return tuple(inner for part in parts for inner in (getattr(part, field) if isinstance(part, kind) else (part,)))
 
 
@@ -150,7 +150,7 @@ def statement(text: str) -> nodes.Statement:
 
 @cache
 def expression(text: str) -> nodes.Expression:
-    """One expression from recipe text, as it may stand after `let NAME =`.
+    """One expression from recipe text, as it may follow `let NAME =`.
 
     Raises:
         RecipeError: the text is not an expression.
@@ -162,7 +162,7 @@ def expression(text: str) -> nodes.Expression:
 
 
 def words(node: nodes.Condition) -> tuple[Any, ...]:
-    """The words that stand side by side; one word is a tuple of one."""
+    """Words side by side; a single word is a tuple of one."""
     return node.items if isinstance(node, nodes.Words) else (node,)
 
 
@@ -175,7 +175,7 @@ def whole(node: Any, dimensions: tuple[str, ...], *, low: int = 1, most: float =
 
 
 def bare_word(node: Any) -> str | None:
-    """`layers` → "layers"; None for anything but one word without settings and dots."""
+    """`layers` → "layers"; None for anything but one word without settings or dots."""
     if isinstance(node, nodes.Call) and len(node.path) == 1 and not node.arguments:
         return node.path[0].text
     return None

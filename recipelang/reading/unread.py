@@ -1,7 +1,7 @@
-"""What could not be read, and which mistakes of the rest it may be the reason of.
+"""What could not be read, and which mistakes in the rest it may have caused.
 
-A statement that cannot be read may have given a name, opened variants or chosen one; what is only wrong because that
-is missing is not said. What no unread statement can mend is said, whatever else stands in the recipe.
+A statement that cannot be read may have given a name, opened variants or chosen one; a mistake that is only due to its
+absence is not reported. A mistake that no unread statement could resolve is always reported.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from recipelang.syntax.grammar import RESERVED
 from recipelang.syntax.place import resembles
 from recipelang.syntax.show import show
 
-#: names that nothing gives: the statement that gives them may be unread
+#: unknown names: the statement that gives them may be unread
 NAMES = ("RCP0205", "RCP0206", "RCP0208", "RCP0209")
-#: what may be wrong only because a brace is unread: names in two blocks, blocks, the order of statements
+#: mistakes that may be due to an unread brace: names in two blocks, blocks, the order of statements
 OF_BLOCKS = ("RCP0207", "RCP0213", "RCP0407", "RCP05")
-#: of those, what a statement says by itself: the split that it chooses by or learns from
+#: of those, mistakes within a single statement: the split that it chooses by or trains on
 OF_ITSELF = ("RCP0509", "RCP0513")
-#: code → whether a statement of this verb would mend it; what is of the order of statements and not here, any would
-MENDED_BY: Mapping[str, Callable[[Verb], bool]] = {
+#: code → whether a statement of this verb would resolve it; any would for the codes of the order that are not listed
+RESOLVED_BY: Mapping[str, Callable[[Verb], bool]] = {
     "RCP0207": lambda verb: False,
     "RCP0213": lambda verb: verb.joins,
     "RCP0407": lambda verb: False,
@@ -41,7 +41,7 @@ MENDED_BY: Mapping[str, Callable[[Verb], bool]] = {
     "RCP0915": lambda verb: getattr(verb.operation, "restricts", False),
     "RCP1301": lambda verb: getattr(verb.operation, "restricts", False),
 }
-#: of longer texts nobody asks which word of them is which verb
+#: longer unread texts are not searched for verbs
 MOST_WORDS = 2000
 
 
@@ -51,7 +51,7 @@ class Unread:
 
     Attributes:
         find_verb, verb_names: the verb of a name, and all names.
-        words: every word of them.
+        words: all their words.
         verbs: the verbs that they may be of.
         anything: whether they may be of any verb.
         everything: whether a whole file is among them, so that they may hold any name.
@@ -71,7 +71,7 @@ class Unread:
         return bool(self.words) or self.anything or self.braces
 
     def text(self, text: str) -> None:
-        """A stretch that the parser could not read, or several, on the lines where they stand."""
+        """Add one or more stretches that the parser could not read, on the lines where they are."""
         lines = [found for line in text.split("\n") if (found := re.findall(r"\w+", line))]
         words = {word for found in lines for word in found}
         self.braces = self.braces or "{" in text or "}" in text
@@ -84,14 +84,14 @@ class Unread:
         self.anything = self.anything or not all(meant.get(found[0]) or found[0] in RESERVED for found in lines)
 
     def unknown(self, statement: nodes.Statement) -> None:
-        """A statement whose verb there is not; its block, if it has one, is read."""
+        """Add a statement whose verb does not exist; its block, if it has one, is read."""
         head = nodes.Statement(statement.verb, statement.operands, statement.clauses, None, statement.span)
         self.text(show(head))
         if statement.block:
             self._may_be(name for name in self.verb_names if (verb := self.find_verb(name)) and verb.block)
 
     def refused(self, statement: nodes.Statement, verb: Verb) -> None:
-        """A statement that was read and is wrong: it may give names, and does not do what its verb does."""
+        """Add a statement that was read and is wrong: it may give names, and does not do what its verb does."""
         given = [a for clause in statement.clauses if clause.word.text == "as" for a in clause.arguments]
         self.words.update(show(node) for node in (*given, *(statement.operands if verb.block else ())))
         self.words.add(statement.verb.text)
@@ -101,7 +101,7 @@ class Unread:
         self.verbs += [verb for name in names if (verb := self.find_verb(name))]
 
     def explains(self, found: Diagnostic) -> bool:
-        """Whether a mistake may be there only because of what could not be read."""
+        """Whether a mistake may be due only to what could not be read."""
         if not self or found.code in OF_ITSELF:
             return False
         if self.braces and found.code.startswith((*NAMES, *OF_BLOCKS)):
@@ -110,10 +110,10 @@ class Unread:
             quoted = re.search(r"`([^`]*)`", found.message)
             named = re.findall(r"\w+", quoted[1]) if quoted else []
             return self.everything or not named or named[-1] in self.words
-        if not found.code.startswith(OF_BLOCKS) and found.code not in MENDED_BY:
+        if not found.code.startswith(OF_BLOCKS) and found.code not in RESOLVED_BY:
             return False
-        mended = MENDED_BY.get(found.code)
-        return mended is None or any(mended(verb) for verb in self.verbs) or (self.anything and mended(ANY))
+        resolved = RESOLVED_BY.get(found.code)
+        return resolved is None or any(resolved(verb) for verb in self.verbs) or (self.anything and resolved(ANY))
 
 
 class _Any:

@@ -63,7 +63,7 @@ def read(s: Setting, node: Any, owner: str, refuse: Refuse) -> Any:
 
 
 def in_range(s: Setting, owner: str, value: float, span: Span, refuse: Refuse) -> bool:
-    """Whether a number lies within the bounds of its setting; notes RCP0303 where it does not."""
+    """Whether a number is within the bounds of its setting; notes RCP0303 where it does not."""
     too_low = s.low is not None and (value < s.low or (s.open_low and value == s.low))
     too_high = s.high is not None and value > s.high
     if not (too_low or too_high):
@@ -77,7 +77,7 @@ def in_range(s: Setting, owner: str, value: float, span: Span, refuse: Refuse) -
 
 
 def _mismatch(s: Setting, node: Any, owner: str, refuse: Refuse, wanted: str = "", example: str = "") -> None:
-    """Note that the value is of another type or unit than the setting takes."""
+    """Note that the value has another type or unit than the setting takes."""
     usual = isinstance(s.default, int | float) and not isinstance(s.default, bool)
     example = example or (f"{s.default:g}" if usual else EXAMPLES.get(s.type, ""))
     wanted = wanted or TYPES.get(s.type, "a value")

@@ -18,7 +18,7 @@ class Clause:
 
     Attributes:
         word: `by`, `with`, `until`, …
-        takes: what may stand there, in words, for the card.
+        takes: what may follow it, in words, for the card.
         required: whether the statement is incomplete without it.
         default: what holds without it, in words or recipe text, for the card.
     """
@@ -51,14 +51,14 @@ class Loop:
 
 @dataclass(frozen=True)
 class Switch:
-    """The statement only turns something on or off for the whole recipe: `control`, `no recovery`."""
+    """The statement turns something on or off for the whole recipe: `control`, `no recovery`."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Insert:
-    """The statement stands for the statements of another file."""
+    """The statement represents the statements of another file."""
 
     file: str
 
@@ -69,24 +69,24 @@ class Verb:
 
     Attributes:
         summary: what it does, in one sentence.
-        operands: what stands after the verb, in words.
+        operands: what follows the verb, in words.
         clauses: the clauses that it takes; every other one is refused.
         example: a recipe that uses it, one line or several.
         read: turns a statement into an operation, or into `Points`, `Loop`, `Switch` or `Insert`; None where the
             statement is wrong and that is noted.
         operation: the dataclass that `read` gives, where it gives an operation.
         rules: what else must hold, in sentences, for the card.
-        block: whether `{ … }` belongs to it.
-        top_level: whether it stands in no block.
-        once: whether one of it, without a name of its own, is all a recipe may have.
+        block: whether it has a block `{ … }`.
+        top_level: whether it cannot be inside a block.
+        once: whether a recipe may have only one without a name.
         provides: `model` or `data`: what everything else needs.
         after_variants: whether it may follow variants, where there is no single current model.
         joins: whether it makes one of the variants current again.
-        not_after: verbs that must not stand before it.
-        why_not_after: the reason; `{place}` is where the other verb stands.
+        not_after: verbs that must not come before it.
+        why_not_after: the reason; `{place}` is where the other verb is.
         sparse_first: whether weights must be in a pattern before it.
         own_to_file: whether `use` leaves it out.
-        inserts: whether it stands for another file (`read` gives an `Insert`).
+        inserts: whether it represents another file (`read` gives an `Insert`).
         verdict: whether variants are filtered by it when one is chosen.
     """
 

@@ -8,7 +8,7 @@ from itertools import accumulate, groupby
 
 from recipelang.syntax.grammar import Token
 
-#: spaces between the longest line of a paragraph that has a comment, and the comments
+#: spaces between the longest commented line of a paragraph and the comments
 COMMENT_GAP = 2
 
 
@@ -40,7 +40,7 @@ def laid_out(lines: Sequence[Line]) -> str:
     """The lines as text; their gaps are narrowed in place."""
     paragraphs = list(accumulate(line.blank for line in lines))
     _narrow(lines, paragraphs)
-    columns: dict[int, int] = {}  # paragraph → where its comments stand
+    columns: dict[int, int] = {}  # paragraph → the column of its comments
     codes = [line.code for line in lines]
     for paragraph, line, code in zip(paragraphs, lines, codes, strict=True):
         if line.cells and line.comment:
@@ -54,7 +54,7 @@ def laid_out(lines: Sequence[Line]) -> str:
 
 
 def _narrow(lines: Sequence[Line], paragraphs: Sequence[int]) -> None:
-    """Narrow every gap to one space, but keep neighbouring words aligned that the author aligned.
+    """Narrow every gap to one space, but keep words of neighbouring lines aligned where the author aligned them.
 
     Slot by slot from the left: words in the same slot of neighbouring lines that begin in the same column move left
     together, until one of them is a single space from the word before it.
@@ -74,7 +74,7 @@ def _narrow(lines: Sequence[Line], paragraphs: Sequence[int]) -> None:
 
 
 def _slots(line: Line) -> Iterator[tuple[int, Cell]]:
-    """Each slot of a line and the column where its word begins; what is narrowed moves those that follow."""
+    """Each slot of a line and the column where its word begins; narrowing one moves those that follow."""
     column = line.indent
     for cell in line.cells:
         if cell.slot:

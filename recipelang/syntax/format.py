@@ -1,10 +1,10 @@
-"""The formatter: one canonical layout, every comment kept, the meaning untouched.
+"""The formatter: one canonical layout; comments and meaning are preserved.
 
     text ──scan──▶ words ──_rows──▶ rows ──_lines──▶ lines ──laid_out──▶ text
 
-One statement stands on a line; two spaces indent a block or a line that continues a statement. Where the author
+Each statement has a line of its own; two spaces indent a block or a line that continues a statement. Where the author
 broke a statement it stays broken, where two neighbouring lines were aligned they stay aligned, and the comments at
-the ends of the lines of a paragraph stand in one column, two spaces after the longest of these lines. There are no
+the ends of the lines of a paragraph are in one column, two spaces after the longest of these lines. There are no
 options.
 """
 
@@ -32,7 +32,7 @@ def format(text: str, path: str = "") -> str:
 
     Raises:
         RecipeError: the text is not a recipe.
-        Refusal: RCP0119, the result would not say the same (a fault of the formatter; nothing is lost).
+        Refusal: RCP0119, the result would have another meaning (a bug in the formatter; nothing is lost).
     """
     parse(text, path)
     tokens = list(scan(text.removeprefix("\ufeff")))
@@ -44,8 +44,8 @@ def format(text: str, path: str = "") -> str:
     if _said(tokens) != _said(after) or _comments(tokens) != _comments(after):
         raise Refusal(
             "RCP0119",
-            f"formatting would change what `{path or 'this recipe'}` says, so it is left as it is",
-            "this is a fault of recipelang; please report it with the recipe",
+            f"formatting would change the meaning of `{path or 'this recipe'}`, so it is left as it is",
+            "this is a bug in recipelang; please report it with the recipe",
         )
     return formatted
 
@@ -55,9 +55,9 @@ def _comments(tokens: Sequence[Token]) -> list[str]:
 
 
 def _said(tokens: Sequence[Token]) -> list[str]:
-    """What the parser makes a tree of: two texts with equal ones have equal trees.
+    """The words that the tree is made of: two texts with the same words have the same tree.
 
-    Left out is what the grammar lets be: layout, comments, empty statements, commas before a closing bracket.
+    Left out is what the grammar ignores: layout, comments, empty statements, commas before a closing bracket.
     """
     words = [token for token in tokens if token.type != "COMMENT"]
     ends = set(statement_ends(words))
@@ -79,7 +79,7 @@ def _said(tokens: Sequence[Token]) -> list[str]:
 
 @dataclass
 class Row:
-    """The words of a line to be, its comment, and whether a blank line stands above it."""
+    """The words of a line of the result, its comment, and whether a blank line comes before it."""
 
     words: list[Token]
     comment: Token | None
@@ -87,7 +87,7 @@ class Row:
 
 
 def _rows(tokens: Sequence[Token], starts: set[int], open_blocks: set[int]) -> list[Row]:
-    """The words in rows: one statement a row, broken where the author broke it."""
+    """The words in rows: one statement per row, broken where the author broke it."""
     rows: list[Row] = []
     above: Token | None = None
     for index, token in enumerate(tokens):
@@ -113,7 +113,7 @@ def _is_spare(token: Token, after: Sequence[Token]) -> bool:
 
 
 def _breaks(before: Token, token: Token, starts: set[int], open_blocks: set[int]) -> bool:
-    """Whether a line break stands between two words."""
+    """Whether there is a line break between two words."""
     if token.type == "RBRACE":
         return token.start in open_blocks
     if before.type == "LBRACE":
@@ -139,8 +139,8 @@ def _starts(tokens: Sequence[Token]) -> set[int]:
 
 
 def _open_blocks(tokens: Sequence[Token]) -> set[int]:
-    """The offsets of the braces of those blocks that take more than a line: the author broke them, or they hold more
-    than one statement."""
+    """The offsets of the braces of the blocks that take more than one line: those that the author broke, or that hold
+    more than one statement."""
     found: set[int] = set()
     stack: list[int] = []
     for index, token in enumerate(tokens):
@@ -170,7 +170,7 @@ def _lines(rows: Sequence[Row], starts: set[int]) -> list[Line]:
     """The rows with their indents; gaps that may align stay as wide as they were."""
     lines: list[Line] = []
     stack = [Bracket("LBRACE", 0, 0)]
-    statement = 0  # the indent of the statement at hand
+    statement = 0  # the indent of the current statement
     for row in rows:
         line = Line(0, [], row.comment, row.blank)
         lines.append(line)
@@ -196,7 +196,7 @@ def _lines(rows: Sequence[Row], starts: set[int]) -> list[Line]:
 
 
 def _indent(first: Token, inside: Bracket, statement: int, new: bool) -> int:
-    """The indent of a line by its first word and the bracket it stands in."""
+    """The indent of a line, from its first word and the bracket that encloses it."""
     if first.type in CLOSING:
         return inside.outer
     if new or first.type == "LBRACE":
@@ -205,7 +205,7 @@ def _indent(first: Token, inside: Bracket, statement: int, new: bool) -> int:
 
 
 def _comments_above(lines: Sequence[Line]) -> Iterator[Line]:
-    """The comments that stand alone directly above the last line."""
+    """The comments on lines of their own directly above the last line."""
     return takewhile(lambda line: not line.cells, reversed(lines[:-1]))
 
 
@@ -232,7 +232,7 @@ def _cell(before: Token | None, word: Token, in_statement: bool, starts: set[int
 
 
 def _drop_blanks(lines: Sequence[Line]) -> None:
-    """Leave out the blank lines at the beginning of the text and inside of brackets."""
+    """Remove the blank lines at the beginning of the text and inside brackets."""
     for above, line in zip([None, *lines], lines, strict=False):
         opened = above is None or (above.cells and above.cells[-1].text in ("(", "[", "{"))
         closes = line.cells and line.cells[0].text in (")", "]", "}")

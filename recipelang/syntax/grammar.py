@@ -1,10 +1,10 @@
 """The grammar, loaded once: the LALR parser of `grammar/recipe.lark`, and a scanner made of the same terminals.
 
-Building the parser takes some tenths of a second, so its tables are stored beside the grammar as JSON (no pickle:
-reading them runs no code); `python -m recipelang.syntax.grammar` writes them again, and a test insists on it.
+Building the parser takes a few tenths of a second, so its tables are stored beside the grammar as JSON (no pickle:
+reading them runs no code); `python -m recipelang.syntax.grammar` writes them again, and a test compares them.
 
 Lexing does not depend on the parser's state, so the parser, the formatter and the explanation of mistakes all
-see the same words; the scanner never fails, because what fits no terminal becomes a STRAY token.
+see the same words; the scanner never fails, because what matches no terminal becomes a STRAY token.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ RESERVED = frozenset((*CLAUSES, "let", "and", "or"))
 CONTINUING = frozenset(word.upper() for word in (*CLAUSES, "and", "or")) | {"PLUS", "STAR", "LBRACE"}
 OPENING = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
 CLOSING = {closing: opening for opening, closing in OPENING.items()}
-#: brackets may stand this deep in each other; far more than a recipe needs, far less than Python's stack
+#: brackets may be nested this deep; far more than a recipe needs, far less than Python's stack
 DEEPEST = 32
 
 
 class TooDeep(Exception):
-    """Brackets stand deeper in each other than DEEPEST; `offset` is where."""
+    """Brackets are nested deeper than DEEPEST; `offset` is where."""
 
     def __init__(self, offset: int) -> None:
         self.offset = offset
@@ -46,7 +46,7 @@ class TooDeep(Exception):
 
 
 class LineEnds:
-    """Drops the line ends that end nothing: inside `()` and `[]`, and before a line that continues the statement."""
+    """Drops line ends that do not end a statement: in `()` and `[]`, and before a line that continues the statement."""
 
     always_accept: ClassVar[tuple[str, ...]] = ()
 
@@ -54,7 +54,7 @@ class LineEnds:
         """The tokens that the grammar sees.
 
         Raises:
-            TooDeep: brackets stand too deep in each other.
+            TooDeep: brackets are nested too deep.
         """
         open_: list[str] = []
         end: LarkToken | None = None  # a line end that is held back until the next word is known
@@ -87,7 +87,7 @@ OPTIONS: dict[str, Any] = {
 
 @cache
 def parser() -> Lark:
-    """The LALR(1) parser of the language: from the stored tables, or where they do not fit, from the grammar."""
+    """The LALR(1) parser of the language: from the stored tables, or from the grammar where they are out of date."""
     stored = paths.tables().read_text(encoding="utf-8") if paths.tables().is_file() else '{"of": []}'
     tables = json.loads(stored, object_hook=_with_numbers)
     if tables["of"] == _identity():
@@ -96,7 +96,7 @@ def parser() -> Lark:
 
 
 def build() -> Lark:
-    """The parser built from the grammar, which takes some tenths of a second."""
+    """The parser built from the grammar, which takes a few tenths of a second."""
     return Lark(paths.grammar().read_text(encoding="utf-8"), postlex=LineEnds(), **OPTIONS)
 
 
@@ -113,7 +113,7 @@ def _identity() -> list[str]:
 
 
 def _with_numbers(table: dict[str, Any]) -> dict[str | int, Any]:
-    """A JSON object whose keys are numbers again where they were."""
+    """A JSON object whose keys are numbers again where they were numbers."""
     return {int(key) if key.isdigit() else key: value for key, value in table.items()}
 
 
@@ -129,17 +129,17 @@ class Token(NamedTuple):
 
     @property
     def span(self) -> Span:
-        """Where it stands; no token reaches over a line end."""
+        """Its place; no token extends over a line end."""
         return Span(self.start, self.end, self.line, self.column, self.line, self.column + self.end - self.start)
 
     def touches(self, after: Token) -> bool:
-        """Whether nothing stands between this word and the one after it."""
+        """Whether there is nothing between this word and the one after it."""
         return self.end == after.start
 
 
 @cache
 def _scanner() -> re.Pattern[str]:
-    """All terminals as one expression, in the lexer's order, and two forms of what fits none."""
+    """All terminals as one expression, in the lexer's order, and two forms of what matches none."""
     terminals = sorted(
         parser().terminals, key=lambda t: (-t.priority, -t.pattern.max_width, -len(t.pattern.value), t.name)
     )

@@ -5,7 +5,7 @@
     Condition  = Words | Compare | AllOf | AnyOf
 
 A bare word (`layers`, `sgd`) is a Call without parentheses. Names that a user types are Name nodes, so
-that a caret can stand under exactly that word.
+that a caret can point at exactly that word.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TypeAlias
 from recipelang.errors import Span
 from recipelang.units import Quantity
 
-#: the verb of a statement whose head cannot be read and whose block can
+#: the verb of a statement whose head cannot be read but whose block can
 UNREADABLE = "_"
 
 
@@ -57,7 +57,7 @@ class Range:
 
 @dataclass(frozen=True)
 class String:
-    """A quoted text; `value` is without the quotes."""
+    """Quoted text; `value` is without the quotes."""
 
     value: str
     span: Span

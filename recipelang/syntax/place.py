@@ -1,4 +1,4 @@
-"""Where the reading of a recipe stopped: the word that does not fit and what stands around it."""
+"""Where the reading of a recipe stopped: the word that does not fit and its surroundings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESERVED_TYPES = frozenset(word.upper() for word in RESERVED)
 
 class Mistake(NamedTuple):
     """What is wrong at a place: code, message, help and where. `blank` are the stretches to leave out when the rest is
-    read, where they are others than the statement."""
+    read, where they differ from the statement."""
 
     code: str
     message: str
@@ -37,7 +37,7 @@ class Place:
         text: the recipe.
         words: its words without comments, line ends included, and a last word `$END`.
         index: the word that does not fit.
-        accepts: the terminals that would have fitted.
+        accepts: the terminals that would have been accepted.
     """
 
     text: str
@@ -99,7 +99,7 @@ class Place:
 
     @cached_property
     def clause(self) -> str:
-        """The clause word that the place belongs to, or `""` among the operands and in a setting."""
+        """The clause word that this place belongs to, or `""` among the operands and in a setting."""
         depth, clause = 0, ""
         for word in self.words[self.first : self.index]:
             depth += (word.type in OPENING) - (word.type in CLOSING)
@@ -136,13 +136,13 @@ class Place:
         return start, stop.start
 
     def line(self) -> tuple[int, int]:
-        """Offsets of what cannot be read where nothing after the place on its line can be trusted."""
+        """Offsets of what cannot be read where the rest of the line after the place cannot be trusted."""
         end = self.text.find("\n", self.word.start)
         return self.broken()[0], end if end >= 0 else len(self.text)
 
 
 def place_of(text: str, error: UnexpectedInput | TooDeep) -> Place:
-    """Where an error of the parser stands."""
+    """The place of a parser error."""
     lines = text.split("\n")
     end = Token("$END", "", len(text), len(text), len(lines), len(lines[-1]) + 1)
     words = (*(t for t in scan(text) if t.type != "COMMENT"), end)
@@ -157,7 +157,7 @@ def place_of(text: str, error: UnexpectedInput | TooDeep) -> Place:
 
 
 def resembles(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that `word` is a misspelling of: stricter than `errors.nearest`, since short words are alike."""
+    """The candidate that `word` is a misspelling of: stricter than `errors.nearest`, since short words are similar."""
     names = list(candidates)
     swapped = next((name for name in names if sorted(name) == sorted(word.lower())), None)
     if swapped:

@@ -1,4 +1,4 @@
-"""Nodes → canonical text: `show` writes one node on one line, as plans, records and messages print it."""
+"""Nodes → canonical text: `show` writes one node on one line, as it appears in plans, records and messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def show(node: Node, parameters: Values | None = None) -> str:
 
     Args:
         node: a statement, a clause, an expression, a condition or a part of one.
-        parameters: name → text that stands instead of `$name`; other parameters stay as they are.
+        parameters: name → text that replaces `$name`; other parameters stay as they are.
     """
     return _show(node, parameters or {})
 
@@ -61,7 +61,7 @@ def _show_joined(node: Any, values: Values) -> str:
         case nodes.AnyOf(tests):
             return " or ".join(_grouped(t, nodes.AnyOf, values) for t in tests)
         case _:
-            raise TypeError(f"{type(node).__name__} is no part of a recipe")
+            raise TypeError(f"{type(node).__name__} is not a part of a recipe")
 
 
 def _show_item(node: Any, values: Values) -> str:
@@ -84,12 +84,12 @@ def _listed(parts: tuple[Any, ...], values: Values) -> str:
 
 
 def _grouped(node: Any, inside: Any, values: Values) -> str:
-    """The node, in parentheses where it is one of the kinds that would fall apart without them."""
+    """The node, in parentheses where it is of a kind that needs them."""
     return f"({_show(node, values)})" if isinstance(node, inside) else _show(node, values)
 
 
 def without_spans(node: Any) -> Any:
-    """The tree as plain tuples without places: two texts that say the same have equal ones."""
+    """The tree as plain tuples without places: two texts with the same meaning have equal tuples."""
     if isinstance(node, nodes.Recipe):
         return without_spans(node.body)
     if isinstance(node, tuple):

@@ -23,7 +23,7 @@ def read(reader: Reader) -> Insert | None:
 
 
 VERB = Verb(
-    summary="Stands for the statements of another recipe, without its `report` and `export`.",
+    summary="Inserts the statements of another recipe, without its `report` and `export`.",
     operands="a file in quotes, beside this one",
     clauses=(),
     example='use "base.rcp"\nchoose by latency',

@@ -34,7 +34,7 @@ WRONG, RIGHT = cases(CASES), cases(CASES / "plans")
 
 
 def messages(text: str) -> str:
-    """Every diagnostic of a recipe as a person reads it."""
+    """Every diagnostic of a recipe as the user reads it."""
     try:
         check(parse(text, "recipe.rcp"))
     except RecipeError as error:

@@ -1,4 +1,4 @@
-"""The twenty recipes of the specification: one is due as it stands, the others are refused for the words to come."""
+"""The twenty recipes of the specification: one is accepted as it is, the others are refused for words of the future."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ PRUNE = "prune layers by imprint until latency < 0.7"
 
 
 def many(count: int, text: str, between: str = "\n") -> str:
-    """The text so many times; `@` is the number of each."""
+    """The text `count` times; `@` is the number of each."""
     return between.join(text.replace("@", str(i)) for i in range(count))
 
 
@@ -67,7 +67,7 @@ SHAPES: dict[str, Callable[[int], str]] = {
 
 
 def calls(work: Callable[[], Any]) -> int:
-    """How many functions are called, and generators asked, while the work is done."""
+    """How many functions are called, and generators resumed, while the work is done."""
     counted = 0
 
     def count(frame: Any, event: str, argument: Any) -> None:

@@ -23,7 +23,7 @@ def refusals(text: str, **given: Any) -> list[Diagnostic]:
 
 
 def under(found: Diagnostic) -> tuple[str, str]:
-    """What a diagnostic shows of the command line, and the stretch of it that is blamed."""
+    """What a diagnostic shows of the command line, and the part of it that the caret marks."""
     assert found.span is not None and found.json()["path"] == "<command line>"
     return found.span.typed, found.span.typed[found.span.start : found.span.end]
 
@@ -33,7 +33,7 @@ def texts(plan: Plan) -> list[str]:
 
 
 def files(**contents: str) -> Any:
-    """A reader of these files; others are not there."""
+    """A reader of these files; others do not exist."""
 
     def read(path: str) -> str:
         if path not in contents:
@@ -43,7 +43,7 @@ def files(**contents: str) -> Any:
     return lambda path: read(path.removesuffix(".rcp"))
 
 
-def test_use_stands_for_the_statements_of_the_other_file() -> None:
+def test_use_represents_the_statements_of_the_other_file() -> None:
     base = "sweep n in 1, 2 {\n  prune $n layers by taylor\n}\nexport pt2\nreport html"
     plan = plan_of('use "base.rcp"\nchoose by top1\nsparsify nm 2:4', read=files(base=base))
     assert texts(plan)[3:] == [

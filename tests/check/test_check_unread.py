@@ -1,4 +1,4 @@
-"""A statement that cannot be read hides nothing of the others, and is not blamed twice."""
+"""A statement that cannot be read hides no mistake of the others, and is not reported twice."""
 
 from __future__ import annotations
 
@@ -129,5 +129,5 @@ def test_a_misspelt_clause_on_a_line_of_its_own_is_distinguished_from_a_verb() -
         ("keep as a\nkeep as a\nprune 1 layers by for", ["RCP0207", "RCP0112"]),
     ],
 )
-def test_what_an_unread_statement_cannot_mend_is_said_beside_it(text: str, codes: list[str]) -> None:
+def test_what_an_unread_statement_cannot_resolve_is_reported_beside_it(text: str, codes: list[str]) -> None:
     assert [d.code for d in found(text)] == codes

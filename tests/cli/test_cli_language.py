@@ -1,4 +1,4 @@
-"""check, fmt, list, explain: what a person and a script see."""
+"""check, fmt, list, explain: what a user and a script see."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def test_init_writes_a_recipe_and_a_profile_that_are_right(tmp_path: Path, capsy
 
 
 def test_what_the_first_profile_shows_is_right() -> None:
-    """With its comment signs taken away, the commented profile is one that is accepted."""
+    """With its comment signs removed, the commented profile is accepted."""
     text = (paths.folder("recipes") / "starter" / "recipe.yaml").read_text(encoding="utf-8")
     assert parse_profile(text, Path("/p/recipe.yaml")) == Profile(path=Path("/p/recipe.yaml"))
     shown = "\n".join(line.removeprefix("# ") for line in text.splitlines()[2:])

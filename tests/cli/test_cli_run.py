@@ -18,7 +18,7 @@ RECIPE = "let n = 1\nprune $n layers by random\nmeasure params, top1\nexpect par
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended, and what it said."""
+    """How a command ended, and what it printed."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""Paths that no system has, and `~` where the shell left it: a clear word, and nothing written anywhere."""
+"""Invalid paths, and `~` where the shell left it: a clear message, and nothing written anywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong with a step that stands on the command line points into its option, and at no line of the recipe."""
+"""A mistake in a step given on the command line points into its option, not at a line of the recipe."""
 
 from __future__ import annotations
 

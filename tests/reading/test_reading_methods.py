@@ -1,4 +1,4 @@
-"""Binding, losses and conditions with methods made for the test: what the catalogue of today does not have."""
+"""Binding, losses and conditions with methods made for the test: what the present catalogue does not have."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recipelang.syntax.parse import parse
 @method("loss", "hint")
 @dataclass(frozen=True)
 class Hint:
-    """A term that does not train by itself."""
+    """A term that is not complete on its own."""
 
     teachers: ClassVar[tuple[int, int]] = (1, 1)
     complete: ClassVar[bool] = False
@@ -139,7 +139,7 @@ def test_settings_of_every_type(written: str, name: str, value: Any) -> None:
     assert type(got) is type(value) or name == "inner"
 
 
-def test_a_ramp_stands_where_it_may() -> None:
+def test_a_ramp_is_accepted_where_it_may_be() -> None:
     assert everything("number=linear(1, to=0)").number.name == "linear"
 
 

@@ -78,7 +78,7 @@ def test_the_guard_stops_a_formatter_that_loses_something(monkeypatch: pytest.Mo
         assert caught.value.code == "RCP0119" and "first.rcp" in caught.value.message
 
 
-# ── laws, on trees that hypothesis invents ──────────────────────────────────────────────────────────────
+# ── laws, on trees that hypothesis generates ──────────────────────────────────────────────────────────────
 
 AT = Span(0, 0, 1, 1, 1, 1)
 WORDS = ("layers", "sgd", "by2", "let_", "_", "untill", "A1", "top1", "x", "drop", "nm")
@@ -161,7 +161,7 @@ item = st.recursive(
 
 
 def strewn(text: str, chance: random.Random) -> str:
-    """The same recipe with other blanks, line breaks and comments, wherever the language allows them."""
+    """The same recipe with different blanks, line breaks and comments, wherever the language allows them."""
     out, depth, tokens = [], 0, list(scan(text))
     for before, token in zip([None, *tokens], tokens, strict=False):
         depth += token.type in ("LPAR", "LSQB")

@@ -23,7 +23,7 @@ def test_strict_build_finds_no_conflict_and_no_collision() -> None:
 
 
 def test_strict_mode_skips_no_terminal() -> None:
-    """Lark leaves out of its collision check, in silence, what interegular cannot read."""
+    """Lark silently leaves out of its collision check what interegular cannot read."""
     skipped = []
     for terminal in parser().terminals:
         try:
@@ -106,7 +106,7 @@ def test_scan_covers_every_character() -> None:
     assert {text[i] for i in set(range(len(text))) - seen} <= set(" \t\r")
 
 
-def test_grammar_lies_where_paths_says(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_grammar_is_where_paths_says(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
     paths.folder.cache_clear()
     assert paths.grammar().name == "recipe.lark" and paths.grammar().is_file()

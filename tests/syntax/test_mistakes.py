@@ -1,4 +1,4 @@
-"""Syntax errors: what is said, and where. The cases are pairs of texts in tests/cases/syntax/mistakes.txt."""
+"""Syntax errors: the messages and their places. The cases are pairs of texts in tests/cases/syntax/mistakes.txt."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ FRAGMENTS = (
 
 
 def test_mutated_recipes_never_escape() -> None:
-    """Whatever is cut, doubled or thrown into a recipe: diagnostics with right places and plain words, or a tree."""
+    """Whatever is cut, doubled or inserted into a recipe: diagnostics with right places and plain words, or a tree."""
     texts = [p.read_text(encoding="utf-8") for p in sorted((CASES / "examples").glob("*.rcp"))]
     terminals = {t.name for t in parser().terminals} - {"NAME", "TO", "IN", "ON", "BY", "AS", "OR", "LET"} | {
         "$END",
@@ -120,7 +120,7 @@ TOKENS = (
 )
 
 
-def test_every_pair_of_words_behind_a_verb_is_read_or_explained() -> None:
+def test_every_pair_of_words_after_a_verb_is_read_or_explained() -> None:
     for pair in itertools.product(TOKENS, repeat=2):
         for text in (f"a b {' '.join(pair)} c", "".join(pair), f"a (b{pair[0]} {pair[1]}"):
             try:
@@ -129,5 +129,5 @@ def test_every_pair_of_words_behind_a_verb_is_read_or_explained() -> None:
                 assert all(d.message and d.help and d.span for d in error.diagnostics), text
 
 
-def test_a_setting_behind_parentheses_of_the_verb() -> None:
+def test_a_setting_after_parentheses_of_the_verb() -> None:
     assert "RCP0103" in messages("measure (top1)=")

@@ -1,4 +1,4 @@
-"""How a diagnostic is printed: the caret stands under its word whatever stands before it."""
+"""How a diagnostic is printed: the caret is under its word whatever comes before it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_whole_message() -> None:
         "prune layers untill_ by" + " kd," * 100 + " kd untill x",
     ],
 )
-def test_caret_stands_under_the_word(line: str) -> None:
+def test_caret_is_under_the_word(line: str) -> None:
     text = f"# one\r\n{line}\r\n"
     diagnostic = first_error(text)
     shown, carets = render(diagnostic, text).splitlines()[3:5]

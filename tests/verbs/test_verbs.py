@@ -14,7 +14,7 @@ from recipelang.reading.verb import Verb
 from recipelang.syntax.grammar import CLAUSES
 from recipelang.syntax.parse import parse
 
-#: what must stand before or behind an example that is no whole recipe
+#: what must come before or after an example that is not a whole recipe
 AROUND = {
     "keep": "{}\nprune 1 layers by taylor\ndistill from healthy, pruned",
     "model": "{}\ndata digits\ndistill from teacher",
