@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -14,6 +13,10 @@ from torchvision import models
 from recipelang.errors import Refusal, nearest
 from recipelang.kinds import Preprocessing
 from recipelang.surgery.tracing import first_line
+
+#: networks with classifiers that only training has; their published weights expect the mean and std of `HALVES`
+WITH_AUXILIARY = ("googlenet", "inception_v3")
+HALVES = (0.5, 0.5, 0.5)
 
 
 def published(architecture: str, weights: str) -> Any:
@@ -36,20 +39,16 @@ def published(architecture: str, weights: str) -> Any:
 def construct(architecture: str, entry: Any, size: int) -> nn.Module:
     """Build the network with published weights, or with random ones for images of `size` pixels.
 
+    GoogLeNet and Inception keep their auxiliary classifiers, which are trained along, and take their published weights
+    without a normalisation of their own inside (`preprocessing` has it), so that one architecture serves all weights.
+
     Raises:
-        Refusal: RCP0709: no such network, or one that answers with several outputs while training; RCP0710: the
-            weights cannot be downloaded.
+        Refusal: RCP0709: no such network; RCP0710: the weights cannot be downloaded.
     """
     _known(architecture)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of GoogLeNet and Inception, which are refused below
-        module = _with_weights(architecture, entry) if entry else models.get_model(architecture, weights=None)
-    if getattr(module, "aux_logits", False) or getattr(module, "AuxLogits", None) is not None:
-        raise Refusal(
-            "RCP0709",
-            f"`torchvision.{architecture}` answers with several outputs while training",
-            "use a network with one output, such as `torchvision.resnet50`",
-        )
+    if architecture in WITH_AUXILIARY:
+        return _with_auxiliary(architecture, entry)
+    module = _with_weights(architecture, entry) if entry else models.get_model(architecture, weights=None)
     if not entry and getattr(module, "image_size", size) != size:
         module = _of_size(architecture, size)
     return module
@@ -80,10 +79,13 @@ def preprocessing(entry: Any, shape: tuple[int, int, int]) -> Preprocessing:
     """How the weights want their images, for images of shape (C, H, W)."""
     transforms = entry.transforms()
     resize = round(transforms.resize_size[0] * min(shape[1:]) / transforms.crop_size[0])
+    # These two normalise again inside: x·std/0.5 + (mean − 0.5)/0.5, and so undo the mean and std of ImageNet.
+    inside = type(entry) in {models.get_model_weights(name) for name in WITH_AUXILIARY}
+    mean, std = (HALVES, HALVES) if inside else (transforms.mean, transforms.std)
     return Preprocessing(
         (shape[1], shape[2]),
-        tuple(transforms.mean),
-        tuple(transforms.std),
+        tuple(mean),
+        tuple(std),
         resize,
         interpolation=transforms.interpolation.value,
         crop="rounded",
@@ -110,6 +112,19 @@ def _with_weights(architecture: str, entry: Any) -> nn.Module:
         module: nn.Module = models.get_model(architecture, weights=entry, progress=False)
     except (OSError, RuntimeError) as error:
         raise _no_download(entry, error) from error
+    return module
+
+
+def _with_auxiliary(architecture: str, entry: Any) -> nn.Module:
+    """The network with its auxiliary classifiers, and with published weights where there are some."""
+    module: nn.Module = models.get_model(
+        architecture, weights=None, transform_input=False, aux_logits=True, init_weights=entry is None
+    )
+    if entry:
+        try:
+            module.load_state_dict(torch.load(file_of(entry), map_location="cpu", weights_only=True))
+        except (OSError, RuntimeError) as error:
+            raise _no_download(entry, error) from error
     return module
 
 

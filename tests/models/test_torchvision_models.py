@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor
 from torchvision import models
 
 from recipelang.catalogue import find
 from recipelang.errors import Refusal, SettingError
 from recipelang.kinds import ModelRequest
+from recipelang.surgery.answers import trained
 from recipelang.surgery.head import embedding_length, find_head
 from recipelang.surgery.imagenet import FOLDERS
 from recipelang.surgery.network import Network
@@ -72,16 +74,40 @@ def test_a_name_that_torchvision_does_not_know(name: str, word: str) -> None:
     assert late.value.code == "RCP0709" and word in late.value.help and f"`{name}`" in late.value.message
 
 
-def test_a_network_of_several_outputs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = models.get_model
+@pytest.mark.parametrize(("name", "size", "auxiliary"), [("googlenet", 64, 2), ("inception_v3", 299, 1)])
+def test_networks_with_auxiliary_classifiers(
+    name: str, size: int, auxiliary: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torchvision builds them, with its own normalisation inside; all classifiers are replaced and trained."""
+    torch.manual_seed(0)
+    theirs = models.get_model(name, weights=None, transform_input=True, init_weights=False).eval()
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    entry = published(name, "DEFAULT")
+    torch.save(theirs.state_dict(), tmp_path / "checkpoints" / Path(entry.url).name)
+    network = find("model", "torchvision")(architecture=name, weights="DEFAULT").build(
+        ModelRequest(input_shape=(3, size, size))
+    )
+    image = torch.rand(2, 3, size, size)
+    p, transforms = network.preprocessing, entry.transforms()
+    assert p is not None
 
-    def quick(name: str, **options: Any) -> nn.Module:
-        return real(name, init_weights=False, **options)
+    def normalised(mean: Any, std: Any) -> Tensor:
+        return (image - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
 
-    monkeypatch.setattr(models, "get_model", quick)
-    with pytest.raises(Refusal, match="several outputs") as caught:
-        build(architecture="googlenet")
-    assert caught.value.code == "RCP0709"
+    with torch.no_grad():
+        expected = theirs(normalised(transforms.mean, transforms.std))
+        found = network.module.eval()(normalised(p.mean, p.std))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+    tuned = build(ModelRequest(("a", "b"), (3, size, size)), architecture=name, weights="DEFAULT", classes=2)
+    answers = tuned.module.train()(torch.rand(2, 3, size, size))
+    assert [tuple(score.shape) for score in answers] == [(2, 2)] * (1 + auxiliary)
+    found_trained = trained(copy.deepcopy(tuned.module), torch.rand(2, 3, size, size), 2)
+    assert found_trained is not None and len(found_trained.answers) == 1
+    assert len(found_trained.auxiliary) == auxiliary
+    again = rebuild(tuned.source, trust=False, folder=Path())
+    assert again.load_state_dict(tuned.module.state_dict())
 
 
 def test_weights_that_are_not_published() -> None:
