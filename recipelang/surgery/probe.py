@@ -2,15 +2,14 @@
 
     the same input, the same weights  ─▶  the same answer   again · by a deep copy · by another build
 
-With `entry.enter` it costs twelve forward passes of two images at most: less than two passes of a batch of sixteen.
+With `entry.enter` it costs fourteen forward passes of two images at most: less than two passes of a batch of sixteen.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from recipelang.surgery import answers
 from recipelang.surgery.beside import held_beside_state, holders
 from recipelang.surgery.chance import drawn, random_numbers
 from recipelang.surgery.entry import evaluated
+from recipelang.surgery.moved import Trial, tried
 from recipelang.surgery.parity import TOLERANCE, relative_difference
 from recipelang.surgery.tracing import evaluating, first_line
 from recipelang.surgery.weights import few
@@ -48,13 +48,14 @@ def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Buil
     """
     with random_numbers():
         _require_numbers(module, example, first)
-        trial = _tried(module, example)
+        trial = tried(module, example)
         twin = _copied(module)
         trial.move(twin)
         before = drawn()
         found = _of_copy(twin, example)
         _require_repeatable(trial, found.detach(), before != drawn())
         _require_registered(twin, found)
+        _require_settled(twin, example, found.detach())
         with again() as other:
             _require_rebuildable(trial, other)
         return (*_batch_notes(trial), *_training_notes(twin, example, found.shape[1]))
@@ -69,67 +70,6 @@ def require_same(module: nn.Module, other: nn.Module, example: Tensor, what: str
     expected, found = evaluated(module, example), evaluated(other, example)
     if not _alike(found, expected):
         raise _beside(what, held_beside_state(module, other))
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """What a network answers with the weights that it is tried with."""
-
-    module: nn.Module
-    example: Tensor
-    expected: Tensor
-    moved: bool  # other weights than its own
-
-    def move(self, other: nn.Module) -> None:
-        """Give another module of the same weights those of the trial, for good."""
-        if self.moved:
-            for tensor in _movable(other):
-                tensor.data = _elsewhere(tensor)
-
-    def again(self, images: Tensor | None = None) -> Any:
-        """The answer of the network itself, once more or to other images."""
-        with _other_weights(self.module) if self.moved else nullcontext():
-            return evaluated(self.module, self.example if images is None else images)
-
-
-def _tried(module: nn.Module, example: Tensor) -> _Trial:
-    """Weights that the network cannot compute with are no trial: it then keeps its own."""
-    try:
-        with _other_weights(module):
-            expected = evaluated(module, example)
-        if expected.isfinite().all():
-            return _Trial(module, example, expected, True)
-    except Refusal:
-        pass
-    return _Trial(module, example, evaluated(module, example), False)
-
-
-@contextmanager
-def _other_weights(module: nn.Module) -> Iterator[None]:
-    own = [(tensor, tensor.data) for tensor in _movable(module)]
-    try:
-        for tensor, _ in own:
-            tensor.data = _elsewhere(tensor)
-        yield
-    finally:
-        for tensor, data in own:
-            tensor.data = data
-
-
-def _movable(module: nn.Module) -> list[Tensor]:
-    """Parameters and buffers that are plain finite numbers."""
-    return [
-        t
-        for t in (*module.parameters(), *module.buffers())
-        if t.is_floating_point() and t.layout is torch.strided and bool(t.isfinite().all())
-    ]
-
-
-def _elsewhere(tensor: Tensor) -> Tensor:
-    """Numbers of about the same size, no two moved alike, so that no norm takes it back and no zero stays one."""
-    data = tensor.detach()
-    ramp = torch.linspace(0.005, 0.015, data.numel(), dtype=data.dtype, device=data.device)
-    return data.add(data.reshape(-1).flip(0).mul_(0.1).add_(ramp).view_as(data))
 
 
 # running --------------------------------------------------------------------------------------
@@ -193,7 +133,7 @@ def _copied(module: nn.Module) -> nn.Module:
     return twin
 
 
-def _require_repeatable(trial: _Trial, found: Tensor, drew: bool) -> None:
+def _require_repeatable(trial: Trial, found: Tensor, drew: bool) -> None:
     """The copy answers as the network does, and so does the network once more."""
     alike = _alike(found, trial.expected)
     if alike and not drew:
@@ -207,10 +147,33 @@ def _require_repeatable(trial: _Trial, found: Tensor, drew: bool) -> None:
             "RCP0721",
             "the network answers the same images differently when it is asked again in evaluation mode "
             f"(by {difference:.1e} of the largest score)",
-            "dropout needs `training=self.training`, and `forward` must draw no random numbers in evaluation mode",
+            "dropout needs `training=self.training`; in evaluation mode `forward` must draw no random numbers "
+            "and change no statistics",
         )
     if not alike:
         raise _shares()
+
+
+def _require_settled(twin: nn.Module, example: Tensor, found: Tensor) -> None:
+    """What the copy answers does not depend on other images that it answered in between."""
+    before = {name: buffer.clone() for name, buffer in twin.named_buffers()}
+    try:
+        evaluated(twin, example * 2 + 1)
+    except Refusal:  # it need not take just any numbers
+        return
+    if _alike(evaluated(twin, example), found):
+        return
+    moved = [f"`{name}`" for name, now in twin.named_buffers() if not _same_values(now, before.get(name))]
+    raise Refusal(
+        "RCP0721",
+        "the network's answer to the same images depends on the images that it was given before: in evaluation mode "
+        f"it changes {few(moved) or 'something that it keeps'}",
+        "change statistics only where `self.training` is True; of fake quantisation switch the observers off",
+    )
+
+
+def _same_values(now: Tensor, before: Tensor | None) -> bool:
+    return before is not None and now.shape == before.shape and torch.equal(now.nan_to_num(), before.nan_to_num())
 
 
 def _shares() -> Refusal:
@@ -235,7 +198,7 @@ def _require_registered(module: nn.Module, found: Tensor) -> None:
         )
 
 
-def _require_rebuildable(trial: _Trial, other: nn.Module) -> None:
+def _require_rebuildable(trial: Trial, other: nn.Module) -> None:
     """Another build that is given the weights answers as this one."""
     what = "the network, built again and given the same weights,"
     try:
@@ -267,7 +230,7 @@ def _second_line(error: Exception) -> str:
     return lines[1].strip()[:200] if len(lines) > 1 else first_line(error)
 
 
-def _batch_notes(trial: _Trial) -> tuple[str, ...]:
+def _batch_notes(trial: Trial) -> tuple[str, ...]:
     """Whether an image is answered alike whatever stands beside it in the batch."""
     try:
         alone = trial.again(trial.example[:1])
