@@ -40,7 +40,7 @@ def recipe() -> None:
 
     Exit codes: 0 done, 1 the recipe is wrong, 2 wrong usage, 3 a step failed, 4 an `expect` was not met,
     5 work to do (only plan --detailed-exitcode), 70 a bug in recipelang, 130 interrupted (and resumable),
-    141 the reader of the output closed it.
+    141 the output was closed by its reader.
     """
 
 

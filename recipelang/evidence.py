@@ -1,4 +1,4 @@
-"""What criteria may look at."""
+"""What criteria may use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Evidence(Protocol):
-    """What criteria may look at; each kind is gathered once, in one pass, when it is first requested.
+    """What criteria may use; each kind is gathered once, in one pass, when it is first requested.
 
     Attributes:
         module: the network, eval mode; not to be changed.

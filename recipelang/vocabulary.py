@@ -162,7 +162,7 @@ def _unit_card(unit: str) -> str:
     dimension, factor = UNITS[SINGULAR.get(unit, unit)]
     base = next((name for name, (other, size) in UNITS.items() if other == dimension and size == 1.0), "")
     text = (
-        f"After a number it makes {DIMENSIONS[dimension]}: `{units.spelt(('1' if unit in SINGULAR else '3') + unit)}`."
+        f"After a number it means {DIMENSIONS[dimension]}: `{units.spelt(('1' if unit in SINGULAR else '3') + unit)}`."
     )
     if factor != 1.0:
         shown = f"{factor:,.6f}".rstrip("0").rstrip(".")
@@ -230,7 +230,7 @@ def _indented(text: str) -> str:
 LANGUAGE = {
     "let": "Gives a value a name: `let tune = sgd(lr=1e-3)`, used as `$tune`. The value may be changed from the "
     "command line: `recipe run FILE --set tune='adam(lr=1e-4)'`.",
-    "and": "Joins conditions that must all hold: `latency < 0.7 and size < 10MB`. It binds closer than `or`.",
+    "and": "Joins conditions that must all hold: `latency < 0.7 and size < 10MB`. It binds more tightly than `or`.",
     "or": "Joins conditions of which one must hold: `latency < 0.7 or size < 10MB`. Parentheses "
     "group: `(a or b) and c`.",
     "first": "In `in` and `except`, the first layer with weights; in `choose first`, the first variant that meets "

@@ -2,7 +2,7 @@
 
 0 done · 1 the recipe is wrong · 2 usage · 3 a step failed · 4 an `expect` was not met ·
 5 work to do (only `plan --detailed-exitcode`) · 70 a bug in recipelang · 130 interrupted (and resumable) ·
-141 the reader of the output closed it (what was to be written is written)
+141 the output was closed by its reader (all files are written)
 """
 
 from __future__ import annotations

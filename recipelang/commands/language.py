@@ -59,7 +59,7 @@ def _checked_file(recipe: Source, request: Request) -> tuple[Source, int, int, t
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit code 1 if a file is not formatted.")
 @click.option("--diff", is_flag=True, help="Write nothing; print what would change.")
 def fmt(files: tuple[str, ...], only_check: bool, diff: bool) -> int:
-    """Format recipes in place. Comments stay, the meaning stays, and there is nothing to configure.
+    """Format recipes in place. Comments and meaning are kept, and there is nothing to configure.
 
     FILES are recipes; `-` formats standard input to standard output.
     """
@@ -117,7 +117,7 @@ def _replace(file: Path, text: str) -> None:
 @click.argument("kind", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the catalogue, settings included, as JSON.")
 def list_words(kind: str | None, as_json: bool) -> int:
-    """List verbs and methods, each with one line that says what it is.
+    """List verbs and methods, each with a one-line description.
 
     KIND is `verb` or a kind of method: criterion, loss, metric, model, data, …
     """
@@ -165,7 +165,7 @@ def _summaries(kind: str) -> list[tuple[str, str]]:
 def explain(words: tuple[str, ...], as_json: bool) -> int:
     """Explain a word of recipes or an error code, with examples.
 
-    WORD is a verb, a method, a kind of methods, a clause word, a unit, a state, a form of metrics (`drop`), or a code.
+    WORD is a verb, a method, a kind of method, a clause word, a unit, a state, a form of metric (`drop`), or a code.
     """
     from recipelang import vocabulary
 

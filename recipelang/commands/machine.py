@@ -47,7 +47,7 @@ def init(folder: Path) -> int:
 @click.option("--profile", metavar="FILE", help="Where things are; default the nearest recipe.yaml.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 def doctor(profile: str | None, as_json: bool) -> int:
-    """Say what this machine can do.
+    """Show what this machine can do.
 
     Cores, CPU features, GPU, sparse support, versions, and whether the data that recipe.yaml names is there.
     """
@@ -78,7 +78,7 @@ def _found(profile: Profile) -> list[tuple[str, str, str, str]]:
 
 @click.command()
 @click.argument("model")
-@click.option("--data", metavar="DATA", help="Data that give the input's shape and the classes: 'cifar10'.")
+@click.option("--data", metavar="DATA", help="Data that give the input shape and the classes: 'cifar10'.")
 @click.option("--profile", metavar="FILE", help="Where things are; default the nearest recipe.yaml.")
 @click.option("--trust", is_flag=True, help='Run Python code that MODEL names: python("file.py:build").')
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")

@@ -110,7 +110,7 @@ def _options(arguments: dict[str, Any], recipe: Source, profile: Profile, comman
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 5 where there is work to do, with 0 where none.")
 @click.pass_obj
 def plan(command: str, as_json: bool, detailed_exitcode: bool, **arguments: Any) -> int:
-    """Say what a run would do, and do none of it.
+    """Show what a run would do, without doing it.
 
     Steps in words, what is stored and why the rest is not, resolved layers, the reach of each budget, a rough time.
     Exit code 3 where a step is known to fail.
@@ -134,7 +134,7 @@ def _show_plan(prepared: _Prepared, *, as_json: bool = False, detailed: bool = F
 
 @click.command()
 @_shared
-@click.option("--dry-run", is_flag=True, help="Only say what would be done: the same as `recipe plan`.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done: the same as `recipe plan`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result of the run as JSON; all else goes to stderr.")
 @click.pass_obj
 def run(command: str, dry_run: bool, as_json: bool, **arguments: Any) -> int:
@@ -169,12 +169,12 @@ def run(command: str, dry_run: bool, as_json: bool, **arguments: Any) -> int:
 @click.command()
 @click.option("--store", metavar="DIR", type=Place(), help="The store; default .recipe.")
 @click.option("--profile", metavar="FILE", help="Where things are; default the nearest recipe.yaml.")
-@click.option("--all", "everything", is_flag=True, help="Also what existing runs use; they would compute it again.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be freed.")
+@click.option("--all", "everything", is_flag=True, help="Also free what existing runs use; they compute it again.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be freed.")
 def gc(store: Path | None, profile: str | None, everything: bool, dry_run: bool) -> int:
     """Free stored steps that no run folder uses any more.
 
-    What a run is working on stays.
+    What a running command works on is kept.
     """
     from recipelang.run.store import Store
 

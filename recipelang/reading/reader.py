@@ -246,7 +246,7 @@ class Reader:
         return modules.selection(self)
 
     def samples(self, *, trains: bool = False) -> Samples | None:
-        """The clause `on`, for what looks at data while it works; see `reading.places.samples`."""
+        """The clause `on`, for statements that look at data while they work; see `reading.places.samples`."""
         return places.samples(self, trains=trains)
 
     def place(self, node: Any, split: str) -> Samples | None:

@@ -40,7 +40,7 @@ def read(reader: Reader) -> Choose | None:
         reading = reader.reading(by, "val", data)
         if reading and reading.form != "value":
             help = f"write `choose by {reading.metric.name}`"
-            reader.refuse("RCP0405", "`by` of `choose` takes a metric alone", by.span, help)
+            reader.refuse("RCP0405", "`by` of `choose` takes only a metric", by.span, help)
         return reader.done(Choose(reading))
     elif len(operands) == 1 and trees.bare_word(operands[0]) == "first":
         if not reader.flow.expects:

@@ -37,7 +37,7 @@ VERB = Verb(
     example='model resnet56(weights="resnet56.safetensors")\nmodel torchvision.resnet50(weights="DEFAULT") as teacher',
     read=read,
     operation=Model,
-    rules=("A recipe works on one network; every other network has a name.",),
+    rules=("A recipe works on one network; every other one has a name.",),
     top_level=True,
     once=True,
     provides="model",

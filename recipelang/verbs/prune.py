@@ -33,7 +33,7 @@ class Prune:
     selection: Selection = Selection()
     rounds: int = 1
     training: Training | None = None  # divided among the rounds
-    samples: Samples = Samples("train")  # what the criterion looks at
+    samples: Samples = Samples("train")  # the data that the criterion uses
     criterion_span: Span | None = unhashed(None)
 
 
@@ -169,11 +169,11 @@ VERB = Verb(
         Clause("until", "a budget: stop as soon as it holds"),
         Clause("while", "a guard: a removal that breaks it is undone"),
         Clause("in", "modules to remove from", default="all"),
-        Clause("except", "modules to leave alone"),
+        Clause("except", "modules to keep"),
         Clause("over", "a number of rounds; each ranks again", default="1 round"),
         Clause("for", "training, divided among the rounds", default="none"),
         Clause("with", "an optimizer and a loss for that training", default=training.TUNING),
-        Clause("on", "the data that the criterion looks at", default="train"),
+        Clause("on", "the data that the criterion uses", default="train"),
     ),
     example="prune layers by imprint until latency < 0.7 while top1 drop < 2%",
     read=read,

@@ -98,7 +98,7 @@ VERB = Verb(
         Clause("with", "how input channels are reordered first: `permute`"),
         Clause("in", "modules to sparsify", default="all that can take the pattern"),
         Clause("except", "modules to leave dense"),
-        Clause("on", "the data that the criterion looks at", default="train"),
+        Clause("on", "the data that the criterion uses", default="train"),
     ),
     example='sparsify nm 2:4 by magnitude except "fc"',
     read=read,
