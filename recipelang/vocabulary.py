@@ -161,9 +161,7 @@ def _unit_card(unit: str) -> str:
     """What a unit counts, and how much one of it is in the dimension's base unit."""
     dimension, factor = UNITS[SINGULAR.get(unit, unit)]
     base = next((name for name, (other, size) in UNITS.items() if other == dimension and size == 1.0), "")
-    text = (
-        f"After a number it means {DIMENSIONS[dimension]}: `{units.spelt(('1' if unit in SINGULAR else '3') + unit)}`."
-    )
+    text = f"After a number, it is {DIMENSIONS[dimension]}: `{units.spelt(('1' if unit in SINGULAR else '3') + unit)}`."
     if factor != 1.0:
         shown = f"{factor:,.6f}".rstrip("0").rstrip(".")
         text += f" 1 {unit} is {f'{shown} {base}'.removesuffix('x').strip()}."
