@@ -153,7 +153,33 @@ def _assembled(tracker: Tracker, module: nn.Module, batch: int) -> list[Product]
     order = {name: place for place, name in enumerate(parameters)}
     found = [_parameter(name, parameters[name], uses, name in behind) for name, uses in direct.items()]
     found += _computed(computing, module, order, batch)
+    found += _of_idle_siblings(module, found, parameters)
     return _told_apart(sorted(found, key=lambda product: min(order[name] for name in product.sources)))
+
+
+def _of_idle_siblings(module: nn.Module, found: list[Product], parameters: dict[str, nn.Parameter]) -> list[Product]:
+    """The weights of layers that this input did not reach, beside layers of their kind that it did: other experts."""
+    used = {name for product in found for name in product.sources}
+    more: list[Product] = []
+    for path, part in module.named_modules():
+        for idle, busy in _pairs(part, path, used) if isinstance(part, nn.ModuleList | nn.ModuleDict) else ():
+            for product in [p for p in found if p.parameter and f"{p.name}.".startswith(f"{busy}.")]:
+                name, weight = idle + product.name.removeprefix(busy), idle + product.path.removeprefix(busy)
+                value = parameters.get(name)
+                if value is not None and value.shape == parameters[product.name].shape:
+                    more.append(replace(product, name=name, path=weight, sources=(name,), parts=(value.detach(),)))
+    return more
+
+
+def _pairs(layers: nn.Module, path: str, used: set[str]) -> list[tuple[str, str]]:
+    """The paths of the idle children of a list, each with one of the same class that is in use."""
+    children = [(f"{path}.{name}".lstrip("."), child) for name, child in layers.named_children()]
+    busy = {type(child): place for place, child in children if any(name.startswith(f"{place}.") for name in used)}
+    return [
+        (place, busy[type(child)])
+        for place, child in children
+        if type(child) in busy and not any(name.startswith(f"{place}.") for name in used)
+    ]
 
 
 def _told_apart(products: list[Product]) -> list[Product]:

@@ -393,3 +393,49 @@ def test_a_head_that_computes_something_else_is_not_replaced_by_one_that_does_no
     module[1] = Named(D, 3)
     replace_head(module, "1", 5)
     assert module[1].out_features == 5
+
+
+class Expert(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(self.up(x).relu())
+
+
+class Routed(nn.Module):
+    """A mixture of experts: an image goes through one of four, chosen by what it shows; two reach two at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.gate = nn.Linear(16, 8), nn.Linear(8, 4)
+        self.experts, self.head = nn.ModuleList(Expert(8) for _ in range(4)), nn.Linear(8, 3)
+        self.experts.append(nn.Linear(8, 8))  # of another class, and never used
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x.flatten(1))
+        chosen, answers = self.gate(x).argmax(1), torch.zeros_like(x)
+        for number in chosen.unique().tolist():
+            rows = (chosen == number).nonzero()[:, 0]
+            answers = answers.index_add(0, rows, self.experts[number](x[rows]))
+        return self.head(x + answers)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_experts_that_no_image_of_the_trial_reaches_are_weights_all_the_same(seed: int) -> None:
+    torch.manual_seed(seed)
+    module = Routed()
+    products = find_products(module, torch.randn(2, 1, 4, 4))
+    assert [product.name for product in products] == [
+        "stem.weight",
+        "gate.weight",
+        *(f"experts.{number}.{part}.weight" for number in range(4) for part in ("up", "down")),
+        "head.weight",
+    ]
+    assert sum(product.elements for product in products) == 16 * 8 + 8 * 4 + 4 * 2 * 8 * 16 + 8 * 3
+    assert all(torch.equal(product.value, module.get_parameter(product.name)) for product in products)
+    assert {product.path for product in products if "experts" in product.name} == {
+        f"experts.{number}.{part}" for number in range(4) for part in ("up", "down")
+    }
+    assert list(idle_weights(module, products)) == ["experts.4.weight"]
