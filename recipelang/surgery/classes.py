@@ -28,8 +28,9 @@ class Match:
 def match(own: Sequence[str], names: Sequence[str]) -> Match | None:
     """Find the classes `names` of some data among the classes `own` of a network's outputs; None where one is unknown.
 
-    Names are compared as they are, then without regard to case, Unicode form, `_` and `-`, as long as that confuses
-    no two of them. Where one side knows numbers alone (0, 1, … for all outputs), numbers are positions.
+    Names are compared as they are, then without regard to case, Unicode form, `_`, `-` and leading zeros of numbers,
+    as long as that confuses no two of them. Where no name is common to both, numbers (0, 1, … for all outputs, on one
+    side) are positions; those of the network only where it has them in this order.
     """
     places = _places(own)
     found = [_place(name, places) for name in names]
@@ -38,10 +39,10 @@ def match(own: Sequence[str], names: Sequence[str]) -> Match | None:
         return Match(outputs, "name")
     if _is_imagenet(own) and all(name in FOLDERS for name in names):
         return Match(tuple(FOLDERS.index(name) for name in names), "imagenet")
-    if len(own) != len(names):
+    if len(own) != len(names) or outputs:
         return None
     if is_numbered(own):
-        return Match(tuple(range(len(own))), "order")
+        return Match(tuple(range(len(own))), "order") if sorted(own, key=int) == list(own) else None
     if is_numbered(names):
         return Match(tuple(int(name) for name in names), "number")
     return None
@@ -68,7 +69,7 @@ def printable(name: str) -> str:
 
 
 def alike(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs of names that differ only in case, Unicode form, `_` and `-`."""
+    """Pairs of names that differ only in case, Unicode form, `_`, `-` and leading zeros."""
     seen: dict[str, str] = {}
     return [(seen[form], name) for name in names if seen.setdefault(form := _loosened(name), name) != name]
 
@@ -97,7 +98,8 @@ def _place(name: str, places: Mapping[tuple[bool, str], list[int]]) -> int | Non
 
 def _loosened(name: str) -> str:
     plain = unicodedata.normalize("NFC", name).casefold()
-    return " ".join(plain.replace("_", " ").replace("-", " ").split())
+    plain = " ".join(plain.replace("_", " ").replace("-", " ").split())
+    return plain.lstrip("0") or "0" if plain.isascii() and plain.isdigit() else plain
 
 
 def _is_imagenet(names: Sequence[str]) -> bool:

@@ -91,3 +91,17 @@ def test_names_in_messages_are_few_short_and_printable() -> None:
     assert unknown_to(OWN, tuple("abcde")) == "the classes `a`, `b`, `c` and 2 more"
     assert listed(tuple("abcdefg")) == "`a`, `b`, `c`, `d`, `e` and 2 more"
     assert listed(("a\udcffb\n", "x" * 500)) == f"`a\\udcffb\\n`, `{'x' * 59}…`"
+
+
+def test_numbers_are_names_where_both_sides_have_them() -> None:
+    padded, plain = tuple(f"{i:02d}" for i in range(11)), tuple(sorted(str(i) for i in range(11)))
+    for own, names in ((padded, plain), (plain, padded), (padded, ("10", "2"))):
+        found = match(own, names)
+        assert found is not None and found.how == "name"
+        assert [int(own[k]) for k in found.outputs] == [int(name) for name in names]
+    assert match(("0", "1", "2"), ("1", "2", "3")) is None  # 1 is known, and is not 0
+    assert match(("1", "2", "3"), ("0", "1", "2")) is None
+    assert match(("0", "1", "2"), ("2", "cat", "dog")) is None
+    assert match(plain, tuple("abcdefghijk")) is None  # the third output is 10: by order or by number?
+    assert match(("0", "1", "2"), ("a", "b", "c")) == Match((0, 1, 2), "order")
+    assert match(("7", "007"), ("07",)) is None
