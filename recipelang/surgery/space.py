@@ -17,6 +17,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib.readers import FileReader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -202,12 +203,18 @@ class _Loader(importlib.abc.SourceLoader):
 
     def __init__(self, file: Path, data: bytes, own_builtins: dict[str, Any]) -> None:
         self.file, self.data, self.builtins = file, data, own_builtins
+        self.path = str(file)  # of which `FileReader` takes the folder
 
     def get_filename(self, fullname: str) -> str:
         return str(self.file)
 
     def get_data(self, path: Any) -> bytes:
         return self.data if str(path) == str(self.file) else Path(path).read_bytes()
+
+    def get_resource_reader(self, fullname: str) -> FileReader:
+        """For `importlib.resources.files(__package__)`: what lies beside the module."""
+        own: Any = self  # all that it asks for is `path`
+        return FileReader(own)
 
     def exec_module(self, module: ModuleType) -> None:
         module.__dict__["__builtins__"] = self.builtins

@@ -408,6 +408,12 @@ import torch.hub, urllib.request
         )
 
 
+def test_a_package_reads_what_lies_in_it_as_a_resource(write: Callable[[dict[str, str]], Path]) -> None:
+    reads = "from importlib.resources import files\nSCALE = float(files(__package__).joinpath('scale.txt').read_text())\n"
+    text = "from pkg import SCALE\n" + NET + BUILD
+    assert scale(build("net.py:build", write({"net.py": text, "pkg/__init__.py": reads, "pkg/scale.txt": "3"}))) == 3
+
+
 def test_a_network_made_in_inference_mode_is_refused(write: Callable[[dict[str, str]], Path]) -> None:
     text = NET + "SCALE = 3" + BUILD.replace("def build", "@torch.inference_mode()\ndef build")
     with pytest.raises(Refusal, match="`2.weight` was made in inference mode"):
