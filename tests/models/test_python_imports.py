@@ -409,7 +409,9 @@ import torch.hub, urllib.request
 
 
 def test_a_package_reads_what_lies_in_it_as_a_resource(write: Callable[[dict[str, str]], Path]) -> None:
-    reads = "from importlib.resources import files\nSCALE = float(files(__package__).joinpath('scale.txt').read_text())\n"
+    reads = (
+        "from importlib.resources import files\nSCALE = float(files(__package__).joinpath('scale.txt').read_text())\n"
+    )
     text = "from pkg import SCALE\n" + NET + BUILD
     assert scale(build("net.py:build", write({"net.py": text, "pkg/__init__.py": reads, "pkg/scale.txt": "3"}))) == 3
 
