@@ -33,7 +33,7 @@ def expanded(text: str) -> Path:
             return Path(text).expanduser()
         except RuntimeError:
             why = f"there is no home folder for `{Path(text).parts[0]}`"
-    raise Refusal("RCP1214", f"`{shortened(text)}` is not a path: {why}", "write another path")
+    raise Refusal("RCP1214", f"`{shortened(text)}` is not a path: {why}", "use another path")
 
 
 def shortened(text: str, most: int = 100) -> str:

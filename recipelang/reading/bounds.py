@@ -157,7 +157,10 @@ def _possible(refuse: Refuse, test: Test, number: nodes.Number) -> bool:
     }[test.operator]
     if never:
         refuse(
-            "RCP0610", f"no network has `{test.text}`", number.span, "costs are above 0; shares are between 0% and 100%"
+            "RCP0610",
+            f"no network can meet `{test.text}`",
+            number.span,
+            "costs are above 0; shares are between 0% and 100%",
         )
     return not never
 

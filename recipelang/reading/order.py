@@ -69,7 +69,7 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
         flow.trained = True
     if role == "surgery":
         if not flow.trained and "model" in flow.provided:
-            message = "the model starts from random numbers, and nothing trained it before this line"
+            message = "the model starts from random numbers, and nothing trains it before this line"
             notes.warn("RCP0515", message, statement.verb.span, "give it `weights=…`, or `train for 30 epochs` above")
             flow.trained = True
         flow.last_surgery = span

@@ -99,7 +99,7 @@ def duration(reader: Reader) -> Duration | None:
             "RCP0310",
             f"`for` takes a number of epochs or steps; `{show(node)}` is not one",
             node.span,
-            f"write `for {plain} epochs` or `for {plain} steps`" if plain else "write for example `for 3 epochs`",
+            f"write `for {plain} epochs` or `for {plain} steps`" if plain else "write, for example, `for 3 epochs`",
         )
         return None
     if not 0 < number.number < 1e9 or (number.unit == "steps" and number.number != int(number.number)):

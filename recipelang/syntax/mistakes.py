@@ -94,8 +94,8 @@ def nothing_follows(place: Place) -> Mistake | None:
     example = EXAMPLES.get(before.text, "latency < 0.7")
     what = f"nothing follows `{before.text}`"
     if before.text in CLAUSES and place.statement[0].text in ("variant", "sweep", "keep"):
-        return Mistake("RCP0112", what, f"write for example `{example}`; a clause word cannot be a name", before.span)
-    return Mistake("RCP0112", what, f"write for example `{example}`", before.span)
+        return Mistake("RCP0112", what, f"write, for example, `{example}`; a clause word cannot be a name", before.span)
+    return Mistake("RCP0112", what, f"write, for example, `{example}`", before.span)
 
 
 def no_verb(place: Place) -> Mistake | None:

@@ -145,7 +145,7 @@ def _rounds(reader: Reader) -> int:
             "RCP0302",
             "`over` takes a number of rounds",
             node.span,
-            f"write `over {meant} rounds`" if meant else "write for example `over 5 rounds`",
+            f"write `over {meant} rounds`" if meant else "write, for example, `over 5 rounds`",
         )
     return rounds or 1
 
