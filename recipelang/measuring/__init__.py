@@ -1,1 +1,1 @@
-"""Measuring: clocks, accuracies with intervals, differences that are more than noise, what the machine can do."""
+"""Measuring: clocks, accuracies with intervals, differences beyond noise, what the machine can do."""

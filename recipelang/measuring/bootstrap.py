@@ -1,4 +1,4 @@
-"""Bootstrap intervals of medians and of ratios of medians, from samples that were timed side by side."""
+"""Bootstrap intervals of medians and of ratios of medians, from samples that were timed alternately."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 1000
-#: Index entries that are held at once: bounds the memory of long measurements.
+#: Index entries held at once: limits the memory of long measurements.
 _AT_ONCE = 1_000_000
 
 
@@ -28,9 +28,9 @@ class Interval:
 def resampled_medians(samples: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """Medians of resampled rounds.
 
-    Rounds are drawn whole, so what disturbed both networks of a round stays together, and in blocks of
+    Rounds are drawn as a whole, so that a disturbance of both networks of a round stays together, and in blocks of
     n^(1/3) neighbouring rounds, so that disturbances that last several rounds widen the interval as they should
-    (circular block bootstrap, Politis and Romano 1992). The draw depends on `seed` alone.
+    (circular block bootstrap, Politis and Romano 1992). The draw depends only on `seed`.
 
     Args:
         samples: rounds × networks, seconds.

@@ -1,12 +1,12 @@
-"""The clock: latency of a network, timed side by side with the healthy one.
+"""The clock: latency of a network, timed alternately with the healthy one.
 
     warm up ─▶ pairs (healthy, candidate), (candidate, healthy), … ─▶ ratio of medians with its interval
-                 ▲                                                        │ too wide, and time is left
+                 ▲                                                        │ too wide, and time left
                  └────────────────────────────────────────────────────────┘
 
-Machines change speed while one measures. Two networks that are timed in turns see the same machine, so their
-ratio holds where the seconds do not. What turns cannot even out is waiting for a core that another process holds:
-it comes in slices of milliseconds, which hit a slow network more often than a fast one. So waiting is taken off.
+Machines change speed during a measurement. Two networks that are timed alternately see the same machine, so their
+ratio holds where the seconds do not. Alternating cannot even out waiting for a core that another process holds:
+it comes in slices of milliseconds, which hit a slow network more often than a fast one. So waiting is subtracted.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from recipelang.measuring.bootstrap import Interval, median_interval, ratio_inte
 from recipelang.profile import DEVICE
 from recipelang.surgery.tracing import first_line
 
-#: Shortest stretch that is timed at once; a faster network is called several times in a row.
+#: Shortest time that is measured at once; a faster network is called several times in a row.
 SHORTEST_S = 1e-3
 WARM_UP_CALLS = 3
 WARM_UP_S = 0.3
-#: How much longer the series gets before its interval is looked at again.
+#: Factor by which the series grows before its interval is checked again.
 GROWTH = 1.25
 
 
 class Stopwatch(Protocol):
-    """What tells the time of a network; tests put a synthetic one in its place."""
+    """What times a network; tests use a synthetic one."""
 
     def now(self) -> float:
-        """Seconds on a clock that only goes forward."""
+        """Seconds of a monotonic clock."""
 
     def sample(self, module: nn.Module, calls: int) -> float:
-        """Mean seconds of one of `calls` calls in a row."""
+        """Mean seconds per call, of `calls` calls in a row."""
 
 
 def waited() -> float:
-    """Seconds that this thread was ready to run and another process had its core; 0 where the system keeps no count.
+    """Seconds for which this thread was ready while another process had its core; 0 if the system does not count them.
 
     Linux counts it in schedstat (proc(5)).
     """
@@ -60,9 +60,9 @@ def waited() -> float:
 
 
 class CpuStopwatch:
-    """Wall clock around calls with `example` (B×…), less the time that other processes held the core.
+    """Wall clock around calls with `example` (B×…), minus the time for which other processes held the core.
 
-    With several threads only the waiting of the calling one is known.
+    With several threads, only the waiting time of the calling one is known.
     """
 
     def __init__(self, example: Tensor) -> None:
@@ -112,15 +112,15 @@ def check_device(device: str) -> torch.device:
         count = torch.cuda.device_count()
         raise Refusal(
             "RCP1001",
-            f"`{device}` is asked for, and this machine has {count or 'no'} CUDA device{'s' * (count > 1)}",
-            "take `cpu`, or run the recipe where the GPU is; `recipe doctor` says what is here",
+            f"`{device}` was requested, and this machine has {count or 'no'} CUDA device{'s' * (count > 1)}",
+            "use `cpu`, or run the recipe on a machine with the GPU; `recipe doctor` says what this one has",
         )
     return found
 
 
 @contextmanager
 def undisturbed(threads: int) -> Iterator[None]:
-    """Inside: so many threads, no autograd, no garbage collection. Afterwards all is as before."""
+    """Inside: this many threads, no autograd, no garbage collection. Afterwards everything is restored."""
     threads_before, collecting = torch.get_num_threads(), gc.isenabled()
     gc.collect()
     gc.disable()
@@ -149,8 +149,8 @@ def compare_latency(
 ) -> Measurement:
     """Latency of `candidate`, and its ratio to `healthy`.
 
-    Both are warmed up, then called in turns, the order within a pair alternating. The series goes on beyond
-    `min_pairs` until the interval of the ratio of medians is narrow enough or `budget_s` is over.
+    Both are warmed up, then called alternately, with the order reversed in every other pair. The series continues
+    beyond `min_pairs` until the interval of the ratio of medians is narrow enough or `budget_s` has passed.
     A candidate that is the healthy network itself is timed alone, and its ratio is exactly 1.
 
     Args:
@@ -158,13 +158,13 @@ def compare_latency(
         example: one input, B×C×H×W.
         threads: CPU threads of torch while timing; restored afterwards.
         device: `cpu`, `cuda` or `cuda:N`.
-        min_pairs: pairs that are timed at least.
-        half_width: half of the interval's length that is narrow enough, in points of the ratio.
-        budget_s: seconds after which no pair beyond `min_pairs` is begun.
-        stopwatch: what tells the time; default by device.
+        min_pairs: minimum number of pairs.
+        half_width: half-width of an interval that is narrow enough, as a number to add to the ratio.
+        budget_s: seconds after which no pair beyond `min_pairs` is started.
+        stopwatch: what measures the time; default by device.
 
     Returns:
-        Median seconds of one call of the candidate, the ratio to healthy, both with 95 % bootstrap intervals;
+        median seconds of one call of the candidate, the ratio to healthy, both with 95 % bootstrap intervals;
         `n` is the number of pairs.
 
     Raises:
@@ -197,7 +197,7 @@ def compare_latency(
 
 
 def _warm_up(networks: Sequence[nn.Module], stopwatch: Stopwatch) -> list[int]:
-    """Call every network until caches, clocks and compilers have settled; calls per sample for each."""
+    """Call every network until caches, clocks and compilers have settled; returns calls per sample for each."""
     _compile([network for network in networks if hasattr(network, "_orig_mod")], stopwatch)
     start = stopwatch.now()
     seconds: list[list[float]] = []
@@ -207,16 +207,16 @@ def _warm_up(networks: Sequence[nn.Module], stopwatch: Stopwatch) -> list[int]:
 
 
 def _compile(networks: Sequence[nn.Module], stopwatch: Stopwatch) -> None:
-    """Call networks inside `torch.compile` for the first time, which is when they are compiled.
+    """Call networks wrapped by `torch.compile` for the first time, which compiles them.
 
     Raises:
-        Refusal: RCP1013: it cannot be done here.
+        Refusal: RCP1013: this machine cannot compile them.
     """
     if not networks:
         return
     from torch._dynamo.exc import TorchDynamoException
 
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no GPU is no news
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a missing GPU is not worth a warning
     try:
         for network in networks:
             stopwatch.sample(network, 1)
@@ -239,7 +239,7 @@ def _series(
     budget_s: float,
     progress: Progress | None,
 ) -> np.ndarray:
-    """Rounds × networks, seconds. It stops by the interval's width, never by where the ratio lies: no bias."""
+    """Rounds × networks, seconds. It stops by the interval's width, never by the ratio's value: no bias."""
     rounds: list[list[float]] = []
     start = stopwatch.now()
     target = min_pairs
@@ -266,6 +266,6 @@ def _summary(samples: np.ndarray) -> tuple[Interval, Interval]:
 
 
 def _uncertainty(samples: np.ndarray) -> float:
-    """Half-width of the ratio's interval; of the seconds' interval, relative to them, where one network runs alone."""
+    """Half-width of the ratio's interval; for one network alone, that of its seconds, relative to them."""
     seconds, ratio = _summary(samples)
     return seconds.half_width / seconds.value if samples.shape[1] == 1 else ratio.half_width

@@ -1,4 +1,4 @@
-"""Differences that are more than noise: between two networks on the same samples, and over seeds."""
+"""Differences beyond noise: between two networks on the same samples, and over seeds."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from recipelang.measuring.intervals import Z, normal_mean, wilson, wilson_of_sha
 from recipelang.measuring.seeds import crossed, read
 
 Bounds = tuple[float, float]
-#: of a quantity that may be any number
+#: bounds of a quantity that may be any number
 ANY: Bounds = (-math.inf, math.inf)
-#: of a share
+#: bounds of a share
 SHARE: Bounds = (0.0, 1.0)
 
 
@@ -34,7 +34,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean over seeds with its 95 % interval; `std` (n − 1) needs two seeds at least."""
+    """Mean over seeds with its 95 % interval; `std` (n − 1) needs at least two seeds."""
 
     mean: float
     std: float | None
@@ -46,17 +46,19 @@ class Spread:
 def paired_difference(values: np.ndarray, others: np.ndarray) -> Difference:
     """mean(values) − mean(others) on the same N samples, with the interval of paired data.
 
-    Right-or-wrong values (0 and 1) get the interval of Bonett and Price (2012, Laplace-adjusted Wald), which holds
-    where only a few samples differ; other values the normal interval of the mean of the differences.
+    Right-or-wrong values (0 and 1) get the interval of Bonett and Price (2012, Laplace-adjusted Wald), which is valid
+    even if only a few samples differ; other values the normal interval of the mean of the differences.
 
     Args:
-        values, others: N each, sample by sample (`Measurement.per_sample`), N ≥ 1.
+        values, others: N values each, sample by sample (`Measurement.per_sample`), N ≥ 1.
 
     Raises:
         ValueError: the two are of different length or empty.
     """
     if len(values) != len(others) or not len(values):
-        raise ValueError(f"paired samples must be as many on both sides and at least one: {len(values)}, {len(others)}")
+        raise ValueError(
+            f"paired samples must be equally many on both sides, and at least one: {len(values)}, {len(others)}"
+        )
     differences = np.asarray(values, np.float64) - np.asarray(others, np.float64)
     value = float(differences.mean())
     if _right_or_wrong(values) and _right_or_wrong(others):
@@ -79,12 +81,12 @@ def _paired_proportions(differences: np.ndarray) -> tuple[float, float]:
 def over_samples(values: np.ndarray, bounds: Bounds = ANY) -> Spread:
     """Mean over m seeds and their N common samples; see `measuring/seeds.py`.
 
-    Right-or-wrong values get Wilson's interval of as many samples as would make the same reach: it stays within
-    0 and 1, and has a length where every answer is right.
+    Right-or-wrong values get Wilson's interval for the number of samples that gives the same reach: it stays within
+    0 and 1, and has a length even if every prediction is right.
 
     Args:
         values: m × N, m ≥ 1, N ≥ 1.
-        bounds: between which the quantity lies.
+        bounds: the range of the quantity.
     """
     parts = crossed(values)
     std = math.sqrt(parts.between) if parts.seeds > 1 else None
@@ -97,7 +99,7 @@ def over_samples(values: np.ndarray, bounds: Bounds = ANY) -> Spread:
         return Spread(share, std, low, high, seeds)
     variance = share * (1 - share)
     # No fewer samples than seeds: a share that varies around μ has at most the variance μ (1 − μ) (Bhatia and
-    # Davis 2000). No more than there are.
+    # Davis 2000). No more than the actual number.
     worth = min(max(variance * (Z / parts.reach) ** 2, seeds), seeds * samples) if parts.reach else samples
     return Spread(share, std, *wilson_of_share(share, worth), seeds)
 
@@ -107,8 +109,8 @@ def over_seeds(values: Sequence[float], errors: Sequence[float] = (), bounds: Bo
 
     Args:
         values: one per seed.
-        errors: the standard error of each reading; none where the values are exact.
-        bounds: between which the quantity lies.
+        errors: the standard error of each reading; empty if the values are exact.
+        bounds: the range of the quantity.
 
     Raises:
         ValueError: no values.
@@ -124,18 +126,18 @@ def over_seeds(values: Sequence[float], errors: Sequence[float] = (), bounds: Bo
 def seed_difference(values: np.ndarray, others: np.ndarray, bounds: Bounds = ANY) -> Difference:
     """mean(values) − mean(others) of networks that are paired by seed and by sample.
 
-    Of right-or-wrong values, one sample is added to each way of differing, as Bonett and Price do with one seed.
+    For right-or-wrong values, one sample is added to each way of differing, as Bonett and Price do with one seed.
 
     Args:
         values, others: m × N each, m ≥ 1.
-        bounds: between which the difference lies.
+        bounds: the range of the difference.
 
     Raises:
         ValueError: the two are of different shape or empty.
     """
     if values.shape != others.shape or not values.size:
         raise ValueError(
-            f"paired samples must be as many on both sides and at least one: {values.shape}, {others.shape}"
+            f"paired samples must be equally many on both sides, and at least one: {values.shape}, {others.shape}"
         )
     if len(values) == 1:
         found = paired_difference(values[0], others[0])
@@ -150,18 +152,18 @@ def seed_difference(values: np.ndarray, others: np.ndarray, bounds: Bounds = ANY
 
 
 def exact_difference(values: Sequence[float], others: Sequence[float], bounds: Bounds = ANY) -> Difference:
-    """mean(values) − mean(others), seed by seed, of quantities without samples; one seed at least.
+    """mean(values) − mean(others), seed by seed, of quantities without samples; at least one seed.
 
     Raises:
         ValueError: the two are of different length or empty.
     """
     if len(values) != len(others) or not len(values):
-        raise ValueError(f"seeds must be as many on both sides and at least one: {len(values)}, {len(others)}")
+        raise ValueError(f"seeds must be equally many on both sides, and at least one: {len(values)}, {len(others)}")
     spread = over_seeds([a - b for a, b in zip(values, others, strict=True)], bounds=bounds)
     return Difference(spread.mean, spread.low, spread.high)
 
 
 def _within(mean: float, reach: float, bounds: Bounds, value: float | None = None) -> tuple[float, float]:
-    """The interval around the mean, cut at the bounds; the value itself is always inside."""
+    """The interval around the mean, clipped to the bounds; the value itself is always inside."""
     value = mean if value is None else value
     return min(max(mean - reach, bounds[0]), value), max(min(mean + reach, bounds[1]), value)

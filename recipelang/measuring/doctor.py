@@ -1,4 +1,4 @@
-"""`recipe doctor`: what this machine can do for a recipe, and what would help."""
+"""`recipe doctor`: what this machine can do for a recipe, and what would improve it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Row(NamedTuple):
     Attributes:
         what: the thing.
         value: what was found.
-        verdict: `ok`, `limited` (works, with what `advice` says), or `missing`.
-        advice: what it means and what to do; "" where all is well.
+        verdict: `ok`, `limited` (works, with the limits in `advice`), or `missing`.
+        advice: what it means and what to do; "" if there is nothing to do.
     """
 
     what: str
@@ -37,9 +37,9 @@ class Row(NamedTuple):
 
 
 def doctor(folder: Path = Path()) -> tuple[Row, ...]:
-    """What this machine can do; `folder` is where runs and their store will lie.
+    """What this machine can do; `folder` is where runs and their store are written.
 
-    It loads torch and looks; it runs nothing, writes nothing and reaches no network.
+    It loads torch and inspects the machine; it runs nothing, writes nothing and does not use the internet.
     """
     return tuple(row for check in CHECKS for row in check()) + (_disk(folder),)
 
@@ -54,7 +54,7 @@ def _versions() -> Iterator[Row]:
         "torch",
         torch,
         "ok" if new_enough else "limited",
-        "" if new_enough else f"recipelang is made for torch {oldest} and newer: `pip install --upgrade torch`",
+        "" if new_enough else f"recipelang needs torch {oldest} or newer: `pip install --upgrade torch`",
     )
     yield Row("torchvision", package_version("torchvision"), "ok")
 
@@ -64,14 +64,14 @@ def _cpu() -> Iterator[Row]:
     yield Row("CPU", cpu_model(), "ok")
     yield Row("cores", str(count), "ok" if count > 1 else "limited", "" if count > 1 else "training will be slow")
     yield _feature("CPU bfloat16", BF16, features, "training runs in float32, about 1.7 times slower")
-    yield _feature("CPU int8 (VNNI)", INT8, features, "int8 networks run, with little gain in speed")
+    yield _feature("CPU int8 (VNNI)", INT8, features, "int8 networks run with little gain in speed")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     busy = load > 0.5 * count
     yield Row(
         "load",
         f"{load:.1f} of {count} cores",
         "limited" if busy else "ok",
-        "other work disturbs latency measurements: their intervals get wider, and they take longer" if busy else "",
+        "other processes disturb latency measurements: their intervals get wider, and they take longer" if busy else "",
     )
 
 
@@ -88,7 +88,7 @@ def _memory() -> Iterator[Row]:
             "memory",
             f"{memory / 2**30:.0f} GiB",
             "ok" if enough else "limited",
-            "" if enough else "large networks and data sets will not fit: choose smaller batches",
+            "" if enough else "large networks and data sets may not fit: choose smaller batches",
         )
 
 
@@ -104,7 +104,7 @@ def _gpu() -> Iterator[Row]:
         "sparse tensor cores",
         "2:4" if sparse else "none",
         "ok" if sparse else "limited",
-        "" if sparse else "2:4 networks run dense on this GPU: it takes compute capability 8.0 (Ampere) or newer",
+        "" if sparse else "2:4 networks run dense on this GPU: sparse kernels need compute capability 8.0 or newer",
     )
 
 
@@ -132,8 +132,8 @@ def _libraries() -> Iterator[Row]:
 
 
 def _dotted(number: int | None) -> str:
-    """cuSPARSELt numbers its versions 801 for 0.8.1."""
-    return f"{number // 1000}.{number // 100 % 10}.{number % 100}" if number else "of unknown version"
+    """cuSPARSELt encodes its version 0.8.1 as 801."""
+    return f"{number // 1000}.{number // 100 % 10}.{number % 100}" if number else "unknown version"
 
 
 def _compiler() -> Iterator[Row]:
@@ -160,7 +160,7 @@ def _disk(folder: Path) -> Row:
         "free disk",
         f"{free / 2**30:.0f} GiB",
         "ok" if enough else "limited",
-        "" if enough else "the store keeps a network for each step: `recipe gc` frees what no run needs",
+        "" if enough else "the store keeps a network for each step: `recipe gc` removes those that no run needs",
     )
 
 

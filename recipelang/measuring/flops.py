@@ -1,4 +1,4 @@
-"""Floating-point operations of one forward pass, counted where products are computed: below modules and functions."""
+"""Floating-point operations of one forward pass, counted where products are computed, below modules and functions."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from recipelang.surgery.tracing import evaluating, first_line
 Shape = Sequence[int]
 aten = torch.ops.aten
 
-#: operations of torch's own whose names say that they multiply matrices, convolve, attend or transform
+#: torch's operations whose names say that they multiply matrices, convolve, attend or transform
 _PRODUCTS = re.compile(
     r"convolution|conv\d|conv_(depthwise|dilated|transpose|tbc)|mm(_|$)|matmul|attention|quantized|fft_[cr]2"
     r"|(?<!fused)_(rnn(?!_flatten)|lstm|gru)|(^|_)linear(_|$)|linalg_(?!vector_norm|cross|check)|trilinear$"
 )
-#: namespaces of torch's own
+#: torch's own namespaces
 _OURS = {"aten", "prim", "prims", "profiler", "inductor", "debugprims"}
 
 
@@ -38,7 +38,7 @@ class Count:
 
     Attributes:
         flops: 2 for each multiply-accumulate of convolutions, matrix products, attention and recurrent cells.
-        uncounted: names of operations that ran and for which no formula is known, in order of their first call.
+        uncounted: names of operations that ran and have no known formula, in order of their first call.
     """
 
     flops: int
@@ -46,10 +46,10 @@ class Count:
 
 
 def count(module: nn.Module, example: Tensor) -> Count:
-    """Count one call with a copy of `example`, in evaluation mode, whatever kernels the device would choose.
+    """Count one call with a copy of `example`, in evaluation mode, whichever kernels the device would choose.
 
     Args:
-        module: stands as it is, also in its modes.
+        module: left unchanged, with its modes.
         example: B×C×H×W.
 
     Raises:
@@ -59,7 +59,7 @@ def count(module: nn.Module, example: Tensor) -> Count:
     try:
         with evaluating(module), _products_in_the_open(example.device), counter:
             module(example.clone())
-    except Exception as error:  # the module is the user's: whatever it raises is the answer to our question
+    except Exception as error:  # the module is the user's: whatever it raises is its answer
         raise Refusal(
             "RCP0730",
             f"the network's operations cannot be counted: {type(error).__name__}: {first_line(error)}",
@@ -70,14 +70,14 @@ def count(module: nn.Module, example: Tensor) -> Count:
 
 @contextmanager
 def _products_in_the_open(device: torch.device) -> Iterator[None]:
-    """`unfused`, and on a GPU without fused attention, which pads the heads that it is given."""
-    # A CPU's fused attention takes heads as they are, and needs no memory for the scores.
+    """`unfused`, and on a GPU without fused attention, which pads the heads."""
+    # Fused attention on a CPU takes heads as they are, and needs no memory for the scores.
     with unfused(), nullcontext() if device.type == "cpu" else sdpa_kernel(SDPBackend.MATH):
         yield
 
 
 class _Counter(TorchDispatchMode):
-    """Adds up what has a formula, takes apart what is made of other operations, and names what else may multiply."""
+    """Counts operations with a formula, decomposes those made of others, and names the rest that may multiply."""
 
     supports_higher_order_operators = True
 
@@ -105,7 +105,7 @@ class _Counter(TorchDispatchMode):
 
 
 def _may_multiply(operation: Any) -> str:
-    """The name of an operation that may multiply, by all that is known of it; "" for those of torch that do not."""
+    """The name of an operation that may multiply, judged by its name; "" for those of torch that do not."""
     if isinstance(operation, HigherOrderOperator):
         return str(operation.name())
     namespace, _, name = operation._qualified_op_name.partition("::")
@@ -152,7 +152,7 @@ def _bilinear(first: Shape, weight: Shape, second: Shape, *_: Any, **__: Any) ->
 
 
 def _attention(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
-    """Query …×T×E, key …×S×E, value …×S×V; fewer heads of keys serve several of the query. A mask saves nothing."""
+    """Query …×T×E, key …×S×E, value …×S×V; fewer heads of keys may serve several of the query. A mask saves nothing."""
     return 2 * prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
@@ -167,5 +167,5 @@ def _recurrent(rows: Shape, weights: Sequence[Shape], *_: Any, **__: Any) -> int
 
 
 def _deformable(images: Shape, weight: Shape, *_: Any, out_shape: Shape, **__: Any) -> int:
-    """As a convolution; where it samples costs no multiply-accumulates of its weights."""
+    """As a convolution; computing the positions that it samples costs no multiply-accumulates of its weights."""
     return 2 * prod(out_shape) * prod(weight[1:])

@@ -1,4 +1,4 @@
-"""This machine as records need it: a fingerprint for keys, the environment for reports, a summary for people."""
+"""This machine as records describe it: a fingerprint for keys, the environment for reports, a summary for people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def summary() -> str:
 
 
 def fingerprint() -> dict[str, object]:
-    """What decides how fast a network runs here, as JSON; the same at every call, in every process."""
+    """What determines how fast a network runs on this machine, as JSON; the same at every call, in every process."""
     memory = memory_bytes()
     return {
         "machine": platform.machine(),
@@ -29,10 +29,10 @@ def fingerprint() -> dict[str, object]:
 
 
 def environment(threads: int | None = None) -> dict[str, str]:
-    """What a reader needs to repeat a run, by name.
+    """What a reader needs to reproduce a run, by name.
 
     Args:
-        threads: CPU threads of the run; default what torch uses now.
+        threads: CPU threads of the run; default: torch's current number.
     """
     import torch
 

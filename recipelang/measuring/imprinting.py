@@ -1,4 +1,4 @@
-"""Imprinted classifiers at every candidate: one pass collects class means, one more counts right answers.
+"""Imprinted classifiers at every candidate: one pass collects class means, another counts correct predictions.
 
 Sources: Elkerdawy et al., "To filter prune, or to layer prune, that is the question", ACCV 2020 (Eq 4.1–4.3 of the
 thesis); Qi, Brown, Lowe, "Low-shot learning with imprinted weights", CVPR 2018.
@@ -23,17 +23,17 @@ def layer_gains(evidence: Evidence, length: int, similarity: str, against: str =
     """Candidate → accuracy at its output minus accuracy before it, of classifiers imprinted at both.
 
     Args:
-        length: about as many numbers describe an image at every point (N of Eq 4.1).
+        length: approximate number of values that describe an image at every point (N of Eq 4.1).
         similarity: `cosine`, `distance` or `inner`; see `methods/criteria/imprint.py`.
         against: the accuracy before it is that at its `input`, or that at the output of the preceding `candidate`; the
-            first has none and is held against its input.
+            first has none and is compared with its input.
     """
     unit_length = similarity == "cosine"
     sums: dict[Point, Tensor] = {}
     counts: dict[Point, Tensor] = {}
 
     def add(point: Point, embedded: Tensor, labels: Tensor) -> None:
-        # Sums of a batch in float32, their total in float64: the order of batches does not show.
+        # Sums of a batch in float32, their total in float64: the order of batches does not matter.
         members = functional.one_hot(labels, evidence.classes).to(embedded.dtype)
         sums[point] = (members.T @ embedded).double() + sums.get(point, 0)
         counts[point] = members.sum(0).double() + counts.get(point, 0)
@@ -67,11 +67,11 @@ def layer_gains(evidence: Evidence, length: int, similarity: str, against: str =
 
 
 class _Embedder:
-    """An observer for `Evidence.watch`: embeds every activation and hands it on, one that was just seen only once.
+    """An observer for `Evidence.watch`: embeds every activation and passes it on, one that was just seen only once.
 
-    Where candidates follow each other, the input of one is the output of the one before. It is noticed by its
-    memory; the last activation is held, so that its memory is not given to another meanwhile, and its version
-    tells whether an operation in place has changed it.
+    For consecutive candidates, the input of one is the output of the one before. It is recognised by its
+    memory; the last activation is kept alive, so that its memory is not reused meanwhile, and its version
+    shows whether an in-place operation has changed it.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class _Embedder:
 
 
 def _unchanged(activation: Tensor, last: Tensor, version: int) -> bool:
-    """Whether the activation is the last one, and nothing has written into it."""
+    """Whether the activation is the last one, and nothing has been written to it."""
     return (
         activation.data_ptr() == last.data_ptr()
         and activation.shape == last.shape
@@ -107,7 +107,7 @@ def _unchanged(activation: Tensor, last: Tensor, version: int) -> bool:
 def embed(activation: Tensor, length: int, unit_length: bool) -> Tensor:
     """Activation B×F×H×W, B×F×T or B×F → embedding B×E with E about `length` (Eq 4.1), float32.
 
-    d = round(√(length/F)), at least 1 and at most the size of the map: pooling to more cells than there are
+    d = round(√(length/F)), at least 1 and at most the size of the map: pooling to more cells than that
     would repeat them. Tokens are pooled to d² cells.
     """
     activation = activation.float()

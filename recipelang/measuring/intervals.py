@@ -16,7 +16,7 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
 
 
 def wilson_of_share(share: float, n: float) -> tuple[float, float]:
-    """The same for a share of n samples, which need not be a whole number: an effective sample size (Kish 1965)."""
+    """The same for a share of n samples, where n need not be a whole number: an effective sample size (Kish 1965)."""
     z2 = Z * Z
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     reach = Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
@@ -25,7 +25,7 @@ def wilson_of_share(share: float, n: float) -> tuple[float, float]:
 
 
 def normal_mean(values: np.ndarray) -> tuple[float, float]:
-    """Interval of the mean of N values by the central limit theorem; of no length where N = 1."""
+    """Interval of the mean of N values by the central limit theorem; of length 0 if N = 1."""
     mean = float(np.mean(values, dtype=np.float64))
     if len(values) < 2:
         return mean, mean

@@ -1,4 +1,4 @@
-"""Facts about this machine, as the system tells them."""
+"""Facts about this machine, as reported by the system."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_THREADS = 1024
 
 @cache
 def _cpuinfo() -> Mapping[str, str]:
-    """The first processor of /proc/cpuinfo, or what sysctl says on macOS; empty where neither is there."""
+    """The first processor of /proc/cpuinfo, or what sysctl says on macOS; empty if neither exists."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()
     except OSError:
@@ -40,7 +40,7 @@ def _sysctl() -> list[str]:
 
 
 def cpu_model() -> str:
-    """Name of the processor, as exactly as the system tells it."""
+    """Name of the processor, as exactly as the system reports it."""
     info = _cpuinfo()
     return info.get("model name") or info.get("machdep.cpu.brand_string") or platform.processor() or platform.machine()
 
@@ -53,7 +53,7 @@ def cpu_features() -> tuple[str, ...]:
 
 
 def cores() -> int:
-    """Cores that this process may use: fewer than the machine has where it is pinned or in a container's set."""
+    """Cores that this process may use: fewer than the machine has if it is pinned or in a container with a CPU set."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
@@ -61,11 +61,13 @@ def cores() -> int:
 
 
 def default_threads() -> int:
-    """CPU threads where nobody names a number: `OMP_NUM_THREADS`, else the cores that this process is granted.
+    """CPU threads by default: `OMP_NUM_THREADS`, else the cores granted to this process.
 
-    It does not look at how busy the machine is: it is part of what decides a training, and a rerun must find it again.
+    It does not depend on the machine's load: it is part of a training's key, and a rerun must find the same number.
     """
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list names one for each nesting
+    asked = (
+        os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    )  # a list has one number for each nesting level
     if asked.isascii() and asked.isdigit() and 0 < int(asked[:9]) <= MOST_THREADS:
         return int(asked[:9])
     quota = _quota()
@@ -73,7 +75,7 @@ def default_threads() -> int:
 
 
 def _quota() -> float | None:
-    """Cores' worth of time that a container grants (cgroup v2); None where it sets no limit."""
+    """The number of cores whose time a container grants (cgroup v2); None if it sets no limit."""
     try:
         most, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
         return int(most) / int(period)
@@ -82,7 +84,7 @@ def _quota() -> float | None:
 
 
 def busy() -> bool:
-    """Whether more wants to run on this machine than it has cores for."""
+    """Whether more processes want to run on this machine than it has cores."""
     try:
         return os.getloadavg()[0] > (os.cpu_count() or 1) + 0.5
     except (AttributeError, OSError):
@@ -90,7 +92,7 @@ def busy() -> bool:
 
 
 def memory_bytes() -> int | None:
-    """Memory of the machine; None where the system does not tell."""
+    """Memory of the machine; None if the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -108,7 +110,7 @@ def gpus() -> tuple[tuple[str, tuple[int, int], int], ...]:
 
 
 def package_version(name: str) -> str:
-    """Version of an installed package, or "" where it is not installed."""
+    """Version of an installed package, or "" if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

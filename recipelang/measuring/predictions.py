@@ -1,4 +1,4 @@
-"""What outputs are worth: right answers and losses, sample by sample."""
+"""What outputs are worth: correct predictions and losses, sample by sample."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recipelang.measuring.intervals import normal_mean, wilson
 
 
 def check_predictions(outputs: Tensor, labels: Tensor) -> None:
-    """Outputs N×C must be numbers, and labels (N) must be among their classes.
+    """Outputs N×C must be finite, and labels (N) must be among their classes.
 
     Raises:
         Refusal: RCP1003: an output is NaN or infinite. RCP1004: no samples, or a label beyond the classes.
@@ -19,21 +19,21 @@ def check_predictions(outputs: Tensor, labels: Tensor) -> None:
     if outputs.ndim != 2 or len(outputs) != len(labels) or not len(labels):
         raise Refusal(
             "RCP1004",
-            f"outputs of shape {tuple(outputs.shape)} cannot be held against {len(labels)} labels",
+            f"outputs of shape {tuple(outputs.shape)} cannot be compared with {len(labels)} labels",
             "a classifier gives one row of class scores for each sample, and the split must not be empty",
         )
     if int(labels.max()) >= outputs.shape[1] or int(labels.min()) < 0:
         raise Refusal(
             "RCP1004",
-            f"the data has labels up to {int(labels.max())}, and the network tells {outputs.shape[1]} classes apart",
-            "set the number of classes where the model is named, or use the data that the network was made for",
+            f"the data has labels up to {int(labels.max())}, and the network distinguishes {outputs.shape[1]} classes",
+            "set the number of classes in the `model` statement, or use the data that the network was made for",
         )
     broken = int((~torch.isfinite(outputs)).any(1).sum())
     if broken:
         raise Refusal(
             "RCP1003",
-            f"the network answers {broken} of {len(outputs)} samples with NaN or infinite scores",
-            "its training has diverged: lower the learning rate, or start from other weights",
+            f"the network gives NaN or infinite scores for {broken} of {len(outputs)} samples",
+            "its training has diverged: lower the learning rate, or start from different weights",
         )
 
 
@@ -62,7 +62,7 @@ def accuracy(outputs: Tensor, labels: Tensor, k: int) -> Measurement:
     if outputs.shape[1] < k:
         raise Refusal(
             "RCP1002",
-            f"`top{k}` needs {k} classes, and the network tells {outputs.shape[1]} apart",
+            f"`top{k}` needs {k} classes, and the network distinguishes {outputs.shape[1]}",
             "measure `top1`",
         )
     hits = correct(outputs, labels, k)

@@ -1,4 +1,4 @@
-"""Seeds and samples together: how far a mean over a few seeds may be from what other seeds and samples would give.
+"""Seeds and samples together: how far a mean over a few seeds may be from that of other seeds and samples.
 
 Every seed's network is measured on the same samples, so a value x of seed s and sample i is a two-way layout without
 repetition (as readers × cases in the comparison of diagnostic tests: Obuchowski and Rockette 1995; Hillis 2007):
@@ -7,14 +7,14 @@ repetition (as readers × cases in the comparison of diagnostic tests: Obuchowsk
 
 The mean over m seeds and N samples has the variance τ²/m + own/m + common. `own` = MS(rest)/N and `common` =
 (MS(samples) − MS(rest))/(m·N) are estimated from N values each and taken as known. The variance τ² between seeds is
-not: two to five seeds say little about it, and Student's t with one degree of freedom, which leaves everything open,
-makes intervals of ±100 points. It is averaged over instead, as random-effects meta-analysis of a few studies does
-(DuMouchel and Normand 2000; Röver 2020): the likelihood of the spread that was seen times the prior
+not: two to five seeds say little about it, and Student's t with one degree of freedom, which assumes nothing,
+gives intervals of ±100 points. It is averaged over instead, as random-effects meta-analysis of a few studies does
+(DuMouchel and Normand 2000; Röver 2020): the likelihood of the observed spread times the prior
 
     p(τ) ∝ (σ + τ)^(−3/2),    σ² = own
 
-DuMouchel's, with a heavier tail: seeds may differ by many times what their samples explain, but that is not expected.
-Simulation (tests/measuring/test_seeds.py) holds the coverage of 2 to 5 seeds at 95 % or above for τ up to 2σ, and at
+DuMouchel's, with a heavier tail: seeds may differ by much more than their samples explain, but that is not expected.
+Simulation (tests/measuring/test_seeds.py) keeps the coverage of 2 to 5 seeds at 95 % or above for τ up to 2σ, and at
 90 % or above for τ up to 10σ.
 """
 
@@ -38,7 +38,7 @@ class Parts:
 
     Attributes:
         mean: over seeds and samples.
-        between: variance of the seeds' means (n − 1); holds `own` as well.
+        between: variance of the seeds' means (n − 1); it includes `own`.
         own: sampling variance of one seed's mean that other seeds do not share.
         common: sampling variance that all seeds share.
         seeds: m.
@@ -54,7 +54,7 @@ class Parts:
     def reach(self) -> float:
         """Half of the 95 % interval of the mean.
 
-        Without any sampling error (a computed number that differs between seeds) it is Student's.
+        Without any sampling error (a computed number that differs between seeds) it is Student's interval.
         """
         if self.seeds == 1 or self.between == 0 == self.own:
             return Z * math.sqrt(self.common)
@@ -100,9 +100,9 @@ def crossed(values: np.ndarray) -> Parts:
 
 
 def read(values: np.ndarray, errors: np.ndarray) -> Parts:
-    """The parts of m readings with standard errors of their own (of a clock, in the same minutes of the same machine).
+    """The parts of m readings with their own standard errors (of a clock, in the same minutes on the same machine).
 
-    Whatever disturbed the readings is taken as shared: seeds whose networks are built alike share one reading.
+    Disturbances are assumed to be shared: seeds whose networks have the same structure share one reading.
     """
     table = np.asarray(values, np.float64)
     between = float(table.var(ddof=1)) if len(table) > 1 else 0.0

@@ -1,4 +1,4 @@
-"""What a network costs by its structure: stored bytes."""
+"""The cost of a network by its structure: stored bytes."""
 
 from __future__ import annotations
 

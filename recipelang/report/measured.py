@@ -35,7 +35,7 @@ class Against:
         value: the other's value; the mean over seeds.
         ratio, ratio_low, ratio_high: value over the other's, with its interval.
         difference, difference_low, difference_high: value less the other's, with its interval.
-        noise: whether the change lies inside the noise; null where that has no meaning.
+        noise: whether the change lies within the noise; null where that has no meaning.
     """
 
     value: float | None
@@ -61,7 +61,7 @@ class Measured:
         healthy: healthy's value.
         ratio, ratio_low, ratio_high: value over healthy's, with its interval.
         difference, difference_low, difference_high: value less healthy's, with its interval.
-        noise: whether the change against healthy lies inside the noise; null where that has no meaning.
+        noise: whether the change against healthy lies within the noise; null where that has no meaning.
         note: what the number speaks of, or leaves out.
         std: standard deviation over seeds; null with one seed.
         control: how it compares with the variant's control, paired by seed and by sample; null where there is none.

@@ -86,7 +86,7 @@ def legend(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
     used = (
         (
             words.NOISE,
-            "inside the noise: the interval of the change includes none",
+            "within the noise: the interval is compatible with no change",
             any(c is not None and c.noise for cell in cells for c in (cell.change, cell.control)),
         ),
         (

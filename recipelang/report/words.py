@@ -24,8 +24,8 @@ class Change:
     Attributes:
         text: "0.68×" or "−0.4 points".
         interval: "0.67–0.69", or "".
-        tone: `better`, `worse`, or `same` where the change lies inside the noise or is none.
-        noise: whether it lies inside the noise.
+        tone: `better`, `worse`, or `same` where the change lies within the noise or is none.
+        noise: whether it lies within the noise.
     """
 
     text: str

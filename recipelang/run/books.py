@@ -1,4 +1,4 @@
-"""The verbs that change no network: they open data, note columns, name states, and ask for exports."""
+"""The verbs that change no network: they open data, note columns, name states, and request exports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _data(step: Step, lane: Lane, worker: Worker) -> Mapping[str, Any]:
 
 
 def _size(data: Dataset, split: str) -> int:
-    """How many images a split has; one that is empty is refused by the step that asks for its images."""
+    """Number of images of a split; an empty one is refused by the step that needs its images."""
     try:
         return data.size(split)
     except Refusal:

@@ -19,21 +19,21 @@ from recipelang.surgery.tracing import example, outputs_of
 def build(
     method: Any, datasets: Mapping[str, Dataset], seed: int, options: Options, name: str = ""
 ) -> tuple[Network, str]:
-    """Build a model with seeded random numbers where it has no weights.
+    """Build a model, with seeded random numbers if it has no weights.
 
     Args:
         method: a model method.
         datasets: opened data sets by name; "" is the recipe's first.
-        seed: of what is random.
+        seed: of everything random.
         options: of the run.
         name: of a second model; "" is the network to work on.
 
     Returns:
-        The network, and a note on what was found about it when it came in and on how its classes were told from the
-        data's; "" where there is nothing to say.
+        the network, and a note on what was found about it and on how its classes were matched to the data's;
+        "" if there is nothing to note.
 
     Raises:
-        Refusal: as the method; RCP0708, RCP0914: the network, or a second one, does not know a class of the data;
+        Refusal: as of the method; RCP0708, RCP0914: the network, or a second one, does not know a class of the data;
             RCP0819, RCP0713: it does not know a class of a second data set, or does not take its images.
     """
     data = datasets.get("")
@@ -53,13 +53,13 @@ def build(
         require_known(network, datasets)
     if network.preprocessing is None:
         return replace(network, preprocessing=data.preprocessing), note
-    # Weights with a preprocessing of their own: the data follows it as far as it can, and what is then done to the
-    # images is what travels with the network.
+    # Weights with their own preprocessing: the data follows it as far as it can, and the preprocessing that results
+    # is stored with the network.
     return replace(network, preprocessing=seen_by(data, (), network.preprocessing).preprocessing), note
 
 
 def require_known(network: Network, datasets: Mapping[str, Dataset]) -> None:
-    """Refuse a second data set that the network cannot answer, before any work is done.
+    """Refuse a second data set that the network cannot classify, before any work is done.
 
     Raises:
         Refusal: RCP0819: it has a class that the network does not know; RCP0713: the network does not take its images.
@@ -76,12 +76,12 @@ def require_known(network: Network, datasets: Mapping[str, Dataset]) -> None:
                 "RCP0819",
                 f"the network does not know {unknown_to(network.classes, data.classes)} of the data `{name}`; "
                 f"it knows {listed(network.classes)}",
-                "call the class folders as the network calls its classes, or leave out those that it does not know",
+                "name the class folders as the network names its classes, or leave out those that it does not know",
             )
 
 
 def _of_classes(network: Network, data: Dataset, name: str) -> tuple[Network, str]:
-    """The network with names for its outputs that the data's labels can be told by, and a note on how."""
+    """The network with names for its outputs to which the data's labels can be matched, and a note on how."""
     if tuple(network.classes) == tuple(data.classes):
         return network, ""
     found = match(network.classes, data.classes)
@@ -91,19 +91,24 @@ def _of_classes(network: Network, data: Dataset, name: str) -> tuple[Network, st
             "RCP0914" if name else "RCP0708",
             f"{who} does not know {unknown_to(network.classes, data.classes)} of the data `{data.name}`; "
             f"it knows {listed(network.classes)}",
-            "use a network and data of the same classes; names decide, and their order does not matter",
+            "use a network and data with the same classes; they are matched by name, in any order",
         )
     if found.how == "order" and is_numbered(network.classes):
-        note = f"the network does not name its classes: they are taken in the data's order: {listed(data.classes)}"
+        note = (
+            f"the network does not name its classes; the data's classes are assigned in order: {listed(data.classes)}"
+        )
         source = {**network.source, "classes": list(data.classes)}
         return replace(network, classes=tuple(data.classes), source=source), note
     if found.how == "imagenet":
-        return network, "the folders of the data are ImageNet's, and each means the class of that WordNet number"
+        return network, "the folders of the data are named by ImageNet's WordNet numbers, and each is that class"
     if found.how == "number":
         return network, "the data numbers its classes: number k is output k of the network"
     rest = len(network.classes) - len(data.classes)
     if rest:
-        return network, f"classes are told by name; {rest} of the network's {len(network.classes)} are not in the data"
+        return (
+            network,
+            f"classes are matched by name; {rest} of the network's {len(network.classes)} are not in the data",
+        )
     if found.outputs != tuple(range(len(network.classes))):
-        return network, "classes are told by name: the network has them in another order than the data"
+        return network, "classes are matched by name: the network has them in a different order"
     return network, ""

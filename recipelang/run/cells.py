@@ -34,8 +34,8 @@ class Reading:
 
     Attributes:
         mine: of the network.
-        healthy: of the healthy network; None where there is none.
-        control: of its control; None where there is none.
+        healthy: of the healthy network; None if there is none.
+        control: of its control; None if there is none.
         unchanged: whether the network is the healthy one.
     """
 
@@ -46,13 +46,13 @@ class Reading:
 
 
 def bounds_of(metric: Any) -> Bounds:
-    """Between which values a metric lies: what it says itself, else a share between 0 and 1, a cost from 0 on."""
+    """The range of a metric: its own declaration, else 0 to 1 for a share, from 0 on for a cost."""
     declared: Bounds | None = getattr(metric, "bounds", None)
     return declared or (SHARE if metric.unit == "%" else COST if metric.role == "cost" else ANY)
 
 
 def numbers(metric: Any, seeds: Sequence[Reading]) -> Numbers:
-    """The cell as the record holds it: the mean over seeds with its interval, and how it stands against others.
+    """The cell as the record holds it: the mean over seeds with its interval, and its comparison with others.
 
     Args:
         metric: what was measured.
@@ -97,7 +97,7 @@ def _spread(seeds: Sequence[Measurement], bounds: Bounds) -> Spread:
 
 
 def _samples(seeds: Sequence[Measurement]) -> np.ndarray | None:
-    """Seeds × samples; None where the metric has no values per sample, or the seeds have not the same samples."""
+    """Seeds × samples; None if the metric has no values per sample, or the seeds do not have the same samples."""
     found = [m.per_sample for m in seeds if m.per_sample is not None and len(m.per_sample)]
     if len(found) < len(seeds) or len({len(one) for one in found}) > 1:
         return None
@@ -115,7 +115,7 @@ def _how(seeds: Sequence[Measurement], spread: Spread) -> str:
 
 
 def _against(mine: Sequence[Measurement], theirs: Sequence[Measurement], bounds: Bounds) -> Numbers:
-    """Ratio and difference, each with an interval, and whether the change lies inside the noise."""
+    """Ratio and difference, each with an interval, and whether the change is within the noise."""
     difference = _difference(mine, theirs, bounds)
     against: Numbers = {"difference": difference.value}
     if difference.low < difference.high:
@@ -130,7 +130,7 @@ def _against(mine: Sequence[Measurement], theirs: Sequence[Measurement], bounds:
 
 
 def _difference(mine: Sequence[Measurement], theirs: Sequence[Measurement], bounds: Bounds) -> Difference:
-    """Paired by seed and sample where there are samples; a computed number differs by what it differs."""
+    """Paired by seed and sample if there are samples; of computed numbers, the exact difference."""
     values, others = _samples(mine), _samples(theirs)
     if values is None or others is None or values.shape != others.shape:
         pairs = [m.value for m in mine], [m.value for m in theirs]
@@ -138,13 +138,13 @@ def _difference(mine: Sequence[Measurement], theirs: Sequence[Measurement], boun
             value = statistics.fmean(a - b for a, b in zip(*pairs, strict=True))
             return Difference(value, value, value)
         return exact_difference(*pairs)
-    # No network gains more than the other leaves: their interval says how sure that is.
+    # No network can gain more than the other leaves to gain; its interval bounds that.
     other = _spread(theirs, bounds)
     return seed_difference(values, others, (bounds[0] - other.high, bounds[1] - other.low))
 
 
 def _ratio(mine: Sequence[Measurement], theirs: Sequence[Measurement]) -> Spread | None:
-    """The mean of the ratios; a clock's are those to healthy, read in turns with it. None where they have no sense."""
+    """The mean of the ratios; a clock's are those to healthy, timed alternately with it. None if they make no sense."""
     if any(m.ratio is None for m in mine):
         if any(m.value <= 0 for m in theirs):
             return None
@@ -158,7 +158,7 @@ def _ratio(mine: Sequence[Measurement], theirs: Sequence[Measurement]) -> Spread
 
 
 def _of_clocks(mine: Measurement, theirs: Measurement) -> tuple[float, float]:
-    """Ratio of two ratios to healthy and its standard error; healthy's own to itself is 1 and exact."""
+    """Ratio of two ratios to healthy and its standard error; healthy's ratio to itself is exactly 1."""
     ratio, error = _reading(mine)
     other, doubt = (1.0, 0.0) if theirs.ratio is None else _reading(theirs)
     return ratio / other, math.hypot(error, ratio / other * doubt) / other

@@ -1,7 +1,7 @@
-"""Controls: the healthy network given a variant's training and none of its surgery.
+"""Controls: the healthy network with a variant's training and without its surgery.
 
-Tuning alone moves accuracy. A pruned and tuned network is fairly held only against the healthy network with
-the same tuning: same updates, same batches, same optimizer, the task's own loss.
+Tuning alone changes accuracy. A pruned and tuned network can be compared fairly only with the healthy network
+after the same tuning: same updates, same batches, same optimizer, the task's own loss.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from recipelang.units import listed
 
 @dataclass
 class Controls:
-    """Trains controls, each once: variants whose training is equal share one.
+    """Trains controls, each once: variants with equal training share one.
 
     Attributes:
         worker: does the training.
-        notes: what the report should say about them.
+        notes: what the report says about them.
     """
 
     worker: Worker
@@ -31,7 +31,7 @@ class Controls:
     _made: dict[tuple[str, str, int], Lane] = field(default_factory=dict)
 
     def of(self, lane: Lane) -> Lane:
-        """The control of a lane; where nothing trained after `healthy` it is `healthy` itself.
+        """The control of a lane; if nothing was trained after `healthy`, it is `healthy` itself.
 
         Raises:
             Refusal: RCP0908: there is no `healthy` yet.
@@ -52,7 +52,7 @@ class Controls:
         return self._made[key]
 
     def all_of(self, lanes: Sequence[Lane]) -> list[Lane]:
-        """The controls of all variants that stand, named after those that share one where there are several."""
+        """The controls of all variants that did not fail; one of several is named after the variants that share it."""
         groups: dict[tuple[str, ...], dict[str, list[Lane]]] = {}
         for name, seeds in by_variant(list(lanes)).items():
             if any(lane.error for lane in seeds):
@@ -80,5 +80,5 @@ class Controls:
 
 
 def training_of(lane: Lane) -> str:
-    """The training of a lane since `healthy`, as text: equal where two lanes can share a control."""
+    """The training of a lane since `healthy`, as text: equal if two lanes can share a control."""
     return json.dumps([canonical(operation) for operation in lane.trace], sort_keys=True)

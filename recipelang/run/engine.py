@@ -40,7 +40,7 @@ from recipelang.units import counted, show
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run left.
+    """The result of a run.
 
     Attributes:
         report: the record, as `reports/report.schema.json` describes it.
@@ -58,17 +58,17 @@ class RunResult:
 
 
 def execute(plan: Plan, options: Options, progress: Progress | None = None) -> RunResult:
-    """Carry out a plan. Whatever ends it early, the store holds what was done and the same command goes on from there.
+    """Carry out a plan. If it ends early, the store holds what was done, and the same command continues from there.
 
     Raises:
-        StepFailed: the run could not begin; MachineFailed: the machine stopped it at a step (full disk).
+        StepFailed: the run could not start; MachineFailed: the machine stopped it at a step (full disk).
         OSError: the machine stopped it elsewhere (read-only output folder).
         KeyboardInterrupt: stopped by the user.
     """
     options = replace(options, threads=options.threads or default_threads())
     torch.set_num_threads(options.threads or 1)
     said = progress or default_progress()
-    foreseen = planning.make(plan, options, timed=False, progress=said)  # what cannot work is said before any training
+    foreseen = planning.make(plan, options, timed=False, progress=said)  # before any training
     for problem in foreseen.problems:
         said.say(f"  this will fail: {problem.message}")
     store = Store(options.store or Path(".recipe"))
@@ -85,7 +85,7 @@ def execute(plan: Plan, options: Options, progress: Progress | None = None) -> R
 
 
 class _Run:
-    """One run: its rooms put together."""
+    """One run: its parts put together."""
 
     def __init__(self, plan: Plan, options: Options, progress: Progress, out: Path, store: Store) -> None:
         self.plan, self.options, self.progress, self.out = plan, options, progress, out
@@ -127,7 +127,7 @@ class _Run:
         return RunResult(report, self.out, code, tuple(dict.fromkeys(failures)), self._summary())
 
     def _merge_origins(self) -> None:
-        """A lane that went on from a choice and changed nothing more is the candidate that was chosen."""
+        """A lane that continued from a choice and changed nothing more is the candidate that was chosen."""
         merged = []
         for lane in reversed(self.walk.lanes):  # a choice among variants that chose themselves ends at the innermost
             origin = lane.origin
@@ -140,7 +140,7 @@ class _Run:
         self.walk.lanes = merged[::-1]
 
     def _write_networks(self, lanes: Sequence[Lane]) -> None:
-        keep_inside(self.out)  # it stood open to others while the run was at work
+        keep_inside(self.out)  # others could write to it during the run
         several = sum(bool(lane.exports) for lane in lanes) > 1
         for lane in lanes:
             if lane.error or lane.current is None:
@@ -158,7 +158,7 @@ class _Run:
                     self._export(step, state, lane, folder / lane.folder if several else folder)
 
     def _hold_demands(self, lanes: Sequence[Lane]) -> None:
-        """A recipe that demands sparse kernels has failed where its network is timed and none of them can run."""
+        """A recipe that demands sparse kernels has failed if its network is timed and none of them can run."""
         columns = record.columns_of(lanes, self.worker.task)  # type: ignore[arg-type]
         clocks = [reading.metric for reading in columns if reading.metric.source == "clock"]
         for lane in lanes:
@@ -169,18 +169,18 @@ class _Run:
                 try:
                     self.readings.measurer.deploy(metric, network)
                 except Refusal as refusal:
-                    if refusal.code == "RCP1305":  # a device that is missing leaves its column empty, and says so there
+                    if refusal.code == "RCP1305":  # a missing device leaves its column empty, with a note there
                         lane.error = refusal.at(None)
 
     def _export(self, step: Step, state: State, lane: Lane, folder: Path) -> None:
-        """Write an export of a lane; one that the network refuses ends the lane."""
+        """Write an export of a lane; an export that is refused ends the lane."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for method in step.operation.formats:
                 method.write(self.readings.network(state), folder)
         except Refusal as refusal:
             lane.error = refusal.at(step.span, step.path)
-            with contextlib.suppress(OSError):  # something else may have been written there
+            with contextlib.suppress(OSError):  # something else may have been written to it
                 folder.rmdir()
         except OSError as error:
             trouble = machine_trouble(error, step.span, step.path)

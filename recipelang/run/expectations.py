@@ -19,10 +19,10 @@ class Judged:
 
     Attributes:
         step: the statement.
-        variant: whose; "" where named variants are compared and it is about none in particular.
-        verdict: None where it could not be reached; `why` says why.
-        seeds_hold: `2/3` under seeds.
-        filters: whether a `choose` follows, so that missing it only loses.
+        variant: its name; "" if named variants are compared, so that it is not about one in particular.
+        verdict: None if it could not be reached; `why` says why.
+        seeds_hold: `2/3` with several seeds.
+        filters: whether a `choose` follows, so that a variant that misses it only loses the choice.
     """
 
     step: Step
@@ -34,7 +34,7 @@ class Judged:
 
     @property
     def holds(self) -> bool | None:
-        """None where it could not be decided."""
+        """None if it could not be decided."""
         return self.verdict.holds if self.verdict else None
 
     @property
@@ -44,21 +44,21 @@ class Judged:
 
     @property
     def margin(self) -> str:
-        """Whether noise decided."""
-        return "inside the noise" if self.verdict and self.verdict.marginal else ""
+        """Whether the verdict depends on noise."""
+        return "within the noise" if self.verdict and self.verdict.marginal else ""
 
 
 @dataclass
 class Expectations:
-    """Every verdict so far; reads what it judges through `readings`."""
+    """Every verdict so far; metrics are read through `readings`."""
 
     readings: Readings
     judged: list[Judged] = field(default_factory=list)
 
     def judge(self, step: Step, lanes: list[Lane], filters: bool) -> list[Judged]:
-        """Judge each variant that did not fail, by its mean over seeds; what misses a filter fits no more.
+        """Judge each variant that did not fail, by its mean over seeds; one that misses a filter no longer fits.
 
-        A condition that compares variants by their names alone is judged once.
+        A condition that only compares named variants is judged once.
         """
         condition = step.operation.condition
         groups = {name: group for name, group in by_variant(lanes).items() if not any(lane.error for lane in group)}
@@ -99,7 +99,7 @@ class Expectations:
         self.judged[first:] = [j for j in self.judged[first:] if j.variant == variant]
 
     def rename(self, old: str, new: str) -> None:
-        """A lane turned out to be the variant `new`."""
+        """The variant `old` is now called `new`."""
         self.judged = [replace(j, variant=new) if j.variant == old else j for j in self.judged]
 
     @property
@@ -124,7 +124,7 @@ class Expectations:
 
 
 def _compares_named_variants(condition: Condition) -> bool:
-    """Whether a condition is about variants that it names, and so about none in particular."""
+    """Whether a condition is about variants that it names, and so not about one in particular."""
     bounds = [test.bound for test in tests_of(condition) if isinstance(test.bound, Reading)]
     readings = [*(test.reading for test in tests_of(condition)), *bounds]
     return all(reading.subject.kind == "variant" for reading in readings)

@@ -1,4 +1,4 @@
-"""What can be said of a step before it runs: what it finds on the network, and how far it can go."""
+"""What can be said about a step before it runs: what it finds on the network, and how far it can go."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from recipelang.surgery.selectors import resolve
 from recipelang.surgery.tracing import example_input
 from recipelang.units import counted, show
 
-#: by how much a short look may be wrong: what it calls out of reach is further away than that
+#: allowance for the error of a short measurement: only a budget further away than this is called out of reach
 SURELY = 0.75
 
 
 def foresee(operation: Any, network: Network, healthy: Network, times: Times) -> tuple[str, ...]:
-    """What a step will find on this network, in words; ratios are to `healthy`, and `times` looks at clocks.
+    """What a step will find on this network, in words; ratios are to `healthy`, and `times` times networks.
 
     Raises:
-        Refusal: the step cannot apply to this network, or its budget is out of reach however much is removed.
+        Refusal: the step cannot apply to this network, or its budget is out of reach even if everything is removed.
     """
     criterion = getattr(operation, "criterion", None)
     if criterion is not None and "batchnorm" in criterion.needs and not _has_batchnorm(network.module):
@@ -54,7 +54,7 @@ def foresee(operation: Any, network: Network, healthy: Network, times: Times) ->
         if operation.permutation is None:
             return (found,)
         groups = len(require_groups(network, names, operation.pattern))
-        return (found, f"{groups} group{'s' * (groups != 1)} of input channels can be put in another order")
+        return (found, f"{groups} group{'s' * (groups != 1)} of input channels can be reordered")
     if operation.verb == "accelerate":
         require_device(operation)
     if hasattr(operation, "selection"):
@@ -84,14 +84,14 @@ def _prune(operation: Any, network: Network, healthy: Network, times: Times) -> 
         raise Refusal(
             "RCP0904",
             f"`until {operation.until.text}` is out of reach: {'; '.join(lines[1:])}",
-            "ask for less, or leave more layers free to be removed",
+            "ask for less, or allow more layers to be removed",
         )
     return tuple(lines)
 
 
 @dataclass(frozen=True)
 class Reach:
-    """How far a statement can go: the network without any candidate, as it stands, what ratios are to, and a clock."""
+    """How far a statement can go: the network without candidates, the current one, the reference of ratios, a clock."""
 
     smallest: Network
     network: Network
@@ -101,12 +101,12 @@ class Reach:
 
 @dataclass(frozen=True)
 class Ends:
-    """A reading with every candidate gone, and as the network stands.
+    """A reading with every candidate removed, and of the current network.
 
     Attributes:
-        low, high: the two; `high` is None where nobody knows.
-        surely: what the low end is not below, however the clock erred.
-        how: "" where both are computed, else how they were found.
+        low, high: the two; `high` is None if it is not known.
+        surely: a lower bound of the low end, whatever the clock's error.
+        how: "" if both are computed, else how they were found.
     """
 
     low: float
@@ -116,7 +116,7 @@ class Ends:
 
 
 def _range(test: Test, reach: Reach) -> str:
-    """How far a budget can be pushed: computed for structure, measured for clocks, or else estimated."""
+    """How far a budget can be pushed: computed for structure, measured for clocks, else estimated."""
     ends = _ends(test.reading, reach)
     if ends is None:
         return f"{name_of(test.reading)}: known by running"
@@ -126,7 +126,7 @@ def _range(test: Test, reach: Reach) -> str:
 
 
 def _ends(reading: Reading, reach: Reach) -> Ends | None:
-    """Both ends of a reading; None where only the run can say."""
+    """Both ends of a reading; None if only the run can tell."""
     if reading.subject != CURRENT or reading.form not in ("value", "ratio"):
         return None
     if reading.metric.source == "structure":
@@ -146,22 +146,20 @@ def _computed(reading: Reading, reach: Reach) -> Ends | None:
 
 
 def _timed(reading: Reading, reach: Reach) -> Ends | None:
-    """The emptied network's own time is the far end; FLOPs tell it badly, since what is left costs more per FLOP."""
+    """The far end is the emptied network's own time; FLOPs predict it badly: what is left costs more per FLOP."""
     measured = reach.times.glance(reading.metric, reach.smallest, reach.healthy)
     if reading.form == "value":
-        return Ends(measured.value, None, SURELY * measured.low, "measured in short") if measured else None
+        return Ends(measured.value, None, SURELY * measured.low, "measured briefly") if measured else None
     whole, now, low = (_flops(network) for network in (reach.healthy, reach.network, reach.smallest))
     at = now / whole if whole and now is not None else None
     if measured is not None and measured.ratio and measured.ratio_low:
-        how = (
-            "measured in short" if at in (1, None) else "the first measured in short, the second an estimate from FLOPs"
-        )
+        how = "measured briefly" if at in (1, None) else "the first measured briefly, the second an estimate from FLOPs"
         return Ends(measured.ratio, at, SURELY * measured.ratio_low, how)
     return Ends(low / whole, at, 0.0, "an estimate from FLOPs") if whole and low is not None else None
 
 
 def _flops(network: Network) -> float | None:
-    """FLOPs of an image; None where some of the network cannot be counted, which is no reason to refuse a clock."""
+    """FLOPs of an image; None if part of the network cannot be counted, which is no reason to refuse a clock."""
     try:
         return float(count_operations(deployed(network), example_input(network, batch=1)).flops)
     except Refusal:
@@ -169,7 +167,7 @@ def _flops(network: Network) -> float | None:
 
 
 def _could_hold(condition: Condition, reach: Reach) -> bool:
-    """False only where numbers prove that the budget cannot hold; what is near a clock's reach is left to the run."""
+    """False only if numbers prove that the budget cannot hold; close cases of clocks are left to the run."""
     if not isinstance(condition, Test):
         combine = all if isinstance(condition, All) else any
         return combine(_could_hold(inner, reach) for inner in condition.tests)
@@ -182,7 +180,7 @@ def _could_hold(condition: Condition, reach: Reach) -> bool:
 
 
 def fit_schedules(operation: Any, data: Dataset) -> None:
-    """Hold the ramps of a step's training against its length on this data.
+    """Compare the ramps of a step's training with its length on this data.
 
     Raises:
         Refusal: RCP0312: a milestone or a warm-up comes after its end.

@@ -1,4 +1,4 @@
-"""What decides a step: the ingredients of its key."""
+"""What determines a step: the ingredients of its key."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from recipelang.run.options import Options
 from recipelang.stages.context import nth_seed
 from recipelang.stages.machine import choose_precision
 
-#: nobody reads more reasons than this
+#: more reasons than this are not shown
 MOST_REASONS = 6
 
 
 def model_ingredients(operation: Any, datasets: Mapping[str, Dataset], lane: Lane, options: Options) -> dict[str, Any]:
-    """Ingredients of a `model` step: the method, the contents of its files, what the data says of shape and classes."""
+    """Ingredients of a `model` step: the method, the contents of its files, the data's shape and classes."""
     method, data = operation.method, datasets.get("")
     others = {} if operation.name else {name: list(other.classes) for name, other in datasets.items() if name}
     return {
         "verb": "model",
         "version": operation.version,
         "operation": canonical(method),
-        # A missing file is the model's to refuse: it knows what the file is for.
+        # A missing file is refused by the model, which knows what the file is for.
         "files": [file_digest(path) if path.is_file() else None for path in method.files(options.resolve)],
         "classes": list(data.classes) if data else None,
         "input_shape": list(data.input_shape) if data else None,
@@ -42,8 +42,8 @@ def model_ingredients(operation: Any, datasets: Mapping[str, Dataset], lane: Lan
 def step_ingredients(operation: Any, data: Dataset, lane: Lane, options: Options) -> dict[str, Any]:
     """Ingredients of any other step that makes a network.
 
-    Everything that decides the result and nothing else: paths, names of variants, layout of the text and
-    library versions stay out, so that a comment or a moved folder reruns nothing.
+    Everything that determines the result and nothing else: paths, names of variants, layout of the text and
+    library versions are left out, so that a comment or a moved folder reruns nothing.
     """
     found: dict[str, Any] = {
         "verb": operation.verb,
@@ -75,31 +75,31 @@ def step_ingredients(operation: Any, data: Dataset, lane: Lane, options: Options
 
 
 def seed_of(operation: Any, lane: Lane) -> int:
-    """The seed of a step: the lane's, moved on by the trainings before it where it trains itself."""
+    """The seed of a step: the lane's, advanced by the trainings before it if it trains itself."""
     trains = operation.role == "training" or getattr(operation, "training", None)
     return nth_seed(lane.seed, len(lane.trace)) if trains else lane.seed
 
 
 def difference(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
-    """Why a step is not in the store: everything in which it differs from its nearest relative, in words."""
+    """Why a step is not in the store: its differences from the most similar entry, in words."""
     words = {
         "parent": "a step above changed",
         "data": "the data changed",
-        "seed": "another seed",
-        "threads": "another number of threads",
-        "precision": "another precision",
-        "device": "another device",
+        "seed": "a different seed",
+        "threads": "a different number of threads",
+        "precision": "a different precision",
+        "device": "a different device",
         "healthy": "`healthy` changed",
         "states": "a teacher changed",
-        "hardware": "measured on other hardware",
+        "hardware": "measured on different hardware",
         "version": "a newer version of this step",
         "metrics": "a newer version of a metric that it reads",
         "files": "a file of weights or code changed",
-        "classes": "the data has other classes",
-        "input_shape": "the data has another shape",
-        "preprocessing": "the data prepares its images otherwise",
-        "other classes": "a second data set has other classes",
-        "smoke": "run with another `--smoke`",
+        "classes": "the data has different classes",
+        "input_shape": "the data has a different shape",
+        "preprocessing": "the data prepares its images differently",
+        "other classes": "a second data set has different classes",
+        "smoke": "run with a different `--smoke`",
     }
     reasons = list(_setting_differences(new.get("operation"), old.get("operation")))
     reasons += [reason for name, reason in words.items() if new.get(name) != old.get(name)]

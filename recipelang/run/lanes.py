@@ -1,4 +1,4 @@
-"""A lane: one way through the recipe, for one variant and one seed, and what was done on it."""
+"""A lane: one path through the recipe, for one variant and one seed, and what was done on it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class StepRecord:
     text: str
     line: int
     implied: bool = False
-    seconds: float | None = None  # None where there was nothing to do
+    seconds: float | None = None  # None if there was nothing to do
     cached: bool = False
     asked: str = ""
     reached: str = ""
@@ -39,19 +39,19 @@ class Lane:
     Attributes:
         path: names of the variants that were entered, outermost first.
         parameters: sweep parameters of this lane, as text.
-        seed: for everything random; `seeded` once a `seeds` statement stands above.
+        seed: for everything random; `seeded` after a `seeds` statement.
         current, healthy, recovered: states; None before they exist.
         named: states by name: `keep as`, second models.
-        columns: what `measure` asked to show.
+        columns: what `measure` statements ask for.
         steps: records, in order.
-        shared: how many of the first steps stand before `healthy`; every variant shares those.
+        shared: how many of the first steps come before `healthy`; every variant shares those.
         exports: `export` statements, each with the state that it writes.
         error: why the lane ended early.
-        written: all steps are done and the network is written; an error then is that of an export.
-        fits: whether every `expect` that a later `choose` filters by was met so far.
+        written: all steps are done and the network is written; an error is then that of an export.
+        fits: whether every `expect` that a later `choose` filters by has been met so far.
         chosen, lost: what a `choose` made of it.
-        passed: it was chosen, and another lane goes on from it.
-        origin: the candidate that `choose` picked and this lane goes on from.
+        passed: it was chosen, and another lane continues from it.
+        origin: the candidate that `choose` picked and this lane continues from.
         control_of: the variants that a control is for.
     """
 
@@ -78,7 +78,7 @@ class Lane:
 
     @property
     def name(self) -> str:
-        """`main` without variants, else their names joined: `criterion=taylor, n=2`."""
+        """`main` without variants, else the joined names: `criterion=taylor, n=2`."""
         return ", ".join(self.path) or "main"
 
     @property
@@ -88,15 +88,15 @@ class Lane:
 
     @property
     def folder(self) -> str:
-        """Where its network goes within the output folder: `main`, `gentle/seed-1`; never outside it."""
+        """The folder of its network within the output folder: `main`, `gentle/seed-1`; never outside it."""
         name = self.name.replace(", ", ",")
         safe = "".join(c if c.isalnum() or c in "=._-," else "_" for c in name).lstrip(".")[:100]
-        if safe != name:  # two names may differ only in what a folder's name cannot hold
+        if safe != name:  # two names may differ only in characters that a folder's name cannot hold
             safe = f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
         return f"{safe}/seed-{self.seed}" if self.seeded else safe
 
     def fork(self, **changes: Any) -> Lane:
-        """A lane that starts where this one stands; the two share nothing that changes."""
+        """A lane that starts from this one's position; the two share nothing mutable."""
         other = copy.copy(self)
         for name in ("parameters", "named"):
             setattr(other, name, dict(getattr(self, name)))
@@ -107,12 +107,12 @@ class Lane:
         return other
 
     def become(self, other: Lane) -> None:
-        """Stand where another lane stands, under this lane's own name."""
+        """Take over the position of another lane, under this lane's own name."""
         own = {name: getattr(self, name) for name in ("path", "parameters", "origin", "chosen", "lost", "passed")}
         vars(self).update({**vars(other.fork()), **own})
 
     def state(self, name: str) -> State | None:
-        """A state by the name that a recipe uses; None where this lane has none such."""
+        """A state by the name that a recipe uses; None if this lane has no such state."""
         own = {"current": self.current, "self": self.current, "healthy": self.healthy, "recovered": self.recovered}
         return own[name] if name in own else self.named.get(name)
 

@@ -1,11 +1,10 @@
-"""What an entry of the store says of itself, and the digests that hold it to its word.
+"""What an entry of the store says about itself, and the digests that verify it.
 
     manifest.json     the key, what the key was made of, the record, and the SHA-256 of every file of the entry
     manifest.sha256   the SHA-256 of manifest.json
 
-Both are looked at before anything of an entry is believed, the second one before the first is even parsed. This is
-against torn files, bad disks and careless edits. It is no signature: whoever alters an entry and computes the digests
-again is believed.
+Both are checked before anything in an entry is used, the second one before the first is even parsed. This protects
+from torn files, bad disks and careless edits. It is not a signature: an altered entry with new digests is accepted.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from recipelang.files import write_text
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
 MOST_BYTES = 2**28  # a manifest holds numbers and names; the largest ones have some megabytes
 
-#: why an entry is not believed, as said to the user
+#: why an entry is not used, as told to the user
 ALTERED = "its entry in the store is damaged"
-OLDER = "its entry in the store is of an older form, which does not protect its numbers"
+OLDER = "its entry in the store is in an older form, which does not protect its numbers"
 
 
 class Unsound(Exception):
-    """An entry that is not believed; says why."""
+    """An entry that cannot be used; says why."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an entry says of itself, as `run.store.Entry` keeps it."""
+    """What an entry says about itself, as `run.store.Entry` keeps it."""
 
     ingredients: Mapping[str, Any]
     record: Mapping[str, Any]
@@ -65,10 +64,10 @@ def seal(folder: Path, key: str, manifest: Manifest) -> None:
 
 
 def sound(folder: Path, key: str) -> Manifest:
-    """The manifest of an entry, once it and every file of the entry have passed their digests.
+    """The manifest of an entry, after it and every file of the entry were verified by their digests.
 
     Raises:
-        Unsound: they have not, or the manifest is no manifest of this key.
+        Unsound: a digest does not match, or the manifest is not one of this key.
     """
     try:
         manifest = read(folder, key)
@@ -81,10 +80,10 @@ def sound(folder: Path, key: str) -> Manifest:
 
 
 def read(folder: Path, key: str) -> Manifest:
-    """The manifest alone, held against its digest; the files of the entry are not looked at.
+    """Only the manifest, verified by its digest; the files of the entry are not checked.
 
     Raises:
-        Unsound: it is damaged, or of a form without a digest.
+        Unsound: it is damaged, or has a form without a digest.
     """
     place = folder / MANIFEST
     try:
@@ -116,7 +115,7 @@ def _checked(said: Any, key: str) -> Manifest:
 
 
 def _regular(path: Path) -> bool:
-    """Whether this is a plain file: no folder, no pipe that would be waited for, no link to somewhere else."""
+    """Whether this is a plain file: not a folder, a pipe that would block, or a link to elsewhere."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:

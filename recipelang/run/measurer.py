@@ -1,4 +1,4 @@
-"""Measured numbers, each an entry of the store: taken once, read ever after, so that a rerun decides alike."""
+"""Measured numbers, each an entry of the store: taken once and then read, so that a rerun makes the same decisions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Measurer:
     Attributes:
         store: where they are kept.
         options: device, threads, `fresh`, `smoke`.
-        progress: where to say how far the work is.
+        progress: where to report progress.
     """
 
     store: Store
@@ -48,7 +48,7 @@ class Measurer:
     _taken: set[str] = field(default_factory=set)
 
     def measure(self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str) -> Measurement:
-        """The metric of a network; a clock times it interleaved with `healthy`.
+        """The metric of a network; a clock times it alternately with `healthy`.
 
         Raises:
             Refusal: the metric cannot be measured on this network, data or machine.
@@ -75,7 +75,7 @@ class Measurer:
     def ingredients(
         self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str
     ) -> Mapping[str, Any]:
-        """What decides the number: for a clock both architectures and the hardware, else the network and the data."""
+        """What determines the number: for a clock architectures and hardware, else the network and the data."""
         common = {"verb": "measure", "metric": canonical(metric), "smoke": self.options.smoke}
         if (version := getattr(metric, "version", 1)) != 1:
             common["version"] = version
@@ -89,7 +89,7 @@ class Measurer:
         return {**common, "content": content(network), "data": data.fingerprint, "split": split}
 
     def known(self, key: str) -> Measurement | None:
-        """The stored measurement; None where there is none that can be believed, or where it is to be taken again."""
+        """The stored measurement; None if there is none to use, or it is to be taken again."""
         if self.options.fresh and key not in self._taken:
             return None
         entry = self.store.find(key)
@@ -97,7 +97,7 @@ class Measurer:
             return None
         try:
             return _read(entry)
-        except (OSError, EOFError, ValueError, TypeError):  # an older version may have left something else
+        except (OSError, EOFError, ValueError, TypeError):  # an older version may have written something else
             self.store.disbelieve(key)
             return None
 
@@ -128,7 +128,7 @@ class Measurer:
             raise Refusal(
                 "RCP0906",
                 f"{name} of this network is {measured.value}",
-                "its outputs are not finite; lower the learning rate of the training before",
+                "its outputs are not finite; lower the learning rate of the preceding training",
             )
         return measured
 
@@ -145,7 +145,7 @@ class Measurer:
         return self._outputs[key]
 
     def deploy(self, metric: Any, network: Network) -> nn.Module:
-        """The deployed form that a metric wants; the last few are kept, since `healthy` is timed again and again.
+        """The deployed form that a metric needs; the last few are kept, since `healthy` is timed repeatedly.
 
         Raises:
             Refusal: RCP1001: this machine lacks the device. RCP1305: the recipe demands a sparse kernel, and none runs.
@@ -163,7 +163,7 @@ class Measurer:
 
 
 def deployment(metric: Any) -> Deployment:
-    """How the deployed form is called that a metric looks at: a clock says, others read it on the CPU."""
+    """How the deployed form that a metric uses is run: as a clock specifies, on the CPU for others."""
     names = ("device", "precision", "compiled", "batch")
     return Deployment(**{name: getattr(metric, name) for name in names if hasattr(metric, name)})
 
@@ -172,7 +172,7 @@ def _read(entry: Entry) -> Measurement:
     """A measurement as it was stored.
 
     Raises:
-        OSError, EOFError, ValueError, TypeError: the entry is no measurement.
+        OSError, EOFError, ValueError, TypeError: the entry is not a measurement.
     """
     record = dict(entry.record)
     numbers = [record.get(name) for name in ("value", "low", "high")]

@@ -1,4 +1,4 @@
-"""Where and how a plan is carried out: what the command line and the profile decide, and no recipe."""
+"""Where and how a plan is carried out: what the command line and the profile decide, and a recipe does not."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Options:
         store: the store's folder; None takes `.recipe` in the current folder.
         device: `cpu` or `cuda`, for training.
         threads: CPU threads for training, fixed for the whole run; None takes `OMP_NUM_THREADS`, else all cores
-            that this process is granted.
-        fresh: measure and compute anew what the store holds.
-        smoke: a few batches per stage, to see whether a recipe runs through; kept apart in the store.
+            granted to this process.
+        fresh: measure and compute again what the store holds.
+        smoke: a few batches per stage, to see whether a recipe runs to its end; stored separately.
         trust: whether Python code that the recipe names (`python("file.py:build")`) may run.
         resolve: turns a path or alias of the recipe into a path on this machine.
         recipe_dir: the folder of the recipe.

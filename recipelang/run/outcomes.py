@@ -1,4 +1,4 @@
-"""What a step leaves in the store beside the network, as JSON."""
+"""What a step stores beside the network, as JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from recipelang.stages.context import Outcome
 
 
 def as_record(outcome: Outcome) -> dict[str, Any]:
-    """What an outcome leaves in the store beside the network."""
+    """What is stored of an outcome beside the network."""
     return {
         "asked": outcome.asked,
         "reached": outcome.reached,
@@ -22,7 +22,7 @@ def as_record(outcome: Outcome) -> dict[str, Any]:
 
 
 def is_record(record: Mapping[str, Any]) -> bool:
-    """Whether this is what `as_record`, or a `model` step, leaves: an older version may have left something else."""
+    """Whether a step of this version wrote the record: an older version may have written something else."""
     lists = [record.get(name, []) for name in ("edits", "ranking", "history", "trained")]
     texts = [record.get("content"), *(record.get(name, "") for name in ("asked", "reached", "note"))]
     return (

@@ -19,13 +19,13 @@ RECIPE, REPORT, PARTIAL = "recipe.rcp", "report.json", "partial"
 
 @contextmanager
 def output_folder(asked: Path | None, name: str, text: str, store: Store) -> Iterator[Path]:
-    """The folder to write into, created, with the recipe in it, and held for this run alone.
+    """The folder to write to, created, with the recipe in it, and held exclusively for this run.
 
     Args:
-        asked: the folder; None takes `runs/<name>-<n>`: the one that an interrupted run of this very recipe left,
+        asked: the folder; None takes `runs/<name>-<n>`: the one that an interrupted run of this same recipe left,
             else the next free one.
         name, text: of the recipe.
-        store: whose locks tell runs apart.
+        store: its locks keep runs apart.
 
     Raises:
         Refusal: RCP0902: the folder holds something that no run wrote; RCP0917: another run is writing into it;
@@ -40,7 +40,7 @@ def output_folder(asked: Path | None, name: str, text: str, store: Store) -> Ite
             yield folder
         finally:
             with suppress(OSError):  # a full disk must not hide how the run ended
-                if not (folder / RECIPE).exists():  # removed meanwhile; without it the folder would be nobody's
+                if not (folder / RECIPE).exists():  # removed meanwhile; without it the folder would not be a run's
                     write_text(folder / RECIPE, text)
 
 
@@ -48,19 +48,19 @@ def _own(folder: Path, held: ExitStack, store: Store) -> Path:
     """The folder that was asked for."""
     held.enter_context(_held(folder, store))
     if folder.exists() and not folder.is_dir():
-        raise Refusal("RCP0902", f"`{folder}` is a file, and a run writes a folder", "name another `--out`")
+        raise Refusal("RCP0902", f"`{folder}` is a file, and a run writes a folder", "choose another `--out`")
     if folder.is_dir() and not (folder / RECIPE).is_file() and any(map(_foreign, folder.iterdir())):
-        raise Refusal("RCP0902", f"`{folder}` is not empty, and no run wrote it", "name another `--out`")
+        raise Refusal("RCP0902", f"`{folder}` is not empty, and no run wrote it", "choose another `--out`")
     return folder
 
 
 def _foreign(path: Path) -> bool:
-    """Whether this is not what a run leaves that was killed while it wrote its very first file."""
+    """False for what a run leaves that was killed while it wrote its very first file."""
     return not (path.name.startswith(f".{RECIPE}.") and path.name.endswith(".part"))
 
 
 def _next(name: str, text: str, held: ExitStack, store: Store) -> Path:
-    """The first of `runs/<name>-1` and so on that is free, or was left unfinished by a run of the same recipe."""
+    """The first of `runs/<name>-1` and so on that is free or was left unfinished by a run of the same recipe."""
     for folder in (Path("runs") / f"{name}-{n}" for n in itertools.count(1)):
         with suppress(_Busy):
             held.enter_context(_held(folder, store))
@@ -79,7 +79,7 @@ class _Busy(Refusal):
 @contextmanager
 def _held(folder: Path, store: Store) -> Iterator[None]:
     def refuse() -> None:
-        raise _Busy("RCP0917", f"another run is writing into `{folder}`", "wait for it, or name another `--out`")
+        raise _Busy("RCP0917", f"another run is writing into `{folder}`", "wait for it, or choose another `--out`")
 
     place = hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
     with store.hold(f"output-{place}", refuse):
@@ -87,29 +87,29 @@ def _held(folder: Path, store: Store) -> Iterator[None]:
 
 
 def without_partial(out: Path) -> None:
-    """Clear the folder for what a budget out of reach leaves of what an earlier run left there.
+    """Remove what an earlier run left in the folder for results of budgets that are out of reach.
 
     Raises:
-        Refusal: RCP0902: something else stands there.
+        Refusal: RCP0902: something else is there.
     """
     _refuse_foreign(out / PARTIAL)
     remove(out / PARTIAL)
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Refuse to replace what is no network of a run, nor lies beside one."""
+    """Refuse to replace anything that is not a network of a run or beside one."""
     files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
     networks = {path.parent for path in files if path.name == FILES[0]}
     if folder.is_file() or not all(networks.intersection(path.parents) for path in files):
-        raise Refusal("RCP0902", f"`{folder}` is in the way, and no run wrote it", "move it, or name another `--out`")
+        raise Refusal("RCP0902", f"`{folder}` is in the way, and no run wrote it", "move it, or choose another `--out`")
 
 
 @contextmanager
 def whole(out: Path, name: str) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `name` below `out` once it is whole; until then the old one stands.
+    """A folder to fill, which replaces `name` below `out` when it is complete; until then the old one stays.
 
     Raises:
-        Refusal: RCP0902: what stands there is no network that a run wrote; RCP0918: a link leads out of `out`.
+        Refusal: RCP0902: what is there is not a network that a run wrote; RCP0918: a link leads out of `out`.
     """
     target = below(out, name)
     _refuse_foreign(target)
@@ -128,7 +128,7 @@ def leaves(path: str) -> bool:
     """Whether a path that starts at the output folder leads out of it.
 
     Raises:
-        Refusal: RCP1214: no system has such a path.
+        Refusal: RCP1214: the path is invalid on every system.
     """
     place = os.path.normpath(expanded(path))
     return os.path.isabs(place) or place.split(os.sep)[0] == os.pardir
@@ -145,6 +145,6 @@ def inside(out: Path, path: str, outside: bool) -> Path:
         return below(out, path)
     if not outside:
         raise Refusal(
-            "RCP0912", f"`{path}` lies outside the output folder", "name a folder within it, or run with `--outside`"
+            "RCP0912", f"`{path}` is outside the output folder", "choose a folder within it, or run with `--outside`"
         )
     return out / expanded(path)

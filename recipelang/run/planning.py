@@ -1,7 +1,7 @@
-"""What a run would do: every step with what the store holds and why the rest must run, before any work is done.
+"""What a run would do: every step, with what the store holds and why the rest must run, before any work is done.
 
-The plan builds the model and runs a forward pass or two, so it also says what needs the network: which layers a
-selector names, which can be removed, how far a budget can be pushed.
+The plan builds the model and runs a forward pass or two, so it also reports what depends on the network: which layers
+a selector names, which can be removed, how far a budget can be pushed.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Row:
     """One line of a plan.
 
     Attributes:
-        depth: how deep in blocks it stands. line: of the recipe; 0 where the language adds it.
+        depth: nesting depth in blocks. line: of the recipe; 0 if the language adds it.
         text: the step, or the head of a block.
         state: `stored`, `runs`, `fails`, `notes` (nothing to compute) or `block`.
-        reason: why it runs or fails, or why it is there.
+        reason: why it runs or fails, or why it was added.
         details: what was found on the network.
-        seconds: rough time; None where nothing is known.
+        seconds: rough time; None if nothing is known.
         guess: whether any of that time was not measured on this machine.
     """
 
@@ -57,9 +57,9 @@ class PlanReport:
         name: of the recipe.
         rows: its steps and blocks, then the controls.
         warnings: of the check.
-        control: whether a control is asked for.
+        control: whether a control is requested.
         hardware: the machine in a few words.
-        problems: what will fail; candidates of a `choose`, which only lose, left out.
+        problems: what will fail, without candidates of a `choose`, which only lose.
     """
 
     name: str
@@ -92,7 +92,7 @@ class PlanReport:
         return sum(row.seconds or 0 for row in self.rows if row.state == "runs")
 
     def text(self) -> str:
-        """The plan as a person reads it."""
+        """The plan as text."""
         work = [row for row in self.rows if row.state in ("runs", "stored", "fails")]
         stored = sum(row.state == "stored" for row in work)
         steps = counted(len(work), "step")
@@ -119,17 +119,17 @@ class PlanReport:
 
 
 def make(plan: Plan, options: Options, timed: bool = True, progress: Progress | None = None) -> PlanReport:
-    """Foresee a run. Writes nothing but what the user's cache remembers.
+    """Foresee a run. Writes only to the user's cache.
 
     Args:
         plan: from `check`.
         options: as for the run.
         timed: whether to estimate times, which costs a few steps of training the first time.
-        progress: where the first reading of a large data set says how far it is, and that something is being timed.
+        progress: where the first reading of a large data set and timing report their progress.
 
     Raises:
-        RecipeError: the recipe does not fit the network: every such place at once.
-        StepFailed: a device or something else that it needs is missing, so that nothing of it is worth doing.
+        RecipeError: the recipe does not fit the network; all such places are reported together.
+        StepFailed: a device or something else that it needs is missing, so that nothing is worth running.
     """
     options = replace(options, threads=options.threads or default_threads())
     _refuse_absent_devices(plan, options)
@@ -147,7 +147,7 @@ def make(plan: Plan, options: Options, timed: bool = True, progress: Progress | 
 
 
 def _refuse_absent_devices(plan: Plan, options: Options) -> None:
-    """Say before any work that this machine lacks a device for training, or for a latency of some statement."""
+    """Refuse, before any work, a device for training or for a latency that this machine lacks."""
     asked: list[tuple[str, Span | None, str]] = [(options.device, None, "")]
     for step in steps_of(plan.nodes):
         asked += [(p.device, step.span, step.path) for p in parts_of(step.operation) if hasattr(p, "device")]
@@ -165,7 +165,7 @@ def _hardware(options: Options) -> str:
     """The machine in a few words."""
     from recipelang.measuring.hardware import summary
 
-    load = ", busy with other work: times are longer than they need be" if busy() else ""
+    load = ", busy with other processes: times are longer than necessary" if busy() else ""
     return f"{summary()}, {counted(options.threads or 1, 'thread')}, device {options.device}{load}"
 
 
@@ -188,7 +188,7 @@ def _rows(nodes: Sequence[Node], rehearsal: Rehearsal, depth: int) -> Iterator[R
 
 
 def _together(told: Sequence[Told]) -> Told:
-    """What is known of a step over seeds and rounds: stored only where all of them are."""
+    """What is known about a step over seeds and rounds: stored only if all of them are."""
     open = [one for one in told if one.state in ("runs", "fails")]
     if not open:
         return told[0]
@@ -204,7 +204,9 @@ def _controls(rehearsal: Rehearsal) -> Iterator[Row]:
     found: dict[str, tuple[list[str], list[Told]]] = {}
     for name, seeds in by_variant(rehearsal.lanes).items():
         for lane in seeds:
-            merged = lane.origin is not None and lane.origin.current == lane.current  # it is shown as what was chosen
+            merged = (
+                lane.origin is not None and lane.origin.current == lane.current
+            )  # it is shown as the chosen variant
             if not (lane.error or merged) and (lane.trace or lane.current is None):
                 names, told = found.setdefault(training_of(lane), ([], []))
                 names += [name] if name not in names else []
@@ -242,7 +244,7 @@ def _about(row: Row) -> str:
 
 
 def _duration(value: float) -> str:
-    """`40 s`, `3 min`, `2.5 h`: as rough as it is."""
+    """`40 s`, `3 min`, `2.5 h`: as rough as the estimate."""
     if value < 90:
         return f"{max(1, round(value))} s"
     return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""How far the work is: a bar on a terminal, plain lines elsewhere. Everything goes to stderr."""
+"""Progress of the work: a bar on a terminal, plain lines elsewhere. Everything goes to stderr."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recipelang.trouble import tell
 
 
 class Plain:
-    """What is said, and a line on the work at hand wherever half a minute was silent, however short its pieces are."""
+    """Messages, and a line on the current work after every half minute of silence, however short its pieces are."""
 
     every = 30.0
 
@@ -34,14 +34,14 @@ class Plain:
         self._what = ""
 
     def say(self, line: str) -> None:
-        """Say a line. A reader that went away ends no run: what it was to hear is in the report as well."""
+        """Print a line. A closed pipe does not end the run: what it would have shown is in the report as well."""
         self._last = time.monotonic()
         with contextlib.suppress(BrokenPipeError):
             tell(line, self.stream)
 
 
 class Bar:
-    """A rich progress bar for the piece of work at hand; what is said scrolls by above it."""
+    """A rich progress bar for the current piece of work; messages scroll above it."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -80,7 +80,7 @@ class Bar:
 
 
 class Silent:
-    """Says nothing: for `plan` and for tests."""
+    """Prints nothing: for `plan` and for tests."""
 
     def start(self, what: str, total: int | None = None) -> None: ...
 
@@ -92,5 +92,5 @@ class Silent:
 
 
 def progress() -> Progress:
-    """A bar where stderr is a terminal, plain lines elsewhere."""
+    """A bar if stderr is a terminal, else plain lines."""
     return Bar() if sys.stderr.isatty() else Plain()

@@ -1,4 +1,4 @@
-"""Readings of lanes: a metric of whose network, against what, as a value with the interval that its clock left."""
+"""Readings of lanes: a metric of a network, compared with another, as a value with the interval of its clock."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Readings:
         return load(state, self.options.trust)
 
     def measure(self, reading: Reading, network: Network, lane: Lane) -> Measurement:
-        """The metric of a network on the reading's data and split; a clock is held against the lane's healthy."""
+        """The metric of a network on the reading's data and split; a clock compares it with the lane's healthy."""
         healthy = self.network(lane.healthy) if lane.healthy else network
         data = self.datasets[reading.data]
         return self.measurer.measure(reading.metric, network, healthy, data, reading.split)
@@ -52,8 +52,8 @@ class Readings:
 
         Args:
             reading: from the plan.
-            lane: on whose way it is asked.
-            network: the network to read where the subject is `current`; None takes the lane's.
+            lane: the lane that asks for it.
+            network: the network to read if the subject is `current`; None takes the lane's.
 
         Raises:
             Refusal: the subject does not exist, or the metric cannot be measured on it.
@@ -100,7 +100,7 @@ class Readings:
 
 
 def mean(values: list[Value]) -> Value:
-    """The mean over seeds, ends of the intervals likewise."""
+    """The mean over seeds, also of the ends of the intervals."""
     n = len(values)
     return Value(sum(v.value for v in values) / n, sum(v.low for v in values) / n, sum(v.high for v in values) / n)
 
@@ -110,7 +110,7 @@ def _exactly(value: float) -> Value:
 
 
 def _value(measured: Measurement) -> Value:
-    """A clock keeps its interval; the sampling error of a finite test set does not soften a bound."""
+    """A clock keeps its interval; the sampling error of a finite test set does not loosen a bound."""
     if measured.ratio is None:
         return _exactly(measured.value)
     return Value(measured.value, measured.low, measured.high)

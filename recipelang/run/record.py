@@ -1,4 +1,4 @@
-"""The record of a run: what every lane did and measured, as the JSON that reports are made from.
+"""The record of a run: what every lane did and measured, as the JSON from which reports are made.
 
 The form is `reports/report.schema.json`: numbers in base units, healthy first, then variants, then controls.
 """
@@ -25,12 +25,12 @@ from recipelang.surgery.network import Network
 #: columns of a report whose recipe has no `measure`, after the task's own
 DEFAULT_COLUMNS = ("latency", "flops", "params", "size", "sparsity")
 
-#: what a `choose` may have made of a lane, undone
+#: resets what a `choose` may have set on a lane
 UNCHOSEN: dict[str, Any] = {"chosen": False, "lost": False, "passed": False, "origin": None}
 
 
 def columns_of(lanes: Sequence[Lane], task: Task) -> list[Reading]:
-    """The columns that `measure` asked for, in order; the default ones where there is no `measure`."""
+    """The columns that `measure` asked for, in order; the default ones if there is no `measure`."""
     asked = [reading for lane in lanes for reading in lane.columns]
     if not asked:
         made = [_metric(name) for name in (*task.metrics[:1], *DEFAULT_COLUMNS)]
@@ -42,7 +42,7 @@ def columns_of(lanes: Sequence[Lane], task: Task) -> list[Reading]:
 
 
 def title(reading: Reading) -> str:
-    """The heading of a column: the metric, and the data where it is not the recipe's first or not its test split."""
+    """The heading of a column: the metric, and the data if it is not the test split of the recipe's first."""
     places = [reading.data] if reading.data else []
     places += [reading.split] if reading.split != "test" and reading.metric.source == "predictions" else []
     return f"{spell(reading.metric)}{' on ' + ' '.join(places) if places else ''}"
@@ -88,7 +88,7 @@ def _kind(lane: Lane) -> str:
 
 
 def _before_healthy(lane: Lane) -> list[Any]:
-    """The records up to the first step that compresses: those that every variant shares."""
+    """The records before the first step that compresses: those that every variant shares."""
     return list(lane.steps[: lane.shared])
 
 
@@ -134,7 +134,7 @@ def _variant(
 
 
 def _whole(lane: Lane) -> bool:
-    """Whether a lane came to its end, or only an export of its network failed."""
+    """Whether a lane reached its end, or only an export of its network failed."""
     return lane.written or not lane.error
 
 
@@ -166,17 +166,17 @@ def _read(reading: Reading, lane: Lane, readings: Readings, control: Lane | None
 
 
 def _layers(network: Network, columns: Sequence[Reading], readings: Readings) -> list[dict[str, Any]]:
-    """How each layer executes, wherever the network was timed and kernels were chosen; else as a CPU does."""
+    """How each layer executes on each device where the network was timed with chosen kernels; else on a CPU."""
     clocks = {deployment(r.metric): r.metric for r in columns if r.metric.source == "clock"}
     found = []
     for how, metric in clocks.items() if network.accelerated else ():
-        with suppress(Refusal):  # a column that could not be measured has said why already
+        with suppress(Refusal):  # a column that could not be measured has already been noted
             module = readings.measurer.deploy(metric, network)
             if ways(module):
                 found += [{**row, "on": str(how)} for row in execution(network, module)]
     try:
         return found or execution(network)
-    except Refusal as refusal:  # what cannot be watched can be trained and timed all the same
+    except Refusal as refusal:  # a network that cannot be watched can still be trained and timed
         readings.trouble.append(refusal.message)
         return []
 
@@ -190,5 +190,5 @@ def trouble(diagnostic: Diagnostic) -> dict[str, Any]:
 def _metric(name: str) -> Any:
     found = find("metric", name)
     if found is None:
-        raise Refusal("RCP0906", f"there is no metric `{name}`", "`recipe list metric` shows those there are")
+        raise Refusal("RCP0906", f"there is no metric `{name}`", "`recipe list metric` lists the metrics")
     return found()

@@ -1,7 +1,7 @@
-"""The walk rehearsed: the same walk as the run's, with a worker that reads the store and does nothing.
+"""The walk rehearsed: the same walk as that of the run, with a worker that reads the store and does nothing.
 
-Behind a step that must run, a lane stands at a network that is not known yet (`current` is None); of it only the
-architecture so far is known. What depends on it, how often a block runs or which variant is chosen, is left open.
+After a step that must run, a lane's network is not known yet (`current` is None); only its architecture so far is
+known. What depends on it, such as how often a block runs or which variant is chosen, is left open.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from recipelang.surgery.network import Network
 
 @dataclass(frozen=True)
 class Told:
-    """What is known of a step on one lane, before it runs.
+    """What is known about a step on one lane, before it runs.
 
     Attributes:
         state: `stored`, `runs`, `fails` or `notes` (nothing to compute).
-        reason: what the store has of it, or why it runs or fails.
+        reason: what the store has for it, or why it runs or fails.
         details: what was found on the network.
-        time: how long it takes; None where nothing is known.
+        time: how long it takes; None if nothing is known.
     """
 
     state: str
@@ -48,15 +48,15 @@ class Told:
 
 @dataclass
 class Foreseen(Lane):
-    """A lane that is only thought through: `network` is its architecture, as far as that is known."""
+    """A lane that is only rehearsed: `network` is its architecture, as far as that is known."""
 
     network: Network | None = None
     altered: bool = False  # the recipe's own surgery is in `network`
-    supposed: bool = False  # surgery above must run: `network` is larger than what the step will find
+    supposed: bool = False  # surgery above must run: `network` is larger than the step will find it
     unjudged: bool = False  # an `expect` could not be judged yet
 
 
-#: refusals that mean that the recipe, and not the machine or a file, is wrong
+#: refusals that mean that the recipe is wrong, and not the machine or a file
 RECIPE_IS_WRONG = ("RCP0703", "RCP0911")
 OUT_OF_REACH = "RCP0904"
 
@@ -65,9 +65,9 @@ class Rehearsal(Walk):
     """Walks a plan without doing anything.
 
     Attributes:
-        told: what is known of each step and block, by its identity, in order of the lanes that came by.
+        told: what is known about each step and block, by its identity, in order of the lanes that reached it.
         problems: what will fail, other than candidates of a `choose`, which only lose; and whether it is hopeless,
-            so that nothing needs to run to see it: the model as built does not fit the recipe or its only way.
+            known without running anything: the model as built does not fit the recipe or its only path.
     """
 
     def __init__(self, options: Options, timed: bool, progress: Progress | None = None) -> None:
@@ -76,7 +76,7 @@ class Rehearsal(Walk):
         self.times = Times(options, progress or Silent())
         self.told: dict[int, list[Told]] = {}
         self.problems: dict[Diagnostic, bool] = {}
-        self._open_ended = 0  # blocks of `repeat until` and `repeat while` around this place
+        self._open_ended = 0  # blocks of `repeat until` and `repeat while` around this point
         store = Store(options.store or Path(".recipe"), looks_only=True)
         silent, data = Silent(), dict[str, Dataset]()
         numbers = StoredNumbers(store, options, silent)
@@ -86,13 +86,13 @@ class Rehearsal(Walk):
         self.lanes = [Foreseen()]
 
     def tell(self, node: object, told: Told) -> None:
-        """Note what is known of a step or a block."""
+        """Note what is known about a step or a block."""
         self.told.setdefault(id(node), []).append(told)
 
     # steps ------------------------------------------------------------------------------------
 
     def step(self, step: Step, lanes: list[Lane], filters: bool) -> list[Lane]:
-        """Note what would come of a step on every lane."""
+        """Note what a step would do on every lane."""
         verb = step.operation.verb
         if verb in ("seeds", "expect"):
             self.tell(step, Told("notes", "what follows runs once per seed" if verb == "seeds" else ""))
@@ -137,7 +137,7 @@ class Rehearsal(Walk):
         return Told("notes")
 
     def _work(self, step: Step, lane: Foreseen) -> Told:
-        """A step that makes a network: stored, or to be run; says what it would find.
+        """A step that makes a network: stored, or still to run; reports what it would find.
 
         Raises:
             Refusal: it will fail on this network.
@@ -151,7 +151,7 @@ class Rehearsal(Walk):
             self.worker.step(step, lane)
         except Unknown as unknown:
             return self._must_run(operation, lane, str(unknown))
-        # A stored step was possible; its details are told only where somebody reads them.
+        # A stored step was possible; its details are given only for a plan that is printed.
         details = self._details(operation, lane) if self.timed and operation.verb != "model" else ()
         if operation.verb == "model":
             details = tuple(filter(None, [lane.steps[-1].note]))
@@ -197,15 +197,15 @@ class Rehearsal(Walk):
     # variants ---------------------------------------------------------------------------------
 
     def fits(self, group: list[Lane]) -> bool:
-        """Whether a variant can be chosen, where that is known."""
+        """Whether a variant can be chosen, if that is known."""
         if any(lane.current is None or lane.unjudged for lane in group if not lane.error):  # type: ignore[attr-defined]
             raise Unknown(ABOVE)
         return super().fits(group)
 
-    def first(self, branch: Branch, behind: Sequence[Step], choose: Step, lanes: list[Lane]) -> list[Lane]:
-        """`choose first`, as far as it is known; where it is not, any variant may have to run."""
+    def first(self, branch: Branch, following: Sequence[Step], choose: Step, lanes: list[Lane]) -> list[Lane]:
+        """`choose first`, as far as it is known; if it is not, any variant may have to run."""
         try:
-            chosen = super().first(branch, behind, choose, lanes)
+            chosen = super().first(branch, following, choose, lanes)
             self.tell(choose, Told("notes"))
             return chosen
         except Unknown:
@@ -215,7 +215,7 @@ class Rehearsal(Walk):
             return self._open(choose, lanes, lanes)
 
     def best(self, choose: Step, ends: list[Lane], lanes: list[Lane]) -> list[Lane]:
-        """`choose by METRIC`, where every candidate is known."""
+        """`choose by METRIC`, if every candidate is known."""
         try:
             chosen = super().best(choose, ends, lanes)
             self.tell(choose, Told("notes"))
@@ -224,7 +224,7 @@ class Rehearsal(Walk):
             return self._open(choose, ends, lanes)
 
     def _open(self, choose: Step, ends: list[Lane], lanes: list[Lane]) -> list[Lane]:
-        """Which variant goes on is known only by running; the first one's architecture stands for it."""
+        """Which variant continues is known only by running; the first one's architecture represents it."""
         self.tell(choose, Told("notes", "known by running"))
         for lane in ends:
             lane.lost = True
@@ -244,7 +244,7 @@ class Rehearsal(Walk):
     # repeat -----------------------------------------------------------------------------------
 
     def repeat(self, repeat: Repeat, lane: Lane, filters: bool) -> None:
-        """Walk the rounds that the store has; behind them nothing is known."""
+        """Walk the rounds that the store has; after them nothing is known."""
         self._open_ended += repeat.times is None
         try:
             super().repeat(repeat, lane, filters)
@@ -252,7 +252,7 @@ class Rehearsal(Walk):
             lane.current = None
             if not any(id(step) in self.told for step in steps_of(repeat.body)):
                 self.walk(repeat.body, [lane], filters)
-            self.tell(repeat, Told("runs", f"how often is known by running: {unknown}"))
+            self.tell(repeat, Told("runs", f"the number of rounds is known by running: {unknown}"))
         except Refusal as refusal:
             self.tell(repeat, Told("fails", refusal.message))
             if not filters:

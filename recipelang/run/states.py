@@ -17,14 +17,14 @@ from recipelang.surgery.weights import digest
 
 @dataclass(frozen=True)
 class State:
-    """A network that a step left.
+    """A network that a step made.
 
     Attributes:
         content: digest of its constructor, edits, masks and weights.
         folder: its artifact in the store.
-        trace: training operations since `healthy` on the way to it; they follow the state, so that `start from`
-            goes back to those of its state.
-        restricted: the hardware restriction in force (`2:4`); "" where there is none.
+        trace: training operations since `healthy` on the path to it; they belong to the state, so that `start from`
+            returns to those of its state.
+        restricted: the hardware restriction in force (`2:4`); "" if there is none.
     """
 
     content: str
@@ -34,7 +34,7 @@ class State:
 
 
 def architecture(network: Network) -> str:
-    """Digest of everything that decides how fast a network runs: constructor, edits and acceleration, not its weights.
+    """Digest of everything that determines a network's speed: constructor, edits and acceleration, not its weights.
 
     Dense kernels take the same time for any weights, so a tuned network shares the measured latency of the
     pruned network that it came from, and a budget that held at pruning cannot be lost to a second measurement.
@@ -59,12 +59,12 @@ def content(network: Network) -> str:
 
 
 def save(network: Network, folder: Path) -> State:
-    """Write the network's artifact into `folder`, and read it back before it counts.
+    """Write the network's artifact into `folder`, and read it back to verify it.
 
     That costs less than a forward pass of a training batch: 0.9 s of 3.3 s for a resnet50, 3 s of 14 s for a vit_b_16.
 
     Raises:
-        Refusal: as `artifact.save` and `artifact.require_readable`.
+        Refusal: as of `artifact.save` and `artifact.require_readable`.
     """
     artifact.save(network, folder)
     artifact.require_readable(network, folder)
@@ -81,7 +81,7 @@ def interface(state: State) -> tuple[tuple[str, ...], Preprocessing | None]:
     return _interface(state, state.folder)
 
 
-# Networks of equal weights may differ in preprocessing, which no digest holds: the folder tells them apart.
+# Networks of equal weights may differ in preprocessing, which no digest covers: the folder distinguishes them.
 @lru_cache(maxsize=8)
 def _loaded(state: State, folder: Path, trust: bool) -> Network:
     return artifact.load(folder, trust=trust)

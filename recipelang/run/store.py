@@ -1,12 +1,12 @@
-"""The store: finished work by the hash of everything that decided it.
+"""The store: finished work by the hash of everything that determined it.
 
     .recipe/store/ab/abcdef…/   one finished entry: its files, a manifest and the manifest's digest; never changed
     .recipe/work/abcdef…/       unfinished work, checkpoints included; becomes an entry by one rename
     .recipe/locks/abcdef….lock  held while an entry is made; the system frees it when its holder dies
-    .recipe/runs/0123….json     which entries a run used, so that `gc` keeps them while its output stands
+    .recipe/runs/0123….json     which entries a run used, so that `gc` keeps them while its output exists
 
-An entry that was torn, cut short or altered is noticed by its digests, taken away and made again, and the reason is
-said: see `run/manifest.py` for what the digests cover and what they do not protect from.
+An entry that was torn, cut short or altered is noticed by its digests, removed and made again, and the reason is
+reported: see `run/manifest.py` for what the digests cover and what they do not protect from.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Entry:
 
     Attributes:
         key: the hash of its ingredients.
-        folder: where its files lie; read-only by convention.
+        folder: the folder of its files; read-only by convention.
         ingredients: what the key was made of.
-        record: JSON that the work left: numbers, what was removed, the content of the network.
-        files: names of its files; whatever else lies in the folder is none of its own.
+        record: JSON of the work: numbers, what was removed, the content of the network.
+        files: names of its files; other files in the folder do not belong to it.
     """
 
     key: str
@@ -70,7 +70,7 @@ class Store:
     Attributes:
         root: the folder.
         used: keys of the entries that were found or made.
-        unsound: why entries were not believed, by key.
+        unsound: why entries could not be used, by key.
     """
 
     def __init__(self, root: Path, *, looks_only: bool = False) -> None:
@@ -83,13 +83,13 @@ class Store:
         return self.root / "store" / key[:2] / key
 
     def work(self, key: str) -> Path:
-        """The folder for the unfinished work of this key; what an interrupted run left there is still there."""
+        """The folder for the unfinished work of this key; it keeps what an interrupted run left."""
         folder = self.root / "work" / key
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def find(self, key: str) -> Entry | None:
-        """The finished entry, all it says held against its digests; None where there is none that can be believed."""
+        """The finished entry, verified by its digests; None if there is none that can be used."""
         folder = self._place(key)
         if not folder.is_dir():
             return None
@@ -102,18 +102,18 @@ class Store:
         return Entry(key, folder, manifest.ingredients, manifest.record, tuple(manifest.files))
 
     def disbelieve(self, key: str, why: str = ALTERED) -> None:
-        """Take an entry away that cannot be used, and note why."""
+        """Remove an entry that cannot be used, and note why."""
         self.unsound[key] = why
         self.used.discard(key)
         if not self.looks_only:
             self._discard(self._place(key))
 
     def why_again(self, key: str) -> str:
-        """Why a piece of work that was done before is done again; "" where it was not. Said once."""
+        """Why a piece of work that was done before is done again; "" if it was not. Returned once."""
         return self.unsound.pop(key, "")
 
     def _discard(self, folder: Path) -> None:
-        """Take a damaged entry away; by a rename first, so that nobody reads it half removed."""
+        """Remove a damaged entry, by a rename first, so that it is never read half removed."""
         aside = self.root / "work" / f"damaged-{uuid.uuid4().hex}"
         aside.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -149,7 +149,7 @@ class Store:
 
     @contextmanager
     def hold(self, key: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Hold the lock of a key; where another run holds it, say so through `waiting` and wait."""
+        """Hold the lock of a key; if another run holds it, call `waiting` and wait."""
         path = self.root / "locks" / f"{key}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
@@ -196,10 +196,10 @@ class Store:
         return best[1] if best else None
 
     def gc(self, *, everything: bool = False, dry_run: bool = False) -> Freed:
-        """Free what no standing run uses: entries and unfinished work.
+        """Remove what no existing run uses: entries and unfinished work.
 
         Args:
-            everything: also what standing runs use; they would compute it again.
+            everything: also what existing runs use; they would compute it again.
             dry_run: only count.
         """
         kept: set[str] = set()
@@ -225,7 +225,7 @@ class Store:
         return Freed(counts["store"], counts["work"], freed)
 
     def _free(self, folder: Path, dry_run: bool) -> bool:
-        """Remove a folder unless a run is at work on it; whether it was free."""
+        """Remove a folder unless a run is working on it; returns whether it was free."""
         (self.root / "locks").mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.root / "locks" / f"{folder.name}.lock", timeout=0):
@@ -237,7 +237,7 @@ class Store:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a folder with all it holds, as far as the system allows; a link is not followed."""
+    """Remove a file, a link or a folder with its contents, as far as the system allows; links are not followed."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

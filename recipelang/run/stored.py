@@ -1,4 +1,4 @@
-"""What a worker and its readings know without doing anything: what the store holds."""
+"""What a worker and its readings know without doing anything: the contents of the store."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StoredNumbers(Measurer):
 
 
 class StoredReadings(Readings):
-    """Readings of which the network or the number may not be known yet."""
+    """Readings whose network or number may not be known yet."""
 
     def value(self, reading: Reading, lane: Lane, network: Network | None = None) -> Value:
         try:
@@ -66,4 +66,4 @@ class StoredSteps(Worker):
         return entry, True
 
     def leave_partial(self, lane: Lane, network: Network | None = None) -> None:
-        """A rehearsal leaves nothing."""
+        """A rehearsal saves nothing."""

@@ -1,11 +1,11 @@
-"""How long work takes on this machine: measured by doing a little of it, remembered, and else guessed.
+"""How long work takes on this machine: measured by doing a little of it and remembered, else guessed.
 
     training      a few steps of the real loop, on the recipe's own data
     a criterion   from a forward pass: a guess
-    a clock       a short look at the two networks in turns, as a measurement would take them
+    a clock       a short measurement of the two networks, alternately, as in a full one
 
-Both are remembered in the user's cache folder, by the networks' structure and everything else that decides them, so
-that only the first plan of a recipe spends time on it; a few seconds at most.
+Both are remembered in the user's cache folder, by the networks' structure and everything else that determines them,
+so that only the first plan of a recipe spends time on it, a few seconds at most.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from recipelang.surgery.network import Network
 from recipelang.surgery.products import products_of
 
 LATENCY_SECONDS = 6.0  # one interleaved measurement of a small network; at most 30 s
-MOST_SECONDS = 4.0  # that one plan spends on measuring training, and as much on clocks
+MOST_SECONDS = 4.0  # that one plan spends on measuring training, and the same again on clocks
 STEP_SECONDS = 1.0  # a training step that takes longer is not tried
 CALL_SECONDS = 0.3  # a network that takes longer for one image is not timed
 TRAINING, CLOCK = "a training step", "the emptied network"
@@ -54,7 +54,7 @@ class Estimate:
     """How long a step takes.
 
     Attributes:
-        seconds: of all of it.
+        seconds: of the whole step.
         guess: whether any of it was not measured.
     """
 
@@ -69,7 +69,7 @@ class Times:
     Attributes:
         options: device, threads, `smoke`.
         progress: where to say that something is being timed.
-        spent: seconds that were spent on measuring so far, by what was measured.
+        spent: seconds spent on measuring so far, by what was measured.
     """
 
     options: Options
@@ -78,7 +78,7 @@ class Times:
     _known: dict[str, Any] = field(default_factory=dict)
 
     def of(self, operation: Any, network: Network, data: Dataset | None) -> Estimate | None:
-        """How long a step takes on a network; None where nothing is known."""
+        """How long a step takes on a network; None if nothing is known."""
         if data is None:
             return None
         if self.options.smoke:
@@ -99,7 +99,7 @@ class Times:
     # training -----------------------------------------------------------------------------------
 
     def _training(self, operation: Any, training: Training, network: Network, data: Dataset) -> Estimate:
-        """Seconds of all steps, by a few of them, or by three forward passes for each where that takes too long."""
+        """Seconds of all steps, from a few of them, or from three forward passes for each if that takes too long."""
         per_epoch = max(1, data.size("train") // max(1, data.batch))
         steps = training.duration.count * (per_epoch if training.duration.unit == "epochs" else 1)
         teachers = len(getattr(operation, "teachers", ()))
@@ -109,7 +109,7 @@ class Times:
         return Estimate(steps * data.batch * (3 + teachers) * self.seconds_per_image(network), True)
 
     def _step(self, training: Training, network: Network, data: Dataset, teachers: int) -> float | None:
-        """Seconds of one training step, remembered or measured; None where that would take too long or fails."""
+        """Seconds of one training step, remembered or measured; None if that would take too long or fails."""
         decides = {
             "of": TRAINING,
             "network": architecture(network),
@@ -130,7 +130,7 @@ class Times:
                 return None
             marks = _Marks(MOST_SECONDS - self.spent[TRAINING], self.options.device)
             task = find("task", "classification")
-            with contextlib.suppress(Refusal, RuntimeError, _Enough):  # what fails here, the run will tell of
+            with contextlib.suppress(Refusal, RuntimeError, _Enough):  # what fails here, the run will report
                 fit(
                     network,
                     data,
@@ -148,7 +148,7 @@ class Times:
         return _positive(found.get("seconds")) if found else None
 
     def seconds_per_image(self, network: Network) -> float:
-        """Time of a forward pass per image: the least of three, since other work only adds."""
+        """Time of a forward pass per image: the least of three, since other processes only add to it."""
         name = f"forward {architecture(network)}"
         if name not in self._known:
             module, images = deployed(network), torch.zeros(4, *network.input_shape)
@@ -165,7 +165,7 @@ class Times:
     # clocks -------------------------------------------------------------------------------------
 
     def glance(self, metric: Any, network: Network, healthy: Network) -> Measurement | None:
-        """A clock's metric of a network against healthy, after a short look; None where only the run can tell."""
+        """A clock's metric of a network and its ratio to healthy, measured briefly; None if only the run can tell."""
         look: Callable[..., Measurement] | None = getattr(metric, "glance", None)
         how = deployment(metric)
         if look is None or how.compiled or network.accelerated or healthy.accelerated:
@@ -194,7 +194,7 @@ class Times:
     def _remembered(
         self, decides: Mapping[str, Any], measure: Callable[[], Mapping[str, Any] | None], what: str
     ) -> Mapping[str, Any] | None:
-        """What is known under everything that decides it, measured where nothing is and time is left."""
+        """What is known under this key, measured if nothing is and time is left."""
         machine = {"hardware": fingerprint(), "torch": torch.__version__}
         text = json.dumps({**decides, **machine}, sort_keys=True, default=str)
         key = hashlib.sha256(text.encode()).hexdigest()
@@ -228,11 +228,11 @@ def _plain(optimizer: Any) -> Any:
 
 
 class _Enough(Exception):
-    """The time for measuring is over."""
+    """The time for measuring has passed."""
 
 
 class _Marks(Silent):
-    """A progress that notes when each step was done, and ends the training when the time is over."""
+    """A progress that notes when each step was done, and ends the training when the time has passed."""
 
     def __init__(self, budget: float, device: str) -> None:
         self.marks: list[float] = []
@@ -248,14 +248,14 @@ class _Marks(Silent):
 
     @property
     def step(self) -> float:
-        """Seconds of a step: the median of all but the first, which warms up; 0 where there are none."""
+        """Seconds of a step: the median of all but the first, which warms up; 0 if there are none."""
         steps = sorted(after - before for before, after in pairwise(self.marks[1:]))
         return steps[len(steps) // 2] if steps else 0.0
 
 
 @contextlib.contextmanager
 def _threads(count: int | None) -> Any:
-    """Inside: so many threads of torch; as before afterwards."""
+    """Inside: this many threads of torch; restored afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -277,6 +277,6 @@ def images_seen(criterion: Any, samples: int, network: Network, data: Dataset) -
 
 
 def _positive(value: Any) -> float | None:
-    """A number of a remembered file, where it is one that a clock can give."""
+    """A number from a remembered file, if a clock can give it; else None."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if number and math.isfinite(value) and value > 0 else None

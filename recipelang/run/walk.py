@@ -1,4 +1,4 @@
-"""The walk through a plan: its nodes, taken by lanes.
+"""The walk through a plan: its nodes, visited by lanes.
 
 lanes = [one lane]
 for node in plan.nodes:
@@ -6,7 +6,7 @@ for node in plan.nodes:
     Branch    every lane forks once per variant; each fork walks the variant's body; `choose` picks among the ends
     Repeat    every lane walks the body as often as its condition says
 
-A lane that fails ends with its diagnostic, and the others go on.
+A lane that fails ends with its diagnostic, and the others continue.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EXHAUSTED = ("RCP0910", "RCP0911")
 
 
 class Walk:
-    """Walks a plan. Holds the lanes that ended, for the report, in order of the recipe."""
+    """Walks a plan. Keeps the lanes that ended, for the report, in order of the recipe."""
 
     def __init__(self, worker: Worker, readings: Readings, expectations: Expectations) -> None:
         self.worker, self.readings, self.expectations = worker, readings, expectations
@@ -42,17 +42,17 @@ class Walk:
         Args:
             nodes: of the file, or of a block.
             lanes: where to start; one per seed.
-            filters: whether a `choose` behind these nodes filters by the `expect` among them.
+            filters: whether a `choose` after these nodes filters by the `expect` among them.
 
         Returns:
-            The lanes that stand at the end: of every variant where variants stand open.
+            the lanes at the end: those of every variant, if no `choose` has decided.
         """
         rest = tuple(nodes)
         while rest:
             node, rest = rest[0], rest[1:]
             if isinstance(node, Branch):
-                behind, choose, rest = _up_to_choice(rest)
-                lanes = self._variants(node, behind, choose, lanes, filters)
+                following, choose, rest = _up_to_choice(rest)
+                lanes = self._variants(node, following, choose, lanes, filters)
             elif isinstance(node, Repeat):
                 for lane in lanes:
                     self._guarded(lane, node, lambda lane=lane, node=node: self.repeat(node, lane, filters))  # type: ignore[misc]
@@ -63,7 +63,7 @@ class Walk:
     # one step ---------------------------------------------------------------------------------
 
     def step(self, step: Step, lanes: list[Lane], filters: bool) -> list[Lane]:
-        """Take every lane that stands through a step."""
+        """Take every lane that has not failed through a step."""
         if step.operation.verb == "seeds":
             forked = [lane.fork(seed=s, seeded=True) for lane in lanes for s in step.operation.values]
             self._replace(lanes, forked)
@@ -76,7 +76,7 @@ class Walk:
         return lanes
 
     def _guarded(self, lane: Lane, node: Step | Repeat, work: Callable[[], None]) -> None:
-        """Do the work where the lane stands; where the work fails, the lane ends with the diagnostic."""
+        """Do the work on the lane unless it has failed; if the work fails, the lane ends with the diagnostic."""
         if lane.error:
             return
         try:
@@ -98,20 +98,20 @@ class Walk:
     # variants ---------------------------------------------------------------------------------
 
     def _variants(
-        self, branch: Branch, behind: Sequence[Step], choose: Step | None, lanes: list[Lane], filters: bool
+        self, branch: Branch, following: Sequence[Step], choose: Step | None, lanes: list[Lane], filters: bool
     ) -> list[Lane]:
-        """Take the lanes through variants, and through what stands behind them up to the choice."""
+        """Take the lanes through variants, and through the steps after them up to the choice."""
         if all(lane.error for lane in lanes):
             return lanes
         for lane in lanes:
             self.worker.settle_healthy(lane)
         if choose and choose.operation.by is None:
-            return self.first(branch, behind, choose, lanes)
+            return self.first(branch, following, choose, lanes)
         inside = filters or choose is not None
         ends = [
             end for variant in branch.variants for end in self.walk(variant.body, self._enter(variant, lanes), inside)
         ]
-        for step in behind:
+        for step in following:
             ends = self.step(step, ends, inside)
         return self.best(choose, ends, lanes) if choose else ends
 
@@ -131,11 +131,11 @@ class Walk:
         self._replace(lanes, forks)
         return forks
 
-    def first(self, branch: Branch, behind: Sequence[Step], choose: Step, lanes: list[Lane]) -> list[Lane]:
-        """`choose first`: run variants in order until one meets every `expect`; the rest is not run."""
+    def first(self, branch: Branch, following: Sequence[Step], choose: Step, lanes: list[Lane]) -> list[Lane]:
+        """`choose first`: run variants in order until one meets every `expect`; the rest are not run."""
         tried: list[Lane] = []
         for ends in self._one_by_one(branch, lanes):
-            for step in behind:
+            for step in following:
                 ends = self.step(step, ends, True)
             tried += ends
             if self.fits(ends):
@@ -143,7 +143,7 @@ class Walk:
         return self._none_fits(choose, tried, lanes)
 
     def _one_by_one(self, branch: Branch, lanes: list[Lane]) -> Iterator[list[Lane]]:
-        """The ends of the variants and of variants inside them, each walked when it is asked for."""
+        """The ends of the variants and of variants inside them, each walked when it is requested."""
         for variant in branch.variants:
             forks, rest = self._enter(variant, lanes), variant.body
             if rest and (inner := _open_branch(rest)) is not None:
@@ -156,7 +156,7 @@ class Walk:
                 yield self.walk(rest, forks, True)
 
     def best(self, choose: Step, ends: list[Lane], lanes: list[Lane]) -> list[Lane]:
-        """`choose by METRIC`: the best of the variants that stand and meet every `expect`; of equals the first."""
+        """`choose by METRIC`: the best of the variants that meet every `expect`; of equals, the first."""
         reading = choose.operation.by
         best: tuple[float, list[Lane]] | None = None
         for group in filter(self.fits, by_variant(ends).values()):
@@ -175,7 +175,7 @@ class Walk:
         return all(lane.fits and not lane.error for lane in group)
 
     def _go_on(self, group: list[Lane], candidates: list[Lane], before: list[Lane]) -> list[Lane]:
-        """All candidates stay in the report; what follows happens on lanes of their own, named as before."""
+        """All candidates stay in the report; what follows happens on new lanes, named as before."""
         self.worker.progress.say(f"chose {group[0].name}")
         for lane in candidates:
             lane.lost = True
@@ -206,7 +206,7 @@ class Walk:
     # expect -----------------------------------------------------------------------------------
 
     def expect(self, step: Step, lanes: list[Lane], filters: bool) -> None:
-        """Judge every variant that stands, and say so."""
+        """Judge every variant that did not fail, and report the verdicts."""
         for lane in lanes:
             self.worker.settle_healthy(lane)
         for judged in self.expectations.judge(step, lanes, filters):
@@ -217,7 +217,7 @@ class Walk:
     # repeat -----------------------------------------------------------------------------------
 
     def repeat(self, repeat: Repeat, lane: Lane, filters: bool) -> None:
-        """Walk the body so many times, until a budget holds, or as long as a guard does.
+        """Walk the body a number of times, until a budget holds, or as long as a guard does.
 
         Raises:
             Refusal: RCP0904: the budget is out of reach.
@@ -225,7 +225,7 @@ class Walk:
         self.worker.settle_healthy(lane)
         rounds, why = 0, ""
         if repeat.guard and not self.holds(repeat.guard, lane, "likely"):
-            why = "the guard did not hold to begin with"
+            why = "the guard did not hold at the start"
         while not why and rounds != repeat.times:
             if repeat.until and self.holds(repeat.until, lane, "surely"):
                 break
@@ -240,7 +240,7 @@ class Walk:
                 lane.become(before)
                 raise self._out_of_reach(repeat, lane)
             if repeat.guard and (stuck or not self.holds(repeat.guard, lane, "likely")):
-                why = "nothing is left to remove" if stuck else "one round more broke the guard and was undone"
+                why = "nothing is left to remove" if stuck else "one more round broke the guard and was undone"
                 lane.become(before)
                 del self.expectations.judged[judged:]
             else:
@@ -248,12 +248,12 @@ class Walk:
         self._ended(repeat, lane, rounds, why)
 
     def round(self, repeat: Repeat, lane: Lane, filters: bool) -> None:
-        """Walk the body once; where it chose among variants of its own, the lane goes on as the chosen one."""
+        """Walk the body once; if it chose among its own variants, the lane continues as the chosen one."""
         shown, judged = list(self.lanes), len(self.expectations.judged)
         after = self.walk(repeat.body, [lane], filters)[0]
         if after is not lane:
             lane.become(after)
-            self.lanes = shown  # every round has candidates of the same names: they end with their round
+            self.lanes = shown  # candidates have the same names in every round: they end with their round
             self.expectations.keep(judged, lane.name)
 
     def holds(self, condition: Condition, lane: Lane, how: str) -> bool:
@@ -261,15 +261,15 @@ class Walk:
         return judge(condition, lambda reading: self.readings.value(reading, lane), how).holds
 
     def _out_of_reach(self, repeat: Repeat, lane: Lane) -> Refusal:
-        """`repeat until` whose block has nothing left to change; what it came to is kept."""
+        """`repeat until` whose block has nothing left to change; its last result is kept."""
         assert repeat.until
         self.worker.leave_partial(lane)
         now = judge(repeat.until, lambda reading: self.readings.value(reading, lane), "surely").text
-        message = f"`{repeat.text}` is out of reach: the block changes nothing more, and it stands at {now}"
+        message = f"`{repeat.text}` is out of reach: the block changes nothing more, at {now}"
         return Refusal("RCP0904", message, "ask for less")
 
     def _ended(self, repeat: Repeat, lane: Lane, rounds: int, why: str) -> None:
-        """A record of how often the block was done, and what ended it."""
+        """A record of how many rounds were done, and what ended them."""
         line = repeat.span.line if repeat.span else 0
         reached = counted(rounds, "round")
         lane.steps.append(StepRecord("repeat", repeat.text, line, reached=reached, note=why))
@@ -277,16 +277,16 @@ class Walk:
 
 
 def _up_to_choice(nodes: Sequence[Node]) -> tuple[tuple[Step, ...], Step | None, tuple[Node, ...]]:
-    """What stands between variants and their `choose`, the `choose` if there is one, and what is behind it."""
+    """The steps between variants and their `choose`, the `choose` if there is one, and what comes after it."""
     at = next((i for i, n in enumerate(nodes) if isinstance(n, Step) and isinstance(n.operation, Choose)), None)
-    behind = nodes if at is None else nodes[:at]
-    steps = tuple(node for node in behind if isinstance(node, Step))
-    assert len(steps) == len(behind), "check lets only steps stand behind variants"
+    following = nodes if at is None else nodes[:at]
+    steps = tuple(node for node in following if isinstance(node, Step))
+    assert len(steps) == len(following), "check allows only steps after variants"
     return (steps, None, ()) if at is None else (steps, nodes[at], tuple(nodes[at + 1 :]))  # type: ignore[return-value]
 
 
 def _open_branch(nodes: Sequence[Node]) -> int | None:
-    """Where the variants stand that no `choose` follows; None where there are none."""
+    """The index of the variants that no `choose` follows; None if there are none."""
     for index in reversed(range(len(nodes))):
         node = nodes[index]
         if isinstance(node, Branch):

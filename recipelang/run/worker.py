@@ -1,7 +1,7 @@
-"""Work on one lane: finds the step in the store or has its stage do it, and writes the lane's books.
+"""Work on one lane: finds a step in the store or has its stage do it, and keeps the lane's records.
 
 A stage is found by its verb's name: `stages/prune.py` does what `verbs/prune.py` says. The verbs in `BOOKS`
-change no network and are kept here.
+change no network and are done here.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Worker:
         options, store, progress: of the run.
         readings: reads metrics of lanes.
         datasets: opened data sets by name; "" is the recipe's first.
-        partial: where the best candidate of a budget out of reach is left.
-        made, stored: how many steps were done, and how many the store had.
+        partial: where the best candidate is saved if a budget is out of reach.
+        made, stored: how many steps were done, and how many were in the store.
     """
 
     options: Options
@@ -58,13 +58,13 @@ class Worker:
     task: Task | None = None
     made: int = 0
     stored: int = 0
-    fresh: set[str] = field(default_factory=set)  # keys made anew in this run, so that `--fresh` makes each once
+    fresh: set[str] = field(default_factory=set)  # keys made again in this run, so that `--fresh` makes each once
 
     def step(self, step: Step, lane: Lane) -> None:
         """Take a lane through a step.
 
         Raises:
-            StepFailed: with the diagnostic at the step's line; MachineFailed where the machine stops the whole run.
+            StepFailed: with the diagnostic at the step's line; MachineFailed if the machine stops the whole run.
         """
         began = time.monotonic()
         line = line_of(step.span)
@@ -85,7 +85,7 @@ class Worker:
         self._say(lane.steps[-1], lane)
 
     def open_data(self, steps: Iterable[Step], progress: Progress | None = None) -> None:
-        """Open the recipe's data sets: a model that stands above its data is built for its classes all the same.
+        """Open the recipe's data sets first, so that a model above its data is built for its classes as well.
 
         Raises:
             StepFailed: with the diagnostic at the data's line.
@@ -99,12 +99,12 @@ class Worker:
                     raise StepFailed([refusal.at(step.span, step.path)]) from refusal
 
     def settle_healthy(self, lane: Lane) -> None:
-        """`healthy` is what stands before the first step that compresses; taken once."""
+        """`healthy` is the network before the first step that compresses; set once."""
         if lane.healthy is None and lane.current is not None:
             lane.healthy, lane.shared = lane.current, len(lane.steps)
 
     def tune(self, lane: Lane, operation: Any) -> None:
-        """One training step of a control, by an operation of the trace that it copies."""
+        """One training step of a control, by an operation of the trace that it repeats."""
         self.step(Step(operation, f"{operation.verb} {_training_text(operation)}".strip(), implied=True), lane)
 
     # dispatch ---------------------------------------------------------------------------------
@@ -133,24 +133,24 @@ class Worker:
     def obtain(
         self, ingredients: Mapping[str, Any], make: Callable[[Path], Mapping[str, Any]], files: list[str]
     ) -> tuple[Entry, bool]:
-        """The entry with these ingredients, made by `make(work folder) -> record` where the store has none."""
+        """The entry with these ingredients, made by `make(work folder) -> record` if the store has none."""
         key = key_of(ingredients)
         with self.store.hold(key, lambda: self.progress.say("    another run is at this step; waiting for it")):
-            anew = self.options.fresh and key not in self.fresh
-            entry = None if anew else self.found(key)
+            again = self.options.fresh and key not in self.fresh
+            entry = None if again else self.found(key)
             if entry:
                 self.stored += 1
                 return entry, key not in self.fresh
-            again = self.store.why_again(key)
-            if again:
-                self.progress.say(f"    {again}; this step is done again")
+            why = self.store.why_again(key)
+            if why:
+                self.progress.say(f"    {why}; this step is done again")
             record = make(self.store.work(key))
             self.fresh.add(key)
             self.made += 1
             return self.store.finish(key, ingredients, record, files), False
 
     def found(self, key: str) -> Entry | None:
-        """The entry of a step, whose record has what a step leaves; another one is not believed."""
+        """The entry of a step, if its record is that of a step; any other is discarded."""
         entry = self.store.find(key)
         if entry is not None and not outcomes.is_record(entry.record):
             self.store.disbelieve(key)
@@ -173,7 +173,7 @@ class Worker:
         return entry.record, cached
 
     def ingredients(self, operation: Any, lane: Lane) -> dict[str, Any]:
-        """What decides a step on this lane; also notes `recovered` where the step restricts the hardware."""
+        """What determines a step on this lane; also sets `recovered` if the step restricts the hardware."""
         if lane.current is None:
             raise Refusal("RCP0908", f"there is no network to {operation.verb} yet", "write `model …` above")
         restriction = _restriction(operation)
@@ -227,7 +227,7 @@ class Worker:
             self.progress.stop()
 
     def leave_partial(self, lane: Lane, network: Network | None = None) -> None:
-        """Leave the best that was found, or what the lane stands at, where a budget was out of reach."""
+        """Save the best network found, or the lane's current one, if a budget was out of reach."""
         if network is None:
             assert lane.current
             network = self.readings.network(lane.current)
@@ -268,13 +268,13 @@ def _conditions(operation: Any) -> list[Condition]:
 
 
 def _restriction(operation: Any) -> str:
-    """The hardware restriction that a step imposes: `2:4`; "" where it imposes none."""
+    """The hardware restriction that a step imposes: `2:4`; "" if it imposes none."""
     pattern = getattr(operation, "pattern", None)
     return str(getattr(pattern, "restriction", "")) if pattern is not None else ""
 
 
 def _trace(operation: Any, record: Mapping[str, Any]) -> list[Any]:
-    """The training of a step as a control repeats it: the task's loss alone, the updates that were really made."""
+    """The training of a step as a control repeats it: only the task's loss, and the updates that were really made."""
     if operation.verb == "recalibrate":
         return [operation]
     training: Training | None = getattr(operation, "training", None)

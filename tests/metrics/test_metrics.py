@@ -113,7 +113,7 @@ def test_outputs_that_do_not_fit_the_labels_are_refused(name: str, outputs: torc
 
 
 def test_top5_of_three_classes_is_refused() -> None:
-    with pytest.raises(Refusal, match="`top5` needs 5 classes, and the network tells 3 apart") as refusal:
+    with pytest.raises(Refusal, match="`top5` needs 5 classes, and the network distinguishes 3") as refusal:
         metric("top5").measure(OUTPUTS[:, :3], LABELS.clamp(max=2))
     assert refusal.value.code == "RCP1002"
 

@@ -91,7 +91,7 @@ def test_the_page_says_what_was_achieved(main_record: dict[str, Any]) -> None:
         "AVX-512", "the validation split is not clean",
     ):  # fmt: skip
         assert text in found.shown, text
-    assert found.shown.count("inside the noise") == 1
+    assert found.shown.count("within the noise: the interval is compatible with no change") == 1
     headings = [tag for tag, a in found.elements if tag == "h2" and a.get("id")]
     assert len(headings) == 8
 

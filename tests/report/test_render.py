@@ -118,9 +118,9 @@ def test_the_terminal_table_fits_and_is_plain_off_a_terminal(name: str, request:
     text = out.getvalue()
     body = [line for line in text.splitlines() if not line.startswith("criterion=imprint, budget=0.2:")]
     assert "\x1b" not in text
-    assert all(len(line.rstrip()) <= 100 for line in text.split("≈ inside")[0].splitlines())
+    assert all(len(line.rstrip()) <= 100 for line in text.split("≈ within")[0].splitlines())
     assert any("0.68×" in line or "0.78×" in line for line in body)
-    assert not re.search(r"\S…|…\S", text.split("≈ inside")[0])  # no name is cut; intervals have theirs between spaces
+    assert not re.search(r"\S…|…\S", text.split("≈ within")[0])  # no name is cut; intervals have theirs between spaces
 
 
 def test_markup_of_the_terminal_is_not_obeyed(main_record: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def test_every_reason_is_named() -> None:
     old = {"operation": {"is": "Train", "lr": 0.1, "batch": 32, "name": "a"}, "parent": "a", "threads": 1, "seed": 0}
     new = {"operation": {"is": "Train", "lr": 0.01, "batch": 64, "name": "a"}, "parent": "b", "threads": 2, "seed": 0}
     assert difference(new, old) == (
-        "`lr` was 0.1, is 0.01; `batch` was 32, is 64; a step above changed; another number of threads"
+        "`lr` was 0.1, is 0.01; `batch` was 32, is 64; a step above changed; a different number of threads"
     )
 
 

@@ -89,7 +89,7 @@ def test_a_training_is_timed_by_a_few_steps_of_it_and_remembered(lab: Any, monke
     assert steps == [timing.STEPS]
     estimated(lab, "train for 1 epochs", threads=2)
     estimated(lab, "train for 1 epochs with adam")
-    assert len(steps) == 3, "another number of threads and another optimizer take their own time"
+    assert len(steps) == 3, "a different number of threads and a different optimizer are timed separately"
 
 
 def test_a_time_taken_while_the_machine_was_busy_is_taken_again(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,9 +133,7 @@ def test_the_reach_of_a_clock_is_measured_on_the_emptied_network(lab: Any, monke
     text = HEAD + "prune layers by random until latency < {}\n"
     near = lab.plan(text.format("0.16"))
     assert not near.problems, "a short look does not refuse what is near"
-    assert any(
-        "latency can reach 0.200× (now 1.000×, measured in short)" in d for row in near.rows for d in row.details
-    )
+    assert any("latency can reach 0.200× (now 1.000×, measured briefly)" in d for row in near.rows for d in row.details)
     far = lab.plan(text.format("0.01"))
     assert [problem.code for problem in far.problems] == ["RCP0904"]
     assert "latency can reach 0.200×" in far.problems[0].message

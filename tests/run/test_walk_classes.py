@@ -90,7 +90,7 @@ def test_an_artifact_is_told_by_name_whatever_the_order_of_the_data(trained: Any
     done = lab.run(f'{head}data folder("{root}", size=8, split=[10%, 45%, 45%])\nmeasure top1\n', smoke=False)
     assert done.metric("top1") > 0.8
     assert done.metric("top1") == pytest.approx(right_answers(done.folder / "main", root, names), abs=0.1)
-    assert done.steps("healthy", "model")[0]["note"].startswith("classes are told by name")
+    assert done.steps("healthy", "model")[0]["note"].startswith("classes are matched by name")
     fewer = photos(tmp_path / "fewer", {"red": "red", "yellow": "yellow"}, seed=3)
     text = f'{head}data folder("{fewer}", size=8, split=[40%, 20%, 40%])\nfinetune for 1 epoch\nmeasure top1\n'
     done = lab.run(text, smoke=False)
@@ -141,5 +141,8 @@ def test_a_network_without_names_takes_those_of_the_data_and_says_so(lab: Any, t
     artifact.save(nameless, tmp_path / "net")
     root = photos(tmp_path / "all", {name: name for name in COLOURS})
     done = lab.run(f'model artifact("{tmp_path / "net"}")\ndata folder("{root}", size=8)\nmeasure top1\n')
-    assert "does not name its classes: they are taken in the data's order" in done.steps("healthy", "model")[0]["note"]
+    assert (
+        "does not name its classes; the data's classes are assigned in order"
+        in done.steps("healthy", "model")[0]["note"]
+    )
     assert recipelang.load(done.folder / "main").classes == tuple(sorted(COLOURS))

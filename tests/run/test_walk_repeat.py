@@ -47,7 +47,7 @@ def test_the_round_that_breaks_the_guard_leaves_no_trace(lab: Any) -> None:
 def test_a_guard_that_does_not_hold_at_first_lets_no_round_begin(lab: Any) -> None:
     done = lab.run(HEAD + "prune 2 layers by random\nrepeat while params > 0.99 {\n prune 1 layers by random\n}\n")
     assert (done.code, done.removed()) == (0, 2)
-    assert "to begin with" in done.steps(verb="repeat")[0]["note"]
+    assert "did not hold at the start" in done.steps(verb="repeat")[0]["note"]
 
 
 def test_nothing_left_to_remove_ends_a_guard(lab: Any) -> None:

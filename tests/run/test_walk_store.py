@@ -118,12 +118,12 @@ def test_another_seed_data_or_model_runs_again_and_says_why(apart: Any, find_row
     text = HEAD + "train for 1 steps\nprune 1 layers by random\n"
     apart.run(text)
     seeded = apart.plan(text, seeds=(1,))
-    assert find_row(seeded, "prune").reason == "another seed"
+    assert find_row(seeded, "prune").reason == "a different seed"
     assert find_row(seeded, "train").state == "stored"
     batched = apart.plan(text.replace("data digits", "data digits(batch=32)"))
     assert find_row(batched, "train").reason == "the data changed"
-    assert find_row(apart.plan(text, threads=2), "train").reason == "another number of threads"
-    assert find_row(apart.plan(text, smoke=False), "train").reason == "run with another `--smoke`"
+    assert find_row(apart.plan(text, threads=2), "train").reason == "a different number of threads"
+    assert find_row(apart.plan(text, smoke=False), "train").reason == "run with a different `--smoke`"
     assert find_row(apart.plan(text, fresh=True), "model").reason == "`--fresh`"
 
 

@@ -206,7 +206,7 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
     network = Python("net.py:build").build(request)
     assert foresee(operation("sparsify nm 2:4 with permute"), network, network, Times(Options())) == (
         "2 weights can be 2:4, 1 stays dense",
-        "2 groups of input channels can be put in another order",
+        "2 groups of input channels can be reordered",
     )
     outcome = sparse("sparsify nm 2:4 with permute", network)
     artifact.save(outcome.network, tmp_path / "saved")
