@@ -28,9 +28,9 @@ PRODUCTS = {
 }  # fmt: skip
 #: operators that give zeros for zeros: what they give of a branch is still the branch
 CARRYING = {
-    "alias", "clone", "contiguous", "detach", "div", "div_", "dropout", "expand", "mul", "mul_", "native_dropout",
-    "neg", "permute", "reshape", "_reshape_alias", "roll", "squeeze", "t", "_to_copy", "transpose", "unsqueeze",
-    "_unsafe_view", "view",
+    "alias", "clone", "contiguous", "detach", "div", "div_", "dropout", "elu", "expand", "gelu", "leaky_relu", "mul",
+    "mul_", "native_dropout", "neg", "permute", "relu", "relu_", "reshape", "_reshape_alias", "roll", "silu", "silu_",
+    "squeeze", "t", "tanh", "_to_copy", "transpose", "unsqueeze", "_unsafe_view", "view",
 }  # fmt: skip
 
 #: told of a sum: whose branch it is, the other operand, the sum

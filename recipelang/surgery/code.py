@@ -93,12 +93,19 @@ def _unnoticed(data: tuple[Path, ...], file: Path) -> tuple[str, ...]:
 
 
 def _require_network(module: Any, function: str, file: Path) -> None:
-    """Refuse what is not an nn.Module, has parameters without values, or computes in another type than float32."""
+    """Refuse what is not an nn.Module of Python code, or has parameters without values or of another type."""
     if not isinstance(module, nn.Module):
         raise Refusal(
             "RCP0712",
             f"`{function}` of `{file.name}` returns {type(module).__name__}, not a network",
             "return an nn.Module",
+        )
+    if scripted := next((part for part in module.modules() if isinstance(part, torch.jit.ScriptModule)), None):
+        raise Refusal(
+            "RCP0712",
+            f"`{function}` of `{file.name}` returns TorchScript (`{scripted.original_name}`), whose weights can be "
+            "neither looked into nor trained here",
+            "return the module without `torch.jit.script` and `torch.jit.trace`; `export pt2` writes a program",
         )
     parameters = {name: weight for name, weight in module.named_parameters() if not is_lazy(weight)}
     if empty := [name for name, parameter in parameters.items() if parameter.is_meta]:
@@ -113,6 +120,12 @@ def _require_network(module: Any, function: str, file: Path) -> None:
             f"`{function}` of `{file.name}` returns a network that cannot be trained: `{frozen[0]}` was made in "
             "inference mode",
             "build it outside `torch.inference_mode()`",
+        )
+    if unreal := [name for name, parameter in parameters.items() if parameter.is_complex()]:
+        raise Refusal(
+            "RCP0712",
+            f"`{function}` of `{file.name}` returns a network with complex parameters, as `{unreal[0]}`",
+            "hold real and imaginary parts in a last axis of two, and use `torch.view_as_complex(self.weight)`",
         )
     types = {parameter.dtype for parameter in parameters.values() if parameter.is_floating_point()}
     if len(types) == 1 and torch.float32 not in types:

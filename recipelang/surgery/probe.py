@@ -58,7 +58,11 @@ def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Buil
         _require_settled(twin, example, found.detach())
         with again() as other:
             _require_rebuildable(trial, other)
-        return (*_batch_notes(trial), *_training_notes(twin, example, found.shape[1]))
+        return (
+            *_batch_notes(trial),
+            *_probability_notes(found.detach()),
+            *_training_notes(twin, example, found.shape[1]),
+        )
 
 
 def require_same(module: nn.Module, other: nn.Module, example: Tensor, what: str) -> None:
@@ -239,6 +243,16 @@ def _batch_notes(trial: Trial) -> tuple[str, ...]:
     if _alike(alone, trial.expected[:1]):
         return ()
     return ("its answer to an image depends on the other images of the batch: accuracy depends on the batch size",)
+
+
+def _probability_notes(found: Tensor) -> tuple[str, ...]:
+    """Probabilities of classes: every loss here is made for what comes before a softmax."""
+    if found.shape[1] < 2 or bool((found < 0).any()) or not _alike(found.sum(1), torch.ones(len(found))):
+        return ()
+    return (
+        "it answers with probabilities, and losses apply a softmax to its answers: let it return what comes before its "
+        "own softmax",
+    )
 
 
 # in training mode -----------------------------------------------------------------------------

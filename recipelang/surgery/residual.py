@@ -207,7 +207,7 @@ class _Layers:
                 if path in taken or _inside(taken, path) or any(outer in taken for outer in _around(path)):
                     continue
                 found[path] = self._reason(path)
-        return found
+        return {path: why for path, why in found.items() if not any(outer in found for outer in _around(path))}
 
     def _reason(self, path: str) -> str:
         if self.seen.counts[path] > 1:
@@ -223,14 +223,14 @@ class _Layers:
         return "with its weights at zero it does not give back its input"
 
     def _siblings(self) -> Mapping[tuple[str, type], list[str]]:
-        """Composite modules that keep their shape, by the list that holds them and their class: two at least."""
+        """Composite modules that keep their shape, by their parent and class: several in a list, or one used again."""
         found: dict[tuple[str, type], list[str]] = defaultdict(list)
         for path, (before, after) in self.seen.shapes.items():
             parent = path.rpartition(".")[0]
             if (
                 before == after
                 and self._composite(path, axes=2)
-                and isinstance(self.module.get_submodule(parent), LISTS)
+                and (self.seen.counts[path] > 1 or isinstance(self.module.get_submodule(parent), LISTS))
             ):
                 found[parent, type(self.module.get_submodule(path))].append(path)
         return {k: v for k, v in found.items() if len(v) > 1 or self.seen.counts[v[0]] > 1}

@@ -79,6 +79,20 @@ def test_a_network_that_cannot_be_traced_leaves_nothing_behind(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_code_that_fixes_the_batch_is_told_how_to_leave_it_open(tmp_path: Path) -> None:
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.token = nn.Linear(4, 2), nn.Parameter(torch.ones(1, 4))
+
+        def forward(self, x: Tensor) -> Any:
+            return self.linear(x.flatten(1) + self.token.expand(len(x), -1))
+
+    with pytest.raises(Refusal, match="fixes how many images a batch has") as caught:
+        export("pt2", Network(Counts(), {}, (1, 2, 2)), tmp_path)
+    assert "`x.shape[0]` for `len(x)`" in caught.value.help and "safetensors" in caught.value.help
+
+
 def test_safetensors_is_what_load_reads(network: Network, tmp_path: Path) -> None:
     files = export("safetensors", network, tmp_path)
     assert sorted(path.name for path in files) == sorted(path.name for path in tmp_path.iterdir())

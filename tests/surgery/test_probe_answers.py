@@ -173,10 +173,33 @@ def test_batchnorm_between_processes_becomes_batchnorm(come_in: Build) -> None:
 
 KINDS_OF_MODULES = {
     "traced to a graph": "torch.fx.symbolic_trace(Net(classes))",
-    "scripted": "torch.jit.trace(Net(classes).eval(), torch.zeros(2, 1, 4, 4), check_trace=False)",
     "a forward of its own": "forwarded(Net(classes))",
 }
 FORWARDED = "def forwarded(net):\n    net.forward = net.other\n    return net\n\n"
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "a part"])
+@pytest.mark.parametrize("how", ["script(net)", "trace(net.eval(), torch.zeros(2, 1, 4, 4))"])
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_torchscript_is_refused_by_its_name(how: str, whole: bool, come_in: Build) -> None:
+    net = "net = nn.Sequential(nn.Flatten(), nn.Linear(16, classes))"
+    answer = f"torch.jit.{how}" if whole else f"nn.Sequential(torch.jit.{how}, nn.ReLU())"
+    with pytest.raises(Refusal, match="TorchScript") as caught:
+        come_in("return self.scores(x)", after=f"def build(classes=3):\n    {net}\n    return {answer}")
+    assert caught.value.code == "RCP0712"
+
+
+def test_complex_parameters_are_refused_at_the_line_of_the_model(come_in: Build) -> None:
+    prepare = "self.filter = nn.Parameter(torch.ones(8, dtype=torch.complex64))"
+    with pytest.raises(Refusal, match="complex parameters, as `filter`") as caught:
+        come_in("return self.head((self.features(x) * self.filter).real)", prepare)
+    assert caught.value.code == "RCP0712" and "view_as_complex" in caught.value.help
+
+
+def test_probabilities_are_told(come_in: Build) -> None:
+    for last, told in (("softmax(1)", True), ("log_softmax(1)", False), ("sigmoid()", False), ("relu()", False)):
+        notes = come_in(f"return self.scores(x).{last}").habits.notes
+        assert any("it answers with probabilities" in note for note in notes) is told
 
 
 @pytest.mark.parametrize("name", KINDS_OF_MODULES)

@@ -94,6 +94,7 @@ STEPS: dict[str, tuple[type[nn.Module], Callable[..., Any]]] = {
     "added": (Branch, lambda b, x, s: (x + b(x), s)),
     "added in place": (Branch, lambda b, x, s: (b(x).add_(x), s)),
     "added, scaled and dropped": (Branch, lambda b, x, s: (x + nn.functional.dropout(0.3 * b(x), 0.1, False), s)),
+    "added after an activation": (Branch, lambda b, x, s: (x + b(x).relu(), s)),
     "added to what was normed": (Branch, lambda b, x, s: (x + b(nn.functional.layer_norm(x, (D,))), s)),
 }
 
@@ -284,6 +285,22 @@ def test_one_block_that_runs_many_times_stays_and_the_reason_is_said() -> None:
     net = conv_net(Container(lambda blocks, x: blocks[0](blocks[0](x)), nn.ModuleList([shared])))
     found = survey(net, example(net, (3, 8, 8)))
     assert found.layers == () and found.stay == {"1.blocks.0": "it runs 2 times in one pass"}
+
+
+def test_a_block_that_is_shared_without_a_list_is_named_as_well() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = Skip(convs())
+
+        def forward(self, x: Tensor) -> Tensor:
+            for _ in range(4):
+                x = self.layer(x)
+            return x
+
+    net = conv_net(Shared())
+    found = survey(net, example(net, (3, 8, 8)))
+    assert found.layers == () and found.stay == {"1.layer": "it runs 4 times in one pass"}
 
 
 def test_parallel_experts_in_a_list_are_one_layer() -> None:

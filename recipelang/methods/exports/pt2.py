@@ -46,6 +46,11 @@ class Pt2:
                 torch.export.save(program, written, extra_files={"recipelang.json": _card(network)})
                 reloaded = torch.export.load(io.BytesIO(written.getvalue())).module()
         except Exception as error:  # torch.export raises many kinds for code that it cannot trace
+            if "Constraints violated" in str(error):
+                raise _refused(
+                    "its code fixes how many images a batch has: `len(x)` counts them at once",
+                    "write `x.shape[0]` for `len(x)` in `forward`, or use `export safetensors`",
+                ) from error
             raise _refused(f"torch.export cannot trace it: {type(error).__name__}: {first_line(error)}") from error
         for size in (1, 3):
             _compare(reloaded, module, example_input(network, size))
@@ -64,10 +69,8 @@ def _compare(reloaded: Any, module: Any, images: Any) -> None:
         raise _refused(f"the program gives different outputs (by {difference:.1e})")
 
 
-def _refused(why: str) -> Refusal:
-    return Refusal(
-        "RCP0716", f"the network cannot be written as pt2: {why}", "use `export safetensors`, which writes any network"
-    )
+def _refused(why: str, help: str = "use `export safetensors`, which writes any network") -> Refusal:
+    return Refusal("RCP0716", f"the network cannot be written as pt2: {why}", help)
 
 
 def _card(network: Any) -> str:
