@@ -1,4 +1,4 @@
-"""Putting packed 2:4 layers into a deployed network, each where a measurement says that it pays."""
+"""Putting packed 2:4 layers into a deployed network, each where a measurement shows that it pays off."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from recipelang.surgery.tracing import evaluating, record_calls
 
 #: The pattern that hardware executes.
 PATTERN = "2:4"
-#: How much further from float32 the network's answer may be than the dense one's in the same precision, and a floor in
-#: units of the precision: with few classes the dense one may be near by chance.
+#: How much further from the float32 answer the network may be than the dense one in the same precision, and a floor in
+#: units of the precision: with few classes the dense one may be close by chance.
 FURTHER, FLOOR = 3.0, 4.0
 
 
@@ -44,9 +44,9 @@ class Execution:
 
 @torch.no_grad()
 def round_to_int8(module: nn.Module, network: Network) -> None:
-    """Round the weights of accelerated layers to what int8 values with a scale for each output can hold, in place.
+    """Round the weights of accelerated layers in place to what int8 values with one scale per output can represent.
 
-    It is done on every device and whichever kernel runs, so that accuracy is that of the deployed network everywhere.
+    Done on every device and for every kernel, so that the accuracy is that of the deployed network everywhere.
     """
     for layer in _asked(module, network):
         weight = layer.weight
@@ -63,19 +63,19 @@ def accelerate(
     expected: Callable[[], Tensor],
     progress: Progress | None = None,
 ) -> tuple[nn.Module, dict[str, Execution]]:
-    """The deployed module with sparse layers where they were chosen, and parameter name → how its layer executes.
+    """The deployed module with sparse layers where they were chosen, and how the layer of each parameter executes.
 
     Args:
-        module: deployed form on its device and in its precision; it stays as it is where no layer changes.
+        module: deployed form on its device and in its precision; returned unchanged where no layer changes.
         network: its masks and `accelerated` settings.
-        examples: inputs, one or more calls of them.
+        examples: inputs for one or more calls.
         batch: images in one call.
         chooser: decides, for the device of the module.
-        expected: gives the dense network's answer to `examples` in float32, which both are held against; asked only
+        expected: gives the dense network's answer to `examples` in float32, which both are compared with; called only
             where a layer has changed.
 
     Raises:
-        Refusal: RCP1306: the accelerated network answers otherwise than the dense one.
+        Refusal: RCP1306: the accelerated network's answer differs from the dense one's.
     """
     sparse, example = copy.deepcopy(module), examples[:batch]
     calls = record_calls(sparse, example)
@@ -136,11 +136,11 @@ def _asked(module: nn.Module, network: Network) -> list[_Asked]:
 
 
 def _why_not(part: nn.Module, weight: Tensor, count: int, mask: Mask | None) -> str | None:
-    """Why the layer cannot hold a packed weight, whatever the device."""
+    """Why the layer cannot hold a packed weight on any device; None where it can."""
     if not is_plain(part, nn.Linear, nn.Conv2d):
-        return f"a {type(part).__name__} computes with its weights itself"
+        return f"a {type(part).__name__} uses its weights directly"
     if not count:
-        return "the network computes with its weight itself and never calls the layer"
+        return "the network uses its weight directly and never calls the layer"
     if isinstance(part, nn.Conv2d) and (reason := not_pointwise(part)):
         return reason
     if mask is not None and not nm_holds(weight, 2, 4) and mask.pattern != PATTERN:
@@ -149,7 +149,7 @@ def _why_not(part: nn.Module, weight: Tensor, count: int, mask: Mask | None) -> 
 
 
 def _rows(call: Any) -> int:
-    """Rows of the product in one call: all axes but the features, which a convolution has in axis 1."""
+    """Rows of the product in one call: all axes except the features, which are axis 1 in a convolution."""
     if call is None or call.input_shape is None:
         return 0
     shape = call.input_shape
@@ -157,13 +157,13 @@ def _rows(call: Any) -> int:
 
 
 def _activations(module: nn.Module, example: Tensor, paths: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Layer → (activation, its path), where one activation module is all that reads what the layer computes."""
+    """Layer → (activation, its path), where one activation module is the only reader of the layer's output."""
     followers = sole_readers(module, example, paths, lambda part: activation_of(part) is not None)
     return {path: (str(activation_of(module.get_submodule(after))), after) for path, after in followers.items()}
 
 
 def activation_of(part: nn.Module) -> str | None:
-    """The name that kernels know a module by; None where they do not."""
+    """The name that kernels know an activation module by; None where they do not know it."""
     if type(part) is nn.ReLU:
         return "relu"
     if type(part) is nn.SiLU:
@@ -186,7 +186,7 @@ def _say(choice: Choice, int8: bool) -> Execution:
 
 
 def _layer(part: Any, packed: Packed, activation: str, goal: str, choice: Choice, count: int) -> SparseLinear:
-    """The packed layer: the chosen kernel up to the rows it was measured for, dense or unpacked beyond."""
+    """The packed layer: the chosen kernel up to the number of rows it was measured for, dense or unpacked beyond."""
     kind = SparsePointwise if isinstance(part, nn.Conv2d) else SparseLinear
     layer = kind(packed, part.bias, activation, part.weight.dtype)
     layer.use((Way(choice.kernel, choice.configuration, rows_alike(count)), *_beyond(choice, goal)))
@@ -194,9 +194,10 @@ def _layer(part: Any, packed: Packed, activation: str, goal: str, choice: Choice
 
 
 def _beyond(choice: Choice, goal: str) -> tuple[Way, ...]:
-    """What computes larger batches than the one that was measured.
+    """What computes batches larger than the measured one.
 
-    For memory no second form of the weight is kept: the kernel takes them as well, or they are unpacked each time.
+    With memory as the goal no second form of the weight is kept: the kernel takes them too, or the weight is unpacked
+    each time.
     """
     if goal == "memory":
         return Way(choice.kernel, choice.configuration, None), Way("unpacked", {}, None)
@@ -211,33 +212,33 @@ def _put(module: nn.Module, path: str, layer: nn.Module) -> None:
 def _verify(sparse: nn.Module, dense: nn.Module, calls: Sequence[Tensor], expected: Tensor) -> None:
     """Refuse a network whose answer is further from the float32 one than rounding explains.
 
-    Two networks that round differently are equally far from it, on average over what they answer. In bfloat16 that was
-    1.5 to 1.9 % for ViT-L/16, whose layers were summed in different orders, in float16 0.2 %; one was never 1.2 times
-    as far as another. So it is the norm of the whole answer that is held against it, not its worst element.
+    Two networks that round differently are equally far from it, averaged over the whole answer. In bfloat16 the
+    distance was 1.5 to 1.9 % for ViT-L/16 with layers summed in different orders, in float16 0.2 %; none was 1.2 times
+    as far as another. So the norm of the whole answer is compared, not its worst element.
     """
     with evaluating(sparse), evaluating(dense):
         off, usual = (_distance(torch.cat([m(images) for images in calls]), expected) for m in (sparse, dense))
     if not off <= FURTHER * usual + FLOOR * torch.finfo(calls[0].dtype).eps:
         raise Refusal(
             "RCP1306",
-            f"the accelerated network answers otherwise: {off:.1e} from the float32 network, the dense one {usual:.1e}",
-            "a kernel is wrong on this device: `accelerate with dense` leaves it out; please report it",
+            f"the accelerated network's answer is {off:.1e} from the float32 network's, the dense one's {usual:.1e}",
+            "a kernel is wrong on this device: `accelerate with dense` avoids it; please report it",
         )
 
 
 def _distance(answer: Tensor, expected: Tensor) -> float:
-    """Norm of the difference over the norm of what is expected; NaN where either has NaN."""
+    """Norm of the difference divided by the norm of the expected answer; NaN where either contains NaN."""
     size = expected.double().norm().clamp_min(torch.finfo(torch.float32).tiny)
     return float((answer.cpu().double() - expected.double()).norm() / size)
 
 
 def ways(module: nn.Module) -> Mapping[str, Execution]:
-    """Parameter name → how its layer executes in a deployed module, as `accelerate` noted it there."""
+    """Parameter name → how its layer executes in a deployed module, as `accelerate` recorded it there."""
     return getattr(module, "execution", {})
 
 
 def demands_sparse(network: Network) -> bool:
-    """Whether the recipe names kernels and `dense` is not among them."""
+    """Whether the recipe names kernels, `dense` not among them."""
     return network.accelerated is not None and "dense" not in network.accelerated["kernels"]
 
 

@@ -1,6 +1,6 @@
-"""What a network answers with: one tensor of scores, or several tensors in tuples, dictionaries and dataclasses.
+"""The output of a network: one tensor of scores, or several tensors in tuples, dictionaries and dataclasses.
 
-In evaluation one tensor is the answer, told by its name or its shape. In training every score of the classes is
+In evaluation one tensor is the answer, identified by its name or its shape. In training every tensor of class scores is
 trained: those that evaluation answers with, and auxiliary classifiers with a smaller weight.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from recipelang.surgery.tracing import evaluating
 
-#: names under which networks give their scores, the surest first
+#: names under which networks return their scores, the most certain first
 NAMES = ("logits", "scores", "out", "output")
 #: weight of the loss of an auxiliary classifier: GoogLeNet's (Szegedy et al. 2014, section 5)
 AUXILIARY = 0.3
@@ -47,26 +47,26 @@ def _entries(raw: Any) -> list[tuple[str | int, Any]]:
 
 
 def at(raw: Any, path: Path) -> Any:
-    """What stands at a path of an answer."""
+    """The value at a path of an answer."""
     for key in path:
         raw = raw[key] if isinstance(raw, Mapping) or isinstance(key, int) else getattr(raw, key)
     return raw
 
 
 def scores(raw: Any, images: int) -> list[tuple[Path, Tensor]]:
-    """Every tensor of an answer to so many images that can be scores of classes: floating point, B×n."""
+    """Every tensor of an answer to this many images that can hold class scores: floating point, B×n."""
     return [(path, t) for path, t in tensors(raw) if t.ndim == 2 and len(t) == images and torch.is_floating_point(t)]
 
 
 def answer(raw: Any, images: int, classes: int | None) -> Path | None:
-    """The path of the one tensor that is a network's answer in evaluation; None where that cannot be told.
+    """The path of the one tensor that is a network's answer in evaluation; None where it is ambiguous.
 
-    It is what stands under one of `NAMES`, else the only tensor B×classes, else the only tensor B×n.
+    It is the one under one of `NAMES`, else the only tensor B×classes, else the only tensor B×n.
 
     Args:
-        raw: what the network gave.
+        raw: what the network returned.
         images: how many images it was given.
-        classes: how many classes there are; None where that is not known.
+        classes: how many classes there are; None where unknown.
     """
     found = scores(raw, images)
     for name in NAMES:
@@ -79,7 +79,7 @@ def answer(raw: Any, images: int, classes: int | None) -> Path | None:
 
 
 def describe(raw: Any) -> str:
-    """What a network answered with, for a message: `a tensor of shape 2×10`, `dict of logits 2×10, features 2×64`."""
+    """What a network returned, for a message: `a tensor of shape 2×10`, `dict of logits 2×10, features 2×64`."""
     if isinstance(raw, Tensor):
         return f"a tensor of shape {_shape(raw)}"
     parts = [f"{'.'.join(map(str, path))} {_shape(t)}" for path, t in tensors(raw)][:4]
@@ -96,7 +96,7 @@ class Trained:
 
     Attributes:
         answers: paths of those that evaluation answers with; their losses are averaged.
-        auxiliary: paths of classifiers that only training has; each loss counts `AUXILIARY`.
+        auxiliary: paths of classifiers that only training has; each loss has weight `AUXILIARY`.
     """
 
     answers: tuple[Path, ...]
@@ -104,7 +104,7 @@ class Trained:
 
     @property
     def note(self) -> str:
-        """What a user should know: "" where one answer is trained and nothing else."""
+        """What a user should know; "" where one answer is trained and nothing else."""
         several = f"{len(self.answers)} outputs of training mode are trained, each with the same weight"
         count = len(self.auxiliary)
         are = "output of training mode is" if count == 1 else "outputs of training mode are"
@@ -114,10 +114,10 @@ class Trained:
 
 @dataclass(frozen=True)
 class Graph:
-    """How a tensor was computed: the leaves that took part and the steps on the way, by their ids."""
+    """How a tensor was computed: the leaves that took part and the nodes on the way, by id."""
 
     leaves: Mapping[int, Tensor]
-    nodes: Mapping[int, Any]  # the steps themselves: an id stays one step's only as long as the step is held
+    nodes: Mapping[int, Any]  # the nodes themselves: an id is unique only while its node is alive
 
 
 def graph(*computed: Tensor) -> Graph:
@@ -137,15 +137,15 @@ def graph(*computed: Tensor) -> Graph:
 
 
 def trained(module: nn.Module, images: Tensor, classes: int) -> Trained | None:
-    """What of a network's answer in training mode is trained; None where nothing of it is B×classes.
+    """Which tensors of a network's answer in training mode are trained; None where none is B×classes.
 
-    Of several tensors B×classes, the answer is the one that evaluation gives as well. Where none is, evaluation
-    answers with a mixture of those whose parameters it uses, all but those that others are computed from. What is
-    left and has parameters of its own, which evaluation does not use, is an auxiliary classifier.
+    Of several tensors B×classes, the answer is the one that evaluation returns too. Where there is none, evaluation
+    mixes those whose parameters it uses, except those that others are computed from. A remaining tensor with
+    parameters of its own, which evaluation does not use, is an auxiliary classifier.
 
     Args:
-        module: a copy, which is used up: statistics move, and activations may stay with their graph.
-        images: B×C×H×W, of the size that it takes.
+        module: a copy that is not used afterwards: its statistics change, and activations may keep their graph.
+        images: B×C×H×W, of the size that the network takes.
         classes: C.
 
     Raises:
@@ -185,7 +185,7 @@ def _close(one: Tensor, two: Tensor) -> bool:
 
 @contextmanager
 def _without_noise(module: nn.Module) -> Iterator[None]:
-    """Training mode, but for norms and for layers without parameters: what is left of it is how the network answers."""
+    """Training mode except for norms and layers without parameters, so that only the form of the answer differs."""
     module.train()
     still = [
         part

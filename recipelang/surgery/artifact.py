@@ -1,9 +1,9 @@
 """A compressed network in a folder: constructor, edit log, masks and weights. Nothing in it is ever executed.
 
 model.json            how to build the original: method, settings, classes, input size, preprocessing
-surgery.json          what was cut out, and which pattern each mask has
+surgery.json          what was removed, and the pattern of each mask
 masks.safetensors     parameter name → bool
-model.safetensors     the weights, zeros included; 2:4 weights in their packed form where that was asked for
+model.safetensors     the weights, zeros included; 2:4 weights in their packed form where requested
 """
 
 from __future__ import annotations
@@ -54,25 +54,25 @@ from recipelang.surgery.weights import load_weights
 
 __all__ = ["FILES", "another", "fresh", "interface", "load", "require_readable", "save", "tried"]
 
-#: of the build that a network is held against: other than any that a recipe would name
+#: seed of the build that a network is compared with: one that no recipe would name
 OTHER_SEED = 0x5EED_CAFE
 
 
 def save(network: Network, folder: Path, *, packed: bool = False) -> tuple[Path, ...]:
     """Write the network into `folder`; equal networks give equal bytes.
 
-    Each file takes its place in one move, so that a reader never meets half of one.
+    Each file is moved into place at once, so that a reader never sees half of one.
 
     Args:
-        network: stands as it is.
-        folder: made where it is missing.
-        packed: whether masked weights that are 2:4 are written in their packed form.
+        network: is not changed.
+        folder: created where missing.
+        packed: whether 2:4 masked weights are written in their packed form.
 
     Returns:
         the four files.
 
     Raises:
-        Refusal: RCP0716: the network's state is not only tensors.
+        Refusal: RCP0716: the network's state holds something that is not a tensor.
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,17 +101,17 @@ def save(network: Network, folder: Path, *, packed: bool = False) -> tuple[Path,
 
 
 def require_readable(network: Network, folder: Path) -> None:
-    """Load what `save` wrote into `folder`, and hold it against the network: its state, and its answer.
+    """Load what `save` wrote into `folder`, and compare its state and its answer with the network's.
 
     Raises:
-        Refusal: RCP0723: it answers otherwise, since the network computes with something that is not in its state;
+        Refusal: RCP0723: its answer differs, since the network computes with something that is not in its state;
             RCP0714, RCP0715: it cannot be read.
     """
-    back = load(folder, trust=True)  # its code has run in this process already
+    back = load(folder, trust=True)  # its code has already run in this process
     own, read = network.module.state_dict(), back.module.state_dict()
     different = [name for name, value in own.items() if name not in read or not _equal(value, read[name])]
     if different:
-        raise damaged(folder, f"`{different[0]}` is read as something else than was written")
+        raise damaged(folder, f"`{different[0]}` is not read as it was written")
     with random_numbers():
         require_same(network.module, back.module, example_input(network), "the network, saved and loaded again,")
 
@@ -142,7 +142,7 @@ def load(folder: Path, *, trust: bool = False) -> Network:
         weights = unpack_weights(read_tensors(folder / WEIGHTS, most), told.packed)
         masks = unpack_masks(read_tensors(folder / MASKS, most), told.packed)
     except KeyError as error:
-        raise damaged(folder, f"{error} is missing, which `{MODEL}` says is packed") from error
+        raise damaged(folder, f"{error} is missing, which is packed according to `{MODEL}`") from error
     load_weights(module, weights, f"the weights of `{folder.name}`")
     network = Network(
         module=module,
@@ -161,7 +161,7 @@ def load(folder: Path, *, trust: bool = False) -> Network:
 
 
 def _require_answer(network: Network, folder: Path) -> None:
-    """Refuse an edit log, or another input size, that leaves no network with one score per class."""
+    """Refuse an edit log, or a changed input size, after which the network does not give one score per class."""
     if not network.edits and list(network.input_shape) == network.source["input_shape"]:
         return  # tried when it was built
     try:
@@ -169,20 +169,20 @@ def _require_answer(network: Network, folder: Path) -> None:
     except Refusal as error:
         raise damaged(folder, error.message) from error
     if outputs != len(network.classes):
-        raise damaged(folder, f"it answers with {outputs} scores and has {len(network.classes)} classes")
+        raise damaged(folder, f"it gives {outputs} scores and has {len(network.classes)} classes")
 
 
 interface = read_interface
 
 
 def tried(network: Network, folder: Path) -> Network:
-    """A network that `load` gave, with what was found about it; a user's code is tried as when it first came in.
+    """A network that `load` returned, with the notes about it; a user's code is tried as when it was first used.
 
     Raises:
         Refusal: as `probe.require_sound`.
     """
     if "digest" not in network.source["settings"]:
-        return network  # of the catalogue
+        return network  # built by the catalogue
     example = example_input(network)
     first = outputs_of(network.module, example)
     again = partial(another, network.source, folder, network.edits)
@@ -192,7 +192,7 @@ def tried(network: Network, folder: Path) -> Network:
 
 @contextmanager
 def another(source: Mapping[str, Any], folder: Path = Path(), edits: tuple[Any, ...] = ()) -> Iterator[nn.Module]:
-    """Another build, with its files imported once more, under other random numbers, for as long as the block lasts."""
+    """A second build from newly imported files with other random numbers, for the duration of the block."""
     with built_apart():
         module = rebuild(source, trust=True, folder=folder, seed=OTHER_SEED)
         replay(module, edits)
@@ -203,9 +203,9 @@ def fresh(network: Network, seed: int) -> Network:
     """The same architecture and masks with new random weights.
 
     Raises:
-        Refusal: RCP0715: the Python file that builds it is gone or has changed.
+        Refusal: RCP0715: the Python file that builds it is missing or has changed.
     """
-    # Its code was trusted when this network was built, and is held against its hash.
+    # Its code was trusted when this network was built, and is checked against its hash.
     module = rebuild(network.source, trust=True, folder=Path(), seed=seed)
     replay(module, network.edits)
     apply_masks(module, network.masks)
@@ -219,14 +219,14 @@ def _masks(folder: Path, patterns: Mapping[str, str], keep: Mapping[str, Tensor]
 
 
 def _plain(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Contiguous CPU tensors that share no memory, which is what safetensors takes."""
+    """Contiguous CPU tensors that share no memory, as safetensors requires."""
     plain: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise Refusal(
                 "RCP0716",
-                f"the network's state `{name}` is no tensor but {type(tensor).__name__}",
+                f"the network's state `{name}` is a {type(tensor).__name__}, not a tensor",
                 "keep all state in parameters and buffers",
             )
         copy = tensor.detach().cpu().contiguous()
@@ -236,16 +236,16 @@ def _plain(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _json(value: Any) -> bytes:
-    # ASCII, because a class name that was a folder name may hold what UTF-8 cannot.
+    # ASCII, because a class name taken from a folder may hold what UTF-8 cannot encode.
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode("ascii")
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write under another name, then move: never half a file, and never through a link that lies in the way."""
+    """Write under another name, then move: never half a file, and never through an existing link."""
     part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)
     try:
-        part.write_bytes(data)  # not by safetensors, whose error for a full disk is none of the system's
+        part.write_bytes(data)  # not by safetensors, whose error for a full disk is not an OSError
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

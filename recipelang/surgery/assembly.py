@@ -41,29 +41,29 @@ def assemble(
     files: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
 ) -> Network:
-    """Give a module its weights and as many outputs as there are classes, and say how to build it again.
+    """Give a module its weights and as many outputs as there are classes, and record how to build it again.
 
     Args:
-        module: of any number of outputs; changed in place, and taken out of wrappers such as DataParallel.
+        module: with any number of outputs; changed in place, wrappers such as DataParallel removed.
         request: what it is built for.
         model, settings: name and settings of the method, as JSON, for `Network.source`; never a private path.
-        input_shape: (C, H, W), where the request has none.
+        input_shape: (C, H, W), used where the request has none.
         classes: number of outputs that the recipe asks for; None: that of the data, or of the network.
-        weights: to load; the head takes their number of classes first.
-        pretrained: whether the module has trained weights already.
-        known: class names that belong to the weights.
-        preprocessing: that belongs to the weights.
+        weights: to load; the head first gets their number of classes.
+        pretrained: whether the module already has trained weights.
+        known: class names of the weights.
+        preprocessing: of the weights.
         files: path → SHA-256 of the Python files that build it, for `Network.source`; a network of a user's code is
             tried (`probe.require_sound`).
-        notes: what a user should know already.
+        notes: notes for the user so far.
 
     Raises:
         Refusal: RCP0707: the weights do not fit, or are not finite; RCP0708: the numbers of classes do not;
-            RCP0713: the network does not take such images; what `probe.require_sound` raises.
+            RCP0713: the network does not take such images; and as `probe.require_sound`.
     """
     shape = request.input_shape or input_shape
     module, wrappers = unwrapped(module)
-    notes = [*notes, *(f"`{wrapper}` is taken off" for wrapper in wrappers)]
+    notes = [*notes, *(f"`{wrapper}` is removed" for wrapper in wrappers)]
     images = example(module, shape)
     known_classes = classes or (len(request.classes) if request.classes else None)
     first, habits = enter(module, images, known_classes, stranger=bool(files))
@@ -78,7 +78,7 @@ def assemble(
     require_finite(module, module.state_dict(), "the weights of the network as built")
     asked = request.classes
     if asked and known and len(known) == outputs and classes in (None, outputs) and match(known, asked):
-        asked = known  # the weights keep their classes, and the data's labels are told by name
+        asked = known  # the weights keep their classes, and the data's labels are matched by name
     wanted = _classes(outputs, classes, asked, pretrained or weights is not None)
     if wanted != outputs:
         paths = replace_heads(module, images, wanted)
@@ -101,11 +101,11 @@ def assemble(
 
 
 def _replaced(paths: tuple[str, ...], before: int, after: int) -> str:
-    """What to tell of heads that were replaced."""
+    """The note on replaced heads."""
     heads = ", ".join(f"`{path}`" for path in paths)
     several = len(paths) > 1
     return (
-        f"the head{'s' * several} {heads} of {before} outputs {'are' if several else 'is'} replaced by "
+        f"the head{'s' * several} {heads} of {before} outputs {'are' if several else 'is'} replaced with "
         f"{'new ones' if several else 'a new one'} of {after}, which need{'s' * (not several)} training"
     )
 
@@ -113,13 +113,13 @@ def _replaced(paths: tuple[str, ...], before: int, after: int) -> str:
 def _one_output() -> Refusal:
     return Refusal(
         "RCP0713",
-        "the network answers each image with one number, not with one score per class",
-        "give it one output per class, two for two classes; `classes=2` replaces its last layer by a new one",
+        "the network gives one number per image, not one score per class",
+        "give it one output per class, two for two classes; `classes=2` replaces its last layer with a new one",
     )
 
 
 def _load_with_head(module: nn.Module, images: Tensor, weights: Mapping[str, Tensor], outputs: int) -> int:
-    """Load weights that may be of another number of classes than the module; the number they have."""
+    """Load weights whose number of classes may differ from the module's; returns their number."""
     path = find_head(module, images)[0]
     head = weights.get(f"{path}.weight")
     if path and head is not None and head.ndim >= 2 and head.shape[0] not in (0, outputs):
@@ -133,12 +133,12 @@ def _other_classes(known: tuple[str, ...], data: tuple[str, ...]) -> Refusal:
     return Refusal(
         "RCP0708",
         f"the weights do not know {unknown_to(known, data)} of the data; they know {listed(known)}",
-        "name the class folders after the classes of the weights, or take a network without these weights",
+        "name the class folders after the classes of the weights, or use a network without these weights",
     )
 
 
 def _classes(outputs: int, asked: int | None, data: tuple[str, ...] | None, trained: bool) -> int:
-    """The number of outputs that the network shall have."""
+    """The number of outputs that the network is to have."""
     if asked is not None and data is not None and asked != len(data):
         raise Refusal(
             "RCP0708",
@@ -151,6 +151,6 @@ def _classes(outputs: int, asked: int | None, data: tuple[str, ...] | None, trai
         raise Refusal(
             "RCP0708",
             f"the weights have {outputs} classes and the data has {len(data)}",
-            f"write `classes={len(data)}`: the head is replaced by a fresh one, which needs training",
+            f"write `classes={len(data)}`: the head is replaced with a new one, which needs training",
         )
     return len(data) if data is not None else outputs

@@ -1,5 +1,5 @@
-"""Self-attention by layers that are called: `nn.MultiheadAttention` computes with its weights itself, so that none of
-them could be put in another form."""
+"""Self-attention made of layers that are called: `nn.MultiheadAttention` uses its weights directly, so that none of
+them could be replaced with another form."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from recipelang.surgery.tracing import evaluating, hooked
 
 
 class SelfAttention(nn.Module):
-    """What `nn.MultiheadAttention` computes of one sequence without masks, in evaluation mode.
+    """What `nn.MultiheadAttention` computes from one sequence without masks, in evaluation mode.
 
     Args:
-        attention: whose weights these are, shared and not copied.
+        attention: the original; its weights are shared, not copied.
 
     Shapes: query B×T×E (T×B×E where the original is not batch_first) → the same, and None for the attention weights.
     """
@@ -30,7 +30,7 @@ class SelfAttention(nn.Module):
         self.out_proj = _linear(attention.out_proj.weight, attention.out_proj.bias)
 
     def forward(self, query: Tensor, *_: Any, **__: Any) -> tuple[Tensor, None]:
-        """The query attends to itself; what else the original takes was seen to be the same tensor or nothing."""
+        """The query attends to itself; the original's other arguments were found to be the same tensor or absent."""
         x = query if self.batch_first else query.transpose(0, 1)
         batch, length, width = x.shape
         parts = self.in_proj(x).reshape(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
@@ -40,10 +40,10 @@ class SelfAttention(nn.Module):
 
 
 def unfold_attention(module: nn.Module, example: Tensor) -> nn.Module:
-    """The module with every plain self-attention computed by layers that are called; as it is where there is none.
+    """The module with every plain self-attention computed by layers that are called; unchanged where there is none.
 
     Plain: an exact `nn.MultiheadAttention` that is only ever called with one tensor as query, key and value, without
-    masks, and whose attention weights nobody asks for. Found by running; the outcome is held against the original.
+    masks, and whose attention weights are never requested. Found by running; the outcome is compared with the original.
     """
     plain = _plain(module, example)
     if not plain:
@@ -56,7 +56,7 @@ def unfold_attention(module: nn.Module, example: Tensor) -> nn.Module:
     try:
         with evaluating(module), evaluating(unfolded):
             same = relative_difference(unfolded(example), module(example)) <= TOLERANCE
-    except AttributeError:  # whoever owns the attention reads its weights
+    except AttributeError:  # the owner of the attention reads its weights
         same = False
     return unfolded if same else module
 
@@ -88,7 +88,7 @@ def _plain(module: nn.Module, example: Tensor) -> list[str]:
 
 
 def _read_by_its_owner(module: nn.Module, path: str) -> bool:
-    """torch's own encoder layer reads the weights of its attention and calls it only while somebody watches."""
+    """torch's own encoder layer reads the weights of its attention and calls it only while it is hooked."""
     return isinstance(module.get_submodule(path.rpartition(".")[0]), nn.TransformerEncoderLayer)
 
 
@@ -112,7 +112,7 @@ def _is_plain(part: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[s
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A linear layer with these very tensors."""
+    """A linear layer that holds these tensors themselves."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device=torch.device("meta"))
     layer.weight = weight if isinstance(weight, nn.Parameter) else nn.Parameter(weight)
     if bias is not None:

@@ -1,9 +1,9 @@
-"""Which channels an operation lets change places: the rules, one for each sort of tensor operation.
+"""Which channels may be reordered across an operation: the rules, one for each kind of tensor operation.
 
-Every axis of every tensor is an array of *atoms*, one number for each index. An operation that works alike on all
-indices of an axis hands the array on; one that meets two axes index by index joins their atoms; one that slices,
-concatenates or pads makes a new array out of old atoms. Whatever else an operation does to an axis freezes it, and an
-operation without a rule freezes all that it touches. What is left are the channels that may be reordered.
+Every axis of every tensor is an array of *atoms*, one number for each index. An operation that treats all indices of
+an axis in the same way passes the array on; one that combines two axes index by index joins their atoms; one that
+slices, concatenates or pads makes a new array out of old atoms. Anything else that an operation does to an axis freezes
+it, and an operation without a rule freezes all that it touches. The channels that remain free may be reordered.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy
 import torch
 
-Axis: TypeAlias = numpy.ndarray  # int64 atoms, one for each index
+Axis: TypeAlias = numpy.ndarray  # int64 atoms, one per index
 
 
 class Dims(tuple[Axis, ...]):
@@ -24,7 +24,7 @@ class Dims(tuple[Axis, ...]):
     __slots__ = ()
 
     def at(self, index: int, axis: Axis) -> Dims:
-        """The same axes with another one at `index`."""
+        """The same axes with the one at `index` replaced."""
         return Dims(axis if k == index % len(self) else old for k, old in enumerate(self))
 
 
@@ -34,13 +34,14 @@ class NoRule(Exception):
 
 @dataclass
 class Axes:
-    """All axes of a network, the joins among their atoms, and what is frozen and why.
+    """All axes of a network, the joins between their atoms, and what is frozen and why.
 
     Attributes:
-        atoms: how many there are.
-        joins: pairs of arrays whose atoms change places together, index by index.
-        frozen: arrays whose atoms stay where they are, with the reason.
-        axes: every array that some tensor has, each once. Channels are alike only where they lie in the same ones.
+        atoms: their number.
+        joins: pairs of arrays whose atoms are reordered together, index by index.
+        frozen: arrays whose atoms keep their places, with the reason.
+        axes: every array that some tensor has, each once. Channels are interchangeable only within the same
+            ones.
     """
 
     atoms: int = 0
@@ -50,22 +51,22 @@ class Axes:
     known: set[int] = field(default_factory=set)
 
     def record(self, axis: Axis) -> Axis:
-        """Enter an array once; pieces of others too, because a piece tells its channels from the rest."""
-        if id(axis) not in self.known:  # `axes` keeps the array alive, so its id stays its own
+        """Record an array once; pieces of others too, because a piece distinguishes its channels from the rest."""
+        if id(axis) not in self.known:  # `axes` keeps the array alive, so its id stays unique
             self.known.add(id(axis))
             self.axes.append(axis)
         return axis
 
     def fresh(self, size: int) -> Axis:
-        """An axis of atoms of its own."""
+        """A new axis with atoms of its own."""
         self.atoms += size
         return self.record(numpy.arange(self.atoms - size, self.atoms))
 
     def join(self, first: Axis, *others: Axis | None) -> Axis:
-        """Let the axes change places together; None stands for an operand that is not there.
+        """Reorder these axes together from now on; None stands for an absent operand.
 
         Raises:
-            NoRule: they are not of one size.
+            NoRule: their sizes differ.
         """
         if any(other is not None and len(other) != len(first) for other in others):
             raise NoRule
@@ -73,11 +74,11 @@ class Axes:
         return first
 
     def freeze(self, axes: Sequence[Axis], why: str) -> None:
-        """Leave every index of these axes in its place."""
+        """Keep every index of these axes in its place."""
         self.frozen += [(axis, why) for axis in axes]
 
     def stuck(self, size: int, why: str) -> Axis:
-        """A fresh axis that is frozen."""
+        """A new axis that is frozen."""
         axis = self.fresh(size)
         self.freeze((axis,), why)
         return axis
@@ -89,8 +90,8 @@ class Call:
 
     Attributes:
         name: of the operator, without its overload: `conv2d`.
-        given: arguments by their names in the schema, defaults included; tensors as `Dims`.
-        shapes: of the tensors that come out.
+        given: arguments by name in the schema, defaults included; tensors as `Dims`.
+        shapes: of the output tensors.
     """
 
     name: str
@@ -98,7 +99,7 @@ class Call:
     shapes: tuple[tuple[int, ...], ...]
 
     def tensors(self) -> Iterator[Dims]:
-        """Every tensor that goes in."""
+        """Every input tensor."""
         for value in self.given.values():
             for item in value if isinstance(value, list | tuple) and not isinstance(value, Dims) else (value,):
                 if isinstance(item, Dims):
@@ -110,16 +111,16 @@ class Call:
         return dims[-1] if dims else None
 
 
-#: why positions stay
+#: why positions keep their order
 SPACE = "they are positions, not channels"
 Rule = Callable[[Axes, Call], Any]
-#: Elementwise, though some versions of torch do not tag them so.
+#: Elementwise, though some versions of torch do not tag them as such.
 UNTAGGED = {"celu", "elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu6", "selu", "softplus"}
 RULES: dict[str, Rule] = {}
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Enter a function as the rule of these operators; it gives `Dims`, or a list of them for several outputs."""
+    """Register a function as the rule of these operators; it returns `Dims`, or a list of them for several outputs."""
 
     def enter(function: Rule) -> Rule:
         RULES.update(dict.fromkeys(names, function))
@@ -129,11 +130,11 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 
 def follow(axes: Axes, target: Any, call: Call) -> list[Dims]:
-    """The axes of what comes out of an operation.
+    """The axes of the outputs of an operation.
 
     Args:
-        axes: joins and frozen axes are entered here.
-        target: the operator of the graph, whose tags say whether it works on single elements.
+        axes: joins and frozen axes are recorded here.
+        target: the operator of the graph, whose tags say whether it is elementwise.
         call: its operands.
     """
     name = call.name.removesuffix("_")
@@ -148,7 +149,7 @@ def follow(axes: Axes, target: Any, call: Call) -> list[Dims]:
         if [tuple(len(axis) for axis in dims) for dims in outs] != list(call.shapes):
             raise NoRule
     except NoRule:
-        why = f"`{call.name}` is not known to treat them alike"
+        why = f"`{call.name}` is not known to treat them all in the same way"
         for dims in call.tensors():
             axes.freeze(dims, why)
         outs = [Dims(axes.stuck(size, why) for size in shape) for shape in call.shapes]
@@ -160,12 +161,12 @@ def follow(axes: Axes, target: Any, call: Call) -> list[Dims]:
 
 @rule("fill", "zero", "copy", "hardswish", "log_sigmoid", "type_as", "__and__", "__or__", "expand_as")
 def elementwise(axes: Axes, call: Call) -> Dims:
-    """Aligned at the right; an axis of size 1 is spread over the others and is joined to none."""
+    """Aligned at the right; an axis of size 1 is broadcast over the others and joined to none."""
     return broadcast(axes, list(call.tensors()), call.shapes[0])
 
 
 def broadcast(axes: Axes, operands: Sequence[Dims], shape: Sequence[int]) -> Dims:
-    """The joined axes of operands that meet element by element in a tensor of this shape."""
+    """The joined axes of operands that are combined element by element into a tensor of this shape."""
     out = []
     for back, size in zip(range(len(shape), 0, -1), shape, strict=True):
         met = [dims[-back] for dims in operands if len(dims) >= back and len(dims[-back]) == size]
@@ -178,19 +179,19 @@ def broadcast(axes: Axes, operands: Sequence[Dims], shape: Sequence[int]) -> Dim
     "detach", "lift_fresh_copy", "softmax", "_softmax", "log_softmax", "_log_softmax",
 )  # fmt: skip
 def unchanged(axes: Axes, call: Call) -> Dims:
-    """Element by element, or alike at every index of every axis."""
+    """Element by element, or the same at every index of every axis."""
     return next(call.tensors())
 
 
 @rule("zeros", "ones", "full", "new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like")
 def constant(axes: Axes, call: Call) -> Dims:
-    """The same number everywhere: any order of it is the same."""
+    """The same number everywhere, so its order does not matter."""
     return Dims(axes.fresh(size) for size in call.shapes[0])
 
 
 @rule("_assert_tensor_metadata")
 def nothing(axes: Axes, call: Call) -> list[Dims]:
-    """Checks, and gives no tensor."""
+    """A check without an output."""
     return []
 
 
@@ -205,7 +206,7 @@ def prelu(axes: Axes, call: Call) -> Dims:
 
 @rule("glu")
 def glu(axes: Axes, call: Call) -> Dims:
-    """The first half, weighted by the second."""
+    """The first half, gated by the second."""
     x, dim = call.given["self"], call.given["dim"]
     half = len(x[dim]) // 2
     first, second = axes.record(x[dim][:half]), axes.record(x[dim][half:])

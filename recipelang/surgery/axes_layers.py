@@ -1,4 +1,4 @@
-"""The rules of `axes` for layers: products of matrices, convolutions, attention, norms and pooling."""
+"""The rules of `axes` for layers: matrix products, convolutions, attention, norms and pooling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recipelang.surgery.axes import SPACE, Axes, Axis, Call, Dims, NoRule, broad
 
 @rule("conv1d", "conv2d", "conv3d")
 def convolution(axes: Axes, call: Call) -> Dims:
-    """x B×I×…, weight O×I×k… → B×O×…; depthwise where every channel has one filter of its own."""
+    """x B×I×…, weight O×I×k… → B×O×…; depthwise where every channel has its own filter."""
     x, weight, groups = call.given["input"], call.given["weight"], call.given["groups"]
     if len(x) != len(weight):
         raise NoRule
@@ -20,7 +20,7 @@ def convolution(axes: Axes, call: Call) -> Dims:
     elif groups == len(x[1]) == len(weight[0]):
         axes.join(weight[0], x[1])
     else:
-        axes.freeze((x[1], *weight[:2]), f"they belong to a convolution in {groups} groups")
+        axes.freeze((x[1], *weight[:2]), f"they belong to a convolution with {groups} groups")
     axes.join(weight[0], call.vector("bias"))
     return Dims((x[0], weight[0], *(axes.stuck(size, SPACE) for size in call.shapes[0][2:])))
 
@@ -35,7 +35,7 @@ def linear(axes: Axes, call: Call) -> Dims:
 
 @rule("matmul", "mm", "bmm")
 def product(axes: Axes, call: Call) -> Dims:
-    """…×I×K by …×K×J; what is in front is broadcast."""
+    """…×I×K times …×K×J; the leading axes are broadcast."""
     left, right = call.tensors()
     return _product(axes, left, right, call.shapes[0])
 
@@ -50,14 +50,14 @@ def _product(axes: Axes, left: Dims, right: Dims, shape: Sequence[int]) -> Dims:
 
 @rule("addmm", "baddbmm")
 def product_and_sum(axes: Axes, call: Call) -> Dims:
-    """A matrix product and something added to it."""
+    """A matrix product plus another term."""
     added, left, right = call.tensors()
     return broadcast(axes, [_product(axes, left, right, call.shapes[0]), added], call.shapes[0])
 
 
 @rule("einsum")
 def einsum(axes: Axes, call: Call) -> Dims:
-    """Axes of one letter are one axis."""
+    """Axes with the same letter are one axis."""
     inputs, arrow, output = call.given["equation"].replace(" ", "").partition("->")
     letters: dict[str, Axis] = {}
     for word, dims in zip(inputs.split(","), call.tensors(), strict=True):
@@ -77,7 +77,7 @@ def attention(axes: Axes, call: Call) -> Dims:
     if call.given.get("enable_gqa"):
         raise NoRule
     if call.given.get("is_causal"):
-        axes.freeze((query[-2], key[-2]), "attention is causal, and their order counts")
+        axes.freeze((query[-2], key[-2]), "attention is causal, so their order matters")
     axes.join(query[-1], key[-1])
     axes.join(key[-2], value[-2])
     front = broadcast(axes, [Dims(dims[:-2]) for dims in (query, key, value)], call.shapes[0][:-2])
@@ -90,15 +90,15 @@ def attention(axes: Axes, call: Call) -> Dims:
 
 @rule("embedding")
 def embedding(axes: Axes, call: Call) -> Dims:
-    """Rows of a table, by number."""
+    """Rows of a table, by index."""
     table, indices = call.given["weight"], call.given["indices"]
-    axes.freeze(table[:1], "they are looked up by number")
+    axes.freeze(table[:1], "they are looked up by index")
     return Dims((*indices, table[1]))
 
 
 @rule("batch_norm", "instance_norm")
 def norm_of_channels(axes: Axes, call: Call) -> Dims:
-    """Every channel by itself: axis 1."""
+    """Every channel (axis 1) separately."""
     x = call.given["input"]
     axes.join(x[1], *(call.vector(name) for name in ("weight", "bias", "running_mean", "running_var")))
     return Dims(x)
@@ -106,7 +106,7 @@ def norm_of_channels(axes: Axes, call: Call) -> Dims:
 
 @rule("layer_norm", "rms_norm")
 def norm_of_last(axes: Axes, call: Call) -> Dims:
-    """Over the last axes together, each element with a weight of its own."""
+    """Over the last axes together, each element with its own weight."""
     x = call.given["input"]
     for vector in (call.given.get("weight"), call.given.get("bias")):
         if vector:
@@ -116,7 +116,7 @@ def norm_of_last(axes: Axes, call: Call) -> Dims:
 
 @rule("group_norm")
 def norm_of_groups(axes: Axes, call: Call) -> Dims:
-    """Free where all channels are one group, or each its own."""
+    """Free where all channels form one group, or each its own."""
     x, groups = call.given["input"], call.given["num_groups"]
     if groups not in (1, len(x[1])):
         axes.freeze((x[1],), f"they are normalised in {groups} groups")

@@ -1,4 +1,4 @@
-"""The rules of `axes` for operations that move, cut, put together or sum up axes."""
+"""The rules of `axes` for operations that move, split, concatenate or reduce axes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def permute(axes: Axes, call: Call) -> Dims:
 
 @rule("movedim", "moveaxis")
 def move(axes: Axes, call: Call) -> Dims:
-    """Some axes to other places, the rest in order behind each other."""
+    """Some axes moved to other places, the rest in their order."""
     x = call.given["self"]
     ends = [call.given[name] for name in ("source", "destination")]
     source, destination = ([k % len(x) for k in ([end] if isinstance(end, int) else end)] for end in ends)
@@ -41,7 +41,7 @@ def move(axes: Axes, call: Call) -> Dims:
     "reshape_as", "ravel",
 )  # fmt: skip
 def reshape(axes: Axes, call: Call) -> Dims:
-    """Axes that stay whole go on; where some are split or merged, all that take part are frozen."""
+    """Axes that stay whole are kept; where axes are split or merged, all of those involved are frozen."""
     x, shape = next(call.tensors()), call.shapes[0]
     old = [axis for axis in x if len(axis) > 1]
     new = [size for size in shape if size > 1]
@@ -62,13 +62,13 @@ def reshape(axes: Axes, call: Call) -> Dims:
 
 @rule("expand", "broadcast_to")
 def expand(axes: Axes, call: Call) -> Dims:
-    """A single element is spread; the same everywhere, so any order of it is the same."""
+    """A single element is broadcast: the same everywhere, so its order does not matter."""
     return broadcast(axes, [call.given["self"]], call.shapes[0])
 
 
 @rule("repeat")
 def repeat(axes: Axes, call: Call) -> Dims:
-    """Every axis so many times behind itself."""
+    """Every axis repeated a number of times."""
     x, times = call.given["self"], call.given["repeats"]
     x = Dims((*(axes.fresh(1) for _ in range(len(times) - len(x))), *x))
     return Dims(
@@ -79,10 +79,10 @@ def repeat(axes: Axes, call: Call) -> Dims:
 
 @rule("select")
 def select(axes: Axes, call: Call) -> Dims:
-    """One index of an axis: it alone is told from the others."""
+    """One index of an axis: only that one is distinguished from the others."""
     x, dim, index = call.given["self"], call.given["dim"], call.given["index"]
     dim, index = dim % len(x), index % len(x[dim])
-    axes.freeze((x[dim][index : index + 1],), "one of them is used by itself")
+    axes.freeze((x[dim][index : index + 1],), "one of them is used separately")
     return Dims(axis for k, axis in enumerate(x) if k != dim)
 
 
@@ -106,27 +106,27 @@ def cut_up(axes: Axes, call: Call) -> list[Dims]:
 
 @rule("unbind")
 def unbind(axes: Axes, call: Call) -> list[Dims]:
-    """Every index by itself."""
+    """Every index separately."""
     x, dim = call.given["self"], call.given["dim"]
-    axes.freeze((x[dim],), "each of them is used by itself")
+    axes.freeze((x[dim],), "each of them is used separately")
     return [Dims(axis for k, axis in enumerate(x) if k != dim % len(x)) for _ in call.shapes]
 
 
 @rule("cat", "concat", "concatenate")
 def concatenate(axes: Axes, call: Call) -> Dims:
-    """One behind the other along an axis; along the others index by index."""
+    """One after another along an axis; along the others index by index."""
     parts, dim = list(call.tensors()), call.given["dim"]
-    if len({len(part) for part in parts}) != 1:  # torch lets an empty vector stand among them
+    if len({len(part) for part in parts}) != 1:  # torch accepts an empty vector among them
         raise NoRule
-    behind = numpy.concatenate([axes.record(part[dim]) for part in parts])
+    joined = numpy.concatenate([axes.record(part[dim]) for part in parts])
     return Dims(
-        behind if k == dim % len(parts[0]) else axes.join(*met) for k, met in enumerate(zip(*parts, strict=True))
+        joined if k == dim % len(parts[0]) else axes.join(*met) for k, met in enumerate(zip(*parts, strict=True))
     )
 
 
 @rule("stack")
 def stack(axes: Axes, call: Call) -> Dims:
-    """Beside each other, along a new axis."""
+    """Side by side along a new axis."""
     parts, shape = list(call.tensors()), call.shapes[0]
     whole = [axes.join(*met) for met in zip(*parts, strict=True)]
     dim = call.given["dim"] % len(shape)
@@ -136,18 +136,18 @@ def stack(axes: Axes, call: Call) -> Dims:
 
 @rule("pad", "constant_pad_nd")
 def pad(axes: Axes, call: Call) -> Dims:
-    """The same number before and behind; any other filling depends on the order."""
+    """The same number before and after; any other padding depends on the order."""
     x, amounts = call.given["self"], call.given["pad"]
     mode = call.given.get("mode", "constant")
     for k in range(len(amounts) // 2):
-        before, behind = amounts[2 * k : 2 * k + 2]
+        before, after = amounts[2 * k : 2 * k + 2]
         axis = x[-1 - k]
-        if mode != "constant" and (before or behind):
+        if mode != "constant" and (before or after):
             axes.freeze((axis,), SPACE)
-            x = x.at(-1 - k, axes.stuck(len(axis) + before + behind, SPACE))
-        elif before or behind:
-            inner = axis[max(0, -before) : len(axis) + min(0, behind)]
-            parts = [axes.fresh(max(0, before)), axes.record(inner), axes.fresh(max(0, behind))]
+            x = x.at(-1 - k, axes.stuck(len(axis) + before + after, SPACE))
+        elif before or after:
+            inner = axis[max(0, -before) : len(axis) + min(0, after)]
+            parts = [axes.fresh(max(0, before)), axes.record(inner), axes.fresh(max(0, after))]
             x = x.at(-1 - k, numpy.concatenate(parts))
     return x
 
@@ -164,7 +164,7 @@ def turn(axes: Axes, call: Call) -> Dims:
 
 @rule("mean", "sum", "amax", "amin", "var", "std", "linalg_vector_norm", "norm", "prod", "logsumexp", "any", "all")
 def reduce(axes: Axes, call: Call) -> Dims:
-    """Summed up: the order within an axis that is gone does not count."""
+    """Reduced: the order within an axis that is removed does not matter."""
     x, dims = call.given["self"], call.given.get("dim")
     dims = [dims] if isinstance(dims, int) else dims or range(len(x))
     gone = {dim % len(x) for dim in dims}

@@ -1,4 +1,4 @@
-"""What a module holds beside its state: attributes that are neither parameters nor saved buffers."""
+"""What a module holds besides its state: attributes that are neither parameters nor saved buffers."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy
 import torch
 from torch import Tensor, nn
 
-#: attributes of every module, which torch keeps itself
+#: attributes of every module, which torch manages
 _TORCHS_OWN = frozenset(vars(nn.Module()))
-#: how deep containers and objects inside attributes are looked into
+#: how deep containers and objects inside attributes are searched
 DEPTH = 5
 
 
 def held_beside_state(module: nn.Module, other: nn.Module) -> list[str]:
     """Names of the attributes that differ between two builds of a network: `blocks.0.order`.
 
-    Looked at are attributes of all modules that are not state: numbers, texts, arrays, tensors, layers in plain lists,
-    objects of these, and buffers that are not saved.
+    Compared are the attributes of all modules that are not state: numbers, strings, arrays, tensors, layers in plain
+    lists, objects of these, and buffers that are not saved.
     """
     theirs = dict(_attributes(other))
     return [name for name, value in _attributes(module) if name in theirs and not _same(value, theirs[name], DEPTH)]
@@ -47,7 +47,7 @@ def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _same(one: Any, two: Any, depth: int) -> bool:
-    """Whether two values are equal as far as can be told; what cannot be compared counts as equal."""
+    """Whether two values are equal as far as they can be compared; what cannot be compared counts as equal."""
     if one is two or depth == 0:
         return True
     if type(one).__name__ != type(two).__name__:

@@ -1,8 +1,8 @@
-"""Residual branches that a parent adds: `x = x + block(x)`, written in its `forward` and in no module of its own.
+"""Residual branches that a parent adds: `x = x + block(x)`, written in its `forward` and not in a separate module.
 
-Which tensors meet in a sum is seen below modules and functions. What a module gives is its branch from there on, also
-scaled or reshaped; the sum is a residual one where the other operand is what the module was given, or what that came
-out of without a product with weights: `x + attention(norm(x))`, but not `shortcut(x) + conv(x)`.
+Which tensors are added is observed below modules and functions. The output of a module is its branch from there on,
+also scaled or reshaped; the sum is residual where the other operand is the module's input, or what that input was
+computed from without a product with weights: `x + attention(norm(x))`, but not `shortcut(x) + conv(x)`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-#: operators after which a tensor is no longer the one before with another scale
+#: operators whose output is no longer their input with another scale
 PRODUCTS = {
     "convolution", "_convolution", "mm", "bmm", "addmm", "baddbmm", "addmv", "mv", "linear", "matmul", "_trilinear",
     "_scaled_dot_product_flash_attention", "_scaled_dot_product_flash_attention_for_cpu",
@@ -26,20 +26,20 @@ PRODUCTS = {
     "_transformer_encoder_layer_fwd", "mkldnn_rnn_layer", "lstm", "gru", "rnn_tanh", "rnn_relu", "_cudnn_rnn",
     "flex_attention",
 }  # fmt: skip
-#: operators that give zeros for zeros: what they give of a branch is still the branch
+#: operators that map zeros to zeros: their output of a branch is still the branch
 CARRYING = {
     "alias", "clone", "contiguous", "detach", "div", "div_", "dropout", "elu", "expand", "gelu", "leaky_relu", "mul",
     "mul_", "native_dropout", "neg", "permute", "relu", "relu_", "reshape", "_reshape_alias", "roll", "silu", "silu_",
     "squeeze", "t", "tanh", "_to_copy", "transpose", "unsqueeze", "_unsafe_view", "view",
 }  # fmt: skip
 
-#: told of a sum: whose branch it is, the other operand, the sum
+#: called for a sum: path of the module whose branch it is, the other operand, the sum
 Meet = Callable[[str, Tensor, Tensor], None]
 
 
 @dataclass(frozen=True)
 class _Origin:
-    """What is known of a tensor: all that it came out of without a product, itself included, and whose branch it is."""
+    """What is known of a tensor: all that it was computed from without a product, itself included, and its branches."""
 
     sources: frozenset[int]
     own: int
@@ -50,7 +50,7 @@ class Sums(TorchDispatchMode):
     """Watches sums while a network runs.
 
     Args:
-        meet: told of every residual sum of a module that was `entered` and `left`.
+        meet: called for every residual sum of a module that was `entered` and `left`.
     """
 
     supports_higher_order_operators = True
@@ -68,7 +68,7 @@ class Sums(TorchDispatchMode):
         self._given[path] = frozenset().union(*(self._origin(t).sources for t in tensors))
 
     def left(self, path: str, output: Tensor) -> None:
-        """What a module gives is its branch from here on."""
+        """The output of a module is its branch from here on."""
         known = self._origin(output)
         self._origins[output] = _Origin(known.sources, known.own, known.branches | {path})
 
@@ -94,7 +94,7 @@ class Sums(TorchDispatchMode):
     def _added(self, operands: Any, origins: list[_Origin], output: Tensor) -> None:
         for k, other in ((0, 1), (1, 0)):
             for path in sorted(origins[k].branches):
-                # An operand that was added to in place holds the sum by now: its shape is all that is asked of it.
+                # After an in-place addition the operand already holds the sum: only its shape is used.
                 if operands[other].shape == output.shape and origins[other].own in self._given.get(path, ()):
                     self._meet(path, operands[other], output)
 

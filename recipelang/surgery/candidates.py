@@ -1,6 +1,6 @@
-"""Which layers can be removed, found by what modules do and never from a table of model names.
+"""Which layers can be removed, found by what modules compute, never from a table of model names.
 
-residual   a smallest module that is the identity on its own input when its weights are zero, or that then gives
+residual   a smallest module that is the identity on its own input when its weights are zero, or that then returns
            zeros and is added to its input by its parent (`residual`)
 plain      a dense conv – [norm] – activation run of one Sequential that keeps its shape;
            offered only where a network has no residual candidates
@@ -22,7 +22,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 FILTERS_FIRST_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
 FILTERS_LAST = (nn.Linear, nn.MultiheadAttention)
 NORMS = (*FILTERS_FIRST_NORMS, nn.LayerNorm)
-#: the wires of a layer that takes one tensor and gives one
+#: the wires of a layer that takes one tensor and returns one
 PASSED_ON = {"argument": 0}
 ACTIVATIONS = (
     nn.ReLU,
@@ -49,12 +49,12 @@ class Candidate:
 
     Attributes:
         name: its path, for a plain candidate that of its convolution.
-        paths: the modules that go, in order of execution.
+        paths: the modules that are removed, in order of execution.
         kind: `residual` or `plain`.
         filters_axis: the axis of its activations that counts filters: 1 for B×F×H×W, the last for B×T×F.
         width: number of filters.
-        wires: what stands in its place gives, as JSON (`wiring`); empty where one tensor goes in and comes out.
-        branch: whether its parent adds it to what it was given: `x + layer(x)`.
+        wires: what its stand-in returns, as JSON (`wiring`); empty where it takes one tensor and returns one.
+        branch: whether its parent adds its output to its input: `x + layer(x)`.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Layers:
     """What a network offers for removal, in order of execution.
 
     Attributes:
-        layers: that can be removed.
+        layers: those that can be removed.
         stay: path → why a layer that looks like one of them cannot.
     """
 
@@ -83,14 +83,14 @@ def find_layers(module: nn.Module, example: Tensor) -> tuple[Candidate, ...]:
     """Every layer that looks removable, in order of execution; `trial.survey` tries them.
 
     Args:
-        module: the network; its weights and modes are left as they are.
+        module: the network; its weights and modes are not changed.
         example: an input, B×C×H×W (`tracing.example_input`).
     """
     return look_for_layers(module, example).layers
 
 
 def look_for_layers(module: nn.Module, example: Tensor) -> Layers:
-    """Like `find_layers`, with the reasons why other blocks are no such layers."""
+    """Like `find_layers`, with the reasons why other blocks are not among them."""
     calls = record_calls(module, example)
     alone = _unshared(module)
     found, stay = find_residual(module, example, alone & set(calls) - _repeated(calls))
@@ -110,20 +110,20 @@ def _repeated(calls: Mapping[str, Call]) -> set[str]:
 
 
 def _unshared(module: nn.Module) -> set[str]:
-    """Paths of the modules that stand in one place only: others would be removed in one place and stay in another."""
+    """Paths of the modules used in one place only: others would be removed in one place and not in another."""
     places = Counter(id(part) for _, part in module.named_modules(remove_duplicate=False))
     return {path for path, part in module.named_modules() if places[id(part)] == 1}
 
 
 def _filters_axis(module: nn.Module, path: str, calls: Mapping[str, Call], ndim: int) -> int:
-    """The filters' axis, told by the first layer inside that reads an activation of so many axes."""
+    """The filters' axis, from the first layer inside that reads an activation with this many axes."""
     for inner, call in calls.items():
         if not (inner + ".").startswith(path + ".") or len(call.input_shape or (0,) * ndim) != ndim:
             continue
         part = module.get_submodule(inner)
         if isinstance(part, CONVOLUTIONS + FILTERS_FIRST_NORMS):
             return 1
-        # A subclass of LayerNorm may well permute first, as torchvision's LayerNorm2d does: it tells nothing.
+        # A subclass of LayerNorm may well permute first, as torchvision's LayerNorm2d does, so it shows nothing.
         if isinstance(part, FILTERS_LAST) or type(part) is nn.LayerNorm:
             return ndim - 1
     return 1 if ndim == 4 else ndim - 1
@@ -133,7 +133,7 @@ def _plain(module: nn.Module, calls: Mapping[str, Call], alone: set[str]) -> Ite
     """The conv – [norm] – activation runs that keep their shape, in order of execution."""
     found = []
     for path, part in module.named_modules():
-        # Only a Sequential that is called as one promises that its children follow each other.
+        # Only a Sequential that is called as a whole guarantees that its children follow each other.
         if isinstance(part, nn.Sequential) and type(part).forward is nn.Sequential.forward and path in calls:
             children = [(f"{path}.{name}".lstrip("."), child) for name, child in part.named_children()]
             found += [run for start in range(len(children)) if (run := _run(children[start : start + 3], calls))]

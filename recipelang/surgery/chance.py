@@ -1,4 +1,4 @@
-"""Random numbers of all three generators that a user's code may draw from: Python's, numpy's and torch's."""
+"""Random numbers from all three generators that a user's code may use: Python's, numpy's and torch's."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def random_numbers(seed: int | None = None, device: torch.device | None = None) 
     """Inside, the generators of Python, numpy and torch start at `seed`; afterwards they are as before.
 
     Args:
-        seed: None leaves them where they are.
-        device: a GPU whose generator is put back too.
+        seed: None leaves their state as it is.
+        device: a GPU whose generator is restored too.
     """
     python, arrays = random.getstate(), numpy.random.get_state()
     try:
@@ -48,7 +48,7 @@ def restore(text: str) -> None:
 
 
 def drawn() -> tuple[object, ...]:
-    """Where the generators stand: two equal values mean that nothing was drawn in between."""
+    """The state of the generators: two equal values mean that nothing was drawn in between."""
     arrays = numpy.random.get_state(legacy=False)
     state = arrays["state"]
     return random.getstate(), state["key"].tobytes(), state["pos"], torch.get_rng_state().numpy().tobytes()

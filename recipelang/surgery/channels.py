@@ -22,11 +22,11 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.surgery import axes_layers, axes_shapes  # noqa: F401  their rules enter themselves
+from recipelang.surgery import axes_layers, axes_shapes  # noqa: F401  their rules register themselves
 from recipelang.surgery.axes import Axes, Axis, Call, Dims, follow
 from recipelang.surgery.tracing import evaluating, first_line, hushed
 
-NOT_STORED = "they are no part of the saved weights"
+NOT_STORED = "they are not part of the saved weights"
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,16 @@ class Member:
 
 @dataclass(frozen=True)
 class Group:
-    """Channels of which any order computes the same function.
+    """Channels that compute the same function in any order.
 
-    A tensor that holds every channel several times (two copies behind each other) is several members.
+    A tensor that holds every channel several times (two copies one after the other) is several members.
     """
 
     members: tuple[Member, ...]
 
     @property
     def size(self) -> int:
-        """How many channels there are."""
+        """The number of channels."""
         return len(self.members[0].positions)
 
     def at(self, axis: int) -> tuple[Member, ...]:
@@ -63,7 +63,7 @@ class Group:
         return tuple(member for member in self.members if member.axis == axis)
 
     def take(self, channels: list[int]) -> Group:
-        """The group of these channels alone, by their numbers in this one."""
+        """The group of only these channels, by their indices in this one."""
         return Group(tuple(Member(m.name, m.axis, tuple(m.positions[k] for k in channels)) for m in self.members))
 
 
@@ -72,8 +72,8 @@ class Channels:
     """What may be reordered, and what may not.
 
     Attributes:
-        groups: of two channels and more, in the order of the first parameter that has them.
-        frozen: (parameter, axis) → why the channels there stay, where all of them do.
+        groups: of two or more channels, in the order of the first parameter that has them.
+        frozen: (parameter, axis) → why the channels there stay in place, where all of them do.
     """
 
     groups: tuple[Group, ...]
@@ -84,7 +84,7 @@ def find_channels(module: nn.Module, example: Tensor) -> Channels:
     """The groups of channels of a network, in evaluation mode.
 
     Args:
-        module: stands as it is.
+        module: is not changed.
         example: an input, B×C×H×W with B ≥ 2.
 
     Raises:
@@ -102,11 +102,11 @@ def _capture(module: nn.Module, example: Tensor) -> Any:
         torch.backends.mha.set_fastpath_enabled(False)
         with evaluating(module), hushed():
             return torch.export.export(module, (example,), strict=False)
-    except Exception as error:  # the module is the user's: whatever it raises is the answer to our question
+    except Exception as error:  # the module is the user's and may raise anything
         raise Refusal(
             "RCP0718",
             f"the network cannot be traced: {type(error).__name__}: {first_line(error)}",
-            "leave `with permute` out; or write the network's `forward` so that `torch.export` can capture it",
+            "remove `with permute`, or write the network's `forward` so that `torch.export` can capture it",
         ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -116,7 +116,7 @@ def _capture(module: nn.Module, example: Tensor) -> Any:
 
 
 def _walk(program: Any, module: nn.Module, axes: Axes) -> dict[str, Dims]:
-    """Follow every axis; the axes of every parameter and buffer by name."""
+    """Follow every axis; returns the axes of every parameter and buffer by name."""
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     canonical = _canonical(module)
@@ -152,7 +152,7 @@ def _canonical(module: nn.Module) -> dict[str, str]:
 
 
 def _call(node: Any, values: Mapping[Any, Any], axes: Axes) -> Any:
-    """The axes of what a node of the graph gives: `Dims`, or a list of them."""
+    """The axes of the output of a node of the graph: `Dims`, or a list of them."""
     out = node.meta.get("val")
     tensors = [t for t in (out if isinstance(out, list | tuple) else [out]) if isinstance(t, Tensor)]
     shapes = tuple(tuple(t.shape) for t in tensors)
@@ -192,7 +192,7 @@ def _dims(values: list[Any]) -> Iterator[Dims]:
 def _grouped(axes: Axes, held: Mapping[str, Dims]) -> Channels:
     component = _components(axes)
     reasons, why = [reason for _, reason in axes.frozen], numpy.full(component.max(initial=-1) + 1, -1)
-    for number in range(len(axes.frozen) - 1, -1, -1):  # backwards, so that the first reason stands
+    for number in range(len(axes.frozen) - 1, -1, -1):  # backwards, so that the first reason wins
         why[component[axes.frozen[number][0]]] = number
     alike = [channels for channels in _alike([component[axis] for axis in axes.axes], why < 0) if len(channels) > 1]
     members: list[list[Member]] = [[] for _ in alike]
@@ -227,7 +227,7 @@ def _components(axes: Axes) -> numpy.ndarray:
 
 
 def _alike(axes: list[Axis], free: numpy.ndarray) -> list[numpy.ndarray]:
-    """The free channels, put together where they lie in the same axes, equally often in each.
+    """The free channels, grouped where they are in the same axes, equally often in each.
 
     Slices and concatenations keep the order of indices, so the first, second, … place of a channel in an axis
     corresponds to the first, second, … of every other channel of its set.
@@ -245,7 +245,7 @@ def _alike(axes: list[Axis], free: numpy.ndarray) -> list[numpy.ndarray]:
 
 
 def _positions(channels: Axis, where: numpy.ndarray, size: int) -> list[list[int]]:
-    """Where the channels of a group of this size lie in an axis: one list for each time that it holds them all."""
+    """The positions of the channels of a group of this size in an axis: one list each time that it holds them all."""
     order = numpy.argsort(channels, kind="stable")  # in the order of the group's channels, which ascends
     found: list[list[int]] = where[order].reshape(size, -1).T.tolist()
     return found

@@ -1,4 +1,4 @@
-"""Files of weights, as people have them: read without running anything of theirs.
+"""Weights files in the forms found in practice, read without running any code of theirs.
 
 safetensors, also in shards with an index; torch files of any name that hold plain tensors, alone or inside the
 dictionary that a training script saved.
@@ -24,13 +24,13 @@ from recipelang.errors import Refusal
 from recipelang.kinds import ModelRequest
 from recipelang.surgery.tracing import first_line
 
-#: names under which training scripts put a state dict inside their checkpoint, the first to be taken first
+#: names under which training scripts put a state dict inside their checkpoint, in order of preference
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "model_state", "module", "weights", "params")
-#: keys under which tensors lie that are no weights
+#: keys under which the tensors are not weights
 NO_WEIGHTS = ("optim", "sched", "scaler", "criterion", "loss", "metric", "rng", "callbacks")
 DEPTH, SHOWN = 4, 5
 MOST_INDEX_BYTES = 2**24
-#: what files are that people take for weights, by how they begin
+#: files mistaken for weights, by their first bytes
 NOT_WEIGHTS = {
     b"version https://git-lfs": "it is a Git LFS pointer: the weights themselves were not downloaded",
     b"\x89HDF": "it is an HDF5 file, as Keras writes",
@@ -38,36 +38,36 @@ NOT_WEIGHTS = {
     b"<!DOCTYPE": "it is a web page: the download failed",
     b"<html": "it is a web page: the download failed",
 }
-#: plain containers that checkpoints hold beside their tensors; building one runs no code of the file
+#: plain containers that checkpoints hold besides tensors; building one runs no code of the file
 PLAIN: list[Any] = [argparse.Namespace, pathlib.PosixPath, pathlib.WindowsPath]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The tensors of a file, by name, and what a user should know of how they were chosen ("" for nothing)."""
+    """The tensors of a file, by name, and a note on how they were chosen ("" for none)."""
 
     tensors: dict[str, Tensor]
     note: str = ""
 
 
 def weights_for(request: ModelRequest, weights: str, at: str) -> Checkpoint | None:
-    """The weights of a model's settings; None where it names no file or is built without. See `read_weights`."""
+    """The weights of a model's settings; None where they name no file or are not wanted. See `read_weights`."""
     return read_weights(request.resolve(weights), at) if weights and request.weights else None
 
 
 def read_weights(path: Path, at: str = "") -> Checkpoint:
     """The state dict of a file.
 
-    A checkpoint with one state dict, however deep, is opened. Of several, the first of `WRAPPERS` is taken and the
+    A single state dict in a checkpoint, however deep, is used. Of several, the first of `WRAPPERS` is used and the
     others are named in the note.
 
     Args:
         path: safetensors, its index of shards, or a torch file, which is read with `weights_only=True`.
-        at: which one to take: keys joined by dots, or a prefix of the names, which is taken off.
+        at: which one to use: keys joined by dots, or a prefix of the names, which is removed.
 
     Raises:
         Refusal: RCP0706: the file is missing, corrupt, or needs code to run; RCP0742: it holds several state dicts and
-            none is the usual one; RCP0743: it has nothing under `at`.
+            none under a usual name; RCP0743: it has nothing under `at`.
     """
     loaded, shown = _opened(path), path.name
     rest = at
@@ -92,11 +92,11 @@ def files_of(path: Path) -> tuple[Path, ...]:
     try:
         return (path, *(path.with_name(shard) for shard in _shard_names(path)))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, Refusal):
-        return (path,)  # reading it says what is wrong
+        return (path,)  # reading it reports what is wrong
 
 
 def _opened(path: Path) -> Any:
-    """What the file holds: tensors by name, or whatever a torch file holds of plain containers."""
+    """What the file holds: tensors by name, or the plain containers of a torch file."""
     try:
         if not path.is_file():
             there = "is a folder, not a weights file" if path.is_dir() else "is not a file" if path.exists() else ""
@@ -124,14 +124,16 @@ def _opened(path: Path) -> Any:
 
 
 def _load_pickled(path: Path) -> Any:
-    """weights_only: torch builds tensors and plain containers and refuses every other global."""
+    """weights_only: torch builds tensors and plain containers and rejects every other global."""
     with warnings.catch_warnings(), torch.serialization.safe_globals(PLAIN), path.open("rb") as file:
-        warnings.simplefilter("ignore")  # torch's own, about a file that it then refuses
-        return torch.load(file, map_location="cpu", weights_only=True)  # a file, because torch goes by suffixes
+        warnings.simplefilter("ignore")  # torch's own, about a file that it then rejects
+        return torch.load(
+            file, map_location="cpu", weights_only=True
+        )  # an open file, because torch reads paths by suffix
 
 
 def _shards(path: Path) -> dict[str, Tensor]:
-    """The tensors of all shards that an index names; they lie beside it."""
+    """The tensors of all shards that an index names; they are in the same folder."""
     shards = _shard_names(path)
     found: dict[str, Tensor] = {}
     for shard in shards:
@@ -144,7 +146,7 @@ def _shards(path: Path) -> dict[str, Tensor]:
 def _shard_names(path: Path) -> list[str]:
     shards = sorted(set(_index(path).values()))
     if any(Path(shard).name != shard or shard.endswith(".json") for shard in shards):
-        raise _broken(path, "it names a shard that does not lie beside it")
+        raise _broken(path, "it names a shard outside its own folder")
     return shards
 
 
@@ -156,20 +158,20 @@ def _index(path: Path) -> dict[str, str]:
 
 
 def _chosen(loaded: Any, shown: str, at: str) -> Checkpoint:
-    """The state dict that is meant."""
+    """The state dict to use."""
     found = dict(_state_dicts(loaded))
     if not found:
         raise Refusal(
             "RCP0706",
             f"the weights file `{shown}` holds no state dict{f' under `{at}`' if at else ''}",
-            "save `model.state_dict()` and nothing else",
+            "save only `model.state_dict()`",
         )
     usual = [path for path in found if all(part in WRAPPERS for part in path)]
     usual.sort(key=lambda path: [WRAPPERS.index(part) for part in path])
     if len(found) > 1 and not usual:
         names = _named(found, at)
         raise Refusal(
-            "RCP0742", f"the weights file `{shown}` holds several state dicts: {names}", 'take one, as in `at="NAME"`'
+            "RCP0742", f"the weights file `{shown}` holds several state dicts: {names}", 'choose one with `at="NAME"`'
         )
     path = (usual or list(found))[0]
     others = {other: tensors for other, tensors in found.items() if other != path}
@@ -179,7 +181,7 @@ def _chosen(loaded: Any, shown: str, at: str) -> Checkpoint:
 
 
 def _state_dicts(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
-    """Every state dict inside plain dictionaries, by the keys that lead to it."""
+    """Every state dict inside plain dictionaries, by its path of keys."""
     if not isinstance(value, Mapping) or len(path) > DEPTH or not all(isinstance(key, str) for key in value):
         return
     tensors = {key: item for key, item in value.items() if isinstance(item, Tensor)}
@@ -214,8 +216,8 @@ def _needs_code(path: Path) -> Refusal:
     what = f": {', '.join(f'`{name[:80]}`' for name in names[:SHOWN])}" if names else ""
     return _unreadable(
         f"the weights file `{path.name}` cannot be read: it holds objects that are not plain tensors{what}",
-        f'if you trust it, save its weights alone: `net = torch.load("{path.name}", weights_only=False)`, then '
-        '`torch.save(net.state_dict(), "plain.pt")`, or of a dictionary its state dict',
+        f'if you trust it, save only its weights: `net = torch.load("{path.name}", weights_only=False)`, then '
+        '`torch.save(net.state_dict(), "plain.pt")`; of a dictionary, save the state dict in it',
     )
 
 

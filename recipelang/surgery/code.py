@@ -1,4 +1,4 @@
-"""Running a user's Python file, after the user said that it is to be trusted."""
+"""Running a user's Python file, after the user has trusted it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Built:
     Attributes:
         module: on the CPU.
         code: the file and what it imports.
-        notes: what a user should know: files that the code reads and that no hash covers.
+        notes: for the user: files that the code reads and that no hash covers.
     """
 
     module: nn.Module
@@ -40,14 +40,14 @@ def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: i
     """Run a Python file and call a function of it.
 
     Args:
-        file: the file; it can import modules beside it, for itself alone (`space`).
+        file: the file; it can import modules beside it, visible to it alone (`space`).
         function: returns the network.
         keywords: for the function.
         classes: given as the keyword `classes` where the function has such a parameter.
 
     Raises:
         Refusal: RCP0712: no such file or function, the code raises, or what it returns is not an nn.Module of float32
-            parameters; RCP0740, RCP0741: it imports what does not lie beside it, or too much of it.
+            parameters; RCP0740, RCP0741: it imports modules that are not beside it, or too many.
     """
     if not file.is_file():
         raise Refusal("RCP0712", f"there is no Python file `{file.name}`", "write its path relative to the recipe")
@@ -72,12 +72,12 @@ def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: i
             module = build(**keywords)
     except (Refusal, KeyboardInterrupt):
         raise
-    except BaseException as error:  # the user's code may raise whatever it likes
+    except BaseException as error:  # the user's code may raise anything
         why = first_line(error).replace(f"{space.name}.", "")
         raise Refusal(
             "RCP0712",
             f"`{file.name}` cannot build the network: {type(error).__name__}: {why}{_line(error, code)}",
-            "mend the file; it has to run by itself under the installed torch",
+            "fix the file; it must run on its own with the installed torch",
         ) from error
     _require_network(module, function, file)
     space.read |= read  # what is imported is read once
@@ -85,11 +85,12 @@ def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: i
 
 
 def _unnoticed(data: tuple[Path, ...], file: Path) -> tuple[str, ...]:
-    """What to tell of files that the code reads: the store does not know them."""
+    """The note on files that the code reads: the store does not know them."""
     if not data:
         return ()
     named = ", ".join(f"`{path.name}`" for path in data[:3]) + (f" and {len(data) - 3} more" if len(data) > 3 else "")
-    return (f"`{file.name}` reads {named}: a change in {'it' if len(data) == 1 else 'them'} runs nothing again",)
+    change = "it changes" if len(data) == 1 else "they change"
+    return (f"`{file.name}` reads {named}: steps are not run again when {change}",)
 
 
 def _require_network(module: Any, function: str, file: Path) -> None:
@@ -133,12 +134,12 @@ def _require_network(module: Any, function: str, file: Path) -> None:
         raise Refusal(
             "RCP0712",
             f"`{function}` of `{file.name}` returns a network in {name}; networks are trained in float32",
-            "leave torch's default type as it is, or return `network.float()`",
+            "keep torch's default type, or return `network.float()`",
         )
 
 
 def _line(error: BaseException, code: Code) -> str:
-    """Where in the user's files it happened."""
+    """Where in the user's files the error was raised."""
     own = {str(file) for file in code.files}
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
     if not frames:

@@ -1,4 +1,4 @@
-"""Which files a Python file imports from beside it: read from the text of the files, never by running them.
+"""Which files a Python file imports from beside it: read from their text, never by running them.
 
 net.py ──read──▶ its import statements, those inside functions too ──▶ helper.py, pkg/__init__.py, pkg/blocks.py ──▶ …
 """
@@ -24,13 +24,13 @@ SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 LARGEST_FILE = 2**25  # bytes
 MOST_FILES, MOST_FOLDERS = 2_000, 20_000
 ABOVE = 3  # folders
-#: packages that every network shares, whatever lies beside it
+#: packages that every network shares, even if files beside it have their names
 SHARED = {"recipelang", "torch", "torchvision", "numpy", "__future__", *sys.builtin_module_names}
 
 
 @dataclass(frozen=True)
 class Found:
-    """A module that was found: its file, None for a folder without `__init__.py`; where its submodules lie."""
+    """A module that was found: its file, None for a folder without `__init__.py`; and the folders of its submodules."""
 
     file: Path | None
     inside: tuple[Path, ...] = ()
@@ -45,7 +45,7 @@ class Code:
         name: its dotted name under one of the roots: `net`, or `nets.mine` where it uses relative imports.
         roots: the folders in which its imports are looked up, in this order.
         modules: dotted name → file, the Python file among them.
-        contents: file → its bytes, as they were read when the imports were followed.
+        contents: file → its bytes as read when the imports were followed.
     """
 
     file: Path
@@ -65,7 +65,7 @@ class Code:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 in hex: of the file where it stands alone, else of all hashes with their paths."""
+        """SHA-256 in hex: of the file if it is the only one, else of all hashes with their paths."""
         if len(self.hashes) == 1:
             return next(iter(self.hashes.values()))
         lines = sorted(f"{digest}  {path}\n" for path, digest in self.hashes.items())
@@ -80,10 +80,10 @@ class Code:
 def read_code(file: Path, *, above: bool = False) -> Code:
     """Follow the imports of a Python file.
 
-    Imports are followed through packages, relative imports and functions, also where they stand under a condition.
+    Imports are followed through packages, relative imports and functions, also those under a condition.
     They are looked up beside the file, in the folder above its package and in the folders of `PYTHONPATH`; installed
     packages are not followed. Where a file changes `sys.path` or names modules at run time, every Python file under
-    its folder counts, and what it imports is looked up in the folders above as well.
+    its folder is included, and imports are looked up in the folders above as well.
 
     Args:
         file: the Python file.
@@ -91,7 +91,7 @@ def read_code(file: Path, *, above: bool = False) -> Code:
 
     Raises:
         OSError: the file cannot be read.
-        Refusal: RCP0741: too many or too large files lie beside it.
+        Refusal: RCP0741: the files beside it are too many or too large.
     """
     file = Path(os.path.abspath(file))
     data = _bytes(file)
@@ -118,7 +118,7 @@ def read_code(file: Path, *, above: bool = False) -> Code:
 
 
 def locate(name: str, roots: Iterable[Path]) -> Found | None:
-    """Where a module of this dotted name lies under the roots, by Python's own rules; None where it does not.
+    """Where a module of this dotted name is under the roots, by Python's own rules; None where there is none.
 
     A folder without `__init__.py` counts only where no installed package has its name.
     """
@@ -149,13 +149,13 @@ def _add(
             try:
                 contents[path] = contents[path] if path in contents else _bytes(path)
             except OSError:
-                continue  # the import says so when it is tried
+                continue  # importing it reports the error
             modules[name] = path
             waiting.append(name)
 
 
 def _along(wanted: str, roots: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
-    """Every file that runs when a dotted name is imported: packages above it, and itself. `a.*` is all of `a`."""
+    """Every file that runs when a dotted name is imported: its parent packages and itself. `a.*` is all of `a`."""
     parts = wanted.split(".")
     for count in range(1, len(parts) + 1):
         name = ".".join(parts[:count])
@@ -176,7 +176,7 @@ def _one(name: str, roots: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
 
 
 def _in(name: str, folders: tuple[Path, ...]) -> Found | None:
-    """A module of this plain name in one of the folders."""
+    """A module of this undotted name in one of the folders."""
     spaces: list[Path] = []
     for folder in folders:
         inside = folder / name
@@ -208,7 +208,7 @@ def _placed(file: Path, level: int) -> tuple[str, tuple[Path, ...]]:
 
 
 def _above(file: Path) -> tuple[Path, ...]:
-    """The next folders above that of a file, but not the home folder: projects put these into `sys.path`."""
+    """The next folders above that of a file, except the home folder: projects put these into `sys.path`."""
     shared = {Path.home(), Path(file.anchor), Path(tempfile.gettempdir())}
     return tuple(folder for folder in file.parents[1 : 1 + ABOVE] if folder not in shared)
 
@@ -225,7 +225,7 @@ def _all_below(folder: Path) -> Iterator[tuple[str, Path]]:
     """Every Python file under a folder with its dotted name; environments and hidden folders are left out."""
     for seen, (here, folders, files) in enumerate(os.walk(folder)):
         if seen == MOST_FOLDERS:
-            raise _too_much(f"more than {MOST_FOLDERS:,} folders lie beside it")
+            raise _too_much(f"there are more than {MOST_FOLDERS:,} folders beside it")
         folders[:] = sorted(name for name in folders if _of_project(Path(here, name)))
         inner = Path(here).relative_to(folder).parts
         for file in sorted(Path(here, name) for name in files if name.endswith(SUFFIXES)):
@@ -240,7 +240,7 @@ def _of_project(folder: Path) -> bool:
 
 
 def _listed(folder: Path) -> list[Path]:
-    """The modules and packages that lie directly in a folder."""
+    """The modules and packages directly in a folder."""
     try:
         entries = sorted(folder.iterdir())
     except OSError:
@@ -275,5 +275,5 @@ def _too_much(why: str) -> Refusal:
     return Refusal(
         "RCP0741",
         f"the code of the network is too large: {why}",
-        "put the file that builds the network into a folder of its own, with only what it imports",
+        "put the file that builds the network into its own folder, with only what it imports",
     )

@@ -1,4 +1,5 @@
-"""The deployed form: the copy of a network that is timed, counted and exported; healthy goes the same way."""
+"""The deployed form: the copy of a network that is timed, counted and exported; the healthy network's is made the same
+way."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ from recipelang.surgery.tracing import evaluating, example_input, first_line
 
 PRECISIONS = ("float32", "float16", "bfloat16")
 
-#: Images that sparse and dense answers are compared on, at least: with few classes one alone says little.
+#: Minimum number of images on which sparse and dense answers are compared: with few classes one alone shows little.
 VERIFIED_IMAGES = 8
 
 
@@ -37,9 +38,9 @@ class Deployment:
 
     Attributes:
         device: `cpu`, `cuda` or `cuda:N`.
-        precision: one of PRECISIONS: of weights and activations.
-        compiled: whether `torch.compile` is around it; on a GPU it is replayed as a CUDA graph then.
-        batch: images in one call: sparse kernels are chosen for it, and take smaller ones too.
+        precision: one of PRECISIONS: for weights and activations.
+        compiled: whether it is wrapped in `torch.compile`; on a GPU it is then replayed as a CUDA graph.
+        batch: images in one call: sparse kernels are chosen for it, and accept smaller ones too.
     """
 
     device: str = "cpu"
@@ -58,17 +59,17 @@ ON_CPU = Deployment()
 def deployed(network: Network, how: Deployment = ON_CPU, progress: Progress | None = None) -> nn.Module:
     """A copy for inference: evaluation mode, BatchNorm folded where that is exact, channels_last, in `how.precision`.
 
-    Layers that the recipe accelerates hold packed weights where a measurement on the device says that it pays.
+    Layers that the recipe accelerates hold packed weights where a measurement on the device shows that it pays off.
 
     Args:
-        network: stands as it is.
+        network: is not changed.
         how: where and how it will be called.
-        progress: where to say how far the choice of kernels is.
+        progress: receives the progress of choosing kernels.
 
     Raises:
         Refusal: RCP1306: a sparse kernel gave a wrong answer; RCP0726: the network cannot compute in this precision.
     """
-    # Folded on the CPU, where float32 is float32: a GPU may multiply with fewer digits.
+    # Folded on the CPU, where float32 is float32: a GPU may multiply with fewer bits.
     module = copy.deepcopy(network.module).cpu().float().eval().requires_grad_(False)
     module = fold(module, example_input(network).cpu())
     if (network.accelerated or {}).get("int8"):
@@ -79,15 +80,15 @@ def deployed(network: Network, how: Deployment = ON_CPU, progress: Progress | No
 
 
 def _accelerated(module: nn.Module, network: Network, how: Deployment, progress: Progress | None) -> nn.Module:
-    """The module on its device and in its precision, with sparse layers where the recipe wants and a kernel pays."""
+    """The module on its device and in its precision, with sparse layers where asked for and worthwhile."""
     dtype, device = getattr(torch, how.precision), torch.device(how.device)
     if no_sparse_tensor_cores(describe(device)):
         return _computing(module.to(device, dtype), network, how)
-    # Healthy as well: what is compared is sparse against dense, not one attention against another.
+    # The healthy network too: sparse is compared with dense, not one attention with another.
     module = unfold_attention(module, example_input(network).cpu())
     if not network.accelerated:
         return _computing(module.to(device, dtype), network, how)
-    # Whole calls: what is verified is what was chosen for the batch.
+    # Whole calls, so that what is verified is what was chosen for the batch.
     examples = example_input(network, how.batch * -(-VERIFIED_IMAGES // how.batch)).cpu()
     on_device = _computing(copy.deepcopy(module).to(device, dtype), network, how)
 
@@ -111,7 +112,7 @@ def _accelerated(module: nn.Module, network: Network, how: Deployment, progress:
 
 
 def _computing(module: nn.Module, network: Network, how: Deployment) -> nn.Module:
-    """The module, once it was seen to compute in a precision other than that of training."""
+    """The module, after a test call where the precision is not that of training."""
     if how.precision == "float32":
         return module
     example = example_input(network).to(how.device, getattr(torch, how.precision))
@@ -120,17 +121,17 @@ def _computing(module: nn.Module, network: Network, how: Deployment) -> nn.Modul
             module(example)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # the module is the user's: it may hold constants of float32, or call what it likes
+    except Exception as error:  # the module is the user's: it may hold float32 constants and raise anything
         raise Refusal(
             "RCP0726",
             f"the network cannot compute in {how.precision}: {type(error).__name__}: {first_line(error)}",
-            "leave `precision` out; or make the constants of `forward` follow its input: `dtype=x.dtype`",
+            "remove `precision`, or make the constants of `forward` follow its input: `dtype=x.dtype`",
         ) from error
     return module
 
 
 def _compiled(module: nn.Module, how: Deployment) -> nn.Module:
-    """`torch.compile`; on a GPU as CUDA graphs, since launching would cost more than small layers compute."""
+    """`torch.compile`; on a GPU as CUDA graphs, since launching small layers takes longer than computing them."""
     cuda = torch.device(how.device).type == "cuda"
     return torch.compile(module, mode="reduce-overhead" if cuda else None)  # type: ignore[return-value]
 
@@ -140,15 +141,15 @@ def execution(network: Network, module: nn.Module | None = None) -> list[dict[st
 
     Args:
         network: its masks and edits.
-        module: the deployed form on the device that is asked about; default a CPU's.
+        module: the deployed form on the device in question; default: on a CPU.
 
     Returns:
         rows `{"layer", "shape", "executes", "why"}`, one for each weight that enters a product; `executes` is
-        `removed`, `masked only` (zeros are multiplied like other numbers), `dense`, a kernel, or `never` for weights of
-        layers that take no part in evaluation.
+        `removed`, `masked only` (zeros are multiplied like any other number), `dense`, a kernel, or `never` for weights
+        of layers that take no part in evaluation.
 
     Raises:
-        Refusal: RCP0731: the network's products cannot be watched.
+        Refusal: RCP0731: the network's products cannot be observed.
     """
     rows: list[dict[str, Any]] = [
         {"layer": getattr(edit, "name", str(edit)), "shape": [], "executes": "removed", "why": str(edit)}
@@ -166,7 +167,7 @@ def execution(network: Network, module: nn.Module | None = None) -> list[dict[st
                 executes = way.executes
         rows.append(_row(name, product.shape, executes, why))
     idle = idle_weights(network.module, products)
-    return rows + [_row(name, weight.shape, "never", "in training alone") for name, (_, weight) in idle.items()]
+    return rows + [_row(name, weight.shape, "never", "used in training only") for name, (_, weight) in idle.items()]
 
 
 def _row(name: str, shape: Sequence[int], executes: str, why: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The edit log: what was cut out of a network, as JSON that can be read, compared and replayed.
+"""The edit log: what was removed from a network, as JSON that can be read, compared and replayed.
 
 network ── apply_edits(log) ──▶ smaller network        each edit checked for parity
-module  ── replay(log) ───────▶ the same architecture  on a fresh build, before weights are loaded
+module  ── replay(log) ───────▶ the same architecture  on a new build, before weights are loaded
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ class Edit(Protocol):
         """Run the unchanged module as the changed one should answer."""
 
     def removes(self, path: str) -> bool:
-        """Whether the module or parameter of this path is gone afterwards."""
+        """Whether the edit removes the module or parameter at this path."""
 
     def json(self) -> dict[str, Any]:
-        """The edit as JSON, under `edit` its kind; `from_json` reads it."""
+        """The edit as JSON, its kind under `edit`; `from_json` reads it."""
 
 
 @dataclass(frozen=True)
 class RemoveLayer:
-    """Put an Identity or a `wiring.StandIn` in the place of a layer, so that every other module keeps its path.
+    """Replace a layer with an Identity or a `wiring.StandIn`, so that every other module keeps its path.
 
     Attributes:
         name: the candidate's name.
-        paths: the modules that go: one for a residual layer, conv, norm and activation for a plain one.
-        wires: what the stand-in gives, as JSON; empty for an Identity.
+        paths: the modules that are removed: one for a residual layer; conv, norm and activation for a plain one.
+        wires: what the stand-in returns, as JSON; empty for an Identity.
     """
 
     kind: ClassVar[str] = "remove_layer"
@@ -60,7 +60,7 @@ class RemoveLayer:
         return f"removing `{self.name}`"
 
     def json(self) -> dict[str, Any]:
-        """`{"edit": "remove_layer", "name": "layer1.0", "paths": ["layer1.0"]}`, with `wires` where it has some."""
+        """`{"edit": "remove_layer", "name": "layer1.0", "paths": ["layer1.0"]}`, with `wires` where there are any."""
         entry: dict[str, Any] = {"edit": self.kind, "name": self.name, "paths": list(self.paths)}
         return entry | {"wires": json.loads(self.wires)} if self.wires else entry
 
@@ -75,7 +75,7 @@ class RemoveLayer:
             put(module, path, self.stand_in(part).train(part.training))
 
     def stand_in(self, part: nn.Module) -> nn.Module:
-        """What takes the place of one of the modules."""
+        """The replacement for one of the modules."""
         return StandIn(json.loads(self.wires), part) if self.wires else nn.Identity()
 
     def run_neutralised(self, module: nn.Module, example: Tensor) -> Any:
@@ -87,7 +87,7 @@ class RemoveLayer:
         return run_bypassing(module, self.paths, example)
 
     def removes(self, path: str) -> bool:
-        """Whether the module or parameter of this path is gone afterwards."""
+        """Whether the edit removes the module or parameter at this path."""
         return any(path == gone or path.startswith(gone + ".") for gone in self.paths)
 
 
@@ -97,15 +97,15 @@ def remove(candidate: Candidate) -> RemoveLayer:
 
 
 def apply_edits(network: Network, edits: Iterable[Edit], *, check: bool = True) -> Network:
-    """A copy of the network with these edits made and logged; masks of removed weights are gone.
+    """A copy of the network with these edits made and logged; masks of removed weights are dropped.
 
     Args:
-        network: stands as it is, also where an edit fails.
+        network: is not changed, even where an edit fails.
         edits: in this order.
-        check: whether to hold every edit against the neutralised network (`parity`).
+        check: whether to compare every edit with the neutralised network (`parity`).
 
     Raises:
-        Refusal: RCP0701: an edit names a module that is not there; RCP0702: parity does not hold.
+        Refusal: RCP0701: an edit names a missing module; RCP0702: parity does not hold.
     """
     edits = tuple(edits)
     edited = network.clone()
@@ -133,10 +133,10 @@ def _apply_checked(module: nn.Module, edit: Edit, points: list[str], example: Te
 
 
 def replay(module: nn.Module, edits: Iterable[Edit]) -> None:
-    """Make the edits on a freshly built module, in place, without checks: its weights are not there yet.
+    """Make the edits on a freshly built module, in place, without checks: its weights are not loaded yet.
 
     Raises:
-        Refusal: RCP0701: an edit names a module that is not there.
+        Refusal: RCP0701: an edit names a missing module.
     """
     for edit in edits:
         edit.apply(module)
@@ -146,7 +146,7 @@ def from_json(entry: Any) -> Edit:
     """The edit of one entry of a log.
 
     Raises:
-        Refusal: RCP0714: the entry is no edit.
+        Refusal: RCP0714: the entry is not an edit.
     """
     match entry:
         case {"edit": "remove_layer", "name": str(name), "paths": [*paths], **rest}:
@@ -155,12 +155,14 @@ def from_json(entry: Any) -> Edit:
             if not rest and wired and paths and all(isinstance(path, str) and path for path in paths):
                 return RemoveLayer(name, tuple(paths), json.dumps(wires) if wires else "")
     raise Refusal(
-        "RCP0714", f"the edit log has an entry that is no edit: {str(entry)[:100]}", "use the folder as it was written"
+        "RCP0714",
+        f"the edit log has an entry that is not an edit: {str(entry)[:100]}",
+        "use the folder as it was written",
     )
 
 
 def put(module: nn.Module, path: str, part: nn.Module) -> None:
-    """Put a module in the place of another."""
+    """Replace the module at a path."""
     parent, _, leaf = path.rpartition(".")
     setattr(module.get_submodule(parent), leaf, part)
 

@@ -1,4 +1,4 @@
-"""How a network is entered: images go in and stay as they were, and in evaluation mode one tensor B×n comes out."""
+"""How a network is called: its input images are not changed, and in evaluation mode it returns one tensor B×n."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from recipelang.surgery.tracing import evaluating, first_line
 
 
 class _Entry:
-    """Before the class of a network whose habits need it: its images are a copy, or in the default order, and its
-    answer in evaluation is one tensor.
+    """A base class for a network that needs it: passes on a copy of the images, or images in the default memory order,
+    and returns one tensor in evaluation.
 
-    A class and no hook and no module around it: `torch.export`, `torch.compile` and deep copies keep it, and the names
-    of weights stay.
+    A class rather than a hook or a module around it: `torch.export`, `torch.compile` and deep copies keep it, and
+    weights keep their names.
     """
 
     _recipelang_habits: ClassVar[Habits]
@@ -36,19 +36,19 @@ class _Entry:
 
 
 def enter(module: nn.Module, example: Tensor, classes: int | None, *, stranger: bool = True) -> tuple[Tensor, Habits]:
-    """Run the network once in evaluation mode and see to it that it keeps its input and answers with one tensor.
+    """Run the network once in evaluation mode and ensure that it keeps its input and returns one tensor.
 
     Args:
-        module: its class is changed in place where that is needed.
-        example: an input, B×C×H×W; stands as it is.
-        classes: how many classes it is for; None where that is not known.
-        stranger: whether it may rely on the order in which images lie in memory, which is tried then.
+        module: its class is changed in place where needed.
+        example: an input, B×C×H×W; is not changed.
+        classes: number of classes; None where unknown.
+        stranger: whether it may depend on the memory order of images, which is then tried.
 
     Returns:
         its answer B×n, and its habits.
 
     Raises:
-        Refusal: RCP0713: it does not take such images, or its answer cannot be told.
+        Refusal: RCP0713: it does not take such images, or its answer is ambiguous.
     """
     given = example.clone()
     with random_numbers():
@@ -65,28 +65,28 @@ def enter(module: nn.Module, example: Tensor, classes: int | None, *, stranger: 
 
 
 def _put_right(module: nn.Module, habits: Habits, example: Tensor, raw: Any) -> None:
-    """Put `_Entry` before the class of the module, and see that it is heard, by copies as well."""
+    """Put `_Entry` before the class of the module, and check that it takes effect, in copies too."""
     own = type(module)
     attributes = {"_recipelang_habits": habits, "__module__": own.__module__, "__qualname__": own.__qualname__}
     given = example.clone()
     try:
         module.__class__ = type(own.__name__, (_Entry, own), attributes)
         with random_numbers(), evaluating(module):
-            heard = isinstance(copy.deepcopy(module)(given), Tensor) and torch.equal(given, example)
-    except Exception:  # classes may forbid to be changed, and modules to be copied
-        heard = False
-    if not heard and habits.changes_input:
+            effective = isinstance(copy.deepcopy(module)(given), Tensor) and torch.equal(given, example)
+    except Exception:  # a class may not allow to be changed, nor a module to be copied
+        effective = False
+    if not effective and habits.changes_input:
         raise Refusal(
             "RCP0713",
-            "the network writes into its images, and its kind of module cannot be given copies",
-            "begin `forward` with `x = x.clone()`",
+            "the network changes its input images, and its kind of module cannot be given copies",
+            "start `forward` with `x = x.clone()`",
         )
-    if not heard and habits.answer:
+    if not effective and habits.answer:
         raise _not_understood(raw, example, None)
 
 
 def evaluated(module: nn.Module, example: Tensor) -> Any:
-    """What the network gives in evaluation mode.
+    """The network's answer in evaluation mode.
 
     Raises:
         Refusal: RCP0713: it raises.
@@ -94,7 +94,7 @@ def evaluated(module: nn.Module, example: Tensor) -> Any:
     try:
         with evaluating(module):
             return module(example)
-    except Exception as error:  # the module is the user's: whatever it raises is the answer to our question
+    except Exception as error:  # the module is the user's and may raise anything
         raise _does_not_take(module, example, error) from error
 
 
@@ -104,13 +104,13 @@ def _does_not_take(module: nn.Module, example: Tensor, error: Exception) -> Refu
     if _trains(module, example):
         return Refusal(
             "RCP0713",
-            f"the network cannot answer in evaluation mode, as it can in training mode: {why}",
-            "mend what `forward` does where `self.training` is False",
+            f"the network runs in training mode but not in evaluation mode: {why}",
+            "fix what `forward` does where `self.training` is False",
         )
     return Refusal(
         "RCP0713",
         f"the network does not take {shape} images: {why}",
-        "give the data the size and number of channels that the network was made for, as in `size=224`",
+        "give the images the size and number of channels that the network expects, as in `size=224`",
     )
 
 
@@ -129,9 +129,9 @@ def _not_understood(raw: Any, example: Tensor, classes: int | None) -> Refusal:
     several = len(answers.scores(raw, images)) > 1
     return Refusal(
         "RCP0713",
-        f"the network answers {images} images of {shape} with {answers.describe(raw)}"
-        + (", and which of them are the scores cannot be told" if several else ", not with one score per class"),
-        "give the scores in evaluation mode alone, or under the name `logits`"
+        f"the network's answer to {images} images of {shape} is {answers.describe(raw)}"
+        + (", and which of these are the scores is ambiguous" if several else ", not one score per class"),
+        "return only the scores in evaluation mode, or name them `logits`"
         if several
         else "use a classification network, whose output has shape B×C",
     )

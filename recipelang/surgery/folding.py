@@ -27,12 +27,12 @@ def fold(module: nn.Module, example: Tensor) -> nn.Module:
         _fold_pair(folded, layer, norm)
     with torch.no_grad():
         exact = relative_difference(folded(example), module(example)) <= TOLERANCE
-    # A variance next to zero makes folded weights so large that float32 cannot hold the network's answer.
+    # A variance close to zero makes folded weights so large that float32 cannot hold the network's answer.
     return folded if exact else module
 
 
 def _foldable(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
-    """(layer, norm) paths where the norm is the one and only reader of what the layer computes."""
+    """(layer, norm) paths where the norm is the only reader of the layer's output."""
     layers = [path for path, part in module.named_modules() if is_plain(part, *FOLDABLE)]
     readers = sole_readers(
         module,
@@ -45,12 +45,12 @@ def _foldable(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:
 
 
 def _same_channels(layer: nn.Module, norm: nn.Module, activation: Tensor) -> bool:
-    """Whether the norm, which looks at axis 1, works along the output features, which a linear layer puts last."""
+    """Whether the norm, which uses axis 1, works along the output features, which a linear layer puts last."""
     return bool(norm.num_features == activation.shape[1] and (not isinstance(layer, nn.Linear) or activation.ndim == 2))
 
 
 def _fold_pair(module: nn.Module, layer_path: str, norm_path: str) -> None:
-    """Scale the layer's weight and bias by the norm, and put an Identity in the norm's place."""
+    """Scale the layer's weight and bias by the norm, and replace the norm with an Identity."""
     layer: Any = module.get_submodule(layer_path)
     norm: Any = module.get_submodule(norm_path)
     fuse = fuse_linear_bn_weights if isinstance(layer, nn.Linear) else fuse_conv_bn_weights

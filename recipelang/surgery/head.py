@@ -47,7 +47,7 @@ def embedding_length(module: nn.Module, example: Tensor) -> int:
 
 
 def replace_head(module: nn.Module, path: str, classes: int) -> None:
-    """Put a fresh head with so many outputs at `path`, in place; initialised by torch's global random numbers.
+    """Put a new head with this many outputs at `path`, in place; initialised with torch's global random numbers.
 
     A head that is the network itself (path "") cannot be replaced in place.
 
@@ -57,14 +57,14 @@ def replace_head(module: nn.Module, path: str, classes: int) -> None:
     old = module.get_submodule(path)
     if not path:
         raise Refusal(
-            "RCP0708", "a network that is one layer has no head to replace", "give it the number of classes yourself"
+            "RCP0708", "a network that is one layer has no head to replace", "build it with the right number of classes"
         )
     if not is_plain(old, nn.Linear, nn.Conv2d):
         raise Refusal(
             "RCP0708",
-            f"the head `{path}` is a {type(old).__name__} that computes something else than a layer of torch, "
-            "so a fresh one cannot take its place",
-            "let the function that builds the network take `classes` and make its head by it",
+            f"the head `{path}` is a {type(old).__name__} that does not compute what torch's own layer does, "
+            "so a new one cannot replace it",
+            "let the function that builds the network take `classes` and size its head accordingly",
         )
     new: nn.Module
     if isinstance(old, nn.Conv2d):
@@ -76,18 +76,18 @@ def replace_head(module: nn.Module, path: str, classes: int) -> None:
 
 
 def replace_heads(module: nn.Module, example: Tensor, classes: int) -> tuple[str, ...]:
-    """Give the network so many outputs by fresh heads, in place; the paths of the layers that were replaced.
+    """Give the network this many outputs with new heads, in place; returns the paths of the layers that were replaced.
 
-    Where one head is not enough, since several are averaged or auxiliary classifiers stand beside it, the layers of
-    as many features are replaced one after the other, the last first, until evaluation and training fit.
+    Where one head is not enough, since several are averaged or there are auxiliary classifiers, the layers with
+    equally many features are replaced one after another, the last first, until evaluation and training fit.
 
     Args:
         module: a network whose answer is one tensor.
         example: an input, B×C×H×W.
-        classes: number of outputs that it shall have.
+        classes: number of outputs that it is to have.
 
     Raises:
-        Refusal: RCP0708: there is no head, or replacing it does not give so many outputs.
+        Refusal: RCP0708: there is no head, or replacing it does not give this many outputs.
     """
     outputs = outputs_of(module, example).shape[1]
     first = find_head(module, example)[0]
@@ -99,11 +99,11 @@ def replace_heads(module: nn.Module, example: Tensor, classes: int) -> tuple[str
             raise Refusal(
                 "RCP0708",
                 f"replacing the head `{first}` does not give the network {classes} outputs",
-                "let the function that builds the network take `classes` and make its heads by it",
+                "let the function that builds the network take `classes` and size its heads accordingly",
             )
         replaced.append(others.pop())
         replace_head(module, replaced[-1], classes)
-    for path in reversed(others):  # auxiliary classifiers, which only training asks
+    for path in reversed(others):  # auxiliary classifiers, which only training uses
         if outputs not in _in_training(module, example):
             break
         replace_head(module, path, classes)
@@ -112,7 +112,7 @@ def replace_heads(module: nn.Module, example: Tensor, classes: int) -> tuple[str
 
 
 def _gives(module: nn.Module, example: Tensor, classes: int) -> bool:
-    """Whether the network answers with so many outputs; heads of different lengths may not go together yet."""
+    """Whether the network returns this many outputs; heads of different lengths may not yet fit together."""
     try:
         return outputs_of(module, example).shape[1] == classes
     except Refusal:
@@ -120,7 +120,7 @@ def _gives(module: nn.Module, example: Tensor, classes: int) -> bool:
 
 
 def _in_training(module: nn.Module, example: Tensor) -> set[int]:
-    """How many outputs the tensors of the answer in training mode have; none where the network cannot run."""
+    """Numbers of outputs of the tensors of the answer in training mode; empty where the network cannot run."""
     try:
         with random_numbers(), torch.no_grad():
             raw = copy.deepcopy(module).train()(example.clone())

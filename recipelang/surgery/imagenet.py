@@ -1,6 +1,6 @@
-"""ImageNet-1k's classes by the numbers of WordNet, as its folders are called: n01440764, n01443537, …
+"""ImageNet-1k's classes by their WordNet numbers, which name its folders: n01440764, n01443537, …
 
-In this order, which is that of the numbers, networks have their outputs (Russakovsky et al. 2015, ILSVRC 2012).
+Networks have their outputs in this order, which is that of the numbers (Russakovsky et al. 2015, ILSVRC 2012).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 #: calls whose literal argument names a module
 IMPORTERS = {"import_module", "__import__"}
-#: what loads files that no import statement names
+#: names whose use loads files that no import statement names
 UNREADABLE = {"spec_from_file_location", "SourceFileLoader", "run_path", "run_module", "walk_packages", "iter_modules"}
 
 
@@ -31,7 +31,7 @@ class Imports:
 
 @lru_cache(maxsize=1024)  # a run asks several times, and a project has hundreds of files
 def imports_of(data: bytes, package: str) -> Imports:
-    """What a file of this text imports as a module of `package`; nothing where it is not Python: running it says so."""
+    """What a file with this content imports as a module of `package`; nothing where it is not Python."""
     tree = _parsed(data)
     if tree is None:
         return Imports()
@@ -41,7 +41,7 @@ def imports_of(data: bytes, package: str) -> Imports:
 
 
 def _parsed(data: bytes) -> ast.Module | None:
-    """The syntax tree; None where there is none."""
+    """The syntax tree; None where the text is not Python."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about escapes and the like: running the file shows them
@@ -68,7 +68,7 @@ def _imported(tree: ast.Module, package: str) -> Iterator[str]:
 
 
 def _absolute(name: str, level: int, package: str) -> str | None:
-    """A name that an import gives relative to its package; None where it leads above the roots."""
+    """The absolute form of a name relative to its package; None where it leads above the roots."""
     if level == 0:
         return name
     parts = package.split(".") if package else []

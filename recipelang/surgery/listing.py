@@ -14,7 +14,7 @@ from recipelang.surgery.products import idle_weights, products_of
 from recipelang.surgery.tracing import example_input
 from recipelang.surgery.trial import survey
 
-#: names under which a module holds the one weight that it is known by
+#: names under which a module holds its principal weight
 _OWN = ("weight", "in_proj_weight")
 
 
@@ -24,18 +24,18 @@ def describe_layers(network: Network, pattern: Pattern | None = None) -> list[di
 
     Args:
         network: the network.
-        pattern: which pattern to ask about; default 2:4.
+        pattern: the pattern to test; default 2:4.
 
     Returns:
         rows `{"layer", "type", "shape", "parameters", "removable", "stays", "pattern", "eligible", "why"}`: the path;
         the class; the shape of its weight ([] for none); number of parameters inside; `residual`, `plain` or "" for
         layers that `prune layers` can remove (for a plain one at its convolution); why a block that looks like one
-        stays; the pattern's name; whether its weight can take the pattern, None where it has none; the reason where
-        not. A weight beside others in its module, or under a name of its own, has a row after the module's: its
-        parameter's name, of type `Parameter`.
+        cannot be removed; the pattern's name; whether its weight can take the pattern, None where it has no weight; the
+        reason where not. A weight that shares its module with others, or has an unusual name, has a row after the
+        module's: its parameter's name, of type `Parameter`.
 
     Raises:
-        Refusal: RCP0731: the network's products cannot be watched.
+        Refusal: RCP0731: the network's products cannot be observed.
     """
     chosen: Any = pattern or find("pattern", "nm")(2, 4)  # type: ignore[misc]
     found = survey(network.module, example_input(network))

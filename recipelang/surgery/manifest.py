@@ -1,7 +1,7 @@
-"""What the files of a saved network say of themselves, believed only after it was checked.
+"""The metadata files of a saved network, used only after they have been checked.
 
-Such a folder may come from a stranger. Every number has its bounds, every list its length, nothing is read that is no
-regular file or larger than a network of its kind can be, and what is wrong is named in one refusal, RCP0714.
+Such a folder may come from anyone. Every number has bounds, every list a maximum length; only regular files no larger
+than a network of its kind can be are read, and what is wrong is named in one refusal, RCP0714.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ MODEL, SURGERY, MASKS, WEIGHTS = FILES = ("model.json", "surgery.json", "masks.s
 LARGEST_JSON = LARGEST_HEADER = 2**24  # bytes
 LARGEST_SIDE, LARGEST_INPUT = 4096, 2**24  # pixels; numbers in one image
 MOST_CLASSES, MOST_EDITS = 2**16, 10_000
-FARTHEST = 1e6  # deviations that a normalised value of 0…1 may lie from its mean
-#: types of safetensors that a network here may have
+FARTHEST = 1e6  # largest distance of a normalised value of 0…1 from its mean, in deviations
+#: types of safetensors that a network may have
 TYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
 _HEX = re.compile(r"[0-9a-f]{64}")
 _PREPROCESSING = {field.name for field in fields(Preprocessing)}
@@ -60,7 +60,7 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """What `model.json` and `surgery.json` of a folder say.
+    """The content of `model.json` and `surgery.json` of a folder.
 
     Raises:
         Refusal: RCP0714: one is missing, damaged, or does not fit the other.
@@ -102,10 +102,10 @@ def read_tensors(path: Path, most: int) -> dict[str, Tensor]:
 
     Args:
         path: the file.
-        most: bytes that the tensors of the network take at most.
+        most: maximum number of bytes of the network's tensors.
 
     Raises:
-        Refusal: RCP0714: it is missing, damaged or larger, or holds what no network here has.
+        Refusal: RCP0714: it is missing, damaged or larger, or holds what no network may have.
     """
     try:
         _require_regular(path)
@@ -113,7 +113,7 @@ def read_tensors(path: Path, most: int) -> dict[str, Tensor]:
         return load_file(path)
     except FileNotFoundError as error:
         raise damaged(path.parent, f"there is no `{path.name}`") from error
-    except Exception as error:  # a hostile file may make its reader raise anything
+    except Exception as error:  # a malicious file may make its reader raise anything
         raise damaged(path.parent, f"`{path.name}` cannot be read: {first_line(error)}") from error
 
 
@@ -121,8 +121,8 @@ def damaged(folder: Path, why: str, help: str = "") -> Refusal:
     """The refusal for a folder that is not as `save` wrote it."""
     return Refusal(
         "RCP0714",
-        f"`{folder.name[-80:] or folder}` holds no intact network: {why}",
-        help or "use a folder as a run or `export safetensors` wrote it",
+        f"`{folder.name[-80:] or folder}` does not hold an intact network: {why}",
+        help or "use a folder unchanged since a run or `export safetensors` wrote it",
     )
 
 
@@ -133,11 +133,13 @@ def image_shape(value: Any, name: str) -> tuple[int, int, int]:
     """(channels, height, width).
 
     Raises:
-        Wrong: it is not the shape of an image, or of one too large to be tried.
+        Wrong: it is not the shape of an image, or the image is too large to be tried.
     """
     numbers = [whole(n, name, LARGEST_SIDE) for n in sequence(value, name, 3)]
     if len(numbers) != 3 or math.prod(numbers) > LARGEST_INPUT:
-        raise Wrong(f"{name} is {shown(value)}, which is no shape of an image of at most {LARGEST_INPUT:,} numbers")
+        raise Wrong(
+            f"{name} is {shown(value)}, which is not the shape of an image of at most {LARGEST_INPUT:,} numbers"
+        )
     return numbers[0], numbers[1], numbers[2]
 
 
@@ -145,11 +147,11 @@ def class_names(value: Any) -> tuple[str, ...]:
     """The names of all outputs, each once.
 
     Raises:
-        Wrong: they are not.
+        Wrong: they are not distinct strings, or there are none.
     """
     names = [text(name, "a class name") for name in sequence(value, "`classes`", MOST_CLASSES)]
     if len(set(names)) != len(names):
-        raise Wrong(f"the class {shown(Counter(names).most_common(1)[0][0])} is there twice")
+        raise Wrong(f"the class {shown(Counter(names).most_common(1)[0][0])} appears twice")
     if not names:
         raise Wrong("`classes` is empty")
     return tuple(names)
@@ -162,7 +164,7 @@ def _source(value: Any, classes: int) -> dict[str, Any]:
     settings = mapping(entry(source, "settings"), "`settings`")
     image_shape(entry(source, "input_shape"), "`input_shape` of `source`")
     if len(class_names(entry(source, "classes"))) != classes:
-        raise Wrong("`classes` and those of `source` differ in number")
+        raise Wrong("`classes` and the classes of `source` differ in number")
     if whole(settings.get("classes"), "`classes` of `settings`", MOST_CLASSES) != classes:
         raise Wrong("the number of classes differs from the number of their names")
     for path, digest in mapping(source.get("files", {}), "`files`").items():
@@ -176,7 +178,7 @@ def _preprocessing(value: Any, channels: int) -> Preprocessing | None:
         return None
     entries = mapping(value, "`preprocessing`")
     if unknown := sorted(set(entries) - _PREPROCESSING):
-        raise Wrong(f"`preprocessing` has an unknown entry {shown(unknown[0])}; it may be of a newer version")
+        raise Wrong(f"`preprocessing` has an unknown entry {shown(unknown[0])}; it may come from a newer version")
     for name in ("size", "via"):
         if entries.get(name) is not None:
             size = sequence(entries[name], f"`{name}`", 2)
@@ -186,7 +188,7 @@ def _preprocessing(value: Any, channels: int) -> Preprocessing | None:
     mean, std = (numbers(entry(entries, name), f"`{name}`", channels) for name in ("mean", "std"))
     for centre, spread in zip(mean, std, strict=True):
         if not spread > 0 or max(abs(centre), abs(1 - centre)) / spread > FARTHEST:
-            raise Wrong(f"`mean` {centre:g} and `std` {spread:g} normalise no image")
+            raise Wrong(f"`mean` {centre:g} and `std` {spread:g} cannot normalise an image")
     entry(entries, "size")
     return from_entries(entries)
 
@@ -198,7 +200,7 @@ def _edit(value: Any) -> Edit:
 
 
 def _accelerated(value: Any) -> dict[str, Any] | None:
-    """The settings of `accelerate` as its stage notes them."""
+    """The settings of `accelerate` as its stage records them."""
     if value is None:
         return None
     entries = mapping(value, "`accelerated`")
@@ -216,7 +218,7 @@ def _accelerated(value: Any) -> dict[str, Any] | None:
 
 
 def _require_regular(path: Path) -> None:
-    """Refuse pipes, devices and folders: reading one could wait for ever or have no end."""
+    """Refuse pipes, devices and folders: reading one could block forever or never end."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise Wrong("it is not a regular file")
 
@@ -240,18 +242,18 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _no_number(text: str) -> Any:
-    raise Wrong(f"`{text}` is no number")
+    raise Wrong(f"`{text}` is not a number")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise Wrong("an entry is there twice")
+        raise Wrong("an entry appears twice")
     return found
 
 
 def _nearby(folder: Path) -> str:
-    """Where a network is that was looked for in `folder`: in `main` of a run, or in the folder of a file."""
+    """The help on where a network looked for in `folder` is: in `main` of a run, or in the folder of a file."""
     try:
         if folder.is_file() and (folder.parent / MODEL).is_file():
             return f"name its folder: `{folder.parent}`"
@@ -262,11 +264,11 @@ def _nearby(folder: Path) -> str:
         return ""
     main = folder / "main" if folder / "main" in found else found[0]
     others = f"; it also has {', '.join(f'`{f.name}`' for f in found[:4] if f != main)}" if len(found) > 1 else ""
-    return f"this is the folder of a run; its network is `{main}`{others}"
+    return f"this is the folder of a run; use its network `{main}`{others}"
 
 
 def _check_header(path: Path, most: int) -> None:
-    """Refuse what is larger than the network or of a type that no network here has, before it takes memory."""
+    """Refuse what is larger than the network or of a type that no network may have, before it takes memory."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -275,6 +277,6 @@ def _check_header(path: Path, most: int) -> None:
         header = json.loads(file.read(length), parse_constant=_no_number)
     for name, tensor in mapping(header, "its header").items():
         if name != "__metadata__" and tensor["dtype"] not in TYPES:
-            raise Wrong(f"it holds {shown(name)} as {shown(tensor['dtype'])}, which no network here is made of")
+            raise Wrong(f"it holds {shown(name)} as {shown(tensor['dtype'])}, a type that no network uses")
     if size > most + 8 + length:
         raise Wrong(f"it has {size:,} bytes, more than the network can hold")

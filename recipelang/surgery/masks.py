@@ -1,4 +1,4 @@
-"""Masks: which weights may be nonzero. They stand beside the weights and outlive training."""
+"""Masks: which weights may be nonzero. They are kept with the weights and persist through training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recipelang.surgery.network import Mask, Network
 from recipelang.surgery.products import Product, idle_weights, products_of
 from recipelang.surgery.selectors import resolve
 
-#: a kind of product whose weight has its inputs along the first axis
+#: the kind of product whose weight has its inputs along the first axis
 TRANSPOSED = "transposed convolution"
 
 
@@ -25,16 +25,16 @@ def eligible(
     """Which weights can take a pattern.
 
     Args:
-        network: the network; weights come in its order.
+        network: the network; weights are listed in its order.
         pattern: a method of kind `pattern`.
-        selection: the modules that `in` and `except` leave.
+        selection: the modules that `in` and `except` select.
 
     Returns:
-        The parameter names that can, and parameter name → reason for those selected that stay dense: weights that
-        enter a product and cannot take it, and weights of layers that enter none.
+        The parameter names that can, and parameter name → reason for the selected ones that stay dense: weights that
+        enter a product but cannot take the pattern, and weights of layers that enter no product.
 
     Raises:
-        Refusal: RCP0703: a selector matches nothing. RCP0731: the network's products cannot be watched.
+        Refusal: RCP0703: a selector matches nothing. RCP0731: the network's products cannot be observed.
     """
     chosen = {"", *resolve(network.module, selection or Selection())}  # "": a network that is one layer
     products = products_of(network)
@@ -51,24 +51,24 @@ def eligible(
 
 
 def _why_dense(network: Network, product: Product, pattern: Pattern) -> str | None:
-    """Why a weight cannot be masked in a pattern; None where it can."""
+    """Why a weight cannot take the pattern; None where it can."""
     if not product.parameter:
         return product.why
     if product.kind not in ("linear", "convolution"):
         return f"the weight of a {product.kind} layer" if product.kind != TRANSPOSED else "a transposed convolution"
     if product.groups != 1:
-        return f"a convolution in {product.groups} groups"
+        return f"a convolution with {product.groups} groups"
     weight = network.module.get_parameter(product.name)
     if not weight.requires_grad:
-        return "it is frozen: it takes no gradients"
+        return "it is frozen: it has no gradients"
     return product.why or pattern.refuses(weight)
 
 
 def sparsify(network: Network, pattern: Pattern, scores: Mapping[str, Tensor]) -> Network:
-    """A copy of the network in which the weights that were scored are in the pattern, their masks beside them.
+    """A copy of the network in which the scored weights are in the pattern, with their masks.
 
     Args:
-        network: stands as it is. An earlier mask on the same weight ends.
+        network: is not changed. An earlier mask on the same weight is replaced.
         pattern: its `str()` names it: `2:4`.
         scores: parameter name → importance, of the weight's shape.
 
@@ -80,10 +80,10 @@ def sparsify(network: Network, pattern: Pattern, scores: Mapping[str, Tensor]) -
 
 @torch.no_grad()
 def restrict(network: Network, masks: Mapping[str, Mask], values: Mapping[str, Tensor] | None = None) -> Network:
-    """A copy of the network with these masks, and these values of weights where there are any.
+    """A copy of the network with these masks, and these weight values, if any.
 
     Args:
-        network: stands as it is. An earlier mask on the same weight ends.
+        network: is not changed. An earlier mask on the same weight is replaced.
         masks: parameter name → its mask.
         values: parameter name → new value, of the weight's shape.
 
@@ -99,7 +99,7 @@ def restrict(network: Network, masks: Mapping[str, Mask], values: Mapping[str, T
 
 @torch.no_grad()
 def apply_masks(module: nn.Module, masks: Mapping[str, Mask]) -> None:
-    """Set the weights that a mask excludes to zero, in place; also where they are infinite or NaN.
+    """Set the weights that a mask excludes to zero, in place, even where they are infinite or NaN.
 
     Raises:
         Refusal: RCP0705: a mask has no weight of its name and shape.
@@ -128,7 +128,7 @@ def broken_masks(network: Network) -> tuple[str, ...]:
 
 @torch.no_grad()
 def mask_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, masks: Mapping[str, Mask]) -> None:
-    """After an optimizer step: set excluded weights and their momentum (every state of a weight's shape) to zero.
+    """After an optimizer step: set excluded weights and their momentum (every state of the weight's shape) to zero.
 
     Raises:
         Refusal: RCP0705: a mask has no weight of its name and shape.
@@ -153,6 +153,6 @@ def _weight(parameters: Mapping[str, Tensor], name: str, mask: Mask) -> Tensor:
         raise Refusal(
             "RCP0705",
             f"the mask of `{name}` has shape {tuple(mask.keep.shape)}, and the network has {found}",
-            "make the mask again with `sparsify` after the last change of structure",
+            "create the mask again with `sparsify` after the last structural change",
         )
     return weight

@@ -1,4 +1,4 @@
-"""The names of weights from elsewhere, made those of the network: wrappers taken off, pruning masks applied."""
+"""Mapping the names of foreign weights to those of the network: wrapper prefixes removed, pruning masks applied."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ PREFIXES = {"module", "model", "net", "network", "_orig_mod"}
 #: what torch.compile, FSDP and activation checkpointing put inside names
 INSERTED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 COUNTER = "num_batches_tracked"
-#: of torch's AveragedModel, beside the weights
+#: entry of torch's AveragedModel, besides the weights
 AVERAGED = "n_averaged"
-#: how names end that a parametrization leaves, and what takes it away
+#: endings of names that a parametrization leaves, and what removes it
 PARAMETRIZED = {
-    "_g": "weight_norm, which `torch.nn.utils.remove_weight_norm` takes away",
-    "_u": "spectral_norm, which `torch.nn.utils.remove_spectral_norm` takes away",
+    "_g": "weight_norm, which `torch.nn.utils.remove_weight_norm` removes",
+    "_u": "spectral_norm, which `torch.nn.utils.remove_spectral_norm` removes",
 }
 
 
 @dataclass(frozen=True)
 class Named:
-    """Weights by the network's own names, and what a user should know of how they got them."""
+    """Weights by the network's own names, and notes for the user on how they were matched."""
 
     tensors: dict[str, Tensor]
     notes: tuple[str, ...] = ()
 
 
 def named_for(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], what: str) -> Named:
-    """Give weights the names that a network has for them, where only wrappers and masks stand between.
+    """Give weights the names that a network has for them, where they differ only by wrappers and masks.
 
     Args:
-        weights: by the names of a file.
+        weights: by their names in a file.
         own: the network's state.
         what: where the weights come from, for the message.
 
     Returns:
-        the weights by the network's names as far as they could be found; `load_weights` says what is left over.
+        the weights by the network's names as far as they could be found; `load_weights` reports what is left over.
 
     Raises:
-        Refusal: RCP0707: an unusual prefix stands before every name, or they were saved under a parametrization.
+        Refusal: RCP0707: every name has an unusual prefix, or they were saved under a parametrization.
     """
     needed = [names for names in tied(own) if not names[0].endswith(COUNTER)]
     if all(any(name in weights for name in names) for names in needed):
@@ -73,7 +73,7 @@ def _without_inserted(weights: Mapping[str, Tensor], own: Collection[str]) -> di
 
 
 def _masked(weights: dict[str, Tensor], own: Collection[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """`weight_orig` and `weight_mask`, which torch.nn.utils.prune leaves, as the weight that they make."""
+    """`weight_orig` and `weight_mask`, which torch.nn.utils.prune leaves, as the weight that they define."""
     stems = [name.removesuffix("_orig") for name in weights if name.endswith("_orig") and name not in own]
     stems = [stem for stem in stems if f"{stem}_mask" in weights and stem not in weights]
     if not stems or any(name.endswith("_orig") for name in own):
@@ -84,11 +84,11 @@ def _masked(weights: dict[str, Tensor], own: Collection[str]) -> tuple[dict[str,
         kept = weights[f"{stem}_orig"]
         found[stem] = kept * weights[f"{stem}_mask"].to(kept.dtype)
     count = f"the mask{'s' * (len(stems) > 1)} of {len(stems)} weight{'s' * (len(stems) > 1)}"
-    return found, (f"{count} that torch's pruning left {'are' if len(stems) > 1 else 'is'} applied",)
+    return found, (f"{count} left by torch's pruning {'are' if len(stems) > 1 else 'is'} applied",)
 
 
 def tied(own: Mapping[str, Tensor]) -> list[tuple[str, ...]]:
-    """The names of a state, those together that stand for one tensor: a file may hold it under one of them."""
+    """The names of a state, grouped by tensor: a file may hold a shared tensor under one of its names."""
     groups: dict[object, list[str]] = {}
     for name, tensor in own.items():
         shared = isinstance(tensor, Tensor) and tensor.numel() and not is_lazy(tensor)
@@ -97,7 +97,7 @@ def tied(own: Mapping[str, Tensor]) -> list[tuple[str, ...]]:
 
 
 def _fitting_prefixes(weights: Mapping[str, Tensor], needed: list[tuple[str, ...]]) -> list[str]:
-    """Every prefix, without its dot, under which all names of the network stand in the file."""
+    """Every prefix, without its dot, under which the file has all names of the network."""
     if not needed:
         return []
     longest = max(needed, key=lambda names: names[0].count("."))
@@ -111,12 +111,11 @@ def _fitting_prefixes(weights: Mapping[str, Tensor], needed: list[tuple[str, ...
 
 
 def _which_prefix(prefixes: list[str], what: str) -> Refusal:
-    each = "each of the prefixes" if len(prefixes) > 1 else "the prefix"
-    off = "it taken off" if len(prefixes) == 1 else "one of them taken off"
+    removed = "one of the prefixes" if len(prefixes) > 1 else "the prefix"
     return Refusal(
         "RCP0707",
-        f"{what} do not fit the network by their names; they would under {each} {_listed(prefixes)}, with {off}",
-        f'write `at="{prefixes[0]}"` beside `weights`',
+        f"{what} do not fit the network by their names; they would without {removed} {_listed(prefixes)}",
+        f'write `at="{prefixes[0]}"` after `weights`',
     )
 
 
@@ -124,7 +123,7 @@ def _require_plain(weights: Mapping[str, Tensor], own: Collection[str], what: st
     for name in weights:
         head, _, _ = name.partition("parametrizations.")
         if head != name and name not in own:
-            raise _parametrized(name, what, "`torch.nn.utils.parametrize.remove_parametrizations` takes it away")
+            raise _parametrized(name, what, "`torch.nn.utils.parametrize.remove_parametrizations` removes it")
         for end, how in PARAMETRIZED.items():
             stem = name.removesuffix(end)
             if stem != name and name not in own and stem in own and f"{stem}_v" in weights:

@@ -1,7 +1,7 @@
-"""The network that travels beside the records: a module and how it came to be.
+"""The network that accompanies the records: a module and how it was made.
 
 A compressed model is (constructor, edit log, weights): `source` builds the original architecture, `edits`
-replayed on it give the present one, the weights are the module's state.
+replayed on it give the current one, the weights are the module's state.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from recipelang.kinds import Preprocessing
 
 @dataclass(frozen=True)
 class Mask:
-    """Which elements of a weight may be other than zero, and the name of the pattern: `2:4`."""
+    """Which elements of a weight may be nonzero, and the name of the pattern: `2:4`."""
 
     pattern: str
     keep: Tensor  # bool, the shape of the weight
@@ -25,13 +25,13 @@ class Mask:
 
 @dataclass(frozen=True)
 class Habits:
-    """What was found about a network when it came in.
+    """What was found about a network when it was first run.
 
     Attributes:
-        changes_input: it writes into its images, so its `forward` works on a copy of them.
-        answer: where in what it gives in evaluation mode its scores stand; () where it gives nothing else.
+        changes_input: it changes its input images, so its `forward` works on a copy of them.
+        answer: the path of its scores in its output in evaluation mode; () where it returns nothing else.
         contiguous: it relies on images and weights in torch's default order, channels first (`surgery/layout.py`).
-        notes: what a user should know, such as a head that was replaced.
+        notes: for the user, for example on a head that was replaced.
     """
 
     changes_input: bool = False
@@ -42,7 +42,7 @@ class Habits:
 
 @dataclass(frozen=True)
 class Network:
-    """A module, the way to rebuild it, and what one needs to use it.
+    """A module, the way to rebuild it, and what is needed to use it.
 
     Attributes:
         module: in training form (BatchNorm not folded). Treat it as read-only: stages work on `clone()`.
@@ -52,9 +52,9 @@ class Network:
         masks: parameter name → Mask.
         input_shape: (channels, height, width).
         classes: class names, in the order of the outputs.
-        preprocessing: how a picture becomes an input.
+        preprocessing: how an image becomes an input.
         accelerated: settings of `accelerate`; None where the deployed form runs dense.
-        habits: what was found about it when it came in (`recipelang.surgery.probe`).
+        habits: what was found about it when it was first run (`recipelang.surgery.probe`).
     """
 
     module: nn.Module
@@ -68,5 +68,5 @@ class Network:
     habits: Habits = Habits()
 
     def clone(self) -> Network:
-        """The same network with a module of its own."""
+        """The same network with its own copy of the module."""
         return replace(self, module=copy.deepcopy(self.module), masks=dict(self.masks))

@@ -1,8 +1,8 @@
-"""A layer whose weights are zero: what is left of it is its skip connection.
+"""A layer whose weights are zero: only its skip connection remains.
 
 Weights that a module computes from its parameters would become 0/0 where it normalises them (weight norm, spectral
-norm, weight standardisation), or not become zero at all (an orthogonal weight of zeros is the identity): what a
-parametrization gives is set to zero, and NaN out of a module that holds parameters counts as zero.
+norm, weight standardisation), or not become zero at all (an orthogonal weight of zeros is the identity): the output of
+a parametrization is set to zero, and NaN from a module that holds parameters counts as zero.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def without_parameters(module: nn.Module, prefix: str = "") -> dict[str, Tensor]
 
 
 def run_neutral(part: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """What the module gives when its weights are zero."""
+    """The module's output when its weights are zero."""
     with _products_at_zero(part):
         return functional_call(part, without_parameters(part), args, dict(kwargs))
 
@@ -39,9 +39,9 @@ def run_with_neutral(module: nn.Module, path: str, example: Tensor) -> Any:
 
 @contextmanager
 def _products_at_zero(part: nn.Module) -> Iterator[None]:
-    """While it lasts parametrizations inside give zeros, and modules with parameters zeros for NaN."""
+    """Inside the block, parametrizations return zeros, and modules with parameters return zeros for NaN."""
     holders = [m for m in part.modules() if next(m.parameters(recurse=False), None) is not None]
-    # A hook that computes a weight leaves it in the module: what stood there before comes back.
+    # A hook that computes a weight leaves it in the module: the previous value is restored.
     computed = [(m, {k: v for k, v in vars(m).items() if isinstance(v, Tensor)}) for m in holders]
     hooks = [m.register_forward_hook(_zeros if isinstance(m, ParametrizationList) else _zeros_for_nan) for m in holders]
     try:

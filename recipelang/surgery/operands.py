@@ -1,4 +1,4 @@
-"""The operations that multiply, as torch's dispatcher sees them, and what stands on the two sides of each."""
+"""The operations that multiply, as torch's dispatcher sees them, and the two operands of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.nn.attention import flex_attention
 aten = torch.ops.aten
 #: torch's switch that keeps its compiler, which no dispatch mode can enter, away from flex attention
 _EAGER = "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG"
-#: left …×n×K times right …×K×N, and the same added to a first argument
+#: left …×n×K times right …×K×N, and the same added to the first argument
 _TIMES = {aten.mm, aten.bmm, aten._int_mm}
 _ADDED = {aten.addmm, aten.addmm_, aten._addmm_activation, aten.baddbmm, aten.baddbmm_, aten.addbmm, aten.addbmm_}
 _CONVOLUTIONS = {aten.convolution, aten._convolution, aten.cudnn_convolution}
@@ -23,11 +23,11 @@ _ATTENTIONS = {aten._scaled_dot_product_flash_attention_for_cpu, aten._scaled_do
 
 @dataclass(frozen=True)
 class Side:
-    """One operand of a product: what may be a weight.
+    """One operand of a product: it may be a weight.
 
     Attributes:
         tensor: the operand. `other`: what it is multiplied with.
-        inputs: the axis of the operand that is summed over.
+        inputs: the axis of the operand that is contracted.
         kind: `linear`, `convolution`, `transposed convolution`, `bilinear`, `recurrent` or `attention`.
         groups: of a convolution.
     """
@@ -41,7 +41,7 @@ class Side:
 
 @contextmanager
 def unfused() -> Iterator[None]:
-    """Switches off what hides products: the fused path of nn.MultiheadAttention and of nn.TransformerEncoderLayer,
+    """Disables what hides products: the fused path of nn.MultiheadAttention and of nn.TransformerEncoderLayer,
     and the compiler around flex attention."""
     fused, eager = torch.backends.mha.get_fastpath_enabled(), getattr(flex_attention, _EAGER, None)
     torch.backends.mha.set_fastpath_enabled(False)
@@ -54,7 +54,7 @@ def unfused() -> Iterator[None]:
 
 
 def sides(operation: Any, args: tuple[Any, ...]) -> tuple[Side, ...]:
-    """The operands of an operation that may be weights; none for operations that do not multiply matrices."""
+    """The operands of an operation that may be weights; empty for operations that do not multiply matrices."""
     if operation in _TIMES:
         return _matrices(*args[:2])
     if operation in _ADDED:

@@ -1,4 +1,4 @@
-"""2:4 weights in a file in their packed form: half of the values and two bits for each, and masks as single bits."""
+"""2:4 weights stored in packed form, half of the values and two bits for each; and masks stored as single bits."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ VALUES, META = ".values", ".meta"
 
 
 def packed_names(network: Network) -> dict[str, list[int]]:
-    """Parameter name → shape of every masked weight that is 2:4, and so has a packed form."""
+    """Parameter name → shape of every masked weight that is 2:4, and therefore has a packed form."""
     weights = network.module.state_dict()
     return {name: list(weights[name].shape) for name in sorted(network.masks) if packable(weights[name]) is None}
 
 
 def weight_shape(written: Sequence[int]) -> list[int]:
-    """The shape of a packed weight as a file has it: of a linear layer or of a convolution of images.
+    """The shape of a packed weight as given in a file: of a linear layer or of a 2-D convolution.
 
     Raises:
-        TypeError, ValueError: it is none.
+        TypeError, ValueError: it is not such a shape.
     """
     shape = list(written)
     if len(shape) not in (2, 4) or not all(type(n) is int and n > 0 for n in shape):
-        raise ValueError(f"a packed weight has no shape {str(shape)[:60]}")
+        raise ValueError(f"a packed weight cannot have the shape {str(shape)[:60]}")
     return shape
 
 
@@ -47,7 +47,7 @@ def unpack_weights(tensors: Mapping[str, Tensor], shapes: Mapping[str, Sequence[
     """The inverse of `pack_weights`: exact.
 
     Raises:
-        Refusal: RCP1301, RCP1302: the packed form is damaged, or is no weight of this shape.
+        Refusal: RCP1301, RCP1302: the packed form is damaged, or is not a weight of this shape.
         KeyError: a part is missing.
     """
     found = dict(tensors)
@@ -58,7 +58,7 @@ def unpack_weights(tensors: Mapping[str, Tensor], shapes: Mapping[str, Sequence[
 
 
 def pack_masks(masks: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
-    """Masks with each named one as bits, eight in a byte, the first in the highest."""
+    """The masks, each named one as bits, eight to a byte, the first in the highest."""
     bits = {name: np.packbits(masks[name].cpu().numpy().reshape(-1)) for name in names}
     return {**masks, **{name: torch.from_numpy(packed) for name, packed in bits.items()}}
 
@@ -67,15 +67,13 @@ def unpack_masks(masks: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]
     """The inverse of `pack_masks`.
 
     Raises:
-        Refusal: RCP1302: the bits are no mask of this shape.
+        Refusal: RCP1302: the bits are not a mask of this shape.
         KeyError: a mask is missing.
     """
     found = dict(masks)
     for name, shape in shapes.items():
         count, bits = prod(shape), found[name]
         if bits.dtype != torch.uint8 or bits.shape != ((count + 7) // 8,):
-            raise Refusal(
-                "RCP1302", f"the packed mask of `{name}` is damaged", "take the file from where it was written"
-            )
+            raise Refusal("RCP1302", f"the packed mask of `{name}` is damaged", "copy the file again from its source")
         found[name] = torch.from_numpy(np.unpackbits(bits.numpy(), count=count).astype(bool)).reshape(list(shape))
     return found

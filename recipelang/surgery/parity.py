@@ -1,7 +1,7 @@
 """Parity: the edited network computes what the same network computes with the removed parts neutralised.
 
 Both run in evaluation mode and float32 on the same example. They are compared after every remaining layer and
-at the output: a fresh network whose head is zero answers zeros whatever was cut out of it.
+at the output: a new network whose head is zero returns zeros no matter what was removed from it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ OUTPUT = "the output"
 
 
 def observe(module: nn.Module, points: Iterable[str], run: Callable[[], Any]) -> dict[str, Tensor]:
-    """What comes out of the modules at `points` and out of the network while `run()` runs it in evaluation mode.
+    """The outputs of the modules at `points` and of the network while `run()` runs it in evaluation mode.
 
-    Of several tensors that come out together it is the first.
+    Of an output of several tensors, the first.
     """
     seen: dict[str, Tensor] = {}
 
     def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:
         def after(part: nn.Module, args: Any, output: Any) -> None:
             if (main := main_tensor(output)) is not None:
-                seen[path] = main.detach().clone()  # what follows may work in place
+                seen[path] = main.detach().clone()  # later layers may work in place
 
         return after
 
@@ -43,7 +43,7 @@ def observe(module: nn.Module, points: Iterable[str], run: Callable[[], Any]) ->
 
 
 def run_bypassing(module: nn.Module, paths: Iterable[str], example: Tensor) -> Any:
-    """Run the network while each of these modules runs and its output is thrown away for its input."""
+    """Run the network; each of these modules runs too, but its output is replaced with its input."""
     with _bypassed(module, paths):
         return module(example)
 
@@ -66,7 +66,7 @@ def _bypassed(module: nn.Module, paths: Iterable[str]) -> Iterator[None]:
 
 
 def require_parity(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], what: str) -> None:
-    """Refuse unless both runs saw the same.
+    """Refuse unless both runs gave the same activations.
 
     Args:
         expected: the neutralised network's activations by point.
@@ -81,7 +81,7 @@ def require_parity(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], 
 
 
 def unlike(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """Where two runs first saw something else, and by how much; empty where they saw the same."""
+    """Where two runs first differ, and by how much; empty where they agree."""
     for point, reference in expected.items():
         value = found.get(point)
         if value is None or value.shape != reference.shape:
@@ -94,7 +94,7 @@ def unlike(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
 
 
 def relative_difference(value: Tensor, reference: Tensor) -> float:
-    """Largest absolute difference over the reference's largest magnitude; NaN where either has NaN."""
+    """Largest absolute difference divided by the reference's largest magnitude; NaN where either contains NaN."""
     if torch.equal(value, reference) or not reference.numel():
         return 0.0
     difference = (value.float() - reference.float()).abs().max()
@@ -107,13 +107,13 @@ def cannot_run(what: str, error: Exception) -> Refusal:
 
 
 def stopped(error: Exception) -> str:
-    """In words that a network raises."""
-    return f"it cannot run any more: {type(error).__name__}: {first_line(error)}"
+    """A message saying that a network raises."""
+    return f"it no longer runs: {type(error).__name__}: {first_line(error)}"
 
 
 def _different(what: str, how: str) -> Refusal:
     return Refusal(
         "RCP0702",
         f"{what} changes more of the network than that layer: {how}",
-        "leave this layer alone with `except`; `recipe layers MODEL` lists those that can be removed",
+        "exclude this layer with `except`; `recipe layers MODEL` lists those that can be removed",
     )

@@ -1,4 +1,4 @@
-"""Put channels of a network in another order: every member of a group moves, and the function stays the same."""
+"""Reordering the channels of a network: every member of a group is reordered, and the function stays the same."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from recipelang.surgery.tracing import example_input
 
 @dataclass(frozen=True)
 class Reordering:
-    """A group of channels and the order that they take: place k gets what channel `order[k]` was."""
+    """A group of channels and their new order: place k gets the former channel `order[k]`."""
 
     group: Group
     order: tuple[int, ...]
 
     @property
     def changes(self) -> bool:
-        """Whether any channel gets another place."""
+        """Whether any channel changes its place."""
         return self.order != tuple(range(len(self.order)))
 
 
 def reorder(tensors: Mapping[str, Tensor], reorderings: Iterable[Reordering]) -> dict[str, Tensor]:
-    """Tensors of the shapes of parameters with their channels in the new order.
+    """Tensors shaped like parameters, with their channels in the new order.
 
     Args:
-        tensors: by names of parameters or buffers: values, masks or scores. They stand as they are.
-        reorderings: of groups that have no channel in common.
+        tensors: by names of parameters or buffers: values, masks or scores. They are not changed.
+        reorderings: of groups without common channels.
 
     Returns:
         Those tensors that hold one of the groups, by name.
@@ -54,17 +54,17 @@ def reorder(tensors: Mapping[str, Tensor], reorderings: Iterable[Reordering]) ->
 
 @torch.no_grad()
 def permute(network: Network, reorderings: Iterable[Reordering]) -> Network:
-    """A copy of the network with its channels in another order, held against the one before.
+    """A copy of the network with its channels reordered, compared with the original.
 
-    Outputs must agree, and so must what comes out of every layer that could be removed, up to the order of its
-    numbers: a network whose head is zero answers zeros in any order of its channels.
+    Outputs must agree, and so must the outputs of every layer that could be removed, up to the order of their numbers:
+    a network whose head is zero returns zeros for any order of its channels.
 
     Args:
-        network: stands as it is, also where this fails. Its masks move along.
-        reorderings: of groups that have no channel in common.
+        network: is not changed, even where this fails. Its masks are reordered too.
+        reorderings: of groups without common channels.
 
     Raises:
-        Refusal: RCP0719: the network computes something else afterwards.
+        Refusal: RCP0719: the network's function changes.
     """
     reorderings = tuple(reordering for reordering in reorderings if reordering.changes)
     permuted = network.clone()
@@ -84,16 +84,16 @@ def _require_same_function(network: Network, permuted: Network) -> None:
     after = observe(permuted.module, points, lambda: permuted.module(example))
     for point, reference in before.items():
         value = after[point]
-        if point != OUTPUT:  # all numbers in ascending order: the same whatever the order of the channels
+        if point != OUTPUT:  # all numbers in ascending order: the same for any order of the channels
             reference, value = reference.flatten().sort().values, value.flatten().sort().values
         difference = relative_difference(value, reference)
         if not difference <= TOLERANCE:  # also where it is NaN
             where = point if point == OUTPUT else f"`{point}`"
             raise Refusal(
                 "RCP0719",
-                f"with its channels in another order the network computes something else: {where} differs by "
+                f"with its channels reordered the network computes a different function: {where} differs by "
                 f"{difference:.1e} of its largest magnitude",
-                "leave `with permute` out",
+                "remove `with permute`",
             )
 
 
@@ -101,40 +101,40 @@ def require_groups(network: Network, names: Collection[str], pattern: Any) -> tu
     """The groups of channels that may be reordered before these weights are pruned.
 
     Args:
-        network: its masks on other weights stay in their patterns.
-        names: the weights that are to be pruned.
+        network: its masks on other weights keep their patterns.
+        names: the weights to be pruned.
         pattern: keeps `n` of every `m` input channels.
 
     Raises:
-        Refusal: RCP0718: the network cannot be traced; RCP0720: there is no such group, and why.
+        Refusal: RCP0718: the network cannot be traced; RCP0720: there is no such group; says why.
     """
     channels = find_channels(network.module, example_input(network))
     groups = prunable(channels, names, pattern.m, network.masks)
     if groups:
         return groups
-    reasons = Counter(channels.frozen.get((name, 1), "no two groups of them may change places") for name in names)
+    reasons = Counter(channels.frozen.get((name, 1), "no two groups of them may be swapped") for name in names)
     why = "; ".join(f"those of {count} weight{'s' * (count > 1)}: {reason}" for reason, count in reasons.most_common(3))
     raise Refusal(
         "RCP0720",
-        f"no input channels can be put in another order before {pattern}: {why}",
-        "leave `with permute` out, or name more weights in `in`",
+        f"no input channels can be reordered before {pattern}: {why}",
+        "remove `with permute`, or name more weights in `in`",
     )
 
 
 def prunable(channels: Channels, names: Collection[str], m: int, masked: Collection[str] = ()) -> tuple[Group, ...]:
-    """The groups of which another order changes what N:M pruning keeps, each cut down to the channels that may move.
+    """The groups whose order affects what N:M pruning keeps, each restricted to the channels that may move.
 
-    Every m channels that are pruned together must belong to one group and must be the same m in every weight that is
-    to be pruned; those that are not stay where they are.
+    Every m channels that are pruned together must belong to one group and must be the same m in every weight to be
+    pruned; the others stay in place.
 
     Args:
         channels: of the network.
-        names: the weights that are to be pruned.
+        names: the weights to be pruned.
         m: how many input channels are pruned together.
-        masked: weights that are in a pattern and stay so: no input channel of theirs may move.
+        masked: weights that are already in a pattern: none of their input channels may move.
 
     Returns:
-        Groups of 2·m channels and more, a multiple of m, in which every m in order are pruned together.
+        Groups of at least 2·m channels, a multiple of m, in which every m consecutive ones are pruned together.
     """
     cut = []
     for group in channels.groups:
@@ -149,7 +149,7 @@ def prunable(channels: Channels, names: Collection[str], m: int, masked: Collect
 
 
 def _whole(group: Group, names: Collection[str], m: int) -> list[int]:
-    """The channels of a group, by number, of which every m are pruned together in every weight."""
+    """The indices of a group's channels of which every m are pruned together in every weight."""
     blocks: dict[tuple[int, ...], list[int]] = {}
     rows = [member.positions for member in group.at(1) if member.name in names]
     for channel, positions in enumerate(zip(*rows, strict=True)):

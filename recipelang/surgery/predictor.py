@@ -1,4 +1,4 @@
-"""A compressed network ready to predict: what `recipelang.load` gives."""
+"""A compressed network ready to predict: what `recipelang.load` returns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from recipelang.surgery.network import Network
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network makes of one picture.
+    """The class that a network predicts for one image.
 
     Attributes:
         name: the most probable class.
@@ -35,7 +35,7 @@ class Prediction:
 
 
 class Predictor(nn.Module):
-    """A network in its deployed form, with the preprocessing and the class names that belong to it.
+    """A network in its deployed form, with its preprocessing and class names.
 
     Args:
         network: as it was saved.
@@ -57,28 +57,28 @@ class Predictor(nn.Module):
         return scores
 
     def predict(self, images: Any) -> list[Prediction]:
-        """Classify pictures.
+        """Classify images.
 
         Args:
-            images: one picture or several, each a PIL image or the path of an image file.
+            images: one image or several, each a PIL image or the path of an image file.
 
         Raises:
-            Refusal: RCP0717: the network was saved without preprocessing; RCP0724: it answers with NaN; RCP0805,
-                RCP0806: a file is no image.
+            Refusal: RCP0717: the network was saved without preprocessing; RCP0724: its scores are NaN; RCP0805,
+                RCP0806: a file is not an image.
         """
         single = isinstance(images, str | Path) or not isinstance(images, Iterable)
-        pictures = [images] if single else list(images)
-        if not pictures:
+        several = [images] if single else list(images)
+        if not several:
             return []
         if self.preprocessing is None:
             raise Refusal(
                 "RCP0717",
                 "the network was saved without the preprocessing of its images",
-                "save it from a recipe that names `data`, or call it on tensors prepared by yourself",
+                "save it from a recipe that names `data`, or call it on tensors that you have preprocessed",
             )
-        inputs = torch.cat([_input(picture, self.preprocessing) for picture in pictures])
+        inputs = torch.cat([_input(image, self.preprocessing) for image in several])
         with torch.no_grad():
-            rows = _probabilities(self(inputs), pictures)
+            rows = _probabilities(self(inputs), several)
         return [self._prediction(row) for row in rows]
 
     def _prediction(self, row: list[float]) -> Prediction:
@@ -94,25 +94,26 @@ def load(
     Args:
         folder: as `export safetensors` wrote it.
         trust: whether the Python file of a `python("file.py:build")` network may run.
-        device: `cpu`, `cuda` or `cuda:N`. On a GPU, layers that the recipe accelerates are packed where that pays.
-        precision: `float32`, `float16` or `bfloat16`; sparse kernels need one of 16 bits.
-        batch: images that are usually given at once: kernels are chosen for it.
+        device: `cpu`, `cuda` or `cuda:N`. On a GPU, layers that the recipe accelerates are packed where that pays off.
+        precision: `float32`, `float16` or `bfloat16`; sparse kernels need a 16-bit one.
+        batch: usual number of images per call: kernels are chosen for it.
 
     Raises:
-        Refusal: as `artifact.load` and `artifact.tried`; RCP1001: this machine lacks the device; RCP1012: there is no
-            such precision; RCP0303: `batch` is no whole number from 1 up; RCP0726: the network cannot compute in it.
+        Refusal: as `artifact.load` and `artifact.tried`; RCP1001: this machine lacks the device; RCP1012: the
+            precision is unknown; RCP0303: `batch` is not a whole number from 1 up; RCP0726: the network cannot compute
+            in this precision.
     """
-    device, precision = str(device), str(precision).removeprefix("torch.")  # torch's own objects will do
+    device, precision = str(device), str(precision).removeprefix("torch.")  # torch's own objects are accepted too
     check_device(device)
     if type(batch) is not int or batch < 1:
         raise Refusal("RCP0303", f"`batch` is {batch!r}", "it must be a whole number from 1 up")
     if precision not in PRECISIONS:
-        raise Refusal("RCP1012", f"`{precision}` is no precision", f"take one of {', '.join(PRECISIONS)}")
+        raise Refusal("RCP1012", f"`{precision}` is not a precision", f"use one of {', '.join(PRECISIONS)}")
     network = artifact.tried(artifact.load(folder, trust=trust), folder)
     return Predictor(network, Deployment(device, precision, batch=batch))
 
 
-def _probabilities(scores: Tensor, pictures: Sequence[Any]) -> list[list[float]]:
+def _probabilities(scores: Tensor, images: Sequence[Any]) -> list[list[float]]:
     """Scores B×classes as probabilities.
 
     Raises:
@@ -121,19 +122,19 @@ def _probabilities(scores: Tensor, pictures: Sequence[Any]) -> list[list[float]]
     probabilities = scores.float().softmax(dim=1)
     broken = (~probabilities.isfinite()).any(dim=1).nonzero().flatten().tolist()
     if broken:
-        first = pictures[broken[0]]
+        first = images[broken[0]]
         named = f"`{first}`" if isinstance(first, str | Path) else f"image {broken[0]}"
         raise Refusal(
             "RCP0724",
-            f"the network answers {named} with scores that are no probabilities: NaN or infinite ones",
-            "load it in `float32`; if it is, its training has diverged",
+            f"the network's scores for {named} are NaN or infinite",
+            "load it in `float32`; if it already is, its training has diverged",
         )
     rows: list[list[float]] = probabilities.tolist()
     return rows
 
 
-def _input(picture: Any, preprocessing: Preprocessing) -> Tensor:
-    """A PIL image, or the file of a path, as an input."""
-    if isinstance(picture, str | Path):
-        return prepare_file(Path(picture), preprocessing)
-    return prepare(picture, preprocessing)
+def _input(image: Any, preprocessing: Preprocessing) -> Tensor:
+    """A PIL image, or the image file at a path, as an input."""
+    if isinstance(image, str | Path):
+        return prepare_file(Path(image), preprocessing)
+    return prepare(image, preprocessing)

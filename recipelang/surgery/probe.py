@@ -1,8 +1,8 @@
-"""One trial where a network of a user's code comes in: whether its answers, its copies and its state can be trusted.
+"""One trial of a network built by a user's code: whether its answers, its copies and its state can be trusted.
 
     the same input, the same weights  ─▶  the same answer   again · by a deep copy · by another build
 
-With `entry.enter` it costs fourteen forward passes of two images at most: less than two passes of a batch of sixteen.
+With `entry.enter` it costs at most fourteen forward passes of two images: less than two passes of a batch of sixteen.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ Build = Callable[[], AbstractContextManager[nn.Module]]
 
 
 def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Build) -> tuple[str, ...]:
-    """Hold a network against itself, a deep copy and another build of it, with the same weights each time.
+    """Compare a network with itself, a deep copy and another build of it, with the same weights each time.
 
-    The weights are others than the network's own meanwhile, so that a layer that starts at zero hides nothing.
+    Meanwhile the weights differ from the network's own, so that a layer initialised to zero hides nothing.
 
     Args:
-        module: as `enter` left it; stands as it is, and so do all random numbers.
+        module: as `enter` left it; it and all random number generators are left unchanged.
         example: an input, B×C×H×W.
         first: its answer to the example, B×n.
-        again: another build of it, made under other random numbers, for as long as the block lasts.
+        again: another build of it, made with other random numbers, for the duration of the block.
 
     Returns:
-        notes worth telling.
+        notes for the user.
 
     Raises:
-        Refusal: RCP0721: it answers differently when asked again; RCP0722: a copy still uses its weights, or none can
-            be made; RCP0723: it computes with something that is not in its state; RCP0724: it answers NaN.
+        Refusal: RCP0721: its answer differs when it is called again; RCP0722: a copy still uses its weights, or it
+            cannot be copied; RCP0723: it computes with something that is not in its state; RCP0724: it answers NaN.
     """
     with random_numbers():
         _require_numbers(module, example, first)
@@ -66,7 +66,7 @@ def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Buil
 
 
 def require_same(module: nn.Module, other: nn.Module, example: Tensor, what: str) -> None:
-    """Refuse where another build with equal state answers otherwise, and name what it holds beside its state.
+    """Refuse where another build with equal state gives another answer, and name what it holds besides its state.
 
     Raises:
         Refusal: RCP0723.
@@ -80,12 +80,12 @@ def require_same(module: nn.Module, other: nn.Module, example: Tensor, what: str
 
 
 def _of_copy(twin: nn.Module, example: Tensor) -> Tensor:
-    """The answer of a copy in evaluation mode, with the graph that it was computed by where torch can make one."""
+    """The answer of a copy in evaluation mode, with the graph of its computation where torch can build one."""
     try:
         with evaluating(twin), torch.enable_grad():
             found: Tensor = twin(example)
         return found
-    except Exception as error:  # the module is the user's: it may have no derivative here, or be no copy
+    except Exception as error:  # the module is the user's: it may have no derivative here, or not be a true copy
         reason = error
     try:
         with evaluating(twin):
@@ -94,14 +94,14 @@ def _of_copy(twin: nn.Module, example: Tensor) -> Tensor:
     except Exception as error:
         raise Refusal(
             "RCP0722",
-            "a copy of the network cannot run, as the network itself can: "
+            "a copy of the network cannot run, although the network itself can: "
             f"{type(reason).__name__}: {first_line(reason)}",
-            "hooks, lambdas and functions that hold on to `self` still mean the original: write methods instead",
+            "hooks, lambdas and functions that refer to `self` still refer to the original: write methods instead",
         ) from error
 
 
 def _alike(found: Any, expected: Tensor) -> bool:
-    """Equal but for rounding; NaN equals NaN."""
+    """Equal up to rounding; NaN equals NaN."""
     if not isinstance(found, Tensor) or found.shape != expected.shape:
         return False
     same = (found == expected) | (found.isnan() & expected.isnan())
@@ -113,7 +113,7 @@ def _alike(found: Any, expected: Tensor) -> bool:
 
 
 def _require_numbers(module: nn.Module, example: Tensor, first: Tensor) -> None:
-    """NaN for normal numbers may be the logarithm of a negative one: an image of 0…1 has to give scores then."""
+    """NaN for normal numbers may be the logarithm of a negative one: an image of 0…1 must then give scores."""
     if first.isnan().any() and evaluated(module, example.abs().clamp(max=1)).isnan().any():
         raise Refusal(
             "RCP0724",
@@ -125,7 +125,7 @@ def _require_numbers(module: nn.Module, example: Tensor, first: Tensor) -> None:
 def _copied(module: nn.Module) -> nn.Module:
     try:
         twin = copy.deepcopy(module)
-    except Exception as error:  # whatever the user's module holds may raise what it likes
+    except Exception as error:  # anything that the user's module holds may raise anything
         raise Refusal(
             "RCP0722",
             f"the network cannot be copied: {type(error).__name__}: {first_line(error)}",
@@ -138,7 +138,7 @@ def _copied(module: nn.Module) -> nn.Module:
 
 
 def _require_repeatable(trial: Trial, found: Tensor, drew: bool) -> None:
-    """The copy answers as the network does, and so does the network once more."""
+    """Require that the copy answers as the network does, and so does the network when called again."""
     alike = _alike(found, trial.expected)
     if alike and not drew:
         return
@@ -149,7 +149,7 @@ def _require_repeatable(trial: Trial, found: Tensor, drew: bool) -> None:
         difference = relative_difference(second, trial.expected)
         raise Refusal(
             "RCP0721",
-            "the network answers the same images differently when it is asked again in evaluation mode "
+            "the network's answer to the same images changes when it is called again in evaluation mode "
             f"(by {difference:.1e} of the largest score)",
             "dropout needs `training=self.training`; in evaluation mode `forward` must draw no random numbers "
             "and change no statistics",
@@ -184,12 +184,12 @@ def _shares() -> Refusal:
     return Refusal(
         "RCP0722",
         "a copy of the network still uses the original's weights, so that training it would change nothing",
-        "write a method instead of a lambda or function that holds on to `self` or to a layer",
+        "write a method instead of a lambda or function that keeps a reference to `self` or to a layer",
     )
 
 
 def _require_registered(module: nn.Module, found: Tensor) -> None:
-    """Everything that takes gradients is a parameter: nothing else would be trained or saved."""
+    """Require that everything with gradients is a parameter: nothing else would be trained or saved."""
     known = {id(parameter) for parameter in module.parameters()}
     loose = [leaf for key, leaf in answers.graph(found).leaves.items() if key not in known]
     if loose:
@@ -203,15 +203,15 @@ def _require_registered(module: nn.Module, found: Tensor) -> None:
 
 
 def _require_rebuildable(trial: Trial, other: nn.Module) -> None:
-    """Another build that is given the weights answers as this one."""
+    """Require that another build with the same weights answers as this one."""
     what = "the network, built again and given the same weights,"
     try:
         other.load_state_dict(trial.module.state_dict())
     except RuntimeError as error:
         raise Refusal(
             "RCP0723",
-            f"the network, built again, has other weights: {_second_line(error)}",
-            "an architecture that is drawn at random cannot be built again: write its numbers down",
+            f"the network, built again, has different weights: {_second_line(error)}",
+            "an architecture drawn at random cannot be built again: write its numbers into the code",
         ) from error
     beside = held_beside_state(trial.module, other)
     trial.move(other)
@@ -220,22 +220,22 @@ def _require_rebuildable(trial: Trial, other: nn.Module) -> None:
 
 
 def _beside(what: str, names: Sequence[str]) -> Refusal:
-    held = few([f"`{name}`" for name in names]) or "something that its code draws or counts outside of the module"
+    held = few([f"`{name}`" for name in names]) or "something that its code draws or counts outside the module"
     return Refusal(
         "RCP0723",
-        f"{what} answers otherwise: its state does not hold {held}",
+        f"{what} gives a different answer: its state does not hold {held}",
         "keep it in a buffer, `self.register_buffer(…)`, or compute it without random numbers",
     )
 
 
 def _second_line(error: Exception) -> str:
-    """torch's list of differences begins after a headline."""
+    """torch's list of differences starts after a headline."""
     lines = str(error).strip().splitlines()
     return lines[1].strip()[:200] if len(lines) > 1 else first_line(error)
 
 
 def _batch_notes(trial: Trial) -> tuple[str, ...]:
-    """Whether an image is answered alike whatever stands beside it in the batch."""
+    """A note if the answer to an image depends on the other images of the batch."""
     try:
         alone = trial.again(trial.example[:1])
     except Refusal as refusal:
@@ -259,12 +259,12 @@ def _probability_notes(found: Tensor) -> tuple[str, ...]:
 
 
 def _training_notes(module: nn.Module, example: Tensor, classes: int) -> tuple[str, ...]:
-    """What a user should know of the answer in training mode. The module is used up."""
+    """Notes on the answer in training mode. The module must not be used afterwards."""
     try:
         told = answers.trained(module, example, classes)
     except Exception as error:  # the module is the user's
         why = f"{type(error).__name__}: {first_line(error)}"
         return (f"it can be measured but not trained: in training mode it raises {why}",)
     if told is None:
-        return ("it can be measured but not trained: in training mode it does not answer with one score per class",)
+        return ("it can be measured but not trained: in training mode it does not give one score per class",)
     return (told.note,) if told.note else ()

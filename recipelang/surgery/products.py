@@ -1,4 +1,4 @@
-"""The weights of a network: what multiplies its activations, found by running it, whoever holds or computes them.
+"""The weights of a network: what multiplies its activations, found by running it, wherever they are held or computed.
 
 parameter ───────────────▶ product with an activation     the weight is the parameter
 parameters ─▶ operations ─▶ product with an activation     the weight is computed from them
@@ -21,10 +21,10 @@ from recipelang.surgery.tracing import evaluating, example_input, first_line, ho
 
 
 def is_plain(part: nn.Module, *kinds: type[nn.Module]) -> bool:
-    """Whether a module computes what one of torch's layers computes with the parameter `weight`, and nothing else.
+    """Whether a module computes exactly what one of torch's layers computes with the parameter `weight`.
 
-    A subclass may compute something else, a parametrization or a hook may compute the weight again for each call, and
-    a forward function may be put in its place.
+    A subclass may compute something else, a parametrization or a hook may recompute the weight for each call, and the
+    forward function may have been replaced.
     """
     ways = ("forward", "_conv_forward")
     return (
@@ -41,15 +41,15 @@ class Product:
     """A weight that multiplies what the network computes from its input.
 
     Attributes:
-        name: of the parameter that it is; of a weight that is computed, its layer's `weight` or its first parameter.
+        name: of the parameter that it is; for a computed weight, its layer's `weight` or its first parameter.
         path: the module that holds the parameter, or computes with the weight.
-        sources: the parameters that it is computed from, the parameter itself where it is one.
+        sources: the parameters that it is computed from, or the parameter itself.
         parts: its values as they are used, O×I or O×I×kernel, detached; several where it is used in pieces.
-        kind: as of `operands.Side`.
+        kind: as in `operands.Side`.
         groups: of a convolution.
         outputs: the axis of the parameter that holds the outputs.
-        parameter: whether the weight is a parameter, which a mask can be laid on.
-        why: why its inputs do not run along axis 1 of a parameter, as a mask needs it; "" where they do.
+        parameter: whether the weight is a parameter, so that a mask can be applied to it.
+        why: why its inputs are not along axis 1 of a parameter, as a mask requires; "" where they are.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Product:
 
     @property
     def value(self) -> Tensor:
-        """All of its values, outputs first; one row where its parts do not fit below each other."""
+        """All of its values, outputs first; one row where its parts cannot be stacked."""
         rows = [part.reshape(len(part), -1) for part in self.parts]
         if len(self.parts) == 1:
             return self.parts[0]
@@ -81,12 +81,12 @@ class Product:
 
     @property
     def elements(self) -> int:
-        """How many numbers the weight has."""
+        """The number of elements of the weight."""
         return sum(part.numel() for part in self.parts)
 
     @property
     def zeros(self) -> int:
-        """How many of them are zero."""
+        """The number of elements that are zero."""
         return sum(part.numel() - int(part.count_nonzero()) for part in self.parts)
 
 
@@ -96,28 +96,28 @@ def products_of(network: Network) -> tuple[Product, ...]:
 
 
 def find_products(module: nn.Module, example: Tensor) -> tuple[Product, ...]:
-    """Every weight that enters a product when the module answers, in the order of its parameters, each once.
+    """Every weight that enters a product when the module runs, in the order of its parameters, each once.
 
-    Products are seen below modules and functions. Weights that take no part in evaluation, and fixed tensors that are
-    no parameters, are none of them; neither are products of parameters with each other, which compute a weight.
+    Products are observed below modules and functions. Not included are weights that take no part in evaluation, fixed
+    tensors that are not parameters, and products of parameters with each other, which compute a weight.
 
     Args:
-        module: stands as it is, also in its modes.
+        module: is not changed, nor are its modes.
         example: B×C×H×W; a copy is used.
 
     Raises:
-        Refusal: RCP0731: the module does not run while its products are watched.
+        Refusal: RCP0731: the module does not run while its products are observed.
     """
     tracker = Tracker(module, example := example.clone())
     try:
         with hooked(tracker.hooks(module)), evaluating(module), unfused(), tracker:
             module(example)
-    except Exception as error:  # the module is the user's: whatever it raises is the answer to our question
+    except Exception as error:  # the module is the user's and may raise anything
         raise Refusal(
             "RCP0731",
-            f"the network's weights cannot be found: while its products are watched it raises "
+            f"the network's weights cannot be found: while its products are observed it raises "
             f"{type(error).__name__}: {first_line(error)}",
-            "leave compiled and custom code out of its forward function",
+            "remove compiled and custom code from its forward function",
         ) from error
     return tuple(_assembled(tracker, module, len(example)))
 
@@ -140,25 +140,25 @@ def _shared(module: nn.Module, parameter: Tensor, used: set[str]) -> bool:
 
 
 def _assembled(tracker: Tracker, module: nn.Module, batch: int) -> list[Product]:
-    """All uses of each weight together, in the order of the parameters."""
+    """All uses of each weight combined, in the order of the parameters."""
     computing = [use for use in tracker.uses if not use.direct and not use.constant]
-    behind = {name for use in computing for name in use.sources}
-    computing += [use for use in tracker.uses if not use.direct and use.constant and not use.sources & behind]
+    inner = {name for use in computing for name in use.sources}
+    computing += [use for use in tracker.uses if not use.direct and use.constant and not use.sources & inner]
     parameters = dict(module.named_parameters())
     direct: dict[str, list[Use]] = {}
     for use in tracker.uses:
         # What multiplies a constant on its way into a weight is part of computing that weight.
-        if use.direct and not (use.constant and use.direct in behind):
+        if use.direct and not (use.constant and use.direct in inner):
             direct.setdefault(use.direct, []).append(use)
     order = {name: place for place, name in enumerate(parameters)}
-    found = [_parameter(name, parameters[name], uses, name in behind) for name, uses in direct.items()]
+    found = [_parameter(name, parameters[name], uses, name in inner) for name, uses in direct.items()]
     found += _computed(computing, module, order, batch)
     found += _of_idle_siblings(module, found, parameters)
-    return _told_apart(sorted(found, key=lambda product: min(order[name] for name in product.sources)))
+    return _distinguished(sorted(found, key=lambda product: min(order[name] for name in product.sources)))
 
 
 def _of_idle_siblings(module: nn.Module, found: list[Product], parameters: dict[str, nn.Parameter]) -> list[Product]:
-    """The weights of layers that this input did not reach, beside layers of their kind that it did: other experts."""
+    """The weights of layers that this input did not reach, while it reached layers of their kind: other experts."""
     used = {name for product in found for name in product.sources}
     more: list[Product] = []
     for path, part in module.named_modules():
@@ -172,7 +172,7 @@ def _of_idle_siblings(module: nn.Module, found: list[Product], parameters: dict[
 
 
 def _pairs(layers: nn.Module, path: str, used: set[str]) -> list[tuple[str, str]]:
-    """The paths of the idle children of a list, each with one of the same class that is in use."""
+    """The paths of the idle children of a list, each with a child of the same class that is in use."""
     children = [(f"{path}.{name}".lstrip("."), child) for name, child in layers.named_children()]
     busy = {type(child): place for place, child in children if any(name.startswith(f"{place}.") for name in used)}
     return [
@@ -182,8 +182,8 @@ def _pairs(layers: nn.Module, path: str, used: set[str]) -> list[tuple[str, str]
     ]
 
 
-def _told_apart(products: list[Product]) -> list[Product]:
-    """The same with names of their own: parameters keep theirs, others get a number."""
+def _distinguished(products: list[Product]) -> list[Product]:
+    """The same products with unique names: parameters keep theirs, others get a number."""
     taken = {product.name for product in products if product.parameter}
     found = []
     for product in products:
@@ -194,17 +194,17 @@ def _told_apart(products: list[Product]) -> list[Product]:
     return found
 
 
-def _parameter(name: str, parameter: Tensor, uses: list[Use], behind: bool) -> Product:
+def _parameter(name: str, parameter: Tensor, uses: list[Use], inner: bool) -> Product:
     """A weight that is a parameter."""
     axes = {_axis(use) for use in uses}
     first = uses[0]
     why = ""
-    if behind:
-        why = "another weight is computed from it as well"
+    if inner:
+        why = "another weight is also computed from it"
     elif len(axes) > 1:
-        why = "it is used as it is and transposed"
+        why = "it is used both as it is and transposed"
     elif axes == {0} and first.kind == "linear":
-        why = "its inputs run along its first axis"
+        why = "its inputs are along its first axis"
     elif axes == {None}:
         why = "it is not one matrix of outputs and inputs"
     path = name.rpartition(".")[0]
@@ -214,7 +214,7 @@ def _parameter(name: str, parameter: Tensor, uses: list[Use], behind: bool) -> P
 
 
 def _axis(use: Use) -> int | None:
-    """The axis of the parameter that a product sums over; None where it is not one of them, whole."""
+    """The axis of the parameter that a product sums over; None where it is not exactly one whole axis."""
     used, parameter = use.side.tensor, use.whole
     assert parameter is not None  # of uses that are parameters
     if use.kind in ("convolution", "transposed convolution") and used.shape != parameter.shape:
@@ -230,7 +230,7 @@ def _axis(use: Use) -> int | None:
 
 
 def _computed(uses: list[Use], module: nn.Module, order: dict[str, int], batch: int) -> list[Product]:
-    """Weights that are computed, the pieces of one together; computed again with the same outcome they are the same."""
+    """Computed weights, the pieces of each combined; recomputed with the same values they are the same weight."""
     groups: dict[tuple[int, frozenset[str]], dict[tuple[int, int], Use]] = {}
     for use in uses:
         tensor = use.side.tensor
@@ -242,7 +242,9 @@ def _computed(uses: list[Use], module: nn.Module, order: dict[str, int], batch: 
         names = tuple(sorted(sources, key=order.__getitem__))
         weight = f"{first.path}.weight".lstrip(".")
         name = weight if isinstance(module.get_submodule(first.path), LAYERS) else names[0]
-        short = [source.removeprefix(f"{first.path}.") for source in names]  # weights of one kind read alike
+        short = [
+            source.removeprefix(f"{first.path}.") for source in names
+        ]  # short names are the same for all weights of one kind
         why = f"computed from {' and '.join(f'`{source}`' for source in short[:3])}{' and others' * (len(names) > 3)}"
         known = sum(module.get_parameter(source).numel() for source in names)
         parts = tuple(_once(use, batch, known) for use in pieces.values())
@@ -253,7 +255,7 @@ def _computed(uses: list[Use], module: nn.Module, order: dict[str, int], batch: 
 
 
 def _once(use: Use, batch: int, known: int) -> Tensor:
-    """A weight without the repetitions that a product in batches needs: one for each image of the example."""
+    """A weight without the repetitions of a batched product: one for each image of the example."""
     value = use.value
     if use.kind not in ("linear", "attention"):
         return value

@@ -13,17 +13,17 @@ from torch.utils._pytree import tree_leaves
 
 from recipelang.surgery.operands import Side, sides
 
-#: operations whose outcome is their input in another place or precision
+#: operations whose result is their input in another place or precision
 _COPIES = {torch.ops.aten.clone, torch.ops.aten._to_copy}
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
-#: layers of torch that multiply; what their subclasses compute is seen by running
+#: layers of torch that multiply; what their subclasses compute is found by running
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.MultiheadAttention, nn.Bilinear, *RECURRENT)
 
 
 @dataclass(frozen=True)
 class Use:
-    """One product with a weight: `side`, computed from `sources`, in the module at `path`; a multiple of a constant
-    where `constant`. `direct` names the parameter that it is (a view of), `whole` is that as it lies in memory."""
+    """One product with a weight: `side`, computed from `sources`, in the module at `path`; with a constant as the other
+    operand where `constant`. `direct` names the parameter that it is (a view of), `whole` is that parameter."""
 
     side: Side
     sources: frozenset[str]
@@ -43,7 +43,7 @@ class Use:
 
 
 class Tracker(TorchDispatchMode):
-    """Follows, by the memory that they lie in, which tensors come from the input, and which from parameters alone."""
+    """Tracks, by their memory, which tensors come from the input, and which from parameters alone."""
 
     supports_higher_order_operators = True
 
@@ -56,13 +56,13 @@ class Tracker(TorchDispatchMode):
             self._parameters.setdefault(memory_of(parameter), []).append((name, parameter))
         #: memory → parameters that it was computed from; None: from the input
         self._origin: dict[int, frozenset[str] | None] = {memory_of(example): None}
-        self._held: list[Tensor] = []  # so that the memory of what was computed from parameters stays theirs
+        self._held: list[Tensor] = []  # so that memory of tensors computed from parameters is not reused
 
     def hooks(self, module: nn.Module) -> Iterator[Any]:
-        """Hooks that keep the stack of modules that are being called."""
+        """Hooks that maintain the stack of modules being called."""
         for path, part in module.named_modules():
             if isinstance(part, torch.jit.ScriptModule):
-                continue  # takes no hooks; what it computes is seen all the same
+                continue  # takes no hooks; what it computes is observed anyway
             yield part.register_forward_pre_hook(lambda part, _, path=path: self.calls.append((path, part)))
             yield part.register_forward_hook(lambda *_: _pop(self.calls), always_call=True)
 
@@ -91,7 +91,7 @@ class Tracker(TorchDispatchMode):
     def _note(self, tensor: Tensor, origin: frozenset[str] | None) -> None:
         memory = memory_of(tensor)
         if not memory or (memory in self._parameters and origin is not None):
-            return  # a view of a parameter is known by where it lies
+            return  # a view of a parameter is identified by its memory
         self._origin[memory] = origin
         if origin:
             self._held.append(tensor)
@@ -106,7 +106,7 @@ class Tracker(TorchDispatchMode):
             self._parameters[memory_of(outcome)] = [(name, outcome)]
 
     def _look(self, operation: Any, args: tuple[Any, ...]) -> bool:
-        """Note the weights of a product; whether what comes out is an activation whatever goes in."""
+        """Record the weights of a product; returns whether its output is an activation whatever its inputs."""
         activates = False
         for side in sides(operation, args):
             mine = self.origin(side.tensor)
@@ -136,5 +136,5 @@ def _pop(calls: list[Any]) -> None:
 
 
 def memory_of(tensor: Tensor) -> int:
-    """What tells the memory of a tensor from that of others; 0 for tensors without memory of their own."""
+    """An identifier of a tensor's memory; 0 for tensors without their own memory."""
     return tensor.untyped_storage()._cdata if tensor.layout is torch.strided else 0

@@ -20,7 +20,7 @@ HALVES = (0.5, 0.5, 0.5)
 
 
 def published(architecture: str, weights: str) -> Any:
-    """The entry of torchvision for weights of this name, or None where the text is rather a path.
+    """The entry of torchvision for weights of this name, or None where the text looks like a path.
 
     Raises:
         Refusal: RCP0709: no such network; RCP0710: no such weights.
@@ -76,7 +76,7 @@ def input_shape(entry: Any) -> tuple[int, int, int]:
 
 
 def preprocessing(entry: Any, shape: tuple[int, int, int]) -> Preprocessing:
-    """How the weights want their images, for images of shape (C, H, W)."""
+    """The preprocessing that the weights require, for images of shape (C, H, W)."""
     transforms = entry.transforms()
     resize = round(transforms.resize_size[0] * min(shape[1:]) / transforms.crop_size[0])
     # These two normalise again inside: x·std/0.5 + (mean − 0.5)/0.5, and so undo the mean and std of ImageNet.
@@ -93,7 +93,7 @@ def preprocessing(entry: Any, shape: tuple[int, int, int]) -> Preprocessing:
 
 
 def class_names(entry: Any) -> tuple[str, ...]:
-    """The classes of the weights; a name that stands for several gets its number, so that names are unique."""
+    """The classes of the weights; a name shared by several gets its number, so that names are unique."""
     names = tuple(entry.meta.get("categories", ()))
     return tuple(name if names.count(name) == 1 else f"{name} ({k})" for k, name in enumerate(names))
 
@@ -102,7 +102,7 @@ def _known(architecture: str) -> None:
     known = models.list_models(module=models)
     if architecture not in known:
         close = nearest(architecture, known)
-        offer = f"did you mean `torchvision.{close}`?" if close else "`torchvision.models.list_models()` names them all"
+        offer = f"did you mean `torchvision.{close}`?" if close else "`torchvision.models.list_models()` lists them all"
         raise Refusal("RCP0709", f"torchvision has no classification network `{architecture}`", offer)
 
 
@@ -131,11 +131,11 @@ def _with_auxiliary(architecture: str, entry: Any) -> nn.Module:
 def _of_size(architecture: str, size: int) -> nn.Module:
     try:
         module: nn.Module = models.get_model(architecture, weights=None, image_size=size)
-    except Exception as error:  # torchvision raises what it likes for sizes that its patches do not divide
+    except Exception as error:  # torchvision may raise anything for sizes that are not multiples of its patches
         raise Refusal(
             "RCP0713",
             f"`torchvision.{architecture}` cannot be built for images of {size} pixels: {first_line(error)}",
-            "give the data another `size`, such as `size=224`",
+            "give the data a different `size`, such as `size=224`",
         ) from error
     return module
 

@@ -1,6 +1,6 @@
-"""Which module is the one and only reader of what a layer computes: what may be folded or fused into it.
+"""Which module is the only reader of a layer's output, and so may be folded or fused into the layer.
 
-Found by running, and so without regard to how the forward functions are written.
+Found by running, and so independent of how the forward functions are written.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _CountUses(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.watched: dict[int, tuple[str, Tensor]] = {}  # holds the tensors, so that an id stays one tensor's
+        self.watched: dict[int, tuple[str, Tensor]] = {}  # holds the tensors, so that ids stay unique
         self.uses: Counter[str] = Counter()
 
     def watch(self, path: str, tensor: Tensor) -> None:
@@ -33,7 +33,7 @@ class _CountUses(TorchDispatchMode):
         self.watched[id(tensor)] = (path, tensor)
 
     def of(self, tensor: Any) -> str | None:
-        """The path of the layer that this very tensor came out of."""
+        """The path of the layer whose output is exactly this tensor."""
         return self.watched.get(id(tensor), (None,))[0]
 
     def __torch_dispatch__(
@@ -55,11 +55,11 @@ def sole_readers(
     """Layer path → path of the module that alone reads the layer's output, both called once.
 
     Args:
-        module: eval mode; it stays as it is.
+        module: in evaluation mode; it is not changed.
         example: an input, B×C×H×W.
-        layers: paths of the layers to look at.
+        layers: paths of the layers to consider.
         wanted: whether a module may be such a reader.
-        fits: whether (layer, reader, what passes between them) belong together.
+        fits: whether (layer, reader, the tensor between them) may be combined.
     """
     once = {path: module.get_submodule(path) for path, call in record_calls(module, example).items() if call.once}
     reads = _CountUses()
@@ -76,7 +76,7 @@ def sole_readers(
                     pairs[layer] = path
 
             handles.append(part.register_forward_pre_hook(pair))
-    # An activation in place hands on the tensor that it was given: its readers would count as the layer's.
+    # An in-place activation returns its input tensor: its readers would count as the layer's.
     with _out_of_place(module), hooked(handles), evaluating(module), unfused(), reads:
         module(example)
     return {layer: reader for layer, reader in pairs.items() if reads.uses[layer] == 1}

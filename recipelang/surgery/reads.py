@@ -1,4 +1,4 @@
-"""Which files a piece of code reads while it runs: those that are no modules are known only then."""
+"""Which files a piece of code reads while it runs: those that are not modules are known only then."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-#: folders of the system, where what a network reads is no one's to change
+#: folders of the system, whose files a user does not change between runs
 SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64", "/bin", "/opt", "/var")
 COMPILED = {".pyc", ".so", ".pyd"}
 _watching: list[set[str]] = []
@@ -19,7 +19,7 @@ _watching: list[set[str]] = []
 
 @contextmanager
 def files_read() -> Iterator[set[str]]:
-    """The absolute paths of all files that are opened for reading while the block lasts."""
+    """The absolute paths of all files that are opened for reading inside the block."""
     _install()
     found: set[str] = set()
     _watching.append(found)
@@ -30,7 +30,7 @@ def files_read() -> Iterator[set[str]]:
 
 
 def data_among(paths: Iterable[str], known: Iterable[Path]) -> tuple[Path, ...]:
-    """The files of a user's own among these: not of the system, not installed, not `known`."""
+    """The user's own files among these: not of the system, not installed, not `known`."""
     covered = {os.path.realpath(file) for file in known}
     return tuple(
         Path(path)
@@ -47,7 +47,7 @@ def _own(path: Path) -> bool:
 
 @cache
 def _install() -> None:
-    sys.addaudithook(_note)  # for good: Python knows no way to take one away
+    sys.addaudithook(_note)  # permanent: Python cannot remove an audit hook
 
 
 def _note(event: str, arguments: tuple[Any, ...]) -> None:
@@ -57,5 +57,5 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
     if isinstance(path, str | bytes | os.PathLike) and not (flags or 0) & (os.O_WRONLY | os.O_RDWR):
         try:
             _watching[-1].add(os.path.abspath(os.fsdecode(path)))
-        except (OSError, ValueError):  # the opening itself will say so
+        except (OSError, ValueError):  # opening it reports the error
             return

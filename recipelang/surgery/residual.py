@@ -1,7 +1,7 @@
-"""Residual layers, found in one forward pass by running every module once more with its weights at zero.
+"""Residual layers, found in one forward pass by running every module a second time with its weights at zero.
 
-identity   the module then gives back what it was given: its skip connection is inside
-branch     it then gives zeros, and its parent adds what it gives to what it was given
+identity   the module then returns its input: its skip connection is inside
+branch     it then returns zeros, and its parent adds its output to its input
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from recipelang.surgery.operands import unfused
 from recipelang.surgery.tracing import evaluating, hooked
 from recipelang.surgery.wiring import IDENTITY, ZERO, Wires, main_tensor, tensors_in, trace_wires, values_in
 
-#: containers that hold modules and say nothing about what these do
+#: containers that hold modules and do not determine what these do
 LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 
 
@@ -31,8 +31,8 @@ class Found:
     Attributes:
         path: of the module.
         shape: of the tensor that passes through.
-        wires: what it gives without its branch (`wiring`).
-        branch: whether its parent adds it.
+        wires: what it returns without its branch (`wiring`).
+        branch: whether its parent adds its output to its input.
     """
 
     path: str
@@ -46,11 +46,10 @@ class _Pass:
     """What one forward pass shows.
 
     Attributes:
-        identities, zeros: path → shape and wires of the modules that are so without their weights.
+        identities, zeros: path → shape and wires of the modules that then return their input, or zeros.
         branches: those of `zeros` that their parents add.
-        failed: modules that cannot compute without their weights; `opaque`: whose answer nothing else can give.
-        counts, shapes: how often a module ran, and the shapes of the main tensor that went in and came out.
-        stay: path → why a layer of which there are several cannot go.
+        failed: modules that cannot compute without weights; `opaque`: those whose output nothing else can return.
+        counts, shapes: how often a module ran, and the shapes of its main input and output tensors.
     """
 
     identities: dict[str, tuple[tuple[int, ...], Wires]] = field(default_factory=dict)
@@ -63,12 +62,12 @@ class _Pass:
 
 
 def find_residual(module: nn.Module, example: Tensor, alone: set[str]) -> tuple[list[Found], dict[str, str]]:
-    """The smallest residual layers, in the order in which they end; and path → reason for blocks that are none.
+    """The smallest residual layers, in the order in which they end; and path → reason for blocks that are not.
 
     Args:
-        module: the network, left as it is.
+        module: the network, not changed.
         example: an input.
-        alone: paths of the modules that stand in one place.
+        alone: paths of the modules that are used in one place.
     """
     seen = _watched(module, example, alone)
     layers = _Layers(module, seen, alone)
@@ -82,10 +81,10 @@ def find_residual(module: nn.Module, example: Tensor, alone: set[str]) -> tuple[
 
 
 def _watched(module: nn.Module, example: Tensor, alone: set[str]) -> _Pass:
-    """Test modules while the network runs, each on its own input: nothing is copied, little is kept."""
+    """Test modules while the network runs, each on its own input: only the inputs of running modules are kept."""
     seen = _Pass()
     sums = Sums(lambda path, other, output: seen.branches.add(path))
-    inputs: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = defaultdict(list)  # of the modules that run
+    inputs: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = defaultdict(list)  # of the modules now running
 
     def watch(path: str) -> list[Any]:
         def before(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -110,7 +109,7 @@ def _watched(module: nn.Module, example: Tensor, alone: set[str]) -> _Pass:
             sums.paused = True
             try:
                 traced = _without_weights(part, *given)
-            except Exception:  # the module is the user's: one that cannot compute with zeros is no identity
+            except Exception:  # the module is the user's: one that cannot compute with zeros is not an identity
                 seen.failed.add(path)
                 return
             finally:
@@ -143,8 +142,8 @@ def _copied(args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def _without_weights(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Wires | None] | None:
     """`trace_wires` of the module without its weights.
 
-    Of several tensors no two may be alike, or nobody could tell which one comes out: a state that is zeros at first,
-    a memory that is the image itself.
+    No two of several tensors may be equal, or it would be ambiguous which one is returned: an initial state of zeros, a
+    memory that is the image itself.
     """
     given = tensors_in(args, kwargs)
     if sum(t.is_floating_point() for _, t in given) > 1:
@@ -159,7 +158,7 @@ def _without_weights(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, A
         try:
             apart = tree_map(other, (args, kwargs))
             return trace_wires(run_neutral(part, *_copied(*apart)), values_in(*apart))
-        except Exception:  # arguments that may not be just any numbers
+        except Exception:  # the arguments may not be arbitrary numbers
             pass
     return trace_wires(run_neutral(part, *_copied(args, kwargs)), values_in(args, kwargs))
 
@@ -174,7 +173,7 @@ def _inside(paths: Iterable[str], path: str) -> list[str]:
 
 @dataclass(frozen=True)
 class _Layers:
-    """Which of what a pass has shown are layers, and which are containers of layers."""
+    """Which modules found in a pass are layers, and which are containers of layers."""
 
     module: nn.Module
     seen: _Pass
@@ -185,10 +184,10 @@ class _Layers:
         return not self._hidden(path) and not self._listed(path, _inside(self.seen.branches, path))
 
     def branches(self, identities: list[str]) -> list[str]:
-        """The outermost branches that are layers, outside of `identities` and of torch's own layers."""
+        """The outermost branches that are layers, outside `identities` and torch's own layers."""
 
         def free(path: str) -> bool:
-            # Torch's own layers are taken whole or left whole.
+            # Torch's own layers are removed whole or not at all.
             around = [outer for outer in _around(path) if outer]
             return not any(outer in identities or self._of_torch(outer) for outer in around)
 
@@ -200,7 +199,7 @@ class _Layers:
         return [path for path in layers if not any(outer in layers for outer in _around(path))]
 
     def reasons(self, taken: set[str]) -> dict[str, str]:
-        """Why blocks of which a list holds several, and which keep their shape, are no layers to remove."""
+        """Why blocks that occur several times in a list and keep their shape cannot be removed."""
         found = {}
         for paths in self._siblings().values():
             for path in paths:
@@ -213,14 +212,16 @@ class _Layers:
         if self.seen.counts[path] > 1:
             return f"it runs {self.seen.counts[path]} times in one pass"
         if path not in self.alone:
-            return "it stands in several places of the network"
+            return "it is used in several places of the network"
         if path in self.seen.opaque:
-            return "it gives something beside a tensor that nothing else can give in its place"
+            return "it returns something besides a tensor that a stand-in cannot return"
         if path in self.seen.failed:
             return "it cannot be run with its weights at zero"
         if path in self.seen.zeros:
-            return "with its weights at zero it gives zeros and not its input: nothing carries the input past it"
-        return "with its weights at zero it does not give back its input"
+            return (
+                "with its weights at zero it returns zeros, not its input: no skip connection carries the input past it"
+            )
+        return "with its weights at zero it does not return its input"
 
     def _siblings(self) -> Mapping[tuple[str, type], list[str]]:
         """Composite modules that keep their shape, by their parent and class: several in a list, or one used again."""
@@ -236,7 +237,7 @@ class _Layers:
         return {k: v for k, v in found.items() if len(v) > 1 or self.seen.counts[v[0]] > 1}
 
     def _hidden(self, path: str) -> bool:
-        """Whether inside there are blocks that could not be tested one by one: then the whole is one only for that."""
+        """Whether blocks inside could not be tested one by one: only therefore the whole looks like a layer."""
         shape = self.seen.shapes[path]
         classes: Counter[type] = Counter()
         for inner in _inside((p for p, _ in self.module.named_modules()), path):
@@ -253,7 +254,7 @@ class _Layers:
         return any(count > 1 for count in classes.values())
 
     def _listed(self, path: str, branches: list[str]) -> bool:
-        """Whether two branches of one class stand in different places of a list inside: each is a layer then."""
+        """Whether two branches of one class are at different places of a list inside: then each is a layer."""
         for k, one in enumerate(branches):
             for other in branches[k + 1 :]:
                 common = _common(one, other)
@@ -265,7 +266,7 @@ class _Layers:
         return False
 
     def _composite(self, path: str, axes: int = 1) -> bool:
-        """Whether at least two modules inside hold parameters of so many axes: 2 for weights of products."""
+        """Whether at least two modules inside hold parameters with this many axes: 2 for weights of products."""
         parts = self.module.get_submodule(path).modules()
         holders = (m for m in parts if any(p.ndim >= axes for p in m.parameters(recurse=False)))
         return next(holders, None) is not None and next(holders, None) is not None

@@ -16,7 +16,7 @@ from recipelang.surgery.candidates import Candidate
 def resolve(module: nn.Module, selection: Selection) -> tuple[str, ...]:
     """The paths of the selected modules, in the order of the network.
 
-    A selector takes what it names and everything inside: `"layer4"` also takes `layer4.0.conv1`.
+    A selector selects what it names and everything inside it: `"layer4"` also takes `layer4.0.conv1`.
 
     Args:
         module: the network.
@@ -31,14 +31,14 @@ def resolve(module: nn.Module, selection: Selection) -> tuple[str, ...]:
     if not chosen and (selection.include or selection.exclude):
         raise Refusal(
             "RCP0703",
-            "`except` takes away all that `in` names: no module is left",
+            "`except` excludes all that `in` names: no module is left",
             "name more in `in` or less in `except`",
         )
     return tuple(path for path in paths if path in chosen)
 
 
 def select_layers(module: nn.Module, layers: Iterable[Candidate], selection: Selection) -> tuple[Candidate, ...]:
-    """The layers that a selection leaves free to be removed: selected whole, nothing inside them excluded."""
+    """The layers that a selection allows to be removed: selected whole, nothing inside them excluded."""
     chosen = set(resolve(module, selection))
     protected = _matching(module, selection.exclude)
 
@@ -51,7 +51,7 @@ def select_layers(module: nn.Module, layers: Iterable[Candidate], selection: Sel
 
 
 def _matching(module: nn.Module, selectors: Iterable[Selector]) -> set[str]:
-    """Everything that one of the selectors names, with what is inside."""
+    """Everything that one of the selectors names, with everything inside."""
     named = dict(module.named_modules())
     named.pop("", None)
     weighted = with_weights(module)
@@ -74,12 +74,12 @@ def _names(selector: Selector, path: str, part: nn.Module, weighted: list[str]) 
 
 
 def with_weights(module: nn.Module) -> list[str]:
-    """The paths of the modules that hold a weight of two axes or more themselves, in the order of the network."""
+    """The paths of the modules that directly hold a weight of two or more axes, in the order of the network."""
     return [path for path, part in module.named_modules() if any(p.ndim >= 2 for p in part.parameters(recurse=False))]
 
 
 def _no_match(selector: Selector, named: dict[str, nn.Module]) -> Refusal:
-    """The refusal for a selector without a match, with what comes nearest."""
+    """The refusal for a selector without a match, with the closest names."""
     if selector.how == "type":
         count: dict[str, int] = {}
         for part in named.values():

@@ -1,4 +1,4 @@
-"""Where a network comes from: `Network.source`, and the way back from it to the original architecture."""
+"""Where a network comes from: `Network.source`, and how to rebuild the original architecture from it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _seen: dict[str, Path] = {}
 
 
 def rebuild(source: Mapping[str, Any], *, trust: bool, folder: Path, seed: int = 0) -> nn.Module:
-    """Build the original architecture of a source, with random weights; random numbers stay where they are.
+    """Build the original architecture of a source, with random weights; the state of all random generators is restored.
 
     Args:
-        source: `Network.source`, or the JSON of an artifact, which is not to be trusted.
+        source: `Network.source`, or the JSON of an artifact, which is untrusted.
         trust: whether Python code that it names may run.
         folder: where such code is looked for.
         seed: of the random weights.
 
     Raises:
-        Refusal: RCP0714: the source is damaged; RCP0711, RCP0715: code is not trusted, missing or changed; what the
-            model's method raises.
+        Refusal: RCP0714: the source is damaged; RCP0711, RCP0715: code is not trusted, missing or changed; and as the
+            model's method.
     """
     try:
         method, request = _method(source), _request(source, trust, folder)
@@ -49,8 +49,8 @@ def _method(source: Mapping[str, Any]) -> Any:
     name, given = source["model"], source["settings"]
     cls = find("model", name) if isinstance(name, str) else None
     if cls is None or name == "artifact":
-        raise _no_source(f"`{str(name)[:60]}` builds no network")
-    given = {key: value for key, value in given.items() if key != "digest"}  # `_request` holds the code against it
+        raise _no_source(f"`{str(name)[:60]}` does not build a network")
+    given = {key: value for key, value in given.items() if key != "digest"}  # `_request` checks the code against it
     known = {s.name: s for s in settings(cls)}
     if not set(given) <= set(known):
         raise _no_source(f"`{name}` has no setting {sorted(set(given) - set(known))[0]!r}")
@@ -62,7 +62,7 @@ def _method(source: Mapping[str, Any]) -> Any:
 
 
 def _require_setting(wanted: Setting, value: Any) -> None:
-    """Refuse a value that the check of a recipe would not let through."""
+    """Refuse a value that checking a recipe would refuse."""
     low, high = wanted.low or -math.inf, wanted.high or math.inf
     fits = {
         "integer": type(value) is int and low <= value <= high,
@@ -94,11 +94,11 @@ def _request(source: Mapping[str, Any], trust: bool, folder: Path) -> ModelReque
 
 
 def remember_code(path: Path) -> Code:
-    """A Python file and what it imports; a network built from it can be rebuilt in this process wherever it lies.
+    """A Python file and what it imports; a network built from it can be rebuilt in this process wherever the file is.
 
     Raises:
         OSError: the file cannot be read.
-        Refusal: RCP0741: too much lies beside it.
+        Refusal: RCP0741: there is too much beside it.
     """
     code = read_code(path)
     _seen[code.digest] = code.file
@@ -106,22 +106,22 @@ def remember_code(path: Path) -> Code:
 
 
 def find_code(text: str, digest: str, folder: Path, files: Mapping[str, str] | None = None) -> Path:
-    """The Python file of a source: beside the artifact, under the working folder, or where it was seen before.
+    """The Python file of a source: beside the artifact, in the working folder, or where it was seen before.
 
     Args:
         text: the path of the file, as the recipe wrote it.
         digest: of the file and of what it imports from beside it (`Code.digest`).
         folder: of the artifact.
-        files: path → SHA-256 of each, the Python file first; None for an artifact that knows its Python file alone.
+        files: path → SHA-256 of each, the Python file first; None for an artifact that records only its Python file.
 
     Raises:
-        Refusal: RCP0715: it is nowhere, or it or a file that it imports has other contents.
+        Refusal: RCP0715: it is not found, or it or a file that it imports has changed.
     """
     name = Path(text).name
     inner = [folder / path for path in list(files or ())[:1]]
     places = [folder / name, *inner, Path(text), *([_seen[digest]] if digest in _seen else [])]
     there = [place for place in places if _is_file(place)]
-    why = f"the Python file `{name}` that builds the network is not here"
+    why = f"the Python file `{name}` that builds the network is missing"
     for place in there:
         try:
             found = read_code(place)
@@ -134,7 +134,7 @@ def find_code(text: str, digest: str, folder: Path, files: Mapping[str, str] | N
     raise Refusal(
         "RCP0715",
         why,
-        "put the original files beside the artifact; a network that needs no code is written by `export pt2`",
+        "put the original files beside the artifact; `export pt2` writes a network that needs no code",
     )
 
 
@@ -142,12 +142,12 @@ def _difference(name: str, found: Mapping[str, str], saved: Mapping[str, str]) -
     """Which file of the code is missing, has changed or is new."""
     for path, digest in saved.items():
         if path not in found and Path(path).name != name:
-            return f"the file `{path}`, which `{name}` imports to build the network, is not here"
+            return f"the file `{path}`, which `{name}` imports to build the network, is missing"
         if path in found and found[path] != digest and Path(path).name != name:
             return f"the file `{path}`, which `{name}` imports, has changed since the network was saved"
     if list(saved.values())[:1] == list(found.values())[:1]:
         more = sorted(set(found) - set(saved))
-        return f"`{name}` imports the file `{more[0]}`, which was not there when the network was saved"
+        return f"`{name}` imports the file `{more[0]}`, which did not exist when the network was saved"
     return f"the Python file `{name}` that builds the network has changed since the network was saved"
 
 
@@ -160,7 +160,9 @@ def _is_file(place: Path) -> bool:
 
 def _no_source(why: str) -> Refusal:
     return Refusal(
-        "RCP0714", f"the network's source is damaged: {why}", "use a folder as a run or `export safetensors` wrote it"
+        "RCP0714",
+        f"the network's source is damaged: {why}",
+        "use a folder unchanged since a run or `export safetensors` wrote it",
     )
 
 

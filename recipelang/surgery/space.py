@@ -1,8 +1,8 @@
-"""Modules of a user's code, imported for one network alone.
+"""Modules of a user's code, imported for a single network.
 
-Each piece of code gets a package of its own in `sys.modules`, `_recipelang_user_<digest>`, under which its modules
-are loaded. The `import` statements of these modules look there first, when they run at the top, in a function, or in
-`forward`: `sys.path` stays as it is, and two folders with a `helper.py` each get their own.
+Each piece of code gets its own package in `sys.modules`, `_recipelang_user_<digest>`, under which its modules
+are loaded. The `import` statements of these modules look there first, whether they run at the top, in a function, or in
+`forward`: `sys.path` is not changed, and two folders with a `helper.py` each get their own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _spaces: dict[str, Space] = {}
 
 
 def space_of(code: Code) -> Space:
-    """The space of this code; code of the same bytes in the same place has the same one."""
+    """The space of this code; identical code in the same place shares one."""
     for name, space in _spaces.items():
         if (space.code.file, space.code.digest) == (code.file, code.digest):
             return _spaces[name]
@@ -44,12 +44,12 @@ def space_of(code: Code) -> Space:
 
 @contextmanager
 def built_apart() -> Iterator[None]:
-    """Inside, all code is imported once more, whatever of it is loaded, and what it prints is lost.
+    """Inside, all code is imported again, even if loaded, and what it prints is discarded.
 
-    Afterwards what was loaded before is loaded again.
+    Afterwards the modules loaded before are restored.
     """
     path = list(sys.path)
-    # What code has put there when it ran is for it to put there again.
+    # What the code added when it ran it must add again.
     sys.path[:] = [entry for entry in path if all(entry in space._path for space in _spaces.values())]
     loaded = {name: module for name, module in sys.modules.items() if name.startswith(PREFIX)}
     spaces = dict(_spaces)
@@ -79,7 +79,7 @@ class Space:
         code: what may be loaded into it.
 
     Attributes:
-        read: paths of the files that it has read while it built networks.
+        read: paths of the files that it read while building networks.
     """
 
     def __init__(self, name: str, code: Code) -> None:
@@ -95,7 +95,7 @@ class Space:
 
     @contextmanager
     def building(self) -> Iterator[ModuleType]:
-        """The Python file as a module. Raises whatever the code raises; then nothing of it stays loaded."""
+        """The Python file as a module. Raises whatever the code raises, and then unloads it."""
         self._building = True
         try:
             yield importlib.import_module(f"{self.name}.{self.code.name}")
@@ -106,7 +106,7 @@ class Space:
             self._building = False
 
     def forget(self) -> None:
-        """Unload everything, so that a later attempt begins afresh."""
+        """Unload everything, so that a later attempt starts from scratch."""
         for name in [n for n in sys.modules if n == self.name or n.startswith(f"{self.name}.")]:
             del sys.modules[name]
         _spaces.pop(self.name, None)
@@ -140,7 +140,7 @@ class Space:
         return (*self.code.roots, *self._added)
 
     def _holds(self, name: str, importer: str) -> bool:
-        """Whether an absolute import means a module of this space, and not an installed one that it is named after."""
+        """Whether an absolute import means a module of this space, and not an installed one with the same name."""
         if not name or (f"{self.name}.{name}" == importer and installed(name)):
             return False
         top, _, below = name.partition(".")
@@ -149,7 +149,7 @@ class Space:
         found = locate(top, self._search())
         if found is not None and found.file is None and below:
             found = locate(f"{top}.{below.partition('.')[0]}", self._search())
-        # Once the network is built, others may have changed `sys.path` as well.
+        # After the network is built, other code may have changed `sys.path` too.
         return found is not None and (self._building or found.file is None or found.file in self.code.contents)
 
     def _import(
@@ -182,9 +182,9 @@ class Space:
     def _stranger(self, file: Path) -> Refusal:
         return Refusal(
             "RCP0740",
-            f"`{self.code.file.name}` imports `{file.parent.name}/{file.name}`, which does not lie beside it: changes "
+            f"`{self.code.file.name}` imports `{file.parent.name}/{file.name}`, which is not in its folder: changes "
             "would go unnoticed",
-            f"put it into the folder of `{self.code.file.name}`, or name its folder in `PYTHONPATH` instead "
+            f"put it into the folder of `{self.code.file.name}`, or add its folder to `PYTHONPATH` instead "
             "of changing `sys.path`",
         )
 
@@ -199,7 +199,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 class _Loader(importlib.abc.SourceLoader):
-    """Runs the bytes that were hashed, whatever has become of the file; nothing compiled is read or written."""
+    """Runs the bytes that were hashed, even if the file has changed since; no compiled files are read or written."""
 
     def __init__(self, file: Path, data: bytes, own_builtins: dict[str, Any]) -> None:
         self.file, self.data, self.builtins = file, data, own_builtins

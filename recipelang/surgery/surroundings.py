@@ -1,4 +1,4 @@
-"""What a user's code may change of the process while it builds a network, put back afterwards."""
+"""State of the process that a user's code may change while it builds a network, restored afterwards."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from torch.utils import _device
 
 @contextmanager
 def undisturbed(file: Path) -> Iterator[None]:
-    """Run code of `file` as if it were alone: afterwards the process is as it was, however the code ends.
+    """Run the code of `file` in isolation: afterwards the process is as before, however the code ends.
 
-    What it prints goes to stderr, and it sees no arguments. Put back are: the working folder, `sys.path`, filters of
-    warnings, torch's default type and device, gradient mode, number of threads, deterministic and precision modes.
-    Random numbers are `chance.random_numbers`' to put back.
+    What it prints goes to stderr, and it sees no arguments. Restored are: the working folder, `sys.path`, warning
+    filters, torch's default type and device, gradient mode, number of threads, deterministic and precision modes.
+    Random numbers are restored by `chance.random_numbers`.
     """
     before = [(write, read()) for read, write in _STATES]
     with ExitStack() as stack:

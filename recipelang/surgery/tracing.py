@@ -1,5 +1,5 @@
-"""Watching a network at work: an example input, evaluation mode that leaves no trace, and which module is
-called when. Candidates, parity, the deployed form and the head are all found from what a forward pass does."""
+"""Observing a network: an example input, temporary evaluation mode, and which module is called when. Candidates,
+parity, the deployed form and the head are all found from what a forward pass does."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def example(module: nn.Module, input_shape: tuple[int, int, int], batch: int = 2
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Where the module's parameters lie; the CPU where it has none."""
+    """The device of the module's parameters; the CPU where it has none."""
     return next((p.device for p in module.parameters()), torch.device("cpu"))
 
 
 @contextmanager
 def hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
-    """Hooks for as long as the block lasts, whatever happens in it."""
+    """Hooks for the duration of the block, even if it raises."""
     hooks = list(handles)
     try:
         yield
@@ -48,7 +48,7 @@ def hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards every submodule is in the mode it was in."""
+    """Evaluation mode without gradients; afterwards every submodule is in its previous mode."""
     modes = [(m, m.training) for m in module.modules()]
     module.eval()
     try:
@@ -61,7 +61,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def hushed() -> Iterator[None]:
-    """For torch's own tracers: before they raise they tell warnings, log lines and whole graphs to stderr."""
+    """For torch's own tracers: before they raise they print warnings, log lines and whole graphs to stderr."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -101,7 +101,7 @@ class Call:
 def record_calls(module: nn.Module, example: Tensor) -> dict[str, Call]:
     """The calls of one forward pass in evaluation mode, by module path, in order of first call.
 
-    The network itself has the path "". A module that stands under two paths is listed under the first.
+    The network itself has the path "". A module that has two paths is listed under the first.
     """
     started: dict[str, int] = {}
     calls: dict[str, Call] = {}
@@ -134,23 +134,23 @@ def outputs_of(module: nn.Module, example: Tensor) -> Tensor:
     """The network's answer to the example, B×C.
 
     Raises:
-        Refusal: RCP0713: the network does not take this input, or does not answer with one score per class.
+        Refusal: RCP0713: the network does not take this input, or does not give one score per class.
     """
     shape = "×".join(str(n) for n in example.shape[1:])
     try:
         with evaluating(module):
             output = module(example)
-    except Exception as error:  # the module is the user's: whatever it raises is the answer to our question
+    except Exception as error:  # the module is the user's and may raise anything
         raise Refusal(
             "RCP0713",
             f"the network does not take {shape} images: {type(error).__name__}: {first_line(error)}",
-            "give the data the size and number of channels that the network was made for, as in `size=224`",
+            "give the images the size and number of channels that the network expects, as in `size=224`",
         ) from error
     if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[0] != example.shape[0]:
         found = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise Refusal(
             "RCP0713",
-            f"the network answers {len(example)} images of {shape} with {found}, not with one score per class",
+            f"the network's answer to {len(example)} images of {shape} is {found}, not one score per class",
             "use a classification network, whose output has shape B×C",
         )
     return output
@@ -159,4 +159,4 @@ def outputs_of(module: nn.Module, example: Tensor) -> Tensor:
 def first_line(error: BaseException) -> str:
     """The first line of an exception's text, shortened: enough for a message."""
     text = str(error).strip().splitlines()
-    return text[0][:200] if text else "no further word"
+    return text[0][:200] if text else "no details"

@@ -1,10 +1,10 @@
-"""Layers that can be removed, because they were removed once in trial.
+"""Layers that can be removed, confirmed by removing them in a trial.
 
-Each is swapped for its stand-in, the network runs once, and what it gives is held against the network in which the
-layer itself stands and answers as the stand-in would. The two differ where somebody asks more of the layer than to be
-called: reads its attributes, calls another of its methods, looks at its class.
+Each is swapped for its stand-in, the network runs once, and its output is compared with that of the network in which
+the layer stays but answers as the stand-in would. The two differ where other code does more than call the layer: reads
+its attributes, calls another of its methods, checks its class.
 
-Layers go in groups, in such a way that for any two of them there is a run without the one and with the other: for n
+Layers are removed in groups such that for any two of them there is a run without the one and with the other: for n
 layers about 2·log₂n runs, each of half a network.
 """
 
@@ -25,7 +25,7 @@ def survey(module: nn.Module, example: Tensor) -> Layers:
     """Every layer that can be removed, and why others that look like it cannot.
 
     Args:
-        module: the network; it is left as it is.
+        module: the network; it is not changed.
         example: an input, B×C×H×W (`tracing.example_input`).
     """
     found = look_for_layers(module, example)
@@ -39,7 +39,7 @@ def survey(module: nn.Module, example: Tensor) -> Layers:
 def _failing(module: nn.Module, example: Tensor, layers: Sequence[Candidate]) -> dict[str, str]:
     """Layer → why it cannot be removed."""
     failed: dict[str, str] = {}
-    passed: set[str] = set()  # alone
+    passed: set[str] = set()  # when removed alone
     for numbers in _groups(len(layers)):
         group = [layers[k] for k in numbers if layers[k].name not in failed]
         if not group or not _trouble(module, example, group, layers):
@@ -51,13 +51,13 @@ def _failing(module: nn.Module, example: Tensor, layers: Sequence[Candidate]) ->
                 else:
                     passed.add(layer.name)
     rest = [layer for layer in layers if layer.name not in failed]
-    if failed or passed:  # the network must also run without all that are offered
+    if failed or passed:  # the network must also run without all of them together
         return failed | _failing_together(module, example, rest)
     return failed
 
 
 def _failing_together(module: nn.Module, example: Tensor, layers: Sequence[Candidate]) -> dict[str, str]:
-    """Layer → why it cannot be removed as well when those before it are gone."""
+    """Layer → why it cannot be removed after those before it."""
     if not layers or not _trouble(module, example, layers, layers):
         return {}
     failed, gone = {}, list[Candidate]()
@@ -70,7 +70,7 @@ def _failing_together(module: nn.Module, example: Tensor, layers: Sequence[Candi
 
 
 def _groups(count: int) -> Iterator[list[int]]:
-    """All; then those with and those without each binary digit, so that any two are apart in some groups."""
+    """All; then those with and those without each binary digit, so that any two are separated in some groups."""
     if count:
         yield list(range(count))
     for digit in range((count - 1).bit_length() if count else 0):
@@ -79,7 +79,7 @@ def _groups(count: int) -> Iterator[list[int]]:
 
 
 def _trouble(module: nn.Module, example: Tensor, group: Sequence[Candidate], layers: Sequence[Candidate]) -> str:
-    """What goes wrong when the group is removed; empty where nothing does."""
+    """What goes wrong when the group is removed; empty where nothing goes wrong."""
     going = {layer.name for layer in group}
     points = [layer.paths[-1] for layer in layers if layer.name not in going]
     with _switched_off(module, group):
@@ -98,7 +98,7 @@ def _trouble(module: nn.Module, example: Tensor, group: Sequence[Candidate], lay
 
 @contextmanager
 def _switched_off(module: nn.Module, group: Sequence[Candidate]) -> Iterator[None]:
-    """While it lasts these layers answer as their stand-ins, and are themselves in all else."""
+    """Inside the block these layers answer as their stand-ins, and are otherwise unchanged."""
     before: list[tuple[nn.Module, dict[str, Any]]] = []
     try:
         for layer in group:
@@ -115,7 +115,7 @@ def _switched_off(module: nn.Module, group: Sequence[Candidate]) -> Iterator[Non
 
 @contextmanager
 def _swapped(module: nn.Module, group: Sequence[Candidate]) -> Iterator[None]:
-    """While it lasts these layers are removed."""
+    """Inside the block these layers are removed."""
     parts = {path: module.get_submodule(path) for layer in group for path in layer.paths}
     try:
         for layer in group:

@@ -1,12 +1,12 @@
-"""What a layer gives back in terms of what it is given: one tensor, a tuple with a state, an argument by keyword.
+"""What a layer returns in terms of its arguments: one tensor, a tuple with a state, a keyword argument.
 
-A layer that is removed leaves something in its place that answers its callers as the layer would without its branch.
-How is JSON, so that it can be written into the edit log:
+A removed layer leaves a stand-in that answers its callers as the layer would without its branch. What it returns is
+described as JSON, so that it can be written into the edit log:
 
-{"argument": 0}          the first argument; {"argument": "x"} the one of that keyword; {"argument": [1, 0]} the first
+{"argument": 0}          the first argument; {"argument": "x"} that keyword argument; {"argument": [1, 0]} the first
                          item of the second
 {"zeros_like": 0}        zeros of that argument's shape
-{"constant": null}       None, a number, a text
+{"constant": null}       None, a number, a string
 {"tuple": […]}, {"list": […]}, {"dict": {…}}     several of them
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-#: where a tensor stands among arguments: a position or a keyword, or a list of them for one inside another
+#: the place of a tensor among arguments: a position or a keyword, or a list of them for a nested one
 Place = int | str | list[Any]
 Wires = Mapping[str, Any]
 
@@ -28,12 +28,12 @@ ZERO = "zero"
 
 
 class StandIn(nn.Module):
-    """In the place of a removed layer: takes whatever the layer took, and answers as `wires` says.
+    """Replaces a removed layer: accepts the layer's arguments, and returns what `wires` describes.
 
     Args:
-        wires: what comes out, see above.
+        wires: what it returns, see above.
         layer: the removed layer. `nn.TransformerEncoder` and `nn.TransformerDecoder` ask their first layer whether
-            batches come first, so that much of such a layer stays.
+            it is `batch_first`, so that attribute is kept.
     """
 
     def __init__(self, wires: Wires, layer: nn.Module) -> None:
@@ -44,7 +44,7 @@ class StandIn(nn.Module):
             self.self_attn = _Attention(getattr(attention, "batch_first", False))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the layer gives without its branch."""
+        """What the layer returns without its branch."""
         return answer(self.wires, args, kwargs)
 
     def extra_repr(self) -> str:
@@ -53,7 +53,7 @@ class StandIn(nn.Module):
 
 
 class _Attention:
-    """What is left of a removed layer's attention."""
+    """The remaining attribute of a removed layer's attention."""
 
     def __init__(self, batch_first: bool) -> None:
         self.batch_first = batch_first
@@ -85,7 +85,7 @@ def values_in(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[tuple[Pl
 
 
 def at(place: Place, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """What stands at a place among arguments."""
+    """The value at a place among arguments."""
     first, *rest = place if isinstance(place, list) else [place]
     value: Any = args[first] if isinstance(first, int) else kwargs[first]
     for key in rest:
@@ -94,7 +94,7 @@ def at(place: Place, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
 
 
 def main_tensor(output: Any) -> Tensor | None:
-    """The first tensor of what a module gives; None where there is none."""
+    """The first tensor of a module's output; None where there is none."""
     if isinstance(output, Tensor):
         return output
     items = output.values() if isinstance(output, Mapping) else output if isinstance(output, list | tuple) else ()
@@ -102,7 +102,7 @@ def main_tensor(output: Any) -> Tensor | None:
 
 
 def main_place(wires: Wires) -> Place | None:
-    """Where the tensor stands that the first tensor of the answer is, or has the shape of."""
+    """The place of the argument that the first tensor of the answer is, or has the shape of."""
     for kind, value in wires.items():
         if kind in ("argument", "zeros_like"):
             return value
@@ -114,17 +114,17 @@ def main_place(wires: Wires) -> Place | None:
 
 
 def trace_wires(output: Any, given: list[tuple[Place, Any]]) -> tuple[str, Wires | None] | None:
-    """How an output comes out of what was given, told by their values.
+    """How an output derives from the arguments, determined by comparing values.
 
     Args:
         output: of a layer whose branch is neutralised.
-        given: `values_in` its arguments; its tensors best all different.
+        given: `values_in` its arguments; its tensors should all differ.
 
     Returns:
         `identity` where the first tensor is one of those given, `zero` where it is zeros of the shape of one; None
-        where it is neither. Beside it the wires; None where the output holds what cannot be given in its place: an
-        object of a class of its own, or a number that the layer computes, which another batch may change. A further
-        tensor that is neither becomes None: callers often drop it, and the trial shows whether they do.
+        where it is neither. With it the wires; None where the output holds what a stand-in cannot return: an object
+        of a custom class, or a number that the layer computes, which may differ for another batch. A further tensor
+        that is neither becomes None: callers often drop it, and the trial shows whether they do.
     """
     main = main_tensor(output)
     tensors = [(place, value) for place, value in given if isinstance(value, Tensor)]
@@ -156,13 +156,13 @@ def _tensor_wires(output: Tensor, given: list[tuple[Place, Tensor]]) -> Wires:
     if bool(output.any()):
         same = [place for place, t in like if torch.equal(t, output)]
         return {"argument": same[0]} if same else {"constant": None}
-    # Zeros come out of zeros whatever the module does.
+    # From zeros the module may compute zeros in any case.
     moving = [place for place, t in like if bool(t.any())]
     return {"zeros_like": moving[0]} if moving else {"constant": None}
 
 
 def answer(wires: Wires, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """What comes out of these arguments."""
+    """The output for these arguments."""
     ((kind, value),) = wires.items()
     if kind == "argument":
         return at(value, args, kwargs)
@@ -177,7 +177,7 @@ def answer(wires: Wires, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> An
 
 
 def are_wires(value: Any) -> bool:
-    """Whether a JSON value says what comes out, in the form above."""
+    """Whether a JSON value has the form above."""
     if not isinstance(value, dict) or len(value) != 1:
         return False
     ((kind, inner),) = value.items()

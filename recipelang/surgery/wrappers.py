@@ -1,5 +1,5 @@
-"""Wrappers that help a training script and stand in the way of everything else: DataParallel, torch.compile, and
-SyncBatchNorm, which is BatchNorm between processes."""
+"""Wrappers that help a training script but obstruct everything else: DataParallel, torch.compile, and SyncBatchNorm,
+which is BatchNorm across processes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _BATCH_NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.B
 
 
 def unwrapped(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
-    """The network without wrappers, around it or around parts of it, and the names of those that were taken off.
+    """The network without wrappers, around it or around parts of it, and the names of those removed.
 
-    `DataParallel`, `DistributedDataParallel`, `AveragedModel`, `torch.compile(…)` and `module.compile()` are taken
-    off. What is inside computes the same; the names of its weights lose the wrapper's part. The module is changed
+    `DataParallel`, `DistributedDataParallel`, `AveragedModel`, `torch.compile(…)` and `module.compile()` are
+    removed. What is inside computes the same; the names of its weights lose the wrapper's prefix. The module is changed
     in place where a part of it was wrapped.
     """
     names: list[str] = []
@@ -48,7 +48,7 @@ def _bare(module: nn.Module, names: list[str]) -> nn.Module:
 
 
 def _inside(module: nn.Module) -> tuple[str, nn.Module] | None:
-    if isinstance(getattr(module, "_orig_mod", None), nn.Module):  # what torch.compile gives; its class is private
+    if isinstance(getattr(module, "_orig_mod", None), nn.Module):  # what torch.compile returns; its class is private
         return "torch.compile", module._orig_mod  # type: ignore[return-value]
     for kind, attribute in _INSIDE.items():
         if isinstance(module, kind):
@@ -57,10 +57,10 @@ def _inside(module: nn.Module) -> tuple[str, nn.Module] | None:
 
 
 def plain_batchnorms(module: nn.Module, example: Tensor) -> bool:
-    """Put BatchNorm in the place of SyncBatchNorm, in place; whether there was any.
+    """Replace SyncBatchNorm with BatchNorm, in place; returns whether there was any.
 
-    In one process they compute the same, and BatchNorm can be folded. How many axes it normalises is seen from one
-    forward pass in evaluation mode; a layer that the pass does not reach stays.
+    In one process they compute the same, and BatchNorm can be folded. The number of axes of its input is found in one
+    forward pass in evaluation mode; a layer that the pass does not reach is kept.
 
     Args:
         module: the network. example: an input, B×C×H×W.
@@ -88,7 +88,7 @@ def plain_batchnorms(module: nn.Module, example: Tensor) -> bool:
 
 
 def _batchnorm(part: nn.SyncBatchNorm, kind: type[nn.modules.batchnorm._BatchNorm]) -> nn.Module:
-    """BatchNorm with the very parameters and buffers of the layer."""
+    """BatchNorm with the layer's own parameters and buffers."""
     norm = kind(part.num_features, part.eps, part.momentum, part.affine, part.track_running_stats)
     norm._parameters, norm._buffers = part._parameters, part._buffers
     return norm.train(part.training)

@@ -222,7 +222,7 @@ def test_modules_on_pythonpath_count(write: Callable[[dict[str, str]], Path], mo
 def test_code_from_outside_is_refused_by_name(write: Callable[[dict[str, str]], Path]) -> None:
     text = NET + "import sys\nsys.path.append('elsewhere')\nfrom scale import SCALE" + BUILD
     folder = write({"nets/net.py": text, "elsewhere/scale.py": "SCALE = 3"})
-    with pytest.raises(Refusal, match=r"`net.py` imports `elsewhere/scale.py`, which does not lie beside it") as caught:
+    with pytest.raises(Refusal, match=r"`net.py` imports `elsewhere/scale.py`, which is not in its folder") as caught:
         build("nets/net.py:build", folder)
     assert caught.value.code == "RCP0740" and "PYTHONPATH" in caught.value.help
 
@@ -298,7 +298,7 @@ def test_a_changed_helper_is_noticed_when_an_artifact_is_loaded(
     assert caught.value.code == "RCP0715"
     monkeypatch.setattr(source, "_seen", {})
     (folder / "helper.py").unlink()
-    with pytest.raises(Refusal, match=r"`helper.py`, which `net.py` imports to build the network, is not here"):
+    with pytest.raises(Refusal, match=r"`helper.py`, which `net.py` imports to build the network, is missing"):
         artifact.load(folder / "out", trust=True)
     (folder / "out/net.py").write_text((folder / "net.py").read_text())
     (folder / "out/helper.py").write_text("SCALE = 3")
@@ -311,7 +311,7 @@ def test_a_module_that_comes_to_be_is_noticed(write: Callable[[dict[str, str]], 
     folder = write({"net.py": text})
     artifact.save(build("net.py:build", folder), folder / "out")
     (folder / "fast.py").write_text("SCALE = 4")
-    with pytest.raises(Refusal, match=r"`net.py` imports the file `fast.py`, which was not there"):
+    with pytest.raises(Refusal, match=r"`net.py` imports the file `fast.py`, which did not exist"):
         artifact.load(folder / "out", trust=True)
 
 
@@ -404,7 +404,7 @@ import torch.hub, urllib.request
     for _ in range(2):  # the second time nothing is imported
         network = build("net.py:build", folder)
         assert network.habits.notes == (
-            "`net.py` reads `own.pth`, `scale.json`, `table.py.txt`: a change in them runs nothing again",
+            "`net.py` reads `own.pth`, `scale.json`, `table.py.txt`: steps are not run again when they change",
         )
 
 

@@ -125,10 +125,10 @@ def test_a_saved_network_needs_its_very_code_and_trust(folder: Path, monkeypatch
         artifact.load(folder / "net", trust=True)
     assert caught.value.code == "RCP0715"
     shutil.move(folder / "nets", folder / "elsewhere")
-    with pytest.raises(Refusal, match="`mine.py` that builds the network is not here"):
+    with pytest.raises(Refusal, match="`mine.py` that builds the network is missing"):
         artifact.load(folder / "net", trust=True)
     (folder / "net" / "mine.py").write_text(CODE)
-    with pytest.raises(Refusal, match="`helper_of_mine.py`, which `mine.py` imports to build the network, is not here"):
+    with pytest.raises(Refusal, match="`helper_of_mine.py`, which `mine.py` imports to build the network, is missing"):
         artifact.load(folder / "net", trust=True)
     (folder / "net" / "helper_of_mine.py").write_text("def width_of(n):\n    return 2 * n\n")
     assert artifact.load(folder / "net", trust=True).source == network.source

@@ -69,7 +69,7 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ('model resnet20(weights="claim.safetensors")', "RCP0706", "cannot be read"),
         ("model resnet20(classes=7)", "RCP0708", "the data has 10 classes"),
         ('model artifact("good")', "RCP0714", "there is no `model.json`"),
-        ('model artifact("../../../etc")', "RCP0714", "holds no intact network"),
+        ('model artifact("../../../etc")', "RCP0714", "does not hold an intact network"),
         ('model python("net.py:build")', "RCP0711", "which is not permitted"),
         ('model python("none.py:build")', "RCP0711", "which is not permitted"),
         ('data folder("none")', "RCP0801", "does not exist"),

@@ -89,8 +89,8 @@ def test_what_a_network_freezes_stays_through_every_stage(folder: Path, lab: Any
     assert found[0]["index"].tolist() == list(range(8))[::-1]
     note = done.steps("healthy", "model")[0]["note"]
     assert foreseen.details == (note,) and any(note in line for line in done.said)
-    assert "`DataParallel` is taken off" in note
-    assert "the head `head` of 7 outputs is replaced by a new one of 10, which needs training" in note
+    assert "`DataParallel` is removed" in note
+    assert "the head `head` of 7 outputs is replaced with a new one of 10, which needs training" in note
     program = torch.export.load(Path(done.folder) / "main/export/model.pt2").module()
     images = torch.rand(3, 1, 8, 8)
     given = images.clone()

@@ -48,5 +48,5 @@ def test_where_nothing_can_go_the_reason_is_said() -> None:
     with pytest.raises(Refusal) as caught:
         reachable(ANY, Network(Net(3), {}, (3, 8, 8)))
     assert caught.value.code == "RCP0910"
-    assert "`blocks.0`: without it the network cannot run any more: AttributeError" in caught.value.message
+    assert "`blocks.0`: without it the network no longer runs: AttributeError" in caught.value.message
     assert "(2 more stay as well)" in caught.value.message

@@ -164,7 +164,7 @@ def test_attention_groups_and_idle_weights(criterion: str) -> None:
     outcome = sparse(network, Pictures(torch.randn(24, 4, 8, 8)), criterion)
     assert set(outcome.network.masks) == set(able) and "aux.weight" not in able
     assert {"vit.encoder.layers.encoder_layer_0.self_attention.in_proj_weight", "again.weight"} <= set(able)
-    assert masks_hold(outcome.network) and "a convolution in 2 groups" in outcome.note
+    assert masks_hold(outcome.network) and "a convolution with 2 groups" in outcome.note
     assert "no product uses it in evaluation" in outcome.note
     assert outcome.reached == f"{len(outcome.network.masks)} of {len(able) + 2} weights are 2:4"
     for name, mask in outcome.network.masks.items():

@@ -225,7 +225,7 @@ def test_where_no_channel_may_move_the_step_fails() -> None:
     flat = stuck(nn.Sequential(nn.Conv2d(4, 8, 1), nn.Flatten(), nn.Linear(72, 10)))
     asked = operation("sparsify nm 2:4 with permute")
     for attempt in (lambda: sparsify.run(asked, context(flat)), lambda: foresee(asked, flat, flat, Times(Options()))):
-        with pytest.raises(Refusal, match="no input channels can be put in another order before 2:4: ") as refusal:
+        with pytest.raises(Refusal, match="no input channels can be reordered before 2:4: ") as refusal:
             attempt()
         assert refusal.value.code == "RCP0720"
         assert "those of 1 weight: they are the network's input" in str(refusal.value)
@@ -245,7 +245,7 @@ class Fickle(nn.Module):
 def test_where_the_network_cannot_be_traced_the_step_fails() -> None:
     with pytest.raises(Refusal, match="cannot be traced") as refusal:
         sparse("sparsify nm 2:4 with permute", stuck(Fickle()))
-    assert refusal.value.code == "RCP0718" and "leave `with permute` out" in refusal.value.help
+    assert refusal.value.code == "RCP0718" and "remove `with permute`" in refusal.value.help
 
 
 def test_where_the_order_is_the_best_already_the_step_says_so() -> None:

@@ -146,19 +146,19 @@ DAMAGES = {
     "an unknown model": (
         change_json("model.json", lambda v: v["source"].update(model="../evil")),
         "RCP0714",
-        "builds no network",
+        "does not build a network",
     ),
     "a model that is a list": (
         change_json("model.json", lambda v: v["source"].update(model=["x"])),
         "RCP0714",
-        "not a text",
+        "not a string",
     ),
     "an artifact in it": (
         change_json(
             "model.json", lambda v: v["source"].update(model="artifact", settings={"folder": "/", "classes": 10})
         ),
         "RCP0714",
-        "builds no network",
+        "does not build a network",
     ),
     "an unknown setting": (
         change_json("model.json", lambda v: v["source"]["settings"].update(hooks="x")),
@@ -192,7 +192,7 @@ DAMAGES = {
     "an edit that is none": (
         change_json("surgery.json", lambda v: v["edits"].append({"edit": "exec"})),
         "RCP0714",
-        "no edit",
+        "not an edit",
     ),
     "masks that are a list": (change_json("surgery.json", lambda v: v.update(masks=[])), "RCP0714", "wrong entry"),
     "a mask too few": (change_json("surgery.json", lambda v: v["masks"].popitem() and None), "RCP0714", "masks"),
@@ -312,7 +312,7 @@ def test_what_was_saved_is_held_against_the_network(come_in: Callable[..., Netwo
     artifact.require_readable(network, tmp_path / "good")
     network.module.level = 2.0  # as training might change it
     artifact.save(network, tmp_path / "net")
-    with pytest.raises(Refusal, match=r"saved and loaded again, answers otherwise: .* `level`$") as caught:
+    with pytest.raises(Refusal, match=r"saved and loaded again, gives a different answer: .* `level`$") as caught:
         artifact.require_readable(network, tmp_path / "net")
     assert caught.value.code == "RCP0723"
     with pytest.raises(Refusal, match="`level`"):
@@ -322,6 +322,6 @@ def test_what_was_saved_is_held_against_the_network(come_in: Callable[..., Netwo
 
 def test_bytes_that_changed_on_the_way_are_seen(compressed: Network, folder: Path) -> None:
     change_tensors("model.safetensors", lambda t: t["conv1.weight"].mul_(1 + 1e-6))(folder)
-    with pytest.raises(Refusal, match="`conv1.weight` is read as something else") as caught:
+    with pytest.raises(Refusal, match="`conv1.weight` is not read as it was written") as caught:
         artifact.require_readable(compressed, folder)
     assert caught.value.code == "RCP0714"

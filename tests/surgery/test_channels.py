@@ -98,7 +98,7 @@ def test_bottlenecks_and_plain_runs(wrap: Wrap) -> None:
 
 
 def test_residual_streams_whose_shortcut_pads(resnet20: Network) -> None:
-    """Option A: the channels of one stage lie in the middle of the next, between zeros."""
+    """Option A: the channels of one stage are in the middle of the next, between zeros."""
     channels = find_channels(resnet20.module, example_input(resnet20))
     weights = [name for name, p in resnet20.module.named_parameters() if p.ndim == 4 and p.shape[1] > 3]
     assert {name: inputs(channels)[name] for name in weights} == {
@@ -113,7 +113,7 @@ def test_residual_streams_whose_shortcut_pads(resnet20: Network) -> None:
 
 
 def test_every_member_is_needed(digits: Network) -> None:
-    """The check is not vacuous: a member that stays behind changes the answer."""
+    """The check is not vacuous: a member left out changes the answer."""
     channels = find_channels(digits.module, example_input(digits))
     stream, inner = channels.groups[0], channels.groups[-1]
     assert len(stream.members) > 60 and stream.size == 16 and len(inner.members) > 4
@@ -179,12 +179,12 @@ OPERATIONS: dict[str, tuple[Callable[..., Tensor], dict[str, object], int]] = {
     "pooling of positions": (lambda net, x: F.max_pool1d(x.mT, 2).mT + F.adaptive_avg_pool1d(x.mT, 2).mT, {}, 8),
     "pooling of channels": (lambda net, x: F.avg_pool1d(x, 2), {}, 0),
     "interpolation": (lambda net, x: F.interpolate(x.mT, scale_factor=2).mT, {}, 8),
-    "cat behind": (lambda net, x: torch.cat([x, net.l(x)], -1), {"l": nn.Linear(8, 4)}, 12),
+    "cat after": (lambda net, x: torch.cat([x, net.l(x)], -1), {"l": nn.Linear(8, 4)}, 12),
     "cat twice": (lambda net, x: torch.cat([x, x.tanh()], -1), {}, 16),
     "cat with a part": (lambda net, x: torch.cat([x[..., 2:5], x], -1), {}, 11),
     "cat of positions": (lambda net, x: torch.cat([net.t.expand(2, 1, 8), x], 1), {"t": torch.rand(8)}, 8),
     "stack": (lambda net, x: torch.stack([x, x.tanh()], 1).sum(1), {}, 8),
-    "stack behind": (lambda net, x: torch.stack([x, x.tanh()], -1).flatten(-2), {}, 0),
+    "stack after": (lambda net, x: torch.stack([x, x.tanh()], -1).flatten(-2), {}, 0),
     "pad": (lambda net, x: F.pad(x, (2, 3)), {}, 13),
     "pad by less": (lambda net, x: F.pad(x, (-2, 3)), {}, 9),
     "pad by reflection": (lambda net, x: F.pad(x, (2, 2), mode="reflect"), {}, 0),
@@ -239,7 +239,7 @@ def test_an_operation(name: str, wrap: Wrap) -> None:
 
 
 class Chain(nn.Module):
-    """Operations behind each other; between two of them a linear layer brings the last axis back to 8."""
+    """Operations in sequence; between two of them a linear layer brings the last axis back to 8."""
 
     def __init__(self, names: list[str]) -> None:
         super().__init__()
@@ -279,7 +279,7 @@ def test_what_cannot_be_traced_is_refused(capfd: pytest.CaptureFixture[str]) -> 
 
 
 class Unsaved(nn.Module):
-    """A buffer that is made anew whenever the network is built, and so must stay as it is."""
+    """A buffer that is created again whenever the network is built, and so must not be reordered."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -294,7 +294,7 @@ def test_channels_of_a_buffer_that_is_not_saved_stay(wrap: Wrap) -> None:
     network = wrap(Unsaved())
     channels = find_channels(network.module, example_input(network))
     assert channels.groups == ()
-    assert channels.frozen["last.weight", 1] == "they are no part of the saved weights"
+    assert channels.frozen["last.weight", 1] == "they are not part of the saved weights"
 
 
 def test_weights_under_two_names_move_once(wrap: Wrap) -> None:

@@ -60,7 +60,7 @@ def test_a_wrong_edit_is_caught(digits: Network, path: str) -> None:
 
 
 def test_a_zero_head_does_not_hide_a_wrong_edit(digits: Network) -> None:
-    """Fresh vision transformers answer zeros: parity looks behind every remaining layer, not at the output alone."""
+    """New vision transformers return zeros: parity compares after every remaining layer, not at the output alone."""
     nn.init.zeros_(digits.module.linear.weight)
     nn.init.zeros_(digits.module.linear.bias)
     with pytest.raises(Refusal, match="layer1.0 differs"):
@@ -99,7 +99,7 @@ def test_an_edit_after_which_the_network_cannot_run_is_refused(wrap: Callable[..
         def forward(self, x: Tensor) -> Tensor:
             return x + self.conv(x)
 
-    with pytest.raises(Refusal, match="cannot run any more: AttributeError") as caught:
+    with pytest.raises(Refusal, match="it no longer runs: AttributeError") as caught:
         apply_edits(wrap(Reads()), [RemoveLayer("block", ("block",))])
     assert caught.value.code == "RCP0702"
 

@@ -39,7 +39,7 @@ def test_a_family(name: str, count: int, wrap: Callable[..., Network]) -> None:
     network = wrap(module, (3, 32, 32))
     layers = find_layers(network.module, example_input(network))
     assert len(layers) == count
-    # Each removal is held against the neutralised network by apply_edits itself.
+    # Each removal is compared with the neutralised network by apply_edits itself.
     smaller = apply_edits(network, [remove(layer) for layer in layers])
     example = example_input(network)
     with evaluating(network.module), evaluating(smaller.module):

@@ -22,7 +22,7 @@ def test_every_module_has_a_row(digits: Network) -> None:
         "stays": "",
         "pattern": "2:4",
         "eligible": False,
-        "why": "1 input channels are no multiple of 4",
+        "why": "1 input channel is not a multiple of 4",
     }
     assert by_name["layer1.0"]["removable"] == "residual"
     assert by_name["layer2.0"]["removable"] == ""

@@ -145,7 +145,7 @@ def test_an_edit_log_that_takes_the_head_away(digits: Network, tmp_path: Path) -
     say(tmp_path, {**told(tmp_path, "surgery.json"), "edits": edits}, "surgery.json")
     tensors = {k: v for k, v in load_file(tmp_path / "model.safetensors").items() if not k.startswith("linear")}
     save_file(tensors, tmp_path / "model.safetensors")
-    assert refused(tmp_path, "answers with 32 scores and has 10 classes").code == "RCP0714"
+    assert refused(tmp_path, "it gives 32 scores and has 10 classes").code == "RCP0714"
 
 
 @pytest.mark.parametrize("name", artifact.FILES)
@@ -170,7 +170,7 @@ def test_what_is_no_regular_file_is_not_waited_for(name: str, folder: Path) -> N
         ("[" * 200_000, "cannot be read"),
         ('{"a":' * 200_000, "cannot be read"),
         ("9" * 100_000, "cannot be read"),
-        ('{"format": NaN}', "`NaN` is no number"),
+        ('{"format": NaN}', "`NaN` is not a number"),
         ('{"format": "recipelang.model/1", "format": 5}', "twice"),
         ("null", "format"),
         ("", "cannot be read"),
@@ -235,9 +235,9 @@ def test_the_folder_of_a_run_points_to_its_network(digits: Network, tmp_path: Pa
     artifact.save(digits, tmp_path / "x-1" / "main")
     artifact.save(digits, tmp_path / "x-1" / "alpha")
     run = tmp_path / "x-1"
-    assert f"its network is `{run / 'main'}`; it also has `alpha`" in refused(run, "no `model.json`").help
+    assert f"use its network `{run / 'main'}`; it also has `alpha`" in refused(run, "no `model.json`").help
     assert f"name its folder: `{run / 'main'}`" in refused(run / "main/model.json", "no `model.json`").help
-    assert "as a run or" in refused(tmp_path, "no `model.json`").help
+    assert "since a run or" in refused(tmp_path, "no `model.json`").help
 
 
 @pytest.mark.parametrize("name", ["~nouser-here/x", "a\x00b", "x" * 5000, "/".join(["d"] * 1500), "", "/dev/null"])

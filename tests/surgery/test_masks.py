@@ -95,7 +95,7 @@ def test_the_pattern_says_its_name_and_what_it_refuses() -> None:
     pattern = NM(1, 8)
     assert (str(pattern), pattern.restriction, str(NM())) == ("1:8", "1:8", "2:4")
     assert pattern.refuses(torch.rand(4, 16, 3, 3)) is None
-    assert pattern.refuses(torch.rand(4, 12)) == "12 input channels are no multiple of 8"
+    assert pattern.refuses(torch.rand(4, 12)) == "12 input channels are not a multiple of 8"
     assert "no input channels" in str(pattern.refuses(torch.rand(4)))
     assert pattern.holds(torch.rand(4, 16) * pattern.mask(torch.rand(4, 16)))
 
@@ -123,9 +123,9 @@ def test_which_weights_can_take_a_pattern(wrap: Callable[..., Network]) -> None:
     able, dense = eligible(wrap(Mixed()), NM(2, 4))
     assert able == ("attention.in_proj_weight", "attention.out_proj.weight", "a.weight")
     assert dense == {
-        "stem.weight": "3 input channels are no multiple of 4",
-        "grouped.weight": "a convolution in 2 groups",
-        "depthwise.weight": "a convolution in 16 groups",
+        "stem.weight": "3 input channels are not a multiple of 4",
+        "grouped.weight": "a convolution with 2 groups",
+        "depthwise.weight": "a convolution with 16 groups",
     }
 
 

@@ -103,7 +103,7 @@ def test_a_member_left_out_is_refused_and_nothing_changes(digits: Network) -> No
     before = {name: tensor.clone() for name, tensor in digits.module.state_dict().items()}
     for number in (0, 5, len(group.members) - 1):
         short = Group(tuple(member for k, member in enumerate(group.members) if k != number))
-        with pytest.raises(Refusal, match="in another order the network computes something else: ") as refusal:
+        with pytest.raises(Refusal, match="reordered the network computes a different function: ") as refusal:
             permute(digits, at_random((short,)))
         assert refusal.value.code == "RCP0719"
     assert all(torch.equal(tensor, before[name]) for name, tensor in digits.module.state_dict().items())

@@ -64,7 +64,7 @@ def test_without_preprocessing_there_is_nothing_to_predict_pictures_by(resnet20:
 
 
 def test_a_file_that_is_no_picture_is_refused(saved: Path, tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_text("no picture")
+    (tmp_path / "a.png").write_text("not an image")
     for path in (tmp_path / "a.png", tmp_path / "nowhere.png"):
         with pytest.raises(Refusal, match=path.name):
             recipelang.load(saved).predict(path)
@@ -102,7 +102,7 @@ def test_scores_that_are_not_numbers_are_never_a_prediction(resnet20: Network, t
     Image.new("RGB", (32, 32), (200, 30, 90)).save(tmp_path / "a.png")
     given: Any = [tmp_path / "a.png"] * 2 if several else tmp_path / "a.png"
     assert recipelang.load(tmp_path / "net").predict(given)
-    with pytest.raises(Refusal, match=r"answers `.*a\.png` with scores that are no probabilities") as caught:
+    with pytest.raises(Refusal, match=r"scores for `.*a\.png` are NaN or infinite") as caught:
         recipelang.load(tmp_path / "net", precision="float16").predict(given)
     assert caught.value.code == "RCP0724" and "float32" in caught.value.help
 

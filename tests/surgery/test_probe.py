@@ -257,7 +257,7 @@ def test_a_buffer_that_is_not_saved_is_named_with_its_path(come_in: Build) -> No
 
 @pytest.mark.parametrize("drawn", ["np.random.permutation(16)", "torch.randperm(16)", "random.sample(range(16), 16)"])
 def test_what_is_drawn_when_the_file_is_imported(drawn: str, come_in: Build) -> None:
-    with pytest.raises(Refusal, match="draws or counts outside of the module") as caught:
+    with pytest.raises(Refusal, match="draws or counts outside the module") as caught:
         come_in("return self.scores(x.flatten(1)[:, ORDER])", before=f"ORDER = {drawn}")
     assert caught.value.code == "RCP0723"
 
@@ -276,7 +276,7 @@ def test_a_layer_of_the_file_is_no_weight_of_the_network(come_in: Build) -> None
 
 
 def test_an_architecture_that_is_drawn(come_in: Build) -> None:
-    with pytest.raises(Refusal, match=r"has other weights: .*more") as caught:
+    with pytest.raises(Refusal, match=r"has different weights: .*more") as caught:
         come_in(prepare="self.more = nn.Linear(8, random.randrange(1, 10**6))")
     assert caught.value.code == "RCP0723"
 

@@ -85,7 +85,7 @@ AMBIGUOUS = {
 def test_an_answer_that_cannot_be_told_is_refused(name: str, come_in: Build) -> None:
     with pytest.raises(Refusal) as caught:
         come_in(f"y = self.scores(x)\nreturn {AMBIGUOUS[name]}")
-    assert caught.value.code == "RCP0713" and "answers 2 images of 1×4×4 with" in caught.value.message
+    assert caught.value.code == "RCP0713" and "answer to 2 images of 1×4×4 is" in caught.value.message
 
 
 def test_one_number_for_two_classes_is_refused_and_never_given_a_new_head(come_in: Build) -> None:
@@ -99,7 +99,9 @@ OWN = "def build():\n    return Net(7)"  # whatever the data says
 
 def test_a_replaced_head_is_said(come_in: Build) -> None:
     network = come_in(after=OWN)
-    assert network.habits.notes == ("the head `head` of 7 outputs is replaced by a new one of 3, which needs training",)
+    assert network.habits.notes == (
+        "the head `head` of 7 outputs is replaced with a new one of 3, which needs training",
+    )
     assert network.module.head.out_features == 3
 
 
@@ -110,7 +112,7 @@ def test_heads_that_are_averaged_are_replaced_together(come_in: Build) -> None:
     network = come_in(forward, "self.second = nn.Linear(8, 7)", after=OWN)
     assert (network.module.head.out_features, network.module.second.out_features) == (3, 3)
     assert network.habits.notes == (
-        "the heads `second`, `head` of 7 outputs are replaced by new ones of 3, which need training",
+        "the heads `second`, `head` of 7 outputs are replaced with new ones of 3, which need training",
         "2 outputs of training mode are trained, each with the same weight",
     )
 
@@ -152,7 +154,7 @@ def within(net):
 def test_wrappers_are_taken_off(name: str, come_in: Build) -> None:
     code, wrapper = WRAPPERS[name]
     network = come_in(after=f"{HELPERS}def build(classes=3):\n    return {code}")
-    assert network.habits.notes == (f"`{wrapper}` is taken off",)
+    assert network.habits.notes == (f"`{wrapper}` is removed",)
     assert list(network.module.state_dict()) == ["body.weight", "body.bias", "head.weight", "head.bias"]
     assert type(network.module).__name__ == "Net" and network.module._compiled_call_impl is None
 

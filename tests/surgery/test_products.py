@@ -84,7 +84,7 @@ def loop(net: Any, x: Tensor) -> Tensor:
     return state
 
 
-ITS_AXIS = "its inputs run along its first axis"
+ITS_AXIS = "its inputs are along its first axis"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ ITS_AXIS = "its inputs run along its first axis"
         (Calls(lambda n, x: torch.einsum("bti,io->bto", x, n.a), a=weight(D, 12)), {"a": ITS_AXIS}),
         (Calls(lambda n, x: (n.a @ x.mT).mT, a=weight(12, D)), {"a": ""}),
         (Calls(lambda n, x: F.linear(F.linear(x, n.a), n.a.t()), a=weight(12, D)),
-         {"a": "it is used as it is and transposed"}),
+         {"a": "it is used both as it is and transposed"}),
         (Calls(lambda n, x: F.linear(x, n.a) + x @ n.d @ n.u, a=weight(12, D), d=weight(D, 2), u=weight(2, 12)),
          {"a": "", "d": ITS_AXIS, "u": ITS_AXIS}),
         (Calls(lambda n, x: F.linear(x, n.a + n.u @ n.d), a=weight(12, D), u=weight(12, 2), d=weight(2, D)),
@@ -107,7 +107,7 @@ ITS_AXIS = "its inputs run along its first axis"
          {"a": "computed from `a` and `b`"}),
         (Calls(lambda n, x: F.linear(x, Sign.apply(n.a)), a=weight(12, D)), {"a": "computed from `a`"}),
         (Calls(lambda n, x: F.linear(F.linear(x, n.a), n.a - n.a.mean()), a=weight(D, D)),
-         {"a": "another weight is computed from it as well", "a (2)": "computed from `a`"}),
+         {"a": "another weight is also computed from it", "a (2)": "computed from `a`"}),
         (Calls(lambda n, x: F.scaled_dot_product_attention(*(F.linear(x, w) for w in n.a.chunk(3))), a=weight(24, D)),
          {"a": ""}),
         (Calls(lambda n, x: F.linear(F.linear(x, n.l[0]), n.l[1]), l=nn.ParameterList([weight(12, D), weight(4, 12)])),
@@ -198,7 +198,7 @@ def test_convolutions_of_all_kinds() -> None:
     able, dense = eligible(network, NM(2, 4))
     assert able == ("0.weight", "5.weight")
     assert dense == {
-        "1.weight": "a convolution in 8 groups",
+        "1.weight": "a convolution with 8 groups",
         "2.weight": "a transposed convolution",
         "3.weight": "computed from `weight`",
         "4.weight": "no product uses it in evaluation",
@@ -233,7 +233,7 @@ def test_a_weight_under_two_names_and_one_used_twice_count_once() -> None:
 
 
 def test_a_weight_that_is_repeated_for_every_image_counts_once() -> None:
-    """Rows that do not lie in order are multiplied image by image, and heads are copied for each."""
+    """Rows that are not in memory order are multiplied image by image, and heads are copied for each."""
     normed = Calls(
         lambda n, x: n.mid(n.cells(x)[0]),
         cells=nn.LSTM(D, 4, batch_first=True), mid=parametrizations.weight_norm(nn.Linear(4, 6)),
@@ -259,7 +259,7 @@ def test_frozen_weights_stay_as_they_are(wrap: Callable[..., Network]) -> None:
     module = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Conv2d(8, 8, 3))
     module[0].requires_grad_(False)
     able, dense = eligible(wrap(module, (4, 9, 9)), NM(2, 4))
-    assert able == ("1.weight",) and dense == {"0.weight": "it is frozen: it takes no gradients"}
+    assert able == ("1.weight",) and dense == {"0.weight": "it is frozen: it has no gradients"}
 
 
 def test_heads_for_training_alone_are_named_and_do_not_count() -> None:
@@ -334,7 +334,7 @@ def test_flex_attention_is_looked_into_by_all_that_watches(wrap: Callable[..., N
 
 
 class Hidden(nn.Module):
-    """Answers only while nobody watches."""
+    """Answers only while it is not observed."""
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
@@ -387,7 +387,7 @@ class Named(nn.Linear):
 @pytest.mark.parametrize("head", [Cosine(D, 3), parametrizations.weight_norm(nn.Linear(D, 3))])
 def test_a_head_that_computes_something_else_is_not_replaced_by_one_that_does_not(head: nn.Module) -> None:
     module = nn.Sequential(nn.Flatten(), head)
-    with pytest.raises(Refusal, match="computes something else than a layer of torch") as refusal:
+    with pytest.raises(Refusal, match="does not compute what torch's own layer does") as refusal:
         replace_head(module, "1", 5)
     assert refusal.value.code == "RCP0708" and module[1] is head
     module[1] = Named(D, 3)

@@ -48,7 +48,7 @@ class WithState(Block):
 
 
 class Tupled(Block):
-    """As the layers of language models are: keyword in, tuple out, attention or None behind it."""
+    """As the layers of language models are: keyword in, tuple out, followed by attention or None."""
 
     def forward(self, hidden_states: Tensor, attend: bool = False) -> tuple[Any, ...]:  # type: ignore[override]
         y = hidden_states + self.branch(hidden_states)
@@ -88,9 +88,9 @@ STEPS: dict[str, tuple[type[nn.Module], Callable[..., Any]]] = {
     "a state": (WithState, lambda b, x, s: b(x, s)),
     "a state by keyword": (WithState, lambda b, x, s: b(state=s, x=x)),
     "a tuple": (Tupled, lambda b, x, s: (b(hidden_states=x)[0], s)),
-    "a tuple with what nobody reads": (Tupled, lambda b, x, s: (b(x, attend=True)[0], s)),
+    "a tuple with an unread item": (Tupled, lambda b, x, s: (b(x, attend=True)[0], s)),
     "checkpointed": (Block, lambda b, x, s: (checkpoint(b, x, use_reentrant=False), s)),
-    "checkpointed anew": (Block, lambda b, x, s: (checkpoint(b, x, None, use_reentrant=True), s)),
+    "checkpointed with reentry": (Block, lambda b, x, s: (checkpoint(b, x, None, use_reentrant=True), s)),
     "added": (Branch, lambda b, x, s: (x + b(x), s)),
     "added in place": (Branch, lambda b, x, s: (b(x).add_(x), s)),
     "added, scaled and dropped": (Branch, lambda b, x, s: (x + nn.functional.dropout(0.3 * b(x), 0.1, False), s)),
@@ -181,7 +181,7 @@ def test_where_a_norm_follows_the_sum_nothing_goes_and_the_reason_is_said(
     found = survey(network.module, example_input(network))
     assert found.layers == ()
     assert list(found.stay) == [f"body.layers.{k}" for k in range(3)]
-    assert all("nothing carries the input past it" in why for why in found.stay.values())
+    assert all("no skip connection carries the input past it" in why for why in found.stay.values())
 
 
 class Container(nn.Module):
@@ -420,7 +420,7 @@ def test_an_answer_that_nothing_else_can_give_keeps_the_block_and_what_holds_it(
         found = survey(net, example(net, (3, 8, 8)))
         assert [layer.name for layer in found.layers] == [f"body.0.blocks.{k}" for k in range(count)]
         assert len(found.stay) == 2 - count
-        assert all("nothing else can give" in why for why in found.stay.values())
+        assert all("that a stand-in cannot return" in why for why in found.stay.values())
 
 
 def test_blocks_between_attention_and_feedforward_written_in_nested_lists() -> None:
