@@ -41,7 +41,7 @@ class BasicBlock(nn.Module):
 class SmallResNet(nn.Module):
     """conv – stages of basic blocks – mean over positions – linear.
 
-    Every stage but the first begins with stride 2. Keys: `conv1`, `bn1`, `layer1.0.conv1`, …, `linear`.
+    Every stage except the first starts with stride 2. Keys: `conv1`, `bn1`, `layer1.0.conv1`, …, `linear`.
 
     Args:
         blocks: basic blocks of each stage.

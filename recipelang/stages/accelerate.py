@@ -1,8 +1,8 @@
 """Choose how sparse layers execute in the deployed form.
 
-A property of the deployed copy, not of the weights, so training may follow it. The choice itself is made where the
-network is deployed, by measurement: `surgery/accelerated.py`. On a CPU no kernel uses an N:M pattern: the layers run
-dense, and the report says "masked only".
+A property of the deployed copy, not of the weights, so training may follow it. The choice itself is made by
+measurement where the network is deployed: `surgery/accelerated.py`. On a CPU no kernel uses an N:M pattern: the layers
+run dense, and the report says "masked only".
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from recipelang.verbs.accelerate import Accelerate
 
 
 def run(operation: Accelerate, context: Context) -> Outcome:
-    """Note the choice in the network; the deployed form reads it.
+    """Record the choice in the network; the deployed form reads it.
 
     Raises:
         Refusal: RCP0915: the selection holds no weight in an N:M pattern. RCP1305: the recipe demands a sparse kernel
@@ -36,12 +36,12 @@ def run(operation: Accelerate, context: Context) -> Outcome:
     if not paths:
         message, help = "there is no sparse layer to accelerate", "write `sparsify nm 2:4` above"
         if network.masks:
-            message = "`in` and `except` leave no sparse layer to accelerate"
-            help = f"sparse is, for example, `{next(iter(network.masks)).removesuffix('.weight')}`"
+            message = "`in` and `except` select no sparse layer to accelerate"
+            help = f"a sparse layer is, for example, `{next(iter(network.masks)).removesuffix('.weight')}`"
         raise Refusal("RCP0915", message, help)
     layers = sorted(set(paths.values()))
     sparse_here = require_device(operation)
-    before = "it takes the place of an earlier `accelerate`" if network.accelerated else ""
+    before = "it replaces an earlier `accelerate`" if network.accelerated else ""
     accelerated = replace(
         network,
         accelerated={
@@ -77,7 +77,7 @@ def require_device(operation: Accelerate) -> bool:
         raise Refusal(
             "RCP1305",
             f"the recipe demands a sparse kernel and this machine can run none: {'; '.join(map(str, reasons))}",
-            "write `accelerate`, or `dense` beside the kernel, and layers run dense where nothing else can",
+            "write `accelerate`, or add `dense` to the kernels: layers then run dense where nothing else can",
         )
     return None in reasons
 

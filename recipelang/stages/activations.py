@@ -1,4 +1,4 @@
-"""The tensor that passes a layer, before it and after it."""
+"""The main tensor before and after a layer."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Show = Callable[[str, str, Tensor], None]
 
 @contextmanager
 def watching_layers(module: nn.Module, layers: Sequence[Candidate], show: Show) -> Iterator[None]:
-    """While it lasts `show(layer, "input" | "output", activation)` is called at every layer, in order of execution.
+    """Inside the block `show(layer, "input" | "output", activation)` is called at every layer, in order of execution.
 
-    Of a layer that its parent adds to what it was given, the activations are those before and after the sum.
+    For a layer whose output its parent adds to its input, the activations are those before and after the sum.
     """
 
     def meet(path: str, other: Tensor, total: Tensor) -> None:
@@ -47,12 +47,12 @@ def _hooks(module: nn.Module, layer: Candidate, show: Show, sums: Sums | None) -
         if layer.branch and sums:
             sums.entered(layer.paths[0], [t for _, t in tensors_in(args, kwargs)])
         else:
-            assert place is not None  # so the layer was found
+            assert place is not None  # or the layer would not have been found
             show(layer.name, "input", at(place, args, kwargs))
 
     def after(part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         main = main_tensor(output)
-        assert main is not None  # so the layer was found
+        assert main is not None  # or the layer would not have been found
         if layer.branch and sums:
             sums.left(layer.paths[0], main)
         else:

@@ -1,4 +1,4 @@
-"""BatchNorm statistics anew: what surgery has shifted, without training."""
+"""Re-estimating BatchNorm statistics, which surgery has shifted, without training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recipelang.surgery.tracing import hooked
 
 @dataclass
 class _Moments:
-    """Sums over all batches so far, float64: elements per channel, and of x and x² for each channel."""
+    """Sums over all batches so far, float64: the number of elements per channel, and x and x² for each channel."""
 
     count: int = 0
     first: Tensor | float = 0.0
@@ -36,15 +36,15 @@ def recalibrate(
     device: str = "cpu",
     smoke: bool = False,
 ) -> Network:
-    """A copy of the network whose BatchNorm layers know the mean and variance of their inputs on this data.
+    """A copy of the network whose BatchNorm layers hold the mean and variance of their inputs on this data.
 
-    One pass, every layer normalising by the statistics of its batch as in training, dropout off, images not
-    augmented. Mean and variance are those of all images together, not an average that forgets
+    One pass: every layer normalises with its batch's statistics as in training, dropout is off, images are not
+    augmented. Mean and variance are those of all images together, not a moving average
     (Wu and Johnson 2021, Rethinking "Batch" in BatchNorm, section 3: precise BN).
 
     Args:
-        samples: split, and at most how many images, drawn by `seed`.
-        smoke: a few images are enough.
+        samples: the split and the maximum number of images, drawn with `seed`.
+        smoke: whether a few images are enough.
 
     Raises:
         Refusal: RCP0813: the network has no BatchNorm that keeps statistics.
@@ -56,21 +56,21 @@ def recalibrate(
         raise Refusal(
             "RCP0813",
             "the network has no BatchNorm, so there is nothing to recalibrate",
-            "leave the line out; `finetune` adapts networks with other norms",
+            "remove the line; `finetune` adapts networks with other norms",
         )
     moments = [_Moments() for _ in norms]
     hooks = [n.register_forward_pre_hook(_observer(m)) for n, m in zip(norms, moments, strict=True)]
     with hooked(hooks):
         _pass(module, norms, data, samples, seed, device, progress, smoke)
     for norm, m in zip(norms, moments, strict=True):
-        if m.count:  # a layer that the forward pass never meets keeps what it has
+        if m.count:  # a layer that the forward pass does not reach keeps its statistics
             _set(norm, m)
     module.cpu().to(memory_format=torch.contiguous_format).train(network.module.training)
     return replace(copy, module=module)
 
 
 def extent(data: Dataset, samples: Samples, smoke: bool = False) -> int:
-    """How many images of the split are looked at: those asked for, as far as there are so many."""
+    """The number of images of the split that are used: the requested number, limited by the size of the split."""
     return min(few(samples.count, smoke) or data.size(samples.split), data.size(samples.split))
 
 
@@ -91,7 +91,7 @@ def _pass(
     progress.start("recalibrating", limit)
     with torch.no_grad():
         for images, labels in data.batches(samples.split, samples=limit, seed=seed):
-            if len(images) > 1:  # one image has no statistics of its own where a norm sees no pixels
+            if len(images) > 1:  # one image has no statistics where a norm sees no pixels
                 module(images.to(device))
             progress.advance(len(labels))
     progress.stop()

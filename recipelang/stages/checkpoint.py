@@ -1,7 +1,7 @@
-"""Where a training stands, in one file: weights, optimizer, random numbers, position. No pickle.
+"""The state of a training in one file: weights, optimizer, random numbers, position. No pickle.
 
-The file is safetensors with JSON in its header, written beside its place and renamed, so that it is there whole
-or not at all. A file that is torn, altered or of another training is no checkpoint.
+The file is safetensors with JSON in its header, written under another name and renamed, so that it is either complete
+or absent. A file that is incomplete, altered or from another training is not used.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class State:
 
     Attributes:
         module, optimizer: changed in place.
-        step: how many optimizer steps are done.
-        loss, correct, seen: sums over the epoch so far: loss times images, right answers, images.
-        history: one row for each epoch that is done.
+        step: number of optimizer steps done.
+        loss, correct, seen: sums over the epoch so far: loss times images, correct answers, images.
+        history: one row per finished epoch.
     """
 
     module: nn.Module
@@ -56,7 +56,7 @@ def _tensors(state: State) -> dict[str, Tensor]:
         tensors |= {f"optimizer.{index}.{n}": v for n, v in values.items() if isinstance(v, Tensor)}
     tensors["random.cpu"] = torch.get_rng_state()
     tensors |= {f"random.cuda.{i}": torch.cuda.get_rng_state(i) for i in _devices(state.module)}
-    # Copies: tied weights share memory, and safetensors keeps neither that nor a memory format.
+    # Copies: tied weights share memory, and safetensors preserves neither that nor a memory format.
     return {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
 
 
@@ -64,11 +64,11 @@ def save(path: Path, state: State, identity: str) -> None:
     """Write the state.
 
     Args:
-        path: the file; folders above it are made.
-        identity: of this training: a checkpoint of another one is never continued.
+        path: the file; its parent folders are created.
+        identity: of this training; a checkpoint of another one is never continued.
 
     Raises:
-        OSError: the disk is full or may not be written; an earlier checkpoint stands.
+        OSError: the disk is full or not writable; an earlier checkpoint is kept.
     """
     tensors = _tensors(state)
     numbers = {
@@ -95,10 +95,10 @@ def save(path: Path, state: State, identity: str) -> None:
 
 
 def load(path: Path, state: State, identity: str) -> bool:
-    """Continue from a checkpoint, if the file is a whole one of this training.
+    """Continue from a checkpoint, if the file is complete and of this training.
 
     Returns:
-        Whether `state` and the random numbers were set; if not, they stand as they were.
+        Whether `state` and the random numbers were set; if not, they are unchanged.
     """
     read = _read(path, identity)
     if read is None:
@@ -118,16 +118,16 @@ def load(path: Path, state: State, identity: str) -> bool:
 
 
 def _told(header: dict[str, str]) -> str:
-    """The texts of a header that its digest covers beside the tensors."""
+    """The entries of a header that its digest covers in addition to the tensors."""
     return json.dumps([header[name] for name in ("format", "identity", "position", "optimizer", "random")])
 
 
 def _read(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-    """Tensors and header of a file that is whole and of this training."""
+    """Tensors and header of a file that is complete and of this training."""
     with contextlib.suppress(OSError, SafetensorError, ValueError, KeyError), safe_open(path, "pt") as file:
         header = file.metadata() or {}
         if (header.get("format"), header.get("identity")) == (FORMAT, identity):
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             if digest(tensors, of=_told(header)) == header.get("digest"):
                 return tensors, header
     return None
@@ -141,7 +141,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
         if kind == "optimizer":
             index, _, key = rest.partition(".")
             parameter = parameters[int(index)]
-            if tensor.shape == parameter.shape:  # in the memory format of its parameter, as it was
+            if tensor.shape == parameter.shape:  # in the memory format of its parameter, as before
                 tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
             restored[int(index)][key] = tensor
     optimizer.load_state_dict({"state": restored, "param_groups": optimizer.state_dict()["param_groups"]})

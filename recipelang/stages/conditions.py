@@ -1,4 +1,4 @@
-"""Conditions against measured values."""
+"""Checking conditions against measured values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recipelang.units import show
 
 @dataclass(frozen=True)
 class Value:
-    """A reading's value with the interval that its clock left; computed numbers have low = value = high."""
+    """A reading's value with its interval of measurement; computed numbers have low = value = high."""
 
     value: float
     low: float
@@ -34,7 +34,7 @@ def judge(condition: Condition, read: Callable[[Reading], Value], how: str) -> V
 
     Args:
         condition: from the plan.
-        read: gives the value of a reading.
+        read: returns the value of a reading.
         how: `surely`: the whole interval must meet the bound (`until`); `likely`: the point estimate (`while`);
             `possibly`: fails only when the whole interval misses (`expect`).
     """
@@ -71,7 +71,7 @@ def name_of(reading: Reading) -> str:
 
 
 def shown(reading: Reading, value: Value) -> str:
-    """A value in words, with its interval where it has one."""
+    """A value as text, with its interval where it has one."""
     if reading.form == "ratio":
         unit = "x"
     elif reading.form in ("drop", "rise") and reading.metric.unit == "%":
@@ -83,12 +83,12 @@ def shown(reading: Reading, value: Value) -> str:
 
 
 def relaxed(condition: Condition, start: Callable[[Reading], float], share: float) -> Condition:
-    """The condition for a part of the way: bounds between where the network stands and where it must get to.
+    """The condition for a part of the way: bounds between the starting values and the final bounds.
 
     Args:
         condition: the budget of the whole statement.
-        start: a reading's value when the statement began.
-        share: how much of the way, 0…1.
+        start: a reading's value at the start of the statement.
+        share: the part of the way, 0…1.
     """
     if not isinstance(condition, Test):
         return replace(condition, tests=tuple(relaxed(inner, start, share) for inner in condition.tests))

@@ -1,4 +1,4 @@
-"""What a stage is given and what it gives back. A stage is one function: `run(operation, context) -> Outcome`."""
+"""What a stage receives and what it returns. A stage is one function: `run(operation, context) -> Outcome`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from recipelang.surgery.network import Network
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a condition holds, and by what numbers.
+    """Whether a condition holds, and the numbers behind it.
 
     Attributes:
         holds: as the caller asked: surely (`until`), by the point estimate (`while`) or possibly (`expect`).
         text: the readings with their intervals: "latency 0.68 (0.67–0.69)".
         value: the reading of a single test; None for `and` / `or`.
-        marginal: the bound lies inside an interval, so noise decides.
+        marginal: whether the bound is inside an interval, so that noise decides.
     """
 
     holds: bool
@@ -31,9 +31,9 @@ class Verdict:
 
 
 def nth_seed(seed: int, n: int) -> int:
-    """The seed of the training number `n` (from 0) on a way: no two of them shuffle and augment alike.
+    """The seed of training number `n` (from 0) of a branch: no two of them shuffle and augment in the same way.
 
-    A control's trainings come in the same order, so each sees the batches that its variant's saw.
+    A control's trainings come in the same order, so each sees the same batches as its variant's.
     """
     return seed + 1_000_003 * n
 
@@ -44,14 +44,14 @@ class Context:
 
     Attributes:
         network: the current network; read-only, stages work on clones.
-        data: the recipe's data set. `task`: what the network is for.
+        data: the recipe's data set. `task`: the network's task.
         seed: of this step. device, threads: fixed for the run.
-        folder: where unfinished work of this step lies: checkpoints survive a kill, and the same step finds them again.
-        state: a network by its name: `healthy`, `recovered`, `self`, one that was kept, or a second model.
-        judge: whether a condition holds for a network; `surely` decides by the interval's far end.
-        read: a reading of a network, by its point estimate.
-        progress: where to say how far the work is.
-        smoke: a few batches are enough.
+        folder: where unfinished work of this step is stored: checkpoints survive a kill, and the step finds them again.
+        state: a network by name: `healthy`, `recovered`, `self`, a kept state or a second model.
+        judge: whether a condition holds for a network; `surely` uses the far end of the interval.
+        read: a reading of a network, as a point estimate.
+        progress: receives the progress of the work.
+        smoke: whether a few batches are enough.
     """
 
     network: Network
@@ -70,16 +70,16 @@ class Context:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage gives back.
+    """What a stage returns.
 
     Attributes:
         network: the new current network.
-        asked, reached: budget and measured value, in words, for the report.
-        note: one sentence worth knowing.
-        edits: what was removed or masked, in words.
+        asked, reached: budget and measured value as text, for the report.
+        note: one sentence for the user.
+        edits: what was removed or masked, as text.
         ranking: (unit, score, removed) from the most to the least important, where something was ranked.
         history: per epoch of training: epoch, loss, learning rate.
-        training: the training that was done, for the control.
+        training: the training done, for the control.
     """
 
     network: Network
@@ -93,7 +93,7 @@ class Outcome:
 
 
 class OutOfReach(Refusal):
-    """A budget that cannot be met; `outcome` is the best that was found, kept under `OUT/partial/`."""
+    """A budget that cannot be met; `outcome` is the best one found, kept under `OUT/partial/`."""
 
     def __init__(self, code: str, message: str, help: str, outcome: Outcome) -> None:
         super().__init__(code, message, help)

@@ -1,4 +1,4 @@
-"""What criteria may look at, gathered from a network and its data when a criterion first asks for it."""
+"""The evidence for criteria, gathered from a network and its data when a criterion first asks for it."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ Observer = Callable[[str, str, Tensor, Tensor], None]
 
 @dataclass(frozen=True)
 class Gathered:
-    """Evidence (`kinds.Evidence`) about a network. It works on a copy: the network stays as it is.
+    """Evidence (`kinds.Evidence`) about a network. It works on a copy: the network is not changed.
 
     Attributes:
-        network: what is looked at.
-        data: the images; a criterion that needs none never opens a batch.
+        network: the network examined.
+        data: the images; no batch is read for a criterion that needs none.
         task: whose loss the gradients are of.
-        candidates: the removable layers, in order of execution; they are ranked where there are any.
-        samples: training samples that are looked at, drawn by `seed`; all where None. Validation is used in full.
-        seed: for criteria that draw, and for the draw of samples.
+        candidates: the removable layers, in order of execution; they are ranked if there are any.
+        samples: number of training samples used, drawn with `seed`; None: all. The validation split is used in full.
+        seed: for criteria that draw random numbers, and for drawing samples.
         device: where the passes run.
     """
 
@@ -50,19 +50,19 @@ class Gathered:
 
     @cached_property
     def module(self) -> nn.Module:
-        """A copy of the network, eval mode, on the device; images come channels last where it has convolutions."""
+        """A copy of the network in evaluation mode, on the device, in channels_last."""
         module = copy.deepcopy(self.network.module).to(self.device).eval().requires_grad_(False)
         return laid_out(module)
 
     @cached_property
     def products(self) -> Mapping[str, Product]:
-        """The weights of the copy that enter products, by name; for single weights those alone that are parameters."""
+        """The weights of the copy that enter products, by name; for single weights only those that are parameters."""
         found = find_products(self.module, example(self.module, self.network.input_shape))
         return {product.name: product for product in found if product.parameter or self.unit == "layer"}
 
     @cached_property
     def weights(self) -> Mapping[str, Tensor]:
-        """Name → weight: the parameter, or the values of a weight that is computed, its outputs first."""
+        """Name → weight: the parameter, or the values of a computed weight, outputs first."""
         return {
             name: self.module.get_parameter(name) if product.parameter else product.value
             for name, product in self.products.items()
@@ -86,7 +86,7 @@ class Gathered:
         }
 
     def _require_known(self, known: Collection[str], what: str) -> None:
-        """Refuse where the layers that are ranked hold weights of which a criterion would learn nothing.
+        """Refuse where ranked layers hold weights about which a criterion has no evidence.
 
         Raises:
             Refusal: RCP0732.
@@ -97,7 +97,7 @@ class Gathered:
                 raise Refusal(
                     "RCP0732",
                     f"the {what} of `{unknown[0]}` in `{layer}` are not known: {why}",
-                    f'rank `by imprint` or `by magnitude`, or leave it out with `except "{layer}"`',
+                    f'rank `by imprint` or `by magnitude`, or exclude it with `except "{layer}"`',
                 )
 
     @property
@@ -110,13 +110,13 @@ class Gathered:
         """Number of features that enter the head.
 
         Raises:
-            Refusal: RCP1009: the network has no head to ask.
+            Refusal: RCP1009: the network has no head.
         """
         try:
             return embedding_length(self.module, example(self.module, self.network.input_shape))
         except Refusal as refusal:
-            help = "say the length: `imprint(embedding=64)`"
-            raise Refusal("RCP1009", f"how long is an embedding of this network? {refusal}", help) from refusal
+            help = "give the length: `imprint(embedding=64)`"
+            raise Refusal("RCP1009", f"the length of this network's embedding is unknown: {refusal}", help) from refusal
 
     @cached_property
     def squared_gradients(self) -> Mapping[str, Tensor]:
@@ -124,7 +124,7 @@ class Gathered:
 
         Raises:
             Refusal: RCP1005: the loss or a gradient is not a finite number. RCP1008: no training samples. RCP0732: a
-                weight of a layer is computed.
+                weight of a layer is computed from parameters.
         """
         module = self.module
         weights = {name: weight for name, weight in self.weights.items() if self.products[name].parameter}
@@ -149,7 +149,7 @@ class Gathered:
                 raise Refusal(
                     "RCP1005",
                     f"the gradient of `{name}` is NaN or infinite",
-                    "the network's training has diverged: lower the learning rate, or start from other weights",
+                    "training has diverged: lower the learning rate, or start from other weights",
                 )
             total.div_(batches)
         return sums
@@ -165,7 +165,7 @@ class Gathered:
 
         Raises:
             Refusal: RCP1008: no training samples. RCP1010: an input is not a finite number. RCP0732: the inputs of a
-                layer's weight cannot be seen.
+                layer's weight cannot be observed.
         """
         self._require_known(self.reached, "inputs")
         return moments.input_norms(self.module, self._parameters, self._images)
@@ -182,7 +182,7 @@ class Gathered:
 
     @property
     def _parameters(self) -> Mapping[str, Tensor]:
-        """The weights that are parameters with their outputs first: of others no input is seen."""
+        """The weights that are parameters with their outputs first: the inputs of others are not observed."""
         return {
             name: weight
             for name, weight in self.weights.items()
@@ -196,8 +196,8 @@ class Gathered:
         """One forward pass over `split`, in order and without augmentation.
 
         `observe(candidate, "input" | "output", activation, labels)` is called at every candidate, in order of
-        execution. Activations are B×F×H×W, tokens B×F×T, vectors B×F; labels B. Where one candidate follows
-        another directly, the input of the second shares the memory of the first's output.
+        execution. Activations are B×F×H×W, tokens B×F×T, vectors B×F; labels B. Where one candidate directly
+        follows another, the input of the second shares memory with the output of the first.
 
         Raises:
             Refusal: RCP1008: the split has no samples.
@@ -209,7 +209,7 @@ class Gathered:
             observe(name, side, activation.movedim(axes[name], 1), labels[0])
 
         with watching_layers(self.module, self.candidates, show), torch.no_grad():
-            for images, targets in self._batches(split, f"looking at {split}"):
+            for images, targets in self._batches(split, f"examining {split}"):
                 labels[:] = [targets]
                 self.module(images)
 
@@ -220,7 +220,7 @@ class Gathered:
         if not total:
             raise Refusal(
                 "RCP1008",
-                f"the data `{self.data.name}` has no {split} samples, and the criterion looks at them",
+                f"the data `{self.data.name}` has no {split} samples, and the criterion needs them",
                 "use data with a training and a validation split, or a criterion that needs none: `by magnitude`",
             )
         if self.progress:

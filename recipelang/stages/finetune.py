@@ -1,4 +1,4 @@
-"""Tune what surgery left, by the task's own loss."""
+"""Tune the network after surgery with the task's own loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network answers with in training mode: one tensor of scores, or several, each with its weight in the loss."""
+"""The output of a network in training mode: one tensor of scores, or several, each with its weight in the loss."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Head:
 class Heads:
     """Reads the answers of one network in training mode.
 
-    A network that gives one tensor B×C is trained by it. Of one that gives several, those that make up its answer in
+    A network that returns one tensor B×C is trained on it. If it returns several, those that make up its answer in
     evaluation mode are trained with equal weights that sum to one, and auxiliary classifiers with
-    `answers.AUXILIARY` each; `answers.trained` tells them apart, once.
+    `answers.AUXILIARY` each; `answers.trained` distinguishes them, once.
 
     Args:
         classes: C, the number of classes of the data.
@@ -41,10 +41,10 @@ class Heads:
         self._trained: answers.Trained | None = None
 
     def outputs(self, module: nn.Module, images: Tensor) -> tuple[Head, ...]:
-        """Run the network in training mode and read its answer; one that evaluation gives comes first.
+        """Run the network in training mode and read its answer; a tensor that evaluation also returns comes first.
 
         Raises:
-            Refusal: RCP0713: the network cannot run in training mode; RCP0812: nothing of the answer is B×C.
+            Refusal: RCP0713: the network cannot run in training mode; RCP0812: no tensor of the answer is B×C.
         """
         if self._trained is None:
             self._trained = _tell(module, images[:2], self.classes)
@@ -61,12 +61,12 @@ def _run(module: nn.Module, images: Tensor) -> Any:
         return module(images)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # the module is the user's: whatever it raises is its answer
+    except Exception as error:  # the module is the user's and may raise anything
         raise _cannot_run(module, images, error) from error
 
 
 def mean_answer(heads: Sequence[Head]) -> Tensor:
-    """The scores B×C that evaluation would answer with, about: the mean of those that belong to its answer."""
+    """The approximate scores B×C of evaluation: the mean of those that belong to its answer."""
     own = [head.scores.detach() for head in heads if not head.auxiliary]
     return own[0] if len(own) == 1 else torch.stack(own).mean(0)
 
@@ -77,18 +77,18 @@ def misfit(raw: Any, classes: int) -> Refusal:
     return Refusal(
         "RCP0812",
         f"the network gives {shape} outputs per image, and the data has {classes} classes",
-        f"build the network for this data, as in `classes={classes}`",
+        f"build the network for this data, for example with `classes={classes}`",
     )
 
 
 def _tell(module: nn.Module, images: Tensor, classes: int) -> answers.Trained:
-    """Which tensors of the answer in training mode are trained, seen on a copy: no statistics move."""
+    """Which tensors of the answer in training mode are trained, found on a copy, so that no statistics change."""
     with random_numbers(device=images.device), torch.enable_grad():
         try:
             told = answers.trained(copy.deepcopy(module), images, classes)
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # the module is the user's: whatever it raises is its answer
+        except Exception as error:  # the module is the user's and may raise anything
             raise _cannot_run(module, images, error) from error
         if told is None:
             raise misfit(module(images.clone()), classes)
@@ -108,7 +108,7 @@ def _cannot_run(module: nn.Module, images: Tensor, error: Exception) -> Refusal:
     return Refusal(
         "RCP0713",
         f"the network cannot take a batch of {shape} in training mode: {type(error).__name__}: {first_line(error)}",
-        "mend what `forward` does where `self.training` is True",
+        "fix what `forward` does where `self.training` is True",
     )
 
 

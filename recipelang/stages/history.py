@@ -1,4 +1,4 @@
-"""What a training says of itself: loss and accuracy per epoch, and the record at its end."""
+"""The history of a training: loss and accuracy per epoch, and the record at its end."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class FitRecord:
 
     Attributes:
         steps, images: optimizer steps and images seen.
-        epochs: passes over the training data, perhaps not whole.
-        precision: `float32` or `bfloat16`, of matrix products and convolutions.
-        resumed_at: the step that a checkpoint went on from, 0 without one.
-        history: per epoch: `epoch` (from 1), `loss`, `accuracy` (both means over the images as they were seen,
-            augmented), `lr` of its last step.
+        epochs: passes over the training data, possibly fractional.
+        precision: `float32` or `bfloat16`, for matrix products and convolutions.
+        resumed_at: the step at which a checkpoint was resumed, 0 without one.
+        history: per epoch: `epoch` (from 1), `loss`, `accuracy` (both means over the augmented
+            images), `lr` of its last step.
     """
 
     steps: int
@@ -40,20 +40,20 @@ class FitRecord:
 
 
 class Tally:
-    """Loss and accuracy of the epoch so far; looks at the numbers only every few steps, since that makes a GPU wait."""
+    """Loss and accuracy of the epoch so far; reads the numbers only every few steps, since that makes a GPU wait."""
 
     def __init__(self, state: State, every: int) -> None:
         self.state, self.every, self.last = state, every, math.nan
         self.waiting: list[tuple[Tensor, Tensor, int, int, float]] = []
 
     def add(self, loss: Tensor, correct: Tensor, images: int, lr: float) -> None:
-        """The numbers of one step."""
+        """Add the numbers of one step."""
         self.waiting.append((loss, correct, images, self.state.step, lr))
         if len(self.waiting) >= self.every:
             self.look()
 
     def look(self) -> None:
-        """Add up what waits.
+        """Add up the waiting numbers.
 
         Raises:
             Refusal: RCP0811: a loss is not finite.
@@ -64,7 +64,7 @@ class Tally:
                 raise Refusal(
                     "RCP0811",
                     f"the loss became {self.last} at step {step + 1}, with the learning rate {lr:g}",
-                    f"write a lower learning rate, as in `lr={lr / 10:.2g}`, or let it rise slowly: "
+                    f"write a lower learning rate, as in `lr={lr / 10:.2g}`, or warm it up: "
                     f"`lr=cosine({lr:.2g}, warmup=1 epochs)`",
                 )
             self.state.loss += self.last * images
@@ -73,7 +73,7 @@ class Tally:
         self.waiting.clear()
 
     def close(self, lr: float, per_epoch: int) -> None:
-        """The epoch is done: one more row of history."""
+        """Finish an epoch: add one row of history."""
         self.look()
         state = self.state
         row = {"loss": state.loss / state.seen, "accuracy": state.correct / state.seen, "lr": lr}

@@ -1,4 +1,4 @@
-"""What enters each weight matrix: seen where the product is computed, whichever module or function asks for it."""
+"""The inputs of each weight matrix, observed where the product is computed, in whichever module or function."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from recipelang.surgery.operands import unfused
 
-#: numbers in one matrix of rows; larger inputs are taken in pieces
+#: numbers in one matrix of rows; larger inputs are processed in pieces
 PIECE = 2**24
 
 
@@ -26,7 +26,7 @@ class Entering:
     Attributes:
         images: B×C or B×C×positions…
         kernel, stride, padding, dilation: one number for each axis of positions.
-        groups: C channels in so many groups of I.
+        groups: number of groups of I channels in the C channels.
     """
 
     images: Tensor
@@ -38,13 +38,13 @@ class Entering:
 
     @property
     def rows(self) -> int:
-        """How many vectors enter the weight: images times positions of the output."""
+        """Number of vectors that enter the weight: images times output positions."""
         return self._windows(self.images[:, :1]).numel() // math.prod(self.kernel)
 
     def squares(self) -> Tensor:
         """Sum over rows of x², float64 G×I×kernel."""
         sums = self.images.square().sum(0, keepdim=True, dtype=torch.float64)
-        windows = self._windows(sums)[0]  # C×positions…×kernel…: what is summed over images is summed once
+        windows = self._windows(sums)[0]  # C×positions…×kernel…: the sum over images is computed once
         axes = tuple(range(1, 1 + len(self.kernel)))
         return (windows.sum(axes) if axes else windows).unflatten(0, (self.groups, -1))
 
@@ -74,29 +74,29 @@ class Entering:
         return windows
 
 
-#: told of each product with a weight: its name, and what enters it
+#: called for each product with a weight: its name, and its input
 See = Callable[[str, Entering], None]
 
 
 @contextmanager
 def watching(weights: Mapping[str, Tensor], see: See) -> Iterator[None]:
-    """Calls `see(name, entering)` before every product of an input with one of the weights, as long as it lasts.
+    """Inside the block, calls `see(name, entering)` before every product of an input with one of the weights.
 
-    Products are seen below modules and functions, where a linear layer is a matrix product and every convolution
-    the same operation: attention's projections and functional uses are seen like others. What would hide them is off
-    meanwhile. Of a weight of which parts are used apart (attention between different sequences) all inputs count as
-    inputs of the whole.
+    Products are observed below modules and functions, where a linear layer is a matrix product and every convolution
+    the same operation: attention's projections and functional uses are observed like others. What would hide them is
+    disabled meanwhile. Where parts of a weight are used separately (attention between different sequences), all their
+    inputs count as inputs of the whole weight.
 
     Args:
         weights: parameter name → weight as it is used: O×I, or O×I×kernel.
-        see: an exception from it passes through.
+        see: an exception raised by it is passed on.
     """
     with unfused(), _Watch(weights, see):
         yield
 
 
 class _Watch(TorchDispatchMode):
-    """Recognises a weight by the memory that an operand of a product lies in."""
+    """Recognises a weight by the memory of a product's operand."""
 
     supports_higher_order_operators = True
 
@@ -115,7 +115,7 @@ class _Watch(TorchDispatchMode):
             self._product(*args[:2])
         elif packet in (torch.ops.aten.addmm, torch.ops.aten.baddbmm):
             self._product(*args[1:3])
-        elif packet is torch.ops.aten.linear:  # devices that do not take it apart
+        elif packet is torch.ops.aten.linear:  # devices that do not decompose it
             self._product(args[0].flatten(0, -2), args[1].mT)
         return func(*args, **(kwargs or {}))
 
@@ -126,7 +126,7 @@ class _Watch(TorchDispatchMode):
         found = self._weight(weight)
         if found and not transposed:
             axes = weight.ndim - 2
-            # One number may stand for all axes.
+            # One number may apply to all axes.
             step, pad, apart = (tuple(ns) if len(ns) == axes else (*ns,) * axes for ns in (stride, padding, dilation))
             self._see(found[0], Entering(images, tuple(weight.shape[2:]), step, pad, apart, groups))
 
@@ -139,7 +139,7 @@ class _Watch(TorchDispatchMode):
                 return
 
     def _weight(self, used: Tensor) -> tuple[str, Tensor] | None:
-        """The weight, all or part of which is used here."""
+        """The weight that is used here, whole or in part."""
         if used.layout is not torch.strided:
             return None
         for name, weight in self._stored.get(used.untyped_storage().data_ptr(), ()):

@@ -17,9 +17,9 @@ from recipelang.surgery.layout import laid_out
 
 
 def choose_precision(asked: str, device: str) -> str:
-    """`float32` or `bfloat16`: `auto` takes bfloat16 where the hardware computes in it.
+    """`float32` or `bfloat16`: `auto` chooses bfloat16 where the hardware supports it.
 
-    Without such hardware bfloat16 is emulated, and several times slower than float32.
+    Without such hardware bfloat16 is emulated and several times slower than float32.
     """
     if asked != "auto":
         return asked
@@ -41,9 +41,9 @@ def to_device(module: nn.Module, device: str) -> nn.Module:
 
 @contextlib.contextmanager
 def reproducible(seed: int, device: str, threads: int | None) -> Iterator[None]:
-    """Seeded random numbers, a fixed number of threads and deterministic convolutions; all as before afterwards.
+    """Seeded random numbers, a fixed number of threads and deterministic convolutions; all restored afterwards.
 
-    Python's and numpy's numbers are seeded as well: a network may draw from them in training.
+    Python's and numpy's generators are seeded too: a network may use them in training.
     """
     before = torch.get_num_threads()
     cuda = torch.device(device).type == "cuda"
@@ -60,9 +60,9 @@ def reproducible(seed: int, device: str, threads: int | None) -> Iterator[None]:
 
 
 class Interrupts:
-    """Holds Ctrl-C, and being told to end, back until a step is whole, so that what is saved is no half-done step.
+    """Delays Ctrl-C and SIGTERM until a step is complete, so that no half-done step is saved.
 
-    A second signal acts at once.
+    A second signal takes effect at once.
 
     Use as a context manager and ask `asked` after each step. Outside the main thread it does nothing.
     """
@@ -81,7 +81,7 @@ class Interrupts:
     def __exit__(self, kind: object, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if self.asked and kind is None:  # it came after the last step had asked
+        if self.asked and kind is None:  # it came after the last check
             raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Sums over what enters each weight: norms of inputs, and their second moments. Added up in float64."""
+"""Sums over the inputs of each weight: their norms and second moments, accumulated in float64."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recipelang.stages.inputs import Entering, See, watching
 
 #: bytes of the second moments that are gathered together, in one pass
 TOGETHER = 2**30
-#: the images of a pass over the data; the text says what the pass is for
+#: the images of a pass over the data; the string says what the pass is for
 Passes = Callable[[str], Iterable[Tensor]]
 
 
@@ -32,12 +32,12 @@ def input_norms(module: nn.Module, weights: Mapping[str, Tensor], passes: Passes
     """Name → ‖x‖₂ of each input over all rows, float32, in a shape that broadcasts against the weight.
 
     Args:
-        module: eval mode, on its device.
+        module: in evaluation mode, on its device.
         weights: parameter name → weight O×I or O×I×kernel of the module.
         passes: the images.
 
     Raises:
-        Refusal: RCP1010: an input is no finite number.
+        Refusal: RCP1010: an input is not a finite number.
     """
     sums: dict[str, Tensor] = {}
 
@@ -45,11 +45,11 @@ def input_norms(module: nn.Module, weights: Mapping[str, Tensor], passes: Passes
         squares = entering.squares().reshape(entering.groups, *weights[name].shape[1:])
         sums[name] = sums[name] + squares if name in sums else squares
 
-    for images in passes("looking at inputs"):
+    for images in passes("examining inputs"):
         with torch.no_grad(), watching(weights, see):
             module(images)
     norms = {name: _finite(name, total).sqrt().float() for name, total in sums.items()}
-    # In groups every output has inputs of its own; otherwise one row is enough for all.
+    # In groups every output has its own inputs; otherwise one row is enough for all.
     return {
         name: n if len(n) == 1 else n.repeat_interleave(len(weights[name]) // len(n), 0) for name, n in norms.items()
     }
@@ -58,15 +58,15 @@ def input_norms(module: nn.Module, weights: Mapping[str, Tensor], passes: Passes
 def second_moments(
     module: nn.Module, weights: Mapping[str, Tensor], calls: Mapping[str, int], passes: Passes
 ) -> Iterator[tuple[str, Tensor]]:
-    """(name, G×K×K float32): 2/rows · XᵀX of what enters each weight, its K inputs in the order kernel…, I.
+    """(name, G×K×K float32): 2/rows · XᵀX of each weight's inputs, K of them in the order kernel…, I.
 
     Args:
-        module, weights, passes: as of `input_norms`.
-        calls: the weights that are asked for, in order, and how often each is used in a forward pass; a pass ends at
-            the last use.
+        module, weights, passes: as in `input_norms`.
+        calls: the requested weights, in order, and how often each is used in a forward pass; a pass ends at the
+            last use.
 
     Raises:
-        Refusal: RCP1010: an input is no finite number.
+        Refusal: RCP1010: an input is not a finite number.
     """
     for names in _together(weights, calls):
         yield from _gathered(module, {n: weights[n] for n in names}, {n: calls[n] for n in names}, passes)
@@ -84,14 +84,14 @@ def _gathered(
         rows[name] += entering.rows
 
     first, *others = weights
-    for images in passes(f"looking at inputs of `{first}`" + (f" and {len(others)} more" if others else "")):
+    for images in passes(f"examining inputs of `{first}`" + (f" and {len(others)} more" if others else "")):
         _until_seen(module, images, weights, calls, see)
     for name in list(sums):
         yield name, _finite(name, sums.pop(name).mul_(2 / rows[name])).float()
 
 
 class _Enough(BaseException):
-    """Everything that was asked for has been seen; no `except Exception` of a network may hold it up."""
+    """Everything requested has been observed; no `except Exception` of a network may catch this."""
 
 
 @torch.no_grad()
@@ -116,7 +116,7 @@ def _until_seen(
 
 
 def _together(weights: Mapping[str, Tensor], calls: Mapping[str, int]) -> Iterator[list[str]]:
-    """The names in order, as many together as memory allows by their K×K float64, one at least."""
+    """The names in order, as many at once as memory allows for their K×K float64, at least one."""
     names: list[str] = []
     total = 0
     for name in calls:
@@ -141,5 +141,5 @@ def _finite(name: str, total: Tensor) -> Tensor:
     raise Refusal(
         "RCP1010",
         f"an input of `{name}` is NaN or infinite",
-        "the network's training has diverged: lower the learning rate, or start from other weights",
+        "training has diverged: lower the learning rate, or start from other weights",
     )

@@ -1,4 +1,4 @@
-"""What a network answers: the outputs that metrics are computed from."""
+"""The outputs of a network, from which metrics are computed."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def predict(
     """The outputs for every image of a split, in order: evaluation mode, float32, no gradients.
 
     Args:
-        module: stands as it is, whatever its mode and device.
+        module: is not changed, in any mode and on any device.
         split: `train`, `val` or `test`; not augmented.
-        samples: at most so many images, drawn by `seed`.
+        samples: maximum number of images, drawn with `seed`.
         progress: one part per image.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Remove the least important layers until a budget holds, or so many of them.
+"""Remove the least important layers until a budget holds, or a given number of them.
 
 candidates ─ rank ─▶ least important first ─ search ─▶ how many ─ edit with parity ─▶ smaller network
      ▲                                                                                     │
@@ -62,7 +62,7 @@ def run(operation: Prune, context: Context) -> Outcome:
 
 
 def reachable(operation: Prune, network: Network) -> tuple[tuple[Candidate, ...], Network]:
-    """The candidates of a statement, and the network without all of them: the far end of what it can reach."""
+    """The candidates of a statement, and the network without any of them: the limit of what it can reach."""
     candidates = _candidates(operation, network)
     return candidates, apply_edits(network, [remove(c) for c in candidates], check=False)
 
@@ -81,11 +81,11 @@ def _candidates(operation: Prune, network: Network) -> tuple[Candidate, ...]:
 
 def _why_none(found: Layers) -> str:
     if found.layers:
-        return "the selection leaves none of them"
+        return "the selection excludes all of them"
     first = next(iter(found.stay), None)
     if first is None:
-        return "it has no residual block and no plain layer that keeps its shape"
-    more = f" ({len(found.stay) - 1} more stay as well)" if len(found.stay) > 1 else ""
+        return "it has no residual block and no plain layer that keeps its input's shape"
+    more = f" (and {len(found.stay) - 1} more)" if len(found.stay) > 1 else ""
     return f"`{first}`: {found.stay[first]}{more}"
 
 
@@ -128,7 +128,7 @@ def _search(
     guard: Condition | None,
     context: Context,
 ) -> Found:
-    """How many of the ranked layers go; the edits of the answer are checked for parity."""
+    """How many of the ranked layers are removed; the resulting edits are checked for parity."""
     edits = [remove(candidate) for candidate, _ in ranking]
 
     def removed(k: int) -> Network:
@@ -142,7 +142,7 @@ def _search(
 
 
 def _removed(outcome: Outcome, operation: Prune, ranking: list[tuple[Candidate, Score]], found: Found) -> Outcome:
-    """The books after a round."""
+    """The outcome after a round."""
     gone = {candidate.name for candidate, _ in ranking[: found.count]}
     rows: list[Mapping[str, Any]] = [
         {"layer": score.candidate, "score": score.value, "removed": score.candidate in gone} for _, score in ranking
@@ -152,7 +152,7 @@ def _removed(outcome: Outcome, operation: Prune, ranking: list[tuple[Candidate, 
     asked += [f"while {operation.guard.text}"] if operation.guard else []
     measured = f": {found.verdict.text}" if found.verdict else ""
     layers = f"{counted(len(edits), 'layer')} removed"
-    note = "the guard ended it: one layer more would break it" if found.guarded else ""
+    note = "the guard stopped it: removing one more layer would violate the guard" if found.guarded else ""
     first = outcome.ranking or tuple(rows)
     return replace(
         outcome,
@@ -195,7 +195,7 @@ def _tune(operation: Prune, network: Network, outcome: Outcome, context: Context
 
 
 def _share(training: Training, turn: int, rounds: int) -> Training:
-    """A round's part of a total. Epochs are whole where there are enough of them."""
+    """A round's part of the total. Epochs are whole where there are enough of them."""
     total = training.duration.count
     if training.duration.unit == "steps" or (float(total).is_integer() and total >= rounds):
         part = float(int(total * turn // rounds) - int(total * (turn - 1) // rounds))
@@ -205,15 +205,15 @@ def _share(training: Training, turn: int, rounds: int) -> Training:
 
 
 def _out_of_reach(operation: Prune, outcome: Outcome, found: Found, context: Context) -> OutOfReach:
-    """The refusal that says how far one can get."""
+    """The refusal that says how far the statement can get."""
     verdict = found.verdict or (context.judge(operation.until, found.network, True) if operation.until else None)
-    how = "before the guard breaks" if found.guarded else "with every removable layer gone"
+    how = "before the guard is violated" if found.guarded else "with every removable layer removed"
     text = operation.until.text if operation.until else ""
     costs = {test.reading.metric.name for test in tests_of(operation.until)}
     at = verdict.text if verdict else "?"
     return OutOfReach(
         "RCP0904",
-        f"`until {text}` is out of reach: {how} ({len(outcome.edits)} of them) it stands at {at}",
-        f"ask for less, or leave more layers free; no criterion changes how far {' and '.join(sorted(costs))} can go",
+        f"`until {text}` is out of reach: {how} ({counted(len(outcome.edits), 'layer')}), it is at {at}",
+        f"ask for less, or let more layers go; no criterion changes how far {' and '.join(sorted(costs))} can go",
         outcome,
     )

@@ -2,8 +2,8 @@
 
     element ──sum──▶ filter ──mean──▶ layer          (LayerPrune, thesis Eq 5.1–5.3)
 
-A criterion whose source takes the norm of a filter says so by `norm`: the filter's score is the `norm`-th root
-of the sum. One that ranks layers by other scores than single weights answers `for_layers`.
+A criterion whose source uses the norm of a filter sets `norm`: the filter's score is the `norm`-th root of the sum.
+One that ranks layers with other scores than single weights has `for_layers`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from recipelang.kinds import Criterion, Evidence
 
 @dataclass(frozen=True)
 class Score:
-    """A candidate and how important it is."""
+    """A candidate and its importance."""
 
     candidate: str
     value: float
 
 
 def rank_layers(criterion: Criterion, evidence: Evidence) -> tuple[Score, ...]:
-    """Every candidate, the least important first; of equal ones the earlier in the network first.
+    """Every candidate, the least important first; ties in the order of the network.
 
     Raises:
         Refusal: RCP1006: a score is not a finite number. RCP1007: the criterion cannot score one of the layers.
@@ -51,7 +51,7 @@ def rank_layers(criterion: Criterion, evidence: Evidence) -> tuple[Score, ...]:
 
 
 def score_elements(criterion: Criterion, evidence: Evidence) -> Mapping[str, Tensor]:
-    """Parameter name → scores of the weight's shape, for every weight of which the criterion can say something.
+    """Parameter name → scores of the weight's shape, for every weight that the criterion can score.
 
     Raises:
         Refusal: RCP1006: a score is not a finite number. RCP1007: the criterion does not score elements.
@@ -59,7 +59,7 @@ def score_elements(criterion: Criterion, evidence: Evidence) -> Mapping[str, Ten
     if criterion.unit not in ("element", "any"):
         raise Refusal(
             "RCP1007",
-            f"the criterion scores {criterion.unit}s, and single weights are to be ranked",
+            f"the criterion scores {criterion.unit}s, but single weights are to be ranked",
             "rank weights `by magnitude`, `by wanda` or `by taylor`",
         )
     scores = criterion.score(evidence)
@@ -87,7 +87,7 @@ def _unscored(layer: str) -> Refusal:
     return Refusal(
         "RCP1007",
         f"the layer `{layer}` has no convolution or linear weight that the criterion could score",
-        f'leave it out with `except "{layer}"`, or rank `by imprint`, which looks at activations',
+        f'exclude it with `except "{layer}"`, or rank `by imprint`, which uses activations',
     )
 
 
@@ -95,7 +95,7 @@ def _not_finite(name: str, value: float) -> Refusal:
     return Refusal(
         "RCP1006",
         f"the importance of `{name}` is {value:g}",
-        "its weights hold NaN or infinite numbers: training has diverged, or the weights file is damaged",
+        "its weights contain NaN or infinity: training has diverged, or the weights file is damaged",
     )
 
 
@@ -103,12 +103,12 @@ def spearman(ranking: Mapping[str, float], other: Mapping[str, float]) -> float:
     """Rank correlation of two scorings of the same layers, −1 … 1 (Spearman 1904; ties get mean ranks).
 
     Raises:
-        ValueError: the two score different layers, or fewer than two, or one of them scores all alike.
+        ValueError: the two score different layers, or fewer than two, or all scores of one are equal.
     """
     from scipy.stats import rankdata
 
     if set(ranking) != set(other) or len(ranking) < 2:
-        raise ValueError("a rank correlation needs two scorings of the same layers, two at least")
+        raise ValueError("a rank correlation needs two scorings of the same layers, at least two")
     ranks = [torch.from_numpy(rankdata([scores[name] for name in ranking])).double() for scores in (ranking, other)]
     if any(bool((r == r[0]).all()) for r in ranks):
         raise ValueError("a scoring that gives all layers the same score has no rank correlation")

@@ -1,4 +1,4 @@
-"""Estimate BatchNorm statistics anew, without training."""
+"""Re-estimate BatchNorm statistics, without training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Channels in the order in which a pattern keeps most of the scores, before the pattern acts."""
+"""Reordering channels so that a pattern keeps most of the scores, before the pattern is applied."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Reordered:
 
     Attributes:
         network: the new one. `scores`: of the criterion, in the new order.
-        note: what it gained, in words. `edits`: what was reordered, in words.
+        note: the gain, as text. `edits`: what was reordered, as text.
     """
 
     network: Network
@@ -31,15 +31,15 @@ class Reordered:
 
 
 def reorder_channels(operation: Sparsify, evidence: Gathered, names: Sequence[str]) -> Reordered:
-    """Search an order for every group of channels that the weights to be pruned share, and put them into it.
+    """Search for an order of every group of channels that the weights to be pruned share, and apply it.
 
     Args:
         operation: its criterion, pattern and permutation.
-        evidence: of the network as it is; the search runs where the scores lie.
+        evidence: of the network as it is; the search runs on the device of the scores.
         names: the weights that can take the pattern.
 
     Raises:
-        Refusal: RCP0718: the network cannot be traced; RCP0719: it computes something else afterwards; RCP0720: no
+        Refusal: RCP0718: the network cannot be traced; RCP0719: its function changes; RCP0720: no
             channels can be reordered.
     """
     network, pattern, progress = evidence.network, operation.pattern, evidence.progress

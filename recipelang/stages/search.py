@@ -1,7 +1,7 @@
-"""How many units must go: the smallest number whose removal meets a budget, within a guard.
+"""How many units must be removed: the smallest number whose removal meets a budget, within a guard.
 
 `removed(k)` is the network without the k least important units. A budget on a cost only gets easier to meet as
-units go, so the smallest k is found by bisection; a guard may break anywhere, so it is watched unit by unit.
+units are removed, so the smallest k is found by bisection; a guard may fail anywhere, so it is checked unit by unit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Found:
         network: the network without them.
         verdict: of the budget; None where there is none.
         met: whether the budget holds (true where there is none).
-        guarded: whether the guard ended the search: with one unit more it would break.
+        guarded: whether the guard ended the search: with one more unit it would fail.
     """
 
     count: int
@@ -45,14 +45,14 @@ def smallest(
 ) -> Found:
     """The smallest number of units whose removal meets `until`, and no more than `guard` allows.
 
-    Without `until` as many as the guard allows, at most `most`.
+    Without `until`, as many as the guard allows, at most `most`.
 
     Args:
         removed: k → the network without the k least important units.
-        most: how many units there are.
+        most: number of units.
         until, guard: conditions of the statement; at least one.
         judge: decides a condition for a network; its third argument asks for certainty.
-        tried: told of every candidate that was measured.
+        tried: called for every number of units that was measured.
     """
     networks: dict[int, Network] = {}
     verdicts: dict[int, Verdict] = {}

@@ -1,4 +1,4 @@
-"""`--smoke`: so little of each stage that one sees whether a recipe runs through, and nothing more."""
+"""`--smoke`: just enough of each stage to show whether a recipe runs to its end."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ STEPS = 2
 
 
 def few(samples: int | None, smoke: bool) -> int | None:
-    """So many samples, None for all; in a smoke run no more than `SAMPLES`."""
+    """The number of samples, None for all; in a smoke run no more than `SAMPLES`."""
     return min(samples or SAMPLES, SAMPLES) if smoke else samples

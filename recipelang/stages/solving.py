@@ -1,4 +1,4 @@
-"""Weights that are corrected while they are sparsified: in order of execution, each with what enters it by then."""
+"""Correcting weights while they are sparsified: in order of execution, each with its inputs at that point."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from recipelang.surgery.network import Mask, Network
 def solved(
     criterion: Solver, evidence: Gathered, pattern: Any, names: Sequence[str]
 ) -> tuple[Network, tuple[str, ...]]:
-    """A copy of the network in which weights are in the pattern and corrected, their masks beside them; and which.
+    """A copy of the network with weights in the pattern, corrected, and their masks; and the names of these weights.
 
     Args:
         criterion: solves one weight matrix N×K; convolutions are matrices in the order kh, kw, I.
         evidence: of the network as it is; its own copy of the network is changed weight by weight.
         pattern: keeps `n` of every `m`.
-        names: of weights without groups; those that no input reaches are left out.
+        names: of weights without groups; those that no input reaches are skipped.
 
     Raises:
-        Refusal: RCP1006: a corrected weight is no finite number; whatever the criterion raises.
+        Refusal: RCP1006: a corrected weight is not a finite number; and as the criterion.
     """
     asked = set(names)
     masks, values = {}, {}
@@ -44,7 +44,7 @@ def solved(
                 raise Refusal(
                     "RCP1006",
                     f"the correction of `{name}` is NaN or infinite",
-                    "its weights or inputs hold enormous numbers: training has diverged, or the weights are damaged",
+                    "its weights or inputs are extremely large: training has diverged, or the weights are damaged",
                 )
             weight.copy_(_weight(matrix, weight))
             masks[name] = Mask(str(pattern), _weight(keep, weight).cpu())
@@ -53,7 +53,7 @@ def solved(
 
 
 class _Numbered:
-    """Progress of which every piece of work is for one weight: says for which of how many."""
+    """Progress in which every piece of work is for one weight: says which one of how many."""
 
     def __init__(self, inner: Progress, count: int) -> None:
         self._inner, self._number, self._count = inner, 0, count

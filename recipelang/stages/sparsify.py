@@ -1,4 +1,4 @@
-"""Set the least important weights to zero in a pattern, and keep the masks beside the weights."""
+"""Set the least important weights to zero in a pattern, and keep the masks with the weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def run(operation: Sparsify, context: Context) -> Outcome:
     network = context.network
     names, dense = masks.eligible(network, operation.pattern, operation.selection)
     if not names:
-        reasons = "; ".join(f"`{name}`: {why}" for name, why in list(dense.items())[:3]) or "the selection names none"
+        reasons = (
+            "; ".join(f"`{name}`: {why}" for name, why in list(dense.items())[:3]) or "the selection contains none"
+        )
         raise Refusal(
             "RCP0910",
             f"no weight of this network can be {operation.pattern}: {reasons}",
@@ -60,7 +62,7 @@ def run(operation: Sparsify, context: Context) -> Outcome:
 def _sparse(
     operation: Sparsify, evidence: Gathered, names: Sequence[str], reordered: Reordered | None
 ) -> tuple[Network, tuple[str, ...]]:
-    """The network in the pattern, and the weights that took it: those that the criterion can say something of."""
+    """The network in the pattern, and the weights that took it: those that the criterion can score."""
     if reordered:
         evidence = replace(evidence, network=reordered.network)
     if isinstance(operation.criterion, Solver):

@@ -15,12 +15,12 @@ from recipelang.surgery.network import Network
 
 
 class Translated(nn.Module):
-    """A network that is asked in other words: images normalised for another one, and some of its outputs, in an order.
+    """A network adapted to another one: takes images normalised for that one, and returns some outputs, in its order.
 
     Args:
-        module: B×C×H×W → B×classes; of several outputs, the first is the answer.
-        outputs: which outputs are asked for, in which order.
-        scale, shift: per channel, from the images given to those that the module wants.
+        module: B×C×H×W → B×classes; where it returns several, the first is the answer.
+        outputs: the chosen outputs, in order.
+        scale, shift: per channel, from the given images to those that the module expects.
     """
 
     outputs: Tensor
@@ -42,7 +42,7 @@ class Translated(nn.Module):
 
 
 def translated(teacher: Network, student: Network, name: str) -> tuple[Network, str]:
-    """The teacher for this student, and a note on what was done; the teacher itself where nothing needs to be.
+    """The teacher for this student, and a note on what was done; the teacher itself where nothing is needed.
 
     Args:
         teacher: knows the student's classes by name, perhaps more of them or in another order.
@@ -66,7 +66,7 @@ def translated(teacher: Network, student: Network, name: str) -> tuple[Network, 
                 "RCP0914",
                 f"the teacher `{name}` does not know {unknown_to(teacher.classes, student.classes)} of the network; "
                 f"it knows {listed(teacher.classes)}",
-                "use a teacher that was trained on these classes, whatever their order",
+                "use a teacher trained on these classes, in any order",
             )
         outputs, note = found.outputs, _note(teacher, student, name, found.how)
     scale, shift = _renormalisation(student.preprocessing, teacher.preprocessing)
@@ -79,12 +79,12 @@ def translated(teacher: Network, student: Network, name: str) -> tuple[Network, 
 
 def _note(teacher: Network, student: Network, name: str, how: str) -> str:
     if how == "imagenet":
-        return f"the classes of `{name}` are taken by their WordNet numbers"
+        return f"the classes of `{name}` are matched by WordNet number"
     if how != "name":
-        return f"`{name}` names its classes otherwise: they are taken by their number"
+        return f"`{name}` names its classes differently: they are matched by number"
     if len(teacher.classes) > len(student.classes):
-        return f"{len(student.classes)} of the {len(teacher.classes)} classes of `{name}` are taken, by name"
-    return f"the classes of `{name}` are taken by name"
+        return f"{len(student.classes)} of the {len(teacher.classes)} classes of `{name}` are used, matched by name"
+    return f"the classes of `{name}` are matched by name"
 
 
 def _renormalisation(given: Preprocessing | None, wanted: Preprocessing | None) -> tuple[Tensor, Tensor]:

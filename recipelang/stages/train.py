@@ -1,4 +1,4 @@
-"""Train the network by the task's own loss, from where it stands or from scratch."""
+"""Train the network with the task's own loss, from its current weights or from scratch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from recipelang.verbs.train import Train
 
 
 def run(operation: Train, context: Context) -> Outcome:
-    """Train `context.network`; from scratch its architecture starts again from seeded random weights."""
+    """Train `context.network`; from scratch, its architecture starts from new seeded random weights."""
     start = fresh(context.network, context.seed) if operation.scratch else context.network
     return tune(replace(context, network=start), operation.training, operation.samples)
 
 
 def tune(context: Context, training: Training, samples: Samples | None, teachers: tuple[Network, ...] = ()) -> Outcome:
-    """The one training loop on the current network: what `train`, `finetune` and `distill` have in common."""
+    """The training loop on the current network, shared by `train`, `finetune` and `distill`."""
     trained, record = fit(
         context.network,
         context.data,

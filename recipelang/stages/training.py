@@ -1,7 +1,7 @@
-"""The one training loop. What differs between stages is the loss, the optimizer and the duration.
+"""The training loop. Stages differ in the loss, the optimizer and the duration.
 
 A step: batch → outputs (and the teachers') → loss → gradients → optimizer → masks. Every 30 s a checkpoint, from
-which a later call goes on to the same bytes.
+which a later call continues to the same bytes.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from recipelang.surgery.tracing import evaluating, example_input
 from recipelang.surgery.weights import digest
 
 SAVE_EVERY = 30.0  # seconds
-WORTH_SAVING = 2.0  # seconds: an epoch that is shorter costs less to repeat than to save
-LOOK_EVERY = {"cpu": 1, "cuda": 20}  # steps between looks at the loss: each makes a GPU wait
+WORTH_SAVING = 2.0  # seconds: a shorter epoch costs less to repeat than to save
+LOOK_EVERY = {"cpu": 1, "cuda": 20}  # steps between reads of the loss: each makes a GPU wait
 
 
 @dataclass(frozen=True)
@@ -78,33 +78,33 @@ def fit(
 ) -> tuple[Network, FitRecord]:
     """Train a copy of the network.
 
-    What takes gradients is the network's own word: frozen parameters stay as they are, bit for bit. BatchNorm in
-    training mode goes on averaging its statistics, frozen or not, as in torch. Of a network that answers with
-    several tensors `answers.trained` says which are trained.
+    The network decides what has gradients: frozen parameters stay unchanged, bit for bit. BatchNorm in training mode
+    keeps averaging its statistics, frozen or not, as in torch. Where a network returns several tensors,
+    `answers.trained` says which are trained.
 
     Args:
-        network: where to start; stands as it is. Its masks hold after every step.
+        network: the start; is not changed. Its masks hold after every step.
         data: the `train` split is used.
         training: duration, optimizer, loss terms; without terms, the task's own loss.
         task: its loss.
         seed: decides order, augmentation and dropout.
         progress: one part per step.
-        teachers: whose outputs the losses look at, in their order; evaluation mode, no gradients.
+        teachers: whose outputs the losses use, in this order; evaluation mode, no gradients.
         device: `cpu`, `cuda`, `cuda:1`.
-        threads: for the computation on the CPU; None leaves them as they are.
-        samples: at most so many training images, drawn once by `seed`.
-        checkpoint: a file to go on from, if it is a whole one of this very training, and to write every 30 s, at
-            the end of an epoch, on Ctrl-C and at the end. An interrupted training that goes on ends with the
-            same bytes as one that was not interrupted, on the same machine.
+        threads: for the computation on the CPU; None keeps the current number.
+        samples: maximum number of training images, drawn once with `seed`.
+        checkpoint: a file to continue from, if it is complete and of this same training, and to write every 30 s,
+            at the end of an epoch, on Ctrl-C and at the end. An interrupted training that is continued ends with the
+            same bytes as an uninterrupted one, on the same machine.
         precision: `auto`, `float32` or `bfloat16`.
-        smoke: two steps at most.
+        smoke: at most two steps.
 
     Returns:
         The trained network, on the CPU, and the record.
 
     Raises:
         Refusal: RCP0312 a ramp is longer than the training; RCP0713 the network cannot run in training mode; RCP0725
-            nothing takes gradients; RCP0811 the loss is not finite; RCP0812 outputs do not fit the data; RCP0814
+            nothing has gradients; RCP0811 the loss is not finite; RCP0812 outputs do not fit the data; RCP0814
             BatchNorm cannot train on batches of one image; RCP0815 a teacher's outputs have another shape; RCP0816
             out of memory.
         KeyboardInterrupt: after the checkpoint is written.
@@ -154,7 +154,7 @@ def fit(
 
 
 def _identity(job: _Job, network: Network, teachers: Sequence[Network]) -> str:
-    """What decides the result: a checkpoint goes on only where all of it is the same."""
+    """Everything that determines the result: a checkpoint is continued only where all of it is the same."""
     decides = {
         "training": canonical(job.training),
         "task": canonical(job.task),
@@ -178,7 +178,7 @@ def _refuse_single_images(module: nn.Module, batch: int) -> None:
 
 
 def _train(job: _Job, state: State, path: Path | None, identity: str, progress: Progress) -> None:
-    """Take the steps that are left."""
+    """Take the remaining steps."""
     state.module.train()
     progress.start("training", job.total)
     progress.advance(state.step)
@@ -212,7 +212,7 @@ def _train(job: _Job, state: State, path: Path | None, identity: str, progress: 
 
 
 def _batches(job: _Job, done: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches that are left, epoch after epoch, on the device."""
+    """The remaining batches, epoch after epoch, on the device."""
 
     def endless() -> Iterator[tuple[Tensor, Tensor]]:
         for epoch in itertools.count(done // job.per_epoch):
@@ -229,10 +229,10 @@ def _value(setting: Any, job: _Job, step: int) -> float:
 
 
 def _step(job: _Job, state: State, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:
-    """One optimizer step: loss (scalar), number of right answers (scalar), number of images."""
+    """One optimizer step: loss (scalar), number of correct answers (scalar), number of images."""
     if job.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
-    # A network may write into its images in training mode alone; the teachers look at them afterwards.
+    # A network may change its input images in training mode only; the teachers use them afterwards.
     given = images.clone() if job.teachers else images
     with autocast(job.device, job.precision):
         outputs = job.heads.outputs(state.module, given)
@@ -241,14 +241,14 @@ def _step(job: _Job, state: State, images: Tensor, labels: Tensor) -> tuple[Tens
     for teacher in taught:
         if teacher.shape != outputs[0].scores.shape:
             message = f"a teacher gives {teacher.shape[1]} outputs, the network {outputs[0].scores.shape[1]}"
-            raise Refusal("RCP0815", message, "use a teacher that was trained on the same classes")
+            raise Refusal("RCP0815", message, "use a teacher trained on the same classes")
     terms = job.training.losses or (Term(1.0, None),)
     parts = (
         head.weight * _term(term, job, state.step, head.scores, labels, taught) for head in outputs for term in terms
     )
     loss = sum(parts, outputs[0].scores.new_zeros(()))
     if not loss.requires_grad:
-        raise _nothing_trains("nothing that the loss depends on takes gradients")
+        raise _nothing_trains("nothing that the loss depends on has gradients")
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     state.optimizer.step()
@@ -272,7 +272,7 @@ def _outputs(raw: Any, job: _Job) -> Tensor:
 
 
 def _let_go(network: Network) -> None:
-    """A network that keeps activations as attributes keeps the last step's graph, which cannot be copied: run once."""
+    """Run a network that keeps activations once: it holds the last step's graph, which cannot be copied."""
     if any(tensor.grad_fn is not None for tensor in held_tensors(network.module)):
         with evaluating(network.module):
             network.module(example_input(network))
@@ -282,5 +282,5 @@ def _nothing_trains(why: str) -> Refusal:
     return Refusal(
         "RCP0725",
         f"there is nothing to train: {why}",
-        "take `requires_grad_(False)` and `torch.no_grad()` out of the network where it shall be trained",
+        "remove `requires_grad_(False)` and `torch.no_grad()` from the parts of the network to be trained",
     )

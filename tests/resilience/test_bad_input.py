@@ -121,7 +121,7 @@ def test_trusted_code_runs_and_code_that_is_not_there_is_missed(recipe, things: 
     ("line", "code", "said", "left"),
     [
         ("finetune for 30 steps with sgd(lr=1e9)", "RCP0811", "the loss became ", set()),
-        ("prune layers by magnitude until flops < 0.001", "RCP0904", "it stands at flops 0.08", {"partial"}),
+        ("prune layers by magnitude until flops < 0.001", "RCP0904", "it is at flops 0.08", {"partial"}),
     ],
 )
 def test_a_step_that_fails_leaves_what_stands(

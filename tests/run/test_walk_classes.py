@@ -117,7 +117,7 @@ def test_a_teacher_of_other_names_is_refused_and_one_of_another_order_is_told(
     some = photos(tmp_path / "some", {"yellow": "yellow", "red": "red"})
     done = lab.run(text.format(teacher, some))
     assert not done.code
-    assert "2 of the 4 classes of `old` are taken, by name" in done.steps(verb="distill")[0]["note"]
+    assert "2 of the 4 classes of `old` are used, matched by name" in done.steps(verb="distill")[0]["note"]
 
 
 def test_plan_and_run_say_what_was_left_out(lab: Any, tmp_path: Path) -> None:

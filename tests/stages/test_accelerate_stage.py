@@ -65,15 +65,15 @@ def test_a_network_that_is_one_layer_is_taken() -> None:
 
 def test_a_second_accelerate_says_that_it_takes_the_place_of_the_first() -> None:
     first = run(sparse(Attention()))
-    assert "takes the place" not in first.note
+    assert "replaces" not in first.note
     again = run(first.network, Accelerate(goal="memory", selection=Selection((Selector("glob", "head"),))))
-    assert again.note.endswith("; it takes the place of an earlier `accelerate`")
+    assert again.note.endswith("; it replaces an earlier `accelerate`")
     assert settings(again)["layers"] == ["head"] and settings(again)["goal"] == "memory"
 
 
 def test_a_selection_without_a_sparse_layer_is_refused() -> None:
     head = Selection((Selector("glob", "head"),))
-    with pytest.raises(Refusal, match="`in` and `except` leave no sparse layer") as refused:
+    with pytest.raises(Refusal, match="`in` and `except` select no sparse layer") as refused:
         run(sparse(Attention(), head), Accelerate(selection=Selection((Selector("glob", "mix"),))))
     assert refused.value.code == "RCP0915" and "`head`" in refused.value.help
     with pytest.raises(Refusal, match="there is no sparse layer to accelerate$"):

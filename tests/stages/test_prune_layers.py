@@ -49,4 +49,4 @@ def test_where_nothing_can_go_the_reason_is_said() -> None:
         reachable(ANY, Network(Net(3), {}, (3, 8, 8)))
     assert caught.value.code == "RCP0910"
     assert "`blocks.0`: without it the network no longer runs: AttributeError" in caught.value.message
-    assert "(2 more stay as well)" in caught.value.message
+    assert "(and 2 more)" in caught.value.message

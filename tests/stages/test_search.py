@@ -1,4 +1,4 @@
-"""The search for the smallest number of units, held against trying them all."""
+"""The search for the smallest number of units, compared with trying them all."""
 
 from __future__ import annotations
 

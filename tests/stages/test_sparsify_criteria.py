@@ -43,7 +43,7 @@ class Silent:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """A data set in memory; all of it is for training."""
 
     images: Tensor
@@ -130,7 +130,7 @@ def test_a_convolution_is_solved_as_the_linear_layer_that_it_is() -> None:
     convolution = nn.Conv2d(8, 6, 3, padding=1, stride=2)
     module = nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)).eval()
     images = F.conv2d(torch.randn(24, 3, 8, 8), torch.randn(8, 3, 2, 2)) + 0.2 * torch.randn(24, 8, 7, 7)
-    found = sparse(Network(module, {}, (8, 7, 7)), Pictures(images), "sparsegpt").network.module[0]  # type: ignore[index]
+    found = sparse(Network(module, {}, (8, 7, 7)), Images(images), "sparsegpt").network.module[0]  # type: ignore[index]
     # The same layer by unfolding: patches come as (I, kh, kw) and are turned to (kh, kw, I).
     patches = F.unfold(images, 3, padding=1, stride=2).movedim(1, -1).flatten(0, 1)
     patches = patches.unflatten(1, (8, 9)).mT.flatten(1).double()
@@ -161,7 +161,7 @@ def test_attention_groups_and_idle_weights(criterion: str) -> None:
     torch.manual_seed(0)
     network = Network(Mixed().eval(), {}, (4, 8, 8))
     able, _ = eligible(network, operation("sparsify nm 2:4").pattern)
-    outcome = sparse(network, Pictures(torch.randn(24, 4, 8, 8)), criterion)
+    outcome = sparse(network, Images(torch.randn(24, 4, 8, 8)), criterion)
     assert set(outcome.network.masks) == set(able) and "aux.weight" not in able
     assert {"vit.encoder.layers.encoder_layer_0.self_attention.in_proj_weight", "again.weight"} <= set(able)
     assert masks_hold(outcome.network) and "a convolution with 2 groups" in outcome.note

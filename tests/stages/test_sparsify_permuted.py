@@ -55,7 +55,7 @@ class Counting:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """A data set in memory; all of it is for training."""
 
     images: Tensor
@@ -80,7 +80,7 @@ def context(network: Network, progress: Any = None) -> Context:
 
     images = torch.randn(48, *network.input_shape, generator=torch.Generator().manual_seed(3))
     return Context(
-        *(network, Pictures(images), Classification(), 0, "cpu", 1, Path()),  # type: ignore[arg-type]
+        *(network, Images(images), Classification(), 0, "cpu", 1, Path()),  # type: ignore[arg-type]
         *(unused, unused, unused, progress or Counting()),  # type: ignore[arg-type]
     )
 

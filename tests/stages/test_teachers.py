@@ -40,7 +40,7 @@ def test_another_order_is_the_head_with_its_rows_in_the_students_order() -> None
             head.weight[row], head.bias[row] = own.weight[source], own.bias[source]
     ready, note = translated(teacher, STUDENT, "old")
     assert torch.equal(ready.module(IMAGES), by_hand.module(IMAGES))
-    assert ready.classes == STUDENT.classes and note == "the classes of `old` are taken by name"
+    assert ready.classes == STUDENT.classes and note == "the classes of `old` are matched by name"
 
 
 def test_of_more_classes_the_students_are_taken() -> None:
@@ -48,7 +48,7 @@ def test_of_more_classes_the_students_are_taken() -> None:
     ready, note = translated(teacher, STUDENT, "old")
     whole = teacher.module(IMAGES)
     assert torch.equal(ready.module(IMAGES), torch.stack([whole[:, 3], whole[:, 1], whole[:, 4]], 1))
-    assert note == "3 of the 5 classes of `old` are taken, by name"
+    assert note == "3 of the 5 classes of `old` are used, matched by name"
 
 
 def test_a_teacher_sees_images_normalised_as_it_learnt_them() -> None:

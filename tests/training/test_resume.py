@@ -1,4 +1,4 @@
-"""An interrupted training goes on to the same bytes, and nothing else is ever gone on from."""
+"""An interrupted training continues to the same bytes, and nothing else is ever continued."""
 
 from __future__ import annotations
 
