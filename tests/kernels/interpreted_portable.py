@@ -3,7 +3,7 @@
 Triton decides at its import whether it interprets, so that this is a process of its own. Prints one JSON object: name
 of a case → what was wrong with it, "" where nothing was.
 
-Every tensor that a kernel is given lies between guards of NaN (or of all ones): what reads beyond its ends gets a wrong
+Every tensor given to a kernel is placed between guards of NaN (or of all ones): what reads beyond its ends gets a wrong
 result, and what writes there is found.
 """
 
@@ -40,7 +40,7 @@ Case = Callable[[], str]
 
 
 def between_guards(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    """A copy of the tensor, and the memory that it lies in the middle of."""
+    """A copy of the tensor, and the memory around it."""
     memory = tensor.new_full((tensor.numel() + 2 * GUARD,), float("nan") if tensor.is_floating_point() else -1)
     inner = memory[GUARD:-GUARD].view(tensor.shape)
     inner.copy_(tensor)
@@ -76,7 +76,7 @@ def packs_like_the_reference(weight: Tensor) -> str:
     for given, crowded in ((weight, int((weight.reshape(-1, 4) != 0).sum(1).gt(2).sum())), (pruned, 0)):
         packed, found = prune_and_pack(given)
         if found != crowded:
-            return f"{found} groups with more than two values other than zero, not {crowded}"
+            return f"{found} groups with more than two nonzero values, not {crowded}"
         if not torch.equal(packed.meta, expected.meta):
             return "metadata differ"
         if not torch.equal(bits(packed.values), bits(expected.values)):
@@ -152,7 +152,7 @@ def nothing_gives_nothing() -> str:
 
 
 def notices(alter: Callable[[Packed], Packed], dtype: torch.dtype, int8: bool) -> str:
-    """A kernel that is given something else than what its result is held against is off."""
+    """A kernel given something other than what its result is compared with is off."""
     x, packed, bias = operands_of((5, 70, 140), dtype, int8, True)
     operands = Portable().operands(alter(packed), dtype, x.device)
     y = Portable().run(x, operands, bias, problem_of(x, packed, "none", True), FEW)

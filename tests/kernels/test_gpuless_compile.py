@@ -41,7 +41,7 @@ def test_what_the_arguments_tell_is_used() -> None:
     assert wide.parameters == (0, 1, 2, 3)  # a stride of 1 is compiled in
     assert statistics(wide).count("LDG.E.64") == 2
     assert compiled(whole, stride=3).parameters == (0, 1, 2, 3, 4)
-    assert statistics(compiled(whole[1:])).count("LDG.E.64") == 0  # the address is no multiple of 16
+    assert statistics(compiled(whole[1:])).count("LDG.E.64") == 0  # the address is not a multiple of 16
     assert statistics(compiled(whole, n=1023)).count("LDG.E.64") == 0  # nor is the end
     assert ".param .u64 add_param_3" in compiled(whole, n=2**40).ptx
     assert "bf16" in compiled(whole.bfloat16()).ptx

@@ -121,7 +121,7 @@ def test_bit_fields(a: list[int], b: list[int], at: list[int], length: list[int]
     fields = list(zip(a, b, at, length, strict=True))
     unsigned = [(x >> p) % (1 << n) for x, _, p, n in fields]
     assert each("bfe.u32 {d}, {0}, {1}, {2};", a, at, length) == unsigned
-    # What lies beyond the register is its sign.
+    # Beyond the register is its sign.
     extended = [signed((signed(x, 32) >> p) % (1 << n), n) % 2**32 if n else 0 for x, _, p, n in fields]
     assert each("bfe.s32 {d}, {0}, {1}, {2};", a, at, length) == extended
 

@@ -1,4 +1,4 @@
-"""The simulator's global memory: what arrives where, and that addresses which are nobody's are refused."""
+"""The simulator's global memory: what arrives where, and that addresses outside every tensor are refused."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def test_guarded_threads_may_point_anywhere() -> None:
     ],
 )
 @pytest.mark.parametrize("code", ["ld.global.b32 %r1, {};", "st.global.b32 {}, 5;"])
-def test_addresses_that_are_nobodys(where: str, reason: str, code: str) -> None:
+def test_addresses_outside_every_tensor(where: str, reason: str, code: str) -> None:
     x = numbers()
     with pytest.raises(BadAccess, match=reason):
         execute(f"{MINE} {code.format(where)}", x, numbers())
     assert torch.equal(x, numbers())
 
 
-def test_an_address_cut_to_32_bits_is_nobodys() -> None:
+def test_an_address_cut_to_32_bits_is_outside_every_tensor() -> None:
     with pytest.raises(BadAccess):
         execute(f"{MINE} cvt.u32.u64 %r1, %rd1; cvt.u64.u32 %rd1, %r1; ld.global.b32 %r1, [%rd1];", numbers())
 

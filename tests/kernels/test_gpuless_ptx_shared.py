@@ -47,7 +47,7 @@ def test_a_thread_needs_no_barrier_for_itself() -> None:
 
 @pytest.mark.parametrize("between, fine", [("bar.sync 0;", True), ("", False), ("bar.warp.sync -1;", False)])
 def test_overwriting_what_others_read(between: str, fine: bool) -> None:
-    """Thread i reads the word of thread i ^ 32, which then writes it anew."""
+    """Thread i reads the word of thread i ^ 32, which then overwrites it."""
     code = f"{SLOT} {NEIGHBOUR.format(bytes=128)} st.shared.b32 [%r1], %r0; bar.sync 0; ld.shared.b32 %r4, [%r3];"
     code += f"{between} st.shared.b32 [%r1], 99;"
     if fine:

@@ -150,7 +150,7 @@ def test_a_gpu_of_another_maker_runs_dense(monkeypatch: pytest.MonkeyPatch) -> N
     found = describe.__wrapped__(torch.device("cuda"))
     choice = chooser(Scripted([])).choose(problem(device=found), weight())
     assert (choice.kernel, choice.seconds) == ("dense", None)
-    assert choice.why.startswith("MI300X is no GPU of NVIDIA's")
+    assert choice.why.startswith("MI300X is not an NVIDIA GPU")
 
 
 def test_where_no_allowed_kernel_can_nothing_is_timed() -> None:

@@ -102,6 +102,6 @@ def test_the_last_tile(
 def test_another_offset_is_noticed(
     monkeypatch: pytest.MonkeyPatch, kernel: Kernel, tiling: Configuration, shift: Callable
 ) -> None:
-    """As if the offset into the values had wrapped around: then they lie elsewhere."""
+    """As if the offset into the values had wrapped around: then they are elsewhere."""
     with pytest.raises(BadAccess):
         run(monkeypatch, kernel, tiling, shift(BEFORE, BEFORE - 2**26), False)

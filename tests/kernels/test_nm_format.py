@@ -28,7 +28,7 @@ ZEROS = (0.0, -0.0)
 
 @st.composite
 def groups_of_four(draw: st.DrawFn) -> list[float]:
-    """Four values, at most two other than zero: none, one and two in every place."""
+    """Four values, at most two nonzero: none, one and two in every place."""
     places = draw(st.sampled_from([c for n in range(3) for c in combinations(range(4), n)]))
     return [draw(st.sampled_from(SPECIAL if place in places else ZEROS)) for place in range(4)]
 
@@ -115,7 +115,7 @@ def test_a_planted_third_value_is_always_found(weight: Tensor, data: st.DataObje
     for place in places:
         weight[row, 4 * group + place] = data.draw(st.sampled_from(SPECIAL))
     message = refused("RCP1301", lambda: pack(weight))
-    assert f"row {row}, columns {4 * group} to {4 * group + 3} hold {len(places)} values" in message
+    assert f"row {row}, columns {4 * group} to {4 * group + 3} hold {len(places)} nonzero values" in message
     assert packable(weight) is not None and packable(weight) in message
 
 
@@ -215,7 +215,7 @@ def test_int8_refuses_what_is_not_finite(value: float) -> None:
         (torch.zeros(8), "its shape is 8"),
         (torch.zeros(()), "a scalar"),
         (torch.zeros(2, 4, 4), "its shape is 2×4×4"),
-        (torch.zeros(2, 6), "6 inputs are no multiple of 4"),
+        (torch.zeros(2, 6), "6 inputs are not a multiple of 4"),
         (torch.zeros(0, 4), "empty (0×4)"),
         (torch.zeros(4, 0), "empty (4×0)"),
         (torch.zeros(2, 4, dtype=torch.int32), "its dtype is int32"),
@@ -232,7 +232,7 @@ def test_what_does_not_fit_is_refused_in_words(weight: Tensor, words: str) -> No
 
 @pytest.mark.parametrize(
     ("shape", "words"),
-    [((8,), "neither of a linear"), ((8, 4, 3), "neither of a linear"), ((8, 3, 7, 7), "3 input channels")],
+    [((8,), "neither to a linear"), ((8, 4, 3), "neither to a linear"), ((8, 3, 7, 7), "3 input channels")],
 )
 def test_a_layer_that_is_not_packable_says_why(shape: tuple[int, ...], words: str) -> None:
     assert words in (packable(torch.zeros(shape)) or "")
@@ -329,5 +329,5 @@ def test_a_linear_layer_is_a_matrix_already() -> None:
 
 
 def test_matrices_of_other_shapes_are_refused() -> None:
-    assert "8×9 is no weight 8×4×3×3" in refused("RCP1301", lambda: unrows(torch.zeros(8, 9), (8, 4, 3, 3)))
+    assert "8×9 is not a weight 8×4×3×3" in refused("RCP1301", lambda: unrows(torch.zeros(8, 9), (8, 4, 3, 3)))
     assert "no input channels" in refused("RCP1301", lambda: rows(torch.zeros(8)))

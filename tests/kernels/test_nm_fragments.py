@@ -1,4 +1,4 @@
-"""Fragment order is held against a warp that is emulated lane by lane from the PTX ISA, and against torch's own."""
+"""Fragment order is compared with a warp emulated lane by lane from the PTX ISA, and with torch's own."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def b_of(x: Tensor) -> Tensor:
 
 
 def bytes_widened(words: Tensor, odd: int) -> Tensor:
-    """32×4 registers of bytes → 32×8 values of the even or the odd tile, as the picture in fragments.py has them."""
+    """32×4 registers of bytes → 32×8 values of the even or the odd tile, as drawn in fragments.py."""
     lanes = words.contiguous().view(torch.uint8).view(32, 4, 2, 2)
     return lanes[..., odd].reshape(32, 8).double() - BYTE_BIAS
 

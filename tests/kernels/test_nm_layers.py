@@ -191,7 +191,7 @@ def test_a_gradient_is_refused() -> None:
     ("given", "words"),
     [
         (x(3, 36), "40 inputs"),
-        (x(3, 40, dtype=torch.float16), "given 40 of float16"),
+        (x(3, 40, dtype=torch.float16), "given 40, float16"),
         (torch.empty(3, 40, device="meta"), "on meta"),
     ],
 )

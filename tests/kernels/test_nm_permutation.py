@@ -131,7 +131,7 @@ def test_pieces_of_any_size_give_one_result(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_columns_that_make_no_groups_are_refused() -> None:
-    with pytest.raises(Refusal, match="6 input channels are no multiple of 4") as refusal:
+    with pytest.raises(Refusal, match="6 input channels are not a multiple of 4") as refusal:
         search(scores(3, 6), 2, 4)
     assert refusal.value.code == "RCP0705"
 

@@ -1,4 +1,4 @@
-"""Which kernel computes a layer: decided by measured times, never by belief.
+"""Which kernel computes a layer: decided by measured times, never by assumption.
 
 trials (measured, or read from the table) ──decide──▶ Choice
 """
@@ -17,7 +17,7 @@ from recipelang.kernels.nm.registry import CANDIDATES
 from recipelang.kernels.nm.table import Table
 from recipelang.kernels.nm.trials import Timer, Trial, try_all
 
-#: A sparse kernel is taken where it is at least this much faster than dense: less is noise, and costs memory.
+#: A sparse kernel is chosen where it is at least this much faster than dense: less is noise, and costs memory.
 WORTH = 1.03
 
 
@@ -26,10 +26,10 @@ class Choice:
     """How a product is computed.
 
     Attributes:
-        kernel: name of the kernel, `dense` for none.
+        kernel: name of the kernel; `dense` where no sparse one is used.
         configuration: of that kernel.
         seconds, dense_seconds: of one call; None where nothing was timed.
-        why: the reason, in words.
+        why: the reason, as text.
     """
 
     kernel: str
@@ -47,10 +47,10 @@ class Chooser:
         device: where the network runs.
         goal: `latency`, the fastest, or `memory`, the packed form wherever a kernel can read it.
         allowed: names of kernels that the recipe allows.
-        timer: what tells the time.
-        table: where trials are kept.
+        timer: measures times.
+        table: stores the trials.
         timing: how the network will be called, `eager` or `graph`: a launch costs more than a small product.
-        resident_bytes: of all weights of the network: where they fit into the cache they are read from there.
+        resident_bytes: size of all weights of the network: where they fit into the cache they are read from there.
     """
 
     device: torch.device
@@ -75,17 +75,21 @@ class Chooser:
         return decide(trials, self.allowed, self.goal)
 
     def _hopeless(self, problem: Problem) -> str | None:
-        """Why no sparse kernel that is allowed can compute the problem: then nothing is timed."""
+        """Why no allowed sparse kernel can compute the problem; then nothing is timed."""
         if reason := no_sparse_tensor_cores(problem.device):
             return reason
         if problem.dtype not in (torch.float16, torch.bfloat16):
-            # Predictions are made in float32: nothing is timed for them, and no kernel is taken that only saves memory.
+            # Predictions are made in float32: nothing is timed for them, and no kernel is chosen only to save memory.
             return f"sparse kernels compute in float16 or bfloat16, not in {str(problem.dtype).removeprefix('torch.')}"
         reasons = {k.why_not(problem) for k in self.kernels if k.sparse and k.name in self.allowed}
-        return None if None in reasons else "; ".join(sorted(str(reason) for reason in reasons)) or "the recipe says so"
+        return (
+            None
+            if None in reasons
+            else "; ".join(sorted(str(reason) for reason in reasons)) or "the recipe allows no sparse kernel"
+        )
 
     def _copies(self, packed: Packed) -> int:
-        """As many copies of the weight as its cache does not hold, where the network's weights do not fit into it."""
+        """Number of copies of the weight: more than the cache holds, where the network's weights do not fit into it."""
         l2 = describe(self.device).l2_bytes
         if self.resident_bytes <= l2:
             return 1
@@ -94,12 +98,12 @@ class Chooser:
 
 
 def rows_alike(rows: int) -> int:
-    """Up to how many rows a measurement at so many holds: the next power of two."""
+    """The number of rows up to which a measurement at this many is valid: the next power of two."""
     return 1 << max(0, rows - 1).bit_length()
 
 
 def problem_key(problem: Problem, timing: str, *, cold: bool) -> str:
-    """What a measured time holds for, on one device."""
+    """The key of what a measured time is valid for, on one device."""
     return " ".join(
         (
             f"{problem.outputs}x{problem.inputs}",
@@ -115,12 +119,12 @@ def problem_key(problem: Problem, timing: str, *, cold: bool) -> str:
 
 
 def decide(trials: Sequence[Trial], allowed: Sequence[str], goal: str) -> Choice:
-    """The choice that measured times make.
+    """The choice that follows from measured times.
 
     Args:
         trials: of all kernels.
-        allowed: kernels that may be taken. Where `dense` is not among them, the fastest sparse one is taken.
-        goal: `latency` takes a sparse kernel that is at least 3 % faster than dense, `memory` the fastest sparse one.
+        allowed: kernels that may be chosen. Where `dense` is not among them, the fastest sparse one is.
+        goal: `latency` chooses a sparse kernel that is at least 3 % faster than dense, `memory` the fastest sparse one.
     """
     timed = [trial for trial in trials if trial.seconds is not None]
     dense = next((trial.seconds for trial in timed if trial.kernel == "dense"), None)
@@ -143,7 +147,7 @@ def decide(trials: Sequence[Trial], allowed: Sequence[str], goal: str) -> Choice
 
 
 def _covers(trials: Sequence[Trial], kernels: Sequence[Kernel], problem: Problem) -> bool:
-    """Whether every kernel was refused or tried as it is cut now: a table may come from another recipelang."""
+    """Whether every kernel was refused or tried with its current tiles: another version may have written the table."""
     tried: dict[str, set[tuple[tuple[str, int], ...]]] = {}
     for trial in trials:
         tried.setdefault(trial.kernel, set()).add(tuple(sorted(trial.configuration.items())))

@@ -14,12 +14,12 @@ from recipelang.kernels.nm.device import no_sparse_tensor_cores
 from recipelang.kernels.nm.format import Packed, unpack
 from recipelang.kernels.nm.problem import Configuration, Problem, activate
 
-#: torch asks for such multiples of both sides of a 16-bit weight, and of the rows of x.
+#: torch requires these multiples for both sides of a 16-bit weight, and for the rows of x.
 WEIGHT_MULTIPLE, ROWS_MULTIPLE = 16, 8
-#: Algorithms, numbered from 0, that are tried where cuSPARSELt does not tell how many it has, and at most; those that a
-#: version does not have refuse themselves.
+#: Algorithms, numbered from 0: how many are tried where cuSPARSELt does not report its number, and the maximum; those
+#: that a version does not have raise.
 ALGORITHMS, MOST_ALGORITHMS = 8, 64
-#: Bytes that its pointers must be a multiple of.
+#: Its pointers must be a multiple of this many bytes.
 ALIGNED = 16
 
 
@@ -27,8 +27,8 @@ ALIGNED = 16
 class CuSparseLt:
     """y = activation(x·Wᵀ + bias) by `torch._cslt_sparse_mm`.
 
-    Some of its algorithms give wrong results on some devices (pytorch#155333), so that every one is verified before it
-    is timed. Its compressed form is the vendor's own and is made on the device.
+    Some of its algorithms give wrong results on some devices (pytorch#155333), so each one is verified before it is
+    timed. Its compressed form is the vendor's own and is made on the device.
     """
 
     name: ClassVar[str] = "cuSPARSELt"
@@ -42,19 +42,19 @@ class CuSparseLt:
         if problem.device.cusparselt is None:
             return "this torch has no cuSPARSELt"
         if problem.dtype not in (torch.float16, torch.bfloat16):
-            return f"cuSPARSELt needs 16-bit numbers and these are {str(problem.dtype).removeprefix('torch.')}"
+            return f"cuSPARSELt needs 16-bit numbers, not {str(problem.dtype).removeprefix('torch.')}"
         for what, size in (("outputs", problem.outputs), ("inputs", problem.inputs)):
             if size % WEIGHT_MULTIPLE:
-                return f"cuSPARSELt needs a multiple of {WEIGHT_MULTIPLE} {what} and the layer has {size}"
+                return f"cuSPARSELt needs a multiple of {WEIGHT_MULTIPLE} {what}; the layer has {size}"
         return None
 
     def operands(self, packed: Packed, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-        """(compressed weight,). Values of int8 are rounded numbers in 16 bits here: the vendor's int8 kernels want int8
-        activations as well."""
+        """(compressed weight,). Values of int8 are rounded numbers in 16 bits here: the vendor's int8 kernels also
+        require int8 activations."""
         return (torch._cslt_compress(unpack(packed, dtype).to(device).contiguous()),)
 
     def configurations(self, problem: Problem) -> tuple[Configuration, ...]:
-        """One for each algorithm."""
+        """One per algorithm."""
         return tuple({"algorithm": number} for number in range(algorithms(problem.dtype)))
 
     def run(
@@ -65,7 +65,7 @@ class CuSparseLt:
         problem: Problem,
         configuration: Configuration,
     ) -> Tensor:
-        """x rows×inputs → rows×outputs; rows are filled up to a multiple of 8."""
+        """x rows×inputs → rows×outputs; rows are padded to a multiple of 8."""
         rows = x.shape[0]
         filled = functional.pad(x, (0, 0, 0, -rows % ROWS_MULTIPLE)) if rows % ROWS_MULTIPLE else _aligned(x)
         y = torch._cslt_sparse_mm(
@@ -80,15 +80,15 @@ class CuSparseLt:
 
 @lru_cache
 def algorithms(dtype: torch.dtype) -> int:
-    """How many algorithms there are for products in this format: dozens on Hopper, four on Ampere at first.
+    """Number of algorithms for products in this format: dozens on Hopper, four on Ampere at first.
 
-    Only a search tells (pytorch#137427), and what it answers holds for the format and the layouts, not for the size.
+    Only a search reports it (pytorch#137427), and the result depends on the format and the layouts, not on the size.
     """
     try:
         library: Any = torch._C._cusparselt
         zeros = torch.zeros(64, 64, dtype=dtype, device="cuda")
         *_, count = library.mm_search(torch._cslt_compress(zeros), zeros.t(), None, None, None, True)
-    except Exception:  # a private function: it may be gone, take other arguments or not like the device
+    except Exception:  # a private function: it may be missing, take other arguments or reject the device
         return ALGORITHMS
     return max(1, min(int(count), MOST_ALGORITHMS))
 

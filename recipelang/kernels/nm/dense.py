@@ -1,4 +1,4 @@
-"""The weight unpacked once and multiplied by torch: what a CPU does, and what other kernels are measured against."""
+"""The weight unpacked once and multiplied by torch: used on a CPU, and the baseline for other kernels."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from recipelang.kernels.nm.problem import Configuration, Problem, activate
 
 @dataclass(frozen=True)
 class Dense:
-    """y = activation(x·Wᵀ + bias) by torch, zeros and all. It computes every problem on every device."""
+    """y = activation(x·Wᵀ + bias) by torch, zeros included. It computes every problem on every device."""
 
     name: ClassVar[str] = "dense"
     layout: ClassVar[str] = "dense"
     sparse: ClassVar[bool] = False
 
     def why_not(self, problem: Problem) -> str | None:
-        """None: there is nothing that it cannot compute."""
+        """None: it can compute everything."""
         return None
 
     def operands(self, packed: Packed, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
@@ -30,7 +30,7 @@ class Dense:
         return (unpack(packed, dtype).to(device),)
 
     def configurations(self, problem: Problem) -> tuple[Configuration, ...]:
-        """One: torch chooses for itself."""
+        """One: torch chooses its own."""
         return ({},)
 
     def run(

@@ -19,11 +19,11 @@ SPARSE_TENSOR_CORES = (8, 0)
 
 @lru_cache
 def describe(device: torch.device) -> Device:
-    """The device as kernels judge it."""
+    """The properties of the device that kernels depend on."""
     if device.type != "cuda":
         return Device("cpu", triton=triton_version())
     properties = torch.cuda.get_device_properties(device)
-    if torch.version.hip:  # AMD's GPUs answer to the same name
+    if torch.version.hip:  # AMD's GPUs have the same device type
         return Device("rocm", name=properties.name, triton=triton_version())
     return Device(
         "cuda",
@@ -36,7 +36,7 @@ def describe(device: torch.device) -> Device:
 
 
 def answers(device: torch.device) -> bool:
-    """Whether the device still works: after a kernel has read where it must not, nothing runs there in this process."""
+    """Whether the device still works: after an invalid access by a kernel, nothing runs there in this process."""
     try:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
@@ -47,7 +47,7 @@ def answers(device: torch.device) -> bool:
 
 @lru_cache
 def triton_version() -> tuple[int, int] | None:
-    """(major, minor) of the installed Triton; None where it is missing or its version is not to be read."""
+    """(major, minor) of the installed Triton; None where it is missing or its version cannot be read."""
     if importlib.util.find_spec("triton") is None:
         return None
     try:
@@ -62,10 +62,10 @@ def no_sparse_tensor_cores(device: Device) -> str | None:
     if device.type == "cpu":
         return "a CPU has no sparse matrix units: packed weights are unpacked once and run dense"
     if device.type != "cuda":
-        return f"{device.name} is no GPU of NVIDIA's, for whose sparse tensor cores the kernels are written"
+        return f"{device.name} is not an NVIDIA GPU, and the kernels are written for NVIDIA's sparse tensor cores"
     if device.capability < SPARSE_TENSOR_CORES:
         major, minor = device.capability
-        return f"{device.name} (compute capability {major}.{minor}) has no sparse tensor cores, which begin with 8.0"
+        return f"{device.name} (compute capability {major}.{minor}) has no sparse tensor cores, which start with 8.0"
     return None
 
 
@@ -80,7 +80,7 @@ def triton_too_old(device: Device) -> str | None:
 
 
 def versions(device: Device) -> dict[str, str]:
-    """What a measured time holds for: the device and the software that compiles and runs its kernels."""
+    """What a measured time is valid for: the device and the software that compiles and runs its kernels."""
     return {
         "device": device.name or platform.processor(),
         "capability": ".".join(map(str, device.capability)),

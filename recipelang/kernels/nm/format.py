@@ -1,6 +1,6 @@
-"""The packed form of a 2:4 weight: half of the values, and two bits for each that say where it stood.
+"""The packed form of a 2:4 weight: half of the values, and two bits for each that give its place.
 
-This is the one form that is ever saved; what a kernel reads is derived from it.
+This is the only form that is saved; what a kernel reads is derived from it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from recipelang.errors import Refusal
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 #: Groups whose places share one int32 of metadata.
 GROUPS_PER_WORD = 8
-#: Places 0 and 1: what stands for groups beyond the last input, as the hardware wants first < second in these too.
+#: Places 0 and 1: used for groups beyond the last input, as the hardware requires first < second in these too.
 NO_GROUP = 0x4
 #: The largest int8 that is used: with -128 left out, the range is symmetric.
 INT8_MAX = 127
@@ -27,7 +27,7 @@ INT8_MAX = 127
 
 @dataclass(frozen=True)
 class Packed:
-    """A weight N×K of which at most two of every four along K are other than zero.
+    """A weight N×K of which at most two of every four along K are nonzero.
 
     Attributes:
         values: N×K/2: the two kept of every four, in ascending order of their place; the dtype of the weight, or int8.
@@ -58,10 +58,10 @@ class Packed:
 
 
 def pack(weight: Tensor, *, int8: bool = False) -> Packed:
-    """The packed form of a weight that is 2:4 already. Nothing is ever pruned.
+    """The packed form of a weight that is already 2:4. Nothing is pruned.
 
     -0.0 counts as zero and comes back as +0.0; NaN and infinities are kept like any other value. A group with fewer
-    than two values other than zero keeps its first zeros beside them.
+    than two nonzero values also keeps its first zeros.
 
     Args:
         weight: N×K, contiguous, float16, bfloat16, float32 or float64; K a multiple of 4.
@@ -76,14 +76,14 @@ def pack(weight: Tensor, *, int8: bool = False) -> Packed:
         reason = "it is not contiguous in memory"
     if reason is None and int8 and not weight.isfinite().all():
         row = int(weight.isfinite().all(dim=1).int().argmin())
-        reason = f"row {row} holds NaN or infinity, which int8 cannot express"
+        reason = f"row {row} holds NaN or infinity, which int8 cannot represent"
     if reason:
         raise _unpackable(reason)
     weight = weight.detach()
     values, scales = _quantized(weight) if int8 else (weight, None)
     occupied = weight != 0
     nibbles = _table(weight.device)[_patterns(occupied)]
-    # Zeros are written anew, so that no -0.0 is kept.
+    # Zeros are rewritten, so that no -0.0 is kept.
     kept = _grouped(values.where(occupied, 0)).gather(-1, _places(nibbles))
     return Packed(kept.flatten(1), _words(nibbles), scales)
 
@@ -104,7 +104,7 @@ def unpack(packed: Packed, dtype: torch.dtype | None = None) -> Tensor:
 
 
 def spread(packed: Packed) -> Tensor:
-    """`unpack` of a packed form that is known to be intact: it does not wait for a GPU to tell what the metadata is."""
+    """`unpack` of a packed form that is known to be intact: it does not wait for a GPU to check the metadata."""
     outputs, inputs = packed.shape
     places = _places(_nibbles(packed.meta)[:, : inputs // 4])
     values = packed.values if packed.scales is None else packed.values * packed.scales[:, None]
@@ -113,23 +113,23 @@ def spread(packed: Packed) -> Tensor:
 
 
 def validate(packed: Packed) -> None:
-    """Refuse a packed form that a kernel must not be given: it may come from a file that anyone wrote.
+    """Refuse a packed form that a kernel must not be given: it may come from an untrusted file.
 
     Raises:
-        Refusal: RCP1302: shapes or dtypes that do not belong together, or metadata that is none.
+        Refusal: RCP1302: shapes or dtypes that do not match, or invalid metadata.
     """
     if reason := _damage(packed):
         raise Refusal(
             "RCP1302",
             f"a packed 2:4 weight is damaged: {reason}",
-            "take the file from where it was written, or pack the weight again",
+            "copy the file again from its source, or pack the weight again",
         )
 
 
 def rows(weight: Tensor) -> Tensor:
     """O×I → O×I, O×I×kh×kw → O×(kh·kw·I): the weight as a matrix, its groups of four along the input channels.
 
-    Columns are in the order of channels_last (NHWC), contiguous, so that a product with it reads pixels as they lie.
+    Columns are in the order of channels_last (NHWC), contiguous, so a product with it reads pixels in memory order.
 
     Raises:
         Refusal: RCP1301: it has no input channels.
@@ -143,20 +143,20 @@ def unrows(matrix: Tensor, shape: Sequence[int]) -> Tensor:
     """The inverse of `rows`: O×(kh·kw·I) → `shape`, a view in the order of channels_last.
 
     Raises:
-        Refusal: RCP1301: the matrix is no weight of this shape.
+        Refusal: RCP1301: the matrix is not a weight of this shape.
     """
     outputs, inputs, *kernel = shape
     if matrix.shape != (outputs, prod((*kernel, inputs))):
-        raise _unpackable(f"a matrix {_times(matrix.shape)} is no weight {_times(shape)}")
+        raise _unpackable(f"a matrix {_times(matrix.shape)} is not a weight {_times(shape)}")
     return matrix.reshape(outputs, *kernel, inputs).movedim(-1, 1)
 
 
 def packable(weight: Tensor) -> str | None:
     """Why a weight O×I or O×I×kh×kw has no packed form; None where `pack(rows(weight))` gives it."""
     if weight.ndim not in (2, 4):
-        return f"a weight {_times(weight.shape)} is neither of a linear layer nor of a convolution of images"
+        return f"a weight {_times(weight.shape)} belongs neither to a linear layer nor to a 2-D convolution"
     if weight.shape[1] % 4:
-        return f"{weight.shape[1]} input channels are no multiple of 4"
+        return f"{weight.shape[1]} input channel{'s are' if weight.shape[1] != 1 else ' is'} not a multiple of 4"
     return _why_not(rows(weight))
 
 
@@ -164,23 +164,23 @@ def packable(weight: Tensor) -> str | None:
 
 
 def _why_not(matrix: Tensor) -> str | None:
-    """Why a matrix has no packed form, wherever it lies in memory; None where it has."""
+    """Why a matrix has no packed form, whatever its memory layout; None where it has one."""
     if matrix.ndim != 2:
-        return f"its shape is {_times(matrix.shape)}, and a matrix outputs×inputs is wanted"
+        return f"its shape is {_times(matrix.shape)}, not that of a matrix outputs×inputs"
     if matrix.layout != torch.strided:
-        return f"its layout is {_name(matrix.layout)}, and dense memory is wanted"
+        return f"its layout is {_name(matrix.layout)}, not dense"
     if matrix.dtype not in FLOATS:
-        return f"its dtype is {_name(matrix.dtype)}, and floating point numbers of 16, 32 or 64 bits are wanted"
+        return f"its dtype is {_name(matrix.dtype)}, not a floating point type of 16, 32 or 64 bits"
     if matrix.numel() == 0:
         return f"it is empty ({_times(matrix.shape)})"
     if matrix.shape[1] % 4:
-        return f"{matrix.shape[1]} inputs are no multiple of 4"
+        return f"{matrix.shape[1]} inputs are not a multiple of 4"
     counts = _grouped(matrix != 0).sum(dim=-1)
     crowded = counts > 2
     if crowded.any():
         row, group = divmod(int(crowded.flatten().int().argmax()), crowded.shape[1])
         found, last = int(counts[row, group]), 4 * group + 3
-        return f"in row {row}, columns {last - 3} to {last} hold {found} values other than zero, and 2:4 allows two"
+        return f"in row {row}, columns {last - 3} to {last} hold {found} nonzero values, and 2:4 allows two"
     return None
 
 
@@ -197,7 +197,7 @@ def _quantized(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _patterns(occupied: Tensor) -> Tensor:
-    """N×K bool → N×K/4 int64: bit i of each says whether place i of the group is occupied."""
+    """N×K bool → N×K/4 int64: bit i of each: whether place i of the group is nonzero."""
     bits = torch.tensor([1, 2, 4, 8], dtype=torch.uint8, device=occupied.device)
     return (_grouped(occupied) * bits).sum(dim=-1, dtype=torch.uint8).long()
 
@@ -224,7 +224,7 @@ def _words(nibbles: Tensor) -> Tensor:
 
 
 def _damage(packed: Packed) -> str | None:
-    """Why the parts make no packed form; None where they do."""
+    """Why the parts are not a packed form; None where they are."""
     values, meta, scales = packed.values, packed.meta, packed.scales
     if values.ndim != 2 or values.numel() == 0 or values.shape[1] % 2:
         return f"its values are {_times(values.shape)}, which is not outputs×(an even number)"
@@ -244,9 +244,9 @@ def _damage(packed: Packed) -> str | None:
     nibbles = _nibbles(meta)
     if (wrong := (nibbles & 3) >= nibbles >> 2).any():
         row, group = divmod(int(wrong.flatten().int().argmax()), nibbles.shape[1])
-        return f"the metadata of group {group} in row {row} is {int(nibbles[row, group]):#x}, which names no two places"
+        return f"the metadata of group {group} in row {row} is {int(nibbles[row, group]):#x}, which is not two places"
     if (nibbles[:, inputs // 4 :] != NO_GROUP).any():
-        return f"its metadata goes on beyond the last of {inputs} inputs"
+        return f"its metadata continues beyond the last of {inputs} inputs"
     return None
 
 
@@ -256,7 +256,7 @@ def _nibbles(meta: Tensor) -> Tensor:
 
 
 def _places(nibbles: Tensor) -> Tensor:
-    """N×groups → N×groups×2 int64: where the two values of each group stand."""
+    """N×groups → N×groups×2 int64: the places of the two values of each group."""
     return torch.stack((nibbles & 3, nibbles >> 2), dim=-1).long()
 
 
@@ -277,7 +277,7 @@ def _unpackable(reason: str) -> Refusal:
     return Refusal(
         "RCP1301",
         f"a weight has no packed 2:4 form: {reason}",
-        "`sparsify nm 2:4` makes a weight 2:4; leave layers that do not fit dense with `except`",
+        "`sparsify nm 2:4` makes a weight 2:4; exclude layers that do not fit with `except`",
     )
 
 

@@ -1,4 +1,4 @@
-"""A packed weight in the order in which sparse tensor cores take it: one 16-byte load of a lane is one operand.
+"""A packed weight in the order that sparse tensor cores read: one 16-byte load of a lane is one operand.
 
 `mma.sp.m16n8k32` multiplies a tile of 16 outputs × 32 inputs, of which 16×16 values are stored. With lane = 4g + t
 (g = 0…7, t = 0…3) it reads, in the terms of the PTX ISA ("Matrix fragments for sparse mma.m16n8k32", `.f16`/`.bf16`):
@@ -7,8 +7,8 @@
     metadata  lanes t = 2f and t = 2f + 1 of each four, where f is the sparsity selector of the instruction:
               t = 2f + s:   low 16 bits: row g,   high 16 bits: row 8 + g,   both for inputs 16s … 16s + 15
 
-Two tiles that follow each other along the inputs, a *pair*, share the metadata words: the even tile is multiplied with
-selector 0, the odd one with selector 1. Values of eight bits come as one register for both tiles of the pair:
+Two consecutive tiles along the inputs, a *pair*, share the metadata words: the even tile is multiplied with
+selector 0, the odd one with selector 1. Eight-bit values use one register for both tiles of the pair:
 
               byte 0             byte 1             byte 2             byte 3
     word r    even tile, j = 0   odd tile, j = 0    even tile, j = 1   odd tile, j = 1      (of register r; value + 128)
@@ -29,10 +29,10 @@ from recipelang.kernels.nm.format import Packed
 #: Outputs of one tile, and inputs of one pair of tiles: a weight is padded to multiples of these.
 TILE_OUTPUTS, PAIR_INPUTS = 16, 64
 
-#: Metadata of eight groups that keep their first two places: what padding carries, since 0 is no valid metadata.
+#: Metadata of eight groups that keep their first two places: used for padding, since 0 is not valid metadata.
 PAD_META = 0x44444444
 
-#: What is added to a value of eight bits, so that it is a byte without sign.
+#: Added to an eight-bit value to make it an unsigned byte.
 BYTE_BIAS = 128
 
 # Axes of the values, in canonical order: row = 16·tile + 8h + g, stored column = 32·pair + 16f + 8c + 2t + j.
@@ -59,10 +59,10 @@ class Fragments:
 
 
 def fragments(packed: Packed, dtype: torch.dtype) -> Fragments:
-    """The packed weight in fragment order, on the device where it is.
+    """The packed weight in fragment order, on its device.
 
     Args:
-        packed: N×K, K a multiple of 4. Scales are no part of the fragments.
+        packed: N×K, K a multiple of 4. Scales are not part of the fragments.
         dtype: torch.float16 or torch.bfloat16, to which values that are not int8 are rounded; int8 stays int8.
     """
     outputs, kept = packed.values.shape

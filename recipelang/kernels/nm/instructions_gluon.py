@@ -21,15 +21,15 @@ def _for_registers(code: str) -> str:
     return "{ .reg .b32 s, u, v; " + " ".join(lines) + " }"
 
 
-# A byte u = value + 128 becomes the mantissa of a 16-bit float, from which a constant is taken: exact for all 256.
-# f16 has ten bits of it: 0x6400 | u is 1024 + u; take 1152 from that. 0x4240 and 0x4341 pick the even and odd bytes.
+# A byte u = value + 128 becomes the mantissa of a 16-bit float, less a constant: exact for all 256.
+# f16 has ten bits of it: 0x6400 | u is 1024 + u; subtract 1152 from that. 0x4240 and 0x4341 pick even and odd bytes.
 _TO_F16 = gl.constexpr(
     _for_registers(
         "prmt.b32 {d}, {q}, 0x64646464, 0x4240; prmt.b32 {e}, {q}, 0x64646464, 0x4341; mov.b32 v, 0x64806480; "
         "sub.f16x2 {d}, {d}, v; sub.f16x2 {e}, {e}, v;"
     )
 )
-# bf16 has seven: 0x4300 | (u & 127) is 128 + u mod 128; the eighth bit of u picks what to take from it, 0xC380 = -256
+# bf16 has seven: 0x4300 | (u & 127) is 128 + u mod 128; the eighth bit of u selects what to subtract, 0xC380 = -256
 # without it and 0xC300 = -128 with it, in one `lop3` as (u & 128) ^ 0xC380. sm_80 adds bf16 as a · 1 + b only.
 _TO_BF16_ONE = (
     "lop3.b32 {d}, {q}, 0x007F007F, 0x43004300, 0xEA; lop3.b32 u, {q}, 0x00800080, 0xC380C380, 0x6A; "
@@ -82,7 +82,7 @@ def along(layout, axis):
 
 @gluon.jit
 def index(size: gl.constexpr, axis: gl.constexpr, layout: gl.constexpr):
-    """0 … size-1 along one axis of a tensor of this layout, one long along all others."""
+    """0 … size-1 along one axis of a tensor of this layout, of size 1 along all others."""
     i = gl.arange(0, size, layout=along(layout, axis))
     for other in gl.static_range(rank_of(layout)):
         if other != axis:

@@ -1,7 +1,7 @@
-"""Where every Triton kernel of this room is started, and what its tensors must be before that.
+"""Launching Triton kernels, and checking their tensors beforehand.
 
-Hosts call `launch.launch(…)` through the module, so that a test can put something else in its place: on a machine
-without a GPU it executes what was compiled ahead of time.
+Hosts call `launch.launch(…)` through the module, so that a test can replace it: on a machine without a GPU it executes
+what was compiled ahead of time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 
-_HELP = "let `accelerate` choose the kernel: it takes dense where no other fits"
+_HELP = "let `accelerate` choose the kernel: it uses dense where no other fits"
 
 
 def launch(
@@ -31,14 +31,14 @@ def launch(
         grid: programs along each of up to three axes.
         arguments: the kernel's arguments in order, at least one tensor among them.
         constants: its `constexpr` parameters, by name.
-        warps: of 32 threads, in each program.
+        warps: number of warps of 32 threads in each program.
 
     Raises:
-        Refusal: RCP1304: the tensors are on a CPU and Triton was not started as its interpreter.
+        Refusal: RCP1304: the tensors are on a CPU and Triton is not running as its interpreter.
     """
     device = next(argument.device for argument in arguments if isinstance(argument, Tensor))
     if device.type == "cuda":
-        # The default of this option differs between versions of Triton; fused multiply-adds are what is tested.
+        # The default of this option differs between versions of Triton; the tests use fused multiply-adds.
         with torch.cuda.device(device):
             kernel[grid](*arguments, **constants, num_warps=warps, enable_fp_fusion=True)
     elif interpreted():
@@ -62,10 +62,10 @@ def fits(x: Tensor, bias: Tensor | None, outputs: int, inputs: int, dtype: torch
         bias: outputs, or None.
         outputs, inputs: of the weight.
         dtype: of x and of the bias.
-        device: that the weight is on.
+        device: of the weight.
 
     Raises:
-        Refusal: RCP1304: another shape, dtype or device, or memory that is not contiguous.
+        Refusal: RCP1304: wrong shape, dtype or device, or non-contiguous memory.
     """
     _fits("the activation", x, 2, inputs, dtype, device)
     if bias is not None:
@@ -85,7 +85,7 @@ def _fits(what: str, tensor: Tensor, axes: int, width: int, dtype: torch.dtype, 
 
 
 def refusal(message: str, help: str = _HELP) -> Refusal:
-    """That a kernel was given what it cannot read."""
+    """The refusal for arguments that a kernel cannot read."""
     return Refusal("RCP1304", message, help)
 
 

@@ -1,7 +1,7 @@
 """Layers that hold a packed 2:4 weight and compute with it. For inference: they have no gradients.
 
 The state of a layer is the canonical packed form and the bias. What its kernels read is derived from that when the
-layer is made, loaded or moved, and is never saved; the canonical form itself waits in the memory of the CPU.
+layer is made, loaded or moved, and is never saved; the canonical form itself stays in CPU memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recipelang.kernels.nm.format import Packed, pack, rows
 from recipelang.kernels.nm.operations import Way, multiply, nm_linear, to_text
 from recipelang.kernels.nm.registry import KERNELS
 
-#: What computes a layer until a chooser has chosen: the weight, unpacked once.
+#: How a layer computes until a chooser has chosen: with the weight unpacked once.
 UNPACKED = Way("dense", {}, None)
 
 
@@ -55,10 +55,10 @@ class SparseLinear(nn.Module):
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, int8: bool = False, activation: str = "none") -> SparseLinear:
-        """The layer with the weight of `linear`, which is 2:4 already.
+        """The layer with the weight of `linear`, which is already 2:4.
 
         Raises:
-            Refusal: RCP1301: it is not.
+            Refusal: RCP1301: it is not 2:4.
         """
         return cls(pack(linear.weight.detach(), int8=int8), linear.bias, activation, linear.weight.dtype)
 
@@ -73,10 +73,10 @@ class SparseLinear(nn.Module):
         return self.values.dtype == torch.int8
 
     def use(self, ways: Sequence[Way]) -> None:
-        """Compute by these ways from now on: by the first that takes the rows of a call.
+        """Compute in these ways from now on: in the first that accepts the rows of a call.
 
         Args:
-            ways: kernels of equal `layout` share one copy of the weight. Where operands lie is noted here.
+            ways: kernels with equal `layout` share one copy of the weight. The places of operands are recorded here.
         """
         self._forget_operands()
         self._ways: list[Way] = []
@@ -101,23 +101,23 @@ class SparseLinear(nn.Module):
         """…×inputs → …×outputs.
 
         Raises:
-            Refusal: RCP1303: a gradient is wanted. RCP1304: x is of another length, dtype or device than the layer.
+            Refusal: RCP1303: a gradient is required. RCP1304: x differs from the layer in length, dtype or device.
         """
         if x.shape[-1] != self.inputs or x.dtype != self.dtype or x.device != self.device:
             raise Refusal(
                 "RCP1304",
-                f"a layer of {self.inputs} inputs, {_named(self.dtype)} on {self.device}, is given "
-                f"{x.shape[-1]} of {_named(x.dtype)} on {x.device}",
-                "bring both to one device and dtype: `layer.to(x.device, x.dtype)`",
+                f"a layer with {self.inputs} inputs, {_named(self.dtype)} on {self.device}, was given "
+                f"{x.shape[-1]}, {_named(x.dtype)} on {x.device}",
+                "use one device and dtype for both: `layer.to(x.device, x.dtype)`",
             )
         operands = [getattr(self, f"operand{i}") for i in range(self._count)]
         arguments = (operands, self.bias, self.outputs, self.int8, self.activation, self._text)
-        # Called directly where nothing is traced: the dispatcher takes longer than a small product.
+        # Called directly where nothing is traced: dispatching takes longer than a small product.
         return nm_linear(x, *arguments) if torch.compiler.is_compiling() else multiply(x, *arguments)
 
     def _apply(self, fn: Any, recurse: bool = True) -> SparseLinear:
-        """Moves and casts as `nn.Module` does, but for the packed form: it stays in the memory of the CPU, so that a
-        weight lies on a GPU only as its kernels read it, and what a cast would spoil is derived anew."""
+        """Moves and casts as `nn.Module` does, except for the packed form: it stays in CPU memory, so that a weight is
+        on a GPU only in the form that its kernels read, and what a cast would invalidate is derived again."""
         probe = fn(torch.zeros(0, dtype=self.dtype, device=self.device))
         self.device, self.dtype = probe.device, probe.dtype
         if not self.int8:
@@ -146,10 +146,10 @@ class SparsePointwise(SparseLinear):
 
     @classmethod
     def from_convolution(cls, layer: nn.Conv2d, *, int8: bool = False, activation: str = "none") -> SparsePointwise:
-        """The layer with the weight of a 1×1 convolution, which is 2:4 already.
+        """The layer with the weight of a 1×1 convolution, which is already 2:4.
 
         Raises:
-            Refusal: RCP1301: the weight is not 2:4. RCP1304: the convolution is no plain product.
+            Refusal: RCP1301: the weight is not 2:4. RCP1304: the convolution is not a plain product.
         """
         if reason := not_pointwise(layer):
             raise Refusal("RCP1304", f"no sparse layer for this convolution: {reason}", "it runs dense")
@@ -161,10 +161,10 @@ class SparsePointwise(SparseLinear):
 
 
 def not_pointwise(layer: nn.Conv2d) -> str | None:
-    """Why a convolution is no plain product over the pixels; None where it is."""
+    """Why a convolution is not a plain product over the pixels; None where it is."""
     if layer.kernel_size != (1, 1):
         kernel = "×".join(map(str, layer.kernel_size))
-        return f"a {kernel} convolution would have to be copied out into a matrix, which costs more than it saves"
+        return f"a {kernel} convolution would have to be copied into a matrix, which costs more than it saves"
     if layer.stride != (1, 1):
         return "a strided convolution skips pixels"
     if layer.padding not in ((0, 0), "valid", "same") or layer.groups != 1:

@@ -1,12 +1,12 @@
-"""What groups of columns keep, out of sums of maxima: many ways to share columns out cost little more than one.
+"""What groups of columns keep, from sums of maxima: many ways to distribute columns cost little more than one.
 
-The k-th largest of m numbers is a sum of maxima over their subsets (inclusion and exclusion, with C(j−1, m−k) for
+The k-th largest of m numbers is a sum of maxima over their subsets (inclusion–exclusion, with C(j−1, m−k) for
 subsets of j), and so is what N:M keeps of a group, summed over the rows:
 
     kept(a, b, c, d) of 2:4 = Σ over triples of Σ_rows max − 2 Σ_rows max(a, b, c, d)
 
-The maximum over a subset that lies in two groups is that of its two parts. Those are computed once for each group, and
-every way to share out the columns of two groups takes its terms from the same maxima over pairs of parts.
+The maximum over a subset that spans two groups is that of its two parts. These are computed once per group, and every
+way to distribute the columns of two groups takes its terms from the same maxima over pairs of parts.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from math import comb
 import torch
 from torch import Tensor
 
-#: numbers that are looked at in one piece
+#: numbers that are processed in one piece
 PIECE = 1 << 19
 
 Subset = tuple[int, ...]
 
 
 def coefficients(n: int, m: int) -> dict[int, int]:
-    """Size of a subset → how often its maximum counts in the sum of the n largest of m numbers; those that do."""
+    """Size of a subset → coefficient of its maximum in the sum of the n largest of m numbers, where nonzero."""
     found: dict[int, int] = {}
     for size in range(1, m + 1):
         times = sum((-1) ** (size - m + k - 1) * comb(size - 1, m - k) for k in range(m - size + 1, n + 1))
@@ -34,12 +34,12 @@ def coefficients(n: int, m: int) -> dict[int, int]:
 
 
 class Maxima:
-    """Shares the columns of two groups out, for small m.
+    """Distributes the columns of two groups, for small m.
 
     Args:
         columns: C×R float32.
         n, m: n of every m are kept.
-        splits: the ways to share 2m columns out to two groups, S×2m.
+        splits: the ways to distribute 2m columns to two groups, S×2m.
     """
 
     def __init__(self, columns: Tensor, n: int, m: int, splits: Tensor) -> None:
@@ -53,10 +53,10 @@ class Maxima:
         self.weights = torch.tensor(counts, dtype=torch.float64)
 
     def values(self, groups: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """What two groups each keep in every split: float64 S×P on the CPU.
+        """What pairs of groups keep in every split: float64 S×P on the CPU.
 
         Args:
-            groups: numbers of columns, G×m.
+            groups: column indices, G×m.
             first, second: the groups of each pair, P.
         """
         whole = self._of_parts(groups)
@@ -70,7 +70,7 @@ class Maxima:
         return self.weights @ torch.cat(found).double().T
 
     def _of_parts(self, groups: Tensor) -> Tensor:
-        """The maxima over every part of every group, G×parts×R; of the empty one a number below all others."""
+        """The maxima over every part of every group, G×parts×R; for the empty one a number below all others."""
         columns = self.columns[groups.to(self.columns.device)]
         whole = columns.new_empty(len(groups), len(self.parts), columns.shape[2])
         whole[:, 0] = torch.finfo(columns.dtype).min
@@ -79,12 +79,12 @@ class Maxima:
         return whole
 
     def _slice(self, size: int) -> slice:
-        """Where the parts of a size stand."""
+        """The positions of the parts of a size."""
         numbers = [k for k, part in enumerate(self.parts) if len(part) == size]
         return slice(numbers[0], numbers[-1] + 1)
 
     @staticmethod
     def _times(split: list[int], term: tuple[Subset, Subset], m: int, times: dict[int, int]) -> int:
-        """How often a maximum counts in a split: where all its columns come into one group."""
+        """The coefficient of a maximum in a split: nonzero where all its columns are in one group."""
         columns = {*term[0], *(m + k for k in term[1])}
         return times[len(columns)] * (columns <= set(split[:m]) or columns <= set(split[m:]))

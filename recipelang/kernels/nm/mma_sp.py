@@ -17,16 +17,16 @@ from recipelang.kernels.nm.format import Packed, validate
 from recipelang.kernels.nm.fragments import PAIR_INPUTS, TILE_OUTPUTS, fragments
 from recipelang.kernels.nm.problem import ACTIVATIONS, Configuration, Problem
 
-#: Rows beyond which memory is no longer what a product waits for, so that other kernels are faster.
+#: Rows beyond which a product is no longer bound by memory, so that other kernels are faster.
 MAX_ROWS = 128
 
-#: Generations whose `mma.sp` was compiled to sparse instructions: Ampere and Ada, Hopper, Blackwell.
+#: Generations for which `mma.sp` was compiled to sparse instructions: Ampere and Ada, Hopper, Blackwell.
 _GENERATIONS = (8, 9, 10, 12)
 
 #: Programs that fill a large GPU once; an H100 or H200 has 132 processors.
 _FULL = 128
 
-#: Part of the arithmetic that may be spent on padding along the inputs.
+#: Maximum share of the arithmetic spent on padding along the inputs.
 _PADDING = 0.1
 
 _TRIED = 8
@@ -35,7 +35,7 @@ _JOIN_WIDTH = 256
 
 @dataclass(frozen=True)
 class Tiling:
-    """How the product is cut; `mma_sp_gluon.product` says what each does.
+    """How the product is divided into tiles; `mma_sp_gluon.product` describes each parameter.
 
     Attributes:
         TN: tiles of 16 outputs of a warp.
@@ -43,7 +43,7 @@ class Tiling:
         U: pairs of tiles along the inputs whose loads a warp starts together.
         W, WN: warps along the inputs and along the outputs; powers of two.
         STAGES: buffers in shared memory for x; 0 where each lane reads its part from memory.
-        SPLITS: parts of the inputs that go to programs of their own, to be added by a second kernel.
+        SPLITS: parts of the inputs computed by separate programs, to be added by a second kernel.
     """
 
     TN: int
@@ -88,15 +88,17 @@ class MmaSp:
         if reason := no_sparse_tensor_cores(device) or triton_too_old(device):
             return reason
         if device.capability[0] not in _GENERATIONS:
-            return f"the kernel was never compiled for compute capability {'.'.join(map(str, device.capability))}"
+            return f"the kernel was not compiled for compute capability {'.'.join(map(str, device.capability))}"
         if problem.dtype not in (torch.float16, torch.bfloat16):
             return f"the kernel computes in float16 or bfloat16, not in {_name(problem.dtype)}"
         if problem.values not in (problem.dtype, torch.int8):
             return f"the kernel has no {_name(problem.dtype)} with values of {_name(problem.values)}"
         if problem.inputs % 4:
-            return f"{problem.inputs} inputs are no multiple of 4"
+            return f"{problem.inputs} inputs are not a multiple of 4"
         if problem.rows > MAX_ROWS:
-            return f"{problem.rows} rows are more than {MAX_ROWS}: arithmetic, not memory, sets the pace beyond"
+            return (
+                f"{problem.rows} rows are more than {MAX_ROWS}, beyond which arithmetic, not memory, is the bottleneck"
+            )
         if problem.activation not in ACTIVATIONS:
             return f"the kernel has no activation `{problem.activation}`"
         return None
@@ -107,7 +109,7 @@ class MmaSp:
         Raises:
             Refusal: RCP1302: the packed form is damaged. RCP1304: the kernel has no such dtype.
         """
-        validate(packed)  # metadata out of order are undefined behaviour of the instruction
+        validate(packed)  # unordered metadata is undefined behaviour of the instruction
         if dtype not in (torch.float16, torch.bfloat16):
             raise launch.refusal(f"the kernel `{self.name}` has no {_name(dtype)}")
         order = fragments(packed, dtype)
@@ -144,7 +146,7 @@ class MmaSp:
             x = x.clone()  # lanes read 16 bytes at once
         parts = tiling.SPLITS > 1
         sums = x.new_empty((tiling.SPLITS, *y.shape), dtype=torch.float32) if parts else y
-        # What is not used is not read: any tensor stands for it.
+        # Unused arguments are not read: any tensor will do.
         rest = (y if bias is None else bias, scales[0] if scales else y)
         finish = {"NARROW": bool(scales), "BIASED": bias is not None, "ACTIVATION": problem.activation}
         vec = 2 if problem.inputs % 8 else 4
@@ -173,8 +175,8 @@ class MmaSp:
         return y
 
 
-# For up to so many rows: without and with x in shared memory. Registers of the ring (16-bit: 9 · TN · U, and 8 · TB · U
-# where x is gathered) and of the sums (4 · TN · TB) are what bounds them: none spills on sm_80 or later.
+# By maximum number of rows: without and with x in shared memory. They are bounded by the registers of the ring (16-bit:
+# 9 · TN · U, and 8 · TB · U where x is gathered) and of the sums (4 · TN · TB): none spills on sm_80 or later.
 _TILINGS: tuple[tuple[int, tuple[Tiling, ...]], ...] = (
     (
         8,
@@ -239,12 +241,12 @@ _TILINGS: tuple[tuple[int, tuple[Tiling, ...]], ...] = (
 
 
 def tilings(rows: int) -> tuple[Tiling, ...]:
-    """What is worth trying for so many rows, the likeliest first."""
+    """The tilings worth trying for this many rows, the most promising first."""
     return next((choice for most, choice in _TILINGS if rows <= most), _TILINGS[-1][1])
 
 
 def _loss(tiling: Tiling, problem: Problem) -> tuple[bool, bool, bool]:
-    """What a tiling wastes: processors without work, arithmetic on padding, a second kernel that was not needed."""
+    """What a tiling wastes: idle processors, arithmetic on padding, an unnecessary second kernel."""
     across, down, _ = tiling.programs(problem.rows, problem.outputs)
     padded = -(-problem.inputs // tiling.step) * tiling.step
     return (

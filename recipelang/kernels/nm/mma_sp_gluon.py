@@ -2,8 +2,8 @@
 
 Tensors here are register files with explicit axes: warps along the inputs, tiles of 16 outputs, tiles of 8 rows, lanes,
 registers. A blocked layout pins lanes and registers, so that one inline instruction for four registers is one warp-wide
-`mma.sp` for a tile of the weight and a tile of rows. The weight comes in fragment order (fragments.py) and goes from
-memory to the instruction as it is; the loads of later pairs are under way while one is multiplied.
+`mma.sp` for a tile of the weight and a tile of rows. The weight is in fragment order (fragments.py) and goes from
+memory to the instruction unchanged; the loads of later pairs are in flight while one is multiplied.
 
 Works with Triton 3.6 to 3.9.
 """
@@ -45,7 +45,7 @@ def result_layout(w, rows, outputs, warps):
 
 @gluon.jit
 def load(pointers, offset, mask, other: gl.constexpr, MASKED: gl.constexpr):
-    """What is read once, past the first-level cache."""
+    """Load what is read only once, bypassing the first-level cache."""
     if MASKED:
         return gl.load(pointers + offset, mask=mask, other=other, cache_modifier=".cg")
     else:
@@ -58,9 +58,9 @@ def fetch(values, meta, x, pair, pairs, width, NARROW: gl.constexpr, STAGED: gl.
     """Start the loads of one pair for each warp: the values, the metadata and, unless it is staged, x.
 
     Args:
-        values, meta, x: pointers of each lane for pair 0 of its warp, shaped as `multiply` wants what they point to.
+        values, meta, x: pointers of each lane for pair 0 of its warp, shaped as `multiply` requires their contents.
         pair: of the first warp.
-        MASKED: some of it may lie beyond the inputs.
+        MASKED: some of it may be beyond the inputs.
     """
     A: gl.constexpr = gl.SliceLayout(2, L)
     B: gl.constexpr = gl.SliceLayout(1, L)
@@ -84,7 +84,7 @@ def fetch(values, meta, x, pair, pairs, width, NARROW: gl.constexpr, STAGED: gl.
 
 @gluon.jit
 def stage(buffers, turn, x, row0, rows, first, last, width, L: gl.constexpr):
-    """Start to copy the columns of the step `first + turn` into its buffer; what lies beyond x becomes zero."""
+    """Start copying the columns of the step `first + turn` into its buffer; what is beyond x becomes zero."""
     STEP: gl.constexpr = buffers.shape[2]
     row = row0 + index(buffers.shape[1], 0, L)
     column = (first + turn) * STEP + index(STEP, 1, L)
@@ -129,7 +129,7 @@ def consume(sums, loads, buffers, turn, u: gl.constexpr, S: gl.constexpr, NARROW
 @gluon.jit
 def advance(sums, ring, buffers, turn, values, meta, x, step, pairs, width, NARROW: gl.constexpr, BF16: gl.constexpr,
             MASKED: gl.constexpr, S: gl.constexpr, L: gl.constexpr):  # fmt: skip
-    """Consume what is loaded, pair by pair, and start the same loads of `step` in its place."""
+    """Consume what is loaded, pair by pair, and start the corresponding loads of `step`."""
     U: gl.constexpr = len(ring)
     filled = ()
     for u in gl.static_range(U):
@@ -144,19 +144,19 @@ def product(x, values, meta, bias, scales, y, rows, outputs, width_vecs, tiles, 
             TB: gl.constexpr, U: gl.constexpr, W: gl.constexpr, WN: gl.constexpr, STAGES: gl.constexpr,
             SPLITS: gl.constexpr, VEC: gl.constexpr, EVEN: gl.constexpr, BF16: gl.constexpr, NARROW: gl.constexpr,
             BIASED: gl.constexpr, ACTIVATION: gl.constexpr):  # fmt: skip
-    """y[rows, outputs] = activation(x · Wᵀ · scales + bias), or the sums of each split, before all that.
+    """y[rows, outputs] = activation(x · Wᵀ · scales + bias), or the sums of each split, before those steps.
 
     The program (i, j, k) computes WN·TN tiles of 16 outputs for TB tiles of 8 rows over one of SPLITS parts of the
     inputs. Its W · WN warps: W along the inputs, which take pairs of tiles in turn, and WN along the outputs.
 
     Args:
         x: rows×inputs, as int32: two values in each.
-        values, meta: `Fragments`. scales, bias: outputs, or anything where they are not used.
+        values, meta: `Fragments`. scales, bias: outputs, or any tensor where unused.
         y: rows×outputs; SPLITS×rows×outputs float32 where SPLITS > 1.
         width_vecs: inputs / (2 · VEC), where VEC int32 of a row of x are read at once: 4, or 2 if inputs % 8 = 4.
         tiles, pairs: of the weight, along outputs and inputs.
         U: pairs of each warp in one step, whose loads start a step ahead.
-        STAGES: 0: lanes gather x from memory; else buffers in shared memory, which are filled STAGES - 1 steps ahead.
+        STAGES: 0: lanes gather x from memory; else buffers in shared memory, filled STAGES - 1 steps ahead.
         EVEN: the inputs are a whole number of steps in each split.
     """
     NT: gl.constexpr = WN * TN
@@ -174,7 +174,7 @@ def product(x, values, meta, bias, scales, y, rows, outputs, width_vecs, tiles, 
     first = gl.program_id(2) * share
     last = gl.maximum(gl.minimum(first + share, steps), first + 1)  # a part may be empty: all of it is masked
 
-    # Tiles beyond the weight and rows beyond x read the last one again; what comes of it is not written.
+    # Tiles beyond the weight and rows beyond x read the last one again; the result is not written.
     tile0 = gl.program_id(0) * NT
     values += tile0.to(gl.int64) * pairs * WORDS
     meta += tile0.to(gl.int64) * pairs * 32
@@ -194,7 +194,7 @@ def product(x, values, meta, bias, scales, y, rows, outputs, width_vecs, tiles, 
     else:
         buffers: gl.constexpr = None
 
-    # `ring` holds the loads of the next U pairs; a place that is read is filled again at once, for the next step.
+    # `ring` holds the loads of the next U pairs; a place that has been read is refilled at once, for the next step.
     sums = gl.zeros([W, NT, TB, 32, 4], gl.float32, L)
     ring = ()
     for u in gl.static_range(U):
@@ -206,7 +206,7 @@ def product(x, values, meta, bias, scales, y, rows, outputs, width_vecs, tiles, 
             stage(buffers, step - first + STAGES - 1, x, row0, rows, first, last, width, COPY)
         at = step - first
         sums, ring = advance(sums, ring, buffers, at, a, e, b, step + 1, pairs, width, NARROW, BF16, False, X, L)
-    # A constant, then a condition: only where the inputs end within a step there is code with masks, outside the loop.
+    # A constant, then a condition: masked code exists only where the inputs end within a step, outside the loop.
     if not EVEN:  # noqa: SIM102
         if (whole < last) & (first < last - 1):
             at = last - 2 - first

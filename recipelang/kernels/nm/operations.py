@@ -1,6 +1,6 @@
-"""The product with a 2:4 weight as one operation that torch.compile and torch.export leave whole.
+"""The product with a 2:4 weight as one operation that torch.compile and torch.export keep whole.
 
-Which kernel runs is decided inside, by the rows of the call: a compiled program with a changing batch stays one
+The kernel is chosen inside, by the number of rows of the call: a compiled program with a changing batch stays one
 program.
 """
 
@@ -27,8 +27,8 @@ class Way:
     Attributes:
         kernel: its name.
         configuration: of the kernel.
-        most_rows: rows of a call that it was chosen for; None for any number.
-        operands: where its operands begin among those of the layer, and how many they are.
+        most_rows: maximum rows of a call that it was chosen for; None for any number.
+        operands: where its operands start among those of the layer, and their number.
     """
 
     kernel: str
@@ -38,7 +38,7 @@ class Way:
 
 
 def to_text(ways: Sequence[Way]) -> str:
-    """Ways as an argument of the operation, which takes text and no objects."""
+    """Ways as an argument of the operation, which takes strings but no objects."""
     rows = [[way.kernel, dict(way.configuration), way.most_rows, way.operands] for way in ways]
     return json.dumps(rows, separators=(",", ":"))
 
@@ -52,11 +52,11 @@ def from_text(text: str) -> tuple[Way, ...]:
 def multiply(
     x: Tensor, operands: Sequence[Tensor], bias: Tensor | None, outputs: int, int8: bool, activation: str, ways: str
 ) -> Tensor:
-    """activation(x·Wᵀ + bias) by the first way that takes so many rows.
+    """activation(x·Wᵀ + bias) in the first way that accepts this many rows.
 
     Args:
         x: …×inputs.
-        operands: of all ways, one after the other.
+        operands: of all ways, concatenated.
         bias: outputs, or None.
         int8: whether the packed values are int8.
         ways: `to_text` of them, the last one for any number of rows.
@@ -65,7 +65,7 @@ def multiply(
         …×outputs, of the dtype of x.
 
     Raises:
-        Refusal: RCP1303: a gradient is wanted. RCP1304: no way takes this input.
+        Refusal: RCP1303: a gradient is required. RCP1304: no way accepts this input.
     """
     if torch.is_grad_enabled() and x.requires_grad:
         raise Refusal(
@@ -90,9 +90,9 @@ def multiply(
         return y.reshape(*x.shape[:-1], outputs)
     raise Refusal(
         "RCP1304",
-        f"no kernel of this layer takes {tuple(flat.shape)} {str(x.dtype).removeprefix('torch.')}"
+        f"no kernel of this layer accepts {tuple(flat.shape)} {str(x.dtype).removeprefix('torch.')}"
         + "".join(f"; {reason}" for reason in dict.fromkeys(reasons)),
-        "give it the dtype and device that it was accelerated for, or make it again with `deployed`",
+        "use the dtype and device that it was accelerated for, or create it again with `deployed`",
     )
 
 

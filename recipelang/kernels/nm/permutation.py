@@ -1,9 +1,9 @@
-"""In which order of its input channels a matrix keeps most of its score when it is pruned to N:M.
+"""The order of input channels in which a matrix keeps most of its score when it is pruned to N:M.
 
 Greedy over pairs of groups, as in Pool and Yu 2021, "Channel Permutations for N:M Sparsity", NeurIPS, and in its
-implementation in NVIDIA's apex: of all ways to share the 2m columns of two groups out between them the best one is
-taken, the pairs that gain most first, until no pair gains anything; then some columns change places at random, and
-the same again.
+implementation in NVIDIA's apex: of all ways to distribute the 2m columns of two groups between them the best one
+is taken, the pairs that gain most first, until no pair gains anything; then some columns are exchanged at random, and
+the same is repeated.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from recipelang.errors import Refusal
 from recipelang.kernels.nm.maxima import Maxima
 from recipelang.kernels.nm.reference import why_not
 
-#: rows that are looked at: of more, this many are drawn; what is found is judged by all of them
+#: rows that are used: of more, this many are drawn; the result is judged on all of them
 ROWS = 1024
-#: groups among which all pairs are tried; more are dealt out into hands of at most this many
+#: groups among which all pairs are tried; more are dealt into hands of at most this many
 HAND = 64
-#: how often the hands are dealt anew
+#: how often the hands are dealt
 DEALS = 3
-#: where m is larger there are too many ways to share 2m columns out, and only exchanges of two columns are tried
+#: for larger m there are too many ways to distribute 2m columns, and only exchanges of two columns are tried
 ALL_SPLITS = 4
-#: groups whose columns change places at random
+#: groups whose columns are exchanged at random
 SHAKEN = 3
-#: numbers that are looked at in one piece: few enough to stay in a processor's cache
+#: numbers that are processed in one piece: few enough to stay in a processor's cache
 PIECE = 1 << 18
-#: a gain is one from this part of the two groups' score on: sums in float32 are no finer
+#: smallest gain, as a part of the two groups' score: sums in float32 are no more precise
 LEAST = 1e-5
 
 
 def kept(matrix: Tensor, n: int, m: int) -> float:
-    """What stays of the scores R×C where of every m columns the n largest of a row stay: a sum in float64."""
+    """The sum of scores R×C that is kept where each row keeps the n largest of every m columns, in float64."""
     groups = matrix.reshape(matrix.shape[0], -1, m)
     return float(groups.topk(n, dim=-1).values.sum(dtype=torch.float64))
 
@@ -51,18 +51,18 @@ def search(matrix: Tensor, n: int, m: int, *, seed: int = 0, effort: int = 10) -
     Args:
         matrix: scores R×C, none NaN; C a multiple of m. The work is done on its device.
         n, m: 0 < n < m.
-        seed: of what is drawn: rows, hands of groups, columns that change places at random.
-        effort: how often each hand goes on from a random change when nothing improves any more; 0 is greedy alone.
+        seed: for what is drawn: rows, hands of groups, columns to exchange.
+        effort: how often each hand continues after a random change when nothing improves any more; 0: greedy only.
 
     Returns:
         int64 C on the CPU: column k of the better matrix is column `order[k]` of the given one: `matrix[:, order]`.
 
     Raises:
-        Refusal: RCP0705: C is no multiple of m.
+        Refusal: RCP0705: C is not a multiple of m.
     """
     reason = why_not(matrix, m)
     if reason:
-        raise Refusal("RCP0705", f"no {n}:{m} pattern for this weight: {reason}", "leave the layer dense with `except`")
+        raise Refusal("RCP0705", f"no {n}:{m} pattern for this weight: {reason}", "exclude the layer with `except`")
     generator = torch.Generator().manual_seed(seed)
     rows, columns = matrix.shape
     identity = torch.arange(columns)
@@ -82,7 +82,7 @@ class _Table:
 
     Attributes:
         columns: C×R float32.
-        splits: the ways to share 2m columns out to two groups, S×2m; the first changes nothing.
+        splits: the ways to distribute 2m columns to two groups, S×2m; the first changes nothing.
         maxima: computes all splits of two groups at once where m is small.
     """
 
@@ -97,7 +97,7 @@ class _Table:
         """What some of the columns of each row of `numbers`, P×K, keep.
 
         Args:
-            numbers: of columns.
+            numbers: column indices.
             subsets: m positions in a row of `numbers` each, in ascending order.
 
         Returns:
@@ -108,7 +108,7 @@ class _Table:
         largest: list[list[Tensor]] = [[]]  # of the first k columns of a subset the n largest, in order, for each k
         last: tuple[int, ...] = ()
         for subset in sorted(set(subsets)):
-            del largest[1 + len(commonprefix([last, subset])) :]  # neighbours begin alike
+            del largest[1 + len(commonprefix([last, subset])) :]  # neighbours share their beginning
             for position in subset[len(largest) - 1 :]:
                 largest.append(self._with(largest[-1], columns[position]))
             last = subset
@@ -129,10 +129,10 @@ class _Table:
         return float(self.kept(groups, [whole])[whole].sum(dtype=torch.float64))
 
     def shared_out(self, groups: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """What pairs of groups gain when they are best shared out, P, and how, P×2m.
+        """What pairs of groups gain by their best split, P, and that split, P×2m.
 
         Args:
-            groups: numbers of columns, G×m.
+            groups: column indices, G×m.
             first, second: the groups of each pair, P.
         """
         pairs = torch.cat([groups[first], groups[second]], dim=1)
@@ -142,7 +142,7 @@ class _Table:
         return gain.where(real, 0).float(), pairs.gather(1, self.splits[which.where(real, 0)])
 
     def _values(self, pairs: Tensor) -> Tensor:
-        """What two groups each, P×2m, keep in every split: S×P."""
+        """What pairs of groups, P×2m, keep in every split: S×P."""
         halves = [tuple(half) for half in self.splits.reshape(-1, self.m).tolist()]
         found = [torch.empty(len(self.splits), 0)]
         for some in pairs.split(max(1, PIECE // (2 * self.m * self.columns.shape[1]))):
@@ -153,9 +153,9 @@ class _Table:
 
 
 def _splits(m: int) -> Tensor:
-    """Ways to share 2m columns out to two groups, S×2m, each half in ascending order; the first changes nothing."""
+    """Ways to distribute 2m columns to two groups, S×2m, each half in ascending order; the first changes nothing."""
     columns, stay = range(2 * m), tuple(range(m))
-    if m <= ALL_SPLITS:  # column 0 stays: in all other splits the two groups have merely changed names
+    if m <= ALL_SPLITS:  # column 0 stays: the other splits only swap the two groups' names
         firsts = [(0, *rest) for rest in combinations(range(1, 2 * m), m - 1)]
     else:
         firsts = [stay, *(tuple(sorted({*stay, b} - {a})) for a in stay for b in range(m, 2 * m))]
@@ -167,9 +167,9 @@ class _Hand:
     """Groups and what each pair of them would gain.
 
     Attributes:
-        groups: numbers of columns, G×m.
+        groups: column indices, G×m.
         first, second: the groups of each pair, P.
-        gains: of each pair, P. `shared`: its columns as they are best shared out, P×2m.
+        gains: of each pair, P. `shared`: its columns in the best split, P×2m.
     """
 
     groups: Tensor
@@ -179,7 +179,7 @@ class _Hand:
     shared: Tensor
 
     def changed(self, table: _Table, groups: Tensor, touched: Tensor) -> _Hand:
-        """The hand with other groups; `touched`, G bool, says which are others."""
+        """The hand with changed groups; `touched`, G bool, says which have changed."""
         stale = touched[self.first] | touched[self.second]
         gains, shared = self.gains.clone(), self.shared.clone()
         gains[stale], shared[stale] = table.shared_out(groups, self.first[stale], self.second[stale])
@@ -187,7 +187,7 @@ class _Hand:
 
 
 def _best(table: _Table, groups: Tensor, effort: int, generator: torch.Generator) -> Tensor:
-    """The groups, shared out anew as well as can be found."""
+    """The groups in the best distribution found."""
     first, second = torch.triu_indices(len(groups), len(groups), 1)
     empty = _Hand(groups, first, second, torch.zeros(len(first)), groups.new_zeros(len(first), 2 * table.m))
     best = _climbed(table, empty.changed(table, groups, torch.ones(len(groups), dtype=torch.bool)))
@@ -207,7 +207,7 @@ def _climbed(table: _Table, hand: _Hand) -> _Hand:
         taken: set[int] = set()
         pairs = zip(best.tolist(), hand.first[best].tolist(), hand.second[best].tolist(), strict=True)
         for pair, a, b in pairs:
-            if a not in taken and b not in taken:  # pairs without a group in common do not change each other's gain
+            if a not in taken and b not in taken:  # pairs without a common group do not change each other's gain
                 groups[a], groups[b] = hand.shared[pair].chunk(2)
                 taken |= {a, b}
         touched[list(taken)] = True
@@ -216,7 +216,7 @@ def _climbed(table: _Table, hand: _Hand) -> _Hand:
 
 
 def _shaken(table: _Table, hand: _Hand, generator: torch.Generator) -> _Hand:
-    """The hand after the columns of three groups changed places at random: of two, the next step would undo it."""
+    """The hand after a random exchange of the columns of three groups: for two, the next step would undo it."""
     groups, touched = hand.groups.clone(), torch.zeros(len(hand.groups), dtype=torch.bool)
     three = torch.randperm(len(groups), generator=generator)[:SHAKEN]
     columns = groups[three].reshape(-1)

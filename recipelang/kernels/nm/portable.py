@@ -1,4 +1,4 @@
-"""Kernels in plain Triton, as the rest of the code sees them: the reference for every GPU and for the interpreter."""
+"""Host side of the kernels in plain Triton: the reference for every GPU and for the interpreter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recipelang.kernels.nm.format import FLOATS, Packed, validate
 from recipelang.kernels.nm.problem import ACTIVATIONS, Configuration, Problem
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-#: Turing: what Triton compiles for.
+#: Turing: the oldest that Triton compiles for.
 OLDEST_CAPABILITY = (7, 5)
 
 #: Tiles for up to 16 rows, and for more: rows and outputs of one program, inputs of one step, warps.
@@ -26,7 +26,7 @@ PACK_OUTPUTS, PACK_INPUTS = 32, 128
 
 @dataclass(frozen=True)
 class Portable:
-    """y = activation(x·Wᵀ + bias) from the packed form as it is saved; the weight is spread out in registers.
+    """y = activation(x·Wᵀ + bias) from the saved packed form; the weight is expanded in registers.
 
     It saves memory rather than time: the zeros are multiplied. Operands are (values N×K/2, meta N×words int32) and, for
     values of int8, (…, scales N).
@@ -47,7 +47,7 @@ class Portable:
         if problem.activation not in ACTIVATIONS:
             return f"the kernel has no activation `{problem.activation}`"
         if problem.inputs % 4:
-            return f"{problem.inputs} inputs are no multiple of 4"
+            return f"{problem.inputs} inputs are not a multiple of 4"
         if problem.device.type == "cuda" and problem.device.capability < OLDEST_CAPABILITY:
             return f"{problem.device.name} is older than what Triton compiles for (compute capability 7.5)"
         return None
@@ -88,12 +88,12 @@ class Portable:
         values, meta, *scales = operands
         outputs, inputs = values.shape[0], 2 * values.shape[1]
         launch.fits(x, bias, outputs, inputs, problem.dtype, values.device)
-        # numpy has no bfloat16: the interpreter multiplies it wrongly and cuts off where it should round.
+        # numpy has no bfloat16: the interpreter multiplies it wrongly and truncates where it should round.
         emulated = x.dtype == torch.bfloat16 and launch.interpreted()
         y = x.new_empty(x.shape[0], outputs, dtype=torch.float32 if emulated else x.dtype)
         tiles = -(-x.shape[0] // configuration["rows"]) * -(-outputs // configuration["outputs"])
         if tiles:
-            # Where there are no scales or no bias, any tensor does: it is not read.
+            # Where there are no scales or no bias, any tensor will do: it is not read.
             arguments = (x, values, meta, scales[0] if scales else meta, x if bias is None else bias, y)
             constants: dict[str, Any] = {
                 "ROWS": configuration["rows"],
@@ -115,29 +115,31 @@ class Portable:
 
 
 def prune_and_pack(weight: Tensor) -> tuple[Packed, int]:
-    """Keep the two largest of every four along K, of equal ones the first, and pack them: one pass over the weight.
+    """Keep the two largest of every four along K, the first of equal ones, and pack them in one pass over the weight.
 
     On weights without NaN it is `pack(weight.where(nm_mask(weight.abs(), 2, 4), 0))`, bit for bit. NaN counts as larger
-    than infinity, so that it is kept and shows.
+    than infinity, so that it is kept and noticed.
 
     Args:
         weight: N×K, contiguous, floating point, on a GPU; K a multiple of 4.
 
     Returns:
-        The packed form, and how many groups had more than two values other than zero: 0 where nothing was pruned.
+        The packed form, and the number of groups with more than two nonzero values: 0 where nothing was pruned.
 
     Raises:
-        Refusal: RCP1304: the weight is something else.
+        Refusal: RCP1304: the weight is not as described.
     """
     from recipelang.kernels.nm import portable_triton
 
     if weight.ndim != 2 or weight.shape[1] % 4 or weight.numel() == 0 or weight.dtype not in FLOATS:
         shape = "×".join(map(str, weight.shape))
-        raise launch.refusal(f"a weight {shape} {_name(weight.dtype)} cannot be packed: N×K floats, K a multiple of 4")
+        raise launch.refusal(
+            f"a weight {shape} {_name(weight.dtype)} cannot be packed, only N×K floats with K a multiple of 4"
+        )
     if not weight.is_contiguous():
         raise launch.refusal("a weight that is not contiguous in memory cannot be packed", "call `.contiguous()` first")
     outputs, inputs = weight.shape
-    # Whole numbers order magnitudes as floats do, NaN last, and keep every bit of what is kept.
+    # Integers order magnitudes as floats do, NaN last, and preserve every bit of what is kept.
     bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[weight.element_size()]
     values = weight.new_empty(outputs, inputs // 2)
     meta = torch.empty(outputs, -(-inputs // 32), dtype=torch.int32, device=weight.device)
@@ -154,7 +156,7 @@ def prune_and_pack(weight: Tensor) -> tuple[Packed, int]:
 
 
 def _of_triton(dtype: torch.dtype) -> Any:
-    """The dtype as Triton calls it."""
+    """Triton's name of the dtype."""
     import triton.language as tl
 
     return {torch.float16: tl.float16, torch.bfloat16: tl.bfloat16, torch.float32: tl.float32}[dtype]

@@ -1,9 +1,9 @@
 """Device code in plain Triton: pruning and packing in one pass, and the product with a packed weight.
 
-Only portable operations: it runs on every GPU that Triton knows and in Triton's interpreter. The weight is spread out
-again in registers, which saves memory but no multiplication; that is for the sparse tensor cores in `mma_sp_gluon.py`.
+Only portable operations: it runs on every GPU that Triton supports and in Triton's interpreter. The weight is
+expanded in registers, which saves memory but no multiplication; the sparse tensor cores do that in `mma_sp_gluon.py`.
 
-A group of four is held as four planes, one for each place: splitting and joining is then a matter of registers.
+A group of four is held as four planes, one for each place, so that splitting and joining take place in registers.
 """
 
 import triton
@@ -15,7 +15,7 @@ def prune_and_pack(
     weight,  # N×K, its bits as whole numbers, contiguous
     values,  # N×K/2, bits too
     meta,  # N×words int32
-    crowded,  # programs int32: groups of each with more than two values other than zero
+    crowded,  # programs int32: groups of each with more than two nonzero values
     outputs,
     inputs,
     MAGNITUDE: tl.constexpr,  # all bits but the sign
@@ -34,7 +34,7 @@ def prune_and_pack(
     a1 = w1 & MAGNITUDE
     a2 = w2 & MAGNITUDE
     a3 = w3 & MAGNITUDE
-    # Each beats the later ones where it is not smaller, the earlier ones where it is larger; two of four beat two.
+    # Each beats the later ones where it is not smaller, the earlier ones where it is larger; two of the four beat two.
     keep0 = majority(a0 >= a1, a0 >= a2, a0 >= a3)
     keep1 = majority(a1 > a0, a1 >= a2, a1 >= a3)
     keep2 = majority(a2 > a0, a2 > a1, a2 >= a3)
@@ -50,13 +50,13 @@ def prune_and_pack(
     column = across * (INPUTS // 2) + tl.arange(0, INPUTS // 2)[None, :]
     tl.store(values + start * (inputs // 2) + column, v, mask=(row < outputs) & (column < inputs // 2))
 
-    # Zeros were read beyond the last input; of these the first two are kept, which is what must stand there.
+    # Zeros were read beyond the last input; of these the first two are kept, as required there.
     nibble = tl.reshape(first | (second << 2), (OUTPUTS, WORDS, 8)) << (4 * tl.arange(0, 8))[None, None, :]
     column = across * WORDS + tl.arange(0, WORDS)[None, :]
     words = tl.cdiv(inputs, 32)
     tl.store(meta + start * words + column, tl.sum(nibble, axis=2), mask=(row < outputs) & (column < words))
 
-    # A group was crowded where something other than zero had to go.
+    # A group was crowded where a nonzero value had to be dropped.
     gone = tl.where(keep0, 0, a0) | tl.where(keep1, 0, a1) | tl.where(keep2, 0, a2) | tl.where(keep3, 0, a3)
     found = tl.sum(tl.sum((gone != 0).to(tl.int32), axis=1), axis=0)
     tl.store(crowded + tl.program_id(0) * tl.num_programs(1) + across, found)
@@ -83,7 +83,7 @@ def multiply(
 ):
     """y = activation(x·Wᵀ · scales + bias), one tile of y in each program, its sum always in the same order.
 
-    The weight is the left operand: a few rows of x then only have to fill the narrow side of a matrix instruction.
+    The weight is the left operand: a few rows of x then only need to fill the narrow side of a matrix instruction.
     """
     HALF: tl.constexpr = INPUTS // 2
     WORDS: tl.constexpr = INPUTS // 32
@@ -103,11 +103,11 @@ def multiply(
         word = step * WORDS + tl.arange(0, WORDS)[None, :]
         m = tl.load(m_start + word, mask=within & (word < words), other=0)
         column = step * INPUTS + tl.arange(0, INPUTS)[None, :]
-        # Beyond the last input x is 0 as well: what lies there in memory may be NaN, and 0 · NaN is NaN.
+        # Beyond the last input x is 0 as well: what is there in memory may be NaN, and 0 · NaN is NaN.
         tile = tl.load(x_start + column, mask=(row < rows)[:, None] & (column < inputs), other=0).to(COMPUTE)
         w0, w1, w2, w3 = spread(v, m, OUTPUTS, INPUTS)
         x0, x1, x2, x3 = planes(tile, ROWS, INPUTS // 4)
-        # The order of a sum is free, so that the four places of all groups are four products.
+        # The order of a sum is free, so the four places of all groups are four products.
         total = tl.dot(w0, tl.trans(x0), total, input_precision="ieee")
         total = tl.dot(w1, tl.trans(x1), total, input_precision="ieee")
         total = tl.dot(w2, tl.trans(x2), total, input_precision="ieee")
@@ -158,7 +158,7 @@ def spread(values, meta, LINES: tl.constexpr, INPUTS: tl.constexpr):
 def activate(z, ACTIVATION: tl.constexpr):
     """The activation of this name, in float32."""
     if ACTIVATION == "relu":
-        z = tl.where(z < 0, 0.0, z)  # unlike `maximum`, it hands NaN on
+        z = tl.where(z < 0, 0.0, z)  # unlike `maximum`, it passes NaN on
     elif ACTIVATION == "gelu":
         z = 0.5 * z * (1.0 + tl.erf(z * 0.7071067811865476))
     elif ACTIVATION == "gelu_tanh":

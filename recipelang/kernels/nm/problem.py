@@ -1,4 +1,4 @@
-"""What a 2:4 kernel is asked to do, where, and what every kernel must offer.
+"""What a 2:4 kernel is to compute, where, and the interface of every kernel.
 
 y[rows, outputs] = activation(x[rows, inputs] · Wᵀ + bias),   W[outputs, inputs] in 2:4
 """
@@ -18,20 +18,20 @@ from recipelang.kernels.nm.format import Packed
 #: Activations that a kernel applies to its result before it is written.
 ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh", "silu")
 
-#: How a kernel is cut into tiles: names and whole numbers, as the kernel understands them.
+#: How a kernel is divided into tiles: names and whole numbers, as the kernel defines them.
 Configuration = Mapping[str, int]
 
 
 @dataclass(frozen=True)
 class Device:
-    """What decides which kernels a device can run.
+    """The properties that decide which kernels a device can run.
 
     Attributes:
-        type: `cpu`, `cuda`, or `rocm` for what is no GPU of NVIDIA's.
-        name: as the driver tells it; "" on a CPU.
+        type: `cpu`, `cuda`, or `rocm` for a GPU that is not NVIDIA's.
+        name: as the driver reports it; "" on a CPU.
         capability: compute capability, (9, 0) for Hopper; (0, 0) on a CPU.
         triton: version of Triton as (major, minor); None where it is not installed.
-        cusparselt: version of cuSPARSELt as torch tells it, 801 for 0.8.1; None where torch has none.
+        cusparselt: version of cuSPARSELt as torch reports it, 801 for 0.8.1; None where torch has none.
         l2_bytes: size of the second-level cache.
     """
 
@@ -52,7 +52,7 @@ class Problem:
         outputs, inputs: of the weight.
         dtype: of x, of the bias and of the result.
         device: where it runs.
-        values: dtype of the packed values: `dtype`, or torch.int8 with a scale for each output.
+        values: dtype of the packed values: `dtype`, or torch.int8 with one scale per output.
         bias: whether one is added.
         activation: one of ACTIVATIONS.
     """
@@ -68,10 +68,10 @@ class Problem:
 
 
 class Kernel(Protocol):
-    """A way to compute a `Problem`. Kernels hold no state; what they need of a weight is in `operands`."""
+    """A way to compute a `Problem`. Kernels have no state; what they need of a weight is in `operands`."""
 
     name: ClassVar[str]
-    layout: ClassVar[str]  # of its operands: kernels of one layout read the same
+    layout: ClassVar[str]  # of its operands: kernels with one layout read the same
     sparse: ClassVar[bool]  # whether it multiplies the packed form
 
     def why_not(self, problem: Problem) -> str | None:
@@ -81,7 +81,7 @@ class Kernel(Protocol):
         """The weight as the kernel reads it: derived from the packed form, on the device, never saved."""
 
     def configurations(self, problem: Problem) -> tuple[Configuration, ...]:
-        """What is worth trying, the likeliest first; one at least, {} where there is nothing to choose."""
+        """The configurations to try, the most promising first; at least one, {} where there is nothing to choose."""
 
     def run(
         self,
@@ -96,7 +96,7 @@ class Kernel(Protocol):
 
 
 def activate(y: Tensor, activation: str) -> Tensor:
-    """The activation of this name, in plain torch: what kernels are held against."""
+    """The activation of this name, in plain torch: what kernels are compared with."""
     match activation:
         case "relu":
             return functional.relu(y)

@@ -1,4 +1,4 @@
-"""Every kernel for 2:4 weights, by name. `dense` is always a candidate and is what the others are measured against."""
+"""Every kernel for 2:4 weights, by name. `dense` is always a candidate and is the baseline for the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from recipelang.kernels.nm.portable import Portable
 from recipelang.kernels.nm.problem import Kernel
 from recipelang.kernels.nm.unpacked import Unpacked
 
-#: What a chooser tries.
+#: The kernels that a chooser tries.
 CANDIDATES: tuple[Kernel, ...] = (Dense(), CuSparseLt(), MmaSp(), Portable())
-#: What a layer may run.
+#: The kernels that a layer may run.
 KERNELS: dict[str, Kernel] = {kernel.name: kernel for kernel in (*CANDIDATES, Unpacked())}

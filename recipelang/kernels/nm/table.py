@@ -1,6 +1,6 @@
-"""Measured times of kernels, kept on disk: one file for each device and its software.
+"""Measured times of kernels, stored on disk: one file for each device and its software.
 
-A table that cannot be read is measured again, and one that cannot be written costs the next run that time.
+A table that cannot be read is measured again, and if it cannot be written the next run measures again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Table:
 
     Attributes:
         path: the file; None keeps them in memory.
-        about: what the times hold for; a file about something else is not read.
+        about: what the times are valid for; a file about something else is not read.
     """
 
     path: Path | None = None
@@ -43,7 +43,7 @@ class Table:
         return self._loaded().get(key)
 
     def keep(self, key: str, trials: Sequence[Trial]) -> None:
-        """Remember the trials of a problem, beside what other processes have written meanwhile."""
+        """Store the trials of a problem, together with what other processes have written meanwhile."""
         entries = self._loaded()
         entries[key] = tuple(trials)
         if self.path is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: Calls in one sample, at least: below that the events themselves are seen.
+#: Minimum calls in one sample: with fewer, the events themselves take a noticeable share.
 CALLS = 20
 WARM_UP = 3
 
@@ -26,7 +26,7 @@ class CudaTimer:
     device: torch.device = torch.device("cuda")
 
     def sampler(self, calls: Sequence[Callable[[], Tensor]]) -> Callable[[], float]:
-        """A function that runs the calls in rotation and answers with the mean seconds of one."""
+        """A function that runs the calls in rotation and returns the mean seconds of one."""
         count = max(CALLS, len(calls))
 
         def eager() -> None:
@@ -37,7 +37,7 @@ class CudaTimer:
             run = _captured(eager, calls) if self.graph else eager
             for _ in range(WARM_UP):
                 run()
-            torch.cuda.synchronize()  # what fails shows here, and not while another is timed
+            torch.cuda.synchronize()  # failures show here, and not while another is timed
 
         def sample() -> float:
             with torch.cuda.device(self.device):
@@ -54,7 +54,7 @@ class CudaTimer:
 
 @dataclass(frozen=True)
 class _Replay:
-    """A graph together with the calls in it: it knows what they read by address alone, and so must keep it alive."""
+    """A graph together with the calls in it: it refers to what they read by address only, and so must keep it alive."""
 
     graph: torch.cuda.CUDAGraph
     calls: Sequence[Callable[[], Tensor]]
@@ -64,9 +64,9 @@ class _Replay:
 
 
 def _captured(run: Callable[[], None], calls: Sequence[Callable[[], Tensor]]) -> _Replay:
-    """The calls as a CUDA graph. Everything is compiled and allocated once outside the capture, as torch asks.
+    """The calls as a CUDA graph. Everything is compiled and allocated once outside the capture, as torch requires.
 
-    A capture that fails ends, and the stream is the one from before: what is timed next is not touched by it.
+    A failed capture is ended and the previous stream restored: what is timed next is not affected.
     """
     before = torch.cuda.current_stream()
     side = torch.cuda.Stream()

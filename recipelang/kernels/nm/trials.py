@@ -16,15 +16,15 @@ from recipelang.kernels.nm.device import answers
 from recipelang.kernels.nm.format import Packed, unpack
 from recipelang.kernels.nm.problem import Kernel, Problem, activate
 
-#: Rounds that every candidate is timed in turn, and rounds for those that are still near the best.
+#: Rounds in which every candidate is timed in turn, and further rounds for those close to the best.
 FIRST_ROUNDS, ROUNDS = 3, 12
-#: What is this much slower than the best after the first rounds is not timed any longer.
+#: A candidate this much slower than the best after the first rounds is no longer timed.
 HOPELESS = 1.3
-#: Runs that must all agree with the reference: some vendor kernels are wrong only now and then.
+#: Runs that must all agree with the reference: some vendor kernels are wrong only sometimes.
 VERIFIED_RUNS = 3
-#: Rows that are held against the reference, at most: in float64 all pixels of a batch would not fit into memory.
+#: Maximum rows compared with the reference: in float64 all pixels of a batch would not fit into memory.
 VERIFIED_ROWS = 4096
-#: Of what a single element may be off, how much all may be, as a root of the mean square.
+#: Allowed root mean square of the errors, as a part of what a single element may be off.
 ON_AVERAGE = 0.2
 
 
@@ -45,16 +45,16 @@ class Trial:
     refused: str = ""
 
     def json(self) -> dict[str, Any]:
-        """As it stands in a table."""
+        """As stored in a table."""
         return asdict(self)
 
 
 class Timer(Protocol):
-    """What tells the time of a call; tests put a synthetic one in its place."""
+    """Measures the time of a call; tests replace it with a synthetic one."""
 
     def sampler(self, calls: Sequence[Callable[[], Tensor]]) -> Callable[[], float]:
-        """A function that runs the calls (the same product with different copies of the weight) and answers with the
-        mean seconds of one."""
+        """A function that runs the calls (the same product with different copies of the weight) and returns the mean
+        seconds of one."""
 
 
 def try_all(
@@ -71,14 +71,14 @@ def try_all(
         problem: what is computed.
         packed: the weight.
         kernels: the candidates, dense among them.
-        timer: what tells the time.
+        timer: measures times.
         device: where it runs.
         copies: of each weight, read in rotation, so that it comes from memory as it does in a large network.
 
     Raises:
         Refusal: RCP1307: a kernel has broken the device for this process.
     """
-    packed = packed.to(device)  # what kernels read is derived there, and at once
+    packed = packed.to(device)  # what kernels read is derived there immediately
     x, bias = _inputs(problem, packed)
     seen = _spread(problem.rows).to(device)
     expected, allowed = reference(problem, packed, x[seen], bias)
@@ -91,7 +91,7 @@ def try_all(
         try:
             first = kernel.operands(packed, problem.dtype, device)
             operands = [first, *(tuple(part.clone() for part in first) for _ in range(copies - 1))]
-        except Exception as error:  # kernels of vendors and compilers raise whatever they like
+        except Exception as error:  # vendors' kernels and compilers may raise anything
             if not answers(device):
                 raise _broken(kernel.name, {}, device, error) from error
             refused.append(Trial(kernel.name, {}, None, _raised(error)))
@@ -99,7 +99,7 @@ def try_all(
         for configuration in kernel.configurations(problem):
             calls = [lambda k=kernel, o=o, c=configuration: k.run(x, o, bias, problem, c) for o in operands]
             try:
-                # Dense runs where nothing else does: it is the measure of the others and is not judged.
+                # Dense runs where nothing else does: it is the baseline and is not verified.
                 results = (_whole(calls[0](), problem, seen) for _ in range(VERIFIED_RUNS))
                 if kernel.sparse and not all(agrees(y, expected, allowed) for y in results):
                     refused.append(Trial(kernel.name, configuration, None, "its result was wrong"))
@@ -113,12 +113,12 @@ def try_all(
 
 
 def reference(problem: Problem, packed: Packed, x: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The result in float64 (rows×outputs), and by how much a correct kernel may miss each element.
+    """The result in float64 (rows×outputs), and the error allowed to a correct kernel for each element.
 
     A kernel rounds its result to `problem.dtype`, perhaps once more before the bias: half a unit of what is rounded.
-    It may also add up parts of the inputs in that format (torch allows it to cuBLAS). A part is of the size of
+    It may also add up parts of the inputs in that format (torch allows cuBLAS to do so). A part is of the size of
     √(Σ x²·w²), the typical size of the sum, and 32 of them leave a standard deviation of 0.9 units of that; six such
-    deviations are met once in 10⁹ elements. Sums in float32 grow by a unit of float32 · √inputs.
+    deviations occur once in 10⁹ elements. Sums in float32 grow by a unit of float32 · √inputs.
     """
     weight, x = unpack(packed, torch.float64), x.double()
     plain = functional.linear(x, weight, None if bias is None else bias.double())
@@ -130,10 +130,10 @@ def reference(problem: Problem, packed: Packed, x: Tensor, bias: Tensor | None) 
 
 
 def agrees(y: Tensor, expected: Tensor, allowed: Tensor) -> bool:
-    """Whether every element is as near to what is expected as it must be, and all together within a fifth of that.
+    """Whether every element is within its allowed error, and all together within a fifth of that.
 
-    Rounding is now up and now down, so that few elements come near the limit; what is wrong by a factor is off
-    everywhere. NaN is near to nothing.
+    Rounding goes both up and down, so that few elements come near the limit; what is wrong by a factor is off
+    everywhere. NaN never agrees.
     """
     if y.shape != expected.shape:
         return False
@@ -142,7 +142,7 @@ def agrees(y: Tensor, expected: Tensor, allowed: Tensor) -> bool:
 
 
 def _spread(rows: int) -> Tensor:
-    """The numbers of the rows that are verified: the first, the last, and others at every place in a tile between."""
+    """The indices of the rows that are verified: the first, the last, and others at every place in a tile between."""
     return torch.linspace(0, rows - 1, min(rows, VERIFIED_ROWS), dtype=torch.float64).round().long()
 
 
@@ -152,7 +152,7 @@ def _whole(y: Tensor, problem: Problem, seen: Tensor) -> Tensor:
 
 
 def _inputs(problem: Problem, packed: Packed) -> tuple[Tensor, Tensor | None]:
-    """Normal numbers, the same at every call, such that results are of the size of 1: there activations differ."""
+    """Normal numbers, the same at every call, scaled so that results are of the size of 1, where activations differ."""
     device, generator = packed.values.device, torch.Generator().manual_seed(0)
     x = torch.randn(problem.rows, problem.inputs, generator=generator).to(device)
     bias = torch.randn(problem.outputs, generator=generator).to(device, problem.dtype)
@@ -172,7 +172,7 @@ def _timed(samplers: Sequence[tuple[Trial, Callable[[], float]]]) -> tuple[Trial
     rounds(FIRST_ROUNDS, range(len(samplers)))
     if samplers:
         best = min(statistics.median(taken) for taken in samples)
-        # The first one is the dense one: what decides is its distance to the best.
+        # The first one is dense: its distance to the best is what matters.
         near = [i for i, taken in enumerate(samples) if i == 0 or statistics.median(taken) <= HOPELESS * best]
         rounds(ROUNDS, near)
     return tuple(
@@ -186,8 +186,8 @@ def _broken(kernel: str, configuration: Mapping[str, int], device: torch.device,
     what = _raised(error).removeprefix("it failed: ")
     return Refusal(
         "RCP1307",
-        f"the kernel `{kernel}`{tiles} broke `{device}` while it was tried: {what}",
-        "start anew and leave it out, as in `accelerate with cusparselt, dense`; please report it",
+        f"the kernel `{kernel}`{tiles} broke `{device}` during a trial: {what}",
+        "start again without it, as in `accelerate with cusparselt, dense`; please report it",
     )
 
 

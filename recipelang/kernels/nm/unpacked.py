@@ -1,4 +1,4 @@
-"""The fragments of `mma.sp` unpacked at every call and multiplied by torch: large batches where memory is short."""
+"""Fragments of `mma.sp` unpacked at every call and multiplied by torch, for large batches where memory is scarce."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from recipelang.kernels.nm.problem import Configuration, Problem, activate
 
 @dataclass(frozen=True)
 class Unpacked:
-    """y = activation(x·Wᵀ + bias) with a dense weight that lives for one call: never the fastest, so no candidate."""
+    """y = activation(x·Wᵀ + bias) with a dense weight for one call: never the fastest, so not a candidate."""
 
     name: ClassVar[str] = "unpacked"
     layout: ClassVar[str] = MmaSp.layout
     sparse: ClassVar[bool] = False
 
     def why_not(self, problem: Problem) -> str | None:
-        """Why the weight has no fragments; None where it has."""
+        """Why the weight has no fragments; None where it has them."""
         if problem.dtype not in (torch.float16, torch.bfloat16):
             return "fragments hold values of 16 bits or int8"
         return None

@@ -57,7 +57,7 @@ def compile(
 
     Args:
         kernel: decorated with `triton.jit` or `gluon.jit`.
-        arguments: as in a launch; tensors may lie on the CPU: their dtype and the alignment of their address count.
+        arguments: as in a launch; tensors may be on the CPU: their dtype and the alignment of their address matter.
         constants: values of the constexpr parameters, by name, and options such as `num_stages`.
         warps: of each CTA.
         capability: (8, 0) for sm_80.
@@ -70,7 +70,7 @@ def compile(
     target = GPUTarget("cuda", 10 * capability[0] + capability[1], 32)
     backend = make_backend(target)
     binder = create_function_from_signature(kernel.signature, kernel.params, backend)
-    # Fused multiply-add is the default up to Triton 3.9, which warns where nobody chose.
+    # Fused multiply-add is the default up to Triton 3.9, which warns where it is not set.
     keywords = {"enable_fp_fusion": True, **constants, "num_warps": warps}
     bound, specialization, given = binder(*arguments, **keywords)
     options, signature, constexprs, attributes = kernel._pack_args(backend, keywords, bound, specialization, given)

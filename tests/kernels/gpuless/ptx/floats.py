@@ -1,6 +1,6 @@
 """Floating-point arithmetic, comparison and selection. Source: PTX ISA, 9.7.3 to 9.7.6.
 
-The approximate functions are computed exactly and rounded once: a GPU's result lies within 2 ulp of it (ex2, rcp,
+The approximate functions are computed exactly and rounded once: a GPU's result is within 2 ulp of it (ex2, rcp,
 rsqrt, sqrt), within 2^-11 relative for `tanh.approx`.
 """
 

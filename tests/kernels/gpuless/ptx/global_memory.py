@@ -11,7 +11,7 @@ from gpuless.ptx.faults import BadAccess, Race
 from numpy.typing import NDArray
 from torch import Tensor
 
-#: Between two tensors: more than any 32-bit offset can bridge, so that a truncated address is nobody's.
+#: Between two tensors: more than any 32-bit offset can bridge, so that a truncated address is outside every tensor.
 _GAP = 1 << 40
 _ALIGNMENT = 256
 

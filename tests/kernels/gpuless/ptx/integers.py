@@ -164,7 +164,7 @@ def _extract(op: Instruction) -> Step:
 
     def extract(value: NDArray, at: NDArray, length: NDArray) -> NDArray:
         at, length = (at & np.uint32(255)).astype(np.int64), (length & np.uint32(255)).astype(np.int64)
-        # Bit by bit: what lies beyond the value is its sign, or zero.
+        # Bit by bit: beyond the value is its sign, or zero.
         sign = np.minimum(at + length - 1, bits - 1)
         sign_bit = value >> sign.astype(value.dtype) & value.dtype.type(1)
         fill = np.where(length == 0, 0, sign_bit).astype(value.dtype) if signed else np.zeros_like(value)

@@ -3,7 +3,7 @@
 All threads of all CTAs of a batch are one numpy vector. An instruction is decoded once into a `Step`, a function that
 carries it out for the threads that are `active`.
 
-What was never written holds 0x7FFF7FFF…: not a number in every float format, and an address that nobody owns, so that
+What was never written holds 0x7FFF7FFF…: NaN in every float format, and an address outside every tensor, so that
 a result which depends on it shows.
 """
 
@@ -105,7 +105,7 @@ class Machine:
         return value.reshape(-1, WARP)
 
     def whole(self, group: int, text: str) -> Mask:
-        """Which groups of so many threads are active, for an instruction that all of them must carry out together.
+        """Which groups of this many threads are active, for an instruction that all of them must carry out together.
 
         Raises:
             Divergence: a group is active in part.

@@ -34,7 +34,7 @@ class _Copies:
 
 
 class SharedMemory:
-    """`size` bytes for each of so many CTAs of so many threads. Threads are counted through all CTAs."""
+    """`size` bytes for each of a number of CTAs of a number of threads. Threads are numbered across all CTAs."""
 
     def __init__(self, size: int, ctas: int, threads: int) -> None:
         self.size = size
