@@ -50,7 +50,7 @@ class Gathered:
 
     @cached_property
     def module(self) -> nn.Module:
-        """A copy of the network in evaluation mode, on the device, in channels_last."""
+        """A copy of the network in evaluation mode, on the device; laid out by `layout.laid_out`."""
         module = copy.deepcopy(self.network.module).to(self.device).eval().requires_grad_(False)
         return laid_out(module)
 

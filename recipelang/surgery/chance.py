@@ -34,14 +34,14 @@ def random_numbers(seed: int | None = None, device: torch.device | None = None) 
 
 
 def written() -> str:
-    """Where the generators of Python and numpy stand, as JSON; torch has a tensor for its own."""
+    """The state of Python's and numpy's generators, as JSON; torch has a tensor for its own."""
     arrays: Any = numpy.random.get_state(legacy=False)
     state = {**arrays["state"], "key": arrays["state"]["key"].tolist()}
     return json.dumps([random.getstate(), {**arrays, "state": state}])
 
 
 def restore(text: str) -> None:
-    """Put the generators of Python and numpy where `written` found them."""
+    """Restore Python's and numpy's generators to a state that `written` returned."""
     (version, numbers, gauss), arrays = json.loads(text)
     random.setstate((version, tuple(numbers), gauss))
     numpy.random.set_state(arrays)

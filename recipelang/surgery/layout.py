@@ -1,7 +1,7 @@
-"""The order in which images and weights lie in memory.
+"""The memory order of images and weights.
 
-Convolutions are fastest with channels last. Code that joins axes by `view`, or takes complex numbers out of a
-parameter, relies on torch's default order, channels first.
+Convolutions are fastest with channels last. Code that joins axes with `view`, or views a parameter as complex
+numbers, depends on torch's default order, channels first.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.network import Habits
 from recipelang.surgery.tracing import evaluating
 
-#: of the largest score: how far an answer may move with the order of sums
+#: how far an answer may change with the order of sums, as a part of the largest score
 ROUNDING = 1e-3
 
 
 def wants_channels_last(module: nn.Module) -> bool:
-    """Whether channels last is worth it, and the network computes in it."""
+    """Whether channels last is worthwhile, and the network computes correctly in it."""
     habits: Habits = getattr(module, "_recipelang_habits", Habits())
     return not habits.contiguous and any(isinstance(part, nn.Conv2d) for part in module.modules())
 
 
 def laid_out(module: nn.Module) -> nn.Module:
-    """The module, its convolutions with channels last in place where that is wanted; nothing else moves."""
+    """The module, its convolutions in place with channels last where worthwhile; nothing else changes."""
     return _channels_last(module) if wants_channels_last(module) else module
 
 
 def channels_first(images: Tensor) -> Tensor:
-    """The images in torch's default order; also those of one channel or one pixel, whose strides may say either."""
+    """The images in torch's default order; also those with one channel or one pixel, whose strides are ambiguous."""
     return images.contiguous().view(-1).view(images.shape)
 
 
@@ -40,10 +40,10 @@ def takes_channels_last(module: nn.Module, example: Tensor, scores: Tensor, path
     """Whether a network runs with channels last, in both modes, and gives the same scores.
 
     Args:
-        module: stands as it is.
+        module: is not changed.
         example: an input, B×C×H×W.
-        scores: what it answers in evaluation mode in the default order, B×n.
-        path: where they stand in its answer.
+        scores: its answer in evaluation mode in the default order, B×n.
+        path: their path in its answer.
     """
     images = example.contiguous(memory_format=torch.channels_last)
     try:

@@ -1,4 +1,4 @@
-"""The weights that a network is tried with: others than its own, so that a layer that starts at zero hides nothing."""
+"""The weights for the trial of a network: not its own, so that a layer initialised to zero hides nothing."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from recipelang.surgery.entry import evaluated
 
 @dataclass(frozen=True)
 class Trial:
-    """What a network answers with the weights that it is tried with."""
+    """A network and its answer with the weights of the trial."""
 
     module: nn.Module
     example: Tensor
     expected: Tensor
-    moved: bool  # other weights than its own
+    moved: bool  # whether the weights differ from its own
 
     def move(self, other: nn.Module) -> None:
-        """Give another module of the same weights those of the trial, for good."""
+        """Permanently give another module with the same weights those of the trial."""
         if self.moved:
             for tensor in _movable(other):
                 tensor.data = _elsewhere(tensor)
 
     def again(self, images: Tensor | None = None) -> Any:
-        """The answer of the network itself, once more or to other images."""
+        """The answer of the network itself, again or to other images."""
         with _other_weights(self.module) if self.moved else nullcontext():
             return evaluated(self.module, self.example if images is None else images)
 
 
 def tried(module: nn.Module, example: Tensor) -> Trial:
-    """Weights that the network cannot compute with are no trial: it then keeps its own."""
+    """Try other weights; if the network cannot compute with them, it keeps its own."""
     try:
         with _other_weights(module):
             expected = evaluated(module, example)
@@ -69,7 +69,7 @@ def _movable(module: nn.Module) -> list[Tensor]:
 
 
 def _elsewhere(tensor: Tensor) -> Tensor:
-    """Numbers of about the same size, no two moved alike, so that no norm takes it back and no zero stays one."""
+    """Numbers of about the same size, each moved differently, so that no norm undoes it and no zero stays zero."""
     data = tensor.detach()
     ramp = torch.linspace(0.005, 0.015, data.numel(), dtype=data.dtype, device=data.device)
     return data.add(data.reshape(-1).flip(0).mul_(0.1).add_(ramp).view_as(data))

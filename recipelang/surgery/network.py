@@ -30,7 +30,7 @@ class Habits:
     Attributes:
         changes_input: it changes its input images, so its `forward` works on a copy of them.
         answer: the path of its scores in its output in evaluation mode; () where it returns nothing else.
-        contiguous: it relies on images and weights in torch's default order, channels first (`surgery/layout.py`).
+        contiguous: it depends on images and weights in torch's default order, channels first (`surgery/layout.py`).
         notes: for the user, for example on a head that was replaced.
     """
 

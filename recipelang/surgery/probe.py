@@ -159,20 +159,20 @@ def _require_repeatable(trial: Trial, found: Tensor, drew: bool) -> None:
 
 
 def _require_settled(twin: nn.Module, example: Tensor, found: Tensor) -> None:
-    """What the copy answers does not depend on other images that it answered in between."""
+    """Require that the copy's answer does not depend on other images that it was given in between."""
     before = {name: buffer.clone() for name, buffer in twin.named_buffers()}
     try:
         evaluated(twin, example * 2 + 1)
-    except Refusal:  # it need not take just any numbers
+    except Refusal:  # it need not accept arbitrary numbers
         return
     if _alike(evaluated(twin, example), found):
         return
     moved = [f"`{name}`" for name, now in twin.named_buffers() if not _same_values(now, before.get(name))]
     raise Refusal(
         "RCP0721",
-        "the network's answer to the same images depends on the images that it was given before: in evaluation mode "
-        f"it changes {few(moved) or 'something that it keeps'}",
-        "change statistics only where `self.training` is True; of fake quantisation switch the observers off",
+        "the network's answer to the same images depends on images that it was given before: in evaluation mode "
+        f"it changes {few(moved) or 'something that it stores'}",
+        "change statistics only where `self.training` is True; for fake quantisation, disable the observers",
     )
 
 

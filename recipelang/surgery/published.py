@@ -14,7 +14,7 @@ from recipelang.errors import Refusal, nearest
 from recipelang.kinds import Preprocessing
 from recipelang.surgery.tracing import first_line
 
-#: networks with classifiers that only training has; their published weights expect the mean and std of `HALVES`
+#: networks with classifiers used only in training; their published weights expect the mean and std of `HALVES`
 WITH_AUXILIARY = ("googlenet", "inception_v3")
 HALVES = (0.5, 0.5, 0.5)
 
@@ -39,8 +39,8 @@ def published(architecture: str, weights: str) -> Any:
 def construct(architecture: str, entry: Any, size: int) -> nn.Module:
     """Build the network with published weights, or with random ones for images of `size` pixels.
 
-    GoogLeNet and Inception keep their auxiliary classifiers, which are trained along, and take their published weights
-    without a normalisation of their own inside (`preprocessing` has it), so that one architecture serves all weights.
+    GoogLeNet and Inception keep their auxiliary classifiers, which are trained too, and use their published weights
+    without their internal normalisation (`preprocessing` includes it), so that one architecture serves all weights.
 
     Raises:
         Refusal: RCP0709: no such network; RCP0710: the weights cannot be downloaded.
@@ -79,7 +79,7 @@ def preprocessing(entry: Any, shape: tuple[int, int, int]) -> Preprocessing:
     """The preprocessing that the weights require, for images of shape (C, H, W)."""
     transforms = entry.transforms()
     resize = round(transforms.resize_size[0] * min(shape[1:]) / transforms.crop_size[0])
-    # These two normalise again inside: x·std/0.5 + (mean − 0.5)/0.5, and so undo the mean and std of ImageNet.
+    # These two normalise again internally: x·std/0.5 + (mean − 0.5)/0.5, which undoes the mean and std of ImageNet.
     inside = type(entry) in {models.get_model_weights(name) for name in WITH_AUXILIARY}
     mean, std = (HALVES, HALVES) if inside else (transforms.mean, transforms.std)
     return Preprocessing(
@@ -116,7 +116,7 @@ def _with_weights(architecture: str, entry: Any) -> nn.Module:
 
 
 def _with_auxiliary(architecture: str, entry: Any) -> nn.Module:
-    """The network with its auxiliary classifiers, and with published weights where there are some."""
+    """The network with its auxiliary classifiers, and with published weights, if any."""
     module: nn.Module = models.get_model(
         architecture, weights=None, transform_input=False, aux_logits=True, init_weights=entry is None
     )

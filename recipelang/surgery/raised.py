@@ -1,4 +1,4 @@
-"""Exceptions of a user's network: its user can mend them, and they are no bug of this program."""
+"""Exceptions raised by a user's network: errors in the user's code, not in this program."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from recipelang.surgery.tracing import first_line
 from recipelang.trouble import machine_trouble
 
 _HERE = Path(recipelang.__file__).parent
-#: functions through which torch enters the code of a network, and its derivative
+#: functions through which torch calls the code of a network and its derivative
 _ENTRANCES = {f.__code__ for f in (nn.Module._call_impl, torch.autograd.backward, torch.autograd.grad)}
 
 
 @contextmanager
 def raised_by(network: Network, doing: str) -> Iterator[None]:
-    """Turn what a network of a user's code raises meanwhile into a refusal.
+    """Turn what a user's network raises inside the block into a refusal.
 
     Args:
-        network: that runs.
+        network: the one that runs.
         doing: what is done with it, for the message: `train`.
 
     Raises:
-        Refusal: RCP0733, with the exception's own sentence, and where in the user's files it was raised.
+        Refusal: RCP0733, with the exception's message and where in the user's files it was raised.
     """
     try:
         yield
@@ -45,12 +45,12 @@ def raised_by(network: Network, doing: str) -> Iterator[None]:
         raise Refusal(
             "RCP0733",
             f"the network raises an exception in `{doing}`{at}: {type(error).__name__}: {first_line(error)}",
-            "mend the network's code; what is finished is stored, and the same command goes on from there",
+            "fix the network's code; finished steps are stored, and the same command continues from there",
         ) from error
 
 
 def _is_theirs(frames: list[FrameType]) -> bool:
-    """Whether the exception left a network: raised inside a call of a module or a derivative, and not by our hooks."""
+    """Whether the exception came from a network: raised in a call of a module or a derivative, not by our hooks."""
     entered = any(frame.f_code in _ENTRANCES for frame in frames)
     return entered and not Path(frames[-1].f_code.co_filename).is_relative_to(_HERE)
 

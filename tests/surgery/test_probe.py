@@ -134,7 +134,7 @@ def test_a_network_that_answers_differently_when_it_is_asked_again(name: str, ze
 UNSETTLED = {
     "a buffer in place": ("self.mean.lerp_(f.detach().mean(0), 0.1)", "f - self.mean", "changes `mean`"),
     "a buffer replaced": ("self.mean = 0.9 * self.mean + 0.1 * f.detach().mean(0)", "f - self.mean", "changes `mean`"),
-    "a number": ("self.n = 0.9 * self.n + float(f.mean())", "f - self.n", "something that it keeps"),
+    "a number": ("self.n = 0.9 * self.n + float(f.mean())", "f - self.n", "something that it stores"),
     "a range as of fake quantisation": (
         "self.mean.copy_(torch.maximum(self.mean, f.max()))",
         "f / self.mean",
