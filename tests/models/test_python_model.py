@@ -177,7 +177,7 @@ def test_what_names_no_function(where: str) -> None:
 
 def test_someone_has_to_say_what_images_it_is_for(folder: Path) -> None:
     nobody = ModelRequest(resolve=lambda text: folder / text, trust=True)
-    with pytest.raises(Refusal, match="what images"):
+    with pytest.raises(Refusal, match="it is not known which images"):
         model().build(nobody)
 
 
