@@ -17,6 +17,7 @@ from typing import Any
 from recipelang.errors import Refusal
 from recipelang.report import parts, summary, words
 from recipelang.report.decode import visible
+from recipelang.report.domination import dominated
 from recipelang.report.executing import Layers, execution
 from recipelang.report.record import Expectation, Metric, Report, Trouble, read
 from recipelang.report.rows import Row, rows
@@ -229,7 +230,7 @@ def _context(sources: tuple[Source, ...], title: str) -> ReportContext:
         for metric in source.report.metrics:
             columns.setdefault(metric.name, metric)
     metrics = tuple(columns.values())
-    found = rows([(source.name, source.report) for source in sources], metrics)
+    found = dominated(rows([(source.name, source.report) for source in sources], metrics), metrics)
     shown = most_of(found, MOST_ROWS)
     several = len(sources) > 1
     said = [_warning(w, s.name if several else "") for s in sources for w in s.report.warnings]

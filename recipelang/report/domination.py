@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recipelang.report.measured import Metric
-
-if TYPE_CHECKING:
-    from recipelang.report.rows import Cell, Row
+from recipelang.report.rows import Cell, Row
 
 MOST = 5000  # networks among which is looked: every one is held against every other
 MOST_NAMED = 5  # of those that dominate one network, where there are many
 
 
-def dominated(found: Sequence[Row], metrics: Sequence[Metric]) -> list[Row]:
+def dominated(found: Sequence[Row], metrics: Sequence[Metric]) -> tuple[Row, ...]:
     """The rows, each variant with the names of those that dominate it.
 
     Only where a cost and a quality were measured: a network is not worse for costing more if nobody looked at
@@ -25,7 +22,7 @@ def dominated(found: Sequence[Row], metrics: Sequence[Metric]) -> list[Row]:
     """
     deciding = [i for i, m in enumerate(metrics) if m.role != "property"]
     if {metrics[i].role for i in deciding} != {"cost", "quality"} or len(found) > MOST:
-        return list(found)
+        return tuple(found)
     columns = [_column([row.cells[i] for row in found]) for i in deciding]
     origins = np.array([row.origin for row in found])
     stands = np.array([not row.failed for row in found])
@@ -43,7 +40,7 @@ def dominated(found: Sequence[Row], metrics: Sequence[Metric]) -> list[Row]:
             clearly |= better
         names = [found[i].name for i in np.flatnonzero(as_good & clearly)[:most]]
         result.append(replace(row, dominated=tuple(names)))
-    return result
+    return tuple(result)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recipelang.report import words
-from recipelang.report.domination import dominated
 from recipelang.report.measured import Measured, Metric
 from recipelang.report.record import Report, Run, Variant
 from recipelang.report.words import Change
@@ -89,7 +88,7 @@ def rows(named: Sequence[tuple[str, Report]], metrics: Sequence[Metric]) -> tupl
         shown = {v.name: v.name if len(named) == 1 else f"{run}: {v.name}" for v in report.variants}
         variants = sorted(report.variants, key=lambda v: ORDER[v.kind])
         found += [_row(variant, shown, origin, beside.get(variant.name), metrics, last) for variant in variants]
-    return tuple(dominated(found, metrics))
+    return tuple(found)
 
 
 def going_on(report: Report) -> frozenset[str]:
