@@ -138,7 +138,7 @@ def refuse_unclear_range(peaks: Sequence[int], bits: int | None) -> bool:
         least = max(9, peak.bit_length())
         raise Refusal(
             "RCP0820",
-            f"{images} use no value above {peak:,}, so it is not clear which value is white",
+            f"{images} use{'s' * (len(peaks) == 1)} no value above {peak:,}, so it is not clear which value is white",
             f"write `bits={least}` if {2**least - 1:,} is white, or `bits=16` if the images are really this dark",
         )
     if bits is not None and peak > 2**bits - 1:

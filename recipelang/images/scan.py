@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from recipelang.images.cache import Digests, Known
 from recipelang.images.decode import SUFFIXES, inspect, open_image, read_bytes, shown
 
 CHUNK = 256  # files that a thread looks at before it returns them
+MOST_VISITS = 100  # to one folder, by links
 MENTIONED = 5  # files that a message names
 _NO_NOISE = frozenset({"thumbs.db", "desktop.ini"})  # files that file managers create are not worth a note
 
@@ -163,13 +165,16 @@ def _walk(folder: Path, root: Path, prefix: str) -> tuple[list[str], int]:
     images: list[str] = []
     others = 0
     waiting: list[_Place] = [(folder, prefix, (_identity(root), _identity(folder)))]
+    visits: Counter[tuple[int, int]] = Counter()
     while waiting:
         place, before, above = waiting.pop()
         inner: list[_Place] = []
         for entry in _entries(place, root):
             if entry.is_dir():
                 inside = (Path(entry.path), f"{before}{entry.name}/", (*above, _identity(Path(entry.path))))
+                visits[inside[2][-1]] += 1
                 _refuse_loop(inside[1], inside[2])
+                _refuse_crowd(inside[1], visits[inside[2][-1]])
                 inner.append(inside)
             elif entry.is_file() and _is_image(entry.name):
                 images.append(before + entry.name)
@@ -195,6 +200,16 @@ def _refuse_loop(name: str, above: tuple[tuple[int, int], ...]) -> None:
             "RCP0807",
             f"the link `{_brief(shown(name.rstrip('/')))}` leads back to a folder that contains it",
             "remove the link: the images would be found without end",
+        )
+
+
+def _refuse_crowd(name: str, visits: int) -> None:
+    """Two links to a next folder, which has two to the next one, are found twice as often at every step."""
+    if visits > MOST_VISITS:
+        raise Refusal(
+            "RCP0807",
+            f"links lead to the folder `{_brief(shown(name.rstrip('/')))}` more than {MOST_VISITS} times",
+            "remove links: the images in it would be found each time",
         )
 
 

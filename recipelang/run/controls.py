@@ -46,8 +46,8 @@ class Controls:
             control.steps = list(lane.steps[: lane.shared])
             if lane.trace:
                 self.worker.progress.say(f"control of {lane.name}")
-            for operation in lane.trace:
-                self.worker.tune(control, operation)
+            for step in lane.trace:
+                self.worker.step(step, control)
             self._made[key] = control
         return self._made[key]
 
@@ -81,4 +81,4 @@ class Controls:
 
 def training_of(lane: Lane) -> str:
     """The training of a lane since `healthy`, as text: equal if two lanes can share a control."""
-    return json.dumps([canonical(operation) for operation in lane.trace], sort_keys=True)
+    return json.dumps([canonical(step.operation) for step in lane.trace], sort_keys=True)

@@ -103,10 +103,6 @@ class Worker:
         if lane.healthy is None and lane.current is not None:
             lane.healthy, lane.shared = lane.current, len(lane.steps)
 
-    def tune(self, lane: Lane, operation: Any) -> None:
-        """One training step of a control, by an operation of the trace that it repeats."""
-        self.step(Step(operation, f"{operation.verb} {_training_text(operation)}".strip(), implied=True), lane)
-
     # dispatch ---------------------------------------------------------------------------------
 
     def _do(self, step: Step, lane: Lane) -> tuple[Mapping[str, Any], bool]:
@@ -118,7 +114,7 @@ class Worker:
             return book(step, lane, self), False
         if operation.verb == "model":
             return self._model(operation, lane)
-        return self._stage(operation, lane)
+        return self._stage(step, lane)
 
     def _say(self, record: StepRecord, lane: Lane) -> None:
         seed = f" [seed {lane.seed}]" if lane.seeded else ""
@@ -192,7 +188,8 @@ class Worker:
         """The recipe's data as the network of a state sees it."""
         return seen_by(self.datasets[""], *states.interface(state))
 
-    def _stage(self, operation: Any, lane: Lane) -> tuple[Mapping[str, Any], bool]:
+    def _stage(self, step: Step, lane: Lane) -> tuple[Mapping[str, Any], bool]:
+        operation = step.operation
         ingredients = self.ingredients(operation, lane)
 
         def make(folder: Path) -> Mapping[str, Any]:
@@ -209,7 +206,7 @@ class Worker:
 
         entry, cached = self.obtain(ingredients, make, list(FILES))
         before: State = lane.current  # type: ignore[assignment]  # `ingredients` made sure
-        trace = (*before.trace, *_trace(operation, entry.record)) if lane.healthy else ()
+        trace = (*before.trace, *_trace(step, entry.record)) if lane.healthy else ()
         restricted = _restriction(operation) or before.restricted
         lane.current = State(entry.record["content"], entry.folder, trace, restricted)
         return entry.record, cached
@@ -273,17 +270,22 @@ def _restriction(operation: Any) -> str:
     return str(getattr(pattern, "restriction", "")) if pattern is not None else ""
 
 
-def _trace(operation: Any, record: Mapping[str, Any]) -> list[Any]:
-    """The training of a step as a control repeats it: only the task's loss, and the updates that were really made."""
-    if operation.verb == "recalibrate":
-        return [operation]
+def _trace(step: Step, record: Mapping[str, Any]) -> list[Step]:
+    """The training of a step as a control repeats it: only the task's loss, and the updates that were really made.
+
+    What goes wrong there points at the same statement.
+    """
+    operation = step.operation
     training: Training | None = getattr(operation, "training", None)
-    if training is None:
-        return []
-    samples = getattr(operation, "samples", None) if operation.role == "training" else None
-    return [
-        Finetune(replace(training, duration=Duration(**done), losses=()), samples) for done in record.get("trained", ())
-    ]
+    if operation.verb == "recalibrate":
+        made: list[Any] = [operation]
+    elif training is None:
+        made = []
+    else:
+        samples = getattr(operation, "samples", None) if operation.role == "training" else None
+        tunings = [replace(training, duration=Duration(**done), losses=()) for done in record.get("trained", ())]
+        made = [Finetune(tuning, samples) for tuning in tunings]
+    return [Step(one, f"{one.verb} {_training_text(one)}".strip(), step.span, step.path, implied=True) for one in made]
 
 
 def _training_text(operation: Any) -> str:

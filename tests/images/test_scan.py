@@ -230,6 +230,19 @@ def test_the_same_folder_twice_is_no_loop(tmp_path: Path) -> None:
         assert count(opened(tmp_path)) == 14
 
 
+def test_links_that_double_at_every_step_are_refused(tmp_path: Path) -> None:
+    root, chain = tmp_path / "data", tmp_path / "chain"
+    fill(root)
+    for i in range(40):  # 2⁴⁰ ways to the last one
+        (chain / str(i)).mkdir(parents=True)
+        for name in ("left", "right"):
+            (chain / str(i) / name).symlink_to(chain / str(i + 1))
+    (root / "dogs" / "more").symlink_to(chain / "20")
+    (chain / "40").mkdir()
+    with reading(follow_links=True):
+        assert "more than 100 times" in refused(root).message and refused(root).code == "RCP0807"
+
+
 @pytest.fixture
 def abyss(tmp_path: Path) -> Iterator[Path]:
     """A folder that may become so deep that only `rm` takes it away again; pytest's own clearing cannot."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from recipelang.errors import Refusal
 from recipelang.stages.training import fit
 
 HEAD = "model digits_resnet\ndata digits\nmeasure params\n"
@@ -140,6 +141,24 @@ def test_a_control_sees_the_batches_that_its_variant_saw(apart: Any, monkeypatch
     of_variant, of_control = seen[:6], seen[6:]
     assert len(set(of_variant)) == 6
     assert of_control == of_variant
+
+
+def test_a_control_that_cannot_be_trained_points_at_the_statement_that_it_repeats(
+    apart: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def failing(*arguments: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 1:
+            raise Refusal("RCP0813", "the loss is not a number any more", "")
+        return fit(*arguments, **named)
+
+    monkeypatch.setattr("recipelang.stages.train.fit", failing)
+    text = HEAD + "prune 1 layers by random\nfinetune for 1 steps\ncontrol\n"
+    (told,) = apart.run(text).result.diagnostics
+    assert told.code == "RCP0813" and told.span is not None
+    assert text[told.span.start : told.span.end].startswith("finetune for 1 steps")
 
 
 def test_controls_are_shared_where_the_training_is_equal(lab: Any) -> None:
