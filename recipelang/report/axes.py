@@ -1,4 +1,4 @@
-"""Where numbers stand on the axes of charts, and how far those axes go."""
+"""Positions of numbers on the axes of charts, and the limits of those axes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from recipelang.report.rows import Cell
 
-FARTHEST = 1e30  # what no network measures, and no axis can hold
+FARTHEST = 1e30  # larger than any measurement, and than any axis can show
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Point:
 
 
 def point(cell: Cell, relative: bool, kind: str) -> Point | None:
-    """Where a number stands on an axis, with the lengths of its error bar."""
+    """The position of a number on an axis, with the lengths of its error bar."""
     m = cell.measured
     if m is None or m.value is None:
         return None
@@ -38,10 +38,10 @@ def point(cell: Cell, relative: bool, kind: str) -> Point | None:
 
 
 def limits_of(points: Sequence[Point], held: Sequence[float] = ()) -> tuple[float, float]:
-    """The ends of an axis: they follow the points, and hold intervals that are not much longer than they lie apart.
+    """The ends of an axis: they follow the points, and include intervals not much longer than the points' range.
 
     Args:
-        points: what is drawn, at least one.
+        points: the points drawn, at least one.
         held: further values that must be inside.
     """
     values = [*(p.value for p in points), *held]

@@ -1,4 +1,4 @@
-"""From the record of a run, or of several, to what a report says.
+"""From the record of a run, or of several, to the content of a report.
 
     report.json ──build──▶ ReportContext ──render──▶ Markdown · HTML · CSV
     run, run, … ──compare──▶ ReportContext
@@ -23,9 +23,9 @@ from recipelang.report.record import Expectation, Metric, Report, Trouble, read
 from recipelang.report.rows import Row, rows
 from recipelang.units import listed, show
 
-LARGEST_FILE = 100_000_000  # bytes of a report.json: some thousand networks with all their curves and rankings
-WHEN = ("date",)  # parts of an environment that say when, and in which any two runs differ
-MOST_ROWS = 300  # of a table that is read; the CSV has all
+LARGEST_FILE = 100_000_000  # bytes of a report.json: some thousands of networks with all their curves and rankings
+WHEN = ("date",)  # entries of an environment that give a time, in which any two runs differ
+MOST_ROWS = 300  # of a table for reading; the CSV has all
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Source:
     """One run that the report is about.
 
     Attributes:
-        name: its own among the runs.
+        name: unique among the runs.
         report: the record.
-        data: the JSON that the record was read from, kept whole.
+        data: the JSON that the record was read from, unchanged.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class ReportContext:
-    """What a report says, form left open.
+    """The content of a report, independent of its form.
 
     Attributes:
         title: of the report.
@@ -73,16 +73,16 @@ class ReportContext:
         rows: the comparison; healthy first.
         headline: (name, what was achieved) of the networks that the recipes end with.
         sentences: the summary: the headline, then what was achieved by others.
-        leading: the row that the report is about first, or None where there is no single one.
+        leading: the row that the report presents first; None if there is no single one.
         verdicts: of every `expect`.
         journeys: the steps.
         layers: (row name, how its layers execute).
         rankings, trainings: what the charts show.
         environment: (name, one text per source).
-        warnings: what deserves a second look.
+        warnings: what needs attention.
         legend: (sign, meaning) of the signs that the comparison uses.
-        notes: (metric, what its numbers speak of or leave out).
-        arrivals: what was found, replaced or taken off where networks came in.
+        notes: (metric, what its numbers include or leave out).
+        arrivals: what was found, replaced or removed when networks were loaded.
     """
 
     title: str
@@ -105,12 +105,12 @@ class ReportContext:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader should know before the numbers: how networks came in, and what deserves a second look."""
+        """What a reader should know before the numbers: how networks were loaded, and what needs attention."""
         return self.arrivals + self.warnings
 
     @property
     def shown(self) -> tuple[Row, ...]:
-        """The rows that a page has room for: what leads, and the first of the others; in order."""
+        """The rows that a page has room for: the leading ones, and the first of the others; in order."""
         return most_of(self.rows, MOST_ROWS)
 
     @property
@@ -120,18 +120,18 @@ class ReportContext:
 
     @property
     def controls(self) -> bool:
-        """Whether any number is held against a control."""
+        """Whether any number is compared with a control."""
         return any(cell.control for row in self.rows for cell in row.cells)
 
     @property
     def unpaired(self) -> bool:
-        """Whether numbers are held against a control as if the two had been measured independently."""
+        """Whether numbers are compared with a control as if the two had been measured independently."""
         cells = [cell for row in self.rows for cell in row.cells if cell.control]
         return any(cell.measured is not None and cell.measured.control is None for cell in cells)
 
 
 def most_of(found: Sequence[Row], most: int) -> tuple[Row, ...]:
-    """At most so many rows, in order: first those that lead, healthy and controls, then the others."""
+    """At most `most` rows, in order: first the leading ones, healthy and controls, then the others."""
     if len(found) <= most:
         return tuple(found)
     ranked = sorted(range(len(found)), key=lambda i: (not found[i].goes_on, found[i].kind == "variant", i))
@@ -143,10 +143,10 @@ def build(report: Mapping[str, Any], name: str = "") -> ReportContext:
 
     Args:
         report: the content of `report.json`.
-        name: what the run is called beside others; default its title.
+        name: the run's name beside others; default: its title.
 
     Raises:
-        Refusal: RCP1101, RCP1102: the content is no such record.
+        Refusal: RCP1101, RCP1102: the content is not such a record.
     """
     record = read(report)
     return _context((Source(visible(name) or record.title, record, report),), record.title)
@@ -165,7 +165,7 @@ def load(path: Path) -> ReportContext:
         raise Refusal(
             "RCP1103",
             f"there is no report to read at `{file}`: {error.strerror or error}",
-            "name the folder of a finished run, as `recipe run` printed it",
+            "name the folder of a finished run, as printed by `recipe run`",
         ) from error
     except (ValueError, RecursionError) as error:
         raise Refusal(
@@ -175,10 +175,10 @@ def load(path: Path) -> ReportContext:
 
 
 def _text(file: Path) -> str:
-    """The text of a regular file of bounded size: a pipe or a device would never end.
+    """The text of a regular file of bounded size: a pipe or a device might never end.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: it cannot be read, or is not a regular file.
         Refusal: RCP1106: it is too large.
     """
     if file.exists() and not file.is_file():
@@ -187,14 +187,14 @@ def _text(file: Path) -> str:
     if size > LARGEST_FILE:
         raise Refusal(
             "RCP1106",
-            f"`{file}` has {show(size, 'B')}, and a report of more than {show(LARGEST_FILE, 'B')} is not read",
-            "split the sweep into several recipes, and hold their runs side by side with `recipe compare`",
+            f"`{file}` has {show(size, 'B')}, and reports of more than {show(LARGEST_FILE, 'B')} are not read",
+            "split the sweep into several recipes, and compare their runs with `recipe compare`",
         )
     return file.read_text("utf-8")
 
 
 def compare(contexts: Sequence[ReportContext]) -> ReportContext:
-    """Several runs side by side, each against its own healthy; equal names get the run's name in front.
+    """Several runs side by side, each against its own healthy; equal run names are numbered.
 
     Raises:
         Refusal: RCP1104: there is nothing to compare.
@@ -202,7 +202,7 @@ def compare(contexts: Sequence[ReportContext]) -> ReportContext:
     sources = [source for context in contexts for source in context.sources]
     if not sources:
         raise Refusal(
-            "RCP1104", "there is no run to compare", "name one run folder or more: `recipe compare runs/a runs/b`"
+            "RCP1104", "there is no run to compare", "name one or more run folders: `recipe compare runs/a runs/b`"
         )
     taken: dict[str, int] = {}
     named = []
@@ -258,7 +258,7 @@ def _context(sources: tuple[Source, ...], title: str) -> ReportContext:
 
 
 def _arrivals(found: Sequence[Row], sources: Sequence[Source]) -> tuple[str, ...]:
-    """The notes of the steps that brought networks in, each once."""
+    """The notes of the steps that loaded networks, each once."""
     told: dict[str, None] = {}
     for row in found:
         run = f"{sources[row.origin].name}: " if len(sources) > 1 else ""
@@ -273,7 +273,7 @@ def _verdict(expectation: Expectation, run: str) -> Verdict:
     margin = expectation.margin
     notes = []
     if margin is True:
-        notes.append("close: the bound lies inside the interval")
+        notes.append("close: the bound is inside the interval")
     elif margin not in (None, False, ""):
         notes.append(margin if isinstance(margin, str) else f"margin {words.plain(margin)}")
     if expectation.seeds_hold and not expectation.seeds_hold.endswith("/1"):
@@ -299,18 +299,18 @@ def _environment(sources: Sequence[Source]) -> tuple[tuple[str, tuple[str, ...]]
 
 
 def _unlike(sources: Sequence[Source]) -> tuple[str, ...]:
-    """What makes several runs hard to hold side by side."""
+    """What makes several runs hard to compare."""
     found = []
     for name, values in _environment(sources):
         if len(set(values)) > 1 and name not in WHEN:
             differ = f"the runs differ in `{name}`: {listed(dict.fromkeys(values))}"
             kind = "qualities" if name == "data" else "times"
-            found.append(f"{differ}; hold their {kind} against their own healthy only")
+            found.append(f"{differ}; compare their {kind} only with their own healthy")
     splits: dict[str, set[str]] = {}
     for source in sources:
         for metric in source.report.metrics:
             splits.setdefault(metric.name, set()).add(f"{metric.split or 'no split'}, {metric.unit or 'no unit'}")
     for name, kinds in splits.items():
         if len(kinds) > 1:
-            found.append(f"`{name}` was not measured alike in all runs: {listed(sorted(kinds))}")
+            found.append(f"`{name}` was not measured in the same way in all runs: {listed(sorted(kinds))}")
     return tuple(found)

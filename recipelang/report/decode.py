@@ -1,11 +1,11 @@
 """JSON ↔ frozen dataclasses: one declaration gives the reader, its messages and the published schema.
 
-What a file holds is bounded here, so that nothing behind it needs to be on its guard: texts are cut in their middle
-(a field's metadata `longest`, else `LONGEST` characters), numbers that no measurement gives are taken as not finite.
+The content of a file is bounded here, so that later code need not check it: texts are cut in their middle (a field's
+metadata `longest`, else `LONGEST` characters), numbers beyond any measurement are treated as not finite.
 
-Understood as field types: str, int, float, bool, `X | None` and other unions, Literal, Mapping[str, X],
+Supported field types: str, int, float, bool, `X | None` and other unions, Literal, Mapping[str, X],
 tuple[X, ...], Any, and dataclasses of these. Fields with a default may be left out; unknown fields are ignored, so
-that an older reader takes a file with additions.
+that an older reader accepts a file with additions.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ T = TypeVar("T")
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
 #: characters of a text, unless its field says otherwise; and of a key
 LONGEST, LONGEST_KEY = 2000, 200
-#: numbers beyond are none that were measured, and those nearer to zero are zero: products and ratios stay finite
+#: larger numbers are no measurements, smaller ones become zero: products and ratios stay finite
 LARGEST, SMALLEST = 1e100, 1e-100
 LARGEST_WHOLE = 2**53
 NAME = {"longest": LONGEST_KEY}  # metadata of a field that holds a name
-DEEPEST = 20  # levels of a value of no stated type
+DEEPEST = 20  # levels of a value without a stated type
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", types.NoneType: "null"}
 
 
 class _Misfit(Exception):
-    """A value is not what its type says; carries where and what was expected."""
+    """A value does not fit its type; carries the place and what was expected."""
 
     def __init__(self, where: str, expected: str, value: object) -> None:
         self.where, self.expected, self.value = where, expected, value
@@ -41,11 +41,11 @@ class _Misfit(Exception):
 
 
 def decode(cls: type[T], value: Any) -> T:
-    """The dataclass that a JSON value stands for.
+    """The dataclass that a JSON value represents.
 
-    Text is made safe to show anywhere: control characters become visible (`␛`), and what would turn the writing
-    direction round or cannot be encoded becomes `�`. Numbers that are not finite, or beyond 1e100, become null where
-    null is allowed.
+    Text is made safe to show anywhere: control characters become visible (`␛`), and characters that
+    reverse the writing direction or cannot be encoded become `�`. Numbers that are not finite, or beyond 1e100,
+    become null if null is allowed.
 
     Raises:
         Refusal: RCP1101, naming the first place that does not fit.
@@ -63,21 +63,21 @@ def decode(cls: type[T], value: Any) -> T:
 
 
 def _shown(value: object) -> str:
-    """A value in at most 60 characters; a large one is not written out first."""
+    """A value in at most 60 characters, without writing out a large one first."""
     if isinstance(value, Mapping | list | tuple):
         return f"{'an object' if isinstance(value, Mapping) else 'a list'} of {len(value)}"
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > LARGEST_WHOLE:
-        return "a number of too many digits"
+        return "a number with too many digits"
     return cut(repr(value[:60] if isinstance(value, str) else value), 60)
 
 
 def cut(text: str, longest: int) -> str:
-    """The text, its middle left out where it is longer."""
+    """The text, with its middle left out if it is longer."""
     return text if len(text) <= longest else f"{text[: longest // 2]}…{text[-(longest - longest // 2 - 1) :]}"
 
 
 def visible(text: str) -> str:
-    """The text with nothing in it that a terminal, a browser or a file could not show as it is."""
+    """The text without anything that a terminal, a browser or a file could not show as it is."""
     if text.isprintable():
         return text
     return "".join(c if c in "\n\t" or c.isprintable() else _stand_in(c) for c in text)
@@ -92,7 +92,7 @@ def _stand_in(char: str) -> str:
 
 @cache
 def _fields(cls: type) -> tuple[tuple[str, Any, bool, int], ...]:
-    """(name, type, whether it must be there, how long its texts may be) of each field."""
+    """(name, type, whether it is required, maximum length of its texts) of each field."""
     hints = get_type_hints(cls)
     missing = dataclasses.MISSING
     return tuple(
@@ -108,7 +108,7 @@ def _fields(cls: type) -> tuple[tuple[str, Any, bool, int], ...]:
 
 @cache
 def _form(kind: Any) -> tuple[Any, tuple[Any, ...]]:
-    """What a type is built with, and of what."""
+    """The origin of a type and its arguments."""
     return get_origin(kind), get_args(kind)
 
 
@@ -141,9 +141,9 @@ def _key(key: object) -> str:
 
 
 def _anything(value: Any, where: str, depth: int = 0) -> Any:
-    """A JSON value of no stated type, its text made safe to show."""
+    """A JSON value without a stated type, its text made safe to show."""
     if depth > DEEPEST:
-        raise _Misfit(where, f"at most {DEEPEST} lists and objects inside each other", value)
+        raise _Misfit(where, f"at most {DEEPEST} nested lists and objects", value)
     if isinstance(value, Mapping):
         return {_key(k): _anything(v, where, depth + 1) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -176,14 +176,14 @@ def _union(kinds: tuple[Any, ...], value: Any, where: str, longest: int) -> Any:
         try:
             return _decode(kind, value, where, longest)
         except _Misfit as misfit:
-            # A misfit further inside belongs to the alternative that was meant.
+            # A misfit further inside belongs to the intended alternative.
             if len(misfit.where) > len(where):
                 deepest = misfit
     raise deepest or _Misfit(where, " or ".join(_WORDS.get(k, "an object") for k in kinds), value)
 
 
 def _measurable(value: float) -> bool:
-    """Whether a number is one that could have been measured; an int may have any number of digits."""
+    """Whether a number could have been measured; an int may have any number of digits."""
     return -LARGEST <= value <= LARGEST
 
 
@@ -220,10 +220,10 @@ def schema(cls: type, title: str, address: str) -> dict[str, Any]:
 
 
 def _describe(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a type; dataclasses are entered into `definitions` and referred to."""
+    """The schema of a type; dataclasses are added to `definitions` and referred to."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        free = {float: {"type": "number"}} if types.NoneType in inner else {}  # a number beyond the bounds is null
+        free = {float: {"type": "number"}} if types.NoneType in inner else {}  # a number beyond the bounds becomes null
         return {"anyOf": [free.get(k) or _describe(k, definitions) for k in inner]}
     if origin is Literal:
         return {"enum": list(inner)}

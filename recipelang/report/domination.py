@@ -1,4 +1,4 @@
-"""Which networks of a comparison are no better in anything than another one."""
+"""Which networks of a comparison are no better than another one in anything."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 from recipelang.report.measured import Metric
 from recipelang.report.rows import Cell, Row
 
-MOST = 5000  # networks among which is looked: every one is held against every other
-MOST_NAMED = 5  # of those that dominate one network, where there are many
+MOST = 5000  # networks that are compared: every one with every other
+MOST_NAMED = 5  # of those that dominate one network, if there are many
 
 
 def dominated(found: Sequence[Row], metrics: Sequence[Metric]) -> tuple[Row, ...]:
     """The rows, each variant with the names of those that dominate it.
 
-    Only where a cost and a quality were measured: a network is not worse for costing more if nobody looked at
-    what it is good for. Not among more than `MOST` networks.
+    Only if a cost and a quality were measured: without a quality, a network that costs more is not worse. Not among
+    more than `MOST` networks.
     """
     deciding = [i for i, m in enumerate(metrics) if m.role != "property"]
     if {metrics[i].role for i in deciding} != {"cost", "quality"} or len(found) > MOST:
@@ -45,7 +45,7 @@ def dominated(found: Sequence[Row], metrics: Sequence[Metric]) -> tuple[Row, ...
 
 @dataclass(frozen=True)
 class _Column:
-    """One metric of every row, lower is better: value, low and high, 3 × rows each; NaN where there is none.
+    """One metric of every row, lower is better: value, low and high, 3 × rows each; NaN if there is none.
 
     Attributes:
         cost: whether clocks may agree within their intervals.
@@ -58,16 +58,16 @@ class _Column:
     ratios: np.ndarray
 
     def against(self, place: int, same_run: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of every row, whether it is at least as good as the row at a place, and whether clearly better.
+        """For every row, whether it is at least as good as the row at a place, and whether it is clearly better.
 
-        Two numbers are held on a common scale: ratios to the same healthy where both have one.
+        Two numbers are compared on a common scale: ratios to the same healthy if both have one.
         """
         use = same_run & ~np.isnan(self.ratios[0]) & ~np.isnan(self.ratios[0, place])
         if not self.cost:
             use[:] = False
         value, low, high = np.where(use, self.ratios, self.plain)
         own, own_low, own_high = (np.where(use, self.ratios[i, place], self.plain[i, place]) for i in range(3))
-        # Two clocks agree where their intervals meet; a quality has to be as good as it stands.
+        # Two clocks agree if their intervals overlap; a quality is compared by its value.
         good = (value <= own) | (low <= own_high if self.cost else False)
         known = ~np.isnan(self.plain[0]) & ~np.isnan(self.plain[0, place])
         return good & known, known & (high < own_low)

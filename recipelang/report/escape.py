@@ -1,4 +1,4 @@
-"""Text that came from a file, made harmless in Markdown and in CSV. (HTML has Jinja's autoescape.)"""
+"""Text from a file, made harmless in Markdown and in CSV. (HTML has Jinja's autoescape.)"""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
-# An underscore inside a word is no markup, and common in names.
+# An underscore inside a word is not markup, and common in names.
 _SPECIAL = re.compile(r"([\\`*\[\]#|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 
 
 def markdown(text: object) -> str:
-    """Text as Markdown that shows it as it is: one line, no markup, no HTML, no table bars."""
+    """Text as Markdown that shows it unchanged: one line, no markup, no HTML, no table bars."""
     one_line = re.sub(r"\s+", " ", str(text))
     return _SPECIAL.sub(r"\\\1", html.escape(one_line, quote=False))
 
@@ -23,7 +23,7 @@ def markdown(text: object) -> str:
 def code(text: object) -> str:
     """Text as a Markdown code span, also inside a table.
 
-    A table splits at bars before it looks at code spans, and no escape works in every reader: text with bars,
+    A table is split at bars before code spans are parsed, and no escape works in every reader: text with bars,
     backticks or backslashes is written as HTML entities instead.
     """
     one_line = " ".join(str(text).split())
@@ -35,7 +35,7 @@ def code(text: object) -> str:
 
 
 def prose(text: object) -> str:
-    """A sentence of ours that may quote code between backticks, and what was quoted may be anything."""
+    """A sentence of ours that may quote code between backticks; the quoted text may be anything."""
     return "".join(code(piece) if quoted else markdown(piece) for quoted, piece in pieces(str(text)))
 
 
@@ -61,7 +61,7 @@ def fence(text: str, language: str = "") -> str:
 
 
 def csv_line(values: Iterable[object]) -> str:
-    """One line of CSV (RFC 4180). A text that a spreadsheet would take for a formula gets an apostrophe in front."""
+    """One line of CSV (RFC 4180). A text that a spreadsheet would take for a formula is prefixed with an apostrophe."""
     buffer = io.StringIO()
     safe = (f"'{v}" if isinstance(v, str) and v[:1] in ("=", "+", "-", "@", "\t") else v for v in values)
     csv.writer(buffer, lineterminator="").writerow("" if v is None else v for v in safe)

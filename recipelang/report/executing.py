@@ -1,4 +1,4 @@
-"""How layers execute: those that do so alike together."""
+"""How layers execute, grouped by the way they do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_WAYS, MOST_NAMES = 12, 200  # of one network; of the layers of one way
 
 @dataclass(frozen=True)
 class Layers:
-    """Layers of one network that execute alike.
+    """Layers of one network that execute in the same way.
 
     Attributes:
         executes: `dense`, `masked only`, or the kernel.
@@ -43,14 +43,14 @@ class Layers:
 
 
 def execution(variant: Variant) -> tuple[Layers, ...]:
-    """How the layers of a network execute, those that do so alike together, in order of first appearance.
+    """How the layers of a network execute, grouped by the way they do, in order of first appearance.
 
-    Where there are very many ways, those of the fewest layers stand together as one.
+    If there are very many ways, those with the fewest layers are combined into one.
     """
     groups: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for layer in variant.layers:
         shape = layer.shape if isinstance(layer.shape, str) else "×".join(map(str, layer.shape))
-        # What is gone has no reason to run the way it does: its `why` only names the edit.
+        # A removed layer has no reason to run the way it does: its `why` only names the edit.
         why = "" if layer.executes == "removed" else layer.why
         groups.setdefault((layer.executes, why, layer.on), []).append((layer.layer, shape))
     told = sorted(groups, key=lambda key: -len(groups[key]))[:MOST_WAYS]

@@ -1,6 +1,6 @@
 """What `run --json` and `compare --json` print; `report --json` prints the record itself.
 
-`reports/run.schema.json` and `reports/compare.schema.json` are made from these classes, and a test holds them together.
+`reports/run.schema.json` and `reports/compare.schema.json` are made from these classes, and a test compares them.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Network:
         kind: `healthy`, a `variant`, or a `control`.
         goes_on: whether the recipe ends with it.
         chosen: whether `choose` picked it.
-        origin: the variant that `choose` picked and it was made from; "".
+        origin: the variant that `choose` picked and from which it was made; "" if there is none.
         parameters: of a sweep point.
         seeds: how many.
         dominated_by: networks that are at least as good in everything and clearly better in something.
-        error: why it failed; null where it did not.
+        error: why it failed; null if it did not.
         metrics: by the name of the column.
     """
 
@@ -56,7 +56,7 @@ class Expected:
     Attributes:
         of: the run and the variant that it is about.
         text: the condition as written.
-        holds: null where it could not be decided.
+        holds: null if it could not be decided.
         value: what was measured, in words.
     """
 
@@ -76,8 +76,8 @@ class Comparison:
         metrics: the columns, in order.
         networks: of all runs, healthy first within each.
         expectations: of all runs.
-        warnings: what makes them hard to compare, and what each of them warned of.
-        files: that were written.
+        warnings: what makes them hard to compare, and the warnings of each.
+        files: the files that were written.
     """
 
     format: Literal["recipelang.compare/1"]
@@ -91,7 +91,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Finished:
-    """What a run left.
+    """The result of a run.
 
     Attributes:
         format: names the version of this form.

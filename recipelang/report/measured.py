@@ -1,4 +1,4 @@
-"""The numbers of a record: columns, values with their intervals, and how they stand against others."""
+"""The numbers of a record: columns, values with their intervals, and comparisons with others."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Metric:
         name: as the recipe writes it: `latency(batch=64)`.
         unit: `s`, `B`, `%` (a fraction of 1), `FLOPs`, `params` or "".
         role: `cost` is read as a ratio to healthy, `quality` as a difference, `property` as it is.
-        better: which way is better.
-        split: the data split that it was measured on; "" where there is none.
+        better: which direction is better.
+        split: the data split that it was measured on; "" if there is none.
     """
 
     name: str = field(metadata=NAME)
@@ -34,8 +34,8 @@ class Against:
     Attributes:
         value: the other's value; the mean over seeds.
         ratio, ratio_low, ratio_high: value over the other's, with its interval.
-        difference, difference_low, difference_high: value less the other's, with its interval.
-        noise: whether the change lies within the noise; null where that has no meaning.
+        difference, difference_low, difference_high: value minus the other's, with its interval.
+        noise: whether the change is within the noise; null if that has no meaning.
     """
 
     value: float | None
@@ -53,18 +53,18 @@ class Measured:
     """One number with its interval, and how it compares with healthy.
 
     Attributes:
-        value: in base units; the mean over seeds; null where it could not be measured.
+        value: in base units; the mean over seeds; null if it could not be measured.
         low, high: the 95 % interval; equal to the value for computed numbers.
         interval: how the interval was found: "Wilson", "bootstrap of 60 pairs", "over 3 seeds and 360 samples".
-        n: samples, pairs or seeds that it rests on.
+        n: samples, pairs or seeds that it is based on.
         unit: as in the metric.
         healthy: healthy's value.
         ratio, ratio_low, ratio_high: value over healthy's, with its interval.
-        difference, difference_low, difference_high: value less healthy's, with its interval.
-        noise: whether the change against healthy lies within the noise; null where that has no meaning.
-        note: what the number speaks of, or leaves out.
+        difference, difference_low, difference_high: value minus healthy's, with its interval.
+        noise: whether the change against healthy is within the noise; null if that has no meaning.
+        note: what the number includes, or leaves out.
         std: standard deviation over seeds; null with one seed.
-        control: how it compares with the variant's control, paired by seed and by sample; null where there is none.
+        control: how it compares with the variant's control, paired by seed and by sample; null if there is none.
     """
 
     value: float | None

@@ -15,11 +15,11 @@ MOST_EDITS = 200  # of one step; the others are counted
 
 @dataclass(frozen=True)
 class Done:
-    """One statement as it was carried out, under all seeds that did it alike.
+    """One statement as it was carried out, under all seeds that did it in the same way.
 
     Attributes:
         step: the record under the first seed.
-        reached: what came of it, one text per different outcome.
+        reached: its result, one text per different outcome.
         seconds: over all seeds, in words.
         cached: whether every seed found it in the store.
         edits: what was changed, in words; the first of them, and how many more there are.
@@ -39,7 +39,7 @@ class Journey:
     """The steps of one network, or those that all share.
 
     Attributes:
-        name: the row's name; for the steps that all networks of a run share the run's, or "" where it is the only one.
+        name: the row's name; for the steps that all networks of a run share the run's, or "" if it is the only one.
         shared: whether all networks of the run share them.
         seeds: "seeds 0, 1 and 2", or "".
         steps: in order.
@@ -54,7 +54,7 @@ class Journey:
 
 
 def journeys(found: Sequence[Row], runs_named: Sequence[str]) -> tuple[Journey, ...]:
-    """The steps of every network; what made healthy, and what all others share, comes first and once.
+    """The steps of every network; those that made healthy, and those that all others share, come first and once.
 
     Args:
         found: the rows.
@@ -80,7 +80,7 @@ def journeys(found: Sequence[Row], runs_named: Sequence[str]) -> tuple[Journey, 
 
 
 def _after(before: Sequence[Step], runs: Sequence[Run]) -> list[Run]:
-    """The runs without the steps that made the healthy network, where they tell those too."""
+    """The runs without the steps that made the healthy network, if they include those."""
     start = [_same(step) for step in before]
     return [
         replace(run, steps=run.steps[len(start) :]) if [_same(s) for s in run.steps[: len(start)]] == start else run
@@ -103,7 +103,7 @@ def _shared(paths: Sequence[Sequence[Step]]) -> int:
 
 
 def _alike(runs: Sequence[Run]) -> list[list[Run]]:
-    """The runs in groups that took the same steps."""
+    """The runs, grouped by the steps that they took."""
     groups: dict[tuple[tuple[str, str, int | None], ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(tuple(map(_same, run.steps)), []).append(run)
@@ -116,7 +116,7 @@ def _seeds(runs: Sequence[Run]) -> str:
 
 
 def _merged(runs: Sequence[Run], start: int) -> tuple[Done, ...]:
-    """The steps, from `start` on, of runs that took the same ones, side by side."""
+    """The steps, from `start` on, of runs that took the same ones, merged."""
     return tuple(_done(steps) for steps in zip(*(run.steps[start:] for run in runs), strict=True))
 
 
@@ -143,7 +143,7 @@ def _edits(edits: Sequence[object]) -> tuple[str, ...]:
 
 
 def _edit(edit: object) -> str:
-    """An entry of the edit log in one line: its values in order, as they stand."""
+    """An entry of the edit log in one line: its values, in order."""
     if not isinstance(edit, dict):
         return str(edit)
     shown = (" ".join(map(str, v)) if isinstance(v, list | tuple) else words.plain(v) for v in edit.values())
@@ -191,8 +191,8 @@ class Curve:
 
     Attributes:
         name: the row's name.
-        seed: null where the recipe names none.
-        points: epochs count on through the rounds of a repeat.
+        seed: null if the recipe names none.
+        points: epochs are counted through all rounds of a repeat.
     """
 
     name: str
@@ -219,7 +219,7 @@ Place = tuple[int, int | str, int]  # report, line or text, which of the trainin
 def trainings(found: Sequence[Row]) -> tuple[Training, ...]:
     """The training curves by the statement that they come from, so that networks are seen side by side.
 
-    A control has no statements of its own: its n-th training stands beside the n-th of its variant.
+    A control has no statements of its own: its n-th training is shown beside the n-th of its variant.
     """
     first: dict[Place, Step] = {}
     curves: dict[Place, dict[tuple[str, int | None], list[Epoch]]] = {}
@@ -242,7 +242,7 @@ def _trained(run: Run) -> list[Step]:
 
 
 def _places(origin: int, run: Run) -> list[Place]:
-    """The statement of every training of a run; a line may hold several, and a repeat comes by again."""
+    """The statement of every training of a run; a line may hold several, and a repeat runs them again."""
     texts: dict[int | str, list[str]] = {}
     found = []
     for step in _trained(run):

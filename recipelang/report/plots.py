@@ -14,7 +14,7 @@ from recipelang.report.parts import Curve, Ranking, Training
 from recipelang.report.rows import Cell, Row
 from recipelang.report.svg import ACCENT, GONE, INK, LINE, MUTED, REFERENCE, SERIES, drawing, to_svg
 
-WIDTH = 5.0  # inches of 72 units: close to the width of a phone, so that type stays readable there
+WIDTH = 5.0  # inches of 72 units: close to the width of a phone, so that text stays readable there
 MOST_UNITS, MOST_CHARTS, MOST_NAMED, MOST_DRAWN = 60, 12, 8, 60
 BEYOND = ", some longer than the frame"
 MARKS = {"healthy": "D", "control": "s", "variant": "o"}
@@ -22,7 +22,7 @@ MARKS = {"healthy": "D", "control": "s", "variant": "o"}
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture of a report.
+    """A chart of a report.
 
     Attributes:
         name: of the file, and prefix of the ids inside.
@@ -38,7 +38,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Charts:
-    """All pictures of a report; `left_out` says how many of a kind are only in report.json."""
+    """All charts of a report; `left_out` is the number of those that are only in report.json."""
 
     comparison: tuple[Chart, ...]
     importance: tuple[Chart, ...]
@@ -47,7 +47,7 @@ class Charts:
 
     @property
     def all(self) -> tuple[Chart, ...]:
-        """Every picture, in the order of the page."""
+        """Every chart, in the order of the page."""
         return self.comparison + self.importance + self.training
 
 
@@ -67,10 +67,10 @@ def charts(context: ReportContext) -> Charts:
 
 
 def groups(context: ReportContext) -> dict[str, str]:
-    """Row name → what shares its colour and its entry in a legend, in words.
+    """Row name → the name of the group that shares its colour and its entry in a legend.
 
-    A variant stands for itself; points of a sweep over several things go by the first of them; many variants of
-    other kinds go by their run.
+    A variant is its own group; points of a sweep over several parameters are grouped by the first; many other
+    variants are grouped by their run.
     """
     variants = [row for row in context.rows if row.kind == "variant"]
     sweep = all(len(row.variant.parameters) > 1 for row in variants)
@@ -87,7 +87,7 @@ def groups(context: ReportContext) -> dict[str, str]:
 
 
 def colours(context: ReportContext) -> dict[str, str]:
-    """A colour for every row, by its name: healthy and control have theirs, groups of variants take turns."""
+    """A colour for every row, by its name: healthy and control have theirs, groups of variants share the rest."""
     grouped = groups(context)
     variants = list(dict.fromkeys(grouped[row.name] for row in context.rows if row.kind == "variant"))
     own = {"healthy": INK, "control": REFERENCE}
@@ -147,12 +147,12 @@ def tradeoff(context: ReportContext, colour: dict[str, str]) -> Chart | None:
 
 
 def _of(rows: int) -> str:
-    """What a caption says of networks that are not drawn."""
+    """A caption's sentence on networks that are not drawn."""
     return f" {MOST_DRAWN} of {rows} networks are drawn." if rows > MOST_DRAWN else ""
 
 
 def _columns(labels: Sequence[str]) -> int:
-    """How many legend columns labels of this length leave room for."""
+    """Number of legend columns for labels of this length."""
     longest = max(map(len, labels), default=0)
     return 1 if longest > 24 else 2 if longest > 14 else 3
 
@@ -210,7 +210,7 @@ def _frame(axes: Any, count: int) -> None:
 
 
 def importance(ranking: Ranking, index: int) -> Chart:
-    """A ranking as bars, least important first; what was removed in another colour."""
+    """A ranking as bars, least important first; removed units in a different colour."""
     known = [unit for unit in ranking.ranked if unit.score is not None and abs(unit.score) <= FARTHEST]
     shown = known[:MOST_UNITS]
     removed = sum(unit.removed for unit in ranking.ranked)
@@ -246,7 +246,7 @@ def training(trained: Training, index: int, colour: dict[str, str]) -> Chart:
             place = names.index(curve.name)
             label = "_" if curve.name in labelled else words.shorten(curve.name, 44)
             labelled.add(curve.name)
-            # Beyond the eight colours lines are told apart by their dashes.
+            # Beyond the eight colours, lines are distinguished by their dashes.
             dashes = ("-", "--", ":")[place // len(SERIES) % 3]
             _curve(axes, curve, colour.get(curve.name, SERIES[place % len(SERIES)]), dashes, label)
         axes.set_xlabel("epochs")

@@ -1,9 +1,9 @@
-"""`report.json`, field by field: what a run writes down and every report is made from.
+"""`report.json`, field by field: what a run records and every report is made from.
 
     Report ─ variants: Variant ─ runs: Run (one per seed) ─ steps: Step
 
 Numbers are in base units: seconds, bytes, counts, fractions of 1. `reports/report.schema.json` is made from
-these classes, and a test holds the two together.
+these classes, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Epoch:
     """One point of a training curve.
 
     Attributes:
-        epoch: how many epochs were done; not always whole.
+        epoch: how many epochs were done; not always a whole number.
         loss: mean training loss since the point before.
         lr: learning rate at the end.
     """
@@ -70,15 +70,15 @@ class Step:
     Attributes:
         verb: `prune`.
         text: the statement in canonical form.
-        line: of the recipe, from 1; null where the recipe does not say it.
+        line: of the recipe, from 1; null if the statement is not in the recipe.
         implied: whether the language added it.
         seconds: how long it took when it was done.
         cached: whether it came from the store.
-        asked, reached: the budget or amount, and what came of it, in words.
-        note: a sentence worth reading.
+        asked, reached: the budget or amount, and the result, in words.
+        note: a remark on the step.
         metrics: what was measured right after it.
         edits: what was changed, in words or as the entries of the edit log.
-        ranking: importance of every unit that could go, least important first.
+        ranking: importance of every unit that could be removed, least important first.
         history: the training curve.
     """
 
@@ -102,8 +102,8 @@ class Run:
     """A variant under one seed.
 
     Attributes:
-        seed: null where the recipe names none.
-        folder: where its model lies, relative to the report.
+        seed: null if the recipe names none.
+        folder: the folder of its network, relative to the report.
         metrics: as measured under this seed.
         steps: in order.
     """
@@ -116,7 +116,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why something failed, or what deserves a second look.
+    """Why something failed, or what needs attention.
 
     Attributes:
         message: one sentence.
@@ -155,15 +155,15 @@ class Variant:
     """One network of the report.
 
     Attributes:
-        name: `healthy`, `main`, or as the recipe calls it.
+        name: `healthy`, `main`, or the name in the recipe.
         kind: `healthy`, a `variant`, or a `control` (the same training without the surgery).
         parameters: of a sweep point.
-        control_of: the variants that this control stands beside.
-        error: why it failed; null where it did not.
+        control_of: the variants that this control is for.
+        error: why it failed; null if it did not.
         chosen: whether `choose` picked it.
-        goes_on: whether the recipe ends with this network: it was not left behind by a `choose`, and no later network
-            was made from it; null in records that do not say.
-        origin: the variant that `choose` picked and this network was made from; "" where there is none.
+        goes_on: whether the recipe ends with this network: it did not lose a `choose`, and no later network was
+            made from it; null in records without this information.
+        origin: the variant that `choose` picked and this network was made from; "" if there is none.
         metrics: the mean over seeds.
         layers: how each layer executes.
         runs: one per seed.
@@ -189,10 +189,10 @@ class Expectation:
     Attributes:
         text: the condition as written.
         line: of the recipe, from 1.
-        variant: whose; "" for all.
-        holds: null where it could not be decided.
+        variant: its name; "" for all.
+        holds: null if it could not be decided.
         value: what was measured, in words or as a number.
-        margin: whether the bound lies inside the interval (true), or a sentence about it.
+        margin: whether the bound is inside the interval (true), or a sentence about it.
         seeds_hold: `3/3`; "" with one seed.
     """
 
@@ -216,7 +216,7 @@ class Report:
         command: the command line.
         environment: machine and versions, in words.
         metrics: the columns, in order.
-        warnings: what deserves a second look.
+        warnings: what needs attention.
     """
 
     format: Literal["recipelang.report/1"]
@@ -235,13 +235,13 @@ def read(data: Any) -> Report:
     """The record that a JSON value holds.
 
     Raises:
-        Refusal: RCP1101: not of the form; RCP1102: of a version that this recipelang does not know.
+        Refusal: RCP1101: not in this form; RCP1102: in a version that this recipelang does not know.
     """
     version = data.get("format") if isinstance(data, Mapping) else None
     if isinstance(version, str) and version.startswith("recipelang.report/") and version != FORMAT:
         raise Refusal(
             "RCP1102",
-            f"the report is of the form `{cut(visible(version), 60)}`, and this recipelang reads `{FORMAT}`",
+            f"the report is in the form `{cut(visible(version), 60)}`, and this recipelang reads `{FORMAT}`",
             "use the recipelang that wrote it, or run the recipe again",
         )
     return decode(Report, data)

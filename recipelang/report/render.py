@@ -78,7 +78,7 @@ def write(context: ReportContext, forms: Iterable[str], folder: Path) -> tuple[P
 
 
 def finite(value: Any) -> Any:
-    """A JSON value in which numbers that JSON does not know (a loss that is no number) are null."""
+    """A JSON value in which numbers that JSON cannot represent (a NaN loss) are null."""
     if isinstance(value, Mapping):
         return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -91,7 +91,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(paths.reports()),
         undefined=jinja2.StrictUndefined,
-        # Named by hand: Jinja's own choice looks at the last ending only, and that is .j2.
+        # Given explicitly: Jinja's own choice only checks the last suffix, which is .j2.
         autoescape=lambda name: name is not None and name.endswith(".html.j2"),
         trim_blocks=True,
         lstrip_blocks=True,
@@ -121,7 +121,7 @@ def _style() -> Markup:
 
 
 def _inline(svg: str) -> Markup:
-    """A chart: SVG of our own making in which all text is escaped already."""
+    """A chart: our own SVG, in which all text is escaped already."""
     return Markup(svg)
 
 

@@ -20,10 +20,10 @@ class Cell:
     Attributes:
         metric: the column.
         value: "1.82 ms"; over seeds "91.20 ± 0.31 %".
-        interval: of the value: "1.80–1.85 ms"; how it was found is `how`.
+        interval: of the value: "1.80–1.85 ms"; `how` says how it was found.
         change: against healthy.
         control: against the control.
-        measured: the number itself, for charts; None where there is none.
+        measured: the number itself, for charts; None if there is none.
     """
 
     metric: Metric
@@ -40,12 +40,12 @@ class Row:
     """One network of the comparison.
 
     Attributes:
-        name: shown; with the name of its run before it where several stand side by side.
+        name: as shown; preceded by the name of its run if several are compared.
         variant: the record.
         origin: which report it comes from, counted from 0.
         control: the shown name of its control; "".
         dominated: shown names of networks that are at least as good in everything and clearly better in something.
-        seeds: how many seeds it was run with; 1 where the recipe names none.
+        seeds: how many seeds it was run with; 1 if the recipe names none.
         goes_on: whether the recipe ends with this network; see `record.Variant`.
     """
 
@@ -70,7 +70,7 @@ class Row:
 
     @property
     def failed(self) -> bool:
-        """Whether it did not come to its end."""
+        """Whether it did not reach its end."""
         return self.variant.error is not None
 
 
@@ -78,7 +78,7 @@ def rows(named: Sequence[tuple[str, Report]], metrics: Sequence[Metric]) -> tupl
     """The rows of one report, or of several side by side; healthy first, controls last within each.
 
     Args:
-        named: each report under a name that is its own.
+        named: each report under a unique name.
         metrics: the columns.
     """
     found: list[Row] = []
@@ -94,8 +94,7 @@ def rows(named: Sequence[tuple[str, Report]], metrics: Sequence[Metric]) -> tupl
 def going_on(report: Report) -> frozenset[str]:
     """The names of the networks that the recipe ends with.
 
-    Where the record does not say: what stands beside a chosen variant under the name `main`, else the chosen one, else
-    every variant.
+    If the record does not say: the variant `main` beside a chosen one, else the chosen one, else every variant.
     """
     variants = [v for v in report.variants if v.kind == "variant"]
     if any(v.goes_on is not None for v in variants):
@@ -126,7 +125,7 @@ def _cell(variant: Variant, control: Variant | None, metric: Metric) -> Cell:
     value = words.spread(values, metric) if len(values) > 1 else words.value(measured, metric)
     change = None if variant.kind == "healthy" else words.against_healthy(measured, metric)
     beside = words.against_control(measured, metric)
-    if beside is None and control:  # a record that does not pair the two
+    if beside is None and control:  # a record without the paired comparison
         beside = words.against(measured, control.metrics.get(metric.name), metric)
     how = measured.interval if measured else ""
     return Cell(metric, value, words.interval(measured, metric), how, change, beside, measured)

@@ -8,24 +8,24 @@ from recipelang.report import words
 from recipelang.report.rows import Cell, Row
 from recipelang.units import listed
 
-MOST = 6  # sentences; more variants are told by what stands out
+MOST = 6  # sentences; more variants are summarised
 CHOSEN, DOMINATED, FAILED = "★", "▽", "✗"
 
 
 def leading(rows: Sequence[Row]) -> Row | None:
-    """The row that the report is about first: the network that the recipe ends with, if it is one."""
+    """The row that the report presents first: the network that the recipe ends with, if there is only one."""
     found = [row for row in rows if row.goes_on]
     return found[0] if len(found) == 1 and not found[0].failed else None
 
 
 def headline(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
-    """(name, sentence) of the networks that the recipes end with; none where they are many."""
+    """(name, sentence) of the networks that the recipes end with; empty if there are many."""
     found = [row for row in rows if row.goes_on]
     return tuple((row.title, _sentence(row)) for row in found) if len(found) <= MOST else ()
 
 
 def sentences(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
-    """The headline, then (name, sentence) of every other variant; of none of those where there are many."""
+    """The headline, then (name, sentence) of every other variant, or one sentence on all of them if there are many."""
     variants = [row for row in rows if row.kind == "variant"]
     if not variants:
         controls = [row for row in rows if row.kind == "control"]
@@ -35,7 +35,7 @@ def sentences(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
         return (*told, *((row.title, _sentence(row)) for row in variants if not row.goes_on))
     done = [row for row in variants if not row.failed]
     best = [row.name for row in done if not row.dominated]
-    overview = f"{len(done)} of {len(variants)} variants came to their end"
+    overview = f"{len(done)} of {len(variants)} variants reached their end"
     if best and len(best) < len(done):
         overview += f"; no other network is at least as good in everything as {listed(best)}"
     return (*told, ("", f"{overview}."))
@@ -72,7 +72,7 @@ def _noisy(text: str, interval: str, noise: bool) -> str:
 
 
 def signs(row: Row) -> str:
-    """The signs in front of a row's name."""
+    """The signs before a row's name."""
     if row.failed:
         return f"{FAILED} "
     found = (CHOSEN if row.variant.chosen else "") + (DOMINATED if row.dominated else "")
@@ -91,23 +91,27 @@ def legend(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
         ),
         (
             "±",
-            "mean and standard deviation over seeds; intervals say where the mean of other seeds and samples would lie",
+            "mean and standard deviation over seeds; intervals are for the mean over other seeds and samples",
             any(row.seeds > 1 for row in rows),
         ),
-        ("×", "of healthy; times are measured in turns with it, so the quotient of two times shown may differ", clocks),
+        (
+            "×",
+            "of healthy; times are measured alternately with it, so the quotient of two times shown may differ",
+            clocks,
+        ),
         (CHOSEN, "picked by `choose`", any(row.variant.chosen for row in rows)),
         (
             DOMINATED,
             "dominated: another network is at least as good in everything and clearly better in something",
             any(row.dominated for row in rows),
         ),
-        (FAILED, "did not come to its end", any(row.failed for row in rows)),
+        (FAILED, "did not reach its end", any(row.failed for row in rows)),
     )
     return tuple((sign, meaning) for sign, meaning, is_used in used if is_used)
 
 
 def notes(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
-    """(metric, what its numbers speak of or leave out), with the networks' names where these differ."""
+    """(metric, what its numbers include or leave out), with the networks' names if these differ."""
     told: dict[str, dict[str, list[str]]] = {}
     for row in rows:
         for cell in row.cells:
@@ -122,7 +126,7 @@ def notes(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
 
 
 def _drifted(cell: Cell) -> bool:
-    """Whether a time of its own minute and its ratio to healthy would look like a contradiction."""
+    """Whether a time and its ratio to healthy, measured at different moments, would seem to contradict each other."""
     m = cell.measured
     if cell.change is None or m is None or not m.ratio or not m.value or not m.healthy:
         return False

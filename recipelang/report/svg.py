@@ -1,4 +1,4 @@
-"""A matplotlib figure as SVG that belongs to the page: its colours, no script, no double names, same bytes.
+"""A matplotlib figure as SVG that fits the page: its colours, no script, no duplicate ids, the same bytes every time.
 
 matplotlib is loaded here and only when a chart is drawn.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-#: colour given to matplotlib, which is the light page's → (CSS variable that takes its place, the dark page's colour)
+#: colour given to matplotlib, that of the light page → (CSS variable that replaces it, colour of the dark page)
 THEME = {
     "#1f2a30": ("--ink", "#e6eaea"),
     "#66727a": ("--muted", "#9aa5aa"),
@@ -36,7 +36,7 @@ SERIES = (ACCENT, *list(THEME)[6:])
 _SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: searchable, small, and in the page's own typeface
     "svg.hashsalt": "recipelang",
-    "font.family": "DejaVu Sans",  # ships with matplotlib, so that every machine lays out alike
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so that the layout is the same on every machine
     "font.size": 10,
     "text.parse_math": False,  # a `$` in a layer's name is a `$`
     "text.color": INK,
@@ -67,18 +67,18 @@ _SETTINGS: dict[str, Any] = {
 
 @contextmanager
 def drawing(width: float, height: float) -> Iterator[Any]:
-    """A figure of so many inches (72 units of the page each) under the report's settings; no backend, no window."""
+    """A figure of this size in inches (72 units of the page each) with the report's settings; no backend, no window."""
     import logging
 
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its fonts is no news
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # messages about its fonts are not needed
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     settings: dict[Any, Any] = {**matplotlib.rcParamsDefault, **_SETTINGS}
-    settings.pop("backend", None)  # asking for one would choose one
+    settings.pop("backend", None)  # setting it would select a backend
     with matplotlib.rc_context(settings), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a glyph that the layout font lacks: the browser has another font
+        warnings.simplefilter("ignore")  # a glyph that the layout font lacks: the browser uses another font
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         yield figure
@@ -90,13 +90,13 @@ def to_svg(figure: Any, name: str, alt: str) -> str:
     Args:
         figure: drawn under `drawing`.
         name: prefix of all ids inside; different for every figure of a page.
-        alt: what a reader hears who does not see it.
+        alt: text for screen readers.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     ElementTree.register_namespace("", SVG)
     ElementTree.register_namespace("xlink", XLINK)
-    # The text is matplotlib's own: it declares no entities that a parser could be lured into.
+    # The text is matplotlib's own: it declares no entities that could attack a parser.
     root = ElementTree.fromstring(re.sub(r"<!DOCTYPE.*?>", "", buffer.getvalue(), count=1, flags=re.S))
     for parent in list(root.iter()):
         parent.text = parent.text if parent.tag == f"{{{SVG}}}text" else None
@@ -116,7 +116,7 @@ def to_svg(figure: Any, name: str, alt: str) -> str:
 
 
 def _adapt(element: ElementTree.Element, name: str) -> None:
-    """Ids of its own and only where something refers to them; the page's colours and typefaces."""
+    """Unique ids, only on elements that are referred to; the page's colours and typefaces."""
     for key, text in list(element.attrib.items()):
         if key == "id" and element.tag not in (f"{{{SVG}}}path", f"{{{SVG}}}clipPath"):
             del element.attrib[key]
@@ -143,7 +143,7 @@ def palette(dark: bool) -> str:
 
 
 def standalone(svg: str) -> str:
-    """The same as a file of its own that is dark where the reader's page is."""
+    """The same as a separate file that is dark if the reader's page is."""
     style = f"<style>@media (prefers-color-scheme: dark) {{ svg {{ {palette(dark=True)} }} }}</style>"
     head, end, rest = svg.partition(">")
     return f"{head}{end}{style}{rest}\n"

@@ -19,21 +19,21 @@ TONES = {"better": "green", "worse": "red", "same": "dim"}
 
 
 class Screen(Console):
-    """A console that tells of a reader that went away, where rich would leave with the exit code 1."""
+    """A console that raises on a closed pipe, where rich would exit with code 1."""
 
     def on_broken_pipe(self) -> None:
-        """Called by rich when the reader has gone."""
+        """Called by rich when the pipe is closed."""
         raise BrokenPipeError
 
 
 def print_table(context: ReportContext, console: Console) -> None:
-    """Print the comparison, at most 100 columns wide; several tables where the metrics need more.
+    """Print the comparison, at most 100 columns wide; several tables if the metrics need more.
 
     Args:
         context: what to show.
-        console: where to; its own rules decide about colour.
+        console: where it is printed; it decides about colour.
     """
-    if not console.is_terminal:  # a file has no width: take what everyone can read
+    if not console.is_terminal:  # a file has no width: use one that everyone can read
         console = Screen(file=console.file, width=WIDTH, color_system=None)
     width = min(WIDTH, console.width)
     for name, sentence in context.headline:
@@ -86,7 +86,7 @@ def _width(head: str, column: list[tuple[Text, Text]]) -> int:
 
 
 def _chunks(widths: list[int], room: int) -> list[list[int]]:
-    """The columns in groups that fit; a column that fits nowhere stands alone."""
+    """The columns in groups that fit; a column that fits nowhere is in a group of its own."""
     groups: list[list[int]] = [[]]
     used = 0
     for i, width in enumerate(widths):

@@ -1,7 +1,7 @@
 """Measured numbers in words: values, intervals, changes against a reference.
 
 A cost is read as a ratio ("0.68×"), a quality as a difference in its own points ("−0.4 points"). Digits follow
-the interval: none is shown that the noise would change.
+the interval: digits within the noise are not shown.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ NOISE = "≈"
 
 @dataclass(frozen=True)
 class Change:
-    """How a number stands against a reference.
+    """How a number compares with a reference.
 
     Attributes:
         text: "0.68×" or "−0.4 points".
         interval: "0.67–0.69", or "".
-        tone: `better`, `worse`, or `same` where the change lies within the noise or is none.
-        noise: whether it lies within the noise.
+        tone: `better`, `worse`, or `same` if the change is within the noise or zero.
+        noise: whether it is within the noise.
     """
 
     text: str
@@ -39,7 +39,7 @@ class Change:
 
 
 def number(value: float, digits: int) -> str:
-    """A number with so many decimals and a true minus sign; never "−0.0"."""
+    """A number with this many decimals and a true minus sign; never "−0.0"."""
     rounded = round(value, digits) + 0.0
     return f"{rounded:.{digits}f}".replace("-", "−")
 
@@ -51,19 +51,19 @@ def signed(value: float, digits: int) -> str:
 
 
 def decimals(low: float | None, high: float | None, exact: int) -> int:
-    """How many decimals an interval leaves meaning to: the first digit of its half-width; `exact` without one."""
+    """How many decimals are meaningful: up to the first digit of the interval's half-width; `exact` without one."""
     if low is None or high is None or not high > low:
         return exact
     return min(6, max(0, -math.floor(math.log10((high - low) / 2) + 0.5)))
 
 
 def quantity(value: float, unit: str) -> str:
-    """A value in base units as a person reads it, with a true minus sign."""
+    """A value in readable units, with a true minus sign."""
     return show(value, unit).replace("-", "−")
 
 
 def value(measured: Measured | None, metric: Metric) -> str:
-    """The value with its unit: "1.82 ms"; "–" where there is none."""
+    """The value with its unit: "1.82 ms"; "–" if there is none."""
     if measured is None or measured.value is None:
         return "–"
     return quantity(measured.value, metric.unit)
@@ -77,7 +77,7 @@ def interval(measured: Measured | None, metric: Metric) -> str:
 
 
 def spread(values: list[float], metric: Metric) -> str:
-    """Mean ± standard deviation over seeds: "91.20 ± 0.31 %"; the value alone where all seeds agree."""
+    """Mean ± standard deviation over seeds: "91.20 ± 0.31 %"; only the value if all seeds agree."""
     mean, deviation = statistics.fmean(values), statistics.stdev(values)
     return together(mean, deviation, metric.unit, " ± ") if deviation else quantity(mean, metric.unit)
 
@@ -93,7 +93,7 @@ def together(first: float, second: float, unit: str, glue: str) -> str:
         factor = float(head) / largest if largest else 1.0
     except ValueError:  # a unit that `show` puts first
         return f"{quantity(first, unit)}{glue}{quantity(second, unit)}"
-    # `show` rounds: the exact factor is the power of ten next to it (a percentage is one as well).
+    # `show` rounds: the exact factor is the nearest power of ten (also for a percentage).
     factor = 10.0 ** round(math.log10(factor)) if factor > 0 else 1.0
     half = second if "±" in glue else (second - first) / 2
     digits = max(len(head.partition(".")[2]), decimals(-half * factor, half * factor, 0))
@@ -103,12 +103,12 @@ def together(first: float, second: float, unit: str, glue: str) -> str:
 
 
 def against_healthy(measured: Measured | None, metric: Metric) -> Change | None:
-    """The change against healthy as the record states it; None where it states none."""
+    """The change against healthy as the record states it; None if it does not."""
     return _stated(measured, metric)
 
 
 def against_control(measured: Measured | None, metric: Metric) -> Change | None:
-    """The change against the control as the record states it; None where it states none."""
+    """The change against the control as the record states it; None if it does not."""
     return _stated(measured.control, metric) if measured else None
 
 
@@ -125,10 +125,10 @@ def _stated(measured: Measured | Against | None, metric: Metric) -> Change | Non
 def against(measured: Measured | None, reference: Measured | None, metric: Metric) -> Change | None:
     """The change against another measurement, found from the two and their intervals.
 
-    Costs are compared through their ratios to healthy where both have one: clocks are read in turns with healthy,
-    so that ratios agree where times of different minutes do not. The two are treated as independent: half-widths
-    add in squares (relative ones for a ratio). Measurements on the same images are not, so the interval is on the
-    wide side. No interval, no claim about noise.
+    Costs are compared by their ratios to healthy if both have one: clocks alternate with healthy, so that ratios
+    agree even when times of different minutes do not. The two are treated as independent: half-widths add in
+    squares (relative ones for a ratio). Measurements on the same images are not independent, so the interval is
+    rather too wide. Without an interval, nothing is said about noise.
     """
     if measured is None or reference is None or metric.role == "property":
         return None
@@ -148,7 +148,7 @@ def against(measured: Measured | None, reference: Measured | None, metric: Metri
 
 
 def _side(measured: Measured, relative: bool) -> tuple[float, float] | None:
-    """A number (its ratio to healthy where asked) and the half-width of its interval; None where there is none."""
+    """A number (its ratio to healthy if `relative`) and the half-width of its interval; None if there is none."""
     value, low, high = measured.value, measured.low, measured.high
     if relative:
         value, low, high = measured.ratio, measured.ratio_low, measured.ratio_high
@@ -179,7 +179,7 @@ def _change(change: float, low: float | None, high: float | None, metric: Metric
 
 
 def duration(seconds: float | None) -> str:
-    """`95` → "1 min 35 s"; "" where it is not known."""
+    """`95` → "1 min 35 s"; "" if it is not known."""
     if seconds is None:
         return ""
     if seconds < 60:
@@ -200,5 +200,5 @@ def plain(scalar: Scalar) -> str:
 
 
 def shorten(name: str, most: int) -> str:
-    """The name with its middle left out where it is too long for its place."""
+    """The name, with its middle left out if it is too long."""
     return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"

@@ -85,7 +85,7 @@ def test_a_whole_number_of_four_hundred_digits_is_no_number(main_record: dict[st
     main_record["variants"][1]["runs"][0]["seed"] = 10**400
     with pytest.raises(Refusal) as refused:
         build(main_record)
-    assert "a number of too many digits" in refused.value.message
+    assert "a number with too many digits" in refused.value.message
 
 
 def test_names_of_a_megabyte_are_cut_wherever_they_are_shown(main_record: dict[str, Any], texts_changed: Any) -> None:

@@ -342,7 +342,7 @@ def test_other_data_is_a_difference_of_qualities(main_record: dict[str, Any]) ->
     other = copy.deepcopy(main_record)
     main_record["environment"]["data"], other["environment"]["data"] = "digits (1)", "cifar10 (2)"
     (warning,) = [w for w in compare([build(main_record, "a"), build(other, "b")]).warnings if "differ in" in w]
-    assert warning.endswith("digits (1) and cifar10 (2); hold their qualities against their own healthy only")
+    assert warning.endswith("digits (1) and cifar10 (2); compare their qualities only with their own healthy")
 
 
 def test_how_a_network_came_in_is_said_in_every_form(main_record: dict[str, Any]) -> None:
