@@ -40,6 +40,7 @@ from recipelang.stages.training import fit
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import products_of
+from recipelang.surgery.raised import raised_by
 
 LATENCY_SECONDS = 6.0  # one interleaved measurement of a small network; at most 30 s
 MOST_SECONDS = 4.0  # that one plan spends on measuring training, and the same again on clocks
@@ -83,6 +84,11 @@ class Times:
             return None
         if self.options.smoke:
             return Estimate(1.0, True)
+        with contextlib.suppress(Refusal), raised_by(network, operation.verb):  # what fails here, the run will report
+            return self._of(operation, network, data)
+        return None
+
+    def _of(self, operation: Any, network: Network, data: Dataset) -> Estimate:
         known = Estimate(0.0, False)
         training: Training | None = getattr(operation, "training", None)
         if training:
@@ -130,7 +136,7 @@ class Times:
                 return None
             marks = _Marks(MOST_SECONDS - self.spent[TRAINING], self.options.device)
             task = find("task", "classification")
-            with contextlib.suppress(Refusal, RuntimeError, _Enough):  # what fails here, the run will report
+            with contextlib.suppress(Refusal, RuntimeError, _Enough), raised_by(network, "train"):
                 fit(
                     network,
                     data,
@@ -177,7 +183,7 @@ class Times:
         }
 
         def measure() -> Mapping[str, Any] | None:
-            with contextlib.suppress(Refusal, RuntimeError):
+            with contextlib.suppress(Refusal, RuntimeError), raised_by(network, "measure"):
                 check_device(how.device)
                 if self.seconds_per_image(healthy) * how.batch > CALL_SECONDS:
                     return None

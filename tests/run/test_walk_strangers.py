@@ -57,6 +57,12 @@ class Shuffled(Net):
 
     def forward(self, x):
         return super().forward(x[:, :, self.order].clone())
+
+
+class Pairs(Net):
+    def forward(self, x):
+        assert self.training or len(x) <= 2, "two images at most"
+        return super().forward(x)
 """
 RECIPE = """
 model python("net.py:build")
@@ -104,3 +110,12 @@ def test_what_is_not_in_its_state_is_refused_at_the_line_of_the_model(folder: Pa
         lab.run(RECIPE.replace("net.py:build", "net.py:Shuffled"), trust=True)
     (problem,) = caught.value.diagnostics
     assert problem.code == "RCP0723" and "`order`" in problem.message and problem.span and problem.span.line == 2
+
+
+def test_what_a_network_raises_is_refused_at_the_line_of_the_step(folder: Path, lab: Any) -> None:
+    text = RECIPE.replace("net.py:build", "net.py:Pairs")
+    plan = lab.plan(text, trust=True, store=folder / "store")
+    assert not plan.problems, "an estimate that cannot be made refuses nothing"
+    (problem,) = lab.run(text, trust=True, store=folder / "store").result.diagnostics
+    assert problem.code == "RCP0733" and problem.span and problem.span.line == 5
+    assert "of `net.py`: AssertionError: two images at most" in problem.message and "`prune`" in problem.message
