@@ -1,4 +1,4 @@
-"""What is exported answers like the network that it came from."""
+"""An exported network gives the same answers as the network that it came from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model's file imports from beside it: found before anything runs, imported for it alone, part of its hash."""
+"""What a model's file imports from its folder: found before anything runs, imported for it alone, part of its hash."""
 
 from __future__ import annotations
 

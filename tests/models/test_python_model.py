@@ -1,4 +1,4 @@
-"""`python("file.py:build")`: only with trust, with a clear word for everything that can go wrong."""
+"""`python("file.py:build")`: only with trust, with a clear message for everything that can go wrong."""
 
 from __future__ import annotations
 

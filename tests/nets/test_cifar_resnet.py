@@ -1,4 +1,4 @@
-"""The CIFAR ResNets against the published description, and against published weights where they are at hand."""
+"""The CIFAR ResNets against the published description, and against published weights where available."""
 
 from __future__ import annotations
 

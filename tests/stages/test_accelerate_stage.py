@@ -1,4 +1,4 @@
-"""`accelerate` as a stage: which layers it takes, what it says of them, and what it refuses."""
+"""`accelerate` as a stage: which layers it accelerates, what it reports about them, and what it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `prune layers` may take: what was removed once in trial, and the reason where that is nothing."""
+"""What `prune layers` may remove: what was removed once in a trial, and the reason where nothing can be."""
 
 from __future__ import annotations
 

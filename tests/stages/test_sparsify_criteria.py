@@ -1,4 +1,4 @@
-"""`sparsify nm 2:4` by criteria that look at data: masks, corrected weights, and what they cost."""
+"""`sparsify nm 2:4` by criteria that use data: masks, corrected weights, and what they cost."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_convolution_is_solved_as_the_linear_layer_that_it_is() -> None:
 
 
 class Mixed(nn.Module):
-    """Attention, a convolution in groups, one weight used twice and one never."""
+    """Attention, a grouped convolution, one weight used twice and one never."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,7 +184,7 @@ def test_a_new_pattern_ends_the_old_one_and_others_stay(digits: Any, trained: Ne
 
 @dataclass(frozen=True)
 class Exploding:
-    """A solver whose values are no numbers."""
+    """A solver whose values are NaN."""
 
     name: ClassVar[str] = "exploding"
     unit: ClassVar[str] = "element"

@@ -1,4 +1,4 @@
-"""`sparsify nm 2:4 with permute`: channels first, then masks; what is gained is said, what cannot be is refused."""
+"""`sparsify nm 2:4 with permute`: channels first, then masks; gains are reported, the impossible is refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CLASSES = tuple(str(k) for k in range(10))
 
 
 class Counting:
-    """Progress that remembers what was begun and how far it came."""
+    """Progress that records what was started and how far it got."""
 
     def __init__(self) -> None:
         self.pieces: list[list[Any]] = []

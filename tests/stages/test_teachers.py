@@ -1,4 +1,4 @@
-"""A teacher speaks of the student's classes, in the student's order, about the student's images."""
+"""A teacher answers with the student's classes, in the student's order, for the student's images."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ HALF = Deployment("cpu", "bfloat16", batch=2)
 
 
 class Net(nn.Module):
-    """Convolutions 1×1 and 3×3, a ReLU that works twice, linear layers, one of which is used by its weight alone."""
+    """Convolutions 1×1 and 3×3, a ReLU that is used twice, linear layers, of one of which only the weight is used."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ def test_a_kernel_that_goes_wrong_later_is_refused(pretended_gpu: Arrange, monke
 
 
 class Deep(nn.Module):
-    """Sixteen residual blocks and two classes: what bfloat16 leaves of an answer differs from rounding to rounding."""
+    """Sixteen residual blocks and two classes: an answer in bfloat16 differs from one rounding to another."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,7 +184,7 @@ class Deep(nn.Module):
 
 
 class Parts(Pretended):
-    """A right kernel that rounds otherwise than dense: the inputs in four parts, each rounded."""
+    """A correct kernel that rounds differently from dense: the inputs in four parts, each rounded."""
 
     def run(self, x: Tensor, operands: tuple[Tensor, ...], bias: Tensor | None, problem: Any, tiles: Any) -> Tensor:
         total = x.new_zeros(x.shape[0], operands[0].shape[0])

@@ -1,4 +1,4 @@
-"""A network in a folder: the same network comes back, and a damaged or hostile folder is refused."""
+"""A network in a folder: the same network comes back, and a damaged or malicious folder is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Self-attention by layers that are called is the attention that it was."""
+"""Self-attention made of layers that are called computes the same as before."""
 
 from __future__ import annotations
 

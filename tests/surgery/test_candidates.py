@@ -1,4 +1,4 @@
-"""Layers that can be removed are found by what modules do."""
+"""Layers that can be removed are found by what modules compute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which channels may be reordered: whatever is found may take any order, and all that is known to be free is found."""
+"""Which channels may be reordered: everything found may take any order, and everything known to be free is found."""
 
 from __future__ import annotations
 

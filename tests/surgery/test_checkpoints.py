@@ -1,4 +1,4 @@
-"""State dicts as people have them: each kind of file gives the very network whose weights it holds, or a clear word."""
+"""State dicts as found in practice: each kind of file gives exactly the network of its weights, or a clear message."""
 
 from __future__ import annotations
 

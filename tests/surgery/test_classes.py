@@ -1,4 +1,4 @@
-"""Labels are told by the names of classes: which output stands for which class of some data."""
+"""Labels are matched by class name: which output is which class of a data set."""
 
 from __future__ import annotations
 

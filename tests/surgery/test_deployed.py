@@ -130,7 +130,7 @@ def test_a_norm_behind_a_linear_layer_folds(wrap: Callable[..., Network]) -> Non
 
 
 def test_a_variance_next_to_zero_is_left_alone(wrap: Callable[..., Network]) -> None:
-    """The layer gives 1000 and next to nothing else; what the norm makes of the rest is rounding error."""
+    """The layer returns 1000 plus almost nothing; what the norm makes of the rest is rounding error."""
     module = nn.Sequential(conv(), nn.BatchNorm2d(4, eps=1e-30), conv(), nn.Flatten(), nn.Linear(64, 2))
     network = wrap(module, (4, 8, 8))
     with torch.no_grad():
@@ -169,7 +169,7 @@ def test_how_layers_execute(digits: Network) -> None:
 
 
 class Places(nn.Module):
-    """Adds constants of float32, whatever its input is."""
+    """Adds float32 constants, whatever its input is."""
 
     def __init__(self) -> None:
         super().__init__()

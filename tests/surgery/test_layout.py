@@ -1,4 +1,4 @@
-"""Networks that rely on torch's default order of memory are given it, and others run with channels last."""
+"""Networks that depend on torch's default memory order are given it, and others run with channels last."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Complex(nn.Module):
 
 
 class Volume(nn.Module):
-    """Beside a convolution in two dimensions a weight of five axes, which has no order with channels last."""
+    """In addition to a 2-D convolution a weight of five axes, which has no channels_last order."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Volume(nn.Module):
 
 
 class Trains(Views):
-    """Joins axes by `view` in training mode alone."""
+    """Joins axes with `view` in training mode only."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.two(F.relu(self.one(x))))

@@ -1,4 +1,4 @@
-"""Folders from strangers: whatever the files say, the network comes or the folder is refused, in bounded memory."""
+"""Folders from strangers: the network is loaded or the folder is refused, in bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""N:M masks against a search by hand; masks that last through training."""
+"""N:M masks against a manual search; masks that persist through training."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from recipelang.surgery.tracing import example
 
 
 def naive_mask(scores: np.ndarray, n: int, m: int) -> np.ndarray:
-    """The definition, loop by loop: of every m input channels the n highest stay, of equal ones the first."""
+    """The definition, loop by loop: of every m input channels the n highest stay, the first of equal ones."""
     keep = np.zeros(scores.shape, dtype=bool)
     for o in range(scores.shape[0]):
         for place in np.ndindex(*scores.shape[2:]):

@@ -1,4 +1,4 @@
-"""Channels in another order: the same function, masks that move along, and a refusal where it is another function."""
+"""Channels in another order: the same function, masks reordered too, and a refusal where the function changes."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_member_left_out_is_refused_and_nothing_changes(digits: Network) -> No
 
 
 def test_a_head_of_zeros_hides_nothing(wrap: Wrap) -> None:
-    """A fresh network may answer zeros whatever is done to it; the layers in between do not."""
+    """A new network may return zeros whatever is done to it; the layers in between do not."""
     torch.manual_seed(0)
     from torchvision.models import VisionTransformer
 
@@ -127,7 +127,7 @@ def test_a_head_of_zeros_hides_nothing(wrap: Wrap) -> None:
 
 
 class Hidden(nn.Module):
-    """Numbers that are no parameters: a graph cannot hold them, and nothing can put them in order."""
+    """Numbers that are not parameters: a graph cannot hold them, and nothing can reorder them."""
 
     def __init__(self) -> None:
         super().__init__()

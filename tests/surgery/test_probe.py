@@ -1,4 +1,4 @@
-"""Where a network comes in, it is tried once: what cannot be trusted is refused by name, and nothing else changes."""
+"""A network is tried once at first use: what cannot be trusted is refused by name, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -357,7 +357,7 @@ UNSOUND: dict[str, tuple[str, str, str]] = {
 def test_a_saved_network_is_tried_as_well(
     name: str, door: str, come_in: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As one that was saved before networks were tried, and whose code looks sound until its numbers are drawn."""
+    """Like one saved before networks were tried, whose code looks sound until its numbers are drawn."""
     code, forward, prepare = UNSOUND[name]
     drawn = prepare.replace("0.0", "torch.level").replace("list(range(16))", "torch.random_order()")
     monkeypatch.setattr(torch, "level", 0.0, raising=False)

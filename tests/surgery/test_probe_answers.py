@@ -1,4 +1,4 @@
-"""Networks that write into their input, answer with several tensors, lack a head or wear wrappers."""
+"""Networks that change their input, return several tensors, lack a head or have wrappers."""
 
 from __future__ import annotations
 

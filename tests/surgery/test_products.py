@@ -1,4 +1,4 @@
-"""Which weights a network multiplies with, on networks as strangers write them; counts and values by hand."""
+"""Which weights a network multiplies with, on networks found in practice; counts and values by hand."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Standardised(nn.Conv2d):
 
 
 class Ignoring(nn.Conv2d):
-    """A convolution in name alone."""
+    """A convolution in name only."""
 
     def forward(self, input: Tensor) -> Tensor:
         return 2 * input
@@ -273,7 +273,7 @@ def test_heads_for_training_alone_are_named_and_do_not_count() -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_b_16", "swin_v2_t", "convnext_tiny", "mnasnet0_5", "densenet121"])
 def test_all_weights_of_torchvisions_networks_are_parameters(name: str) -> None:
-    """Every parameter of two axes or more is a weight, but for positions, tokens, biases and scales."""
+    """Every parameter of two axes or more is a weight, except positions, tokens, biases and scales."""
     module = torchvision.models.get_model(name)
     products = find_products(module, torch.randn(1, 3, 224, 224))
     assert all(p.parameter and p.why == "" for p in products)

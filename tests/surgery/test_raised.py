@@ -1,4 +1,4 @@
-"""What a user's network raises is a refusal with its sentence; what is raised by this program stays a bug."""
+"""What a user's network raises is a refusal with its message; what this program raises remains a bug."""
 
 from __future__ import annotations
 

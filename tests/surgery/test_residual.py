@@ -41,7 +41,7 @@ class Block(nn.Module):
 
 
 class WithState(Block):
-    """Hands a state on, and changes it."""
+    """Passes a state on, and changes it."""
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         return x + self.branch(x + state), state + self.branch(x)
@@ -185,7 +185,7 @@ def test_where_a_norm_follows_the_sum_nothing_goes_and_the_reason_is_said(
 
 
 class Container(nn.Module):
-    """A body whose forward is what the test says."""
+    """A body whose forward is given by the test."""
 
     def __init__(self, run: Callable[..., Tensor], blocks: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A removable layer is one that was removed once in trial."""
+"""A removable layer is one that was removed once in a trial."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_layer_of_which_more_is_asked_stays(
 
 
 def test_a_layer_that_another_layer_reads_stays() -> None:
-    """Both are removed together without trouble: the one that reads is gone as well."""
+    """Both are removed together without trouble: the reader is removed too."""
 
     class Reader(Block):
         def forward(self, x: Tensor) -> Tensor:

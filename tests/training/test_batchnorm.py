@@ -18,7 +18,7 @@ from recipelang.surgery.network import Network
 
 
 def population(data: ImageDataset, module: nn.Module, samples: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and unbiased variance per channel of what a module makes of all images at once."""
+    """Mean and unbiased variance per channel of a module's output for all images at once."""
     x = torch.cat([x for x, _ in data.batches("train", samples=samples)])
     with torch.no_grad():
         values = module(x).double().transpose(0, 1).flatten(1)

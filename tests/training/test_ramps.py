@@ -154,7 +154,7 @@ def test_adamw_leaves_what_is_added_or_scales_as_it_is(name: str, special: set[s
 
 
 class _Held(nn.Module):
-    """Parameters of every role, under names that say nothing."""
+    """Parameters of every role, under uninformative names."""
 
     def __init__(self) -> None:
         super().__init__()

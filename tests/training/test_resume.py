@@ -32,7 +32,7 @@ TASK = Classification()
 
 
 class Killed(Exception):
-    """Stands for a process that dies."""
+    """Simulates a process that dies."""
 
 
 @pytest.fixture(autouse=True)
@@ -208,7 +208,7 @@ def test_a_process_that_is_killed_leaves_a_whole_checkpoint(tmp_path: Path) -> N
 
 
 class Depth(nn.Module):
-    """Skips layers by Python's random numbers and scales by numpy's, as published networks do in training."""
+    """Skips layers with Python's random numbers and scales with numpy's, as published networks do in training."""
 
     def __init__(self) -> None:
         super().__init__()

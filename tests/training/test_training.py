@@ -114,7 +114,7 @@ def test_samples_make_shorter_epochs(network: Network, data: ImageDataset, silen
 
 @dataclass(frozen=True)
 class Recorder(Sgd):
-    """SGD that notes the learning rate of every step."""
+    """SGD that records the learning rate of every step."""
 
     kind: ClassVar[str] = "optimizer"
     name: ClassVar[str] = "recorder"

@@ -1,4 +1,4 @@
-"""Networks of strangers in training: frozen and integer parameters, several outputs, inputs that are written into."""
+"""Users' own networks in training: frozen and integer parameters, several outputs, inputs changed in place."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Auxiliary(Body):
 
 
 class Embedding(Body):
-    """Its embedding is as long as there are classes, and no answer."""
+    """Its embedding has as many features as there are classes, and is not an answer."""
 
     def __init__(self) -> None:
         super().__init__()
