@@ -174,10 +174,15 @@ def run(command: str, dry_run: bool, as_json: bool, **arguments: Any) -> int:
 def gc(store: Path | None, profile: str | None, everything: bool, dry_run: bool) -> int:
     """Free stored steps that no run folder uses any more.
 
-    What a running command works on is kept.
+    What a running command works on is kept. Decoded images in the user's cache that no run has used for 30 days are
+    freed as well.
     """
+    from recipelang.images.cache import free_arrays
     from recipelang.run.store import Store
 
+    verb = "would free" if dry_run else "freed"
+    if decoded := free_arrays(everything=everything, dry_run=dry_run):
+        click.echo(f"cache of decoded images: {verb} {show(decoded, 'B')}")
     folder = store or profile_for(Path.cwd(), profile).store or Path(".recipe")
     if not folder.is_dir():
         say(f"there is no store at {folder}")
@@ -185,7 +190,6 @@ def gc(store: Path | None, profile: str | None, everything: bool, dry_run: bool)
     kept = Store(folder)
     before = kept.size()
     freed = kept.gc(everything=everything, dry_run=dry_run)
-    verb = "would free" if dry_run else "freed"
     click.echo(
         f"{folder}: {show(before, 'B')}, {verb} {show(freed.bytes, 'B')} "
         f"({counted(freed.entries, 'step')}, {freed.unfinished} unfinished)"

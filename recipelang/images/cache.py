@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ import numpy as np
 import platformdirs
 
 from recipelang.files import atomic
+
+UNUSED = 30  # days after which an array is freed
 
 
 def cache_folder() -> Path:
@@ -39,11 +42,31 @@ def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], np.ndar
     with contextlib.suppress(OSError, ValueError, EOFError):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         if array.shape == shape and array.dtype == np.uint8:
+            with contextlib.suppress(OSError):  # a cache that others fill
+                os.utime(path)  # `free_arrays` goes by the last use
             return array
     array = compute()
     with contextlib.suppress(OSError), atomic(path) as file:
         np.save(file, array, allow_pickle=False)
     return array
+
+
+def free_arrays(*, everything: bool = False, dry_run: bool = False) -> int:
+    """Remove the arrays that nothing has used for `UNUSED` days; their bytes.
+
+    Args:
+        everything: also those used since.
+        dry_run: only count.
+    """
+    oldest, freed = time.time() - UNUSED * 86_400, 0
+    for path in (cache_folder() / "arrays").glob("*.npy"):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            if everything or status.st_mtime < oldest:
+                if not dry_run:
+                    path.unlink()
+                freed += status.st_size
+    return freed
 
 
 @dataclass(frozen=True)
