@@ -57,8 +57,8 @@ def test_scores_are_finite_complete_and_repeatable(lab: Any, name: str, unit: st
 @pytest.mark.parametrize("name", CRITERIA)
 def test_the_order_of_batches_does_not_matter(lab: Any, name: str) -> None:
     data, turned = lab.images(), lab.images()
-    for split, (pictures, labels) in turned.splits.items():
-        turned.splits[split] = tuple(torch.cat(part.split(turned.batch)[::-1]) for part in (pictures, labels))
+    for split, (images, labels) in turned.splits.items():
+        turned.splits[split] = tuple(torch.cat(part.split(turned.batch)[::-1]) for part in (images, labels))
     there, back = (criterion(name).score(lab.gathered(lab.small(), d)) for d in (data, turned))
     for key, score in there.items():
         torch.testing.assert_close(back[key], score, rtol=1e-5, atol=1e-12)
@@ -96,8 +96,8 @@ def test_taylor_of_a_layer_is_the_equation_of_the_thesis(lab: Any) -> None:
     module, data = lab.small(2).eval(), lab.images()
     data.batch = 48
     scores = {s.candidate: s.value for s in rank_layers(criterion("taylor"), lab.gathered(module, data))}
-    pictures, labels = data.splits["train"]
-    nn.functional.cross_entropy(module(pictures), labels).backward()
+    images, labels = data.splits["train"]
+    nn.functional.cross_entropy(module(images), labels).backward()
     for block in "12":
         weight = module.get_parameter(f"{block}.conv.weight")
         norms = [float((g * w).norm()) for g, w in zip(weight.grad, weight.detach(), strict=True)]

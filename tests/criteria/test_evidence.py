@@ -20,9 +20,9 @@ def test_squared_gradients_are_the_mean_over_batches_of_autograds(lab: Any) -> N
     module.eval()
     weights = {name: module.get_parameter(name) for name in found}
     squares = {name: torch.zeros_like(w) for name, w in weights.items()}
-    for pictures, labels in data.batches("train"):
+    for images, labels in data.batches("train"):
         module.zero_grad()
-        nn.functional.cross_entropy(module(pictures), labels).backward()
+        nn.functional.cross_entropy(module(images), labels).backward()
         for name, weight in weights.items():
             squares[name] += weight.grad**2 / 3  # type: ignore[operator]
     for name in squares:
@@ -73,8 +73,8 @@ def test_watch_shows_every_candidate_in_order_with_what_goes_in_and_out(lab: Any
 def test_activations_are_filters_first_whatever_the_network(lab: Any, name: str, axes: int, length: int) -> None:
     module = torchvision.models.get_model(name, **({"image_size": 32} if name == "vit_b_16" else {}))
     side = {"vit_b_16": 32, "vgg11_bn": 32}.get(name, 64)
-    pictures = torch.randn(2, 3, side, side)
-    split = (pictures, torch.zeros(2, dtype=torch.long))
+    images = torch.randn(2, 3, side, side)
+    split = (images, torch.zeros(2, dtype=torch.long))
     data = lab.Images({"train": split, "val": split}, 10, batch=2)
     evidence = lab.gathered(module, data)
     widths = {candidate.name: candidate.width for candidate in evidence.candidates}

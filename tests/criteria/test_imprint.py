@@ -96,7 +96,7 @@ def test_gains_are_those_of_the_naive_formulas(similarity: str) -> None:
 
 
 def test_a_stage_boundary_by_hand() -> None:
-    """Two candidates, and between them a block that is none and tells the classes apart by itself.
+    """Two candidates, and between them a block that is not one and distinguishes the classes itself.
 
     Right at the input of a 2 of 4, at its output 3; at the input of b, after the boundary, 4, at its output 3.
     """
@@ -147,10 +147,10 @@ def test_the_order_of_batches_and_of_samples_does_not_matter(lab: Any, random: A
 
     data = lab.images()
     shuffled = lab.images()
-    for split, (pictures, labels) in shuffled.splits.items():
+    for split, (images, labels) in shuffled.splits.items():
         order = list(range(len(labels)))
         random.shuffle(order)
-        shuffled.splits[split] = pictures[order], labels[order]
+        shuffled.splits[split] = images[order], labels[order]
     shuffled.batch = random.choice([7, 16, 48])
     assert score(shuffled) == score(data)
 
@@ -170,8 +170,8 @@ def test_a_layer_that_tells_the_classes_apart_gains_most(lab: Any) -> None:
     torch.manual_seed(0)
     labels = torch.arange(64) % 2
     stripes = torch.ones(8).index_fill(0, torch.arange(1, 8, 2), -1.0)
-    pictures = torch.randn(64, 1, 8, 8) * 0.1 + torch.where(labels == 0, 1.0, -1.0)[:, None, None, None] * stripes
-    data = lab.Images({"train": (pictures, labels), "val": (pictures, labels)}, 2)
+    images = torch.randn(64, 1, 8, 8) * 0.1 + torch.where(labels == 0, 1.0, -1.0)[:, None, None, None] * stripes
+    data = lab.Images({"train": (images, labels), "val": (images, labels)}, 2)
 
     class Stripes(nn.Module):
         def __init__(self) -> None:

@@ -22,7 +22,7 @@ def problem(seed: int, outputs: int, inputs: int, rows: int, mixed: bool = True)
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(outputs, inputs, generator=generator)
     x = torch.randn(rows, inputs, generator=generator)
-    if mixed:  # few hidden causes behind many inputs, of different sizes
+    if mixed:  # many inputs from few hidden causes, of different sizes
         x = x[:, : inputs // 2] @ torch.randn(inputs // 2, inputs, generator=generator) + 0.3 * x
         x = x * torch.linspace(0.2, 2, inputs)
     return weight, x, 2 / rows * x.T @ x
@@ -33,7 +33,7 @@ def damped(hessian: Tensor, damp: float) -> Tensor:
 
 
 def naive(first: Tensor, hessian: Tensor, n: int, m: int) -> list[float]:
-    """One row, column by column, everything anew each time: the columns that are left take the values of least error,
+    """One row, column by column, each computed from scratch: the columns that are left take the values of least error,
     given those that are done; of a group those n stay whose removal would cost most among the columns from there on.
 
     The error of w against the first weights w₀ is (w − w₀) H (w − w₀)ᵀ.

@@ -1,4 +1,4 @@
-"""A cache of its own for every test: none reads what another, or the user, left behind."""
+"""A separate cache for every test: none reads that of another test or of the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of more than 8 bits keep their range, whoever wrote them; where nobody says what white is, nobody guesses."""
+"""Images of more than 8 bits keep their range, from any writer; an unknown value of white is not guessed."""
 
 from __future__ import annotations
 

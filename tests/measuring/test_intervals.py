@@ -41,7 +41,7 @@ def test_the_difference_is_the_plain_one_and_turns_with_the_sides() -> None:
 
 @pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (4, 0), (8, 3), (6, 0), (20, 4), (40, 38)])
 def test_noise_agrees_with_the_exact_test_of_mcnemar(gained: int, lost: int) -> None:
-    """Of 360 samples so many differ: the verdict is that of the exact sign test on those that differ."""
+    """This many of 360 samples differ: the verdict is that of the exact sign test on those that differ."""
     ours, theirs = np.zeros(360), np.zeros(360)
     ours[:gained], theirs[gained : gained + lost] = 1, 1
     exact = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0

@@ -69,7 +69,7 @@ def test_differences_are_bounded_turn_with_the_sides_and_have_a_length(values: n
 
 @given(st.integers(1, 300), st.integers(0, 300))
 def test_equal_seeds_are_as_sure_as_one_of_them(n: int, right: int) -> None:
-    """Seeds that answer alike on every sample add nothing: the interval is Wilson's of one of them."""
+    """Seeds that agree on every sample add nothing: the interval is Wilson's of one of them."""
     one = np.arange(n) < min(right, n)
     found = over_samples(np.tile(one.astype(float), (2, 1)))
     assert (found.low, found.high) == pytest.approx(wilson(int(one.sum()), n), abs=2e-3 + 1 / n**1.5)
@@ -97,7 +97,7 @@ def test_two_seeds_do_not_leave_everything_open() -> None:
 @pytest.mark.parametrize("m", [2, 3, 4, 5])
 @pytest.mark.parametrize("tau", [0.0, 0.5, 1.0, 2.0, 4.0])
 def test_coverage_of_means(m: int, tau: float) -> None:
-    """Seeds and samples drawn anew, τ in units of one seed's own sampling error."""
+    """Newly drawn seeds and samples, τ in units of one seed's own sampling error."""
     generator = np.random.default_rng(1000 * m + int(10 * tau))
     rounds, samples = 1000, 100
     hits = 0

@@ -38,8 +38,8 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for i in range(12):
                 pixels = chance.integers(0, 255, (32, 32, 3), dtype=numpy.uint8)
                 Image.fromarray(pixels).save(folder / name / label / f"{i}.png")
-    picture = folder / "cut/cats/3.png"
-    picture.write_bytes(picture.read_bytes()[:200])
+    image = folder / "cut/cats/3.png"
+    image.write_bytes(image.read_bytes()[:200])
     (folder / "text/cats/3.png").write_text("hello")
     (folder / "empty").mkdir()
     (folder / "loose").mkdir()

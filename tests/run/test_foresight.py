@@ -1,4 +1,4 @@
-"""What a plan says of time and a failed export leaves behind."""
+"""What a plan says about time, and what a failed export leaves."""
 
 from __future__ import annotations
 

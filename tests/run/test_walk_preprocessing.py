@@ -1,4 +1,4 @@
-"""A network predicts with the preprocessing that it was measured with, whoever brought it: the data or the weights."""
+"""A network predicts with the preprocessing that it was measured with, that of the data or that of the weights."""
 
 from __future__ import annotations
 
