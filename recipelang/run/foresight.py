@@ -14,6 +14,7 @@ from recipelang.plan import CURRENT, All, Condition, Reading, Test, Training, te
 from recipelang.reading import schedules
 from recipelang.run.timing import Times
 from recipelang.stages.accelerate import require_device
+from recipelang.stages.batchnorm import averaging_norms
 from recipelang.stages.conditions import name_of
 from recipelang.stages.prune import reachable
 from recipelang.surgery.deployed import deployed
@@ -57,6 +58,8 @@ def foresee(operation: Any, network: Network, healthy: Network, times: Times) ->
         return (found, f"{groups} group{'s' * (groups != 1)} of input channels can be reordered")
     if operation.verb == "accelerate":
         require_device(operation)
+    if operation.verb == "recalibrate":
+        averaging_norms(network.module)
     if hasattr(operation, "selection"):
         resolve(network.module, operation.selection)
     return ()

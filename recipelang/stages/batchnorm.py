@@ -51,13 +51,7 @@ def recalibrate(
     """
     copy = network.clone()
     module = to_device(copy.module.eval(), device)
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    if not norms:
-        raise Refusal(
-            "RCP0813",
-            "the network has no BatchNorm, so there is nothing to recalibrate",
-            "remove the line; `finetune` adapts networks with other norms",
-        )
+    norms = averaging_norms(module)
     moments = [_Moments() for _ in norms]
     hooks = [n.register_forward_pre_hook(_observer(m)) for n, m in zip(norms, moments, strict=True)]
     with hooked(hooks):
@@ -67,6 +61,22 @@ def recalibrate(
             _set(norm, m)
     module.cpu().to(memory_format=torch.contiguous_format).train(network.module.training)
     return replace(copy, module=module)
+
+
+def averaging_norms(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """The BatchNorm layers of a network that keep statistics.
+
+    Raises:
+        Refusal: RCP0813: there are none.
+    """
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    if not norms:
+        raise Refusal(
+            "RCP0813",
+            "the network has no BatchNorm that keeps statistics, so there is nothing to recalibrate",
+            "remove the line; `finetune` adapts networks with other norms",
+        )
+    return norms
 
 
 def extent(data: Dataset, samples: Samples, smoke: bool = False) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from recipelang.errors import Refusal
+from recipelang.errors import Refusal, StepFailed
 from recipelang.kinds import Measurement
 from recipelang.measuring import machine
 from recipelang.methods.metrics.latency import Latency
@@ -208,3 +208,20 @@ def test_a_plan_holds_schedules_in_epochs_against_trainings_in_steps(lab: Any) -
     assert "never reached" in told(rounds.replace("@", "64"))
     assert told(rounds.replace("@", "68")) == ""
     assert "warm-up" in told("train for 1 epochs on train(samples=128) with sgd(lr=cosine(0.1, warmup=2 steps))")
+
+
+@pytest.mark.parametrize(("norm", "fails"), [("nn.BatchNorm2d(4)", False), ("nn.GroupNorm(2, 4)", True)])
+def test_a_plan_says_that_there_is_nothing_to_recalibrate(
+    norm: str, fails: bool, lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    layers = f"nn.Conv2d(1, 4, 3), {norm}, nn.Flatten(), nn.Linear(144, 10)"
+    (tmp_path / "net.py").write_text(f"from torch import nn\n\ndef build():\n    return nn.Sequential({layers})\n")
+    text = 'model python("net.py:build")\ndata digits\nrecalibrate\nmeasure top1\n'
+    if not fails:
+        assert not lab.plan(text, trust=True).problems
+        return
+    with pytest.raises(StepFailed) as caught:
+        lab.plan(text, trust=True)
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "RCP0813" and problem.span and problem.span.line == 3
