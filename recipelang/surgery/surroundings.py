@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch.utils import _device
 
+_told: set[tuple[str, type[Warning], str, int]] = set()
+
 
 @contextmanager
 def undisturbed(file: Path) -> Iterator[None]:
@@ -20,18 +22,31 @@ def undisturbed(file: Path) -> Iterator[None]:
 
     What it prints goes to stderr, and it sees no arguments. Restored are: the working folder, `sys.path`, warning
     filters, torch's default type and device, gradient mode, number of threads, deterministic and precision modes.
-    Random numbers are restored by `chance.random_numbers`.
+    A warning is shown once, however often the network is built. Random numbers are restored by `chance.random_numbers`.
     """
     before = [(write, read()) for read, write in _STATES]
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))
         stack.enter_context(warnings.catch_warnings())
+        _show_once()
         try:
             sys.argv = [str(file)]
             yield
         finally:
             for write, value in before:
                 write(value)
+
+
+def _show_once() -> None:
+    show = warnings.showwarning
+
+    def once(message: Any, category: type[Warning], filename: str, lineno: int, *rest: Any, **more: Any) -> None:
+        warning = str(message), category, filename, lineno
+        if warning not in _told:
+            _told.add(warning)
+            show(message, category, filename, lineno, *rest, **more)
+
+    warnings.showwarning = once
 
 
 def _set_path(path: list[str]) -> None:

@@ -388,6 +388,17 @@ sys.path.append("/nowhere")
     assert state() == before
 
 
+@pytest.mark.filterwarnings("always")
+def test_a_warning_is_shown_once_however_often_the_network_is_built(
+    write: Callable[[dict[str, str]], Path], recwarn: pytest.WarningsRecorder
+) -> None:
+    warn = BUILD.replace("    return nn.Seq", "    import warnings\n    warnings.warn('an old way')\n    return nn.Seq")
+    folder = write({"net.py": NET + "SCALE = 3" + warn})
+    for _ in range(3):
+        assert scale(build("net.py:build", folder)) == 3
+    assert [str(warning.message) for warning in recwarn].count("an old way") == 1
+
+
 def test_files_that_the_code_reads_are_named(write: Callable[[dict[str, str]], Path]) -> None:
     text = NET + """
 import json
