@@ -49,6 +49,8 @@ def _refused(error: BaseException) -> Diagnostic | None:
     if _out_of_memory(error):
         help = "use a smaller `batch=`, close other programs, or use a machine with more memory"
         return Diagnostic("RCP1208", "the machine is out of memory", help=help)
+    if isinstance(error, RuntimeError) and getattr(error.__context__, "errno", None) == errno.ELOOP:
+        error = error.__context__  # type: ignore[assignment]  # `Path.resolve` puts its own words over the system's
     if not isinstance(error, OSError) or error.errno is None or isinstance(error, BrokenPipeError):
         return None
     at = f" at `{shortened(os.fsdecode(error.filename), 200)}`" if isinstance(error.filename, str | bytes) else ""

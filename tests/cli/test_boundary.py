@@ -51,6 +51,17 @@ def test_an_error_becomes_a_message_and_a_code(
     assert "Traceback" not in captured.err
 
 
+def test_links_in_a_circle_are_the_machines_trouble(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+
+    def follow() -> None:
+        (tmp_path / "loop").resolve()
+        (tmp_path / "loop").stat()  # where `resolve` does not mind
+
+    assert guarded(follow, "recipe run a.rcp --out loop") == 3
+    assert "RCP1209" in (said := capsys.readouterr().err) and "loop`: Too many levels of symbolic links" in said
+
+
 def test_a_mistake_is_shown_under_its_word(capsys: pytest.CaptureFixture[str]) -> None:
     mistake = Diagnostic("RCP0401", "prune removes no `layerz`", SPAN, "write `layers`", "a.rcp")
     assert guarded(raising(RecipeError([mistake], "prune layerz")), "recipe check a.rcp") == 1
