@@ -75,12 +75,19 @@ class Gathered:
 
     @cached_property
     def layers(self) -> Mapping[str, tuple[str, ...]]:
-        """Candidate name → names of the weights inside it."""
+        """Candidate name → names of the weights inside it; a weight that several layers share is inside each."""
+        shared: dict[int, list[str]] = {}
+        for name, parameter in self.module.named_parameters(remove_duplicate=False):
+            shared.setdefault(id(parameter), []).append(name)
+        places = {
+            name: (product.path, *(shared[id(self.module.get_parameter(name))] if product.parameter else (name,)))
+            for name, product in self.products.items()
+        }
         return {
             candidate.name: tuple(
                 name
-                for name, product in self.products.items()
-                if any(f"{place}.".startswith(path + ".") for path in candidate.paths for place in (product.path, name))
+                for name in self.products
+                if any(f"{place}.".startswith(path + ".") for path in candidate.paths for place in places[name])
             )
             for candidate in self.candidates
         }
