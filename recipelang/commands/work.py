@@ -181,17 +181,17 @@ def gc(store: Path | None, profile: str | None, everything: bool, dry_run: bool)
     from recipelang.run.store import Store
 
     verb = "would free" if dry_run else "freed"
+    folder = store or profile_for(Path.cwd(), profile).store or Path(".recipe")
+    if folder.is_dir():
+        kept = Store(folder)
+        before = kept.size()
+        freed = kept.gc(everything=everything, dry_run=dry_run)
+        click.echo(
+            f"{folder}: {show(before, 'B')}, {verb} {show(freed.bytes, 'B')} "
+            f"({counted(freed.entries, 'step')}, {freed.unfinished} unfinished)"
+        )
+    else:
+        say(f"there is no store at {folder}")
     if decoded := free_arrays(everything=everything, dry_run=dry_run):
         click.echo(f"cache of decoded images: {verb} {show(decoded, 'B')}")
-    folder = store or profile_for(Path.cwd(), profile).store or Path(".recipe")
-    if not folder.is_dir():
-        say(f"there is no store at {folder}")
-        return DONE
-    kept = Store(folder)
-    before = kept.size()
-    freed = kept.gc(everything=everything, dry_run=dry_run)
-    click.echo(
-        f"{folder}: {show(before, 'B')}, {verb} {show(freed.bytes, 'B')} "
-        f"({counted(freed.entries, 'step')}, {freed.unfinished} unfinished)"
-    )
     return DONE
