@@ -14,11 +14,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import platformdirs
 
 from recipelang.files import atomic
+
+if TYPE_CHECKING:
+    import numpy as np
 
 UNUSED = 30  # days after which an array is freed
 
@@ -38,6 +41,8 @@ def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], np.ndar
         shape: the expected shape; an array in a file of another shape or length is computed again.
         compute: computes the array.
     """
+    import numpy as np  # here, so that `gc` starts without it
+
     path = cache_folder() / "arrays" / f"{key}.npy"
     with contextlib.suppress(OSError, ValueError, EOFError):
         array = np.load(path, mmap_mode="r", allow_pickle=False)

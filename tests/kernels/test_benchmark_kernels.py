@@ -156,7 +156,7 @@ def test_a_wrong_kernel_is_reported(pretended: ModuleType, monkeypatch: pytest.M
     assert all("off by" in line and line.startswith("mma.sp") for line in wrong)
     monkeypatch.setattr(pretended, "answers", lambda device: False)
     right, wrong = pretended.correctness(pretended.describe(CPU))
-    assert right == 1 and "does not answer" in wrong[-1]
+    assert right == 1 and "no longer responds" in wrong[-1]
 
 
 def test_nothing_is_begun_after_the_budget(
@@ -165,7 +165,7 @@ def test_nothing_is_begun_after_the_budget(
     monkeypatch.setattr(pretended, "correctness", lambda device: (0, []))
     monkeypatch.setattr(pretended, "network", lambda quick, gpu: {})
     pretended.main(["--budget", "-1"])
-    assert "the budget is over" in capsys.readouterr().out
+    assert "the budget is used up" in capsys.readouterr().out
 
 
 def test_without_a_gpu_it_says_so(
