@@ -27,6 +27,7 @@ from recipelang.reading.unread import Unread
 from recipelang.reading.verb import Loop, Points, Switch
 from recipelang.syntax import nodes
 from recipelang.syntax.grammar import DEEPEST
+from recipelang.syntax.place import resembles
 from recipelang.syntax.show import show
 
 MOST_STATEMENTS = 10_000  # with those of every variant, and of a block in both its readings
@@ -144,7 +145,7 @@ class Walk:
         if verb is None:
             if statement.verb.text != nodes.UNREADABLE or not self.notes.errors:
                 shape.unknown_verb(statement, self.unread.verb_names, self.notes.refuse)
-            self.unread.unknown(statement)
+            self._read_as_meant(placed, statement, bindings, flow)
             self._look_inside(placed, statement, bindings, flow)
             return None
         shape.check(verb, statement, top, self.notes.refuse)
@@ -172,6 +173,19 @@ class Walk:
         if placed.path.startswith("--"):  # it comes from an option, whose words know their place
             span, path = statement.operands[0].span, ""
         return Step(found, show(reader.statement), span, path, bool(placed.why), placed.why)
+
+    def _read_as_meant(
+        self, placed: Placed, statement: nodes.Statement, bindings: Mapping[str, Bindings], flow: Flow
+    ) -> None:
+        """Note what else is wrong in a statement whose verb is misspelt, read as the verb that it resembles."""
+        close = resembles(statement.verb.text, self.unread.verb_names)
+        verb = self.unread.find_verb(close) if close else None
+        if verb is None or verb.block or statement.block:
+            self.unread.unknown(statement)
+            return
+        self.unread.refused(statement, verb)
+        filled = bindings[placed.path].fill(statement, self.notes)
+        verb.read(Reader(filled, flow.copy(), self.notes, self.aliases, self.used.add))
 
     # -- blocks --------------------------------------------------------------------------------------
 

@@ -257,13 +257,17 @@ def _nearby(folder: Path) -> str:
     try:
         if folder.is_file() and (folder.parent / MODEL).is_file():
             return f"name its folder: `{folder.parent}`"
-        found = sorted(file.parent for file in folder.glob(f"*/{MODEL}"))
+        found = sorted(file.parent for pattern in (f"*/{MODEL}", f"*/seed-*/{MODEL}") for file in folder.glob(pattern))
     except (OSError, ValueError):
         return ""
     if not found:
         return ""
     main = folder / "main" if folder / "main" in found else found[0]
-    others = f"; it also has {', '.join(f'`{f.name}`' for f in found[:4] if f != main)}" if len(found) > 1 else ""
+    others = (
+        f"; it also has {', '.join(f'`{f.relative_to(folder)}`' for f in found[:4] if f != main)}"
+        if len(found) > 1
+        else ""
+    )
     return f"this is the folder of a run; use its network `{main}`{others}"
 
 

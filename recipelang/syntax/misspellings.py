@@ -231,7 +231,9 @@ def _offer(number: str, word: str, unit: str) -> str:
 
 
 def _with_unit(number: str, unit: str) -> str:
-    return f"{number} {unit}" if unit in SINGULAR or unit in SINGULAR.values() else f"{number}{unit}"
+    many = SINGULAR.get(unit, unit)
+    one = next((single for single, plural in SINGULAR.items() if plural == many), None)
+    return f"{number}{unit}" if one is None else f"{number} {one if number == '1' else many}"
 
 
 def _text(place: Place, span: Span) -> str:

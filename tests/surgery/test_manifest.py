@@ -240,6 +240,17 @@ def test_the_folder_of_a_run_points_to_its_network(digits: Network, tmp_path: Pa
     assert "since a run or" in refused(tmp_path, "no `model.json`").help
 
 
+def test_the_folder_of_a_run_over_seeds_points_to_the_networks_below(digits: Network, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        artifact.save(digits, tmp_path / "run" / "sparse" / f"seed-{seed}")
+    with pytest.raises(Refusal) as caught:
+        recipelang.load(tmp_path / "run")
+    assert f"`{tmp_path / 'run' / 'sparse' / 'seed-0'}`" in caught.value.help
+    assert "`sparse/seed-1`" in caught.value.help
+    # Whoever meets it in Python reads the help in the traceback.
+    assert caught.value.__notes__ == [f"RCP0714; help: {caught.value.help}"]
+
+
 @pytest.mark.parametrize("name", ["~nouser-here/x", "a\x00b", "x" * 5000, "/".join(["d"] * 1500), "", "/dev/null"])
 def test_paths_that_lead_nowhere(name: str) -> None:
     for load in (artifact.load, recipelang.load):
