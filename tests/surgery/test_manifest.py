@@ -310,4 +310,7 @@ def test_a_network_without_edits_is_not_run_again(
         raise AssertionError
 
     monkeypatch.setattr(artifact, "outputs_of", never)
-    artifact.load(tmp_path)
+    loaded = artifact.load(tmp_path)
+    assert loaded.edits == () and loaded.classes == digits.classes
+    for name, tensor in digits.module.state_dict().items():
+        assert torch.equal(loaded.module.state_dict()[name], tensor)
