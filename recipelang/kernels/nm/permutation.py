@@ -69,10 +69,12 @@ def search(matrix: Tensor, n: int, m: int, *, seed: int = 0, effort: int = 10) -
     drawn = torch.randperm(rows, generator=generator)[:ROWS].to(matrix.device) if rows > ROWS else slice(None)
     table = _Table(matrix.detach()[drawn].float().T.contiguous(), n, m)
     groups = identity.reshape(-1, m).clone()
-    for _ in range(DEALS if len(groups) > HAND else 1):
+    deals = DEALS if len(groups) > HAND else 1
+    for deal in range(1, deals + 1):
         dealt = torch.randperm(len(groups), generator=generator) if len(groups) > HAND else torch.arange(len(groups))
         for hand in dealt.tensor_split(-(-len(groups) // HAND)):
-            groups[hand] = _best(table, groups[hand], effort, generator)
+            # Random changes pay at the end: a new deal exchanges more than they do.
+            groups[hand] = _best(table, groups[hand], effort if deal == deals else 0, generator)
     order = groups.reshape(-1)
     return order if kept(matrix[:, order.to(matrix.device)], n, m) > kept(matrix, n, m) else identity
 
