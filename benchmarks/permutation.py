@@ -1,6 +1,6 @@
 """What `sparsify nm 2:4 with permute` spends on deep networks: finding the groups of channels, and the search.
 
-    python benchmarks/permutation.py [--effort 10] [MODEL …]
+    python benchmarks/permutation.py [--effort 3] [MODEL …]
 
 Untrained torchvision networks, scored by magnitude. Prints seconds of processor time on one thread, what the pattern
 keeps of the scores in the groups before and after the search, and how much less the sums of `kernels/nm/maxima.py`
@@ -60,7 +60,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=MODELS)
-    parser.add_argument("--effort", type=int, default=10)
+    parser.add_argument("--effort", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
     for name in options.models:

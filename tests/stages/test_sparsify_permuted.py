@@ -183,7 +183,7 @@ def test_sparsegpt_says_which_of_how_many_weights_it_is_at(network: Network) -> 
 
 
 def test_what_is_asked_decides_the_key() -> None:
-    texts = ("", " with permute", " with permute(effort=3)")
+    texts = ("", " with permute", " with permute(effort=7)")
     keys = [str(canonical(operation(f"sparsify nm 2:4{text}"))) for text in texts]
     assert len(set(keys)) == 3
 
