@@ -132,7 +132,6 @@ class Refusal(Exception):
     def __init__(self, code: str, message: str, help: str = "", span: Span | None = None) -> None:
         self.code, self.message, self.help, self.span = code, message, help, span
         super().__init__(message)
-        self.add_note(f"{code}; help: {help}" if help else code)  # for those who meet it in Python
 
     def at(self, span: Span | None, path: str = "") -> Diagnostic:
         """The same refusal as a diagnostic at a statement of a recipe: at its own word, if it has one."""
