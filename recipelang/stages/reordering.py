@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -53,13 +54,14 @@ def reorder_channels(operation: Sparsify, evidence: Gathered, names: Sequence[st
     if progress:
         progress.start("reordering channels", len(groups))
     try:
-        for group, matrix, order in _searched(operation, scored, groups, evidence.seed):
-            reorderings.append(Reordering(group, tuple(order.tolist())))
-            before += kept(matrix, pattern.n, pattern.m)
-            after += kept(matrix[:, order.to(matrix.device)], pattern.n, pattern.m)
-            whole += float(matrix.double().sum())
-            if progress:
-                progress.advance()
+        with closing(_searched(operation, scored, groups, evidence.seed)) as searched:
+            for group, matrix, order in searched:
+                reorderings.append(Reordering(group, tuple(order.tolist())))
+                before += kept(matrix, pattern.n, pattern.m)
+                after += kept(matrix[:, order.to(matrix.device)], pattern.n, pattern.m)
+                whole += float(matrix.double().sum())
+                if progress:
+                    progress.advance()
     finally:
         if progress:
             progress.stop()
@@ -75,7 +77,7 @@ def reorder_channels(operation: Sparsify, evidence: Gathered, names: Sequence[st
 
 def _searched(
     operation: Sparsify, scored: Mapping[str, Tensor], groups: Sequence[Group], seed: int
-) -> Iterator[tuple[Group, Tensor, Tensor]]:
+) -> Generator[tuple[Group, Tensor, Tensor], None, None]:
     """Every group with its matrix and the order found for it.
 
     Groups are searched side by side, each on one thread: one search consists of steps too small to share out, and
