@@ -28,8 +28,8 @@ from recipelang.methods.criteria.imprint import Imprint
 from recipelang.methods.data.cifar10 import Cifar10
 from recipelang.methods.models.resnet56 import ResNet56
 from recipelang.methods.tasks.classification import Classification
-from recipelang.stages.evidence import Gathered
-from recipelang.stages.ranking import rank_layers, spearman
+from recipelang.scoring.evidence import Gathered
+from recipelang.scoring.ranking import rank_layers, spearman
 from recipelang.surgery.candidates import Candidate, find_layers
 from recipelang.surgery.network import Network
 from recipelang.surgery.tracing import example_input

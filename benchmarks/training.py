@@ -25,9 +25,9 @@ from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.ramps.cosine import Cosine
 from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import Duration, Training
-from recipelang.stages.machine import choose_precision
-from recipelang.stages.training import fit
 from recipelang.surgery.network import Network
+from recipelang.training.loop import fit
+from recipelang.training.machine import choose_precision
 
 TARGET = 0.97
 

@@ -33,6 +33,6 @@ def load(
         Refusal: a file is missing, altered or inconsistent with the others, or this machine lacks the device.
     """
     from recipelang.files import expanded
-    from recipelang.surgery.predictor import load as load_predictor  # loads torch: only when asked for
+    from recipelang.predictor import load as load_predictor  # loads torch: only when asked for
 
     return load_predictor(expanded(str(folder)), trust=trust, device=device, precision=precision, batch=batch)

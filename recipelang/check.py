@@ -18,16 +18,16 @@ from typing import Any
 
 from recipelang import catalogue, verbs
 from recipelang.errors import Diagnostic, RecipeError, Span, typed
+from recipelang.meaning import recovery, trees
+from recipelang.meaning.diagnostics import Notes
+from recipelang.meaning.flow import Flow
+from recipelang.meaning.parameters import Bindings, Bound
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.settings import bind
+from recipelang.meaning.sources import Placed, expand, implied, override, provides, settle
+from recipelang.meaning.unfold import Walk
+from recipelang.meaning.unread import Unread
 from recipelang.plan import Node, Plan, Reading, Step, parts_of, steps_of
-from recipelang.reading import recovery, trees
-from recipelang.reading.binding import bind
-from recipelang.reading.bindings import Bindings, Bound
-from recipelang.reading.flow import Flow
-from recipelang.reading.notes import Notes
-from recipelang.reading.reader import Reader
-from recipelang.reading.sources import Placed, expand, implied, override, provides, settle
-from recipelang.reading.unread import Unread
-from recipelang.reading.walk import Walk
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from recipelang import verbs
 from recipelang.catalogue import FOLDERS, card, find, names, settings
-from recipelang.reading.verb import Verb
+from recipelang.meaning.verb import Verb
 from recipelang.textmate import textmate
 from recipelang.vocabulary import default_text, takes
 

@@ -12,9 +12,9 @@ from typing import Any
 from recipelang import catalogue, units
 from recipelang import verbs as verb_folder
 from recipelang.catalogue import Setting
-from recipelang.reading.values import DIMENSIONS
-from recipelang.reading.verb import Verb
-from recipelang.reading.wording import KINDS, listing
+from recipelang.meaning.values import DIMENSIONS
+from recipelang.meaning.verb import Verb
+from recipelang.meaning.wording import KINDS, listing
 from recipelang.syntax.grammar import CLAUSES
 from recipelang.syntax.mistakes import EXAMPLES
 from recipelang.units import SINGULAR, UNITS

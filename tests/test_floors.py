@@ -15,23 +15,27 @@ PACKAGE = Path(__file__).parent.parent / "recipelang"
 FLOORS = (
     ("errors", "trouble", "units", "lazy", "paths", "files", "__init__"),
     ("syntax", "profile"),
-    ("kinds", "evidence", "catalogue", "plan"),
-    ("reading",),
+    ("kinds", "catalogue", "plan"),
+    ("meaning",),
     ("verbs",),
     ("check", "vocabulary"),
     ("surgery", "nets", "kernels", "images", "measuring"),
     ("methods",),
+    ("training", "scoring", "budgets"),
     ("stages",),
     ("run",),
     ("report",),
-    ("commands", "cli", "reference", "textmate"),
+    ("commands", "cli", "reference", "textmate", "predictor"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: rooms that may import torch at the top of a file
-HEAVY = {"surgery", "nets", "kernels", "images", "measuring", "stages", "run"}
+HEAVY = {
+    *("surgery", "nets", "kernels", "images", "measuring", "training", "scoring", "budgets", "stages", "run"),
+    "predictor",
+}
 MAY_REACH_UP = {
-    # `recipelang.load` is the entry point for users; it imports the room of artifacts when called.
-    ("__init__", "surgery"),
+    # `recipelang.load` is the entry point for users; it imports the predictor when called.
+    ("__init__", "predictor"),
 }
 
 
@@ -93,6 +97,51 @@ def test_a_planted_upward_import_is_found(tmp_path: Path, line: str) -> None:
     planted.parent.mkdir()
     planted.write_text(f"def late() -> None:\n    {line}\n")
     assert len(upward([planted], tmp_path)) == 1
+
+
+def graph(package: Path = PACKAGE) -> dict[str, set[str]]:
+    """Module → the modules of the package that it imports, in functions and for types as well."""
+    modules = {
+        ".".join((package.name, *file.relative_to(package).with_suffix("").parts)): file
+        for file in package.rglob("*.py")
+    }
+    modules = {name.removesuffix(".__init__"): file for name, file in modules.items()}
+    found = {}
+    for name, file in modules.items():
+        used = {module for _, module in imports(ast.parse(file.read_text(encoding="utf-8")))}
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                used |= {f"{node.module}.{alias.name}" for alias in node.names}
+        found[name] = (used & set(modules)) - {name, package.name}
+    return found
+
+
+def circles(uses: dict[str, set[str]]) -> list[tuple[str, ...]]:
+    """Every pair of modules, or of rooms, that reach each other."""
+    reach = {name: set(used) for name, used in uses.items()}
+    for middle in reach:
+        for name in reach:
+            if middle in reach[name]:
+                reach[name] |= reach[middle]
+    return sorted((a, b) for a in reach for b in reach[a] if a < b and a in reach[b])
+
+
+def rooms(uses: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The same between rooms."""
+    found: dict[str, set[str]] = {}
+    for name, used in uses.items():
+        if name != PACKAGE.name:
+            room = name.split(".")[1]
+            found.setdefault(room, set()).update({other.split(".")[1] for other in used} - {room})
+    return found
+
+
+def test_no_modules_and_no_rooms_import_each_other() -> None:
+    uses = graph()
+    assert len(uses) > 300 and "recipelang.plan" in uses["recipelang.check"]
+    assert circles(uses) == []
+    assert circles(rooms(uses)) == []
 
 
 def test_only_heavy_rooms_import_torch_at_the_top() -> None:

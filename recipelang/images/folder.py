@@ -14,6 +14,7 @@ import numpy as np
 
 from recipelang.errors import Refusal
 from recipelang.images.cache import Known, cached_array
+from recipelang.images.classes import alike, match
 from recipelang.images.dataset import ArrayImages, FileImages, ImageDataset, Images, fingerprint
 from recipelang.images.decode import open_image, read_bytes, shown
 from recipelang.images.depth import HALF
@@ -22,7 +23,6 @@ from recipelang.images.resize import fit_image
 from recipelang.images.scan import ClassFolders, folder_at, look_at, names_of, scan_classes, subfolders, unreadable
 from recipelang.images.splits import SPLITS, divide
 from recipelang.kinds import Preprocessing
-from recipelang.surgery.classes import alike, match
 
 #: folder names of the three splits
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}

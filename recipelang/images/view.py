@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from recipelang.errors import Refusal
+from recipelang.images.classes import listed, match, unknown_to
 from recipelang.kinds import Dataset, Preprocessing
-from recipelang.surgery.classes import listed, match, unknown_to
 
 HELP = "name the class folders as the network names its classes, or train a network for these classes"
 

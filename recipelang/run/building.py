@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from recipelang.errors import Refusal
+from recipelang.images.classes import is_numbered, listed, match, unknown_to
 from recipelang.images.view import seen_by
 from recipelang.kinds import Dataset, ModelRequest
 from recipelang.run.options import Options
 from recipelang.surgery.chance import random_numbers
-from recipelang.surgery.classes import is_numbered, listed, match, unknown_to
 from recipelang.surgery.network import Network
 from recipelang.surgery.tracing import example, outputs_of
 

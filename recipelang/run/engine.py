@@ -21,13 +21,13 @@ from recipelang.measuring.machine import default_threads
 from recipelang.plan import Plan, Step, steps_of
 from recipelang.run import planning, record
 from recipelang.run.controls import Controls
+from recipelang.run.evaluate import Readings
 from recipelang.run.expectations import Expectations
 from recipelang.run.lanes import Lane
 from recipelang.run.measurer import Measurer
 from recipelang.run.options import Options
 from recipelang.run.output import PARTIAL, inside, output_folder, whole, without_partial
 from recipelang.run.progress import progress as default_progress
-from recipelang.run.readings import Readings
 from recipelang.run.states import State
 from recipelang.run.store import Store
 from recipelang.run.walk import Walk

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from recipelang.budgets.conditions import Value, judge
+from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal, StepFailed
 from recipelang.plan import Condition, Reading, Step, tests_of
+from recipelang.run.evaluate import Readings, mean
 from recipelang.run.lanes import Lane, by_variant
-from recipelang.run.readings import Readings, mean
-from recipelang.stages.conditions import Value, judge
-from recipelang.stages.context import Verdict
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,14 @@ from typing import Any
 
 from torch import nn
 
+from recipelang.budgets.conditions import name_of
 from recipelang.errors import Refusal
 from recipelang.kinds import Dataset
+from recipelang.meaning import schedules
 from recipelang.measuring.flops import count as count_operations
 from recipelang.plan import CURRENT, All, Condition, Reading, Test, Training, tests_of
-from recipelang.reading import schedules
 from recipelang.run.timing import Times
 from recipelang.stages.accelerate import require_device
-from recipelang.stages.batchnorm import averaging_norms
-from recipelang.stages.conditions import name_of
 from recipelang.stages.prune import reachable
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.masks import eligible
@@ -23,6 +22,7 @@ from recipelang.surgery.network import Network
 from recipelang.surgery.permute import require_groups
 from recipelang.surgery.selectors import resolve
 from recipelang.surgery.tracing import example_input
+from recipelang.training.batchnorm import averaging_norms
 from recipelang.units import counted, show
 
 #: allowance for the error of a short measurement: only a budget further away than this is called out of reach

@@ -14,7 +14,7 @@ from recipelang.run.lanes import Lane
 from recipelang.run.manifest import file_digest
 from recipelang.run.options import Options
 from recipelang.stages.context import nth_seed
-from recipelang.stages.machine import choose_precision
+from recipelang.training.machine import choose_precision
 
 #: more reasons than this are not shown
 MOST_REASONS = 6

@@ -18,16 +18,16 @@ from recipelang.kernels.nm.table import VERSION
 from recipelang.kinds import Dataset, Measurement, Progress
 from recipelang.measuring.clock import check_device
 from recipelang.measuring.hardware import fingerprint
+from recipelang.measuring.predict import predict
 from recipelang.plan import canonical
 from recipelang.run.options import Options
 from recipelang.run.states import architecture, content
 from recipelang.run.store import Entry, Store, key_of
-from recipelang.stages.predict import predict
-from recipelang.stages.smoke import few
 from recipelang.surgery.accelerated import require_sparse
 from recipelang.surgery.deployed import Deployment, deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.raised import raised_by
+from recipelang.training.smoke import few
 
 
 @dataclass

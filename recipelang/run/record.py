@@ -15,9 +15,9 @@ from recipelang.errors import Diagnostic, Refusal
 from recipelang.kinds import Task
 from recipelang.plan import CURRENT, Reading
 from recipelang.run import cells
+from recipelang.run.evaluate import Readings
 from recipelang.run.lanes import Lane, by_variant
 from recipelang.run.measurer import deployment
-from recipelang.run.readings import Readings
 from recipelang.surgery.accelerated import ways
 from recipelang.surgery.deployed import execution
 from recipelang.surgery.network import Network

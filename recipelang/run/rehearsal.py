@@ -14,7 +14,7 @@ from typing import Any
 from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
 from recipelang.kinds import Dataset, Progress
 from recipelang.plan import Branch, Repeat, Step, steps_of
-from recipelang.run.books import BOOKS
+from recipelang.run.bookkeeping import BOOKS
 from recipelang.run.building import build
 from recipelang.run.controls import Controls
 from recipelang.run.expectations import Expectations

@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from recipelang.budgets.conditions import Value
 from recipelang.errors import Refusal
 from recipelang.images.view import seen_by
 from recipelang.kinds import Dataset, Measurement
 from recipelang.plan import Reading
 from recipelang.run import keys
+from recipelang.run.evaluate import Readings
 from recipelang.run.lanes import Lane
 from recipelang.run.measurer import Measurer
-from recipelang.run.readings import Readings
 from recipelang.run.store import Entry, key_of
 from recipelang.run.worker import Worker
-from recipelang.stages.conditions import Value
 from recipelang.surgery.network import Network
 
 ABOVE = "a step above must run"

@@ -35,12 +35,12 @@ from recipelang.run.measurer import deployment
 from recipelang.run.options import Options
 from recipelang.run.progress import Silent
 from recipelang.run.states import architecture
-from recipelang.stages.machine import choose_precision
-from recipelang.stages.training import fit
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import products_of
 from recipelang.surgery.raised import raised_by
+from recipelang.training.loop import fit
+from recipelang.training.machine import choose_precision
 
 LATENCY_SECONDS = 6.0  # one interleaved measurement of a small network; at most 30 s
 MOST_SECONDS = 4.0  # that one plan spends on measuring training, and the same again on clocks

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from recipelang.budgets.conditions import judge
 from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
 from recipelang.plan import Branch, Condition, Node, Repeat, Step, Variant
+from recipelang.run.evaluate import Readings, mean
 from recipelang.run.expectations import Expectations
 from recipelang.run.lanes import Lane, StepRecord, by_variant
-from recipelang.run.readings import Readings, mean
 from recipelang.run.worker import Worker
-from recipelang.stages.conditions import judge
 from recipelang.units import counted
 from recipelang.verbs.choose import Choose
 from recipelang.verbs.expect import Expect

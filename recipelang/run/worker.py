@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from recipelang.budgets.conditions import judge
+from recipelang.budgets.verdict import Verdict
 from recipelang.catalogue import spell
 from recipelang.errors import MachineFailed, Refusal, StepFailed, line_of
 from recipelang.images.access import reading
@@ -20,15 +22,14 @@ from recipelang.images.view import seen_by
 from recipelang.kinds import Dataset, Progress, Task
 from recipelang.plan import Condition, Duration, Reading, Step, Training, tests_of
 from recipelang.run import keys, outcomes, states
-from recipelang.run.books import BOOKS
+from recipelang.run.bookkeeping import BOOKS
 from recipelang.run.building import build
+from recipelang.run.evaluate import Readings
 from recipelang.run.lanes import Lane, StepRecord
 from recipelang.run.options import Options
-from recipelang.run.readings import Readings
 from recipelang.run.states import State
 from recipelang.run.store import Entry, Store, key_of
-from recipelang.stages.conditions import judge
-from recipelang.stages.context import Context, Outcome, OutOfReach, Verdict
+from recipelang.stages.context import Context, Outcome, OutOfReach
 from recipelang.surgery.artifact import FILES
 from recipelang.surgery.masks import broken_masks
 from recipelang.surgery.network import Network

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from recipelang.stages.context import Context, Outcome
-from recipelang.stages.teachers import translated
 from recipelang.stages.train import tune
+from recipelang.training.teachers import translated
 from recipelang.verbs.distill import Distill
 
 

@@ -11,21 +11,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from recipelang.budgets.conditions import relaxed
+from recipelang.budgets.search import Found, smallest
+from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal
 from recipelang.plan import Condition, Duration, Training, tests_of
-from recipelang.stages.conditions import relaxed
-from recipelang.stages.context import Context, Outcome, OutOfReach, Verdict, nth_seed
-from recipelang.stages.evidence import Gathered
-from recipelang.stages.ranking import Score, rank_layers
-from recipelang.stages.search import Found, smallest
-from recipelang.stages.smoke import few
-from recipelang.stages.training import fit
+from recipelang.scoring.evidence import Gathered
+from recipelang.scoring.ranking import Score, rank_layers
+from recipelang.stages.context import Context, Outcome, OutOfReach, nth_seed
 from recipelang.surgery.candidates import Candidate, Layers
 from recipelang.surgery.edits import apply_edits, remove
 from recipelang.surgery.network import Network
 from recipelang.surgery.selectors import select_layers
 from recipelang.surgery.tracing import example_input
 from recipelang.surgery.trial import survey
+from recipelang.training.loop import fit
+from recipelang.training.smoke import few
 from recipelang.units import counted
 from recipelang.verbs.prune import Prune
 

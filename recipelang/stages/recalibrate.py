@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from recipelang.stages.batchnorm import extent, recalibrate
 from recipelang.stages.context import Context, Outcome
+from recipelang.training.batchnorm import extent, recalibrate
 from recipelang.units import counted
 from recipelang.verbs.recalibrate import Recalibrate
 

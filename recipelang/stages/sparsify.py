@@ -9,14 +9,14 @@ from dataclasses import replace
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
 from recipelang.kinds import Solver
+from recipelang.scoring.evidence import Gathered
+from recipelang.scoring.ranking import score_elements
+from recipelang.scoring.reordering import Reordered, reorder_channels
+from recipelang.scoring.solving import solved
 from recipelang.stages.context import Context, Outcome
-from recipelang.stages.evidence import Gathered
-from recipelang.stages.ranking import score_elements
-from recipelang.stages.reordering import Reordered, reorder_channels
-from recipelang.stages.smoke import few
-from recipelang.stages.solving import solved
 from recipelang.surgery import masks
 from recipelang.surgery.network import Network
+from recipelang.training.smoke import few
 from recipelang.verbs.sparsify import Sparsify
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from recipelang.plan import Samples, Training
 from recipelang.stages.context import Context, Outcome
-from recipelang.stages.training import fit
 from recipelang.surgery.artifact import fresh
 from recipelang.surgery.network import Network
+from recipelang.training.loop import fit
 from recipelang.verbs.train import Train
 
 

@@ -21,10 +21,10 @@ from recipelang.kernels.nm.problem import Problem
 from recipelang.kernels.nm.reference import nm_holds
 from recipelang.kinds import Progress
 from recipelang.surgery.attention import original_path
+from recipelang.surgery.consumers import sole_readers
 from recipelang.surgery.network import Mask, Network
 from recipelang.surgery.products import is_plain
 from recipelang.surgery.provenance import LAYERS
-from recipelang.surgery.readers import sole_readers
 from recipelang.surgery.tracing import evaluating, record_calls
 
 #: The pattern that hardware executes.

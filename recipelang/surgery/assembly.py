@@ -10,10 +10,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
+from recipelang.images.classes import listed, match, unknown_to
 from recipelang.kinds import ModelRequest, Preprocessing
 from recipelang.surgery.artifact import another
 from recipelang.surgery.checkpoints import Checkpoint
-from recipelang.surgery.classes import listed, match, unknown_to
 from recipelang.surgery.entry import enter
 from recipelang.surgery.head import find_head, replace_head, replace_heads
 from recipelang.surgery.naming import named_for

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
+from recipelang.surgery.consumers import sole_readers
 from recipelang.surgery.parity import TOLERANCE, relative_difference
 from recipelang.surgery.products import is_plain
-from recipelang.surgery.readers import sole_readers
 
 FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

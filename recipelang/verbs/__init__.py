@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from recipelang.reading.verb import Verb
+    from recipelang.meaning.verb import Verb
 
 
 @cache

@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from recipelang.meaning import modules
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Clause, Verb
 from recipelang.plan import Selection
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Clause, Verb
 from recipelang.syntax.show import show
 
 
@@ -40,7 +41,7 @@ def read(reader: Reader) -> Accelerate | None:
             reader.refuse("RCP0408", f"`{name}` appears twice", span, help)
     goal = reader.argument("by")
     word = reader.word(goal, "what to accelerate for", GOALS) if goal is not None else GOALS[0]
-    return reader.done(Accelerate(kernels, word or GOALS[0], reader.selection()))
+    return reader.done(Accelerate(kernels, word or GOALS[0], modules.selection(reader)))
 
 
 VERB = Verb(

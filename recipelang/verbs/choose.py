@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from recipelang.meaning import metrics, places, trees
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Clause, Verb
 from recipelang.plan import Reading
-from recipelang.reading import trees
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Clause, Verb
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def read(reader: Reader) -> Choose | None:
     if by is not None and operands:
         reader.refuse("RCP0409", "`first` and `by` are two ways to choose", operands[0].span, "keep one of them")
     elif by is not None:
-        reading = reader.reading(by, "val", data)
+        reading = metrics.reading(reader, by, "val", data)
         if reading and reading.form != "value":
             help = f"write `choose by {reading.metric.name}`"
             reader.refuse("RCP0405", "`by` of `choose` takes only a metric", by.span, help)
@@ -61,7 +61,7 @@ def read(reader: Reader) -> Choose | None:
 def _place(reader: Reader) -> str:
     """`on val` or `on set5`; choosing on the test split is refused."""
     node = reader.argument("on")
-    place = reader.place(node, "val") if node is not None else None
+    place = places.place(reader, node, "val") if node is not None else None
     if place and node is not None and place.split != "val":
         why = "makes its number worthless" if place.split == "test" else "rewards memorizing it"
         reader.refuse("RCP0509", f"choosing on the {place.split} split {why}", node.span, "`on val`, or leave it out")

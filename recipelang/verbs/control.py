@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Switch, Verb
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Switch, Verb
 
 
 def read(reader: Reader) -> Switch | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Clause, Verb
+from recipelang.meaning import names
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Clause, Verb
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ def read(reader: Reader) -> Data | None:
     node = reader.operand("one data set", 'write `data digits` or `data folder("photos")`')
     method = reader.method(node, "data", "`data`", "data digits") if node is not None else None
     name = reader.argument("as")
-    return reader.done(Data(method, (reader.new_name(name, "data") or "") if name is not None else ""))
+    return reader.done(Data(method, (names.new(reader, name, "data") or "") if name is not None else ""))
 
 
 VERB = Verb(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from recipelang.meaning import names, places, training
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Clause, Verb
 from recipelang.plan import DEFAULT_RECOVERY, Samples, Training
-from recipelang.reading import training
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Clause, Verb
 from recipelang.syntax.show import show
 
 
@@ -52,13 +52,14 @@ def read(reader: Reader) -> Distill | None:
         reader.refuse(
             "RCP0412", f"there is no loss for {len(nodes)} teachers", nodes[max(DEFAULT_LOSS)].span, "name one or two"
         )
-    made = reader.training(
+    made = training.read(
+        reader,
         training.TUNING,
         default_duration=DEFAULT_RECOVERY,
         default_loss=DEFAULT_LOSS.get(len(nodes), ""),
         teachers=nodes,
     )
-    return reader.done(Distill(tuple(teachers), made, reader.samples(trains=True))) if made else None
+    return reader.done(Distill(tuple(teachers), made, places.samples(reader, trains=True))) if made else None
 
 
 def _teacher(reader: Reader, node: Any) -> str | None:
@@ -67,7 +68,7 @@ def _teacher(reader: Reader, node: Any) -> str | None:
         message = f"`{show(node)}` is the student and has nothing to learn from itself"
         reader.refuse("RCP0205", message, node.span, "`keep as before` above, then `from before`")
         return None
-    return reader.state(node, "`from`")
+    return names.state(reader, node, "`from`")
 
 
 VERB = Verb(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from recipelang.meaning import conditions, places
+from recipelang.meaning.bounds import contradictions
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Clause, Verb
 from recipelang.plan import All, Condition, Samples
-from recipelang.reading.bounds import contradictions
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Clause, Verb
 from recipelang.syntax.show import show
 
 
@@ -30,10 +31,10 @@ def read(reader: Reader) -> Expect | None:
     if not operands:
         reader.refuse("RCP0404", "`expect` needs a condition", None, "write `expect top1 drop < 1%`")
     node = reader.argument("on")
-    place = Samples("test") if node is None else reader.place(node, "test")
+    place = Samples("test") if node is None else places.place(reader, node, "test")
     if place is None:
         return None
-    found = [reader.condition(operand, place.split, place.data) for operand in operands]
+    found = [conditions.read(reader, operand, place.split, place.data) for operand in operands]
     tests = tuple(condition for condition in found if condition is not None)
     if not tests or len(tests) < len(found):
         return None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from recipelang.meaning import places, training
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Clause, Verb
 from recipelang.plan import Samples, Training
-from recipelang.reading import training
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Clause, Verb
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Finetune:
 def read(reader: Reader) -> Finetune | None:
     """`finetune for 10 epochs with sgd(lr=1e-3)`."""
     reader.no_operands()
-    made = reader.training(training.TUNING)
-    return reader.done(Finetune(made, reader.samples(trains=True))) if made else None
+    made = training.read(reader, training.TUNING)
+    return reader.done(Finetune(made, places.samples(reader, trains=True))) if made else None
 
 
 VERB = Verb(

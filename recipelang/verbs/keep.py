@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Clause, Verb
+from recipelang.meaning import names
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Clause, Verb
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ def read(reader: Reader) -> Keep | None:
     if node is None:
         reader.refuse("RCP0403", "`keep` needs a name", None, "write `keep as pruned`")
         return None
-    name = reader.new_name(node, "state")
+    name = names.new(reader, node, "state")
     return reader.done(Keep(name)) if name else None
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from recipelang.meaning import metrics, places
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Clause, Verb
 from recipelang.plan import Reading, Samples
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Clause, Verb
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 
@@ -28,15 +29,15 @@ def read(reader: Reader) -> Measure | None:
     """`measure top1, latency(batch=8) on set5`."""
     if not reader.statement.operands:
         reader.refuse("RCP0404", "`measure` needs a metric", None, "write `measure top1, latency`")
-    places = [reader.place(node, "test") for node in reader.arguments("on")] or [Samples("test")]
+    wanted = [places.place(reader, node, "test") for node in reader.arguments("on")] or [Samples("test")]
     found: dict[Reading, Any] = {}  # for its keys, which keep their order
-    for place in places:
+    for place in wanted:
         for node in reader.statement.operands:
             if isinstance(node, nodes.Compare | nodes.AllOf | nodes.AnyOf):
                 help = "write the condition after `expect`"
                 reader.refuse("RCP0406", "`measure` takes no comparison", node.span, help)
                 continue
-            reading = reader.reading(node, place.split, place.data) if place else None
+            reading = metrics.reading(reader, node, place.split, place.data) if place else None
             if reading in found:
                 reader.refuse("RCP0408", f"`{show(node)}` appears twice", node.span, "name each once")
             elif reading:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Clause, Verb
+from recipelang.meaning import names
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Clause, Verb
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ def read(reader: Reader) -> Model | None:
     node = reader.operand("one model", "write `model resnet56` or `model torchvision.resnet18(…)`")
     method = reader.method(node, "model", "`model`", "model resnet56") if node is not None else None
     name = reader.argument("as")
-    return reader.done(Model(method, (reader.new_name(name, "model") or "") if name is not None else ""))
+    return reader.done(Model(method, (names.new(reader, name, "model") or "") if name is not None else ""))
 
 
 VERB = Verb(

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from recipelang.errors import Span
+from recipelang.meaning import conditions, modules, places, training, trees
+from recipelang.meaning.bounds import opposed, shrinking
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Clause, Verb
+from recipelang.meaning.wording import listing
 from recipelang.plan import Condition, Samples, Selection, Training, unhashed
-from recipelang.reading import training, trees
-from recipelang.reading.bounds import opposed, shrinking
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Clause, Verb
-from recipelang.reading.wording import listing
 from recipelang.syntax import nodes
 
 
@@ -55,7 +55,7 @@ def read(reader: Reader) -> Prune | None:
         reader.refuse(
             "RCP0403", "`prune` does not say how to rank", None, "write `by imprint`, `by taylor` or `by magnitude`"
         )
-    until, guard = reader.clause_condition("until"), reader.clause_condition("while")
+    until, guard = conditions.of_clause(reader, "until"), conditions.of_clause(reader, "while")
     shrinking(until, "until", reader.refuse)
     shrinking(guard, "while", reader.refuse)
     opposed(until, guard, reader.refuse)
@@ -69,10 +69,10 @@ def read(reader: Reader) -> Prune | None:
         share=share,
         until=until,
         guard=guard,
-        selection=reader.selection(),
+        selection=modules.selection(reader),
         rounds=rounds,
         training=_training(reader, rounds),
-        samples=reader.samples() or Samples("train"),
+        samples=places.samples(reader) or Samples("train"),
         criterion_span=criterion_node.span if criterion_node is not None else None,
     )
     return reader.done(made)
@@ -153,7 +153,7 @@ def _rounds(reader: Reader) -> int:
 def _training(reader: Reader, rounds: int) -> Training | None:
     """`for 20 epochs with sgd(…)`: training, divided among the rounds; None without `for`."""
     if reader.clause("for"):
-        return reader.training(training.TUNING, rounds=rounds)
+        return training.read(reader, training.TUNING, rounds=rounds)
     for node in reader.arguments("with"):
         reader.refuse(
             "RCP0414", "`with` trains, and nothing says how long", node.span, "add `for 3 epochs`, or remove `with`"

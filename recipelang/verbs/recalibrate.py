@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from recipelang.meaning import places
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Clause, Verb
 from recipelang.plan import Samples
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Clause, Verb
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ def read(reader: Reader) -> Recalibrate | None:
     reader.no_operands()
     if reader.clause("on") is None:
         reader.add("on", "train(samples=2048)")
-    samples = reader.samples()
+    samples = places.samples(reader)
     return reader.done(Recalibrate(samples)) if samples else None
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from recipelang.reading import trees
-from recipelang.reading.bounds import breaking
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Clause, Loop, Verb
+from recipelang.meaning import conditions, trees
+from recipelang.meaning.bounds import breaking
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Clause, Loop, Verb
 from recipelang.syntax import nodes
 
 
 def read(reader: Reader) -> Loop | None:
     """`repeat while top1 drop < 1% { … }`."""
     operands = reader.statement.operands
-    until, guard = reader.clause_condition("until"), reader.clause_condition("while")
+    until, guard = conditions.of_clause(reader, "until"), conditions.of_clause(reader, "while")
     ways = [
         w for w in (operands[0] if operands else None, reader.clause("until"), reader.clause("while")) if w is not None
     ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from recipelang.reading import trees
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Verb
+from recipelang.meaning import trees
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Verb
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 from recipelang import catalogue
 from recipelang.errors import Span
 from recipelang.kinds import Solver
+from recipelang.meaning import modules, places
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Clause, Verb
+from recipelang.meaning.wording import listing
 from recipelang.plan import Samples, Selection, unhashed
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Clause, Verb
-from recipelang.reading.wording import listing
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ def read(reader: Reader) -> Sparsify | None:
                 chosen.span,
                 "leave `with` out, or write `nm 2:4`",
             )
-    samples = reader.samples() or Samples("train")
+    samples = places.samples(reader) or Samples("train")
     span = by.span if by is not None else None
-    return reader.done(Sparsify(pattern, criterion, reader.selection(), samples, permutation, span))
+    return reader.done(Sparsify(pattern, criterion, modules.selection(reader), samples, permutation, span))
 
 
 def _scoring_weights() -> str:

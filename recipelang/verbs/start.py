@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Clause, Verb
+from recipelang.meaning import names
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Clause, Verb
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def read(reader: Reader) -> Start | None:
     if node is None:
         reader.refuse("RCP0403", "`start` does not say where from", None, "write `start from healthy`")
         return None
-    state = reader.state(node, "`from`")
+    state = names.state(reader, node, "`from`")
     return reader.done(Start(state)) if state else None
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Clause, Points, Verb
+from recipelang.meaning import names
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Clause, Points, Verb
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 from recipelang.units import Quantity
@@ -17,7 +18,7 @@ MOST = 1000
 def read(reader: Reader) -> Points | None:
     """`sweep criterion in taylor, magnitude(p=2) { … }`, `sweep n in 1..4 { … }`."""
     node = reader.operand("one name, that of its parameter", "write `sweep lr in 1e-2, 1e-3 { … }`")
-    name = reader.new_name(node, "variant") if node is not None else None
+    name = names.new(reader, node, "variant") if node is not None else None
     values = [value for item in reader.arguments("in") for value in _values(reader, item)]
     if reader.clause("in") is None:
         reader.refuse("RCP0403", "`sweep` names no values", None, f"write `sweep {name or 'lr'} in 1e-2, 1e-3 {{ … }}`")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Verb
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Verb
 
 
 @dataclass(frozen=True)

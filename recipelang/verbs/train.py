@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from recipelang.meaning import places, training
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Clause, Verb
 from recipelang.plan import Samples, Training
-from recipelang.reading import training
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Clause, Verb
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ def read(reader: Reader) -> Train | None:
     reader.no_operands()
     start = reader.argument("from")
     scratch = start is not None and reader.word(start, "where training starts", ("scratch",)) is not None
-    made = reader.training(training.FROM_SCRATCH)
-    return reader.done(Train(made, scratch, reader.samples(trains=True))) if made else None
+    made = training.read(reader, training.FROM_SCRATCH)
+    return reader.done(Train(made, scratch, places.samples(reader, trains=True))) if made else None
 
 
 VERB = Verb(

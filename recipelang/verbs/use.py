@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Insert, Verb
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Insert, Verb
 from recipelang.syntax import nodes
 
 

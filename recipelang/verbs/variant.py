@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from recipelang.reading.reader import Reader
-from recipelang.reading.verb import Points, Verb
+from recipelang.meaning import names
+from recipelang.meaning.reader import Reader
+from recipelang.meaning.verb import Points, Verb
 
 
 def read(reader: Reader) -> Points | None:
     """`variant gentle { prune 1 layer by imprint }`."""
     node = reader.operand("one name", "write `variant gentle { … }`")
-    name = reader.new_name(node, "variant") if node is not None else None
+    name = names.new(reader, node, "variant") if node is not None else None
     return reader.done(Points(((name, (), ()),))) if name else None
 
 

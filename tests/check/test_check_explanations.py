@@ -37,6 +37,6 @@ def test_the_examples_of_a_page_do_what_it_says(page: Path) -> None:
 
 
 def test_every_code_has_a_page_and_every_page_a_code() -> None:
-    sources = [*(ROOT / "reading").glob("*.py"), *(ROOT / "verbs").glob("*.py"), ROOT / "check.py"]
+    sources = [*(ROOT / "meaning").glob("*.py"), *(ROOT / "verbs").glob("*.py"), ROOT / "check.py"]
     raised = {code for file in sources for code in re.findall(r'"(RCP0[2-6]\d\d)"', file.read_text(encoding="utf-8"))}
     assert raised == {page.stem for page in PAGES}

@@ -13,9 +13,9 @@ import pytest
 
 from recipelang.check import check
 from recipelang.errors import RecipeError, nearest, render
+from recipelang.meaning.unfold import MOST_STATEMENTS
 from recipelang.plan import steps_of
 from recipelang.profile import MOST_MISTAKES, parse_profile
-from recipelang.reading.walk import MOST_STATEMENTS
 from recipelang.syntax.format import format
 from recipelang.syntax.parse import LONGEST, MOST_ERRORS, read
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.kinds import Preprocessing
-from recipelang.stages.evidence import Gathered
+from recipelang.scoring.evidence import Gathered
 from recipelang.surgery.candidates import find_layers
 from recipelang.surgery.network import Network
 from recipelang.surgery.tracing import example

@@ -10,8 +10,8 @@ from torch import nn
 
 from recipelang import catalogue
 from recipelang.errors import Refusal
-from recipelang.stages.evidence import Gathered
-from recipelang.stages.ranking import filter_scores, rank_layers, score_elements
+from recipelang.scoring.evidence import Gathered
+from recipelang.scoring.ranking import filter_scores, rank_layers, score_elements
 from recipelang.surgery.network import Network
 
 CRITERIA = catalogue.names("criterion")

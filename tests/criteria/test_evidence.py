@@ -10,7 +10,7 @@ import torchvision
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.stages.evidence import Gathered
+from recipelang.scoring.evidence import Gathered
 from recipelang.surgery.network import Network
 
 

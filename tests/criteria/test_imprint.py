@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from recipelang.measuring.imprinting import embed, layer_gains
 from recipelang.methods.criteria.imprint import Imprint
-from recipelang.stages.ranking import spearman
+from recipelang.scoring.ranking import spearman
 
 SIMILARITIES = ("cosine", "distance", "inner")
 

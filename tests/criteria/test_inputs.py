@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recipelang.errors import Refusal
-from recipelang.stages import moments
-from recipelang.stages.evidence import Gathered
-from recipelang.stages.inputs import Entering, watching
+from recipelang.scoring import input_statistics
+from recipelang.scoring.evidence import Gathered
+from recipelang.scoring.inputs import Entering, watching
 from recipelang.surgery.network import Network
 
 
@@ -93,7 +93,7 @@ def test_outputs_follow_from_the_second_moments(layer: nn.Conv2d | nn.Linear, sh
 def test_large_inputs_are_taken_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = Entering(torch.randn(5, 4, 6, 6), (3, 3), (1, 1), (1, 1), (1, 1))
     whole = seen.products()
-    monkeypatch.setattr("recipelang.stages.inputs.PIECE", 1)
+    monkeypatch.setattr("recipelang.scoring.inputs.PIECE", 1)
     torch.testing.assert_close(seen.products(), whole, rtol=1e-5, atol=1e-5)
 
 
@@ -228,7 +228,7 @@ def test_norms_and_second_moments_agree_over_all_batches(lab: Any) -> None:
 def test_what_does_not_fit_together_is_gathered_in_several_passes(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     evidence = lab.gathered(lab.small(), lab.images())
     together = dict(evidence.second_moments(evidence.weights))
-    monkeypatch.setattr(moments, "TOGETHER", 0)
+    monkeypatch.setattr(input_statistics, "TOGETHER", 0)
     passes: list[str] = []
     inner = evidence.data.batches
 

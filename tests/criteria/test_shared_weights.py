@@ -11,8 +11,8 @@ from torch import nn
 from recipelang.methods.criteria.magnitude import Magnitude
 from recipelang.methods.data.digits import Digits
 from recipelang.methods.tasks.classification import Classification
-from recipelang.stages.evidence import Gathered
-from recipelang.stages.ranking import rank_layers
+from recipelang.scoring.evidence import Gathered
+from recipelang.scoring.ranking import rank_layers
 from recipelang.surgery.network import Network
 from recipelang.surgery.tracing import example_input
 from recipelang.surgery.trial import survey

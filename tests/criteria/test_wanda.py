@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from recipelang.methods.criteria.magnitude import Magnitude
 from recipelang.methods.criteria.wanda import Wanda
 from recipelang.methods.patterns.nm import NM
-from recipelang.stages.evidence import Gathered
+from recipelang.scoring.evidence import Gathered
 
 
 def linear(lab: Any, inputs: Tensor, outputs: int = 3, batch: int = 16) -> Gathered:

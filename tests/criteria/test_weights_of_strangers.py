@@ -15,8 +15,8 @@ from recipelang.methods.criteria.magnitude import Magnitude
 from recipelang.methods.criteria.sparsegpt import SparseGPT
 from recipelang.methods.criteria.taylor import Taylor
 from recipelang.methods.criteria.wanda import Wanda
-from recipelang.stages.evidence import Gathered
-from recipelang.stages.ranking import rank_layers, score_elements
+from recipelang.scoring.evidence import Gathered
+from recipelang.scoring.ranking import rank_layers, score_elements
 from recipelang.surgery.network import Network
 
 

@@ -13,10 +13,10 @@ from torchvision import models
 
 from recipelang.catalogue import find
 from recipelang.errors import Refusal, SettingError
+from recipelang.images.imagenet import FOLDERS
 from recipelang.kinds import ModelRequest
 from recipelang.surgery.answers import trained
 from recipelang.surgery.head import embedding_length, find_head
-from recipelang.surgery.imagenet import FOLDERS
 from recipelang.surgery.network import Network
 from recipelang.surgery.published import construct, file_of, published
 from recipelang.surgery.source import rebuild

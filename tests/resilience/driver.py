@@ -25,7 +25,7 @@ from typing import Any
 import recipelang.report.render
 import recipelang.report.terminal
 import recipelang.run.engine
-import recipelang.stages.training
+import recipelang.training.loop
 from recipelang.check import check
 from recipelang.cli import main
 from recipelang.syntax.parse import parse
@@ -64,7 +64,7 @@ def act(request: dict[str, Any]) -> int:
             os.environ[name] = value
     for number, name, mode in ((0, "stdin", os.O_RDONLY), (1, "out", os.O_WRONLY), (2, "err", os.O_WRONLY)):
         os.dup2(os.open(request.get(name, os.devnull), mode), number)
-    recipelang.stages.training.SAVE_EVERY = request.get("every", 30.0)
+    recipelang.training.loop.SAVE_EVERY = request.get("every", 30.0)
     if "largest" in request:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest"], resource.RLIM_INFINITY))
     if "blow" in request:

@@ -16,8 +16,8 @@ from torchvision import models
 import recipelang
 from recipelang.catalogue import find
 from recipelang.kinds import ModelRequest, Preprocessing
+from recipelang.measuring.predict import predict as answers
 from recipelang.nets.cifar_resnet import cifar_resnet
-from recipelang.stages.predict import predict as answers
 from recipelang.surgery import artifact
 from recipelang.surgery.published import published
 

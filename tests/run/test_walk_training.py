@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from recipelang.errors import Refusal
-from recipelang.stages.training import fit
+from recipelang.training.loop import fit
 
 HEAD = "model digits_resnet\ndata digits\nmeasure params\n"
 SAVED = ("model.safetensors", "model.json", "surgery.json")

@@ -22,9 +22,9 @@ from recipelang.methods.data.digits import Digits
 from recipelang.methods.models.digits_resnet import DigitsResNet
 from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import steps_of
+from recipelang.scoring.evidence import Gathered
 from recipelang.stages import sparsify, train
 from recipelang.stages.context import Context, Outcome
-from recipelang.stages.evidence import Gathered
 from recipelang.surgery.masks import eligible, masks_hold
 from recipelang.surgery.network import Network
 from recipelang.syntax.parse import parse

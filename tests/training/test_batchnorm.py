@@ -11,10 +11,10 @@ from torch import nn
 
 from recipelang.errors import Refusal
 from recipelang.images.dataset import ImageDataset
+from recipelang.measuring.predict import predict
 from recipelang.plan import Samples
-from recipelang.stages.batchnorm import extent, recalibrate
-from recipelang.stages.predict import predict
 from recipelang.surgery.network import Network
+from recipelang.training.batchnorm import extent, recalibrate
 
 
 def population(data: ImageDataset, module: nn.Module, samples: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,6 +14,7 @@ from torch.optim import lr_scheduler
 
 from recipelang import catalogue
 from recipelang.errors import Refusal, SettingError
+from recipelang.meaning import schedules
 from recipelang.methods.optimizers.adam import Adam
 from recipelang.methods.optimizers.adamw import AdamW
 from recipelang.methods.optimizers.sgd import Sgd
@@ -21,7 +22,6 @@ from recipelang.methods.ramps.cosine import Cosine
 from recipelang.methods.ramps.linear import Linear
 from recipelang.methods.ramps.multistep import Multistep
 from recipelang.plan import Duration, Term, Training, canonical
-from recipelang.reading import schedules
 from recipelang.stages.prune import _share
 
 TOTAL, PER_EPOCH = 60, 10

@@ -24,9 +24,9 @@ from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.ramps.cosine import Cosine
 from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import Duration, Term, Training
-from recipelang.stages import training as loop
-from recipelang.stages.training import FitRecord, fit
 from recipelang.surgery.network import Mask, Network
+from recipelang.training import loop as loop
+from recipelang.training.loop import FitRecord, fit
 
 TASK = Classification()
 
@@ -185,7 +185,7 @@ import conftest
 from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import Duration, Training
-from recipelang.stages import training as loop
+from recipelang.training import loop as loop
 loop.SAVE_EVERY = -1.0
 def say(done):
     if done:

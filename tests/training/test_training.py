@@ -21,9 +21,9 @@ from recipelang.methods.ramps.cosine import Cosine
 from recipelang.methods.ramps.linear import Linear
 from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import Duration, Term, Training
-from recipelang.stages.training import fit
 from recipelang.surgery.masks import masks_hold
 from recipelang.surgery.network import Mask, Network
+from recipelang.training.loop import fit
 
 TASK = Classification()
 

@@ -19,10 +19,10 @@ from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.patterns.nm import NM
 from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import Duration, Term, Training
-from recipelang.stages.training import fit
 from recipelang.surgery.entry import enter
 from recipelang.surgery.masks import sparsify
 from recipelang.surgery.network import Network
+from recipelang.training.loop import fit
 
 How = dict[str, Any]
 

@@ -9,8 +9,8 @@ import pytest
 
 from recipelang import verbs, vocabulary
 from recipelang.check import check
+from recipelang.meaning.verb import Verb
 from recipelang.plan import Operation, canonical, steps_of
-from recipelang.reading.verb import Verb
 from recipelang.syntax.grammar import CLAUSES
 from recipelang.syntax.parse import parse
 

@@ -1,0 +1,41 @@
+"""The Protocols that methods fulfil, and the values that pass between methods and stages; one file a kind.
+
+A kind is one role that several methods fill: every criterion ranks, every loss compares, every metric
+measures. Shapes: B images in a batch, C classes or channels, H×W pixels, N samples.
+"""
+
+from recipelang.kinds.criterion import Criterion, Solver
+from recipelang.kinds.data import DataMethod, Dataset
+from recipelang.kinds.evidence import Evidence
+from recipelang.kinds.export import ExportMethod
+from recipelang.kinds.loss import Loss
+from recipelang.kinds.metric import Measurement, Metric
+from recipelang.kinds.model import ModelMethod, ModelRequest
+from recipelang.kinds.optimizer import Optimizer
+from recipelang.kinds.pattern import Pattern
+from recipelang.kinds.permutation import Permutation
+from recipelang.kinds.preprocessing import Preprocessing
+from recipelang.kinds.progress import Progress
+from recipelang.kinds.ramp import Ramp
+from recipelang.kinds.task import Task
+
+__all__ = [
+    "Criterion",
+    "DataMethod",
+    "Dataset",
+    "Evidence",
+    "ExportMethod",
+    "Loss",
+    "Measurement",
+    "Metric",
+    "ModelMethod",
+    "ModelRequest",
+    "Optimizer",
+    "Pattern",
+    "Permutation",
+    "Preprocessing",
+    "Progress",
+    "Ramp",
+    "Solver",
+    "Task",
+]

@@ -1,0 +1,17 @@
+"""What writes a network for other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class ExportMethod(Protocol):
+    """`export NAME`."""
+
+    def write(self, network: Any, folder: Path) -> tuple[Path, ...]:
+        """Write the network into `folder`; the files written.
+
+        Raises:
+            Refusal: RCP07xx: the network cannot be written in this form.
+        """

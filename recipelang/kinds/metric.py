@@ -1,0 +1,59 @@
+"""What a metric must offer, and what it measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import numpy
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured number.
+
+    Attributes:
+        value: in base units (s, B, a fraction of 1, a count).
+        low, high: 95 % interval; equal to `value` for computed numbers.
+        n: samples, pairs or 1.
+        interval: how the interval was found: "Wilson", "bootstrap of 60 pairs", "".
+        ratio, ratio_low, ratio_high: against healthy, for clocks, which are timed interleaved with it.
+        per_sample: float32 N, one value per sample, for paired differences; None where there are none.
+        note: what the number covers or leaves out, for the reader: "of 5,312 weights".
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int = 1
+    interval: str = ""
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    per_sample: numpy.ndarray | None = field(default=None, compare=False, repr=False)
+    note: str = ""
+
+
+class Metric(Protocol):
+    """`latency(batch=1)`, `top1`, `flops`.
+
+    Attributes:
+        role: `cost` (ratio to healthy against a bare number), `quality` (has `drop` or `rise`), `property`.
+        better: `lower` or `higher`.
+        unit: for `units.show`.
+        bounds: optional, the range of its values; default 0 to 1 for the unit `%`, and from 0 up for a cost.
+        source: what it is measured from, and so which signature `measure` has:
+            `structure`    measure(deployed: nn.Module, network: Network, input_shape) -> Measurement
+            `predictions`  measure(outputs: Tensor N×C, labels: Tensor N) -> Measurement
+            `clock`        measure(deployed, healthy_deployed, input_shape, progress) -> Measurement; optional:
+                           glance(deployed, healthy_deployed, input_shape) -> Measurement, in a second, for plans
+
+    A metric whose formula changes declares `version: ClassVar[int]`, 1 where it does not, and numbers measured by
+    another version are not read from the store.
+    """
+
+    role: ClassVar[str]
+    better: ClassVar[str]
+    unit: ClassVar[str]
+    source: ClassVar[str]

@@ -1,0 +1,37 @@
+"""What a model method must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """What a model is built for."""
+
+    classes: tuple[str, ...] | None = None  # class names of the data; None where there is no data
+    input_shape: tuple[int, int, int] | None = None  # (channels, height, width) of the data's images
+    resolve: Callable[[str], Path] = Path  # turns a path of the recipe into a path on this machine
+    trust: bool = False  # whether Python code that the recipe names may run
+    weights: bool = True  # False builds the architecture alone (rebuilding from an artifact)
+
+
+class ModelMethod(Protocol):
+    """`model NAME(…)`."""
+
+    def files(self, resolve: Callable[[str], Path]) -> tuple[Path, ...]:
+        """The files that decide what `build` gives; their contents enter the key, their paths do not."""
+
+    def build(self, request: ModelRequest) -> Any:
+        """A `recipelang.surgery.network.Network`, weights loaded, edits replayed.
+
+        Raises:
+            Refusal: RCP07xx: no such model, weights missing or of another shape, or code not trusted.
+        """
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the network starts from given weights and not from random numbers."""

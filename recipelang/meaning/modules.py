@@ -1,0 +1,44 @@
+"""The clauses `in` and `except`: which modules of the network are meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recipelang.meaning import trees
+from recipelang.plan import Selection, Selector
+from recipelang.syntax import nodes
+
+if TYPE_CHECKING:
+    from recipelang.meaning.reader import Reader
+
+
+def selection(reader: Reader) -> Selection:
+    """The clauses `in` and `except`."""
+    return Selection(_selectors(reader, "in"), _selectors(reader, "except"))
+
+
+def _selectors(reader: Reader, word: str) -> tuple[Selector, ...]:
+    found = [_selector(reader, node, word) for node in reader.arguments(word)]
+    return tuple(selector for selector in found if selector)
+
+
+def _selector(reader: Reader, node: Any, word: str) -> Selector | None:
+    if isinstance(node, nodes.String) and node.value.strip():
+        return Selector("glob", node.value, node.span)
+    name = trees.bare_word(node)
+    if name in ("first", "last"):
+        return Selector(name, "", node.span)
+    if isinstance(node, nodes.Call) and node.name == "type" and len(node.arguments) == 1:
+        inner = trees.bare_word(node.arguments[0].value)
+        if inner and node.arguments[0].name is None:
+            return Selector("type", inner, node.span)
+    guess = (
+        f'write `{word} "{node.name}"`' if isinstance(node, nodes.Call) and not node.arguments else "modules are named"
+    )
+    reader.refuse(
+        "RCP0301",
+        f"`{word}` takes modules",
+        node.span,
+        f"{guess}: a dotted glob in quotes, `type(Linear)`, `first` or `last`",
+    )
+    return None

@@ -1,0 +1,80 @@
+"""The order of statements: what must come before what, and what each leaves for the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recipelang.meaning.diagnostics import Notes, Refuse
+from recipelang.meaning.flow import Flow
+from recipelang.meaning.verb import Verb
+from recipelang.syntax import nodes
+from recipelang.syntax.show import show
+
+
+def before(verb: Verb, statement: nodes.Statement, flow: Flow, refuse: Refuse) -> None:
+    """Note what is not allowed here: RCP0502, RCP0504, RCP0505, RCP0506, RCP0510, RCP0915."""
+    name, span = statement.verb.text, statement.verb.span
+    named = any(c.word.text == "as" for c in statement.clauses)
+    if flow.branch and not verb.after_variants:
+        help = "move the line into each variant, or `choose by METRIC` first"
+        if verb.top_level:
+            refuse("RCP0510", f"`{name}` must come before the first variant", span, "move the line up")
+        else:
+            refuse("RCP0502", f"after variants there is no single current model to {name}", span, help)
+    if verb.once and not named:
+        first = flow.last.get(name)
+        if first and first != statement.span:
+            again = "give the second one a name: `as NAME`" if verb.clause("as") else "keep one of the two"
+            message = f"`{name}` appears a second time; the first is {first.at(span)}"
+            refuse("RCP0504", message, span, again)
+        elif verb.provides and flow.first_use:
+            message = f"the statement {flow.first_use.at(span)} needs `{name}`, which comes later"
+            refuse("RCP0505", message, span, f"move `{name} …` before {flow.first_use.seen_from(span)}")
+    if verb.sparse_first and not flow.sparse:
+        refuse("RCP0915", "there is no sparse layer to accelerate", span, "write `sparsify nm 2:4` above")
+    for other in verb.not_after:
+        if other in flow.last:
+            _not_after(verb, statement, other, flow, refuse)
+
+
+def _not_after(verb: Verb, statement: nodes.Statement, other: str, flow: Flow, refuse: Refuse) -> None:
+    first = flow.last[other]
+    operand = statement.operands[0] if statement.operands else None
+    words = operand.items if isinstance(operand, nodes.Words) else (operand,)
+    what = show(words[-1]) if words[-1] is not None else statement.verb.text
+    span = operand.span if operand is not None else statement.verb.span
+    message = verb.why_not_after.format(what=what, place=first.seen_from(span))
+    above = min(first, flow.restricted or first)
+    refuse("RCP0506", message, span, f"move `{statement.verb.text} …` before {above.seen_from(span)}")
+
+
+def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes: Notes) -> None:
+    """Record what a statement leaves for the next; one that was refused leaves what its verb always leaves."""
+    name, span = statement.verb.text, statement.span
+    operation = found if found is not None else verb.operation
+    role = getattr(operation, "role", "")
+    if not (verb.once and any(c.word.text == "as" for c in statement.clauses)):
+        flow.last[name] = statement.span
+        if verb.provides:
+            flow.provided[verb.provides] = statement.span
+            flow.trained = flow.trained or bool(getattr(getattr(found, "method", None), "pretrained", found is None))
+            flow.sparse = flow.sparse or bool(getattr(getattr(found, "method", None), "sparse", found is None))
+    if verb.verdict:
+        flow.expects = True
+    if verb.operation is None:
+        return
+    if role not in ("setup", "outcome", "structure"):
+        flow.first_use = flow.first_use or span
+    if role == "training" and "training" in getattr(verb.operation, "__dataclass_fields__", {}):
+        flow.trained = True
+    if role == "surgery":
+        if not flow.trained and "model" in flow.provided:
+            message = "the model starts from random numbers, and nothing trains it before this line"
+            notes.warn("RCP0515", message, statement.verb.span, "give it `weights=…`, or `train for 30 epochs` above")
+            flow.trained = True
+        flow.last_surgery = span
+        if getattr(operation, "restricts", False):
+            flow.sparse = True
+            flow.restricted = flow.restricted or span
+    if not getattr(operation, "before_healthy", True):
+        flow.healthy = True

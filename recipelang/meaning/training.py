@@ -1,0 +1,181 @@
+"""The training clauses: `for` how long, `with` which optimizer and losses, `from` which teachers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recipelang import catalogue
+from recipelang.meaning import places, schedules
+from recipelang.meaning.lookup import lookup
+from recipelang.meaning.settings import bind
+from recipelang.meaning.values import DIMENSIONS
+from recipelang.plan import Duration, Term, Training, parts_of
+from recipelang.syntax import nodes
+from recipelang.syntax.show import show
+
+if TYPE_CHECKING:
+    from recipelang.meaning.reader import Reader
+
+#: the optimizers where a recipe names none
+TUNING = "sgd(lr=cosine(1e-2, to=0), momentum=0.9, weight_decay=5e-4)"
+FROM_SCRATCH = "sgd(lr=cosine(0.1, to=0), momentum=0.9, weight_decay=5e-4)"
+NUMBERS = ("no teacher", "one teacher", "two teachers", "three teachers")
+
+
+def read(
+    reader: Reader,
+    default_optimizer: str,
+    *,
+    default_duration: Duration | None = None,
+    default_loss: str = "",
+    teachers: tuple[Any, ...] | None = None,
+    rounds: int = 1,
+) -> Training | None:
+    """What the training loop needs; None where the statement is wrong, or has no `for` and none is required.
+
+    Args:
+        reader: the statement.
+        default_optimizer: recipe text of the optimizer used where none is named.
+        default_duration: used where `for` is left out; None makes `for` required.
+        default_loss: recipe text of the loss used where none is named; "" is the task's own loss.
+        teachers: the nodes that name teachers; None where the verb has none.
+        rounds: the number of rounds that share the duration.
+    """
+    duration = places.duration(reader)
+    if duration is None and reader.clause("for") is None:
+        if default_duration is None and reader.statement.operands:
+            reader.failed = True  # an operand was refused, and it may be the duration
+        elif default_duration is None:
+            reader.refuse(
+                "RCP0403", f"`{reader.verb}` does not say how long", None, f"write `{reader.verb} for 3 epochs`"
+            )
+        else:
+            reader.add("for", str(default_duration))
+            duration = default_duration
+    given = reader.arguments("with")
+    losses = [node for node in given if not _is_optimizer(node)]
+    optimizers = [node for node in given if _is_optimizer(node)]
+    for what, several in (("loss", losses), ("optimizer", optimizers)):
+        if len(several) > 1:
+            help = "a sum is one loss: `kd + 0.5 * task`" if what == "loss" else "keep one"
+            reader.refuse("RCP0408", f"`with` names a second {what}", several[1].span, help)
+    if not losses and default_loss:
+        losses = list(reader.add("with", default_loss))
+    terms = _terms(reader, losses[0], teachers) if losses else ()
+    if not optimizers:
+        optimizers = list(reader.add("with", default_optimizer))
+    optimizer = reader.method(optimizers[0], "optimizer", "`with`", "with sgd(lr=1e-2)")
+    if not (duration and optimizer):
+        return None
+    made = Training(duration, optimizer, terms, show(optimizers[0]))
+    marked = any(part.marks() for part in parts_of((optimizer, terms)) if hasattr(part, "marks"))
+    if marked or reader.failed:  # most have no marks, and what was refused is not among the terms
+        schedules.check(reader.arguments("with"), duration, rounds, reader.refuse)
+    return made
+
+
+def _is_optimizer(node: Any) -> bool:
+    """Whether a word of `with` names an optimizer; everything else is read as a loss."""
+    return isinstance(node, nodes.Call) and node.path[0].text in catalogue.names("optimizer")
+
+
+def _terms(reader: Reader, node: Any, teachers: tuple[Any, ...] | None) -> tuple[Term, ...]:
+    """A loss sum; where no term is complete on its own, the task's own loss is added and shown."""
+    parts = node.terms if isinstance(node, nodes.Sum) else (node,)
+    terms = [term for part in parts if (term := _term(reader, part, teachers)) is not None]
+    if reader.failed or not terms:
+        return tuple(terms)
+    if teachers and not any(term.loss.teachers[1] for term in terms):
+        help = "`with kd` uses one teacher, `with mis` two"
+        reader.refuse("RCP0412", f"`{show(node)}` uses no teacher", node.span, help)
+    if not any(term.loss.complete for term in terms):
+        terms.append(_add_task(reader, node))
+    return tuple(terms)
+
+
+def _add_task(reader: Reader, node: Any) -> Term:
+    """`1 * task` beside losses that are not complete on their own, in the statement's text too."""
+    made = reader.add("with", "1 * task")[0]
+    clause = reader.clause("with")
+    if clause:
+        parts = node.terms if isinstance(node, nodes.Sum) else (node,)
+        whole = nodes.Sum((*parts, made), node.span)
+        rest = tuple(whole if item is node else item for item in clause.arguments[:-1])
+        reader.replace_clause(clause, rest)
+    term = _term(reader, made, None)
+    return term if term else Term(1.0, None)
+
+
+def _term(reader: Reader, node: Any, teachers: tuple[Any, ...] | None) -> Term | None:
+    """`0.7 * kd(T=4)`: a weight, which may be a ramp, and a loss."""
+    weight: Any = 1.0
+    calls: list[nodes.Call] = []
+    for factor in node.factors if isinstance(node, nodes.Product) else (node,):
+        if isinstance(factor, nodes.Number):
+            if factor.quantity.dimension not in ("number", "ratio"):
+                is_what = DIMENSIONS[factor.quantity.dimension]
+                reader.refuse(
+                    "RCP0302",
+                    f"the weight of a loss is a plain number; `{factor.text}` is {is_what}",
+                    factor.span,
+                    "write `0.7`",
+                )
+            elif isinstance(weight, float):
+                weight *= factor.quantity.value
+        elif isinstance(factor, nodes.Call) and factor.path[0].text in catalogue.names("ramp"):
+            weight = reader.method(factor, "ramp", "a loss sum", "linear(1, to=0)")
+        elif isinstance(factor, nodes.Call):
+            calls.append(factor)
+        else:
+            _no_loss(reader, factor)
+    if len(calls) != 1:
+        if not reader.failed:
+            reader.refuse(
+                "RCP0405",
+                f"`{show(node)}` is not a single loss",
+                node.span,
+                "a term is a number times a loss: `0.7 * kd(T=4)`",
+            )
+        return None
+    loss = _loss(reader, calls[0], teachers)
+    return None if loss is None or weight is None else Term(weight, loss)
+
+
+def _no_loss(reader: Reader, node: Any) -> None:
+    close = reader.clause_word_in(node)
+    if close:
+        reader.misspelt(close)
+    else:
+        reader.refuse(
+            "RCP0405", "`with` takes an optimizer and a loss", node.span, "write `with kd(T=4), sgd(lr=1e-2)`"
+        )
+
+
+def _loss(reader: Reader, call: nodes.Call, teachers: tuple[Any, ...] | None) -> Any | None:
+    """The loss, checked against the teachers that the statement names."""
+    found = lookup(call, ("loss", "optimizer"), "`with`", reader.refuse)
+    if found is None:
+        return None
+    loss = bind(call, found[1], reader.refuse)
+    least, most = found[1].teachers if found[0] == "loss" else (0, 0)  # type: ignore[attr-defined]
+    name = call.path[0].text
+    if teachers is None and least > 0:
+        which = "healthy" if least == 1 else "healthy, recovered"
+        many = "a teacher" if least == 1 else NUMBERS[least]
+        message = f"`{name}` compares with {many}; `{reader.verb}` has none"
+        length = reader.clause("for")
+        help = f"`distill from {which}{' ' + show(length) if length else ''} with {name}`"
+        reader.refuse("RCP0411", message, call.name_span, help)
+        return None
+    count = len(teachers or ())
+    if teachers and most and count > most:
+        help = "`with mis` takes healthy and recovered" if name != "mis" else "name fewer"
+        named = ("none", "one", "two", "three")[count] if count < 4 else count
+        message = f"`{name}` takes {NUMBERS[most]}, but {named} are named"
+        reader.refuse("RCP0412", message, teachers[most].span, help)
+        return None
+    if teachers and count < least:
+        message = f"`{name}` compares with {NUMBERS[least]}, but {NUMBERS[count].split()[0]} is named"
+        reader.refuse("RCP0412", message, call.name_span, "`with kd` takes one teacher, or name another after `from`")
+        return None
+    return loss

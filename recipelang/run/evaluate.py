@@ -1,0 +1,116 @@
+"""Readings of lanes: a metric of a network, compared with another, as a value with the interval of its clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from recipelang.budgets.conditions import Value
+from recipelang.catalogue import spell
+from recipelang.errors import Refusal
+from recipelang.kinds import Dataset, Measurement
+from recipelang.plan import Reading
+from recipelang.run.lanes import Lane
+from recipelang.run.measurer import Measurer
+from recipelang.run.options import Options
+from recipelang.run.states import State, load
+from recipelang.surgery.network import Network
+
+
+@dataclass
+class Readings:
+    """Reads metrics of lanes.
+
+    Attributes:
+        measurer: takes and remembers the measurements.
+        options: for loading networks.
+        datasets: opened data sets by name; "" is the recipe's first.
+        lanes: every lane so far, for readings of other variants.
+        control: gives the control lane of a lane.
+        trouble: what could not be measured, for the report.
+    """
+
+    measurer: Measurer
+    options: Options
+    datasets: Mapping[str, Dataset]
+    lanes: Callable[[], list[Lane]]
+    control: Callable[[Lane], Lane]
+    trouble: list[str] = field(default_factory=list)
+
+    def network(self, state: State) -> Network:
+        """The network of a state."""
+        return load(state, self.options.trust)
+
+    def measure(self, reading: Reading, network: Network, lane: Lane) -> Measurement:
+        """The metric of a network on the reading's data and split; a clock compares it with the lane's healthy."""
+        healthy = self.network(lane.healthy) if lane.healthy else network
+        data = self.datasets[reading.data]
+        return self.measurer.measure(reading.metric, network, healthy, data, reading.split)
+
+    def value(self, reading: Reading, lane: Lane, network: Network | None = None) -> Value:
+        """The value of a reading.
+
+        Args:
+            reading: from the plan.
+            lane: the lane that asks for it.
+            network: the network to read if the subject is `current`; None takes the lane's.
+
+        Raises:
+            Refusal: the subject does not exist, or the metric cannot be measured on it.
+        """
+        owner, subject = self._subject(reading, lane, network)
+        mine = self.measure(reading, subject, owner)
+        if reading.form == "value":
+            return _value(mine)
+        if reading.form == "ratio" and mine.ratio is not None:
+            return Value(mine.ratio, mine.ratio_low or mine.ratio, mine.ratio_high or mine.ratio)
+        reference = self.measure(reading, self._reference(reading, owner), owner)
+        if reading.form == "ratio":
+            if reference.value == 0:
+                raise Refusal("RCP0907", f"healthy has a {spell(reading.metric)} of 0, so there is no ratio to it")
+            return _exactly(mine.value / reference.value)
+        sign = 1 if reading.form == "drop" else -1
+        return _exactly(sign * (reference.value - mine.value))
+
+    def _subject(self, reading: Reading, lane: Lane, network: Network | None) -> tuple[Lane, Network]:
+        kind, name = reading.subject.kind, reading.subject.name
+        if kind == "variant":
+            for other in self.lanes():
+                if other.name == name and other.seed == lane.seed and other.current and not other.error:
+                    return other, self.network(other.current)
+            raise Refusal(
+                "RCP0908", f"variant `{name}` has no result to compare with", "it failed, or comes later in the recipe"
+            )
+        if kind == "state":
+            state = lane.state(name)
+            if state is None:
+                raise Refusal("RCP0908", f"there is no state `{name}` here")
+            return lane, self.network(state)
+        if network is None:
+            if lane.current is None:
+                raise Refusal("RCP0908", "there is no network to measure yet")
+            network = self.network(lane.current)
+        return lane, network
+
+    def _reference(self, reading: Reading, lane: Lane) -> Network:
+        state = self.control(lane).current if reading.against == "control" else lane.healthy
+        if state is None:
+            raise Refusal("RCP0908", f"there is no {reading.against} to compare with")
+        return self.network(state)
+
+
+def mean(values: list[Value]) -> Value:
+    """The mean over seeds, also of the ends of the intervals."""
+    n = len(values)
+    return Value(sum(v.value for v in values) / n, sum(v.low for v in values) / n, sum(v.high for v in values) / n)
+
+
+def _exactly(value: float) -> Value:
+    return Value(value, value, value)
+
+
+def _value(measured: Measurement) -> Value:
+    """A clock keeps its interval; the sampling error of a finite test set does not loosen a bound."""
+    if measured.ratio is None:
+        return _exactly(measured.value)
+    return Value(measured.value, measured.low, measured.high)

@@ -1,0 +1,145 @@
+"""Sums over the inputs of each weight: their norms and second moments, accumulated in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.scoring.inputs import Entering, See, watching
+
+#: bytes of the second moments that are gathered together, in one pass
+TOGETHER = 2**30
+#: the images of a pass over the data; the string says what the pass is for
+Passes = Callable[[str], Iterable[Tensor]]
+
+
+def reached(module: nn.Module, weights: Mapping[str, Tensor], images: Tensor) -> dict[str, int]:
+    """Names of the weights that an input reaches, in order of execution → how often in one forward pass."""
+    counts: dict[str, int] = {}
+
+    def see(name: str, entering: Entering) -> None:
+        counts[name] = counts.get(name, 0) + 1
+
+    with torch.no_grad(), watching(weights, see):
+        module(images)
+    return counts
+
+
+def input_norms(module: nn.Module, weights: Mapping[str, Tensor], passes: Passes) -> dict[str, Tensor]:
+    """Name → ‖x‖₂ of each input over all rows, float32, in a shape that broadcasts against the weight.
+
+    Args:
+        module: in evaluation mode, on its device.
+        weights: parameter name → weight O×I or O×I×kernel of the module.
+        passes: the images.
+
+    Raises:
+        Refusal: RCP1010: an input is not a finite number.
+    """
+    sums: dict[str, Tensor] = {}
+
+    def see(name: str, entering: Entering) -> None:
+        squares = entering.squares().reshape(entering.groups, *weights[name].shape[1:])
+        sums[name] = sums[name] + squares if name in sums else squares
+
+    for images in passes("examining inputs"):
+        with torch.no_grad(), watching(weights, see):
+            module(images)
+    norms = {name: _finite(name, total).sqrt().float() for name, total in sums.items()}
+    # In groups every output has its own inputs; otherwise one row is enough for all.
+    return {
+        name: n if len(n) == 1 else n.repeat_interleave(len(weights[name]) // len(n), 0) for name, n in norms.items()
+    }
+
+
+def second_moments(
+    module: nn.Module, weights: Mapping[str, Tensor], calls: Mapping[str, int], passes: Passes
+) -> Iterator[tuple[str, Tensor]]:
+    """(name, G×K×K float32): 2/rows · XᵀX of each weight's inputs, K of them in the order kernel…, I.
+
+    Args:
+        module, weights, passes: as in `input_norms`.
+        calls: the requested weights, in order, and how often each is used in a forward pass; a pass ends at the
+            last use.
+
+    Raises:
+        Refusal: RCP1010: an input is not a finite number.
+    """
+    for names in _together(weights, calls):
+        yield from _gathered(module, {n: weights[n] for n in names}, {n: calls[n] for n in names}, passes)
+
+
+def _gathered(
+    module: nn.Module, weights: Mapping[str, Tensor], calls: Mapping[str, int], passes: Passes
+) -> Iterator[tuple[str, Tensor]]:
+    sums: dict[str, Tensor] = {}
+    rows = dict.fromkeys(weights, 0)
+
+    def see(name: str, entering: Entering) -> None:
+        products = entering.products()
+        sums[name] = sums[name].add_(products) if name in sums else products
+        rows[name] += entering.rows
+
+    first, *others = weights
+    for images in passes(f"examining inputs of `{first}`" + (f" and {len(others)} more" if others else "")):
+        _until_seen(module, images, weights, calls, see)
+    for name in list(sums):
+        yield name, _finite(name, sums.pop(name).mul_(2 / rows[name])).float()
+
+
+class _Enough(BaseException):
+    """Everything requested has been observed; no `except Exception` of a network may catch this."""
+
+
+@torch.no_grad()
+def _until_seen(
+    module: nn.Module, images: Tensor, weights: Mapping[str, Tensor], calls: Mapping[str, int], see: See
+) -> None:
+    """A forward pass that ends after the last product with one of the weights."""
+    left = sum(calls.values())
+
+    def count(name: str, entering: Entering) -> None:
+        nonlocal left
+        see(name, entering)
+        left -= 1
+        if not left:
+            raise _Enough
+
+    try:
+        with watching(weights, count):
+            module(images)
+    except _Enough:
+        pass
+
+
+def _together(weights: Mapping[str, Tensor], calls: Mapping[str, int]) -> Iterator[list[str]]:
+    """The names in order, as many at once as memory allows for their K×K float64, at least one."""
+    names: list[str] = []
+    total = 0
+    for name in calls:
+        size = 8 * weights[name][0].numel() ** 2 * _groups(weights[name])
+        if names and total + size > TOGETHER:
+            yield names
+            names, total = [], 0
+        names.append(name)
+        total += size
+    if names:
+        yield names
+
+
+def _groups(weight: Tensor) -> int:
+    """As many groups as outputs in a depthwise convolution; other groups take too little memory to count."""
+    return len(weight) if weight.ndim > 2 and weight.shape[1] == 1 else 1
+
+
+def _finite(name: str, total: Tensor) -> Tensor:
+    if bool(torch.isfinite(total).all()):
+        return total
+    raise Refusal(
+        "RCP1010",
+        f"an input of `{name}` is NaN or infinite",
+        "training has diverged: lower the learning rate, or start from other weights",
+    )

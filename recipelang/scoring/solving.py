@@ -1,0 +1,82 @@
+"""Correcting weights while they are sparsified: in order of execution, each with its inputs at that point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recipelang.errors import Refusal
+from recipelang.kinds import Progress, Solver
+from recipelang.scoring.evidence import Gathered
+from recipelang.surgery.masks import restrict
+from recipelang.surgery.network import Mask, Network
+
+
+@torch.no_grad()
+def solved(
+    criterion: Solver, evidence: Gathered, pattern: Any, names: Sequence[str]
+) -> tuple[Network, tuple[str, ...]]:
+    """A copy of the network with weights in the pattern, corrected, and their masks; and the names of these weights.
+
+    Args:
+        criterion: solves one weight matrix N×K; convolutions are matrices in the order kh, kw, I.
+        evidence: of the network as it is; its own copy of the network is changed weight by weight.
+        pattern: keeps `n` of every `m`.
+        names: of weights without groups; those that no input reaches are skipped.
+
+    Raises:
+        Refusal: RCP1006: a corrected weight is not a finite number; and as the criterion.
+    """
+    asked = set(names)
+    masks, values = {}, {}
+    order = [name for name in evidence.reached if name in asked]
+    if evidence.progress:
+        evidence = replace(evidence, progress=_Numbered(evidence.progress, len(order)))
+    for name in order:
+        for _, moments in evidence.second_moments((name,)):
+            weight = evidence.weights[name]
+            keep, matrix = criterion.solve(_matrix(weight), moments[0], pattern.n, pattern.m)
+            if not bool(torch.isfinite(matrix).all()):
+                raise Refusal(
+                    "RCP1006",
+                    f"the correction of `{name}` is NaN or infinite",
+                    "its weights or inputs are extremely large: training has diverged, or the weights are damaged",
+                )
+            weight.copy_(_weight(matrix, weight))
+            masks[name] = Mask(str(pattern), _weight(keep, weight).cpu())
+            values[name] = weight.cpu().clone()
+    return restrict(evidence.network, masks, values), tuple(name for name in names if name in masks)
+
+
+class _Numbered:
+    """Progress in which every piece of work is for one weight: says which one of how many."""
+
+    def __init__(self, inner: Progress, count: int) -> None:
+        self._inner, self._number, self._count = inner, 0, count
+
+    def start(self, what: str, total: int | None = None) -> None:
+        self._number += 1
+        self._inner.start(f"weight {self._number} of {self._count}, {what}", total)
+
+    def advance(self, parts: int = 1, note: str = "") -> None:
+        self._inner.advance(parts, note)
+
+    def stop(self) -> None:
+        self._inner.stop()
+
+    def say(self, line: str) -> None:
+        self._inner.say(line)
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """O×I×kh×kw → O×(kh·kw·I)."""
+    return weight.movedim(1, -1).flatten(1)
+
+
+def _weight(matrix: Tensor, like: Tensor) -> Tensor:
+    """O×(kh·kw·I) → O×I×kh×kw."""
+    return matrix.reshape(like.movedim(1, -1).shape).movedim(-1, 1).contiguous()

@@ -1,0 +1,286 @@
+"""The training loop. Stages differ in the loss, the optimizer and the duration.
+
+A step: batch → outputs (and the teachers') → loss → gradients → optimizer → masks. Every 30 s a checkpoint, from
+which a later call continues to the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.kinds import Dataset, Progress, Task
+from recipelang.meaning import schedules
+from recipelang.plan import Term, Training, canonical
+from recipelang.surgery.beside import held_tensors
+from recipelang.surgery.layout import wants_channels_last
+from recipelang.surgery.masks import apply_masks, mask_optimizer, masks_hold
+from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.tracing import evaluating, example_input
+from recipelang.surgery.weights import digest
+from recipelang.training import checkpoint as checkpoints
+from recipelang.training import smoke as smoking
+from recipelang.training.checkpoint import State
+from recipelang.training.heads import Heads, mean_answer, misfit
+from recipelang.training.history import FitRecord, Tally
+from recipelang.training.machine import Interrupts, autocast, choose_precision, reproducible, to_device
+
+SAVE_EVERY = 30.0  # seconds
+WORTH_SAVING = 2.0  # seconds: a shorter epoch costs less to repeat than to save
+LOOK_EVERY = {"cpu": 1, "cuda": 20}  # steps between reads of the loss: each makes a GPU wait
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What stays the same from step to step."""
+
+    data: Dataset
+    training: Training
+    task: Task
+    teachers: tuple[nn.Module, ...]
+    masks: dict[str, Mask]
+    seed: int
+    device: str
+    precision: str
+    samples: int | None
+    batch: int
+    per_epoch: int
+    total: int
+    channels_last: bool
+    heads: Heads
+
+
+def fit(
+    network: Network,
+    data: Dataset,
+    training: Training,
+    *,
+    task: Task,
+    seed: int,
+    progress: Progress,
+    teachers: Sequence[Network] = (),
+    device: str = "cpu",
+    threads: int | None = None,
+    samples: int | None = None,
+    checkpoint: Path | None = None,
+    precision: str = "auto",
+    smoke: bool = False,
+) -> tuple[Network, FitRecord]:
+    """Train a copy of the network.
+
+    The network decides what has gradients: frozen parameters stay unchanged, bit for bit. BatchNorm in training mode
+    keeps averaging its statistics, frozen or not, as in torch. Where a network returns several tensors,
+    `answers.trained` says which are trained.
+
+    Args:
+        network: the start; is not changed. Its masks hold after every step.
+        data: the `train` split is used.
+        training: duration, optimizer, loss terms; without terms, the task's own loss.
+        task: its loss.
+        seed: decides order, augmentation and dropout.
+        progress: one part per step.
+        teachers: whose outputs the losses use, in this order; evaluation mode, no gradients.
+        device: `cpu`, `cuda`, `cuda:1`.
+        threads: for the computation on the CPU; None keeps the current number.
+        samples: maximum number of training images, drawn once with `seed`.
+        checkpoint: a file to continue from, if it is complete and of this same training, and to write every 30 s,
+            at the end of an epoch, on Ctrl-C and at the end. An interrupted training that is continued ends with the
+            same bytes as an uninterrupted one, on the same machine.
+        precision: `auto`, `float32` or `bfloat16`.
+        smoke: at most two steps.
+
+    Returns:
+        The trained network, on the CPU, and the record.
+
+    Raises:
+        Refusal: RCP0312 a ramp is longer than the training; RCP0713 the network cannot run in training mode; RCP0725
+            nothing has gradients; RCP0811 the loss is not finite; RCP0812 outputs do not fit the data; RCP0814
+            BatchNorm cannot train on batches of one image; RCP0815 a teacher's outputs have another shape; RCP0816
+            out of memory.
+        KeyboardInterrupt: after the checkpoint is written.
+    """
+    count = min(samples or data.size("train"), data.size("train"))
+    batch = min(data.batch, count)
+    _refuse_single_images(network.module, batch)
+    if not any(parameter.requires_grad for parameter in network.module.parameters()):
+        raise _nothing_trains("every parameter of the network is frozen")
+    duration, per_epoch = training.duration, count // batch
+    total = round(duration.count * (per_epoch if duration.unit == "epochs" else 1))
+    if smoke:
+        total = min(total, smoking.STEPS)
+    else:
+        schedules.fit(training, per_epoch)
+    module = to_device(network.clone().module, device)
+    job = _Job(
+        data,
+        training,
+        task,
+        tuple(to_device(t.clone().module.eval().requires_grad_(False), device) for t in teachers),
+        {n: replace(m, keep=m.keep.to(device)) for n, m in network.masks.items()},
+        seed,
+        device,
+        choose_precision(precision, device),
+        samples,
+        batch,
+        per_epoch,
+        total,
+        wants_channels_last(module),
+        Heads(len(data.classes)),
+    )
+    with reproducible(seed, device, threads):
+        identity = _identity(job, network, teachers)
+        apply_masks(module, job.masks)
+        state = State(module, training.optimizer.build(module))
+        resumed = checkpoint is not None and checkpoints.load(checkpoint, state, identity)
+        start = state.step if resumed else 0
+        _train(job, state, checkpoint, identity, progress)
+    trained = replace(network, module=module.cpu().to(memory_format=torch.contiguous_format))
+    trained.module.train(network.module.training)
+    _let_go(trained)
+    if not masks_hold(trained):
+        raise RuntimeError("a mask does not hold after training")
+    epochs = round(total / per_epoch, 3)
+    return trained, FitRecord(total, total * batch, epochs, job.precision, start, tuple(state.history))
+
+
+def _identity(job: _Job, network: Network, teachers: Sequence[Network]) -> str:
+    """Everything that determines the result: a checkpoint is continued only where all of it is the same."""
+    decides = {
+        "training": canonical(job.training),
+        "task": canonical(job.task),
+        "total": job.total,
+        "data": [job.data.fingerprint, job.batch, job.samples],
+        "seed": job.seed,
+        "machine": [torch.device(job.device).type, job.precision, torch.get_num_threads(), torch.__version__],
+        "networks": [digest(n.module.state_dict()) for n in (network, *teachers)],
+        "masks": digest({n: m.keep for n, m in network.masks.items()}),
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def _refuse_single_images(module: nn.Module, batch: int) -> None:
+    if batch == 1 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules()):
+        raise Refusal(
+            "RCP0814",
+            "BatchNorm cannot train on batches of one image: it would subtract the image from itself",
+            "write `batch=32` in the data, or use more samples",
+        )
+
+
+def _train(job: _Job, state: State, path: Path | None, identity: str, progress: Progress) -> None:
+    """Take the remaining steps."""
+    state.module.train()
+    progress.start("training", job.total)
+    progress.advance(state.step)
+    tally = Tally(state, LOOK_EVERY.get(torch.device(job.device).type, 1))
+    saved = time.monotonic()
+    try:
+        with Interrupts() as interrupts:
+            for images, labels in _batches(job, state.step):
+                lr = _value(job.training.optimizer.lr, job, state.step)
+                for group in state.optimizer.param_groups:
+                    group["lr"] = lr
+                tally.add(*_step(job, state, images, labels), lr)
+                state.step += 1
+                whole = state.step % job.per_epoch == 0 or state.step == job.total
+                if whole:
+                    tally.close(lr, job.per_epoch)
+                progress.advance(1, f"loss {tally.last:.3f}")
+                waited = time.monotonic() - saved
+                due = waited > SAVE_EVERY or (whole and waited > WORTH_SAVING) or state.step == job.total
+                if path and (due or interrupts.asked):
+                    tally.look()
+                    checkpoints.save(path, state, identity)
+                    saved = time.monotonic()
+                if interrupts.asked:
+                    raise KeyboardInterrupt
+    except torch.OutOfMemoryError as error:
+        help = f"write a smaller `batch=` in the data; it is {job.batch}"
+        raise Refusal("RCP0816", f"training does not fit into the memory of `{job.device}`", help) from error
+    finally:
+        progress.stop()
+
+
+def _batches(job: _Job, done: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The remaining batches, epoch after epoch, on the device."""
+
+    def endless() -> Iterator[tuple[Tensor, Tensor]]:
+        for epoch in itertools.count(done // job.per_epoch):
+            start = done % job.per_epoch if epoch == done // job.per_epoch else 0
+            yield from job.data.batches("train", samples=job.samples, epoch=epoch, seed=job.seed, start=start)
+
+    for images, labels in itertools.islice(endless(), job.total - done):
+        yield images.to(job.device, non_blocking=True), labels.to(job.device, non_blocking=True)
+
+
+def _value(setting: Any, job: _Job, step: int) -> float:
+    """A setting at this step: a number, or a ramp's value."""
+    return setting.value_at(step, job.total, job.per_epoch) if hasattr(setting, "value_at") else float(setting)
+
+
+def _step(job: _Job, state: State, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:
+    """One optimizer step: loss (scalar), number of correct answers (scalar), number of images."""
+    if job.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    # A network may change its input images in training mode only; the teachers use them afterwards.
+    given = images.clone() if job.teachers else images
+    with autocast(job.device, job.precision):
+        outputs = job.heads.outputs(state.module, given)
+        with torch.no_grad():
+            taught = tuple(_outputs(t(images), job) for t in job.teachers)
+    for teacher in taught:
+        if teacher.shape != outputs[0].scores.shape:
+            message = f"a teacher gives {teacher.shape[1]} outputs, the network {outputs[0].scores.shape[1]}"
+            raise Refusal("RCP0815", message, "use a teacher trained on the same classes")
+    terms = job.training.losses or (Term(1.0, None),)
+    parts = (
+        head.weight * _term(term, job, state.step, head.scores, labels, taught) for head in outputs for term in terms
+    )
+    loss = sum(parts, outputs[0].scores.new_zeros(()))
+    if not loss.requires_grad:
+        raise _nothing_trains("nothing that the loss depends on has gradients")
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    state.optimizer.step()
+    mask_optimizer(state.optimizer, state.module, job.masks)
+    answered = mean_answer(outputs)
+    return loss.detach(), (answered.argmax(1) == labels).sum(), len(labels)
+
+
+def _term(term: Term, job: _Job, step: int, outputs: Tensor, labels: Tensor, taught: tuple[Tensor, ...]) -> Tensor:
+    if term.loss is None:
+        return job.task.loss(outputs, labels)
+    loss = term.loss(outputs, labels, taught[: term.loss.teachers[1]], job.task)
+    return _value(term.weight, job, step) * loss
+
+
+def _outputs(raw: Any, job: _Job) -> Tensor:
+    """A teacher's outputs B×C in float32."""
+    if not isinstance(raw, Tensor) or raw.ndim != 2 or raw.shape[1] != job.heads.classes:
+        raise misfit(raw, job.heads.classes)
+    return raw.float()
+
+
+def _let_go(network: Network) -> None:
+    """Run a network that keeps activations once: it holds the last step's graph, which cannot be copied."""
+    if any(tensor.grad_fn is not None for tensor in held_tensors(network.module)):
+        with evaluating(network.module):
+            network.module(example_input(network))
+
+
+def _nothing_trains(why: str) -> Refusal:
+    return Refusal(
+        "RCP0725",
+        f"there is nothing to train: {why}",
+        "remove `requires_grad_(False)` and `torch.no_grad()` from the parts of the network to be trained",
+    )

@@ -1,0 +1,97 @@
+"""A teacher as its student needs it: the student's classes in the student's order, from the student's images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.images.classes import listed, match, unknown_to
+from recipelang.kinds import Preprocessing
+from recipelang.surgery.network import Network
+
+
+class Translated(nn.Module):
+    """A network adapted to another one: takes images normalised for that one, and returns some outputs, in its order.
+
+    Args:
+        module: B×C×H×W → B×classes; where it returns several, the first is the answer.
+        outputs: the chosen outputs, in order.
+        scale, shift: per channel, from the given images to those that the module expects.
+    """
+
+    outputs: Tensor
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, module: nn.Module, outputs: Tensor, scale: Tensor, shift: Tensor) -> None:
+        super().__init__()
+        self.module = module
+        self.register_buffer("outputs", outputs)
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
+
+    def forward(self, images: Tensor) -> Any:
+        """Images B×C×H×W → the chosen outputs, B×len(outputs)."""
+        answer = self.module(images * self.scale + self.shift)
+        answer = answer[0] if isinstance(answer, tuple) else answer
+        return answer[:, self.outputs]
+
+
+def translated(teacher: Network, student: Network, name: str) -> tuple[Network, str]:
+    """The teacher for this student, and a note on what was done; the teacher itself where nothing is needed.
+
+    Args:
+        teacher: knows the student's classes by name, perhaps more of them or in another order.
+        student: whose classes and preprocessing the training follows.
+        name: of the teacher, for messages.
+
+    Raises:
+        Refusal: RCP0914: the teacher does not know a class, or reads other channels.
+    """
+    if teacher.input_shape[0] != student.input_shape[0]:
+        raise Refusal(
+            "RCP0914",
+            f"the teacher `{name}` reads {teacher.input_shape[0]} channels, the network {student.input_shape[0]}",
+            "use a teacher for the same images",
+        )
+    outputs, note = tuple(range(len(student.classes))), ""
+    if teacher.classes and student.classes and teacher.classes != student.classes:
+        found = match(teacher.classes, student.classes)
+        if found is None:
+            raise Refusal(
+                "RCP0914",
+                f"the teacher `{name}` does not know {unknown_to(teacher.classes, student.classes)} of the network; "
+                f"it knows {listed(teacher.classes)}",
+                "use a teacher trained on these classes, in any order",
+            )
+        outputs, note = found.outputs, _note(teacher, student, name, found.how)
+    scale, shift = _renormalisation(student.preprocessing, teacher.preprocessing)
+    same_images = bool((scale == 1).all() and (shift == 0).all())
+    if outputs == tuple(range(len(teacher.classes))) and same_images:
+        return teacher, note
+    module = Translated(teacher.module, torch.tensor(outputs), scale, shift)
+    return replace(teacher, module=module, classes=student.classes, preprocessing=student.preprocessing), note
+
+
+def _note(teacher: Network, student: Network, name: str, how: str) -> str:
+    if how == "imagenet":
+        return f"the classes of `{name}` are matched by WordNet number"
+    if how != "name":
+        return f"`{name}` names its classes differently: they are matched by number"
+    if len(teacher.classes) > len(student.classes):
+        return f"{len(student.classes)} of the {len(teacher.classes)} classes of `{name}` are used, matched by name"
+    return f"the classes of `{name}` are matched by name"
+
+
+def _renormalisation(given: Preprocessing | None, wanted: Preprocessing | None) -> tuple[Tensor, Tensor]:
+    """scale and shift, 1×C×1×1, such that images·scale + shift are normalised as `wanted`."""
+    if given is None or wanted is None or (given.mean, given.std) == (wanted.mean, wanted.std):
+        return torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
+    mean, std = (torch.tensor(part, dtype=torch.float64) for part in (given.mean, given.std))
+    own_mean, own_std = (torch.tensor(part, dtype=torch.float64) for part in (wanted.mean, wanted.std))
+    scale, shift = std / own_std, (mean - own_mean) / own_std
+    return scale.float().view(1, -1, 1, 1), shift.float().view(1, -1, 1, 1)
