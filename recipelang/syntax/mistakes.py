@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import takewhile
 
-from lark.exceptions import UnexpectedInput
-
 from recipelang.errors import Diagnostic
 from recipelang.syntax import brackets, misspellings, nodes
-from recipelang.syntax.grammar import CLAUSES, DEEPEST, TooDeep
+from recipelang.syntax.grammar import CLAUSES, DEEPEST
+from recipelang.syntax.lalr import TooDeep, Unexpected
 from recipelang.syntax.place import RESERVED_TYPES, Mistake, Place, place_of, unfinished
 
 #: what a clause looks like
@@ -34,7 +33,7 @@ WORDS = {
 VALUES = ("NAME", "NUMBER", "PATTERN", "RANGE", "STRING", "PARAMETER", "LSQB")
 
 
-def explain(text: str, error: UnexpectedInput | TooDeep, path: str = "") -> tuple[Diagnostic, str]:
+def explain(text: str, error: Unexpected, path: str = "") -> tuple[Diagnostic, str]:
     """An error of the parser as a diagnostic, and the text with the broken statement left out.
 
     Args:

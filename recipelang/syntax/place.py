@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from lark.exceptions import UnexpectedInput, UnexpectedToken
-
 from recipelang.errors import Span
-from recipelang.syntax.grammar import CLOSING, OPENING, RESERVED, Token, TooDeep, scan, statement_ends
+from recipelang.syntax.grammar import CLOSING, OPENING, RESERVED, Token, scan, statement_ends
+from recipelang.syntax.lalr import END, Unexpected
 
 #: terminals of words that are never names
 RESERVED_TYPES = frozenset(word.upper() for word in RESERVED)
@@ -141,19 +140,13 @@ class Place:
         return self.broken()[0], end if end >= 0 else len(self.text)
 
 
-def place_of(text: str, error: UnexpectedInput | TooDeep) -> Place:
+def place_of(text: str, error: Unexpected) -> Place:
     """The place of a parser error."""
     lines = text.split("\n")
-    end = Token("$END", "", len(text), len(text), len(lines), len(lines[-1]) + 1)
+    end = Token(END, "", len(text), len(text), len(lines), len(lines[-1]) + 1)
     words = (*(t for t in scan(text) if t.type != "COMMENT"), end)
-    offset, accepts = len(text), frozenset[str]()
-    if isinstance(error, TooDeep):
-        offset = error.offset
-    elif not (isinstance(error, UnexpectedToken) and error.token.type == "$END"):
-        offset = error.pos_in_stream or 0
-    if isinstance(error, UnexpectedToken):
-        accepts = frozenset(error.accepts or error.expected)
-    return Place(text, words, next(i for i, w in enumerate(words) if w.end > offset or w.type == "$END"), accepts)
+    index = next(i for i, w in enumerate(words) if w.end > error.word.start or w.type == END)
+    return Place(text, words, index, error.accepts)
 
 
 def resembles(word: str, candidates: Iterable[str]) -> str | None:
