@@ -22,6 +22,12 @@ def unhashed(default: Any = dataclasses.MISSING) -> Any:
     return field(default=default, metadata={"key": False}, compare=False, repr=False)
 
 
+def later(default: Any) -> Any:
+    """A field that an earlier version did not have: it enters a key only where it differs from its default, so that
+    what was stored before it existed is found again."""
+    return field(default=default, metadata={"later": True})
+
+
 @dataclass(frozen=True)
 class Duration:
     """How long a training stage lasts: `Duration(3, "epochs")` or `Duration(500, "steps")`."""
@@ -97,12 +103,14 @@ class Training:
         optimizer: a method of kind `optimizer`; its `lr` may be a ramp over the duration.
         losses: the terms; empty means the task's own loss alone.
         text: the optimizer as the recipe writes it, so that a control's step reads like the one it repeats.
+        companions: what accompanies it, in this order (`kinds.Companion`).
     """
 
     duration: Duration
     optimizer: Any
     losses: tuple[Term, ...] = ()
     text: str = unhashed("")
+    companions: tuple[Any, ...] = later(())
 
 
 @dataclass(frozen=True)
@@ -315,8 +323,13 @@ def canonical(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         cls: Any = type(value)
         name = f"{cls.kind}.{cls.name}" if hasattr(cls, "kind") and hasattr(cls, "name") else cls.__name__
-        fields = {
-            f.name: canonical(getattr(value, f.name)) for f in dataclasses.fields(value) if f.metadata.get("key", True)
-        }
-        return {"is": name, **fields}
+        return {"is": name, **{f.name: canonical(getattr(value, f.name)) for f in _keyed(value)}}
     raise TypeError(f"{type(value).__name__} cannot enter a key")
+
+
+def _keyed(value: Any) -> Iterator[dataclasses.Field[Any]]:
+    """The fields of a plan value that enter a key."""
+    for one in dataclasses.fields(value):
+        old = one.metadata.get("later", False) and getattr(value, one.name) == one.default
+        if one.metadata.get("key", True) and not old:
+            yield one

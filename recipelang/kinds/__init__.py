@@ -4,6 +4,7 @@ A kind is one role that several methods fill: every criterion ranks, every loss 
 measures. Shapes: B images in a batch, C classes or channels, H×W pixels, N samples.
 """
 
+from recipelang.kinds.companion import Companion
 from recipelang.kinds.criterion import Criterion, Solver
 from recipelang.kinds.data import DataMethod, Dataset
 from recipelang.kinds.evidence import Evidence
@@ -17,9 +18,11 @@ from recipelang.kinds.permutation import Permutation
 from recipelang.kinds.preprocessing import Preprocessing
 from recipelang.kinds.progress import Progress
 from recipelang.kinds.ramp import Ramp
+from recipelang.kinds.seen import Moment, Seen
 from recipelang.kinds.task import Task
 
 __all__ = [
+    "Companion",
     "Criterion",
     "DataMethod",
     "Dataset",
@@ -30,12 +33,14 @@ __all__ = [
     "Metric",
     "ModelMethod",
     "ModelRequest",
+    "Moment",
     "Optimizer",
     "Pattern",
     "Permutation",
     "Preprocessing",
     "Progress",
     "Ramp",
+    "Seen",
     "Solver",
     "Task",
 ]

@@ -30,7 +30,7 @@ from recipelang.kinds import Dataset, Measurement, Progress, Solver
 from recipelang.measuring.clock import check_device
 from recipelang.measuring.hardware import fingerprint
 from recipelang.measuring.machine import busy
-from recipelang.plan import Duration, Training, tests_of
+from recipelang.plan import Duration, Training, canonical, tests_of
 from recipelang.run.measurer import deployment
 from recipelang.run.options import Options
 from recipelang.run.progress import Silent
@@ -124,6 +124,7 @@ class Times:
             "batch": data.batch,
             "optimizer": spell(training.optimizer),
             "losses": [spell(term.loss) if term.loss else "" for term in training.losses],
+            "companions": canonical(training.companions),
             "teachers": teachers,
             "device": self.options.device,
             "threads": self.options.threads,

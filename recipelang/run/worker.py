@@ -284,7 +284,9 @@ def _trace(step: Step, record: Mapping[str, Any]) -> list[Step]:
         made = []
     else:
         samples = getattr(operation, "samples", None) if operation.role == "training" else None
-        tunings = [replace(training, duration=Duration(**done), losses=()) for done in record.get("trained", ())]
+        tunings = [
+            replace(training, duration=Duration(**done), losses=(), companions=()) for done in record.get("trained", ())
+        ]
         made = [Finetune(tuning, samples) for tuning in tunings]
     return [Step(one, f"{one.verb} {_training_text(one)}".strip(), step.span, step.path, implied=True) for one in made]
 

@@ -21,7 +21,7 @@ from recipelang.files import atomic
 from recipelang.surgery import chance
 from recipelang.surgery.weights import digest
 
-FORMAT = "recipelang.checkpoint/3"
+FORMAT = "recipelang.checkpoint/4"
 
 
 @dataclass
@@ -30,6 +30,7 @@ class State:
 
     Attributes:
         module, optimizer: changed in place.
+        parts: what losses and companions train or keep beside the network; empty where there is nothing.
         step: number of optimizer steps done.
         loss, correct, seen: sums over the epoch so far: loss times images, correct answers, images.
         history: one row per finished epoch.
@@ -37,6 +38,7 @@ class State:
 
     module: nn.Module
     optimizer: torch.optim.Optimizer
+    parts: nn.Module = field(default_factory=nn.Module)
     step: int = 0
     loss: float = 0.0
     correct: int = 0
@@ -52,6 +54,7 @@ def _devices(module: nn.Module) -> list[int]:
 def _tensors(state: State) -> dict[str, Tensor]:
     """Every tensor of the state, by name."""
     tensors = {f"model.{n}": t for n, t in state.module.state_dict().items()}
+    tensors |= {f"parts.{n}": t for n, t in state.parts.state_dict().items()}
     for index, values in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{n}": v for n, v in values.items() if isinstance(v, Tensor)}
     tensors["random.cpu"] = torch.get_rng_state()
@@ -105,8 +108,8 @@ def load(path: Path, state: State, identity: str) -> bool:
         return False
     tensors, header = read
     position = json.loads(header["position"])
-    model = {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
-    state.module.load_state_dict(model)
+    state.module.load_state_dict(_of("model.", tensors))
+    state.parts.load_state_dict(_of("parts.", tensors))
     _restore_optimizer(state.optimizer, tensors, json.loads(header["optimizer"]))
     state.step, state.loss, state.history = position["step"], position["loss"], position["history"]
     state.correct, state.seen = position["correct"], position["seen"]
@@ -115,6 +118,10 @@ def load(path: Path, state: State, identity: str) -> bool:
     for i in _devices(state.module):
         torch.cuda.set_rng_state(tensors[f"random.cuda.{i}"], i)
     return True
+
+
+def _of(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _told(header: dict[str, str]) -> str:

@@ -67,7 +67,7 @@ def _run(module: nn.Module, images: Tensor) -> Any:
 
 def mean_answer(heads: Sequence[Head]) -> Tensor:
     """The approximate scores B×C of evaluation: the mean of those that belong to its answer."""
-    own = [head.scores.detach() for head in heads if not head.auxiliary]
+    own = [head.scores for head in heads if not head.auxiliary]
     return own[0] if len(own) == 1 else torch.stack(own).mean(0)
 
 

@@ -1,6 +1,7 @@
 """The training loop. Stages differ in the loss, the optimizer and the duration.
 
-A step: batch → outputs (and the teachers') → loss → gradients → optimizer → masks. Every 30 s a checkpoint, from
+A step: batch → outputs (and the teachers') → loss → gradients → optimizer → masks; companions come before and after
+it, and may add to the loss. Every 30 s a checkpoint, from
 which a later call continues to the same bytes.
 """
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Dataset, Progress, Task
+from recipelang.kinds import Dataset, Moment, Progress, Seen, Task
 from recipelang.meaning import schedules
 from recipelang.plan import Term, Training, canonical
 from recipelang.surgery.beside import held_tensors
@@ -29,8 +30,10 @@ from recipelang.surgery.network import Mask, Network
 from recipelang.surgery.tracing import evaluating, example_input
 from recipelang.surgery.weights import digest
 from recipelang.training import checkpoint as checkpoints
+from recipelang.training import companions as accompanying
 from recipelang.training import smoke as smoking
 from recipelang.training.checkpoint import State
+from recipelang.training.companions import Companions
 from recipelang.training.heads import Heads, mean_answer, misfit
 from recipelang.training.history import FitRecord, Tally
 from recipelang.training.machine import Interrupts, autocast, choose_precision, reproducible, to_device
@@ -58,6 +61,10 @@ class _Job:
     total: int
     channels_last: bool
     heads: Heads
+    companions: Companions
+
+    def moment(self, step: int) -> Moment:
+        return Moment(step, self.total, self.per_epoch)
 
 
 def fit(
@@ -85,7 +92,7 @@ def fit(
     Args:
         network: the start; is not changed. Its masks hold after every step.
         data: the `train` split is used.
-        training: duration, optimizer, loss terms; without terms, the task's own loss.
+        training: duration, optimizer, loss terms; without terms, the task's own loss; companions.
         task: its loss.
         seed: decides order, augmentation and dropout.
         progress: one part per step.
@@ -121,36 +128,47 @@ def fit(
     else:
         schedules.fit(training, per_epoch)
     module = to_device(network.clone().module, device)
-    job = _Job(
-        data,
-        training,
-        task,
-        tuple(to_device(t.clone().module.eval().requires_grad_(False), device) for t in teachers),
-        {n: replace(m, keep=m.keep.to(device)) for n, m in network.masks.items()},
-        seed,
-        device,
-        choose_precision(precision, device),
-        samples,
-        batch,
-        per_epoch,
-        total,
-        wants_channels_last(module),
-        Heads(len(data.classes)),
-    )
+    masks = {n: replace(m, keep=m.keep.to(device)) for n, m in network.masks.items()}
     with reproducible(seed, device, threads):
+        apply_masks(module, masks)
+        live = replace(network, module=module, masks=masks)
+        job = _Job(
+            data,
+            training,
+            task,
+            tuple(to_device(t.clone().module.eval().requires_grad_(False), device) for t in teachers),
+            masks,
+            seed,
+            device,
+            choose_precision(precision, device),
+            samples,
+            batch,
+            per_epoch,
+            total,
+            wants_channels_last(module),
+            Heads(len(data.classes)),
+            accompanying.begin(training.companions, live, Moment(0, total, per_epoch), device),
+        )
         identity = _identity(job, network, teachers)
-        apply_masks(module, job.masks)
-        state = State(module, training.optimizer.build(module))
+        parts = nn.ModuleDict(job.companions.states)
+        state = State(module, training.optimizer.build(_together(module, parts)), parts)
         resumed = checkpoint is not None and checkpoints.load(checkpoint, state, identity)
         start = state.step if resumed else 0
         _train(job, state, checkpoint, identity, progress)
     trained = replace(network, module=module.cpu().to(memory_format=torch.contiguous_format))
     trained.module.train(network.module.training)
     _let_go(trained)
+    trained = job.companions.finish(trained)
     if not masks_hold(trained):
         raise RuntimeError("a mask does not hold after training")
     epochs = round(total / per_epoch, 3)
     return trained, FitRecord(total, total * batch, epochs, job.precision, start, tuple(state.history))
+
+
+def _together(module: nn.Module, parts: nn.Module) -> nn.Module:
+    """What the optimizer trains: the network, and the parts where they have parameters."""
+    trains = any(True for _ in parts.parameters())
+    return nn.ModuleDict({"network": module, "parts": parts}) if trains else module
 
 
 def _identity(job: _Job, network: Network, teachers: Sequence[Network]) -> str:
@@ -187,7 +205,7 @@ def _train(job: _Job, state: State, path: Path | None, identity: str, progress: 
     try:
         with Interrupts() as interrupts:
             for images, labels in _batches(job, state.step):
-                lr = _value(job.training.optimizer.lr, job, state.step)
+                lr = job.moment(state.step).value(job.training.optimizer.lr)
                 for group in state.optimizer.param_groups:
                     group["lr"] = lr
                 tally.add(*_step(job, state, images, labels), lr)
@@ -223,17 +241,14 @@ def _batches(job: _Job, done: int) -> Iterator[tuple[Tensor, Tensor]]:
         yield images.to(job.device, non_blocking=True), labels.to(job.device, non_blocking=True)
 
 
-def _value(setting: Any, job: _Job, step: int) -> float:
-    """A setting at this step: a number, or a ramp's value."""
-    return setting.value_at(step, job.total, job.per_epoch) if hasattr(setting, "value_at") else float(setting)
-
-
 def _step(job: _Job, state: State, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:
     """One optimizer step: loss (scalar), number of correct answers (scalar), number of images."""
     if job.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
-    # A network may change its input images in training mode only; the teachers use them afterwards.
-    given = images.clone() if job.teachers else images
+    moment = job.moment(state.step)
+    job.companions.before_step(moment)
+    # A network may change its input images in training mode only; teachers and companions use them afterwards.
+    given = images.clone() if job.teachers or job.companions.running else images
     with autocast(job.device, job.precision):
         outputs = job.heads.outputs(state.module, given)
         with torch.no_grad():
@@ -247,13 +262,17 @@ def _step(job: _Job, state: State, images: Tensor, labels: Tensor) -> tuple[Tens
         head.weight * _term(term, job, state.step, head.scores, labels, taught) for head in outputs for term in terms
     )
     loss = sum(parts, outputs[0].scores.new_zeros(()))
+    if job.companions.running:
+        seen = Seen(images, mean_answer(outputs), (), job.companions.network)
+        loss = sum(job.companions.penalties(seen, moment), loss)
     if not loss.requires_grad:
         raise _nothing_trains("nothing that the loss depends on has gradients")
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     state.optimizer.step()
     mask_optimizer(state.optimizer, state.module, job.masks)
-    answered = mean_answer(outputs)
+    job.companions.after_step(state.optimizer, moment)
+    answered = mean_answer(outputs).detach()
     return loss.detach(), (answered.argmax(1) == labels).sum(), len(labels)
 
 
@@ -261,7 +280,7 @@ def _term(term: Term, job: _Job, step: int, outputs: Tensor, labels: Tensor, tau
     if term.loss is None:
         return job.task.loss(outputs, labels)
     loss = term.loss(outputs, labels, taught[: term.loss.teachers[1]], job.task)
-    return _value(term.weight, job, step) * loss
+    return job.moment(step).value(term.weight) * loss
 
 
 def _outputs(raw: Any, job: _Job) -> Tensor:

@@ -1,0 +1,48 @@
+"""What losses and companions see of one step of a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One network at work on one batch.
+
+    Attributes:
+        inputs: what it was given, B×C×H×W for images.
+        outputs: what it answered, float32; for classification B×classes.
+        features: activations in float32, one for each pairing of the loss that looks (`Loss.points`), in that order:
+            B×C×H×W, or B×T×D for tokens, whatever the network's own order of axes. Empty where none were asked for.
+        network: a `recipelang.surgery.network.Network`; its `module` is the one that computes.
+    """
+
+    inputs: Any
+    outputs: Any
+    features: tuple[Tensor, ...]
+    network: Any
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a training is.
+
+    Attributes:
+        step: number of the optimizer step, from 0.
+        total: steps of the whole training.
+        per_epoch: steps of an epoch.
+    """
+
+    step: int
+    total: int
+    per_epoch: int
+
+    def value(self, setting: Any) -> float:
+        """A setting at this moment: a number, or a ramp's value."""
+        if hasattr(setting, "value_at"):
+            return float(setting.value_at(self.step, self.total, self.per_epoch))
+        return float(setting)

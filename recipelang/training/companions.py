@@ -1,0 +1,64 @@
+"""The companions of a training: begun with it, asked at every step, and finished after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.kinds import Companion, Moment, Seen
+from recipelang.surgery.network import Network
+
+
+@dataclass(frozen=True)
+class Companions:
+    """Those of one training, in order, with their states.
+
+    Attributes:
+        network: the network that trains.
+        running: each companion with its state.
+    """
+
+    network: Network
+    running: tuple[tuple[Companion, nn.Module | None], ...]
+
+    @property
+    def states(self) -> dict[str, nn.Module]:
+        """Name → state, of the companions that have one."""
+        return {f"companion{n}": state for n, (_, state) in enumerate(self.running) if state is not None}
+
+    def before_step(self, moment: Moment) -> None:
+        """Before the network computes."""
+        for companion, state in self.running:
+            companion.before_step(self.network, state, moment)
+
+    def penalties(self, seen: Seen, moment: Moment) -> list[Tensor]:
+        """What is added to the loss."""
+        found = (companion.penalty(seen, state, moment) for companion, state in self.running)
+        return [penalty for penalty in found if penalty is not None]
+
+    def after_step(self, optimizer: torch.optim.Optimizer, moment: Moment) -> None:
+        """After the optimizer."""
+        for companion, state in self.running:
+            companion.after_step(self.network, optimizer, state, moment)
+
+    def finish(self, network: Network) -> Network:
+        """The trained network, on the CPU, with what stays of its companions."""
+        for companion, state in self.running:
+            network = companion.finish(network, state.cpu() if state is not None else None)
+        return network
+
+
+def begin(companions: tuple[Companion, ...], network: Network, moment: Moment, device: str) -> Companions:
+    """Prepare the companions of a training.
+
+    Args:
+        companions: methods, in order.
+        network: the network that trains, on the device.
+        moment: its first step.
+        device: where their states go.
+    """
+    begun = ((companion, companion.begin(network, moment)) for companion in companions)
+    running = ((companion, state.to(device).train() if state is not None else None) for companion, state in begun)
+    return Companions(network, tuple(running))
