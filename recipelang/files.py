@@ -43,10 +43,10 @@ def shortened(text: str, most: int = 100) -> str:
 
 
 @contextlib.contextmanager
-def atomic(path: Path) -> Iterator[BinaryIO]:
+def atomic(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
     """Write a file so that it exists whole or not at all, even when the machine crashes meanwhile.
 
-    A link at `path` is replaced, not followed.
+    A link at `path` is replaced, not followed. `mode` is the permissions of the file; by default the umask decides.
 
     Raises:
         OSError: the file cannot be written; the previous content remains.
@@ -58,7 +58,7 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, _permissions())
+        os.chmod(name, _permissions() if mode is None else mode)
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -66,9 +66,9 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, mode: int | None = None) -> None:
     """Write a text file (UTF-8, line ends as they are) whole or not at all."""
-    with atomic(path) as file:
+    with atomic(path, mode) as file:
         file.write(text.encode("utf-8"))
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import click
 
@@ -17,6 +14,7 @@ from recipelang.catalogue import FOLDERS, find, names, summary
 from recipelang.commands.boundary import DONE, USAGE, WRONG_RECIPE, coloured, print_diagnostics, say
 from recipelang.commands.sources import Request, Source, checked, pointing_at, source, sources
 from recipelang.errors import Diagnostic, RecipeError, nearest
+from recipelang.files import write_text
 from recipelang.plan import steps_of
 
 
@@ -93,24 +91,12 @@ def _format_one(recipe: Source, *, write: bool, diff: bool) -> bool:
         click.echo(formatted, nl=False)
     elif changed and recipe.file:
         if write:
-            _replace(recipe.file.resolve(), formatted)
+            file = recipe.file.resolve()
+            write_text(file, formatted, mode=file.stat().st_mode & 0o7777)
         say(f"{'formatted' if write else 'would format'} {recipe.path}")
     elif changed:
         say(f"would format {recipe.path}")
     return changed
-
-
-def _replace(file: Path, text: str) -> None:
-    """Write the whole file or leave the old one; permissions stay."""
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
-            out.write(text)
-        os.chmod(temporary, file.stat().st_mode & 0o7777)
-        os.replace(temporary, file)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 @click.command(name="list")

@@ -9,7 +9,6 @@ model.safetensors     the weights, zeros included; 2:4 weights in their packed f
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +21,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
+from recipelang.files import atomic
 from recipelang.images.preprocessing import entries
 from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.edits import replay
@@ -241,11 +241,6 @@ def _json(value: Any) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write under another name, then move: never half a file, and never through an existing link."""
-    part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
-    try:
-        part.write_bytes(data)  # not by safetensors, whose error for a full disk is not an OSError
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    """Write the file whole or not at all; not by safetensors, whose error for a full disk is not an OSError."""
+    with atomic(path) as file:
+        file.write(data)

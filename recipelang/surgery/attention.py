@@ -50,9 +50,8 @@ def unfold_attention(module: nn.Module, example: Tensor) -> nn.Module:
         return module
     unfolded = copy.deepcopy(module)
     for path in plain:
-        parent, _, leaf = path.rpartition(".")
-        holder = unfolded.get_submodule(parent)
-        setattr(holder, leaf, SelfAttention(getattr(holder, leaf)).eval())
+        attention: Any = unfolded.get_submodule(path)
+        unfolded.set_submodule(path, SelfAttention(attention).eval())
     try:
         with evaluating(module), evaluating(unfolded):
             same = relative_difference(unfolded(example), module(example)) <= TOLERANCE

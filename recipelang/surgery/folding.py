@@ -56,5 +56,4 @@ def _fold_pair(module: nn.Module, layer_path: str, norm_path: str) -> None:
     fuse = fuse_linear_bn_weights if isinstance(layer, nn.Linear) else fuse_conv_bn_weights
     weight, bias = fuse(layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
     layer.weight, layer.bias = weight.requires_grad_(False), bias.requires_grad_(False)
-    parent, _, leaf = norm_path.rpartition(".")
-    setattr(module.get_submodule(parent), leaf, nn.Identity().eval())
+    module.set_submodule(norm_path, nn.Identity().eval())

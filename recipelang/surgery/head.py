@@ -71,8 +71,7 @@ def replace_head(module: nn.Module, path: str, classes: int) -> None:
         new = nn.Conv2d(old.in_channels, classes, kernel_size=1, bias=old.bias is not None)
     else:
         new = nn.Linear(old.in_features, classes, bias=old.bias is not None)  # type: ignore[arg-type]
-    parent, _, leaf = path.rpartition(".")
-    setattr(module.get_submodule(parent), leaf, new.to(next(old.parameters()).device).train(old.training))
+    module.set_submodule(path, new.to(next(old.parameters()).device).train(old.training))
 
 
 def replace_heads(module: nn.Module, example: Tensor, classes: int) -> tuple[str, ...]:

@@ -82,8 +82,7 @@ def plain_batchnorms(module: nn.Module, example: Tensor) -> bool:
         module(example.clone())
     for path, part in found.items():
         if path and path in axes:
-            parent, _, leaf = path.rpartition(".")
-            setattr(module.get_submodule(parent), leaf, _batchnorm(part, _BATCH_NORMS[axes[path]]))
+            module.set_submodule(path, _batchnorm(part, _BATCH_NORMS[axes[path]]))
     return True
 
 
