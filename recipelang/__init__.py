@@ -22,7 +22,7 @@ def load(
     Nothing is unpickled and nothing is downloaded.
 
     Args:
-        folder: a folder with `model.json`, `surgery.json`, `masks.safetensors` and `model.safetensors`.
+        folder: a folder with `model.json`, `surgery.json`, `restrictions.safetensors` and `model.safetensors`.
         trust: whether the Python file of a `python("file.py:build")` network may run.
         device: `cpu`, `cuda` or `cuda:1`.
         precision: `float32`, `float16` or `bfloat16`. On a GPU, 2:4 layers that the recipe accelerates execute as

@@ -34,6 +34,8 @@ FOLDERS: Mapping[str, str] = {
     "export": "exports",
     "report": "reports",
 }
+#: role → folder under recipelang, for what a file says by its kind: no card, no settings, one class per file
+PARTS: Mapping[str, str] = {"restriction": "surgery/restrictions"}
 GROUP = "recipelang.methods"
 T = TypeVar("T", bound=type)
 
@@ -106,8 +108,9 @@ def method(kind: str, name: str) -> Any:
 
 
 def folder(kind: str) -> Path:
-    """The folder with the method files of a kind."""
-    return Path(__file__).parent / "methods" / FOLDERS[kind]
+    """The folder with the files of a kind of methods, or of a role."""
+    root = Path(__file__).parent
+    return root / PARTS[kind] if kind in PARTS else root / "methods" / FOLDERS[kind]
 
 
 @cache
@@ -116,7 +119,7 @@ def _plugins() -> dict[tuple[str, str], EntryPoint]:
     found: dict[tuple[str, str], EntryPoint] = {}
     for point in entry_points(group=GROUP):
         kind, _, name = point.name.partition(".")
-        if kind not in FOLDERS or not name:
+        if kind not in {**FOLDERS, **PARTS} or not name:
             raise ValueError(f"plugin {point.value}: entry point `{point.name}` is not `kind.name`")
         if (kind, name) in found or (folder(kind) / f"{name}.py").exists():
             raise ValueError(f"plugin {point.value}: there is already a {kind} `{name}`")
@@ -126,7 +129,7 @@ def _plugins() -> dict[tuple[str, str], EntryPoint]:
 
 @cache
 def names(kind: str) -> tuple[str, ...]:
-    """The names of all methods of a kind, sorted; imports none of them."""
+    """The names of all methods of a kind, or of all kinds that fill a role, sorted; imports none of them."""
     own = {p.stem for p in folder(kind).glob("*.py") if not p.stem.startswith("_")}
     return tuple(sorted(own | {name for k, name in _plugins() if k == kind}))
 
@@ -150,6 +153,28 @@ def find(kind: str, name: str) -> type | None:
         cls = next((c for c in own if getattr(c, "name", None) == name), None)
     if cls is None or (cls.kind, cls.name) != (kind, name):
         raise TypeError(f"methods/{FOLDERS[kind]}/{name}.py does not define a {kind} `{name}`")
+    return cls
+
+
+@cache
+def part(role: str, kind: str) -> Any:
+    """The class of this kind that fills a role: `part("restriction", "mask")`; None if there is none.
+
+    Raises:
+        ImportError: the file is broken; this is never hidden.
+        TypeError: the file does not define what its name promises.
+    """
+    if kind not in names(role):
+        return None
+    point = _plugins().get((role, kind))
+    if point:
+        cls = point.load()
+    else:
+        module = importlib.import_module(f"recipelang.{PARTS[role].replace('/', '.')}.{kind}")
+        own = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
+        cls = next((c for c in own if getattr(c, "kind", None) == kind), None)
+    if getattr(cls, "kind", None) != kind:
+        raise TypeError(f"{point.value if point else f'{PARTS[role]}/{kind}.py'} does not define a {role} `{kind}`")
     return cls
 
 

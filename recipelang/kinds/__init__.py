@@ -18,6 +18,7 @@ from recipelang.kinds.permutation import Permutation
 from recipelang.kinds.preprocessing import Preprocessing
 from recipelang.kinds.progress import Progress
 from recipelang.kinds.ramp import Ramp
+from recipelang.kinds.restriction import Restriction
 from recipelang.kinds.seen import Moment, Seen
 from recipelang.kinds.task import Task
 
@@ -40,6 +41,7 @@ __all__ = [
     "Preprocessing",
     "Progress",
     "Ramp",
+    "Restriction",
     "Seen",
     "Solver",
     "Task",

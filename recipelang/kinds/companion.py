@@ -26,7 +26,7 @@ class Companion(Protocol):
 
     One step of the loop:
 
-        before_step → batch → outputs → loss + penalties → gradients → optimizer → masks hold → after_step
+        before_step → batch → outputs → loss + penalties → gradients → optimizer → restrictions hold → after_step
 
     Inherit from this class: what does not concern a companion then does nothing.
     """
@@ -35,7 +35,7 @@ class Companion(Protocol):
         """Prepare, before the first step and again when a checkpoint is continued; its state is loaded afterwards.
 
         Args:
-            network: a `Network` whose `module` is the one that trains, on its device, and whose masks hold. Hooks
+            network: a `Network` whose `module` is the one that trains, on its device, and whose restrictions hold. Hooks
                 that are registered on it must be removed in `finish`; the returned module may keep their handles.
             moment: step 0.
 
@@ -54,9 +54,9 @@ class Companion(Protocol):
     def after_step(
         self, network: Any, optimizer: torch.optim.Optimizer, state: nn.Module | None, moment: Moment
     ) -> None:
-        """After the optimizer; gradients of this step are still in `parameter.grad`, masks of the network hold.
+        """After the optimizer; gradients of this step are still in `parameter.grad`, restrictions of the network hold.
 
-        What a companion masks itself, it masks here, also in the optimizer's state (`surgery.masks.mask_optimizer`).
+        What a companion masks itself, it masks here, also in the optimizer's state (`Restriction.hold`).
         """
 
     def finish(self, network: Any, state: nn.Module | None) -> Any:

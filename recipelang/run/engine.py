@@ -33,7 +33,7 @@ from recipelang.run.store import Store
 from recipelang.run.walk import Walk
 from recipelang.run.worker import Worker
 from recipelang.surgery.accelerated import demands_sparse
-from recipelang.surgery.artifact import FILES
+from recipelang.surgery.artifact import files_in
 from recipelang.trouble import machine_trouble
 from recipelang.units import counted, show
 
@@ -146,7 +146,7 @@ class _Run:
             if lane.error or lane.current is None:
                 continue
             with whole(self.out, lane.folder) as beside:
-                for name in FILES:
+                for name in files_in(lane.current.folder):
                     shutil.copyfile(lane.current.folder / name, beside / name)
                 for step, state in lane.exports:
                     if not step.operation.to:

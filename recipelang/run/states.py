@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from recipelang.kinds import Preprocessing
+from recipelang.kinds import Preprocessing, Restriction
 from recipelang.surgery import artifact
 from recipelang.surgery.network import Network
 from recipelang.surgery.weights import digest
@@ -20,7 +20,7 @@ class State:
     """A network that a step made.
 
     Attributes:
-        content: digest of its constructor, edits, masks and weights.
+        content: digest of everything that it is (`content`).
         folder: its artifact in the store.
         trace: training operations since `healthy` on the path to it; they belong to the state, so that `start from`
             returns to those of its state.
@@ -34,28 +34,35 @@ class State:
 
 
 def architecture(network: Network) -> str:
-    """Digest of everything that determines a network's speed: constructor, edits and acceleration, not its weights.
+    """Digest of everything that determines a network's speed: constructor, edits, acceleration and what of its
+    restrictions computes, not its weights.
 
     Dense kernels take the same time for any weights, so a tuned network shares the measured latency of the
     pruned network that it came from, and a budget that held at pruning cannot be lost to a second measurement.
     """
-    source = {
-        **network.source,
-        "settings": {k: v for k, v in network.source.get("settings", {}).items() if k != "weights"},
-    }
+    described = network.described()
+    source = described["source"]
+    settings = {name: value for name, value in source.get("settings", {}).items() if name != "weights"}
+    timed = [
+        (place, [told for told, one in zip(each, network.restrictions[place], strict=True) if _timed(one, network)])
+        for place, each in described["restrictions"].items()
+    ]
     parts = {
-        "source": source,
-        "edits": [edit.json() for edit in network.edits],
-        "accelerated": network.accelerated,
-        "masks": sorted((name, mask.pattern) for name, mask in network.masks.items()) if network.accelerated else [],
+        "source": {**source, "settings": settings},
+        **{name: described[name] for name in ("edits", "accelerated", "input_shape")},
+        "restrictions": [(place, each) for place, each in timed if each],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def _timed(restriction: Restriction, network: Network) -> bool:
+    """Whether a restriction may decide how fast the network is."""
+    return restriction.computes or network.accelerated is not None
+
+
 def content(network: Network) -> str:
-    """Digest of a network: its architecture, masks and every tensor of its state."""
-    masks = {f"mask {mask.pattern} {name}": mask.keep for name, mask in network.masks.items()}
-    return digest({**network.module.state_dict(), **masks}, of=architecture(network))
+    """Digest of everything that a network is: what it says of itself, and every tensor."""
+    return digest(network.tensors(), of=json.dumps(network.described(), sort_keys=True))
 
 
 def save(network: Network, folder: Path) -> State:

@@ -119,7 +119,7 @@ class Times:
         decides = {
             "of": TRAINING,
             "network": architecture(network),
-            "masks": len(network.masks),
+            "restrictions": len(network.restrictions),
             "data": data.fingerprint,
             "batch": data.batch,
             "optimizer": spell(training.optimizer),

@@ -31,9 +31,9 @@ from recipelang.run.states import State
 from recipelang.run.store import Entry, Store, key_of
 from recipelang.stages.context import Context, Outcome, OutOfReach
 from recipelang.surgery.artifact import FILES
-from recipelang.surgery.masks import broken_masks
 from recipelang.surgery.network import Network
 from recipelang.surgery.raised import raised_by
+from recipelang.surgery.restricting import broken
 from recipelang.trouble import machine_trouble
 from recipelang.verbs.finetune import Finetune
 
@@ -195,11 +195,10 @@ class Worker:
 
         def make(folder: Path) -> Mapping[str, Any]:
             outcome = self._run(operation, lane, folder)
-            broken = broken_masks(outcome.network)
-            if broken:
+            if off := broken(outcome.network):
                 raise Refusal(
                     "RCP0909",
-                    f"`{operation.verb}` broke the sparsity pattern of {', '.join(broken[:3])}",
+                    f"`{operation.verb}` broke what restricts {', '.join(off[:3])}",
                     "please report this",
                 )
             content = states.save(outcome.network, folder).content

@@ -12,8 +12,9 @@ from torch import Tensor
 from recipelang.errors import Refusal
 from recipelang.kinds import Progress, Solver
 from recipelang.scoring.evidence import Gathered
-from recipelang.surgery.masks import restrict
-from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.network import Network
+from recipelang.surgery.restricting import restrict
+from recipelang.surgery.restrictions.mask import Mask
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from recipelang.kernels.nm.problem import Device
 from recipelang.kernels.nm.registry import CANDIDATES
 from recipelang.stages.context import Context, Outcome
 from recipelang.surgery.deployed import execution
+from recipelang.surgery.network import Accelerated
 from recipelang.surgery.selectors import resolve
 from recipelang.verbs.accelerate import Accelerate
 
@@ -44,12 +45,12 @@ def run(operation: Accelerate, context: Context) -> Outcome:
     before = "it replaces an earlier `accelerate`" if network.accelerated else ""
     accelerated = replace(
         network,
-        accelerated={
-            "layers": layers,
-            "kernels": _kernels(operation),
-            "goal": operation.goal,
-            "int8": any(kernel.int8 for kernel in operation.kernels),
-        },
+        accelerated=Accelerated(
+            layers=tuple(layers),
+            kernels=_kernels(operation),
+            goal=operation.goal,
+            int8=any(kernel.int8 for kernel in operation.kernels),
+        ),
     )
     if sparse_here:
         return Outcome(
@@ -82,10 +83,10 @@ def require_device(operation: Accelerate) -> bool:
     return None in reasons
 
 
-def _kernels(operation: Accelerate) -> list[str]:
+def _kernels(operation: Accelerate) -> tuple[str, ...]:
     """The names of the kernels that may be chosen."""
     named = [name for kernel in operation.kernels for name in kernel.executes]
-    return list(dict.fromkeys(named)) or [kernel.name for kernel in CANDIDATES]
+    return tuple(dict.fromkeys(named)) or tuple(kernel.name for kernel in CANDIDATES)
 
 
 def _layers(count: int) -> str:

@@ -22,9 +22,10 @@ from recipelang.kernels.nm.reference import nm_holds
 from recipelang.kinds import Progress
 from recipelang.surgery.attention import original_path
 from recipelang.surgery.consumers import sole_readers
-from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.network import Network
 from recipelang.surgery.products import is_plain
 from recipelang.surgery.provenance import LAYERS
+from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.tracing import evaluating, record_calls
 
 #: The pattern that hardware executes.
@@ -81,7 +82,7 @@ def accelerate(
     calls = record_calls(sparse, example)
     asked = _asked(sparse, network)
     activations = _activations(sparse, example, [layer.path for layer in asked])
-    int8 = bool((network.accelerated or {}).get("int8"))
+    int8 = network.accelerated is not None and network.accelerated.int8
     found: dict[str, Execution] = {}
     changed = False
     if progress:
@@ -123,7 +124,7 @@ class _Asked(NamedTuple):
 
 def _asked(module: nn.Module, network: Network) -> list[_Asked]:
     """Every layer that the recipe accelerates, in the order of the network; its attentions may be unfolded."""
-    wanted = set((network.accelerated or {}).get("layers", ()))
+    wanted = set(network.accelerated.layers if network.accelerated else ())
     found = []
     for name, weight in module.named_parameters():
         path, _, leaf = name.rpartition(".")
@@ -239,7 +240,7 @@ def ways(module: nn.Module) -> Mapping[str, Execution]:
 
 def demands_sparse(network: Network) -> bool:
     """Whether the recipe names kernels, `dense` not among them."""
-    return network.accelerated is not None and "dense" not in network.accelerated["kernels"]
+    return network.accelerated is not None and "dense" not in network.accelerated.kernels
 
 
 def require_sparse(network: Network, module: nn.Module, where: str) -> None:

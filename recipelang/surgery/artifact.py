@@ -1,9 +1,11 @@
-"""A compressed network in a folder: constructor, edit log, masks and weights. Nothing in it is ever executed.
+"""A compressed network in a folder: constructor, edit log, restrictions and weights. Nothing in it is ever executed.
 
-model.json            how to build the original: method, settings, classes, input size, preprocessing
-surgery.json          what was removed, and the pattern of each mask
-masks.safetensors     parameter name → bool
-model.safetensors     the weights, zeros included; 2:4 weights in their packed form where requested
+model.json                 how to build the original: method, settings, classes, input size, preprocessing
+surgery.json               what was removed, and what limits the numbers at which place
+restrictions.safetensors   tensors of the restrictions: `layer1.0.conv1.weight@mask.keep`
+model.safetensors          the weights, zeros included; 2:4 weights in their packed form where requested
+
+Together they are `Network.described` and `Network.tensors`, and nothing else.
 """
 
 from __future__ import annotations
@@ -16,29 +18,30 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.files import atomic
-from recipelang.images.preprocessing import entries
+from recipelang.kinds import Restriction
 from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.edits import replay
+from recipelang.surgery.entries import Wrong, shown
 from recipelang.surgery.manifest import (
     FILES,
     FORMAT,
     MASKS,
     MODEL,
+    RESTRICTIONS,
     SURGERY,
     WEIGHTS,
+    Manifest,
     damaged,
     read_interface,
     read_manifest,
     read_tensors,
 )
-from recipelang.surgery.masks import apply_masks, broken_masks
-from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.network import Network, tensor_name
 from recipelang.surgery.packing import (
     pack_masks,
     pack_weights,
@@ -47,15 +50,18 @@ from recipelang.surgery.packing import (
     unpack_weights,
 )
 from recipelang.surgery.probe import require_same, require_sound
+from recipelang.surgery.restricting import broken, hold, read
 from recipelang.surgery.source import rebuild
 from recipelang.surgery.space import built_apart
-from recipelang.surgery.tracing import example_input, outputs_of
+from recipelang.surgery.tracing import example_input, first_line, outputs_of
 from recipelang.surgery.weights import load_weights
 
-__all__ = ["FILES", "another", "fresh", "interface", "load", "require_readable", "save", "tried"]
+__all__ = ["FILES", "another", "files_in", "fresh", "interface", "load", "require_readable", "save", "tried"]
 
 #: seed of the build that a network is compared with: one that no recipe would name
 OTHER_SEED = 0x5EED_CAFE
+#: what `surgery.json` holds of `Network.described`; `model.json` holds the rest
+IN_SURGERY = ("edits", "restrictions")
 
 
 def save(network: Network, folder: Path, *, packed: bool = False) -> tuple[Path, ...]:
@@ -76,41 +82,35 @@ def save(network: Network, folder: Path, *, packed: bool = False) -> tuple[Path,
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model = {
-        "format": FORMAT,
-        "source": network.source,
-        "input_shape": list(network.input_shape),
-        "classes": list(network.classes),
-        "preprocessing": entries(network.preprocessing) if network.preprocessing else None,
-        "accelerated": network.accelerated,
-    }
+    described = network.described()
+    surgery = {"format": FORMAT} | {name: described.pop(name) for name in IN_SURGERY}
     names = packed_names(network) if packed else {}
-    if names:
-        model["packed"] = names
-    surgery = {
-        "format": FORMAT,
-        "edits": [edit.json() for edit in network.edits],
-        "masks": {name: mask.pattern for name, mask in network.masks.items()},
-    }
+    model = {"format": FORMAT, **described} | ({"packed": names} if names else {})
     _write(folder / MODEL, _json(model))
     _write(folder / SURGERY, _json(surgery))
-    masks = {name: mask.keep for name, mask in network.masks.items()}
-    _write(folder / MASKS, to_bytes(_plain(pack_masks(masks, list(names)))))
+    masks = [tensor_name(name, "mask", "keep") for name in names]
+    _write(folder / RESTRICTIONS, to_bytes(_plain(pack_masks(network.restricting(), masks))))
     _write(folder / WEIGHTS, to_bytes(_plain(pack_weights(network.module.state_dict(), list(names)))))
     return tuple(folder / name for name in FILES)
 
 
+def files_in(folder: Path) -> tuple[str, ...]:
+    """The names of the files of a saved network that are in `folder`, also where an earlier version wrote them."""
+    return tuple(name for name in (*FILES, MASKS) if (folder / name).exists())
+
+
 def require_readable(network: Network, folder: Path) -> None:
-    """Load what `save` wrote into `folder`, and compare its state and its answer with the network's.
+    """Load what `save` wrote into `folder`, and compare everything that it is, and its answer, with the network's.
 
     Raises:
         Refusal: RCP0723: its answer differs, since the network computes with something that is not in its state;
             RCP0714, RCP0715: it cannot be read.
     """
     back = load(folder, trust=True)  # its code has already run in this process
-    own, read = network.module.state_dict(), back.module.state_dict()
-    different = [name for name, value in own.items() if name not in read or not _equal(value, read[name])]
-    if different:
+    described, own, read = back.described(), network.tensors(), back.tensors()
+    different = [name for name, value in network.described().items() if _json(described[name]) != _json(value)]
+    different += [name for name, value in own.items() if name not in read or not _equal(value, read[name])]
+    if different := different or [name for name in read if name not in own]:
         raise damaged(folder, f"`{different[0]}` is not read as it was written")
     with random_numbers():
         require_same(network.module, back.module, example_input(network), "the network, saved and loaded again,")
@@ -131,7 +131,8 @@ def load(folder: Path, *, trust: bool = False) -> Network:
         trust: whether the Python file of a `python("file.py:build")` network may run.
 
     Raises:
-        Refusal: RCP0714: a file is missing, damaged, or does not fit the others; RCP0701, RCP0707: the edit log or the
+        Refusal: RCP0714: a file is missing, damaged, or does not fit the others; RCP0745: a later version wrote it;
+            RCP0746: a restriction of an unknown kind; RCP0701, RCP0705, RCP0707: the edit log, a restriction or the
             weights do not fit; RCP0711, RCP0715: code is needed and not trusted, missing or changed.
     """
     told = read_manifest(folder)
@@ -140,7 +141,7 @@ def load(folder: Path, *, trust: bool = False) -> Network:
     most = 8 * sum(tensor.numel() for tensor in module.state_dict().values() if isinstance(tensor, Tensor))
     try:
         weights = unpack_weights(read_tensors(folder / WEIGHTS, most), told.packed)
-        masks = unpack_masks(read_tensors(folder / MASKS, most), told.packed)
+        restrictions = _restrictions(folder, told, most)
     except KeyError as error:
         raise damaged(folder, f"{error} is missing, which is packed according to `{MODEL}`") from error
     load_weights(module, weights, f"the weights of `{folder.name}`")
@@ -149,13 +150,14 @@ def load(folder: Path, *, trust: bool = False) -> Network:
         source=told.source,
         input_shape=told.input_shape,
         edits=told.edits,
-        masks=_masks(folder, told.patterns, masks),
+        restrictions=restrictions,
         classes=told.classes,
         preprocessing=told.preprocessing,
         accelerated=told.accelerated,
     )
-    if broken := broken_masks(network):
-        raise damaged(folder, f"weights of `{broken[0]}` that its mask excludes are not zero")
+    if off := broken(network):
+        kinds = " and ".join(one.kind for one in network.restrictions[off[0]])
+        raise damaged(folder, f"the weights of `{off[0]}` are not as its {kinds} keeps them")
     _require_answer(network, folder)
     return network
 
@@ -200,7 +202,7 @@ def another(source: Mapping[str, Any], folder: Path = Path(), edits: tuple[Any, 
 
 
 def fresh(network: Network, seed: int) -> Network:
-    """The same architecture and masks with new random weights.
+    """The same architecture and restrictions with new random weights.
 
     Raises:
         Refusal: RCP0715: the Python file that builds it is missing or has changed.
@@ -208,14 +210,32 @@ def fresh(network: Network, seed: int) -> Network:
     # Its code was trusted when this network was built, and is checked against its hash.
     module = rebuild(network.source, trust=True, folder=Path(), seed=seed)
     replay(module, network.edits)
-    apply_masks(module, network.masks)
+    hold(module, network.restrictions)
     return replace(network, module=module)
 
 
-def _masks(folder: Path, patterns: Mapping[str, str], keep: Mapping[str, Tensor]) -> dict[str, Mask]:
-    if set(keep) != set(patterns) or any(mask.dtype != torch.bool for mask in keep.values()):
-        raise damaged(folder, f"`{MASKS}` does not hold the masks that `{SURGERY}` names")
-    return {name: Mask(pattern, keep[name]) for name, pattern in patterns.items()}
+def _restrictions(folder: Path, told: Manifest, most: int) -> dict[str, tuple[Restriction, ...]]:
+    """The restrictions of a folder, of any version, with their tensors."""
+    file = MASKS if told.version == 1 else RESTRICTIONS
+    tensors = read_tensors(folder / file, most)
+    if told.version == 1:  # masks alone, by the names of their weights
+        tensors = {tensor_name(name, "mask", "keep"): mask for name, mask in tensors.items()}
+    tensors = unpack_masks(tensors, {tensor_name(name, "mask", "keep"): shape for name, shape in told.packed.items()})
+    found = {}
+    try:
+        for place, each in told.restrictions.items():
+            own = [_own(tensors, tensor_name(place, one["kind"], "")) for one in each]
+            found[place] = tuple(read(place, one, named) for one, named in zip(each, own, strict=True))
+        if tensors:
+            raise Wrong(f"`{SURGERY}` names nothing for {shown(next(iter(tensors)))}")
+    except (TypeError, ValueError) as error:
+        raise damaged(folder, f"`{file}` does not hold what `{SURGERY}` names: {first_line(error)}") from error
+    return found
+
+
+def _own(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin so, by the rest of their names; they are taken out."""
+    return {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
 
 
 def _plain(tensors: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -72,7 +72,7 @@ def deployed(network: Network, how: Deployment = ON_CPU, progress: Progress | No
     # Folded on the CPU, where float32 is float32: a GPU may multiply with fewer bits.
     module = copy.deepcopy(network.module).cpu().float().eval().requires_grad_(False)
     module = fold(module, example_input(network).cpu())
-    if (network.accelerated or {}).get("int8"):
+    if network.accelerated and network.accelerated.int8:
         round_to_int8(module, network)
     module = laid_out(module)
     module = _accelerated(module, network, how, progress)
@@ -99,8 +99,8 @@ def _accelerated(module: nn.Module, network: Network, how: Deployment, progress:
 
     chooser = Chooser(
         device=device,
-        goal=network.accelerated["goal"],
-        allowed=tuple(network.accelerated["kernels"]),
+        goal=network.accelerated.goal,
+        allowed=network.accelerated.kernels,
         timer=CudaTimer(graph=how.compiled, device=device),
         table=table_of(describe(device)),
         timing="graph" if how.compiled else "eager",
@@ -178,7 +178,7 @@ def _masked_only(network: Network, path: str, pattern: str, weight: Tensor) -> s
     """Why the zeros of a layer are multiplied where no kernel was chosen for it."""
     if network.accelerated is None:
         return "the recipe does not say `accelerate`"
-    if path not in network.accelerated["layers"]:
+    if path not in network.accelerated.layers:
         return "`accelerate` leaves it out"
     if not nm_holds(weight, 2, 4):
         return f"hardware executes 2:4, and the layer is {pattern}"

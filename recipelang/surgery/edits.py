@@ -18,6 +18,7 @@ from recipelang.surgery.candidates import Candidate, find_layers
 from recipelang.surgery.network import Network
 from recipelang.surgery.neutral import run_with_neutral
 from recipelang.surgery.parity import cannot_run, observe, require_parity, run_bypassing
+from recipelang.surgery.restricting import without
 from recipelang.surgery.tracing import example_input
 from recipelang.surgery.wiring import StandIn, are_wires
 
@@ -97,7 +98,7 @@ def remove(candidate: Candidate) -> RemoveLayer:
 
 
 def apply_edits(network: Network, edits: Iterable[Edit], *, check: bool = True) -> Network:
-    """A copy of the network with these edits made and logged; masks of removed weights are dropped.
+    """A copy of the network with these edits made and logged; restrictions of removed parts are dropped.
 
     Args:
         network: is not changed, even where an edit fails.
@@ -118,8 +119,8 @@ def apply_edits(network: Network, edits: Iterable[Edit], *, check: bool = True) 
             _apply_checked(edited.module, edit, points, example)
         else:
             edit.apply(edited.module)
-    masks = {name: mask for name, mask in edited.masks.items() if not any(edit.removes(name) for edit in edits)}
-    return replace(edited, edits=edited.edits + edits, masks=masks)
+    left = without(edited, lambda path: any(edit.removes(path) for edit in edits))
+    return replace(left, edits=edited.edits + edits)
 
 
 def _apply_checked(module: nn.Module, edit: Edit, points: list[str], example: Tensor) -> None:

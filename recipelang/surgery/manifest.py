@@ -23,20 +23,26 @@ from recipelang.images.preprocessing import from_entries
 from recipelang.kinds import Preprocessing
 from recipelang.surgery.edits import Edit, from_json
 from recipelang.surgery.entries import MOST_TENSORS, Wrong, entry, mapping, numbers, sequence, shown, text, whole
+from recipelang.surgery.network import Accelerated
 from recipelang.surgery.packing import weight_shape
 from recipelang.surgery.tracing import first_line
 from recipelang.verbs.accelerate import GOALS
 
-FORMAT = "recipelang.model/1"
-MODEL, SURGERY, MASKS, WEIGHTS = FILES = ("model.json", "surgery.json", "masks.safetensors", "model.safetensors")
+NAME, VERSION = "recipelang.model", 2
+FORMAT = f"{NAME}/{VERSION}"
+FILES = ("model.json", "surgery.json", "restrictions.safetensors", "model.safetensors")
+MODEL, SURGERY, RESTRICTIONS, WEIGHTS = FILES
+#: where version 1 kept its masks, by the names of their weights, in place of RESTRICTIONS
+MASKS = "masks.safetensors"
 
 LARGEST_JSON = LARGEST_HEADER = 2**24  # bytes
 LARGEST_SIDE, LARGEST_INPUT = 4096, 2**24  # pixels; numbers in one image
-MOST_CLASSES, MOST_EDITS = 2**16, 10_000
+MOST_CLASSES, MOST_EDITS, MOST_AT_A_PLACE = 2**16, 10_000, 16
 FARTHEST = 1e6  # largest distance of a normalised value of 0…1 from its mean, in deviations
 #: types of safetensors that a network may have
 TYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
 _HEX = re.compile(r"[0-9a-f]{64}")
+_FORMAT = re.compile(rf"{re.escape(NAME)}/([1-9][0-9]*)", re.ASCII)
 _PREPROCESSING = {field.name for field in fields(Preprocessing)}
 
 
@@ -45,17 +51,19 @@ class Manifest:
     """`model.json` and `surgery.json`, checked; the fields are those of `Network`.
 
     Attributes:
-        patterns: parameter name → pattern of its mask.
+        version: of the format.
+        restrictions: place → the kind and the JSON of each restriction there; their own entries are not checked yet.
         packed: parameter name → shape of each weight in packed form.
     """
 
+    version: int
     source: dict[str, Any]
     input_shape: tuple[int, int, int]
     classes: tuple[str, ...]
     preprocessing: Preprocessing | None
-    accelerated: dict[str, Any] | None
+    accelerated: Accelerated | None
     edits: tuple[Edit, ...]
-    patterns: dict[str, str]
+    restrictions: dict[str, list[dict[str, Any]]]
     packed: dict[str, list[int]]
 
 
@@ -63,20 +71,24 @@ def read_manifest(folder: Path) -> Manifest:
     """The content of `model.json` and `surgery.json` of a folder.
 
     Raises:
-        Refusal: RCP0714: one is missing, damaged, or does not fit the other.
+        Refusal: RCP0714: one is missing, damaged, or does not fit the other; RCP0745: a later version wrote them.
     """
     model, surgery = _read_json(folder / MODEL), _read_json(folder / SURGERY)
+    version = _version(model)
     try:
+        if _version(surgery) != version:
+            raise Wrong("the two are of different formats")
         classes = class_names(entry(model, "classes"))
         shape = image_shape(entry(model, "input_shape"), "`input_shape`")
         return Manifest(
+            version=version,
             source=_source(entry(model, "source"), len(classes)),
             input_shape=shape,
             classes=classes,
             preprocessing=_preprocessing(entry(model, "preprocessing"), shape[0]),
             accelerated=_accelerated(entry(model, "accelerated")),
             edits=tuple(_edit(edit) for edit in sequence(entry(surgery, "edits"), "`edits`", MOST_EDITS)),
-            patterns={name: text(p, "a pattern") for name, p in mapping(entry(surgery, "masks"), "`masks`").items()},
+            restrictions=_restrictions(surgery, version),
             packed={name: weight_shape(shape) for name, shape in mapping(model.get("packed", {}), "`packed`").items()},
         )
     except (TypeError, ValueError) as error:  # `weight_shape` and `from_entries` raise them
@@ -199,7 +211,21 @@ def _edit(value: Any) -> Edit:
     return from_json(value)
 
 
-def _accelerated(value: Any) -> dict[str, Any] | None:
+def _restrictions(surgery: dict[str, Any], version: int) -> dict[str, list[dict[str, Any]]]:
+    """Place → what is told of each restriction; version 1 had masks alone, as their patterns."""
+    if version == 1:
+        masks = mapping(entry(surgery, "masks"), "`masks`")
+        return {name: [{"kind": "mask", "pattern": text(pattern, "a pattern")}] for name, pattern in masks.items()}
+    found = {}
+    for place, each in mapping(entry(surgery, "restrictions"), "`restrictions`").items():
+        found[place] = [mapping(told, "a restriction") for told in sequence(each, f"`{place}`", MOST_AT_A_PLACE)]
+        kinds = [text(entry(told, "kind"), "`kind`") for told in found[place]]
+        if len(set(kinds)) != len(kinds) or not kinds:
+            raise Wrong(f"`restrictions` has none, or two of a kind, at {shown(place)}")
+    return found
+
+
+def _accelerated(value: Any) -> Accelerated | None:
     """The settings of `accelerate` as its stage records them."""
     if value is None:
         return None
@@ -211,7 +237,7 @@ def _accelerated(value: Any) -> dict[str, Any] | None:
     goal, int8 = entry(entries, "goal"), entry(entries, "int8")
     if not isinstance(goal, str) or goal not in GOALS or not isinstance(int8, bool):
         raise Wrong("`goal` or `int8` of `accelerated` is invalid")
-    return {**names, "goal": goal, "int8": int8}
+    return Accelerated(tuple(names["layers"]), tuple(names["kernels"]), goal, int8)
 
 
 # files ----------------------------------------------------------------------------------------
@@ -236,9 +262,25 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise damaged(folder, f"there is no `{path.name}`", _nearby(folder)) from error
     except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise damaged(folder, f"`{path.name}` cannot be read: {first_line(error)}") from error
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
+    found = _FORMAT.fullmatch(value["format"]) if isinstance(value, dict) and _is_text(value.get("format")) else None
+    if found is None:
         raise damaged(folder, f"`{path.name}` is not of the format `{FORMAT}`")
-    return value
+    if int(found[1]) > VERSION:
+        raise Refusal(
+            "RCP0745",
+            f"`{folder.name[-80:] or folder}` was written by a later version of recipelang: its format is "
+            f"`{found[0]}`, and this version reads up to `{FORMAT}`",
+            "install the version that wrote it, or a later one",
+        )
+    return dict(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) < len(NAME) + 10
+
+
+def _version(value: dict[str, Any]) -> int:
+    return int(value["format"].rpartition("/")[2])
 
 
 def _no_number(text: str) -> Any:

@@ -1,18 +1,17 @@
-"""Masks: which weights may be nonzero. They are kept with the weights and persist through training."""
+"""Which weights can take a pattern of zeros, and putting them into it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from recipelang.errors import Refusal
 from recipelang.kinds import Pattern
 from recipelang.plan import Selection
-from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.network import Network
 from recipelang.surgery.products import Product, idle_weights, products_of
+from recipelang.surgery.restricting import restrict
+from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.selectors import resolve
 
 #: the kind of product whose weight has its inputs along the first axis
@@ -76,83 +75,3 @@ def sparsify(network: Network, pattern: Pattern, scores: Mapping[str, Tensor]) -
         Refusal: RCP0704: a score is NaN; RCP0705: the pattern does not fit a weight.
     """
     return restrict(network, {name: Mask(str(pattern), pattern.mask(score)) for name, score in scores.items()})
-
-
-@torch.no_grad()
-def restrict(network: Network, masks: Mapping[str, Mask], values: Mapping[str, Tensor] | None = None) -> Network:
-    """A copy of the network with these masks, and these weight values, if any.
-
-    Args:
-        network: is not changed. An earlier mask on the same weight is replaced.
-        masks: parameter name → its mask.
-        values: parameter name → new value, of the weight's shape.
-
-    Raises:
-        Refusal: RCP0705: a mask has no weight of its name and shape.
-    """
-    restricted = network.clone()
-    for name, value in (values or {}).items():
-        restricted.module.get_parameter(name).copy_(value)
-    apply_masks(restricted.module, masks)
-    return replace(restricted, masks=restricted.masks | dict(masks))
-
-
-@torch.no_grad()
-def apply_masks(module: nn.Module, masks: Mapping[str, Mask]) -> None:
-    """Set the weights that a mask excludes to zero, in place, even where they are infinite or NaN.
-
-    Raises:
-        Refusal: RCP0705: a mask has no weight of its name and shape.
-    """
-    if masks:
-        parameters = dict(module.named_parameters(remove_duplicate=False))
-        for name, mask in masks.items():
-            weight = _weight(parameters, name, mask)
-            weight.masked_fill_(~mask.keep.to(weight.device), 0)
-
-
-def masks_hold(network: Network) -> bool:
-    """Whether every weight that a mask excludes is zero."""
-    return not broken_masks(network)
-
-
-def broken_masks(network: Network) -> tuple[str, ...]:
-    """The names of the weights that are nonzero where their mask excludes them."""
-    parameters = dict(network.module.named_parameters(remove_duplicate=False))
-    return tuple(
-        name
-        for name, mask in network.masks.items()
-        if _weight(parameters, name, mask).detach()[~mask.keep.to(parameters[name].device)].count_nonzero()
-    )
-
-
-@torch.no_grad()
-def mask_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, masks: Mapping[str, Mask]) -> None:
-    """After an optimizer step: set excluded weights and their momentum (every state of the weight's shape) to zero.
-
-    Raises:
-        Refusal: RCP0705: a mask has no weight of its name and shape.
-    """
-    if not masks:
-        return
-    parameters = dict(module.named_parameters(remove_duplicate=False))
-    for name, mask in masks.items():
-        weight = _weight(parameters, name, mask)
-        gone = ~mask.keep.to(weight.device)
-        weight.masked_fill_(gone, 0)
-        for state in optimizer.state.get(weight, {}).values():
-            if isinstance(state, Tensor) and state.shape == weight.shape:
-                state.masked_fill_(gone, 0)
-
-
-def _weight(parameters: Mapping[str, Tensor], name: str, mask: Mask) -> Tensor:
-    """The parameter that a mask is for."""
-    weight = parameters.get(name)
-    if weight is None or weight.shape != mask.keep.shape:
-        found = "no such weight" if weight is None else f"a weight of shape {tuple(weight.shape)}"
-        raise Refusal(
-            "RCP0705",
-            f"the mask of `{name}` has shape {tuple(mask.keep.shape)}, and the network has {found}",
-            "create the mask again with `sparsify` after the last structural change",
-        )
-    return weight

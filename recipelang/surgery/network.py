@@ -1,26 +1,24 @@
-"""The network that accompanies the records: a module and how it was made.
+"""The network that accompanies the records: a module, how it was made, and what limits its numbers.
 
-A compressed model is (constructor, edit log, weights): `source` builds the original architecture, `edits`
-replayed on it give the current one, the weights are the module's state.
+A compressed model is (constructor, edit log, restrictions, weights): `source` builds the original architecture, `edits`
+replayed on it give the current one, `restrictions` limit its numbers, the weights are the module's state.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from recipelang.kinds import Preprocessing
+from recipelang.images.preprocessing import entries
+from recipelang.kinds import Preprocessing, Restriction
+from recipelang.surgery.restrictions.mask import Mask
 
-
-@dataclass(frozen=True)
-class Mask:
-    """Which elements of a weight may be nonzero, and the name of the pattern: `2:4`."""
-
-    pattern: str
-    keep: Tensor  # bool, the shape of the weight
+#: place → the restrictions there, at most one of each kind
+Restrictions: TypeAlias = Mapping[str, tuple[Restriction, ...]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,27 @@ class Habits:
 
 
 @dataclass(frozen=True)
+class Accelerated:
+    """What `accelerate` asks of the deployed form.
+
+    Attributes:
+        layers: paths of the layers that may execute as sparse.
+        kernels: the names of the kernels that may be chosen; `dense` among them allows a layer to stay dense.
+        goal: `latency` or `memory`.
+        int8: whether their weights are rounded to 8 bits.
+    """
+
+    layers: tuple[str, ...]
+    kernels: tuple[str, ...]
+    goal: str
+    int8: bool = False
+
+    def json(self) -> dict[str, Any]:
+        """The fields, lists for tuples."""
+        return {**asdict(self), "layers": list(self.layers), "kernels": list(self.kernels)}
+
+
+@dataclass(frozen=True)
 class Network:
     """A module, the way to rebuild it, and what is needed to use it.
 
@@ -49,7 +68,7 @@ class Network:
         source: JSON that `recipelang.surgery.artifact` rebuilds the original from:
             {"model": method name, "settings": {…}, "classes": […], "input_shape": [C, H, W]}.
         edits: the edit log, in order (`recipelang.surgery.edits`).
-        masks: parameter name → Mask.
+        restrictions: place → the restrictions there, one of a kind (`surgery/restricting.py`).
         input_shape: (channels, height, width).
         classes: class names, in the order of the outputs.
         preprocessing: how an image becomes an input.
@@ -61,12 +80,61 @@ class Network:
     source: dict[str, Any]
     input_shape: tuple[int, int, int]
     edits: tuple[Any, ...] = ()
-    masks: dict[str, Mask] = field(default_factory=dict)
+    restrictions: Restrictions = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
-    accelerated: dict[str, Any] | None = None
+    accelerated: Accelerated | None = None
     habits: Habits = Habits()
+
+    @property
+    def masks(self) -> dict[str, Mask]:
+        """Parameter name → its mask."""
+        return {place: one for place, each in self.restrictions.items() for one in each if isinstance(one, Mask)}
 
     def clone(self) -> Network:
         """The same network with its own copy of the module."""
-        return replace(self, module=copy.deepcopy(self.module), masks=dict(self.masks))
+        return replace(self, module=copy.deepcopy(self.module))
+
+    def restricted(self, more: Mapping[str, Restriction]) -> Network:
+        """The same module with these restrictions, each in place of an earlier one of its kind."""
+        found = dict(self.restrictions)
+        for place, one in more.items():
+            found[place] = (*(other for other in found.get(place, ()) if other.kind != one.kind), one)
+        return replace(self, restrictions=found)
+
+    def described(self) -> dict[str, Any]:
+        """Everything that the network is apart from its tensors, as JSON; with `tensors` it decides all that it does.
+
+        Its habits are left out: whoever builds it from this finds them again.
+        """
+        return {
+            "source": self.source,
+            "input_shape": list(self.input_shape),
+            "classes": list(self.classes),
+            "preprocessing": entries(self.preprocessing) if self.preprocessing else None,
+            "accelerated": self.accelerated.json() if self.accelerated else None,
+            "edits": [edit.json() for edit in self.edits],
+            "restrictions": {
+                place: [{"kind": one.kind, **one.json()} for one in each]
+                for place, each in sorted(self.restrictions.items())
+                if each
+            },
+        }
+
+    def restricting(self) -> dict[str, Tensor]:
+        """The tensors of all restrictions: `layer1.0.conv1.weight@mask.keep`."""
+        return {
+            tensor_name(place, one.kind, name): tensor
+            for place, each in self.restrictions.items()
+            for one in each
+            for name, tensor in one.tensors().items()
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that the network is made of: the module's state, and the tensors of its restrictions."""
+        return {**self.module.state_dict(), **self.restricting()}
+
+
+def tensor_name(place: str, kind: str, name: str) -> str:
+    """The name of a restriction's tensor, which no parameter of a module can have."""
+    return f"{place}@{kind}.{name}"

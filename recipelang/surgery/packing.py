@@ -58,7 +58,7 @@ def unpack_weights(tensors: Mapping[str, Tensor], shapes: Mapping[str, Sequence[
 
 
 def pack_masks(masks: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
-    """The masks, each named one as bits, eight to a byte, the first in the highest."""
+    """The tensors, each named one, which is a mask, as bits: eight to a byte, the first in the highest."""
     bits = {name: np.packbits(masks[name].cpu().numpy().reshape(-1)) for name in names}
     return {**masks, **{name: torch.from_numpy(packed) for name, packed in bits.items()}}
 

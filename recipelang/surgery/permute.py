@@ -13,8 +13,9 @@ from torch import Tensor
 from recipelang.errors import Refusal
 from recipelang.surgery.candidates import find_layers
 from recipelang.surgery.channels import Channels, Group, find_channels
-from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.network import Network
 from recipelang.surgery.parity import OUTPUT, TOLERANCE, observe, relative_difference
+from recipelang.surgery.restricting import carried
 from recipelang.surgery.tracing import example_input
 
 
@@ -60,7 +61,7 @@ def permute(network: Network, reorderings: Iterable[Reordering]) -> Network:
     a network whose head is zero returns zeros for any order of its channels.
 
     Args:
-        network: is not changed, even where this fails. Its masks are reordered too.
+        network: is not changed, even where this fails. Its restrictions are reordered too.
         reorderings: of groups without common channels.
 
     Raises:
@@ -71,10 +72,9 @@ def permute(network: Network, reorderings: Iterable[Reordering]) -> Network:
     held = {**dict(permuted.module.named_parameters()), **dict(permuted.module.named_buffers())}
     for name, value in reorder(held, reorderings).items():
         held[name].copy_(value)
-    keep = reorder({name: mask.keep for name, mask in network.masks.items()}, reorderings)
-    masks = {name: Mask(mask.pattern, keep.get(name, mask.keep)) for name, mask in network.masks.items()}
+    moved = carried(network, lambda name, tensor: reorder({name: tensor}, reorderings).get(name, tensor))
     _require_same_function(network, permuted)
-    return replace(permuted, masks=masks)
+    return replace(permuted, restrictions=moved)
 
 
 def _require_same_function(network: Network, permuted: Network) -> None:

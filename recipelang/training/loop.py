@@ -1,8 +1,7 @@
 """The training loop. Stages differ in the loss, the optimizer and the duration.
 
-A step: batch → outputs (and the teachers') → loss → gradients → optimizer → masks; companions come before and after
-it, and may add to the loss. Every 30 s a checkpoint, from
-which a later call continues to the same bytes.
+A step: batch → outputs (and the teachers') → loss → gradients → optimizer → restrictions; companions come before
+and after it, and may add to the loss. Every 30 s a checkpoint, from which a later call continues to the same bytes.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from recipelang.meaning import schedules
 from recipelang.plan import Term, Training, canonical
 from recipelang.surgery.beside import held_tensors
 from recipelang.surgery.layout import wants_channels_last
-from recipelang.surgery.masks import apply_masks, mask_optimizer, masks_hold
-from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.network import Network, Restrictions
+from recipelang.surgery.restricting import broken, hold, on_device
 from recipelang.surgery.tracing import evaluating, example_input
 from recipelang.surgery.weights import digest
 from recipelang.training import checkpoint as checkpoints
@@ -51,7 +50,7 @@ class _Job:
     training: Training
     task: Task
     teachers: tuple[nn.Module, ...]
-    masks: dict[str, Mask]
+    restrictions: Restrictions
     seed: int
     device: str
     precision: str
@@ -90,7 +89,7 @@ def fit(
     `answers.trained` says which are trained.
 
     Args:
-        network: the start; is not changed. Its masks hold after every step.
+        network: the start; is not changed. Its restrictions hold after every step.
         data: the `train` split is used.
         training: duration, optimizer, loss terms; without terms, the task's own loss; companions.
         task: its loss.
@@ -128,16 +127,16 @@ def fit(
     else:
         schedules.fit(training, per_epoch)
     module = to_device(network.clone().module, device)
-    masks = {n: replace(m, keep=m.keep.to(device)) for n, m in network.masks.items()}
+    restrictions = on_device(network.restrictions, device)
     with reproducible(seed, device, threads):
-        apply_masks(module, masks)
-        live = replace(network, module=module, masks=masks)
+        hold(module, restrictions)
+        live = replace(network, module=module, restrictions=restrictions)
         job = _Job(
             data,
             training,
             task,
             tuple(to_device(t.clone().module.eval().requires_grad_(False), device) for t in teachers),
-            masks,
+            restrictions,
             seed,
             device,
             choose_precision(precision, device),
@@ -159,8 +158,8 @@ def fit(
     trained.module.train(network.module.training)
     _let_go(trained)
     trained = job.companions.finish(trained)
-    if not masks_hold(trained):
-        raise RuntimeError("a mask does not hold after training")
+    if off := broken(trained):
+        raise RuntimeError(f"a restriction of {off[0]} does not hold after training")
     epochs = round(total / per_epoch, 3)
     return trained, FitRecord(total, total * batch, epochs, job.precision, start, tuple(state.history))
 
@@ -180,8 +179,7 @@ def _identity(job: _Job, network: Network, teachers: Sequence[Network]) -> str:
         "data": [job.data.fingerprint, job.batch, job.samples],
         "seed": job.seed,
         "machine": [torch.device(job.device).type, job.precision, torch.get_num_threads(), torch.__version__],
-        "networks": [digest(n.module.state_dict()) for n in (network, *teachers)],
-        "masks": digest({n: m.keep for n, m in network.masks.items()}),
+        "networks": [digest(n.tensors(), of=json.dumps(n.described(), sort_keys=True)) for n in (network, *teachers)],
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
@@ -270,7 +268,7 @@ def _step(job: _Job, state: State, images: Tensor, labels: Tensor) -> tuple[Tens
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     state.optimizer.step()
-    mask_optimizer(state.optimizer, state.module, job.masks)
+    hold(state.module, job.restrictions, state.optimizer)
     job.companions.after_step(state.optimizer, moment)
     answered = mean_answer(outputs).detach()
     return loss.detach(), (answered.argmax(1) == labels).sum(), len(labels)

@@ -21,7 +21,7 @@ from recipelang.methods.patterns.nm import NM
 from recipelang.surgery.accelerated import ways
 from recipelang.surgery.deployed import Deployment, deployed
 from recipelang.surgery.masks import eligible, sparsify
-from recipelang.surgery.network import Network
+from recipelang.surgery.network import Accelerated, Network
 
 pytest.importorskip("triton")
 FOUR = Deployment("cpu", "float16", batch=4)
@@ -50,8 +50,8 @@ def network(kernels: tuple[str, ...], goal: str = "latency", *, int8: bool = Fal
     plain = Network(Net().eval(), {"model": "test", "settings": {}}, (4, 4, 4))
     weights = dict(plain.module.named_parameters())
     masked = sparsify(plain, NM(), {name: weights[name].detach().abs() for name in eligible(plain, NM())[0]})
-    layers = ["point", "fc1", "fc2"]
-    return replace(masked, accelerated={"layers": layers, "kernels": list(kernels), "goal": goal, "int8": int8})
+    layers = ("point", "fc1", "fc2")
+    return replace(masked, accelerated=Accelerated(layers, kernels, goal, int8))
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, simulated: Callable[...
 @pytest.mark.parametrize("int8", [False, True], ids=["16 bits", "int8"])
 def test_a_network_runs_on_sparse_tensor_cores(gpu: list[str], int8: bool) -> None:
     one = network(("mma.sp",), int8=int8)
-    dense = deployed(replace(one, accelerated={**(one.accelerated or {}), "layers": []}), FOUR)
+    dense = deployed(replace(one, accelerated=replace(one.accelerated, layers=())), FOUR)
     module = deployed(one, FOUR)
     assert {path: way.executes for path, way in ways(module).items()} == dict.fromkeys(
         ("point.weight", "fc1.weight", "fc2.weight"), "mma.sp 2:4 int8" if int8 else "mma.sp 2:4"

@@ -106,4 +106,4 @@ def test_acceleration_on_a_processor_is_masked_only(lab: Any) -> None:
     assert {row["executes"] for row in layers} <= {"dense", "masked only"}
     assert sum(row["executes"] == "masked only" for row in layers) > 0
     assert all(row["why"] for row in layers if row["executes"] == "masked only")
-    assert json.loads((done.folder / "main" / "surgery.json").read_text())["masks"]
+    assert json.loads((done.folder / "main" / "surgery.json").read_text())["restrictions"]

@@ -115,7 +115,7 @@ def test_the_control_has_the_training_and_none_of_the_surgery(lab: Any) -> None:
     assert [s["verb"] for s in done.steps("control")] == ["finetune", "finetune", "recalibrate"]
     assert done.metric("params", "control") == done.metric("params", "healthy")
     surgery = json.loads((done.folder / "control" / "surgery.json").read_text())
-    assert (surgery["edits"], surgery["masks"]) == ([], {})
+    assert (surgery["edits"], surgery["restrictions"]) == ([], {})
     tuned = lab.run(
         HEAD
         + "keep as x\nstart from x\nfinetune for 2 steps with sgd(lr=1e-3)\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from recipelang.plan import Selection, Selector
 from recipelang.stages import accelerate
 from recipelang.stages.context import Context, Outcome
 from recipelang.surgery.masks import eligible, sparsify
-from recipelang.surgery.network import Network
+from recipelang.surgery.network import Accelerated, Network
 from recipelang.verbs.accelerate import Accelerate
 
 
@@ -47,7 +47,7 @@ def run(network: Network, operation: Accelerate | None = None) -> Outcome:
     return accelerate.run(operation or Accelerate((Dense(),)), context)
 
 
-def settings(outcome: Outcome) -> dict[str, Any]:
+def settings(outcome: Outcome) -> Accelerated:
     assert outcome.network.accelerated is not None
     return outcome.network.accelerated
 
@@ -55,7 +55,7 @@ def settings(outcome: Outcome) -> dict[str, Any]:
 def test_every_sparse_weight_is_counted_also_of_attention() -> None:
     outcome = run(sparse(Attention()))
     assert outcome.reached == "3 layers masked only"
-    assert settings(outcome)["layers"] == ["head", "mix", "mix.out_proj"]
+    assert settings(outcome).layers == ("head", "mix", "mix.out_proj")
 
 
 def test_a_network_that_is_one_layer_is_taken() -> None:
@@ -68,7 +68,7 @@ def test_a_second_accelerate_says_that_it_takes_the_place_of_the_first() -> None
     assert "replaces" not in first.note
     again = run(first.network, Accelerate(goal="memory", selection=Selection((Selector("glob", "head"),))))
     assert again.note.endswith("; it replaces an earlier `accelerate`")
-    assert settings(again)["layers"] == ["head"] and settings(again)["goal"] == "memory"
+    assert settings(again).layers == ("head",) and settings(again).goal == "memory"
 
 
 def test_a_selection_without_a_sparse_layer_is_refused() -> None:

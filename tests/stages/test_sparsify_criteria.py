@@ -25,8 +25,9 @@ from recipelang.plan import steps_of
 from recipelang.scoring.evidence import Gathered
 from recipelang.stages import sparsify, train
 from recipelang.stages.context import Context, Outcome
-from recipelang.surgery.masks import eligible, masks_hold
+from recipelang.surgery.masks import eligible
 from recipelang.surgery.network import Network
+from recipelang.surgery.restricting import broken
 from recipelang.syntax.parse import parse
 
 CRITERIA = ("magnitude", "taylor", "wanda", "sparsegpt")
@@ -101,7 +102,7 @@ def test_sparsegpt_costs_least_and_keeps_its_masks(trained: Network, digits: Any
     assert loss(trained, digits, "val") < losses["sparsegpt"]
     assert all(torch.equal(before[name], tensor) for name, tensor in trained.module.state_dict().items())
     for network in found.values():
-        assert len(network.masks) == 21 and masks_hold(network)
+        assert len(network.masks) == 21 and not broken(network)
     for name, tensor in found["sparsegpt"].module.state_dict().items():
         assert bool(torch.isfinite(tensor).all())
         assert torch.equal(tensor, before[name]) == (name not in found["sparsegpt"].masks)
@@ -164,7 +165,7 @@ def test_attention_groups_and_idle_weights(criterion: str) -> None:
     outcome = sparse(network, Images(torch.randn(24, 4, 8, 8)), criterion)
     assert set(outcome.network.masks) == set(able) and "aux.weight" not in able
     assert {"vit.encoder.layers.encoder_layer_0.self_attention.in_proj_weight", "again.weight"} <= set(able)
-    assert masks_hold(outcome.network) and "a convolution with 2 groups" in outcome.note
+    assert not broken(outcome.network) and "a convolution with 2 groups" in outcome.note
     assert "no product uses it in evaluation" in outcome.note
     assert outcome.reached == f"{len(outcome.network.masks)} of {len(able) + 2} weights are 2:4"
     for name, mask in outcome.network.masks.items():
@@ -179,7 +180,7 @@ def test_a_new_pattern_ends_the_old_one_and_others_stay(digits: Any, trained: Ne
     second = sparsify.run(operation(text), context(first, digits)).network
     patterns = {name: mask.pattern for name, mask in second.masks.items()}
     assert patterns == {name: "2:4" if name.startswith("layer1.") else "1:4" for name in first.masks}
-    assert masks_hold(second)
+    assert not broken(second)
 
 
 @dataclass(frozen=True)

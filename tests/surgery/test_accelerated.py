@@ -22,7 +22,7 @@ from recipelang.methods.patterns.nm import NM
 from recipelang.surgery.accelerated import require_sparse, ways
 from recipelang.surgery.deployed import VERIFIED_IMAGES, Deployment, deployed, execution
 from recipelang.surgery.masks import eligible, sparsify
-from recipelang.surgery.network import Network
+from recipelang.surgery.network import Accelerated, Network
 
 Arrange = Callable[..., list[str]]
 FLOAT32 = "sparse kernels compute in float16 or bfloat16, not in float32"
@@ -64,7 +64,7 @@ def network(goal: str = "latency", kernels: Sequence[str] = ("dense", "mma.sp"),
     weights = dict(plain.module.named_parameters())
     able, _ = eligible(plain, NM())
     masked = sparsify(plain, NM(), {name: weights[name].detach().abs() for name in able})
-    return replace(masked, accelerated={"layers": LAYERS, "kernels": list(kernels), "goal": goal, "int8": int8})
+    return replace(masked, accelerated=Accelerated(tuple(LAYERS), kernels, goal, int8))
 
 
 def test_layers_are_packed_where_it_pays_and_the_others_say_why(pretended_gpu: Arrange) -> None:
@@ -201,7 +201,7 @@ def test_a_right_kernel_that_rounds_otherwise_is_never_refused(pretended_gpu: Ar
         weights = dict(plain.module.named_parameters())
         masked = sparsify(plain, NM(), {name: weights[name].detach().abs() for name in eligible(plain, NM())[0]})
         layers = [name.removesuffix(".weight") for name in masked.masks]
-        settings = {"layers": layers, "kernels": ["dense", "mma.sp"], "goal": "latency", "int8": False}
+        settings = Accelerated(tuple(layers), ("dense", "mma.sp"), "latency")
         module = deployed(replace(masked, accelerated=settings), Deployment("cpu", "bfloat16", batch=1))
         assert sum(isinstance(part, SparseLinear) for part in module.modules()) >= 32
 
@@ -281,7 +281,7 @@ def test_on_a_cpu_layers_are_masked_only_and_say_why() -> None:
     whys = [{row["layer"]: row["why"] for row in execution(net)}["fc1"] for net in (fewer, more)]
     assert "a CPU has no" in whys[0], "1:4 is 2:4 with more zeros"
     assert whys[1] == "hardware executes 2:4, and the layer is 3:4"
-    left_out = replace(one, accelerated={**(one.accelerated or {}), "layers": ["fc1"]})
+    left_out = replace(one, accelerated=replace(one.accelerated, layers=("fc1",)))
     assert {row["layer"]: row["why"] for row in execution(left_out)}["fc2"] == "`accelerate` leaves it out"
 
 
@@ -304,7 +304,7 @@ def attending(*, int8: bool = False) -> Network:
     weights = dict(plain.module.named_parameters())
     masked = sparsify(plain, NM(), {name: weights[name].detach().abs() for name in eligible(plain, NM())[0]})
     layers = ["attention", "attention.out_proj", "head"]
-    settings = {"layers": layers, "kernels": ["dense", "mma.sp"], "goal": "latency", "int8": int8}
+    settings = Accelerated(tuple(layers), ("dense", "mma.sp"), "latency", int8)
     return replace(masked, accelerated=settings)
 
 

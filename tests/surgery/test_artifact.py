@@ -20,10 +20,11 @@ from recipelang.methods.exports.safetensors import Safetensors
 from recipelang.methods.patterns.nm import NM
 from recipelang.surgery import artifact
 from recipelang.surgery.edits import RemoveLayer, apply_edits
-from recipelang.surgery.masks import masks_hold, sparsify
-from recipelang.surgery.network import Network
+from recipelang.surgery.masks import sparsify
+from recipelang.surgery.network import Accelerated, Network
+from recipelang.surgery.restricting import broken
 
-ACCELERATED = {"layers": ["linear"], "kernels": ["dense"], "goal": "latency", "int8": False}
+ACCELERATED = Accelerated(("linear",), ("dense",), "latency")
 EDIT = RemoveLayer("layer1.2", ("layer1.2",))
 
 
@@ -53,7 +54,7 @@ def test_what_was_saved_comes_back(compressed: Network, folder: Path) -> None:
     )
     for field in ("source", "input_shape", "edits", "classes", "preprocessing", "accelerated"):
         assert getattr(back, field) == getattr(compressed, field)
-    assert masks_hold(back)
+    assert not broken(back)
 
 
 def test_the_files_and_their_bytes(compressed: Network, folder: Path, tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_network_without_masks_or_edits(digits: Network, tmp_path: Path) -> No
 
 def test_the_source_is_as_readable_as_it_is(folder: Path) -> None:
     assert json.loads((folder / "model.json").read_text()) == {
-        "format": "recipelang.model/1",
+        "format": "recipelang.model/2",
         "source": {
             "model": "digits_resnet",
             "settings": {"classes": 10},
@@ -82,7 +83,7 @@ def test_the_source_is_as_readable_as_it_is(folder: Path) -> None:
         "input_shape": [1, 8, 8],
         "classes": [str(k) for k in range(10)],
         "preprocessing": {"size": [8, 8], "mean": [0.3], "std": [0.4], "resize": None},
-        "accelerated": ACCELERATED,
+        "accelerated": {"layers": ["linear"], "kernels": ["dense"], "goal": "latency", "int8": False},
     }
 
 
@@ -93,7 +94,7 @@ def test_fresh_weights_keep_the_architecture_and_the_masks(compressed: Network) 
     assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0])
     assert not torch.equal(weights[0]["conv1.weight"], weights[2]["conv1.weight"])
     assert not torch.equal(weights[0]["conv1.weight"], compressed.module.conv1.weight)
-    assert masks_hold(first) and first.masks
+    assert not broken(first) and first.masks
 
 
 def change_json(name: str, change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
@@ -121,7 +122,11 @@ def write(name: str, content: bytes) -> Callable[[Path], None]:
 DAMAGES = {
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "RCP0714", "no `model.safetensors`"),
     "no model": (lambda folder: (folder / "model.json").unlink(), "RCP0714", "no `model.json`"),
-    "no masks": (lambda folder: (folder / "masks.safetensors").unlink(), "RCP0714", "no `masks.safetensors`"),
+    "no restrictions": (
+        lambda folder: (folder / "restrictions.safetensors").unlink(),
+        "RCP0714",
+        "no `restrictions.safetensors`",
+    ),
     "torn weights": (
         lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-9]),
         "RCP0714",
@@ -194,22 +199,33 @@ DAMAGES = {
         "RCP0714",
         "not an edit",
     ),
-    "masks that are a list": (change_json("surgery.json", lambda v: v.update(masks=[])), "RCP0714", "wrong entry"),
-    "a mask too few": (change_json("surgery.json", lambda v: v["masks"].popitem() and None), "RCP0714", "masks"),
+    "masks that are a list": (
+        change_json("surgery.json", lambda v: v.update(restrictions=[])),
+        "RCP0714",
+        "wrong entry",
+    ),
+    "a mask too few": (
+        change_json("surgery.json", lambda v: v["restrictions"].popitem() and None),
+        "RCP0714",
+        "nothing for",
+    ),
     "a mask of another shape": (
-        change_tensors("masks.safetensors", lambda t: t.update({"linear.weight": torch.ones(3, 3, dtype=torch.bool)})),
+        change_tensors(
+            "restrictions.safetensors",
+            lambda t: t.update({"linear.weight@mask.keep": torch.ones(3, 3, dtype=torch.bool)}),
+        ),
         "RCP0705",
         "linear.weight",
     ),
     "a mask that is no mask": (
-        change_tensors("masks.safetensors", lambda t: t.update({"linear.weight": torch.ones(10, 32)})),
+        change_tensors("restrictions.safetensors", lambda t: t.update({"linear.weight@mask.keep": torch.ones(10, 32)})),
         "RCP0714",
-        "masks",
+        "a mask has",
     ),
     "weights under a mask": (
         change_tensors("model.safetensors", lambda t: t["linear.weight"].fill_(1)),
         "RCP0714",
-        "not zero",
+        "not as its mask keeps them",
     ),
     "a weight of another shape": (
         change_tensors("model.safetensors", lambda t: t.update({"conv1.weight": torch.ones(16, 3, 3, 3)})),
@@ -247,13 +263,13 @@ def test_a_damaged_folder_is_refused(case: str, folder: Path) -> None:
         True,
         [],
         {},
-        {**ACCELERATED, "layers": 5},
-        {**ACCELERATED, "layers": "linear"},
-        {**ACCELERATED, "layers": [["linear"]]},
-        {**ACCELERATED, "kernels": None},
-        {**ACCELERATED, "goal": "speed"},
-        {**ACCELERATED, "goal": []},
-        {**ACCELERATED, "int8": "no"},
+        {**ACCELERATED.json(), "layers": 5},
+        {**ACCELERATED.json(), "layers": "linear"},
+        {**ACCELERATED.json(), "layers": [["linear"]]},
+        {**ACCELERATED.json(), "kernels": None},
+        {**ACCELERATED.json(), "goal": "speed"},
+        {**ACCELERATED.json(), "goal": []},
+        {**ACCELERATED.json(), "int8": "no"},
     ],
 )
 def test_hostile_settings_of_accelerate_are_refused(written: Any, folder: Path) -> None:

@@ -15,7 +15,7 @@ from recipelang.methods.patterns.nm import NM
 from recipelang.surgery.deployed import Deployment, deployed, execution
 from recipelang.surgery.edits import RemoveLayer, apply_edits
 from recipelang.surgery.masks import eligible, sparsify
-from recipelang.surgery.network import Network
+from recipelang.surgery.network import Accelerated, Network
 from recipelang.surgery.parity import relative_difference
 from recipelang.surgery.tracing import evaluating, example_input
 
@@ -164,7 +164,9 @@ def test_how_layers_execute(digits: Network) -> None:
         "why": "no mask",
     }
     assert rows["linear"]["executes"] == "masked only" and "accelerate" in rows["linear"]["why"]
-    asked = {row["layer"]: row for row in execution(replace(sparse, accelerated={"kernels": [], "layers": ["linear"]}))}
+    asked = {
+        row["layer"]: row for row in execution(replace(sparse, accelerated=Accelerated(("linear",), (), "latency")))
+    }
     assert "a CPU has no sparse matrix units" in asked["linear"]["why"]
 
 
@@ -187,7 +189,7 @@ def test_a_precision_that_the_network_cannot_compute_in_is_refused(
 ) -> None:
     network = wrap(Places(), (3, 8, 8))
     if accelerated:
-        network = replace(network, accelerated={"layers": [], "kernels": ["dense"], "goal": "latency", "int8": False})
+        network = replace(network, accelerated=Accelerated((), ("dense",), "latency"))
     assert deployed(network)(torch.randn(2, 3, 8, 8)).shape == (2, 5)
     with pytest.raises(Refusal) as caught:
         deployed(network, Deployment(precision=precision))

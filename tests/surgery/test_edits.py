@@ -14,8 +14,9 @@ from recipelang.errors import Refusal
 from recipelang.nets.digits_resnet import digits_resnet
 from recipelang.surgery.candidates import find_layers
 from recipelang.surgery.edits import RemoveLayer, apply_edits, from_json, remove, replay
-from recipelang.surgery.masks import apply_masks
-from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.network import Network
+from recipelang.surgery.restricting import hold
+from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.tracing import evaluating, example_input
 
 REMOVABLE = tuple(f"layer{stage}.{block}" for stage in (1, 2) for block in range(5) if (stage, block) != (2, 0))
@@ -115,10 +116,10 @@ def test_a_path_that_is_no_module_is_refused(digits: Network, path: str) -> None
 def test_masks_of_a_removed_layer_go_with_it(digits: Network) -> None:
     weight = digits.module.layer1[0].conv1.weight
     mask = Mask("2:4", torch.ones_like(weight, dtype=torch.bool))
-    digits.masks.update({"layer1.0.conv1.weight": mask, "layer1.1.conv1.weight": mask})
-    smaller = apply_edits(digits, [RemoveLayer("layer1.0", ("layer1.0",))])
+    masked = digits.restricted({"layer1.0.conv1.weight": mask, "layer1.1.conv1.weight": mask})
+    smaller = apply_edits(masked, [RemoveLayer("layer1.0", ("layer1.0",))])
     assert set(smaller.masks) == {"layer1.1.conv1.weight"}
-    apply_masks(smaller.module, smaller.masks)
+    hold(smaller.module, smaller.restrictions)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -77,6 +77,7 @@ SOURCE, SETTINGS = ("source",), ("source", "settings")
 SHAPE, SOURCE_SHAPE = ("input_shape",), ("source", "input_shape")
 PRE = ("preprocessing",)
 LONG = "x" * 100_000
+MASK = {"kind": "mask", "pattern": "2:4"}
 
 #: where → what a stranger writes there
 HOSTILE: list[tuple[tuple[Any, ...], list[Any]]] = [
@@ -102,7 +103,8 @@ HOSTILE: list[tuple[tuple[Any, ...], list[Any]]] = [
     (("packed",), [5, [], {"linear.weight": [10**9, 10**9]}, {"linear.weight": [10, 32.0]}, {"linear.weight": None},
                    {"linear.weight": [-10, -32]}, {"nothing": [10, 32]}, {"linear.weight": [32, 10]},
                    {"linear.weight": [320]}]),
-    (("format",), [None, 5, "recipelang.model/2", ["recipelang.model/1"]]),
+    (("format",), [None, 5, "recipelang.model/0", "recipelang.model/1", "recipelang.model/" + "9" * 5000,
+                   ["recipelang.model/2"]]),
 ]  # fmt: skip
 
 
@@ -125,11 +127,18 @@ def test_hostile_entries_are_refused(path: tuple[Any, ...], value: Any, folder: 
         (("edits",), [{"edit": "remove_layer", "name": "x", "paths": ["layer1.2"]}] * 20_000),
         (("edits",), [{"edit": "remove_layer", "name": "head", "paths": ["linear"]}]),
         (("edits",), [{"edit": "remove_layer", "name": "x", "paths": ["layer1.2"] * 3 + [LONG]}]),
-        (("masks",), []),
-        (("masks",), {"linear.weight": 5}),
-        (("masks",), {"linear.weight": LONG}),
-        (("masks",), {"nothing": "2:4"}),
-        (("masks",), {}),
+        (("restrictions",), []),
+        (("restrictions",), {"linear.weight": 5}),
+        (("restrictions",), {"linear.weight": [5]}),
+        (("restrictions",), {"linear.weight": []}),
+        (("restrictions",), {"linear.weight": [MASK] * 2}),
+        (("restrictions",), {"linear.weight": [MASK] * 20_000}),
+        (("restrictions",), {"linear.weight": [{**MASK, "pattern": LONG}]}),
+        (("restrictions",), {"linear.weight": [{**MASK, "more": 1}]}),
+        (("restrictions",), {"linear.weight": [{"pattern": "2:4"}]}),
+        (("restrictions",), {"linear.weight": [{**MASK, "kind": ["mask"]}]}),
+        (("restrictions",), {"nothing": [MASK]}),
+        (("restrictions",), {}),
     ],
 )
 def test_hostile_edit_logs_are_refused(path: tuple[Any, ...], value: Any, folder: Path) -> None:
@@ -190,7 +199,7 @@ def header(entries: Any, data: bytes = b"") -> bytes:
 EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "masks.safetensors"])
+@pytest.mark.parametrize("name", ["model.safetensors", "restrictions.safetensors"])
 @pytest.mark.parametrize(
     ("content", "words"),
     [

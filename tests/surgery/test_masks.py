@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,15 +17,13 @@ from recipelang.kernels.nm.reference import nm_holds, nm_mask
 from recipelang.methods.patterns.nm import NM
 from recipelang.plan import Selection, Selector
 from recipelang.surgery.masks import (
-    apply_masks,
-    broken_masks,
     eligible,
-    mask_optimizer,
-    masks_hold,
     sparsify,
 )
-from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.network import Network
 from recipelang.surgery.products import find_products, products_of
+from recipelang.surgery.restricting import broken, hold
+from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.tracing import example
 
 
@@ -158,7 +155,7 @@ def test_a_sparse_network_is_in_the_pattern_and_the_one_before_is_not(digits: Ne
     weights = {product.name: product for product in products_of(sparse)}
     assert all(weights[name].zeros * 2 == weights[name].elements for name in sparse.masks)
     assert all(product.zeros == 0 for product in products_of(digits))
-    assert masks_hold(sparse)
+    assert not broken(sparse)
     assert all(mask.pattern == "2:4" for mask in sparse.masks.values())
     parameters = dict(sparse.module.named_parameters())
     assert all(NM().holds(parameters[name]) for name in sparse.masks)
@@ -183,9 +180,9 @@ def test_masks_last_through_training(sparse: Network, optimizer: Callable[..., t
         steps.zero_grad()
         sparse.module(torch.randn(4, 1, 8, 8)).square().mean().backward()
         steps.step()
-        assert not masks_hold(sparse)
-        mask_optimizer(steps, sparse.module, sparse.masks)
-        assert masks_hold(sparse)
+        assert broken(sparse)
+        hold(sparse.module, sparse.restrictions, steps)
+        assert not broken(sparse)
     weight = dict(sparse.module.named_parameters())["layer1.0.conv1.weight"]
     states = [s for s in steps.state[weight].values() if isinstance(s, torch.Tensor) and s.shape == weight.shape]
     gone = ~sparse.masks["layer1.0.conv1.weight"].keep
@@ -198,17 +195,17 @@ def test_infinite_weights_are_masked_too(digits: Network) -> None:
     weight.data[0, 0], weight.data[0, 1] = float("nan"), float("inf")
     keep = torch.ones_like(weight, dtype=torch.bool)
     keep[0, :2] = False
-    network = replace(digits, masks={"linear.weight": Mask("2:4", keep)})
-    assert broken_masks(network) == ("linear.weight",)
-    apply_masks(network.module, network.masks)
+    network = digits.restricted({"linear.weight": Mask("2:4", keep)})
+    assert broken(network) == ("linear.weight",)
+    hold(network.module, network.restrictions)
     assert weight[0, :2].tolist() == [0, 0]
-    assert masks_hold(network)
+    assert not broken(network)
 
 
 @pytest.mark.parametrize(("name", "shape"), [("nowhere.weight", (10, 32)), ("linear.weight", (10, 31))])
 def test_a_mask_without_its_weight_is_refused(digits: Network, name: str, shape: tuple[int, int]) -> None:
-    masks = {name: Mask("2:4", torch.ones(shape, dtype=torch.bool))}
-    for use in (lambda: apply_masks(digits.module, masks), lambda: masks_hold(replace(digits, masks=masks))):
+    lost = digits.restricted({name: Mask("2:4", torch.ones(shape, dtype=torch.bool))})
+    for use in (lambda: hold(digits.module, lost.restrictions), lambda: broken(lost)):
         with pytest.raises(Refusal) as caught:
             use()
         assert caught.value.code == "RCP0705"

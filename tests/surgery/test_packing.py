@@ -128,9 +128,9 @@ def test_a_hostile_shape_of_a_packed_weight_is_refused(sparse: Network, tmp_path
 
 def test_masks_of_another_length_are_refused(sparse: Network, tmp_path: Path) -> None:
     artifact.save(sparse, tmp_path, packed=True)
-    masks = load_file(tmp_path / "masks.safetensors")
-    name = next(iter(packed_names(sparse)))
-    save_file(masks | {name: masks[name][:-1].contiguous()}, tmp_path / "masks.safetensors")
+    masks = load_file(tmp_path / "restrictions.safetensors")
+    name = f"{next(iter(packed_names(sparse)))}@mask.keep"
+    save_file(masks | {name: masks[name][:-1].contiguous()}, tmp_path / "restrictions.safetensors")
     with pytest.raises(Refusal) as refused:
         artifact.load(tmp_path)
     assert refused.value.code == "RCP1302"
@@ -140,5 +140,5 @@ def test_what_is_read_from_a_packed_artifact_goes_on_as_before(sparse: Network, 
     artifact.save(sparse, tmp_path / "one", packed=True)
     artifact.save(artifact.load(tmp_path / "one"), tmp_path / "two")
     artifact.save(replace(sparse), tmp_path / "three")
-    for file in ("model.safetensors", "masks.safetensors"):
+    for file in ("model.safetensors", "restrictions.safetensors"):
         assert (tmp_path / "two" / file).read_bytes() == (tmp_path / "three" / file).read_bytes()

@@ -21,9 +21,10 @@ from recipelang.surgery.deployed import deployed
 from recipelang.surgery.folding import fold
 from recipelang.surgery.head import replace_head
 from recipelang.surgery.listing import describe_layers
-from recipelang.surgery.masks import eligible, masks_hold, sparsify
+from recipelang.surgery.masks import eligible, sparsify
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import Product, find_products, idle_weights, is_plain
+from recipelang.surgery.restricting import broken
 
 T, D = 5, 8
 ROWS = torch.randn(2, T, D, generator=torch.Generator().manual_seed(0))
@@ -301,7 +302,7 @@ def test_raw_parameters_are_masked_and_the_layers_say_so(wrap: Callable[..., Net
     assert able == ("w_in", "w_out", "head.weight") and dense == {}
     sparse = sparsify(network, NM(2, 4), {name: network.module.get_parameter(name).detach().abs() for name in able})
     measured = catalogue.find("metric", "sparsity")().measure(sparse.module, sparse, (1, 8, 8))
-    assert masks_hold(sparse) and measured.value == 0.5 and measured.note == "of 2,208 weights"
+    assert not broken(sparse) and measured.value == 0.5 and measured.note == "of 2,208 weights"
     rows = [(row["layer"], row["type"], row["shape"], row["eligible"]) for row in describe_layers(network)]
     assert rows == [
         ("w_in", "Parameter", [64, 16], True),

@@ -15,8 +15,8 @@ from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.ramps.linear import Linear
 from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import Duration, Training, canonical
-from recipelang.surgery.masks import mask_optimizer
-from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.network import Network
+from recipelang.surgery.restrictions.mask import Mask
 from recipelang.training import loop
 from recipelang.training.loop import FitRecord, fit
 
@@ -62,10 +62,10 @@ class Shrinking(Companion):
     def after_step(self, network: Network, optimizer: torch.optim.Optimizer, state: Any, moment: Moment) -> None:
         sizes = network.module.get_parameter(NAME).detach().abs().masked_fill(~state.keep, torch.inf)
         state.keep.view(-1)[sizes.argmin()] = False
-        mask_optimizer(optimizer, network.module, {NAME: Mask("some", state.keep)})
+        Mask("some", state.keep).hold(network.module.get_parameter(NAME), optimizer)
 
     def finish(self, network: Network, state: Any) -> Network:
-        return replace(network, masks={**network.masks, NAME: Mask("some", state.keep)})
+        return network.restricted({NAME: Mask("some", state.keep)})
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -121,7 +121,7 @@ sums: list[float] = []
 def test_the_order_of_a_step(network: Network, data: ImageDataset, silent: Any) -> None:
     told.clear()
     sums.clear()
-    masked = replace(network, masks={"7.weight": Mask("some", torch.rand(3, 72) < 0.5)})
+    masked = network.restricted({"7.weight": Mask("some", torch.rand(3, 72) < 0.5)})
     training = Training(Duration(2, "steps"), Sgd(0.1), companions=(Watching(),))
     watched = fit(masked, data, training, progress=silent(), task=TASK, seed=1)
     assert told == [

@@ -24,7 +24,8 @@ from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.ramps.cosine import Cosine
 from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import Duration, Term, Training
-from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.network import Network
+from recipelang.surgery.restrictions.mask import Mask
 from recipelang.training import loop as loop
 from recipelang.training.loop import FitRecord, fit
 
@@ -57,7 +58,7 @@ def bytes_of(result: tuple[Network, FitRecord]) -> dict[str, bytes]:
 def test_killed_twice_and_the_same_bytes(
     network: Network, data: ImageDataset, silent: Any, tmp_path: Path, optimizer: Any, precision: str
 ) -> None:
-    masked = Network(**{**vars(network), "masks": {"7.weight": Mask("some", torch.rand(3, 72) < 0.5)}})
+    masked = network.restricted({"7.weight": Mask("some", torch.rand(3, 72) < 0.5)})
     how: Any = {"task": TASK, "seed": 4, "precision": precision, "teachers": (network, network)}
     training = Training(Duration(3), optimizer, (Term(1.0, Mis(beta=1.0, gamma=1.0)),))
     whole = fit(masked, data, training, progress=silent(), **how)

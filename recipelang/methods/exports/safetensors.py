@@ -13,7 +13,7 @@ from recipelang.errors import Refusal
 @method("export", "safetensors")
 @dataclass(frozen=True)
 class Safetensors:
-    """Constructor, edit log, masks and weights as readable JSON and safetensors: four files, no code.
+    """Constructor, edit log, restrictions and weights as readable JSON and safetensors: four files, no code.
 
     What: the training form, zeros included; `recipelang.load(folder)` returns it ready to predict, and
     `model artifact("folder")` continues its surgery.

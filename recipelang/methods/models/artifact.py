@@ -14,11 +14,11 @@ from recipelang.kinds import ModelRequest
 @method("model", "artifact")
 @dataclass(frozen=True)
 class Artifact:
-    """A network saved by a run or by `export safetensors`: rebuilt, edits replayed, masks and weights loaded.
+    """A network saved by a run or by `export safetensors`: rebuilt, edits replayed, restrictions and weights loaded.
 
-    Its constructor, edit log and masks stay with it, so that further surgery continues the log. Labels of the data are
-    matched to outputs by the names of the classes, in any order; a class that the network does not know is refused. A
-    network without class names (saved without data) takes them from the data, with a note.
+    Its constructor, edit log and restrictions stay with it, so that further surgery continues the log. Labels of the
+    data are matched to outputs by the names of the classes, in any order; a class that the network does not know is
+    refused. A network without class names (saved without data) takes them from the data, with a note.
     Shapes: as the network that was saved.
     Source: the folder, four files without code.
     """
@@ -36,10 +36,11 @@ class Artifact:
         return True
 
     def files(self, resolve: Callable[[str], Path]) -> tuple[Path, ...]:
-        """The four files of the folder."""
-        from recipelang.surgery.artifact import FILES
+        """The files of the folder; those of a network where one is missing, so that it can be said which."""
+        from recipelang.surgery.artifact import FILES, files_in
 
-        return tuple(resolve(self.folder) / name for name in FILES)
+        folder = resolve(self.folder)
+        return tuple(folder / name for name in dict.fromkeys((*FILES, *files_in(folder))))
 
     def build(self, request: ModelRequest) -> Any:
         """The network; see `kinds.ModelMethod`."""

@@ -1,0 +1,74 @@
+"""A mask: which elements of a weight may be nonzero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from recipelang.surgery.entries import Wrong, entry, text
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which elements of a weight may be nonzero, and the name of the pattern: `2:4`."""
+
+    kind: ClassVar[str] = "mask"
+    computes: ClassVar[bool] = False
+
+    pattern: str
+    keep: Tensor  # bool, the shape of the weight
+
+    @property
+    def name(self) -> str:
+        """The pattern."""
+        return self.pattern
+
+    def why_not(self, value: Tensor) -> str:
+        """Why it cannot be on this weight; "" where it can."""
+        if value.shape == self.keep.shape:
+            return ""
+        return f"has shape {tuple(self.keep.shape)}, and the network has a weight of shape {tuple(value.shape)}"
+
+    def apply(self, value: Tensor) -> Tensor:
+        """The weight, zero where it is excluded, even where it is infinite or NaN."""
+        return value.masked_fill(~self.keep.to(value.device), 0)
+
+    @torch.no_grad()
+    def hold(self, parameter: Tensor, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Set the excluded elements, and their momentum (every state of the weight's shape), to zero in place."""
+        gone = ~self.keep.to(parameter.device)
+        parameter.masked_fill_(gone, 0)
+        for state in optimizer.state.get(parameter, {}).values() if optimizer else ():
+            if isinstance(state, Tensor) and state.shape == parameter.shape:
+                state.masked_fill_(gone, 0)
+
+    def holds(self, value: Tensor) -> bool:
+        """Whether every excluded element is zero."""
+        return not value.detach()[~self.keep.to(value.device)].count_nonzero()
+
+    def carried(self, shape: torch.Size, change: Callable[[Tensor], Tensor]) -> Mask:
+        """The mask of the reordered or cut weight."""
+        return Mask(self.pattern, change(self.keep))
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """`keep`."""
+        return {"keep": self.keep}
+
+    def json(self) -> dict[str, Any]:
+        """`{"pattern": "2:4"}`."""
+        return {"pattern": self.pattern}
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Mask:
+        """The mask that `json` and `tensors` describe.
+
+        Raises:
+            Wrong: they describe none.
+        """
+        if set(tensors) != {"keep"} or tensors["keep"].dtype != torch.bool:
+            raise Wrong("a mask has something other than `keep`, one truth value for each weight")
+        return cls(text(entry(told, "pattern"), "a pattern"), tensors["keep"])

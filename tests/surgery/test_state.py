@@ -1,0 +1,218 @@
+"""A network says itself what it is made of: every field of it and of every restriction reaches digest and artifact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from recipelang import catalogue
+from recipelang.errors import Refusal
+from recipelang.kinds import Preprocessing, Restriction
+from recipelang.methods.models.artifact import Artifact
+from recipelang.run.states import architecture, content
+from recipelang.surgery import artifact
+from recipelang.surgery.edits import RemoveLayer, apply_edits
+from recipelang.surgery.network import Accelerated, Network
+from recipelang.surgery.restricting import broken, hold, on_device, restrict
+from recipelang.surgery.restrictions.mask import Mask
+
+PLACE = "layer1.0.conv1.weight"
+
+
+def keep(generator: int = 0) -> Tensor:
+    return torch.rand(16, 16, 3, 3, generator=torch.Generator().manual_seed(generator)) < 0.5
+
+
+#: kind → a restriction of it, and for every field another value
+EXAMPLES: dict[str, tuple[Callable[[], Any], dict[str, Callable[[], Any]]]] = {
+    "mask": (lambda: Mask("some", keep()), {"pattern": lambda: "2:4", "keep": lambda: keep(1)}),
+}
+
+
+@pytest.fixture
+def network(digits: Network) -> Network:
+    smaller = apply_edits(digits, [RemoveLayer("layer1.2", ("layer1.2",))])
+    settled = replace(
+        smaller,
+        preprocessing=Preprocessing((8, 8), (0.3,), (0.4,)),
+        accelerated=Accelerated(("linear",), ("dense",), "latency"),
+    )
+    return restrict(settled, {PLACE: EXAMPLES["mask"][0]()})
+
+
+def other_weights(network: Network) -> Network:
+    changed = network.clone()
+    with torch.no_grad():
+        changed.module.linear.bias[0] += 1e-6  # type: ignore[union-attr, index]
+    return changed
+
+
+CHANGES: dict[str, Callable[[Network], Network]] = {
+    "module": other_weights,
+    "source": lambda n: replace(n, source={**n.source, "files": {"net.py": "0" * 64}}),
+    "input_shape": lambda n: replace(n, input_shape=(1, 8, 16)),
+    "edits": lambda n: apply_edits(n, [RemoveLayer("layer2.2", ("layer2.2",))]),
+    "restrictions": lambda n: replace(n, restrictions={}),
+    "classes": lambda n: replace(n, classes=("zero", *n.classes[1:])),
+    "preprocessing": lambda n: replace(n, preprocessing=Preprocessing((8, 8), (0.3,), (0.5,))),
+    "accelerated": lambda n: replace(n, accelerated=None),
+}
+#: found again by whoever builds the network from the others
+FOUND_AGAIN = {"habits"}
+
+
+def same(one: Network, two: Network) -> bool:
+    """Whether two networks are equal field by field, without asking them to describe themselves."""
+    first, second = one.module.state_dict(), two.module.state_dict()
+    weights = first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    names = [f.name for f in fields(Network) if f.name not in {"module", "restrictions", *FOUND_AGAIN}]
+    plain = all(getattr(one, name) == getattr(two, name) for name in names)
+    return weights and plain and alike(one.restrictions, two.restrictions)
+
+
+def alike(one: Any, two: Any) -> bool:
+    if one.keys() != two.keys():
+        return False
+    pairs = [(a, b) for place in one for a, b in zip(one[place], two[place], strict=False)]
+    return all(len(one[place]) == len(two[place]) for place in one) and all(
+        type(a) is type(b) and all(equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(a)) for a, b in pairs
+    )
+
+
+def equal(one: Any, two: Any) -> bool:
+    return torch.equal(one, two) if isinstance(one, Tensor) else bool(one == two)
+
+
+def test_every_field_is_changed_here() -> None:
+    assert {f.name for f in fields(Network)} == set(CHANGES) | FOUND_AGAIN
+    assert set(EXAMPLES) == set(catalogue.names("restriction"))
+    for example, changes in EXAMPLES.values():
+        assert {f.name for f in fields(example())} == set(changes)
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_a_changed_field_is_noticed(field: str, network: Network, tmp_path: Path) -> None:
+    changed = CHANGES[field](network)
+    assert content(network) == content(network.clone()) and content(changed) != content(network)
+    assert (changed.described(), len(changed.tensors())) != (network.described(), 0)
+    artifact.save(network, tmp_path / "one")
+    with pytest.raises(Refusal):
+        artifact.require_readable(changed, tmp_path / "one")
+    if field != "source":  # that file is not there
+        artifact.save(changed, tmp_path / "two")
+        artifact.require_readable(changed, tmp_path / "two")
+        assert same(artifact.load(tmp_path / "two"), changed) and not same(changed, network)
+
+
+@pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind, (_, more) in EXAMPLES.items() for field in more])
+def test_a_changed_field_of_a_restriction_is_noticed(kind: str, field: str, digits: Network, tmp_path: Path) -> None:
+    example, changes = EXAMPLES[kind]
+    one = restrict(digits, {PLACE: example()})
+    other = restrict(digits, {PLACE: replace(example(), **{field: changes[field]()})})
+    assert content(one.clone()) == content(one) != content(other)
+    artifact.save(other, tmp_path)
+    assert same(artifact.load(tmp_path), other) and not same(one, other)
+    with pytest.raises(Refusal, match="is not read as it was written"):
+        artifact.require_readable(replace(one, module=other.module), tmp_path)
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_a_restriction_is_what_it_says(kind: str, digits: Network) -> None:
+    """The protocol's promises, for every kind."""
+    one: Restriction = EXAMPLES[kind][0]()
+    weight = digits.module.get_parameter(PLACE)
+    assert one.kind == kind == Path(catalogue.folder("restriction") / f"{kind}.py").stem and one.name
+    assert json.loads(json.dumps(one.json())) == one.json()
+    again = type(one).read(one.json(), one.tensors())
+    assert alike({PLACE: (again,)}, {PLACE: (one,)})
+    assert alike(on_device({PLACE: (one,)}, "cpu"), {PLACE: (one,)})
+    applied = one.apply(weight)
+    assert applied.shape == weight.shape and torch.equal(one.apply(applied), applied)
+    applied.sum().backward()
+    assert weight.grad is not None
+    assert one.why_not(weight) == "" and one.why_not(weight[:3]) != ""
+    cut = one.carried(weight.shape, lambda tensor: tensor[4:])
+    assert torch.equal(cut.apply(weight[4:]), applied[4:])
+    restricted = restrict(digits, {PLACE: one})
+    assert not broken(restricted)
+    if not one.computes:  # holding it is all that it does
+        assert torch.equal(restricted.module.get_parameter(PLACE), applied)
+
+
+def test_two_kinds_of_one_place_and_a_second_of_a_kind(digits: Network) -> None:
+    network = digits.restricted({PLACE: Mask("a", keep())}).restricted({PLACE: Mask("b", keep(1))})
+    assert [one.name for one in network.restrictions[PLACE]] == ["b"] and network.masks[PLACE].pattern == "b"
+
+
+def test_hold_brings_back_what_training_moved(network: Network) -> None:
+    with torch.no_grad():
+        network.module.get_parameter(PLACE).fill_(1)
+    assert broken(network) == (PLACE,)
+    hold(network.module, network.restrictions)
+    assert not broken(network)
+
+
+def test_speed_is_decided_by_the_architecture_alone(network: Network) -> None:
+    assert architecture(other_weights(network)) == architecture(network)
+    dense = replace(network, accelerated=None)
+    assert architecture(replace(dense, restrictions={})) == architecture(dense), "zeros are multiplied like any number"
+    assert architecture(replace(network, restrictions={})) != architecture(network)
+    for field in ("input_shape", "edits", "accelerated"):
+        assert architecture(CHANGES[field](network)) != architecture(network)
+
+
+# formats --------------------------------------------------------------------------------------
+
+
+def as_version_1(folder: Path) -> None:
+    """Turn a saved network into what version 1 wrote for it."""
+    surgery = json.loads((folder / "surgery.json").read_text())
+    masks = {name: one["pattern"] for name, (one,) in surgery.pop("restrictions").items()}
+    (folder / "surgery.json").write_text(json.dumps({**surgery, "format": "recipelang.model/1", "masks": masks}))
+    model = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**model, "format": "recipelang.model/1"}))
+    tensors = load_file(folder / "restrictions.safetensors")
+    save_file({name.removesuffix("@mask.keep"): mask for name, mask in tensors.items()}, folder / "masks.safetensors")
+    (folder / "restrictions.safetensors").unlink()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_network_of_version_1_is_read(packed: bool, digits: Network, tmp_path: Path) -> None:
+    weight = digits.module.get_parameter(PLACE)
+    mask = catalogue.find("pattern", "nm")().mask(weight.detach().abs())  # type: ignore[misc]
+    network = restrict(digits, {PLACE: Mask("2:4", mask)})
+    artifact.save(network, tmp_path, packed=packed)
+    as_version_1(tmp_path)
+    assert same(artifact.load(tmp_path), network)
+    assert sorted(artifact.files_in(tmp_path)) == sorted(path.name for path in tmp_path.iterdir())
+    assert {path.name for path in Artifact(str(tmp_path)).files(Path)} >= {path.name for path in tmp_path.iterdir()}
+    artifact.require_readable(network, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.json", "surgery.json"])
+def test_a_later_format_is_refused_by_name(name: str, network: Network, tmp_path: Path) -> None:
+    artifact.save(network, tmp_path)
+    told = json.loads((tmp_path / name).read_text())
+    (tmp_path / name).write_text(json.dumps({**told, "format": "recipelang.model/3"}))
+    with pytest.raises(Refusal, match="written by a later version .*model/3.* up to .*model/2") as refused:
+        artifact.load(tmp_path)
+    assert refused.value.code == "RCP0745"
+
+
+@pytest.mark.parametrize("kind", ["codebook", "../mask", "", "__init__"])
+def test_an_unknown_kind_is_refused_by_name(kind: str, network: Network, tmp_path: Path) -> None:
+    artifact.save(network, tmp_path)
+    told = json.loads((tmp_path / "surgery.json").read_text())
+    told["restrictions"][PLACE][0]["kind"] = kind
+    (tmp_path / "surgery.json").write_text(json.dumps(told))
+    with pytest.raises(Refusal, match=f"a restriction of the kind `{kind}` at `{PLACE}`") as refused:
+        artifact.load(tmp_path)
+    assert refused.value.code == "RCP0746"
