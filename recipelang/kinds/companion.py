@@ -35,8 +35,8 @@ class Companion(Protocol):
         """Prepare, before the first step and again when a checkpoint is continued; its state is loaded afterwards.
 
         Args:
-            network: a `Network` whose `module` is the one that trains, on its device, and whose restrictions hold. Hooks
-                that are registered on it must be removed in `finish`; the returned module may keep their handles.
+            network: a `Network` whose `module` is the one that trains, on its device, and whose restrictions hold.
+                Hooks that are registered on it must be removed in `finish`; the returned module may keep their handles.
             moment: step 0.
 
         Returns:
