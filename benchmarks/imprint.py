@@ -28,8 +28,9 @@ from recipelang.methods.criteria.imprint import Imprint
 from recipelang.methods.data.cifar10 import Cifar10
 from recipelang.methods.models.resnet56 import ResNet56
 from recipelang.methods.tasks.classification import Classification
+from recipelang.methods.units.layers import Layers, as_group
 from recipelang.scoring.evidence import Gathered
-from recipelang.scoring.ranking import rank_layers, spearman
+from recipelang.scoring.ranking import rank, spearman
 from recipelang.surgery.candidates import Candidate, find_layers
 from recipelang.surgery.network import Network
 from recipelang.surgery.tracing import example_input
@@ -67,8 +68,8 @@ class RandomImages:
 
 def gathered(network: Network, data: Dataset, samples: int | None = None) -> Gathered:
     """Evidence about every candidate of the network."""
-    candidates = find_layers(network.module, example_input(network))
-    return Gathered(network, data, Classification(), candidates, samples=samples)
+    layers = find_layers(network.module, example_input(network))
+    return Gathered(network, data, Classification(), tuple(map(as_group, layers)), samples=samples)
 
 
 def cost(images: int, rounds: int) -> list[float]:
@@ -134,7 +135,7 @@ def worth(data: Dataset, weights: Path) -> dict[str, float]:
 
 
 def _scores(criterion: Imprint, evidence: Gathered) -> dict[str, float]:
-    return {score.candidate: score.value for score in rank_layers(criterion, evidence)}
+    return {step.group: step.score for step in rank(criterion, Layers(), evidence, evidence.groups).steps}
 
 
 def _unpacked(root: Path, scratch: Path) -> Path | None:

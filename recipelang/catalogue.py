@@ -25,6 +25,7 @@ FOLDERS: Mapping[str, str] = {
     "task": "tasks",
     "metric": "metrics",
     "criterion": "criteria",
+    "unit": "units",
     "loss": "losses",
     "pattern": "patterns",
     "permutation": "permutations",

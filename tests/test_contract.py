@@ -24,6 +24,7 @@ WORK = {
     "task": ("loss", "metrics"),
     "metric": ("measure", "role", "better", "unit", "source"),
     "criterion": ("score", "unit", "needs"),
+    "unit": ("find", "aggregate", "edits", "remove", "one", "ranks", "scores", "many"),
     "loss": ("__call__", "teachers", "complete"),
     "pattern": ("refuses", "mask", "holds"),
     "permutation": ("order",),
@@ -33,7 +34,7 @@ WORK = {
     "kernel": ("executes", "int8"),
     "report": (),
 }
-FROM_THE_LITERATURE = {"criterion", "loss", "pattern", "permutation", "ramp", "optimizer"}
+FROM_THE_LITERATURE = {"criterion", "unit", "loss", "pattern", "permutation", "ramp", "optimizer"}
 WITHOUT_A_PAPER = {("loss", "task")}  # whatever the task says
 
 

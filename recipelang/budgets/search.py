@@ -1,7 +1,11 @@
-"""How many units must be removed: the smallest number whose removal meets a budget, within a guard.
+"""How many steps must be taken: the smallest number whose removal meets a budget, within a guard.
 
-`removed(k)` is the network without the k least important units. A budget on a cost only gets easier to meet as
-units are removed, so the smallest k is found by bisection; a guard may fail anywhere, so it is checked unit by unit.
+Step k removes the k-th least important layer, or the k-th few filters; `removed(k)` is the network after k of them.
+A computed cost only falls as steps are taken, so the smallest k is found by bisection. A clock falls in stairs: a
+width of 33 may be slower than one of 40, and then bisection ends at a wrong stair, so all numbers near its end are
+tried. A guard may fail anywhere, so every step is checked where they are few, and every few steps where they are many.
+
+No network is kept: each is made when it is measured, and what was measured is known by its number.
 """
 
 from __future__ import annotations
@@ -10,10 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from recipelang.budgets.verdict import Verdict
-from recipelang.plan import Condition
+from recipelang.plan import Condition, tests_of
 from recipelang.surgery.network import Network
 
 Judge = Callable[[Condition, Network, bool], Verdict]
+#: steps before the end of the bisection that are tried for a clock
+NEAR = 8
+#: how often a guard is checked at most, until it fails, where steps are many
+LOOKS = 16
 
 
 @dataclass(frozen=True)
@@ -21,15 +29,13 @@ class Found:
     """Where the search ended.
 
     Attributes:
-        count: units to remove.
-        network: the network without them.
+        count: steps to take.
         verdict: of the budget; None where there is none.
         met: whether the budget holds (true where there is none).
-        guarded: whether the guard ended the search: with one more unit it would fail.
+        guarded: whether the guard ended the search: with one more step it would fail.
     """
 
     count: int
-    network: Network
     verdict: Verdict | None
     met: bool
     guarded: bool = False
@@ -42,45 +48,58 @@ def smallest(
     guard: Condition | None,
     judge: Judge,
     tried: Callable[[int, Verdict], None] = lambda k, v: None,
+    many: bool = False,
 ) -> Found:
-    """The smallest number of units whose removal meets `until`, and no more than `guard` allows.
+    """The smallest number of steps that meets `until`, and no more than `guard` allows.
 
     Without `until`, as many as the guard allows, at most `most`.
 
     Args:
-        removed: k → the network without the k least important units.
-        most: number of units.
+        removed: k → the network after k steps.
+        most: number of steps.
         until, guard: conditions of the statement; at least one.
         judge: decides a condition for a network; its third argument asks for certainty.
-        tried: called for every number of units that was measured.
+        tried: called for every number of steps that was measured.
+        many: whether steps are many and small: then a clock is tried `NEAR` the solution, and a guard checked `LOOKS`
+            times and between the last two of them.
     """
-    networks: dict[int, Network] = {}
     verdicts: dict[int, Verdict] = {}
-
-    def network(k: int) -> Network:
-        if k not in networks:
-            networks[k] = removed(k)
-        return networks[k]
 
     def meets(k: int) -> bool:
         if until is None:
             return k == most
         if k not in verdicts:
-            verdicts[k] = judge(until, network(k), True)
+            verdicts[k] = judge(until, removed(k), True)
             tried(k, verdicts[k])
         return verdicts[k].holds
 
-    if not meets(most):
-        count, met = most, False
-    else:
-        low, high = -1, most  # meets(high) holds; meets(low) does not
-        while until is not None and high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if meets(middle) else (middle, high)
-        count, met = high, True
+    count, met = most, meets(most)
+    if until is not None and met:
+        count = _first(meets, -1, most)
+        if many and any(test.reading.metric.source == "clock" for test in tests_of(until)):
+            count = min(k for k in range(max(0, count - NEAR), count + 1) if meets(k))
     if guard is None:
-        return Found(count, network(count), verdicts.get(count), met)
-    allowed = next((k - 1 for k in range(1, count + 1) if not judge(guard, network(k), False).holds), count)
+        return Found(count, verdicts.get(count), met)
+    allowed = _allowed(count, lambda k: judge(guard, removed(k), False).holds, many)
     if allowed < count:
         met = until is None or meets(allowed)
-    return Found(allowed, network(allowed), verdicts.get(allowed), met, allowed < count)
+    return Found(allowed, verdicts.get(allowed), met, allowed < count)
+
+
+def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """The first number above `low` at which it holds, by bisection: it holds at `high`."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def _allowed(count: int, holds: Callable[[int], bool], many: bool) -> int:
+    """The largest number of steps up to `count` before which the guard was not seen to fail."""
+    stride = -(-count // LOOKS) if many else 1
+    passed = 0
+    for k in [*range(stride, count, stride), count] if count else []:
+        if not holds(k):
+            return _first(lambda j: not holds(j), passed, k) - 1  # it is known at both ends, and asked between them
+        passed = k
+    return count

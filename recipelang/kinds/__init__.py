@@ -21,6 +21,7 @@ from recipelang.kinds.ramp import Ramp
 from recipelang.kinds.restriction import Restriction
 from recipelang.kinds.seen import Moment, Seen
 from recipelang.kinds.task import Task
+from recipelang.kinds.unit import Gone, Group, Offer, Unit
 
 __all__ = [
     "Companion",
@@ -29,12 +30,15 @@ __all__ = [
     "Dataset",
     "Evidence",
     "ExportMethod",
+    "Gone",
+    "Group",
     "Loss",
     "Measurement",
     "Metric",
     "ModelMethod",
     "ModelRequest",
     "Moment",
+    "Offer",
     "Optimizer",
     "Pattern",
     "Permutation",
@@ -45,4 +49,5 @@ __all__ = [
     "Seen",
     "Solver",
     "Task",
+    "Unit",
 ]

@@ -15,15 +15,25 @@ class Criterion(Protocol):
     """`by NAME(…)`: importance, the higher the more important.
 
     Attributes:
-        unit: finest unit that it scores: `element`, `filter`, `layer`, or `any`.
-        needs: kinds of evidence: `weights`, `gradients`, `activations`, `labels`, `batchnorm`.
+        unit: finest unit that it scores: `element`, `filter`, `layer`, or `any`. Coarser units aggregate its scores
+            (`kinds.Unit.aggregate`).
+        needs: what it asks of its evidence (`kinds.evidence.NEEDED`): `weights`, `gradients`, `signed gradients`,
+            `activations`, `labels`, `batchnorm`, `network`. Asking for anything else is an error of the criterion.
+
+    Optional, for criteria of elements and filters:
+        norm: a filter's score is the root of this order of the sum over its weights; default 1.
+        relative: whether scores of different groups have different scales, so that each is divided by the mean of its
+            group before groups are ranked together; default false.
+        coarse: the same criterion with the settings that it uses when filters or layers are ranked.
     """
 
     unit: ClassVar[str]
     needs: ClassVar[tuple[str, ...]]
 
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:
-        """Parameter name → scores of the weight's shape (`element`), or candidate name → scalar (`layer`)."""
+        """Scores by name: of the shape of a parameter (`element`); N for the N filters of a group or weight (`filter`,
+        the names of `evidence.filters` or `evidence.scales`); a scalar for a layer (`layer`); of `evidence.shapes`
+        (`any`)."""
 
 
 @runtime_checkable

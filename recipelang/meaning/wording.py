@@ -19,6 +19,7 @@ KINDS: dict[str, KindWords] = {
     "task": KindWords("a task", "tasks", "after `task`"),
     "metric": KindWords("a metric", "metrics", "after `measure` and in conditions"),
     "criterion": KindWords("a criterion", "criteria", "after `by`"),
+    "unit": KindWords("a unit", "units", "after `prune`"),
     "loss": KindWords("a loss", "losses", "after `with`"),
     "pattern": KindWords("a sparsity pattern", "patterns", "after `sparsify`"),
     "permutation": KindWords("a permutation", "permutations", "after `sparsify … with`"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,13 +10,13 @@ from torch import nn
 
 from recipelang.budgets.conditions import name_of
 from recipelang.errors import Refusal
-from recipelang.kinds import Dataset
+from recipelang.kinds import Dataset, Offer
 from recipelang.meaning import schedules
 from recipelang.measuring.flops import count as count_operations
 from recipelang.plan import CURRENT, All, Condition, Reading, Test, Training, tests_of
 from recipelang.run.timing import Times
 from recipelang.stages.accelerate import require_device
-from recipelang.stages.prune import reachable
+from recipelang.stages.prune import reachable, wanted
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.masks import eligible
 from recipelang.surgery.network import Network
@@ -70,26 +71,34 @@ def _has_batchnorm(module: nn.Module) -> bool:
 
 
 def _prune(operation: Any, network: Network, healthy: Network, times: Times) -> tuple[str, ...]:
-    candidates, smallest = reachable(operation, network)
+    offer, smallest = reachable(operation, network)
+    wanted(operation, offer)
     reach = Reach(smallest, network, healthy, times)
-    if operation.count is not None and operation.count > len(candidates):
-        are = "layers are" if operation.count > 1 else "layer is"
-        raise Refusal(
-            "RCP0911",
-            f"{operation.count} {are} to be removed, and {len(candidates)} can be",
-            "remove fewer; `recipe layers MODEL` lists them",
-        )
-    layers = counted(len(candidates), "layer")
-    lines = [f"{layers} can be removed: {_some([c.name for c in candidates])}"]
-    for test in tests_of(operation.until):
-        lines.append(_range(test, reach))
+    ranges = [_range(test, reach) for test in tests_of(operation.until)]
     if operation.until is not None and not _could_hold(operation.until, reach):
         raise Refusal(
             "RCP0904",
-            f"`until {operation.until.text}` is out of reach: {'; '.join(lines[1:])}",
-            "ask for less, or allow more layers to be removed",
+            f"`until {operation.until.text}` is out of reach: {'; '.join(ranges)}",
+            f"ask for less, or allow more {operation.unit.name} to be removed",
         )
-    return tuple(lines)
+    return (*_offered(operation.unit, offer), *ranges)
+
+
+def _offered(unit: Any, offer: Offer) -> Iterator[str]:
+    """What a unit finds: a layer each, or groups of channels with the widths that they may have, and what stays."""
+    names = [group.name for group in offer.groups]
+    if not unit.many:
+        yield f"{counted(offer.most, unit.one)} can be removed: {_some(names)}"
+        return
+    groups = counted(len(names), "group")
+    yield f"{offer.most:,} of {offer.size:,} {unit.name} can be removed, in {groups}: {_some(names)}"
+    steps = sorted({group.step for group in offer.groups})
+    if steps[-1] > 1:
+        yield f"widths stay a multiple of {' or '.join(map(str, steps))}; `{unit.name}(round=1)` allows every width"
+    if offer.stay:
+        first = next(iter(offer.stay))
+        more = f", and {counted(len(offer.stay) - 1, 'more', 'more')}" if len(offer.stay) > 1 else ""
+        yield f"stay whole: `{first}` ({offer.stay[first]}){more}"
 
 
 @dataclass(frozen=True)

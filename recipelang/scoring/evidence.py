@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Dataset, Progress, Task
-from recipelang.scoring import input_statistics
+from recipelang.kinds import Dataset, Group, Progress, Task
+from recipelang.scoring import input_statistics, streams
 from recipelang.scoring.activations import watching_layers
+from recipelang.scoring.gradients import Gradients, gather
+from recipelang.scoring.reconstruction import sampled_rows
+from recipelang.scoring.weights import batchnorm_scales, require_known, weights_inside
 from recipelang.surgery.candidates import Candidate
 from recipelang.surgery.head import embedding_length
 from recipelang.surgery.layout import laid_out, wants_channels_last
@@ -32,7 +36,9 @@ class Gathered:
         network: the network examined.
         data: the images; no batch is read for a criterion that needs none.
         task: whose loss the gradients are of.
-        candidates: the removable layers, in order of execution; they are ranked if there are any.
+        unit: what is ranked: `layer`, `filter` or `element`.
+        groups: the layers, in order of execution, or groups of channels that are ranked.
+        needs: what a criterion lists: signed gradients and gradients of BatchNorm are gathered only where listed.
         samples: number of training samples used, drawn with `seed`; None: all. The validation split is used in full.
         seed: for criteria that draw random numbers, and for drawing samples.
         device: where the passes run.
@@ -41,8 +47,9 @@ class Gathered:
     network: Network
     data: Dataset
     task: Task
-    candidates: tuple[Candidate, ...] = ()
+    groups: tuple[Group, ...] = ()
     unit: str = "layer"
+    needs: tuple[str, ...] = ()
     samples: int | None = None
     seed: int = 0
     device: str = "cpu"
@@ -53,6 +60,18 @@ class Gathered:
         """A copy of the network in evaluation mode, on the device; laid out by `layout.laid_out`."""
         module = copy.deepcopy(self.network.module).to(self.device).eval().requires_grad_(False)
         return laid_out(module)
+
+    @cached_property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The layers that are ranked."""
+        return tuple(group.source for group in self.groups) if self.unit == "layer" else ()
+
+    @cached_property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Name → the shape of the scores: () of a layer, (N) of a group of channels, that of a weight."""
+        if self.unit == "element":
+            return {name: tuple(weight.shape) for name, weight in self.weights.items()}
+        return {group.name: () if self.unit == "layer" else (group.size,) for group in self.groups}
 
     @cached_property
     def products(self) -> Mapping[str, Product]:
@@ -76,36 +95,7 @@ class Gathered:
     @cached_property
     def layers(self) -> Mapping[str, tuple[str, ...]]:
         """Candidate name → names of the weights inside it; a weight that several layers share is inside each."""
-        shared: dict[int, list[str]] = {}
-        for name, parameter in self.module.named_parameters(remove_duplicate=False):
-            shared.setdefault(id(parameter), []).append(name)
-        places = {
-            name: (product.path, *(shared[id(self.module.get_parameter(name))] if product.parameter else (name,)))
-            for name, product in self.products.items()
-        }
-        return {
-            candidate.name: tuple(
-                name
-                for name in self.products
-                if any(f"{place}.".startswith(path + ".") for path in candidate.paths for place in places[name])
-            )
-            for candidate in self.candidates
-        }
-
-    def _require_known(self, known: Collection[str], what: str) -> None:
-        """Refuse where ranked layers hold weights about which a criterion has no evidence.
-
-        Raises:
-            Refusal: RCP0732.
-        """
-        for layer, names in self.layers.items():
-            if unknown := [name for name in names if name not in known]:
-                why = self.products[unknown[0]].why or f"the weight of a {self.products[unknown[0]].kind} layer"
-                raise Refusal(
-                    "RCP0732",
-                    f"the {what} of `{unknown[0]}` in `{layer}` are not known: {why}",
-                    f'rank `by imprint` or `by magnitude`, or exclude it with `except "{layer}"`',
-                )
+        return weights_inside(self.module, self.products, self.candidates)
 
     @property
     def classes(self) -> int:
@@ -126,6 +116,31 @@ class Gathered:
             raise Refusal("RCP1009", f"the length of this network's embedding is unknown: {refusal}", help) from refusal
 
     @cached_property
+    def filters(self) -> Mapping[str, Tensor]:
+        """Name of a weight → N×K: the K numbers of each of its N filters."""
+        return {
+            name: weight.detach().movedim(self.outputs[name], 0).flatten(1)
+            if weight.ndim > 1
+            else weight.detach()[None]
+            for name, weight in self.weights.items()
+        }
+
+    @cached_property
+    def scales(self) -> Mapping[str, Tensor]:
+        """Name of a BatchNorm's scale → N×1."""
+        return {name: scale.detach()[:, None] for name, scale in self._scales.items()}
+
+    @cached_property
+    def squared_scale_gradients(self) -> Mapping[str, Tensor]:
+        """Like `scales`: mean over training batches of (∂L/∂γ)²; errors as `squared_gradients`."""
+        return {name: square[:, None] for name, square in self._gradients.squares.items() if name in self._scales}
+
+    @cached_property
+    def scale_gradients(self) -> Mapping[str, Tensor]:
+        """Like `scales`: mean over training batches of ∂L/∂γ; errors as `squared_gradients`."""
+        return {name: mean[:, None] for name, mean in self._gradients.means.items() if name in self._scales}
+
+    @property
     def squared_gradients(self) -> Mapping[str, Tensor]:
         """Parameter name → mean over training batches of (∂L/∂w)², L the task's mean loss of a batch.
 
@@ -133,33 +148,28 @@ class Gathered:
             Refusal: RCP1005: the loss or a gradient is not a finite number. RCP1008: no training samples. RCP0732: a
                 weight of a layer is computed from parameters.
         """
-        module = self.module
+        return {name: square for name, square in self._gradients.squares.items() if name in self.products}
+
+    @property
+    def gradients(self) -> Mapping[str, Tensor]:
+        """Parameter name → mean over training batches of ∂L/∂w; errors as `squared_gradients`."""
+        return {name: mean for name, mean in self._gradients.means.items() if name in self.products}
+
+    @cached_property
+    def _scales(self) -> Mapping[str, Tensor]:
+        """The scales of BatchNorm, by name."""
+        return batchnorm_scales(self.module)
+
+    @cached_property
+    def _gradients(self) -> Gradients:
         weights = {name: weight for name, weight in self.weights.items() if self.products[name].parameter}
-        self._require_known(weights, "gradients")
-        sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-        batches = 0
-        for weight in weights.values():
-            weight.requires_grad_(True)
-        try:
-            for images, labels in self._batches("train", "gathering gradients"):
-                loss = self.task.loss(module(images), labels)
-                gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
-                for total, gradient in zip(sums.values(), gradients, strict=True):
-                    if gradient is not None:
-                        total.addcmul_(gradient, gradient)
-                batches += 1
-        finally:
-            for weight in weights.values():
-                weight.requires_grad_(False)
-        for name, total in sums.items():
-            if not bool(torch.isfinite(total).all()):
-                raise Refusal(
-                    "RCP1005",
-                    f"the gradient of `{name}` is NaN or infinite",
-                    "training has diverged: lower the learning rate, or start from other weights",
-                )
-            total.div_(batches)
-        return sums
+        require_known(self.products, self.layers, weights, "gradients")
+        return gather(
+            weights | (dict(self._scales) if "batchnorm" in self.needs else {}),
+            self._batches("train", "gathering gradients"),
+            lambda batch: self.task.loss(self.module(batch[0]), batch[1]),
+            signed="signed gradients" in self.needs,
+        )
 
     @cached_property
     def reached(self) -> Mapping[str, int]:
@@ -174,7 +184,7 @@ class Gathered:
             Refusal: RCP1008: no training samples. RCP1010: an input is not a finite number. RCP0732: the inputs of a
                 layer's weight cannot be observed.
         """
-        self._require_known(self.reached, "inputs")
+        require_known(self.products, self.layers, self.reached, "inputs")
         return input_statistics.input_norms(self.module, self._parameters, self._images)
 
     def second_moments(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
@@ -199,23 +209,75 @@ class Gathered:
     def _images(self, what: str) -> Iterator[Tensor]:
         return (images for images, _ in self._batches("train", what))
 
-    def watch(self, split: str, observe: Observer) -> None:
+    def reconstructions(self, names: Iterable[str], count: int) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """Parameter name → (G×n×K, n×O): rows that enter the weight, and what it makes of them; one pass.
+
+        Raises:
+            Refusal: RCP1008: no training samples. RCP1010: an input is not a finite number.
+        """
+        weights = {name: self._parameters[name] for name in names if name in self.reached}
+        return sampled_rows(self.module, weights, self._images, count, self.seed)
+
+    def extremes(self, places: Iterable[str], *, channels: bool = False) -> Mapping[str, streams.Extremes]:
+        """Module path, or `path:input` → its extremes over train, of each channel with `channels`; one pass for those
+        that are not known yet.
+
+        Raises:
+            Refusal: RCP1008: no training samples. RCP1010: a number is not finite.
+        """
+        known = self._known.setdefault(("extremes", channels), {})
+        asked = list(places)
+        if unknown := [place for place in asked if place not in known]:
+            watch = partial(streams.modules_watched, self.module, unknown)
+            axes = dict.fromkeys(unknown, 1) if channels else {}
+            known |= streams.extremes(self.module, watch, self._images, axes)
+        return {place: known[place] for place in asked if place in known}
+
+    def numbers(self, places: Iterable[str], count: int) -> Mapping[str, Tensor]:
+        """Module path, or `path:input` → at most `count` of the numbers there over train; one pass.
+
+        Raises:
+            Refusal: RCP1008: no training samples. RCP1010: a number is not finite.
+        """
+        known = self._known.setdefault(("numbers", count), {})
+        asked = list(places)
+        if unknown := [place for place in asked if place not in known]:
+            watch = partial(streams.modules_watched, self.module, unknown)
+            known |= streams.numbers(self.module, watch, self._images, count, self.seed)
+        return {place: known[place] for place in asked if place in known}
+
+    @cached_property
+    def _known(self) -> dict[Any, dict[str, Any]]:
+        return {}
+
+    def watch(self, split: str, observe: Observer, places: Iterable[str] = ()) -> None:
         """One forward pass over `split`, in order and without augmentation.
 
         `observe(candidate, "input" | "output", activation, labels)` is called at every candidate, in order of
         execution. Activations are B×F×H×W, tokens B×F×T, vectors B×F; labels B. Where one candidate directly
-        follows another, the input of the second shares memory with the output of the first.
+        follows another, the input of the second shares memory with the output of the first. With `places`, module
+        paths, it is called at those instead, with the activations as they are.
 
         Raises:
             Refusal: RCP1008: the split has no samples.
         """
         labels: list[Tensor] = []
         axes = {candidate.name: candidate.filters_axis for candidate in self.candidates}
+        both = [place for path in places for place in (f"{path}:input", path)]
 
         def show(name: str, side: str, activation: Tensor) -> None:
             observe(name, side, activation.movedim(axes[name], 1), labels[0])
 
-        with watching_layers(self.module, self.candidates, show), torch.no_grad():
+        def see(place: str, activation: Tensor) -> None:
+            path, _, side = place.partition(":")
+            observe(path, side or "output", activation, labels[0])
+
+        watching = (
+            streams.modules_watched(self.module, both, see)
+            if both
+            else watching_layers(self.module, self.candidates, show)
+        )
+        with watching, torch.no_grad():
             for images, targets in self._batches(split, f"examining {split}"):
                 labels[:] = [targets]
                 self.module(images)

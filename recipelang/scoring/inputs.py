@@ -59,6 +59,13 @@ class Entering:
         assert total is not None  # a batch has images
         return total
 
+    def sample(self, numbers: Tensor) -> Tensor:
+        """Some of the rows by their numbers, image after image: G×n×K, the inputs K in the order kernel…, I."""
+        axes = len(self.kernel)
+        windows = self._windows(self.images).movedim(1, 1 + axes)  # B×positions…×C×kernel…
+        chosen = windows[torch.unravel_index(numbers, windows.shape[: 1 + axes])]  # n×C×kernel…
+        return chosen.unflatten(1, (self.groups, -1)).movedim(1, 0).movedim(2, -1).flatten(2)
+
     def _rows(self, images: Tensor) -> Tensor:
         """B×C×positions… → G×rows×K."""
         axes = len(self.kernel)

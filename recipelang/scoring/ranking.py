@@ -1,9 +1,10 @@
-"""From a criterion's scores to a ranking: elements are summed to filters, filters averaged to layers.
+"""From a criterion's scores to a ranking of what may be removed, the least important first.
 
     element ──sum──▶ filter ──mean──▶ layer          (LayerPrune, thesis Eq 5.1–5.3)
+                       └──sum over coupled layers──▶ channel
 
-A criterion whose source uses the norm of a filter sets `norm`: the filter's score is the `norm`-th root of the sum.
-One that ranks layers with other scores than single weights has `for_layers`.
+The unit aggregates (`kinds.Unit.aggregate`); parts of a group go in steps that leave widths the group may have, and
+all groups are ranked together.
 """
 
 from __future__ import annotations
@@ -11,50 +12,95 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Criterion, Evidence
+from recipelang.kinds import Criterion, Evidence, Group, Unit
+from recipelang.scoring.listed import listed
 
 
 @dataclass(frozen=True)
-class Score:
-    """A candidate and its importance."""
+class Step:
+    """Parts of a group that are removed together.
 
-    candidate: str
-    value: float
+    Attributes:
+        group: its name.
+        parts: their numbers.
+        score: the mean of their scores; no step of a group is below the one before it.
+    """
+
+    group: str
+    parts: tuple[int, ...]
+    score: float
 
 
-def rank_layers(criterion: Criterion, evidence: Evidence) -> tuple[Score, ...]:
-    """Every candidate, the least important first; ties in the order of the network.
+@dataclass(frozen=True)
+class Ranking:
+    """What may be removed, in order.
+
+    Attributes:
+        steps: the least important first; ties in the order of the network.
+        means: group → the mean score of its parts.
+        unscored: groups that hold nothing that the criterion scores.
+    """
+
+    steps: tuple[Step, ...]
+    means: Mapping[str, float]
+    unscored: tuple[str, ...] = ()
+
+
+def rank(criterion: Criterion, unit: Unit, evidence: Evidence, groups: Sequence[Group]) -> Ranking:
+    """Every step of every group, the least important first; ties in the order of the network.
+
+    Args:
+        criterion: listed what it needs; it is given nothing else.
+        unit: aggregates the scores.
+        evidence: of the network that offers the groups.
+        groups: that may lose parts.
 
     Raises:
-        Refusal: RCP1006: a score is not a finite number. RCP1007: the criterion cannot score one of the layers.
+        Refusal: RCP1006: a score is not a finite number. RCP1007: the criterion cannot score one of a few layers, or
+            any of many groups. RCP1020: it asks for evidence that it does not list.
     """
-    criterion = getattr(criterion, "for_layers", criterion)
-    scores = criterion.score(evidence)
-    if criterion.unit == "element":
-        norm = getattr(criterion, "norm", 1)
-        filters = {name: filter_scores(s.movedim(evidence.outputs[name], 0), norm) for name, s in scores.items()}
-        scores = {layer: _layer_score(layer, names, filters) for layer, names in evidence.layers.items()}
-    ranking = []
-    for layer in evidence.layers:
-        if layer not in scores:
-            raise _unscored(layer)
-        value = float(scores[layer])
-        if not math.isfinite(value):
-            raise _not_finite(layer, value)
-        ranking.append(Score(layer, value))
-    return tuple(sorted(ranking, key=lambda score: score.value))
+    criterion = getattr(criterion, "coarse", criterion)
+    scores = unit.aggregate(criterion, criterion.score(listed(evidence, criterion)), evidence, groups)
+    unscored = tuple(group.name for group in groups if group.name not in scores)
+    if unscored and (not unit.many or len(unscored) == len(groups)):
+        raise _unscored(criterion, unit, unscored[0])
+    steps, means = [], {}
+    for group in groups:
+        if group.name in scores:
+            values = scores[group.name].detach().double().cpu()
+            if not bool(torch.isfinite(values).all()):
+                raise _not_finite(group.name, float(values[~torch.isfinite(values)][0]))
+            means[group.name] = float(values.mean())
+            steps += _steps(group, values)
+    return Ranking(tuple(sorted(steps, key=lambda step: step.score)), means, unscored)
+
+
+def _steps(group: Group, scores: Tensor) -> list[Step]:
+    """The parts of a group in order of their scores, cut where a multiple of `group.step` stays."""
+    order = scores.sort(stable=True).indices.tolist()
+    found: list[Step] = []
+    taken, least = 0, -math.inf
+    while taken < group.most:
+        left = (group.size - taken - 1) // group.step * group.step
+        parts = tuple(order[taken : group.size - left])
+        least = max(least, float(scores[list(parts)].mean()))  # rounding must not put a later step first
+        found.append(Step(group.name, parts, least))
+        taken = group.size - left
+    return found
 
 
 def score_elements(criterion: Criterion, evidence: Evidence) -> Mapping[str, Tensor]:
     """Parameter name → scores of the weight's shape, for every weight that the criterion can score.
 
     Raises:
-        Refusal: RCP1006: a score is not a finite number. RCP1007: the criterion does not score elements.
+        Refusal: RCP1006: a score is not a finite number. RCP1007: the criterion does not score elements. RCP1020: it
+            asks for evidence that it does not list.
     """
     if criterion.unit not in ("element", "any"):
         raise Refusal(
@@ -62,32 +108,22 @@ def score_elements(criterion: Criterion, evidence: Evidence) -> Mapping[str, Ten
             f"the criterion scores {criterion.unit}s, but single weights are to be ranked",
             "rank weights `by magnitude`, `by wanda` or `by taylor`",
         )
-    scores = criterion.score(evidence)
+    scores = criterion.score(listed(evidence, criterion))
     for name, score in scores.items():
         if not bool(torch.isfinite(score).all()):
             raise _not_finite(name, float("nan"))
     return scores
 
 
-def filter_scores(scores: Tensor, norm: int = 1) -> Tensor:
-    """Scores O×I or O×I×k×k of elements → O of filters: the `norm`-th root of the sum. A vector is one filter."""
-    sums = scores.reshape(len(scores) if scores.ndim > 1 else 1, -1).sum(1)
-    return sums if norm == 1 else sums.pow(1 / norm)
-
-
-def _layer_score(layer: str, weights: Sequence[str], filters: Mapping[str, Tensor]) -> Tensor:
-    """Mean over all filters of the layer's weights that have scores."""
-    scored = [filters[name] for name in weights if name in filters]
-    if not scored:
-        raise _unscored(layer)
-    return torch.cat(scored).mean()
-
-
-def _unscored(layer: str) -> Refusal:
+def _unscored(criterion: Any, unit: Unit, group: str) -> Refusal:
+    what = "BatchNorm" if "batchnorm" in criterion.needs else "convolution or linear weight"
+    if unit.many:
+        message = f"no {unit.one} of this network has a {what} that the criterion could score"
+        return Refusal("RCP1007", message, "rank `by magnitude` or `by taylor`, which score weights")
     return Refusal(
         "RCP1007",
-        f"the layer `{layer}` has no convolution or linear weight that the criterion could score",
-        f'exclude it with `except "{layer}"`, or rank `by imprint`, which uses activations',
+        f"the {unit.one} `{group}` has no {what} that the criterion could score",
+        f'exclude it with `except "{group}"`, or rank `by imprint`, which uses activations',
     )
 
 

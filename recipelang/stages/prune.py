@@ -1,30 +1,27 @@
-"""Remove the least important layers until a budget holds, or a given number of them.
+"""Remove the least important units until a budget holds, or a given number of them.
 
-candidates ─ rank ─▶ least important first ─ search ─▶ how many ─ edit with parity ─▶ smaller network
-     ▲                                                                                     │
-     └──────────────── rounds: rank again after a share of the training ◀───────────────────┘
+what the unit offers ─ rank ─▶ least important first ─ search ─▶ how many ─ remove with parity ─▶ smaller network
+     ▲                                                                                                │
+     └────────────────── rounds: find and rank again after a share of the training ◀─────────────────┘
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from recipelang.budgets.conditions import relaxed
 from recipelang.budgets.search import Found, smallest
+from recipelang.budgets.tally import Tally
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal
+from recipelang.kinds import Offer
 from recipelang.plan import Condition, Duration, Training, tests_of
 from recipelang.scoring.evidence import Gathered
-from recipelang.scoring.ranking import Score, rank_layers
+from recipelang.scoring.ranking import Ranking, Step, rank
 from recipelang.stages.context import Context, Outcome, OutOfReach, nth_seed
-from recipelang.surgery.candidates import Candidate, Layers
-from recipelang.surgery.edits import apply_edits, remove
+from recipelang.surgery.edits import apply_edits
 from recipelang.surgery.network import Network
-from recipelang.surgery.selectors import select_layers
-from recipelang.surgery.tracing import example_input
-from recipelang.surgery.trial import survey
 from recipelang.training.loop import fit
 from recipelang.training.smoke import few
 from recipelang.units import counted
@@ -35,26 +32,24 @@ def run(operation: Prune, context: Context) -> Outcome:
     """Prune `context.network`.
 
     Raises:
-        Refusal: RCP0910: no layer can be removed; RCP0911: fewer layers than asked for.
+        Refusal: RCP0910: nothing can be removed; RCP0911: fewer parts than asked for; RCP1007: nothing that the
+            criterion can score.
         OutOfReach: RCP0904: the budget cannot be met.
     """
-    network = context.network
-    free = _candidates(operation, network)
-    total = _count(operation, len(free))
-    start = context.network
-    outcome = Outcome(network)
+    network = start = context.network
+    offer = offered(operation, network)
+    total = wanted(operation, offer)
+    tally, outcome = Tally(operation.unit, operation.criterion.name), Outcome(network)
     for turn in range(1, operation.rounds + 1):
         if turn > 1:
-            free = _candidates(operation, network)
+            offer = offered(operation, network)
         part = turn / operation.rounds
-        goal = None if total is None else round(total * part) - len(outcome.edits)
+        goal = None if total is None else round(total * part) - tally.count
         until = operation.until and relaxed(operation.until, lambda r: context.read(r, start), part)
-        ranking = _rank(operation, network, free, context, turn)
-        found = _search(network, ranking, goal, until, operation.guard, context)
-        outcome = _removed(outcome, operation, ranking, found)
+        network, found = _round(operation, network, offer, goal, until, context, turn, tally)
+        outcome = _told(outcome, operation, network, found, tally)
         if not found.met and not (found.guarded and operation.until is None):
-            raise _out_of_reach(operation, outcome, found, context)
-        network = found.network
+            raise _out_of_reach(operation, outcome, found, tally, context)
         if operation.training:
             network, outcome = _tune(operation, network, outcome, context, turn)
         if found.guarded:
@@ -62,116 +57,144 @@ def run(operation: Prune, context: Context) -> Outcome:
     return replace(outcome, network=network)
 
 
-def reachable(operation: Prune, network: Network) -> tuple[tuple[Candidate, ...], Network]:
-    """The candidates of a statement, and the network without any of them: the limit of what it can reach."""
-    candidates = _candidates(operation, network)
-    return candidates, apply_edits(network, [remove(c) for c in candidates], check=False)
+def offered(operation: Prune, network: Network) -> Offer:
+    """What the network offers of the unit.
+
+    Raises:
+        Refusal: RCP0910: nothing can be removed; RCP0703: an entry of the selection matches nothing.
+    """
+    return operation.unit.find(network, operation.selection)
 
 
-def _candidates(operation: Prune, network: Network) -> tuple[Candidate, ...]:
-    found = survey(network.module, example_input(network))
-    free = select_layers(network.module, found.layers, operation.selection)
-    if not free:
-        raise Refusal(
-            "RCP0910",
-            f"no layer of this network can be removed: {_why_none(found)}",
-            "`recipe layers MODEL` lists what can be removed",
-        )
-    return free
+def reachable(operation: Prune, network: Network) -> tuple[Offer, Network]:
+    """What a statement may remove, and the network without any of it: the limit of what it can reach."""
+    offer = offered(operation, network)
+    gone = {group.name: range(group.most) for group in offer.groups}
+    return offer, apply_edits(network, operation.unit.edits(network, offer, gone), check=False)
 
 
-def _why_none(found: Layers) -> str:
-    if found.layers:
-        return "the selection excludes all of them"
-    first = next(iter(found.stay), None)
-    if first is None:
-        return "it has no residual block and no plain layer that keeps its input's shape"
-    more = f" (and {len(found.stay) - 1} more)" if len(found.stay) > 1 else ""
-    return f"`{first}`: {found.stay[first]}{more}"
+def wanted(operation: Prune, offer: Offer) -> int | None:
+    """How many parts the statement asks for; None where a condition decides.
 
-
-def _count(operation: Prune, available: int) -> int | None:
-    """How many layers the statement asks for; None where a condition decides."""
+    Raises:
+        Refusal: RCP0911: more than can be removed, or fewer than the widths allow.
+    """
     if operation.count is None and operation.share is None:
         return None
-    count = operation.count if operation.count is not None else round((operation.share or 0) * available)
-    if count > available:
+    unit = operation.unit
+    count = operation.count if operation.count is not None else round((operation.share or 0) * offer.size)
+    asked = f"{counted(count, unit.one)} {'is' if count == 1 else 'are'} to be removed"
+    if count > offer.most:
+        of = f" of {offer.size}" if unit.many else ""
         raise Refusal(
-            "RCP0911",
-            f"{counted(count, 'layer')} {'is' if count == 1 else 'are'} to be removed, and {available} can be",
-            "remove fewer; `recipe layers MODEL` lists them",
+            "RCP0911", f"{asked}, and {offer.most}{of} can be", "remove fewer; `recipe layers MODEL` lists them"
         )
+    least = min(group.first for group in offer.groups)
+    if 0 < count < least:
+        help = f"remove more, or write `{unit.name}(round=1)`"
+        raise Refusal("RCP0911", f"{asked}, and rounded widths let {least} or more go", help)
     return count
 
 
-def _rank(
-    operation: Prune, network: Network, free: tuple[Candidate, ...], context: Context, turn: int
-) -> list[tuple[Candidate, Score]]:
-    candidates = {c.name: c for c in free}
+def _round(
+    operation: Prune,
+    network: Network,
+    offer: Offer,
+    goal: int | None,
+    until: Condition | None,
+    context: Context,
+    turn: int,
+    tally: Tally,
+) -> tuple[Network, Found]:
+    """One ranking, the search for how many steps of it are taken, and the network without them."""
+    unit = operation.unit
+    barred: dict[str, str] = {}
+    ranking = _rank(operation, network, offer, context, turn)
+    while True:
+        steps = [step for step in ranking.steps if step.group not in barred]
+        found = _search(operation, network, offer, steps, goal, until, context)
+        gone = _gone(steps[: found.count])
+        smaller, stays = unit.remove(network, offer, gone)
+        if not stays:
+            break
+        barred |= stays  # rare: these groups had to stay after all, so others must go
+    tally.add(offer, ranking, gone, barred)
+    return smaller, found
+
+
+def _rank(operation: Prune, network: Network, offer: Offer, context: Context, turn: int) -> Ranking:
     evidence = Gathered(
         network=network,
         data=context.data,
         task=context.task,
-        candidates=tuple(candidates.values()),
+        groups=offer.groups,
+        unit=operation.unit.ranks,
+        needs=operation.criterion.needs,
         samples=few(operation.samples.count, context.smoke),
         seed=context.seed + turn - 1,
         device=context.device,
         progress=context.progress,
     )
-    return [(candidates[score.candidate], score) for score in rank_layers(operation.criterion, evidence)]
+    return rank(operation.criterion, operation.unit, evidence, offer.groups)
 
 
 def _search(
+    operation: Prune,
     network: Network,
-    ranking: list[tuple[Candidate, Score]],
+    offer: Offer,
+    steps: Sequence[Step],
     goal: int | None,
     until: Condition | None,
-    guard: Condition | None,
     context: Context,
 ) -> Found:
-    """How many of the ranked layers are removed; the resulting edits are checked for parity."""
-    edits = [remove(candidate) for candidate, _ in ranking]
+    """How many of the ranked steps are taken."""
+    unit = operation.unit
+    sums = [0]
+    for step in steps:
+        sums.append(sums[-1] + len(step.parts))
 
     def removed(k: int) -> Network:
-        return apply_edits(network, edits[:k], check=False)
+        return apply_edits(network, unit.edits(network, offer, _gone(steps[:k])), check=False)
 
     def tried(k: int, verdict: Verdict) -> None:
-        context.progress.say(f"    {counted(k, 'layer')} removed: {verdict.text}")
+        context.progress.say(f"    {counted(sums[k], unit.one)} removed: {verdict.text}")
 
-    found = smallest(removed, len(edits) if goal is None else goal, until, guard, context.judge, tried)
-    return replace(found, network=apply_edits(network, edits[: found.count]))
+    most = len(steps) if goal is None else max(k for k, total in enumerate(sums) if total <= max(goal, 0))
+    return smallest(removed, most, until, operation.guard, context.judge, tried, unit.many)
 
 
-def _removed(outcome: Outcome, operation: Prune, ranking: list[tuple[Candidate, Score]], found: Found) -> Outcome:
+def _gone(steps: Sequence[Step]) -> dict[str, list[int]]:
+    """Group → the parts that these steps remove, the least important first."""
+    gone: dict[str, list[int]] = {}
+    for step in steps:
+        gone.setdefault(step.group, []).extend(step.parts)
+    return gone
+
+
+def _told(outcome: Outcome, operation: Prune, network: Network, found: Found, tally: Tally) -> Outcome:
     """The outcome after a round."""
-    gone = {candidate.name for candidate, _ in ranking[: found.count]}
-    rows: list[Mapping[str, Any]] = [
-        {"layer": score.candidate, "score": score.value, "removed": score.candidate in gone} for _, score in ranking
-    ]
-    edits = (*outcome.edits, *(f"removed `{c.name}`" for c, _ in ranking[: found.count]))
-    asked = [operation.until.text] if operation.until else [f"{_wanted(operation)}"] if not operation.guard else []
+    unit = operation.unit
+    asked = [operation.until.text] if operation.until else [_asked(operation)] if not operation.guard else []
     asked += [f"while {operation.guard.text}"] if operation.guard else []
     measured = f": {found.verdict.text}" if found.verdict else ""
-    layers = f"{counted(len(edits), 'layer')} removed"
-    note = "the guard stopped it: removing one more layer would violate the guard" if found.guarded else ""
-    first = outcome.ranking or tuple(rows)
+    notes = [f"the guard stopped it: removing one more {unit.one} would violate the guard"] if found.guarded else []
+    notes += [tally.staying] if tally.staying else []
     return replace(
         outcome,
-        network=found.network,
+        network=network,
         asked=" ".join(asked),
-        reached=f"{layers}{measured}",
-        note=note,
-        edits=edits,
-        ranking=tuple({**row, "removed": f"removed `{row['layer']}`" in edits} for row in first),
+        reached=f"{tally.reached}{measured}",
+        note="; ".join(notes),
+        edits=tally.edits,
+        ranking=tally.rows,
     )
 
 
-def _wanted(operation: Prune) -> str:
-    return (
-        counted(operation.count, "layer")
-        if operation.count is not None
-        else f"{100 * (operation.share or 0):g} % of the layers"
-    )
+def _asked(operation: Prune) -> str:
+    unit = operation.unit
+    if operation.count is not None:
+        return counted(operation.count, unit.one)
+    return f"{100 * (operation.share or 0):g} % of the {unit.name}"
 
 
 def _tune(operation: Prune, network: Network, outcome: Outcome, context: Context, turn: int) -> tuple[Network, Outcome]:
@@ -205,16 +228,17 @@ def _share(training: Training, turn: int, rounds: int) -> Training:
     return replace(training, duration=Duration(part, training.duration.unit))
 
 
-def _out_of_reach(operation: Prune, outcome: Outcome, found: Found, context: Context) -> OutOfReach:
+def _out_of_reach(operation: Prune, outcome: Outcome, found: Found, tally: Tally, context: Context) -> OutOfReach:
     """The refusal that says how far the statement can get."""
-    verdict = found.verdict or (context.judge(operation.until, found.network, True) if operation.until else None)
-    how = "before the guard is violated" if found.guarded else "with every removable layer removed"
+    unit = operation.unit
+    verdict = found.verdict or (context.judge(operation.until, outcome.network, True) if operation.until else None)
+    how = "before the guard is violated" if found.guarded else f"with every removable {unit.one} removed"
     text = operation.until.text if operation.until else ""
     costs = {test.reading.metric.name for test in tests_of(operation.until)}
     at = verdict.text if verdict else "?"
     return OutOfReach(
         "RCP0904",
-        f"`until {text}` is out of reach: {how} ({counted(len(outcome.edits), 'layer')}), it is at {at}",
-        f"ask for less, or let more layers go; no criterion changes how far {' and '.join(sorted(costs))} can go",
+        f"`until {text}` is out of reach: {how} ({counted(tally.count, unit.one)}), it is at {at}",
+        f"ask for less, or let more {unit.name} go; no criterion changes how far {' and '.join(sorted(costs))} can go",
         outcome,
     )

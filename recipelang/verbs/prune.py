@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from recipelang.errors import Span
+from recipelang import catalogue
+from recipelang.errors import Span, did_you_mean
 from recipelang.meaning import conditions, modules, places, training, trees
 from recipelang.meaning.bounds import opposed, shrinking
 from recipelang.meaning.reader import Reader
+from recipelang.meaning.settings import bind
 from recipelang.meaning.verb import Clause, Verb
 from recipelang.meaning.wording import listing
 from recipelang.plan import Condition, Samples, Selection, Training, unhashed
@@ -20,11 +22,11 @@ class Prune:
     """Remove the least important units until a budget holds, or a given number of them."""
 
     verb: ClassVar[str] = "prune"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     role: ClassVar[str] = "surgery"
     before_healthy: ClassVar[bool] = False
 
-    unit: str
+    unit: Any  # a method of kind `unit`
     criterion: Any
     count: int | None = None  # the number of units
     share: float | None = None  # or this share of the units present when the statement starts
@@ -37,10 +39,12 @@ class Prune:
     criterion_span: Span | None = unhashed(None)
 
 
-#: what `prune` removes: the word of a recipe → the unit of a criterion
-UNITS = {"layers": "layer", "layer": "layer"}
 #: what other verbs do to other units
-ELSEWHERE = {"weights": "`sparsify` sets weights to zero", "channels": "a layer is removed whole"}
+ELSEWHERE = {
+    "weights": "`sparsify` sets weights to zero",
+    "channels": "the channels that a convolution makes are its `filters`",
+    "blocks": "residual blocks are `layers`",
+}
 
 
 def read(reader: Reader) -> Prune | None:
@@ -59,11 +63,13 @@ def read(reader: Reader) -> Prune | None:
     shrinking(until, "until", reader.refuse)
     shrinking(guard, "while", reader.refuse)
     opposed(until, guard, reader.refuse)
-    if understood:
-        _how_much(reader, count is not None or share is not None)
+    if unit is not None and criterion is not None and criterion_node is not None:
+        _scored(reader, unit, criterion, criterion_node)
+    if understood and unit is not None:
+        _how_much(reader, unit.name, count is not None or share is not None)
     rounds = _rounds(reader)
     made = Prune(
-        unit=unit or "layer",
+        unit=unit,
         criterion=criterion,
         count=count,
         share=share,
@@ -78,8 +84,8 @@ def read(reader: Reader) -> Prune | None:
     return reader.done(made)
 
 
-def _what(reader: Reader) -> tuple[str | None, int | None, float | None]:
-    """(unit, count, share) of `layers`, `2 layers`, `50% layers`."""
+def _what(reader: Reader) -> tuple[Any | None, int | None, float | None]:
+    """(unit, count, share) of `layers`, `2 layers`, `50% filters(round=8)`."""
     node = reader.operand("one thing to remove", "write `prune layers by imprint until latency < 0.7`")
     if node is None:
         return None, None, None
@@ -94,22 +100,43 @@ def _what(reader: Reader) -> tuple[str | None, int | None, float | None]:
     elif len(rest) != 1:
         help = "write `prune 2 layers by taylor`"
         reader.refuse("RCP0405", "`prune` takes one unit, with a number before it", node.span, help)
-    count, share = _amount(reader, number) if number else (None, None)
-    return (_unit(reader, rest[0]) if len(rest) == 1 else None), count, share
+    unit = _unit(reader, rest[0]) if len(rest) == 1 else None
+    count, share = _amount(reader, number, unit) if number else (None, None)
+    return unit, count, share
 
 
-def _unit(reader: Reader, node: Any) -> str | None:
-    word = trees.bare_word(node)
-    if word in UNITS:
-        return UNITS[word]
+def _unit(reader: Reader, node: Any) -> Any | None:
+    """The unit that a word names, in the plural or, after a 1, in the singular."""
+    known = catalogue.names("unit")
+    word = node.name if isinstance(node, nodes.Call) and len(node.path) == 1 else None
+    plural = next((name for name in (word, f"{word}s") if name in known), None)
+    found = catalogue.find("unit", plural) if plural else None
+    if found is not None:
+        return bind(node, found, reader.refuse)
     shown = f"`{word}`" if word else "this"
     offered = ELSEWHERE.get(word or "")
-    help = f"{offered + '; ' if offered else ''}`prune` removes: `layers`"
+    help = f"{offered + '; ' if offered else did_you_mean(word or '', known)}`prune` removes: {listing(known)}"
     reader.refuse("RCP0210", f"`prune` cannot remove {shown}", node.span, help)
     return None
 
 
-def _amount(reader: Reader, number: nodes.Number) -> tuple[int | None, float | None]:
+def _scored(reader: Reader, unit: Any, criterion: Any, node: Any) -> None:
+    """The criterion's scores must aggregate to the unit."""
+    if criterion.unit not in unit.scores:
+        fitting = [
+            name
+            for name in catalogue.names("criterion")
+            if getattr(catalogue.find("criterion", name), "unit", "") in unit.scores
+        ]
+        reader.refuse(
+            "RCP0413",
+            f"{criterion.name} scores {criterion.unit}s; it does not score {unit.name}",
+            node.span,
+            f"`prune {criterion.unit}s by {criterion.name}`, or by {listing(fitting)} here",
+        )
+
+
+def _amount(reader: Reader, number: nodes.Number, unit: Any) -> tuple[int | None, float | None]:
     """`2` is a count, `50%` a share of the units present when the statement starts."""
     quantity = number.quantity
     if quantity.unit == "%" and 0 < quantity.value < 1:
@@ -117,19 +144,21 @@ def _amount(reader: Reader, number: nodes.Number) -> tuple[int | None, float | N
     count = trees.whole(number, ("number", "count"))
     if count:
         return count, None
-    help = "write a number of them, `prune 2 layers`, or a share below 100%, `prune 50% layers`"
-    reader.refuse("RCP0309", f"`{number.text}` is not a number of layers", number.span, help)
+    what = unit.name if unit is not None else "units"
+    help = f"write a number of them, `prune 2 {what}`, or a share below 100%, `prune 50% {what}`"
+    reader.refuse("RCP0309", f"`{number.text}` is not a number of {what}", number.span, help)
     return None, None
 
 
-def _how_much(reader: Reader, counted: bool) -> None:
+def _how_much(reader: Reader, what: str, counted: bool) -> None:
     """Something must say when to stop, and not two things at once."""
     until, guard = reader.clause("until"), reader.clause("while")
     if counted and until:
         help = "remove the number, or the `until`; in rounds: `repeat until … { prune 1 layer … }`"
-        reader.refuse("RCP0409", "the number of layers and `until` both say when to stop", until.word.span, help)
+        message = f"the number of {what} and `until` both say when to stop"
+        reader.refuse("RCP0409", message, until.word.span, help)
     elif not (counted or until or guard):
-        help = "write `prune 2 layers …`, or add `until latency < 0.7` or `while top1 drop < 1%`"
+        help = f"write `prune 2 {what} …`, or add `until latency < 0.7` or `while top1 drop < 1%`"
         reader.refuse("RCP0410", "nothing says how much to remove", None, help)
 
 
@@ -163,7 +192,7 @@ def _training(reader: Reader, rounds: int) -> Training | None:
 
 VERB = Verb(
     summary="Removes the least important parts of the network until a budget holds, or a given number of them.",
-    operands=f"a number or share, and what is removed: {listing(('layers',))}",
+    operands=f"a number or share, and what is removed: {listing(catalogue.names('unit'))}",
     clauses=(
         Clause("by", "the criterion that ranks", required=True),
         Clause("until", "a budget: stop as soon as it holds"),
@@ -182,6 +211,7 @@ VERB = Verb(
         "A number, a share, `until` or `while` says when to stop; a number and `until` are mutually exclusive.",
         "After the statement its `until` holds and its `while` still holds; otherwise the budget was out of reach.",
         "Numbers are totals: `over 10 rounds for 20 epochs` trains 20 epochs in total.",
+        "A criterion must score the unit: one that ranks whole layers cannot rank filters.",
     ),
     not_after=("accelerate",),
     why_not_after="removing {what} after `accelerate` ({place}) breaks the kernels chosen there",

@@ -13,7 +13,7 @@ from recipelang.syntax.parse import parse
 EXAMPLES = Path(__file__).parent.parent / "cases" / "examples"
 NOT_YET = {
     "b_first_day": {"onnx"},
-    "c_thesis_5_1": {"features", "bn", "filters", "with"},
+    "c_thesis_5_1": {"features", "filters", "with"},
     "d_random_draws": {"filters", "with"},
     "e_mis_table6": {"imagenet", "weights", "to", "over", "for", "with", "sgd", "rkd", "crd"},
     "f_iterative_filters": {"vgg19_bn", "cifar100", "filters"},
@@ -30,9 +30,9 @@ NOT_YET = {
     "o_deep_compression": {"imagenet", "weights", "to", "over", "for", "sgd", "share", "encode"},
     "p_low_rank": {"imagenet", "factorize"},
     "q_two_budgets_fallback": {"filters", "quantize", "onnx"},
-    "r_sweep_27": {"bn", "filters", "with"},
+    "r_sweep_27": {"filters", "with"},
     "s_deploy": {"onnx", "card"},
-    "t_super_resolution": {"div2k", "set5", "set14", "filters", "fpgm", "psnr", "l1", "ssim", "with"},
+    "t_super_resolution": {"div2k", "set5", "set14", "filters", "psnr", "l1", "ssim", "with"},
 }
 
 

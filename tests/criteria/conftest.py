@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from recipelang.kinds import Preprocessing
+from recipelang.methods.units.layers import Layers, as_group
 from recipelang.scoring.evidence import Gathered
+from recipelang.scoring.ranking import rank
 from recipelang.surgery.candidates import find_layers
 from recipelang.surgery.network import Network
 from recipelang.surgery.tracing import example
@@ -78,13 +81,24 @@ def images(classes: int = 4, train: int = 48, val: int = 32) -> Images:
 
 def gathered(module: nn.Module, data: Images, **more: object) -> Gathered:
     shape = data.input_shape
-    candidates = find_layers(module, example(module, shape))
-    return Gathered(Network(module, {}, shape), data, CrossEntropy(), candidates, **more)  # type: ignore[arg-type]
+    groups = tuple(map(as_group, find_layers(module, example(module, shape))))
+    return Gathered(Network(module, {}, shape), data, CrossEntropy(), groups, **more)  # type: ignore[arg-type]
+
+
+def ranking(criterion: Any, evidence: Any) -> dict[str, float]:
+    """Layer → score, the least important first."""
+    return {step.group: step.score for step in rank(criterion, Layers(), evidence, evidence.groups).steps}
 
 
 @pytest.fixture(scope="session")
 def lab() -> SimpleNamespace:
     """What the tests of criteria are made of."""
     return SimpleNamespace(
-        Images=Images, Block=Block, CrossEntropy=CrossEntropy, small=small, images=images, gathered=gathered
+        Images=Images,
+        Block=Block,
+        CrossEntropy=CrossEntropy,
+        small=small,
+        images=images,
+        gathered=gathered,
+        ranking=ranking,
     )

@@ -10,12 +10,16 @@ from torch import nn
 
 from recipelang import catalogue
 from recipelang.errors import Refusal
+from recipelang.kinds import Group
+from recipelang.kinds.evidence import NEEDED
+from recipelang.methods.units._scores import filter_scores
 from recipelang.scoring.evidence import Gathered
-from recipelang.scoring.ranking import filter_scores, rank_layers, score_elements
+from recipelang.scoring.listed import listed
+from recipelang.scoring.ranking import score_elements
 from recipelang.surgery.network import Network
 
 CRITERIA = catalogue.names("criterion")
-NEEDS = {"weights", "gradients", "activations", "labels", "batchnorm"}
+NEEDS = {need for needs in NEEDED.values() for need in needs}
 
 
 def criterion(name: str, **values: Any) -> Any:
@@ -44,12 +48,15 @@ def test_scores_are_finite_complete_and_repeatable(lab: Any, name: str, unit: st
     def evidence() -> Gathered:
         return lab.gathered(lab.small(), lab.images(), unit=unit, seed=5)
 
-    scores = method.score(evidence())
+    scores = method.score(listed(evidence(), method))
+    shapes = {n: tuple(s.shape) for n, s in scores.items()}
     if method.unit == "layer" or (method.unit == "any" and unit == "layer"):
-        assert set(scores) == set(evidence().layers) and all(score.shape == () for score in scores.values())
+        assert shapes == dict.fromkeys(evidence().layers, ())
+    elif method.unit == "filter":
+        found = evidence().scales if "batchnorm" in method.needs else evidence().filters
+        assert shapes == {n: (len(rows),) for n, rows in found.items()} != {}
     else:
-        weights = evidence().weights
-        assert {n: s.shape for n, s in scores.items()} == {n: w.shape for n, w in weights.items()}
+        assert shapes == {n: tuple(w.shape) for n, w in evidence().weights.items()}
     assert all(bool(torch.isfinite(score).all()) for score in scores.values())
     assert values(scores) == values(method.score(evidence()))
 
@@ -67,16 +74,16 @@ def test_the_order_of_batches_does_not_matter(lab: Any, name: str) -> None:
 @pytest.mark.parametrize("name", CRITERIA)
 def test_every_layer_is_ranked_once_the_least_important_first(lab: Any, name: str) -> None:
     evidence = lab.gathered(lab.small(4), lab.images())
-    ranking = rank_layers(criterion(name), evidence)
-    assert sorted(score.candidate for score in ranking) == sorted(evidence.layers)
-    assert [score.value for score in ranking] == sorted(score.value for score in ranking)
+    ranking = lab.ranking(criterion(name), evidence)
+    assert sorted(ranking) == sorted(evidence.layers)
+    assert list(ranking.values()) == sorted(ranking.values())
 
 
 @pytest.mark.parametrize("p", [1, 2, None])
 def test_magnitude_of_a_layer_is_the_mean_norm_of_its_filters(lab: Any, p: int) -> None:
     module = lab.small(2)
     evidence = lab.gathered(module, lab.images())
-    scores = {s.candidate: s.value for s in rank_layers(criterion("magnitude", **({"p": p} if p else {})), evidence)}
+    scores = lab.ranking(criterion("magnitude", **({"p": p} if p else {})), evidence)
     for block in "12":
         weight = module.get_parameter(f"{block}.conv.weight").detach()
         norms = [float(filter.norm(p or 2)) for filter in weight]  # Eq 5.1 of the thesis takes L2 norms
@@ -95,7 +102,7 @@ def test_taylor_of_a_layer_is_the_equation_of_the_thesis(lab: Any) -> None:
     """Eq 5.2, one batch: the mean over filters of ‖G ⊙ W‖₂, with autograd's G."""
     module, data = lab.small(2).eval(), lab.images()
     data.batch = 48
-    scores = {s.candidate: s.value for s in rank_layers(criterion("taylor"), lab.gathered(module, data))}
+    scores = lab.ranking(criterion("taylor"), lab.gathered(module, data))
     images, labels = data.splits["train"]
     nn.functional.cross_entropy(module(images), labels).backward()
     for block in "12":
@@ -110,42 +117,44 @@ def test_elements_are_summed_to_filters() -> None:
     assert filter_scores(scores, 2).tolist() == pytest.approx([66**0.5, 210**0.5])
 
 
-def test_filters_of_all_weights_of_a_layer_count_alike() -> None:
+def test_filters_of_all_weights_of_a_layer_count_alike(lab: Any) -> None:
     class Two:
-        unit = "element"
+        unit, needs = "element", ()
 
         def score(self, evidence: Any) -> Any:
             return {"narrow": torch.ones(1, 5), "wide": torch.ones(3, 1)}
 
     class Evidence:
+        groups = (Group("block", layers=("block",)),)
         layers = {"block": ("narrow", "wide")}
         outputs = {"narrow": 0, "wide": 0}
 
-    assert rank_layers(Two(), Evidence())[0].value == (5 + 1 + 1 + 1) / 4  # type: ignore[arg-type]
+    assert lab.ranking(Two(), Evidence())["block"] == (5 + 1 + 1 + 1) / 4
 
 
-def test_ties_go_by_position() -> None:
+def test_ties_go_by_position(lab: Any) -> None:
     class Same:
-        unit = "layer"
+        unit, needs = "layer", ()
 
         def score(self, evidence: Any) -> Any:
             return {name: torch.tensor(0.5) for name in reversed(evidence.layers)}
 
     class Evidence:
         layers = dict.fromkeys(["z", "a", "m"], ())
+        groups = tuple(map(Group, layers))
 
-    assert [score.candidate for score in rank_layers(Same(), Evidence())] == ["z", "a", "m"]  # type: ignore[arg-type]
+    assert list(lab.ranking(Same(), Evidence())) == ["z", "a", "m"]
 
 
 def test_random_is_a_matter_of_seed_and_name_alone(lab: Any) -> None:
     def ranked(blocks: int, seed: int) -> dict[str, float]:
         evidence = lab.gathered(lab.small(blocks), lab.images(), seed=seed)
-        return {s.candidate: s.value for s in rank_layers(criterion("random"), evidence)}
+        return lab.ranking(criterion("random"), evidence)
 
     assert ranked(4, 0) != ranked(4, 1)
     assert ranked(3, 0).items() <= ranked(4, 0).items()
     evidence, state = lab.gathered(lab.small(3), lab.images()), torch.get_rng_state()
-    rank_layers(criterion("random"), evidence)
+    lab.ranking(criterion("random"), evidence)
     assert torch.equal(state, torch.get_rng_state())
 
 
@@ -162,8 +171,8 @@ def test_importance_that_is_no_number_is_refused(lab: Any) -> None:
     with torch.no_grad():
         module[2].conv.weight[0, 0, 0, 0] = float("nan")
     evidence = lab.gathered(lab.small(2), lab.images())
-    broken = Gathered(Network(module, {}, (1, 8, 8)), lab.images(), lab.CrossEntropy(), evidence.candidates)
-    for rank in (rank_layers, score_elements):
+    broken = Gathered(Network(module, {}, (1, 8, 8)), lab.images(), lab.CrossEntropy(), evidence.groups)
+    for rank in (lab.ranking, score_elements):
         with pytest.raises(Refusal, match="`2") as refusal:
             rank(criterion("magnitude"), broken)
         assert refusal.value.code == "RCP1006"
@@ -172,10 +181,11 @@ def test_importance_that_is_no_number_is_refused(lab: Any) -> None:
 def test_layers_without_weights_and_criteria_without_elements_are_refused(lab: Any) -> None:
     class Evidence:
         layers = {"norm_only": ()}
+        groups = (Group("norm_only"),)
         weights: dict[str, torch.Tensor] = {}
 
     for call in (
-        lambda: rank_layers(criterion("magnitude"), Evidence()),  # type: ignore[arg-type]
+        lambda: lab.ranking(criterion("magnitude"), Evidence()),
         lambda: score_elements(criterion("imprint"), lab.gathered(lab.small(2), lab.images())),
     ):
         with pytest.raises(Refusal) as refusal:

@@ -9,8 +9,12 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from recipelang import catalogue
 from recipelang.errors import Refusal
+from recipelang.kinds import Evidence
+from recipelang.kinds.evidence import NEEDED
 from recipelang.scoring.evidence import Gathered
+from recipelang.scoring.listed import listed
 from recipelang.surgery.network import Network
 
 
@@ -121,3 +125,115 @@ def test_a_network_without_any_matrix_has_no_embedding_length(lab: Any) -> None:
     with pytest.raises(Refusal) as refusal:
         _ = Gathered(Network(nn.Flatten(), {}, (1, 8, 8)), lab.images(), lab.CrossEntropy()).embedding_length
     assert refusal.value.code == "RCP1009"
+
+
+def test_signed_and_squared_gradients_come_from_one_pass(lab: Any) -> None:
+    module, data = lab.small().train(), lab.images()
+    evidence = lab.gathered(module, data, needs=("gradients", "signed gradients", "batchnorm"))
+    passes, batches = [], data.batches
+    data.batches = lambda *what, **more: passes.append(what) or batches(*what, **more)
+    found = {**evidence.gradients, **{name: mean[:, 0] for name, mean in evidence.scale_gradients.items()}}
+    squares = {
+        **evidence.squared_gradients,
+        **{name: square[:, 0] for name, square in evidence.squared_scale_gradients.items()},
+    }
+    assert passes == [("train",)] and set(found) == set(squares)
+    assert {name for name in found if name.endswith("norm.weight")} == set(evidence.scales)
+    module.eval()
+    naive = {name: torch.zeros_like(module.get_parameter(name)) for name in found}
+    naive_squares = {name: torch.zeros_like(total) for name, total in naive.items()}
+    for images, labels in batches("train"):
+        module.zero_grad()
+        nn.functional.cross_entropy(module(images), labels).backward()
+        for name in naive:
+            gradient = module.get_parameter(name).grad
+            naive[name] += gradient / 3
+            naive_squares[name] += gradient**2 / 3
+    for name in naive:
+        torch.testing.assert_close(found[name], naive[name], rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(squares[name], naive_squares[name], rtol=1e-4, atol=1e-9)
+
+
+def test_what_enters_and_leaves_a_layer_is_a_sample_of_its_rows(lab: Any) -> None:
+    """X·Wᵀ + b of the sampled rows are outputs that the layer really gave, in groups too."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.Conv2d(4, 6, 2, groups=2), nn.Flatten(), nn.Linear(24, 3))
+    data = lab.images()
+    rows = lab.gathered(module, data, unit="element").reconstructions(["0.weight", "1.weight", "3.weight"], 50)
+    sizes = {"0.weight": (1, 9, 4), "1.weight": (2, 8, 6), "3.weight": (1, 24, 3)}
+    with torch.no_grad():
+        x = data.splits["train"][0]
+        outputs = {name: (x := module[int(name[0])](x if name != "3.weight" else x.flatten(1))) for name in sizes}
+    for name, (groups, inputs, width) in sizes.items():
+        count = min(50, outputs[name].numel() // width)
+        entering, leaving = rows[name]
+        assert entering.shape == (groups, count, inputs) and leaving.shape == (count, width)
+        given = outputs[name].movedim(1, -1).reshape(-1, width)
+        made = leaving + module[int(name[0])].bias.detach()
+        nearest = torch.cdist(made.double(), given.double()).min(1)
+        assert float(nearest.values.max()) < 1e-4 and len(set(nearest.indices.tolist())) == count
+
+
+def test_extremes_and_numbers_of_places_are_gathered_once(lab: Any) -> None:
+    module, data = lab.small(1), lab.images()
+    evidence = lab.gathered(module, data)
+    passes, batches = [], data.batches
+    data.batches = lambda *what, **more: passes.append(what) or batches(*what, **more)
+    both = evidence.extremes(["0", "1:input", "1.norm"])
+    assert evidence.extremes(["1.norm"]) == {"1.norm": both["1.norm"]}
+    assert len(passes) == 1
+    with torch.no_grad():
+        first = module.eval()[0](data.splits["train"][0])
+    torch.testing.assert_close(both["0"].high, first.max())
+    torch.testing.assert_close(both["1:input"].low, first.min())
+    torch.testing.assert_close(evidence.extremes(["0"], channels=True)["0"].high, first.amax((0, 2, 3)))
+    assert len(evidence.numbers(["0"], 30)["0"]) == 30
+
+
+def test_any_module_can_be_watched(lab: Any) -> None:
+    module, data = lab.small(1), lab.images()
+    seen: list[tuple[str, str, Tensor, Tensor]] = []
+    lab.gathered(module, data).watch("val", lambda *what: seen.append(what), ["1.norm"])
+    assert [what[:2] for what in seen] == [("1.norm", "input"), ("1.norm", "output")] * 2
+    with torch.no_grad():
+        torch.testing.assert_close(seen[1][2], module.eval()[1].norm(seen[0][2]))
+    assert torch.equal(seen[0][3], data.splits["val"][1][:16])
+
+
+@pytest.mark.parametrize("name", catalogue.names("criterion"))
+def test_every_criterion_uses_only_what_it_lists(lab: Any, name: str) -> None:
+    asked = set[str]()
+
+    class Noting:
+        def __init__(self, evidence: Any) -> None:
+            self.evidence = evidence
+
+        def __getattr__(self, member: str) -> Any:
+            asked.add(member)
+            return getattr(self.evidence, member)
+
+    method = catalogue.find("criterion", name)()  # type: ignore[misc]
+    method.score(listed(Noting(lab.gathered(lab.small(1), lab.images(), needs=method.needs)), method))  # type: ignore[arg-type]
+    used = {need for member in asked for need in NEEDED.get(member, ())}
+    assert used <= set(method.needs)
+    assert set(method.needs) <= {need for needs in NEEDED.values() for need in needs}
+
+
+def test_evidence_that_is_not_listed_is_refused_and_names_what_is_missing(lab: Any) -> None:
+    class Greedy:
+        unit, needs = "element", ("weights",)
+
+        def score(self, evidence: Any) -> Any:
+            return evidence.input_norms
+
+    evidence = lab.gathered(lab.small(1), lab.images())
+    with pytest.raises(Refusal, match="`Greedy` uses `evidence.input_norms`.*'activations'") as refusal:
+        lab.ranking(Greedy(), evidence)
+    assert refusal.value.code == "RCP1020"
+
+
+def test_the_list_of_evidence_is_what_evidence_has() -> None:
+    free = {"unit", "seed", "shapes", "layers"}
+    members = {name for name in vars(Evidence) if not name.startswith("_")}
+    assert set(NEEDED) | free == members
+    assert members <= set(dir(Gathered)) | set(Gathered.__dataclass_fields__)

@@ -11,8 +11,8 @@ from torch import nn
 from recipelang.methods.criteria.magnitude import Magnitude
 from recipelang.methods.data.digits import Digits
 from recipelang.methods.tasks.classification import Classification
+from recipelang.methods.units.layers import as_group
 from recipelang.scoring.evidence import Gathered
-from recipelang.scoring.ranking import rank_layers
 from recipelang.surgery.network import Network
 from recipelang.surgery.tracing import example_input
 from recipelang.surgery.trial import survey
@@ -32,10 +32,10 @@ class Tied(nn.Module):
         return self.head(x)
 
 
-def test_layers_that_share_a_weight_have_one_score() -> None:
+def test_layers_that_share_a_weight_have_one_score(lab: Any) -> None:
     network = Network(Tied().eval(), {}, (1, 8, 8), classes=tuple("0123456789"))
     layers = survey(network.module, example_input(network)).layers
     assert [layer.name for layer in layers] == [f"layers.{k}" for k in range(3)]
-    evidence = Gathered(network, Digits().open(Path), Classification(), layers)
-    scores = {score.candidate: score.value for score in rank_layers(Magnitude(), evidence)}
+    evidence = Gathered(network, Digits().open(Path), Classification(), tuple(map(as_group, layers)))
+    scores = lab.ranking(Magnitude(), evidence)
     assert scores["layers.0"] == pytest.approx(scores["layers.2"]) != pytest.approx(scores["layers.1"])

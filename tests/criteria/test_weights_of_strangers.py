@@ -16,7 +16,7 @@ from recipelang.methods.criteria.sparsegpt import SparseGPT
 from recipelang.methods.criteria.taylor import Taylor
 from recipelang.methods.criteria.wanda import Wanda
 from recipelang.scoring.evidence import Gathered
-from recipelang.scoring.ranking import rank_layers, score_elements
+from recipelang.scoring.ranking import score_elements
 from recipelang.surgery.network import Network
 
 
@@ -134,7 +134,7 @@ def layers_of(lab: Any, module: nn.Module) -> Gathered:
 @pytest.mark.parametrize("block", [Raw, Turned, Cells])
 def test_layers_are_ranked_by_all_their_weights_with_filters_at_their_outputs(lab: Any, block: type[nn.Module]) -> None:
     module = network(block)
-    scores = {score.candidate: score.value for score in rank_layers(Magnitude(), layers_of(lab, module))}
+    scores = lab.ranking(Magnitude(), layers_of(lab, module))
     for name, score in scores.items():
         weights = [p.detach() for p in module.get_submodule(name).parameters() if p.ndim > 1]
         rows = [w.mT if block is Turned else w for w in weights]
@@ -143,7 +143,7 @@ def test_layers_are_ranked_by_all_their_weights_with_filters_at_their_outputs(la
 
 def test_computed_weights_count_with_their_effective_values(lab: Any) -> None:
     evidence = layers_of(lab, network(Normed))
-    scores = {score.candidate: score.value for score in rank_layers(Magnitude(), evidence)}
+    scores = lab.ranking(Magnitude(), evidence)
     assert set(scores) == {"1", "2", "3"}
     for name, score in scores.items():
         block = evidence.network.module.get_submodule(name)
@@ -159,5 +159,5 @@ def test_what_a_criterion_cannot_look_at_is_refused_and_not_left_out(lab: Any) -
         (Wanda(), layers_of(lab, network(Cells)), "inputs of `2.cells.weight_ih_l0`"),
     ):
         with pytest.raises(Refusal, match=word) as refusal:
-            rank_layers(criterion, evidence)
+            lab.ranking(criterion, evidence)
         assert refusal.value.code == "RCP0732"

@@ -9,11 +9,12 @@ import pytest
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
+from recipelang.methods.units.layers import Layers
 from recipelang.plan import Selection
 from recipelang.stages.prune import reachable
 from recipelang.surgery.network import Network
 
-ANY: Any = SimpleNamespace(selection=Selection())
+ANY: Any = SimpleNamespace(unit=Layers(), selection=Selection())
 
 
 class Block(nn.Module):
@@ -39,8 +40,8 @@ class Net(nn.Module):
 
 
 def test_what_the_plan_counts_on_is_what_can_go() -> None:
-    layers, smallest = reachable(ANY, Network(Net(2), {}, (3, 8, 8)))
-    assert [layer.name for layer in layers] == ["blocks.2"]
+    offer, smallest = reachable(ANY, Network(Net(2), {}, (3, 8, 8)))
+    assert [layer.name for layer in offer.groups] == ["blocks.2"]
     assert [edit.name for edit in smallest.edits] == ["blocks.2"]
 
 

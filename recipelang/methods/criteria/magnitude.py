@@ -19,6 +19,8 @@ class Magnitude:
     """How large the weights are.
 
     Formula: element |w|^p; filter (Σ |w|^p)^(1/p), its L1 or L2 norm; layer: the mean over its filters (Eq 5.1).
+    Coupled filters: the norm of all weights that make the channel, in all coupled layers together, divided by the mean
+        of its group, since the scale of weights differs between layers and says nothing about them.
     Norm: by default, layers are ranked by L2 norms, as in Eq 5.1, and single weights by |w|. On ResNet-56 for CIFAR-10
         the rank correlation with the loss after leaving a block out (1,000 test images) is 0.31 with L2 and −0.20 with
         L1; with the 6 least important blocks removed and no tuning, accuracy falls from 89.0 % to 60.4 % with L2, to
@@ -34,6 +36,7 @@ class Magnitude:
 
     unit: ClassVar[str] = "element"
     needs: ClassVar[tuple[str, ...]] = ("weights",)
+    relative: ClassVar[bool] = True
 
     p: int | None = setting(
         None,
@@ -41,12 +44,12 @@ class Magnitude:
         low=1,
         high=2,
         positional=True,
-        help="1: absolute values, 2: squares; by default 2 for layers, 1 for single weights.",
+        help="1: absolute values, 2: squares; by default 2 for filters and layers, 1 for single weights.",
     )
 
     @property
-    def for_layers(self) -> Magnitude:
-        """The same criterion with the norm used to rank layers."""
+    def coarse(self) -> Magnitude:
+        """The same criterion with the norm used to rank filters and layers."""
         return replace(self, p=self.p or 2)
 
     @property

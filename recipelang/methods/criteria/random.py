@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Random:
     """Chance: what every other criterion has to beat.
 
-    Formula: uniform between 0 and 1, drawn from only the seed and the name of the weight or layer.
-    Shapes: one score for each element of a weight O×I or O×I×k×k, or one for each layer.
+    Formula: uniform between 0 and 1, drawn from only the seed and the name of the weight, group of filters or layer.
+    Shapes: one score for each element of a weight O×I or O×I×k×k, for each filter of a group, or for each layer.
     Needs: nothing.
     When it misleads: one draw says little; compare with several (`seeds 0, 1, 2`). A layer keeps its score when others
         are removed, so ranking again after a round changes nothing.
@@ -33,13 +33,8 @@ class Random:
     needs: ClassVar[tuple[str, ...]] = ()
 
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:
-        """Candidate name → scalar if layers are ranked, else parameter name → the shape of the weight."""
-        if evidence.unit == "layer":
-            return {name: self._draw(evidence.seed, name, ()) for name in evidence.layers}
-        return {
-            name: self._draw(evidence.seed, name, tuple(weight.shape)).to(weight.device)
-            for name, weight in evidence.weights.items()
-        }
+        """Name of a weight, group of filters or layer → its scores, of the shape that is ranked."""
+        return {name: self._draw(evidence.seed, name, shape) for name, shape in evidence.shapes.items()}
 
     def _draw(self, seed: int, name: str, shape: tuple[int, ...]) -> Tensor:
         digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()

@@ -20,6 +20,8 @@ class Taylor:
 
     Formula: element (g·w)², g = ∂loss/∂w, averaged over training batches; filter √Σ (g·w)²; layer: the mean over its
         filters (Eq 5.2).
+    Coupled filters: the sum over all weights that make the channel, in all coupled layers. It estimates a change of the
+        loss, so groups are compared as they are, without normalisation.
     Shapes: weights O×I or O×I×k×k, one score for each element; O filters.
     Needs: one pass over the training images with gradients, without augmentation, BatchNorm in evaluation mode.
     When it misleads: near a minimum, gradients are small and noisy, and whole layers are far beyond first order; scores

@@ -1,0 +1,89 @@
+"""What a `prune` statement has removed so far, and how it is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from recipelang.kinds import Offer, Unit
+from recipelang.scoring.ranking import Ranking
+from recipelang.units import counted
+
+#: more reasons why something stays are not shown
+MOST_REASONS = 4
+
+
+@dataclass
+class Tally:
+    """What a statement has removed so far, over its rounds.
+
+    Attributes:
+        unit: what is removed.
+        criterion: the name of what ranks it.
+        means: group → mean score in the first round, the least important first.
+        sizes: group → parts that it had at first.
+        gone: group → parts removed, in order of removal.
+        stay: group or layer → why nothing of it is removed.
+    """
+
+    unit: Unit
+    criterion: str
+    means: dict[str, float] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    gone: dict[str, int] = field(default_factory=dict)
+    stay: dict[str, str] = field(default_factory=dict)
+
+    def add(self, offer: Offer, ranking: Ranking, gone: Mapping[str, Sequence[int]], barred: Mapping[str, str]) -> None:
+        """Add a round: what was offered, its ranking, what was removed, and what had to stay after all."""
+        if not self.means:
+            order = dict.fromkeys(step.group for step in ranking.steps)
+            self.means = {name: ranking.means[name] for name in sorted(order, key=ranking.means.__getitem__)}
+        for group in offer.groups:
+            self.sizes.setdefault(group.name, group.size)
+        for name, parts in gone.items():
+            self.gone[name] = self.gone.get(name, 0) + len(parts)
+        what = f"`{self.criterion}` finds nothing in it to score"
+        self.stay |= {**offer.stay, **dict.fromkeys(ranking.unscored, what), **barred}
+
+    @property
+    def count(self) -> int:
+        """The number of parts removed."""
+        return sum(self.gone.values())
+
+    @property
+    def reached(self) -> str:
+        """`2 layers removed`, `412 of 1,344 filters removed`."""
+        if self.unit.many:
+            return f"{self.count:,} of {sum(self.sizes.values()):,} {self.unit.name} removed"
+        return f"{counted(self.count, self.unit.one)} removed"
+
+    @property
+    def edits(self) -> tuple[str, ...]:
+        """What was removed of each group."""
+        if not self.unit.many:
+            return tuple(f"removed `{name}`" for name in self.gone)
+        one = self.unit.one
+        return tuple(f"removed {n} of {counted(self.sizes[name], one)} of `{name}`" for name, n in self.gone.items())
+
+    @property
+    def rows(self) -> tuple[Mapping[str, Any], ...]:
+        """The ranking of the first round, and what was removed since."""
+        return tuple(self._row(name, score) for name, score in self.means.items())
+
+    def _row(self, name: str, score: float) -> Mapping[str, Any]:
+        gone = self.gone.get(name, 0)
+        row = {"layer": name, "score": score, "removed": bool(gone)}
+        return {**row, "gone": gone, "of": self.sizes[name]} if self.unit.many else row
+
+    @property
+    def staying(self) -> str:
+        """What stays whole, by reason; empty for a unit whose parts are few: `recipe layers` shows them."""
+        if not (self.unit.many and self.stay):
+            return ""
+        shown = []
+        for why, count in Counter(self.stay.values()).most_common(MOST_REASONS):
+            first = next(name for name, reason in self.stay.items() if reason == why)
+            shown.append(f"`{first}`{f' and {count - 1} more' if count > 1 else ''} ({why})")
+        return f"stays whole: {'; '.join(shown)}"
