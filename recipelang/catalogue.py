@@ -36,7 +36,7 @@ FOLDERS: Mapping[str, str] = {
     "report": "reports",
 }
 #: role → folder under recipelang, for what a file says by its kind: no card, no settings, one class per file
-PARTS: Mapping[str, str] = {"restriction": "surgery/restrictions"}
+PARTS: Mapping[str, str] = {"edit": "surgery/edits", "restriction": "surgery/restrictions"}
 GROUP = "recipelang.methods"
 T = TypeVar("T", bound=type)
 

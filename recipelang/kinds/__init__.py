@@ -7,6 +7,7 @@ measures. Shapes: B images in a batch, C classes or channels, H×W pixels, N sam
 from recipelang.kinds.companion import Companion
 from recipelang.kinds.criterion import Criterion, Solver
 from recipelang.kinds.data import DataMethod, Dataset
+from recipelang.kinds.edit import Edit
 from recipelang.kinds.evidence import Evidence
 from recipelang.kinds.export import ExportMethod
 from recipelang.kinds.loss import Loss
@@ -28,6 +29,7 @@ __all__ = [
     "Criterion",
     "DataMethod",
     "Dataset",
+    "Edit",
     "Evidence",
     "ExportMethod",
     "Gone",

@@ -47,6 +47,9 @@ class Restriction(Protocol):
         Args:
             shape: of the parameter before.
             change: reorders or cuts a tensor of that shape as it did the parameter.
+
+        Raises:
+            Refusal: it cannot be on what is left of the parameter.
         """
 
     def tensors(self) -> Mapping[str, Tensor]:

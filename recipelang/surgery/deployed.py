@@ -154,6 +154,7 @@ def execution(network: Network, module: nn.Module | None = None) -> list[dict[st
     rows: list[dict[str, Any]] = [
         {"layer": getattr(edit, "name", str(edit)), "shape": [], "executes": "removed", "why": str(edit)}
         for edit in network.edits
+        if not edit.resizes  # what stays of a layer has a row of its own
     ]
     found = ways(module) if module is not None else {}
     products = products_of(network)

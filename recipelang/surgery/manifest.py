@@ -87,7 +87,7 @@ def read_manifest(folder: Path) -> Manifest:
             classes=classes,
             preprocessing=_preprocessing(entry(model, "preprocessing"), shape[0]),
             accelerated=_accelerated(entry(model, "accelerated")),
-            edits=tuple(_edit(edit) for edit in sequence(entry(surgery, "edits"), "`edits`", MOST_EDITS)),
+            edits=tuple(map(from_json, sequence(entry(surgery, "edits"), "`edits`", MOST_EDITS))),
             restrictions=_restrictions(surgery, version),
             packed={name: weight_shape(shape) for name, shape in mapping(model.get("packed", {}), "`packed`").items()},
         )
@@ -203,12 +203,6 @@ def _preprocessing(value: Any, channels: int) -> Preprocessing | None:
             raise Wrong(f"`mean` {centre:g} and `std` {spread:g} cannot normalise an image")
     entry(entries, "size")
     return from_entries(entries)
-
-
-def _edit(value: Any) -> Edit:
-    for path in sequence(mapping(value, "an edit").get("paths", []), "`paths`", MOST_EDITS):
-        text(path, "a path")
-    return from_json(value)
 
 
 def _restrictions(surgery: dict[str, Any], version: int) -> dict[str, list[dict[str, Any]]]:

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from recipelang.errors import Refusal
+from recipelang.kernels.nm.reference import nm_holds, why_not
 from recipelang.surgery.entries import Wrong, entry, text
 
 
@@ -51,8 +53,24 @@ class Mask:
         return not value.detach()[~self.keep.to(value.device)].count_nonzero()
 
     def carried(self, shape: torch.Size, change: Callable[[Tensor], Tensor]) -> Mask:
-        """The mask of the reordered or cut weight."""
-        return Mask(self.pattern, change(self.keep))
+        """The mask of the reordered or cut weight.
+
+        Without some of its input channels an N:M weight may leave its pattern. It would then run as dense without a
+        word, and another mask would remove weights that no criterion chose.
+
+        Raises:
+            Refusal: RCP0756: the rest is not in the pattern.
+        """
+        keep = change(self.keep)
+        n, _, m = self.pattern.partition(":")
+        if keep.shape != self.keep.shape and n.isdecimal() and m.isdecimal() and not nm_holds(keep, int(n), int(m)):
+            why = why_not(keep, int(m)) or f"more than {n} of {m} consecutive input channels would remain"
+            raise Refusal(
+                "RCP0756",
+                f"without these channels a weight that is {self.pattern} is not any more: {why}",
+                f"remove channels before `sparsify`, or whole groups of {m} input channels",
+            )
+        return Mask(self.pattern, keep)
 
     def tensors(self) -> Mapping[str, Tensor]:
         """`keep`."""
