@@ -4,13 +4,16 @@ Every axis of every tensor is an array of *atoms*, one number for each index. An
 an axis in the same way passes the array on; one that combines two axes index by index joins their atoms; one that
 slices, concatenates or pads makes a new array out of old atoms. Anything else that an operation does to an axis freezes
 it, and an operation without a rule freezes all that it touches. The channels that remain free may be reordered.
+
+Channels that are to be removed are followed in the same way; `axes_removal` says where their number matters, though
+their order does not, and where whole blocks may leave that may not be reordered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy
 import torch
@@ -42,13 +45,18 @@ class Axes:
         frozen: arrays whose atoms keep their places, with the reason.
         axes: every array that some tensor has, each once. Channels are interchangeable only within the same
             ones.
+        site: where the walk is: (path of a module, number of the operation among its own).
     """
+
+    #: whether channels are to be removed, instead of reordered
+    removing: ClassVar[bool] = False
 
     atoms: int = 0
     joins: list[tuple[Axis, Axis]] = field(default_factory=list)
     frozen: list[tuple[Axis, str]] = field(default_factory=list)
     axes: list[Axis] = field(default_factory=list)
     known: set[int] = field(default_factory=set)
+    site: tuple[str, int] = ("", 0)
 
     def record(self, axis: Axis) -> Axis:
         """Record an array once; pieces of others too, because a piece distinguishes its channels from the rest."""
@@ -117,13 +125,18 @@ Rule = Callable[[Axes, Call], Any]
 #: Elementwise, though some versions of torch do not tag them as such.
 UNTAGGED = {"celu", "elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu6", "selu", "softplus"}
 RULES: dict[str, Rule] = {}
+#: the rules that differ where channels are removed
+REMOVING: dict[str, Rule] = {}
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Register a function as the rule of these operators; it returns `Dims`, or a list of them for several outputs."""
+def rule(*names: str, removing: bool = False) -> Callable[[Rule], Rule]:
+    """Register a function as the rule of these operators; it returns `Dims`, or a list of them for several outputs.
+
+    With `removing` it holds only where channels are removed, instead of the one for both.
+    """
 
     def enter(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(names, function))
+        (REMOVING if removing else RULES).update(dict.fromkeys(names, function))
         return function
 
     return enter
@@ -138,7 +151,8 @@ def follow(axes: Axes, target: Any, call: Call) -> list[Dims]:
         call: its operands.
     """
     name = call.name.removesuffix("_")
-    function = RULES.get(call.name) or RULES.get(name)
+    tables = (REMOVING, RULES) if axes.removing else (RULES,)
+    function = next((table[key] for table in tables for key in (call.name, name) if key in table), None)
     if function is None and (name in UNTAGGED or torch.Tag.pointwise in getattr(target, "tags", ())):
         function = elementwise
     try:

@@ -1,0 +1,172 @@
+"""What removing channels asks beyond reordering them: the rules of layers, norms and statistics.
+
+A removed channel is one whose parameters are all zero, those that read it too; so nothing depends on what a norm or an
+activation makes of an empty channel. Channels stay where they meet without a weight of their own (a mean, a softmax, a
+LayerNorm), and where the code counts them. A sum and a norm of vectors are not among these: a channel that is zero there
+may leave, and whether it is zero there is tried (`removal`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy
+
+from recipelang.surgery.axes import RULES, SPACE, Axes, Axis, Call, Dims, NoRule, rule
+
+Site = tuple[str, int]
+WEIGHED = "softmax weighs them against each other"
+STATE = "they are the state of a recurrent cell"
+
+
+@dataclass
+class Removing(Axes):
+    """Axes of which channels are to be removed.
+
+    Where an axis is a product (groups × columns, heads × width), whole blocks of one factor may leave and the other
+    factors stay. Which factor is a choice at that site; a walk makes the likeliest one, and where everything behind it
+    turns out to stay, another walk makes the next.
+
+    Attributes:
+        picks: site → the factor to choose there, from earlier walks.
+        options: site → the factors to choose from, the likeliest first.
+        chosen: site → the axes of the factor in force.
+        shut: atoms that are already known to stay.
+        normalised: axes of parameters that are divided by their norm.
+        heads: axes over which attention runs separately.
+    """
+
+    removing: ClassVar[bool] = True
+
+    picks: dict[Site, int] = field(default_factory=dict)
+    options: dict[Site, list[int]] = field(default_factory=dict)
+    chosen: dict[Site, list[Axis]] = field(default_factory=dict)
+    shut: set[int] = field(default_factory=set)
+    normalised: list[Axis] = field(default_factory=list)
+    heads: list[Axis] = field(default_factory=list)
+
+    def freeze(self, axes: Sequence[Axis], why: str) -> None:
+        """Keep every index of these axes."""
+        super().freeze(axes, why)
+        for axis in axes:
+            self.shut.update(axis.tolist())
+
+    def stays(self, axis: Axis) -> bool:
+        """Whether all of an axis is already known to stay."""
+        return self.shut.issuperset(axis.tolist())
+
+    def pick(self, options: list[int]) -> int:
+        """The factor in force at this site."""
+        self.options[self.site] = options
+        return self.picks.get(self.site, options[0])
+
+
+@rule("conv1d", "conv2d", "conv3d", removing=True)
+def convolution(axes: Removing, call: Call) -> Dims:
+    """In groups: whole groups leave, or the same channels of every group; whichever takes fewer at once comes first."""
+    x, weight, groups = call.given["input"], call.given["weight"], call.given["groups"]
+    if groups == 1:
+        return RULES["conv2d"](axes, call)
+    if len(x) != len(weight):
+        raise NoRule
+    axes.freeze((*x[2:], *weight[2:]), SPACE)
+    axes.join(weight[0], call.vector("bias"))
+    ins, outs = len(x[1]) // groups, len(weight[0]) // groups
+    if axes.pick([0, 1] if ins + outs <= 2 * groups else [1, 0]) == 0:
+        block = axes.fresh(groups)
+        axes.join(x[1], numpy.repeat(block, ins))
+        axes.join(weight[0], numpy.repeat(block, outs))
+        axes.freeze(weight[1:2], "whole groups of the convolution leave")
+        axes.chosen[axes.site] = [block]
+    else:
+        column = axes.fresh(outs)
+        axes.join(x[1], numpy.tile(weight[1], groups))
+        axes.join(weight[0], numpy.tile(column, groups))
+        axes.chosen[axes.site] = [weight[1], column]
+    return Dims((x[0], weight[0], *(axes.stuck(size, SPACE) for size in call.shapes[0][2:])))
+
+
+@rule("conv_transpose1d", "conv_transpose2d", "conv_transpose3d", removing=True)
+def transposed(axes: Removing, call: Call) -> Dims:
+    """x B×I×…, weight I×O×k… → B×O×…"""
+    x, weight = call.given["input"], call.given["weight"]
+    if call.given["groups"] != 1 or len(x) != len(weight):
+        raise NoRule
+    axes.freeze((*x[2:], *weight[2:]), SPACE)
+    axes.join(x[1], weight[0])
+    axes.join(weight[1], call.vector("bias"))
+    return Dims((x[0], weight[1], *(axes.stuck(size, SPACE) for size in call.shapes[0][2:])))
+
+
+@rule("scaled_dot_product_attention", removing=True)
+def attention(axes: Removing, call: Call) -> Dims:
+    """Keys are weighed against each other; without `scale` the width of a head is in the formula."""
+    query, key = call.given["query"], call.given["key"]
+    axes.freeze((key[-2],), WEIGHED)
+    if call.given.get("scale") is None:
+        axes.freeze((query[-1],), "attention divides by the root of their number")
+    axes.heads += query[1:-2]
+    return RULES["scaled_dot_product_attention"](axes, call)
+
+
+@rule("lstm", "gru", "rnn_tanh", "rnn_relu", removing=True)
+def recurrent(axes: Removing, call: Call) -> list[Dims]:
+    """What goes in may leave; the state stays."""
+    x, params = call.given["input"], list(call.given["params"])
+    layer = len(params) // call.given["num_layers"]  # parameters of one layer, both directions
+    one = layer // (1 + call.given["bidirectional"])
+    for number, weight in enumerate(params):
+        reads = number < layer and number % one == 0
+        axes.freeze(weight[:1] if reads else weight, STATE)
+        if reads:
+            axes.join(x[-1], weight[1])
+    axes.freeze(x[:-1], "they are steps of a sequence")
+    return [Dims(axes.stuck(n, STATE) for n in shape) for shape in call.shapes]
+
+
+@rule("_weight_norm", "_weight_norm_interface", removing=True)
+def weight_norm(axes: Removing, call: Call) -> Any:
+    """A zero adds nothing to a norm. v itself is divided by its norm, so its zeros come from g alone."""
+    v, g, dim = call.given["v"], call.given["g"], call.given["dim"]
+    axes.join(v[dim], g[dim])
+    axes.normalised.append(v[dim])
+    return Dims(v) if len(call.shapes) == 1 else [Dims(v), Dims(g)]
+
+
+@rule("softmax", "_softmax", "log_softmax", "_log_softmax", removing=True)
+def softmax(axes: Removing, call: Call) -> Dims:
+    """Over one axis; in attention, B×heads×T×T, the others before the last two are heads."""
+    x = next(call.tensors())
+    axes.freeze((x[call.given["dim"]],), WEIGHED)
+    axes.heads += x[1:-2]
+    return x
+
+
+@rule("mean", "amax", "amin", "var", "std", "prod", "logsumexp", "any", "all", removing=True)
+def statistics(axes: Removing, call: Call) -> Dims:
+    """Their number, or a single one of them, decides."""
+    x, dims = call.given["self"], call.given.get("dim")
+    over = [dims] if isinstance(dims, int) else dims or range(len(x))
+    axes.freeze([x[dim] for dim in over], f"`{call.name}` is taken over them")
+    return RULES["mean"](axes, call)
+
+
+@rule("layer_norm", "rms_norm", removing=True)
+def layer_norm(axes: Removing, call: Call) -> Dims:
+    """Over the last axes together."""
+    axes.freeze(call.given["input"][-len(call.given["normalized_shape"]) :], f"`{call.name}` normalises them together")
+    return RULES["layer_norm"](axes, call)
+
+
+@rule("group_norm", removing=True)
+def group_norm(axes: Removing, call: Call) -> Dims:
+    """Whole groups may leave: each is normalised separately."""
+    x, groups = call.given["input"], call.given["num_groups"]
+    if groups == 1:
+        axes.freeze((x[1],), f"`{call.name}` normalises them together")
+    elif groups < len(x[1]):
+        axes.join(x[1], numpy.repeat(axes.fresh(groups), len(x[1]) // groups))
+    axes.join(x[1], call.vector("weight"), call.vector("bias"))
+    return Dims(x)

@@ -1,0 +1,256 @@
+"""Cutting channels in a trial: on a copy of the network with random parameters, in place, and back again.
+
+Values do not decide what may leave, but they may hide a wrong cut: a head that starts at zero, a γ of 0, a layer scale of
+1e-6. So the copy that is compared has none of them.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.surgery.coupled import Removable
+from recipelang.surgery.edits.remove_channels import RemoveChannels, joined
+from recipelang.surgery.graph import first_names
+from recipelang.surgery.parity import TOLERANCE
+from recipelang.surgery.sizes import sizes_after
+from recipelang.surgery.tracing import evaluating, first_line
+
+Chosen = Mapping[str, Collection[int]]
+
+
+def edit_of(module: nn.Module, found: Removable, chosen: Chosen) -> RemoveChannels:
+    """The edit that removes these units; nothing is run.
+
+    Args:
+        module: the network's, as it was when `found` was.
+        found: of `find_removable`.
+        chosen: name of a group → the numbers of the units that go.
+
+    Raises:
+        Refusal: RCP0755: nothing, or all of a group, would go.
+    """
+    followed = found.followed
+    gone = numpy.zeros(followed.channels, bool)
+    for name, units in chosen.items():
+        gone[followed.units[name][list(units)]] = True
+    names = _names(module)
+    cut: dict[tuple[str, int], tuple[list[int], int]] = {}
+    for name, axes in followed.held.items():
+        for k, axis in enumerate(axes):
+            indices = numpy.flatnonzero(gone[axis])
+            if len(indices) == len(axis) and len(axis):
+                raise Refusal(
+                    "RCP0755", f"nothing would remain of `{name}`", "remove fewer: one unit of every group stays"
+                )
+            if len(indices):
+                cut |= {(other, k): (indices.tolist(), len(axis)) for other in names[name]}
+    if not cut:
+        raise Refusal("RCP0755", "no channels were chosen", "remove more, or name layers that have more channels")
+    sizes = sizes_after(module, followed, lambda axis: int(len(axis) - gone[axis].sum()))
+    normalised = tuple(sorted({name for name, _ in cut} & followed.normalised))
+    return RemoveChannels(joined(cut), sizes, normalised)
+
+
+def _names(module: nn.Module) -> dict[str, list[str]]:
+    """First name of a parameter or buffer → all of its names."""
+    names: dict[str, list[str]] = {}
+    for name, first in first_names(module).items():
+        names.setdefault(first, []).append(name)
+    return names
+
+
+class Trial:
+    """A copy of a network on which cuts are tried.
+
+    Args:
+        module: the network; it is not changed.
+        example: an input, B×C×H×W.
+    """
+
+    def __init__(self, module: nn.Module, example: Tensor) -> None:
+        self.module, self.example = copy.deepcopy(module), example
+        if not _sound(self.module, example, randomised):
+            self.module = copy.deepcopy(module)
+            if not _sound(self.module, example, without_constants):
+                self.module = copy.deepcopy(module)
+        self.shapes = self._trained()
+
+    def refused(self, edit: RemoveChannels) -> str:
+        """Why the network cannot do without these channels; empty where it can. The copy is as it was afterwards."""
+        with evaluating(self.module), edit.neutralised(self.module):
+            expected = tensors_in(self.module(self.example))
+        with applied(self.module, edit):
+            try:
+                with evaluating(self.module):
+                    found = tensors_in(self.module(self.example))
+                shapes = self._trained(raising=True) if self.shapes else None
+            except Exception as error:  # the module is the user's: anything it raises means that they stay
+                where = _where(self.module, error)
+                return f"the code of {where} fixes their number: {first_line(error)[:120]}"
+        if shapes != self.shapes:
+            return "in training mode its outputs change their shape"
+        worst = largest_difference(found, expected)
+        return "" if worst <= TOLERANCE else f"without them the network computes something else: {worst:.1e}"
+
+    def _trained(self, raising: bool = False) -> list[tuple[int, ...]] | None:
+        """The shapes of its outputs in training mode; None where it does not run."""
+        modes = [(part, part.training) for part in self.module.modules()]
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                return [tuple(tensor.shape) for tensor in tensors_in(self.module.train()(self.example))]
+        except Exception:
+            if raising:
+                raise
+            return None
+        finally:
+            for part, training in modes:
+                part.training = training
+
+
+def settle(trial: Trial, found: Removable, chosen: Chosen) -> tuple[Chosen, dict[str, str]]:
+    """The groups of which these units can be removed together, and why those that stay do.
+
+    All at once. Where that fails, one group of each sort alone, then all sorts that passed; where that fails too, halves.
+    """
+    stay: dict[str, str] = {}
+
+    def refused(names: Sequence[str]) -> str:
+        return trial.refused(edit_of(trial.module, found, {name: chosen[name] for name in names})) if names else ""
+
+    wanted = [name for name, units in chosen.items() if len(units)]
+    if not refused(wanted):
+        return {name: chosen[name] for name in wanted}, {}
+    passed: list[str] = []
+    for alike in _sorts(trial.module, found, wanted):
+        if why := refused(alike[:1]):
+            stay |= dict.fromkeys(alike, why)
+        else:
+            passed += alike
+    good: list[str] = []
+
+    def halve(names: list[str]) -> None:
+        if not (why := refused([*good, *names])):
+            good.extend(names)
+        elif len(names) == 1:
+            stay[names[0]] = why
+        else:
+            halve(names[: len(names) // 2])
+            halve(names[len(names) // 2 :])
+
+    if passed:
+        halve([name for name in wanted if name in passed])
+    return {name: chosen[name] for name in good}, stay
+
+
+def _sorts(module: nn.Module, found: Removable, names: Sequence[str]) -> list[list[str]]:
+    """Groups put together where they lie in the same axes of the same parameters of modules of the same classes."""
+    sorts: dict[frozenset[Any], list[str]] = {}
+    for name in names:
+        places = set()
+        for place in found.group(name).places:
+            path, _, leaf = place.name.rpartition(".")
+            above, _, last = path.rpartition(".")
+            classes = tuple(type(module.get_submodule(part)) for part in (above, path))
+            places.add((*classes, "" if last.isdigit() else last, leaf, place.axis))
+        sorts.setdefault(frozenset(places), []).append(name)
+    return list(sorts.values())
+
+
+# -- in place, and back ------------------------------------------------------------------------------
+
+
+@contextmanager
+def applied(module: nn.Module, edit: RemoveChannels) -> Iterator[None]:
+    """Inside the block the channels are removed."""
+    undo: list[tuple[nn.Module, str, Any]] = []
+    for name in edit.names():
+        path, _, leaf = name.rpartition(".")
+        part = module.get_submodule(path)
+        undo.append((part, leaf, getattr(part, leaf)))
+    undo += [(module.get_submodule(path), key, getattr(module.get_submodule(path), key)) for path, key, _ in edit.sizes]
+    try:
+        edit.apply(module)
+        yield
+    finally:
+        for part, key, old in undo:
+            setattr(part, key, old)
+
+
+def tensors_in(answer: Any) -> list[Tensor]:
+    """The tensors of an output: itself, or those of a tuple, list, mapping or dataclass, in their order."""
+    if isinstance(answer, Tensor):
+        return [answer]
+    values = answer.values() if isinstance(answer, Mapping) else answer if isinstance(answer, list | tuple) else ()
+    return [tensor for value in values for tensor in tensors_in(value)]
+
+
+def largest_difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """The largest difference of two outputs relative to the largest magnitude; infinite where shapes differ, or where
+    one has NaN."""
+    worst = 0.0
+    if [one.shape for one in found] != [other.shape for other in expected]:
+        return math.inf
+    for one, other in zip(found, expected, strict=True):
+        if not one.numel() or torch.equal(one, other):
+            continue
+        ratio = float((one.double() - other.double()).abs().max() / other.double().abs().max().clamp_min(1e-30))
+        worst = max(worst, ratio) if math.isfinite(ratio) else math.inf
+    return worst
+
+
+def _where(module: nn.Module, error: BaseException) -> str:
+    """The innermost module that was running."""
+    paths, trace, path = {id(part): path for path, part in module.named_modules()}, error.__traceback__, ""
+    while trace:
+        path = paths.get(id(trace.tb_frame.f_locals.get("self")), path)
+        trace = trace.tb_next
+    return f"`{path}`" if path else "the network"
+
+
+# -- parameters that hide nothing --------------------------------------------------------------------
+
+
+def _sound(module: nn.Module, example: Tensor, change: Callable[[nn.Module], None]) -> bool:
+    """Whether the changed module still gives finite answers."""
+    change(module)
+    try:
+        with evaluating(module):
+            return all(bool(tensor.isfinite().all()) for tensor in tensors_in(module(example)))
+    except Exception:  # the module is the user's, and may not take other weights
+        return False
+
+
+@torch.no_grad()
+def randomised(module: nn.Module) -> None:
+    """Give every parameter random values of the usual size, in place, and BatchNorm the statistics of a new network."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in module.parameters():
+        if parameter.is_floating_point():
+            values = torch.empty(parameter.shape)
+            if parameter.ndim > 1 and parameter.numel() > len(parameter):
+                fan = parameter.numel() // len(parameter)
+                values.normal_(0, math.sqrt(2 / fan), generator=generator)
+            else:
+                values.uniform_(0.5, 1.5, generator=generator)
+            parameter.copy_(values)
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._NormBase) and part.running_mean is not None:
+            part.reset_running_stats()
+
+
+@torch.no_grad()
+def without_constants(module: nn.Module) -> None:
+    """Give every parameter whose numbers are all equal random ones, in place."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in module.parameters():
+        if parameter.is_floating_point() and parameter.numel() and bool(parameter.min() == parameter.max()):
+            parameter.copy_(torch.empty(parameter.shape).uniform_(0.5, 1.5, generator=generator))

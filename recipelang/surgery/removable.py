@@ -1,0 +1,194 @@
+"""Which channels of a network can be removed, found from its graph and confirmed by removing them in a trial.
+
+Channels that meet, in a sum, a depthwise convolution, a concatenation, leave together; `axes` follows them as for
+reordering, with the rules that `axes_removal` and `axes_blocks` add. What may leave according to these rules is then
+removed, half of every group, from a copy with random parameters, and compared with the copy in which the parameters of
+these channels are zero.
+
+Idea: Fang et al. 2023, "DepGraph: Towards Any Structural Pruning", CVPR; there the dependencies are rules between layers.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy
+from torch import Tensor, nn
+
+from recipelang.surgery.atoms import alike, components, first_reasons, positions
+from recipelang.surgery.axes import Dims
+from recipelang.surgery.axes_removal import Removing
+from recipelang.surgery.coupled import (
+    FILTERS,
+    HEADS,
+    NEURONS,
+    ROLES,
+    Coupled,
+    Followed,
+    Operation,
+    Place,
+    Removable,
+    module_of,
+    unit_rows,
+)
+from recipelang.surgery.cutting import Trial, settle
+from recipelang.surgery.graph import Step, capture, export, stored, walk
+from recipelang.surgery.network import Network
+from recipelang.surgery.roles import CONVOLVES, MAKES, role, roles_of
+from recipelang.surgery.sizes import sources_of
+from recipelang.surgery.tracing import evaluating, example_input
+
+__all__ = ["Coupled", "Place", "Removable", "find_removable", "follow_channels", "unit_rows"]
+
+#: how often the graph is walked, each time with other choices of factors
+WALKS = 6
+ALONE = "all of them are coupled into one"
+
+
+def find_removable(network: Network) -> Removable:
+    """The groups of channels of a network that can be removed, each of two or more units.
+
+    Args:
+        network: is not changed.
+
+    Raises:
+        Refusal: RCP0718: torch.export cannot capture the network.
+    """
+    module, example = network.module, example_input(network)
+    found = follow_channels(module, example)
+    if not found.groups:
+        return found
+    chance = random.Random(0)
+    half = {group.name: sorted(chance.sample(range(group.size), group.size // 2)) for group in found.groups}
+    good, stay = settle(Trial(module, example), found, half)
+    groups = tuple(group for group in found.groups if group.name in good)
+    return replace(found, groups=groups, frozen={**found.frozen, **stay})
+
+
+def follow_channels(module: nn.Module, example: Tensor) -> Removable:
+    """What may leave according to the rules of the operations, not confirmed by a trial.
+
+    Args:
+        module: is not changed.
+        example: an input, B×C×H×W with B ≥ 2.
+
+    Raises:
+        Refusal: RCP0718: torch.export cannot capture the network.
+    """
+    axes, held, steps = _walked(module, _captured(module, example))
+    component = components(axes)
+    why = first_reasons(axes, component)
+    roles = roles_of(axes.atoms, held, [step.call for step in steps])
+    held = stored(module, held)
+    numbered = {name: tuple(component[axis] for axis in dims) for name, dims in held.items()}
+    makers = {(name, k): roles[axis].max(initial=0) for name, dims in held.items() for k, axis in enumerate(dims)}
+    made = numpy.zeros(len(why), numpy.int8)  # by what each channel is made
+    for (name, k), code in makers.items():
+        made[numbered[name][k]] = numpy.maximum(made[numbered[name][k]], code)
+    sets = [s for s in alike([component[axis] for axis in axes.axes], (why < 0) & (made >= MAKES)) if len(s) > 1]
+    heads = numpy.zeros(len(why), bool)
+    for axis in axes.heads:
+        heads[component[axis]] = True
+    kinds = [HEADS if heads[s[0]] else FILTERS if made[s[0]] == CONVOLVES else NEURONS for s in sets]
+    groups, units = _groups(sets, kinds, numbered, {place: role(code) for place, code in makers.items()}, len(why))
+    frozen = {
+        module_of(name): axes.frozen[why[row].max()][1] if (why[row] >= 0).any() else ALONE
+        for (name, k), code in makers.items()
+        if code >= MAKES and not any(maker == module_of(name) for group in groups for maker in group.makers)
+        for row in [numbered[name][k]]
+    }
+    with evaluating(module):
+        sources = sources_of(module, lambda: module(example))
+    followed = Followed(
+        channels=len(why),
+        held=numbered,
+        operations=tuple(_numbered(step, component) for step in steps),
+        normalised=frozenset(
+            name for name, dims in held.items() if any(axis is other for axis in dims for other in axes.normalised)
+        ),
+        units=units,
+        sources=sources,
+    )
+    return Removable(groups, frozen, followed)
+
+
+def _captured(module: nn.Module, example: Tensor) -> list[Any]:
+    """The graph in evaluation mode; and that in training mode, where it uses parameters that evaluation does not."""
+    programs = [capture(module, example)]
+    names = programs[0].graph_signature.inputs_to_parameters
+    if any(node.name in names and not node.users for node in programs[0].graph.nodes):
+        modes = [(part, part.training) for part in module.modules()]
+        buffers = {name: value.clone() for name, value in module.named_buffers()}
+        try:
+            programs.append(export(module.train(), example))
+        except Exception:  # the module is the user's; a trial says what does not train without its channels
+            pass
+        finally:
+            for part, training in modes:
+                part.training = training
+            for name, value in module.named_buffers():
+                value.copy_(buffers[name])
+    return programs
+
+
+def _walked(module: nn.Module, programs: Sequence[Any]) -> tuple[Removing, dict[str, Dims], list[Step]]:
+    """The axes of all graphs. Where a split axis keeps all of the factor that was chosen, the next one is tried."""
+    picks: dict[Any, int] = {}
+    for _ in range(WALKS):
+        axes, held, steps = Removing(picks=picks), dict[str, Dims](), list[Step]()
+        for program in programs:
+            steps += walk(program, module, axes, held)
+        component = components(axes)
+        free = first_reasons(axes, component) < 0
+        moved = {}
+        for site, parts in axes.chosen.items():
+            options = axes.options[site]
+            following = options.index(picks.get(site, options[0])) + 1
+            if following < len(options) and not any(free[component[part]].any() for part in parts):
+                moved[site] = options[following]
+        if not moved:
+            break
+        picks = {**picks, **moved}
+    return axes, held, steps
+
+
+def _groups(
+    sets: Sequence[numpy.ndarray],
+    kinds: Sequence[str],
+    numbered: dict[str, tuple[numpy.ndarray, ...]],
+    roles: dict[tuple[str, int], str],
+    channels: int,
+) -> tuple[tuple[Coupled, ...], dict[str, numpy.ndarray]]:
+    """The groups in the order of the network, and the channels of their units by name."""
+    places: list[list[Place]] = [[] for _ in sets]
+    group = numpy.full(channels, -1)
+    for number, members in enumerate(sets):
+        group[members] = number
+    for name, rows in numbered.items():
+        for k, row in enumerate(rows):
+            for number, where in positions(row, group, sets):
+                places[number].append(Place(name, k, roles[name, k], tuple(map(tuple, where.tolist()))))
+    order = {name: number for number, name in enumerate(numbered)}
+    first = [next(place.name for place in found if place.role == ROLES[MAKES]) for found in places]
+    groups: list[Coupled] = []
+    units: dict[str, numpy.ndarray] = {}
+    for number in sorted(range(len(sets)), key=lambda number: order[first[number]]):
+        path = module_of(first[number])
+        alike_named = sum(other == path or other.startswith(f"{path} (") for other in units)
+        name = f"{path} ({alike_named + 1})" if alike_named else path
+        groups.append(Coupled(name, kinds[number], tuple(places[number])))
+        units[name] = sets[number]
+    return tuple(groups), units
+
+
+def _numbered(step: Step, component: numpy.ndarray) -> Operation:
+    """A step with channels instead of atoms."""
+
+    def rows(value: Any) -> Any:
+        return tuple(component[axis] for axis in value) if isinstance(value, Dims) else value
+
+    given = {key: rows(value) for key, value in step.call.given.items()}
+    return Operation(step.path, step.call.name, given, tuple(map(rows, step.outs)))

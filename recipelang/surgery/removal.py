@@ -1,0 +1,66 @@
+"""Removing channels for good: the edit, held against the network in which their parameters are zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from recipelang.errors import Refusal
+from recipelang.surgery import cutting
+from recipelang.surgery.coupled import Removable
+from recipelang.surgery.cutting import Chosen, Trial, settle
+from recipelang.surgery.edits import apply_edits
+from recipelang.surgery.edits.remove_channels import RemoveChannels
+from recipelang.surgery.network import Network
+from recipelang.surgery.tracing import example_input
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A network without some of its channels.
+
+    Attributes:
+        network: the new one.
+        edit: what was removed, as it is in the network's log.
+        stays: group → why its units could not be removed after all; usually empty.
+    """
+
+    network: Network
+    edit: RemoveChannels
+    stays: Mapping[str, str]
+
+
+def edit_of(network: Network, found: Removable, chosen: Chosen) -> RemoveChannels:
+    """The edit that removes these units; nothing is run, so that a search can try many.
+
+    Args:
+        network: that `found` was found in.
+        found: of `find_removable`.
+        chosen: name of a group → the numbers of the units that go.
+
+    Raises:
+        Refusal: RCP0755: nothing, or all of a group, would go.
+    """
+    return cutting.edit_of(network.module, found, chosen)
+
+
+def remove_channels(network: Network, found: Removable, chosen: Chosen) -> Removed:
+    """A copy of the network without these units, compared with the one in which their parameters are zero: first with
+    random parameters, then with its own.
+
+    Args:
+        network: that `found` was found in; it is not changed. Its masks are cut along.
+        found: of `find_removable`.
+        chosen: name of a group → the numbers of the units that go.
+
+    Raises:
+        Refusal: RCP0755: nothing, or all of a group, would go; RCP0756: a mask would not be in its pattern any more;
+            RCP0702: parity does not hold.
+    """
+    edit_of(network, found, chosen)  # refuses what cannot be meant, before anything is tried
+    good, stays = settle(Trial(network.module, example_input(network)), found, chosen)
+    if not good:
+        why = next(iter(stays.values()))
+        raise Refusal("RCP0755", f"none of these channels can be removed: {why}", "choose other layers")
+    edit = edit_of(network, found, good)
+    return Removed(apply_edits(network, [edit]), edit, stays)
