@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy
 import torch
@@ -121,7 +121,8 @@ class Call:
 
 #: why positions keep their order
 SPACE = "they are positions, not channels"
-Rule = Callable[[Axes, Call], Any]
+Rule = Callable[[Any, Call], Any]
+R = TypeVar("R", bound=Rule)
 #: Elementwise, though some versions of torch do not tag them as such.
 UNTAGGED = {"celu", "elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu6", "selu", "softplus"}
 RULES: dict[str, Rule] = {}
@@ -129,13 +130,13 @@ RULES: dict[str, Rule] = {}
 REMOVING: dict[str, Rule] = {}
 
 
-def rule(*names: str, removing: bool = False) -> Callable[[Rule], Rule]:
+def rule(*names: str, removing: bool = False) -> Callable[[R], R]:
     """Register a function as the rule of these operators; it returns `Dims`, or a list of them for several outputs.
 
     With `removing` it holds only where channels are removed, instead of the one for both.
     """
 
-    def enter(function: Rule) -> Rule:
+    def enter(function: R) -> R:
         (REMOVING if removing else RULES).update(dict.fromkeys(names, function))
         return function
 

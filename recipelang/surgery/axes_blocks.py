@@ -61,7 +61,7 @@ def _leading(factors: list[int], size: int) -> list[int]:
 
 def _split(axes: Removing, axis: Axis, parts: list[Axis], why: str) -> list[Axis]:
     """An axis as the product of these."""
-    # Of three the middle one (q k v × heads × width); otherwise the largest, which counts channels and not their copies.
+    # Of three the middle one (q k v × heads × width), otherwise the largest: it counts channels and not their copies.
     largest_first = sorted(range(len(parts)), key=lambda k: -len(parts[k]))
     pick = axes.pick([1, 2, 0] if len(parts) == 3 else largest_first)
     axes.chosen[axes.site] = [parts[pick]]

@@ -2,8 +2,8 @@
 
 A removed channel is one whose parameters are all zero, those that read it too; so nothing depends on what a norm or an
 activation makes of an empty channel. Channels stay where they meet without a weight of their own (a mean, a softmax, a
-LayerNorm), and where the code counts them. A sum and a norm of vectors are not among these: a channel that is zero there
-may leave, and whether it is zero there is tried (`removal`).
+LayerNorm), and where the code counts them. A sum and a norm of vectors are not among these: a channel that is zero
+there may leave, and whether it is zero is tried (`cutting`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Cutting channels in a trial: on a copy of the network with random parameters, in place, and back again.
 
-Values do not decide what may leave, but they may hide a wrong cut: a head that starts at zero, a γ of 0, a layer scale of
-1e-6. So the copy that is compared has none of them.
+Values do not decide what may leave, but they may hide a wrong cut: a head that starts at zero, a γ of 0, a layer scale
+of 1e-6. So the copy that is compared has none of them.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Trial:
 def settle(trial: Trial, found: Removable, chosen: Chosen) -> tuple[Chosen, dict[str, str]]:
     """The groups of which these units can be removed together, and why those that stay do.
 
-    All at once. Where that fails, one group of each sort alone, then all sorts that passed; where that fails too, halves.
+    All at once. Where that fails, one group of each sort alone, then all sorts that passed; where that fails, halves.
     """
     stay: dict[str, str] = {}
 

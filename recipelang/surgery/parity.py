@@ -114,6 +114,6 @@ def stopped(error: Exception) -> str:
 def _different(what: str, how: str) -> Refusal:
     return Refusal(
         "RCP0702",
-        f"{what} changes more of the network than that layer: {how}",
+        f"{what} changes more of the network than that: {how}",
         "exclude this layer with `except`; `recipe layers MODEL` lists those that can be removed",
     )

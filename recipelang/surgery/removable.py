@@ -5,7 +5,7 @@ reordering, with the rules that `axes_removal` and `axes_blocks` add. What may l
 removed, half of every group, from a copy with random parameters, and compared with the copy in which the parameters of
 these channels are zero.
 
-Idea: Fang et al. 2023, "DepGraph: Towards Any Structural Pruning", CVPR; there the dependencies are rules between layers.
+Idea: Fang et al. 2023, "DepGraph: Towards Any Structural Pruning", CVPR, whose rules connect layers.
 """
 
 from __future__ import annotations

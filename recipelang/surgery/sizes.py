@@ -21,16 +21,18 @@ from recipelang.surgery.coupled import Followed, Operation
 #: how many indices of an axis remain
 Left = Callable[[numpy.ndarray], int]
 Source = tuple[str, str, int]
+Size = int | tuple[int, ...]
 Used = frozenset[tuple[tuple[int, ...], int]]
 LAYERS: tuple[type[nn.Module], ...] = (
-    nn.modules.conv._ConvNd, nn.Linear, nn.Embedding, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.PReLU, nn.RNNBase,
+    nn.modules.conv._ConvNd, nn.Linear, nn.Embedding, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.PReLU,
+    nn.RNNBase,
 )  # fmt: skip
 PRODUCTS = ("linear", "embedding", "lstm", "gru")
 NORMS = ("batch_norm", "instance_norm", "group_norm", "prelu")
 RESHAPES = ("view", "reshape", "unflatten", "expand", "split")
 
 
-def sizes_after(module: nn.Module, followed: Followed, left: Left) -> tuple[tuple[str, str, int | tuple[int, ...]], ...]:
+def sizes_after(module: nn.Module, followed: Followed, left: Left) -> tuple[tuple[str, str, Size], ...]:
     """(module, attribute, new value) of every attribute that changes.
 
     Args:
@@ -38,7 +40,7 @@ def sizes_after(module: nn.Module, followed: Followed, left: Left) -> tuple[tupl
         followed: its graph.
         left: the channels of an axis → how many of its indices remain.
     """
-    new: dict[tuple[str, str], int | tuple[int, ...]] = {}
+    new: dict[tuple[str, str], Size] = {}
     for operation in followed.operations:
         part = module.get_submodule(operation.path)
         if isinstance(part, LAYERS):

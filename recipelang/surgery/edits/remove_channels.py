@@ -98,7 +98,7 @@ class RemoveChannels:
         """No module and no whole parameter is removed."""
         return False
 
-    def left(self, name: str, tensor: Tensor) -> Tensor | None:
+    def left(self, name: str, tensor: Tensor) -> Tensor:
         """The tensor without the channels that the parameter or buffer of this name loses."""
         for gone, size, axis in self._by_name.get(name, ()):
             keep = torch.ones(size, dtype=torch.bool)
@@ -118,12 +118,13 @@ class RemoveChannels:
         with torch.no_grad():
             for name in self.names():
                 parent, leaf = _holder(module, name)
-                tensor = getattr(parent, leaf)
+                tensor: Tensor = getattr(parent, leaf)
                 if id(tensor) not in new:
                     old.append(tensor)
                     cut = self.left(name, tensor.detach())
-                    kept = nn.Parameter(cut, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else cut
-                    new[id(tensor)] = kept  # type: ignore[assignment]
+                    new[id(tensor)] = (
+                        nn.Parameter(cut, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else cut
+                    )
                 setattr(parent, leaf, new[id(tensor)])
         for path, name, value in self.sizes:
             part = module.get_submodule(path)
@@ -259,4 +260,3 @@ def joined(cut: Mapping[tuple[str, int], tuple[Sequence[int], int]]) -> tuple[Cu
     for place, (gone, size) in cut.items():
         alike.setdefault((tuple(sorted(gone)), size), []).append(place)
     return tuple(Cut(gone, size, tuple(places)) for (gone, size), places in alike.items())
-

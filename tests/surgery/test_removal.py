@@ -1,0 +1,269 @@
+"""Channels removed from networks: the same function as with their parameters at zero, in every family."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models.convnext import CNBlockConfig
+
+from recipelang.errors import Refusal
+from recipelang.nets.cifar_resnet import SmallResNet, cifar_resnet
+from recipelang.surgery.edits import RemoveLayer, apply_edits, from_json, replay
+from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.removable import Removable, find_removable, unit_rows
+from recipelang.surgery.removal import Removed, edit_of, remove_channels
+from recipelang.surgery.tracing import evaluating, example_input
+
+Build = Callable[[], nn.Module]
+
+
+def some(found: Removable, share: float = 0.4, seed: int = 0) -> dict[str, list[int]]:
+    """A random share of the units of every group."""
+    chance = random.Random(seed)
+    counts = {group.name: min(max(1, round(group.size * share)), group.size - 1) for group in found.groups}
+    return {group.name: sorted(chance.sample(range(group.size), counts[group.name])) for group in found.groups}
+
+
+def outputs(module: nn.Module, example: Tensor) -> list[Tensor]:
+    with evaluating(module):
+        answer = module(example)
+    return [answer] if isinstance(answer, Tensor) else list(answer)
+
+
+def at_zero(network: Network, found: Removable, chosen: Mapping[str, list[int]]) -> nn.Module:
+    """A copy of the network in which every parameter of the chosen units is zero: the reference."""
+    module = copy.deepcopy(network.module)
+    with torch.no_grad():
+        parameters = dict(module.named_parameters())
+        for group in found.groups:
+            for place in group.places:
+                if place.name in parameters:
+                    gone = [p for unit in chosen.get(group.name, []) for p in place.positions[unit]]
+                    parameters[place.name].index_fill_(place.axis, torch.tensor(gone, dtype=torch.long), 0)
+    return module
+
+
+def require_law(network: Network, build: Build, share: float = 0.4) -> tuple[Removable, Removed]:
+    """Remove channels, and hold everything that was promised about it against independent references."""
+    found = find_removable(network)
+    chosen = some(found, share)
+    before = {name: value.clone() for name, value in network.module.state_dict().items()}
+    removed = remove_channels(network, found, chosen)
+    example = example_input(network)
+    for one, other in zip(
+        outputs(removed.network.module, example), outputs(at_zero(network, found, chosen), example), strict=True
+    ):
+        assert one.isfinite().all()
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
+    assert all(torch.equal(before[name], value) for name, value in network.module.state_dict().items())
+    assert not removed.stays
+    edit = from_json(json.loads(json.dumps(removed.edit.json())))
+    assert edit == removed.edit and removed.network.edits == (*network.edits, edit)
+    fresh = build()
+    replay(fresh, [edit])
+    fresh.load_state_dict(removed.network.module.state_dict())
+    for one, other in zip(outputs(fresh, example), outputs(removed.network.module, example), strict=True):
+        assert torch.equal(one, other)
+    trained_once(fresh, example)
+    return found, removed
+
+
+def trained_once(module: nn.Module, example: Tensor) -> None:
+    optimizer = torch.optim.SGD(module.parameters(), lr=1e-3)
+    answers = module.train()(example)
+    sum(answer.square().mean() for answer in ([answers] if isinstance(answers, Tensor) else answers)).backward()
+    assert all(p.grad is None or p.grad.shape == p.shape for p in module.parameters())
+    optimizer.step()
+
+
+def share_removed(network: Network, removed: Removed) -> float:
+    before, after = (sum(p.numel() for p in n.module.parameters()) for n in (network, removed.network))
+    return 1 - after / before
+
+
+def vgg() -> nn.Module:
+    """As torchvision builds it, with a classifier of its own size."""
+    features = models.vgg.make_layers([8, "M", 16, "M"], batch_norm=True)
+    classifier = nn.Sequential(nn.Linear(16 * 49, 32), nn.ReLU(True), nn.Dropout(), nn.Linear(32, 7))
+    return nn.Sequential(features, nn.AdaptiveAvgPool2d(7), nn.Flatten(), classifier)
+
+
+#: a small network of each family; how many groups of which kind; the least share of parameters at 40 %; who stays
+FAMILIES: dict[str, tuple[Build, Mapping[str, int], float, tuple[str, ...]]] = {
+    "padded shortcuts": (lambda: SmallResNet((2, 1, 1), (16, 32, 64), 3, 7), {"filters": 5}, 0.4, ("linear",)),
+    "projected shortcuts": (
+        lambda: models.ResNet(models.resnet.Bottleneck, [1, 1, 1, 1], num_classes=7, width_per_group=16),
+        {"filters": 13},
+        0.5,
+        ("fc",),
+    ),
+    "VGG with flatten": (
+        vgg,
+        {"filters": 2, "neurons": 1},
+        0.5,
+        ("3.3",),
+    ),
+    "MobileNetV2": (
+        partial(models.MobileNetV2, 7, inverted_residual_setting=[[1, 16, 1, 1], [6, 24, 2, 2]]),
+        {"filters": 6},
+        0.5,
+        ("classifier.1",),
+    ),
+    "DenseNet": (
+        partial(models.DenseNet, growth_rate=8, block_config=(2, 2), num_init_features=16, num_classes=7),
+        {"filters": 10},
+        0.4,
+        ("classifier",),
+    ),
+    "ShuffleNet": (
+        partial(models.ShuffleNetV2, [2, 1, 1], [8, 16, 32, 64, 128], 7),
+        {"filters": 9},
+        0.3,
+        ("fc",),
+    ),
+    "ConvNeXt": (
+        lambda: models.ConvNeXt([CNBlockConfig(16, 32, 1), CNBlockConfig(32, None, 1)], num_classes=7),
+        {"neurons": 2},
+        0.25,
+        ("features.0.0", "features.1.0.block.0", "classifier.2"),
+    ),
+    "ViT": (
+        partial(models.VisionTransformer, 32, 8, 2, 4, 32, 64, num_classes=7),
+        {"neurons": 2},
+        0.1,
+        ("conv_proj", "encoder.layers.encoder_layer_0.self_attention", "heads.head"),
+    ),
+    "grouped": (
+        lambda: models.ResNet(models.resnet.Bottleneck, [1, 1, 1, 1], num_classes=7, groups=4, width_per_group=8),
+        {"filters": 13},
+        0.4,
+        ("fc",),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family(name: str, wrap: Callable[..., Network]) -> None:
+    torch.manual_seed(0)
+    build, kinds, least, stay = FAMILIES[name]
+    network = wrap(build(), (3, 32, 32))
+    found, removed = require_law(network, build)
+    counts = {kind: sum(group.kind == kind for group in found.groups) for kind in {g.kind for g in found.groups}}
+    assert counts == kinds
+    assert share_removed(network, removed) > least
+    assert set(stay) <= set(found.frozen) and all(found.frozen.values())
+
+
+def test_groups_of_a_residual_network(digits: Network) -> None:
+    """By hand: the stream of the first stage, padded into the second, and the inside of every block."""
+    found = find_removable(digits)
+    assert [group.name for group in found.groups] == [
+        "conv1",
+        *(f"layer1.{k}.conv1" for k in range(5)),
+        *(f"layer2.{k}.conv1" for k in range(5)),
+    ]
+    stream, inner = found.group("conv1"), found.group("layer2.1.conv1")
+    assert (stream.size, inner.size) == (16, 32)
+    assert inner.makers == ("layer2.1.conv1",)
+    assert {(place.name, place.axis): place.role for place in inner.places} == {
+        ("layer2.1.conv1.weight", 0): "makes",
+        ("layer2.1.bn1.weight", 0): "scales",
+        ("layer2.1.bn1.bias", 0): "shifts",
+        ("layer2.1.bn1.running_mean", 0): "holds",
+        ("layer2.1.bn1.running_var", 0): "holds",
+        ("layer2.1.conv2.weight", 1): "reads",
+    }
+    places = {(place.name, place.axis): place for place in stream.places}
+    assert places["layer1.3.conv2.weight", 0].positions == tuple((k,) for k in range(16))
+    assert places["layer2.3.conv2.weight", 0].positions == tuple((k + 8,) for k in range(16))
+    assert places["linear.weight", 1].role == "reads"
+    assert found.frozen == {"linear": "they are the network's output"}
+
+
+def test_rows_of_units(digits: Network) -> None:
+    found, weights = find_removable(digits), dict(digits.module.named_parameters())
+    inner, stream = found.group("layer2.1.conv1"), found.group("conv1")
+    weight = weights["layer2.1.conv1.weight"].detach()
+    assert torch.equal(unit_rows(inner, {"layer2.1.conv1.weight": weight}), weight.flatten(1))
+    assert torch.equal(unit_rows(inner, weights, "scales"), weights["layer2.1.bn1.weight"][:, None])
+    assert unit_rows(stream, weights).shape == (16, 9 + 5 * 16 * 9 + 5 * 32 * 9)
+    assert unit_rows(inner, {}).shape == (32, 0)
+    read = unit_rows(inner, weights, "reads")
+    assert torch.equal(read, weights["layer2.1.conv2.weight"].movedim(1, 0).flatten(1))
+
+
+def test_nothing_and_everything_are_refused(digits: Network) -> None:
+    found = find_removable(digits)
+    for chosen, why in (({}, "no channels were chosen"), ({"conv1": range(16)}, "nothing would remain")):
+        with pytest.raises(Refusal, match=why) as caught:
+            remove_channels(digits, found, chosen)
+        assert caught.value.code == "RCP0755"
+
+
+def test_masks_are_cut_along(digits: Network) -> None:
+    weight = digits.module.layer1[0].conv1.weight
+    keep = torch.rand(weight.shape) > 0.5
+    mask = Mask("unstructured", keep)
+    with torch.no_grad():
+        weight.masked_fill_(~keep, 0)
+    digits.masks["layer1.0.conv1.weight"] = mask
+    found = find_removable(digits)
+    removed = remove_channels(digits, found, {"conv1": [0, 5], "layer1.0.conv1": [3]})
+    rows, columns = [k for k in range(16) if k != 3], [k for k in range(16) if k not in (0, 5)]
+    cut = removed.network.masks["layer1.0.conv1.weight"]
+    assert cut.pattern == "unstructured" and torch.equal(cut.keep, keep[rows][:, columns])
+    assert digits.masks["layer1.0.conv1.weight"] is mask
+
+
+def test_a_mask_that_leaves_its_pattern_is_refused(digits: Network) -> None:
+    """2:4 along the input channels: whole groups of four may leave, others not; output channels always."""
+    weight = digits.module.layer1[0].conv2.weight
+    keep = torch.zeros(weight.shape, dtype=torch.bool)
+    keep[:, [0, 1, 6, 7, 8, 9, 12, 13]] = True
+    with torch.no_grad():
+        weight.masked_fill_(~keep, 0)
+    digits.masks["layer1.0.conv2.weight"] = Mask("2:4", keep)
+    found = find_removable(digits)
+    inner = "layer1.0.conv1"
+    whole = remove_channels(digits, found, {inner: [4, 5, 6, 7], "conv1": [2]}).network
+    assert whole.masks["layer1.0.conv2.weight"].keep.shape == (15, 12, 3, 3)
+    for gone, why in (([2, 3, 4, 5], "more than 2 of 4"), ([0], "not a multiple of 4")):
+        with pytest.raises(Refusal, match=why) as caught:
+            remove_channels(digits, found, {inner: gone})
+        assert caught.value.code == "RCP0756"
+
+
+def test_a_wrong_cut_of_fitting_shape_is_caught(digits: Network) -> None:
+    """One channel is no longer made, another is no longer read."""
+    found = find_removable(digits)
+    right, other = (edit_of(digits, found, {"layer1.0.conv1": [k]}) for k in (1, 2))
+    assert apply_edits(digits, [right]).module.layer1[0].conv1.out_channels == 15
+    (made,), (read,) = right.cuts, other.cuts
+    reader = ("layer1.0.conv2.weight", 1)
+    wrong = (replace(made, places=tuple(p for p in made.places if p != reader)), replace(read, places=(reader,)))
+    with pytest.raises(Refusal, match="differs by") as caught:
+        apply_edits(digits, [replace(right, cuts=wrong)])
+    assert caught.value.code == "RCP0702"
+
+
+def test_removed_again_and_again(resnet20: Network) -> None:
+    """A second removal starts from the network of the first; the log holds both, layers among them."""
+    network = resnet20
+    for seed in (0, 1):
+        found = find_removable(network)
+        network = remove_channels(network, found, some(found, 0.3, seed)).network
+    network = apply_edits(network, [RemoveLayer("layer1.1", ("layer1.1",))])
+    assert [edit.kind for edit in network.edits] == ["remove_channels", "remove_channels", "remove_layer"]
+    again = cifar_resnet(20)
+    replay(again, [from_json(edit.json()) for edit in network.edits])
+    again.load_state_dict(network.module.state_dict())
+    assert torch.equal(outputs(again, example_input(network))[0], outputs(network.module, example_input(network))[0])
