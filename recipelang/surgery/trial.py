@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from recipelang.surgery.candidates import Candidate, Layers, look_for_layers
-from recipelang.surgery.edits import put, remove
+from recipelang.surgery.edits import remove
 from recipelang.surgery.parity import observe, stopped, unlike
 
 
@@ -123,4 +123,4 @@ def _swapped(module: nn.Module, group: Sequence[Candidate]) -> Iterator[None]:
         yield
     finally:
         for path, part in parts.items():
-            put(module, path, part)
+            module.set_submodule(path, part)

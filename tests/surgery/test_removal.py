@@ -18,9 +18,10 @@ from torchvision.models.convnext import CNBlockConfig
 from recipelang.errors import Refusal
 from recipelang.nets.cifar_resnet import SmallResNet, cifar_resnet
 from recipelang.surgery.edits import RemoveLayer, apply_edits, from_json, replay
-from recipelang.surgery.network import Mask, Network
+from recipelang.surgery.network import Network
 from recipelang.surgery.removable import Removable, find_removable, unit_rows
 from recipelang.surgery.removal import Removed, edit_of, remove_channels
+from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.tracing import evaluating, example_input
 
 Build = Callable[[], nn.Module]
@@ -215,7 +216,7 @@ def test_masks_are_cut_along(digits: Network) -> None:
     mask = Mask("unstructured", keep)
     with torch.no_grad():
         weight.masked_fill_(~keep, 0)
-    digits.masks["layer1.0.conv1.weight"] = mask
+    digits = digits.restricted({"layer1.0.conv1.weight": mask})
     found = find_removable(digits)
     removed = remove_channels(digits, found, {"conv1": [0, 5], "layer1.0.conv1": [3]})
     rows, columns = [k for k in range(16) if k != 3], [k for k in range(16) if k not in (0, 5)]
@@ -231,7 +232,7 @@ def test_a_mask_that_leaves_its_pattern_is_refused(digits: Network) -> None:
     keep[:, [0, 1, 6, 7, 8, 9, 12, 13]] = True
     with torch.no_grad():
         weight.masked_fill_(~keep, 0)
-    digits.masks["layer1.0.conv2.weight"] = Mask("2:4", keep)
+    digits = digits.restricted({"layer1.0.conv2.weight": Mask("2:4", keep)})
     found = find_removable(digits)
     inner = "layer1.0.conv1"
     whole = remove_channels(digits, found, {inner: [4, 5, 6, 7], "conv1": [2]}).network

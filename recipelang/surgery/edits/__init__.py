@@ -18,14 +18,15 @@ from recipelang import catalogue
 from recipelang.errors import Refusal
 from recipelang.kinds import Edit
 from recipelang.surgery.candidates import find_layers
-from recipelang.surgery.edits.remove_layer import RemoveLayer, put, remove
+from recipelang.surgery.edits.remove_layer import RemoveLayer, remove
 from recipelang.surgery.entries import Wrong, shown
 from recipelang.surgery.network import Network, Restrictions
 from recipelang.surgery.parity import cannot_run, observe, require_parity
 from recipelang.surgery.restricting import carried, without
 from recipelang.surgery.tracing import example_input
 
-__all__ = ["Edit", "RemoveLayer", "apply_edits", "from_json", "left", "put", "remove", "replay"]
+__all__ = ["Edit", "RemoveLayer", "apply_edits", "from_json", "left", "remove", "replay"]
+
 
 def apply_edits(network: Network, edits: Iterable[Edit], *, check: bool = True) -> Network:
     """A copy of the network with these edits made and logged; restrictions are cut as their parameters are, or dropped.

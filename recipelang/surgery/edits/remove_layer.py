@@ -65,7 +65,7 @@ class RemoveLayer:
         """
         for path in self.paths:
             part = _find(module, path)
-            put(module, path, self.stand_in(part).train(part.training))
+            module.set_submodule(path, self.stand_in(part).train(part.training))
 
     def stand_in(self, part: nn.Module) -> nn.Module:
         """The replacement for one of the modules."""
@@ -91,12 +91,6 @@ class RemoveLayer:
 def remove(candidate: Candidate) -> RemoveLayer:
     """The edit that removes a candidate."""
     return RemoveLayer(candidate.name, candidate.paths, candidate.wires)
-
-
-def put(module: nn.Module, path: str, part: nn.Module) -> None:
-    """Replace the module at a path."""
-    parent, _, leaf = path.rpartition(".")
-    setattr(module.get_submodule(parent), leaf, part)
 
 
 def _find(module: nn.Module, path: str) -> nn.Module:
