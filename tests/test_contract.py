@@ -25,7 +25,7 @@ WORK = {
     "metric": ("measure", "role", "better", "unit", "source"),
     "criterion": ("score", "unit", "needs"),
     "unit": ("find", "aggregate", "edits", "remove", "one", "ranks", "scores", "many"),
-    "loss": ("__call__", "teachers", "complete"),
+    "loss": ("__call__", "points", "parts", "teachers", "complete", "compares", "tasks"),
     "pattern": ("refuses", "mask", "holds"),
     "permutation": ("order",),
     "optimizer": ("build",),

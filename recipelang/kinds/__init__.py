@@ -10,12 +10,13 @@ from recipelang.kinds.data import DataMethod, Dataset
 from recipelang.kinds.edit import Edit
 from recipelang.kinds.evidence import Evidence
 from recipelang.kinds.export import ExportMethod
-from recipelang.kinds.loss import Loss
+from recipelang.kinds.loss import SEVERAL, Loss, OutputLoss
 from recipelang.kinds.metric import Measurement, Metric
 from recipelang.kinds.model import ModelMethod, ModelRequest
 from recipelang.kinds.optimizer import Optimizer
 from recipelang.kinds.pattern import Pattern
 from recipelang.kinds.permutation import Permutation
+from recipelang.kinds.points import Pairing, Point, Points, middle, paired
 from recipelang.kinds.preprocessing import Preprocessing
 from recipelang.kinds.progress import Progress
 from recipelang.kinds.ramp import Ramp
@@ -25,6 +26,7 @@ from recipelang.kinds.task import Task
 from recipelang.kinds.unit import Gone, Group, Offer, Unit
 
 __all__ = [
+    "SEVERAL",
     "Companion",
     "Criterion",
     "DataMethod",
@@ -42,8 +44,12 @@ __all__ = [
     "Moment",
     "Offer",
     "Optimizer",
+    "OutputLoss",
+    "Pairing",
     "Pattern",
     "Permutation",
+    "Point",
+    "Points",
     "Preprocessing",
     "Progress",
     "Ramp",
@@ -52,4 +58,6 @@ __all__ = [
     "Solver",
     "Task",
     "Unit",
+    "middle",
+    "paired",
 ]

@@ -1,25 +1,95 @@
-"""What a term of a training loss must offer."""
+"""Losses: what a training minimises, and what it looks at to say so."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from recipelang.kinds.points import Pairing, Points
+from recipelang.kinds.seen import Moment, Seen
 from recipelang.kinds.task import Task
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+#: as many teachers as a statement may name, for a loss that averages over them
+SEVERAL = 9
 
 
 class Loss(Protocol):
     """`with NAME(…)`: one term of a training loss.
 
+    Inherit from `OutputLoss` for a loss of outputs alone, else from this class.
+
     Attributes:
         teachers: (least, most) number of teachers that it compares with.
         complete: whether it trains on its own; incomplete terms get `1 * task` added to them.
+        tasks: names of the tasks that it is for; () is every task.
+        compares: what it looks at. `outputs`: the teachers' outputs have the student's shape, their classes are in
+            the student's order. `features`: activations at the positions that `points` asks for; without `outputs`
+            beside it, a teacher may be of any shape and have any classes.
     """
 
     teachers: ClassVar[tuple[int, int]]
     complete: ClassVar[bool]
+    tasks: ClassVar[tuple[str, ...]] = ()
+    compares: ClassVar[tuple[str, ...]] = ("features",)
 
-    def __call__(self, outputs: Tensor, labels: Tensor, teachers: tuple[Tensor, ...], task: Task) -> Tensor:
-        """outputs B×C of the student, labels B, teachers' outputs each B×C → scalar."""
+    def points(self, student: Points, teachers: tuple[Points, ...]) -> tuple[Pairing, ...]:
+        """The positions whose activations it looks at; asked by `plan` too, which shows them.
+
+        Raises:
+            Refusal: RCP0821 … RCP0823: nothing can be compared.
+        """
+        return ()
+
+    def parts(self, pairings: tuple[Pairing, ...]) -> nn.Module | None:
+        """What it trains along with the network: adapters, a memory. None where there is nothing.
+
+        They are created from seeded random numbers, trained by the same optimizer, part of the checkpoint, and gone
+        after the training.
+        """
+        return None
+
+    def __call__(
+        self,
+        student: Seen,
+        teachers: tuple[Seen, ...],
+        targets: Any,
+        task: Task,
+        parts: nn.Module | None,
+        moment: Moment,
+    ) -> Tensor:
+        """The loss of a batch, a scalar.
+
+        Args:
+            student: the network that trains. `student.features[k]` belongs to pairing k.
+            teachers: at most `self.teachers[1]`, without gradients. `teachers[i].features[k]` belongs to pairing k.
+            targets: of the batch; labels B for classification.
+            task: its loss and what its outputs mean.
+            parts: what `parts` returned.
+            moment: where the training is.
+        """
+
+
+class OutputLoss(Loss, Protocol):
+    """A loss that compares outputs: it fills in everything but `compare`.
+
+    A network with several outputs in training mode (auxiliary classifiers) is compared output by output.
+    """
+
+    compares: ClassVar[tuple[str, ...]] = ("outputs",)
+
+    def __call__(
+        self,
+        student: Seen,
+        teachers: tuple[Seen, ...],
+        targets: Any,
+        task: Task,
+        parts: nn.Module | None,
+        moment: Moment,
+    ) -> Tensor:
+        """`compare` of the outputs."""
+        return self.compare(student.outputs, targets, tuple(teacher.outputs for teacher in teachers), task)
+
+    def compare(self, outputs: Any, targets: Any, teachers: tuple[Any, ...], task: Task) -> Tensor:
+        """outputs of the student (B×C), targets (labels B), outputs of each teacher (B×C) → scalar."""

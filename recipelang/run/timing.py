@@ -41,6 +41,7 @@ from recipelang.surgery.products import products_of
 from recipelang.surgery.raised import raised_by
 from recipelang.training.loop import fit
 from recipelang.training.machine import choose_precision
+from recipelang.training.teachers import Teacher
 
 LATENCY_SECONDS = 6.0  # one interleaved measurement of a small network; at most 30 s
 MOST_SECONDS = 4.0  # that one plan spends on measuring training, and the same again on clocks
@@ -145,7 +146,7 @@ class Times:
                     task=task() if task else None,  # type: ignore[arg-type]
                     seed=0,
                     progress=marks,
-                    teachers=(network,) * teachers,
+                    teachers=(Teacher("itself", network),) * teachers,
                     device=self.options.device,
                     threads=self.options.threads,
                 )

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from recipelang.stages.context import Context, Outcome
 from recipelang.stages.train import tune
-from recipelang.training.teachers import translated
+from recipelang.training.teachers import Teacher, translated
+from recipelang.training.terms import compares_outputs
 from recipelang.verbs.distill import Distill
 
 
@@ -16,6 +17,11 @@ def run(operation: Distill, context: Context) -> Outcome:
     Raises:
         Refusal: RCP0914: a teacher does not know a class of the network, or reads other channels.
     """
-    found = [translated(context.state(name), context.network, name) for name in operation.teachers]
-    outcome = tune(context, operation.training, operation.samples, tuple(teacher for teacher, _ in found))
-    return replace(outcome, note="; ".join(filter(None, (outcome.note, *(note for _, note in found)))))
+    outputs = compares_outputs(operation.training)
+    teachers, notes = [], []
+    for name in operation.teachers:
+        teacher, note = translated(context.state(name), context.network, name, outputs=outputs)
+        teachers.append(Teacher(name, teacher))
+        notes.append(note)
+    outcome = tune(context, operation.training, operation.samples, tuple(teachers))
+    return replace(outcome, note="; ".join(filter(None, (outcome.note, *notes))))

@@ -7,8 +7,8 @@ from dataclasses import replace
 from recipelang.plan import Samples, Training
 from recipelang.stages.context import Context, Outcome
 from recipelang.surgery.artifact import fresh
-from recipelang.surgery.network import Network
 from recipelang.training.loop import fit
+from recipelang.training.teachers import Teacher
 from recipelang.verbs.train import Train
 
 
@@ -18,7 +18,7 @@ def run(operation: Train, context: Context) -> Outcome:
     return tune(replace(context, network=start), operation.training, operation.samples)
 
 
-def tune(context: Context, training: Training, samples: Samples | None, teachers: tuple[Network, ...] = ()) -> Outcome:
+def tune(context: Context, training: Training, samples: Samples | None, teachers: tuple[Teacher, ...] = ()) -> Outcome:
     """The training loop on the current network, shared by `train`, `finetune` and `distill`."""
     trained, record = fit(
         context.network,

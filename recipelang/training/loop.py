@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.kinds import Dataset, Moment, Progress, Seen, Task
 from recipelang.meaning import schedules
-from recipelang.plan import Term, Training, canonical
+from recipelang.plan import Training, canonical
 from recipelang.surgery.beside import held_tensors
 from recipelang.surgery.layout import wants_channels_last
 from recipelang.surgery.network import Network, Restrictions
@@ -36,6 +36,8 @@ from recipelang.training.companions import Companions
 from recipelang.training.heads import Heads, mean_answer, misfit
 from recipelang.training.history import FitRecord, Tally
 from recipelang.training.machine import Interrupts, autocast, choose_precision, reproducible, to_device
+from recipelang.training.teachers import Teacher
+from recipelang.training.terms import Terms
 
 SAVE_EVERY = 30.0  # seconds
 WORTH_SAVING = 2.0  # seconds: a shorter epoch costs less to repeat than to save
@@ -49,7 +51,6 @@ class _Job:
     data: Dataset
     training: Training
     task: Task
-    teachers: tuple[nn.Module, ...]
     restrictions: Restrictions
     seed: int
     device: str
@@ -60,6 +61,7 @@ class _Job:
     total: int
     channels_last: bool
     heads: Heads
+    terms: Terms
     companions: Companions
 
     def moment(self, step: int) -> Moment:
@@ -74,7 +76,7 @@ def fit(
     task: Task,
     seed: int,
     progress: Progress,
-    teachers: Sequence[Network] = (),
+    teachers: Sequence[Teacher] = (),
     device: str = "cpu",
     threads: int | None = None,
     samples: int | None = None,
@@ -112,7 +114,7 @@ def fit(
         Refusal: RCP0312 a ramp is longer than the training; RCP0713 the network cannot run in training mode; RCP0725
             nothing has gradients; RCP0811 the loss is not finite; RCP0812 outputs do not fit the data; RCP0814
             BatchNorm cannot train on batches of one image; RCP0815 a teacher's outputs have another shape; RCP0816
-            out of memory.
+            out of memory; RCP0821 … RCP0823 a loss finds no positions to compare; RCP0825 one is skipped in a step.
         KeyboardInterrupt: after the checkpoint is written.
     """
     count = min(samples or data.size("train"), data.size("train"))
@@ -135,7 +137,6 @@ def fit(
             data,
             training,
             task,
-            tuple(to_device(t.clone().module.eval().requires_grad_(False), device) for t in teachers),
             restrictions,
             seed,
             device,
@@ -146,10 +147,11 @@ def fit(
             total,
             wants_channels_last(module),
             Heads(len(data.classes)),
+            Terms(training, task, live, [teacher.on(device) for teacher in teachers]),
             accompanying.begin(training.companions, live, Moment(0, total, per_epoch), device),
         )
         identity = _identity(job, network, teachers)
-        parts = nn.ModuleDict(job.companions.states)
+        parts = nn.ModuleDict({**job.terms.parts, **job.companions.states}).to(device).train()
         state = State(module, training.optimizer.build(_together(module, parts)), parts)
         resumed = checkpoint is not None and checkpoints.load(checkpoint, state, identity)
         start = state.step if resumed else 0
@@ -170,7 +172,7 @@ def _together(module: nn.Module, parts: nn.Module) -> nn.Module:
     return nn.ModuleDict({"network": module, "parts": parts}) if trains else module
 
 
-def _identity(job: _Job, network: Network, teachers: Sequence[Network]) -> str:
+def _identity(job: _Job, network: Network, teachers: Sequence[Teacher]) -> str:
     """Everything that determines the result: a checkpoint is continued only where all of it is the same."""
     decides = {
         "training": canonical(job.training),
@@ -179,7 +181,10 @@ def _identity(job: _Job, network: Network, teachers: Sequence[Network]) -> str:
         "data": [job.data.fingerprint, job.batch, job.samples],
         "seed": job.seed,
         "machine": [torch.device(job.device).type, job.precision, torch.get_num_threads(), torch.__version__],
-        "networks": [digest(n.tensors(), of=json.dumps(n.described(), sort_keys=True)) for n in (network, *teachers)],
+        "networks": [
+            digest(n.tensors(), of=json.dumps(n.described(), sort_keys=True))
+            for n in (network, *(t.network for t in teachers))
+        ],
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
@@ -246,20 +251,12 @@ def _step(job: _Job, state: State, images: Tensor, labels: Tensor) -> tuple[Tens
     moment = job.moment(state.step)
     job.companions.before_step(moment)
     # A network may change its input images in training mode only; teachers and companions use them afterwards.
-    given = images.clone() if job.teachers or job.companions.running else images
-    with autocast(job.device, job.precision):
+    given = images.clone() if job.terms.teachers or job.companions.running else images
+    with autocast(job.device, job.precision), job.terms.watching():
         outputs = job.heads.outputs(state.module, given)
         with torch.no_grad():
-            taught = tuple(_outputs(t(images), job) for t in job.teachers)
-    for teacher in taught:
-        if teacher.shape != outputs[0].scores.shape:
-            message = f"a teacher gives {teacher.shape[1]} outputs, the network {outputs[0].scores.shape[1]}"
-            raise Refusal("RCP0815", message, "use a teacher trained on the same classes")
-    terms = job.training.losses or (Term(1.0, None),)
-    parts = (
-        head.weight * _term(term, job, state.step, head.scores, labels, taught) for head in outputs for term in terms
-    )
-    loss = sum(parts, outputs[0].scores.new_zeros(()))
+            taught = [_answered(t.network.module(images), job) for t in job.terms.teachers]
+    loss = job.terms.value(images, outputs, taught, labels, moment)
     if job.companions.running:
         seen = Seen(images, mean_answer(outputs), (), job.companions.network)
         loss = sum(job.companions.penalties(seen, moment), loss)
@@ -274,15 +271,10 @@ def _step(job: _Job, state: State, images: Tensor, labels: Tensor) -> tuple[Tens
     return loss.detach(), (answered.argmax(1) == labels).sum(), len(labels)
 
 
-def _term(term: Term, job: _Job, step: int, outputs: Tensor, labels: Tensor, taught: tuple[Tensor, ...]) -> Tensor:
-    if term.loss is None:
-        return job.task.loss(outputs, labels)
-    loss = term.loss(outputs, labels, taught[: term.loss.teachers[1]], job.task)
-    return job.moment(step).value(term.weight) * loss
-
-
-def _outputs(raw: Any, job: _Job) -> Tensor:
-    """A teacher's outputs B×C in float32."""
+def _answered(raw: Any, job: _Job) -> Any:
+    """A teacher's outputs, B×C in float32 where a loss compares them."""
+    if not job.terms.compares_outputs:
+        return raw
     if not isinstance(raw, Tensor) or raw.ndim != 2 or raw.shape[1] != job.heads.classes:
         raise misfit(raw, job.heads.classes)
     return raw.float()

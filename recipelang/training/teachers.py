@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,20 @@ from recipelang.errors import Refusal
 from recipelang.images.classes import listed, match, unknown_to
 from recipelang.kinds import Preprocessing
 from recipelang.surgery.network import Network
+from recipelang.training.machine import to_device
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A network that a loss compares with, and its name in the recipe."""
+
+    name: str
+    network: Network
+
+    def on(self, device: str) -> Teacher:
+        """A copy that computes on a device, in evaluation mode and without gradients."""
+        module = to_device(self.network.clone().module.eval().requires_grad_(False), device)
+        return Teacher(self.name, replace(self.network, module=module))
 
 
 class Translated(nn.Module):
@@ -19,15 +33,15 @@ class Translated(nn.Module):
 
     Args:
         module: B×C×H×W → B×classes; where it returns several, the first is the answer.
-        outputs: the chosen outputs, in order.
+        outputs: the chosen outputs, in order; None where its answer is not looked at.
         scale, shift: per channel, from the given images to those that the module expects.
     """
 
-    outputs: Tensor
+    outputs: Tensor | None
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, module: nn.Module, outputs: Tensor, scale: Tensor, shift: Tensor) -> None:
+    def __init__(self, module: nn.Module, outputs: Tensor | None, scale: Tensor, shift: Tensor) -> None:
         super().__init__()
         self.module = module
         self.register_buffer("outputs", outputs)
@@ -37,17 +51,25 @@ class Translated(nn.Module):
     def forward(self, images: Tensor) -> Any:
         """Images B×C×H×W → the chosen outputs, B×len(outputs)."""
         answer = self.module(images * self.scale + self.shift)
+        if self.outputs is None:
+            return answer
         answer = answer[0] if isinstance(answer, tuple) else answer
         return answer[:, self.outputs]
 
 
-def translated(teacher: Network, student: Network, name: str) -> tuple[Network, str]:
+def untranslated(module: nn.Module) -> nn.Module:
+    """A teacher's own module."""
+    return module.module if isinstance(module, Translated) else module
+
+
+def translated(teacher: Network, student: Network, name: str, *, outputs: bool = True) -> tuple[Network, str]:
     """The teacher for this student, and a note on what was done; the teacher itself where nothing is needed.
 
     Args:
         teacher: knows the student's classes by name, perhaps more of them or in another order.
         student: whose classes and preprocessing the training follows.
         name: of the teacher, for messages.
+        outputs: whether its outputs are compared; without, it may have any classes.
 
     Raises:
         Refusal: RCP0914: the teacher does not know a class, or reads other channels.
@@ -58,8 +80,8 @@ def translated(teacher: Network, student: Network, name: str) -> tuple[Network, 
             f"the teacher `{name}` reads {teacher.input_shape[0]} channels, the network {student.input_shape[0]}",
             "use a teacher for the same images",
         )
-    outputs, note = tuple(range(len(student.classes))), ""
-    if teacher.classes and student.classes and teacher.classes != student.classes:
+    chosen, note = tuple(range(len(student.classes))), ""
+    if outputs and teacher.classes and student.classes and teacher.classes != student.classes:
         found = match(teacher.classes, student.classes)
         if found is None:
             raise Refusal(
@@ -68,12 +90,12 @@ def translated(teacher: Network, student: Network, name: str) -> tuple[Network, 
                 f"it knows {listed(teacher.classes)}",
                 "use a teacher trained on these classes, in any order",
             )
-        outputs, note = found.outputs, _note(teacher, student, name, found.how)
+        chosen, note = found.outputs, _note(teacher, student, name, found.how)
     scale, shift = _renormalisation(student.preprocessing, teacher.preprocessing)
     same_images = bool((scale == 1).all() and (shift == 0).all())
-    if outputs == tuple(range(len(teacher.classes))) and same_images:
+    if same_images and (not outputs or chosen == tuple(range(len(teacher.classes)))):
         return teacher, note
-    module = Translated(teacher.module, torch.tensor(outputs), scale, shift)
+    module = Translated(teacher.module, torch.tensor(chosen) if outputs else None, scale, shift)
     return replace(teacher, module=module, classes=student.classes, preprocessing=student.preprocessing), note
 
 

@@ -28,6 +28,7 @@ from recipelang.surgery.network import Network
 from recipelang.surgery.restrictions.mask import Mask
 from recipelang.training import loop as loop
 from recipelang.training.loop import FitRecord, fit
+from recipelang.training.teachers import Teacher
 
 TASK = Classification()
 
@@ -59,7 +60,8 @@ def test_killed_twice_and_the_same_bytes(
     network: Network, data: ImageDataset, silent: Any, tmp_path: Path, optimizer: Any, precision: str
 ) -> None:
     masked = network.restricted({"7.weight": Mask("some", torch.rand(3, 72) < 0.5)})
-    how: Any = {"task": TASK, "seed": 4, "precision": precision, "teachers": (network, network)}
+    teachers = (Teacher("a", network), Teacher("b", network))
+    how: Any = {"task": TASK, "seed": 4, "precision": precision, "teachers": teachers}
     training = Training(Duration(3), optimizer, (Term(1.0, Mis(beta=1.0, gamma=1.0)),))
     whole = fit(masked, data, training, progress=silent(), **how)
     path = tmp_path / "deep" / "checkpoint"

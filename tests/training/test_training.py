@@ -25,6 +25,7 @@ from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import broken
 from recipelang.surgery.restrictions.mask import Mask
 from recipelang.training.loop import fit
+from recipelang.training.teachers import Teacher
 
 TASK = Classification()
 
@@ -152,7 +153,8 @@ def test_teachers_are_looked_at_in_evaluation_mode_and_stand(
     teacher = another(1, dropout=0.9)
     before = tensors(teacher)
     training = Training(Duration(30), AdamW(0.01), (Term(1.0, Kd(1.0, 1.0)),))
-    trained, record = fit(network, data, training, task=TASK, seed=0, progress=silent(), teachers=(teacher,))
+    how: Any = {"task": TASK, "seed": 0, "teachers": (Teacher("old", teacher),)}
+    trained, record = fit(network, data, training, progress=silent(), **how)
     assert same(before, tensors(teacher))
     x = next(iter(data.batches("val", batch=70)))[0]
     with torch.no_grad():
@@ -168,7 +170,17 @@ def test_mis_takes_two_teachers_in_order(
 ) -> None:
     def run(*teachers: Network) -> dict[str, Tensor]:
         training = Training(Duration(2, "steps"), Sgd(1e-3), (Term(1.0, Mis()),))
-        return tensors(fit(network, data, training, task=TASK, seed=0, progress=silent(), teachers=teachers)[0])
+        return tensors(
+            fit(
+                network,
+                data,
+                training,
+                task=TASK,
+                seed=0,
+                progress=silent(),
+                teachers=[Teacher("old", t) for t in teachers],
+            )[0]
+        )
 
     one, two = another(1), another(2)
     assert not same(run(one, two), run(two, one))

@@ -23,6 +23,7 @@ from recipelang.surgery.entry import enter
 from recipelang.surgery.masks import sparsify
 from recipelang.surgery.network import Network
 from recipelang.training.loop import fit
+from recipelang.training.teachers import Teacher
 
 How = dict[str, Any]
 
@@ -254,7 +255,7 @@ def test_a_network_that_writes_into_its_input_trains_and_teaches_as_one_that_doe
         for network in (student, teacher):
             enter(network.module, torch.randn(2, 3, 8, 8), 3)
         training = Training(Duration(2), Sgd(0.1), (Term(1.0, Kd(4)),))
-        trained, record = fit(student, data, training, teachers=[teacher], **how)
+        trained, record = fit(student, data, training, teachers=[Teacher("old", teacher)], **how)
         return trained.module.state_dict(), record.history
 
     (plain, told), (found, history) = distilled(Rescaled), distilled(kind)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
+from recipelang.kinds import OutputLoss
 from recipelang.lazy import torch
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @method("loss", "kd")
 @dataclass(frozen=True)
-class Kd:
+class Kd(OutputLoss):
     """Knowledge distillation: agree with the softened probabilities of one teacher, and with the labels.
 
     What: the baseline of all distillation.
@@ -33,11 +34,11 @@ class Kd:
     T: float = setting(4.0, type="number", low=0, open_low=True, help="Temperature: higher is softer.")
     alpha: float = setting(0.9, type="number", low=0, high=1, help="Weight of the teacher against the labels.")
 
-    def __call__(self, outputs: Tensor, labels: Tensor, teachers: tuple[Tensor, ...], task: Task) -> Tensor:
-        """outputs B×C, labels B, one teacher's outputs B×C → scalar."""
+    def compare(self, outputs: Tensor, targets: Tensor, teachers: tuple[Tensor, ...], task: Task) -> Tensor:
+        """outputs B×C, targets B, one teacher's outputs B×C → scalar."""
         student = torch.log_softmax(outputs / self.T, 1)
         teacher = torch.log_softmax(teachers[0] / self.T, 1)
         soft = torch.nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
         if self.alpha == 1:
             return self.T**2 * soft
-        return self.alpha * self.T**2 * soft + (1 - self.alpha) * task.loss(outputs, labels)
+        return self.alpha * self.T**2 * soft + (1 - self.alpha) * task.loss(outputs, targets)

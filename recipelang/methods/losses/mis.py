@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
 from recipelang.errors import SettingError
+from recipelang.kinds import OutputLoss
 from recipelang.lazy import torch
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @method("loss", "mis")
 @dataclass(frozen=True)
-class Mis:
+class Mis(OutputLoss):
     """Minimally invasive surgery: agree with the network before pruning and with the one before its restriction.
 
     What: trains a network that surgery and a hardware restriction (2:4, few bits) have hurt. It looks at two
@@ -52,10 +53,10 @@ class Mis:
         if not self.alpha + self.beta + self.gamma:
             raise SettingError("gamma", "all three weights of `mis` are 0", "write `mis(alpha=1, beta=10, gamma=50)`")
 
-    def __call__(self, outputs: Tensor, labels: Tensor, teachers: tuple[Tensor, ...], task: Task) -> Tensor:
-        """outputs B×C, labels B, outputs of healthy and of recovered, each B×C → scalar."""
+    def compare(self, outputs: Tensor, targets: Tensor, teachers: tuple[Tensor, ...], task: Task) -> Tensor:
+        """outputs B×C, targets B, outputs of healthy and of recovered, each B×C → scalar."""
         healthy, recovered = teachers
-        target = labels if self.supervised else healthy.argmax(1)
+        target = targets if self.supervised else healthy.argmax(1)
         student = torch.log_softmax(outputs, 1)
         total = (
             self.alpha * task.loss(outputs, target)

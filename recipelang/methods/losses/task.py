@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method
+from recipelang.kinds import OutputLoss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @method("loss", "task")
 @dataclass(frozen=True)
-class TaskLoss:
+class TaskLoss(OutputLoss):
     """The task's own loss: for classification, the cross-entropy with the labels.
 
     What: what `train` and `finetune` minimise by default, and the term to add to a sum of others.
@@ -25,6 +26,6 @@ class TaskLoss:
     teachers: ClassVar[tuple[int, int]] = (0, 0)
     complete: ClassVar[bool] = True
 
-    def __call__(self, outputs: Tensor, labels: Tensor, teachers: tuple[Tensor, ...], task: Task) -> Tensor:
-        """outputs B×C, labels B → scalar; `teachers` are not used."""
-        return task.loss(outputs, labels)
+    def compare(self, outputs: Tensor, targets: Tensor, teachers: tuple[Tensor, ...], task: Task) -> Tensor:
+        """outputs B×C, targets B → scalar; `teachers` are not used."""
+        return task.loss(outputs, targets)

@@ -1,0 +1,104 @@
+"""The loss `at`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from recipelang.catalogue import method, setting
+from recipelang.kinds import SEVERAL, Loss, Moment, Pairing, Point, Points, Seen, Task, paired
+from recipelang.lazy import torch
+from recipelang.methods.losses._positions import STUDENT, TEACHER, as_maps, grid, names, require_pairs, resized
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@method("loss", "at")
+@dataclass(frozen=True)
+class At(Loss):
+    """Attention transfer: attend to the same places of an image as the teachers.
+
+    What: compares where networks are active, not how, so their widths may differ, and their classes too.
+    Formula: β · Σ over positions of mean((q_s/‖q_s‖₂ − q_t/‖q_t‖₂)²), with the attention map q = Σ over channels |a|^p
+    of an activation a, its norm taken over the places of one image, the mean over places and images. This is the
+    authors' code; the paper writes β/2 and the norm without the square. Several teachers: the mean over them.
+    Shapes: activations B×C×H×W, or B×T×D of tokens, of student and teachers → scalar.
+    Positions: the stages of both networks whose maps have the same size, found without names; `plan` shows them. Named
+    ones may differ in size: the larger map is averaged down. Tokens are compared with maps as a square of places,
+    without their class token.
+    When it misleads: it says nothing about classes, and is added to a loss that does; maps of a few places say little.
+    Source: Zagoruyko and Komodakis 2017, Paying More Attention to Attention, Eq 2; β = 1000 as there.
+    """
+
+    teachers: ClassVar[tuple[int, int]] = (1, SEVERAL)
+    complete: ClassVar[bool] = False
+
+    beta: float = setting(1000.0, type="number", low=0, help="Weight of the maps against the task's loss.")
+    p: float = setting(2.0, type="number", low=0, open_low=True, help="Exponent: higher looks at the peaks alone.")
+    student: str = setting("", type="text", help=STUDENT)
+    teacher: str = setting("", type="text", help=TEACHER)
+
+    def __post_init__(self) -> None:
+        require_pairs(self.student, self.teacher, "at")
+
+    def points(self, student: Points, teachers: tuple[Points, ...]) -> tuple[Pairing, ...]:
+        """The ends of stages with maps of the same size, or those that are named."""
+        fits = _comparable if self.student else _same_size
+        return paired("at", student, teachers, fits, names(self.student), names(self.teacher))
+
+    def __call__(
+        self,
+        student: Seen,
+        teachers: tuple[Seen, ...],
+        targets: Any,
+        task: Task,
+        parts: nn.Module | None,
+        moment: Moment,
+    ) -> Tensor:
+        """Features of student and teachers, B×C×H×W or B×T×D each → scalar."""
+        distances = [
+            self._distance(mine, theirs)
+            for teacher in teachers
+            for mine, theirs in zip(student.features, teacher.features, strict=True)
+        ]
+        return self.beta * torch.stack(distances).sum() / len(teachers)
+
+    def _distance(self, mine: Tensor, theirs: Tensor) -> Tensor:
+        if mine.ndim != 3 or mine.shape[1] != theirs.shape[1]:
+            mine, theirs = as_maps(mine), as_maps(theirs)
+        one, two = _smaller(self._attention(mine), self._attention(theirs))
+        unit = torch.nn.functional.normalize
+        return (unit(one.flatten(1)) - unit(two.flatten(1))).square().mean()
+
+    def _attention(self, features: Tensor) -> Tensor:
+        """B×C×H×W → B×H×W; B×T×D → B×T. The mean over channels: the norm divides their number out."""
+        return features.abs().pow(self.p).mean(2 if features.ndim == 3 else 1)
+
+
+def _smaller(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+    """Two maps, both as large as the smaller one."""
+    if one.shape == two.shape:
+        return one, two
+    height, width = (min(lengths) for lengths in zip(one.shape[1:], two.shape[1:], strict=True))
+    return resized(one, (height, width)), resized(two, (height, width))
+
+
+def _same_size(one: Point, two: Point) -> str:
+    """Why two maps have not the same places; "" where they have."""
+    if one.positions == two.positions or (grid(one) and grid(one) == grid(two)):
+        return ""
+    return f"their maps have {_size(one)} and {_size(two)} places"
+
+
+def _comparable(one: Point, two: Point) -> str:
+    """Why two maps cannot be brought to the same places; "" where they can."""
+    for point in (one, two):
+        if math.prod(point.positions) == 1:
+            return f"`{point.path}` has no map"
+    return "" if grid(one) and grid(two) else _same_size(one, two)
+
+
+def _size(point: Point) -> str:
+    return "×".join(map(str, point.positions))

@@ -1,0 +1,221 @@
+"""The positions at which a loss can look into a network, found by running it once: nothing is known by name.
+
+A position that everything passes through is one that lies on all paths from the input to the answer in the graph that
+autograd records: the number of paths through it is the number of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
+
+from recipelang.errors import Refusal
+from recipelang.kinds import Point, Points
+from recipelang.surgery.candidates import CONVOLUTIONS, FILTERS_FIRST_NORMS, FILTERS_LAST
+from recipelang.surgery.tracing import evaluating, hooked
+from recipelang.surgery.wiring import main_tensor, tensors_in
+
+POOLS = (_AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd)
+
+
+@dataclass(frozen=True)
+class _Output:
+    """What a module returned: its tensor, the step of the graph that made it, its version, layers run by then."""
+
+    path: str
+    tensor: Tensor
+    node: Any
+    version: int
+    layers: int
+
+
+def find_points(module: nn.Module, example: Tensor, whose: str) -> Points:
+    """The positions that a network offers.
+
+    Args:
+        module: the network; its weights and modes are not changed.
+        example: an input as in the training, with two images or more.
+        whose: for messages: "the network".
+    """
+    images = example.detach().clone().requires_grad_()
+    view = images.view_as(images).grad_fn
+    leaf = view.next_functions[0][0] if view is not None else None
+    watch = _Watch(module, len(images))
+    with hooked(watch.hooks()), evaluating(module), torch.enable_grad():
+        answer = main_tensor(module(images))
+    nodes = {output.node for output in watch.outputs if output.node is not None}
+    passed = _passed(answer.grad_fn if answer is not None else None, leaf, nodes)
+    found = [
+        _point(output, passed, watch.axis(output), watch.layers, module)
+        for output in watch.outputs
+        if watch.counts[output.path] == 1
+    ]
+    return Points(whose, tuple(found))
+
+
+class _Watch:
+    """Records the outputs of modules in the order in which these end."""
+
+    def __init__(self, module: nn.Module, batch: int) -> None:
+        self.module, self.batch = module, batch
+        self.outputs: list[_Output] = []
+        self.counts: dict[str, int] = {}
+        # The channels' axis: of a tensor by the layer that reads it, of a module's by the first layer inside that does.
+        self.read: dict[Any, int] = {}
+        self.inside: dict[tuple[str, int], int] = {}
+        self.layers = 0
+        self._paths: list[str] = []
+
+    def hooks(self) -> Iterator[Any]:
+        for path, part in self.module.named_modules():
+            if path:
+                yield part.register_forward_pre_hook(self._before(path, part), with_kwargs=True)
+                yield part.register_forward_hook(self._after(path, part), with_kwargs=True)
+
+    def axis(self, output: _Output) -> int:
+        """The channels' axis of an output, batch included."""
+        ndim = output.tensor.ndim
+        default = 1 if ndim > 3 else ndim - 1
+        return self.read.get(output.node, self.inside.get((output.path, ndim), default))
+
+    def _before(self, path: str, part: nn.Module) -> Any:
+        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self._paths.append(path)
+            first = next((t for _, t in tensors_in(args, kwargs)), None)
+            if first is not None and (axis := _channels_axis(part, first.ndim)) is not None:
+                self.read[first.grad_fn] = axis
+                for outer in self._paths:
+                    self.inside.setdefault((outer, first.ndim), axis)
+
+        return before
+
+    def _after(self, path: str, part: nn.Module) -> Any:
+        leaf = next(part.children(), None) is None
+
+        def after(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            self._paths.pop()
+            self.layers += leaf
+            self.counts[path] = self.counts.get(path, 0) + 1
+            tensor = main_tensor(output)
+            if tensor is not None and tensor.is_floating_point() and tensor.ndim > 1 and len(tensor) == self.batch:
+                self.outputs.append(_Output(path, tensor, tensor.grad_fn, tensor._version, self.layers))
+
+        return after
+
+
+def _channels_axis(part: nn.Module, ndim: int) -> int | None:
+    """The channels' axis of an activation with this many axes, where a layer that reads it shows it."""
+    if isinstance(part, CONVOLUTIONS + FILTERS_FIRST_NORMS + POOLS):
+        return 1
+    # A subclass of LayerNorm may well permute first, as torchvision's LayerNorm2d does, so it shows nothing.
+    return ndim - 1 if isinstance(part, FILTERS_LAST) or type(part) is nn.LayerNorm else None
+
+
+def _point(output: _Output, passed: Set[Any], axis: int, layers: int, module: nn.Module) -> Point:
+    tensor = output.tensor
+    return Point(
+        output.path,
+        tuple(canonical(tensor, axis).shape[1:]),
+        output.layers / layers,
+        output.node in passed,
+        next(module.get_submodule(output.path).children(), None) is not None,
+        axis,
+        tensor._version != output.version,
+    )
+
+
+def canonical(tensor: Tensor, axis: int) -> Tensor:
+    """An activation as losses see it: B×C×positions…, or B×T×D where there are three axes. A view.
+
+    Args:
+        tensor: as the network has it.
+        axis: of its channels.
+    """
+    return tensor.movedim(axis, 2 if tensor.ndim == 3 else 1)
+
+
+def _passed(root: Any, leaf: Any, nodes: Set[Any]) -> set[Any]:
+    """Those of `nodes` that lie on every path from `root` to `leaf` in a graph of autograd."""
+    if root is None or leaf is None:
+        return set()
+    order = _sorted(root)
+    below: dict[Any, int] = {}
+    for node in order:
+        below[node] = 1 if node is leaf else sum(below[after] for after in _next(node))
+    above = dict.fromkeys(order, 0) | {root: 1}
+    for node in reversed(order):
+        for after in _next(node):
+            above[after] += above[node]
+    return {node for node in nodes if below[root] and above.get(node, 0) * below.get(node, 0) == below[root]}
+
+
+def _sorted(root: Any) -> list[Any]:
+    """The steps of a graph, each after those that it leads to."""
+    order, seen, stack = [], {root}, [(root, iter(_next(root)))]
+    while stack:
+        node, rest = stack[-1]
+        new = next((after for after in rest if after not in seen), None)
+        if new is None:
+            order.append(node)
+            stack.pop()
+        else:
+            seen.add(new)
+            stack.append((new, iter(_next(new))))
+    return order
+
+
+def _next(node: Any) -> list[Any]:
+    return [after for after, _ in node.next_functions if after is not None]
+
+
+class Capture:
+    """The activations of one network at some positions, from its last pass.
+
+    Args:
+        module: the network.
+        points: positions, in the order in which `features` returns them.
+    """
+
+    def __init__(self, module: nn.Module, points: tuple[Point, ...]) -> None:
+        self.module, self.points = module, points
+        self._found: dict[str, Tensor] = {}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Record activations; nothing is left on the module afterwards."""
+        once = {point.path: point for point in self.points}
+        with hooked(self.module.get_submodule(path).register_forward_hook(self._keep(p)) for path, p in once.items()):
+            yield
+
+    def _keep(self, point: Point) -> Any:
+        found = self._found  # not self: a copy of the module must not copy what is recorded
+
+        def keep(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            tensor = main_tensor(output)
+            if tensor is not None:
+                found[point.path] = tensor.clone() if point.changed else tensor
+
+        return keep
+
+    def features(self) -> Mapping[Point, Tensor]:
+        """Position → activation in float32, B×C×H×W or B×T×D.
+
+        Raises:
+            Refusal: RCP0825: a module did not run.
+        """
+        for point in self.points:
+            if point.path not in self._found:
+                raise Refusal(
+                    "RCP0825",
+                    f"`{point.path}` did not run in this step: the network skips it in training mode",
+                    "name other positions for the loss, or train without skipped layers",
+                )
+        found = {p: canonical(self._found[p.path], p.channels_axis).float() for p in self.points}
+        self._found.clear()
+        return found

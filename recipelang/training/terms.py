@@ -1,0 +1,190 @@
+"""The terms of a training's loss: where each looks, what it trains along, and its value on a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.kinds import Moment, Pairing, Point, Points, Seen, Task
+from recipelang.plan import Term, Training
+from recipelang.surgery.network import Network
+from recipelang.surgery.points import Capture, find_points
+from recipelang.surgery.tracing import device_of, example_input, first_line
+from recipelang.training.heads import Head, mean_answer
+from recipelang.training.teachers import Teacher, untranslated
+
+
+@dataclass(frozen=True)
+class _Looking:
+    """One term of the sum, where it looks, and what it trains along."""
+
+    term: Term
+    pairings: tuple[Pairing, ...]
+    parts: nn.Module | None
+
+
+class Terms:
+    """The sum that a training minimises, on one student and its teachers.
+
+    Args:
+        training: its loss terms; without terms, the task's own loss.
+        task: of the recipe.
+        student: the network that trains, on its device.
+        teachers: on the same device, in the order of the recipe.
+
+    Raises:
+        Refusal: RCP0821 … RCP0823 from a loss that finds nothing to compare, RCP0713.
+    """
+
+    def __init__(self, training: Training, task: Task, student: Network, teachers: Sequence[Teacher]) -> None:
+        self.task, self.student, self.teachers = task, student, tuple(teachers)
+        terms = training.losses or (Term(1.0, None),)
+        found = pairings(training, student, teachers) or ((),) * len(terms)
+        self._terms = tuple(
+            _Looking(term, places, term.loss.parts(places) if term.loss else None)
+            for term, places in zip(terms, found, strict=True)
+        )
+        self.compares_outputs = compares_outputs(training)
+        every = [pairing for one in self._terms for pairing in one.pairings]
+        self._captures = (
+            _capture(student.module, (pairing.student for pairing in every)),
+            *(
+                _capture(untranslated(t.network.module), (p.teachers[n] for p in every if n < len(p.teachers)))
+                for n, t in enumerate(self.teachers)
+            ),
+        )
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """Name → what a loss trains along."""
+        return {f"loss{n}": one.parts for n, one in enumerate(self._terms) if one.parts is not None}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Record what the losses look at while student and teachers compute."""
+        with ExitStack() as stack:
+            for capture in self._captures:
+                if capture.points:
+                    stack.enter_context(capture.watching())
+            yield
+
+    def value(
+        self, images: Tensor, heads: Sequence[Head], taught: Sequence[Any], targets: Any, moment: Moment
+    ) -> Tensor:
+        """The sum on a batch, a scalar.
+
+        Args:
+            images: that student and teachers were given.
+            heads: the outputs of the student. Losses of outputs alone see each, with its weight; others the answer.
+            taught: the outputs of the teachers.
+            targets: of the batch.
+            moment: where the training is.
+
+        Raises:
+            Refusal: RCP0815: a teacher's outputs have another shape; RCP0825: a position was skipped in this step.
+        """
+        found = [capture.features() for capture in self._captures]
+        total = heads[0].scores.new_zeros(())
+        for head in heads:
+            for one in self._terms:
+                if not one.pairings:
+                    value = self._term(one, images, head.scores, taught, targets, moment, found)
+                    total = total + head.weight * value
+        for one in self._terms:
+            if one.pairings:
+                total = total + self._term(one, images, mean_answer(heads), taught, targets, moment, found)
+        return total
+
+    def _term(
+        self,
+        one: _Looking,
+        images: Tensor,
+        outputs: Tensor,
+        taught: Sequence[Any],
+        targets: Any,
+        moment: Moment,
+        found: Sequence[Mapping[Point, Tensor]],
+    ) -> Tensor:
+        loss = one.term.loss
+        if loss is None:
+            return self.task.loss(outputs, targets)
+        count = loss.teachers[1]
+        if "outputs" in loss.compares:
+            _require_alike(outputs, taught[:count])
+        student = Seen(images, outputs, tuple(found[0][p.student] for p in one.pairings), self.student)
+        teachers = tuple(
+            Seen(images, answer, tuple(found[n][p.teachers[n - 1]] for p in one.pairings), teacher.network)
+            for n, (teacher, answer) in enumerate(zip(self.teachers[:count], taught[:count], strict=True), start=1)
+        )
+        value: Tensor = loss(student, teachers, targets, self.task, one.parts, moment)
+        return moment.value(one.term.weight) * value
+
+
+def compares_outputs(training: Training) -> bool:
+    """Whether a term of a training compares the outputs of teachers with the student's."""
+    return any("outputs" in term.loss.compares and term.loss.teachers[1] for term in training.losses if term.loss)
+
+
+def looks(training: Training) -> bool:
+    """Whether a term of a training looks at features."""
+    return any("features" in term.loss.compares for term in training.losses if term.loss)
+
+
+def pairings(training: Training, student: Network, teachers: Sequence[Teacher]) -> tuple[tuple[Pairing, ...], ...]:
+    """The positions that each term of a training compares, in its order; () where none looks at any.
+
+    Raises:
+        Refusal: RCP0821 … RCP0823: a loss finds nothing to compare; RCP0713: a teacher does not take the images.
+    """
+    if not looks(training):
+        return ()
+    own = _points(student, student, "the network")
+    others = tuple(_points(teacher.network, student, f"the teacher `{teacher.name}`") for teacher in teachers)
+    return tuple(_of_term(term, own, others) for term in training.losses)
+
+
+def shown(training: Training, found: Sequence[Sequence[Pairing]]) -> tuple[str, ...]:
+    """The pairings in words, for `plan`: one line for each term that looks."""
+    return tuple(
+        f"{term.loss.name} compares {'; '.join(map(str, places))}"
+        for term, places in zip(training.losses, found, strict=bool(found))
+        if places
+    )
+
+
+def _of_term(term: Term, student: Points, teachers: tuple[Points, ...]) -> tuple[Pairing, ...]:
+    if term.loss is None or "features" not in term.loss.compares:
+        return ()
+    found: tuple[Pairing, ...] = term.loss.points(student, teachers[: term.loss.teachers[1]])
+    return found
+
+
+def _points(network: Network, student: Network, whose: str) -> Points:
+    """The positions of a network on the student's images."""
+    module = untranslated(network.module)
+    images = example_input(student).to(device_of(module))
+    try:
+        return find_points(module, images, whose)
+    except Exception as error:  # the module is the user's and may raise anything
+        shape = "×".join(map(str, images.shape[1:]))
+        raise Refusal(
+            "RCP0713",
+            f"{whose} does not take {shape} images: {type(error).__name__}: {first_line(error)}",
+            "use a teacher for images of this size",
+        ) from error
+
+
+def _capture(module: nn.Module, points: Iterable[Point]) -> Capture:
+    return Capture(module, tuple(dict.fromkeys(points)))
+
+
+def _require_alike(outputs: Tensor, taught: Sequence[Any]) -> None:
+    for answer in taught:
+        if answer.shape != outputs.shape:
+            message = f"a teacher gives {answer.shape[1]} outputs, the network {outputs.shape[1]}"
+            raise Refusal("RCP0815", message, "use a teacher trained on the same classes")

@@ -1,0 +1,248 @@
+"""Losses in the training loop: what they see of student and teachers, what they train along, and what is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from recipelang import catalogue
+from recipelang.errors import Refusal
+from recipelang.images.dataset import ArrayImages, ImageDataset
+from recipelang.kinds import Loss, Moment, Pairing, Points, Preprocessing, Seen, Task
+from recipelang.methods.losses.at import At
+from recipelang.methods.losses.fitnet import FitNet
+from recipelang.methods.losses.kd import Kd
+from recipelang.methods.losses.task import TaskLoss
+from recipelang.methods.optimizers.sgd import Sgd
+from recipelang.methods.tasks.classification import Classification
+from recipelang.nets.cifar_resnet import SmallResNet
+from recipelang.plan import Duration, Term, Training
+from recipelang.surgery.network import Network
+from recipelang.training import loop
+from recipelang.training.loop import FitRecord, fit
+from recipelang.training.teachers import Teacher, translated
+
+TASK = Classification()
+CLASSES = ("a", "b", "c")
+DATA = Preprocessing((8, 8), (0.5,) * 3, (0.3,) * 3)
+
+
+class Killed(Exception):
+    """Simulates a process that dies."""
+
+
+@pytest.fixture
+def data() -> ImageDataset:
+    random = np.random.default_rng(0)
+    labels = np.arange(24) % 3
+    pixels = (random.integers(0, 90, (24, 8, 8, 3)) + 80 * labels[:, None, None, None]).astype(np.uint8)
+    images: Any = {s: ArrayImages(pixels, labels.astype(np.int64), (1, 1), True) for s in ("train", "val", "test")}
+    return ImageDataset("toy", CLASSES, DATA, "f" * 64, 8, images)
+
+
+def resnet(widths: tuple[int, ...] = (4, 8), seed: int = 0, classes: tuple[str, ...] = CLASSES, **more: Any) -> Network:
+    torch.manual_seed(seed)
+    module = SmallResNet((1,) * len(widths), widths, 3, len(classes))
+    return Network(module.eval(), {}, (3, 8, 8), classes=classes, preprocessing=DATA, **more)
+
+
+def plain(seed: int = 1) -> Network:
+    """A network without shortcuts."""
+    torch.manual_seed(seed)
+    module = nn.Sequential(
+        *(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(inplace=True), nn.MaxPool2d(2)),
+        *(nn.Conv2d(6, 10, 3, padding=1), nn.BatchNorm2d(10), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(160, 3)),
+    )
+    return Network(module.eval(), {}, (3, 8, 8), classes=CLASSES, preprocessing=DATA)
+
+
+def train(
+    student: Network, data: ImageDataset, silent: Any, *losses: Any, teachers: Any = (), steps: int = 3, **more: Any
+) -> tuple[Network, FitRecord]:
+    terms = tuple(loss if isinstance(loss, Term) else Term(1.0, loss) for loss in losses)
+    named = tuple(Teacher(f"t{n}", teacher) for n, teacher in enumerate(teachers))
+    training = Training(Duration(steps, "steps"), Sgd(0.05), terms)
+    progress = more.pop("progress", silent())
+    return fit(student, data, training, task=TASK, seed=3, progress=progress, teachers=named, **more)
+
+
+def bytes_of(result: tuple[Network, FitRecord]) -> dict[str, bytes]:
+    return {n: t.contiguous().numpy().tobytes() for n, t in result[0].module.state_dict().items()}
+
+
+FOUND: list[tuple[Seen, tuple[Seen, ...]]] = []
+
+
+@dataclass(frozen=True)
+class Looking(Loss):
+    """Keeps what it sees, and trains a scale along."""
+
+    teachers: ClassVar[tuple[int, int]] = (1, 2)
+    complete: ClassVar[bool] = True
+
+    def points(self, student: Points, teachers: tuple[Points, ...]) -> tuple[Pairing, ...]:
+        mine = student.named(("layer1", "layer2.0.conv1"))
+        return tuple(Pairing(p, tuple(t.stages()[0] for t in teachers)) for p in mine)
+
+    def parts(self, pairings: tuple[Pairing, ...]) -> nn.Module:
+        return nn.Linear(pairings[0].student.channels, 1)
+
+    def __call__(
+        self, student: Seen, teachers: tuple[Seen, ...], targets: Any, task: Task, parts: Any, moment: Moment
+    ) -> Tensor:
+        FOUND.append((student, teachers))
+        scale: Tensor = parts(student.features[0].mean((2, 3))).square().mean()
+        return task.loss(student.outputs, targets) + scale
+
+
+def test_a_loss_sees_both_networks_on_the_same_images(data: ImageDataset, silent: Any) -> None:
+    FOUND.clear()
+    teachers = (plain(), resnet((6, 6), 5))
+    train(resnet(), data, silent, Looking(), teachers=teachers, precision="float32")
+    student, taught = FOUND[0]
+    assert [tuple(f.shape) for f in student.features] == [(8, 4, 8, 8), (8, 8, 4, 4)]
+    assert [[tuple(f.shape) for f in t.features] for t in taught] == [[(8, 6, 8, 8)] * 2, [(8, 6, 8, 8)] * 2]
+    assert all(f.requires_grad for f in student.features) and not any(f.requires_grad for f in taught[0].features)
+    with torch.no_grad():
+        wanted = teachers[0].module[:3](student.inputs)
+    torch.testing.assert_close(taught[0].features[0], wanted)
+    torch.testing.assert_close(student.network.module.linear.weight.shape, torch.Size([3, 8]))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_parts_are_trained_along_and_gone_afterwards(data: ImageDataset, silent: Any, precision: str) -> None:
+    FOUND.clear()
+    student = resnet()
+    before = {name: tensor.clone() for name, tensor in student.module.state_dict().items()}
+    kept: list[nn.Module] = []
+
+    class Kept(Looking):
+        def parts(self, pairings: tuple[Pairing, ...]) -> nn.Module:
+            kept.append(super().parts(pairings))
+            first.append(kept[0].weight.detach().clone())  # type: ignore[operator, union-attr]
+            return kept[0]
+
+    first: list[Tensor] = []
+    trained, _ = train(student, data, silent, Kept(), teachers=(plain(),), precision=precision)
+    assert not torch.equal(first[0], kept[0].weight)  # type: ignore[arg-type]
+    assert list(trained.module.state_dict()) == list(before) and all(
+        torch.equal(before[name], tensor) for name, tensor in student.module.state_dict().items()
+    )
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in trained.module.modules())
+    assert all(f.dtype == torch.float32 for f in FOUND[0][0].features)
+
+
+def kill_after(steps: int) -> Any:
+    def then(done: int) -> None:
+        if done == steps:
+            raise Killed
+
+    return then
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_killed_with_adapters_and_the_same_bytes(
+    data: ImageDataset, silent: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
+    losses = (Kd(2.0, 0.5), Term(10.0, FitNet()), At(), FitNet(student="layer2", teacher="6"))
+    how: Any = {"teachers": (plain(),), "steps": 7, "precision": precision}
+    whole = train(resnet(), data, silent, *losses, **how)
+    path = tmp_path / "c"
+    with pytest.raises(Killed):
+        train(resnet(), data, silent, *losses, **how, checkpoint=path, progress=silent(kill_after(5)))
+    again = train(resnet(), data, silent, *losses, **how, checkpoint=path)
+    assert again[1].resumed_at == 4
+    assert bytes_of(again) == bytes_of(whole) and again[1].history == whole[1].history
+    other = train(resnet(), data, silent, *losses[:3], **how, checkpoint=path)
+    assert other[1].resumed_at == 0
+
+
+def test_teachers_of_other_shapes_and_classes_serve_losses_of_features(data: ImageDataset, silent: Any) -> None:
+    student = resnet()
+    strangers = [
+        resnet((6, 10), 1, ("x", "y", "z", "w", "v")),
+        replace(plain(), preprocessing=Preprocessing((8, 8), (0.1,) * 3, (0.9,) * 3)),
+    ]
+    teachers = [translated(t, student, "t", outputs=False)[0] for t in strangers]
+    trained, record = train(student, data, silent, At(), FitNet(), TaskLoss(), teachers=teachers)
+    assert record.steps == 3 and trained.classes == CLASSES
+    with pytest.raises(Refusal) as refused:
+        translated(strangers[0], student, "t")
+    assert refused.value.code == "RCP0914"
+
+
+def test_a_student_learns_where_its_teacher_looks(data: ImageDataset, silent: Any) -> None:
+    def far(network: Network) -> float:
+        """At(β=1) of stage 1, written out."""
+        x = next(iter(data.batches("val", batch=24)))[0]
+        with torch.no_grad():
+            stages = [n.module.layer1(torch.relu(n.module.bn1(n.module.conv1(x)))) for n in (network, teacher)]
+        one, two = (nn.functional.normalize(s.square().mean(1).flatten(1), dim=1) for s in stages)
+        return float((one - two).square().mean())
+
+    student, teacher = resnet(), resnet((6, 8), 4)
+    trained, _ = train(student, data, silent, At(), teachers=(teacher,), steps=40)
+    assert far(trained) < 0.7 * far(student)
+
+
+def test_nothing_is_watched_where_no_loss_looks(
+    data: ImageDataset, silent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any) -> None:
+        raise AssertionError("looked")
+
+    monkeypatch.setattr("recipelang.training.terms.find_points", never)
+    monkeypatch.setattr("recipelang.surgery.points.Capture.watching", never)
+    train(resnet(), data, silent, Kd(), TaskLoss(), teachers=(plain(),))
+
+
+class Skipping(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.more, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 1), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.head((x if self.training else self.more(x)).mean((2, 3)))
+
+
+def test_a_position_that_training_skips_is_named(data: ImageDataset, silent: Any) -> None:
+    student = Network(Skipping().eval(), {}, (3, 8, 8), classes=CLASSES)
+    with pytest.raises(Refusal) as refused:
+        train(student, data, silent, At(student="more"), teachers=(student,))
+    assert refused.value.code == "RCP0825" and "`more` did not run" in refused.value.message
+
+
+def test_a_teacher_that_does_not_take_the_images_is_named(data: ImageDataset, silent: Any) -> None:
+    picky = replace(plain(), module=nn.Sequential(nn.Conv2d(3, 4, 9), nn.Flatten(), nn.Linear(4, 3)))
+    with pytest.raises(Refusal, match="the teacher `t0` does not take 3×8×8 images") as refused:
+        train(resnet(), data, silent, At(), teachers=(picky,))
+    assert refused.value.code == "RCP0713"
+
+
+# every loss ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", catalogue.names("loss"))
+def test_every_loss_trains_with_teachers_of_another_architecture(name: str, data: ImageDataset, silent: Any) -> None:
+    """It is finite, moves the network, keeps its teachers, and leaves nothing behind."""
+    kind: Any = catalogue.find("loss", name)
+    least, most = kind.teachers
+    assert 0 <= least <= most and isinstance(kind.complete, bool) and isinstance(kind.tasks, tuple)
+    assert set(kind.compares) <= {"outputs", "features"} and kind.compares
+    student = resnet()
+    for count in {least, min(most, 2)}:
+        teachers = tuple(plain(seed) for seed in range(count))
+        before = [{n: t.clone() for n, t in teacher.module.state_dict().items()} for teacher in teachers]
+        trained, record = train(student, data, silent, kind(), teachers=teachers)
+        assert all(np.isfinite(row["loss"]) for row in record.history)
+        assert bytes_of((trained, record)) != bytes_of((student, record))
+        assert list(trained.module.state_dict()) == list(student.module.state_dict())
+        for teacher, state in zip(teachers, before, strict=True):
+            assert all(torch.equal(state[n], t) for n, t in teacher.module.state_dict().items())
