@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: the optimizers where a recipe names none
 TUNING = "sgd(lr=cosine(1e-2, to=0), momentum=0.9, weight_decay=5e-4)"
 FROM_SCRATCH = "sgd(lr=cosine(0.1, to=0), momentum=0.9, weight_decay=5e-4)"
-NUMBERS = ("no teacher", "one teacher", "two teachers", "three teachers")
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def read(
@@ -161,7 +161,7 @@ def _loss(reader: Reader, call: nodes.Call, teachers: tuple[Any, ...] | None) ->
     name = call.path[0].text
     if teachers is None and least > 0:
         which = "healthy" if least == 1 else "healthy, recovered"
-        many = "a teacher" if least == 1 else NUMBERS[least]
+        many = "a teacher" if least == 1 else _teachers(least)
         message = f"`{name}` compares with {many}; `{reader.verb}` has none"
         length = reader.clause("for")
         help = f"`distill from {which}{' ' + show(length) if length else ''} with {name}`"
@@ -170,12 +170,21 @@ def _loss(reader: Reader, call: nodes.Call, teachers: tuple[Any, ...] | None) ->
     count = len(teachers or ())
     if teachers and most and count > most:
         help = "`with mis` takes healthy and recovered" if name != "mis" else "name fewer"
-        named = ("none", "one", "two", "three")[count] if count < 4 else count
-        message = f"`{name}` takes {NUMBERS[most]}, but {named} are named"
+        message = f"`{name}` takes {_teachers(most)}, but {_number(count)} are named"
         reader.refuse("RCP0412", message, teachers[most].span, help)
         return None
     if teachers and count < least:
-        message = f"`{name}` compares with {NUMBERS[least]}, but {NUMBERS[count].split()[0]} is named"
+        message = (
+            f"`{name}` compares with {_teachers(least)}, but {_number(count)} {'is' if count == 1 else 'are'} named"
+        )
         reader.refuse("RCP0412", message, call.name_span, "`with kd` takes one teacher, or name another after `from`")
         return None
     return loss
+
+
+def _number(count: int) -> str:
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)
+
+
+def _teachers(count: int) -> str:
+    return f"{_number(count)} teacher{'s' * (count != 1)}"

@@ -50,7 +50,10 @@ def read(reader: Reader) -> Distill | None:
             teachers.append(name)
     if len(nodes) > max(DEFAULT_LOSS) and not reader.arguments("with"):
         reader.refuse(
-            "RCP0412", f"there is no loss for {len(nodes)} teachers", nodes[max(DEFAULT_LOSS)].span, "name one or two"
+            "RCP0412",
+            f"there is no default loss for {len(nodes)} teachers",
+            nodes[max(DEFAULT_LOSS)].span,
+            "name one or two, or a loss for several, as in `with at`",
         )
     made = training.read(
         reader,
@@ -86,5 +89,7 @@ VERB = Verb(
     rules=(
         "`recovered` is the network as it was when the last hardware restriction (`sparsify nm`) began.",
         "A loss that is not complete on its own gets `1 * task` added to it, and the plan shows this.",
+        "Losses of outputs (`kd`, `mis`) need teachers that know the network's classes; losses of features (`at`, "
+        "`fitnet`) take any network that reads the same images, and `plan` shows which positions they compare.",
     ),
 )
