@@ -21,11 +21,13 @@ class Permute:
         network computes the same function at no cost at run time.
     Formula: maximise over orders π of the channels Σ over rows and groups of the n largest of scores[π(m·g)] …
         scores[π(m·g + m − 1)]. Greedy over pairs of groups, all ways to divide their 2m channels (for m > 4, all
-        exchanges of two channels), the best pairs first, until none gains; then `effort` random changes.
+        exchanges of two channels), the best pairs first, until none gains: by an estimate from sums over two channels,
+        min(Ψ(s_i), Ψ(s_j)) with Ψ′ = P(Binomial(m − 2, share of the row above) = n − 1), then by the scores, each group
+        with the four partners of which the estimate expects most; then `effort` random changes.
     Shapes: scores R×C, the weights that take the C channels as inputs, stacked, O·kh·kw rows each.
     When it misleads: weights with large scores decide for all that share their inputs; of more than 1024 rows, 1024 are
-        drawn. More than 256 columns are searched in hands of 64 groups: dealt once, and three times from `effort=10`
-        on, which takes twice as long and gains a twentieth more. Fine-tuning compensates for part of what a bad order
+        drawn. More than 256 groups are searched in hands of at most 256: dealt once, and three times from `effort=10`
+        on. Fine-tuning compensates for part of what a bad order
         loses, so the gain shrinks in training. Channels that a reshape splits (the heads of attention) or that enter
         or leave the network stay in place.
     Source: Pool, Yu, "Channel Permutations for N:M Sparsity", NeurIPS 2021.
