@@ -11,11 +11,11 @@ import torchvision
 
 from recipelang.kernels.nm.registry import CANDIDATES
 from recipelang.kernels.nm.timer import CudaTimer
+from recipelang.kinds import Deployment
 from recipelang.methods.patterns.nm import NM
+from recipelang.runtimes.eager import placed
 from recipelang.surgery import masks
-from recipelang.surgery.accelerated import ways
-from recipelang.surgery.deployed import Deployment, deployed
-from recipelang.surgery.network import Network
+from recipelang.surgery.network import Accelerated, Network
 
 #: Side of an image in pixels, images per batch, and pairs of samples.
 PIXELS, BATCH, PAIRS = 224, 32, 9
@@ -33,18 +33,17 @@ def network(quick: bool, gpu: torch.device) -> dict[str, object]:
     weights = dict(healthy.module.named_parameters())
     sparse = masks.sparsify(healthy, NM(), {n: weights[n].detach().abs() for n in able})
     layers = [n.removesuffix(".weight") for n in able]
-    wanted = {"layers": layers, "kernels": [kernel.name for kernel in CANDIDATES], "goal": "latency", "int8": False}
-    # Kernels are chosen for a CUDA graph, which is what is timed; the compiled wrapper of the module is removed.
+    wanted = Accelerated(tuple(layers), tuple(kernel.name for kernel in CANDIDATES), "latency")
+    # Kernels are chosen for a CUDA graph, which is what is timed; the modules themselves are not compiled.
     how = Deployment(str(gpu), "float16", compiled=True, batch=BATCH)
-    both = [deployed(one, how) for one in (healthy, replace(sparse, accelerated=wanted))]
-    modules = [getattr(module, "_orig_mod", module) for module in both]
+    both = [placed(one, how) for one in (healthy, replace(sparse, accelerated=wanted))]
     images = torch.randn(BATCH, 3, PIXELS, PIXELS, device=gpu, dtype=torch.float16)
     with torch.inference_mode():
         timer = CudaTimer(graph=True, device=gpu)
-        samplers = [timer.sampler([partial(module, images)]) for module in modules]
+        samplers = [timer.sampler([partial(one.module, images)]) for one in both]
         pairs = [[sample() for sample in samplers] for _ in range(PAIRS)]
     dense, mine = (statistics.median(column) for column in zip(*pairs, strict=True))
-    found = {path: (way.executes, way.why) for path, way in ways(modules[1]).items()}
+    found = {path: (way.executes, way.why) for path, way in both[1].ways.items()}
     times = f"{dense * 1e3:.2f} ms dense, {mine * 1e3:.2f} ms accelerated: {dense / mine:.3f}"
     print(f"{name}, batch {BATCH}, float16: {times}")
     for path, (executes, why) in list(found.items())[:4]:

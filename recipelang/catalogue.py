@@ -32,6 +32,7 @@ FOLDERS: Mapping[str, str] = {
     "optimizer": "optimizers",
     "ramp": "ramps",
     "kernel": "kernels",
+    "runtime": "runtimes",
     "export": "exports",
     "report": "reports",
 }
@@ -75,12 +76,17 @@ class Setting:
     help: str = ""
 
 
-def setting(default: Any = dataclasses.MISSING, *, type: str, hashed: bool = True, **details: Any) -> Any:
+def setting(
+    default: Any = dataclasses.MISSING, *, type: str, hashed: bool = True, later: bool = False, **details: Any
+) -> Any:
     """A dataclass field that is a setting; see `Setting` for the details.
 
-    `hashed=False` keeps the value out of keys: for paths, whose contents enter instead.
+    `hashed=False` keeps the value out of keys: for paths, whose contents enter instead. `later=True` keeps the default
+    out of them: for settings that a method did not always have, so that what was stored before is still found.
     """
-    return dataclasses.field(default=default, metadata={"setting": {"type": type, **details}, "key": hashed})
+    return dataclasses.field(
+        default=default, metadata={"setting": {"type": type, **details}, "key": hashed, "later": later}
+    )
 
 
 def settings(method: type) -> tuple[Setting, ...]:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.images.decode import prepare, prepare_file
-from recipelang.kinds import Preprocessing
+from recipelang.kinds import PRECISIONS, Deployment, Preprocessing
 from recipelang.measuring.clock import check_device
+from recipelang.runtimes.eager import ON_CPU, placed
 from recipelang.surgery import artifact
-from recipelang.surgery.deployed import ON_CPU, PRECISIONS, Deployment, deployed
 from recipelang.surgery.network import Network
 
 
@@ -46,7 +46,7 @@ class Predictor(nn.Module):
         super().__init__()
         self.network = network
         self.how = how
-        self.deployed = deployed(network, how)
+        self.deployed = placed(network, how).module
         self.classes = network.classes
         self.preprocessing = network.preprocessing
         self.eval()

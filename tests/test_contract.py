@@ -32,6 +32,7 @@ WORK = {
     "ramp": ("value_at",),
     "export": ("write",),
     "kernel": ("executes", "int8"),
+    "runtime": ("prepare", "require", "versions", "findings", "devices", "precisions", "compiles", "brief"),
     "report": (),
 }
 FROM_THE_LITERATURE = {"criterion", "unit", "loss", "pattern", "permutation", "ramp", "optimizer"}

@@ -19,7 +19,7 @@ FLOORS = (
     ("meaning",),
     ("verbs",),
     ("check", "vocabulary"),
-    ("surgery", "nets", "kernels", "images", "measuring"),
+    ("surgery", "nets", "kernels", "images", "measuring", "runtimes"),
     ("methods",),
     ("training", "scoring", "budgets"),
     ("stages",),
@@ -30,8 +30,8 @@ FLOORS = (
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: rooms that may import torch at the top of a file
 HEAVY = {
-    *("surgery", "nets", "kernels", "images", "measuring", "training", "scoring", "budgets", "stages", "run"),
-    "predictor",
+    *("surgery", "nets", "kernels", "images", "measuring", "runtimes"),
+    *("training", "scoring", "budgets", "stages", "run", "predictor"),
 }
 MAY_REACH_UP = {
     # `recipelang.load` is the entry point for users; it imports the predictor when called.

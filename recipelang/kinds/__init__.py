@@ -21,21 +21,27 @@ from recipelang.kinds.preprocessing import Preprocessing
 from recipelang.kinds.progress import Progress
 from recipelang.kinds.ramp import Ramp
 from recipelang.kinds.restriction import Restriction
+from recipelang.kinds.runtime import PRECISIONS, Deployment, Executable, Finding, LayerExecution, Runtime
 from recipelang.kinds.seen import Moment, Seen
 from recipelang.kinds.task import Task
 from recipelang.kinds.unit import Gone, Group, Offer, Unit
 
 __all__ = [
+    "PRECISIONS",
     "SEVERAL",
     "Companion",
     "Criterion",
     "DataMethod",
     "Dataset",
+    "Deployment",
     "Edit",
     "Evidence",
+    "Executable",
     "ExportMethod",
+    "Finding",
     "Gone",
     "Group",
+    "LayerExecution",
     "Loss",
     "Measurement",
     "Metric",
@@ -54,6 +60,7 @@ __all__ = [
     "Progress",
     "Ramp",
     "Restriction",
+    "Runtime",
     "Seen",
     "Solver",
     "Task",

@@ -46,8 +46,9 @@ class Metric(Protocol):
         source: what it is measured from, and so which signature `measure` has:
             `structure`    measure(deployed: nn.Module, network: Network, input_shape) -> Measurement
             `predictions`  measure(outputs: Tensor N×C, labels: Tensor N) -> Measurement
-            `clock`        measure(deployed, healthy_deployed, input_shape, progress) -> Measurement; optional:
-                           glance(deployed, healthy_deployed, input_shape) -> Measurement, in a second, for plans
+            `clock`        measure(executable, healthy_executable, input_shape, progress) -> Measurement; it also has
+                           `runtime`, which prepares both, and `deployment`, how (`kinds/runtime.py`); optional:
+                           glance(executable, healthy_executable, input_shape) -> Measurement, in a second, for plans
 
     A metric whose formula changes declares `version: ClassVar[int]`, 1 where it does not, and numbers measured by
     another version are not read from the store.

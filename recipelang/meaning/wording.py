@@ -26,6 +26,7 @@ KINDS: dict[str, KindWords] = {
     "optimizer": KindWords("an optimizer", "optimizers", "after `with`"),
     "ramp": KindWords("a ramp", "ramps", "in a setting: `lr=cosine(1e-3, to=0)`"),
     "kernel": KindWords("a kernel", "kernels", "after `accelerate with`"),
+    "runtime": KindWords("a runtime", "runtimes", "in a setting: `latency(runtime=onnxruntime)`"),
     "export": KindWords("an export format", "export formats", "after `export`"),
     "report": KindWords("a report format", "report formats", "after `report`"),
 }

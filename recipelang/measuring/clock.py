@@ -12,23 +12,23 @@ it comes in slices of milliseconds, which hit a slow network more often than a f
 from __future__ import annotations
 
 import gc
-import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Measurement, Progress
 from recipelang.measuring.bootstrap import Interval, median_interval, ratio_interval
 from recipelang.profile import DEVICE
-from recipelang.surgery.tracing import first_line
 
+#: What is timed: inputs → answer.
+Executable: TypeAlias = Callable[[Tensor], Any]
 #: Shortest time that is measured at once; a faster network is called several times in a row.
 SHORTEST_S = 1e-3
 WARM_UP_CALLS = 3
@@ -43,7 +43,7 @@ class Stopwatch(Protocol):
     def now(self) -> float:
         """Seconds of a monotonic clock."""
 
-    def sample(self, module: nn.Module, calls: int) -> float:
+    def sample(self, executable: Executable, calls: int) -> float:
         """Mean seconds per call, of `calls` calls in a row."""
 
 
@@ -72,13 +72,13 @@ class CpuStopwatch:
         """Seconds of the monotonic clock."""
         return time.perf_counter()
 
-    def sample(self, module: nn.Module, calls: int) -> float:
+    def sample(self, executable: Executable, calls: int) -> float:
         """Mean seconds of one call."""
         example = self.example
         waited_before = waited()
         start = time.perf_counter()
         for _ in range(calls):
-            module(example)
+            executable(example)
         seconds = time.perf_counter() - start
         return max(0.0, seconds - (waited() - waited_before)) / calls
 
@@ -86,14 +86,14 @@ class CpuStopwatch:
 class CudaStopwatch(CpuStopwatch):
     """CUDA events around calls with `example` (B×…), on its device."""
 
-    def sample(self, module: nn.Module, calls: int) -> float:
+    def sample(self, executable: Executable, calls: int) -> float:
         """Mean seconds of one call, between two events on an otherwise idle stream."""
         with torch.cuda.device(self.example.device):
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             torch.cuda.synchronize()
             start.record()
             for _ in range(calls):
-                module(self.example)
+                executable(self.example)
             end.record()
             end.synchronize()
         return float(start.elapsed_time(end)) / 1000 / calls
@@ -135,8 +135,8 @@ def undisturbed(threads: int) -> Iterator[None]:
 
 
 def compare_latency(
-    candidate: nn.Module,
-    healthy: nn.Module,
+    candidate: Executable,
+    healthy: Executable,
     example: Tensor,
     *,
     threads: int = 1,
@@ -154,7 +154,7 @@ def compare_latency(
     A candidate that is the healthy network itself is timed alone, and its ratio is exactly 1.
 
     Args:
-        candidate, healthy: deployed forms in eval mode, on `device`.
+        candidate, healthy: prepared by one runtime for `device`.
         example: one input, B×C×H×W.
         threads: CPU threads of torch while timing; restored afterwards.
         device: `cpu`, `cuda` or `cuda:N`.
@@ -196,9 +196,8 @@ def compare_latency(
     )
 
 
-def _warm_up(networks: Sequence[nn.Module], stopwatch: Stopwatch) -> list[int]:
+def _warm_up(networks: Sequence[Executable], stopwatch: Stopwatch) -> list[int]:
     """Call every network until caches, clocks and compilers have settled; returns calls per sample for each."""
-    _compile([network for network in networks if hasattr(network, "_orig_mod")], stopwatch)
     start = stopwatch.now()
     seconds: list[list[float]] = []
     while len(seconds) < WARM_UP_CALLS or (stopwatch.now() - start < WARM_UP_S and len(seconds) < 1000):
@@ -206,32 +205,8 @@ def _warm_up(networks: Sequence[nn.Module], stopwatch: Stopwatch) -> list[int]:
     return [max(1, math.ceil(SHORTEST_S / max(typical, 1e-6))) for typical in np.median(seconds, axis=0)]
 
 
-def _compile(networks: Sequence[nn.Module], stopwatch: Stopwatch) -> None:
-    """Call networks wrapped by `torch.compile` for the first time, which compiles them.
-
-    Raises:
-        Refusal: RCP1013: this machine cannot compile them.
-    """
-    if not networks:
-        return
-    from torch._dynamo.exc import TorchDynamoException
-
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a missing GPU is not worth a warning
-    try:
-        for network in networks:
-            stopwatch.sample(network, 1)
-    except TorchDynamoException as error:
-        inner = getattr(error, "inner_exception", error)
-        why = f"{type(inner).__name__}: {first_line(inner)}"
-        raise Refusal(
-            "RCP1013",
-            f"torch.compile cannot compile the network here: {why}",
-            "leave `compiled=true` out; `recipe doctor` says what this machine lacks",
-        ) from error
-
-
 def _series(
-    networks: Sequence[nn.Module],
+    networks: Sequence[Executable],
     calls: Sequence[int],
     stopwatch: Stopwatch,
     min_pairs: int,

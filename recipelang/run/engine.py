@@ -32,7 +32,6 @@ from recipelang.run.states import State
 from recipelang.run.store import Store
 from recipelang.run.walk import Walk
 from recipelang.run.worker import Worker
-from recipelang.surgery.accelerated import demands_sparse
 from recipelang.surgery.artifact import files_in
 from recipelang.trouble import machine_trouble
 from recipelang.units import counted, show
@@ -163,11 +162,11 @@ class _Run:
         clocks = [reading.metric for reading in columns if reading.metric.source == "clock"]
         for lane in lanes:
             network = self.readings.network(lane.current) if lane.current and not lane.error else None
-            if network is None or not demands_sparse(network):
+            if network is None or network.accelerated is None:
                 continue
             for metric in clocks:
                 try:
-                    self.readings.measurer.deploy(metric, network)
+                    self.readings.measurer.prepare(metric, network)
                 except Refusal as refusal:
                     if refusal.code == "RCP1305":  # a missing device leaves its column empty, with a note there
                         lane.error = refusal.at(None)

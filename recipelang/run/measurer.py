@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy
-import torch
 from torch import Tensor, nn
 
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
 from recipelang.images.view import seen_by
-from recipelang.kernels.nm.device import triton_version
-from recipelang.kernels.nm.table import VERSION
-from recipelang.kinds import Dataset, Measurement, Progress
-from recipelang.measuring.clock import check_device
+from recipelang.kinds import Dataset, Deployment, Executable, LayerExecution, Measurement, Progress, Runtime
 from recipelang.measuring.hardware import fingerprint
 from recipelang.measuring.predict import predict
 from recipelang.plan import canonical
 from recipelang.run.options import Options
 from recipelang.run.states import architecture, content
 from recipelang.run.store import Entry, Store, key_of
-from recipelang.surgery.accelerated import require_sparse
-from recipelang.surgery.deployed import Deployment, deployed
+from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.raised import raised_by
 from recipelang.training.smoke import few
@@ -44,7 +39,8 @@ class Measurer:
     options: Options
     progress: Progress
     _outputs: dict[tuple[str, str, str], tuple[Tensor, Tensor]] = field(default_factory=dict)
-    _deployed: dict[tuple[str, Deployment], nn.Module] = field(default_factory=dict)
+    _deployed: dict[str, nn.Module] = field(default_factory=dict)
+    _prepared: dict[tuple[str, Runtime, Deployment], Executable] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
 
     def measure(self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str) -> Measurement:
@@ -81,9 +77,7 @@ class Measurer:
             common["version"] = version
         if metric.source == "clock":
             pair = [architecture(network), architecture(healthy)]
-            kernels = {"kernels": [VERSION, triton_version()]} if network.accelerated else {}
-            machine = {"hardware": fingerprint(), "torch": torch.__version__, **kernels}
-            return {**common, "architectures": pair, **machine}
+            return {**common, "architectures": pair, "hardware": fingerprint(), **metric.runtime.versions(network)}
         if metric.source == "structure":
             return {**common, "content": content(network)}
         return {**common, "content": content(network), "data": data.fingerprint, "split": split}
@@ -116,14 +110,14 @@ class Measurer:
             outputs, labels = self._predict(network, data, split)
             measured = metric.measure(outputs, labels)
         elif metric.source == "clock":
-            mine, theirs = self.deploy(metric, network), self.deploy(metric, healthy)
+            mine, theirs = self.prepare(metric, network), self.prepare(metric, healthy)
             self.progress.start(f"timing {name}", None)
             try:
                 measured = metric.measure(mine, theirs, network.input_shape, self.progress)
             finally:
                 self.progress.stop()
         else:
-            measured = metric.measure(self.deploy(metric, network), network, network.input_shape)
+            measured = metric.measure(self._deploy(network), network, network.input_shape)
         if not numpy.isfinite(measured.value):
             raise Refusal(
                 "RCP0906",
@@ -137,35 +131,75 @@ class Measurer:
         if key not in self._outputs:
             if len(self._outputs) >= 4:
                 self._outputs.pop(next(iter(self._outputs)))
-            module = deployed(network, Deployment(self.options.device, batch=data.batch))
             limit = few(None, self.options.smoke)
             self._outputs[key] = predict(
-                module, data, split, device=self.options.device, samples=limit, progress=self.progress
+                self._deploy(network), data, split, device=self.options.device, samples=limit, progress=self.progress
             )
         return self._outputs[key]
 
-    def deploy(self, metric: Any, network: Network) -> nn.Module:
-        """The deployed form that a metric needs; the last few are kept, since `healthy` is timed repeatedly.
+    def _deploy(self, network: Network) -> nn.Module:
+        """The deployed form on the CPU; the last few are kept."""
+        return _kept(self._deployed, content(network), lambda: deployed(network), 2)
+
+    def prepare(self, metric: Any, network: Network) -> Executable:
+        """What a clock times; the last few are kept, since `healthy` is timed repeatedly.
 
         Raises:
-            Refusal: RCP1001: this machine lacks the device. RCP1305: the recipe demands a sparse kernel, and none runs.
+            Refusal: as of the runtime's `prepare`.
         """
-        how = deployment(metric)
-        key = content(network), how
-        if key not in self._deployed:
-            if len(self._deployed) >= 6:
-                self._deployed.pop(next(iter(self._deployed)))
-            check_device(how.device)
-            module = deployed(network, how, self.progress)
-            require_sparse(network, module, str(how))
-            self._deployed[key] = module
-        return self._deployed[key]
+        runtime, how = metric.runtime, metric.deployment
+        key = content(network), runtime, how
+        return _kept(self._prepared, key, lambda: runtime.prepare(network, how, self.progress), 6)
+
+    def execution(self, metric: Any, network: Network) -> tuple[LayerExecution, ...]:
+        """How each layer executes where a clock times the network.
+
+        What takes long to prepare is remembered, so that a rerun does not prepare it.
+
+        Raises:
+            Refusal: as of `prepare`; RCP0731: the network's products cannot be observed.
+        """
+        runtime, how = metric.runtime, metric.deployment
+        if runtime.brief:
+            return tuple(self.prepare(metric, network).execution())
+        ingredients = {
+            "verb": "execution",
+            "content": content(network),
+            "runtime": canonical(runtime),
+            "how": asdict(how),
+            "hardware": fingerprint(),
+            **runtime.versions(network),
+        }
+        key = key_of(ingredients)
+        with self.store.hold(key):
+            entry = self.store.find(key)
+            if entry is not None and (told := _rows(entry.record.get("layers"))):
+                return told
+            rows = self.prepare(metric, network).execution()
+            self.store.work(key)
+            self.store.finish(key, ingredients, {"layers": [asdict(row) for row in rows]}, [])
+            return rows
 
 
-def deployment(metric: Any) -> Deployment:
-    """How the deployed form that a metric uses is run: as a clock specifies, on the CPU for others."""
-    names = ("device", "precision", "compiled", "batch")
-    return Deployment(**{name: getattr(metric, name) for name in names if hasattr(metric, name)})
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _kept(known: dict[K, V], key: K, make: Callable[[], V], most: int) -> V:
+    """The value under a key, made where it is missing; the oldest makes room for it."""
+    if key not in known:
+        if len(known) >= most:
+            known.pop(next(iter(known)))
+        known[key] = make()
+    return known[key]
+
+
+def _rows(value: Any) -> tuple[LayerExecution, ...]:
+    """Rows as they were stored; none where an entry holds something else."""
+    try:
+        return tuple(LayerExecution(**{**row, "shape": tuple(row["shape"])}) for row in value)
+    except (TypeError, KeyError):
+        return ()
 
 
 def _read(entry: Entry) -> Measurement:

@@ -6,8 +6,9 @@ a selector names, which can be removed, how far a budget can be pushed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def make(plan: Plan, options: Options, timed: bool = True, progress: Progress | 
         StepFailed: a device or something else that it needs is missing, so that nothing is worth running.
     """
     options = replace(options, threads=options.threads or default_threads())
-    _refuse_absent_devices(plan, options)
+    _refuse_what_is_absent(plan, options)
     rehearsal = Rehearsal(options, timed, progress)
     rehearsal.worker.open_data(steps_of(plan.nodes), progress)
     rehearsal.walk(plan.nodes, list(rehearsal.lanes))
@@ -146,15 +147,19 @@ def make(plan: Plan, options: Options, timed: bool = True, progress: Progress | 
     return PlanReport(name, tuple(rows), warnings, plan.control, _hardware(options), tuple(rehearsal.problems))
 
 
-def _refuse_absent_devices(plan: Plan, options: Options) -> None:
-    """Refuse, before any work, a device for training or for a latency that this machine lacks."""
-    asked: list[tuple[str, Span | None, str]] = [(options.device, None, "")]
+def _refuse_what_is_absent(plan: Plan, options: Options) -> None:
+    """Refuse, before any work, devices and libraries that this machine lacks."""
+    asked: list[tuple[Callable[[], Any], Span | None, str]] = [(partial(check_device, options.device), None, "")]
     for step in steps_of(plan.nodes):
-        asked += [(p.device, step.span, step.path) for p in parts_of(step.operation) if hasattr(p, "device")]
+        for part in parts_of(step.operation):
+            if hasattr(part, "device"):
+                asked.append((partial(check_device, part.device), step.span, step.path))
+            if hasattr(part, "require"):
+                asked.append((part.require, step.span, step.path))
     problems = []
-    for device, span, path in asked:
+    for require, span, path in asked:
         try:
-            check_device(device)
+            require()
         except Refusal as refusal:
             problems.append(refusal.at(span, path))
     if problems:

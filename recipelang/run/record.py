@@ -12,14 +12,12 @@ from typing import Any
 
 from recipelang.catalogue import find, spell
 from recipelang.errors import Diagnostic, Refusal
-from recipelang.kinds import Task
+from recipelang.kinds import LayerExecution, Task
 from recipelang.plan import CURRENT, Reading
 from recipelang.run import cells
 from recipelang.run.evaluate import Readings
 from recipelang.run.lanes import Lane, by_variant
-from recipelang.run.measurer import deployment
-from recipelang.surgery.accelerated import ways
-from recipelang.surgery.deployed import execution
+from recipelang.runtimes.layers import USUAL, executed, plain
 from recipelang.surgery.network import Network
 
 #: columns of a report whose recipe has no `measure`, after the task's own
@@ -166,16 +164,21 @@ def _read(reading: Reading, lane: Lane, readings: Readings, control: Lane | None
 
 
 def _layers(network: Network, columns: Sequence[Reading], readings: Readings) -> list[dict[str, Any]]:
-    """How each layer executes on each device where the network was timed with chosen kernels; else on a CPU."""
-    clocks = {deployment(r.metric): r.metric for r in columns if r.metric.source == "clock"}
-    found = []
-    for how, metric in clocks.items() if network.accelerated else ():
-        with suppress(Refusal):  # a column that could not be measured has already been noted
-            module = readings.measurer.deploy(metric, network)
-            if ways(module):
-                found += [{**row, "on": str(how)} for row in execution(network, module)]
+    """How each layer executes, and on what where a runtime of the columns does more than multiply dense weights."""
+    default = _metric("latency")
+    clocks = [reading.metric for reading in columns if reading.metric.source == "clock"]
+    special: dict[str, tuple[LayerExecution, ...]] = {}
     try:
-        return found or execution(network)
+        if plain(network):
+            return [asdict(row) for row in executed(network)]
+        for metric in clocks:
+            with suppress(Refusal):  # a column that could not be measured has already been noted
+                rows = readings.measurer.execution(metric, network)
+                if not {row.executes for row in rows} <= USUAL:
+                    apart = "" if metric.runtime == default.runtime else f"{spell(metric.runtime)}, "
+                    special[f"{apart}{metric.deployment}"] = rows
+        rows = () if special else readings.measurer.execution(default, network)
+        return [{**asdict(row), "on": on} for on, rows in (special or {"": rows}).items() for row in rows]
     except Refusal as refusal:  # a network that cannot be watched can still be trained and timed
         readings.trouble.append(refusal.message)
         return []

@@ -31,10 +31,10 @@ from recipelang.measuring.clock import check_device
 from recipelang.measuring.hardware import fingerprint
 from recipelang.measuring.machine import busy
 from recipelang.plan import Duration, Training, canonical, tests_of
-from recipelang.run.measurer import deployment
 from recipelang.run.options import Options
 from recipelang.run.progress import Silent
 from recipelang.run.states import architecture
+from recipelang.runtimes.layers import plain
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import products_of
@@ -175,8 +175,10 @@ class Times:
     def glance(self, metric: Any, network: Network, healthy: Network) -> Measurement | None:
         """A clock's metric of a network and its ratio to healthy, measured briefly; None if only the run can tell."""
         look: Callable[..., Measurement] | None = getattr(metric, "glance", None)
-        how = deployment(metric)
-        if look is None or how.compiled or network.accelerated or healthy.accelerated:
+        if look is None or metric.deployment.compiled or not (plain(network) and plain(healthy)):
+            return None
+        runtime, how = metric.runtime, metric.deployment
+        if not runtime.brief:
             return None
         decides = {
             "of": spell(metric),
@@ -189,7 +191,7 @@ class Times:
                 check_device(how.device)
                 if self.seconds_per_image(healthy) * how.batch > CALL_SECONDS:
                     return None
-                return asdict(look(deployed(network, how), deployed(healthy, how), network.input_shape))
+                return asdict(look(runtime.prepare(network, how), runtime.prepare(healthy, how), network.input_shape))
             return None
 
         found = self._remembered(decides, measure, CLOCK)

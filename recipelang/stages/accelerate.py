@@ -1,7 +1,7 @@
 """Choose how sparse layers execute in the deployed form.
 
 A property of the deployed copy, not of the weights, so training may follow it. The choice itself is made by
-measurement where the network is deployed: `surgery/accelerated.py`. On a CPU no kernel uses an N:M pattern: the layers
+measurement where the network is deployed: `runtimes/sparse.py`. On a CPU no kernel uses an N:M pattern: the layers
 run dense, and the report says "masked only".
 """
 
@@ -16,8 +16,8 @@ from recipelang.errors import Refusal
 from recipelang.kernels.nm.device import describe, no_sparse_tensor_cores
 from recipelang.kernels.nm.problem import Device
 from recipelang.kernels.nm.registry import CANDIDATES
+from recipelang.runtimes.eager import execution
 from recipelang.stages.context import Context, Outcome
-from recipelang.surgery.deployed import execution
 from recipelang.surgery.network import Accelerated
 from recipelang.surgery.selectors import resolve
 from recipelang.verbs.accelerate import Accelerate
@@ -59,9 +59,9 @@ def run(operation: Accelerate, context: Context) -> Outcome:
             reached=f"{_layers(len(paths))}, each by measurement where the network is timed",
             note=before,
         )
-    rows = [row for row in execution(accelerated) if row["layer"] in paths]
-    reached = "; ".join(f"{_layers(n)} {way}" for way, n in Counter(row["executes"] for row in rows).most_common())
-    why = sorted({row["why"] for row in rows if row["why"]})
+    rows = [row for row in execution(accelerated) if row.layer in paths]
+    reached = "; ".join(f"{_layers(n)} {way}" for way, n in Counter(row.executes for row in rows).most_common())
+    why = sorted({row.why for row in rows if row.why})
     return Outcome(
         accelerated, asked=f"by {operation.goal}", reached=reached, note="; ".join([*why, before]).strip("; ")
     )

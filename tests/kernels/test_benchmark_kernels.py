@@ -64,10 +64,10 @@ def pretended(
     simulated((8, 0))
     monkeypatch.setenv("RECIPELANG_CACHE", str(tmp_path))
     device = replace(GPU, cusparselt=None, l2_bytes=1000)
-    places = ("surgery.deployed", "surgery.accelerated", "kernels.nm.operations", "kernels.nm.chooser")
+    places = ("runtimes.eager", "runtimes.sparse", "kernels.nm.operations", "kernels.nm.chooser")
     for place in places:
         monkeypatch.setattr(f"recipelang.{place}.describe", lambda _: device)
-    monkeypatch.setattr("recipelang.surgery.deployed.CudaTimer", Timer)
+    monkeypatch.setattr("recipelang.runtimes.eager.CudaTimer", Timer)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for name, value in {
         "GPU": CPU,

@@ -17,9 +17,9 @@ from recipelang.kernels.nm.layers import SparseLinear
 from recipelang.kernels.nm.mma_sp import MmaSp
 from recipelang.kernels.nm.problem import Configuration, Problem
 from recipelang.kernels.nm.registry import CANDIDATES
+from recipelang.kinds import Deployment
 from recipelang.methods.patterns.nm import NM
-from recipelang.surgery.accelerated import ways
-from recipelang.surgery.deployed import Deployment, deployed
+from recipelang.runtimes.eager import placed
 from recipelang.surgery.masks import eligible, sparsify
 from recipelang.surgery.network import Accelerated, Network
 
@@ -74,9 +74,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, simulated: Callable[...
     def one(self: MmaSp, problem: Problem, all_of_them: Any = MmaSp.configurations) -> tuple[Configuration, ...]:
         return tuple(all_of_them(self, problem)[:1])
 
-    for place in ("surgery.deployed", "surgery.accelerated", "kernels.nm.operations"):
+    for place in ("runtimes.eager", "runtimes.sparse", "kernels.nm.operations"):
         monkeypatch.setattr(f"recipelang.{place}.describe", lambda device: replace(GPU, cusparselt=None))
-    monkeypatch.setattr("recipelang.surgery.deployed.CudaTimer", Timer)
+    monkeypatch.setattr("recipelang.runtimes.eager.CudaTimer", Timer)
     monkeypatch.setattr(MmaSp, "configurations", one)
     monkeypatch.setattr(trials, "VERIFIED_RUNS", 1)
     monkeypatch.setattr(chooser, "CANDIDATES", tuple(kernel for kernel in CANDIDATES if kernel.name != "portable"))
@@ -86,9 +86,10 @@ def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, simulated: Callable[...
 @pytest.mark.parametrize("int8", [False, True], ids=["16 bits", "int8"])
 def test_a_network_runs_on_sparse_tensor_cores(gpu: list[str], int8: bool) -> None:
     one = network(("mma.sp",), int8=int8)
-    dense = deployed(replace(one, accelerated=replace(one.accelerated, layers=())), FOUR)
-    module = deployed(one, FOUR)
-    assert {path: way.executes for path, way in ways(module).items()} == dict.fromkeys(
+    dense = placed(replace(one, accelerated=replace(one.accelerated, layers=())), FOUR)
+    ready = placed(one, FOUR)
+    module = ready.module
+    assert {path: way.executes for path, way in ready.ways.items()} == dict.fromkeys(
         ("point.weight", "fc1.weight", "fc2.weight"), "mma.sp 2:4 int8" if int8 else "mma.sp 2:4"
     )
     assert (module.point.activation, module.fc1.activation, module.fc2.activation) == ("silu", "gelu", "none")
@@ -103,7 +104,7 @@ def test_a_network_runs_on_sparse_tensor_cores(gpu: list[str], int8: bool) -> No
 
 
 def test_what_does_not_fit_the_kernel_runs_dense(gpu: list[str]) -> None:
-    module = deployed(network(("dense", "mma.sp"), goal="memory"), FOUR)
+    module = placed(network(("dense", "mma.sp"), goal="memory"), FOUR).module
     assert isinstance(module.fc1, SparseLinear)
     gpu.clear()
     many = torch.randn(200, 36, generator=torch.Generator().manual_seed(5)).half()

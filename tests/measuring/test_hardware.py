@@ -14,6 +14,7 @@ from recipelang.measuring import doctor as rooms
 from recipelang.measuring import machine
 from recipelang.measuring.doctor import doctor
 from recipelang.measuring.hardware import environment, fingerprint, summary
+from recipelang.runtimes import torch_here
 
 
 def test_the_fingerprint_is_the_same_in_every_process() -> None:
@@ -57,11 +58,16 @@ def test_doctor_gives_a_verdict_on_everything_and_advice_where_it_is_not_ok(tmp_
         assert bool(row.advice) == (row.verdict != "ok"), row
 
 
+def _gpus(monkeypatch: pytest.MonkeyPatch, *cards: tuple[str, tuple[int, int], int]) -> None:
+    for room in (rooms, torch_here):
+        monkeypatch.setattr(room, "gpus", lambda: cards)
+
+
 def test_doctor_sees_what_is_lacking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(rooms, "cpu_features", lambda: ("avx2",))
     monkeypatch.setattr(rooms, "cores", lambda: 1)
     monkeypatch.setattr(rooms, "memory_bytes", lambda: 2**30)
-    monkeypatch.setattr(rooms, "gpus", lambda: (("Old card", (7, 5), 8 * 2**30),))
+    _gpus(monkeypatch, ("Old card", (7, 5), 8 * 2**30))
     monkeypatch.setattr("shutil.which", lambda name: None)
     verdicts = {row.what: row.verdict for row in doctor(tmp_path)}
     lacking = ("CPU bfloat16", "CPU int8 (VNNI)", "cores", "memory", "sparse tensor cores", "torch.compile on the CPU")
@@ -70,6 +76,16 @@ def test_doctor_sees_what_is_lacking(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def test_doctor_knows_a_gpu_with_sparse_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms, "gpus", lambda: (("New card", (9, 0), 80 * 2**30),))
+    _gpus(monkeypatch, ("New card", (9, 0), 80 * 2**30))
     rows = {row.what: row for row in doctor()}
     assert rows["sparse tensor cores"].verdict == "ok" and "sm_90" in rows["GPU"].value
+
+
+def test_doctor_says_how_to_install_a_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    from recipelang.runtimes import installed
+
+    assert {row.what: row for row in doctor()}["onnxruntime"].value
+    monkeypatch.setattr(installed, "absent", lambda libraries: ["onnxscript"])
+    row = {row.what: row for row in doctor()}["onnxruntime"]
+    assert row.verdict == "limited" and "without onnxscript" in row.value
+    assert 'pip install "recipelang[onnxruntime]"' in row.advice

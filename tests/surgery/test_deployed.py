@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from recipelang.errors import Refusal
-from recipelang.kernels.nm.reference import nm_mask
 from recipelang.methods.patterns.nm import NM
-from recipelang.surgery.deployed import Deployment, deployed, execution
-from recipelang.surgery.edits import RemoveLayer, apply_edits
+from recipelang.surgery.deployed import deployed
 from recipelang.surgery.masks import eligible, sparsify
-from recipelang.surgery.network import Accelerated, Network
+from recipelang.surgery.network import Network
 from recipelang.surgery.parity import relative_difference
 from recipelang.surgery.tracing import evaluating, example_input
 
@@ -148,59 +144,3 @@ def test_folding_keeps_the_pattern(digits: Network) -> None:
     sparse = sparsify(digits, NM(), {name: parameters[name].detach().abs() for name in able})
     folded = dict(deployed(sparse).named_parameters())
     assert all(NM().holds(folded[name]) for name in able)
-
-
-def test_how_layers_execute(digits: Network) -> None:
-    smaller = apply_edits(digits, [RemoveLayer("layer1.2", ("layer1.2",))])
-    weight = smaller.module.linear.weight.detach()
-    sparse = sparsify(smaller, NM(), {"linear.weight": weight.abs()})
-    assert torch.equal(sparse.masks["linear.weight"].keep, nm_mask(weight.abs(), 2, 4))
-    rows = {row["layer"]: row for row in execution(sparse)}
-    assert rows["layer1.2"]["executes"] == "removed"
-    assert rows["layer1.1.conv1"] == {
-        "layer": "layer1.1.conv1",
-        "shape": [16, 16, 3, 3],
-        "executes": "dense",
-        "why": "no mask",
-    }
-    assert rows["linear"]["executes"] == "masked only" and "accelerate" in rows["linear"]["why"]
-    asked = {
-        row["layer"]: row for row in execution(replace(sparse, accelerated=Accelerated(("linear",), (), "latency")))
-    }
-    assert "a CPU has no sparse matrix units" in asked["linear"]["why"]
-
-
-class Places(nn.Module):
-    """Adds float32 constants, whatever its input is."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x).flatten(2).transpose(1, 2)
-        return self.head(x + torch.linspace(-1, 1, x.shape[1], device=x.device)[:, None]).mean(1)
-
-
-@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
-@pytest.mark.parametrize("accelerated", [False, True])
-def test_a_precision_that_the_network_cannot_compute_in_is_refused(
-    precision: str, accelerated: bool, wrap: Callable[..., Network]
-) -> None:
-    network = wrap(Places(), (3, 8, 8))
-    if accelerated:
-        network = replace(network, accelerated=Accelerated((), ("dense",), "latency"))
-    assert deployed(network)(torch.randn(2, 3, 8, 8)).shape == (2, 5)
-    with pytest.raises(Refusal) as caught:
-        deployed(network, Deployment(precision=precision))
-    assert caught.value.code == "RCP0726"
-    assert caught.value.message.startswith(f"the network cannot compute in {precision}: RuntimeError: mat1 and mat2")
-
-
-@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
-def test_precisions_that_it_can_compute_in(precision: str, digits: Network) -> None:
-    module = deployed(digits, Deployment(precision=precision))
-    images = example_input(digits, 3)
-    with torch.no_grad():
-        found = module(images.to(getattr(torch, precision)))
-        assert relative_difference(found.float(), deployed(digits)(images)) < 0.05

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ class Pt2:
             Refusal: RCP0716: torch.export cannot trace the network, or the program gives different outputs.
         """
         from recipelang.files import atomic
+        from recipelang.surgery.card import card
         from recipelang.surgery.deployed import deployed
         from recipelang.surgery.tracing import example_input, first_line, hushed
 
@@ -43,7 +43,7 @@ class Pt2:
             with hushed():
                 batch = {0: torch.export.Dim("batch", min=1)}
                 program = torch.export.export(module, (example,), dynamic_shapes=(batch,))
-                torch.export.save(program, written, extra_files={"recipelang.json": _card(network)})
+                torch.export.save(program, written, extra_files={"recipelang.json": card(network)})
                 reloaded = torch.export.load(io.BytesIO(written.getvalue())).module()
         except Exception as error:  # torch.export raises many kinds for code that it cannot trace
             if "Constraints violated" in str(error):
@@ -71,12 +71,3 @@ def _compare(reloaded: Any, module: Any, images: Any) -> None:
 
 def _refused(why: str, help: str = "use `export safetensors`, which writes any network") -> Refusal:
     return Refusal("RCP0716", f"the network cannot be written as pt2: {why}", help)
-
-
-def _card(network: Any) -> str:
-    from recipelang.images.preprocessing import entries
-
-    shown = entries(network.preprocessing) if network.preprocessing else None
-    return json.dumps(
-        {"classes": network.classes, "preprocessing": shown, "input_shape": network.input_shape}, sort_keys=True
-    )

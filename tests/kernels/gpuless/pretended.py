@@ -69,9 +69,9 @@ def arrange(monkeypatch: pytest.MonkeyPatch, sparse: float = 1.0, kernel: Preten
             timed.append("timed")
             return lambda: time
 
-    for place in ("surgery.deployed", "surgery.accelerated", "kernels.nm.operations", "stages.accelerate"):
+    for place in ("runtimes.eager", "runtimes.sparse", "kernels.nm.operations", "stages.accelerate"):
         monkeypatch.setattr(f"recipelang.{place}.describe", lambda device: GPU)
-    monkeypatch.setattr("recipelang.surgery.deployed.CudaTimer", Timer)
+    monkeypatch.setattr("recipelang.runtimes.eager.CudaTimer", Timer)
     monkeypatch.setattr(chooser, "CANDIDATES", (registry.KERNELS["dense"], mine))
     monkeypatch.setitem(registry.KERNELS, "mma.sp", mine)  # type: ignore[arg-type]
     return timed

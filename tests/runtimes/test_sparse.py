@@ -18,9 +18,11 @@ from recipelang.kernels.nm import registry
 from recipelang.kernels.nm.format import unpack
 from recipelang.kernels.nm.layers import SparseLinear, SparsePointwise
 from recipelang.kernels.nm.problem import activate
+from recipelang.kinds import Deployment
 from recipelang.methods.patterns.nm import NM
-from recipelang.surgery.accelerated import require_sparse, ways
-from recipelang.surgery.deployed import VERIFIED_IMAGES, Deployment, deployed, execution
+from recipelang.runtimes.eager import execution, placed, prepare
+from recipelang.runtimes.layers import VERIFIED_IMAGES
+from recipelang.surgery.deployed import deployed
 from recipelang.surgery.masks import eligible, sparsify
 from recipelang.surgery.network import Accelerated, Network
 
@@ -70,15 +72,16 @@ def network(goal: str = "latency", kernels: Sequence[str] = ("dense", "mma.sp"),
 def test_layers_are_packed_where_it_pays_and_the_others_say_why(pretended_gpu: Arrange) -> None:
     pretended_gpu()
     one = network()
-    module = deployed(one, HALF)
+    ready = placed(one, HALF)
+    module = ready.module
     assert type(module.point) is SparsePointwise
     assert [type(part) for part in (module.fc1, module.fc2, module.head)] == [SparseLinear] * 3
     assert [type(part) for part in (module.wide, module.own)] == [nn.Conv2d, nn.Linear]
-    found = {name.removesuffix(".weight"): (way.executes, way.why) for name, way in ways(module).items()}
+    found = {name.removesuffix(".weight"): (way.executes, way.why) for name, way in ready.ways.items()}
     assert found["fc1"] == ("mma.sp 2:4", "2.00 times as fast: 1000000.0 µs against 2000000.0 µs dense")
     assert "3×3 convolution" in found["wide"][1]
     assert "never calls the layer" in found["own"][1]
-    rows = {row["layer"]: row["executes"] for row in execution(one, module)}
+    rows = {row.layer: row.executes for row in ready.execution()}
     assert rows == {"stem": "dense", "point": "mma.sp 2:4", "wide": "masked only", "fc1": "mma.sp 2:4",
                     "fc2": "mma.sp 2:4", "own": "masked only", "head": "mma.sp 2:4"}  # fmt: skip
 
@@ -88,13 +91,14 @@ def test_the_answer_stays(pretended_gpu: Arrange) -> None:
     images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(3))
     one = network()
     dense = deployed(replace(one, accelerated=None))(images)
-    packed = deployed(one, HALF)(images.bfloat16()).float()
+    packed = placed(one, HALF)(images.bfloat16()).float()
     assert float((packed - dense).norm() / dense.norm()) < 0.02
 
 
 def test_activations_are_fused_where_nothing_else_reads_the_layer(pretended_gpu: Arrange) -> None:
     pretended_gpu()
-    module = deployed(network(), HALF)
+    ready = placed(network(), HALF)
+    module = ready.module
     assert module.fc1.activation == "gelu"
     assert type(module.act) is nn.Identity
     # The ReLU after `point` works twice in the network, and the one before the head reads a sum.
@@ -105,17 +109,19 @@ def test_activations_are_fused_where_nothing_else_reads_the_layer(pretended_gpu:
 
 def test_a_network_without_accelerate_is_left_alone(pretended_gpu: Arrange) -> None:
     asked = pretended_gpu()
-    module = deployed(replace(network(), accelerated=None), HALF)
+    ready = placed(replace(network(), accelerated=None), HALF)
+    module = ready.module
     assert not any(isinstance(part, SparseLinear) for part in module.modules())
     assert asked == []
 
 
 def test_where_dense_is_faster_the_layers_stay_as_they_are(pretended_gpu: Arrange) -> None:
     pretended_gpu(sparse=1.98)
-    module = deployed(network(), HALF)
+    ready = placed(network(), HALF)
+    module = ready.module
     assert not any(isinstance(part, SparseLinear) for part in module.modules())
-    assert {way.executes for way in ways(module).values()} == {"dense"}
-    assert any("not 3 % faster" in way.why for way in ways(module).values())
+    assert {way.executes for way in ready.ways.values()} == {"dense"}
+    assert any("not 3 % faster" in way.why for way in ready.ways.values())
 
 
 def test_what_stays_dense_is_not_compared(
@@ -138,22 +144,23 @@ def test_what_stays_dense_is_not_compared(
         pretended_gpu(sparse=seconds)
         monkeypatch.setenv("RECIPELANG_CACHE", str(tmp_path / str(seconds)))
         calls.clear()
-        deployed(network(), how)
+        placed(network(), how)
         assert ((torch.float32, VERIFIED_IMAGES) in calls) is compared
 
 
 def test_equal_shapes_are_measured_once_and_a_table_is_read_again(pretended_gpu: Arrange) -> None:
     asked = pretended_gpu()
-    deployed(network(), HALF)
+    placed(network(), HALF)
     first = len(asked)
-    deployed(network(), HALF)
+    placed(network(), HALF)
     assert 0 < first == len(asked)
 
 
 def test_a_wrong_kernel_never_enters_the_network(pretended_gpu: Arrange) -> None:
     pretended_gpu(kernel=Pretended(spoil=lambda y: y * 1.05))
-    module = deployed(network(), HALF)
-    assert any("its result was wrong" in way.why for way in ways(module).values())
+    ready = placed(network(), HALF)
+    module = ready.module
+    assert any("its result was wrong" in way.why for way in ready.ways.values())
     assert not any(isinstance(part, SparseLinear) for part in module.modules())
 
 
@@ -161,7 +168,7 @@ def test_a_kernel_that_goes_wrong_later_is_refused(pretended_gpu: Arrange, monke
     pretended_gpu()
     monkeypatch.setitem(registry.KERNELS, "mma.sp", Pretended("mma.sp", spoil=lambda y: y * 1.2))  # type: ignore[arg-type]
     with pytest.raises(Refusal) as refused:
-        deployed(network(), HALF)
+        placed(network(), HALF)
     assert refused.value.code == "RCP1306"
 
 
@@ -202,22 +209,24 @@ def test_a_right_kernel_that_rounds_otherwise_is_never_refused(pretended_gpu: Ar
         masked = sparsify(plain, NM(), {name: weights[name].detach().abs() for name in eligible(plain, NM())[0]})
         layers = [name.removesuffix(".weight") for name in masked.masks]
         settings = Accelerated(tuple(layers), ("dense", "mma.sp"), "latency")
-        module = deployed(replace(masked, accelerated=settings), Deployment("cpu", "bfloat16", batch=1))
+        module = placed(replace(masked, accelerated=settings), Deployment("cpu", "bfloat16", batch=1)).module
         assert sum(isinstance(part, SparseLinear) for part in module.modules()) >= 32
 
 
 def test_larger_batches_than_it_was_chosen_for_run_dense(pretended_gpu: Arrange) -> None:
     pretended_gpu(kernel=Pretended(most=200))
     one = network()
-    module = deployed(one, HALF)
+    ready = placed(one, HALF)
+    module = ready.module
     images = torch.randn(9, 3, 8, 8).bfloat16()
-    dense = deployed(replace(one, accelerated=None), HALF)
+    dense = placed(replace(one, accelerated=None), HALF)
     torch.testing.assert_close(module(images), dense(images), rtol=0.1, atol=0.05)
 
 
 def test_for_memory_no_dense_weight_is_kept(pretended_gpu: Arrange) -> None:
     pretended_gpu(sparse=50.0)
-    module = deployed(network("memory"), HALF)
+    ready = placed(network("memory"), HALF)
+    module = ready.module
     kernels = {way.kernel for part in module.modules() if isinstance(part, SparseLinear) for way in part._ways}
     assert "mma.sp" in kernels
     assert "dense" not in kernels
@@ -225,8 +234,8 @@ def test_for_memory_no_dense_weight_is_kept(pretended_gpu: Arrange) -> None:
 
 def test_float32_stays_dense_with_the_reason(pretended_gpu: Arrange) -> None:
     asked = pretended_gpu()
-    module = deployed(network(), replace(HALF, precision="float32"))
-    assert {way.why for path, way in ways(module).items() if path.startswith("fc")} == {FLOAT32}
+    ready = placed(network(), replace(HALF, precision="float32"))
+    assert {way.why for path, way in ready.ways.items() if path.startswith("fc")} == {FLOAT32}
     assert asked == []
 
 
@@ -248,9 +257,10 @@ def test_int8_rounds_the_weights_on_every_device() -> None:
 def test_int8_values_are_packed_without_rounding_twice(pretended_gpu: Arrange) -> None:
     pretended_gpu()
     rounded = network(int8=True)
-    module = deployed(rounded, HALF)
+    ready = placed(rounded, HALF)
+    module = ready.module
     assert module.fc1.int8
-    assert ways(module)["fc1.weight"].executes == "mma.sp 2:4 int8"
+    assert ready.ways["fc1.weight"].executes == "mma.sp 2:4 int8"
     expected = deployed(replace(rounded)).fc1.weight
     torch.testing.assert_close(unpack(module.fc1.packed, torch.float32), expected, rtol=0.01, atol=1e-6)
 
@@ -260,15 +270,15 @@ def test_a_demand_that_nothing_meets_is_refused(pretended_gpu: Arrange) -> None:
     demanding = network(kernels=("mma.sp",))
     single = replace(HALF, precision="float32")
     with pytest.raises(Refusal, match=FLOAT32) as refused:
-        require_sparse(demanding, deployed(demanding, single), str(single))
+        prepare(demanding, single)
     assert refused.value.code == "RCP1305"
-    require_sparse(demanding, deployed(demanding, HALF), str(HALF))
-    require_sparse(network(), deployed(network(), single), str(single))
+    prepare(demanding, HALF)
+    prepare(network(), single)
 
 
 def test_on_a_cpu_layers_are_masked_only_and_say_why() -> None:
     one = network()
-    rows = {row["layer"]: (row["executes"], row["why"]) for row in execution(one, deployed(one))}
+    rows = {row.layer: (row.executes, row.why) for row in prepare(one).execution()}
     assert rows["fc1"] == (
         "masked only",
         "a CPU has no sparse matrix units: packed weights are unpacked once and run dense",
@@ -278,11 +288,11 @@ def test_on_a_cpu_layers_are_masked_only_and_say_why() -> None:
     fewer = sparsify(one, NM(1, 4), {"fc1.weight": weights["fc1.weight"].detach().abs()})
     more = sparsify(one, NM(3, 4), {"fc1.weight": torch.rand_like(weights["fc1.weight"])})
     more.module.fc1.weight.data.copy_(more.masks["fc1.weight"].keep)
-    whys = [{row["layer"]: row["why"] for row in execution(net)}["fc1"] for net in (fewer, more)]
+    whys = [{row.layer: row.why for row in execution(net)}["fc1"] for net in (fewer, more)]
     assert "a CPU has no" in whys[0], "1:4 is 2:4 with more zeros"
     assert whys[1] == "hardware executes 2:4, and the layer is 3:4"
     left_out = replace(one, accelerated=replace(one.accelerated, layers=("fc1",)))
-    assert {row["layer"]: row["why"] for row in execution(left_out)}["fc2"] == "`accelerate` leaves it out"
+    assert {row.layer: row.why for row in execution(left_out)}["fc2"] == "`accelerate` leaves it out"
 
 
 class Attending(nn.Module):
@@ -311,11 +321,12 @@ def attending(*, int8: bool = False) -> Network:
 def test_attention_executes_as_sparse_too(pretended_gpu: Arrange) -> None:
     pretended_gpu()
     one = attending()
-    module = deployed(one, HALF)
-    rows = {row["layer"]: row["executes"] for row in execution(one, module)}
+    ready = placed(one, HALF)
+    module = ready.module
+    rows = {row.layer: row.executes for row in ready.execution()}
     assert rows == dict.fromkeys(("attention.in_proj_weight", "attention.out_proj", "head"), "mma.sp 2:4")
     images = torch.randn(2, 16, 3, 3, generator=torch.Generator().manual_seed(3))
-    dense = deployed(replace(one, accelerated=None), replace(HALF, precision="float32"))(images)
+    dense = placed(replace(one, accelerated=None), replace(HALF, precision="float32"))(images)
     assert float((module(images.bfloat16()).float() - dense).norm() / dense.norm()) < 0.02
 
 
@@ -323,7 +334,7 @@ def test_healthy_is_unfolded_as_well_and_on_a_cpu_nobody_is(pretended_gpu: Arran
     healthy = replace(attending(), accelerated=None)
     assert type(deployed(healthy).attention) is nn.MultiheadAttention
     pretended_gpu()
-    assert type(deployed(healthy, HALF).attention) is not nn.MultiheadAttention
+    assert type(placed(healthy, HALF).module.attention) is not nn.MultiheadAttention
 
 
 def test_attention_is_rounded_to_int8_on_a_cpu() -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,18 +13,18 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.kernels.nm.chooser import Choice, Chooser, rows_alike
 from recipelang.kernels.nm.device import describe
-from recipelang.kernels.nm.format import Packed, pack, packable, rows, unpack, unrows
+from recipelang.kernels.nm.format import Packed, pack, packable, rows
 from recipelang.kernels.nm.layers import SparseLinear, SparsePointwise, not_pointwise
 from recipelang.kernels.nm.operations import Way
 from recipelang.kernels.nm.problem import Problem
 from recipelang.kernels.nm.reference import nm_holds
 from recipelang.kinds import Progress
-from recipelang.surgery.attention import original_path
+from recipelang.runtimes.layers import Execution
 from recipelang.surgery.consumers import sole_readers
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import is_plain
-from recipelang.surgery.provenance import LAYERS
 from recipelang.surgery.restrictions.mask import Mask
+from recipelang.surgery.rounding import asked
 from recipelang.surgery.tracing import evaluating, record_calls
 
 #: The pattern that hardware executes.
@@ -33,26 +32,6 @@ PATTERN = "2:4"
 #: How much further from the float32 answer the network may be than the dense one in the same precision, and a floor in
 #: units of the precision: with few classes the dense one may be close by chance.
 FURTHER, FLOOR = 3.0, 4.0
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How a layer of the deployed form executes: `dense`, or the kernel's name and pattern; and why."""
-
-    executes: str
-    why: str
-
-
-@torch.no_grad()
-def round_to_int8(module: nn.Module, network: Network) -> None:
-    """Round the weights of accelerated layers in place to what int8 values with one scale per output can represent.
-
-    Done on every device and for every kernel, so that the accuracy is that of the deployed network everywhere.
-    """
-    for layer in _asked(module, network):
-        weight = layer.weight
-        if isinstance(layer.part, LAYERS) and packable(weight) is None:
-            weight.copy_(unrows(unpack(pack(rows(weight), int8=True), weight.dtype), weight.shape))
 
 
 def accelerate(
@@ -80,15 +59,15 @@ def accelerate(
     """
     sparse, example = copy.deepcopy(module), examples[:batch]
     calls = record_calls(sparse, example)
-    asked = _asked(sparse, network)
-    activations = _activations(sparse, example, [layer.path for layer in asked])
+    wanted = asked(sparse, network)
+    activations = _activations(sparse, example, [layer.path for layer in wanted])
     int8 = network.accelerated is not None and network.accelerated.int8
     found: dict[str, Execution] = {}
     changed = False
     if progress:
-        progress.start("choosing kernels, layers", len(asked))
+        progress.start("choosing kernels, layers", len(wanted))
     try:
-        for layer in asked:
+        for layer in wanted:
             count, part = _rows(calls.get(layer.path)), layer.part
             if reason := _why_not(part, layer.weight, count, network.masks.get(layer.parameter)):
                 found[layer.parameter] = Execution("dense", reason)
@@ -111,29 +90,6 @@ def accelerate(
         return module, found
     _verify(sparse, module, examples.split(batch), expected())
     return sparse, found
-
-
-class _Asked(NamedTuple):
-    """A layer that the recipe accelerates: where it is, what it is, and the parameter of the network that it holds."""
-
-    path: str
-    part: Any
-    weight: Tensor
-    parameter: str
-
-
-def _asked(module: nn.Module, network: Network) -> list[_Asked]:
-    """Every layer that the recipe accelerates, in the order of the network; its attentions may be unfolded."""
-    wanted = set(network.accelerated.layers if network.accelerated else ())
-    found = []
-    for name, weight in module.named_parameters():
-        path, _, leaf = name.rpartition(".")
-        part, original = module.get_submodule(path), original_path(module, path)
-        parameter = name if original == path else f"{original}.in_proj_weight"
-        layer = leaf == "weight" and isinstance(part, nn.Linear | nn.Conv2d)
-        if original in wanted and (layer or parameter in network.masks) and weight.ndim > 1:
-            found.append(_Asked(path, part, weight, parameter))
-    return found
 
 
 def _why_not(part: nn.Module, weight: Tensor, count: int, mask: Mask | None) -> str | None:
@@ -233,23 +189,21 @@ def _distance(answer: Tensor, expected: Tensor) -> float:
     return float((answer.cpu().double() - expected.double()).norm() / size)
 
 
-def ways(module: nn.Module) -> Mapping[str, Execution]:
-    """Parameter name → how its layer executes in a deployed module, as `accelerate` recorded it there."""
-    return getattr(module, "execution", {})
-
-
 def demands_sparse(network: Network) -> bool:
     """Whether the recipe names kernels, `dense` not among them."""
     return network.accelerated is not None and "dense" not in network.accelerated.kernels
 
 
-def require_sparse(network: Network, module: nn.Module, where: str) -> None:
+def require_sparse(network: Network, found: Mapping[str, Execution], where: str) -> None:
     """Refuse a network on a GPU in which no layer executes as sparse, where the recipe does not allow `dense`.
+
+    Args:
+        found: what was chosen for the layers; empty on a device without sparse kernels.
+        where: what executes it.
 
     Raises:
         Refusal: RCP1305.
     """
-    found = ways(module)
     if found and demands_sparse(network) and all(way.executes == "dense" for way in found.values()):
         reasons = "; ".join(list(dict.fromkeys(way.why for way in found.values()))[:3])
         raise Refusal(

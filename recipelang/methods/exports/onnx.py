@@ -1,0 +1,54 @@
+"""`export onnx`: the deployed network as an ONNX program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recipelang.catalogue import method, setting
+
+FILE = "model.onnx"
+
+
+@method("export", "onnx")
+@dataclass(frozen=True)
+class Onnx:
+    """The deployed network (BatchNorm folded) as an ONNX program, for any batch size.
+
+    What: one file with the input `input` and the output `output`, which onnxruntime and others execute. Class names and
+        preprocessing are in its metadata, as `recipelang.json`; nothing else of this machine is. Quantized layers are
+        8-bit integers between QuantizeLinear and DequantizeLinear with the recipe's scales.
+    Shapes: images B×C×H×W, normalised → scores B×classes.
+    Needs: `pip install "recipelang[onnxruntime]"`: the program is executed and compared before it is written.
+    When it misleads: masked zeros are stored and multiplied like any other number.
+    Source: https://onnx.ai; torch.onnx.
+    """
+
+    opset: int = setting(20, type="integer", low=18, high=23, help="Version of ONNX's operators.")
+
+    def require(self) -> None:
+        """Refuse a machine without the libraries that write and check programs.
+
+        Raises:
+            Refusal: RCP1027.
+        """
+        from recipelang.runtimes.installed import ONNX, require_libraries
+
+        require_libraries("export onnx", ONNX, "onnxruntime")
+
+    def write(self, network: Any, folder: Path) -> tuple[Path, ...]:
+        """Write the program into `folder`, after onnxruntime's answers were compared with the network's.
+
+        Raises:
+            Refusal: RCP0716: the network cannot be an ONNX program; RCP1027: a library is not installed; RCP1028,
+                RCP1029: onnxruntime gives other answers, or cannot execute it.
+        """
+        self.require()
+        from recipelang.files import atomic
+        from recipelang.runtimes.onnx_executable import verified_program
+
+        program = verified_program(network, self.opset)
+        with atomic(folder / FILE) as file:
+            file.write(program)
+        return (folder / FILE,)

@@ -1,0 +1,1 @@
+"""What executes networks: torch with its sparse kernels, ONNX programs in onnxruntime."""

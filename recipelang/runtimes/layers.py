@@ -1,0 +1,66 @@
+"""How each layer of a network executes, whatever the runtime: the rows of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from recipelang.kinds import LayerExecution
+from recipelang.surgery.network import Network
+from recipelang.surgery.products import Product, idle_weights, products_of
+
+#: Minimum number of images on which answers are compared: with few classes one alone shows little.
+VERIFIED_IMAGES = 8
+
+#: What layers do everywhere; anything else is a runtime's own.
+USUAL = frozenset({"removed", "dense", "masked only", "never"})
+
+
+class Execution(NamedTuple):
+    """What a runtime does with a layer: `dense`, `int8`, or a kernel's name and pattern; and why."""
+
+    executes: str
+    why: str
+
+
+def plain(network: Network) -> bool:
+    """Whether every runtime executes the network's layers alike: dense, zeros included."""
+    others = {one.kind for each in network.restrictions.values() for one in each} - {"mask"}
+    return network.accelerated is None and not others
+
+
+def _not_asked(product: Product) -> str:
+    return "the recipe does not say `accelerate`"
+
+
+def executed(
+    network: Network, ways: Mapping[str, Execution] | None = None, masked: Callable[[Product], str] = _not_asked
+) -> tuple[LayerExecution, ...]:
+    """How each layer executes, in the order of the network, removed layers first.
+
+    Args:
+        network: its masks and edits.
+        ways: parameter name → what the runtime does with it; layers without one are dense.
+        masked: why the zeros of a masked layer are multiplied for which the runtime found nothing.
+
+    Raises:
+        Refusal: RCP0731: the network's products cannot be observed.
+    """
+    removed = [LayerExecution(getattr(edit, "name", str(edit)), (), "removed", str(edit)) for edit in network.edits]
+    products = products_of(network)
+    rows = []
+    for product in products:
+        name, executes, why = product.name, "dense", "no mask" if product.parameter else product.why
+        way = (ways or {}).get(name)
+        if name in network.masks:
+            executes, why = "masked only", way.why if way else masked(product)
+        if way and way.executes != "dense":
+            executes, why = way
+        rows.append(_row(name, product.shape, executes, why))
+    idle = idle_weights(network.module, products)
+    unused = [_row(name, weight.shape, "never", "used in training only") for name, (_, weight) in idle.items()]
+    return (*removed, *rows, *unused)
+
+
+def _row(name: str, shape: Sequence[int], executes: str, why: str) -> LayerExecution:
+    return LayerExecution(name.removesuffix(".weight"), tuple(shape), executes, why)

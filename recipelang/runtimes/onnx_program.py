@@ -1,0 +1,129 @@
+"""A deployed network as an ONNX program: one protobuf for any batch size, with nothing of this machine in it.
+
+Equal networks give equal bytes: notes of the exporter (stack traces with absolute paths, its own names for operations)
+are removed, symbols of unknown sizes get one name, and the class names and the preprocessing are the only metadata.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from recipelang.errors import Refusal
+from recipelang.surgery.card import card
+from recipelang.surgery.deployed import deployed
+from recipelang.surgery.network import Network
+from recipelang.surgery.tracing import example_input, first_line, hushed
+
+#: Changes whenever the same network gives another program: part of the keys of measurements.
+VERSION = 1
+LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
+EXTRA = "onnxruntime"
+#: The key of our metadata in the program.
+CARD = "recipelang.json"
+INPUT, OUTPUT, BATCH = "input", "output", "batch"
+OPSET = 20
+
+
+def onnx_program(network: Network, opset: int = OPSET) -> Any:
+    """The deployed network (BatchNorm folded, float32) as an `onnx.ModelProto`, checked by ONNX's own checker.
+
+    Args:
+        network: is not changed.
+        opset: version of ONNX's operators.
+
+    Raises:
+        Refusal: RCP0716: the network cannot be traced, or ONNX has no operator for a part of it.
+    """
+    model = _stripped(_exported(deployed(network), network, opset))
+    model.metadata_props.add(key=CARD, value=card(network))
+    _check(model)
+    return model
+
+
+def as_bytes(model: Any) -> bytes:
+    """The bytes of a program, the same for equal programs."""
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def _exported(module: nn.Module, network: Network, opset: int) -> Any:
+    """The exporter's own program."""
+    example = example_input(network).cpu()
+    try:
+        with hushed(), torch.no_grad():
+            batch = {0: torch.export.Dim(BATCH, min=1)}
+            traced = torch.export.export(module, (example,), dynamic_shapes=(batch,))
+            program = torch.onnx.export(
+                traced,
+                (example,),
+                dynamo=True,
+                opset_version=opset,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as error:  # torch raises many kinds for code that it cannot trace or translate
+        if "Constraints violated" in str(error):
+            raise refused(
+                "its code fixes how many images a batch has: `len(x)` counts them at once",
+                "write `x.shape[0]` for `len(x)` in `forward`, or use `export safetensors`",
+            ) from error
+        raise refused(f"{type(error).__name__}: {_cause(error)}") from error
+    assert program is not None  # it is None only where a file was asked for
+    return program.model_proto
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of the error that the exporter's own error wraps."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)
+
+
+def refused(why: str, help: str = "use `export safetensors`, which writes any network") -> Refusal:
+    """The refusal of a network that cannot be an ONNX program."""
+    return Refusal("RCP0716", f"the network cannot be written as onnx: {why}", help)
+
+
+def _stripped(model: Any) -> Any:
+    """The program without notes of the exporter and with one name for the unknown number of images."""
+    for function in model.functions:
+        _strip(function, function.node)
+    _strip_graph(model.graph)
+    _strip(model)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = BATCH
+    # Shapes of what is between them are found again by whoever loads it; they name the batch by the tracer's symbol.
+    del model.graph.value_info[:]
+    return model
+
+
+def _strip_graph(graph: Any) -> None:
+    """Remove what the exporter noted in a graph and in the graphs of its nodes."""
+    _strip(graph, graph.node, graph.initializer, graph.input, graph.output)
+    for node in graph.node:
+        for attribute in node.attribute:
+            _strip(attribute)
+            for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+                _strip_graph(inner)
+
+
+def _strip(owner: Any, *parts: Any) -> None:
+    for one in (owner, *(item for part in parts for item in part)):
+        one.ClearField("doc_string")
+        if "metadata_props" in one.DESCRIPTOR.fields_by_name:
+            one.ClearField("metadata_props")
+
+
+def _check(model: Any) -> None:
+    """Refuse a program that ONNX's checker does not accept."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise refused(f"ONNX's checker does not accept the program: {first_line(error)}") from error
