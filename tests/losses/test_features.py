@@ -229,3 +229,13 @@ def test_positions_are_named_in_pairs(kind: Any) -> None:
     for student, teacher in (("", "s1"), ("s1", "s1, s2")):
         with pytest.raises(SettingError, match="`teacher` names"):
             kind(student=student, teacher=teacher)
+
+
+def test_at_is_that_of_torchdistill() -> None:
+    library: Any = pytest.importorskip("torchdistill.losses.mid_level", reason="torchdistill is not installed")
+    mine, theirs = (numbers(0, 4, 3, 8, 8), numbers(1, 4, 7, 4, 4)), (numbers(2, 4, 5, 8, 8), numbers(3, 4, 7, 4, 4))
+    pairs = {f"{n}": {role: {"io": "output", "path": f"{n}"} for role in ("student", "teacher")} for n in (0, 1)}
+    reference = library.ATLoss({name: {**pair, "weight": 1} for name, pair in pairs.items()}, mode="code")
+    student, teacher = ({f"{n}": {"output": maps} for n, maps in enumerate(of)} for of in (mine, theirs))
+    wanted = reference(student, teacher)
+    torch.testing.assert_close(value(At(beta=1000.0), seen(*mine), (seen(*theirs),)), 1000 * wanted)

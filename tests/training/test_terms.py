@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from recipelang import catalogue
@@ -21,6 +22,7 @@ from recipelang.methods.losses.task import TaskLoss
 from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.tasks.classification import Classification
 from recipelang.nets.cifar_resnet import SmallResNet
+from recipelang.nets.digits_resnet import digits_resnet
 from recipelang.plan import Duration, Term, Training
 from recipelang.surgery.network import Network
 from recipelang.training import loop
@@ -224,6 +226,55 @@ def test_a_teacher_that_does_not_take_the_images_is_named(data: ImageDataset, si
     with pytest.raises(Refusal, match="the teacher `t0` does not take 3×8×8 images") as refused:
         train(resnet(), data, silent, At(), teachers=(picky,))
     assert refused.value.code == "RCP0713"
+
+
+# architectures ------------------------------------------------------------------------------------------------------
+
+
+def of_torchvision(build: Any, seed: int = 0) -> Network:
+    torch.manual_seed(seed)
+    module = build()
+    if isinstance(module, torchvision.models.VisionTransformer):
+        nn.init.normal_(module.heads[0].weight, std=0.1)  # it starts at zero: no gradient would reach what is below
+    return Network(module.eval(), {}, (3, 32, 32), classes=CLASSES)
+
+
+def vgg() -> nn.Module:
+    layers = torchvision.models.vgg.make_layers([8, "M", 16, "M", 24, 24, "M", 32, "M"], batch_norm=True)
+    return nn.Sequential(layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 3))
+
+
+def vit() -> nn.Module:
+    return torchvision.models.VisionTransformer(32, 8, 3, 2, 16, 32, num_classes=3)
+
+
+ARCHITECTURES: dict[str, Any] = {
+    "digits": lambda: digits_resnet(channels=3, classes=3),
+    "resnet": lambda: torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1], num_classes=3),
+    "vgg": vgg,
+    "mobilenet": lambda: torchvision.models.mobilenet_v2(width_mult=0.25, num_classes=3),
+    "vit": vit,
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("loss", ["at", "fitnet"])
+def test_architectures_that_learn_from_others(name: str, loss: str, silent: Any) -> None:
+    """The first layer moves and the head only decays: the loss alone trains what lies below its positions."""
+    random = np.random.default_rng(0)
+    pixels, labels = random.integers(0, 256, (4, 32, 32, 3)).astype(np.uint8), np.arange(4) % 3
+    images: Any = {split: ArrayImages(pixels, labels.astype(np.int64)) for split in ("train", "val", "test")}
+    data = ImageDataset("toy", CLASSES, Preprocessing((32, 32), (0.5,) * 3, (0.3,) * 3), "f" * 64, 4, images)
+    student = of_torchvision(ARCHITECTURES[name])
+    teacher = of_torchvision(vgg if name != "vgg" else ARCHITECTURES["resnet"], 1)
+    kind: Any = catalogue.find("loss", loss)
+    trained, _ = train(student, data, silent, kind(), teachers=(teacher,), steps=1, precision="float32")
+    before, after = dict(student.module.named_parameters()), dict(trained.module.named_parameters())
+    first = next(n for n, p in before.items() if p.ndim > 2)
+    assert all(p.isfinite().all() for p in after.values()) and not torch.equal(before[first], after[first])
+    head = list(before)[-2]
+    moved = (after[head] - before[head]).norm() / before[head].norm()
+    assert moved <= 1.001 * 0.05 * 5e-4  # weight decay
 
 
 # every loss ---------------------------------------------------------------------------------------------------------
