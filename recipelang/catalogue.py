@@ -2,8 +2,7 @@
 
 A method is a frozen dataclass under `@method(kind, name)` in `recipelang/methods/<folder>/<name>.py`:
 its fields are its settings, its docstring is its card. The folder is the index, so `names` imports
-nothing and `find` imports one file. Third parties add methods by entry points of the group
-`recipelang.methods`, named `kind.name`; an installed plugin is trusted, a recipe is not.
+nothing and `find` imports one file. Third parties add methods by entry points (`plugins.py`).
 """
 
 from __future__ import annotations
@@ -14,9 +13,10 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
+
+from recipelang import plugins
 
 #: kind → folder under recipelang/methods
 FOLDERS: Mapping[str, str] = {
@@ -38,7 +38,6 @@ FOLDERS: Mapping[str, str] = {
 }
 #: role → folder under recipelang, for what a file says by its kind: no card, no settings, one class per file
 PARTS: Mapping[str, str] = {"edit": "surgery/edits", "restriction": "surgery/restrictions"}
-GROUP = "recipelang.methods"
 T = TypeVar("T", bound=type)
 
 
@@ -121,24 +120,20 @@ def folder(kind: str) -> Path:
 
 
 @cache
-def _plugins() -> dict[tuple[str, str], EntryPoint]:
-    """The methods that installed packages add, by kind and name."""
-    found: dict[tuple[str, str], EntryPoint] = {}
-    for point in entry_points(group=GROUP):
-        kind, _, name = point.name.partition(".")
-        if kind not in {**FOLDERS, **PARTS} or not name:
-            raise ValueError(f"plugin {point.value}: entry point `{point.name}` is not `kind.name`")
-        if (kind, name) in found or (folder(kind) / f"{name}.py").exists():
-            raise ValueError(f"plugin {point.value}: there is already a {kind} `{name}`")
-        found[kind, name] = point
-    return found
-
-
-@cache
 def names(kind: str) -> tuple[str, ...]:
-    """The names of all methods of a kind, or of all kinds that fill a role, sorted; imports none of them."""
-    own = {p.stem for p in folder(kind).glob("*.py") if not p.stem.startswith("_")}
-    return tuple(sorted(own | {name for k, name in _plugins() if k == kind}))
+    """The names of all methods of a kind, or of all kinds that fill a role, sorted; imports none of them.
+
+    Raises:
+        ValueError: a plug-in adds a method that is already here.
+    """
+    own, added = {p.stem for p in folder(kind).glob("*.py") if not p.stem.startswith("_")}, plugins.names(kind)
+    if twice := own & added:
+        raise ValueError(f"a plugin adds a {kind} `{min(twice)}`, and there is already one")
+    return tuple(sorted(own | added))
+
+
+def _is_own(kind: str, name: str) -> bool:
+    return name.isidentifier() and not name.startswith("_") and (folder(kind) / f"{name}.py").is_file()
 
 
 @cache
@@ -149,15 +144,15 @@ def find(kind: str, name: str) -> type | None:
         ImportError: the file is broken; this is never hidden.
         TypeError: the file does not define the method that its name promises.
     """
-    if name not in names(kind):
-        return None
-    point = _plugins().get((kind, name))
-    if point:
-        cls = point.load()
-    else:
+    cls: Any
+    if _is_own(kind, name):
         module = importlib.import_module(f"recipelang.methods.{FOLDERS[kind]}.{name}")
         own = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
         cls = next((c for c in own if getattr(c, "name", None) == name), None)
+    else:
+        if name not in names(kind):
+            return None
+        cls = plugins.load(kind, name)
     if cls is None or (cls.kind, cls.name) != (kind, name):
         raise TypeError(f"methods/{FOLDERS[kind]}/{name}.py does not define a {kind} `{name}`")
     return cls
@@ -171,23 +166,22 @@ def part(role: str, kind: str) -> Any:
         ImportError: the file is broken; this is never hidden.
         TypeError: the file does not define what its name promises.
     """
-    if kind not in names(role):
-        return None
-    point = _plugins().get((role, kind))
-    if point:
-        cls = point.load()
+    if not _is_own(role, kind):
+        if kind not in names(role):
+            return None
+        cls = plugins.load(role, kind)
     else:
         module = importlib.import_module(f"recipelang.{PARTS[role].replace('/', '.')}.{kind}")
         own = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
         cls = next((c for c in own if getattr(c, "kind", None) == kind), None)
     if getattr(cls, "kind", None) != kind:
-        raise TypeError(f"{point.value if point else f'{PARTS[role]}/{kind}.py'} does not define a {role} `{kind}`")
+        raise TypeError(f"{PARTS[role]}/{kind}.py does not define a {role} `{kind}`")
     return cls
 
 
 def kinds_of(name: str) -> tuple[str, ...]:
     """Every kind that has a method of this name."""
-    return tuple(kind for kind in FOLDERS if name in names(kind))
+    return tuple(kind for kind in FOLDERS if _is_own(kind, name) or name in names(kind))
 
 
 def card(thing: type) -> str:

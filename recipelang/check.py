@@ -27,7 +27,7 @@ from recipelang.meaning.settings import bind
 from recipelang.meaning.sources import Placed, expand, implied, override, provides, settle
 from recipelang.meaning.unfold import Walk
 from recipelang.meaning.unread import Unread
-from recipelang.plan import Node, Plan, Reading, Step, parts_of, steps_of
+from recipelang.plan import Node, Operation, Plan, Reading, Step, parts_of, steps_of
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 
@@ -66,7 +66,7 @@ def check(
         RecipeError: the recipe is wrong; carries every diagnostic, in order of the text.
     """
     notes = Notes(recipe.path, list(mistakes))
-    unread = Unread(verbs.find, verbs.names())
+    unread = Unread(verbs.find, verbs.names)
     unread.text(recipe.unread)
     body = settle(recipe.body.items, sets or {}, notes)
     recipe = dataclasses.replace(recipe, body=dataclasses.replace(recipe.body, items=body))
@@ -134,10 +134,9 @@ def _with_stand_in(items: list[Placed], recipe: nodes.Recipe, notes: Notes) -> l
 
 def _trains_first(items: Sequence[Placed]) -> bool:
     """Whether the recipe itself trains before it compresses."""
-    operations = [
-        verb.operation for p in items if isinstance(p.item, nodes.Statement) and (verb := verbs.find(p.item.verb.text))
-    ]
-    return any(getattr(o, "role", "") == "training" and getattr(o, "before_healthy", False) for o in operations)
+    found = [verbs.find(p.item.verb.text) for p in items if isinstance(p.item, nodes.Statement)]
+    operations = [verb.operation for verb in found if verb and verb.operation]
+    return any(operation.role == "training" and operation.before_healthy for operation in operations)
 
 
 def _seeded(made: tuple[Node, ...], seeds: tuple[int, ...]) -> tuple[Node, ...]:
@@ -163,13 +162,14 @@ def _step(text: str, why: str) -> Step:
     statement = trees.statement(text)
     verb = verbs.find(statement.verb.text)
     reader = Reader(statement, Flow(), Notes(), {}, lambda name: None)
-    operation = verb.read(reader) if verb else None
+    operation: Operation | None = verb.read(reader) if verb else None
+    assert operation is not None, text  # it is the language's own
     return Step(operation, show(reader.statement), implied=True, why=why)
 
 
 def _check_control(made: tuple[Node, ...], walk: Walk, wanted: bool, notes: Notes) -> None:
     """A control repeats training, and a drop that is counted from it needs one (RCP0511, RCP0514)."""
-    late = [s for s in steps_of(_after_healthy(made)) if getattr(s.operation, "training", None) is not None]
+    late = [s for s in steps_of(_after_healthy(made)) if s.operation.needs().training is not None]
     if wanted and not late:
         message = "a control repeats the recipe's training, and nothing trains after the removal"
         place = walk.switches.get("control") or typed("--control")

@@ -26,7 +26,7 @@ WORK = {
     "criterion": ("score", "unit", "needs"),
     "unit": ("find", "aggregate", "edits", "remove", "one", "ranks", "scores", "many"),
     "loss": ("__call__", "points", "parts", "teachers", "complete", "compares", "tasks"),
-    "pattern": ("refuses", "mask", "holds"),
+    "pattern": ("refuses", "mask", "holds", "restriction"),
     "permutation": ("order",),
     "optimizer": ("build",),
     "ramp": ("value_at",),

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "recipelang"
 
 #: from the ground up; rooms of one line may import each other
 FLOORS = (
-    ("errors", "trouble", "units", "lazy", "paths", "files", "__init__"),
+    ("errors", "trouble", "units", "lazy", "paths", "files", "plugins", "__init__"),
     ("syntax", "profile"),
     ("kinds", "catalogue", "plan"),
     ("meaning",),

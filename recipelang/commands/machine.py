@@ -16,7 +16,7 @@ from recipelang.commands.boundary import DONE, WrongUsage, say
 from recipelang.commands.sources import Place, Request, Source, checked, pointing_at, profile_for
 from recipelang.errors import Diagnostic, Refusal, StepFailed
 from recipelang.kinds import ModelRequest
-from recipelang.plan import steps_of
+from recipelang.plan import Built, Opened, steps_of
 from recipelang.profile import FILE_NAME, Profile
 from recipelang.units import show
 
@@ -126,19 +126,21 @@ def _network(model: str, data: str | None, profile: str | None, trust: bool) -> 
     with pointing_at(recipe):
         plan, known = checked(recipe, Request(profile=profile))
     resolve = partial(known.resolve, recipe_dir=recipe.folder)
-    operations = {step.operation.verb: step for step in steps_of(plan.nodes)}
+    steps = [(step, step.operation.needs().writes) for step in steps_of(plan.nodes)]
+    asked, opens = next((step, effect) for step, effect in steps if isinstance(effect, Opened))
+    named, builds = next((step, effect) for step, effect in steps if isinstance(effect, Built))
     request = ModelRequest(resolve=resolve, trust=trust)
     with pointing_at(recipe):
-        step = operations["data"]
+        step = asked
         try:
             if data:
                 from recipelang.images.access import reading
 
                 with reading(known.links == "follow"):
-                    opened = step.operation.method.open(resolve)
+                    opened = opens.method.open(resolve)
                 request = replace(request, classes=opened.classes, input_shape=opened.input_shape)
-            step = operations["model"]
-            return step.operation.method.build(request)
+            step = named
+            return builds.method.build(request)
         except Refusal as refusal:
             raise StepFailed([refusal.at(step.span, step.path)]) from refusal
 

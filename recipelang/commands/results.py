@@ -13,7 +13,7 @@ import click
 from recipelang.commands.boundary import DONE, coloured
 from recipelang.commands.sources import Place
 from recipelang.errors import RecipeError, Refusal
-from recipelang.plan import steps_of
+from recipelang.plan import effects, steps_of
 
 if TYPE_CHECKING:
     from recipelang.plan import Plan
@@ -98,13 +98,14 @@ def finish(result: RunResult, plan: Plan, *, outside: bool) -> Written:
     from recipelang.run.output import inside
 
     context = build(result.report, name=result.folder.name)
-    asked = [step.operation for step in steps_of(plan.nodes) if step.operation.verb == "report"]
-    here = [form.name for operation in asked if not operation.to for form in operation.formats]
+    left = [step.operation.needs().writes for step in steps_of(plan.nodes)]
+    asked = [effect for effect in left if isinstance(effect, effects.Reported)]
+    here = [form.name for reported in asked if not reported.to for form in reported.formats]
     files = _write(context, dict.fromkeys(here or DEFAULT_FORMS), result.folder)
-    for operation in asked:
-        if operation.to:
-            folder = inside(result.folder, operation.to, outside)
-            files += _write(context, dict.fromkeys(form.name for form in operation.formats), folder)
+    for reported in asked:
+        if reported.to:
+            folder = inside(result.folder, reported.to, outside)
+            files += _write(context, dict.fromkeys(form.name for form in reported.formats), folder)
     return Written(context, tuple(files))
 
 
@@ -118,7 +119,8 @@ def stay_inside(plan: Plan, *, outside: bool) -> None:
 
     wrong = []
     for step in steps_of(plan.nodes):
-        to = getattr(step.operation, "to", "")
+        effect = step.operation.needs().writes
+        to = effect.to if isinstance(effect, effects.Reported | effects.Written) else ""
         try:
             inside(Path(), to if leaves(to) else "", outside)
         except Refusal as refusal:

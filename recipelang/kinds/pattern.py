@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 class Pattern(Protocol):
     """`sparsify NAME …`: which weights may stay."""
 
+    @property
+    def restriction(self) -> str:
+        """The restriction that it imposes for the hardware (`2:4`); "" for a pattern that no hardware asks for."""
+
     def refuses(self, weight: Tensor) -> str | None:
         """Why this weight (O×I or O×I×kh×kw) cannot take the pattern; None where it can."""
 

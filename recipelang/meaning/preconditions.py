@@ -7,6 +7,7 @@ from typing import Any
 from recipelang.meaning.diagnostics import Notes, Refuse
 from recipelang.meaning.flow import Flow
 from recipelang.meaning.verb import Verb
+from recipelang.plan import Built, Needs
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 
@@ -51,30 +52,38 @@ def _not_after(verb: Verb, statement: nodes.Statement, other: str, flow: Flow, r
 def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes: Notes) -> None:
     """Record what a statement leaves for the next; one that was refused leaves what its verb always leaves."""
     name, span = statement.verb.text, statement.span
-    operation = found if found is not None else verb.operation
-    role = getattr(operation, "role", "")
+    needs = found.needs() if found is not None and verb.operation is not None else None
     if not (verb.once and any(c.word.text == "as" for c in statement.clauses)):
         flow.last[name] = statement.span
         if verb.provides:
             flow.provided[verb.provides] = statement.span
-            flow.trained = flow.trained or bool(getattr(getattr(found, "method", None), "pretrained", found is None))
-            flow.sparse = flow.sparse or bool(getattr(getattr(found, "method", None), "sparse", found is None))
+            _provided(needs, flow)
     if verb.verdict:
         flow.expects = True
     if verb.operation is None:
         return
+    role = verb.operation.role
     if role not in ("setup", "outcome", "structure"):
         flow.first_use = flow.first_use or span
-    if role == "training" and "training" in getattr(verb.operation, "__dataclass_fields__", {}):
+    if role == "training" and (needs.training is not None if needs else verb.clause("for")):
+        flow.trained = True
+    if role == "surgery" and not flow.trained and "model" in flow.provided:
+        message = "the model starts from random numbers, and nothing trains it before this line"
+        notes.warn("RCP0515", message, statement.verb.span, "give it `weights=…`, or `train for 30 epochs` above")
         flow.trained = True
     if role == "surgery":
-        if not flow.trained and "model" in flow.provided:
-            message = "the model starts from random numbers, and nothing trains it before this line"
-            notes.warn("RCP0515", message, statement.verb.span, "give it `weights=…`, or `train for 30 epochs` above")
-            flow.trained = True
         flow.last_surgery = span
-        if getattr(operation, "restricts", False):
-            flow.sparse = True
-            flow.restricted = flow.restricted or span
-    if not getattr(operation, "before_healthy", True):
+    if needs.restriction if needs else verb.restricts:
+        flow.restricted = flow.restricted or span
+    flow.sparse = flow.sparse or (needs.sparse if needs else verb.restricts)
+    if not verb.operation.before_healthy:
         flow.healthy = True
+
+
+def _provided(needs: Needs | None, flow: Flow) -> None:
+    """Whether a network comes trained, or with weights in a pattern; one that was refused may."""
+    if needs is None:
+        flow.trained = flow.sparse = True
+    elif isinstance(needs.writes, Built):
+        flow.trained = flow.trained or needs.writes.method.pretrained
+        flow.sparse = flow.sparse or getattr(needs.writes.method, "sparse", False)  # an artifact may be

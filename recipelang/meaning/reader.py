@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from recipelang.errors import Span, did_you_mean
 from recipelang.meaning import trees
@@ -19,6 +19,8 @@ from recipelang.meaning.settings import bind
 from recipelang.meaning.wording import listing
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -48,9 +50,9 @@ class Reader:
         self.failed = True
         self.notes.refuse(code, message, span or self.statement.verb.span, help)
 
-    def done(self, operation: Any) -> Any | None:
-        """The operation, unless something in the statement was refused."""
-        return None if self.failed else operation
+    def done(self, read: T) -> T | None:
+        """What was read, unless something in the statement was refused."""
+        return None if self.failed else read
 
     # -- parts of the statement ----------------------------------------------------------------------
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from recipelang.plan import DEFAULT_RECOVERY, Branch, Node, Step, Subject, parts_of, steps_of
+from recipelang.plan import DEFAULT_RECOVERY, Branch, Node, Operation, Step, Subject, parts_of, steps_of
 
 WHY = "`recovered` is named later, and nothing trains between removal and the restriction"
 TEXT = f"finetune for {DEFAULT_RECOVERY}"
@@ -39,7 +38,7 @@ def _added(
     made: list[Node] = []
     for node, wanted in zip(nodes, _wanted_after(nodes, later), strict=True):
         if isinstance(node, Step):
-            if harmed and getattr(node.operation, "restricts", False) and wanted:
+            if harmed and node.operation.needs().restriction and wanted:
                 made.append(tuning(node))
                 harmed = False
             made.append(node)
@@ -57,7 +56,8 @@ def _added(
 
 def _harmed(step: Step, harmed: bool) -> bool:
     """Whether the network is harmed after a step."""
-    if getattr(step.operation, "training", None) is not None or getattr(step.operation, "restricts", False):
+    needs = step.operation.needs()
+    if needs.training is not None or needs.restriction:
         return False
     return harmed or step.operation.role == "surgery"
 
@@ -81,12 +81,12 @@ def _wanted(nodes: tuple[Node, ...], later: bool) -> bool:
     for step in steps_of(nodes):
         if NAME in set(_states(step.operation)):
             return True
-        if getattr(step.operation, "restricts", False):
+        if step.operation.needs().restriction:
             return False
     return later
 
 
-def _states(operation: Any) -> Iterator[str]:
+def _states(operation: Operation) -> Iterator[str]:
     """Every state that an operation names: teachers, the state to start from, subjects of readings."""
-    yield from getattr(operation, "states", ())
+    yield from operation.needs().states
     yield from (part.name for part in parts_of(operation) if isinstance(part, Subject))

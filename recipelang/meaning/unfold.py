@@ -144,7 +144,7 @@ class Walk:
         verb = self.unread.find_verb(statement.verb.text)
         if verb is None:
             if statement.verb.text != nodes.UNREADABLE or not self.notes.errors:
-                form.unknown_verb(statement, self.unread.verb_names, self.notes.refuse)
+                form.unknown_verb(statement, self.unread.verb_names(), self.notes.refuse)
             self._read_as_meant(placed, statement, bindings, flow)
             self._look_inside(placed, statement, bindings, flow)
             return None
@@ -178,7 +178,7 @@ class Walk:
         self, placed: Placed, statement: nodes.Statement, bindings: Mapping[str, Bindings], flow: Flow
     ) -> None:
         """Note what else is wrong in a statement whose verb is misspelt, read as the verb that it resembles."""
-        close = resembles(statement.verb.text, self.unread.verb_names)
+        close = resembles(statement.verb.text, self.unread.verb_names())
         verb = self.unread.find_verb(close) if close else None
         if verb is None or verb.block or statement.block:
             self.unread.unknown(statement)

@@ -28,7 +28,7 @@ RESOLVED_BY: Mapping[str, Callable[[Verb], bool]] = {
     "RCP0207": lambda verb: False,
     "RCP0213": lambda verb: verb.joins,
     "RCP0407": lambda verb: False,
-    "RCP0501": lambda verb: getattr(verb.operation, "restricts", False),
+    "RCP0501": lambda verb: verb.restricts,
     "RCP0502": lambda verb: verb.joins,
     "RCP0503": lambda verb: bool(verb.provides),
     "RCP0504": lambda verb: False,
@@ -38,8 +38,8 @@ RESOLVED_BY: Mapping[str, Callable[[Verb], bool]] = {
     "RCP0508": lambda verb: verb.verdict,
     "RCP0510": lambda verb: False,
     "RCP0512": lambda verb: False,
-    "RCP0915": lambda verb: getattr(verb.operation, "restricts", False),
-    "RCP1301": lambda verb: getattr(verb.operation, "restricts", False),
+    "RCP0915": lambda verb: verb.restricts,
+    "RCP1301": lambda verb: verb.restricts,
 }
 #: longer unread texts are not searched for verbs
 MOST_WORDS = 2000
@@ -59,7 +59,7 @@ class Unread:
     """
 
     find_verb: Callable[[str], Verb | None]
-    verb_names: tuple[str, ...]
+    verb_names: Callable[[], tuple[str, ...]]
     words: set[str] = field(default_factory=set)
     verbs: list[Verb] = field(default_factory=list)
     anything: bool = False
@@ -79,7 +79,7 @@ class Unread:
             self.anything = self.everything = True
             return
         self.words |= words
-        meant = {word: resembles(word, self.verb_names) for word in words if len(word) < 20}
+        meant = {word: resembles(word, self.verb_names()) for word in words if len(word) < 20}
         self._may_be(verb for verb in meant.values() if verb)
         self.anything = self.anything or not all(meant.get(found[0]) or found[0] in RESERVED for found in lines)
 
@@ -88,7 +88,7 @@ class Unread:
         head = nodes.Statement(statement.verb, statement.operands, statement.clauses, None, statement.span)
         self.text(show(head))
         if statement.block:
-            self._may_be(name for name in self.verb_names if (verb := self.find_verb(name)) and verb.block)
+            self._may_be(name for name in self.verb_names() if (verb := self.find_verb(name)) and verb.block)
 
     def refused(self, statement: nodes.Statement, verb: Verb) -> None:
         """Add a statement that was read and is wrong: it may give names, and does not do what its verb does."""
@@ -116,9 +116,5 @@ class Unread:
         return resolved is None or any(resolved(verb) for verb in self.verbs) or (self.anything and resolved(ANY))
 
 
-class _Any:
-    restricts = True
-
-
 #: a statement that may be of any verb
-ANY = Verb("", "", (), "", lambda reader: None, _Any, joins=True, provides="model", block=True, verdict=True)
+ANY = Verb("", "", (), "", lambda reader: None, joins=True, provides="model", block=True, verdict=True, restricts=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recipelang.meaning.reader import Reader
-    from recipelang.plan import Condition
+    from recipelang.plan import Condition, Operation
     from recipelang.syntax import nodes
 
 
@@ -85,6 +85,7 @@ class Verb:
         not_after: verbs that must not come before it.
         why_not_after: the reason; `{place}` is where the other verb is.
         sparse_first: whether weights must be in a pattern before it.
+        restricts: whether it may restrict the network for the hardware, so that there is a `recovered` after it.
         own_to_file: whether `use` leaves it out.
         inserts: whether it represents another file (`read` gives an `Insert`).
         verdict: whether variants are filtered by it when one is chosen.
@@ -95,7 +96,7 @@ class Verb:
     clauses: tuple[Clause, ...]
     example: str
     read: Callable[[Reader], Any]
-    operation: type | None = None
+    operation: type[Operation] | None = None
     rules: tuple[str, ...] = ()
     block: bool = False
     top_level: bool = False
@@ -106,6 +107,7 @@ class Verb:
     not_after: tuple[str, ...] = ()
     why_not_after: str = ""
     sparse_first: bool = False
+    restricts: bool = False
     own_to_file: bool = False
     inserts: bool = False
     verdict: bool = False

@@ -1,35 +1,63 @@
-"""The verbs that change no network: they open data, note columns, name states, and request exports."""
+"""The effects that leave no new network: they open data, note columns, name states, and request exports."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
 from recipelang.kinds import Dataset, Task
-from recipelang.plan import Step
+from recipelang.plan import Named, Opened, Returned, Shown, Step, Tasked, Written
 from recipelang.run.evaluate import Readings
 from recipelang.run.lanes import Lane
 from recipelang.units import counted
 
 
 class Desk(Protocol):
-    """What these verbs use of a run: the opened data sets, the task, and what reads metrics."""
+    """What these effects use of a run: the opened data sets, the task, and what reads metrics."""
 
     datasets: dict[str, Dataset]
     task: Task | None
     readings: Readings
 
 
-Book: TypeAlias = Callable[[Step, Lane, Desk], Mapping[str, Any]]
+def note(step: Step, lane: Lane, desk: Desk) -> Mapping[str, Any]:
+    """Carry out the effect of a step that leaves no new network; what its record says.
+
+    Raises:
+        Refusal: RCP0908: there is no network yet, or no such state.
+    """
+    match step.operation.needs().writes:
+        case Opened(name=name):  # opened before the walk: `Worker.open_data`
+            return {"note": _described(desk.datasets[name])}
+        case Tasked(method=method):
+            desk.task = method
+        case Shown(readings=readings):
+            lane.columns += [reading for reading in readings if reading not in lane.columns]
+            if lane.current is not None:
+                values = {spell(r.metric): (desk.readings.value(r, lane).value, r.metric.unit) for r in readings}
+                return {"metrics": {name: {"value": v, "unit": unit} for name, (v, unit) in values.items()}}
+        case Named(name=name):
+            if lane.current is None:
+                raise Refusal("RCP0908", "there is no network to keep yet", "write `model …` above")
+            lane.named[name] = lane.current
+        case Returned(state=name):
+            state = lane.state(name)
+            if state is None:
+                raise Refusal("RCP0908", f"there is no state `{name}` here", "`keep as NAME` keeps one")
+            lane.current = state
+        case Written() as written:
+            if lane.current is None:
+                raise Refusal("RCP0908", "there is no network to export yet", "write `model …` above")
+            lane.exports.append((step, written, lane.current))
+    return {}
 
 
-def _data(step: Step, lane: Lane, desk: Desk) -> Mapping[str, Any]:
-    data = desk.datasets[step.operation.name]  # opened before the walk: `Worker.open_data`
+def _described(data: Dataset) -> str:
     sizes = ", ".join(f"{_size(data, split)} {split}" for split in ("train", "val", "test"))
     classes = counted(len(data.classes), "class", "classes")
-    return {"note": "; ".join((f"{classes}: {sizes}", *getattr(data, "notes", ())))}
+    return "; ".join((f"{classes}: {sizes}", *getattr(data, "notes", ())))
 
 
 def _size(data: Dataset, split: str) -> int:
@@ -38,56 +66,3 @@ def _size(data: Dataset, split: str) -> int:
         return data.size(split)
     except Refusal:
         return 0
-
-
-def _task(step: Step, lane: Lane, desk: Desk) -> Mapping[str, Any]:
-    desk.task = step.operation.method
-    return {}
-
-
-def _measure(step: Step, lane: Lane, desk: Desk) -> Mapping[str, Any]:
-    lane.columns += [reading for reading in step.operation.readings if reading not in lane.columns]
-    if lane.current is None:
-        return {}
-    values = {}
-    for reading in step.operation.readings:
-        value = desk.readings.value(reading, lane)
-        values[spell(reading.metric)] = {"value": value.value, "unit": reading.metric.unit}
-    return {"metrics": values}
-
-
-def _keep(step: Step, lane: Lane, desk: Desk) -> Mapping[str, Any]:
-    if lane.current is None:
-        raise Refusal("RCP0908", "there is no network to keep yet", "write `model …` above")
-    lane.named[step.operation.name] = lane.current
-    return {}
-
-
-def _start(step: Step, lane: Lane, desk: Desk) -> Mapping[str, Any]:
-    state = lane.state(step.operation.state)
-    if state is None:
-        raise Refusal("RCP0908", f"there is no state `{step.operation.state}` here", "`keep as NAME` keeps one")
-    lane.current = state
-    return {}
-
-
-def _export(step: Step, lane: Lane, desk: Desk) -> Mapping[str, Any]:
-    if lane.current is None:
-        raise Refusal("RCP0908", "there is no network to export yet", "write `model …` above")
-    lane.exports.append((step, lane.current))
-    return {}
-
-
-def _report(step: Step, lane: Lane, desk: Desk) -> Mapping[str, Any]:
-    return {}
-
-
-BOOKS: Mapping[str, Book] = {
-    "data": _data,
-    "task": _task,
-    "measure": _measure,
-    "keep": _keep,
-    "start": _start,
-    "export": _export,
-    "report": _report,
-}

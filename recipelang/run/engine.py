@@ -18,7 +18,7 @@ from recipelang.files import keep_inside
 from recipelang.kinds import Dataset, Progress
 from recipelang.measuring.hardware import environment
 from recipelang.measuring.machine import default_threads
-from recipelang.plan import Plan, Step, steps_of
+from recipelang.plan import Plan, Step, Written, steps_of
 from recipelang.run import planning, record
 from recipelang.run.controls import Controls
 from recipelang.run.evaluate import Readings
@@ -147,14 +147,14 @@ class _Run:
             with whole(self.out, lane.folder) as beside:
                 for name in files_in(lane.current.folder):
                     shutil.copyfile(lane.current.folder / name, beside / name)
-                for step, state in lane.exports:
-                    if not step.operation.to:
-                        self._export(step, state, lane, beside / "export")
+                for step, asked, state in lane.exports:
+                    if not asked.to:
+                        self._export(step, asked, state, lane, beside / "export")
             lane.written = True
-            for step, state in lane.exports:
-                if step.operation.to:
-                    folder = inside(self.out, step.operation.to, self.options.outside)
-                    self._export(step, state, lane, folder / lane.folder if several else folder)
+            for step, asked, state in lane.exports:
+                if asked.to:
+                    folder = inside(self.out, asked.to, self.options.outside)
+                    self._export(step, asked, state, lane, folder / lane.folder if several else folder)
 
     def _hold_demands(self, lanes: Sequence[Lane]) -> None:
         """A recipe that demands sparse kernels has failed if its network is timed and none of them can run."""
@@ -171,11 +171,11 @@ class _Run:
                     if refusal.code == "RCP1305":  # a missing device leaves its column empty, with a note there
                         lane.error = refusal.at(None)
 
-    def _export(self, step: Step, state: State, lane: Lane, folder: Path) -> None:
+    def _export(self, step: Step, asked: Written, state: State, lane: Lane, folder: Path) -> None:
         """Write an export of a lane; an export that is refused ends the lane."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for method in step.operation.formats:
+            for method in asked.formats:
                 method.write(self.readings.network(state), folder)
         except Refusal as refusal:
             lane.error = refusal.at(step.span, step.path)

@@ -8,7 +8,7 @@ from typing import Any
 from recipelang.budgets.conditions import Value, judge
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal, StepFailed
-from recipelang.plan import Condition, Reading, Step, tests_of
+from recipelang.plan import Condition, Expected, Reading, Step, tests_of
 from recipelang.run.evaluate import Readings, mean
 from recipelang.run.lanes import Lane, by_variant
 
@@ -60,7 +60,7 @@ class Expectations:
 
         A condition that only compares named variants is judged once.
         """
-        condition = step.operation.condition
+        condition = _condition(step)
         groups = {name: group for name, group in by_variant(lanes).items() if not any(lane.error for lane in group)}
         if _compares_named_variants(condition):
             groups = {"": lanes} if groups else {}
@@ -76,7 +76,7 @@ class Expectations:
 
     def _judged(self, judged: Judged, group: list[Lane]) -> Judged:
         """The verdict on the mean over seeds, and how many of several seeds hold."""
-        condition = judged.step.operation.condition
+        condition = _condition(judged.step)
         group = list({lane.seed: lane for lane in reversed(group)}.values())[::-1]
 
         def average(reading: Reading) -> Value:
@@ -121,6 +121,12 @@ class Expectations:
             }
             for j in self.judged
         ]
+
+
+def _condition(step: Step) -> Condition:
+    expected = step.operation.needs().writes
+    assert isinstance(expected, Expected)  # the walk brings no other step here
+    return expected.condition
 
 
 def _compares_named_variants(condition: Condition) -> bool:

@@ -2,103 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import nn
 
+from recipelang import stages
 from recipelang.budgets.conditions import name_of
 from recipelang.errors import Refusal
-from recipelang.kinds import Dataset, Offer
+from recipelang.kinds import Dataset
 from recipelang.meaning import schedules
 from recipelang.measuring.flops import count as count_operations
-from recipelang.plan import CURRENT, All, Condition, Reading, Test, Training, tests_of
+from recipelang.plan import CURRENT, All, Condition, Needs, Operation, Reading, Test, tests_of
 from recipelang.run.timing import Times
-from recipelang.stages.accelerate import require_device
-from recipelang.stages.prune import reachable, wanted
 from recipelang.surgery.deployed import deployed
-from recipelang.surgery.masks import eligible
 from recipelang.surgery.network import Network
-from recipelang.surgery.permute import require_groups
 from recipelang.surgery.selectors import resolve
 from recipelang.surgery.tracing import example_input
-from recipelang.training.batchnorm import averaging_norms
-from recipelang.units import counted, show
+from recipelang.units import show
 
 #: allowance for the error of a short measurement: only a budget further away than this is called out of reach
 SURELY = 0.75
 
 
-def foresee(operation: Any, network: Network, healthy: Network, times: Times) -> tuple[str, ...]:
+def foresee(operation: Operation, network: Network, healthy: Network, times: Times) -> tuple[str, ...]:
     """What a step will find on this network, in words; ratios are to `healthy`, and `times` times networks.
 
     Raises:
-        Refusal: the step cannot apply to this network, or its budget is out of reach even if everything is removed.
+        Refusal: the step cannot apply to this network, or its budget is out of reach however far it goes.
     """
-    criterion = getattr(operation, "criterion", None)
-    if criterion is not None and "batchnorm" in criterion.needs and not _has_batchnorm(network.module):
-        raise Refusal(
-            "RCP0916", f"`{criterion.name}` needs BatchNorm, and this network has none", "`by magnitude` or `by taylor`"
-        )
-    if operation.verb == "prune":
-        return _prune(operation, network, healthy, times)
-    if operation.verb == "sparsify":
-        names, dense = eligible(network, operation.pattern, operation.selection)
-        if not names:
-            raise Refusal(
-                "RCP0910",
-                f"no weight of this network can be {operation.pattern}",
-                "`recipe layers MODEL` lists what can",
-            )
-        one, stays = len(names) == 1, len(dense) == 1
-        found = f"{len(names)} weight{'s' * (not one)} can be {operation.pattern}, {len(dense)} stay{'s' * stays} dense"
-        if operation.permutation is None:
-            return (found,)
-        groups = len(require_groups(network, names, operation.pattern))
-        return (found, f"{groups} group{'s' * (groups != 1)} of input channels can be reordered")
-    if operation.verb == "accelerate":
-        require_device(operation)
-    if operation.verb == "recalibrate":
-        averaging_norms(network.module)
-    if hasattr(operation, "selection"):
-        resolve(network.module, operation.selection)
-    return ()
+    needs = operation.needs()
+    if needs.criterion is not None and "batchnorm" in needs.criterion.needs and not _has_batchnorm(network.module):
+        message = f"`{needs.criterion.name}` needs BatchNorm, and this network has none"
+        raise Refusal("RCP0916", message, "`by magnitude` or `by taylor`")
+    if needs.selection is not None:
+        resolve(network.module, needs.selection)
+    told = stages.foresee(operation, network, healthy)
+    if told is None or told.limit is None or needs.until is None:
+        return told.found if told else ()
+    return (*told.found, *_budget(needs.until, Reach(told.limit, network, healthy, times)))
+
+
+def _budget(until: Condition, reach: Reach) -> tuple[str, ...]:
+    """How far each cost of a budget can be pushed."""
+    lines = tuple(_range(test, reach) for test in tests_of(until))
+    if not _could_hold(until, reach):
+        message = f"`until {until.text}` is out of reach: {'; '.join(lines)}"
+        raise Refusal("RCP0904", message, "ask for less, or allow more to be removed")
+    return lines
 
 
 def _has_batchnorm(module: nn.Module) -> bool:
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
-
-
-def _prune(operation: Any, network: Network, healthy: Network, times: Times) -> tuple[str, ...]:
-    offer, smallest = reachable(operation, network)
-    wanted(operation, offer)
-    reach = Reach(smallest, network, healthy, times)
-    ranges = [_range(test, reach) for test in tests_of(operation.until)]
-    if operation.until is not None and not _could_hold(operation.until, reach):
-        raise Refusal(
-            "RCP0904",
-            f"`until {operation.until.text}` is out of reach: {'; '.join(ranges)}",
-            f"ask for less, or allow more {operation.unit.name} to be removed",
-        )
-    return (*_offered(operation.unit, offer), *ranges)
-
-
-def _offered(unit: Any, offer: Offer) -> Iterator[str]:
-    """What a unit finds: a layer each, or groups of channels with the widths that they may have, and what stays."""
-    names = [group.name for group in offer.groups]
-    if not unit.many:
-        yield f"{counted(offer.most, unit.one)} can be removed: {_some(names)}"
-        return
-    groups = counted(len(names), "group")
-    yield f"{offer.most:,} of {offer.size:,} {unit.name} can be removed, in {groups}: {_some(names)}"
-    steps = sorted({group.step for group in offer.groups})
-    if steps[-1] > 1:
-        yield f"widths stay a multiple of {' or '.join(map(str, steps))}; `{unit.name}(round=1)` allows every width"
-    if offer.stay:
-        first = next(iter(offer.stay))
-        more = f", and {counted(len(offer.stay) - 1, 'more', 'more')}" if len(offer.stay) > 1 else ""
-        yield f"stay whole: `{first}` ({offer.stay[first]}){more}"
 
 
 @dataclass(frozen=True)
@@ -191,19 +145,15 @@ def _could_hold(condition: Condition, reach: Reach) -> bool:
     return ends.surely < condition.bound or (condition.operator == "<=" and ends.surely == condition.bound)
 
 
-def fit_schedules(operation: Any, data: Dataset) -> None:
-    """Compare the ramps of a step's training with its length on this data.
+def fit_schedules(needs: Needs, data: Dataset) -> None:
+    """Compare the ramps of a step's training, if it trains, with its length on this data.
 
     Raises:
         Refusal: RCP0312: a milestone or a warm-up comes after its end.
     """
-    training: Training = operation.training
-    asked = getattr(operation.samples, "count", None) if operation.role == "training" else None
-    count = min(asked or data.size("train"), data.size("train"))
-    part = schedules.share(training.duration, getattr(operation, "rounds", 1))
-    schedules.fit(replace(training, duration=part), count // min(data.batch, count))
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:4])
-    return shown if len(names) <= 4 else f"{shown}, {'… ' * (len(names) > 5)}`{names[-1]}`"
+    if needs.training is None:
+        return
+    there = data.size("train")
+    count = min((needs.trains_on.count if needs.trains_on else None) or there, there)
+    part = schedules.share(needs.training.duration, needs.rounds)
+    schedules.fit(replace(needs.training, duration=part), count // min(data.batch, count))

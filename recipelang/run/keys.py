@@ -9,7 +9,7 @@ from recipelang.catalogue import spell
 from recipelang.images.preprocessing import entries
 from recipelang.kinds import Dataset
 from recipelang.measuring.hardware import fingerprint
-from recipelang.plan import Reading, canonical, parts_of
+from recipelang.plan import Built, Operation, Reading, canonical, parts_of
 from recipelang.run.lanes import Lane
 from recipelang.run.manifest import file_digest
 from recipelang.run.options import Options
@@ -20,12 +20,14 @@ from recipelang.training.machine import choose_precision
 MOST_REASONS = 6
 
 
-def model_ingredients(operation: Any, datasets: Mapping[str, Dataset], lane: Lane, options: Options) -> dict[str, Any]:
-    """Ingredients of a `model` step: the method, the contents of its files, the data's shape and classes."""
-    method, data = operation.method, datasets.get("")
-    others = {} if operation.name else {name: list(other.classes) for name, other in datasets.items() if name}
+def built_ingredients(
+    operation: Operation, built: Built, datasets: Mapping[str, Dataset], lane: Lane, options: Options
+) -> dict[str, Any]:
+    """Ingredients of a step that builds a network: the method, the contents of its files, the data's shape, classes."""
+    method, data = built.method, datasets.get("")
+    others = {} if built.name else {name: list(other.classes) for name, other in datasets.items() if name}
     return {
-        "verb": "model",
+        "verb": operation.verb,
         "version": operation.version,
         "operation": canonical(method),
         # A missing file is refused by the model, which knows what the file is for.
@@ -33,13 +35,13 @@ def model_ingredients(operation: Any, datasets: Mapping[str, Dataset], lane: Lan
         "classes": list(data.classes) if data else None,
         "input_shape": list(data.input_shape) if data else None,
         "preprocessing": entries(data.preprocessing) if data else None,
-        "named": bool(operation.name),
+        "named": bool(built.name),
         "other classes": sorted(others.items()),
         "seed": None if method.pretrained else lane.seed,
     }
 
 
-def step_ingredients(operation: Any, data: Dataset, lane: Lane, options: Options) -> dict[str, Any]:
+def step_ingredients(operation: Operation, data: Dataset, lane: Lane, options: Options) -> dict[str, Any]:
     """Ingredients of any other step that makes a network.
 
     Everything that determines the result and nothing else: paths, names of variants, layout of the text and
@@ -64,20 +66,23 @@ def step_ingredients(operation: Any, data: Dataset, lane: Lane, options: Options
     if any(reading.metric.source == "clock" for reading in readings):
         found["hardware"] = fingerprint()
     named = [reading.subject.name for reading in readings if reading.subject.kind == "state"]
-    teachers = [*getattr(operation, "teachers", ()), *named]
-    if teachers:
-        states = {name: lane.state(name) for name in teachers if name != "self"}
+    needed = [*operation.needs().states, *named]
+    if needed:
+        states = {name: lane.state(name) for name in needed if name != "self"}
         found["states"] = {name: state.content for name, state in states.items() if state}
-    if operation.role == "training" or getattr(operation, "training", None):
+    if _trains(operation):
         found["threads"] = options.threads
         found["precision"] = choose_precision("auto", options.device)
     return found
 
 
-def seed_of(operation: Any, lane: Lane) -> int:
+def seed_of(operation: Operation, lane: Lane) -> int:
     """The seed of a step: the lane's, advanced by the trainings before it if it trains itself."""
-    trains = operation.role == "training" or getattr(operation, "training", None)
-    return nth_seed(lane.seed, len(lane.trace)) if trains else lane.seed
+    return nth_seed(lane.seed, len(lane.trace)) if _trains(operation) else lane.seed
+
+
+def _trains(operation: Operation) -> bool:
+    return operation.role == "training" or operation.needs().training is not None
 
 
 def difference(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recipelang.errors import Diagnostic
-from recipelang.plan import Reading, Step
+from recipelang.plan import Reading, Step, Written
 from recipelang.run.states import State
 
 
@@ -45,7 +45,7 @@ class Lane:
         columns: what `measure` statements ask for.
         steps: records, in order.
         shared: how many of the first steps come before `healthy`; every variant shares those.
-        exports: `export` statements, each with the state that it writes.
+        exports: steps that write files, the files, and the state that is written.
         error: why the lane ended early.
         written: all steps are done and the network is written; an error is then that of an export.
         fits: whether every `expect` that a later `choose` filters by has been met so far.
@@ -66,7 +66,7 @@ class Lane:
     columns: list[Reading] = field(default_factory=list)
     steps: list[StepRecord] = field(default_factory=list)
     shared: int = 0
-    exports: list[tuple[Step, State]] = field(default_factory=list)
+    exports: list[tuple[Step, Written, State]] = field(default_factory=list)
     error: Diagnostic | None = None
     written: bool = False
     fits: bool = True

@@ -9,12 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
 from recipelang.kinds import Dataset, Progress
-from recipelang.plan import Branch, Repeat, Step, steps_of
-from recipelang.run.bookkeeping import BOOKS
+from recipelang.plan import (
+    Branch,
+    Built,
+    Expected,
+    Made,
+    Named,
+    Opened,
+    Operation,
+    Repeat,
+    Reported,
+    Returned,
+    Seeded,
+    Step,
+    Tasked,
+    steps_of,
+)
 from recipelang.run.building import build
 from recipelang.run.controls import Controls
 from recipelang.run.expectations import Expectations
@@ -93,16 +106,17 @@ class Rehearsal(Walk):
 
     def step(self, step: Step, lanes: list[Lane], filters: bool) -> list[Lane]:
         """Note what a step would do on every lane."""
-        verb = step.operation.verb
-        if verb in ("seeds", "expect"):
-            self.tell(step, Told("notes", "what follows runs once per seed" if verb == "seeds" else ""))
+        writes = step.operation.needs().writes
+        if isinstance(writes, Seeded | Expected):
+            self.tell(step, Told("notes", "what follows runs once per seed" if isinstance(writes, Seeded) else ""))
             return super().step(step, lanes, filters)
+        work = self._work if isinstance(writes, Made | Built) else self._book
         for lane in lanes:
             if lane.error:
                 continue
             assert isinstance(lane, Foreseen)
             try:
-                self.tell(step, self._book(step, lane) if verb in BOOKS else self._work(step, lane))
+                self.tell(step, work(step, lane))
             except MachineFailed:
                 raise
             except StepFailed as failed:
@@ -122,18 +136,22 @@ class Rehearsal(Walk):
             self.problems.setdefault(error, fatal and not lane.altered)
 
     def _book(self, step: Step, lane: Foreseen) -> Told:
-        """A step that changes no network."""
-        verb, operation = step.operation.verb, step.operation
-        if verb in ("data", "task", "report") or (verb == "keep" and lane.current):
-            self.worker.step(step, lane)
-            if verb == "data":
+        """A step that leaves no new network."""
+        match step.operation.needs().writes:
+            case Opened():
+                self.worker.step(step, lane)
                 return Told("notes", lane.steps[-1].note)
-        elif verb == "keep":
-            lane.named.pop(operation.name, None)
-        elif verb == "start":
-            lane.current = lane.state(operation.state)
-            lane.network = self.readings.network(lane.current) if lane.current else lane.network
-            lane.altered = lane.current is not None and operation.state != "healthy"
+            case Tasked() | Reported():
+                self.worker.step(step, lane)
+            case Named(name=name):
+                if lane.current:
+                    self.worker.step(step, lane)
+                else:
+                    lane.named.pop(name, None)
+            case Returned(state=name):
+                lane.current = lane.state(name)
+                lane.network = self.readings.network(lane.current) if lane.current else lane.network
+                lane.altered = lane.current is not None and name != "healthy"
         return Told("notes")
 
     def _work(self, step: Step, lane: Foreseen) -> Told:
@@ -142,54 +160,56 @@ class Rehearsal(Walk):
         Raises:
             Refusal: it will fail on this network.
         """
-        operation = step.operation
+        operation, writes = step.operation, step.operation.needs().writes
+        built = writes if isinstance(writes, Built) else None
         if not operation.before_healthy:
             self.worker.settle_healthy(lane)
         try:
-            if operation.verb != "model" and (lane.current is None or self._missing(operation, lane)):
+            if not built and (lane.current is None or self._missing(operation, lane)):
                 raise Unknown(ABOVE)
             self.worker.step(step, lane)
         except Unknown as unknown:
-            return self._must_run(operation, lane, str(unknown))
-        # A stored step was possible; its details are given only for a plan that is printed.
-        details = self._details(operation, lane) if self.timed and operation.verb != "model" else ()
-        if operation.verb == "model":
+            why = str(unknown)
+            return self._must_build(built, lane, why) if built else self._must_run(operation, lane, why)
+        if built:
             details = tuple(filter(None, [lane.steps[-1].note]))
-        if not getattr(operation, "name", ""):
+        else:  # a stored step was possible; its details are given only for a plan that is printed
+            details = self._details(operation, lane) if self.timed else ()
+        if not (built and built.name):
             lane.network = self.readings.network(lane.current)  # type: ignore[arg-type]
             lane.altered |= operation.role == "surgery"
         return Told("stored", lane.steps[-1].reached, details)
 
-    def _missing(self, operation: Any, lane: Lane) -> bool:
-        """Whether a teacher is not known yet."""
-        return any(lane.state(name) is None for name in getattr(operation, "states", ()))
+    def _missing(self, operation: Operation, lane: Lane) -> bool:
+        """Whether a state that it reads is not known yet."""
+        return any(lane.state(name) is None for name in operation.needs().states)
 
-    def _details(self, operation: Any, lane: Foreseen) -> tuple[str, ...]:
+    def _details(self, operation: Operation, lane: Foreseen) -> tuple[str, ...]:
         """What a step finds on the network, as far as that is known."""
         if lane.network is None:
             return ()
         healthy = self.readings.network(lane.healthy) if lane.healthy else lane.network
         return foresee(operation, lane.network, healthy, self.times)
 
-    def _must_run(self, operation: Any, lane: Foreseen, reason: str) -> Told:
-        data = self.worker.datasets.get("")
+    def _must_build(self, built: Built, lane: Foreseen, reason: str) -> Told:
+        network, note = build(built.method, self.worker.datasets, lane.seed, self.options, built.name)
+        if not built.name:
+            lane.network, lane.current = network, None
+        return Told("runs", reason, (note,) if note else ())
+
+    def _must_run(self, operation: Operation, lane: Foreseen, reason: str) -> Told:
+        data, needs = self.worker.datasets.get(""), operation.needs()
         details: tuple[str, ...] = ()
         estimate = None
-        if operation.verb == "model":
-            network, note = build(operation.method, self.worker.datasets, lane.seed, self.options, operation.name)
-            details = (note,) if note else ()
-            if operation.name:
-                return Told("runs", reason, details)
-            lane.network = network
-        if data and getattr(operation, "training", None) and not self.options.smoke:
-            fit_schedules(operation, data)
-        if operation.verb != "model" and lane.network:
+        if data and not self.options.smoke:
+            fit_schedules(needs, data)
+        if lane.network:
             details = self._details(operation, lane)
             estimate = self.times.of(operation, lane.network, data) if self.timed else None
             if estimate and lane.supposed:
                 estimate = replace(estimate, guess=True)
             lane.supposed |= operation.role == "surgery"
-        if getattr(operation, "restricts", False):
+        if needs.restriction:
             lane.recovered = None
         lane.current = None
         return Told("runs", reason, details, estimate)

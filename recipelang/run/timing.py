@@ -30,7 +30,7 @@ from recipelang.kinds import Dataset, Measurement, Progress, Solver
 from recipelang.measuring.clock import check_device
 from recipelang.measuring.hardware import fingerprint
 from recipelang.measuring.machine import busy
-from recipelang.plan import Duration, Training, canonical, tests_of
+from recipelang.plan import Duration, Needs, Operation, Training, canonical, tests_of
 from recipelang.run.options import Options
 from recipelang.run.progress import Silent
 from recipelang.run.states import architecture
@@ -79,37 +79,35 @@ class Times:
     spent: dict[str, float] = field(default_factory=lambda: {TRAINING: 0.0, CLOCK: 0.0})
     _known: dict[str, Any] = field(default_factory=dict)
 
-    def of(self, operation: Any, network: Network, data: Dataset | None) -> Estimate | None:
+    def of(self, operation: Operation, network: Network, data: Dataset | None) -> Estimate | None:
         """How long a step takes on a network; None if nothing is known."""
         if data is None:
             return None
         if self.options.smoke:
             return Estimate(1.0, True)
         with contextlib.suppress(Refusal), raised_by(network, operation.verb):  # what fails here, the run will report
-            return self._of(operation, network, data)
+            return self._of(operation.needs(), network, data)
         return None
 
-    def _of(self, operation: Any, network: Network, data: Dataset) -> Estimate:
+    def _of(self, needs: Needs, network: Network, data: Dataset) -> Estimate:
         known = Estimate(0.0, False)
-        training: Training | None = getattr(operation, "training", None)
-        if training:
-            known = self._training(operation, training, network, data)
-        criterion = getattr(operation, "criterion", None)
+        if needs.training is not None:
+            known = self._training(needs.training, len(needs.states), network, data)
         images = 0.0
-        if criterion is not None:
-            samples = getattr(getattr(operation, "samples", None), "count", None) or data.size("train")
-            images = images_seen(criterion, min(samples, data.size("train")), network, data)
-        looks = sum(test.reading.metric.source == "clock" for test in tests_of(getattr(operation, "until", None)))
+        if needs.criterion is not None:
+            there = data.size("train")
+            samples = (needs.samples.count if needs.samples else None) or there
+            images = images_seen(needs.criterion, min(samples, there), network, data)
+        looks = sum(test.reading.metric.source == "clock" for test in tests_of(needs.until))
         more = (images * self.seconds_per_image(network) if images else 0.0) + looks * 5 * LATENCY_SECONDS
         return Estimate(known.seconds + more, known.guess or more > 0)
 
     # training -----------------------------------------------------------------------------------
 
-    def _training(self, operation: Any, training: Training, network: Network, data: Dataset) -> Estimate:
+    def _training(self, training: Training, teachers: int, network: Network, data: Dataset) -> Estimate:
         """Seconds of all steps, from a few of them, or from three forward passes for each if that takes too long."""
         per_epoch = max(1, data.size("train") // max(1, data.batch))
         steps = training.duration.count * (per_epoch if training.duration.unit == "epochs" else 1)
-        teachers = len(getattr(operation, "teachers", ()))
         measured = self._step(training, network, data, teachers)
         if measured is not None:
             return Estimate(steps * measured, False)

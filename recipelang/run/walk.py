@@ -15,14 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from recipelang.budgets.conditions import judge
 from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
-from recipelang.plan import Branch, Condition, Node, Repeat, Step, Variant
+from recipelang.plan import Branch, Chosen, Condition, Expected, Node, Reading, Repeat, Seeded, Step, Variant
 from recipelang.run.evaluate import Readings, mean
 from recipelang.run.expectations import Expectations
 from recipelang.run.lanes import Lane, StepRecord, by_variant
 from recipelang.run.worker import Worker
 from recipelang.units import counted
-from recipelang.verbs.choose import Choose
-from recipelang.verbs.expect import Expect
 
 LIMIT = 1000  # rounds of one `repeat until` or `repeat while`
 #: refusals that mean "nothing is left to remove": the natural end of a `repeat while`
@@ -64,11 +62,12 @@ class Walk:
 
     def step(self, step: Step, lanes: list[Lane], filters: bool) -> list[Lane]:
         """Take every lane that has not failed through a step."""
-        if step.operation.verb == "seeds":
-            forked = [lane.fork(seed=s, seeded=True) for lane in lanes for s in step.operation.values]
+        writes = step.operation.needs().writes
+        if isinstance(writes, Seeded):
+            forked = [lane.fork(seed=seed, seeded=True) for lane in lanes for seed in writes.values]
             self._replace(lanes, forked)
             return forked
-        if isinstance(step.operation, Expect):
+        if isinstance(writes, Expected):
             self.expect(step, lanes, filters)
             return lanes
         for lane in lanes:
@@ -105,7 +104,7 @@ class Walk:
             return lanes
         for lane in lanes:
             self.worker.settle_healthy(lane)
-        if choose and choose.operation.by is None:
+        if choose and _reading(choose) is None:
             return self.first(branch, following, choose, lanes)
         inside = filters or choose is not None
         ends = [
@@ -157,7 +156,8 @@ class Walk:
 
     def best(self, choose: Step, ends: list[Lane], lanes: list[Lane]) -> list[Lane]:
         """`choose by METRIC`: the best of the variants that meet every `expect`; of equals, the first."""
-        reading = choose.operation.by
+        reading = _reading(choose)
+        assert reading is not None  # else `first` decides
         best: tuple[float, list[Lane]] | None = None
         for group in filter(self.fits, by_variant(ends).values()):
             try:
@@ -272,13 +272,13 @@ class Walk:
         """A record of how many rounds were done, and what ended them."""
         line = repeat.span.line if repeat.span else 0
         reached = counted(rounds, "round")
-        lane.steps.append(StepRecord("repeat", repeat.text, line, reached=reached, note=why))
+        lane.steps.append(StepRecord(repeat.verb, repeat.text, line, reached=reached, note=why))
         self.worker.progress.say(f"  {repeat.text}  {reached}{': ' if why else ''}{why}")
 
 
 def _up_to_choice(nodes: Sequence[Node]) -> tuple[tuple[Step, ...], Step | None, tuple[Node, ...]]:
     """The steps between variants and their `choose`, the `choose` if there is one, and what comes after it."""
-    at = next((i for i, n in enumerate(nodes) if isinstance(n, Step) and isinstance(n.operation, Choose)), None)
+    at = next((i for i, n in enumerate(nodes) if _chooses(n)), None)
     following = nodes if at is None else nodes[:at]
     steps = tuple(node for node in following if isinstance(node, Step))
     assert len(steps) == len(following), "check allows only steps after variants"
@@ -291,6 +291,18 @@ def _open_branch(nodes: Sequence[Node]) -> int | None:
         node = nodes[index]
         if isinstance(node, Branch):
             return index
-        if isinstance(node, Step) and isinstance(node.operation, Choose):
+        if _chooses(node):
             return None
     return None
+
+
+def _chooses(node: Node) -> bool:
+    """Whether a node is the choice among variants."""
+    return isinstance(node, Step) and isinstance(node.operation.needs().writes, Chosen)
+
+
+def _reading(choose: Step) -> Reading | None:
+    """What a choice decides by; None: the first that meets every verdict."""
+    chosen = choose.operation.needs().writes
+    assert isinstance(chosen, Chosen)
+    return chosen.by

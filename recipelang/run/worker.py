@@ -1,18 +1,18 @@
 """Work on one lane: finds a step in the store or has its stage do it, and keeps the lane's records.
 
-A stage is found by its verb's name: `stages/prune.py` does what `verbs/prune.py` says. The verbs in `BOOKS`
-change no network and are done here.
+What a step leaves decides who does it (`plan.Effect`): a new network the stage of its verb, a built one the model's
+method, and everything else `bookkeeping.py`.
 """
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from recipelang import stages
 from recipelang.budgets.conditions import judge
 from recipelang.budgets.verdict import Verdict
 from recipelang.catalogue import spell
@@ -20,9 +20,21 @@ from recipelang.errors import MachineFailed, Refusal, StepFailed, line_of
 from recipelang.images.access import reading
 from recipelang.images.view import seen_by
 from recipelang.kinds import Dataset, Progress, Task
-from recipelang.plan import Condition, Duration, Reading, Step, Training, tests_of
+from recipelang.plan import (
+    Built,
+    Condition,
+    Duration,
+    Made,
+    Opened,
+    Operation,
+    Reading,
+    Shown,
+    Step,
+    repeated,
+    tests_of,
+)
 from recipelang.run import keys, outcomes, states
-from recipelang.run.bookkeeping import BOOKS
+from recipelang.run.bookkeeping import note
 from recipelang.run.building import build
 from recipelang.run.evaluate import Readings
 from recipelang.run.lanes import Lane, StepRecord
@@ -35,7 +47,6 @@ from recipelang.surgery.network import Network
 from recipelang.surgery.raised import raised_by
 from recipelang.surgery.restricting import broken
 from recipelang.trouble import machine_trouble
-from recipelang.verbs.finetune import Finetune
 
 
 @dataclass
@@ -79,11 +90,11 @@ class Worker:
             if trouble is None:
                 raise
             raise (MachineFailed if isinstance(error, OSError) else StepFailed)([trouble]) from error
-        noted = step.operation.verb in BOOKS and step.operation.verb != "measure"
-        seconds = None if cached or noted else time.monotonic() - began
+        works = isinstance(step.operation.needs().writes, Made | Built | Shown)
+        seconds = time.monotonic() - began if works and not cached else None
         shown = {f.name: record[f.name] for f in fields(StepRecord) if f.name in record}
         lane.steps.append(replace(book, seconds=seconds, cached=cached, **shown))
-        self._say(lane.steps[-1], lane)
+        self._say(step, lane.steps[-1], lane)
 
     def open_data(self, steps: Iterable[Step], progress: Progress | None = None) -> None:
         """Open the recipe's data sets first, so that a model above its data is built for its classes as well.
@@ -92,10 +103,11 @@ class Worker:
             StepFailed: with the diagnostic at the data's line.
         """
         for step in steps:
-            if step.operation.verb == "data" and step.operation.name not in self.datasets:
+            asked = step.operation.needs().writes
+            if isinstance(asked, Opened) and asked.name not in self.datasets:
                 try:
                     with reading(self.options.follow_links, progress or self.progress):
-                        self.datasets[step.operation.name] = step.operation.method.open(self.options.resolve)
+                        self.datasets[asked.name] = asked.method.open(self.options.resolve)
                 except Refusal as refusal:
                     raise StepFailed([refusal.at(step.span, step.path)]) from refusal
 
@@ -107,22 +119,22 @@ class Worker:
     # dispatch ---------------------------------------------------------------------------------
 
     def _do(self, step: Step, lane: Lane) -> tuple[Mapping[str, Any], bool]:
-        operation = step.operation
-        if not operation.before_healthy:
+        if not step.operation.before_healthy:
             self.settle_healthy(lane)
-        book = BOOKS.get(operation.verb)
-        if book:
-            return book(step, lane, self), False
-        if operation.verb == "model":
-            return self._model(operation, lane)
-        return self._stage(step, lane)
+        match step.operation.needs().writes:
+            case Made():
+                return self._stage(step, lane)
+            case Built() as built:
+                return self._build(step.operation, built, lane)
+        return note(step, lane, self), False
 
-    def _say(self, record: StepRecord, lane: Lane) -> None:
+    def _say(self, step: Step, record: StepRecord, lane: Lane) -> None:
         seed = f" [seed {lane.seed}]" if lane.seeded else ""
         took = f"  ({record.seconds:.1f} s)" if record.seconds is not None else ""
         state = "  (from the store)" if record.cached else took
         reached = f"  {record.reached}" if record.reached else ""
-        note = f"  {record.note}" if record.note and record.verb in ("data", "model") else ""
+        told = record.note and isinstance(step.operation.needs().writes, Opened | Built)
+        note = f"  {record.note}" if told else ""
         self.progress.say(f"  {record.text}{seed}{reached}{note}{state}")
 
     # work that the store keeps ----------------------------------------------------------------
@@ -154,32 +166,32 @@ class Worker:
             return None
         return entry
 
-    def _model(self, operation: Any, lane: Lane) -> tuple[Mapping[str, Any], bool]:
-        ingredients = keys.model_ingredients(operation, self.datasets, lane, self.options)
+    def _build(self, operation: Operation, built: Built, lane: Lane) -> tuple[Mapping[str, Any], bool]:
+        ingredients = keys.built_ingredients(operation, built, self.datasets, lane, self.options)
 
         def make(folder: Path) -> Mapping[str, Any]:
-            network, note = build(operation.method, self.datasets, lane.seed, self.options, operation.name)
-            return {"content": states.save(network, folder).content, "note": note}
+            network, told = build(built.method, self.datasets, lane.seed, self.options, built.name)
+            return {"content": states.save(network, folder).content, "note": told}
 
         entry, cached = self.obtain(ingredients, make, list(FILES))
         state = State(entry.record["content"], entry.folder)
-        if operation.name:
-            lane.named[operation.name] = state
+        if built.name:
+            lane.named[built.name] = state
         else:
             lane.current = state
         return entry.record, cached
 
-    def ingredients(self, operation: Any, lane: Lane) -> dict[str, Any]:
+    def ingredients(self, operation: Operation, lane: Lane) -> dict[str, Any]:
         """What determines a step on this lane; also sets `recovered` if the step restricts the hardware."""
         if lane.current is None:
             raise Refusal("RCP0908", f"there is no network to {operation.verb} yet", "write `model …` above")
-        restriction = _restriction(operation)
-        if restriction and lane.current.restricted != restriction:
+        needs = operation.needs()
+        if needs.restriction and lane.current.restricted != needs.restriction:
             lane.recovered = lane.current
         found = keys.step_ingredients(operation, self.seen(lane.current), lane, self.options)
         bounds = [
             self.readings.value(test.bound, lane).value
-            for condition in _conditions(operation)
+            for condition in needs.conditions
             for test in tests_of(condition)
             if isinstance(test.bound, Reading)
         ]
@@ -207,16 +219,15 @@ class Worker:
         entry, cached = self.obtain(ingredients, make, list(FILES))
         before: State = lane.current  # type: ignore[assignment]  # `ingredients` made sure
         trace = (*before.trace, *_trace(step, entry.record)) if lane.healthy else ()
-        restricted = _restriction(operation) or before.restricted
+        restricted = operation.needs().restriction or before.restricted
         lane.current = State(entry.record["content"], entry.folder, trace, restricted)
         return entry.record, cached
 
-    def _run(self, operation: Any, lane: Lane, folder: Path) -> Outcome:
-        stage = importlib.import_module(f"recipelang.stages.{operation.verb}")
+    def _run(self, operation: Operation, lane: Lane, folder: Path) -> Outcome:
         context = self._context(operation, lane, folder)
         try:
             with raised_by(context.network, operation.verb):
-                return stage.run(operation, context)
+                return stages.run(operation, context)
         except OutOfReach as far:
             self.leave_partial(lane, far.outcome.network)
             raise
@@ -232,7 +243,7 @@ class Worker:
         folder.mkdir(parents=True, exist_ok=True)
         states.save(network, folder)
 
-    def _context(self, operation: Any, lane: Lane, folder: Path) -> Context:
+    def _context(self, operation: Operation, lane: Lane, folder: Path) -> Context:
         def judged(condition: Condition, network: Network, surely: bool) -> Verdict:
             read = lambda reading: self.readings.value(reading, lane, network)  # noqa: E731
             return judge(condition, read, "surely" if surely else "likely")
@@ -260,36 +271,19 @@ class Worker:
         )
 
 
-def _conditions(operation: Any) -> list[Condition]:
-    return [c for name in ("until", "guard") if (c := getattr(operation, name, None)) is not None]
-
-
-def _restriction(operation: Any) -> str:
-    """The hardware restriction that a step imposes: `2:4`; "" if it imposes none."""
-    pattern = getattr(operation, "pattern", None)
-    return str(getattr(pattern, "restriction", "")) if pattern is not None else ""
-
-
 def _trace(step: Step, record: Mapping[str, Any]) -> list[Step]:
-    """The training of a step as a control repeats it: only the task's loss, and the updates that were really made.
+    """What a control repeats of a step: with the updates that were really made; see `plan.repeated`.
 
     What goes wrong there points at the same statement.
     """
-    operation = step.operation
-    training: Training | None = getattr(operation, "training", None)
-    if operation.verb == "recalibrate":
-        made: list[Any] = [operation]
-    elif training is None:
-        made = []
-    else:
-        samples = getattr(operation, "samples", None) if operation.role == "training" else None
-        tunings = [
-            replace(training, duration=Duration(**done), losses=(), companions=()) for done in record.get("trained", ())
-        ]
-        made = [Finetune(tuning, samples) for tuning in tunings]
-    return [Step(one, f"{one.verb} {_training_text(one)}".strip(), step.span, step.path, implied=True) for one in made]
+    training, made = step.operation.needs().training, []
+    if training is not None:
+        alone = replace(training, losses=(), companions=())
+        made = [replace(alone, duration=Duration(**done)) for done in record.get("trained", ())]
+    again = repeated(step.operation, tuple(made))
+    return [Step(one, f"{one.verb} {_training_text(one)}".strip(), step.span, step.path, implied=True) for one in again]
 
 
-def _training_text(operation: Any) -> str:
-    training: Training | None = getattr(operation, "training", None)
+def _training_text(operation: Operation) -> str:
+    training = operation.needs().training
     return f"for {training.duration} with {training.text or spell(training.optimizer)}" if training else ""

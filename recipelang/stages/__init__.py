@@ -1,0 +1,61 @@
+"""Verbs at work: `stages/NAME.py` does what `verbs/NAME.py` says. The same name is all that binds the two.
+
+A stage is a module with one function, and a second one where the plan has something to say of the verb:
+
+    run(operation, context) -> Outcome
+    foresee(operation, network, healthy) -> Foresight
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from recipelang import plugins
+from recipelang.plan import Operation
+
+if TYPE_CHECKING:
+    from recipelang.stages.context import Context, Foresight, Outcome
+    from recipelang.surgery.network import Network
+
+
+HERE = Path(__file__).parent
+
+
+def run(operation: Operation, context: Context) -> Outcome:
+    """Do what an operation says.
+
+    Raises:
+        Refusal: it cannot be done; OutOfReach: its budget cannot be met.
+    """
+    outcome: Outcome = _stage(operation.verb).run(operation, context)
+    return outcome
+
+
+def foresee(operation: Operation, network: Network, healthy: Network) -> Foresight | None:
+    """What an operation will find on a network; None where its stage says nothing.
+
+    Args:
+        operation: of a step that has not run.
+        network: as far as it is known before the run: its architecture, not its weights.
+        healthy: the reference of ratios.
+
+    Raises:
+        Refusal: it cannot apply to this network.
+    """
+    foresees = vars(_stage(operation.verb)).get("foresee")
+    return foresees(operation, network, healthy) if foresees else None
+
+
+@cache
+def _stage(verb: str) -> ModuleType:
+    """The module of a verb: a file here, or that of a plug-in."""
+    if (HERE / f"{verb}.py").is_file():
+        return importlib.import_module(f"recipelang.stages.{verb}")
+    added: ModuleType | None = plugins.load("stage", verb)
+    if added is None:
+        raise ImportError(f"the plugin with the verb `{verb}` declares no entry point `stage.{verb}`")
+    return added

@@ -17,8 +17,8 @@ from recipelang.kernels.nm.device import describe, no_sparse_tensor_cores
 from recipelang.kernels.nm.problem import Device
 from recipelang.kernels.nm.registry import CANDIDATES
 from recipelang.runtimes.eager import execution
-from recipelang.stages.context import Context, Outcome
-from recipelang.surgery.network import Accelerated
+from recipelang.stages.context import Context, Foresight, Outcome
+from recipelang.surgery.network import Accelerated, Network
 from recipelang.surgery.selectors import resolve
 from recipelang.verbs.accelerate import Accelerate
 
@@ -65,6 +65,16 @@ def run(operation: Accelerate, context: Context) -> Outcome:
     return Outcome(
         accelerated, asked=f"by {operation.goal}", reached=reached, note="; ".join([*why, before]).strip("; ")
     )
+
+
+def foresee(operation: Accelerate, network: Network, healthy: Network) -> Foresight:
+    """Nothing to say but whether this machine can do what the recipe demands.
+
+    Raises:
+        Refusal: RCP1305: it cannot.
+    """
+    require_device(operation)
+    return Foresight()
 
 
 def require_device(operation: Accelerate) -> bool:

@@ -76,6 +76,19 @@ class Outcome:
     training: tuple[Training, ...] = ()
 
 
+@dataclass(frozen=True)
+class Foresight:
+    """What a stage says before it runs.
+
+    Attributes:
+        found: what it finds on the network, in words.
+        limit: the network when it has gone as far as it can; None if it has no such end, or cannot say.
+    """
+
+    found: tuple[str, ...] = ()
+    limit: Network | None = None
+
+
 class OutOfReach(Refusal):
     """A budget that cannot be met; `outcome` is the best one found, kept under `OUT/partial/`."""
 

@@ -7,7 +7,7 @@ what the unit offers ─ rank ─▶ least important first ─ search ─▶ how
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from recipelang.budgets.conditions import relaxed
@@ -19,7 +19,7 @@ from recipelang.kinds import Offer
 from recipelang.plan import Condition, Duration, Training, tests_of
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.ranking import Ranking, Step, rank
-from recipelang.stages.context import Context, Outcome, OutOfReach, nth_seed
+from recipelang.stages.context import Context, Foresight, Outcome, OutOfReach, nth_seed
 from recipelang.surgery.edits import apply_edits
 from recipelang.surgery.network import Network
 from recipelang.training.loop import fit
@@ -57,6 +57,41 @@ def run(operation: Prune, context: Context) -> Outcome:
     return replace(outcome, network=network)
 
 
+def foresee(operation: Prune, network: Network, healthy: Network) -> Foresight:
+    """What a statement may remove, and the network without any of it: the limit of what it can reach.
+
+    Raises:
+        Refusal: RCP0910: nothing; RCP0911: less than asked for.
+    """
+    offer = offered(operation, network)
+    wanted(operation, offer)
+    gone = {group.name: range(group.most) for group in offer.groups}
+    least = apply_edits(network, operation.unit.edits(network, offer, gone), check=False)
+    return Foresight(tuple(_words(operation, offer)), least)
+
+
+def _words(operation: Prune, offer: Offer) -> Iterator[str]:
+    """What a unit finds: a layer each, or groups of channels with the widths that they may have, and what stays."""
+    unit, names = operation.unit, [group.name for group in offer.groups]
+    if not unit.many:
+        yield f"{counted(offer.most, unit.one)} can be removed: {_some(names)}"
+        return
+    groups = counted(len(names), "group")
+    yield f"{offer.most:,} of {offer.size:,} {unit.name} can be removed, in {groups}: {_some(names)}"
+    steps = sorted({group.step for group in offer.groups})
+    if steps[-1] > 1:
+        yield f"widths stay a multiple of {' or '.join(map(str, steps))}; `{unit.name}(round=1)` allows every width"
+    if offer.stay:
+        first = next(iter(offer.stay))
+        more = f", and {counted(len(offer.stay) - 1, 'more', 'more')}" if len(offer.stay) > 1 else ""
+        yield f"stay whole: `{first}` ({offer.stay[first]}){more}"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:4])
+    return shown if len(names) <= 4 else f"{shown}, {'… ' * (len(names) > 5)}`{names[-1]}`"
+
+
 def offered(operation: Prune, network: Network) -> Offer:
     """What the network offers of the unit.
 
@@ -64,13 +99,6 @@ def offered(operation: Prune, network: Network) -> Offer:
         Refusal: RCP0910: nothing can be removed; RCP0703: an entry of the selection matches nothing.
     """
     return operation.unit.find(network, operation.selection)
-
-
-def reachable(operation: Prune, network: Network) -> tuple[Offer, Network]:
-    """What a statement may remove, and the network without any of it: the limit of what it can reach."""
-    offer = offered(operation, network)
-    gone = {group.name: range(group.most) for group in offer.groups}
-    return offer, apply_edits(network, operation.unit.edits(network, offer, gone), check=False)
 
 
 def wanted(operation: Prune, offer: Offer) -> int | None:

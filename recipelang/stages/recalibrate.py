@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from recipelang.stages.context import Context, Outcome
-from recipelang.training.batchnorm import extent, recalibrate
+from recipelang.stages.context import Context, Foresight, Outcome
+from recipelang.surgery.network import Network
+from recipelang.training.batchnorm import averaging_norms, extent, recalibrate
 from recipelang.units import counted
 from recipelang.verbs.recalibrate import Recalibrate
 
@@ -25,3 +26,13 @@ def run(operation: Recalibrate, context: Context) -> Outcome:
     )
     count = extent(context.data, operation.samples, context.smoke)
     return Outcome(network, reached=f"{counted(count, 'sample')} of {operation.samples.split}")
+
+
+def foresee(operation: Recalibrate, network: Network, healthy: Network) -> Foresight:
+    """Nothing to say but whether there is anything to estimate.
+
+    Raises:
+        Refusal: the network has no BatchNorm that averages.
+    """
+    averaging_norms(network.module)
+    return Foresight()

@@ -13,9 +13,10 @@ from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.ranking import score_elements
 from recipelang.scoring.reordering import Reordered, reorder_channels
 from recipelang.scoring.solving import solved
-from recipelang.stages.context import Context, Outcome
+from recipelang.stages.context import Context, Foresight, Outcome
 from recipelang.surgery import masks
 from recipelang.surgery.network import Network
+from recipelang.surgery.permute import require_groups
 from recipelang.training.smoke import few
 from recipelang.verbs.sparsify import Sparsify
 
@@ -57,6 +58,27 @@ def run(operation: Sparsify, context: Context) -> Outcome:
         note="; ".join(part for part in (reordered.note if reordered else "", _left_dense(dense)) if part),
         edits=(*(reordered.edits if reordered else ()), *(f"`{name}` is {operation.pattern}" for name in taken)),
     )
+
+
+def foresee(operation: Sparsify, network: Network, healthy: Network) -> Foresight:
+    """How many weights can take the pattern, and how many groups of channels can be reordered for it.
+
+    Raises:
+        Refusal: RCP0910: no weight can; RCP0718, RCP0720: channels cannot be reordered.
+    """
+    names, dense = masks.eligible(network, operation.pattern, operation.selection)
+    if not names:
+        raise Refusal(
+            "RCP0910",
+            f"no weight of this network can be {operation.pattern}",
+            "`recipe layers MODEL` lists what can",
+        )
+    one, stays = len(names) == 1, len(dense) == 1
+    found = f"{len(names)} weight{'s' * (not one)} can be {operation.pattern}, {len(dense)} stay{'s' * stays} dense"
+    if operation.permutation is None:
+        return Foresight((found,))
+    groups = len(require_groups(network, names, operation.pattern))
+    return Foresight((found, f"{groups} group{'s' * (groups != 1)} of input channels can be reordered"))
 
 
 def _sparse(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from recipelang.meaning import modules
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
-from recipelang.plan import Selection
+from recipelang.plan import Needs, Selection
 from recipelang.syntax.show import show
 
 
@@ -25,6 +25,10 @@ class Accelerate:
     kernels: tuple[Any, ...] = ()
     goal: str = "latency"
     selection: Selection = Selection()
+
+    def needs(self) -> Needs:
+        """The layers that it works on."""
+        return Needs(selection=self.selection)
 
 
 GOALS = ("latency", "memory")

@@ -8,7 +8,7 @@ from typing import ClassVar
 from recipelang.meaning import metrics, places, trees
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
-from recipelang.plan import Reading
+from recipelang.plan import Chosen, Needs, Reading
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,10 @@ class Choose:
     before_healthy: ClassVar[bool] = False
 
     by: Reading | None  # None: the first that meets every `expect`
+
+    def needs(self) -> Needs:
+        """The choice."""
+        return Needs(writes=Chosen(self.by))
 
 
 def read(reader: Reader) -> Choose | None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from recipelang.meaning import names
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
+from recipelang.plan import Needs, Opened
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,10 @@ class Data:
 
     method: Any
     name: str = ""
+
+    def needs(self) -> Needs:
+        """The data set to open."""
+        return Needs(writes=Opened(self.method, self.name))
 
 
 def read(reader: Reader) -> Data | None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from recipelang.meaning import names, places, training
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
-from recipelang.plan import DEFAULT_RECOVERY, Samples, Training
+from recipelang.plan import DEFAULT_RECOVERY, Needs, Samples, Training
 from recipelang.syntax.show import show
 
 
@@ -25,10 +25,9 @@ class Distill:
     training: Training
     samples: Samples | None = None
 
-    @property
-    def states(self) -> tuple[str, ...]:
-        """The states that it needs."""
-        return self.teachers
+    def needs(self) -> Needs:
+        """Its training, and its teachers."""
+        return Needs(training=self.training, trains_on=self.samples, states=self.teachers)
 
 
 #: number of teachers → the loss used where none is named

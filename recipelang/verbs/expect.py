@@ -9,7 +9,7 @@ from recipelang.meaning import conditions, places
 from recipelang.meaning.bounds import contradictions
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
-from recipelang.plan import All, Condition, Samples
+from recipelang.plan import All, Condition, Expected, Needs, Samples
 from recipelang.syntax.show import show
 
 
@@ -23,6 +23,10 @@ class Expect:
     before_healthy: ClassVar[bool] = False
 
     condition: Condition
+
+    def needs(self) -> Needs:
+        """The verdict."""
+        return Needs(writes=Expected(self.condition))
 
 
 def read(reader: Reader) -> Expect | None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
+from recipelang.plan import Needs, Written
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,10 @@ class Export:
 
     formats: tuple[Any, ...]
     to: str = ""
+
+    def needs(self) -> Needs:
+        """The formats to write."""
+        return Needs(writes=Written(self.formats, self.to))
 
 
 def read(reader: Reader) -> Export | None:

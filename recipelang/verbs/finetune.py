@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 from recipelang.meaning import places, training
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
-from recipelang.plan import Samples, Training
-
-
-@dataclass(frozen=True)
-class Finetune:
-    """Train the network after surgery."""
-
-    verb: ClassVar[str] = "finetune"
-    version: ClassVar[int] = 1
-    role: ClassVar[str] = "training"
-    before_healthy: ClassVar[bool] = False
-
-    training: Training
-    samples: Samples | None = None
+from recipelang.plan import Finetune
 
 
 def read(reader: Reader) -> Finetune | None:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from recipelang.meaning import names
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
+from recipelang.plan import Named, Needs
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,10 @@ class Keep:
     before_healthy: ClassVar[bool] = True
 
     name: str
+
+    def needs(self) -> Needs:
+        """The name of the current state."""
+        return Needs(writes=Named(self.name))
 
 
 def read(reader: Reader) -> Keep | None:

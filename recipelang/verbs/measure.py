@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from recipelang.meaning import metrics, places
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
-from recipelang.plan import Reading, Samples
+from recipelang.plan import Needs, Reading, Samples, Shown
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 
@@ -23,6 +23,10 @@ class Measure:
     before_healthy: ClassVar[bool] = True
 
     readings: tuple[Reading, ...]
+
+    def needs(self) -> Needs:
+        """The columns."""
+        return Needs(writes=Shown(self.readings))
 
 
 def read(reader: Reader) -> Measure | None:

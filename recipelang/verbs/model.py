@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from recipelang.meaning import names
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
+from recipelang.plan import Built, Needs
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,10 @@ class Model:
 
     method: Any
     name: str = ""
+
+    def needs(self) -> Needs:
+        """The network to build."""
+        return Needs(writes=Built(self.method, self.name))
 
 
 def read(reader: Reader) -> Model | None:

@@ -13,7 +13,7 @@ from recipelang.meaning.reader import Reader
 from recipelang.meaning.settings import bind
 from recipelang.meaning.verb import Clause, Verb
 from recipelang.meaning.wording import listing
-from recipelang.plan import Condition, Samples, Selection, Training, unhashed
+from recipelang.plan import Condition, Needs, Samples, Selection, Training, unhashed
 from recipelang.syntax import nodes
 
 
@@ -37,6 +37,18 @@ class Prune:
     training: Training | None = None  # divided among the rounds
     samples: Samples = Samples("train")  # the data that the criterion uses
     criterion_span: Span | None = unhashed(None)
+
+    def needs(self) -> Needs:
+        """Its criterion, its budget, and its training."""
+        return Needs(
+            training=self.training,
+            rounds=self.rounds,
+            criterion=self.criterion,
+            samples=self.samples,
+            until=self.until,
+            guard=self.guard,
+            selection=self.selection,
+        )
 
 
 #: what other verbs do to other units

@@ -8,7 +8,7 @@ from typing import ClassVar
 from recipelang.meaning import places
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
-from recipelang.plan import Samples
+from recipelang.plan import Needs, Samples
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,10 @@ class Recalibrate:
     before_healthy: ClassVar[bool] = False
 
     samples: Samples = Samples("train", 2048)
+
+    def needs(self) -> Needs:
+        """A control repeats it: its own BatchNorms see the same images."""
+        return Needs(samples=self.samples, repeated=True)
 
 
 def read(reader: Reader) -> Recalibrate | None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
+from recipelang.plan import Needs, Reported
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,10 @@ class Report:
 
     formats: tuple[Any, ...]
     to: str = ""
+
+    def needs(self) -> Needs:
+        """The forms of the report."""
+        return Needs(writes=Reported(self.formats, self.to))
 
 
 def read(reader: Reader) -> Report | None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from recipelang.meaning import trees
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Verb
+from recipelang.plan import Needs, Seeded
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 
@@ -22,6 +23,10 @@ class Seeds:
     before_healthy: ClassVar[bool] = True
 
     values: tuple[int, ...]
+
+    def needs(self) -> Needs:
+        """The seeds."""
+        return Needs(writes=Seeded(self.values))
 
 
 MOST = 1000

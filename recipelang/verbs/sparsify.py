@@ -12,7 +12,7 @@ from recipelang.meaning import modules, places
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
 from recipelang.meaning.wording import listing
-from recipelang.plan import Samples, Selection, unhashed
+from recipelang.plan import Needs, Samples, Selection, unhashed
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,15 @@ class Sparsify:
     permutation: Any = None
     criterion_span: Span | None = unhashed(None)
 
-    @property
-    def restricts(self) -> bool:
-        """Whether this is a hardware restriction, before which `recovered` is taken."""
-        return bool(getattr(self.pattern, "restriction", True))
+    def needs(self) -> Needs:
+        """Its criterion, and the restriction of its pattern."""
+        return Needs(
+            criterion=self.criterion,
+            samples=self.samples,
+            selection=self.selection,
+            restriction=self.pattern.restriction,
+            sparse=bool(self.pattern.restriction),
+        )
 
 
 DEFAULT_CRITERION = "magnitude"
@@ -112,4 +117,5 @@ VERB = Verb(
         "Where removal comes just before and `recovered` is named later, tuning for 3 epochs is inserted between; "
         "`no recovery` leaves it out.",
     ),
+    restricts=True,
 )

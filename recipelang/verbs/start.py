@@ -8,6 +8,7 @@ from typing import ClassVar
 from recipelang.meaning import names
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
+from recipelang.plan import Needs, Returned
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,9 @@ class Start:
 
     state: str
 
-    @property
-    def states(self) -> tuple[str, ...]:
-        """The states that it needs."""
-        return (self.state,)
+    def needs(self) -> Needs:
+        """The state that becomes the current one."""
+        return Needs(writes=Returned(self.state), states=(self.state,))
 
 
 def read(reader: Reader) -> Start | None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Verb
+from recipelang.plan import Needs, Tasked
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,10 @@ class Task:
     before_healthy: ClassVar[bool] = True
 
     method: Any
+
+    def needs(self) -> Needs:
+        """What the network is for."""
+        return Needs(writes=Tasked(self.method))
 
 
 def read(reader: Reader) -> Task | None:

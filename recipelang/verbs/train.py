@@ -8,7 +8,7 @@ from typing import ClassVar
 from recipelang.meaning import places, training
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
-from recipelang.plan import Samples, Training
+from recipelang.plan import Needs, Samples, Training
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,10 @@ class Train:
     training: Training
     scratch: bool = False
     samples: Samples | None = None
+
+    def needs(self) -> Needs:
+        """Its training."""
+        return Needs(training=self.training, trains_on=self.samples)
 
 
 def read(reader: Reader) -> Train | None:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.methods.units.layers import Layers
 from recipelang.plan import Selection
-from recipelang.stages.prune import reachable
+from recipelang.stages.prune import foresee
 from recipelang.surgery.network import Network
 
-ANY: Any = SimpleNamespace(unit=Layers(), selection=Selection())
+ANY: Any = SimpleNamespace(unit=Layers(), selection=Selection(), count=None, share=None)
 
 
 class Block(nn.Module):
@@ -40,14 +40,15 @@ class Net(nn.Module):
 
 
 def test_what_the_plan_counts_on_is_what_can_go() -> None:
-    offer, smallest = reachable(ANY, Network(Net(2), {}, (3, 8, 8)))
-    assert [layer.name for layer in offer.groups] == ["blocks.2"]
-    assert [edit.name for edit in smallest.edits] == ["blocks.2"]
+    network = Network(Net(2), {}, (3, 8, 8))
+    told = foresee(ANY, network, network)
+    assert told.found == ("1 layer can be removed: `blocks.2`",)
+    assert told.limit and [edit.name for edit in told.limit.edits] == ["blocks.2"]
 
 
 def test_where_nothing_can_go_the_reason_is_said() -> None:
     with pytest.raises(Refusal) as caught:
-        reachable(ANY, Network(Net(3), {}, (3, 8, 8)))
+        foresee(ANY, Network(Net(3), {}, (3, 8, 8)), Network(Net(3), {}, (3, 8, 8)))
     assert caught.value.code == "RCP0910"
     assert "`blocks.0`: without it the network no longer runs: AttributeError" in caught.value.message
     assert "(and 2 more)" in caught.value.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 
@@ -17,6 +18,8 @@ from recipelang.syntax.parse import parse
 @dataclass(frozen=True)
 class Scattered:
     """A pattern without groups."""
+
+    restriction: ClassVar[str] = ""
 
 
 @pytest.fixture(autouse=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from recipelang import verbs, vocabulary
+from recipelang import stages, verbs, vocabulary
 from recipelang.check import check
 from recipelang.meaning.verb import Verb
-from recipelang.plan import Operation, canonical, steps_of
+from recipelang.plan import Effect, Made, Needs, Operation, canonical, steps_of
 from recipelang.syntax.grammar import CLAUSES
 from recipelang.syntax.parse import parse
 
@@ -21,6 +23,9 @@ AROUND = {
     "data": "model resnet20\n{}",
     "use": "{}",
 }
+
+
+STAGES = Path(stages.__file__).parent
 
 
 def found(name: str) -> Verb:
@@ -58,6 +63,19 @@ def test_every_operation_of_an_example_can_enter_a_key(name: str) -> None:
     for step in steps_of(check(parse(text), read=lambda path: "sweep n in 1 { prune $n layers by taylor }").nodes):
         assert isinstance(step.operation, Operation)
         json.dumps(canonical(step.operation))
+
+
+@pytest.mark.parametrize("name", verbs.names())
+def test_a_verb_says_what_a_run_asks_of_it(name: str) -> None:
+    text = AROUND.get(name, "{}").format(found(name).example) if name in AROUND else found(name).example
+    for step in steps_of(check(parse(text), read=lambda path: "sweep n in 1 { prune $n layers by taylor }").nodes):
+        needs, verb = step.operation.needs(), found(step.operation.verb)
+        assert isinstance(needs, Needs)
+        assert isinstance(needs.writes, get_args(Effect))
+        assert bool(needs.restriction) <= verb.restricts, "what a refused statement may leave is what one leaves"
+        assert needs.training is None or verb.clause("for") is not None
+        made = isinstance(needs.writes, Made)
+        assert made == (STAGES / f"{step.operation.verb}.py").is_file(), "a stage for what makes a network, no other"
 
 
 @pytest.mark.parametrize("name", verbs.names())

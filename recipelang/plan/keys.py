@@ -1,0 +1,56 @@
+"""Plan values taken apart: every dataclass in them, and the JSON from which keys are made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from recipelang.errors import Span
+
+
+def parts_of(value: Any) -> Iterator[Any]:
+    """Every dataclass anywhere in a plan value, itself included: methods, conditions, readings, subjects, …"""
+    if isinstance(value, tuple):
+        for inner in value:
+            yield from parts_of(inner)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type | Span):
+        yield value
+        kind: Any = type(value)
+        for name in _field_names(kind):
+            inner = getattr(value, name)
+            if not isinstance(inner, Span | str | float | int | None):
+                yield from parts_of(inner)
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(part.name for part in dataclasses.fields(kind))
+
+
+def canonical(value: Any) -> Any:
+    """A plan value as JSON for hashing: methods by kind, name and settings; spans and texts left out.
+
+    Raises:
+        TypeError: a value of another type, which would make keys depend on its address.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [canonical(v) for v in value]
+    if isinstance(value, dict):
+        return {str(k): canonical(v) for k, v in sorted(value.items())}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        cls: Any = type(value)
+        name = f"{cls.kind}.{cls.name}" if hasattr(cls, "kind") and hasattr(cls, "name") else cls.__name__
+        return {"is": name, **{f.name: canonical(getattr(value, f.name)) for f in _keyed(value)}}
+    raise TypeError(f"{type(value).__name__} cannot enter a key")
+
+
+def _keyed(value: Any) -> Iterator[dataclasses.Field[Any]]:
+    """The fields of a plan value that enter a key."""
+    for one in dataclasses.fields(value):
+        old = one.metadata.get("later", False) and getattr(value, one.name) == one.default
+        if one.metadata.get("key", True) and not old:
+            yield one

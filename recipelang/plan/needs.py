@@ -1,0 +1,101 @@
+"""What a run asks of an operation. It asks nothing else: `meaning/` and `run/` know no verb by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from recipelang.plan.effects import MADE, Effect
+from recipelang.plan.values import Condition, Samples, Selection, Training
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an operation needs and what it leaves behind; everything left out is not needed.
+
+    Attributes:
+        writes: what it leaves: a network that its stage makes, or one of the other effects.
+        training: its training, as a total; `rounds` share it.
+        trains_on: the part of the training split that it trains on; None is all of it.
+        criterion: a method of kind `criterion` that ranks for it.
+        samples: the data that the criterion looks at.
+        until: its budget; `guard`: what must go on to hold.
+        selection: the modules that it works on; None where it selects none.
+        states: names of the states that it reads: teachers, and where it starts.
+        restriction: the hardware restriction that it imposes (`2:4`, `8 bits`); "" for none. `recovered` is the
+            network before the last one that begins.
+        sparse: whether weights are in a pattern that kernels know afterwards.
+        repeated: whether a control repeats the step as it is, and not only its training.
+    """
+
+    writes: Effect = MADE
+    training: Training | None = None
+    trains_on: Samples | None = None
+    rounds: int = 1
+    criterion: Any = None
+    samples: Samples | None = None
+    until: Condition | None = None
+    guard: Condition | None = None
+    selection: Selection | None = None
+    states: tuple[str, ...] = ()
+    restriction: str = ""
+    sparse: bool = False
+    repeated: bool = False
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Everything that it judges networks by."""
+        return tuple(condition for condition in (self.until, self.guard) if condition is not None)
+
+
+@runtime_checkable
+class Operation(Protocol):
+    """What a step does: a frozen dataclass that a verb file defines. Class attributes say what kind of thing it is.
+
+    Attributes:
+        verb: the verb's name; `stages/<verb>.py` does the work.
+        version: increased by hand when the stage's results change; enters the key.
+        role: `setup`, `training`, `surgery`, `execution`, `structure` or `outcome`.
+        before_healthy: whether the step may come before `healthy` is taken (model, data, train, …).
+    """
+
+    verb: ClassVar[str]
+    version: ClassVar[int]
+    role: ClassVar[str]
+    before_healthy: ClassVar[bool]
+
+    def needs(self) -> Needs:
+        """What a run asks of it."""
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """Train the network after surgery.
+
+    The verb `finetune`; and what a control repeats of the training of any other step.
+    """
+
+    verb: ClassVar[str] = "finetune"
+    version: ClassVar[int] = 1
+    role: ClassVar[str] = "training"
+    before_healthy: ClassVar[bool] = False
+
+    training: Training
+    samples: Samples | None = None
+
+    def needs(self) -> Needs:
+        """Its training."""
+        return Needs(training=self.training, trains_on=self.samples)
+
+
+def repeated(operation: Operation, trained: tuple[Training, ...]) -> tuple[Operation, ...]:
+    """What a control repeats of a step: its trainings with the task's own loss, or the whole step.
+
+    Args:
+        operation: of the step.
+        trained: the trainings that were really made.
+    """
+    needs = operation.needs()
+    if needs.repeated:
+        return (operation,)
+    return tuple(Finetune(training, needs.trains_on) for training in trained) if needs.training else ()

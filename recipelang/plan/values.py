@@ -1,0 +1,184 @@
+"""What the words of a statement become: durations, selections, samples, trainings, readings and conditions.
+
+Frozen and printable: a field marked `unhashed` (a place in the text, a spelling) never enters a key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
+
+from recipelang.errors import Span
+
+
+def unhashed(default: Any = dataclasses.MISSING) -> Any:
+    """A field that holds a place in the text and so never enters a key."""
+    return field(default=default, metadata={"key": False}, compare=False, repr=False)
+
+
+def later(default: Any) -> Any:
+    """A field that an earlier version did not have: it enters a key only where it differs from its default, so that
+    what was stored before it existed is found again."""
+    return field(default=default, metadata={"later": True})
+
+
+@dataclass(frozen=True)
+class Duration:
+    """How long a training stage lasts: `Duration(3, "epochs")` or `Duration(500, "steps")`."""
+
+    count: float
+    unit: str = "epochs"
+
+    def __str__(self) -> str:
+        return f"{self.count:g} {self.unit.removesuffix('s') if self.count == 1 else self.unit}"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A moment of a training that a ramp needs.
+
+    Attributes:
+        setting: the setting of the ramp that gives the moment.
+        when: counted from the start of the training; it must come before its end.
+        otherwise: what is wrong if it does not, in words: "epoch 80 of `at` is never reached".
+    """
+
+    setting: str
+    when: Duration
+    otherwise: str
+
+
+DEFAULT_RECOVERY = Duration(3, "epochs")
+
+
+@dataclass(frozen=True)
+class Selector:
+    """One way to name modules. `how` is `glob` (a dotted glob), `type` (a class name), `first` or `last`."""
+
+    how: str
+    text: str = ""
+    span: Span | None = unhashed(None)
+
+    def __str__(self) -> str:
+        return {"glob": f'"{self.text}"', "type": f"type({self.text})"}.get(self.how, self.how)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The modules that `in` names (all where empty) without those that `except` names."""
+
+    include: tuple[Selector, ...] = ()
+    exclude: tuple[Selector, ...] = ()
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The data that `on` names: a split, at most this many samples of it, and the data set."""
+
+    split: str
+    count: int | None = None
+    data: str = ""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of a loss sum: `0.7 * kd(T=4)`; the weight may be a ramp."""
+
+    weight: Any
+    loss: Any
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the one training loop needs.
+
+    Attributes:
+        duration: totals; a statement's rounds share it.
+        optimizer: a method of kind `optimizer`; its `lr` may be a ramp over the duration.
+        losses: the terms; empty means the task's own loss alone.
+        text: the optimizer as the recipe writes it, so that a control's step reads like the one it repeats.
+        companions: what accompanies it, in this order (`kinds.Companion`).
+    """
+
+    duration: Duration
+    optimizer: Any
+    losses: tuple[Term, ...] = ()
+    text: str = unhashed("")
+    companions: tuple[Any, ...] = later(())
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose metric: `current`, a named state (`healthy`, `recovered`, `keep as`) or a variant."""
+
+    kind: str  # "current" | "state" | "variant"
+    name: str = ""
+
+
+CURRENT = Subject("current")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A metric of something: `latency`, `layers.latency(batch=8)`, `top1 drop(from=control)`.
+
+    Attributes:
+        metric: a method of kind `metric`.
+        subject: whose.
+        form: `value` (in the metric's unit), `ratio` (to healthy), `drop` or `rise` (against `against`).
+        against: `healthy` or `control`; for `ratio`, `drop` and `rise`.
+        split: `val` or `test`; of which data set `data` ("" is the recipe's first).
+    """
+
+    metric: Any
+    subject: Subject = CURRENT
+    form: str = "value"
+    against: str = "healthy"
+    split: str = "test"
+    data: str = ""
+    span: Span | None = unhashed(None)
+
+
+@dataclass(frozen=True)
+class Test:
+    """`reading operator bound`; the bound is a number in base units or another reading."""
+
+    __test__: ClassVar[bool] = False  # pytest: this is not a test case
+
+    reading: Reading
+    operator: str
+    bound: float | Reading
+    text: str = unhashed("")
+    span: Span | None = unhashed(None)
+
+
+@dataclass(frozen=True)
+class All:
+    """Every test holds."""
+
+    tests: tuple[Condition, ...]
+    text: str = unhashed("")
+    span: Span | None = unhashed(None)
+
+
+@dataclass(frozen=True)
+class Any_:
+    """At least one test holds."""
+
+    tests: tuple[Condition, ...]
+    text: str = unhashed("")
+    span: Span | None = unhashed(None)
+
+
+Condition: TypeAlias = "Test | All | Any_"
+
+
+def tests_of(condition: Condition | None) -> Iterator[Test]:
+    """Every single test of a condition."""
+    if isinstance(condition, Test):
+        yield condition
+    elif condition is not None:
+        for inner in condition.tests:
+            yield from tests_of(inner)
