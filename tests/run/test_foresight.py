@@ -195,7 +195,7 @@ def test_a_plan_holds_schedules_in_epochs_against_trainings_in_steps(lab: Any) -
     def told(text: str) -> str:
         *_, step = steps_of(lab.checked(HEAD + text).nodes)
         try:
-            foresight.fit_schedules(step.operation, data)
+            foresight.fit_schedules(step.operation.needs(), data)
         except Refusal as refusal:
             return refusal.message
         return ""
