@@ -86,7 +86,7 @@ class Followed:
         channels: how many there are, of any kind.
         held: parameter or buffer → the channel of every index of each axis.
         operations: of the graph, in their order.
-        normalised: parameters that are divided by their norm.
+        normalised: (parameter, axis) where each index is divided by its norm.
         units: name of a group → the channel of each of its units.
         sources: (module, attribute, number in it) → (shape, axis) of the sizes that it gave.
     """
@@ -94,7 +94,7 @@ class Followed:
     channels: int
     held: Mapping[str, tuple[numpy.ndarray, ...]]
     operations: tuple[Operation, ...]
-    normalised: frozenset[str]
+    normalised: frozenset[tuple[str, int]]
     units: Mapping[str, numpy.ndarray]
     sources: Mapping[tuple[str, str, int], frozenset[tuple[tuple[int, ...], int]]]
 

@@ -56,7 +56,7 @@ def edit_of(module: nn.Module, found: Removable, chosen: Chosen) -> RemoveChanne
     if not cut:
         raise Refusal("RCP0755", "no channels were chosen", "remove more, or name layers that have more channels")
     sizes = sizes_after(module, followed, lambda axis: int(len(axis) - gone[axis].sum()))
-    normalised = tuple(sorted({name for name, _ in cut} & followed.normalised))
+    normalised = tuple(sorted(cut.keys() & followed.normalised))
     return RemoveChannels(joined(cut), sizes, normalised)
 
 

@@ -107,7 +107,10 @@ def follow_channels(module: nn.Module, example: Tensor) -> Removable:
         held=numbered,
         operations=tuple(_numbered(step, component) for step in steps),
         normalised=frozenset(
-            name for name, dims in held.items() if any(axis is other for axis in dims for other in axes.normalised)
+            (name, k)
+            for name, dims in held.items()
+            for k, axis in enumerate(dims)
+            if any(axis is other for other in axes.normalised)
         ),
         units=units,
         sources=sources,
@@ -176,7 +179,7 @@ def _groups(
     groups: list[Coupled] = []
     units: dict[str, numpy.ndarray] = {}
     for number in sorted(range(len(sets)), key=lambda number: order[first[number]]):
-        path = module_of(first[number])
+        path = module_of(first[number]) or first[number]  # a parameter of the network itself
         alike_named = sum(other == path or other.startswith(f"{path} (") for other in units)
         name = f"{path} ({alike_named + 1})" if alike_named else path
         groups.append(Coupled(name, kinds[number], tuple(places[number])))

@@ -63,6 +63,11 @@ def _roles(call: Call, mine: set[int]) -> Iterable[tuple[Axis, int]]:
         yield from ((matrix[1], READS) for matrix in given["params"] if len(matrix) == 2)
     elif name in ("mm", "bmm", "matmul", "addmm", "baddbmm"):
         yield from _of_product(list(call.tensors())[-2:])
+    elif name == "einsum":
+        inputs, _, output = given["equation"].replace(" ", "").partition("->")
+        for word, dims in zip(inputs.split(","), call.tensors(), strict=False):
+            for letter, axis in zip(word, dims, strict=False) if id(dims) in mine else ():
+                yield axis, MAKES if letter in output else READS
     elif name in ("mul", "div", "add", "sub"):
         code = SCALES if name in ("mul", "div") else SHIFTS
         yield from ((axis, code) for dims in call.tensors() if id(dims) in mine for axis in dims)

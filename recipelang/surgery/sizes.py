@@ -50,19 +50,18 @@ def sizes_after(module: nn.Module, followed: Followed, left: Left) -> tuple[tupl
     for path, part in module.named_modules():
         for key, value in attributes(part):
             items = [value] if type(value) is int else list(value)
-            changed = tuple(
+            renumbered = tuple(
                 _renumbered(n, path, followed.sources.get((path, key, k), frozenset()), numbers, shapes)
                 for k, n in enumerate(items)
             )
-            if changed != tuple(items):
-                new.setdefault((path, key), changed[0] if type(value) is int else changed)
-    return tuple(
-        (path, key, value) for (path, key), value in new.items() if _differs(module.get_submodule(path), key, value)
-    )
+            if renumbered != tuple(items):
+                new.setdefault((path, key), renumbered[0] if type(value) is int else renumbered)
+    changed = [(path, key, value) for (path, key), value in new.items() if _differs(module, path, key, value)]
+    return tuple(sorted(changed, key=lambda size: size[:2]))
 
 
-def _differs(part: nn.Module, key: str, value: object) -> bool:
-    old = getattr(part, key)
+def _differs(module: nn.Module, path: str, key: str, value: Size) -> bool:
+    old = getattr(module.get_submodule(path), key)
     return bool((tuple(old) if isinstance(old, list) else old) != value)
 
 

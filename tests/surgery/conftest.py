@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import json
+import random
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import indent
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from recipelang.catalogue import find
 from recipelang.kinds import ModelRequest
 from recipelang.nets.cifar_resnet import cifar_resnet
 from recipelang.nets.digits_resnet import digits_resnet
+from recipelang.surgery.edits import from_json, replay
 from recipelang.surgery.network import Network
+from recipelang.surgery.removable import Removable, find_removable
+from recipelang.surgery.removal import Removed, remove_channels
+from recipelang.surgery.tracing import evaluating, example_input
 
 Build = Callable[..., Network]
 
@@ -130,3 +137,72 @@ def come_in(tmp_path: Path) -> Build:
         return network
 
     return build
+
+
+@pytest.fixture
+def law() -> Callable[..., tuple[Removable, Removed]]:
+    """Removes channels of a network, and holds everything that is promised about it against independent references."""
+    return _require_law
+
+
+def some(found: Removable, share: float = 0.4, seed: int = 0) -> dict[str, list[int]]:
+    """A random share of the units of every group."""
+    chance = random.Random(seed)
+    counts = {group.name: min(max(1, round(group.size * share)), group.size - 1) for group in found.groups}
+    return {group.name: sorted(chance.sample(range(group.size), counts[group.name])) for group in found.groups}
+
+
+def outputs(module: nn.Module, example: Tensor) -> list[Tensor]:
+    with evaluating(module):
+        answer = module(example)
+    return [answer] if isinstance(answer, Tensor) else list(answer)
+
+
+def at_zero(network: Network, found: Removable, chosen: Mapping[str, list[int]]) -> nn.Module:
+    """A copy of the network in which every parameter of the chosen units is zero: the reference."""
+    module = copy.deepcopy(network.module)
+    with torch.no_grad():
+        parameters = dict(module.named_parameters())
+        for group in found.groups:
+            for place in group.places:
+                normalised = place.axis == 0 and place.name.endswith(("original1", "weight_v"))  # 0/0; its gain is zero
+                if place.name in parameters and not normalised:
+                    gone = [p for unit in chosen.get(group.name, []) for p in place.positions[unit]]
+                    parameters[place.name].index_fill_(place.axis, torch.tensor(gone, dtype=torch.long), 0)
+    return module
+
+
+def _require_law(network: Network, build: Callable[[], nn.Module], *, trains: bool = True) -> tuple[Removable, Removed]:
+    """Remove channels, and hold everything that was promised about it against independent references."""
+    found = find_removable(network)
+    if not found.groups:
+        pytest.fail(f"nothing can be removed: {found.frozen}")
+    chosen = some(found)
+    before = {name: value.clone() for name, value in network.module.state_dict().items()}
+    removed = remove_channels(network, found, chosen)
+    example = example_input(network)
+    for one, other in zip(
+        outputs(removed.network.module, example), outputs(at_zero(network, found, chosen), example), strict=True
+    ):
+        assert one.isfinite().all()
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
+    assert all(torch.equal(before[name], value) for name, value in network.module.state_dict().items())
+    assert not removed.stays
+    edit = from_json(json.loads(json.dumps(removed.edit.json())))
+    assert edit == removed.edit and removed.network.edits == (*network.edits, edit)
+    fresh = build()
+    replay(fresh, [edit])
+    fresh.load_state_dict(removed.network.module.state_dict())
+    for one, other in zip(outputs(fresh, example), outputs(removed.network.module, example), strict=True):
+        assert torch.equal(one, other)
+    if trains:
+        trained_once(fresh, example)
+    return found, removed
+
+
+def trained_once(module: nn.Module, example: Tensor) -> None:
+    optimizer = torch.optim.SGD(module.parameters(), lr=1e-3)
+    answers = module.train()(example)
+    sum(answer.square().mean() for answer in ([answers] if isinstance(answers, Tensor) else answers)).backward()
+    assert all(p.grad is None or p.grad.shape == p.shape for p in module.parameters())
+    optimizer.step()

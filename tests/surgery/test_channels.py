@@ -19,6 +19,8 @@ from recipelang.surgery.channels import Channels, Group, find_channels
 from recipelang.surgery.network import Network
 from recipelang.surgery.parity import relative_difference
 from recipelang.surgery.permute import Reordering, reorder
+from recipelang.surgery.removable import find_removable
+from recipelang.surgery.removal import remove_channels
 from recipelang.surgery.tracing import evaluating, example_input
 
 Wrap = Callable[..., Network]
@@ -154,70 +156,70 @@ def rows(x: Tensor) -> Tensor:
     return torch.arange(x.shape[-1], dtype=x.dtype)
 
 
-#: operation, parts of the network, and how many input channels of `last` may be reordered
-OPERATIONS: dict[str, tuple[Callable[..., Tensor], dict[str, object], int]] = {
-    "nothing": (lambda net, x: x, {}, 8),
-    "activations": (lambda net, x: F.hardswish(F.gelu(x).clamp(-1, 1)) * torch.sigmoid(x) + 2, {}, 8),
-    "in place": (lambda net, x: F.relu_(x).add_(x).mul_(0.5), {}, 8),
-    "a bias": (lambda net, x: x + net.b, {"b": nn.Parameter(torch.randn(8))}, 8),
-    "a buffer": (lambda net, x: x * net.b, {"b": torch.rand(8)}, 8),
-    "one number for all": (lambda net, x: x * net.b, {"b": nn.Parameter(torch.rand(1))}, 8),
-    "softmax over them": (lambda net, x: x.softmax(-1), {}, 8),
-    "the largest of them": (lambda net, x: x - x.amax(-1, keepdim=True), {}, 8),
-    "a norm of the last": (lambda net, x: net.n(x), {"n": nn.LayerNorm(8)}, 8),
-    "root mean square": (lambda net, x: net.n(x), {"n": nn.RMSNorm(8)}, 8),
-    "a norm of two axes": (lambda net, x: net.n(x), {"n": nn.LayerNorm((5, 8))}, 8),
-    "batch norm": (lambda net, x: net.n(x.transpose(1, 2)).transpose(1, 2), {"n": nn.BatchNorm1d(8)}, 8),
-    "group norm": (lambda net, x: net.n(x.transpose(1, 2)).mT, {"n": nn.GroupNorm(2, 8)}, 0),
-    "group norm of one": (lambda net, x: net.n(x.transpose(1, 2)).mT, {"n": nn.GroupNorm(1, 8)}, 8),
-    "instance norm": (lambda net, x: net.n(x.mT).mT, {"n": nn.InstanceNorm1d(8, affine=True)}, 8),
-    "prelu": (lambda net, x: net.n(x.mT).mT, {"n": nn.PReLU(8)}, 8),
-    "a convolution": (lambda net, x: net.c(x.mT).mT, {"c": nn.Conv1d(8, 6, 3)}, 6),
-    "a depthwise convolution": (lambda net, x: net.c(x.mT).mT, {"c": nn.Conv1d(8, 8, 3, groups=8)}, 8),
-    "a grouped convolution": (lambda net, x: net.c(x.mT).mT, {"c": nn.Conv1d(8, 8, 3, groups=2)}, 0),
-    "a transposed convolution": (lambda net, x: net.c(x.mT).mT, {"c": nn.ConvTranspose1d(8, 8, 3)}, 0),
-    "pooling of positions": (lambda net, x: F.max_pool1d(x.mT, 2).mT + F.adaptive_avg_pool1d(x.mT, 2).mT, {}, 8),
-    "pooling of channels": (lambda net, x: F.avg_pool1d(x, 2), {}, 0),
-    "interpolation": (lambda net, x: F.interpolate(x.mT, scale_factor=2).mT, {}, 8),
-    "cat after": (lambda net, x: torch.cat([x, net.l(x)], -1), {"l": nn.Linear(8, 4)}, 12),
-    "cat twice": (lambda net, x: torch.cat([x, x.tanh()], -1), {}, 16),
-    "cat with a part": (lambda net, x: torch.cat([x[..., 2:5], x], -1), {}, 11),
-    "cat of positions": (lambda net, x: torch.cat([net.t.expand(2, 1, 8), x], 1), {"t": torch.rand(8)}, 8),
-    "stack": (lambda net, x: torch.stack([x, x.tanh()], 1).sum(1), {}, 8),
-    "stack after": (lambda net, x: torch.stack([x, x.tanh()], -1).flatten(-2), {}, 0),
-    "pad": (lambda net, x: F.pad(x, (2, 3)), {}, 13),
-    "pad by less": (lambda net, x: F.pad(x, (-2, 3)), {}, 9),
-    "pad by reflection": (lambda net, x: F.pad(x, (2, 2), mode="reflect"), {}, 0),
-    "a slice": (lambda net, x: x[..., 1:5], {}, 4),
-    "every other": (lambda net, x: x[..., ::2], {}, 4),
-    "one of them": (lambda net, x: x * x[..., :1], {}, 7),
-    "one of them, chosen": (lambda net, x: x * x.select(-1, 3).unsqueeze(-1), {}, 7),
-    "halves joined": (lambda net, x: x.chunk(2, -1)[0] * x.chunk(2, -1)[1], {}, 4),
-    "a gated half": (lambda net, x: F.glu(x, -1), {}, 4),
-    "parts apart": (lambda net, x: x.split((2, 6), -1)[1], {}, 6),
-    "unbind": (lambda net, x: sum(x.unbind(1)), {}, 8),
-    "heads": (lambda net, x: x.unflatten(-1, (2, 4)).transpose(1, 2).softmax(-2).transpose(1, 2).flatten(-2), {}, 0),
-    "views that keep": (lambda net, x: x.reshape(-1, 8).view(2, 5, 1, 8).squeeze(2), {}, 8),
-    "axes that move": (lambda net, x: x.movedim((0, 2), (2, 0)).swapaxes(0, 2).permute(1, 0, 2).movedim(0, 1), {}, 8),
-    "views that split": (lambda net, x: x.reshape(2, 5, 4, 2).sum(-1), {}, 0),
-    "numbered": (lambda net, x: x + rows(x), {}, 0),
-    "turned": (lambda net, x: x.flip(-1), {}, 0),
-    "rolled": (lambda net, x: x.roll(1, -1), {}, 0),
-    "rolled positions": (lambda net, x: x.roll(1, 1), {}, 8),
-    "summed up one after the other": (lambda net, x: x.cumsum(-1), {}, 0),
-    "sorted": (lambda net, x: x.sort(-1).values, {}, 0),
-    "a product": (lambda net, x: x @ net.w, {"w": nn.Parameter(torch.randn(8, 6))}, 6),
-    "a product with itself": (lambda net, x: x @ (x.mT @ x), {}, 8),
-    "einsum": (lambda net, x: torch.einsum("btc,cd->btd", x, net.w), {"w": nn.Parameter(torch.randn(8, 6))}, 6),
-    "attention": (lambda net, x: F.scaled_dot_product_attention(x, x, net.l(x)), {"l": nn.Linear(8, 6)}, 6),
-    "causal attention": (lambda net, x: F.scaled_dot_product_attention(x.mT, x.mT, x.mT, is_causal=True).mT, {}, 0),
-    "a layer of attention": (lambda net, x: net.a(x, x, x)[0], {"a": nn.MultiheadAttention(8, 2, batch_first=True)}, 8),
-    "one layer twice": (lambda net, x: net.l(torch.relu(net.l(x))), {"l": nn.Linear(8, 8)}, 8),
-    "an embedding": (lambda net, x: x + net.e(torch.arange(5)), {"e": nn.Embedding(5, 8)}, 8),
-    "expanded": (lambda net, x: x.mean(-1, keepdim=True).expand(-1, -1, 6), {}, 6),
-    "repeated": (lambda net, x: x.repeat(1, 1, 2), {}, 16),
-    "new zeros": (lambda net, x: torch.cat([x, x.new_zeros(2, 5, 4)], -1), {}, 12),
-    "written in part": (lambda net, x: _written(x), {}, 8),
+#: operation, parts of the network, and how many input channels of `last` may be reordered, and how many removed
+OPERATIONS: dict[str, tuple[Callable[..., Tensor], dict[str, object], int, int]] = {
+    "nothing": (lambda net, x: x, {}, 8, 8),
+    "activations": (lambda net, x: F.hardswish(F.gelu(x).clamp(-1, 1)) * torch.sigmoid(x) + 2, {}, 8, 8),
+    "in place": (lambda net, x: F.relu_(x).add_(x).mul_(0.5), {}, 8, 8),
+    "a bias": (lambda net, x: x + net.b, {"b": nn.Parameter(torch.randn(8))}, 8, 8),
+    "a buffer": (lambda net, x: x * net.b, {"b": torch.rand(8)}, 8, 8),
+    "one number for all": (lambda net, x: x * net.b, {"b": nn.Parameter(torch.rand(1))}, 8, 8),
+    "softmax over them": (lambda net, x: x.softmax(-1), {}, 8, 0),
+    "the largest of them": (lambda net, x: x - x.amax(-1, keepdim=True), {}, 8, 0),
+    "a norm of the last": (lambda net, x: net.n(x), {"n": nn.LayerNorm(8)}, 8, 0),
+    "root mean square": (lambda net, x: net.n(x), {"n": nn.RMSNorm(8)}, 8, 0),
+    "a norm of two axes": (lambda net, x: net.n(x), {"n": nn.LayerNorm((5, 8))}, 8, 0),
+    "batch norm": (lambda net, x: net.n(x.transpose(1, 2)).transpose(1, 2), {"n": nn.BatchNorm1d(8)}, 8, 8),
+    "group norm": (lambda net, x: net.n(x.transpose(1, 2)).mT, {"n": nn.GroupNorm(2, 8)}, 0, 8),
+    "group norm of one": (lambda net, x: net.n(x.transpose(1, 2)).mT, {"n": nn.GroupNorm(1, 8)}, 8, 0),
+    "instance norm": (lambda net, x: net.n(x.mT).mT, {"n": nn.InstanceNorm1d(8, affine=True)}, 8, 8),
+    "prelu": (lambda net, x: net.n(x.mT).mT, {"n": nn.PReLU(8)}, 8, 8),
+    "a convolution": (lambda net, x: net.c(x.mT).mT, {"c": nn.Conv1d(8, 6, 3)}, 6, 6),
+    "a depthwise convolution": (lambda net, x: net.c(x.mT).mT, {"c": nn.Conv1d(8, 8, 3, groups=8)}, 8, 8),
+    "a grouped convolution": (lambda net, x: net.c(x.mT).mT, {"c": nn.Conv1d(8, 8, 3, groups=2)}, 0, 8),
+    "a transposed convolution": (lambda net, x: net.c(x.mT).mT, {"c": nn.ConvTranspose1d(8, 8, 3)}, 0, 8),
+    "pooling of positions": (lambda net, x: F.max_pool1d(x.mT, 2).mT + F.adaptive_avg_pool1d(x.mT, 2).mT, {}, 8, 8),
+    "pooling of channels": (lambda net, x: F.avg_pool1d(x, 2), {}, 0, 0),
+    "interpolation": (lambda net, x: F.interpolate(x.mT, scale_factor=2).mT, {}, 8, 8),
+    "cat after": (lambda net, x: torch.cat([x, net.l(x)], -1), {"l": nn.Linear(8, 4)}, 12, 12),
+    "cat twice": (lambda net, x: torch.cat([x, x.tanh()], -1), {}, 16, 16),
+    "cat with a part": (lambda net, x: torch.cat([x[..., 2:5], x], -1), {}, 11, 3),
+    "cat of positions": (lambda net, x: torch.cat([net.t.expand(2, 1, 8), x], 1), {"t": torch.rand(8)}, 8, 0),
+    "stack": (lambda net, x: torch.stack([x, x.tanh()], 1).sum(1), {}, 8, 8),
+    "stack after": (lambda net, x: torch.stack([x, x.tanh()], -1).flatten(-2), {}, 0, 16),
+    "pad": (lambda net, x: F.pad(x, (2, 3)), {}, 13, 8),
+    "pad by less": (lambda net, x: F.pad(x, (-2, 3)), {}, 9, 6),
+    "pad by reflection": (lambda net, x: F.pad(x, (2, 2), mode="reflect"), {}, 0, 0),
+    "a slice": (lambda net, x: x[..., 1:5], {}, 4, 0),
+    "every other": (lambda net, x: x[..., ::2], {}, 4, 0),
+    "one of them": (lambda net, x: x * x[..., :1], {}, 7, 7),
+    "one of them, chosen": (lambda net, x: x * x.select(-1, 3).unsqueeze(-1), {}, 7, 4),
+    "halves joined": (lambda net, x: x.chunk(2, -1)[0] * x.chunk(2, -1)[1], {}, 4, 4),
+    "a gated half": (lambda net, x: F.glu(x, -1), {}, 4, 4),
+    "parts apart": (lambda net, x: x.split((2, 6), -1)[1], {}, 6, 0),
+    "unbind": (lambda net, x: sum(x.unbind(1)), {}, 8, 8),
+    "heads": (lambda net, x: x.unflatten(-1, (2, 4)).transpose(1, 2).softmax(-2).transpose(1, 2).flatten(-2), {}, 0, 0),
+    "views that keep": (lambda net, x: x.reshape(-1, 8).view(2, 5, 1, 8).squeeze(2), {}, 8, 0),
+    "axes that move": (lambda _, x: x.movedim((0, 2), (2, 0)).swapdims(0, 2).permute(1, 0, 2).movedim(0, 1), {}, 8, 8),
+    "views that split": (lambda net, x: x.reshape(2, 5, 4, 2).sum(-1), {}, 0, 0),
+    "numbered": (lambda net, x: x + rows(x), {}, 0, 0),
+    "turned": (lambda net, x: x.flip(-1), {}, 0, 0),
+    "rolled": (lambda net, x: x.roll(1, -1), {}, 0, 0),
+    "rolled positions": (lambda net, x: x.roll(1, 1), {}, 8, 8),
+    "summed up one after the other": (lambda net, x: x.cumsum(-1), {}, 0, 0),
+    "sorted": (lambda net, x: x.sort(-1).values, {}, 0, 0),
+    "a product": (lambda net, x: x @ net.w, {"w": nn.Parameter(torch.randn(8, 6))}, 6, 6),
+    "a product with itself": (lambda net, x: x @ (x.mT @ x), {}, 8, 8),
+    "einsum": (lambda net, x: torch.einsum("btc,cd->btd", x, net.w), {"w": nn.Parameter(torch.randn(8, 6))}, 6, 6),
+    "attention": (lambda net, x: F.scaled_dot_product_attention(x, x, net.l(x)), {"l": nn.Linear(8, 6)}, 6, 6),
+    "causal attention": (lambda net, x: F.scaled_dot_product_attention(x.mT, x.mT, x.mT, is_causal=True).mT, {}, 0, 0),
+    "a layer of attention": (lambda n, x: n.a(x, x, x)[0], {"a": nn.MultiheadAttention(8, 2, batch_first=True)}, 8, 8),
+    "one layer twice": (lambda net, x: net.l(torch.relu(net.l(x))), {"l": nn.Linear(8, 8)}, 8, 8),
+    "an embedding": (lambda net, x: x + net.e(torch.arange(5)), {"e": nn.Embedding(5, 8)}, 8, 8),
+    "expanded": (lambda net, x: x.mean(-1, keepdim=True).expand(-1, -1, 6), {}, 6, 0),
+    "repeated": (lambda net, x: x.repeat(1, 1, 2), {}, 16, 16),
+    "new zeros": (lambda net, x: torch.cat([x, x.new_zeros(2, 5, 4)], -1), {}, 12, 8),
+    "written in part": (lambda net, x: _written(x), {}, 8, 4),
 }  # fmt: skip
 
 
@@ -230,12 +232,28 @@ def _written(x: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_operation(name: str, wrap: Wrap) -> None:
     torch.manual_seed(0)
-    operation, parts, free = OPERATIONS[name]
+    operation, parts, free, _ = OPERATIONS[name]
     network = wrap(Around(operation, **parts), (3, 5, 1))
     channels = find_channels(network.module, example_input(network))
     assert inputs(channels).get("last.weight", 0) == free, channels.frozen
     for seed in range(3):
         assert difference(network, shuffled(network.module, channels.groups, seed)) < 1e-4
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_removal_across_an_operation(name: str, wrap: Wrap, law: Callable[..., object]) -> None:
+    torch.manual_seed(0)
+    operation, parts, _, free = OPERATIONS[name]
+
+    def build() -> nn.Module:
+        return Around(operation, **copy.deepcopy(parts))
+
+    network = wrap(build(), (3, 5, 1))
+    found = find_removable(network)
+    last = [place for group in found.groups for place in group.places if place.name == "last.weight"]
+    assert sum(len(unit) for place in last for unit in place.positions) == free, found.frozen
+    if found.groups:
+        law(network, build, trains=name != "in place")  # which no network with it does
 
 
 class Chain(nn.Module):
@@ -264,6 +282,18 @@ def test_operations_behind_each_other(names: list[str], seed: int) -> None:
     network = Network(Chain(names).eval(), {}, (3, 5, 1))
     channels = find_channels(network.module, example_input(network))
     assert difference(network, shuffled(network.module, channels.groups, seed)) < 1e-4
+
+
+@given(st.lists(st.sampled_from(sorted({*OPERATIONS} - SHORT)), min_size=2, max_size=3), st.integers(0, 99))
+@settings(max_examples=8)
+def test_removal_across_operations_behind_each_other(names: list[str], seed: int) -> None:
+    """Whatever the rules and trials say may leave does: nothing raises, and parity holds."""
+    torch.manual_seed(seed)
+    network, chance = Network(Chain(names).eval(), {}, (3, 5, 1)), random.Random(seed)
+    found = find_removable(network)
+    chosen = {group.name: [chance.randrange(group.size)] for group in found.groups}
+    if chosen:
+        assert not remove_channels(network, found, chosen).stays
 
 
 class Fickle(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -10,11 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from recipelang import catalogue
 from recipelang.errors import Refusal
+from recipelang.kinds import Edit
 from recipelang.nets.digits_resnet import digits_resnet
 from recipelang.surgery.candidates import find_layers
 from recipelang.surgery.edits import RemoveLayer, apply_edits, from_json, remove, replay
 from recipelang.surgery.network import Network
+from recipelang.surgery.removable import find_removable
+from recipelang.surgery.removal import edit_of
 from recipelang.surgery.restricting import hold
 from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.tracing import evaluating, example_input
@@ -136,6 +141,105 @@ def test_the_log_replayed_on_a_fresh_build_gives_the_edited_network(
     again.load_state_dict(smaller.module.state_dict())
     with evaluating(again):
         assert torch.equal(again(example_input(digits)), answer(smaller))
+
+
+# -- every kind of edit ------------------------------------------------------------------------------
+
+
+def remove_some_channels(network: Network) -> Edit:
+    return edit_of(network, find_removable(network), {"conv1": [0, 3, 4], "layer2.1.conv1": [31]})
+
+
+#: kind → one edit of it, on the embedded network
+SAMPLES: dict[str, Callable[[Network], Edit]] = {
+    "remove_layer": lambda network: RemoveLayer("layer1.2", ("layer1.2",)),
+    "remove_channels": remove_some_channels,
+}
+
+
+@pytest.mark.parametrize("kind", catalogue.names("edit"))
+def test_every_edit_keeps_what_the_log_asks_of_it(kind: str, digits: Network) -> None:
+    edit = SAMPLES[kind](digits)
+    assert edit.kind == kind and str(edit)
+    assert from_json(json.loads(json.dumps(edit.json()))) == edit
+    before = {name: value.clone() for name, value in digits.module.state_dict().items()}
+    with evaluating(digits.module):
+        expected = edit.run_neutralised(digits.module, example_input(digits))
+        whole = digits.module(example_input(digits))
+    assert all(torch.equal(before[name], value) for name, value in digits.module.state_dict().items())
+    edited = apply_edits(digits, [edit])
+    assert torch.allclose(answer(edited), expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(answer(edited), whole, rtol=1e-3)
+    after = edited.module.state_dict()
+    for name, value in before.items():
+        remaining = edit.left(name, value)
+        assert (remaining is None) == edit.removes(name) == (name not in after)
+        assert remaining is None or torch.equal(remaining, after[name])
+    assert {name for name in before if before[name].shape != after.get(name, before[name]).shape} <= {
+        name for name in before if edit.left(name, before[name]) is not before[name]
+    }
+    with pytest.raises(Refusal) as caught:
+        replay(nn.Linear(2, 2), [edit])
+    assert caught.value.code == "RCP0701"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cut": []},
+        {"cut": [{"gone": [[0, 4]], "of": 4, "at": [["conv1.weight", 0]]}]},
+        {"cut": [{"gone": [[0, 5]], "of": 4, "at": [["conv1.weight", 0]]}]},
+        {"cut": [{"gone": [[2, 1]], "of": 4, "at": [["conv1.weight", 0]]}]},
+        {"cut": [{"gone": [[2, 3], [0, 1]], "of": 4, "at": [["conv1.weight", 0]]}]},
+        {"cut": [{"gone": [[0, 1], [0, 1]], "of": 4, "at": [["conv1.weight", 0]]}]},
+        {"cut": [{"gone": [[-1, 1]], "of": 4, "at": [["conv1.weight", 0]]}]},
+        {"cut": [{"gone": [[0, True]], "of": 4, "at": [["conv1.weight", 0]]}]},
+        {"cut": [{"gone": [[0]], "of": 4, "at": [["conv1.weight", 0]]}]},
+        {"cut": [{"gone": [], "of": 4, "at": [["conv1.weight", 0]]}]},
+        {"cut": [{"gone": [[0, 1]], "of": 10**30, "at": [["conv1.weight", 0]]}]},
+        {"cut": [{"gone": [[0, 1]], "of": 4, "at": []}]},
+        {"cut": [{"gone": [[0, 1]], "of": 4, "at": [["conv1.weight", -1]]}]},
+        {"cut": [{"gone": [[0, 1]], "of": 4, "at": [["conv1.weight", 99]]}]},
+        {"cut": [{"gone": [[0, 1]], "of": 4, "at": ["conv1.weight"]}]},
+        {"cut": [{"gone": [[0, 1]], "of": 4, "at": [["a", 0]]}, {"gone": [[1, 2]], "of": 4, "at": [["a", 0]]}]},
+        {"cut": [{"gone": [[0, 1]], "of": 4, "at": [["a", 0]], "code": "x"}]},
+        {"set": {"conv1": {"__class__": 3}}},
+        {"set": {"conv1": {"_parameters": 3}}},
+        {"set": {"conv1": {"out_channels": 0}}},
+        {"set": {"conv1": {"out_channels": "3"}}},
+        {"set": {"conv1": {"out_channels": [True]}}},
+        {"set": {"conv1": 3}},
+        {"normalised": [["a"]]},
+        {"code": "import os"},
+    ],
+)  # fmt: skip
+def test_a_cut_that_cannot_be_meant_is_refused(change: dict[str, object]) -> None:
+    good = {"edit": "remove_channels", "cut": [{"gone": [[0, 1]], "of": 4, "at": [["a", 0]]}], "set": {}}
+    assert from_json(good).json() == good
+    with pytest.raises(Refusal) as caught:
+        from_json({**good, **change})
+    assert caught.value.code == "RCP0714"
+
+
+@pytest.mark.parametrize(
+    ("cut", "sizes", "words"),
+    [
+        ([[0, 1]], {"conv9": {"out_channels": 3}}, "conv9.out_channels"),
+        ([[0, 1]], {"conv1": {"forward": 3}}, "conv1.forward"),
+        ([[0, 1]], {"conv1": {"out_channels": 99}}, "may become 99"),
+        ([[0, 1]], {"conv1": {"kernel_size": [3]}}, "may become"),
+        ([[0, 1]], {"conv1": {"training": 1}}, "conv1.training"),
+    ],
+)
+def test_a_log_sets_only_sizes_and_makes_them_smaller(
+    cut: list[list[int]], sizes: dict[str, object], words: str, digits: Network
+) -> None:
+    entry = {"edit": "remove_channels", "cut": [{"gone": cut, "of": 16, "at": [["conv1.weight", 0]]}], "set": sizes}
+    before = {name: value.clone() for name, value in digits.module.state_dict().items()}
+    with pytest.raises(Refusal, match=words) as caught:
+        replay(digits.module, [from_json(entry)])
+    assert caught.value.code == "RCP0701"
+    assert all(torch.equal(before[name], value) for name, value in digits.module.state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-import json
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,73 +15,18 @@ from torchvision.models.convnext import CNBlockConfig
 
 from recipelang.errors import Refusal
 from recipelang.nets.cifar_resnet import SmallResNet, cifar_resnet
+from recipelang.surgery import artifact
+from recipelang.surgery.coupled import module_of
+from recipelang.surgery.deployed import deployed, execution
 from recipelang.surgery.edits import RemoveLayer, apply_edits, from_json, replay
 from recipelang.surgery.network import Network
-from recipelang.surgery.removable import Removable, find_removable, unit_rows
+from recipelang.surgery.removable import Removable, find_removable, follow_channels, unit_rows
 from recipelang.surgery.removal import Removed, edit_of, remove_channels
 from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.tracing import evaluating, example_input
 
 Build = Callable[[], nn.Module]
-
-
-def some(found: Removable, share: float = 0.4, seed: int = 0) -> dict[str, list[int]]:
-    """A random share of the units of every group."""
-    chance = random.Random(seed)
-    counts = {group.name: min(max(1, round(group.size * share)), group.size - 1) for group in found.groups}
-    return {group.name: sorted(chance.sample(range(group.size), counts[group.name])) for group in found.groups}
-
-
-def outputs(module: nn.Module, example: Tensor) -> list[Tensor]:
-    with evaluating(module):
-        answer = module(example)
-    return [answer] if isinstance(answer, Tensor) else list(answer)
-
-
-def at_zero(network: Network, found: Removable, chosen: Mapping[str, list[int]]) -> nn.Module:
-    """A copy of the network in which every parameter of the chosen units is zero: the reference."""
-    module = copy.deepcopy(network.module)
-    with torch.no_grad():
-        parameters = dict(module.named_parameters())
-        for group in found.groups:
-            for place in group.places:
-                if place.name in parameters:
-                    gone = [p for unit in chosen.get(group.name, []) for p in place.positions[unit]]
-                    parameters[place.name].index_fill_(place.axis, torch.tensor(gone, dtype=torch.long), 0)
-    return module
-
-
-def require_law(network: Network, build: Build, share: float = 0.4) -> tuple[Removable, Removed]:
-    """Remove channels, and hold everything that was promised about it against independent references."""
-    found = find_removable(network)
-    chosen = some(found, share)
-    before = {name: value.clone() for name, value in network.module.state_dict().items()}
-    removed = remove_channels(network, found, chosen)
-    example = example_input(network)
-    for one, other in zip(
-        outputs(removed.network.module, example), outputs(at_zero(network, found, chosen), example), strict=True
-    ):
-        assert one.isfinite().all()
-        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
-    assert all(torch.equal(before[name], value) for name, value in network.module.state_dict().items())
-    assert not removed.stays
-    edit = from_json(json.loads(json.dumps(removed.edit.json())))
-    assert edit == removed.edit and removed.network.edits == (*network.edits, edit)
-    fresh = build()
-    replay(fresh, [edit])
-    fresh.load_state_dict(removed.network.module.state_dict())
-    for one, other in zip(outputs(fresh, example), outputs(removed.network.module, example), strict=True):
-        assert torch.equal(one, other)
-    trained_once(fresh, example)
-    return found, removed
-
-
-def trained_once(module: nn.Module, example: Tensor) -> None:
-    optimizer = torch.optim.SGD(module.parameters(), lr=1e-3)
-    answers = module.train()(example)
-    sum(answer.square().mean() for answer in ([answers] if isinstance(answers, Tensor) else answers)).backward()
-    assert all(p.grad is None or p.grad.shape == p.shape for p in module.parameters())
-    optimizer.step()
+Law = Callable[..., tuple[Removable, Removed]]
 
 
 def share_removed(network: Network, removed: Removed) -> float:
@@ -153,11 +96,11 @@ FAMILIES: dict[str, tuple[Build, Mapping[str, int], float, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_family(name: str, wrap: Callable[..., Network]) -> None:
+def test_a_family(name: str, wrap: Callable[..., Network], law: Law) -> None:
     torch.manual_seed(0)
     build, kinds, least, stay = FAMILIES[name]
     network = wrap(build(), (3, 32, 32))
-    found, removed = require_law(network, build)
+    found, removed = law(network, build)
     counts = {kind: sum(group.kind == kind for group in found.groups) for kind in {g.kind for g in found.groups}}
     assert counts == kinds
     assert share_removed(network, removed) > least
@@ -256,15 +199,105 @@ def test_a_wrong_cut_of_fitting_shape_is_caught(digits: Network) -> None:
     assert caught.value.code == "RCP0702"
 
 
+class Auxiliary(nn.Module):
+    """A second head that only training uses, as in GoogLeNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.more = nn.Conv2d(3, 12, 3), nn.Conv2d(12, 8, 3)
+        self.aux, self.head = (
+            nn.Sequential(nn.Flatten(), nn.Linear(432, 6), nn.ReLU(), nn.Linear(6, 5)),
+            nn.Linear(8, 5),
+        )
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        x = self.body(x).relu()
+        y: Tensor = self.head(self.more(x).relu().mean((2, 3)))
+        return (y, self.aux(x)) if self.training else y
+
+
+def test_heads_of_training_follow(wrap: Callable[..., Network], law: Law) -> None:
+    network = wrap(Auxiliary())
+    found, removed = law(network, Auxiliary)
+    assert {group.name: group.size for group in found.groups} == {"body": 12, "more": 8, "aux.1": 6}
+    assert removed.network.module.aux[1].in_features == 36 * removed.network.module.body.out_channels
+
+
+class Hidden(Auxiliary):
+    """Its training form cannot be captured, so that what the auxiliary head reads must stay."""
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        if self.training and float(x.mean()) > 1e9:
+            return x
+        return super().forward(x)
+
+
+def test_what_training_reads_unseen_stays(wrap: Callable[..., Network]) -> None:
+    found = find_removable(wrap(Hidden()))
+    assert [group.name for group in found.groups] == ["more"]
+    assert "`aux.1` fixes their number" in found.frozen["body"]
+
+
+def test_zeros_hide_nothing(wrap: Callable[..., Network]) -> None:
+    """A head at zero gives zeros whatever was removed; the trial has none."""
+
+    class Sums(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.head = nn.Conv2d(3, 8, 3), nn.Linear(1, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(torch.sigmoid(self.a(x)).sum(1, keepdim=True).mean((2, 3)))
+
+    network = wrap(Sums())
+    nn.init.zeros_(network.module.head.weight)
+    assert "computes something else" in find_removable(network).frozen["a"]
+
+
+def test_the_artifact_of_a_narrower_network(digits: Network, tmp_path: Path) -> None:
+    found = find_removable(digits)
+    removed = remove_channels(digits, found, {group.name: [0, 2] for group in found.groups})
+    artifact.save(removed.network, tmp_path)
+    loaded = artifact.load(tmp_path)
+    assert loaded.edits == removed.network.edits and loaded.module.conv1.out_channels == 14
+    example = example_input(digits)
+    with evaluating(loaded.module), evaluating(removed.network.module):
+        assert torch.equal(loaded.module(example), removed.network.module(example))
+        assert torch.allclose(deployed(loaded)(example), loaded.module(example), rtol=1e-3, atol=1e-4)
+    assert not any(row["executes"] == "removed" for row in execution(loaded))
+
+
+def test_groups_are_those_of_torch_pruning() -> None:
+    """Its rules connect layers, ours follow axes; where it is installed, the groups must be the same."""
+    pruning = pytest.importorskip("torch_pruning")
+    module, example = models.resnet18(num_classes=7).eval(), torch.randn(2, 3, 64, 64)
+    names = {id(part): path for path, part in module.named_modules()}
+    graph = pruning.DependencyGraph().build_dependency(module, example_inputs=example)
+    theirs = {
+        frozenset(
+            (names[id(dependency.target.module)], "out" in dependency.handler.__name__)
+            for dependency, _ in group
+            if isinstance(dependency.target.module, nn.Conv2d | nn.Linear)
+        )
+        for group in graph.get_all_groups(ignored_layers=[module.fc], root_module_types=[nn.Conv2d])
+    }
+    ours = {
+        frozenset((module_of(place.name), place.role == "makes") for place in group.at("makes", "reads"))
+        for group in follow_channels(module, example).groups
+    }
+    assert ours == theirs
+
+
 def test_removed_again_and_again(resnet20: Network) -> None:
     """A second removal starts from the network of the first; the log holds both, layers among them."""
     network = resnet20
-    for seed in (0, 1):
+    for gone in ([1, 5, 6], [0, 12]):
         found = find_removable(network)
-        network = remove_channels(network, found, some(found, 0.3, seed)).network
+        network = remove_channels(network, found, {group.name: gone for group in found.groups}).network
     network = apply_edits(network, [RemoveLayer("layer1.1", ("layer1.1",))])
     assert [edit.kind for edit in network.edits] == ["remove_channels", "remove_channels", "remove_layer"]
     again = cifar_resnet(20)
     replay(again, [from_json(edit.json()) for edit in network.edits])
     again.load_state_dict(network.module.state_dict())
-    assert torch.equal(outputs(again, example_input(network))[0], outputs(network.module, example_input(network))[0])
+    with evaluating(again), evaluating(network.module):
+        assert torch.equal(again(example_input(network)), network.module(example_input(network)))

@@ -20,7 +20,7 @@ from recipelang.errors import Refusal
 from recipelang.surgery.entries import MOST_TENSORS, Wrong, mapping, sequence, shown, text, whole
 
 #: largest size of an axis, and number of sizes that an attribute may hold
-LARGEST_AXIS, MOST_SIZES = 2**24, 64
+LARGEST_AXIS, MOST_SIZES, MOST_AXES = 2**24, 64, 16
 Size = int | tuple[int, ...]
 
 
@@ -49,9 +49,9 @@ class RemoveChannels:
 
     Attributes:
         cuts: what is removed; an axis of a tensor appears once.
-        sizes: (module, attribute, new value) of the attributes that count channels: `out_channels`, `groups`.
-        normalised: parameters that are divided by their norm (v of weight norm). They are not set to zero where the
-            neutralised network is computed: 0/0; their gain g is.
+        sizes: (module, attribute, new value) of the attributes that count channels, `out_channels`, `groups`; sorted.
+        normalised: (parameter, axis) where each index is divided by its norm, as v of weight norm. There zeros would be
+            0/0; it is their gain g that is zero in the neutralised network.
     """
 
     kind: ClassVar[str] = "remove_channels"
@@ -59,7 +59,7 @@ class RemoveChannels:
 
     cuts: tuple[Cut, ...]
     sizes: tuple[tuple[str, str, Size], ...] = ()
-    normalised: tuple[str, ...] = ()
+    normalised: tuple[tuple[str, int], ...] = ()
 
     def __str__(self) -> str:
         weights = sorted({name for cut in self.cuts for name, _ in cut.places})
@@ -78,13 +78,12 @@ class RemoveChannels:
         places = [place for cut in cuts for place in cut.places]
         if not cuts or len(set(places)) != len(places):
             raise Wrong("`cut` is empty, or names an axis twice")
-        sizes = tuple(
+        sizes = sorted(
             (text(path, "a path"), _attribute(name), _read_size(value))
             for path, values in mapping(entry["set"], "`set`").items()
             for name, value in mapping(values, "`set`").items()
         )
-        names = sequence(entry.get("normalised", []), "`normalised`", MOST_TENSORS)
-        return cls(cuts, sizes, tuple(text(name, "`normalised`") for name in names))
+        return cls(cuts, tuple(sizes), _read_places(entry.get("normalised", []), "`normalised`"))
 
     def json(self) -> dict[str, Any]:
         """The cuts under `cut`; module → attribute → value under `set`; `normalised` where there are any."""
@@ -92,7 +91,7 @@ class RemoveChannels:
         for path, name, value in self.sizes:
             setting.setdefault(path, {})[name] = value if isinstance(value, int) else list(value)
         entry: dict[str, Any] = {"edit": self.kind, "cut": [cut.json() for cut in self.cuts], "set": setting}
-        return entry | {"normalised": list(self.normalised)} if self.normalised else entry
+        return entry | {"normalised": [list(place) for place in self.normalised]} if self.normalised else entry
 
     def removes(self, path: str) -> bool:
         """No module and no whole parameter is removed."""
@@ -143,9 +142,11 @@ class RemoveChannels:
         kept = []
         try:
             for name in self.names():
-                if name in parameters and name not in self.normalised:
+                if name in parameters:
                     data = parameters[name].data
-                    for gone, _, axis in self._by_name.get(name, ()):
+                    for gone, _, axis in self._by_name[name]:
+                        if (name, axis) in self.normalised:
+                            continue
                         where = torch.tensor(gone, device=data.device)
                         kept.append((data, axis, where, data.index_select(axis, where)))
                         data.index_fill_(axis, where, 0)
@@ -232,10 +233,17 @@ def _read_cut(value: dict[str, Any]) -> Cut:
     gone = tuple(index for first, end in ranges for index in range(first, end))
     if len(gone) == size:
         raise Wrong("a cut leaves nothing")
-    places = [sequence(place, "`at`", 2) for place in sequence(value["at"], "`at`", MOST_TENSORS)]
-    if not places or not all(len(p) == 2 and type(p[1]) is int and 0 <= p[1] < 16 for p in places):
-        raise Wrong(f"`at` is {shown(value['at'])}, not names with axes")
-    return Cut(gone, size, tuple((text(name, "`at`"), axis) for name, axis in places))
+    places = _read_places(value["at"], "`at`")
+    if not places:
+        raise Wrong("`at` is empty")
+    return Cut(gone, size, places)
+
+
+def _read_places(value: Any, what: str) -> tuple[tuple[str, int], ...]:
+    places = [sequence(place, what, 2) for place in sequence(value, what, MOST_TENSORS)]
+    if not all(len(place) == 2 and type(place[1]) is int and 0 <= place[1] < MOST_AXES for place in places):
+        raise Wrong(f"{what} is {shown(value)}, not names with axes")
+    return tuple((text(name, what), axis) for name, axis in places)
 
 
 def _pairs(ends: list[int]) -> Iterator[tuple[int, tuple[int, int]]]:
