@@ -69,12 +69,13 @@ class Tally:
 
     @property
     def rows(self) -> tuple[Mapping[str, Any], ...]:
-        """The ranking of the first round, and what was removed since."""
-        return tuple(self._row(name, score) for name, score in self.means.items())
+        """The ranking of the first round and what was removed since; groups of many parts in the network's order."""
+        names = [name for name in self.sizes if name in self.means] if self.unit.many else self.means
+        return tuple(self._row(name) for name in names)
 
-    def _row(self, name: str, score: float) -> Mapping[str, Any]:
+    def _row(self, name: str) -> Mapping[str, Any]:
         gone = self.gone.get(name, 0)
-        row = {"layer": name, "score": score, "removed": bool(gone)}
+        row = {"layer": name, "score": self.means[name], "removed": bool(gone)}
         return {**row, "gone": gone, "of": self.sizes[name]} if self.unit.many else row
 
     @property

@@ -210,7 +210,9 @@ def _frame(axes: Any, count: int) -> None:
 
 
 def importance(ranking: Ranking, index: int) -> Chart:
-    """A ranking as bars, least important first; removed units in a different colour."""
+    """A ranking as bars, least important first; removed units in a different colour. Of groups what was removed."""
+    if any(unit.of for unit in ranking.ranked):
+        return _removed(ranking, index)
     known = [unit for unit in ranking.ranked if unit.score is not None and abs(unit.score) <= FARTHEST]
     shown = known[:MOST_UNITS]
     removed = sum(unit.removed for unit in ranking.ranked)
@@ -234,6 +236,31 @@ def importance(ranking: Ranking, index: int) -> Chart:
         return Chart(
             name, ranking.step.text, caption, to_svg(figure, name, f"importance ranking of {ranking.step.text}")
         )
+
+
+def _removed(ranking: Ranking, index: int) -> Chart:
+    """How much of each group was removed, in the order of the network."""
+    groups = [unit for unit in ranking.ranked if unit.of]
+    shown = groups[:MOST_UNITS]
+    with drawing(WIDTH, 0.75 + 0.19 * max(4, len(shown))) as figure:
+        axes = figure.subplots()
+        shares = [100 * (unit.gone or 0) / (unit.of or 1) for unit in shown]
+        axes.barh(range(len(shown)), 100, height=0.66, color=ACCENT)
+        axes.barh(range(len(shown)), shares, height=0.66, color=GONE)
+        names = [f"{words.shorten(unit.layer, 24)} {unit.gone or 0}/{unit.of}" for unit in shown]
+        axes.set_yticks(range(len(shown)), names)
+        for label in axes.get_yticklabels():
+            label.set(family="DejaVu Sans Mono", fontsize=8, color=MUTED)
+        axes.set_ylim(max(4, len(shown)) - 0.4, -0.6)
+        axes.set_xlim(0, 100)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("% of the group")
+        gone, whole = (sum(getattr(unit, name) or 0 for unit in groups) for name in ("gone", "of"))
+        caption = f"{gone:,} of {whole:,} removed (orange), by group of coupled channels, in the order of the network"
+        caption += f"; the first {MOST_UNITS} are shown." if len(groups) > len(shown) else "."
+        name, title = f"importance-{index}", ranking.step.text
+        return Chart(name, title, caption, to_svg(figure, name, f"removed by {title}"))
 
 
 def training(trained: Training, index: int, colour: dict[str, str]) -> Chart:

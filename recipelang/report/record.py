@@ -35,17 +35,20 @@ class RecipeText:
 
 @dataclass(frozen=True)
 class Ranked:
-    """One unit of a ranking.
+    """One unit of a ranking, or a group of them.
 
     Attributes:
-        layer: its name.
-        score: its importance; the higher the more important.
-        removed: whether the step removed it.
+        layer: its name, or that of the group: the first of its layers.
+        score: its importance, the mean of a group; the higher the more important.
+        removed: whether the step removed it, or any of the group.
+        gone, of: how many units of the group were removed, and how many it had; null for a single unit.
     """
 
     layer: str = field(metadata=NAME)
     score: float | None
     removed: bool = False
+    gone: int | None = None
+    of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ class Step:
         note: a remark on the step.
         metrics: what was measured right after it.
         edits: what was changed, in words or as the entries of the edit log.
-        ranking: importance of every unit that could be removed, least important first.
+        ranking: importance of every unit that could be removed, least important first; of groups of units, in the
+            order of the network.
         history: the training curve.
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from recipelang.budgets.search import smallest
 from recipelang.budgets.verdict import Verdict
+from recipelang.plan import Reading, Test
 
 
 def judge_with(costs: list[float], drops: list[float]) -> Any:
@@ -56,3 +59,56 @@ def test_a_guard_alone_takes_as_many_as_it_allows(steps: list[float]) -> None:
     broken = [k for k in range(1, len(drops)) if drops[k] >= 0.05]
     assert found.count == (broken[0] - 1 if broken else len(steps))
     assert found.met or found.guarded
+
+
+CLOCK = Test(Reading(SimpleNamespace(source="clock"), form="ratio"), "<", 0.0)
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=1, max_size=60), st.floats(0, 1.2))
+def test_on_stairs_no_number_near_the_solution_is_overlooked(costs: list[float], bound: float) -> None:
+    """Latency falls in stairs that may rise again: nothing smaller near what bisection finds meets the budget."""
+    costs = [1.0, *costs]
+    most = len(costs) - 1
+    judge: Any = lambda condition, k, surely: Verdict(costs[k] < bound, "", costs[k])  # noqa: E731
+    found = smallest(lambda k: k, most, CLOCK, None, judge, many=True)  # type: ignore[arg-type, return-value]
+    assert found.met == (costs[most] < bound)
+    if found.met:
+        assert costs[found.count] < bound and found.verdict is not None and found.verdict.value == costs[found.count]
+    fine = [1 - k / (most + 1) + 0.3 * (k % 3 == 1) / (most + 1) for k in range(most + 1)]  # stairs of three
+    judge = lambda condition, k, surely: Verdict(fine[k] < bound, "", fine[k])  # noqa: E731
+    found = smallest(lambda k: k, most, CLOCK, None, judge, many=True)  # type: ignore[arg-type, return-value]
+    if found.met:
+        assert found.count == next(k for k in range(most + 1) if fine[k] < bound)
+
+
+def test_a_computed_cost_is_bisected_and_networks_are_let_go() -> None:
+    class Made:
+        def __init__(self, k: int) -> None:
+            self.k = k
+            alive.add(self)
+
+    alive: weakref.WeakSet[Made] = weakref.WeakSet()
+    most_alive, asked = 0, []
+
+    def judge(condition: Any, network: Any, surely: bool) -> Verdict:
+        nonlocal most_alive
+        most_alive = max(most_alive, len(alive))
+        asked.append(network.k)
+        return Verdict(network.k >= 700, "", network.k)
+
+    flops = Test(Reading(SimpleNamespace(source="structure"), form="ratio"), "<", 0.5)
+    found = smallest(Made, 1000, flops, None, judge, many=True)  # type: ignore[arg-type]
+    assert found.count == 700 and len(asked) <= 12 and most_alive == 1
+
+
+@given(st.integers(1, 500), st.integers(0, 500))
+def test_a_guard_on_many_steps_is_checked_now_and_then_and_ends_where_it_fails(count: int, last: int) -> None:
+    asked = []
+
+    def judge(condition: Any, k: Any, surely: bool) -> Verdict:
+        asked.append(k)
+        return Verdict(k <= last, "", k)
+
+    found = smallest(lambda k: k, count, None, ("drop", 0), judge, many=True)  # type: ignore[arg-type, return-value]
+    assert found.count == min(last, count) and found.guarded == (last < count)
+    assert len(asked) <= 16 + 5
