@@ -12,13 +12,14 @@ from typing import Any
 import click
 
 from recipelang import paths
+from recipelang.catalogue import find, names
 from recipelang.commands.boundary import DONE, WrongUsage, say
 from recipelang.commands.sources import Place, Request, Source, checked, pointing_at, profile_for
 from recipelang.errors import Diagnostic, Refusal, StepFailed
 from recipelang.kinds import ModelRequest
-from recipelang.plan import Built, Opened, steps_of
+from recipelang.plan import Built, Opened, Selection, steps_of
 from recipelang.profile import FILE_NAME, Profile
-from recipelang.units import show
+from recipelang.units import listed, show
 
 
 @click.command()
@@ -91,8 +92,10 @@ def layers(model: str, data: str | None, profile: str | None, trust: bool, as_js
 
     network = _network(model, data, profile, trust)
     rows = describe_layers(network)
+    groups, whole, notes = _groups(network)
     if as_json:
-        click.echo(json.dumps({"format": "recipelang.layers/1", "layers": rows}, indent=2))
+        told = {"format": "recipelang.layers/1", "layers": rows, "groups": groups, "whole": whole}
+        click.echo(json.dumps(told, indent=2))
         return DONE
     pattern = rows[0]["pattern"] if rows else ""
     shown = [row for row in rows if row["parameters"] or row["removable"]]
@@ -102,6 +105,13 @@ def layers(model: str, data: str | None, profile: str | None, trust: bool, as_js
     eligible = sum(bool(row["eligible"]) for row in rows)
     layers, weights = f"layer{'s' * (removable != 1)}", f"weight{'s' * (eligible != 1)}"
     say(f"\n{removable} {layers} can be removed, {eligible} {weights} can be {pattern}")
+    if groups:
+        click.echo()
+        print_rows(("group", "unit", "how many", "multiple of", "coupled layers"), [_group(row) for row in groups])
+    for why in dict.fromkeys(whole.values()):
+        say(f"whole stay {listed(name for name in whole if whole[name] == why)}: {why}")
+    for note in notes:
+        say(note)
     for note in network.habits.notes:
         say(note)
     return DONE
@@ -113,6 +123,42 @@ def _layer(row: dict[str, Any]) -> tuple[str, ...]:
     pattern = {True: "yes", False: f"no: {row['why']}", None: ""}[row["eligible"]]
     removable = row["removable"] or (f"no: {row['stays']}" if row["stays"] else "")
     return row["layer"], row["type"], show(row["parameters"], "params"), shape, removable, pattern
+
+
+def _groups(network: Any) -> tuple[list[dict[str, Any]], dict[str, str], list[str]]:
+    """The groups of coupled channels that `prune` can make smaller, as JSON; why other layers stay whole; and which
+    unit finds nothing."""
+    rows: list[dict[str, Any]] = []
+    whole: dict[str, str] = {}
+    notes: list[str] = []
+    for name in names("unit"):
+        unit: Any = find("unit", name)
+        if not unit.many:
+            continue
+        try:
+            offer = unit().find(network, Selection())
+        except Refusal as refusal:
+            notes.append(refusal.message)
+            continue
+        rows += [
+            {
+                "unit": name,
+                "group": group.name,
+                "size": group.size,
+                "multiple": group.step,
+                "layers": list(group.layers),
+            }
+            for group in offer.groups
+        ]
+        whole |= offer.stay
+    return rows, whole, notes
+
+
+def _group(row: dict[str, Any]) -> tuple[str, ...]:
+    """A row of `_groups` as short texts."""
+    first, *others = row["layers"]
+    more = f" and {len(others)} more, to `{others[-1]}`" if len(others) > 1 else f" and {others[0]}" if others else ""
+    return row["group"], row["unit"], str(row["size"]), str(row["multiple"]), f"{first}{more}"
 
 
 def _network(model: str, data: str | None, profile: str | None, trust: bool) -> Any:

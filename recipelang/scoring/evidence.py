@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -17,7 +17,7 @@ from recipelang.scoring import input_statistics, streams
 from recipelang.scoring.activations import watching_layers
 from recipelang.scoring.gradients import Gradients, gather
 from recipelang.scoring.reconstruction import sampled_rows
-from recipelang.scoring.weights import batchnorm_scales, require_known, weights_inside
+from recipelang.scoring.weights import batchnorm_scales, no_samples, of_groups, require_known, weights_inside
 from recipelang.surgery.candidates import Candidate
 from recipelang.surgery.head import embedding_length
 from recipelang.surgery.layout import laid_out, wants_channels_last
@@ -117,28 +117,36 @@ class Gathered:
 
     @cached_property
     def filters(self) -> Mapping[str, Tensor]:
-        """Name of a weight → N×K: the K numbers of each of its N filters."""
+        """Name of a weight, or of a ranked group of channels → N×K: the K numbers that make each of its N filters."""
+        whole = {name: weight.detach() for name, weight in self.weights.items()}
+        if self.unit == "filter":
+            return of_groups(self.groups, whole, "makes")
         return {
-            name: weight.detach().movedim(self.outputs[name], 0).flatten(1)
-            if weight.ndim > 1
-            else weight.detach()[None]
-            for name, weight in self.weights.items()
+            name: weight.movedim(self.outputs[name], 0).flatten(1) if weight.ndim > 1 else weight[None]
+            for name, weight in whole.items()
         }
 
     @cached_property
     def scales(self) -> Mapping[str, Tensor]:
-        """Name of a BatchNorm's scale → N×1."""
-        return {name: scale.detach()[:, None] for name, scale in self._scales.items()}
+        """Name of a BatchNorm's scale → N×1, or of a ranked group of channels that M BatchNorms scale → N×M."""
+        return self._by_channel({name: scale.detach() for name, scale in self._scales.items()})
 
-    @cached_property
+    @property
     def squared_scale_gradients(self) -> Mapping[str, Tensor]:
         """Like `scales`: mean over training batches of (∂L/∂γ)²; errors as `squared_gradients`."""
-        return {name: square[:, None] for name, square in self._gradients.squares.items() if name in self._scales}
+        return self._by_channel(self._gradients.squares)
 
-    @cached_property
+    @property
     def scale_gradients(self) -> Mapping[str, Tensor]:
         """Like `scales`: mean over training batches of ∂L/∂γ; errors as `squared_gradients`."""
-        return {name: mean[:, None] for name, mean in self._gradients.means.items() if name in self._scales}
+        return self._by_channel(self._gradients.means)
+
+    def _by_channel(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What there is for scales of BatchNorm, by the name of a scale or of a group."""
+        known = {name: tensors[name] for name in self._scales if name in tensors}
+        if self.unit == "filter":
+            return of_groups(self.groups, known, "scales")
+        return {name: tensor[:, None] for name, tensor in known.items()}
 
     @property
     def squared_gradients(self) -> Mapping[str, Tensor]:
@@ -225,25 +233,26 @@ class Gathered:
         Raises:
             Refusal: RCP1008: no training samples. RCP1010: a number is not finite.
         """
-        known = self._known.setdefault(("extremes", channels), {})
-        asked = list(places)
-        if unknown := [place for place in asked if place not in known]:
-            watch = partial(streams.modules_watched, self.module, unknown)
+
+        def gather(watch: streams.Watch, unknown: Sequence[str]) -> Mapping[str, streams.Extremes]:
             axes = dict.fromkeys(unknown, 1) if channels else {}
-            known |= streams.extremes(self.module, watch, self._images, axes)
-        return {place: known[place] for place in asked if place in known}
+            return streams.extremes(self.module, watch, self._images, axes)
+
+        return self._at(("extremes", channels), places, gather)
 
     def numbers(self, places: Iterable[str], count: int) -> Mapping[str, Tensor]:
-        """Module path, or `path:input` → at most `count` of the numbers there over train; one pass.
+        """Module path, or `path:input` → at most `count` of the numbers there over train; errors as `extremes`."""
 
-        Raises:
-            Refusal: RCP1008: no training samples. RCP1010: a number is not finite.
-        """
-        known = self._known.setdefault(("numbers", count), {})
-        asked = list(places)
+        def gather(watch: streams.Watch, unknown: Sequence[str]) -> Mapping[str, Tensor]:
+            return streams.numbers(self.module, watch, self._images, count, self.seed)
+
+        return self._at(("numbers", count), places, gather)
+
+    def _at(self, what: Any, places: Iterable[str], gather: Callable[..., Mapping[str, Any]]) -> Mapping[str, Any]:
+        """What is known of these places, gathered in one pass where it is not."""
+        known, asked = self._known.setdefault(what, {}), list(places)
         if unknown := [place for place in asked if place not in known]:
-            watch = partial(streams.modules_watched, self.module, unknown)
-            known |= streams.numbers(self.module, watch, self._images, count, self.seed)
+            known |= gather(partial(streams.modules_watched, self.module, unknown), unknown)
         return {place: known[place] for place in asked if place in known}
 
     @cached_property
@@ -263,20 +272,16 @@ class Gathered:
         """
         labels: list[Tensor] = []
         axes = {candidate.name: candidate.filters_axis for candidate in self.candidates}
-        both = [place for path in places for place in (f"{path}:input", path)]
+        paths = list(places)
 
         def show(name: str, side: str, activation: Tensor) -> None:
             observe(name, side, activation.movedim(axes[name], 1), labels[0])
 
-        def see(place: str, activation: Tensor) -> None:
-            path, _, side = place.partition(":")
-            observe(path, side or "output", activation, labels[0])
+        def see(path: str, side: str, activation: Tensor) -> None:
+            observe(path, side, activation, labels[0])
 
-        watching = (
-            streams.modules_watched(self.module, both, see)
-            if both
-            else watching_layers(self.module, self.candidates, show)
-        )
+        layers = watching_layers(self.module, self.candidates, show)
+        watching = streams.sides_watched(self.module, paths, see) if paths else layers
         with watching, torch.no_grad():
             for images, targets in self._batches(split, f"examining {split}"):
                 labels[:] = [targets]
@@ -287,11 +292,7 @@ class Gathered:
         samples = self.samples if split == "train" else None
         total = self.data.size(split) if samples is None else min(samples, self.data.size(split))
         if not total:
-            raise Refusal(
-                "RCP1008",
-                f"the data `{self.data.name}` has no {split} samples, and the criterion needs them",
-                "use data with a training and a validation split, or a criterion that needs none: `by magnitude`",
-            )
+            raise no_samples(self.data.name, split)
         if self.progress:
             self.progress.start(what, total)
         try:

@@ -176,6 +176,18 @@ def modules_watched(module: nn.Module, paths: Iterable[str], see: See) -> Iterat
         yield
 
 
+@contextmanager
+def sides_watched(module: nn.Module, paths: Iterable[str], see: Callable[[str, str, Tensor], None]) -> Iterator[None]:
+    """Inside the block `see(path, "input" | "output", tensor)` is called before and after each of these modules."""
+
+    def show(place: str, tensor: Tensor) -> None:
+        path, _, side = place.partition(":")
+        see(path, side or "output", tensor)
+
+    with modules_watched(module, [place for path in paths for place in (f"{path}:input", path)], show):
+        yield
+
+
 def _not_finite(place: str) -> Refusal:
     return Refusal(
         "RCP1010",

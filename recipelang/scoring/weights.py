@@ -1,4 +1,4 @@
-"""The weights that criteria score: which are inside a layer, and which BatchNorm scales."""
+"""The weights that criteria score: which are inside a layer, make a channel or scale it; and what cannot be known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
+from recipelang.kinds import Group
 from recipelang.surgery.candidates import Candidate
+from recipelang.surgery.coupled import unit_rows
 from recipelang.surgery.products import Product
 
 
@@ -50,7 +52,23 @@ def require_known(
             )
 
 
+def no_samples(data: str, split: str) -> Refusal:
+    """The refusal where a criterion needs data and a split has none."""
+    return Refusal(
+        "RCP1008",
+        f"the data `{data}` has no {split} samples, and the criterion needs them",
+        "use data with a training and a validation split, or a criterion that needs none: `by magnitude`",
+    )
+
+
 def batchnorm_scales(module: nn.Module) -> dict[str, Tensor]:
     """Parameter name → the scale γ of every BatchNorm that has one, in the order of the network."""
     norms = ((path, part) for path, part in module.named_modules() if isinstance(part, nn.modules.batchnorm._BatchNorm))
     return {f"{path}.weight".lstrip("."): part.weight for path, part in norms if part.affine}
+
+
+def of_groups(groups: Sequence[Group], tensors: Mapping[str, Tensor], role: str) -> dict[str, Tensor]:
+    """Group of coupled channels → N×K: the numbers of each channel in these tensors, at places of this role; groups
+    without any are left out."""
+    found = {group.name: unit_rows(group.source, tensors, role) for group in groups}
+    return {name: rows for name, rows in found.items() if rows.shape[1]}

@@ -19,6 +19,7 @@ from recipelang.kinds import Offer
 from recipelang.plan import Condition, Duration, Training, tests_of
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.ranking import Ranking, Step, rank
+from recipelang.scoring.weights import batchnorm_scales, of_groups
 from recipelang.stages.context import Context, Foresight, Outcome, OutOfReach, nth_seed
 from recipelang.surgery.edits import apply_edits
 from recipelang.surgery.network import Network
@@ -93,12 +94,23 @@ def _some(names: list[str]) -> str:
 
 
 def offered(operation: Prune, network: Network) -> Offer:
-    """What the network offers of the unit.
+    """What the network offers of the unit; groups of channels that no BatchNorm scales stay where that is what ranks.
 
     Raises:
-        Refusal: RCP0910: nothing can be removed; RCP0703: an entry of the selection matches nothing.
+        Refusal: RCP0910: nothing can be removed; RCP0703: an entry of the selection matches nothing; RCP0916: the
+            criterion needs BatchNorm, and none scales a channel that can be removed.
     """
-    return operation.unit.find(network, operation.selection)
+    unit, criterion = operation.unit, operation.criterion
+    offer: Offer = unit.find(network, operation.selection)
+    if unit.ranks != "filter" or criterion.unit != "filter" or "batchnorm" not in criterion.needs:
+        return offer
+    scaled = of_groups(offer.groups, batchnorm_scales(network.module), "scales")
+    if not scaled:
+        message = f"`{criterion.name}` needs BatchNorm, and none scales the {unit.name} that can be removed"
+        raise Refusal("RCP0916", message, "`by magnitude` or `by taylor`")
+    groups = tuple(group for group in offer.groups if group.name in scaled)
+    bare = {group.name: "no BatchNorm scales it" for group in offer.groups if group.name not in scaled}
+    return replace(offer, groups=groups, stay={**bare, **offer.stay})
 
 
 def wanted(operation: Prune, offer: Offer) -> int | None:

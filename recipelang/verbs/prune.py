@@ -77,6 +77,8 @@ def read(reader: Reader) -> Prune | None:
     opposed(until, guard, reader.refuse)
     if unit is not None and criterion is not None and criterion_node is not None:
         _scored(reader, unit, criterion, criterion_node)
+    if unit is not None:
+        _in_order(reader, unit)
     if understood and unit is not None:
         _how_much(reader, unit.name, count is not None or share is not None)
     rounds = _rounds(reader)
@@ -146,6 +148,16 @@ def _scored(reader: Reader, unit: Any, criterion: Any, node: Any) -> None:
             node.span,
             f"`prune {criterion.unit}s by {criterion.name}`, or by {listing(fitting)} here",
         )
+
+
+def _in_order(reader: Reader, unit: Any) -> None:
+    """A pattern is of groups of input channels: it comes after channels are removed."""
+    pattern = reader.flow.last.get("sparsify")
+    if unit.ranks == "filter" and pattern is not None and pattern == reader.flow.restricted:
+        here = reader.statement.verb.span
+        message = f"removing {unit.name} after `sparsify` ({pattern.seen_from(here)}) breaks its groups of weights"
+        help = f"move `prune …` before {pattern.seen_from(here)}"
+        reader.refuse("RCP0506", message, reader.statement.operands[0].span, help)
 
 
 def _amount(reader: Reader, number: nodes.Number, unit: Any) -> tuple[int | None, float | None]:

@@ -44,5 +44,6 @@ class FPGM:
 
 
 def _distances(rows: Tensor) -> Tensor:
-    """N×K → N: sums of Euclidean distances, from differences: squares of norms would cancel for near filters."""
-    return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").sum(1)
+    """N×K → N: sums of Euclidean distances; in float64, since distances of near filters are small differences."""
+    wide = rows.double()
+    return torch.cdist(wide, wide, compute_mode="use_mm_for_euclid_dist").sum(1).to(rows.dtype)

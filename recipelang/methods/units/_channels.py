@@ -1,0 +1,148 @@
+"""Coupled channels as parts of a network: what `filters` and `neurons` share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from recipelang.errors import Refusal
+from recipelang.kinds import Criterion, Evidence
+from recipelang.kinds.unit import Gone, Group, Offer
+from recipelang.methods.units._scores import filter_scores
+from recipelang.units import counted
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from recipelang.plan import Selection
+
+#: floats that kernels for convolutions and products handle together
+BLOCK = 16
+#: module → what can be removed from it; stages change no module in place
+_FOUND: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+
+def find_channels(network: Any, kind: str, one: str, round: int | None, selection: Selection) -> Offer:
+    """The groups of coupled channels of one kind, with the widths that they may have.
+
+    Args:
+        kind: `filters` or `neurons`: what makes them.
+        one: a channel of it, in words.
+        round: channels that stay are a multiple of it; None: `rounding` of the width.
+        selection: a group is selected if every layer that makes it is.
+
+    Raises:
+        Refusal: RCP0910: no group of this kind can lose a channel, with the first reason.
+    """
+    from recipelang.surgery.selectors import resolve
+
+    found = _removable(network)
+    chosen = set(resolve(network.module, selection))
+    groups, stay = [], dict(found.frozen)
+    for coupled in found.groups:
+        if coupled.kind != kind:
+            continue
+        others = [path for path in coupled.makers if path not in chosen]
+        group = _group(coupled, round)
+        if others:
+            stay[coupled.name] = f"the selection excludes `{others[0]}`, which makes the same channels"
+        elif not group.most:
+            stay[coupled.name] = f"{counted(group.size, one)}, and a multiple of {group.step} has to stay"
+        else:
+            groups.append(group)
+    if not groups:
+        raise Refusal(
+            "RCP0910",
+            f"no {one} of this network can be removed: {_why_none(found, kind, one, stay)}",
+            "`recipe layers MODEL` lists what can be removed, and why the rest stays",
+        )
+    return Offer(tuple(groups), stay, found)
+
+
+def _removable(network: Any) -> Any:
+    """What `find_removable` finds, once for each module: filters and neurons are found together."""
+    from recipelang.surgery.removable import find_removable
+
+    if network.module not in _FOUND:
+        _FOUND[network.module] = find_removable(network)
+    return _FOUND[network.module]
+
+
+def _group(coupled: Any, round: int | None) -> Group:
+    wide = max((len(place.positions[0]) for place in coupled.at("makes")), default=1)
+    step = step_of(coupled.size, wide, round)
+    return Group(coupled.name, coupled.size, step, least=1, layers=coupled.makers, source=coupled)
+
+
+def rounding(width: int) -> int:
+    """The largest power of two that is at most 16 and at most an eighth of the width; 1 below a width of 16."""
+    return 1 << (min(BLOCK, width // 8).bit_length() - 1) if width >= 8 else 1
+
+
+def step_of(size: int, wide: int, round: int | None) -> int:
+    """Of how many parts a multiple stays, so that a multiple of `round` channels stays.
+
+    Args:
+        size: number of parts.
+        wide: channels of one part.
+        round: None: the rounding of the width, or less where an eighth of the parts is less.
+    """
+    if round is not None:
+        return round // math.gcd(round, wide)
+    chosen = rounding(size * wide)
+    while chosen // math.gcd(chosen, wide) > max(1, size // 8):
+        chosen //= 2
+    return chosen // math.gcd(chosen, wide)
+
+
+def channel_scores(
+    criterion: Criterion, scores: Mapping[str, Tensor], evidence: Evidence, groups: Sequence[Group]
+) -> Mapping[str, Tensor]:
+    """Scores of channels: of elements the `norm`-th root of the sum over all weights that make the channel, in all
+    coupled layers; of filters as they are; divided by the group's mean where the criterion is `relative`."""
+    from recipelang.surgery.coupled import unit_rows
+
+    found = {}
+    for group in groups:
+        if criterion.unit == "element":
+            rows = unit_rows(group.source, scores, "makes")
+            if not rows.shape[1]:
+                continue
+            score = filter_scores(rows, getattr(criterion, "norm", 1))
+        elif group.name in scores:
+            score = scores[group.name]
+        else:
+            continue
+        mean = score.mean()
+        found[group.name] = score / mean if getattr(criterion, "relative", False) and mean > 0 else score
+    return found
+
+
+def channel_edits(network: Any, offer: Offer, gone: Gone) -> tuple[Any, ...]:
+    """One edit that removes these channels."""
+    from recipelang.surgery.removal import edit_of
+
+    chosen = {name: tuple(parts) for name, parts in gone.items() if parts}
+    return (edit_of(network, offer.source, chosen),) if chosen else ()
+
+
+def without_channels(network: Any, offer: Offer, gone: Gone) -> tuple[Any, Mapping[str, str]]:
+    """The network without these channels, with parity; groups that had to stay after all → why."""
+    from recipelang.surgery.removal import remove_channels
+
+    chosen = {name: tuple(parts) for name, parts in gone.items() if parts}
+    if not chosen:
+        return network, {}
+    removed = remove_channels(network, offer.source, chosen)
+    return removed.network, removed.stays
+
+
+def _why_none(found: Any, kind: str, one: str, stay: Mapping[str, str]) -> str:
+    ours = {group.name for group in found.groups if group.kind == kind}
+    first = next((name for name in stay if name in ours), next(iter(stay), None))
+    if first is None:
+        return f"it has none: no layer makes {kind}"
+    more = f" (and {len(stay) - 1} more)" if len(stay) > 1 else ""
+    return f"`{first}`: {stay[first]}{more}"
