@@ -100,13 +100,13 @@ def offered(operation: Prune, network: Network) -> Offer:
         Refusal: RCP0910: nothing can be removed; RCP0703: an entry of the selection matches nothing; RCP0916: the
             criterion needs BatchNorm, and none scales a channel that can be removed.
     """
-    unit, criterion = operation.unit, operation.criterion
+    unit = operation.unit
     offer: Offer = unit.find(network, operation.selection)
-    if unit.ranks != "filter" or criterion.unit != "filter" or "batchnorm" not in criterion.needs:
+    if unit.ranks != "filter" or "batchnorm" not in operation.criterion.needs:
         return offer
     scaled = of_groups(offer.groups, batchnorm_scales(network.module), "scales")
     if not scaled:
-        message = f"`{criterion.name}` needs BatchNorm, and none scales the {unit.name} that can be removed"
+        message = f"`{operation.criterion.name}` needs BatchNorm, and none scales the {unit.name} that can be removed"
         raise Refusal("RCP0916", message, "`by magnitude` or `by taylor`")
     groups = tuple(group for group in offer.groups if group.name in scaled)
     bare = {group.name: "no BatchNorm scales it" for group in offer.groups if group.name not in scaled}
