@@ -1,7 +1,8 @@
 """The positions at which a loss can look into a network, found by running it once: nothing is known by name.
 
 A position that everything passes through is one that lies on all paths from the input to the answer in the graph that
-autograd records: the number of paths through it is the number of all.
+autograd records: the number of paths through it is the number of all. Where a network cuts gradients off inside there
+are no such paths, and every position counts.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def find_points(module: nn.Module, example: Tensor, whose: str) -> Points:
     watch = _Watch(module, len(images))
     with hooked(watch.hooks()), evaluating(module), torch.enable_grad():
         answer = main_tensor(module(images))
-    nodes = {output.node for output in watch.outputs if output.node is not None}
+    nodes = {output.node for output in watch.outputs}
     passed = _passed(answer.grad_fn if answer is not None else None, leaf, nodes)
     found = [
         _point(output, passed, watch.axis(output), watch.layers, module)
@@ -89,7 +90,8 @@ class _Watch:
             self._paths.append(path)
             first = next((t for _, t in tensors_in(args, kwargs)), None)
             if first is not None and (axis := _channels_axis(part, first.ndim)) is not None:
-                self.read[first.grad_fn] = axis
+                if first.grad_fn is not None:
+                    self.read[first.grad_fn] = axis
                 for outer in self._paths:
                     self.inside.setdefault((outer, first.ndim), axis)
 
@@ -140,11 +142,11 @@ def canonical(tensor: Tensor, axis: int) -> Tensor:
     return tensor.movedim(axis, 2 if tensor.ndim == 3 else 1)
 
 
-def _passed(root: Any, leaf: Any, nodes: Set[Any]) -> set[Any]:
-    """Those of `nodes` that lie on every path from `root` to `leaf` in a graph of autograd."""
-    if root is None or leaf is None:
-        return set()
-    order = _sorted(root)
+def _passed(root: Any, leaf: Any, nodes: Set[Any]) -> Set[Any]:
+    """Those of `nodes` that lie on every path from `root` to `leaf` in a graph of autograd; all where there is none."""
+    order = _sorted(root) if root is not None else []
+    if leaf not in order:
+        return nodes
     below: dict[Any, int] = {}
     for node in order:
         below[node] = 1 if node is leaf else sum(below[after] for after in _next(node))
@@ -152,7 +154,7 @@ def _passed(root: Any, leaf: Any, nodes: Set[Any]) -> set[Any]:
     for node in reversed(order):
         for after in _next(node):
             above[after] += above[node]
-    return {node for node in nodes if below[root] and above.get(node, 0) * below.get(node, 0) == below[root]}
+    return {node for node in nodes if above.get(node, 0) * below.get(node, 0) == below[root]}
 
 
 def _sorted(root: Any) -> list[Any]:

@@ -157,6 +157,26 @@ def test_points_of_an_odd_network() -> None:
     assert [point.depth for point in found.values()] == [n / 8 for n in (1, 2, 5, 6, 7, 8)]
 
 
+class Cut(nn.Module):
+    """A frozen part, without gradients, below a part that trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 6, 3, stride=2, padding=1))
+        self.last, self.head = nn.Conv2d(6, 5, 1), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = self.body(x)
+        return self.head(self.last(x).mean((2, 3)))
+
+
+def test_every_position_counts_where_gradients_are_cut_off() -> None:
+    points = points_of(Cut(), 1, 6, 6)
+    assert [str(point) for point in points.stages()] == ["body.0 (4×6×6)", "last (5×3×3)"]
+    assert all(point.through for point in points.every)
+
+
 def test_what_is_captured_is_what_the_module_returned() -> None:
     module = Odd().eval()
     points = tuple(p for p in points_of(module, 1, 6, 6).every if p.path in ("two", "late", "head"))
