@@ -109,9 +109,6 @@ class Pairing:
     student: Point
     teachers: tuple[Point, ...] = ()
 
-    def __str__(self) -> str:
-        return " with ".join(map(str, (self.student, *self.teachers)))
-
 
 def paired(
     loss: str,

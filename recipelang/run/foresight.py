@@ -14,6 +14,7 @@ from recipelang.meaning import schedules
 from recipelang.measuring.flops import count as count_operations
 from recipelang.plan import CURRENT, All, Condition, Needs, Operation, Reading, Test, tests_of
 from recipelang.run.timing import Times
+from recipelang.stages.context import Known
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.selectors import resolve
@@ -24,8 +25,8 @@ from recipelang.units import show
 SURELY = 0.75
 
 
-def foresee(operation: Operation, network: Network, healthy: Network, times: Times) -> tuple[str, ...]:
-    """What a step will find on this network, in words; ratios are to `healthy`, and `times` times networks.
+def foresee(operation: Operation, network: Network, known: Known, times: Times) -> tuple[str, ...]:
+    """What a step will find on this network, in words; `known` gives networks of other states, `times` times networks.
 
     Raises:
         Refusal: the step cannot apply to this network, or its budget is out of reach however far it goes.
@@ -36,10 +37,10 @@ def foresee(operation: Operation, network: Network, healthy: Network, times: Tim
         raise Refusal("RCP0916", message, "`by magnitude` or `by taylor`")
     if needs.selection is not None:
         resolve(network.module, needs.selection)
-    told = stages.foresee(operation, network, healthy)
+    told = stages.foresee(operation, network, known)
     if told is None or told.limit is None or needs.until is None:
         return told.found if told else ()
-    return (*told.found, *_budget(needs.until, Reach(told.limit, network, healthy, times)))
+    return (*told.found, *_budget(needs.until, Reach(told.limit, network, known("healthy") or network, times)))
 
 
 def _budget(until: Condition, reach: Reach) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ known. What depends on it, such as how often a block runs or which variant is ch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
@@ -61,16 +62,22 @@ class Told:
 
 @dataclass
 class Foreseen(Lane):
-    """A lane that is only rehearsed: `network` is its architecture, as far as that is known."""
+    """A lane that is only rehearsed: `network` is its architecture, and `models` those of states, as far as known."""
 
     network: Network | None = None
+    models: Mapping[str, Network] = field(default_factory=dict)  # replaced and never changed: lanes share it
     altered: bool = False  # the recipe's own surgery is in `network`
     supposed: bool = False  # surgery above must run: `network` is larger than the step will find it
     unjudged: bool = False  # an `expect` could not be judged yet
 
+    def remember(self, name: str, network: Network | None) -> None:
+        """Note the architecture of a state."""
+        if network is not None:
+            self.models = {**self.models, name: network}
+
 
 #: refusals that mean that the recipe is wrong, and not the machine or a file
-RECIPE_IS_WRONG = ("RCP0703", "RCP0911")
+RECIPE_IS_WRONG = ("RCP0703", "RCP0821", "RCP0822", "RCP0823", "RCP0911")
 OUT_OF_REACH = "RCP0904"
 
 
@@ -148,9 +155,10 @@ class Rehearsal(Walk):
                     self.worker.step(step, lane)
                 else:
                     lane.named.pop(name, None)
+                    lane.remember(name, lane.network)
             case Returned(state=name):
                 lane.current = lane.state(name)
-                lane.network = self.readings.network(lane.current) if lane.current else lane.network
+                lane.network = self._known(lane, name) or lane.network
                 lane.altered = lane.current is not None and name != "healthy"
         return Told("notes")
 
@@ -164,6 +172,8 @@ class Rehearsal(Walk):
         built = writes if isinstance(writes, Built) else None
         if not operation.before_healthy:
             self.worker.settle_healthy(lane)
+            if "healthy" not in lane.models:
+                lane.remember("healthy", lane.network)
         try:
             if not built and (lane.current is None or self._missing(operation, lane)):
                 raise Unknown(ABOVE)
@@ -188,12 +198,18 @@ class Rehearsal(Walk):
         """What a step finds on the network, as far as that is known."""
         if lane.network is None:
             return ()
-        healthy = self.readings.network(lane.healthy) if lane.healthy else lane.network
-        return foresee(operation, lane.network, healthy, self.times)
+        return foresee(operation, lane.network, partial(self._known, lane), self.times)
+
+    def _known(self, lane: Foreseen, name: str) -> Network | None:
+        """The network of a state, or what is known of its architecture."""
+        state = lane.state(name)
+        return self.readings.network(state) if state else lane.models.get(name)
 
     def _must_build(self, built: Built, lane: Foreseen, reason: str) -> Told:
         network, note = build(built.method, self.worker.datasets, lane.seed, self.options, built.name)
-        if not built.name:
+        if built.name:
+            lane.remember(built.name, network)
+        else:
             lane.network, lane.current = network, None
         return Told("runs", reason, (note,) if note else ())
 
@@ -211,6 +227,7 @@ class Rehearsal(Walk):
             lane.supposed |= operation.role == "surgery"
         if needs.restriction:
             lane.recovered = None
+            lane.remember("recovered", lane.network)
         lane.current = None
         return Told("runs", reason, details, estimate)
 

@@ -3,7 +3,7 @@
 A stage is a module with one function, and a second one where the plan has something to say of the verb:
 
     run(operation, context) -> Outcome
-    foresee(operation, network, healthy) -> Foresight
+    foresee(operation, network, known) -> Foresight
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recipelang import plugins
 from recipelang.plan import Operation
 
 if TYPE_CHECKING:
-    from recipelang.stages.context import Context, Foresight, Outcome
+    from recipelang.stages.context import Context, Foresight, Known, Outcome
     from recipelang.surgery.network import Network
 
 
@@ -35,19 +35,19 @@ def run(operation: Operation, context: Context) -> Outcome:
     return outcome
 
 
-def foresee(operation: Operation, network: Network, healthy: Network) -> Foresight | None:
+def foresee(operation: Operation, network: Network, known: Known) -> Foresight | None:
     """What an operation will find on a network; None where its stage says nothing.
 
     Args:
         operation: of a step that has not run.
         network: as far as it is known before the run: its architecture, not its weights.
-        healthy: the reference of ratios.
+        known: the networks of other states, in the same way.
 
     Raises:
         Refusal: it cannot apply to this network.
     """
     foresees = vars(_stage(operation.verb)).get("foresee")
-    return foresees(operation, network, healthy) if foresees else None
+    return foresees(operation, network, known) if foresees else None
 
 
 @cache

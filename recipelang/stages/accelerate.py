@@ -17,7 +17,7 @@ from recipelang.kernels.nm.device import describe, no_sparse_tensor_cores
 from recipelang.kernels.nm.problem import Device
 from recipelang.kernels.nm.registry import CANDIDATES
 from recipelang.runtimes.eager import execution
-from recipelang.stages.context import Context, Foresight, Outcome
+from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.network import Accelerated, Network
 from recipelang.surgery.selectors import resolve
 from recipelang.verbs.accelerate import Accelerate
@@ -67,7 +67,7 @@ def run(operation: Accelerate, context: Context) -> Outcome:
     )
 
 
-def foresee(operation: Accelerate, network: Network, healthy: Network) -> Foresight:
+def foresee(operation: Accelerate, network: Network, known: Known) -> Foresight:
     """Nothing to say but whether this machine can do what the recipe demands.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal
@@ -74,6 +74,10 @@ class Outcome:
     ranking: tuple[Mapping[str, Any], ...] = ()
     history: tuple[Mapping[str, Any], ...] = ()
     training: tuple[Training, ...] = ()
+
+
+#: a state's network by name, as far as its architecture is known before the run; None where it is not
+Known: TypeAlias = Callable[[str], Network | None]
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from recipelang.stages.context import Context, Outcome
+from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.stages.train import tune
+from recipelang.surgery.network import Network
 from recipelang.training.teachers import Teacher, translated
-from recipelang.training.terms import compares_outputs
+from recipelang.training.terms import compares_outputs, pairings, shown
 from recipelang.verbs.distill import Distill
 
 
@@ -15,13 +17,31 @@ def run(operation: Distill, context: Context) -> Outcome:
     """Distill into `context.network`; masks stay.
 
     Raises:
-        Refusal: RCP0914: a teacher does not know a class of the network, or reads other channels.
+        Refusal: RCP0914: a teacher does not know a class of the network, or reads other channels; RCP0821 … RCP0823: a
+            loss finds nothing to compare.
     """
-    outputs = compares_outputs(operation.training)
-    teachers, notes = [], []
-    for name in operation.teachers:
-        teacher, note = translated(context.state(name), context.network, name, outputs=outputs)
-        teachers.append(Teacher(name, teacher))
-        notes.append(note)
-    outcome = tune(context, operation.training, operation.samples, tuple(teachers))
+    teachers, notes = _teachers(operation, context.network, context.state)
+    outcome = tune(context, operation.training, operation.samples, teachers)
     return replace(outcome, note="; ".join(filter(None, (outcome.note, *notes))))
+
+
+def foresee(operation: Distill, network: Network, known: Known) -> Foresight:
+    """Which positions of the network and its teachers are compared.
+
+    Raises:
+        Refusal: as of `run`, as far as the teachers are known.
+    """
+    there = {name: teacher for name in operation.teachers if (teacher := known(name))}
+    if len(there) < len(operation.teachers):
+        return Foresight()
+    teachers, _ = _teachers(operation, network, there.__getitem__)
+    return Foresight(shown(operation.training, pairings(operation.training, network, teachers), teachers))
+
+
+def _teachers(
+    operation: Distill, student: Network, state: Callable[[str], Network]
+) -> tuple[tuple[Teacher, ...], tuple[str, ...]]:
+    """The teachers for this student, and what was done to them."""
+    outputs = compares_outputs(operation.training)
+    found = [(name, *translated(state(name), student, name, outputs=outputs)) for name in operation.teachers]
+    return tuple(Teacher(name, teacher) for name, teacher, _ in found), tuple(note for *_, note in found)

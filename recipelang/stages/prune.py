@@ -20,7 +20,7 @@ from recipelang.plan import Condition, Duration, Training, tests_of
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.ranking import Ranking, Step, rank
 from recipelang.scoring.weights import batchnorm_scales, of_groups
-from recipelang.stages.context import Context, Foresight, Outcome, OutOfReach, nth_seed
+from recipelang.stages.context import Context, Foresight, Known, Outcome, OutOfReach, nth_seed
 from recipelang.surgery.edits import apply_edits
 from recipelang.surgery.network import Network
 from recipelang.training.loop import fit
@@ -58,7 +58,7 @@ def run(operation: Prune, context: Context) -> Outcome:
     return replace(outcome, network=network)
 
 
-def foresee(operation: Prune, network: Network, healthy: Network) -> Foresight:
+def foresee(operation: Prune, network: Network, known: Known) -> Foresight:
     """What a statement may remove, and the network without any of it: the limit of what it can reach.
 
     Raises:

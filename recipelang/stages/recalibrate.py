@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recipelang.stages.context import Context, Foresight, Outcome
+from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.network import Network
 from recipelang.training.batchnorm import averaging_norms, extent, recalibrate
 from recipelang.units import counted
@@ -28,7 +28,7 @@ def run(operation: Recalibrate, context: Context) -> Outcome:
     return Outcome(network, reached=f"{counted(count, 'sample')} of {operation.samples.split}")
 
 
-def foresee(operation: Recalibrate, network: Network, healthy: Network) -> Foresight:
+def foresee(operation: Recalibrate, network: Network, known: Known) -> Foresight:
     """Nothing to say but whether there is anything to estimate.
 
     Raises:

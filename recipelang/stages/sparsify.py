@@ -13,7 +13,7 @@ from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.ranking import score_elements
 from recipelang.scoring.reordering import Reordered, reorder_channels
 from recipelang.scoring.solving import solved
-from recipelang.stages.context import Context, Foresight, Outcome
+from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery import masks
 from recipelang.surgery.network import Network
 from recipelang.surgery.permute import require_groups
@@ -60,7 +60,7 @@ def run(operation: Sparsify, context: Context) -> Outcome:
     )
 
 
-def foresee(operation: Sparsify, network: Network, healthy: Network) -> Foresight:
+def foresee(operation: Sparsify, network: Network, known: Known) -> Foresight:
     """How many weights can take the pattern, and how many groups of channels can be reordered for it.
 
     Raises:

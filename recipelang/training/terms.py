@@ -148,13 +148,17 @@ def pairings(training: Training, student: Network, teachers: Sequence[Teacher]) 
     return tuple(_of_term(term, own, others) for term in training.losses)
 
 
-def shown(training: Training, found: Sequence[Sequence[Pairing]]) -> tuple[str, ...]:
-    """The pairings in words, for `plan`: one line for each term that looks."""
+def shown(training: Training, found: Sequence[Sequence[Pairing]], teachers: Sequence[Teacher]) -> tuple[str, ...]:
+    """The pairings in words, for `plan`: "`at` compares layer1 (16×8×8) with layer1 (32×8×8) of `teacher`"."""
     return tuple(
-        f"{term.loss.name} compares {'; '.join(map(str, places))}"
-        for term, places in zip(training.losses, found, strict=bool(found))
-        if places
+        f"`{term.loss.name}` compares {pairing.student} with {_others(pairing, teachers)}"
+        for term, places in zip(training.losses, found, strict=False)  # none are found where no term looks
+        for pairing in places
     )
+
+
+def _others(pairing: Pairing, teachers: Sequence[Teacher]) -> str:
+    return " and ".join(f"{point} of `{t.name}`" for point, t in zip(pairing.teachers, teachers, strict=False))
 
 
 def _of_term(term: Term, student: Points, teachers: tuple[Points, ...]) -> tuple[Pairing, ...]:

@@ -124,7 +124,7 @@ from recipelang.stages.context import Foresight, Outcome
 from recipelang.surgery.selectors import resolve
 
 
-def foresee(operation, network, healthy):
+def foresee(operation, network, known):
     return Foresight((f"{len(resolve(network.module, operation.selection))} modules are halved",))
 
 

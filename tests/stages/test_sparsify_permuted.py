@@ -205,7 +205,7 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
     torch.manual_seed(0)
     request = ModelRequest(CLASSES, (1, 8, 8), resolve=lambda path: tmp_path / path, trust=True)
     network = Python("net.py:build").build(request)
-    assert foresee(operation("sparsify nm 2:4 with permute"), network, network, Times(Options())) == (
+    assert foresee(operation("sparsify nm 2:4 with permute"), network, lambda _: None, Times(Options())) == (
         "2 weights can be 2:4, 1 stays dense",
         "2 groups of input channels can be reordered",
     )
@@ -225,7 +225,10 @@ def stuck(module: nn.Module, shape: tuple[int, int, int] = (4, 3, 3)) -> Network
 def test_where_no_channel_may_move_the_step_fails() -> None:
     flat = stuck(nn.Sequential(nn.Conv2d(4, 8, 1), nn.Flatten(), nn.Linear(72, 10)))
     asked = operation("sparsify nm 2:4 with permute")
-    for attempt in (lambda: sparsify.run(asked, context(flat)), lambda: foresee(asked, flat, flat, Times(Options()))):
+    for attempt in (
+        lambda: sparsify.run(asked, context(flat)),
+        lambda: foresee(asked, flat, lambda _: None, Times(Options())),
+    ):
         with pytest.raises(Refusal, match="no input channels can be reordered before 2:4: ") as refusal:
             attempt()
         assert refusal.value.code == "RCP0720"
