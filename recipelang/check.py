@@ -13,12 +13,13 @@ from __future__ import annotations
 import dataclasses
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
 from recipelang import catalogue, verbs
 from recipelang.errors import Diagnostic, RecipeError, Span, typed
-from recipelang.meaning import recovery, trees
+from recipelang.meaning import recovery, tasks, trees
 from recipelang.meaning.diagnostics import Notes
 from recipelang.meaning.flow import Flow
 from recipelang.meaning.parameters import Bindings, Bound
@@ -31,8 +32,7 @@ from recipelang.plan import Node, Operation, Plan, Reading, Step, parts_of, step
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 
-#: the model and data used where a recipe names neither
-STAND_IN = ("data digits", "model digits_resnet")
+#: how the task's own model is trained where a recipe names neither model nor data
 STAND_IN_TRAINING = "train for 20 epochs"
 START = Span(0, 0, 1, 1, 1, 1)
 
@@ -74,13 +74,14 @@ def check(
     for role, text in (("model", model), ("data", data)):
         if text is not None:
             items = override(items, role, text, verbs.find, notes, unread)
-    items = _with_stand_in(items, recipe, notes)
+    task = tasks.named((placed.item for placed in items), _throughout)
+    items = _with_stand_in(items, recipe, task, notes)
     walk = Walk(notes, unread, profile or {})
     bindings = _bindings(items)
-    flow = Flow()
+    flow = Flow(task=task)
     made = walk.walk(items, bindings, flow, True)
     if "no recovery" not in walk.switches:
-        made = recovery.added(made, _tuning)
+        made = recovery.added(made, partial(_tuning, task))
     made = _seeded(made, seeds) if seeds else made
     wanted = control or "control" in walk.switches
     if unread:
@@ -88,6 +89,7 @@ def check(
     notes.path = recipe.path
     if not notes.errors:
         _check_control(made, walk, wanted, notes)
+        tasks.disagreements(made, partial(_disagrees, notes))
     _warn_unused(walk, bindings, flow, notes)
     if notes.errors:
         sure = [d for d in notes.errors if not unread.explains(d)]
@@ -110,7 +112,18 @@ def _bindings(items: Sequence[Placed]) -> dict[str, Bindings]:
     return {placed.path: Bindings(ChainMap(), every) for placed in items}
 
 
-def _with_stand_in(items: list[Placed], recipe: nodes.Recipe, notes: Notes) -> list[Placed]:
+def _throughout(verb: str) -> bool:
+    """Whether a verb says something about the whole recipe."""
+    found = verbs.find(verb)
+    return found is not None and found.throughout
+
+
+def _disagrees(notes: Notes, step: Step, why: str) -> None:
+    notes.path = step.path
+    notes.refuse("RCP0439", why, step.span, "give both the same setting")
+
+
+def _with_stand_in(items: list[Placed], recipe: nodes.Recipe, task: Any, notes: Notes) -> list[Placed]:
     """Add a model and data in front where the recipe names neither; one of the two alone is refused (RCP0503)."""
     found: dict[str, Placed] = {}
     for placed in items:
@@ -120,14 +133,16 @@ def _with_stand_in(items: list[Placed], recipe: nodes.Recipe, notes: Notes) -> l
         return items
     if found:
         (role, placed), missing = next(iter(found.items())), "data" if "model" in found else "model"
-        example = {"data": "digits", "model": "resnet20"}[missing]
+        usual = task is tasks.default()
+        example = dict(zip(("data", "model"), ("digits", "resnet20") if usual else task.stand_in, strict=True))[missing]
         span = placed.item.verb.span if isinstance(placed.item, nodes.Statement) else None
         help = f"write `{missing} {example}`, use `--{missing} …`, or leave out both for the embedded ones"
         notes.errors.append(Diagnostic("RCP0503", f"there is a `{role}` and no `{missing}`", span, help, placed.path))
         return items
     if not any(isinstance(p.item, nodes.Statement) for p in items):
         return items
-    texts = STAND_IN if _trains_first(items) else (*STAND_IN, STAND_IN_TRAINING)
+    texts: tuple[str, ...] = (f"data {task.stand_in[0]}", f"model {task.stand_in[1]}")
+    texts += () if _trains_first(items) else (STAND_IN_TRAINING,)
     why = "the recipe names no model and no data"
     return [*implied(texts, why, recipe.path, START), *items]
 
@@ -152,16 +167,16 @@ def _seeded(made: tuple[Node, ...], seeds: tuple[int, ...]) -> tuple[Node, ...]:
     return (*made[:late], step, *made[late:])
 
 
-def _tuning(before: Step) -> Step:
+def _tuning(task: Any, before: Step) -> Step:
     """The implied recovery before a step, at its line."""
-    return dataclasses.replace(_step(recovery.TEXT, recovery.WHY), span=before.span, path=before.path)
+    return dataclasses.replace(_step(recovery.TEXT, recovery.WHY, task), span=before.span, path=before.path)
 
 
-def _step(text: str, why: str) -> Step:
+def _step(text: str, why: str, task: Any = None) -> Step:
     """A step that is not in the recipe, read by its own verb."""
     statement = trees.statement(text)
     verb = verbs.find(statement.verb.text)
-    reader = Reader(statement, Flow(), Notes(), {}, lambda name: None)
+    reader = Reader(statement, Flow(task=task or tasks.default()), Notes(), {}, lambda name: None)
     operation: Operation | None = verb.read(reader) if verb else None
     assert operation is not None, text  # it is the language's own
     return Step(operation, show(reader.statement), implied=True, why=why)

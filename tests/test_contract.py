@@ -20,9 +20,21 @@ TYPES = {
 }  # fmt: skip
 WORK = {
     "model": ("files", "build"),
-    "data": ("open",),
-    "task": ("loss", "metrics"),
-    "metric": ("measure", "role", "better", "unit", "source"),
+    "data": ("open", "target"),
+    "task": (
+        "answer",
+        "loss",
+        "divergence",
+        "labels",
+        "score",
+        "metrics",
+        "target",
+        "labelled",
+        "gives",
+        "form",
+        "stand_in",
+    ),
+    "metric": ("role", "better", "unit", "source"),
     "criterion": ("score", "unit", "needs"),
     "unit": ("find", "aggregate", "edits", "remove", "one", "ranks", "scores", "many"),
     "loss": ("__call__", "points", "parts", "teachers", "complete", "compares", "tasks"),
@@ -34,6 +46,12 @@ WORK = {
     "kernel": ("executes", "int8"),
     "runtime": ("prepare", "require", "versions", "findings", "devices", "precisions", "compiles", "brief"),
     "report": (),
+}
+#: what a metric is measured from → the functions that measure it
+MEASURES = {
+    "structure": ("measure",),
+    "clock": ("measure",),
+    "predictions": ("tasks", "start", "add", "result"),
 }
 FROM_THE_LITERATURE = {"criterion", "unit", "loss", "pattern", "permutation", "ramp", "optimizer"}
 WITHOUT_A_PAPER = {("loss", "task")}  # whatever the task says
@@ -55,7 +73,8 @@ def test_a_method_is_a_frozen_dataclass_that_does_its_work(kind: str, name: str)
     method = find(kind, name)
     assert dataclasses.is_dataclass(method)
     assert method.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    missing = [need for need in WORK[kind] if not hasattr(method, need) and need not in method.__annotations__]
+    wanted = WORK[kind] + (MEASURES[method.source] if kind == "metric" else ())  # type: ignore[attr-defined]
+    missing = [need for need in wanted if not hasattr(method, need) and need not in method.__annotations__]
     assert missing == []
 
 
@@ -106,6 +125,16 @@ def test_methods_play_the_roles_that_their_kind_knows() -> None:
     assert {find("metric", n).source for n in catalogue.names("metric")} <= {"structure", "predictions", "clock"}
     assert {find("criterion", n).unit for n in catalogue.names("criterion")} <= {"element", "filter", "layer", "any"}
     assert all(least <= most for n in catalogue.names("loss") for least, most in [find("loss", n).teachers])
+
+
+def test_a_method_names_tasks_that_there_are() -> None:
+    tasks = {find("task", name).name for name in catalogue.names("task")}  # type: ignore[attr-defined]
+    assert set(catalogue.names("task")) == tasks
+    targets = {find("task", name).target for name in tasks}  # type: ignore[attr-defined]
+    for kind, name in METHODS:
+        assert set(getattr(find(kind, name), "tasks", ())) <= tasks, f"{kind} {name}"
+    offered = {find("data", name).target for name in catalogue.names("data")}  # type: ignore[attr-defined]
+    assert offered - {""} <= targets
 
 
 PAGES = {page.stem for page in (ROOT / "recipelang" / "explanations").glob("*.md")}

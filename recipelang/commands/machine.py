@@ -16,7 +16,7 @@ from recipelang.catalogue import find, names
 from recipelang.commands.boundary import DONE, WrongUsage, say
 from recipelang.commands.sources import Place, Request, Source, checked, pointing_at, profile_for
 from recipelang.errors import Diagnostic, Refusal, StepFailed
-from recipelang.kinds import ModelRequest
+from recipelang.kinds import ModelRequest, names_of
 from recipelang.plan import Built, Opened, Selection, steps_of
 from recipelang.profile import FILE_NAME, Profile
 from recipelang.units import listed, show
@@ -184,7 +184,7 @@ def _network(model: str, data: str | None, profile: str | None, trust: bool) -> 
 
                 with reading(known.links == "follow"):
                     opened = opens.method.open(resolve)
-                request = replace(request, classes=opened.classes, input_shape=opened.input_shape)
+                request = replace(request, classes=names_of(opened), input_shape=opened.input_shape)
             step = named
             return builds.method.build(request)
         except Refusal as refusal:

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.images.augment import CROP_DRAWS, SHIFT_DRAWS, shift_and_flip
@@ -23,7 +22,7 @@ from recipelang.images.draws import AUGMENT, ORDER, shuffled, subset, uniform
 from recipelang.images.preprocessing import entries, follow
 from recipelang.images.resize import fit_image, random_part
 from recipelang.images.splits import SPLITS
-from recipelang.kinds import Preprocessing
+from recipelang.kinds import Batch, Labels, Preprocessing
 
 #: draws(indices, count) → uniform numbers N×count; None where nothing is augmented
 Draws = Callable[[np.ndarray, int], np.ndarray]
@@ -131,9 +130,24 @@ class ImageDataset:
     notes: tuple[str, ...] = ()
 
     @property
+    def target(self) -> str:
+        """One class per image."""
+        return "class"
+
+    @property
+    def labels(self) -> Labels:
+        """The names of the classes."""
+        return Labels(self.classes)
+
+    @property
     def input_shape(self) -> tuple[int, int, int]:
         """(channels, height, width)."""
         return (len(self.preprocessing.mean), *self.preprocessing.size)
+
+    @property
+    def target_shape(self) -> None:
+        """A label has no shape that an answer must have."""
+        return None
 
     def prepared(self, preprocessing: Preprocessing) -> ImageDataset:
         """The same images as a network with this preprocessing wants them, as far as they are not decoded yet."""
@@ -161,8 +175,8 @@ class ImageDataset:
         epoch: int | None = None,
         seed: int = 0,
         start: int = 0,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of (images float32 B×C×H×W, labels int64 B); see `kinds.Dataset.batches`.
+    ) -> Iterator[Batch]:
+        """Batches of images float32 B×C×H×W and labels int64 B; see `kinds.Dataset.batches`.
 
         In training, a batch larger than the split becomes one batch of the whole split.
 
@@ -180,17 +194,22 @@ class ImageDataset:
             draws = lambda indices, n: uniform((seed, AUGMENT, epoch), indices, n)  # noqa: E731
         cuts = (chosen[i : i + count] for i in range(start * count, len(chosen), count))
         for indices, pixels in images.read(cuts, draws):
-            yield normalise(pixels, self.preprocessing), torch.from_numpy(images.labels[indices])
+            yield Batch(normalise(pixels, self.preprocessing), torch.from_numpy(images.labels[indices]))
 
     def _split(self, split: str) -> Images:
         images = self.images[split]
         if not len(images.labels):
-            raise Refusal(
-                "RCP0818",
-                f"the data set `{self.name}` has no `{split}` images",
-                f"give the split a share in `split=[…]`, in the order {', '.join(SPLITS)}",
-            )
+            raise no_images(self.name, split)
         return images
+
+
+def no_images(name: str, split: str) -> Refusal:
+    """The refusal for a split without images."""
+    return Refusal(
+        "RCP0818",
+        f"the data set `{name}` has no `{split}` images",
+        f"give the split a share in `split=[…]`, in the order {', '.join(SPLITS)}",
+    )
 
 
 def fingerprint(digests: Mapping[str, Sequence[bytes]], **decides: Any) -> str:

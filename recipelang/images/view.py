@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.images.classes import listed, match, unknown_to
-from recipelang.kinds import Dataset, Preprocessing
+from recipelang.kinds import Batch, Dataset, Labels, Preprocessing, names_of
 
 HELP = "name the class folders as the network names its classes, or train a network for these classes"
 
@@ -23,7 +22,7 @@ def seen_by(data: Dataset, classes: Sequence[str], preprocessing: Preprocessing 
 
     Args:
         data: any data set; returned as it is if nothing needs to change.
-        classes: names of the network's outputs; if there are none, the labels stay as they are.
+        classes: names of the network's outputs; if there are none, or the data has none, the targets stay as they are.
         preprocessing: the network's; the data keeps what it cannot change, such as its size.
 
     Raises:
@@ -31,11 +30,12 @@ def seen_by(data: Dataset, classes: Sequence[str], preprocessing: Preprocessing 
     """
     if preprocessing is not None and preprocessing != data.preprocessing:
         data = _prepared(data, preprocessing)
-    if not classes or tuple(classes) == tuple(data.classes):
+    names = names_of(data)
+    if not classes or names is None or tuple(classes) == names:
         return data
-    found = match(classes, data.classes)
+    found = match(classes, names)
     if found is None:
-        message = f"the network does not know {unknown_to(classes, data.classes)} of the data `{data.name}`"
+        message = f"the network does not know {unknown_to(classes, names)} of the data `{data.name}`"
         raise Refusal("RCP0819", f"{message}; it knows {listed(classes)}", HELP)
     return Relabelled(data, tuple(classes), found.outputs)
 
@@ -68,7 +68,17 @@ class Relabelled:
         return self.data.name
 
     @property
-    def preprocessing(self) -> Preprocessing:
+    def target(self) -> str:
+        """That of the data."""
+        return self.data.target
+
+    @property
+    def labels(self) -> Labels:
+        """The classes of the network."""
+        return Labels(self.classes)
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
         """That of the data."""
         return self.data.preprocessing
 
@@ -78,9 +88,14 @@ class Relabelled:
         return self.data.batch
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
+    def input_shape(self) -> tuple[int, ...]:
+        """That of the data."""
         return self.data.input_shape
+
+    @property
+    def target_shape(self) -> tuple[int, ...] | None:
+        """That of the data."""
+        return self.data.target_shape
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -96,11 +111,11 @@ class Relabelled:
         """Number of samples in `train`, `val` or `test`."""
         return self.data.size(split)
 
-    def batches(self, split: str, **how: Any) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of (images, labels); see `kinds.Dataset.batches`."""
+    def batches(self, split: str, **how: Any) -> Iterator[Batch]:
+        """Batches of inputs and labels; see `kinds.Dataset.batches`."""
         outputs = torch.tensor(self.outputs, dtype=torch.int64)
         for images, labels in self.data.batches(split, **how):
-            yield images, outputs[labels]
+            yield Batch(images, outputs[labels])
 
 
 def derived(fingerprint: str, **decides: Any) -> str:

@@ -6,12 +6,12 @@ measures. Shapes: B images in a batch, C classes or channels, H×W pixels, N sam
 
 from recipelang.kinds.companion import Companion
 from recipelang.kinds.criterion import Criterion, Solver
-from recipelang.kinds.data import DataMethod, Dataset
+from recipelang.kinds.data import Batch, DataMethod, Dataset, Labels, names_of
 from recipelang.kinds.edit import Edit
 from recipelang.kinds.evidence import Evidence
 from recipelang.kinds.export import ExportMethod
 from recipelang.kinds.loss import SEVERAL, Loss, OutputLoss
-from recipelang.kinds.metric import Measurement, Metric
+from recipelang.kinds.metric import Measurement, Metric, PredictionMetric
 from recipelang.kinds.model import ModelMethod, ModelRequest
 from recipelang.kinds.optimizer import Optimizer
 from recipelang.kinds.pattern import Pattern
@@ -23,12 +23,14 @@ from recipelang.kinds.ramp import Ramp
 from recipelang.kinds.restriction import Restriction
 from recipelang.kinds.runtime import PRECISIONS, Deployment, Executable, Finding, LayerExecution, Runtime
 from recipelang.kinds.seen import Moment, Seen
-from recipelang.kinds.task import Task
+from recipelang.kinds.task import DEFAULT_TASK, Task, serves
 from recipelang.kinds.unit import Gone, Group, Offer, Unit
 
 __all__ = [
+    "DEFAULT_TASK",
     "PRECISIONS",
     "SEVERAL",
+    "Batch",
     "Companion",
     "Criterion",
     "DataMethod",
@@ -41,6 +43,7 @@ __all__ = [
     "Finding",
     "Gone",
     "Group",
+    "Labels",
     "LayerExecution",
     "Loss",
     "Measurement",
@@ -56,6 +59,7 @@ __all__ = [
     "Permutation",
     "Point",
     "Points",
+    "PredictionMetric",
     "Preprocessing",
     "Progress",
     "Ramp",
@@ -66,5 +70,7 @@ __all__ = [
     "Task",
     "Unit",
     "middle",
+    "names_of",
     "paired",
+    "serves",
 ]

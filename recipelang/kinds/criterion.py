@@ -25,6 +25,9 @@ class Criterion(Protocol):
         relative: whether scores of different groups have different scales, so that each is divided by the mean of its
             group before groups are ranked together; default false.
         coarse: the same criterion with the settings that it uses when filters or layers are ranked.
+
+    Optional:
+        tasks: names of the tasks whose networks it ranks; () or none is every task.
     """
 
     unit: ClassVar[str]

@@ -3,39 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from recipelang.kinds.preprocessing import Preprocessing
 
-if TYPE_CHECKING:
-    from torch import Tensor
+
+@dataclass(frozen=True)
+class Labels:
+    """What the classes of a data set are called: label k is `names[k]`."""
+
+    names: tuple[str, ...]
+
+
+class Batch(NamedTuple):
+    """Some samples: what a network is given, and what it should answer.
+
+    Attributes:
+        inputs: tensor with the samples along axis 0, or a tuple, list or dictionary of such tensors.
+        targets: the same, of the kind that the task's `target` says: int64 B for `class`, B×C×H×W for `image`.
+    """
+
+    inputs: Any
+    targets: Any
 
 
 class Dataset(Protocol):
-    """An opened data set for classification: three honest splits, in a fixed order.
+    """An opened data set: three honest splits, in a fixed order.
 
     Attributes:
         name: as the recipe calls it.
-        classes: class names; label k is `classes[k]`.
-        preprocessing: what was applied to the images; travels with the compressed model.
+        target: what it offers: `class`, `image`, …; a task asks for one of them.
+        labels: its classes; None where it has none.
+        preprocessing: what was applied to the images; travels with the compressed model. None: nothing is known.
         fingerprint: hex digest of names, sizes and bytes and of everything that decides the splits.
         batch: training batch size.
-        input_shape: (channels, height, width).
+        input_shape: of one input, without the batch: (channels, height, width) for images.
+        target_shape: of one target, where the answer must have its shape; None where it need not.
     """
 
     @property
     def name(self) -> str: ...
     @property
-    def classes(self) -> tuple[str, ...]: ...
+    def target(self) -> str: ...
     @property
-    def preprocessing(self) -> Preprocessing: ...
+    def labels(self) -> Labels | None: ...
+    @property
+    def preprocessing(self) -> Preprocessing | None: ...
     @property
     def fingerprint(self) -> str: ...
     @property
     def batch(self) -> int: ...
     @property
-    def input_shape(self) -> tuple[int, int, int]: ...
+    def input_shape(self) -> tuple[int, ...]: ...
+    @property
+    def target_shape(self) -> tuple[int, ...] | None: ...
 
     def size(self, split: str) -> int:
         """Number of samples in `train`, `val` or `test`."""
@@ -49,22 +72,27 @@ class Dataset(Protocol):
         epoch: int | None = None,
         seed: int = 0,
         start: int = 0,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of (images float32 B×C×H×W normalised, labels int64 B).
+    ) -> Iterator[Batch]:
+        """Batches: images float32 B×C×H×W normalised, with labels int64 B or with images.
 
         Args:
             split: `train`, `val` or `test`.
-            batch: images per batch; default `self.batch`. The last one may be smaller, except in training.
+            batch: samples per batch; default `self.batch`. One may be smaller, except in training.
             samples: only this many, drawn once by `seed`, the same at every call; default all.
             epoch: None reads in order without augmentation; a number is training: shuffled by (seed, epoch),
-                each image augmented by (seed, epoch, index), the last incomplete batch dropped.
+                each sample augmented by (seed, epoch, index), the last incomplete batch dropped.
             start: skip this many batches at no cost, to resume inside an epoch.
         """
 
 
 class DataMethod(Protocol):
-    """`data NAME(…)`."""
+    """`data NAME(…)`.
 
+    Attributes:
+        target: what the data offers, which `check` compares with the task; "" is known only when it is opened.
+    """
+
+    target: ClassVar[str]
     batch: int
 
     def open(self, resolve: Callable[[str], Path]) -> Dataset:
@@ -73,3 +101,8 @@ class DataMethod(Protocol):
         Raises:
             Refusal: RCP08xx: missing folder, corrupt image, empty class, images without labels.
         """
+
+
+def names_of(data: Dataset | None) -> tuple[str, ...] | None:
+    """The class names of a data set; None where there is no data, or it has no classes."""
+    return data.labels.names if data is not None and data.labels is not None else None

@@ -27,6 +27,10 @@ class Loss(Protocol):
         compares: what it looks at. `outputs`: the teachers' outputs have the student's shape, their classes are in
             the student's order. `features`: activations at the positions that `points` asks for; without `outputs`
             beside it, a teacher may be of any shape and have any classes.
+
+    Optional:
+        for_task(task: str) -> Loss: the same loss with the defaults of a task where a recipe gives no settings. Raises
+            SettingError where a setting has no meaning in it.
     """
 
     teachers: ClassVar[tuple[int, int]]

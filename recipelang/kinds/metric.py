@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import numpy
+
+    from recipelang.kinds.task import Task
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Metric(Protocol):
         bounds: optional, the range of its values; default 0 to 1 for the unit `%`, and from 0 up for a cost.
         source: what it is measured from, and so which signature `measure` has:
             `structure`    measure(deployed: nn.Module, network: Network, input_shape) -> Measurement
-            `predictions`  measure(outputs: Tensor N×C, labels: Tensor N) -> Measurement
+            `predictions`  see `PredictionMetric`
             `clock`        measure(executable, healthy_executable, input_shape, progress) -> Measurement; it also has
                            `runtime`, which prepares both, and `deployment`, how (`kinds/runtime.py`); optional:
                            glance(executable, healthy_executable, input_shape) -> Measurement, in a second, for plans
@@ -58,3 +60,26 @@ class Metric(Protocol):
     better: ClassVar[str]
     unit: ClassVar[str]
     source: ClassVar[str]
+
+
+class PredictionMetric(Protocol):
+    """A metric of answers and targets, batch by batch: the outputs of a whole split are never in memory together.
+
+    Attributes:
+        tasks: names of the tasks whose answers it measures; () is every task.
+    """
+
+    tasks: ClassVar[tuple[str, ...]]
+
+    def start(self, task: Task) -> Any:
+        """The state before the first batch. `task` is the recipe's, whose settings it may use."""
+
+    def add(self, state: Any, answer: Any, targets: Any) -> Any:
+        """The state after one more batch of the task's answers and targets, on the device where they are."""
+
+    def result(self, state: Any) -> Measurement:
+        """The measurement over all batches.
+
+        Raises:
+            Refusal: RCP10xx: there were none, or they cannot be measured.
+        """

@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from recipelang.kinds.task import Task
 
 
 @dataclass(frozen=True)
 class ModelRequest:
     """What a model is built for."""
 
-    classes: tuple[str, ...] | None = None  # class names of the data; None where there is no data
-    input_shape: tuple[int, int, int] | None = None  # (channels, height, width) of the data's images
+    classes: tuple[str, ...] | None = None  # class names of the data; None where there is no data, or it has none
+    input_shape: tuple[int, ...] | None = None  # of one input of the data: (channels, height, width) for images
     resolve: Callable[[str], Path] = Path  # turns a path of the recipe into a path on this machine
     trust: bool = False  # whether Python code that the recipe names may run
     weights: bool = True  # False builds the architecture alone (rebuilding from an artifact)
+    task: Task | None = None  # what the network is for; None is classification
+    target_shape: tuple[int, ...] | None = None  # of one target of the data, where the answer must have its shape
 
 
 class ModelMethod(Protocol):
-    """`model NAME(…)`."""
+    """`model NAME(…)`.
+
+    Attributes:
+        tasks: optional, names of the tasks that its networks are for; () or none is every task.
+    """
 
     def files(self, resolve: Callable[[str], Path]) -> tuple[Path, ...]:
         """The files that decide what `build` gives; their contents enter the key, their paths do not."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import ChainMap
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from recipelang.errors import Span
+from recipelang.meaning import tasks
 
 #: states that the language itself names, and words with another meaning: a recipe cannot give these names
 RESERVED = ("healthy", "recovered", "current", "self", "control", "scratch", "train", "val", "test", "first", "last")
@@ -31,6 +33,7 @@ class Flow:
         exported: (folder, format) of every `export` → its place.
         expects: whether there is an `expect` after the branch was opened, or inside it.
         sparse: whether a weight may be in a pattern, here or in a variant above.
+        task: the class of the recipe's task.
     """
 
     provided: dict[str, Span] = field(default_factory=dict)
@@ -47,6 +50,7 @@ class Flow:
     exported: ChainMap[tuple[str, str], Span] = field(default_factory=ChainMap)
     expects: bool = False
     sparse: bool = False
+    task: Any = field(default_factory=tasks.default)
 
     def copy(self) -> Flow:
         """A separate flow that starts here."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recipelang import catalogue
 from recipelang.errors import did_you_mean, nearest
-from recipelang.meaning import names, trees
+from recipelang.meaning import names, tasks, trees
 from recipelang.meaning.lookup import lookup, misspelt_clause
 from recipelang.meaning.settings import bind
 from recipelang.meaning.wording import listing
@@ -72,7 +72,9 @@ def _metric(reader: Reader, call: nodes.Call) -> tuple[Subject, Any] | None:
         subject = owner
         call = dataclasses.replace(call, path=call.path[-1:])
     found = lookup(call, ("metric",), "a condition" if reader.verb != "measure" else "`measure`", reader.refuse)
-    metric = bind(call, found[1], reader.refuse) if found else None
+    if found is None or not tasks.has(reader.flow.task, *found, call.name, call.name_span, reader.refuse):
+        return None
+    metric = bind(call, found[1], reader.refuse)
     return None if metric is None else (subject, metric)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from recipelang.errors import Span, did_you_mean
-from recipelang.meaning import trees
+from recipelang.meaning import tasks, trees
 from recipelang.meaning.diagnostics import Notes
 from recipelang.meaning.flow import Flow
 from recipelang.meaning.lookup import lookup, misspelt_clause
@@ -168,7 +168,9 @@ class Reader:
                 self.refuse("RCP0405", f"{place} takes a name", node.span, f"write `{example}`")
             return None
         found = lookup(node, (kind,), place, self.refuse)
-        return bind(node, found[1], self.refuse, pattern) if found else None
+        if found is None or not tasks.has(self.flow.task, *found, node.name, node.name_span, self.refuse):
+            return None
+        return bind(node, found[1], self.refuse, pattern)
 
     def methods(self, items: tuple[Any, ...], kind: str, place: str, example: str) -> tuple[Any, ...]:
         """Several methods of one kind, each once."""

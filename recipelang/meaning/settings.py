@@ -16,7 +16,9 @@ from recipelang.syntax import nodes
 Placed = dict[str, tuple[Any, Span]]  # setting → value or node, and its place
 
 
-def bind(call: nodes.Call, cls: type, refuse: Refuse, pattern: nodes.Pattern | None = None) -> Any | None:
+def bind(
+    call: nodes.Call, cls: type, refuse: Refuse, pattern: nodes.Pattern | None = None, task: str = ""
+) -> Any | None:
     """The method that a call asks for, built with its settings.
 
     Args:
@@ -24,11 +26,12 @@ def bind(call: nodes.Call, cls: type, refuse: Refuse, pattern: nodes.Pattern | N
         cls: the class of the method.
         refuse: notes RCP0301 … RCP0308 and RCP0204.
         pattern: numbers after the call (`nm 2:4`); they fill its first integer settings in order.
+        task: name of the recipe's task, for methods with defaults of their own for each task (`for_task`).
 
     Returns:
         the method, or None where something was noted.
     """
-    return _Binding(call, cls, refuse).build(pattern)
+    return _Binding(call, cls, refuse).build(pattern, task)
 
 
 class _Binding:
@@ -45,7 +48,7 @@ class _Binding:
         self.refused = True
         self._refuse(code, message, span, help)
 
-    def build(self, pattern: nodes.Pattern | None) -> Any | None:
+    def build(self, pattern: nodes.Pattern | None, task: str) -> Any | None:
         given: Placed = {}
         extra: dict[str, Any] = {}
         self.take_path(given)
@@ -60,7 +63,8 @@ class _Binding:
             return None
         rest = {s.name: tuple(extra.items()) for s in self.settings.values() if s.extra and extra}
         try:
-            return self.cls(**{name: value for name, (value, _) in given.items()}, **rest)
+            made = self.cls(**{name: value for name, (value, _) in given.items()}, **rest)
+            return made.for_task(task) if task and hasattr(made, "for_task") else made
         except SettingError as error:
             span = given[error.field][1] if error.field in given else self.call.span
             self.refuse("RCP0307", str(error), span, error.help)

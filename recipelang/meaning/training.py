@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from recipelang import catalogue
-from recipelang.meaning import places, schedules
+from recipelang.meaning import places, schedules, tasks
 from recipelang.meaning.lookup import lookup
 from recipelang.meaning.settings import bind
 from recipelang.meaning.values import DIMENSIONS
@@ -63,7 +63,7 @@ def read(
         losses = list(reader.add("with", default_loss))
     terms = _terms(reader, losses[0], teachers) if losses else ()
     if not optimizers:
-        optimizers = list(reader.add("with", default_optimizer))
+        optimizers = list(reader.add("with", _usual(reader.flow.task, default_optimizer)))
     optimizer = reader.method(optimizers[0], "optimizer", "`with`", "with sgd(lr=1e-2)")
     if not (duration and optimizer):
         return None
@@ -72,6 +72,12 @@ def read(
     if marked or reader.failed:  # most have no marks, and what was refused is not among the terms
         schedules.check(reader.arguments("with"), duration, rounds, reader.refuse)
     return made
+
+
+def _usual(task: Any, optimizer: str) -> str:
+    """The optimizer that a task has in place of the default one."""
+    own = {TUNING: "tuning", FROM_SCRATCH: "from_scratch"}.get(optimizer, "")
+    return str(getattr(task, own, optimizer)) if own else optimizer
 
 
 def _is_optimizer(node: Any) -> bool:
@@ -156,7 +162,9 @@ def _loss(reader: Reader, call: nodes.Call, teachers: tuple[Any, ...] | None) ->
     found = lookup(call, ("loss", "optimizer"), "`with`", reader.refuse)
     if found is None:
         return None
-    loss = bind(call, found[1], reader.refuse)
+    if not tasks.has(reader.flow.task, *found, call.name, call.name_span, reader.refuse):
+        return None
+    loss = bind(call, found[1], reader.refuse, task=reader.flow.task.name)
     least, most = found[1].teachers if found[0] == "loss" else (0, 0)  # type: ignore[attr-defined]
     name = call.path[0].text
     if teachers is None and least > 0:

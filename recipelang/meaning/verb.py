@@ -88,6 +88,7 @@ class Verb:
         restricts: whether it may restrict the network for the hardware, so that there is a `recovered` after it.
         own_to_file: whether `use` leaves it out.
         inserts: whether it represents another file (`read` gives an `Insert`).
+        throughout: whether it says something about the whole recipe, from its first line: the task.
         verdict: whether variants are filtered by it when one is chosen.
     """
 
@@ -110,6 +111,7 @@ class Verb:
     restricts: bool = False
     own_to_file: bool = False
     inserts: bool = False
+    throughout: bool = False
     verdict: bool = False
 
     def clause(self, word: str) -> Clause | None:

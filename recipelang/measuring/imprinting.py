@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recipelang.kinds import Evidence
+from recipelang.measuring.predictions import correct
 
 #: A place in the network: a candidate and its side, `input` or `output`.
 Point = tuple[str, str]
@@ -47,8 +48,7 @@ def layer_gains(evidence: Evidence, length: int, similarity: str, against: str =
 
     def count(point: Point, embedded: Tensor, labels: Tensor) -> None:
         weight, bias = classifiers[point]
-        answers = functional.linear(embedded, weight, bias).argmax(1)
-        right[point] = right.get(point, 0) + int((answers == labels).sum())
+        right[point] = right.get(point, 0) + int(correct(functional.linear(embedded, weight, bias), labels, 1).sum())
         seen[point] = seen.get(point, 0) + len(labels)
 
     evidence.watch("val", _Embedder(length, unit_length, count, same))

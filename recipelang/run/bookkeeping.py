@@ -7,18 +7,17 @@ from typing import Any, Protocol
 
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
-from recipelang.kinds import Dataset, Task
-from recipelang.plan import Named, Opened, Returned, Shown, Step, Tasked, Written
+from recipelang.kinds import Dataset, names_of
+from recipelang.plan import Named, Opened, Returned, Shown, Step, Written
 from recipelang.run.evaluate import Readings
 from recipelang.run.lanes import Lane
 from recipelang.units import counted
 
 
 class Desk(Protocol):
-    """What these effects use of a run: the opened data sets, the task, and what reads metrics."""
+    """What these effects use of a run: the opened data sets, and what reads metrics."""
 
     datasets: dict[str, Dataset]
-    task: Task | None
     readings: Readings
 
 
@@ -31,8 +30,6 @@ def note(step: Step, lane: Lane, desk: Desk) -> Mapping[str, Any]:
     match step.operation.needs().writes:
         case Opened(name=name):  # opened before the walk: `Worker.open_data`
             return {"note": _described(desk.datasets[name])}
-        case Tasked(method=method):
-            desk.task = method
         case Shown(readings=readings):
             lane.columns += [reading for reading in readings if reading not in lane.columns]
             if lane.current is not None:
@@ -56,8 +53,9 @@ def note(step: Step, lane: Lane, desk: Desk) -> Mapping[str, Any]:
 
 def _described(data: Dataset) -> str:
     sizes = ", ".join(f"{_size(data, split)} {split}" for split in ("train", "val", "test"))
-    classes = counted(len(data.classes), "class", "classes")
-    return "; ".join((f"{classes}: {sizes}", *getattr(data, "notes", ())))
+    names = names_of(data)
+    sizes = f"{counted(len(names), 'class', 'classes')}: {sizes}" if names is not None else sizes
+    return "; ".join((sizes, *getattr(data, "notes", ())))
 
 
 def _size(data: Dataset, split: str) -> int:

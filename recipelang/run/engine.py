@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from recipelang.catalogue import find
 from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
 from recipelang.files import keep_inside
 from recipelang.kinds import Dataset, Progress
@@ -97,7 +96,7 @@ class _Run:
         self.worker = Worker(options, store, progress, self.readings, datasets, out / PARTIAL)
         self.controls = Controls(self.worker)
         self.walk = Walk(self.worker, self.readings, self.expectations)
-        self.worker.task = _default_task()
+        self.worker.begin(plan.nodes)
 
     def carry_out(self) -> RunResult:
         """Walk the plan, train the controls, write the networks, measure, and make the record."""
@@ -158,7 +157,7 @@ class _Run:
 
     def _hold_demands(self, lanes: Sequence[Lane]) -> None:
         """A recipe that demands sparse kernels has failed if its network is timed and none of them can run."""
-        columns = record.columns_of(lanes, self.worker.task)  # type: ignore[arg-type]
+        columns = record.columns_of(lanes, self.worker.task)
         clocks = [reading.metric for reading in columns if reading.metric.source == "clock"]
         for lane in lanes:
             network = self.readings.network(lane.current) if lane.current and not lane.error else None
@@ -189,7 +188,7 @@ class _Run:
 
     def _report(self, lanes: Sequence[Lane]) -> dict[str, Any]:
         task = self.worker.task
-        columns = record.columns_of(lanes, task)  # type: ignore[arg-type]
+        columns = record.columns_of(lanes, task)
         variants = record.variants_json(lanes, columns, self.readings)
         data = self.worker.datasets.get("")
         where = {"data": f"{data.name} ({data.fingerprint[:12]})"} if data else {}
@@ -213,8 +212,3 @@ class _Run:
         size = show(self.worker.store.size(), "B")
         steps = counted(made + stored, "step")
         return f"{steps}: {stored} from the store, {made} done; {self.worker.store.root} holds {size}"
-
-
-def _default_task() -> Any:
-    task = find("task", "classification")
-    return task() if task else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from recipelang.budgets.conditions import Value
 from recipelang.catalogue import spell
@@ -27,6 +28,7 @@ class Readings:
         datasets: opened data sets by name; "" is the recipe's first.
         lanes: every lane so far, for readings of other variants.
         control: gives the control lane of a lane.
+        together: (data, split) → metrics of predictions that the plan reads there.
         trouble: what could not be measured, for the report.
     """
 
@@ -35,6 +37,7 @@ class Readings:
     datasets: Mapping[str, Dataset]
     lanes: Callable[[], list[Lane]]
     control: Callable[[Lane], Lane]
+    together: Mapping[tuple[str, str], tuple[Any, ...]] = field(default_factory=dict)
     trouble: list[str] = field(default_factory=list)
 
     def network(self, state: State) -> Network:
@@ -45,7 +48,8 @@ class Readings:
         """The metric of a network on the reading's data and split; a clock compares it with the lane's healthy."""
         healthy = self.network(lane.healthy) if lane.healthy else network
         data = self.datasets[reading.data]
-        return self.measurer.measure(reading.metric, network, healthy, data, reading.split)
+        beside = self.together.get((reading.data, reading.split), ())
+        return self.measurer.measure(reading.metric, network, healthy, data, reading.split, beside)
 
     def value(self, reading: Reading, lane: Lane, network: Network | None = None) -> Value:
         """The value of a reading.

@@ -7,12 +7,13 @@ from typing import Any
 
 from recipelang.catalogue import spell
 from recipelang.images.preprocessing import entries
-from recipelang.kinds import Dataset
+from recipelang.kinds import Dataset, Task, names_of
 from recipelang.measuring.hardware import fingerprint
 from recipelang.plan import Built, Operation, Reading, canonical, parts_of
 from recipelang.run.lanes import Lane
 from recipelang.run.manifest import file_digest
 from recipelang.run.options import Options
+from recipelang.run.tasks import deciding, measuring
 from recipelang.stages.context import nth_seed
 from recipelang.training.machine import choose_precision
 
@@ -21,27 +22,35 @@ MOST_REASONS = 6
 
 
 def built_ingredients(
-    operation: Operation, built: Built, datasets: Mapping[str, Dataset], lane: Lane, options: Options
+    operation: Operation, built: Built, datasets: Mapping[str, Dataset], lane: Lane, options: Options, task: Task
 ) -> dict[str, Any]:
-    """Ingredients of a step that builds a network: the method, the contents of its files, the data's shape, classes."""
+    """Ingredients of a step that builds a network: the method, the contents of its files, the task, the data's shape
+    and classes."""
     method, data = built.method, datasets.get("")
-    others = {} if built.name else {name: list(other.classes) for name, other in datasets.items() if name}
+    others = {} if built.name else {name: _classes(other) for name, other in datasets.items() if name}
     return {
         "verb": operation.verb,
         "version": operation.version,
         "operation": canonical(method),
         # A missing file is refused by the model, which knows what the file is for.
         "files": [file_digest(path) if path.is_file() else None for path in method.files(options.resolve)],
-        "classes": list(data.classes) if data else None,
+        "classes": _classes(data),
         "input_shape": list(data.input_shape) if data else None,
-        "preprocessing": entries(data.preprocessing) if data else None,
+        "preprocessing": entries(data.preprocessing) if data and data.preprocessing else None,
         "named": bool(built.name),
         "other classes": sorted(others.items()),
         "seed": None if method.pretrained else lane.seed,
+        **measuring(task),
+        **({"target_shape": list(data.target_shape)} if data and data.target_shape else {}),
     }
 
 
-def step_ingredients(operation: Operation, data: Dataset, lane: Lane, options: Options) -> dict[str, Any]:
+def _classes(data: Dataset | None) -> list[str] | None:
+    names = names_of(data)
+    return None if names is None else list(names)
+
+
+def step_ingredients(operation: Operation, data: Dataset, lane: Lane, options: Options, task: Task) -> dict[str, Any]:
     """Ingredients of any other step that makes a network.
 
     Everything that determines the result and nothing else: paths, names of variants, layout of the text and
@@ -73,6 +82,10 @@ def step_ingredients(operation: Operation, data: Dataset, lane: Lane, options: O
     if _trains(operation):
         found["threads"] = options.threads
         found["precision"] = choose_precision("auto", options.device)
+    if any(reading.metric.source == "predictions" for reading in readings):
+        found |= measuring(task)
+    if _trains(operation) or any("gradients" in need for need in getattr(operation.needs().criterion, "needs", ())):
+        found |= deciding(task)
     return found
 
 
@@ -103,6 +116,8 @@ def difference(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
         "classes": "the data has different classes",
         "input_shape": "the data has a different shape",
         "preprocessing": "the data prepares its images differently",
+        "target_shape": "the data's targets have a different shape",
+        "task": "a different task, or other settings of it",
         "other classes": "a second data set has different classes",
         "smoke": "run with a different `--smoke`",
     }

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy
-from torch import Tensor, nn
+from torch import nn
 
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
 from recipelang.images.view import seen_by
-from recipelang.kinds import Dataset, Deployment, Executable, LayerExecution, Measurement, Progress, Runtime
+from recipelang.kinds import (
+    Dataset,
+    Deployment,
+    Executable,
+    LayerExecution,
+    Measurement,
+    PredictionMetric,
+    Progress,
+    Runtime,
+    Task,
+)
 from recipelang.measuring.hardware import fingerprint
-from recipelang.measuring.predict import predict
+from recipelang.measuring.predict import take
 from recipelang.plan import canonical
 from recipelang.run.options import Options
 from recipelang.run.states import architecture, content
 from recipelang.run.store import Entry, Store, key_of
+from recipelang.run.tasks import measuring
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.raised import raised_by
+from recipelang.surgery.tasks import task_named
 from recipelang.training.smoke import few
+
+#: measurements that are kept until they are asked for
+KEPT = 64
 
 
 @dataclass
@@ -33,18 +48,31 @@ class Measurer:
         store: where they are kept.
         options: device, threads, `fresh`, `smoke`.
         progress: where to report progress.
+        task: of the recipe.
     """
 
     store: Store
     options: Options
     progress: Progress
-    _outputs: dict[tuple[str, str, str], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    task: Task = field(default_factory=task_named)
+    _beside: dict[str, Measurement | Refusal] = field(default_factory=dict)
     _deployed: dict[str, nn.Module] = field(default_factory=dict)
     _prepared: dict[tuple[str, Runtime, Deployment], Executable] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
 
-    def measure(self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str) -> Measurement:
+    def measure(
+        self,
+        metric: Any,
+        network: Network,
+        healthy: Network,
+        data: Dataset,
+        split: str,
+        beside: Sequence[PredictionMetric] = (),
+    ) -> Measurement:
         """The metric of a network; a clock times it alternately with `healthy`.
+
+        Args:
+            beside: metrics of predictions that will be asked for too; they are taken in the same pass.
 
         Raises:
             Refusal: the metric cannot be measured on this network, data or machine.
@@ -63,7 +91,7 @@ class Measurer:
             if again:
                 self.progress.say(f"    {spell(metric)}: {again}; it is measured again")
             with raised_by(network, f"measure {spell(metric)}"):
-                measured = self._take(metric, network, healthy, data, split)
+                measured = self._take(metric, network, healthy, data, split, key, beside)
             self._taken.add(key)
             self._keep(key, ingredients, measured)
             return measured
@@ -80,7 +108,13 @@ class Measurer:
             return {**common, "architectures": pair, "hardware": fingerprint(), **metric.runtime.versions(network)}
         if metric.source == "structure":
             return {**common, "content": content(network)}
-        return {**common, "content": content(network), "data": data.fingerprint, "split": split}
+        return {
+            **common,
+            "content": content(network),
+            "data": data.fingerprint,
+            "split": split,
+            **measuring(self.task),
+        }
 
     def known(self, key: str) -> Measurement | None:
         """The stored measurement; None if there is none to use, or it is to be taken again."""
@@ -104,11 +138,19 @@ class Measurer:
         record = asdict(replace(measured, per_sample=None))
         self.store.finish(key, ingredients, record, files)
 
-    def _take(self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str) -> Measurement:
+    def _take(
+        self,
+        metric: Any,
+        network: Network,
+        healthy: Network,
+        data: Dataset,
+        split: str,
+        key: str,
+        beside: Sequence[PredictionMetric],
+    ) -> Measurement:
         name = spell(metric)
         if metric.source == "predictions":
-            outputs, labels = self._predict(network, data, split)
-            measured = metric.measure(outputs, labels)
+            measured = self._predicted(metric, network, data, split, key, beside)
         elif metric.source == "clock":
             mine, theirs = self.prepare(metric, network), self.prepare(metric, healthy)
             self.progress.start(f"timing {name}", None)
@@ -126,16 +168,40 @@ class Measurer:
             )
         return measured
 
-    def _predict(self, network: Network, data: Dataset, split: str) -> tuple[Tensor, Tensor]:
-        key = (content(network), data.fingerprint, split)
-        if key not in self._outputs:
-            if len(self._outputs) >= 4:
-                self._outputs.pop(next(iter(self._outputs)))
-            limit = few(None, self.options.smoke)
-            self._outputs[key] = predict(
-                self._deploy(network), data, split, device=self.options.device, samples=limit, progress=self.progress
+    def _predicted(
+        self,
+        metric: Any,
+        network: Network,
+        data: Dataset,
+        split: str,
+        key: str,
+        beside: Sequence[PredictionMetric],
+    ) -> Measurement:
+        """A metric of the network's answers; those beside it are taken in the same pass and kept until asked for."""
+        found = self._beside.pop(key, None)
+        if found is None:
+            keys = {key: metric}
+            for other in beside:
+                also = key_of(self.ingredients(other, network, network, data, split))
+                if also not in keys and self.known(also) is None:
+                    keys[also] = other
+            taken = take(
+                list(keys.values()),
+                self._deploy(network),
+                data,
+                split,
+                task=self.task,
+                device=self.options.device,
+                samples=few(None, self.options.smoke),
+                progress=self.progress,
             )
-        return self._outputs[key]
+            found, *others = taken
+            self._beside.update(zip(list(keys)[1:], others, strict=True))
+            while len(self._beside) > KEPT:
+                self._beside.pop(next(iter(self._beside)))
+        if isinstance(found, Refusal):
+            raise found
+        return found
 
     def _deploy(self, network: Network) -> nn.Module:
         """The deployed form on the CPU; the last few are kept."""

@@ -135,6 +135,7 @@ def make(plan: Plan, options: Options, timed: bool = True, progress: Progress | 
     options = replace(options, threads=options.threads or default_threads())
     _refuse_what_is_absent(plan, options)
     rehearsal = Rehearsal(options, timed, progress)
+    rehearsal.begin(plan.nodes)
     rehearsal.worker.open_data(steps_of(plan.nodes), progress)
     rehearsal.walk(plan.nodes, list(rehearsal.lanes))
     hopeless = [problem for problem, hopeless in rehearsal.problems.items() if hopeless]

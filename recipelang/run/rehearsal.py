@@ -19,6 +19,7 @@ from recipelang.plan import (
     Expected,
     Made,
     Named,
+    Node,
     Opened,
     Operation,
     Repeat,
@@ -104,6 +105,11 @@ class Rehearsal(Walk):
         super().__init__(StoredSteps(options, store, silent, readings, data, Path()), readings, Expectations(readings))
         self.controls = Controls(self.worker)
         self.lanes = [Foreseen()]
+
+    def begin(self, nodes: tuple[Node, ...]) -> None:
+        """What holds for the whole plan."""
+        self.worker.begin(nodes)
+        self.times.task = self.worker.task
 
     def tell(self, node: object, told: Told) -> None:
         """Note what is known about a step or a block."""
@@ -206,7 +212,7 @@ class Rehearsal(Walk):
         return self.readings.network(state) if state else lane.models.get(name)
 
     def _must_build(self, built: Built, lane: Foreseen, reason: str) -> Told:
-        network, note = build(built.method, self.worker.datasets, lane.seed, self.options, built.name)
+        network, note = build(built.method, self.worker.datasets, lane.seed, self.options, built.name, self.worker.task)
         if built.name:
             lane.remember(built.name, network)
         else:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from recipelang.budgets.conditions import Value
 from recipelang.errors import Refusal
 from recipelang.images.view import seen_by
-from recipelang.kinds import Dataset, Measurement
+from recipelang.kinds import Dataset, Measurement, PredictionMetric
 from recipelang.plan import Reading
 from recipelang.run import keys
 from recipelang.run.evaluate import Readings
@@ -29,7 +29,15 @@ class Unknown(Exception):
 class StoredNumbers(Measurer):
     """Reads stored measurements and takes none."""
 
-    def measure(self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str) -> Measurement:
+    def measure(
+        self,
+        metric: Any,
+        network: Network,
+        healthy: Network,
+        data: Dataset,
+        split: str,
+        beside: Sequence[PredictionMetric] = (),
+    ) -> Measurement:
         data = seen_by(data, network.classes, network.preprocessing)
         known = self.known(key_of(self.ingredients(metric, network, healthy, data, split)))
         if known is None:

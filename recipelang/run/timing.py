@@ -22,11 +22,11 @@ from typing import Any
 
 import torch
 
-from recipelang.catalogue import find, spell
+from recipelang.catalogue import spell
 from recipelang.errors import Refusal
 from recipelang.files import write_text
 from recipelang.images.cache import cache_folder
-from recipelang.kinds import Dataset, Measurement, Progress, Solver
+from recipelang.kinds import Dataset, Measurement, Progress, Solver, Task
 from recipelang.measuring.clock import check_device
 from recipelang.measuring.hardware import fingerprint
 from recipelang.measuring.machine import busy
@@ -34,11 +34,13 @@ from recipelang.plan import Duration, Needs, Operation, Training, canonical, tes
 from recipelang.run.options import Options
 from recipelang.run.progress import Silent
 from recipelang.run.states import architecture
+from recipelang.run.tasks import deciding
 from recipelang.runtimes.layers import plain
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import products_of
 from recipelang.surgery.raised import raised_by
+from recipelang.surgery.tasks import task_named
 from recipelang.training.loop import fit
 from recipelang.training.machine import choose_precision
 from recipelang.training.teachers import Teacher
@@ -71,11 +73,13 @@ class Times:
     Attributes:
         options: device, threads, `smoke`.
         progress: where to say that something is being timed.
+        task: of the recipe.
         spent: seconds spent on measuring so far, by what was measured.
     """
 
     options: Options
     progress: Progress = field(default_factory=Silent)
+    task: Task = field(default_factory=task_named)
     spent: dict[str, float] = field(default_factory=lambda: {TRAINING: 0.0, CLOCK: 0.0})
     _known: dict[str, Any] = field(default_factory=dict)
 
@@ -125,6 +129,7 @@ class Times:
             "losses": [spell(term.loss) if term.loss else "" for term in training.losses],
             "companions": canonical(training.companions),
             "teachers": teachers,
+            **deciding(self.task),
             "device": self.options.device,
             "threads": self.options.threads,
             "precision": choose_precision("auto", self.options.device),
@@ -135,13 +140,12 @@ class Times:
             if guess > STEP_SECONDS:
                 return None
             marks = _Marks(MOST_SECONDS - self.spent[TRAINING], self.options.device)
-            task = find("task", "classification")
             with contextlib.suppress(Refusal, RuntimeError, _Enough), raised_by(network, "train"):
                 fit(
                     network,
                     data,
                     replace(training, duration=Duration(STEPS, "steps"), optimizer=_plain(training.optimizer)),
-                    task=task() if task else None,  # type: ignore[arg-type]
+                    task=self.task,
                     seed=0,
                     progress=marks,
                     teachers=(Teacher("itself", network),) * teachers,

@@ -25,6 +25,7 @@ from recipelang.plan import (
     Condition,
     Duration,
     Made,
+    Node,
     Opened,
     Operation,
     Reading,
@@ -41,11 +42,13 @@ from recipelang.run.lanes import Lane, StepRecord
 from recipelang.run.options import Options
 from recipelang.run.states import State
 from recipelang.run.store import Entry, Store, key_of
+from recipelang.run.tasks import require_target, taken_together, task_of
 from recipelang.stages.context import Context, Outcome, OutOfReach
 from recipelang.surgery.artifact import FILES
 from recipelang.surgery.network import Network
 from recipelang.surgery.raised import raised_by
 from recipelang.surgery.restricting import broken
+from recipelang.surgery.tasks import task_named
 from recipelang.trouble import machine_trouble
 
 
@@ -57,6 +60,7 @@ class Worker:
         options, store, progress: of the run.
         readings: reads metrics of lanes.
         datasets: opened data sets by name; "" is the recipe's first.
+        task: of the recipe.
         partial: where the best candidate is saved if a budget is out of reach.
         made, stored: how many steps were done, and how many were in the store.
     """
@@ -67,7 +71,7 @@ class Worker:
     readings: Readings
     datasets: dict[str, Dataset]
     partial: Path
-    task: Task | None = None
+    task: Task = field(default_factory=task_named)
     made: int = 0
     stored: int = 0
     fresh: set[str] = field(default_factory=set)  # keys made again in this run, so that `--fresh` makes each once
@@ -96,6 +100,11 @@ class Worker:
         lane.steps.append(replace(book, seconds=seconds, cached=cached, **shown))
         self._say(step, lane.steps[-1], lane)
 
+    def begin(self, nodes: tuple[Node, ...]) -> None:
+        """What holds for the whole plan: its task, and which metrics one pass over a split serves."""
+        self.task = self.readings.measurer.task = task_of(nodes)
+        self.readings.together = taken_together(nodes)
+
     def open_data(self, steps: Iterable[Step], progress: Progress | None = None) -> None:
         """Open the recipe's data sets first, so that a model above its data is built for its classes as well.
 
@@ -107,7 +116,9 @@ class Worker:
             if isinstance(asked, Opened) and asked.name not in self.datasets:
                 try:
                     with reading(self.options.follow_links, progress or self.progress):
-                        self.datasets[asked.name] = asked.method.open(self.options.resolve)
+                        data = asked.method.open(self.options.resolve)
+                    require_target(data, self.task)
+                    self.datasets[asked.name] = data
                 except Refusal as refusal:
                     raise StepFailed([refusal.at(step.span, step.path)]) from refusal
 
@@ -167,10 +178,10 @@ class Worker:
         return entry
 
     def _build(self, operation: Operation, built: Built, lane: Lane) -> tuple[Mapping[str, Any], bool]:
-        ingredients = keys.built_ingredients(operation, built, self.datasets, lane, self.options)
+        ingredients = keys.built_ingredients(operation, built, self.datasets, lane, self.options, self.task)
 
         def make(folder: Path) -> Mapping[str, Any]:
-            network, told = build(built.method, self.datasets, lane.seed, self.options, built.name)
+            network, told = build(built.method, self.datasets, lane.seed, self.options, built.name, self.task)
             return {"content": states.save(network, folder).content, "note": told}
 
         entry, cached = self.obtain(ingredients, make, list(FILES))
@@ -188,7 +199,7 @@ class Worker:
         needs = operation.needs()
         if needs.restriction and lane.current.restricted != needs.restriction:
             lane.recovered = lane.current
-        found = keys.step_ingredients(operation, self.seen(lane.current), lane, self.options)
+        found = keys.step_ingredients(operation, self.seen(lane.current), lane, self.options, self.task)
         bounds = [
             self.readings.value(test.bound, lane).value
             for condition in needs.conditions
@@ -254,7 +265,7 @@ class Worker:
                 raise Refusal("RCP0908", f"there is no state `{name}` here", "`keep as NAME` keeps one")
             return self.readings.network(found)
 
-        assert lane.current and self.task  # _stage and the runner made sure
+        assert lane.current  # _stage made sure
         return Context(
             network=self.readings.network(lane.current),
             data=self.seen(lane.current),

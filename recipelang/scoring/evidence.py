@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Dataset, Group, Progress, Task
+from recipelang.images.batches import count, moved
+from recipelang.kinds import Batch, Dataset, Group, Progress, Task, names_of
 from recipelang.scoring import input_statistics, streams
 from recipelang.scoring.activations import watching_layers
 from recipelang.scoring.gradients import Gradients, gather
@@ -99,8 +100,19 @@ class Gathered:
 
     @property
     def classes(self) -> int:
-        """Number of classes of the data."""
-        return len(self.data.classes)
+        """Number of classes of the data.
+
+        Raises:
+            Refusal: RCP1014: it has none.
+        """
+        names = names_of(self.data)
+        if names is None:
+            raise Refusal(
+                "RCP1014",
+                f"the criterion needs classes, and the data `{self.data.name}` has none",
+                "rank `by taylor` or `by magnitude`, which work on every task",
+            )
+        return len(names)
 
     @cached_property
     def embedding_length(self) -> int:
@@ -175,9 +187,14 @@ class Gathered:
         return gather(
             weights | (dict(self._scales) if "batchnorm" in self.needs else {}),
             self._batches("train", "gathering gradients"),
-            lambda batch: self.task.loss(self.module(batch[0]), batch[1]),
+            self._loss,
             signed="signed gradients" in self.needs,
         )
+
+    def _loss(self, batch: tuple[Any, Any]) -> Tensor:
+        """The task's loss of a batch."""
+        inputs, targets = batch
+        return self.task.loss(self.task.answer(self.module(inputs), targets, self.data.labels), targets)
 
     @cached_property
     def reached(self) -> Mapping[str, int]:
@@ -287,8 +304,8 @@ class Gathered:
                 labels[:] = [targets]
                 self.module(images)
 
-    def _batches(self, split: str, what: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """(images, labels) of a split on the device; progress counts images."""
+    def _batches(self, split: str, what: str) -> Iterator[Batch]:
+        """Inputs and targets of a split on the device; progress counts samples."""
         samples = self.samples if split == "train" else None
         total = self.data.size(split) if samples is None else min(samples, self.data.size(split))
         if not total:
@@ -296,13 +313,11 @@ class Gathered:
         if self.progress:
             self.progress.start(what, total)
         try:
-            for images, labels in self.data.batches(split, samples=samples, seed=self.seed):
-                images = images.to(self.device)
-                if wants_channels_last(self.module):
-                    images = images.contiguous(memory_format=torch.channels_last)
-                yield images, labels.to(self.device)
+            last = wants_channels_last(self.module)
+            for inputs, targets in self.data.batches(split, samples=samples, seed=self.seed):
+                yield Batch(moved(inputs, self.device, channels_last=last), moved(targets, self.device))
                 if self.progress:
-                    self.progress.advance(len(labels))
+                    self.progress.advance(count(inputs))
         finally:
             if self.progress:
                 self.progress.stop()

@@ -1,13 +1,14 @@
-"""The output of a network: one tensor of scores, or several tensors in tuples, dictionaries and dataclasses.
+"""The output of a network: one tensor, or several tensors in tuples, dictionaries and dataclasses.
 
-In evaluation one tensor is the answer, identified by its name or its shape. In training every tensor of class scores is
-trained: those that evaluation answers with, and auxiliary classifiers with a smaller weight.
+Which tensors can be the answer is the task's to say (`kinds.Task.answer`). In evaluation one tensor is the answer,
+identified by its name or its shape. In training every tensor of this kind is trained: those that evaluation answers
+with, and auxiliary outputs with a smaller weight.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recipelang.errors import Refusal
+from recipelang.kinds import Labels, Task
 from recipelang.surgery.tracing import evaluating
 
 #: names under which networks return their scores, the most certain first
@@ -23,6 +26,8 @@ NAMES = ("logits", "scores", "out", "output")
 AUXILIARY = 0.3
 
 Path = tuple[str | int, ...]
+#: whether a tensor can be the answer
+Fits = Callable[[Tensor], bool]
 
 
 def tensors(raw: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
@@ -53,29 +58,50 @@ def at(raw: Any, path: Path) -> Any:
     return raw
 
 
-def scores(raw: Any, images: int) -> list[tuple[Path, Tensor]]:
-    """Every tensor of an answer to this many images that can hold class scores: floating point, B×n."""
-    return [(path, t) for path, t in tensors(raw) if t.ndim == 2 and len(t) == images and torch.is_floating_point(t)]
+def fits(task: Task, targets: Any = None, labels: Labels | None = None) -> Fits:
+    """Whether a task understands a tensor as an answer, to these targets and classes where they are given."""
+
+    def understood(tensor: Tensor) -> bool:
+        try:
+            task.answer(tensor, targets, labels)
+        except Refusal:
+            return False
+        return True
+
+    return understood
 
 
-def answer(raw: Any, images: int, classes: int | None) -> Path | None:
+def like(answer: Tensor) -> Fits:
+    """Whether a tensor has the shape of an answer, whatever the number of samples."""
+    return lambda tensor: tensor.shape[1:] == answer.shape[1:]
+
+
+def fitting(raw: Any, samples: int, fit: Fits) -> dict[Path, Tensor]:
+    """Every tensor of an answer to this many samples that fits: floating point, B×…"""
+    return {
+        path: t for path, t in tensors(raw) if t.ndim and len(t) == samples and torch.is_floating_point(t) and fit(t)
+    }
+
+
+def answer(raw: Any, samples: int, loose: Fits, exact: Fits | None = None) -> Path | None:
     """The path of the one tensor that is a network's answer in evaluation; None where it is ambiguous.
 
-    It is the one under one of `NAMES`, else the only tensor B×classes, else the only tensor B×n.
+    It is the one under one of `NAMES`, else the only one that fits exactly, else the only one that fits at all.
 
     Args:
         raw: what the network returned.
-        images: how many images it was given.
-        classes: how many classes there are; None where unknown.
+        samples: how many inputs it was given.
+        loose: whether a tensor can be an answer of the task.
+        exact: whether it also has the classes or the shape of the data; None where they are unknown.
     """
-    found = scores(raw, images)
+    found = fitting(raw, samples, loose)
     for name in NAMES:
-        named = [path for path, _ in found if path and path[-1] == name]
+        named = [path for path in found if path and path[-1] == name]
         if len(named) == 1:
             return named[0]
-    fitting = [path for path, score in found if score.shape[1] == classes]
-    fitting = fitting or [path for path, _ in found]
-    return fitting[0] if len(fitting) == 1 else None
+    exactly = [path for path, tensor in found.items() if exact and exact(tensor)]
+    paths = exactly or list(found)
+    return paths[0] if len(paths) == 1 else None
 
 
 def describe(raw: Any) -> str:
@@ -136,46 +162,42 @@ def graph(*computed: Tensor) -> Graph:
     return Graph(leaves, seen)
 
 
-def trained(module: nn.Module, images: Tensor, classes: int) -> Trained | None:
-    """Which tensors of a network's answer in training mode are trained; None where none is B×classes.
+def trained(module: nn.Module, images: Tensor, fit: Fits) -> Trained | None:
+    """Which tensors of a network's answer in training mode are trained; None where none fits.
 
-    Of several tensors B×classes, the answer is the one that evaluation returns too. Where there is none, evaluation
+    Of several tensors that fit, the answer is the one that evaluation returns too. Where there is none, evaluation
     mixes those whose parameters it uses, except those that others are computed from. A remaining tensor with
     parameters of its own, which evaluation does not use, is an auxiliary classifier.
 
     Args:
         module: a copy that is not used afterwards: its statistics change, and activations may keep their graph.
         images: B×C×H×W, of the size that the network takes.
-        classes: C.
+        fit: whether a tensor is an answer to these images.
 
     Raises:
         Exception: whatever the network raises.
     """
     module.train()
-    fitting = _fitting(module(images.clone()), len(images), classes)
-    if len(fitting) < 2:
-        return Trained(tuple(fitting)) if fitting else None
+    found = fitting(module(images.clone()), len(images), fit)
+    if len(found) < 2:
+        return Trained(tuple(found)) if found else None
     with evaluating(module), torch.enable_grad():
         evaluation = module(images.clone())
     with _without_noise(module), torch.no_grad():
-        quiet = _fitting(module(images.clone()), len(images), classes)
-    graphs = {path: graph(score) for path, score in fitting.items()}
+        quiet = fitting(module(images.clone()), len(images), fit)
+    graphs = {path: graph(score) for path, score in found.items()}
     used = graph(evaluation).leaves.keys()
-    extra = {path for path in fitting if not graphs[path].leaves.keys() <= used}
-    same = [path for path, score in quiet.items() if path in fitting and _close(score, evaluation)]
+    extra = {path for path in found if not graphs[path].leaves.keys() <= used}
+    same = [path for path, score in quiet.items() if path in found and _close(score, evaluation)]
     own = same[:1] or [
         path
-        for path, score in fitting.items()
+        for path, score in found.items()
         if path not in extra
         and score.grad_fn is not None
-        and not any(id(score.grad_fn) in graphs[other].nodes for other in fitting if other != path)
+        and not any(id(score.grad_fn) in graphs[other].nodes for other in found if other != path)
     ]
-    own = own or [next(iter(fitting))]
-    return Trained(tuple(own), tuple(path for path in fitting if path in extra and path not in own))
-
-
-def _fitting(raw: Any, images: int, classes: int) -> dict[Path, Tensor]:
-    return {path: score for path, score in scores(raw, images) if score.shape[1] == classes}
+    own = own or [next(iter(found))]
+    return Trained(tuple(own), tuple(path for path in found if path in extra and path not in own))
 
 
 def _close(one: Tensor, two: Tensor) -> bool:

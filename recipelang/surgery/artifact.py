@@ -53,6 +53,7 @@ from recipelang.surgery.probe import require_same, require_sound
 from recipelang.surgery.restricting import broken, hold, read
 from recipelang.surgery.source import rebuild
 from recipelang.surgery.space import built_apart
+from recipelang.surgery.tasks import task_named
 from recipelang.surgery.tracing import example_input, first_line, outputs_of
 from recipelang.surgery.weights import load_weights
 
@@ -163,14 +164,14 @@ def load(folder: Path, *, trust: bool = False) -> Network:
 
 
 def _require_answer(network: Network, folder: Path) -> None:
-    """Refuse an edit log, or a changed input size, after which the network does not give one score per class."""
+    """Refuse an edit log, or a changed input size, after which the network does not answer as its task wants."""
     if not network.edits and list(network.input_shape) == network.source["input_shape"]:
         return  # tried when it was built
     try:
-        outputs = outputs_of(network.module, example_input(network)).shape[1]
+        outputs = outputs_of(network.module, example_input(network), task_named(network.task)).shape[1]
     except Refusal as error:
         raise damaged(folder, error.message) from error
-    if outputs != len(network.classes):
+    if network.classes and outputs != len(network.classes):
         raise damaged(folder, f"it gives {outputs} scores and has {len(network.classes)} classes")
 
 
@@ -186,7 +187,7 @@ def tried(network: Network, folder: Path) -> Network:
     if "digest" not in network.source["settings"]:
         return network  # built by the catalogue
     example = example_input(network)
-    first = outputs_of(network.module, example)
+    first = outputs_of(network.module, example, task_named(network.task))
     again = partial(another, network.source, folder, network.edits)
     notes = require_sound(network.module, example, first, again)
     return replace(network, habits=replace(network.habits, notes=notes))

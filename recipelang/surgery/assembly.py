@@ -1,4 +1,5 @@
-"""From a module to a Network: input size, weights, number of classes. Shared by all model methods."""
+"""From a module to a Network: input size, weights, number of classes where the task has classes. Shared by all model
+methods."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.images.classes import listed, match, unknown_to
-from recipelang.kinds import ModelRequest, Preprocessing
+from recipelang.kinds import DEFAULT_TASK, ModelRequest, Preprocessing, Task
+from recipelang.surgery.answers import Fits
 from recipelang.surgery.artifact import another
 from recipelang.surgery.checkpoints import Checkpoint
 from recipelang.surgery.entry import enter
@@ -19,11 +21,12 @@ from recipelang.surgery.head import find_head, replace_head, replace_heads
 from recipelang.surgery.naming import named_for
 from recipelang.surgery.network import Network
 from recipelang.surgery.probe import require_sound
+from recipelang.surgery.tasks import task_named
 from recipelang.surgery.tracing import example, outputs_of
 from recipelang.surgery.weights import load_weights, require_finite
 from recipelang.surgery.wrappers import plain_batchnorms, unwrapped
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 
 def assemble(
@@ -47,7 +50,7 @@ def assemble(
         module: with any number of outputs; changed in place, wrappers such as DataParallel removed.
         request: what it is built for.
         model, settings: name and settings of the method, as JSON, for `Network.source`; never a private path.
-        input_shape: (C, H, W), used where the request has none.
+        input_shape: of one input, (C, H, W) for images, used where the request has none.
         classes: number of outputs that the recipe asks for; None: that of the data, or of the network.
         weights: to load; the head first gets their number of classes.
         pretrained: whether the module already has trained weights.
@@ -59,27 +62,72 @@ def assemble(
 
     Raises:
         Refusal: RCP0707: the weights do not fit, or are not finite; RCP0708: the numbers of classes do not;
-            RCP0713: the network does not take such images; and as `probe.require_sound`.
+            RCP0713: the network does not take such images; RCP0840: its answer does not have the shape of the data's
+            targets; and as `probe.require_sound`.
     """
     shape = request.input_shape or input_shape
+    task = request.task or task_named()
     module, wrappers = unwrapped(module)
     notes = [*notes, *(f"`{wrapper}` is removed" for wrapper in wrappers)]
     images = example(module, shape)
-    known_classes = classes or (len(request.classes) if request.classes else None)
-    first, habits = enter(module, images, known_classes, stranger=bool(files))
+    asked = classes or (len(request.classes) if request.classes else None)
+    first, habits = enter(module, images, task, exact=_exactly(request, asked), stranger=bool(files))
     plain_batchnorms(module, images)
-    outputs = built = first.shape[1]
-    if outputs == 1 and classes is None:
-        raise _one_output()
+    outputs = first.shape[1]
     if weights is not None:
         named = named_for(weights.tensors, module.state_dict(), "the weights")
         notes += [note for note in (weights.note, *named.notes) if note]
-        outputs = _load_with_head(module, images, named.tensors, outputs)
+        weights = replace(weights, tensors=named.tensors)
+    source: dict[str, Any] = {"model": model, "settings": dict(settings)}
+    names: tuple[str, ...] = ()
+    if task.labelled:
+        trained = pretrained or weights is not None
+        names, more = _with_classes(module, images, request, outputs, classes, weights, trained, known)
+        notes += more
+        source["settings"]["classes"] = len(names)
+    else:
+        _without_classes(module, first, request, task, classes, weights)
+    source |= {
+        "classes": list(names),
+        "input_shape": list(shape),
+        **({"task": task.name} if task.name != DEFAULT_TASK else {}),
+        **({"files": dict(files)} if files else {}),
+    }
+    if files and request.weights:
+        notes += require_sound(module, images, outputs_of(module, images, task), partial(another, source))
+    habits = replace(habits, notes=tuple(notes))
+    return Network(module, source, shape, classes=names, preprocessing=preprocessing, habits=habits)
+
+
+def _exactly(request: ModelRequest, classes: int | None) -> Fits | None:
+    """Whether a tensor has the classes, or the shape, that the data asks for."""
+    if classes is not None:
+        return lambda tensor: tensor.shape[1] == classes
+    wanted = request.target_shape
+    return (lambda tensor: tuple(tensor.shape[1:]) == wanted) if wanted else None
+
+
+def _with_classes(
+    module: nn.Module,
+    images: Tensor,
+    request: ModelRequest,
+    outputs: int,
+    classes: int | None,
+    weights: Checkpoint | None,
+    trained: bool,
+    known: tuple[str, ...],
+) -> tuple[tuple[str, ...], list[str]]:
+    """Load the weights and give the module as many outputs as there are classes; their names, and notes."""
+    notes, built = [], outputs
+    if outputs == 1 and classes is None:
+        raise _one_output()
+    if weights is not None:
+        outputs = _load_with_head(module, images, weights.tensors, outputs)
     require_finite(module, module.state_dict(), "the weights of the network as built")
     asked = request.classes
     if asked and known and len(known) == outputs and classes in (None, outputs) and match(known, asked):
         asked = known  # the weights keep their classes, and the data's labels are matched by name
-    wanted = _classes(outputs, classes, asked, pretrained or weights is not None)
+    wanted = _classes(outputs, classes, asked, trained)
     if wanted != outputs:
         paths = replace_heads(module, images, wanted)
         known = ()
@@ -87,17 +135,21 @@ def assemble(
     elif asked and known and asked != known:
         raise _other_classes(known, asked)
     names = asked or (known if len(known) == wanted else tuple(str(k) for k in range(wanted)))
-    source: dict[str, Any] = {
-        "model": model,
-        "settings": {**settings, "classes": wanted},
-        "classes": list(names),
-        "input_shape": list(shape),
-        **({"files": dict(files)} if files else {}),
-    }
-    if files and request.weights:
-        notes += require_sound(module, images, outputs_of(module, images), partial(another, source))
-    habits = replace(habits, notes=tuple(notes))
-    return Network(module, source, shape, classes=names, preprocessing=preprocessing, habits=habits)
+    return names, notes
+
+
+def _without_classes(
+    module: nn.Module, first: Tensor, request: ModelRequest, task: Task, classes: int | None, weights: Checkpoint | None
+) -> None:
+    """Load the weights of a network whose task has no classes; its answer must have the shape of the data's targets."""
+    if classes is not None:
+        message = f"`classes={classes}`, and the task {task.name} has no classes"
+        raise Refusal("RCP0708", message, "leave `classes` out")
+    if weights is not None:
+        load_weights(module, weights.tensors, "the weights")
+    require_finite(module, module.state_dict(), "the weights of the network as built")
+    if request.target_shape is not None:
+        task.answer(first, first.new_zeros(len(first), *request.target_shape))
 
 
 def _replaced(paths: tuple[str, ...], before: int, after: int) -> str:

@@ -1,4 +1,4 @@
-"""How a network is called: its input images are not changed, and in evaluation mode it returns one tensor B×n."""
+"""How a network is called: its input images are not changed, and in evaluation mode it returns one tensor B×…"""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
+from recipelang.kinds import Task
 from recipelang.surgery import answers
 from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.layout import channels_first, takes_channels_last
 from recipelang.surgery.network import Habits
+from recipelang.surgery.tasks import task_named
 from recipelang.surgery.tracing import evaluating, first_line
 
 
@@ -35,36 +37,45 @@ class _Entry:
         return raw if self.training else answers.at(raw, habits.answer)
 
 
-def enter(module: nn.Module, example: Tensor, classes: int | None, *, stranger: bool = True) -> tuple[Tensor, Habits]:
+def enter(
+    module: nn.Module,
+    example: Tensor,
+    task: Task | None = None,
+    *,
+    exact: answers.Fits | None = None,
+    stranger: bool = True,
+) -> tuple[Tensor, Habits]:
     """Run the network once in evaluation mode and ensure that it keeps its input and returns one tensor.
 
     Args:
         module: its class is changed in place where needed.
         example: an input, B×C×H×W; is not changed.
-        classes: number of classes; None where unknown.
+        task: what an answer is; default classification.
+        exact: whether a tensor has the classes or the shape of the data too; None where they are unknown.
         stranger: whether it may depend on the memory order of images, which is then tried.
 
     Returns:
-        its answer B×n, and its habits.
+        its answer B×…, and its habits.
 
     Raises:
         Refusal: RCP0713: it does not take such images, or its answer is ambiguous.
     """
+    task = task or task_named()
     given = example.clone()
     with random_numbers():
         raw = evaluated(module, given)
-    path = answers.answer(raw, len(example), classes)
+    path = answers.answer(raw, len(example), answers.fits(task), exact)
     if path is None:
-        raise _not_understood(raw, example, classes)
+        raise _not_understood(raw, example, task)
     scores: Tensor = answers.at(raw, path)
     contiguous = stranger and not takes_channels_last(module, example, scores, path)
     habits = Habits(not torch.equal(given, example), path, contiguous)
     if habits != Habits():
-        _put_right(module, habits, example, raw)
+        _put_right(module, habits, example, raw, task)
     return scores, habits
 
 
-def _put_right(module: nn.Module, habits: Habits, example: Tensor, raw: Any) -> None:
+def _put_right(module: nn.Module, habits: Habits, example: Tensor, raw: Any, task: Task) -> None:
     """Put `_Entry` before the class of the module, and check that it takes effect, in copies too."""
     own = type(module)
     attributes = {"_recipelang_habits": habits, "__module__": own.__module__, "__qualname__": own.__qualname__}
@@ -82,7 +93,7 @@ def _put_right(module: nn.Module, habits: Habits, example: Tensor, raw: Any) -> 
             "start `forward` with `x = x.clone()`",
         )
     if not effective and habits.answer:
-        raise _not_understood(raw, example, None)
+        raise _not_understood(raw, example, task)
 
 
 def evaluated(module: nn.Module, example: Tensor) -> Any:
@@ -124,14 +135,14 @@ def _trains(module: nn.Module, example: Tensor) -> bool:
     return True
 
 
-def _not_understood(raw: Any, example: Tensor, classes: int | None) -> Refusal:
+def _not_understood(raw: Any, example: Tensor, task: Task) -> Refusal:
     images, shape = len(example), "×".join(str(n) for n in example.shape[1:])
-    several = len(answers.scores(raw, images)) > 1
+    several = len(answers.fitting(raw, images, answers.fits(task))) > 1
     return Refusal(
         "RCP0713",
         f"the network's answer to {images} images of {shape} is {answers.describe(raw)}"
-        + (", and which of these are the scores is ambiguous" if several else ", not one score per class"),
+        + (", and which of these are the scores is ambiguous" if several else f", not {task.gives}"),
         "return only the scores in evaluation mode, or name them `logits`"
         if several
-        else "use a classification network, whose output has shape B×C",
+        else f"use a {task.name} network, whose output has shape {task.form}",
     )

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.surgery.answers import scores
+from recipelang.surgery.answers import fits, fitting
 from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.products import is_plain
+from recipelang.surgery.tasks import task_named
 from recipelang.surgery.tracing import outputs_of, record_calls
 
 
@@ -125,7 +126,7 @@ def _in_training(module: nn.Module, example: Tensor) -> set[int]:
             raw = copy.deepcopy(module).train()(example.clone())
     except Exception:  # the module is the user's
         return set()
-    return {score.shape[1] for _, score in scores(raw, len(example))}
+    return {score.shape[1] for score in fitting(raw, len(example), fits(task_named())).values()}
 
 
 def _features(part: nn.Module) -> int | None:

@@ -11,8 +11,10 @@ import math
 import re
 import stat
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from safetensors.torch import load_file
@@ -20,7 +22,7 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.images.preprocessing import from_entries
-from recipelang.kinds import Preprocessing
+from recipelang.kinds import DEFAULT_TASK, Preprocessing
 from recipelang.surgery.edits import Edit, from_json
 from recipelang.surgery.entries import MOST_TENSORS, Wrong, entry, mapping, numbers, sequence, shown, text, whole
 from recipelang.surgery.network import Accelerated
@@ -37,7 +39,7 @@ MASKS = "masks.safetensors"
 
 LARGEST_JSON = LARGEST_HEADER = 2**24  # bytes
 LARGEST_SIDE, LARGEST_INPUT = 4096, 2**24  # pixels; numbers in one image
-MOST_CLASSES, MOST_EDITS, MOST_AT_A_PLACE = 2**16, 10_000, 16
+MOST_CLASSES, MOST_EDITS, MOST_AT_A_PLACE, MOST_AXES = 2**16, 10_000, 16, 6
 FARTHEST = 1e6  # largest distance of a normalised value of 0…1 from its mean, in deviations
 #: types of safetensors that a network may have
 TYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
@@ -58,7 +60,7 @@ class Manifest:
 
     version: int
     source: dict[str, Any]
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     classes: tuple[str, ...]
     preprocessing: Preprocessing | None
     accelerated: Accelerated | None
@@ -78,11 +80,12 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         if _version(surgery) != version:
             raise Wrong("the two are of different formats")
-        classes = class_names(entry(model, "classes"))
-        shape = image_shape(entry(model, "input_shape"), "`input_shape`")
+        source = mapping(entry(model, "source"), "`source`")
+        classes = class_names(entry(model, "classes"), source)
+        shape = input_shape(entry(model, "input_shape"), "`input_shape`")
         return Manifest(
             version=version,
-            source=_source(entry(model, "source"), len(classes)),
+            source=_source(source, len(classes)),
             input_shape=shape,
             classes=classes,
             preprocessing=_preprocessing(entry(model, "preprocessing"), shape[0]),
@@ -103,8 +106,9 @@ def read_interface(folder: Path) -> tuple[tuple[str, ...], Preprocessing | None]
     """
     model = _read_json(folder / MODEL)
     try:
-        channels = image_shape(entry(model, "input_shape"), "`input_shape`")[0]
-        return class_names(entry(model, "classes")), _preprocessing(entry(model, "preprocessing"), channels)
+        channels = input_shape(entry(model, "input_shape"), "`input_shape`")[0]
+        source = mapping(entry(model, "source"), "`source`")
+        return class_names(entry(model, "classes"), source), _preprocessing(entry(model, "preprocessing"), channels)
     except (TypeError, ValueError) as error:
         raise damaged(folder, f"`{MODEL}` has a wrong entry: {first_line(error)}") from error
 
@@ -155,8 +159,24 @@ def image_shape(value: Any, name: str) -> tuple[int, int, int]:
     return numbers[0], numbers[1], numbers[2]
 
 
-def class_names(value: Any) -> tuple[str, ...]:
-    """The names of all outputs, each once.
+def input_shape(value: Any, name: str) -> tuple[int, ...]:
+    """The shape of one input: (channels, height, width) for images.
+
+    Raises:
+        Wrong: it is not a shape, or the input is too large to be tried.
+    """
+    axes = sequence(value, name, MOST_AXES)
+    lengths = tuple(whole(n, name, LARGEST_SIDE if len(axes) == 3 else LARGEST_INPUT) for n in axes)
+    if not lengths or math.prod(lengths) > LARGEST_INPUT:
+        raise Wrong(
+            f"{name} is {shown(value)}, which is not the shape of an input of at most {LARGEST_INPUT:,} numbers"
+        )
+    return lengths
+
+
+def class_names(value: Any, source: Mapping[str, Any] = MappingProxyType({})) -> tuple[str, ...]:
+    """The names of all outputs, each once; none where the source is of another task than classification, without
+    classes.
 
     Raises:
         Wrong: they are not distinct strings, or there are none.
@@ -164,20 +184,19 @@ def class_names(value: Any) -> tuple[str, ...]:
     names = [text(name, "a class name") for name in sequence(value, "`classes`", MOST_CLASSES)]
     if len(set(names)) != len(names):
         raise Wrong(f"the class {shown(Counter(names).most_common(1)[0][0])} appears twice")
-    if not names:
+    if not names and text(source.get("task", DEFAULT_TASK), "`task`") == DEFAULT_TASK:
         raise Wrong("`classes` is empty")
     return tuple(names)
 
 
-def _source(value: Any, classes: int) -> dict[str, Any]:
+def _source(source: Mapping[str, Any], classes: int) -> dict[str, Any]:
     """`Network.source`: its shape is checked here, the settings of its method by `source.rebuild`."""
-    source = mapping(value, "`source`")
     text(entry(source, "model"), "`model`")
     settings = mapping(entry(source, "settings"), "`settings`")
-    image_shape(entry(source, "input_shape"), "`input_shape` of `source`")
-    if len(class_names(entry(source, "classes"))) != classes:
+    input_shape(entry(source, "input_shape"), "`input_shape` of `source`")
+    if len(class_names(entry(source, "classes"), source)) != classes:
         raise Wrong("`classes` and the classes of `source` differ in number")
-    if whole(settings.get("classes"), "`classes` of `settings`", MOST_CLASSES) != classes:
+    if classes and whole(settings.get("classes"), "`classes` of `settings`", MOST_CLASSES) != classes:
         raise Wrong("the number of classes differs from the number of their names")
     for path, digest in mapping(source.get("files", {}), "`files`").items():
         if not isinstance(digest, str) or not _HEX.fullmatch(digest) or Path(path).is_absolute() or ".." in path:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from recipelang.images.preprocessing import entries
-from recipelang.kinds import Preprocessing, Restriction
+from recipelang.kinds import DEFAULT_TASK, Preprocessing, Restriction
 from recipelang.surgery.restrictions.mask import Mask
 
 #: place → the restrictions there, at most one of each kind
@@ -66,11 +66,12 @@ class Network:
     Attributes:
         module: in training form (BatchNorm not folded). Treat it as read-only: stages work on `clone()`.
         source: JSON that `recipelang.surgery.artifact` rebuilds the original from:
-            {"model": method name, "settings": {…}, "classes": […], "input_shape": [C, H, W]}.
+            {"model": method name, "settings": {…}, "classes": […], "input_shape": [C, H, W]}, and "task": its name
+            where it is not classification.
         edits: the edit log, in order (`recipelang.surgery.edits`).
         restrictions: place → the restrictions there, one of a kind (`surgery/restricting.py`).
-        input_shape: (channels, height, width).
-        classes: class names, in the order of the outputs.
+        input_shape: of one input: (channels, height, width) for images.
+        classes: class names, in the order of the outputs; none where the task has no classes.
         preprocessing: how an image becomes an input.
         accelerated: settings of `accelerate`; None where the deployed form runs dense.
         habits: what was found about it when it was first run (`recipelang.surgery.probe`).
@@ -78,7 +79,7 @@ class Network:
 
     module: nn.Module
     source: dict[str, Any]
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     edits: tuple[Any, ...] = ()
     restrictions: Restrictions = field(default_factory=dict)
     classes: tuple[str, ...] = ()
@@ -90,6 +91,11 @@ class Network:
     def masks(self) -> dict[str, Mask]:
         """Parameter name → its mask."""
         return {place: one for place, each in self.restrictions.items() for one in each if isinstance(one, Mask)}
+
+    @property
+    def task(self) -> str:
+        """The name of the task that it is for."""
+        return str(self.source.get("task", DEFAULT_TASK))
 
     def clone(self) -> Network:
         """The same network with its own copy of the module."""

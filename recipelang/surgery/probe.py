@@ -36,7 +36,7 @@ def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Buil
     Args:
         module: as `enter` left it; it and all random number generators are left unchanged.
         example: an input, B×C×H×W.
-        first: its answer to the example, B×n.
+        first: its answer to the example, B×…
         again: another build of it, made with other random numbers, for the duration of the block.
 
     Returns:
@@ -61,7 +61,7 @@ def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Buil
         return (
             *_batch_notes(trial),
             *_probability_notes(found.detach()),
-            *_training_notes(twin, example, found.shape[1]),
+            *_training_notes(twin, example, found.detach()),
         )
 
 
@@ -247,7 +247,12 @@ def _batch_notes(trial: Trial) -> tuple[str, ...]:
 
 def _probability_notes(found: Tensor) -> tuple[str, ...]:
     """Probabilities of classes: every loss here is made for what comes before a softmax."""
-    if found.shape[1] < 2 or bool((found < 0).any()) or not _alike(found.sum(1), torch.ones(len(found))):
+    if (
+        found.ndim != 2
+        or found.shape[1] < 2
+        or bool((found < 0).any())
+        or not _alike(found.sum(1), torch.ones(len(found)))
+    ):
         return ()
     return (
         "it answers with probabilities, and losses apply a softmax to its answers: let it return what comes before its "
@@ -258,13 +263,16 @@ def _probability_notes(found: Tensor) -> tuple[str, ...]:
 # in training mode -----------------------------------------------------------------------------
 
 
-def _training_notes(module: nn.Module, example: Tensor, classes: int) -> tuple[str, ...]:
+def _training_notes(module: nn.Module, example: Tensor, found: Tensor) -> tuple[str, ...]:
     """Notes on the answer in training mode. The module must not be used afterwards."""
     try:
-        told = answers.trained(module, example, classes)
+        told = answers.trained(module, example, answers.like(found))
     except Exception as error:  # the module is the user's
         why = f"{type(error).__name__}: {first_line(error)}"
         return (f"it can be measured but not trained: in training mode it raises {why}",)
     if told is None:
-        return ("it can be measured but not trained: in training mode it does not give one score per class",)
+        gives = (
+            "one score per class" if found.ndim == 2 else f"an answer of shape {'×'.join(map(str, found.shape[1:]))}"
+        )
+        return (f"it can be measured but not trained: in training mode it does not give {gives}",)
     return (told.note,) if told.note else ()

@@ -11,10 +11,11 @@ from torch import nn
 
 from recipelang.catalogue import Setting, find, settings
 from recipelang.errors import Refusal, SettingError
-from recipelang.kinds import ModelRequest
+from recipelang.kinds import DEFAULT_TASK, ModelRequest
 from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.codebase import Code, read_code
-from recipelang.surgery.manifest import image_shape
+from recipelang.surgery.manifest import input_shape
+from recipelang.surgery.tasks import task_named
 
 #: where Python files of a given hash were seen in this process
 _seen: dict[str, Path] = {}
@@ -39,8 +40,13 @@ def rebuild(source: Mapping[str, Any], *, trust: bool, folder: Path, seed: int =
         raise _no_source(str(error)) from error
     except (KeyError, TypeError, ValueError) as error:
         raise _no_source(f"{type(error).__name__}: {error}") from error
-    with random_numbers(seed):
-        module: nn.Module = method.build(request).module
+    try:
+        with random_numbers(seed):
+            module: nn.Module = method.build(request).module
+    except Refusal as refusal:
+        if refusal.code != "RCP0713":  # it would have been refused before it was saved
+            raise
+        raise _no_source(refusal.message) from refusal
     return module
 
 
@@ -56,7 +62,7 @@ def _method(source: Mapping[str, Any]) -> Any:
         raise _no_source(f"`{name}` has no setting {sorted(set(given) - set(known))[0]!r}")
     for key, value in given.items():
         _require_setting(known[key], value)
-    if given.get("classes") != len(source["classes"]):
+    if source["classes"] and given.get("classes") != len(source["classes"]):
         raise _no_source("the number of classes differs from the number of their names")
     return cls(**{key: _frozen(value) for key, value in given.items()})
 
@@ -83,14 +89,15 @@ def _require_setting(wanted: Setting, value: Any) -> None:
 
 
 def _request(source: Mapping[str, Any], trust: bool, folder: Path) -> ModelRequest:
-    shape = image_shape(list(source["input_shape"]), "`input_shape`")
+    shape = input_shape(source["input_shape"], "`input_shape`")
     digest, files = source["settings"].get("digest", ""), source.get("files")
 
     def resolve(text: str) -> Path:
         return find_code(text, str(digest), folder, files)
 
-    classes = tuple(str(name) for name in source["classes"])
-    return ModelRequest(classes, shape, resolve=resolve, trust=trust, weights=False)
+    classes = tuple(str(name) for name in source["classes"]) or None
+    task = task_named(str(source.get("task", DEFAULT_TASK)))
+    return ModelRequest(classes, shape, resolve=resolve, trust=trust, weights=False, task=task)
 
 
 def remember_code(path: Path) -> Code:

@@ -16,16 +16,22 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from recipelang.errors import Refusal
+from recipelang.kinds import Task
 from recipelang.surgery.network import Network
+from recipelang.surgery.tasks import task_named
 
 
 def example_input(network: Network, batch: int = 2) -> Tensor:
-    """Seeded normal numbers of shape B×C×H×W, float32, on the network's device; the same at every call."""
+    """Seeded normal numbers, float32, of the batch and the network's input shape, on its device; always the same."""
     return example(network.module, network.input_shape, batch)
 
 
-def example(module: nn.Module, input_shape: tuple[int, int, int], batch: int = 2) -> Tensor:
-    """Like `example_input`, for a module that is not a Network yet."""
+def example(module: nn.Module, input_shape: tuple[int, ...], batch: int = 2) -> Tensor:
+    """Like `example_input`, for a module that is not a Network yet.
+
+    Args:
+        input_shape: of one input, as its data set says: (channels, height, width) for images.
+    """
     generator = torch.Generator().manual_seed(0)
     return torch.randn(batch, *input_shape, generator=generator).to(device_of(module))
 
@@ -130,12 +136,16 @@ def record_calls(module: nn.Module, example: Tensor) -> dict[str, Call]:
     return dict(sorted(calls.items(), key=lambda item: item[1].order))
 
 
-def outputs_of(module: nn.Module, example: Tensor) -> Tensor:
-    """The network's answer to the example, B×C.
+def outputs_of(module: nn.Module, example: Tensor, task: Task | None = None) -> Tensor:
+    """The network's answer to the example, B×…
+
+    Args:
+        task: what an answer is; default classification, one score per class.
 
     Raises:
-        Refusal: RCP0713: the network does not take this input, or does not give one score per class.
+        Refusal: RCP0713: the network does not take this input, or its answer is not one of the task.
     """
+    task = task or task_named()
     shape = "×".join(str(n) for n in example.shape[1:])
     try:
         with evaluating(module):
@@ -146,14 +156,22 @@ def outputs_of(module: nn.Module, example: Tensor) -> Tensor:
             f"the network does not take {shape} images: {type(error).__name__}: {first_line(error)}",
             "give the images the size and number of channels that the network expects, as in `size=224`",
         ) from error
-    if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[0] != example.shape[0]:
+    if not isinstance(output, Tensor) or not _understood(task, output, len(example)):
         found = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise Refusal(
             "RCP0713",
-            f"the network's answer to {len(example)} images of {shape} is {found}, not one score per class",
-            "use a classification network, whose output has shape B×C",
+            f"the network's answer to {len(example)} images of {shape} is {found}, not {task.gives}",
+            f"use a {task.name} network, whose output has shape {task.form}",
         )
     return output
+
+
+def _understood(task: Task, output: Tensor, samples: int) -> bool:
+    try:
+        task.answer(output)
+    except Refusal:
+        return False
+    return len(output) == samples
 
 
 def first_line(error: BaseException) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
+from recipelang.images.batches import count, moved
 from recipelang.kinds import Dataset, Progress
 from recipelang.plan import Samples
 from recipelang.surgery.network import Network
@@ -100,10 +101,10 @@ def _pass(
         norm.train()
     progress.start("recalibrating", limit)
     with torch.no_grad():
-        for images, labels in data.batches(samples.split, samples=limit, seed=seed):
-            if len(images) > 1:  # one image has no statistics where a norm sees no pixels
-                module(images.to(device))
-            progress.advance(len(labels))
+        for inputs, _ in data.batches(samples.split, samples=limit, seed=seed):
+            if count(inputs) > 1:  # one image has no statistics where a norm sees no pixels
+                module(moved(inputs, device))
+            progress.advance(count(inputs))
     progress.stop()
 
 

@@ -32,7 +32,7 @@ class State:
         module, optimizer: changed in place.
         parts: what losses and companions train or keep beside the network; empty where there is nothing.
         step: number of optimizer steps done.
-        loss, correct, seen: sums over the epoch so far: loss times images, correct answers, images.
+        loss, score, seen: sums over the epoch so far: loss times images, the task's score, images.
         history: one row per finished epoch.
     """
 
@@ -41,7 +41,7 @@ class State:
     parts: nn.Module = field(default_factory=nn.Module)
     step: int = 0
     loss: float = 0.0
-    correct: int = 0
+    score: float = 0
     seen: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
@@ -81,7 +81,7 @@ def save(path: Path, state: State, identity: str) -> None:
     position = {
         "step": state.step,
         "loss": state.loss,
-        "correct": state.correct,
+        "correct": state.score,  # as older checkpoints call it
         "seen": state.seen,
         "history": state.history,
     }
@@ -112,7 +112,7 @@ def load(path: Path, state: State, identity: str) -> bool:
     state.parts.load_state_dict(_of("parts.", tensors))
     _restore_optimizer(state.optimizer, tensors, json.loads(header["optimizer"]))
     state.step, state.loss, state.history = position["step"], position["loss"], position["history"]
-    state.correct, state.seen = position["correct"], position["seen"]
+    state.score, state.seen = position["correct"], position["seen"]
     chance.restore(header["random"])
     torch.set_rng_state(tensors["random.cpu"])
     for i in _devices(state.module):

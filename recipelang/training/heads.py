@@ -1,16 +1,18 @@
-"""The output of a network in training mode: one tensor of scores, or several, each with its weight in the loss."""
+"""The output of a network in training mode: one answer, or several, each with its weight in the loss."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
+from recipelang.images.batches import first
+from recipelang.kinds import Labels, Task
 from recipelang.surgery import answers
 from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.tracing import first_line
@@ -18,9 +20,9 @@ from recipelang.surgery.tracing import first_line
 
 @dataclass(frozen=True)
 class Head:
-    """Scores B×C in float32, and the weight of their loss."""
+    """An answer of the task, scores B×C for example, and the weight of its loss."""
 
-    scores: Tensor
+    answer: Tensor
     weight: float
     auxiliary: bool = False
 
@@ -28,32 +30,49 @@ class Head:
 class Heads:
     """Reads the answers of one network in training mode.
 
-    A network that returns one tensor B×C is trained on it. If it returns several, those that make up its answer in
+    A network that returns one answer is trained on it. If it returns several, those that make up its answer in
     evaluation mode are trained with equal weights that sum to one, and auxiliary classifiers with
     `answers.AUXILIARY` each; `answers.trained` distinguishes them, once.
 
     Args:
-        classes: C, the number of classes of the data.
+        task: what an answer is.
+        labels: the classes of the data, where it has any.
     """
 
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
+    def __init__(self, task: Task, labels: Labels | None) -> None:
+        self.task, self.labels = task, labels
         self._trained: answers.Trained | None = None
 
-    def outputs(self, module: nn.Module, images: Tensor) -> tuple[Head, ...]:
+    def outputs(self, module: nn.Module, images: Tensor, targets: Any) -> tuple[Head, ...]:
         """Run the network in training mode and read its answer; a tensor that evaluation also returns comes first.
 
         Raises:
-            Refusal: RCP0713: the network cannot run in training mode; RCP0812: no tensor of the answer is B×C.
+            Refusal: RCP0713: the network cannot run in training mode; RCP0812, RCP0840: no tensor of its output is an
+                answer to these targets.
         """
         if self._trained is None:
-            self._trained = _tell(module, images[:2], self.classes)
+            self._trained = self._tell(module, images[:2], first(targets, 2))
         raw, (own, auxiliary) = _run(module, images), (self._trained.answers, self._trained.auxiliary)
         read = [(path, 1 / len(own), False) for path in own] + [(path, answers.AUXILIARY, True) for path in auxiliary]
-        found = tuple(Head(answers.at(raw, path), weight, extra) for path, weight, extra in read)
-        if any(head.scores.ndim != 2 or head.scores.shape[1] != self.classes for head in found):
-            raise misfit(raw, self.classes)
-        return tuple(replace(head, scores=head.scores.float()) for head in found)
+        return tuple(
+            Head(self.task.answer(answers.at(raw, path), targets, self.labels), weight, extra)
+            for path, weight, extra in read
+        )
+
+    def _tell(self, module: nn.Module, images: Tensor, targets: Any) -> answers.Trained:
+        """Which tensors of the output in training mode are trained, found on a copy, so that no statistics change."""
+        fit = answers.fits(self.task, targets, self.labels)
+        with random_numbers(device=images.device), torch.enable_grad():
+            try:
+                told = answers.trained(copy.deepcopy(module), images, fit)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:  # the module is the user's and may raise anything
+                raise _cannot_run(module, images, error) from error
+            if told is None:
+                self.task.answer(module(images.clone()), targets, self.labels)  # says why
+                raise RuntimeError(f"{self.task.name} understands an output that it did not understand before")
+        return told
 
 
 def _run(module: nn.Module, images: Tensor) -> Any:
@@ -66,33 +85,9 @@ def _run(module: nn.Module, images: Tensor) -> Any:
 
 
 def mean_answer(heads: Sequence[Head]) -> Tensor:
-    """The approximate scores B×C of evaluation: the mean of those that belong to its answer."""
-    own = [head.scores for head in heads if not head.auxiliary]
+    """The approximate answer of evaluation: the mean of those that belong to it."""
+    own = [head.answer for head in heads if not head.auxiliary]
     return own[0] if len(own) == 1 else torch.stack(own).mean(0)
-
-
-def misfit(raw: Any, classes: int) -> Refusal:
-    """The refusal for outputs that are not one score per class."""
-    shape = "×".join(map(str, raw.shape[1:])) if isinstance(raw, Tensor) else answers.describe(raw)
-    return Refusal(
-        "RCP0812",
-        f"the network gives {shape} outputs per image, and the data has {classes} classes",
-        f"build the network for this data, for example with `classes={classes}`",
-    )
-
-
-def _tell(module: nn.Module, images: Tensor, classes: int) -> answers.Trained:
-    """Which tensors of the answer in training mode are trained, found on a copy, so that no statistics change."""
-    with random_numbers(device=images.device), torch.enable_grad():
-        try:
-            told = answers.trained(copy.deepcopy(module), images, classes)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # the module is the user's and may raise anything
-            raise _cannot_run(module, images, error) from error
-        if told is None:
-            raise misfit(module(images.clone()), classes)
-    return told
 
 
 def _cannot_run(module: nn.Module, images: Tensor, error: Exception) -> Refusal:

@@ -1,4 +1,4 @@
-"""The history of a training: loss and accuracy per epoch, and the record at its end."""
+"""The history of a training: the loss and the task's score per epoch, and the record at its end."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class FitRecord:
         epochs: passes over the training data, possibly fractional.
         precision: `float32` or `bfloat16`, for matrix products and convolutions.
         resumed_at: the step at which a checkpoint was resumed, 0 without one.
-        history: per epoch: `epoch` (from 1), `loss`, `accuracy` (both means over the augmented
-            images), `lr` of its last step.
+        history: per epoch: `epoch` (from 1), `loss` and the task's score, such as `accuracy`, under its name (both
+            means over the augmented samples), `lr` of its last step.
     """
 
     steps: int
@@ -40,15 +40,17 @@ class FitRecord:
 
 
 class Tally:
-    """Loss and accuracy of the epoch so far; reads the numbers only every few steps, since that makes a GPU wait."""
+    """Loss and score of the epoch so far; reads the numbers only every few steps, since that makes a GPU wait."""
 
     def __init__(self, state: State, every: int) -> None:
         self.state, self.every, self.last = state, every, math.nan
-        self.waiting: list[tuple[Tensor, Tensor, int, int, float]] = []
+        self.name = ""  # of the score; "" where the task has none
+        self.waiting: list[tuple[Tensor, Tensor | None, int, int, float]] = []
 
-    def add(self, loss: Tensor, correct: Tensor, images: int, lr: float) -> None:
-        """Add the numbers of one step."""
-        self.waiting.append((loss, correct, images, self.state.step, lr))
+    def add(self, loss: Tensor, score: tuple[str, Tensor] | None, images: int, lr: float) -> None:
+        """Add the numbers of one step: its mean loss, name and sum of the task's score, how many images."""
+        self.name, total = score or ("", None)
+        self.waiting.append((loss, total, images, self.state.step, lr))
         if len(self.waiting) >= self.every:
             self.look()
 
@@ -58,7 +60,7 @@ class Tally:
         Raises:
             Refusal: RCP0811: a loss is not finite.
         """
-        for loss, correct, images, step, lr in self.waiting:
+        for loss, score, images, step, lr in self.waiting:
             self.last = float(loss)
             if not math.isfinite(self.last):
                 raise Refusal(
@@ -68,7 +70,7 @@ class Tally:
                     f"`lr=cosine({lr:.2g}, warmup=1 epochs)`",
                 )
             self.state.loss += self.last * images
-            self.state.correct += int(correct)
+            self.state.score += score.item() if score is not None else 0
             self.state.seen += images
         self.waiting.clear()
 
@@ -76,6 +78,7 @@ class Tally:
         """Finish an epoch: add one row of history."""
         self.look()
         state = self.state
-        row = {"loss": state.loss / state.seen, "accuracy": state.correct / state.seen, "lr": lr}
+        score = {self.name: state.score / state.seen} if self.name else {}
+        row = {"loss": state.loss / state.seen, **score, "lr": lr}
         state.history.append({"epoch": math.ceil(state.step / per_epoch), **row})
-        state.loss, state.correct, state.seen = 0.0, 0, 0
+        state.loss, state.score, state.seen = 0.0, 0, 0

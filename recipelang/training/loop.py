@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Dataset, Moment, Progress, Seen, Task
+from recipelang.images.batches import copied, count, moved
+from recipelang.kinds import Batch, Dataset, Moment, Progress, Seen, Task
 from recipelang.meaning import schedules
 from recipelang.plan import Training, canonical
 from recipelang.surgery.beside import held_tensors
@@ -33,7 +34,7 @@ from recipelang.training import companions as accompanying
 from recipelang.training import smoke as smoking
 from recipelang.training.checkpoint import State
 from recipelang.training.companions import Companions
-from recipelang.training.heads import Heads, mean_answer, misfit
+from recipelang.training.heads import Heads, mean_answer
 from recipelang.training.history import FitRecord, Tally
 from recipelang.training.machine import Interrupts, autocast, choose_precision, reproducible, to_device
 from recipelang.training.teachers import Teacher
@@ -117,12 +118,12 @@ def fit(
             out of memory; RCP0821 … RCP0823 a loss finds no positions to compare; RCP0825 one is skipped in a step.
         KeyboardInterrupt: after the checkpoint is written.
     """
-    count = min(samples or data.size("train"), data.size("train"))
-    batch = min(data.batch, count)
+    images = min(samples or data.size("train"), data.size("train"))
+    batch = min(data.batch, images)
     _refuse_single_images(network.module, batch)
     if not any(parameter.requires_grad for parameter in network.module.parameters()):
         raise _nothing_trains("every parameter of the network is frozen")
-    duration, per_epoch = training.duration, count // batch
+    duration, per_epoch = training.duration, images // batch
     total = round(duration.count * (per_epoch if duration.unit == "epochs" else 1))
     if smoke:
         total = min(total, smoking.STEPS)
@@ -146,7 +147,7 @@ def fit(
             per_epoch,
             total,
             wants_channels_last(module),
-            Heads(len(data.classes)),
+            Heads(task, data.labels),
             Terms(training, task, live, [teacher.on(device) for teacher in teachers]),
             accompanying.begin(training.companions, live, Moment(0, total, per_epoch), device),
         )
@@ -207,11 +208,11 @@ def _train(job: _Job, state: State, path: Path | None, identity: str, progress: 
     saved = time.monotonic()
     try:
         with Interrupts() as interrupts:
-            for images, labels in _batches(job, state.step):
+            for batch in _batches(job, state.step):
                 lr = job.moment(state.step).value(job.training.optimizer.lr)
                 for group in state.optimizer.param_groups:
                     group["lr"] = lr
-                tally.add(*_step(job, state, images, labels), lr)
+                tally.add(*_step(job, state, batch), lr)
                 state.step += 1
                 whole = state.step % job.per_epoch == 0 or state.step == job.total
                 if whole:
@@ -232,31 +233,30 @@ def _train(job: _Job, state: State, path: Path | None, identity: str, progress: 
         progress.stop()
 
 
-def _batches(job: _Job, done: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(job: _Job, done: int) -> Iterator[Batch]:
     """The remaining batches, epoch after epoch, on the device."""
 
-    def endless() -> Iterator[tuple[Tensor, Tensor]]:
+    def endless() -> Iterator[Batch]:
         for epoch in itertools.count(done // job.per_epoch):
             start = done % job.per_epoch if epoch == done // job.per_epoch else 0
             yield from job.data.batches("train", samples=job.samples, epoch=epoch, seed=job.seed, start=start)
 
-    for images, labels in itertools.islice(endless(), job.total - done):
-        yield images.to(job.device, non_blocking=True), labels.to(job.device, non_blocking=True)
+    for inputs, targets in itertools.islice(endless(), job.total - done):
+        yield Batch(moved(inputs, job.device, channels_last=job.channels_last), moved(targets, job.device))
 
 
-def _step(job: _Job, state: State, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, int]:
-    """One optimizer step: loss (scalar), number of correct answers (scalar), number of images."""
-    if job.channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
+def _step(job: _Job, state: State, batch: Batch) -> tuple[Tensor, tuple[str, Tensor] | None, int]:
+    """One optimizer step: loss (scalar), name and sum of the task's score, number of samples."""
+    images, targets = batch
     moment = job.moment(state.step)
     job.companions.before_step(moment)
     # A network may change its input images in training mode only; teachers and companions use them afterwards.
-    given = images.clone() if job.terms.teachers or job.companions.running else images
+    given = copied(images) if job.terms.teachers or job.companions.running else images
     with autocast(job.device, job.precision), job.terms.watching():
-        outputs = job.heads.outputs(state.module, given)
+        outputs = job.heads.outputs(state.module, given, targets)
         with torch.no_grad():
-            taught = [_answered(t.network.module(images), job) for t in job.terms.teachers]
-    loss = job.terms.value(images, outputs, taught, labels, moment)
+            taught = [_answered(t.network.module(images), targets, job) for t in job.terms.teachers]
+    loss = job.terms.value(images, outputs, taught, targets, moment)
     if job.companions.running:
         seen = Seen(images, mean_answer(outputs), (), job.companions.network)
         loss = sum(job.companions.penalties(seen, moment), loss)
@@ -267,17 +267,12 @@ def _step(job: _Job, state: State, images: Tensor, labels: Tensor) -> tuple[Tens
     state.optimizer.step()
     hold(state.module, job.restrictions, state.optimizer)
     job.companions.after_step(state.optimizer, moment)
-    answered = mean_answer(outputs).detach()
-    return loss.detach(), (answered.argmax(1) == labels).sum(), len(labels)
+    return loss.detach(), job.task.score(mean_answer(outputs).detach(), targets), count(targets)
 
 
-def _answered(raw: Any, job: _Job) -> Any:
-    """A teacher's outputs, B×C in float32 where a loss compares them."""
-    if not job.terms.compares_outputs:
-        return raw
-    if not isinstance(raw, Tensor) or raw.ndim != 2 or raw.shape[1] != job.heads.classes:
-        raise misfit(raw, job.heads.classes)
-    return raw.float()
+def _answered(raw: Any, targets: Any, job: _Job) -> Any:
+    """A teacher's output, as an answer of the task where a loss compares it."""
+    return job.task.answer(raw, targets, job.data.labels) if job.terms.compares_outputs else raw
 
 
 def _let_go(network: Network) -> None:

@@ -32,8 +32,8 @@ class Translated(nn.Module):
     """A network adapted to another one: takes images normalised for that one, and returns some outputs, in its order.
 
     Args:
-        module: B×C×H×W → B×classes; where it returns several, the first is the answer.
-        outputs: the chosen outputs, in order; None where its answer is not looked at.
+        module: B×C×H×W → B×classes, or another answer; where it returns several, the first is the answer.
+        outputs: the chosen outputs, in order; None: the whole answer, or where it is not looked at.
         scale, shift: per channel, from the given images to those that the module expects.
     """
 
@@ -49,7 +49,7 @@ class Translated(nn.Module):
         self.register_buffer("shift", shift)
 
     def forward(self, images: Tensor) -> Any:
-        """Images B×C×H×W → the chosen outputs, B×len(outputs)."""
+        """Images B×C×H×W → the chosen outputs, B×len(outputs), or the whole answer."""
         answer = self.module(images * self.scale + self.shift)
         if self.outputs is None:
             return answer
@@ -80,6 +80,12 @@ def translated(teacher: Network, student: Network, name: str, *, outputs: bool =
             f"the teacher `{name}` reads {teacher.input_shape[0]} channels, the network {student.input_shape[0]}",
             "use a teacher for the same images",
         )
+    if outputs and teacher.task != student.task:
+        raise Refusal(
+            "RCP0914",
+            f"the teacher `{name}` was made for the task {teacher.task}, the network for {student.task}",
+            "use a teacher of the same task",
+        )
     chosen, note = tuple(range(len(student.classes))), ""
     if outputs and teacher.classes and student.classes and teacher.classes != student.classes:
         found = match(teacher.classes, student.classes)
@@ -95,7 +101,7 @@ def translated(teacher: Network, student: Network, name: str, *, outputs: bool =
     same_images = bool((scale == 1).all() and (shift == 0).all())
     if same_images and (not outputs or chosen == tuple(range(len(teacher.classes)))):
         return teacher, note
-    module = Translated(teacher.module, torch.tensor(chosen) if outputs else None, scale, shift)
+    module = Translated(teacher.module, torch.tensor(chosen) if outputs and student.classes else None, scale, shift)
     return replace(teacher, module=module, classes=student.classes, preprocessing=student.preprocessing), note
 
 

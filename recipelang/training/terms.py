@@ -89,11 +89,11 @@ class Terms:
             Refusal: RCP0815: a teacher's outputs have another shape; RCP0825: a position was skipped in this step.
         """
         found = [capture.features() for capture in self._captures]
-        total = heads[0].scores.new_zeros(())
+        total = heads[0].answer.new_zeros(())
         for head in heads:
             for one in self._terms:
                 if not one.pairings:
-                    value = self._term(one, images, head.scores, taught, targets, moment, found)
+                    value = self._term(one, images, head.answer, taught, targets, moment, found)
                     total = total + head.weight * value
         for one in self._terms:
             if one.pairings:

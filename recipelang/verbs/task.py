@@ -40,7 +40,11 @@ VERB = Verb(
     example="task classification",
     read=read,
     operation=Task,
-    rules=("Without this line the task is classification.",),
+    rules=(
+        "Without this line the task is classification. It holds for the whole recipe, wherever the line is.",
+        "Data must offer the targets of the task; metrics, losses, criteria and models of another task are refused.",
+    ),
     top_level=True,
     once=True,
+    throughout=True,
 )

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recipelang.kinds import Preprocessing
+from recipelang.kinds import Labels, Preprocessing
+from recipelang.methods.tasks.classification import Classification
 from recipelang.methods.units.layers import Layers, as_group
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.ranking import rank
@@ -26,7 +27,7 @@ class Images:
 
     def __init__(self, splits: dict[str, tuple[Tensor, Tensor]], classes: int, batch: int = 16) -> None:
         self.splits, self.batch = splits, batch
-        self.classes = tuple(str(c) for c in range(classes))
+        self.labels = Labels(tuple(str(c) for c in range(classes)))
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -42,13 +43,6 @@ class Images:
         assert epoch is None, "criteria look at images as they are, without augmentation"
         images, labels = (part[:samples] for part in self.splits[split])
         yield from zip(images.split(batch or self.batch), labels.split(batch or self.batch), strict=True)
-
-
-class CrossEntropy:
-    metrics = ("top1",)
-
-    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(outputs, labels)
 
 
 class Block(nn.Module):
@@ -82,7 +76,7 @@ def images(classes: int = 4, train: int = 48, val: int = 32) -> Images:
 def gathered(module: nn.Module, data: Images, **more: object) -> Gathered:
     shape = data.input_shape
     groups = tuple(map(as_group, find_layers(module, example(module, shape))))
-    return Gathered(Network(module, {}, shape), data, CrossEntropy(), groups, **more)  # type: ignore[arg-type]
+    return Gathered(Network(module, {}, shape), data, Classification(), groups, **more)  # type: ignore[arg-type]
 
 
 def ranking(criterion: Any, evidence: Any) -> dict[str, float]:
@@ -96,7 +90,7 @@ def lab() -> SimpleNamespace:
     return SimpleNamespace(
         Images=Images,
         Block=Block,
-        CrossEntropy=CrossEntropy,
+        CrossEntropy=Classification,
         small=small,
         images=images,
         gathered=gathered,

@@ -21,8 +21,10 @@ from recipelang import catalogue
 from recipelang.errors import Refusal, SettingError
 from recipelang.kinds import Measurement
 from recipelang.measuring.predictions import correct
+from recipelang.measuring.predictions import measured as of_one_batch
 from recipelang.measuring.structure import stored_bytes
 from recipelang.surgery.network import Network
+from recipelang.surgery.tasks import task_named
 
 GENERATOR = torch.Generator().manual_seed(0)
 OUTPUTS = torch.randn(200, 8, generator=GENERATOR)
@@ -31,6 +33,11 @@ LABELS = torch.randint(8, (200,), generator=GENERATOR)
 
 def metric(name: str, **values: Any) -> Any:
     return catalogue.find("metric", name)(**values)
+
+
+def measured(name: str, answer: torch.Tensor, targets: torch.Tensor) -> Measurement:
+    """A metric of predictions, all of them in one batch."""
+    return of_one_batch(metric(name), answer, targets, task_named(metric(name).tasks[0]))
 
 
 def network(module: nn.Module, shape: tuple[int, int, int] = (3, 32, 32)) -> Network:
@@ -51,25 +58,35 @@ def test_every_metric_says_what_it_is(name: str) -> None:
 
 
 def test_top1_is_scikit_learns() -> None:
-    measured = metric("top1").measure(OUTPUTS, LABELS)
-    assert measured.value == pytest.approx(accuracy_score(LABELS, OUTPUTS.argmax(1)))
-    expected = binomtest(round(measured.value * 200), 200).proportion_ci(method="wilson")
-    assert (measured.low, measured.high) == pytest.approx((expected.low, expected.high))
-    assert (measured.n, measured.interval) == (200, "Wilson")
-    assert measured.per_sample.dtype == np.float32 and measured.per_sample.mean() == pytest.approx(measured.value)
+    found = measured("top1", OUTPUTS, LABELS)
+    assert found.value == pytest.approx(accuracy_score(LABELS, OUTPUTS.argmax(1)))
+    expected = binomtest(round(found.value * 200), 200).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert (found.n, found.interval) == (200, "Wilson")
+    assert found.per_sample.dtype == np.float32 and found.per_sample.mean() == pytest.approx(found.value)
 
 
 def test_top5_is_scikit_learns() -> None:
-    assert metric("top5").measure(OUTPUTS, LABELS).value == pytest.approx(
+    assert measured("top5", OUTPUTS, LABELS).value == pytest.approx(
         top_k_accuracy_score(LABELS, OUTPUTS, k=5, labels=range(8))
     )
 
 
 def test_loss_is_scikit_learns() -> None:
-    measured = metric("loss").measure(OUTPUTS, LABELS)
+    found = measured("loss", OUTPUTS, LABELS)
     probabilities = OUTPUTS.double().softmax(1).numpy()
-    assert measured.value == pytest.approx(log_loss(LABELS, probabilities, labels=range(8)), rel=1e-5)
-    assert measured.per_sample.shape == (200,) and measured.low < measured.value < measured.high
+    assert found.value == pytest.approx(log_loss(LABELS, probabilities, labels=range(8)), rel=1e-5)
+    assert found.per_sample.shape == (200,) and found.low < found.value < found.high
+
+
+@pytest.mark.parametrize("name", ["top1", "top5", "loss"])
+def test_batches_give_what_the_whole_split_gives(name: str) -> None:
+    method, task = metric(name), task_named(metric(name).tasks[0])
+    state = method.start(task)
+    for answer, targets in zip(OUTPUTS.split(7), LABELS.split(7), strict=True):
+        state = method.add(state, answer, targets)
+    found, whole = method.result(state), measured(name, OUTPUTS, LABELS)
+    assert found == whole and np.array_equal(found.per_sample, whole.per_sample)
 
 
 @settings(deadline=None)
@@ -84,7 +101,7 @@ def test_ties_go_to_the_lower_class(data: st.DataObject, classes: int, k: int) -
 
 
 def test_a_network_that_answers_a_constant_is_not_rewarded() -> None:
-    assert metric("top1").measure(torch.zeros(10, 5), torch.full((10,), 4)).value == 0
+    assert measured("top1", torch.zeros(10, 5), torch.full((10,), 4)).value == 0
 
 
 @pytest.mark.parametrize("name", ["top1", "top5", "loss"])
@@ -92,7 +109,7 @@ def test_outputs_that_are_no_numbers_are_refused(name: str) -> None:
     broken = OUTPUTS.clone()
     broken[3, 2], broken[7, 1] = math.nan, math.inf
     with pytest.raises(Refusal, match="2 of 200") as refusal:
-        metric(name).measure(broken, LABELS)
+        measured(name, broken, LABELS)
     assert refusal.value.code == "RCP1003"
 
 
@@ -108,13 +125,13 @@ def test_outputs_that_are_no_numbers_are_refused(name: str) -> None:
 )
 def test_outputs_that_do_not_fit_the_labels_are_refused(name: str, outputs: torch.Tensor, labels: torch.Tensor) -> None:
     with pytest.raises(Refusal) as refusal:
-        metric(name).measure(outputs, labels)
+        measured(name, outputs, labels)
     assert refusal.value.code == "RCP1004"
 
 
 def test_top5_of_three_classes_is_refused() -> None:
     with pytest.raises(Refusal, match="`top5` needs 5 classes, and the network distinguishes 3") as refusal:
-        metric("top5").measure(OUTPUTS[:, :3], LABELS.clamp(max=2))
+        measured("top5", OUTPUTS[:, :3], LABELS.clamp(max=2))
     assert refusal.value.code == "RCP1002"
 
 

@@ -16,7 +16,6 @@ from torchvision import models
 import recipelang
 from recipelang.catalogue import find
 from recipelang.kinds import ModelRequest, Preprocessing
-from recipelang.measuring.predict import predict as answers
 from recipelang.nets.cifar_resnet import cifar_resnet
 from recipelang.surgery import artifact
 from recipelang.surgery.published import published
@@ -113,7 +112,9 @@ def test_small_images_made_larger_are_predicted_on_the_same_way(tmp_path: Path) 
     network = find("model", "resnet20")().build(ModelRequest(classes=data.classes, input_shape=data.input_shape))  # type: ignore[misc]
     artifact.save(replace(network, preprocessing=data.preprocessing), tmp_path / "net")
     model = recipelang.load(tmp_path / "net")
-    scores, labels = answers(cifar_like(network), data, "test")
+    images, labels = next(iter(data.batches("test", batch=data.size("test"))))
+    with torch.no_grad():
+        scores = cifar_like(network).eval()(images)
     for name, label in (("cat", 0), ("dog", 1)):
         rows = scores[labels == label].softmax(1)
         for k, row in enumerate(rows):

@@ -16,7 +16,7 @@ from torchvision.models import VisionTransformer
 from recipelang.check import check
 from recipelang.errors import Refusal
 from recipelang.kernels.nm.reference import nm_holds
-from recipelang.kinds import ModelRequest
+from recipelang.kinds import Labels, ModelRequest
 from recipelang.methods.criteria.sparsegpt import SparseGPT
 from recipelang.methods.data.digits import Digits
 from recipelang.methods.models.digits_resnet import DigitsResNet
@@ -49,7 +49,7 @@ class Images:
 
     images: Tensor
     name: ClassVar[str] = "memory"
-    classes: ClassVar[tuple[str, ...]] = ("a", "b", "c")
+    labels: ClassVar[Labels] = Labels(("a", "b", "c"))
 
     def size(self, split: str) -> int:
         return len(self.images)
@@ -88,7 +88,7 @@ def digits() -> Any:
 @pytest.fixture(scope="module", params=[0, 1])
 def trained(request: pytest.FixtureRequest, digits: Any, tmp_path_factory: pytest.TempPathFactory) -> Network:
     torch.manual_seed(request.param)
-    network = DigitsResNet().build(ModelRequest(digits.classes, digits.input_shape))
+    network = DigitsResNet().build(ModelRequest(digits.labels.names, digits.input_shape))
     asked = operation("train for 6 epochs with sgd(lr=cosine(0.1, to=0), momentum=0.9)")
     network = train.run(asked, context(network, digits, tmp_path_factory.mktemp("train"), request.param)).network
     return replace(network, module=network.module.eval())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from recipelang.check import check
 from recipelang.errors import Refusal
 from recipelang.kernels.nm.permutation import kept
-from recipelang.kinds import ModelRequest
+from recipelang.kinds import Labels, ModelRequest
 from recipelang.methods.models.digits_resnet import DigitsResNet
 from recipelang.methods.models.python import Python
 from recipelang.methods.patterns.nm import NM
@@ -61,7 +61,7 @@ class Images:
 
     images: Tensor
     name: ClassVar[str] = "memory"
-    classes: ClassVar[tuple[str, ...]] = CLASSES
+    labels: ClassVar[Labels] = Labels(CLASSES)
 
     def size(self, split: str) -> int:
         return len(self.images)

@@ -81,7 +81,7 @@ def test_images_and_weights_come_in_an_order_that_the_network_computes_in(
     module = kind(channels).eval()
     images = torch.randn(4, channels, 8, 8)
     expected = module(images).detach()
-    scores, _ = enter(module, images[:2].clone(), 3)
+    scores, _ = enter(module, images[:2].clone())
     network = Network(module, {}, (channels, 8, 8), classes=("a", "b", "c"))
     given = images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # as images are decoded
     torch.testing.assert_close(scores, expected[:2], rtol=1e-4, atol=1e-5)

@@ -93,7 +93,7 @@ def test_the_probe_leaves_weights_modes_and_generators_as_they_are() -> None:
     images = torch.randn(2, 1, 4, 4)
     state, given, modes = copy.deepcopy(module.state_dict()), images.clone(), [m.training for m in module.modules()]
     places, drawn = [parameter.data_ptr() for parameter in module.parameters()], generators()
-    first, habits = enter(module, images, 3)
+    first, habits = enter(module, images)
     assert probe.require_sound(module, images, first, partial(nullcontext, copy.deepcopy(module))) == ()
     assert habits == Habits() and type(module) is nn.Sequential
     assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.images.dataset import ImageDataset
-from recipelang.measuring.predict import predict
+from recipelang.measuring.predict import take
+from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import Samples
 from recipelang.surgery.network import Network
 from recipelang.training.batchnorm import extent, recalibrate
@@ -77,15 +78,38 @@ def test_a_network_without_batchnorm_is_refused(data: ImageDataset, silent: Any)
         assert caught.value.code == "RCP0813"
 
 
-def test_predictions_are_those_of_the_module(network: Network, data: ImageDataset, silent: Any) -> None:
+@dataclass
+class Whole:
+    """A metric that keeps every answer, or refuses."""
+
+    refuse: bool = False
+
+    def start(self, task: Any) -> list[tuple[Tensor, Tensor]]:
+        return []
+
+    def add(self, state: list[Any], answer: Tensor, targets: Tensor) -> list[Any]:
+        if self.refuse and state:
+            raise Refusal("RCP1002", "after one batch")
+        return [*state, (answer, targets)]
+
+    def result(self, state: list[Any]) -> Any:
+        return [torch.cat(parts) for parts in zip(*state, strict=True)]
+
+
+def test_answers_are_those_of_the_module(network: Network, data: ImageDataset, silent: Any) -> None:
     network.module.train()
     progress = silent()
-    outputs, labels = predict(network.module, data, "test", progress=progress)
+    refused, found = take(
+        [Whole(refuse=True), Whole()], network.module, data, "test", task=Classification(), progress=progress
+    )
+    assert isinstance(refused, Refusal), "a metric that refuses does not stop the others"
+    answer, targets = found  # type: ignore[misc]
     assert network.module.training and progress.done == 70 and not progress.running
     x, y = next(iter(data.batches("test", batch=70)))
     with torch.no_grad():
         wanted = network.clone().module.eval()(x)
-    torch.testing.assert_close(outputs, wanted, rtol=1e-5, atol=1e-5)
-    assert torch.equal(labels, y)
-    assert outputs.dtype == torch.float32 and not outputs.requires_grad
-    assert len(predict(network.module, data, "val", samples=9)[0]) == 9
+    torch.testing.assert_close(answer, wanted, rtol=1e-5, atol=1e-5)
+    assert torch.equal(targets, y)
+    assert answer.dtype == torch.float32 and not answer.requires_grad
+    some = take([Whole()], network.module, data, "val", task=Classification(), samples=9)[0]
+    assert len(some[0]) == 9  # type: ignore[index]

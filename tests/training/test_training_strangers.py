@@ -253,7 +253,7 @@ def test_a_network_that_writes_into_its_input_trains_and_teaches_as_one_that_doe
         torch.manual_seed(0)
         student, teacher = network_of(build()), network_of(build())
         for network in (student, teacher):
-            enter(network.module, torch.randn(2, 3, 8, 8), 3)
+            enter(network.module, torch.randn(2, 3, 8, 8))
         training = Training(Duration(2), Sgd(0.1), (Term(1.0, Kd(4)),))
         trained, record = fit(student, data, training, teachers=[Teacher("old", teacher)], **how)
         return trained.module.state_dict(), record.history

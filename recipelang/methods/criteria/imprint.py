@@ -44,6 +44,7 @@ class Imprint:
 
     unit: ClassVar[str] = "layer"
     needs: ClassVar[tuple[str, ...]] = ("activations", "labels")
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     embedding: int | None = setting(
         None, type="integer", low=1, help="Length N of the embedding; default: inputs of the last linear layer."

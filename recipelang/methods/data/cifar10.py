@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
 
@@ -31,6 +31,8 @@ class Cifar10:
     fine-tuning regains: compare with a `control`.
     Source: Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images; augmentation of He et al. 2016.
     """
+
+    target: ClassVar[str] = "class"
 
     root: str = setting(
         "",

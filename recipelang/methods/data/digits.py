@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
 
@@ -27,6 +27,8 @@ class Digits:
     nearly every method works. It is for trying out recipes, not for comparing methods.
     Source: Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits (UCI), as in scikit-learn.
     """
+
+    target: ClassVar[str] = "class"
 
     batch: int = setting(64, type="integer", low=1, help="Images per training batch.")
     augment: str = setting("standard", type="word", choices=("standard", "none"), help="Whether to shift the images.")

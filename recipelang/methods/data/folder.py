@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
 from recipelang.errors import SettingError
@@ -42,6 +42,8 @@ class Folder:
     write `augment=none`.
     Source: random-resized crop of Szegedy et al. 2015; folder layout of torchvision's ImageFolder.
     """
+
+    target: ClassVar[str] = "class"
 
     root: str = setting(type="text", positional=True, hashed=False, help="Folder of the class folders, or its alias.")
     size: int | tuple[int, int] = setting(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
-from recipelang.kinds import OutputLoss
-from recipelang.lazy import torch
+from recipelang.errors import SettingError
+from recipelang.kinds import DEFAULT_TASK, OutputLoss
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,8 @@ class Kd(OutputLoss):
 
     What: the baseline of all distillation.
     Formula: α · T² · KL(softmax(t/T) ‖ softmax(s/T)) + (1 − α) · task(s, y); s and t are the outputs of student
-    and teacher, KL is summed over classes and averaged over the batch. T² keeps the gradient's size as T grows.
+    and teacher, KL is summed over classes and averaged over the batch. T² keeps the gradient's size as T grows. Where
+    answers are not scores of classes: α · D(t, s) + (1 − α) · task(s, y), D the divergence of the task.
     Shapes: outputs B×C of student and teacher, labels B → scalar.
     When it misleads: with few classes, or a very confident teacher, soft targets say little more than labels.
     Source: Hinton, Vinyals and Dean 2015, Distilling the Knowledge in a Neural Network.
@@ -31,14 +32,26 @@ class Kd(OutputLoss):
     teachers: ClassVar[tuple[int, int]] = (1, 1)
     complete: ClassVar[bool] = True
 
-    T: float = setting(4.0, type="number", low=0, open_low=True, help="Temperature: higher is softer.")
+    T: float | None = setting(
+        None, type="number", low=0, open_low=True, help="Temperature: higher is softer; default 4, for classes only."
+    )
     alpha: float = setting(0.9, type="number", low=0, high=1, help="Weight of the teacher against the labels.")
 
+    def for_task(self, task: str) -> Kd:
+        """The same loss with the temperature of classification; other answers have none."""
+        if task == DEFAULT_TASK:
+            return replace(self, T=4.0 if self.T is None else self.T)
+        if self.T is not None:
+            raise SettingError("T", f"`T` softens probabilities of classes, and {task} has none", "leave `T` out")
+        return self
+
     def compare(self, outputs: Tensor, targets: Tensor, teachers: tuple[Tensor, ...], task: Task) -> Tensor:
-        """outputs B×C, targets B, one teacher's outputs B×C → scalar."""
-        student = torch.log_softmax(outputs / self.T, 1)
-        teacher = torch.log_softmax(teachers[0] / self.T, 1)
-        soft = torch.nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+        """Answers of student and teacher alike, and targets → scalar."""
+        temperature = self.for_task(task.name).T
+        if temperature is None:
+            apart = task.divergence(outputs, teachers[0])
+        else:
+            apart = temperature**2 * task.divergence(outputs / temperature, teachers[0] / temperature)
         if self.alpha == 1:
-            return self.T**2 * soft
-        return self.alpha * self.T**2 * soft + (1 - self.alpha) * task.loss(outputs, targets)
+            return apart
+        return self.alpha * apart + (1 - self.alpha) * task.loss(outputs, targets)

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method
-from recipelang.kinds import Measurement
+from recipelang.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from recipelang.kinds import Measurement, Task
+    from recipelang.measuring.predictions import Seen
 
 
 @method("metric", "loss")
@@ -29,14 +32,26 @@ class Loss:
     better: ClassVar[str] = "lower"
     unit: ClassVar[str] = ""
     source: ClassVar[str] = "predictions"
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
     bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
 
-    def measure(self, outputs: Tensor, labels: Tensor) -> Measurement:
-        """outputs N×C, labels N → nats, with one value per sample.
+    def start(self, task: Task) -> Seen:
+        """Nothing seen yet."""
+        from recipelang.measuring.predictions import Seen
+
+        return Seen()
+
+    def add(self, state: Seen, answer: Tensor, targets: Tensor) -> Seen:
+        """One more batch: scores B×C, labels B."""
+        loss = torch.nn.functional.cross_entropy
+        return state.add(answer, targets, lambda outputs, labels: loss(outputs.float(), labels, reduction="none"))
+
+    def result(self, state: Seen) -> Measurement:
+        """Nats, with one value per sample.
 
         Raises:
             Refusal: RCP1003, RCP1004: outputs that are not finite, or labels beyond the classes.
         """
-        from recipelang.measuring.predictions import cross_entropy
+        from recipelang.measuring.predictions import mean_of
 
-        return cross_entropy(outputs, labels)
+        return mean_of(state.numbers())

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method
-from recipelang.kinds import Measurement
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from recipelang.kinds import Measurement, Task
+    from recipelang.measuring.predictions import Seen
 
 
 @method("metric", "top1")
@@ -29,13 +31,26 @@ class Top1:
     better: ClassVar[str] = "higher"
     unit: ClassVar[str] = "%"
     source: ClassVar[str] = "predictions"
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
-    def measure(self, outputs: Tensor, labels: Tensor) -> Measurement:
-        """outputs N×C, labels N → a fraction of 1, with 0 or 1 per sample.
+    def start(self, task: Task) -> Seen:
+        """Nothing seen yet."""
+        from recipelang.measuring.predictions import Seen
+
+        return Seen()
+
+    def add(self, state: Seen, answer: Tensor, targets: Tensor) -> Seen:
+        """One more batch: scores B×C, labels B."""
+        from recipelang.measuring.predictions import correct
+
+        return state.add(answer, targets, lambda outputs, labels: correct(outputs, labels, 1))
+
+    def result(self, state: Seen) -> Measurement:
+        """A fraction of 1, with 0 or 1 per sample.
 
         Raises:
             Refusal: RCP1003, RCP1004: outputs that are not finite, or labels beyond the classes.
         """
-        from recipelang.measuring.predictions import accuracy
+        from recipelang.measuring.predictions import share
 
-        return accuracy(outputs, labels, 1)
+        return share(state.numbers())

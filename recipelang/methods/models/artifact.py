@@ -45,11 +45,12 @@ class Artifact:
     def build(self, request: ModelRequest) -> Any:
         """The network; see `kinds.ModelMethod`."""
         from recipelang.surgery.artifact import load, tried
+        from recipelang.surgery.tasks import task_named
         from recipelang.surgery.tracing import example, outputs_of
 
         folder = request.resolve(self.folder)
         network = tried(load(folder, trust=request.trust), folder)
         if request.input_shape is not None:
-            outputs_of(network.module, example(network.module, request.input_shape))
+            outputs_of(network.module, example(network.module, request.input_shape), task_named(network.task))
             network = replace(network, input_shape=request.input_shape)
         return network

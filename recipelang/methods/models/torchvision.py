@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from recipelang.catalogue import method, setting
 from recipelang.errors import Refusal, SettingError, did_you_mean
@@ -37,6 +37,8 @@ class Torchvision:
     without regard to their proportions.
     Source: torchvision.models; each network's page there names its paper.
     """
+
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
     architecture: str = setting(type="text", dotted=True, help="The name in torchvision: `resnet18`.")
     weights: str = setting("", type="text", hashed=False, help="Name of published weights, or a file of weights.")
@@ -97,7 +99,7 @@ class Torchvision:
         if entry and self.at:
             message = f"`at` looks into a file of weights, and `{self.weights}` are published ones"
             raise Refusal("RCP0743", message, "leave `at` out")
-        shape = request.input_shape or (torchvision_models.input_shape(entry) if entry else (3, 224, 224))
+        shape: Any = request.input_shape or (torchvision_models.input_shape(entry) if entry else (3, 224, 224))
         return assemble(
             torchvision_models.construct(self.architecture, entry, shape[1]),
             request,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method, setting
+from recipelang.errors import Refusal
 from recipelang.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from recipelang.kinds import Labels
 
 
 @method("task", "classification")
@@ -19,17 +22,67 @@ class Classification:
 
     What: the loss is the cross-entropy of the outputs with the labels, mean over the batch.
     Formula: −Σ_c y_c · log softmax(outputs)_c, with y the label, smoothed as (1 − s)·label + s/C.
+    Divergence: KL(teacher ‖ student) of the softmax of both outputs, summed over classes, mean over the batch.
     Shapes: outputs B×C, labels B → scalar.
     When it misleads: accuracy counts every class by its share of the data; rare classes hardly matter.
     Source: cross-entropy; label smoothing of Szegedy et al. 2016.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("top1", "loss")
+    target: ClassVar[str] = "class"
+    labelled: ClassVar[bool] = True
+    gives: ClassVar[str] = "one score per class"
+    form: ClassVar[str] = "B×C"
+    stand_in: ClassVar[tuple[str, str]] = ("digits", "digits_resnet")
 
     smoothing: float = setting(
         0.0, type="number", low=0, high=0.9, help="Label smoothing s, in training: 0.1 is usual for large data sets."
     )
 
-    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+    def answer(self, raw: Any, targets: Any = None, labels: Labels | None = None) -> Tensor:
+        """Scores B×C in float32.
+
+        Raises:
+            Refusal: RCP0812: it is not one score per class, or the data has another number of classes.
+        """
+        fits = isinstance(raw, torch.Tensor) and raw.ndim == 2 and raw.is_floating_point()
+        if not fits or (labels is not None and raw.shape[1] != len(labels.names)):
+            raise _misfit(raw, labels)
+        if targets is not None and len(raw) != len(targets):
+            raise _misfit(raw, labels)
+        scores: Tensor = raw.float()
+        return scores
+
+    def loss(self, answer: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy: outputs B×C, labels B → scalar, mean over the batch."""
-        return torch.nn.functional.cross_entropy(outputs, labels, label_smoothing=self.smoothing)
+        return torch.nn.functional.cross_entropy(answer, targets, label_smoothing=self.smoothing)
+
+    def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """KL(teacher ‖ student): outputs B×C of both → scalar, mean over the batch."""
+        own, given = torch.log_softmax(student, 1), torch.log_softmax(teacher, 1)
+        return torch.nn.functional.kl_div(own, given, reduction="batchmean", log_target=True)
+
+    def labels(self, answer: Tensor) -> Tensor:
+        """Outputs B×C → the class with the highest one, int64 B."""
+        return answer.argmax(1)
+
+    def score(self, answer: Tensor, targets: Tensor) -> tuple[str, Tensor]:
+        """Accuracy: the number of correct answers of the batch."""
+        from recipelang.measuring.predictions import correct
+
+        return "accuracy", correct(answer, targets, 1).sum()
+
+
+def _misfit(raw: Any, labels: Labels | None) -> Refusal:
+    from recipelang.surgery.answers import describe
+
+    if labels is None:
+        message = f"the network's answer is {describe(raw)}, not one score per class"
+        return Refusal("RCP0812", message, "use a classification network, whose output has shape B×C")
+    classes = len(labels.names)
+    shape = "×".join(map(str, raw.shape[1:])) if isinstance(raw, torch.Tensor) else describe(raw)
+    return Refusal(
+        "RCP0812",
+        f"the network gives {shape} outputs per image, and the data has {classes} classes",
+        f"build the network for this data, for example with `classes={classes}`",
+    )
