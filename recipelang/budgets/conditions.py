@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from recipelang.budgets.verdict import Verdict
 from recipelang.catalogue import spell
-from recipelang.plan import All, Condition, Reading, Test
-from recipelang.units import show
+from recipelang.kinds.figure import Figure
+from recipelang.plan import All, Any_, Condition, Reading, Test
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,24 @@ def judge(condition: Condition, read: Callable[[Reading], Value], how: str) -> V
         return _judge_test(condition, read, how)
     verdicts = [judge(inner, read, how) for inner in condition.tests]
     combine = all if isinstance(condition, All) else any
-    word = " and " if isinstance(condition, All) else " or "
-    return Verdict(
-        combine(v.holds for v in verdicts),
-        word.join(v.text for v in verdicts),
-        None,
-        any(v.marginal for v in verdicts),
-    )
+    figures = _joined(condition, [verdict.figures for verdict in verdicts])
+    return Verdict(combine(v.holds for v in verdicts), figures, any(v.marginal for v in verdicts))
+
+
+def bounds(condition: Condition, joins: str = "") -> tuple[Figure, ...]:
+    """What a condition asks for, before anything is read; `joins` it to what comes before."""
+    if isinstance(condition, Test):
+        bound = None if isinstance(condition.bound, Reading) else condition.bound
+        return (replace(_figure(condition, bound), joins=joins),)
+    first, *others = _joined(condition, [bounds(inner) for inner in condition.tests])
+    return (replace(first, joins=joins), *others)
+
+
+def _joined(condition: All | Any_, parts: list[tuple[Figure, ...]]) -> tuple[Figure, ...]:
+    """The figures of several tests, each joined to the one before."""
+    word = "and" if isinstance(condition, All) else "or"
+    first, *others = parts
+    return (*first, *(f for part in others for f in (replace(part[0], joins=word), *part[1:])))
 
 
 def _judge_test(test: Test, read: Callable[[Reading], Value], how: str) -> Verdict:
@@ -59,7 +70,18 @@ def _judge_test(test: Test, read: Callable[[Reading], Value], how: str) -> Verdi
     holds = {"surely": all(ends), "likely": compare(left.value, bound), "possibly": any(ends)}[how]
     if test.operator == "==" and left.low < bound < left.high:
         holds = how != "surely"
-    return Verdict(holds, f"{name_of(test.reading)} {shown(test.reading, left)}", left.value, ends[0] != ends[1])
+    low, high = (left.low, left.high) if left.low < left.high else (None, None)
+    figure = replace(_figure(test, bound), value=left.value, low=low, high=high)
+    return Verdict(holds, (figure,), ends[0] != ends[1])
+
+
+def _figure(test: Test, bound: float | None) -> Figure:
+    """A test without its value."""
+    reading = test.reading
+    difference = reading.form in ("drop", "rise") and reading.metric.unit == "%"
+    unit = "x" if reading.form == "ratio" else "points" if difference else reading.metric.unit
+    against = name_of(test.bound) if isinstance(test.bound, Reading) else ""
+    return Figure(name_of(reading), unit=unit, operator=test.operator, bound=bound, against=against)
 
 
 def name_of(reading: Reading) -> str:
@@ -68,18 +90,6 @@ def name_of(reading: Reading) -> str:
     tail = f" {reading.form}" if reading.form in ("drop", "rise") else ""
     against = "(from=control)" if tail and reading.against == "control" else ""
     return f"{owner}{spell(reading.metric)}{tail}{against}"
-
-
-def shown(reading: Reading, value: Value) -> str:
-    """A value as text, with its interval where it has one."""
-    if reading.form == "ratio":
-        unit = "x"
-    elif reading.form in ("drop", "rise") and reading.metric.unit == "%":
-        return f"{100 * value.value:.2f} points".replace("-", "−")
-    else:
-        unit = reading.metric.unit
-    text = show(value.value, unit)
-    return text if value.low == value.high else f"{text} ({show(value.low, unit)} to {show(value.high, unit)})"
 
 
 def relaxed(condition: Condition, start: Callable[[Reading], float], share: float) -> Condition:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from recipelang.kinds import Offer, Unit
+from recipelang.kinds import Figure, Offer, Unit
 from recipelang.scoring.ranking import Ranking
 from recipelang.units import counted
 
@@ -53,11 +53,10 @@ class Tally:
         return sum(self.gone.values())
 
     @property
-    def reached(self) -> str:
+    def reached(self) -> Figure:
         """`2 layers removed`, `412 of 1,344 filters removed`."""
-        if self.unit.many:
-            return f"{self.count:,} of {sum(self.sizes.values()):,} {self.unit.name} removed"
-        return f"{counted(self.count, self.unit.one)} removed"
+        of = sum(self.sizes.values()) if self.unit.many else None
+        return Figure("removed", self.count, noun=self.unit.one, of=of)
 
     @property
     def edits(self) -> tuple[str, ...]:

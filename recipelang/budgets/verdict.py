@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recipelang.kinds.figure import Figure, words
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -11,12 +13,15 @@ class Verdict:
 
     Attributes:
         holds: as the caller asked: surely (`until`), by the point estimate (`while`) or possibly (`expect`).
-        text: the readings with their intervals: "latency 0.68 (0.67–0.69)".
-        value: the reading of a single test; None for `and` / `or`.
+        figures: the reading of every test with its interval, and the bound that it was held against.
         marginal: whether the bound is inside an interval, so that noise decides.
     """
 
     holds: bool
-    text: str
-    value: float | None = None
+    figures: tuple[Figure, ...]
     marginal: bool = False
+
+    @property
+    def text(self) -> str:
+        """The readings in words: "latency 0.680× (0.672× to 0.689×)"."""
+        return words(self.figures)

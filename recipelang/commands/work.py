@@ -146,6 +146,7 @@ def run(command: str, dry_run: bool, as_json: bool, **arguments: Any) -> int:
     prepared = _prepare(arguments, command)
     if dry_run:
         return _show_plan(prepared, as_json=as_json)
+    from recipelang.kinds.figure import read, words
     from recipelang.run import engine
 
     with pointing_at(prepared.recipe):
@@ -162,7 +163,8 @@ def run(command: str, dry_run: bool, as_json: bool, **arguments: Any) -> int:
             if not verdict["holds"]:
                 where = ", ".join(filter(None, (f"line {verdict['line']}", verdict["variant"])))
                 outcome = "undecided" if verdict["holds"] is None else "not met"
-                say(f"{outcome}: `{verdict['text']}` ({where}): {verdict['value']}")
+                measured = words(read(verdict["figures"])) or verdict["value"]
+                say(f"{outcome}: `{verdict['text']}` ({where}): {measured}")
     return result.exit_code
 
 

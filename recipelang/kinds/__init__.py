@@ -10,6 +10,7 @@ from recipelang.kinds.data import Batch, DataMethod, Dataset, Labels, names_of
 from recipelang.kinds.edit import Edit
 from recipelang.kinds.evidence import Evidence
 from recipelang.kinds.export import ExportMethod
+from recipelang.kinds.figure import Figure
 from recipelang.kinds.loss import SEVERAL, Loss, OutputLoss
 from recipelang.kinds.metric import Measurement, Metric, PredictionMetric
 from recipelang.kinds.model import ModelMethod, ModelRequest
@@ -40,6 +41,7 @@ __all__ = [
     "Evidence",
     "Executable",
     "ExportMethod",
+    "Figure",
     "Finding",
     "Gone",
     "Group",

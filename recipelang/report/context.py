@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from recipelang.errors import Refusal
+from recipelang.kinds import figure as figures
 from recipelang.report import parts, summary, words
 from recipelang.report.decode import visible
 from recipelang.report.domination import dominated
@@ -279,7 +280,14 @@ def _verdict(expectation: Expectation, run: str) -> Verdict:
     if expectation.seeds_hold and not expectation.seeds_hold.endswith("/1"):
         notes.append(f"{expectation.seeds_hold} seeds hold")
     of = ": ".join(name for name in (run, expectation.variant) if name)
-    return Verdict(expectation, of, mark, verdict, words.plain(expectation.value), "; ".join(notes))
+    return Verdict(
+        expectation,
+        of,
+        mark,
+        verdict,
+        figures.words(expectation.figures) or words.plain(expectation.value),
+        "; ".join(notes),
+    )
 
 
 def _warning(warning: str | Trouble, run: str) -> str:

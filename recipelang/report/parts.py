@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from recipelang.kinds import figure as figures
 from recipelang.report import words
 from recipelang.report.record import Epoch, Ranked, Run, Step, Trouble
 from recipelang.report.rows import Row
@@ -19,7 +20,7 @@ class Done:
 
     Attributes:
         step: the record under the first seed.
-        reached: its result, one text per different outcome.
+        asked: its budget or amount. reached: its result, one text per different outcome.
         seconds: over all seeds, in words.
         cached: whether every seed found it in the store.
         edits: what was changed, in words; the first of them, and how many more there are.
@@ -27,6 +28,7 @@ class Done:
     """
 
     step: Step
+    asked: str
     reached: tuple[str, ...]
     seconds: str
     cached: bool
@@ -123,12 +125,13 @@ def _merged(runs: Sequence[Run], start: int) -> tuple[Done, ...]:
 def _done(steps: tuple[Step, ...]) -> Done:
     first = steps[0]
     times = [step.seconds for step in steps if step.seconds is not None]
-    reached = dict.fromkeys(step.reached for step in steps if step.reached)
+    reached = dict.fromkeys(figures.words(step.reached) for step in steps if step.reached)
     readings = tuple(
         (name, words.quantity(m.value, m.unit)) for name, m in first.metrics.items() if m.value is not None
     )
     return Done(
         step=first,
+        asked=figures.words(first.asked),
         reached=tuple(reached),
         seconds=words.duration(sum(times)) if times else "",
         cached=all(step.cached for step in steps),

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from recipelang.errors import Refusal
+from recipelang.kinds import Figure
 from recipelang.report.decode import NAME, cut, decode, schema, visible
 from recipelang.report.measured import Measured, Metric
 
-FORMAT = "recipelang.report/1"
+FORMAT, FORMATS = "recipelang.report/2", ("recipelang.report/1", "recipelang.report/2")
 Scalar: TypeAlias = str | bool | int | float | None
 
 
@@ -77,7 +78,7 @@ class Step:
         implied: whether the language added it.
         seconds: how long it took when it was done.
         cached: whether it came from the store.
-        asked, reached: the budget or amount, and the result, in words.
+        asked, reached: the budget or amount, and the result, as numbers; in words in records of form 1.
         note: a remark on the step.
         metrics: what was measured right after it.
         edits: what was changed, in words or as the entries of the edit log.
@@ -92,8 +93,8 @@ class Step:
     implied: bool = False
     seconds: float | None = None
     cached: bool = False
-    asked: str | None = None
-    reached: str | None = None
+    asked: tuple[Figure, ...] | str | None = None
+    reached: tuple[Figure, ...] | str | None = None
     note: str | None = None
     metrics: Mapping[str, Measured] = field(default_factory=dict)
     edits: tuple[str | Mapping[str, Any], ...] = ()
@@ -195,7 +196,8 @@ class Expectation:
         line: of the recipe, from 1.
         variant: its name; "" for all.
         holds: null if it could not be decided.
-        value: what was measured, in words or as a number.
+        value: why nothing was measured; what was measured in words or as a number, in records of form 1.
+        figures: what was measured, with the bounds.
         margin: whether the bound is inside the interval (true), or a sentence about it.
         seeds_hold: `3/3`; "" with one seed.
     """
@@ -205,6 +207,7 @@ class Expectation:
     variant: str | None = ""
     holds: bool | None = None
     value: str | float | None = None
+    figures: tuple[Figure, ...] = ()
     margin: bool | str | float | None = None
     seeds_hold: str | None = ""
 
@@ -223,7 +226,7 @@ class Report:
         warnings: what needs attention.
     """
 
-    format: Literal["recipelang.report/1"]
+    format: Literal["recipelang.report/1", "recipelang.report/2"]
     title: str
     recipe: RecipeText
     metrics: tuple[Metric, ...]
@@ -242,7 +245,7 @@ def read(data: Any) -> Report:
         Refusal: RCP1101: not in this form; RCP1102: in a version that this recipelang does not know.
     """
     version = data.get("format") if isinstance(data, Mapping) else None
-    if isinstance(version, str) and version.startswith("recipelang.report/") and version != FORMAT:
+    if isinstance(version, str) and version.startswith("recipelang.report/") and version not in FORMATS:
         raise Refusal(
             "RCP1102",
             f"the report is in the form `{cut(visible(version), 60)}`, and this recipelang reads `{FORMAT}`",

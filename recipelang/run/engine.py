@@ -193,7 +193,7 @@ class _Run:
         data = self.worker.datasets.get("")
         where = {"data": f"{data.name} ({data.fingerprint[:12]})"} if data else {}
         return {
-            "format": "recipelang.report/1",
+            "format": "recipelang.report/2",
             "title": self.plan.name,
             "recipe": {"path": Path(self.plan.path).name if self.plan.path else "", "text": self.plan.text},
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -8,6 +8,7 @@ from typing import Any
 from recipelang.budgets.conditions import Value, judge
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal, StepFailed
+from recipelang.kinds import figure
 from recipelang.plan import Condition, Expected, Reading, Step, tests_of
 from recipelang.run.evaluate import Readings, mean
 from recipelang.run.lanes import Lane, by_variant
@@ -115,7 +116,8 @@ class Expectations:
                 "line": j.step.span.line if j.step.span else 0,
                 "variant": j.variant,
                 "holds": j.holds,
-                "value": j.text,
+                "value": j.why or None,
+                "figures": figure.stored(j.verdict.figures) if j.verdict else [],
                 "margin": j.margin,
                 "seeds_hold": j.seeds_hold,
             }

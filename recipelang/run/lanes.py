@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recipelang.errors import Diagnostic
+from recipelang.kinds import Figure
 from recipelang.plan import Reading, Step, Written
 from recipelang.run.states import State
 
@@ -23,8 +24,8 @@ class StepRecord:
     implied: bool = False
     seconds: float | None = None  # None if there was nothing to do
     cached: bool = False
-    asked: str = ""
-    reached: str = ""
+    asked: tuple[Figure, ...] | str = ()  # text: stored by an earlier version
+    reached: tuple[Figure, ...] | str = ()
     note: str = ""
     metrics: Mapping[str, Any] = field(default_factory=dict)
     edits: tuple[str, ...] = ()

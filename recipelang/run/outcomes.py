@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from recipelang.kinds import figure
 from recipelang.stages.context import Outcome
 
 
 def as_record(outcome: Outcome) -> dict[str, Any]:
     """What is stored of an outcome beside the network."""
     return {
-        "asked": outcome.asked,
-        "reached": outcome.reached,
+        "asked": figure.stored(outcome.asked),
+        "reached": figure.stored(outcome.reached),
         "note": outcome.note,
         "edits": list(outcome.edits),
         "ranking": [dict(row) for row in outcome.ranking],
@@ -24,7 +25,12 @@ def as_record(outcome: Outcome) -> dict[str, Any]:
 def is_record(record: Mapping[str, Any]) -> bool:
     """Whether a step of this version wrote the record: an older version may have written something else."""
     lists = [record.get(name, []) for name in ("edits", "ranking", "history", "trained")]
-    texts = [record.get("content"), *(record.get(name, "") for name in ("asked", "reached", "note"))]
+    texts = [record.get("content"), record.get("note", "")]
+    try:
+        for name in ("asked", "reached"):
+            figure.read(record.get(name, ""))
+    except TypeError:
+        return False
     return (
         all(isinstance(text, str) for text in texts)
         and all(isinstance(rows, list) for rows in lists)

@@ -12,11 +12,11 @@ from typing import Any
 
 from recipelang.catalogue import find, spell
 from recipelang.errors import Diagnostic, Refusal
-from recipelang.kinds import LayerExecution, Task
+from recipelang.kinds import LayerExecution, Task, figure
 from recipelang.plan import CURRENT, Reading
 from recipelang.run import cells
 from recipelang.run.evaluate import Readings
-from recipelang.run.lanes import Lane, by_variant
+from recipelang.run.lanes import Lane, StepRecord, by_variant
 from recipelang.runtimes.layers import USUAL, executed, plain
 from recipelang.surgery.network import Network
 
@@ -105,7 +105,7 @@ def _variant(
             "seed": lane.seed if lane.seeded else None,
             "folder": lane.folder if kind != "healthy" and _whole(lane) else "",
             "metrics": {title: cells.numbers(reading.metric, [cell]) for title, (reading, cell) in measured.items()},
-            "steps": [asdict(step) for step in (lane.steps if kind == "healthy" else lane.steps[lane.shared :])],
+            "steps": [_step(step) for step in (lane.steps if kind == "healthy" else lane.steps[lane.shared :])],
         }
         for lane, measured in zip(group, seeds, strict=True)
     ]
@@ -129,6 +129,13 @@ def _variant(
         else [],
         "runs": runs,
     }
+
+
+def _step(step: StepRecord) -> dict[str, Any]:
+    """A step as the report holds it."""
+    figures = {"asked": step.asked, "reached": step.reached}
+    told = {name: said if isinstance(said, str) else figure.stored(said) for name, said in figures.items()}
+    return {**asdict(step), **told}
 
 
 def _whole(lane: Lane) -> bool:

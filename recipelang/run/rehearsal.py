@@ -13,6 +13,7 @@ from pathlib import Path
 
 from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
 from recipelang.kinds import Dataset, Progress
+from recipelang.kinds.figure import words
 from recipelang.plan import (
     Branch,
     Built,
@@ -194,7 +195,7 @@ class Rehearsal(Walk):
         if not (built and built.name):
             lane.network = self.readings.network(lane.current)  # type: ignore[arg-type]
             lane.altered |= operation.role == "surgery"
-        return Told("stored", lane.steps[-1].reached, details)
+        return Told("stored", words(lane.steps[-1].reached), details)
 
     def _missing(self, operation: Operation, lane: Lane) -> bool:
         """Whether a state that it reads is not known yet."""

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from recipelang.budgets.conditions import judge
 from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
+from recipelang.kinds.figure import Figure, words
 from recipelang.plan import Branch, Chosen, Condition, Expected, Node, Reading, Repeat, Seeded, Step, Variant
 from recipelang.run.evaluate import Readings, mean
 from recipelang.run.expectations import Expectations
 from recipelang.run.lanes import Lane, StepRecord, by_variant
 from recipelang.run.worker import Worker
-from recipelang.units import counted
 
 LIMIT = 1000  # rounds of one `repeat until` or `repeat while`
 #: refusals that mean "nothing is left to remove": the natural end of a `repeat while`
@@ -271,9 +271,9 @@ class Walk:
     def _ended(self, repeat: Repeat, lane: Lane, rounds: int, why: str) -> None:
         """A record of how many rounds were done, and what ended them."""
         line = repeat.span.line if repeat.span else 0
-        reached = counted(rounds, "round")
+        reached = (Figure(value=rounds, noun="round"),)
         lane.steps.append(StepRecord(repeat.verb, repeat.text, line, reached=reached, note=why))
-        self.worker.progress.say(f"  {repeat.text}  {reached}{': ' if why else ''}{why}")
+        self.worker.progress.say(f"  {repeat.text}  {words(reached)}{': ' if why else ''}{why}")
 
 
 def _up_to_choice(nodes: Sequence[Node]) -> tuple[tuple[Step, ...], Step | None, tuple[Node, ...]]:

@@ -19,7 +19,7 @@ from recipelang.catalogue import spell
 from recipelang.errors import MachineFailed, Refusal, StepFailed, line_of
 from recipelang.images.access import reading
 from recipelang.images.view import seen_by
-from recipelang.kinds import Dataset, Progress, Task
+from recipelang.kinds import Dataset, Progress, Task, figure
 from recipelang.plan import (
     Built,
     Condition,
@@ -97,6 +97,7 @@ class Worker:
         works = isinstance(step.operation.needs().writes, Made | Built | Shown)
         seconds = time.monotonic() - began if works and not cached else None
         shown = {f.name: record[f.name] for f in fields(StepRecord) if f.name in record}
+        shown |= {name: figure.read(record[name]) for name in ("asked", "reached") if name in record}
         lane.steps.append(replace(book, seconds=seconds, cached=cached, **shown))
         self._say(step, lane.steps[-1], lane)
 
@@ -143,7 +144,7 @@ class Worker:
         seed = f" [seed {lane.seed}]" if lane.seeded else ""
         took = f"  ({record.seconds:.1f} s)" if record.seconds is not None else ""
         state = "  (from the store)" if record.cached else took
-        reached = f"  {record.reached}" if record.reached else ""
+        reached = f"  {figure.words(record.reached)}" if record.reached else ""
         told = record.note and isinstance(step.operation.needs().writes, Opened | Built)
         note = f"  {record.note}" if told else ""
         self.progress.say(f"  {record.text}{seed}{reached}{note}{state}")

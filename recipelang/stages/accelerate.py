@@ -16,6 +16,7 @@ from recipelang.errors import Refusal
 from recipelang.kernels.nm.device import describe, no_sparse_tensor_cores
 from recipelang.kernels.nm.problem import Device
 from recipelang.kernels.nm.registry import CANDIDATES
+from recipelang.kinds import Figure
 from recipelang.runtimes.eager import execution
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.network import Accelerated, Network
@@ -53,18 +54,13 @@ def run(operation: Accelerate, context: Context) -> Outcome:
         ),
     )
     if sparse_here:
-        return Outcome(
-            accelerated,
-            asked=f"by {operation.goal}",
-            reached=f"{_layers(len(paths))}, each by measurement where the network is timed",
-            note=before,
-        )
+        chosen_there = Figure("chosen by measurement where the network is timed", len(paths), noun="layer")
+        return Outcome(accelerated, reached=(chosen_there,), note=before)
     rows = [row for row in execution(accelerated) if row.layer in paths]
-    reached = "; ".join(f"{_layers(n)} {way}" for way, n in Counter(row.executes for row in rows).most_common())
+    ways = Counter(row.executes for row in rows).most_common()
+    reached = tuple(Figure(way, number, noun="layer") for way, number in ways)
     why = sorted({row.why for row in rows if row.why})
-    return Outcome(
-        accelerated, asked=f"by {operation.goal}", reached=reached, note="; ".join([*why, before]).strip("; ")
-    )
+    return Outcome(accelerated, reached=reached, note="; ".join([*why, before]).strip("; "))
 
 
 def foresee(operation: Accelerate, network: Network, known: Known) -> Foresight:
@@ -97,10 +93,6 @@ def _kernels(operation: Accelerate) -> tuple[str, ...]:
     """The names of the kernels that may be chosen."""
     named = [name for kernel in operation.kernels for name in kernel.executes]
     return tuple(dict.fromkeys(named)) or tuple(kernel.name for kernel in CANDIDATES)
-
-
-def _layers(count: int) -> str:
-    return f"{count} layer{'s' * (count != 1)}"
 
 
 def _devices() -> list[Device]:

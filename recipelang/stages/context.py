@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal
-from recipelang.kinds import Dataset, Progress, Task
+from recipelang.kinds import Dataset, Figure, Progress, Task
 from recipelang.plan import Condition, Reading, Training
 from recipelang.surgery.network import Network
 
@@ -58,7 +58,7 @@ class Outcome:
 
     Attributes:
         network: the new current network.
-        asked, reached: budget and measured value as text, for the report.
+        asked, reached: what the statement asks for, where that is a number or a budget, and what came of it.
         note: one sentence for the user.
         edits: what was removed or masked, as text.
         ranking: (unit, score, removed) from the most to the least important, where something was ranked.
@@ -67,8 +67,8 @@ class Outcome:
     """
 
     network: Network
-    asked: str = ""
-    reached: str = ""
+    asked: tuple[Figure, ...] = ()
+    reached: tuple[Figure, ...] = ()
     note: str = ""
     edits: tuple[str, ...] = ()
     ranking: tuple[Mapping[str, Any], ...] = ()

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from recipelang.budgets.conditions import relaxed
+from recipelang.budgets.conditions import bounds, relaxed
 from recipelang.budgets.search import Found, smallest
 from recipelang.budgets.tally import Tally
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal
-from recipelang.kinds import Offer
+from recipelang.kinds import Figure, Offer
 from recipelang.plan import Condition, Duration, Training, tests_of
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.ranking import Ranking, Step, rank
@@ -214,27 +214,30 @@ def _gone(steps: Sequence[Step]) -> dict[str, list[int]]:
 def _told(outcome: Outcome, operation: Prune, network: Network, found: Found, tally: Tally) -> Outcome:
     """The outcome after a round."""
     unit = operation.unit
-    asked = [operation.until.text] if operation.until else [_asked(operation)] if not operation.guard else []
-    asked += [f"while {operation.guard.text}"] if operation.guard else []
-    measured = f": {found.verdict.text}" if found.verdict else ""
+    measured = found.verdict.figures if found.verdict else ()
     notes = [f"the guard stopped it: removing one more {unit.one} would violate the guard"] if found.guarded else []
     notes += [tally.staying] if tally.staying else []
     return replace(
         outcome,
         network=network,
-        asked=" ".join(asked),
-        reached=f"{tally.reached}{measured}",
+        asked=_asked(operation),
+        reached=(tally.reached, *(replace(figure, joins=figure.joins or ":") for figure in measured)),
         note="; ".join(notes),
         edits=tally.edits,
         ranking=tally.rows,
     )
 
 
-def _asked(operation: Prune) -> str:
-    unit = operation.unit
-    if operation.count is not None:
-        return counted(operation.count, unit.one)
-    return f"{100 * (operation.share or 0):g} % of the {unit.name}"
+def _asked(operation: Prune) -> tuple[Figure, ...]:
+    """The budget or the amount, and the guard."""
+    unit, amount = operation.unit, tuple[Figure, ...]()
+    if operation.until:
+        amount = bounds(operation.until)
+    elif operation.count is not None:
+        amount = (Figure(value=operation.count, noun=unit.one),)
+    elif operation.share is not None:
+        amount = (Figure(unit.name, operation.share, "%"),)
+    return (*amount, *(bounds(operation.guard, "while") if operation.guard else ()))
 
 
 def _tune(operation: Prune, network: Network, outcome: Outcome, context: Context, turn: int) -> tuple[Network, Outcome]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from recipelang.kinds import Figure
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.network import Network
 from recipelang.training.batchnorm import averaging_norms, extent, recalibrate
-from recipelang.units import counted
 from recipelang.verbs.recalibrate import Recalibrate
 
 
@@ -25,7 +25,7 @@ def run(operation: Recalibrate, context: Context) -> Outcome:
         smoke=context.smoke,
     )
     count = extent(context.data, operation.samples, context.smoke)
-    return Outcome(network, reached=f"{counted(count, 'sample')} of {operation.samples.split}")
+    return Outcome(network, reached=(Figure(f"of {operation.samples.split}", count, noun="sample"),))
 
 
 def foresee(operation: Recalibrate, network: Network, known: Known) -> Foresight:

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from recipelang.catalogue import spell
 from recipelang.errors import Refusal
-from recipelang.kinds import Solver
+from recipelang.kinds import Figure, Solver
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.ranking import score_elements
 from recipelang.scoring.reordering import Reordered, reorder_channels
@@ -53,8 +52,7 @@ def run(operation: Sparsify, context: Context) -> Outcome:
     dense |= dict.fromkeys(set(names) - set(taken), "no input reaches it")
     return Outcome(
         sparse,
-        asked=f"{operation.pattern} by {spell(operation.criterion)}",
-        reached=f"{len(taken)} of {len(taken) + len(dense)} weights are {operation.pattern}",
+        reached=(Figure(f"are {operation.pattern}", len(taken), noun="weight", of=len(taken) + len(dense)),),
         note="; ".join(part for part in (reordered.note if reordered else "", _left_dense(dense)) if part),
         edits=(*(reordered.edits if reordered else ()), *(f"`{name}` is {operation.pattern}" for name in taken)),
     )

@@ -34,4 +34,4 @@ def tune(context: Context, training: Training, samples: Samples | None, teachers
         progress=context.progress,
         smoke=context.smoke,
     )
-    return Outcome(trained, reached=record.summary, history=record.history, training=(training,))
+    return Outcome(trained, reached=record.figures, history=record.history, training=(training,))

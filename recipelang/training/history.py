@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from recipelang.errors import Refusal
+from recipelang.kinds import Figure
 from recipelang.training.checkpoint import State
-from recipelang.units import counted
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,12 @@ class FitRecord:
     history: tuple[dict[str, float], ...]
 
     @property
-    def summary(self) -> str:
-        """One phrase for the report."""
-        end = f", training loss {self.history[-1]['loss']:.3g}" if self.history else ""
-        return f"{self.epochs:g} epoch{'s' * (self.epochs != 1)}, {counted(self.steps, 'step')}{end}"
+    def figures(self) -> tuple[Figure, ...]:
+        """How long it was, and the loss of its last epoch."""
+        length = (Figure(value=self.epochs, noun="epoch"), Figure(value=self.steps, noun="step"))
+        if not self.history:
+            return length
+        return (*length, Figure("training loss", float(f"{self.history[-1]['loss']:.3g}")))
 
 
 class Tally:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from recipelang.budgets.search import smallest
 from recipelang.budgets.verdict import Verdict
+from recipelang.kinds import Figure
 from recipelang.plan import Reading, Test
 
 
@@ -20,7 +21,7 @@ def judge_with(costs: list[float], drops: list[float]) -> Any:
     def judge(condition: Any, network: Any, surely: bool) -> Verdict:
         what, bound = condition
         value = (costs if what == "cost" else drops)[network]
-        return Verdict(value < bound, f"{value}", value)
+        return Verdict(value < bound, (Figure("k", value),))
 
     return judge
 
@@ -73,7 +74,11 @@ def test_on_stairs_no_number_near_the_solution_is_overlooked(costs: list[float],
     found = smallest(lambda k: k, most, CLOCK, None, judge, many=True)  # type: ignore[arg-type, return-value]
     assert found.met == (costs[most] < bound)
     if found.met:
-        assert costs[found.count] < bound and found.verdict is not None and found.verdict.value == costs[found.count]
+        assert (
+            costs[found.count] < bound
+            and found.verdict is not None
+            and found.verdict.figures[0].value == costs[found.count]
+        )
     fine = [1 - k / (most + 1) + 0.3 * (k % 3 == 1) / (most + 1) for k in range(most + 1)]  # stairs of three
     judge = lambda condition, k, surely: Verdict(fine[k] < bound, "", fine[k])  # noqa: E731
     found = smallest(lambda k: k, most, CLOCK, None, judge, many=True)  # type: ignore[arg-type, return-value]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 
 from recipelang import paths
 from recipelang.errors import Refusal
+from recipelang.kinds.figure import Figure, stored
 from recipelang.report.context import build, compare, load
 from recipelang.report.record import read, report_schema
+from recipelang.report.render import render
 
 VALUES = st.sampled_from(
     [None, True, 0, 1.5, -3, "", "x", [], ["x"], {}, {"value": 1}, {"value": "x"}, [None], "healthy"]
@@ -75,10 +78,30 @@ def test_a_refusal_names_the_place(main_record: dict[str, Any]) -> None:
 
 
 def test_another_version_is_refused(main_record: dict[str, Any]) -> None:
-    main_record["format"] = "recipelang.report/2"
+    main_record["format"] = "recipelang.report/3"
     with pytest.raises(Refusal) as refused:
         build(main_record)
     assert refused.value.code == "RCP1102"
+
+
+def page(record: dict[str, Any]) -> str:
+    (text,) = render(build(record), "markdown").values()
+    return text
+
+
+def test_what_was_asked_and_reached_is_words_in_form_1_and_numbers_in_form_2(main_record: dict[str, Any]) -> None:
+    before = page(copy.deepcopy(main_record))
+    assert main_record["format"] == "recipelang.report/1" and "8 of 24 layers removed" in before
+    main_record["format"] = "recipelang.report/2"
+    (step,) = [s for s in main_record["variants"][1]["runs"][0]["steps"] if s["verb"] == "prune"]
+    bound = Figure("latency(batch=64)", unit="x", operator="<", bound=0.7)
+    found = replace(bound, value=0.684, low=0.675, high=0.694, joins=":")
+    step["asked"] = stored([bound])
+    step["reached"] = stored([Figure("removed", 8, noun="layer", of=24), found])
+    main_record["expectations"][0] |= {"value": None, "figures": stored([found])}
+    after = page(main_record)
+    assert "`latency(batch=64) < 0.7×`" in after
+    assert "8 of 24 layers removed: latency(batch=64) 0.684× (0.675× to 0.694×)" in after
 
 
 def test_additions_of_a_later_recipelang_are_no_trouble(main_record: dict[str, Any]) -> None:

@@ -120,6 +120,7 @@ VERB = Verb(
 STAGE = """
 import torch
 
+from recipelang.kinds import Figure
 from recipelang.stages.context import Foresight, Outcome
 from recipelang.surgery.selectors import resolve
 
@@ -135,7 +136,7 @@ def run(operation, context):
     halved = [p for name, p in network.module.named_parameters() if name.rpartition(".")[0] in paths]
     for weight in halved:
         weight.mul_(0.5)
-    return Outcome(network, reached=f"{len(halved)} weights halved")
+    return Outcome(network, reached=(Figure("halved", len(halved), noun="weight"),))
 """
 
 

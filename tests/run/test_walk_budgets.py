@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 import recipelang
 
 HEAD = "model digits_resnet\ndata digits\nmeasure params\n"
@@ -17,8 +19,11 @@ def test_after_a_statement_its_until_holds_with_the_fewest_layers(lab: Any) -> N
     fewer = lab.run(HEAD + f"prune {done.removed() - 1} layers by random\n")
     assert fewer.metric("params") >= 0.6 * healthy
     step = done.steps(verb="prune")[0]
-    assert step["asked"] == "params < 0.6"
-    assert step["reached"].startswith(f"{done.removed()} layers removed: params 0.")
+    assert step["asked"] == [{"what": "params", "unit": "x", "operator": "<", "bound": 0.6}]
+    removed, params = step["reached"]
+    assert removed == {"what": "removed", "value": done.removed(), "noun": "layer"}
+    assert (params["what"], params["unit"], params["bound"]) == ("params", "x", 0.6)
+    assert params["value"] == pytest.approx(done.metric("params") / healthy)
 
 
 def test_a_guard_ends_a_statement_with_the_last_model_that_keeps_it(lab: Any) -> None:
@@ -101,7 +106,7 @@ def test_exports_of_several_variants_lie_apart(lab: Any) -> None:
 
 def test_acceleration_on_a_processor_is_masked_only(lab: Any) -> None:
     done = lab.run(HEAD + "sparsify nm 2:4\naccelerate\nfinetune for 1 steps\n")
-    assert "masked only" in done.steps(verb="accelerate")[0]["reached"]
+    assert done.steps(verb="accelerate")[0]["reached"][0]["what"] == "masked only"
     layers = done.variant()["layers"]
     assert {row["executes"] for row in layers} <= {"dense", "masked only"}
     assert sum(row["executes"] == "masked only" for row in layers) > 0

@@ -11,7 +11,7 @@ def test_so_many_times(lab: Any) -> None:
     done = lab.run(HEAD + "repeat 3 times {\n prune 1 layers by random\n finetune for 1 steps\n}\n")
     assert done.removed() == 3
     assert len(done.steps(verb="finetune")) == 3
-    assert done.steps(verb="repeat")[0]["reached"] == "3 rounds"
+    assert done.steps(verb="repeat")[0]["reached"] == [{"value": 3, "noun": "round"}]
 
 
 def test_until_a_budget_holds(lab: Any) -> None:
@@ -25,7 +25,7 @@ def test_until_a_budget_holds(lab: Any) -> None:
 def test_a_budget_that_holds_already_needs_no_round(lab: Any) -> None:
     done = lab.run(HEAD + "prune 1 layers by random\nrepeat until params < 0.99 {\n prune 1 layers by random\n}\n")
     assert done.removed() == 1
-    assert done.steps(verb="repeat")[0]["reached"] == "0 rounds"
+    assert done.steps(verb="repeat")[0]["reached"] == [{"value": 0, "noun": "round"}]
 
 
 def test_the_round_that_breaks_the_guard_leaves_no_trace(lab: Any) -> None:
@@ -35,7 +35,7 @@ def test_the_round_that_breaks_the_guard_leaves_no_trace(lab: Any) -> None:
     healthy = done.metric("params", "healthy")
     assert done.metric("params") > 0.7 * healthy
     rounds = len(done.steps(verb="prune"))
-    assert done.steps(verb="repeat")[0]["reached"] == f"{rounds} rounds"
+    assert done.steps(verb="repeat")[0]["reached"] == [{"value": rounds, "noun": "round"}]
     assert "undone" in done.steps(verb="repeat")[0]["note"]
     assert done.verdicts == [("main", True)] * rounds
     counted = lab.run(HEAD + f"repeat {rounds} times {{\n prune 1 layers by random\n}}\n")

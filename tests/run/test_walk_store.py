@@ -201,10 +201,19 @@ def test_numbers_altered_in_the_store_are_measured_again_and_that_is_said(apart:
     assert not [line for line in apart.run(MEASURED).said if "damaged" in line]
 
 
+def test_a_step_of_a_version_that_stored_words_is_read_with_its_words(apart: Any) -> None:
+    apart.run(MEASURED)
+    (place,) = manifests(apart, "prune")
+    reseal(place, lambda said: said["record"].update(asked="1 layer", reached="1 layer removed"))
+    again = apart.run(MEASURED)
+    step = again.steps(verb="prune")[0]
+    assert (again.made, step["cached"], step["asked"], step["reached"]) == (0, True, "1 layer", "1 layer removed")
+
+
 def test_an_altered_step_is_done_again_and_the_plan_says_why(apart: Any, find_row: Any) -> None:
     first = apart.run(MEASURED)
     (place,) = manifests(apart, "prune")
-    place.write_text(place.read_text().replace('"reached": "', '"reached": "all of it, '))
+    place.write_text(place.read_text().replace('"reached": [', '"reached": [{"value": 9},'))
     plan = apart.plan(MEASURED)
     assert find_row(plan, "prune").reason == "its entry in the store is damaged"
     second = apart.run(MEASURED)

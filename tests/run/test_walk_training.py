@@ -207,7 +207,9 @@ def test_a_drop_may_be_counted_from_the_control(lab: Any) -> None:
     done = lab.run(text + "expect top1 drop(from=control) < 99%\n")
     assert (done.code, done.verdicts) == (0, [("main", True)])
     drop = 100 * (done.metric("top1", "control") - done.metric("top1"))
-    assert done.result.report["expectations"][0]["value"] == f"top1 drop(from=control) {drop:.2f} points"
+    (figure,) = done.result.report["expectations"][0]["figures"]
+    assert (figure["what"], figure["unit"]) == ("top1 drop(from=control)", "points")
+    assert 100 * figure["value"] == pytest.approx(drop)
 
 
 def test_a_control_under_seeds_has_each_seed(lab: Any) -> None:

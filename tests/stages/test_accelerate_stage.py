@@ -9,6 +9,7 @@ import pytest
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
+from recipelang.kinds.figure import words
 from recipelang.methods.kernels.dense import Dense
 from recipelang.methods.patterns.nm import NM
 from recipelang.plan import Selection, Selector
@@ -54,13 +55,13 @@ def settings(outcome: Outcome) -> Accelerated:
 
 def test_every_sparse_weight_is_counted_also_of_attention() -> None:
     outcome = run(sparse(Attention()))
-    assert outcome.reached == "3 layers masked only"
+    assert words(outcome.reached) == "3 layers masked only"
     assert settings(outcome).layers == ("head", "mix", "mix.out_proj")
 
 
 def test_a_network_that_is_one_layer_is_taken() -> None:
     outcome = run(sparse(OneLayer(8, 4)))
-    assert outcome.reached == "1 layer masked only"
+    assert words(outcome.reached) == "1 layer masked only"
 
 
 def test_a_second_accelerate_says_that_it_takes_the_place_of_the_first() -> None:

@@ -17,6 +17,7 @@ from recipelang.check import check
 from recipelang.errors import Refusal
 from recipelang.kernels.nm.reference import nm_holds
 from recipelang.kinds import Labels, ModelRequest
+from recipelang.kinds.figure import words
 from recipelang.methods.criteria.sparsegpt import SparseGPT
 from recipelang.methods.data.digits import Digits
 from recipelang.methods.models.digits_resnet import DigitsResNet
@@ -167,7 +168,7 @@ def test_attention_groups_and_idle_weights(criterion: str) -> None:
     assert {"vit.encoder.layers.encoder_layer_0.self_attention.in_proj_weight", "again.weight"} <= set(able)
     assert not broken(outcome.network) and "a convolution with 2 groups" in outcome.note
     assert "no product uses it in evaluation" in outcome.note
-    assert outcome.reached == f"{len(outcome.network.masks)} of {len(able) + 2} weights are 2:4"
+    assert words(outcome.reached) == f"{len(outcome.network.masks)} of {len(able) + 2} weights are 2:4"
     for name, mask in outcome.network.masks.items():
         weight = outcome.network.module.get_parameter(name)
         assert nm_holds(weight, 2, 4) and bool(torch.isfinite(weight).all())

@@ -16,6 +16,7 @@ from recipelang.check import check
 from recipelang.errors import Refusal
 from recipelang.kernels.nm.permutation import kept
 from recipelang.kinds import Labels, ModelRequest
+from recipelang.kinds.figure import words
 from recipelang.methods.models.digits_resnet import DigitsResNet
 from recipelang.methods.models.python import Python
 from recipelang.methods.patterns.nm import NM
@@ -118,7 +119,7 @@ def test_every_criterion_can_be_preceded_by_it(criterion: str, network: Network)
     assert all(NM().holds(outcome.network.module.get_parameter(name)) for name in names)
     found = re.search(r"(\d+) of 13 groups .* another order, and ([\d.]+) % .* instead of ([\d.]+) %", outcome.note)
     assert found and int(found[1]) > 3 and float(found[2]) > float(found[3]), outcome.note
-    assert outcome.reached == f"{len(names)} of {len(names) + 1} weights are 2:4"
+    assert words(outcome.reached) == f"{len(names)} of {len(names) + 1} weights are 2:4"
     assert len(outcome.edits) == int(found[1]) + len(names)
     assert "16 input channels of `layer1.0.conv1.weight` and 10 more are in another order" in outcome.edits
 
@@ -177,7 +178,7 @@ def test_sparsegpt_says_which_of_how_many_weights_it_is_at(network: Network) -> 
     progress = Counting()
     text = 'sparsify nm 2:4 by sparsegpt in "layer1.0.*"'
     found = sparsify.run(operation(text), context(network, progress))
-    assert found.reached == "2 of 2 weights are 2:4"
+    assert words(found.reached) == "2 of 2 weights are 2:4"
     looks = [(what, total, done) for what, total, done in progress.pieces if "of 2" in what]
     assert [what.split(",")[0] for what, _, _ in looks] == ["weight 1 of 2", "weight 2 of 2"]
     assert all(total == done == 48 for _, total, done in looks)
