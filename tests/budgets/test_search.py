@@ -70,7 +70,7 @@ def test_on_stairs_no_number_near_the_solution_is_overlooked(costs: list[float],
     """Latency falls in stairs that may rise again: nothing smaller near what bisection finds meets the budget."""
     costs = [1.0, *costs]
     most = len(costs) - 1
-    judge: Any = lambda condition, k, surely: Verdict(costs[k] < bound, "", costs[k])  # noqa: E731
+    judge: Any = lambda condition, k, surely: Verdict(costs[k] < bound, (Figure("k", costs[k]),))  # noqa: E731
     found = smallest(lambda k: k, most, CLOCK, None, judge, many=True)  # type: ignore[arg-type, return-value]
     assert found.met == (costs[most] < bound)
     if found.met:
@@ -80,7 +80,7 @@ def test_on_stairs_no_number_near_the_solution_is_overlooked(costs: list[float],
             and found.verdict.figures[0].value == costs[found.count]
         )
     fine = [1 - k / (most + 1) + 0.3 * (k % 3 == 1) / (most + 1) for k in range(most + 1)]  # stairs of three
-    judge = lambda condition, k, surely: Verdict(fine[k] < bound, "", fine[k])  # noqa: E731
+    judge = lambda condition, k, surely: Verdict(fine[k] < bound, (Figure("k", fine[k]),))  # noqa: E731
     found = smallest(lambda k: k, most, CLOCK, None, judge, many=True)  # type: ignore[arg-type, return-value]
     if found.met:
         assert found.count == next(k for k in range(most + 1) if fine[k] < bound)
@@ -99,7 +99,7 @@ def test_a_computed_cost_is_bisected_and_networks_are_let_go() -> None:
         nonlocal most_alive
         most_alive = max(most_alive, len(alive))
         asked.append(network.k)
-        return Verdict(network.k >= 700, "", network.k)
+        return Verdict(network.k >= 700, (Figure("k", network.k),))
 
     flops = Test(Reading(SimpleNamespace(source="structure"), form="ratio"), "<", 0.5)
     found = smallest(Made, 1000, flops, None, judge, many=True)  # type: ignore[arg-type]
@@ -112,7 +112,7 @@ def test_a_guard_on_many_steps_is_checked_now_and_then_and_ends_where_it_fails(c
 
     def judge(condition: Any, k: Any, surely: bool) -> Verdict:
         asked.append(k)
-        return Verdict(k <= last, "", k)
+        return Verdict(k <= last, (Figure("k", k),))
 
     found = smallest(lambda k: k, count, None, ("drop", 0), judge, many=True)  # type: ignore[arg-type, return-value]
     assert found.count == min(last, count) and found.guarded == (last < count)

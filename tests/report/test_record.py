@@ -85,8 +85,7 @@ def test_another_version_is_refused(main_record: dict[str, Any]) -> None:
 
 
 def page(record: dict[str, Any]) -> str:
-    (text,) = render(build(record), "markdown").values()
-    return text
+    return render(build(record), "markdown")["report.md"]
 
 
 def test_what_was_asked_and_reached_is_words_in_form_1_and_numbers_in_form_2(main_record: dict[str, Any]) -> None:

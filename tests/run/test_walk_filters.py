@@ -19,7 +19,9 @@ def test_after_a_statement_its_until_holds(lab: Any, criterion: str) -> None:
     step = done.steps(verb="prune")[0]
     rows = step["ranking"]
     gone, whole = (sum(row[name] for row in rows) for name in ("gone", "of"))
-    assert step["reached"].startswith(f"{gone} of {whole} filters removed: flops 0.") and whole == 256
+    removed, flops = step["reached"]
+    assert removed == {"what": "removed", "value": gone, "noun": "filter", "of": whole} and whole == 256
+    assert (flops["what"], flops["unit"], flops["bound"]) == ("flops", "x", 0.6) and flops["value"] < 0.6
     told = {f"removed {row['gone']} of {row['of']} filters of `{row['layer']}`" for row in rows if row["removed"]}
     assert set(step["edits"]) == told
     assert "`linear` (they are the network's output)" in step["note"]
@@ -36,7 +38,7 @@ def test_the_network_of_the_artifact_is_smaller_and_computes_what_the_report_say
         assert len(weights[f"deployed.{row['layer']}.weight"]) == row["of"] - row["gone"] >= 1
     assert "remove_channels" in (done.folder / "main" / "surgery.json").read_text()
     sparse = done.steps(verb="sparsify")[0]["reached"]
-    able = int(sparse.split()[0])
+    able = int(sparse[0]["value"])
     assert able >= 8, "widths that stay are multiples of 2 and 4"
     again = lab.run(text + "control\n")
     assert again.made == 0 and again.weights() == done.weights()
