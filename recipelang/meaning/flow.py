@@ -27,6 +27,7 @@ class Flow:
         first_use: the place of the first statement that needs a model and data.
         healthy: whether the first compressing step is past.
         restricted: where a hardware restriction first began: after it there is a `recovered`.
+        perhaps: where one begins only if a block runs that may run zero times.
         last_surgery: the place of the last statement that removed something.
         last: verb → the place of its last statement.
         trained: whether something trained the network, or it started from weights.
@@ -44,6 +45,7 @@ class Flow:
     first_use: Span | None = None
     healthy: bool = False
     restricted: Span | None = None
+    perhaps: Span | None = None
     last_surgery: Span | None = None
     last: dict[str, Span] = field(default_factory=dict)
     trained: bool = False

@@ -57,6 +57,12 @@ def state(reader: Reader, node: Any, purpose: str) -> str | None:
 
 def no_recovered(reader: Reader, span: Span) -> None:
     """Note that nothing has restricted the hardware yet."""
+    if perhaps := reader.flow.perhaps:
+        message = f"the restriction {perhaps.at(span)} is in a block that may run zero times, and then not begin"
+        kept = f"`keep as pruned` before the block and `{reader.verb} from healthy, pruned`"
+        help = f"write it outside the block, or {kept}"
+        reader.refuse("RCP0501", f"there may be no `recovered`: {message}", span, help)
+        return
     surgery = reader.flow.last_surgery
     message = "nothing restricts the hardware before this line, so there is no `recovered`"
     after = (

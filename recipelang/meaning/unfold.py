@@ -220,7 +220,7 @@ class Walk:
         if statement.block and not inner:
             help = "write what to repeat inside the braces"
             self.notes.refuse("RCP0407", "there is nothing to repeat", statement.block.span, help)
-        variants = flow.variants
+        variants, restricted = flow.variants, flow.restricted
         flow.variants = variants.new_child()
         body = self.walk(inner, bindings, flow, False)
         if flow.branch:
@@ -232,6 +232,8 @@ class Walk:
         flow.variants = variants.new_child()
         self.walk(inner, bindings, flow, False)
         flow.branch, flow.variants = False, variants
+        if loop.times is None and restricted is None:  # it may run zero times
+            flow.perhaps, flow.restricted = flow.restricted, None
         self.notes.path = placed.path
         bare = nodes.Statement(statement.verb, statement.operands, statement.clauses, None, statement.span)
         return Repeat(loop.times, loop.until, loop.guard, body, show(bare), statement.span, placed.path)

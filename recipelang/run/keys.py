@@ -84,7 +84,8 @@ def step_ingredients(operation: Operation, data: Dataset, lane: Lane, options: O
         found["precision"] = choose_precision("auto", options.device)
     if any(reading.metric.source == "predictions" for reading in readings):
         found |= measuring(task)
-    if _trains(operation) or any("gradients" in need for need in getattr(operation.needs().criterion, "needs", ())):
+    criterion = operation.needs().criterion
+    if _trains(operation) or (criterion is not None and any("gradients" in need for need in criterion.needs)):
         found |= deciding(task)
     return found
 

@@ -47,3 +47,9 @@ def test_settings_have_a_range_and_layers_go_by_scores() -> None:
     assert codes("sparsify nm 2:4 by sparsegpt(damp=0)") == [("RCP0303", "0")]
     assert codes("sparsify nm 2:4 by sparsegpt(block=0)") == [("RCP0303", "0")]
     assert codes("prune 2 layers by sparsegpt(block=64)") == codes("prune 2 layers by wanda") == []
+
+
+def test_a_pattern_that_no_hardware_asks_for_gives_no_recovered() -> None:
+    teachers = "\ndistill from healthy, recovered"
+    assert [code for code, _ in codes("sparsify scattered by magnitude" + teachers)] == ["RCP0501"]
+    assert codes("sparsify nm 2:4" + teachers) == []
