@@ -20,8 +20,9 @@ class Point:
         path: of the module.
         shape: of one image's activation, channels × positions… or tokens × channels: (64, 28, 28), (197, 768), (512,).
         depth: the part of the network's layers that have run by then, 0…1.
-        through: whether everything that the network answers passes through it: a stage of a residual network does,
-            a convolution inside a block, which the shortcut bypasses, does not.
+        through: whether everything that the network answers passes through it, but for a shortcut around most of the
+            network: a stage of a residual network does, a convolution inside a block, which the shortcut of the block
+            bypasses, does not.
         block: whether the module holds other modules.
         channels_axis: the axis of the channels, batch included, as the network has it: 1 for B×C×H×W, 3 for B×H×W×C.
         changed: whether a later module overwrites the tensor.

@@ -1,8 +1,7 @@
 """The positions at which a loss can look into a network, found by running it once: nothing is known by name.
 
-A position that everything passes through is one that lies on all paths from the input to the answer in the graph that
-autograd records: the number of paths through it is the number of all. Where a network cuts gradients off inside there
-are no such paths, and every position counts.
+Which of them everything passes through, the graph of autograd tells (`surgery/passages.py`). Where a network cuts
+gradients off inside, it tells nothing, and every position counts.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _Av
 from recipelang.errors import Refusal
 from recipelang.kinds import Point, Points
 from recipelang.surgery.candidates import CONVOLUTIONS, FILTERS_FIRST_NORMS, FILTERS_LAST
+from recipelang.surgery.passages import passed
 from recipelang.surgery.tracing import evaluating, hooked
 from recipelang.surgery.wiring import main_tensor, tensors_in
 
@@ -51,9 +51,9 @@ def find_points(module: nn.Module, example: Tensor, whose: str) -> Points:
     with hooked(watch.hooks()), evaluating(module), torch.enable_grad():
         answer = main_tensor(module(images))
     nodes = {output.node for output in watch.outputs}
-    passed = _passed(answer.grad_fn if answer is not None else None, leaf, nodes)
+    through = passed(answer.grad_fn if answer is not None else None, leaf, nodes)
     found = [
-        _point(output, passed, watch.axis(output), watch.layers, module)
+        _point(output, through, watch.axis(output), watch.layers, module)
         for output in watch.outputs
         if watch.counts[output.path] == 1
     ]
@@ -119,13 +119,13 @@ def _channels_axis(part: nn.Module, ndim: int) -> int | None:
     return ndim - 1 if isinstance(part, FILTERS_LAST) or type(part) is nn.LayerNorm else None
 
 
-def _point(output: _Output, passed: Set[Any], axis: int, layers: int, module: nn.Module) -> Point:
+def _point(output: _Output, through: Set[Any], axis: int, layers: int, module: nn.Module) -> Point:
     tensor = output.tensor
     return Point(
         output.path,
         tuple(canonical(tensor, axis).shape[1:]),
         output.layers / layers,
-        output.node in passed,
+        output.node in through,
         next(module.get_submodule(output.path).children(), None) is not None,
         axis,
         tensor._version != output.version,
@@ -140,40 +140,6 @@ def canonical(tensor: Tensor, axis: int) -> Tensor:
         axis: of its channels.
     """
     return tensor.movedim(axis, 2 if tensor.ndim == 3 else 1)
-
-
-def _passed(root: Any, leaf: Any, nodes: Set[Any]) -> Set[Any]:
-    """Those of `nodes` that lie on every path from `root` to `leaf` in a graph of autograd; all where there is none."""
-    order = _sorted(root) if root is not None else []
-    if leaf not in order:
-        return nodes
-    below: dict[Any, int] = {}
-    for node in order:
-        below[node] = 1 if node is leaf else sum(below[after] for after in _next(node))
-    above = dict.fromkeys(order, 0) | {root: 1}
-    for node in reversed(order):
-        for after in _next(node):
-            above[after] += above[node]
-    return {node for node in nodes if above.get(node, 0) * below.get(node, 0) == below[root]}
-
-
-def _sorted(root: Any) -> list[Any]:
-    """The steps of a graph, each after those that it leads to."""
-    order, seen, stack = [], {root}, [(root, iter(_next(root)))]
-    while stack:
-        node, rest = stack[-1]
-        new = next((after for after in rest if after not in seen), None)
-        if new is None:
-            order.append(node)
-            stack.pop()
-        else:
-            seen.add(new)
-            stack.append((new, iter(_next(new))))
-    return order
-
-
-def _next(node: Any) -> list[Any]:
-    return [after for after, _ in node.next_functions if after is not None]
 
 
 class Capture:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from recipelang.kinds import Points
 from recipelang.nets.cifar_resnet import cifar_resnet
 from recipelang.nets.digits_resnet import digits_resnet
+from recipelang.nets.srresnet import SRResNet
 from recipelang.surgery.points import Capture, canonical, find_points
 
 
@@ -155,6 +156,31 @@ def test_points_of_an_odd_network() -> None:
     assert found["norm"].shape == (4, 6, 6) and found["norm"].channels == 4 and found["norm"].positions == (6, 6)
     assert found["head"].shape == (3,) and found["head"].channels == 3 and found["head"].positions == ()
     assert [point.depth for point in found.values()] == [n / 8 for n in (1, 2, 5, 6, 7, 8)]
+
+
+class UNet(nn.Module):
+    """Two levels, each with a shortcut from the way down to the way up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down1, self.down2, self.bottom = (nn.Conv2d(i, o, 3, padding=1) for i, o in ((3, 4), (4, 6), (6, 8)))
+        self.up2, self.up1, self.head = (nn.Conv2d(i, o, 3, padding=1) for i, o in ((14, 6), (10, 4), (4, 2)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        one = self.down1(x).relu()
+        two = self.down2(nn.functional.max_pool2d(one, 2)).relu()
+        low = self.bottom(nn.functional.max_pool2d(two, 2)).relu()
+        high = self.up2(torch.cat([two, nn.functional.interpolate(low, scale_factor=2)], 1)).relu()
+        return self.head(self.up1(torch.cat([one, nn.functional.interpolate(high, scale_factor=2)], 1)).relu())
+
+
+def test_a_shortcut_around_most_of_a_network_hides_none_of_it() -> None:
+    points = points_of(SRResNet(2, 3, 8, 3), 3, 6, 6)
+    assert [str(p) for p in points.stages()] == ["blocks.0 (8×6×6)", "blocks.1 (8×6×6)", "join (8×6×6)"]
+    inside = [point.path for point in points.every if not point.through]
+    assert "blocks.0.conv1" in inside and "blocks.0" not in inside
+    # The outer shortcut of the U goes around most of it, the inner one around a few steps.
+    assert [point.path for point in points_of(UNet(), 3, 8, 8).every if not point.through] == ["bottom"]
 
 
 class Cut(nn.Module):
