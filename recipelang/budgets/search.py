@@ -19,7 +19,7 @@ from recipelang.surgery.network import Network
 
 Judge = Callable[[Condition, Network, bool], Verdict]
 #: steps before the end of the bisection that are tried for a clock
-NEAR = 8
+NEAR = 4
 #: how often a guard is checked at most, until it fails, where steps are many
 LOOKS = 16
 

@@ -20,6 +20,7 @@ class Needs:
         criterion: a method of kind `criterion` that ranks for it.
         samples: the data that the criterion looks at.
         until: its budget; `guard`: what must go on to hold.
+        looks: on how many networks it measures its budget, about.
         selection: the modules that it works on; None where it selects none.
         states: names of the states that it reads: teachers, and where it starts.
         restriction: the hardware restriction that it imposes (`2:4`, `8 bits`); "" for none. `recovered` is the
@@ -36,6 +37,7 @@ class Needs:
     samples: Samples | None = None
     until: Condition | None = None
     guard: Condition | None = None
+    looks: int = 5
     selection: Selection | None = None
     states: tuple[str, ...] = ()
     restriction: str = ""

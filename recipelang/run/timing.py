@@ -102,8 +102,9 @@ class Times:
             there = data.size("train")
             samples = (needs.samples.count if needs.samples else None) or there
             images = images_seen(needs.criterion, min(samples, there), network, data)
-        looks = sum(test.reading.metric.source == "clock" for test in tests_of(needs.until))
-        more = (images * self.seconds_per_image(network) if images else 0.0) + looks * 5 * LATENCY_SECONDS
+        clocks = sum(test.reading.metric.source == "clock" for test in tests_of(needs.until))
+        timed = clocks * needs.looks * LATENCY_SECONDS
+        more = (images * self.seconds_per_image(network) if images else 0.0) + timed
         return Estimate(known.seconds + more, known.guess or more > 0)
 
     # training -----------------------------------------------------------------------------------

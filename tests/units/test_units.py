@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from recipelang import catalogue
 from recipelang.check import check
 from recipelang.errors import RecipeError, Refusal
-from recipelang.kinds import Offer, Preprocessing
+from recipelang.kinds import Labels, Offer, Preprocessing
 from recipelang.methods.tasks.classification import Classification
 from recipelang.methods.units._channels import rounding, step_of
 from recipelang.plan import Selection, Selector
@@ -58,7 +58,7 @@ class Net(nn.Module):
 
 class Images:
     name, fingerprint, preprocessing, batch = "memory", "", Preprocessing((8, 8), (0.0,), (1.0,)), 16
-    classes = ("0", "1", "2", "3")
+    labels = Labels(("0", "1", "2", "3"))
     input_shape = (1, 8, 8)
 
     def size(self, split: str) -> int:
