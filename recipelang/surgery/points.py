@@ -157,16 +157,16 @@ class Capture:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Record activations; nothing is left on the module afterwards."""
-        once = {point.path: point for point in self.points}
-        with hooked(self.module.get_submodule(path).register_forward_hook(self._keep(p)) for path, p in once.items()):
+        parts = {point: self.module.get_submodule(point.path) for point in self.points}
+        with hooked(part.register_forward_hook(self._keep(point, part)) for point, part in parts.items()):
             yield
 
-    def _keep(self, point: Point) -> Any:
+    def _keep(self, point: Point, part: nn.Module) -> Any:
         found = self._found  # not self: a copy of the module must not copy what is recorded
 
-        def keep(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        def keep(called: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             tensor = main_tensor(output)
-            if tensor is not None:
+            if tensor is not None and called is part:  # a copy of the module has the same hooks
                 found[point.path] = tensor.clone() if point.changed else tensor
 
         return keep

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -210,6 +211,7 @@ def test_what_is_captured_is_what_the_module_returned() -> None:
     capture = Capture(module, points)
     with capture.watching():
         module(images)
+        copy.deepcopy(module)(torch.zeros(5, 1, 6, 6))
     got = {point.path: feature for point, feature in capture.features().items()}
     x = module.stem(images)
     x = module.again(module.again(x + module.inner(x))) * 2

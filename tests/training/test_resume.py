@@ -26,6 +26,7 @@ from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import Duration, Term, Training
 from recipelang.surgery.network import Network
 from recipelang.surgery.restrictions.mask import Mask
+from recipelang.training import checkpoint
 from recipelang.training import loop as loop
 from recipelang.training.loop import FitRecord, fit
 from recipelang.training.teachers import Teacher
@@ -103,6 +104,18 @@ def test_another_training_starts_over(network: Network, data: ImageDataset, sile
     other = network.clone()
     next(other.module.parameters()).data[0, 0, 0, 0] += 1e-3
     assert resumed(start=other) == 0
+
+
+def test_a_checkpoint_of_an_earlier_format_starts_over(
+    network: Network, data: ImageDataset, silent: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how: Any = {"task": TASK, "seed": 0, "checkpoint": tmp_path / "c"}
+    training = Training(Duration(2), Sgd(0.1))
+    with monkeypatch.context() as before:
+        before.setattr(checkpoint, "FORMAT", "recipelang.checkpoint/3")
+        with pytest.raises(Killed):
+            fit(network, data, training, progress=silent(kill_after(3)), **how)
+    assert fit(network, data, training, progress=silent(), **how)[1].resumed_at == 0
 
 
 def test_another_number_of_threads_starts_over(
@@ -188,6 +201,7 @@ import conftest
 from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import Duration, Training
+from recipelang.training import checkpoint
 from recipelang.training import loop as loop
 loop.SAVE_EVERY = -1.0
 def say(done):
