@@ -29,6 +29,7 @@ FOLDERS: Mapping[str, str] = {
     "loss": "losses",
     "pattern": "patterns",
     "permutation": "permutations",
+    "quantizer": "quantizers",
     "optimizer": "optimizers",
     "ramp": "ramps",
     "kernel": "kernels",

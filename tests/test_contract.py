@@ -40,6 +40,7 @@ WORK = {
     "loss": ("__call__", "points", "parts", "teachers", "complete", "compares", "tasks"),
     "pattern": ("refuses", "mask", "holds", "restriction"),
     "permutation": ("order",),
+    "quantizer": ("range", "needs"),
     "optimizer": ("build",),
     "ramp": ("value_at",),
     "export": ("write",),
@@ -53,7 +54,7 @@ MEASURES = {
     "clock": ("measure",),
     "predictions": ("tasks", "start", "add", "result"),
 }
-FROM_THE_LITERATURE = {"criterion", "unit", "loss", "pattern", "permutation", "ramp", "optimizer"}
+FROM_THE_LITERATURE = {"criterion", "unit", "loss", "pattern", "permutation", "quantizer", "ramp", "optimizer"}
 WITHOUT_A_PAPER = {("loss", "task")}  # whatever the task says
 
 

@@ -20,6 +20,7 @@ from recipelang.kinds.permutation import Permutation
 from recipelang.kinds.points import Pairing, Point, Points, middle, paired
 from recipelang.kinds.preprocessing import Preprocessing
 from recipelang.kinds.progress import Progress
+from recipelang.kinds.quantizer import Observed, RangeEstimator, Scheme
 from recipelang.kinds.ramp import Ramp
 from recipelang.kinds.restriction import Restriction
 from recipelang.kinds.runtime import PRECISIONS, Deployment, Executable, Finding, LayerExecution, Runtime
@@ -54,6 +55,7 @@ __all__ = [
     "ModelRequest",
     "Moment",
     "Offer",
+    "Observed",
     "Optimizer",
     "OutputLoss",
     "Pairing",
@@ -65,8 +67,10 @@ __all__ = [
     "Preprocessing",
     "Progress",
     "Ramp",
+    "RangeEstimator",
     "Restriction",
     "Runtime",
+    "Scheme",
     "Seen",
     "Solver",
     "Task",

@@ -5,10 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from recipelang.surgery.network import Restrictions
+from recipelang.surgery.restricting import is_parameter
 
-def stored_bytes(module: nn.Module) -> int:
-    """Bytes of the module's state as a safetensors file: every tensor once, dense, floating point as float32."""
+
+def stored_bytes(module: nn.Module, restrictions: Restrictions | None = None) -> int:
+    """Bytes of the module's state as a safetensors file: every tensor once, dense, floating point as float32.
+
+    Args:
+        module: of a network.
+        restrictions: the network's: what is on a grid counts with the grid's bits, and the grids count too.
+    """
     import safetensors.torch
+
+    saved = 0
+    for place, each in (restrictions or {}).items():
+        elements = module.get_parameter(place).numel() if is_parameter(place) else 0
+        stored = [bytes for one in each if (bytes := one.stored(elements)) is not None]
+        saved += sum(4 * elements - bytes for bytes in stored)
 
     state: dict[str, Tensor] = {}
     seen: set[tuple[int, torch.Size, tuple[int, ...]]] = set()
@@ -23,4 +37,4 @@ def stored_bytes(module: nn.Module) -> int:
             .cpu()
             .clone(memory_format=torch.contiguous_format)
         )
-    return len(safetensors.torch.save(state))
+    return len(safetensors.torch.save(state)) - saved

@@ -62,5 +62,5 @@ def execution(variant: Variant) -> tuple[Layers, ...]:
 
 
 def _layers(executes: str, why: str, on: str, layers: Sequence[tuple[str, str]]) -> Layers:
-    gains = not any(word in executes.lower() for word in ("masked", "unstructured"))
+    gains = not any(word in executes.lower() for word in ("masked", "unstructured", "simulated"))
     return Layers(executes, why, on, tuple(layers[:MOST_NAMES]), gains, max(0, len(layers) - MOST_NAMES))

@@ -25,6 +25,7 @@ from recipelang.surgery.attention import unfold_attention
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import Product
+from recipelang.surgery.simulated import computing
 from recipelang.surgery.tracing import evaluating, example_input, first_line
 
 ON_CPU = Deployment()
@@ -81,7 +82,16 @@ def execution(network: Network, ways: Mapping[str, Execution] | None = None) -> 
         network: its masks and edits.
         ways: what was chosen on the device in question; default: nothing, as on a CPU.
     """
-    return executed(network, ways or {}, lambda product: _masked_only(network, product))
+    return executed(network, {**(ways or {}), **_simulated(network)}, lambda product: _masked_only(network, product))
+
+
+def _simulated(network: Network) -> dict[str, Execution]:
+    """Parameter name → what torch does with a weight that is on a grid."""
+    return {
+        place: Execution(f"{one.name} simulated", "torch computes it in floating point")
+        for place, each in computing(network.restrictions).items()
+        for one in each
+    }
 
 
 def placed(network: Network, how: Deployment, progress: Progress | None = None) -> Eager:
@@ -91,7 +101,7 @@ def placed(network: Network, how: Deployment, progress: Progress | None = None) 
     """
     module = deployed(network)
     dtype, device = getattr(torch, how.precision), torch.device(how.device)
-    if no_sparse_tensor_cores(describe(device)):
+    if computing(network.restrictions) or no_sparse_tensor_cores(describe(device)):
         return Eager(network, _computing(module.to(device, dtype), network, how))
     # The healthy network too: sparse is compared with dense, not one attention with another.
     module = unfold_attention(module, example_input(network).cpu())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from recipelang.surgery.head import embedding_length
 from recipelang.surgery.layout import laid_out, wants_channels_last
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import Product, find_products
+from recipelang.surgery.simulated import running
 from recipelang.surgery.tracing import example
 
 Observer = Callable[[str, str, Tensor, Tensor], None]
@@ -61,6 +62,11 @@ class Gathered:
         """A copy of the network in evaluation mode, on the device; laid out by `layout.laid_out`."""
         module = copy.deepcopy(self.network.module).to(self.device).eval().requires_grad_(False)
         return laid_out(module)
+
+    @cached_property
+    def _running(self) -> nn.Module:
+        """The copy as it computes, with its restrictions."""
+        return running(replace(self.network, module=self.module))
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -194,7 +200,7 @@ class Gathered:
     def _loss(self, batch: tuple[Any, Any]) -> Tensor:
         """The task's loss of a batch."""
         inputs, targets = batch
-        return self.task.loss(self.task.answer(self.module(inputs), targets, self.data.labels), targets)
+        return self.task.loss(self.task.answer(self._running(inputs), targets, self.data.labels), targets)
 
     @cached_property
     def reached(self) -> Mapping[str, int]:
@@ -302,7 +308,7 @@ class Gathered:
         with watching, torch.no_grad():
             for images, targets in self._batches(split, f"examining {split}"):
                 labels[:] = [targets]
-                self.module(images)
+                self._running(images)
 
     def _batches(self, split: str, what: str) -> Iterator[Batch]:
         """Inputs and targets of a split on the device; progress counts samples."""

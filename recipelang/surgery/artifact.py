@@ -51,6 +51,7 @@ from recipelang.surgery.packing import (
 )
 from recipelang.surgery.probe import require_same, require_sound
 from recipelang.surgery.restricting import broken, hold, read
+from recipelang.surgery.simulated import require_places
 from recipelang.surgery.source import rebuild
 from recipelang.surgery.space import built_apart
 from recipelang.surgery.tasks import task_named
@@ -160,6 +161,7 @@ def load(folder: Path, *, trust: bool = False) -> Network:
         kinds = " and ".join(one.kind for one in network.restrictions[off[0]])
         raise damaged(folder, f"the weights of `{off[0]}` are not as its {kinds} keeps them")
     _require_answer(network, folder)
+    require_places(network)
     return network
 
 

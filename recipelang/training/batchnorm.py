@@ -13,6 +13,7 @@ from recipelang.images.batches import count, moved
 from recipelang.kinds import Dataset, Progress
 from recipelang.plan import Samples
 from recipelang.surgery.network import Network
+from recipelang.surgery.simulated import running
 from recipelang.surgery.tracing import hooked
 from recipelang.training.machine import to_device
 from recipelang.training.smoke import few
@@ -56,7 +57,7 @@ def recalibrate(
     moments = [_Moments() for _ in norms]
     hooks = [n.register_forward_pre_hook(_observer(m)) for n, m in zip(norms, moments, strict=True)]
     with hooked(hooks):
-        _pass(module, norms, data, samples, seed, device, progress, smoke)
+        _pass(running(replace(copy, module=module)), norms, data, samples, seed, device, progress, smoke)
     for norm, m in zip(norms, moments, strict=True):
         if m.count:  # a layer that the forward pass does not reach keeps its statistics
             _set(norm, m)

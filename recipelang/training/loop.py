@@ -27,6 +27,7 @@ from recipelang.surgery.beside import held_tensors
 from recipelang.surgery.layout import wants_channels_last
 from recipelang.surgery.network import Network, Restrictions
 from recipelang.surgery.restricting import broken, hold, on_device
+from recipelang.surgery.simulated import simulated
 from recipelang.surgery.tracing import evaluating, example_input
 from recipelang.surgery.weights import digest
 from recipelang.training import checkpoint as checkpoints
@@ -253,9 +254,10 @@ def _step(job: _Job, state: State, batch: Batch) -> tuple[Tensor, tuple[str, Ten
     # A network may change its input images in training mode only; teachers and companions use them afterwards.
     given = copied(images) if job.terms.teachers or job.companions.running else images
     with autocast(job.device, job.precision), job.terms.watching():
-        outputs = job.heads.outputs(state.module, given, targets)
+        with simulated(state.module, job.restrictions):
+            outputs = job.heads.outputs(state.module, given, targets)
         with torch.no_grad():
-            taught = [_answered(t.network.module(images), targets, job) for t in job.terms.teachers]
+            taught = [_answered(t.answer(images), targets, job) for t in job.terms.teachers]
     loss = job.terms.value(images, outputs, taught, targets, moment)
     if job.companions.running:
         seen = Seen(images, mean_answer(outputs), (), job.companions.network)

@@ -12,6 +12,8 @@ from recipelang.errors import Refusal
 from recipelang.images.classes import listed, match, unknown_to
 from recipelang.kinds import Preprocessing
 from recipelang.surgery.network import Network
+from recipelang.surgery.restricting import on_device
+from recipelang.surgery.simulated import simulated
 from recipelang.training.machine import to_device
 
 
@@ -25,7 +27,13 @@ class Teacher:
     def on(self, device: str) -> Teacher:
         """A copy that computes on a device, in evaluation mode and without gradients."""
         module = to_device(self.network.clone().module.eval().requires_grad_(False), device)
-        return Teacher(self.name, replace(self.network, module=module))
+        restrictions = on_device(self.network.restrictions, device)
+        return Teacher(self.name, replace(self.network, module=module, restrictions=restrictions))
+
+    def answer(self, images: Tensor) -> Any:
+        """What it gives for images B×C×H×W, computed with its restrictions."""
+        with simulated(untranslated(self.network.module), self.network.restrictions):
+            return self.network.module(images)
 
 
 class Translated(nn.Module):

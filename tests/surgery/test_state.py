@@ -15,16 +15,18 @@ from torch import Tensor
 
 from recipelang import catalogue
 from recipelang.errors import Refusal
-from recipelang.kinds import Preprocessing, Restriction
+from recipelang.kinds import Preprocessing, Restriction, Scheme
 from recipelang.methods.models.artifact import Artifact
 from recipelang.run.states import architecture, content
 from recipelang.surgery import artifact
 from recipelang.surgery.edits import RemoveLayer, apply_edits
 from recipelang.surgery.network import Accelerated, Network
 from recipelang.surgery.restricting import broken, hold, on_device, restrict
+from recipelang.surgery.restrictions.grid import Grid
 from recipelang.surgery.restrictions.mask import Mask
 
 PLACE = "layer1.0.conv1.weight"
+ROWS = Scheme(8, signed=True, symmetric=True, axis=0)
 
 
 def keep(generator: int = 0) -> Tensor:
@@ -34,6 +36,14 @@ def keep(generator: int = 0) -> Tensor:
 #: kind → a restriction of it, and for every field another value
 EXAMPLES: dict[str, tuple[Callable[[], Any], dict[str, Callable[[], Any]]]] = {
     "mask": (lambda: Mask("some", keep()), {"pattern": lambda: "2:4", "keep": lambda: keep(1)}),
+    "grid": (
+        lambda: Grid(torch.full((16,), 0.1), torch.zeros(16, dtype=torch.int32), ROWS),
+        {
+            "scale": lambda: torch.full((16,), 0.2),
+            "zero": lambda: torch.ones(16, dtype=torch.int32),
+            "scheme": lambda: replace(ROWS, bits=4),
+        },
+    ),
 }
 
 

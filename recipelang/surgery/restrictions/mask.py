@@ -72,6 +72,9 @@ class Mask:
             )
         return Mask(self.pattern, keep)
 
+    def stored(self, elements: int) -> None:
+        """Zeros are stored like any other number."""
+
     def tensors(self) -> Mapping[str, Tensor]:
         """`keep`."""
         return {"keep": self.keep}

@@ -1,0 +1,94 @@
+"""A network that computes with its restrictions: what is on a grid is rounded to it wherever it is read.
+
+The result is that of the quantized network up to the order of sums; the time is not, since everything is computed in
+floating point. In training the gradient passes through the rounding (straight-through).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.errors import Refusal
+from recipelang.surgery.network import Habits, Network, Restrictions
+from recipelang.surgery.places import at_places, calls_of
+from recipelang.surgery.restricting import is_parameter, on_device
+from recipelang.surgery.tracing import device_of, example_input
+
+
+def computing(restrictions: Restrictions) -> Restrictions:
+    """Those that are part of what the network computes, by place; the others only hold their parameters."""
+    found = {place: tuple(one for one in each if one.computes) for place, each in restrictions.items()}
+    return {place: each for place, each in found.items() if each}
+
+
+@contextmanager
+def simulated(module: nn.Module, restrictions: Restrictions) -> Iterator[None]:
+    """Within the block, `module(inputs)` computes with its restrictions.
+
+    Args:
+        module: of a network; where no restriction computes, nothing is done.
+        restrictions: on the module's device.
+    """
+    active = computing(restrictions)
+    if not active:
+        yield
+        return
+
+    def change(place: str, value: Tensor) -> Tensor:
+        for one in active.get(place, ()):
+            value = one.apply(value)
+        return value
+
+    with at_places(module, change):
+        yield
+
+
+class Simulated(nn.Module):
+    """A module that always computes with restrictions.
+
+    Args:
+        inner: the module of a network.
+        restrictions: the network's.
+    """
+
+    def __init__(self, inner: nn.Module, restrictions: Restrictions) -> None:
+        super().__init__()
+        self.inner = inner
+        self._recipelang_habits = getattr(inner, "_recipelang_habits", Habits())
+        self._restrictions, self._device = computing(restrictions), torch.device("cpu")
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """As the inner module."""
+        device = device_of(self.inner)
+        if device != self._device:
+            self._restrictions, self._device = on_device(self._restrictions, device), device
+        with simulated(self.inner, self._restrictions):
+            return self.inner(*args, **kwargs)
+
+
+def running(network: Network) -> nn.Module:
+    """What computes as the network does: its module, or that with its restrictions simulated."""
+    return Simulated(network.module, network.restrictions) if computing(network.restrictions) else network.module
+
+
+def require_places(network: Network) -> None:
+    """Refuse a restriction of an activation that the network does not have, or that does not fit it.
+
+    Raises:
+        Refusal: RCP1404; RCP1405: the network does not run while its activations are observed.
+    """
+    wanted = {place for place in computing(network.restrictions) if not is_parameter(place)}
+    if not wanted:
+        return
+    known = calls_of(network.module, example_input(network))
+    if missing := sorted(wanted - set(known)):
+        raise Refusal(
+            "RCP1404",
+            f"`{missing[0]}` is not a place of this network: no function of that name computes anything there",
+            "quantize it again after the last structural change",
+        )
