@@ -14,7 +14,7 @@ from recipelang.kinds import Scheme
 from recipelang.surgery.entries import Wrong, entry, shown
 
 FEWEST, MOST = 2, 16  # bits
-#: of a tensor that is zero throughout: far below any weight, and still a normal float32
+#: scale of a tensor that is zero throughout: far below that of any tensor that matters, and a normal float32
 SMALLEST = 1e-12
 
 
@@ -67,7 +67,11 @@ class Grid:
         return f"has {len(self.scale)} scales along axis {axis}, and the network has the shape {tuple(value.shape)}"
 
     def apply(self, value: Tensor) -> Tensor:
-        """The nearest numbers of the grid, of the value's type; computed in float32, also under autocast."""
+        """The nearest numbers of the grid, of the value's type; computed in float32, also under autocast.
+
+        Values more than 2³¹ steps away from zero, which only a tensor that was observed as zero can have, become some
+        number of the grid: torch's kernel counts steps in 32 bits.
+        """
         scale, zero = self.scale.to(value.device), self.zero.to(value.device)
         limits = self.scheme.low, self.scheme.high
         with torch.autocast(value.device.type, enabled=False):
