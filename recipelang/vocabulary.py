@@ -238,7 +238,8 @@ LANGUAGE = {
 }
 STATES = {
     "healthy": "The network before the first step that compresses; every variant shares it.",
-    "recovered": f"The network as it was when the last hardware restriction ({listing(('sparsify nm',))}) began.",
+    "recovered": "The network as it was when the last hardware restriction "
+    f"({listing(('sparsify nm', 'quantize'))}) began.",
     "current": "The network as it is now.",
 }
 SPLITS = {

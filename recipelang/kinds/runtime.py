@@ -54,7 +54,14 @@ class LayerExecution:
 
 
 class Executable(Protocol):
-    """A network that a runtime has prepared: call it on inputs on its device and in its precision."""
+    """A network that a runtime has prepared: call it on inputs on its device and in its precision.
+
+    Attributes:
+        note: what must be said beside its time; "" if nothing.
+    """
+
+    @property
+    def note(self) -> str: ...
 
     def __call__(self, inputs: Any) -> Any:
         """Inputs B×…, at most as many as the batch that it was prepared for → the network's answer."""

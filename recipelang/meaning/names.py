@@ -68,6 +68,6 @@ def no_recovered(reader: Reader, span: Span) -> None:
     after = (
         f"`keep as pruned` after {surgery.seen_from(span)}, then `{reader.verb} from healthy, pruned`"
         if surgery
-        else "write `sparsify nm 2:4` above"
+        else "write `sparsify nm 2:4` or `quantize weights to 8 bits` above"
     )
     reader.refuse("RCP0501", message, span, after)

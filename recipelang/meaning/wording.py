@@ -23,6 +23,7 @@ KINDS: dict[str, KindWords] = {
     "loss": KindWords("a loss", "losses", "after `with`"),
     "pattern": KindWords("a sparsity pattern", "patterns", "after `sparsify`"),
     "permutation": KindWords("a permutation", "permutations", "after `sparsify … with`"),
+    "quantizer": KindWords("a range estimator", "range estimators", "after `quantize … by`"),
     "optimizer": KindWords("an optimizer", "optimizers", "after `with`"),
     "ramp": KindWords("a ramp", "ramps", "in a setting: `lr=cosine(1e-3, to=0)`"),
     "kernel": KindWords("a kernel", "kernels", "after `accelerate with`"),

@@ -30,6 +30,8 @@ from recipelang.surgery.tracing import evaluating, example_input, first_line
 
 ON_CPU = Deployment()
 
+SIMULATED = "of the simulation, which is slow: torch does not compute in integers, a runtime such as onnxruntime does"
+
 
 @dataclass(frozen=True)
 class Eager:
@@ -38,6 +40,11 @@ class Eager:
     network: Network = field(repr=False)
     module: nn.Module = field(repr=False)
     ways: Mapping[str, Execution] = field(default_factory=dict)
+
+    @property
+    def note(self) -> str:
+        """That the time of simulated grids is not that of integers."""
+        return SIMULATED if computing(self.network.restrictions) else ""
 
     def __call__(self, inputs: Tensor) -> Any:
         """Inputs B×… on the module's device and in its precision → the network's answer."""

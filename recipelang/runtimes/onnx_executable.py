@@ -30,6 +30,7 @@ class OnnxExecutable:
 
     network: Network = field(repr=False)
     session: Session = field(repr=False)
+    note: str = ""
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Images B×C×H×W, float32 on the CPU → the network's answer."""

@@ -86,7 +86,7 @@ VERB = Verb(
     read=read,
     operation=Distill,
     rules=(
-        "`recovered` is the network as it was when the last hardware restriction (`sparsify nm`) began.",
+        "`recovered` is the network as it was when the last hardware restriction (`sparsify nm`, `quantize`) began.",
         "A loss that is not complete on its own gets `1 * task` added to it, and the plan shows this.",
         "Losses of outputs (`kd`, `mis`) need teachers that know the network's classes; losses of features (`at`, "
         "`fitnet`) take any network that reads the same images, and `plan` shows which positions they compare.",

@@ -19,11 +19,14 @@ from torch import nn
 
 from recipelang import catalogue
 from recipelang.errors import Refusal, SettingError
-from recipelang.kinds import Measurement
+from recipelang.kinds import Measurement, Scheme
 from recipelang.measuring.predictions import correct
 from recipelang.measuring.predictions import measured as of_one_batch
 from recipelang.measuring.structure import stored_bytes
+from recipelang.runtimes.eager import Eager
 from recipelang.surgery.network import Network
+from recipelang.surgery.restrictions.grid import Grid
+from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.tasks import task_named
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -166,10 +169,27 @@ def test_zeros_do_not_shrink_the_file_and_are_counted_as_sparsity() -> None:
     assert of_structure("sparsity", nn.ReLU()).value == 0
 
 
+def test_size_counts_the_bits_of_grids() -> None:
+    """By hand: codes without gaps, 4 bytes a scale, 1 a zero point."""
+    module = nn.Sequential(nn.Linear(10, 6), nn.ReLU(), nn.Linear(6, 3))
+    plain = network(module, (10, 1, 1))
+    rows = Scheme(3, signed=True, symmetric=True, axis=0)
+    grids = {
+        "0.weight": Grid.between(-torch.ones(6), torch.ones(6), rows),
+        "input": Grid.between(torch.tensor(-1.0), torch.tensor(1.0), Scheme(8)),
+    }
+    before = metric("size").measure(module, plain, plain.input_shape).value
+    after = metric("size").measure(module, plain.restricted(grids), plain.input_shape).value
+    assert before - after == 60 * 4 - (math.ceil(60 * 3 / 8) + 6 * 5) - 5
+    mask = plain.restricted({"0.weight": Mask("some", torch.ones(6, 10, dtype=torch.bool))})
+    assert metric("size").measure(module, mask, plain.input_shape).value == before
+
+
 def test_latency_has_a_ratio_and_an_interval() -> None:
     module = nn.Conv2d(3, 4, 3).eval()
-    measured = metric("latency", batch=2).measure(module, module, (3, 8, 8))
-    assert measured.ratio == 1 and 0 < measured.low <= measured.value <= measured.high < 1
+    timed = Eager(network(module), module)
+    measured = metric("latency", batch=2).measure(timed, timed, (3, 8, 8))
+    assert measured.note == "" and measured.ratio == 1 and 0 < measured.low <= measured.value <= measured.high < 1
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cpu:0", "mps", ""])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from recipelang.catalogue import method, setting, spell
@@ -94,4 +94,5 @@ class Latency:
 
         example = torch.randn(self.batch, *input_shape, generator=torch.Generator().manual_seed(0))
         example = example.to(getattr(torch, self.precision))
-        return compare_latency(executable, healthy, example, threads=self.threads, device=self.device, **how)
+        found = compare_latency(executable, healthy, example, threads=self.threads, device=self.device, **how)
+        return replace(found, note="; ".join(filter(None, (found.note, executable.note))))

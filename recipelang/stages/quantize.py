@@ -1,0 +1,143 @@
+"""Give weights and activations the grids of few bits, and keep them with the network."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch import Tensor
+
+from recipelang.catalogue import spell
+from recipelang.errors import Refusal
+from recipelang.kinds import Observed
+from recipelang.scoring.streams import See, extremes, numbers
+from recipelang.stages.context import Context, Foresight, Outcome
+from recipelang.surgery.network import Network
+from recipelang.surgery.places import at_places
+from recipelang.surgery.quantizing import Places, activation_grids, places_of, weight_grids
+from recipelang.surgery.restricting import on_device
+from recipelang.surgery.simulated import computing
+from recipelang.training.smoke import few
+from recipelang.units import counted
+from recipelang.verbs.quantize import Quantize
+
+#: values of an activation that an estimator sees where extremes are not enough
+SEEN = 2**16
+
+
+def run(operation: Quantize, context: Context) -> Outcome:
+    """Quantize the weights and what products and sums of the selection read.
+
+    Raises:
+        Refusal: RCP1403: the selection has nothing that can be quantized; RCP1010: a number is NaN or infinite;
+            RCP1008: there is no data to observe.
+    """
+    found = _require(operation, context.network)
+    grids = weight_grids(context.network, found.weights, operation.bits, operation.estimator)
+    rounded = context.network.restricted(grids)
+    if found.activations:
+        seen = _observed(operation, context, rounded, found.activations)
+        grids |= activation_grids(seen, operation.bits, operation.estimator)
+    return Outcome(
+        context.network.clone().restricted(grids),
+        asked=f"{operation.bits} bits by {spell(operation.estimator)}",
+        reached=f"{_counted(found)} {operation.bits} bits",
+        note=_left(found),
+        edits=tuple(f"`{place}` has {grid.name}" for place, grid in grids.items()),
+    )
+
+
+def foresee(operation: Quantize, network: Network, healthy: Network) -> Foresight:
+    """How many weights and activations get grids, and what stays in floating point.
+
+    Raises:
+        Refusal: RCP1403: there is nothing to quantize.
+    """
+    found = _require(operation, network)
+    return Foresight(tuple(filter(None, (f"{_counted(found)} {operation.bits} bits", _left(found)))))
+
+
+def _require(operation: Quantize, network: Network) -> Places:
+    found = places_of(network, operation.selection, operation.parts)
+    if not found.weights and not found.activations:
+        reasons = "; ".join(f"`{name}`: {why}" for name, why in list(found.floating.items())[:3])
+        raise Refusal(
+            "RCP1403",
+            f"nothing here can be quantized: {reasons or 'the selection computes no product and no sum'}",
+            "name more modules in `in`, or fewer in `except`",
+        )
+    return found
+
+
+def _observed(
+    operation: Quantize, context: Context, network: Network, places: Collection[str]
+) -> Mapping[str, Observed]:
+    """What passes these places while everything that already has a grid is rounded."""
+    module = copy.deepcopy(network.module).to(context.device).eval()
+    active = computing(on_device(network.restrictions, context.device))
+
+    def watch(see: See) -> AbstractContextManager[Any]:
+        def change(place: str, value: Tensor) -> Tensor:
+            if place in places:
+                see(place, value)
+                return value
+            for one in active.get(place, ()):
+                value = one.apply(value)
+            return value
+
+        return at_places(module, change)
+
+    def passes(what: str) -> Iterable[Any]:
+        return _inputs(operation, context, what)
+
+    seen = extremes(module, watch, passes)
+    values = {} if operation.estimator.needs == "extremes" else numbers(module, watch, passes, SEEN, context.seed)
+    return {place: Observed(ends.low.cpu(), ends.high.cpu(), _cpu(values.get(place))) for place, ends in seen.items()}
+
+
+def _cpu(values: Tensor | None) -> Tensor | None:
+    return None if values is None else values.cpu()
+
+
+def _inputs(operation: Quantize, context: Context, what: str) -> Iterator[Any]:
+    """The inputs that are observed, on the device."""
+    samples = operation.samples
+    assert samples is not None  # the verb's: activations have some
+    total = min(few(samples.count, context.smoke) or context.data.size(samples.split), context.data.size(samples.split))
+    if not total:
+        raise Refusal(
+            "RCP1008",
+            f"the data `{context.data.name}` has no {samples.split} samples, and activations must be observed",
+            "use data with this split, or write `quantize weights`",
+        )
+    context.progress.start(what, total)
+    try:
+        for images, _ in context.data.batches(samples.split, samples=total, seed=context.seed):
+            yield images.to(context.device)
+            context.progress.advance(len(images))
+    finally:
+        context.progress.stop()
+
+
+def _counted(found: Places) -> str:
+    """`56 of 57 weights and 82 activations have`."""
+    total, parts = len(found.weights) + len(found.floating), []
+    if found.weights:
+        of = f"{len(found.weights)} of " if found.floating else ""
+        parts.append(f"{of}{counted(total, 'weight')}")
+    if found.activations:
+        parts.append(counted(len(found.activations), "activation"))
+    return f"{' and '.join(parts)} have"
+
+
+def _left(found: Places) -> str:
+    """What stays in floating point, and why, by reason."""
+    parts = []
+    for what, reasons in (("weight", found.floating), ("input", found.inputs)):
+        for why, count in Counter(reasons.values()).most_common(3):
+            first = next(name for name, reason in reasons.items() if reason == why)
+            parts.append(f"{counted(count, what)}, for example of `{first}` ({why})")
+    return f"in floating point: {'; '.join(parts)}" if parts else ""

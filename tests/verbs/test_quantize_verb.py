@@ -1,0 +1,71 @@
+"""What `quantize` says and refuses before anything runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from recipelang.check import check
+from recipelang.errors import RecipeError
+from recipelang.plan import Samples, steps_of
+from recipelang.syntax.parse import parse
+
+
+def refused(text: str) -> list[tuple[str, str]]:
+    try:
+        check(parse(text))
+    except RecipeError as error:
+        return [(d.code, text[d.span.start : d.span.end] if d.span else "") for d in error.diagnostics]
+    return []
+
+
+def step(text: str) -> Any:
+    return list(steps_of(check(parse(text)).nodes))[-1]
+
+
+def test_what_is_left_out_is_filled_in() -> None:
+    whole = step("quantize weights, activations to 8 bits")
+    assert whole.text == "quantize weights, activations to 8 bits by minmax on train(samples=512)"
+    asked = whole.operation
+    assert (asked.parts, asked.bits, asked.estimator.name) == (("weights", "activations"), 8, "minmax")
+    assert asked.samples == asked.needs().samples == Samples("train", 512)
+    assert asked.needs().restriction and not asked.needs().sparse
+    weights = step("quantize weights to 2 bits in type(Conv2d) except first").operation
+    assert weights.samples is None and weights.parts == ("weights",)
+    assert [str(s) for s in (*weights.selection.include, *weights.selection.exclude)] == ["type(Conv2d)", "first"]
+    assert step("quantize activations, weights to 8 bits").operation == asked, "in any order"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("quantize weights to 1 bit", [("RCP1401", "1 bit")]),
+        ("quantize weights to 9 bits", [("RCP1401", "9 bits")]),
+        ("quantize weights to 4.5 bits", [("RCP1401", "4.5 bits")]),
+        ("quantize weights to 8", [("RCP0302", "8")]),
+        ("quantize weights to 50%", [("RCP0302", "50%")]),
+        ('quantize weights to "8 bits"', [("RCP0302", '"8 bits"')]),
+        ("quantize weights", [("RCP0403", "quantize")]),
+        ("quantize to 8 bits", [("RCP0404", "quantize")]),
+        ("quantize filters to 8 bits", [("RCP0301", "filters")]),
+        ("quantize weights, weights to 8 bits", [("RCP0408", "weights")]),
+        ("quantize weights to 8 bits by magnitude", [("RCP0203", "magnitude")]),
+        ("quantize weights to 8 bits by minmac", [("RCP0202", "minmac")]),
+        ("quantize weights to 8 bits on train(samples=512)", [("RCP1402", "train(samples=512)")]),
+        ("quantize weights, activations to 8 bits on test", [("RCP0513", "test")]),
+        ("quantize weights to 8 bits\naccelerate", [("RCP0915", "accelerate")]),
+        ("quantize weights to 8 bits\ndistill from healthy, recovered", []),
+        ("distill from healthy, recovered\nquantize weights to 8 bits", [("RCP0501", "recovered")]),
+        ('data digits\nmodel digits_resnet\nquantize weights to 8 bits\nquantize weights to 4 bits in "layer1"', []),
+        ("model digits_resnet\nquantize weights, activations to 8 bits", [("RCP0503", "model")]),
+    ],
+)
+def test_mistakes(text: str, expected: list[tuple[str, str]]) -> None:
+    assert refused(text) == expected
+
+
+def test_tuning_is_inserted_between_removal_and_quantization_where_recovered_is_named() -> None:
+    plan = check(parse("prune 2 layers by magnitude\nquantize weights to 8 bits\ndistill from healthy, recovered"))
+    verbs = [(s.operation.verb, s.implied) for s in steps_of(plan.nodes)]
+    assert verbs[-4:] == [("prune", False), ("finetune", True), ("quantize", False), ("distill", False)]
