@@ -40,7 +40,7 @@ WORK = {
     "loss": ("__call__", "points", "parts", "teachers", "complete", "compares", "tasks"),
     "pattern": ("refuses", "mask", "holds", "restriction"),
     "permutation": ("order",),
-    "quantizer": ("range", "needs"),
+    "quantizer": ("range", "needs", "per"),
     "optimizer": ("build",),
     "ramp": ("value_at",),
     "export": ("write",),

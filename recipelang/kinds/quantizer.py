@@ -58,9 +58,13 @@ class RangeEstimator(Protocol):
 
     Attributes:
         needs: `extremes`, or `samples` for a part of the values as well.
+        per: `channel`: each output of a weight has a grid of its own; `tensor`: a weight has one.
     """
 
     needs: ClassVar[str]
+
+    @property
+    def per(self) -> str: ...
 
     def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
         """The smallest and the largest value of the grid, of the shape of `observed.low`."""

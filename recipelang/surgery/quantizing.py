@@ -97,7 +97,7 @@ def _weights(
 
 @torch.no_grad()
 def weight_grids(network: Network, weights: Mapping[str, int], bits: int, estimator: RangeEstimator) -> dict[str, Grid]:
-    """Parameter name → its grid: signed, symmetric, one for each output.
+    """Parameter name → its grid: signed, symmetric, one for each output or one for all.
 
     Args:
         network: holds the weights.
@@ -117,9 +117,10 @@ def weight_grids(network: Network, weights: Mapping[str, int], bits: int, estima
                 f"a number at `{name}` is NaN or infinite",
                 "training has diverged: lower the learning rate, or start from other weights",
             )
-        rows = weight.movedim(axis, 0).flatten(1)
-        scheme = Scheme(bits, signed=True, symmetric=True, axis=axis)
-        found[name] = _grid(estimator, Observed(rows.amin(1), rows.amax(1), rows), scheme)
+        whole = estimator.per == "tensor"
+        rows = weight.flatten() if whole else weight.movedim(axis, 0).flatten(1)
+        scheme = Scheme(bits, signed=True, symmetric=True, axis=None if whole else axis)
+        found[name] = _grid(estimator, Observed(rows.amin(-1), rows.amax(-1), rows), scheme)
     return found
 
 

@@ -102,6 +102,7 @@ class Counting:
     """Calls that were made, for the contract of what a clock times."""
 
     calls: list[int]
+    note: str = ""
 
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
         self.calls.append(len(inputs))

@@ -245,6 +245,19 @@ def test_moves_hand_the_grid_on() -> None:
     assert torch.equal(grid.apply(seen[0]), seen[0]), "what the layer reads is on the grid"
 
 
+@pytest.mark.parametrize("per", ["channel", "tensor"])
+def test_weights_have_a_grid_for_each_output_or_one(per: str, digits: Network) -> None:
+    name, weight = "layer1.0.conv1.weight", digits.module.layer1[0].conv1.weight  # type: ignore[index, union-attr]
+    (grid,) = weight_grids(digits, {name: 0}, 4, MinMax(per)).values()
+    most = weight.detach().abs().amax((1, 2, 3)) if per == "channel" else weight.detach().abs().max()
+    torch.testing.assert_close(grid.scale, most / 7)
+    with torch.no_grad():
+        weight[0, 0, 0, 0] = float("inf")
+    with pytest.raises(Refusal) as refused:
+        weight_grids(digits, {name: 0}, 4, MinMax(per))
+    assert refused.value.code == "RCP1010"
+
+
 def test_a_network_that_cannot_be_watched_is_refused(wrap: Callable[..., Network]) -> None:
     class Shy(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:

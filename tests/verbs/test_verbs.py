@@ -105,6 +105,6 @@ def test_the_catalogue_is_plain_json_and_whole() -> None:
 
 
 def test_there_is_no_verb_of_another_name() -> None:
-    assert verbs.find("__init__") is None and verbs.find("quantize") is None
+    assert verbs.find("__init__") is None and verbs.find("quantise") is None
     with pytest.raises(KeyError):
-        vocabulary.describe("quantize")
+        vocabulary.describe("quantise")
