@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +32,8 @@ FOLDERS: Mapping[str, str] = {
     "permutation": "permutations",
     "quantizer": "quantizers",
     "optimizer": "optimizers",
+    "companion": "companions",
+    "schedule": "schedules",
     "ramp": "ramps",
     "kernel": "kernels",
     "runtime": "runtimes",
@@ -134,7 +137,8 @@ def names(kind: str) -> tuple[str, ...]:
 
 
 def _is_own(kind: str, name: str) -> bool:
-    return name.isidentifier() and not name.startswith("_") and (folder(kind) / f"{name}.py").is_file()
+    # os.path: a name that is too long for a file is no file
+    return name.isidentifier() and not name.startswith("_") and os.path.isfile(folder(kind) / f"{name}.py")
 
 
 @cache

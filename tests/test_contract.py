@@ -38,11 +38,13 @@ WORK = {
     "criterion": ("score", "unit", "needs"),
     "unit": ("find", "aggregate", "edits", "remove", "one", "ranks", "scores", "many"),
     "loss": ("__call__", "points", "parts", "teachers", "complete", "compares", "tasks"),
-    "pattern": ("refuses", "mask", "holds", "restriction"),
+    "pattern": ("refuses", "mask", "holds", "restriction", "target"),
     "permutation": ("order",),
     "quantizer": ("range", "needs", "per"),
     "optimizer": ("build",),
-    "ramp": ("value_at",),
+    "companion": ("require_network", "begin", "penalty", "before_step", "after_step", "finish"),
+    "schedule": ("target_at", "why_not", "marks"),
+    "ramp": ("value_at", "marks"),
     "export": ("write",),
     "kernel": ("executes", "int8"),
     "runtime": ("prepare", "require", "versions", "findings", "devices", "precisions", "compiles", "brief"),
@@ -54,7 +56,18 @@ MEASURES = {
     "clock": ("measure",),
     "predictions": ("tasks", "start", "add", "result"),
 }
-FROM_THE_LITERATURE = {"criterion", "unit", "loss", "pattern", "permutation", "quantizer", "ramp", "optimizer"}
+FROM_THE_LITERATURE = {
+    "criterion",
+    "unit",
+    "loss",
+    "pattern",
+    "permutation",
+    "companion",
+    "quantizer",
+    "schedule",
+    "ramp",
+    "optimizer",
+}
 WITHOUT_A_PAPER = {("loss", "task")}  # whatever the task says
 
 

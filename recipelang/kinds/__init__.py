@@ -24,6 +24,7 @@ from recipelang.kinds.quantizer import Observed, RangeEstimator, Scheme
 from recipelang.kinds.ramp import Ramp
 from recipelang.kinds.restriction import Restriction
 from recipelang.kinds.runtime import PRECISIONS, Deployment, Executable, Finding, LayerExecution, Runtime
+from recipelang.kinds.schedule import Schedule
 from recipelang.kinds.seen import Moment, Seen
 from recipelang.kinds.task import DEFAULT_TASK, Task, serves
 from recipelang.kinds.unit import Gone, Group, Offer, Unit
@@ -70,6 +71,7 @@ __all__ = [
     "RangeEstimator",
     "Restriction",
     "Runtime",
+    "Schedule",
     "Scheme",
     "Seen",
     "Solver",

@@ -31,6 +31,10 @@ class Companion(Protocol):
     Inherit from this class: what does not concern a companion then does nothing.
     """
 
+    def require_network(self, network: Any) -> None:
+        """Raise a Refusal where a `Network` has nothing for it to do; asked by `plan` too, before anything runs."""
+        return None
+
     def begin(self, network: Any, moment: Moment) -> nn.Module | None:
         """Prepare, before the first step and again when a checkpoint is continued; its state is loaded afterwards.
 

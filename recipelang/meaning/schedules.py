@@ -1,4 +1,4 @@
-"""Schedules compared with their training: a milestone or a warm-up that ends after it is a mistake."""
+"""Ramps and schedules compared with their training: a milestone, a warm-up or an update after its end is a mistake."""
 
 from __future__ import annotations
 
@@ -9,46 +9,78 @@ from recipelang import catalogue
 from recipelang.errors import Refusal
 from recipelang.meaning.diagnostics import Refuse
 from recipelang.meaning.settings import bind
-from recipelang.plan import Duration, Mark, Training, parts_of
+from recipelang.plan import Course, Duration, Mark, Training, parts_of
 from recipelang.syntax import nodes
+from recipelang.units import show
 
 CODE = "RCP0312"
 HELP = "epochs count from 0; train longer, or write earlier milestones and a shorter warm-up"
+HELP_OVER = "train longer, or let the schedule begin earlier and follow faster: `begin=0 epochs, every=10 steps`"
+#: moments of a schedule that a plan shows
+SHOWN = 5
 
 
-def check(with_: tuple[Any, ...], duration: Duration, rounds: int, refuse: Refuse) -> None:
-    """Note marks of ramps that come after the end of the training (RCP0312), where epochs and steps can be compared.
+def check(given: tuple[Any, ...], duration: Duration, rounds: int, refuse: Refuse) -> None:
+    """Note marks of ramps and schedules that come after the end of the training (RCP0312), where epochs and steps can
+    be compared.
 
     Args:
-        with_: the nodes of the clause `with`.
+        given: the nodes of the clauses `with` and `over`.
         duration: of the training.
         rounds: the number of rounds that share it; each runs the ramps from their start.
         refuse: notes the mistake at the setting.
     """
     part = share(duration, rounds)
-    for call in _calls(with_):
-        ramp = catalogue.find("ramp", call.path[0].text) if len(call.path) == 1 else None
-        made = bind(call, ramp, lambda *_: None) if ramp else None
-        for mark in made.marks() if made else ():
-            if _late(mark, part, None):
-                refuse(CODE, _message(mark, part, rounds), _span(call, mark), HELP)
+    for call in _calls(given):
+        for kind, help in (("ramp", HELP), ("schedule", HELP_OVER)):
+            found = catalogue.find(kind, call.path[0].text) if len(call.path) == 1 else None
+            made = bind(call, found, lambda *_: None) if found else None
+            for mark in made.marks() if made else ():
+                if _late(mark, part, None):
+                    refuse(CODE, _message(mark, part, rounds), _span(call, mark), help)
 
 
 def fit(training: Training, per_epoch: int) -> None:
-    """Compare the ramps of a training with its length in steps, once that is known.
+    """Compare the ramps and the schedule of a training with its length in steps, once that is known.
 
     Args:
         training: one round, as it runs.
         per_epoch: steps of an epoch.
 
     Raises:
-        Refusal: RCP0312: a milestone or a warm-up comes after its end.
+        Refusal: RCP0312: a milestone, a warm-up or an update comes after its end, or there is only one update.
     """
+    course = training.course
     for part in parts_of(training):
         for mark in part.marks() if hasattr(part, "marks") else ():
             if _late(mark, training.duration, per_epoch):
                 steps = f" (an epoch is {per_epoch} step{'s' * (per_epoch != 1)})"
-                raise Refusal(CODE, _message(mark, training.duration, 1) + steps, HELP)
+                help = HELP_OVER if course and part is course.schedule else HELP
+                raise Refusal(CODE, _message(mark, training.duration, 1) + steps, help)
+    if course and len(_moments(course, training.duration, per_epoch)) < 2:
+        message = f"`{course.schedule.name}` sets its target at once: there is no second update"
+        raise Refusal(CODE, _message(Mark("", training.duration, message), training.duration, 1), HELP_OVER)
+
+
+def told(course: Course, duration: Duration, per_epoch: int) -> str:
+    """`agp sets the target 55 times: 5.00 % at epoch 2, … 80.00 % at epoch 59.8`.
+
+    Args:
+        course: the schedule and its target.
+        duration: of the training.
+        per_epoch: steps of an epoch.
+    """
+    moments = _moments(course, duration, per_epoch)
+    chosen = sorted({round(n * (len(moments) - 1) / (SHOWN - 1)) for n in range(SHOWN)})
+    shown = [f"{show(moments[n][1], '%')} at epoch {moments[n][0] / per_epoch:.3g}" for n in chosen]
+    return f"{course.schedule.name} sets the target {len(moments)} times: {', '.join(shown)}"
+
+
+def _moments(course: Course, duration: Duration, per_epoch: int) -> list[tuple[int, float]]:
+    """(step, target) of every update."""
+    total = round(_steps(duration, per_epoch))
+    found = ((step, course.schedule.target_at(course.target, step, total, per_epoch)) for step in range(total))
+    return [(step, target) for step, target in found if target is not None]
 
 
 def share(duration: Duration, rounds: int) -> Duration:

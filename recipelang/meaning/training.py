@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from recipelang import catalogue
+from recipelang.errors import nearest
 from recipelang.meaning import places, schedules, tasks
 from recipelang.meaning.lookup import lookup
 from recipelang.meaning.settings import bind
 from recipelang.meaning.values import DIMENSIONS
-from recipelang.plan import Duration, Term, Training, parts_of
+from recipelang.plan import Course, Duration, Term, Training, parts_of
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 
@@ -30,6 +31,8 @@ def read(
     default_loss: str = "",
     teachers: tuple[Any, ...] | None = None,
     rounds: int = 1,
+    given: tuple[Any, ...] | None = None,
+    course: Course | None = None,
 ) -> Training | None:
     """What the training loop needs; None where the statement is wrong, or has no `for` and none is required.
 
@@ -40,6 +43,8 @@ def read(
         default_loss: recipe text of the loss used where none is named; "" is the task's own loss.
         teachers: the nodes that name teachers; None where the verb has none.
         rounds: the number of rounds that share the duration.
+        given: the items of `with` that are for the training; None is all of them.
+        course: the target that is raised during the training.
     """
     duration = places.duration(reader)
     if duration is None and reader.clause("for") is None:
@@ -52,9 +57,10 @@ def read(
         else:
             reader.add("for", str(default_duration))
             duration = default_duration
-    given = reader.arguments("with")
-    losses = [node for node in given if not _is_optimizer(node)]
-    optimizers = [node for node in given if _is_optimizer(node)]
+    given = reader.arguments("with") if given is None else given
+    optimizers = [node for node in given if _names(node, "optimizer")]
+    companions = [node for node in given if _names(node, "companion")]
+    losses = [node for node in given if not (_names(node, "optimizer") or _names(node, "companion"))]
     for what, several in (("loss", losses), ("optimizer", optimizers)):
         if len(several) > 1:
             help = "a sum is one loss: `kd + 0.5 * task`" if what == "loss" else "keep one"
@@ -62,15 +68,16 @@ def read(
     if not losses and default_loss:
         losses = list(reader.add("with", default_loss))
     terms = _terms(reader, losses[0], teachers) if losses else ()
+    beside = _companions(reader, companions)
     if not optimizers:
         optimizers = list(reader.add("with", _usual(reader.flow.task, default_optimizer)))
     optimizer = reader.method(optimizers[0], "optimizer", "`with`", "with sgd(lr=1e-2)")
     if not (duration and optimizer):
         return None
-    made = Training(duration, optimizer, terms, show(optimizers[0]))
-    marked = any(part.marks() for part in parts_of((optimizer, terms)) if hasattr(part, "marks"))
+    made = Training(duration, optimizer, terms, show(optimizers[0]), beside, course)
+    marked = any(part.marks() for part in parts_of(made) if hasattr(part, "marks"))
     if marked or reader.failed:  # most have no marks, and what was refused is not among the terms
-        schedules.check(reader.arguments("with"), duration, rounds, reader.refuse)
+        schedules.check((*reader.arguments("with"), *reader.arguments("over")), duration, rounds, reader.refuse)
     return made
 
 
@@ -80,9 +87,21 @@ def _usual(task: Any, optimizer: str) -> str:
     return str(getattr(task, own, optimizer)) if own else optimizer
 
 
-def _is_optimizer(node: Any) -> bool:
-    """Whether a word of `with` names an optimizer; everything else is read as a loss."""
-    return isinstance(node, nodes.Call) and node.path[0].text in catalogue.names("optimizer")
+def _companions(reader: Reader, given: list[Any]) -> tuple[Any, ...]:
+    """What accompanies the training, each companion once."""
+    found: dict[str, Any] = {}
+    for node in given:
+        made = reader.method(node, "companion", "`with`", "with slimming(1e-4)")
+        if made is not None and made.name in found:
+            reader.refuse("RCP0408", f"`{made.name}` appears twice", node.span, "name each once")
+        elif made is not None:
+            found[made.name] = made
+    return tuple(found.values())
+
+
+def _names(node: Any, kind: str) -> bool:
+    """Whether a word of `with` names a method of a kind; what names no optimizer and no companion is read as a loss."""
+    return isinstance(node, nodes.Call) and node.path[0].text in catalogue.names(kind)
 
 
 def _terms(reader: Reader, node: Any, teachers: tuple[Any, ...] | None) -> tuple[Term, ...]:
@@ -130,6 +149,14 @@ def _term(reader: Reader, node: Any, teachers: tuple[Any, ...] | None) -> Term |
                 weight *= factor.quantity.value
         elif isinstance(factor, nodes.Call) and factor.path[0].text in catalogue.names("ramp"):
             weight = reader.method(factor, "ramp", "a loss sum", "linear(1, to=0)")
+        elif _names(factor, "companion"):
+            reader.refuse(
+                "RCP0203",
+                f"`{show(factor)}` is a companion of a training, and a sum has losses",
+                factor.span,
+                f"write it beside the loss: `with kd, {show(factor)}`",
+            )
+            return None
         elif isinstance(factor, nodes.Call):
             calls.append(factor)
         else:
@@ -159,7 +186,9 @@ def _no_loss(reader: Reader, node: Any) -> None:
 
 def _loss(reader: Reader, call: nodes.Call, teachers: tuple[Any, ...] | None) -> Any | None:
     """The loss, checked against the teachers that the statement names."""
-    found = lookup(call, ("loss", "optimizer"), "`with`", reader.refuse)
+    near = nearest(call.path[0].text, catalogue.names("companion"))
+    kinds = ("loss", "optimizer", "companion") if near else ("loss", "optimizer")
+    found = lookup(call, kinds, "`with`", reader.refuse)
     if found is None:
         return None
     if not tasks.has(reader.flow.task, *found, call.name, call.name_span, reader.refuse):

@@ -25,6 +25,8 @@ KINDS: dict[str, KindWords] = {
     "permutation": KindWords("a permutation", "permutations", "after `sparsify … with`"),
     "quantizer": KindWords("a range estimator", "range estimators", "after `quantize … by`"),
     "optimizer": KindWords("an optimizer", "optimizers", "after `with`"),
+    "companion": KindWords("a companion of a training", "companions", "after `with`"),
+    "schedule": KindWords("a schedule", "schedules", "after `over`"),
     "ramp": KindWords("a ramp", "ramps", "in a setting: `lr=cosine(1e-3, to=0)`"),
     "kernel": KindWords("a kernel", "kernels", "after `accelerate with`"),
     "runtime": KindWords("a runtime", "runtimes", "in a setting: `latency(runtime=onnxruntime)`"),

@@ -39,6 +39,7 @@ from recipelang.plan.values import DEFAULT_RECOVERY as DEFAULT_RECOVERY
 from recipelang.plan.values import All as All
 from recipelang.plan.values import Any_ as Any_
 from recipelang.plan.values import Condition as Condition
+from recipelang.plan.values import Course as Course
 from recipelang.plan.values import Duration as Duration
 from recipelang.plan.values import Mark as Mark
 from recipelang.plan.values import Reading as Reading

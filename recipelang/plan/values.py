@@ -91,6 +91,19 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Course:
+    """How a target is reached during a training: `to 90% … over agp(start=5%)`.
+
+    Attributes:
+        schedule: a method of kind `schedule`.
+        target: where it ends, as a number in base units.
+    """
+
+    schedule: Any
+    target: float
+
+
+@dataclass(frozen=True)
 class Training:
     """What the one training loop needs.
 
@@ -100,6 +113,7 @@ class Training:
         losses: the terms; empty means the task's own loss alone.
         text: the optimizer as the recipe writes it, so that a control's step reads like the one it repeats.
         companions: what accompanies it, in this order (`kinds.Companion`).
+        course: the target that is raised during it; the stage adds the companion that follows it.
     """
 
     duration: Duration
@@ -107,6 +121,7 @@ class Training:
     losses: tuple[Term, ...] = ()
     text: str = unhashed("")
     companions: tuple[Any, ...] = later(())
+    course: Course | None = later(None)
 
 
 @dataclass(frozen=True)

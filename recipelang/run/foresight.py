@@ -35,6 +35,8 @@ def foresee(operation: Operation, network: Network, known: Known, times: Times) 
     if needs.criterion is not None and "batchnorm" in needs.criterion.needs and not _has_batchnorm(network.module):
         message = f"`{needs.criterion.name}` needs BatchNorm, and this network has none"
         raise Refusal("RCP0916", message, "`by magnitude` or `by taylor`")
+    for companion in needs.training.companions if needs.training else ():
+        companion.require_network(network)
     if needs.selection is not None:
         resolve(network.module, needs.selection)
     told = stages.foresee(operation, network, known)
@@ -146,15 +148,21 @@ def _could_hold(condition: Condition, reach: Reach) -> bool:
     return ends.surely < condition.bound or (condition.operator == "<=" and ends.surely == condition.bound)
 
 
-def fit_schedules(needs: Needs, data: Dataset) -> None:
-    """Compare the ramps of a step's training, if it trains, with its length on this data.
+def fit_schedules(needs: Needs, data: Dataset) -> tuple[str, ...]:
+    """Compare the ramps and schedules of a step's training, if it trains, with its length on this data.
+
+    Returns:
+        how its target is reached, where it has one.
 
     Raises:
-        Refusal: RCP0312: a milestone or a warm-up comes after its end.
+        Refusal: RCP0312: a milestone, a warm-up or an update comes after its end.
     """
     if needs.training is None:
-        return
+        return ()
     there = data.size("train")
     count = min((needs.trains_on.count if needs.trains_on else None) or there, there)
     part = schedules.share(needs.training.duration, needs.rounds)
-    schedules.fit(replace(needs.training, duration=part), count // min(data.batch, count))
+    per_epoch = count // min(data.batch, count)
+    schedules.fit(replace(needs.training, duration=part), per_epoch)
+    course = needs.training.course
+    return (schedules.told(course, part, per_epoch),) if course else ()

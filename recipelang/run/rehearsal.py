@@ -225,9 +225,9 @@ class Rehearsal(Walk):
         details: tuple[str, ...] = ()
         estimate = None
         if data and not self.options.smoke:
-            fit_schedules(needs, data)
+            details = fit_schedules(needs, data)
         if lane.network:
-            details = self._details(operation, lane)
+            details = (*self._details(operation, lane), *details)
             estimate = self.times.of(operation, lane.network, data) if self.timed else None
             if estimate and lane.supposed:
                 estimate = replace(estimate, guess=True)

@@ -145,7 +145,9 @@ class Times:
                 fit(
                     network,
                     data,
-                    replace(training, duration=Duration(STEPS, "steps"), optimizer=_plain(training.optimizer)),
+                    replace(
+                        training, duration=Duration(STEPS, "steps"), optimizer=_plain(training.optimizer), course=None
+                    ),
                     task=self.task,
                     seed=0,
                     progress=marks,

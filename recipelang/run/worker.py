@@ -290,7 +290,7 @@ def _trace(step: Step, record: Mapping[str, Any]) -> list[Step]:
     """
     training, made = step.operation.needs().training, []
     if training is not None:
-        alone = replace(training, losses=(), companions=())
+        alone = replace(training, losses=(), companions=(), course=None)
         made = [replace(alone, duration=Duration(**done)) for done in record.get("trained", ())]
     again = repeated(step.operation, tuple(made))
     return [Step(one, f"{one.verb} {_training_text(one)}".strip(), step.span, step.path, implied=True) for one in again]

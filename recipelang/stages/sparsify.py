@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Figure, Solver
+from recipelang.plan import Training
 from recipelang.scoring.evidence import Gathered
+from recipelang.scoring.following import Following
 from recipelang.scoring.ranking import score_elements
 from recipelang.scoring.reordering import Reordered, reorder_channels
 from recipelang.scoring.solving import solved
 from recipelang.stages.context import Context, Foresight, Known, Outcome
+from recipelang.stages.train import tune
 from recipelang.surgery import masks
 from recipelang.surgery.network import Network
 from recipelang.surgery.permute import require_groups
@@ -47,14 +52,29 @@ def run(operation: Sparsify, context: Context) -> Outcome:
         device=context.device,
         progress=context.progress,
     )
+    if operation.training:
+        return _gradual(operation, operation.training, context, evidence, names, dense)
     reordered = reorder_channels(operation, evidence, names) if operation.permutation else None
     sparse, taken = _sparse(operation, evidence, names, reordered)
-    dense |= dict.fromkeys(set(names) - set(taken), "no input reaches it")
+    outcome = _outcome(operation, sparse, taken, names, dense, reordered.edits if reordered else ())
+    return replace(outcome, note="; ".join(filter(None, (reordered.note if reordered else "", outcome.note))))
+
+
+def _outcome(
+    operation: Sparsify,
+    sparse: Network,
+    taken: Sequence[str],
+    names: Sequence[str],
+    dense: dict[str, str],
+    edits: tuple[str, ...],
+) -> Outcome:
+    """What the report says: which weights took the pattern, and which stay dense for which reason."""
+    dense = dense | dict.fromkeys(set(names) - set(taken), "no input reaches it")
     return Outcome(
         sparse,
         reached=(Figure(f"are {operation.pattern}", len(taken), noun="weight", of=len(taken) + len(dense)),),
-        note="; ".join(part for part in (reordered.note if reordered else "", _left_dense(dense)) if part),
-        edits=(*(reordered.edits if reordered else ()), *(f"`{name}` is {operation.pattern}" for name in taken)),
+        note=_left_dense(dense),
+        edits=(*edits, *(f"`{name}` is {operation.pattern}" for name in taken)),
     )
 
 
@@ -77,6 +97,29 @@ def foresee(operation: Sparsify, network: Network, known: Known) -> Foresight:
         return Foresight((found,))
     groups = len(require_groups(network, names, operation.pattern))
     return Foresight((found, f"{groups} group{'s' * (groups != 1)} of input channels can be reordered"))
+
+
+def _gradual(
+    operation: Sparsify,
+    training: Training,
+    context: Context,
+    evidence: Gathered,
+    names: Sequence[str],
+    dense: dict[str, str],
+) -> Outcome:
+    """Train while the masks follow the schedule; what cannot be scored is found before the first step."""
+    assert training.course
+
+    def score(network: Network) -> Mapping[str, Tensor]:
+        return score_elements(operation.criterion, replace(evidence, network=network, progress=None))
+
+    first = score_elements(operation.criterion, evidence)
+    taken = tuple(name for name in names if name in first)
+    following = Following(training.course, operation.pattern, taken, score)
+    tuned = tune(context, replace(training, companions=(*training.companions, following)), None)
+    outcome = _outcome(operation, tuned.network, taken, names, dense, ())
+    reached = (*outcome.reached, *tuned.reached)
+    return replace(outcome, reached=reached, history=tuned.history, training=(training,))
 
 
 def _sparse(

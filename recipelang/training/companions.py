@@ -58,7 +58,12 @@ def begin(companions: tuple[Companion, ...], network: Network, moment: Moment, d
         network: the network that trains, on the device.
         moment: its first step.
         device: where their states go.
+
+    Raises:
+        Refusal: the network has nothing for one of them to do.
     """
+    for companion in companions:
+        companion.require_network(network)
     begun = ((companion, companion.begin(network, moment)) for companion in companions)
     running = ((companion, state.to(device).train() if state is not None else None) for companion, state in begun)
     return Companions(network, tuple(running))

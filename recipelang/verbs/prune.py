@@ -194,6 +194,10 @@ def _rounds(reader: Reader) -> int:
         return 1
     rounds = trees.whole(node, ("rounds",), most=1e6)
     if rounds is None:
+        if isinstance(node, nodes.Call) and node.path[0].text in catalogue.names("schedule"):
+            message = f"`{node.name}` is a schedule; `over` of `prune` takes a number of rounds"
+            reader.refuse("RCP0203", message, node.span, "write, for example, `over 5 rounds`")
+            return 1
         meant = trees.whole(node, ("number", "times", "steps", "epochs"), most=1e6)
         reader.refuse(
             "RCP0302",

@@ -1,4 +1,4 @@
-"""`sparsify PATTERN [by CRITERION] [with PERMUTATION] …`: set weights to zero in a pattern."""
+"""`sparsify PATTERN [to SHARE] [by CRITERION] [over SCHEDULE for DURATION] …`: set weights to zero in a pattern."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import Any, ClassVar
 from recipelang import catalogue
 from recipelang.errors import Span
 from recipelang.kinds import Solver
-from recipelang.meaning import modules, places
+from recipelang.meaning import modules, places, training
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
 from recipelang.meaning.wording import listing
-from recipelang.plan import Needs, Samples, Selection, unhashed
+from recipelang.plan import Course, Needs, Samples, Selection, Training, later, unhashed
+from recipelang.syntax import nodes
+from recipelang.syntax.show import show
 
 
 @dataclass(frozen=True)
 class Sparsify:
-    """Set weights to zero in a pattern that a machine can use; masks are kept through later training."""
+    """Set weights to zero in a pattern, at once or during a training; masks are kept through later training."""
 
     verb: ClassVar[str] = "sparsify"
     version: ClassVar[int] = 2
@@ -29,11 +31,13 @@ class Sparsify:
     selection: Selection = Selection()
     samples: Samples = Samples("train")
     permutation: Any = None
+    training: Training | None = later(None)  # with the course of the target, where a schedule raises it
     criterion_span: Span | None = unhashed(None)
 
     def needs(self) -> Needs:
-        """Its criterion, and the restriction of its pattern."""
+        """Its criterion, the restriction of its pattern, and the training during which a schedule raises its target."""
         return Needs(
+            training=self.training,
             criterion=self.criterion,
             samples=self.samples,
             selection=self.selection,
@@ -46,44 +50,133 @@ DEFAULT_CRITERION = "magnitude"
 
 
 def read(reader: Reader) -> Sparsify | None:
-    """`sparsify nm 2:4`, `sparsify nm 2:4 by magnitude(p=2) except "fc"`."""
+    """`sparsify nm 2:4`, `sparsify weights to 90% by magnitude over agp(begin=2 epochs) for 10 epochs except "fc"`."""
     node = reader.operand("one pattern", "write `sparsify nm 2:4`")
     pattern = None
     if node is not None and not reader.comparison(node):
         pattern = reader.method(node, "pattern", "`sparsify`", "sparsify nm 2:4")
+    share = _share(reader, pattern)
+    if pattern is not None and share is not None:
+        pattern = pattern.at(share)
     if reader.clause("by") is None:
         reader.add("by", DEFAULT_CRITERION)
     by = reader.argument("by")
     criterion = reader.method(by, "criterion", "`by`", "by magnitude") if by is not None else None
-    if by is not None and criterion is not None and criterion.unit not in ("element", "any"):
+    if by is not None and criterion is not None:
+        _scores_weights(reader, criterion, pattern, by)
+    trained = _training(reader, pattern, share, criterion)
+    permutation = _permutation(reader, pattern)
+    samples = places.samples(reader) or Samples("train")
+    span = by.span if by is not None else None
+    made = Sparsify(pattern, criterion, modules.selection(reader), samples, permutation, trained, span)
+    return reader.done(made)
+
+
+def _share(reader: Reader, pattern: Any) -> float | None:
+    """`to 90%`: the target, where the pattern has one."""
+    node = reader.argument("to")
+    if pattern is None:
+        return None
+    if not pattern.target:
+        if node is not None:
+            message = f"`{pattern.name}` says itself how many weights are zero; it takes no `to`"
+            reader.refuse("RCP0430", message, node.span, "leave `to` out, or write `sparsify weights to 90%`")
+        return None
+    if reader.clause("to") is None:
+        message = f"`sparsify {pattern.name}` does not say {pattern.target}"
+        reader.refuse("RCP0430", message, None, f"write `sparsify {pattern.name} to 90%`")
+    if node is None:
+        return None
+    number = node.quantity if isinstance(node, nodes.Number) else None
+    if number is None or number.unit not in ("", "%") or not 0 < number.value < 1:
+        percent = number is not None and number.unit == "" and 1 < number.value < 100
+        help = f"write `to {node.text}%`" if percent else "write a share between 0% and 100%: `to 90%`"
+        message = f"`to` of `sparsify {pattern.name}` takes {pattern.target}; `{show(node)}` is not a share"
+        reader.refuse("RCP0430", message, node.span, help)
+        return None
+    return float(number.value)
+
+
+def _scores_weights(reader: Reader, criterion: Any, pattern: Any, by: Any) -> None:
+    """The criterion scores single weights, and one that corrects them has the groups that it needs."""
+    corrects = isinstance(criterion, Solver)
+    if criterion.unit not in ("element", "any"):
         reader.refuse(
             "RCP0413",
             f"{criterion.name} ranks {criterion.unit}s; it does not score single weights",
             by.span,
             f"`prune {criterion.unit}s by {criterion.name}`, or {_scoring_weights()} here",
         )
-    groups = hasattr(pattern, "n") and hasattr(pattern, "m")
-    if isinstance(criterion, Solver) and pattern is not None and not groups:
+    if corrects and pattern is not None and not _has_groups(pattern):
         reader.refuse(
             "RCP0413",
-            f"{criterion.name} corrects weights group by group, and {pattern.name} has no groups of m",  # type: ignore[attr-defined]
-            by.span if by is not None else None,
+            f"{criterion.name} corrects weights group by group, and {pattern.name} has no groups of m",
+            by.span,
             "`nm 2:4` has groups; or write `by wanda`, which only ranks",
         )
-    chosen = reader.argument("with")
-    permutation = None
-    if chosen is not None:
-        permutation = reader.method(chosen, "permutation", "`with` of `sparsify`", "with permute")
-        if pattern is not None and not groups:
-            reader.refuse(
-                "RCP0413",
-                f"{pattern.name} prunes no groups of channels: their order does not matter to it",
-                chosen.span,
-                "leave `with` out, or write `nm 2:4`",
-            )
-    samples = places.samples(reader) or Samples("train")
-    span = by.span if by is not None else None
-    return reader.done(Sparsify(pattern, criterion, modules.selection(reader), samples, permutation, span))
+
+
+def _training(reader: Reader, pattern: Any, share: float | None, criterion: Any) -> Training | None:
+    """`over agp(…) for 10 epochs with sgd(…)`: training during which a schedule raises the target; None without it."""
+    node: Any = reader.argument("over")
+    length = reader.clause("for")
+    if reader.clause("over") is None:
+        if length is not None:
+            help = f"add a schedule, `over agp {show(length)}`, or write `finetune {show(length)}` on a line of its own"
+            message = "`for` trains while a schedule raises the target, and there is no schedule"
+            reader.refuse("RCP0431", message, length.word.span, help)
+        return None
+    schedule = reader.method(node, "schedule", "`over` of `sparsify`", "over agp") if node is not None else None
+    if schedule is None or pattern is None:
+        return None
+    if not pattern.target or (isinstance(criterion, Solver) and _has_groups(pattern)):
+        what = (
+            f"{criterion.name} corrects weights once" if pattern.target else f"`{pattern.name}` has no target to raise"
+        )
+        reader.refuse(
+            "RCP0432", f"{what}: no schedule leads to it", node.span, "write `sparsify weights to 90% by magnitude`"
+        )
+        return None
+    if length is None:
+        message = f"`over {schedule.name}` sets weights to zero during a training, and nothing says how long it is"
+        reader.refuse("RCP0431", message, node.span, "add `for 10 epochs`")
+        return None
+    if share is None:
+        return None
+    if why := schedule.why_not(share):
+        reader.refuse("RCP0432", f"`{schedule.name}` {why}", node.span, "write a smaller `start`, or leave it out")
+        return None
+    given = tuple(item for item in reader.arguments("with") if not _is_permutation(item))
+    return training.read(reader, training.TUNING, given=given, course=Course(schedule, share))
+
+
+def _permutation(reader: Reader, pattern: Any) -> Any | None:
+    """`with permute`; beside a schedule, the other items of `with` are for the training."""
+    given = reader.arguments("with")
+    found = [item for item in given if _is_permutation(item)] if reader.clause("over") else list(given)
+    for more in found[1:]:
+        reader.refuse(
+            "RCP0405", f"`with` of `{reader.verb}` takes one item", more.span, "remove what follows the comma"
+        )
+    if not found:
+        return None
+    permutation = reader.method(found[0], "permutation", "`with` of `sparsify`", "with permute")
+    if pattern is not None and not _has_groups(pattern):
+        reader.refuse(
+            "RCP0413",
+            f"{pattern.name} prunes no groups of channels: their order does not matter to it",
+            found[0].span,
+            "leave `with` out, or write `nm 2:4`",
+        )
+    return permutation
+
+
+def _is_permutation(node: Any) -> bool:
+    return isinstance(node, nodes.Call) and node.path[0].text in catalogue.names("permutation")
+
+
+def _has_groups(pattern: Any) -> bool:
+    return hasattr(pattern, "n") and hasattr(pattern, "m")
 
 
 def _scoring_weights() -> str:
@@ -97,11 +190,18 @@ def _unit(name: str) -> str:
 
 
 VERB = Verb(
-    summary="Sets weights to zero in a pattern that a machine can use; the masks are kept through later training.",
-    operands="a pattern and its numbers: `nm 2:4`",
+    summary="Sets weights to zero in a pattern, at once or during a training; masks are kept through later training.",
+    operands="a pattern and its numbers: `nm 2:4`, `weights`",
     clauses=(
         Clause("by", "the criterion that scores each weight", default=DEFAULT_CRITERION),
-        Clause("with", "how input channels are reordered first: `permute`"),
+        Clause("to", "the share of zeros, for a pattern that leaves it open: `weights to 90%`"),
+        Clause("over", "a schedule that raises the target during a training: `agp`", default="at once"),
+        Clause("for", "how long that training is"),
+        Clause(
+            "with",
+            "how input channels are reordered first: `permute`; with `over`, an optimizer, a loss, companions",
+            default=f"with `over`, {training.TUNING}",
+        ),
         Clause("in", "modules to sparsify", default="all that can take the pattern"),
         Clause("except", "modules to leave dense"),
         Clause("on", "the data that the criterion uses", default="train"),
@@ -111,6 +211,7 @@ VERB = Verb(
     operation=Sparsify,
     rules=(
         "`nm` sets `recovered`: the network as it is before the pattern.",
+        "`over` needs `for`: masks are set during the training, kept between two updates and afterwards.",
         "Weights that cannot take the pattern stay dense, and the report says why.",
         "`with permute` reorders input channels so that the pattern keeps more of the scores; until the pattern is "
         "applied, the network computes the same function as before.",

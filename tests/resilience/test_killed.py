@@ -93,6 +93,27 @@ def test_killed_inside_a_later_training(recipe, undisturbed: Path, tmp_path: Pat
     same(tmp_path, undisturbed)
 
 
+def test_killed_inside_trainings_with_companions(recipe, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    text = """\
+model digits_resnet
+data digits(batch=32)
+train for 3 steps with slimming(1e-2)
+sparsify weights to 60% by magnitude over agp(start=10%, every=2 steps) for 5 steps
+export safetensors
+"""
+    (tmp_path / "a.rcp").write_text(text)
+    assert recipe("run", "a.rcp", "--out", "whole", "--store", "another").code == 0
+    for at in (
+        5,
+        9,
+    ):  # inside the first training, which opens and moves a file for each of its steps, and in the second
+        assert (
+            recipe(*RUN, every=OFTEN, blow={"at": at, "how": "SIGKILL", "only": "checkpoint"}).code == -signal.SIGKILL
+        )
+    assert recipe(*RUN, every=OFTEN).code == 0
+    assert written(tmp_path / "out/main") == written(tmp_path / "whole/main")
+
+
 def test_a_rerun_computes_nothing(recipe, undisturbed: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
     before = written(tmp_path / ".recipe/store")

@@ -20,6 +20,7 @@ class Scattered:
     """A pattern without groups."""
 
     restriction: ClassVar[str] = ""
+    target: ClassVar[str] = ""
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
 from recipelang.errors import SettingError
@@ -29,6 +29,8 @@ class NM:
     convolutions, stay dense; the report names them.
     Source: Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks"; thesis Fig. 2.4.
     """
+
+    target: ClassVar[str] = ""
 
     n: int = setting(2, type="integer", low=1, help="Weights kept in every group.")
     m: int = setting(4, type="integer", low=2, help="Length of a group of input channels.")

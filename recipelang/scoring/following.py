@@ -1,0 +1,80 @@
+"""Masks that follow a schedule during a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.kinds import Companion, Moment, Pattern
+from recipelang.plan import Course, unhashed
+from recipelang.surgery.network import Network
+from recipelang.surgery.restricting import hold
+from recipelang.surgery.restrictions.mask import Mask
+
+
+@dataclass(frozen=True)
+class Following(Companion):
+    """Puts weights into a pattern whose target a schedule raises, and keeps them in it between two updates.
+
+    What is removed stays removed, so the share of zeros never falls: a removed weight is zero, and with it whatever a
+    criterion might know of it.
+
+    Attributes:
+        course: the schedule and the target at its end.
+        pattern: `pattern.at(target)` is the pattern on the way.
+        names: of the weights.
+        score: scores a network's weights, by name; called at every update with the network that trains.
+    """
+
+    course: Course
+    pattern: Any
+    names: tuple[str, ...]
+    score: Callable[[Network], Mapping[str, Tensor]] = unhashed()
+
+    def begin(self, network: Network, moment: Moment) -> nn.Module:
+        """The masks: those that the network comes with, which this pattern will replace, or none."""
+        state = nn.Module()
+        for number, name in enumerate(self.names):
+            weight, mask = network.module.get_parameter(name), network.masks.get(name)
+            keep = torch.ones(weight.shape, dtype=torch.bool) if mask is None else mask.keep.clone()
+            state.register_buffer(f"keep{number}", keep)
+        return state
+
+    def before_step(self, network: Network, state: nn.Module | None, moment: Moment) -> None:
+        """New masks where the schedule asks for them, and those of the target at the last step in any case."""
+        schedule, final = self.course.schedule, self.course.target
+        last = moment.step == moment.total - 1
+        target = schedule.target_at(final, moment.step, moment.total, moment.per_epoch)
+        if target is None and not last:
+            return
+        pattern: Pattern = self.pattern.at(final if last else target)
+        scores = self.score(network)
+        for name, keep in self._masks(state):
+            score = scores[name].to(keep.device).masked_fill(~keep, -torch.inf)
+            keep &= pattern.mask(score)
+        self._hold(network, state)
+
+    def after_step(
+        self, network: Network, optimizer: torch.optim.Optimizer, state: nn.Module | None, moment: Moment
+    ) -> None:
+        """What is removed stays zero, also in the optimizer's state."""
+        self._hold(network, state, optimizer)
+
+    def finish(self, network: Network, state: nn.Module | None) -> Network:
+        """The network with its masks."""
+        return network.restricted({name: self._mask(keep) for name, keep in self._masks(state)})
+
+    def _hold(self, network: Network, state: nn.Module | None, optimizer: torch.optim.Optimizer | None = None) -> None:
+        masks = {name: (self._mask(keep),) for name, keep in self._masks(state)}
+        hold(network.module, masks, optimizer)
+
+    def _mask(self, keep: Tensor) -> Mask:
+        return Mask(str(self.pattern.at(self.course.target)), keep)
+
+    def _masks(self, state: nn.Module | None) -> list[tuple[str, Tensor]]:
+        assert state is not None
+        return [(name, state.get_buffer(f"keep{number}")) for number, name in enumerate(self.names)]

@@ -1,0 +1,217 @@
+"""Schedules of targets, and masks that follow one: against the formula, step by step, killed and continued."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from recipelang.errors import Refusal, SettingError
+from recipelang.images.dataset import ImageDataset
+from recipelang.kinds import Companion, Moment
+from recipelang.meaning import schedules
+from recipelang.methods.optimizers.adam import Adam
+from recipelang.methods.optimizers.sgd import Sgd
+from recipelang.methods.patterns.weights import Weights
+from recipelang.methods.schedules.agp import Agp
+from recipelang.methods.tasks.classification import Classification
+from recipelang.plan import Course, Duration, Training, canonical
+from recipelang.scoring.following import Following
+from recipelang.surgery.network import Network
+from recipelang.surgery.restrictions.mask import Mask
+from recipelang.training import loop
+from recipelang.training.loop import fit
+
+TASK = Classification()
+NAMES = ("4.weight", "7.weight")
+
+
+def values(schedule: Agp, final: float, total: int, per_epoch: int = 10) -> dict[int, float]:
+    """Step → target, of every update."""
+    found = {step: schedule.target_at(final, step, total, per_epoch) for step in range(total)}
+    return {step: target for step, target in found.items() if target is not None}
+
+
+def test_agp_is_the_cubic_of_the_paper() -> None:
+    """t₀ = 2 epochs of 10 steps, Δt = 7 steps, n = (99 − 20) // 7 = 11 updates after the first."""
+    found = values(Agp(0.05, Duration(2), Duration(7, "steps")), 0.8, 100)
+    assert list(found) == list(range(20, 98, 7))
+    for k, target in enumerate(found.values()):
+        assert target == pytest.approx(0.8 + (0.05 - 0.8) * (1 - (20 + 7 * k - 20) / (11 * 7)) ** 3)
+    assert found[20] == pytest.approx(0.05) and found[97] == 0.8
+
+
+@given(
+    start=st.floats(0, 0.5), final=st.floats(0.51, 0.99), begin=st.integers(0, 30), every=st.integers(1, 40),
+    end=st.integers(31, 120) | st.none(), total=st.integers(72, 120),
+)  # fmt: skip
+def test_the_target_grows_by_ever_smaller_steps_up_to_the_final_one(
+    start: float, final: float, begin: int, every: int, end: int | None, total: int
+) -> None:
+    if end is not None and begin + every > end:
+        with pytest.raises(SettingError):
+            Agp(start, Duration(begin, "steps"), Duration(every, "steps"), Duration(end, "steps"))
+        return
+    last = None if end is None else Duration(end, "steps")
+    schedule = Agp(start, Duration(begin, "steps"), Duration(every, "steps"), last)
+    found = values(schedule, final, total)
+    targets = list(found.values())
+    assert targets[0] == pytest.approx(start) and targets[-1] == final and len(targets) > 1
+    growth = [b - a for a, b in zip(targets, targets[1:], strict=False)]
+    assert all(b <= a + 1e-12 for a, b in zip(growth, growth[1:], strict=False)) and min(growth) > 0
+    assert max(found) <= min(total - 1, end if end is not None else total)
+
+
+def test_settings_that_contradict_each_other() -> None:
+    for field, wrong in {
+        "every": {"every": Duration(0)},
+        "end": {"begin": Duration(3), "end": Duration(3)},
+    }.items():
+        with pytest.raises(SettingError) as error:
+            Agp(**wrong)  # type: ignore[arg-type]
+        assert error.value.field == field
+    assert Agp(start=0.6).why_not(0.5) and Agp(start=0.5).why_not(0.5) and not Agp(start=0.4).why_not(0.5)
+
+
+def trained_over(schedule: Agp, duration: Duration, target: float = 0.9) -> Training:
+    return Training(duration, Sgd(0.1), course=Course(schedule, target))
+
+
+def test_a_schedule_is_compared_with_the_steps_of_its_training() -> None:
+    late = [
+        (Agp(begin=Duration(20, "steps"), every=Duration(1)), Duration(5)),  # the first update
+        (Agp(begin=Duration(1), every=Duration(16, "steps")), Duration(5)),  # the second
+        (Agp(begin=Duration(1), every=Duration(10, "steps"), end=Duration(13, "steps")), Duration(5)),  # it has ended
+        (Agp(every=Duration(1), end=Duration(21, "steps")), Duration(5)),  # its end
+    ]
+    for schedule, duration in late:
+        with pytest.raises(Refusal) as refusal:
+            schedules.fit(trained_over(schedule, duration), per_epoch=4)
+        assert refusal.value.code == "RCP0312", schedule
+    schedules.fit(trained_over(Agp(begin=Duration(1), every=Duration(10, "steps")), Duration(5)), per_epoch=4)
+    schedules.fit(trained_over(Agp(every=Duration(1), end=Duration(20, "steps")), Duration(5)), per_epoch=4)
+
+
+def test_a_plan_shows_where_the_target_is_when() -> None:
+    training = trained_over(Agp(0.1, every=Duration(1)), Duration(5))
+    assert training.course
+    assert schedules.told(training.course, training.duration, 4) == (
+        "agp sets the target 5 times: 10.00 % at epoch 0, 56.25 % at epoch 1, 80.00 % at epoch 2, 88.75 % at epoch 3, "
+        "90.00 % at epoch 4"
+    )
+
+
+def test_a_key_without_a_course_is_that_of_before() -> None:
+    training = Training(Duration(1), Sgd(0.1))
+    assert "course" not in canonical(training)
+    over = trained_over(Agp(), Duration(1))
+    assert canonical(over) != canonical(training)
+    assert canonical(over) != canonical(trained_over(Agp(), Duration(1), 0.8))
+
+
+# masks that follow --------------------------------------------------------------------------------
+
+
+def magnitude(network: Network) -> Mapping[str, Tensor]:
+    return {name: network.module.get_parameter(name).detach().abs() for name in NAMES}
+
+
+def following(schedule: Agp, target: float = 0.8) -> Following:
+    return Following(Course(schedule, target), Weights(), NAMES, magnitude)
+
+
+zero_after: list[dict[str, Tensor]] = []
+
+
+@dataclass(frozen=True)
+class Looking(Companion):
+    """Writes down which weights are zero after each step."""
+
+    def after_step(self, network: Network, optimizer: torch.optim.Optimizer, state: Any, moment: Moment) -> None:
+        zero_after.append({name: network.module.get_parameter(name).detach() == 0 for name in NAMES})
+        for name in NAMES if moment.step else ():
+            momentum = optimizer.state[network.module.get_parameter(name)]["momentum_buffer"]
+            assert not momentum[zero_after[-1][name]].any()
+
+
+def test_masks_grow_by_the_schedule_and_stay(network: Network, data: ImageDataset, silent: Any) -> None:
+    schedule = Agp(0.2, Duration(2, "steps"), Duration(3, "steps"))
+    zero_after.clear()
+    training = Training(Duration(3), Sgd(0.1), companions=(following(schedule), Looking()))
+    trained, _ = fit(network, data, training, progress=silent(), task=TASK, seed=1)
+    targets = values(schedule, 0.8, 12, 4)
+    assert list(targets) == [2, 5, 8, 11]
+    current = 0.0
+    for step, zeros in enumerate(zero_after):
+        current = targets.get(step, current)
+        for name in NAMES:
+            count = zeros[name].numel()
+            assert abs(int(zeros[name].sum()) - current * count) < 1
+            assert step == 0 or not (zero_after[step - 1][name] & ~zeros[name]).any()  # what is gone stays gone
+    for name in NAMES:
+        assert torch.equal(trained.masks[name].keep, ~zero_after[-1][name])
+        assert trained.masks[name].name == "80% sparse"
+        assert not trained.module.get_parameter(name)[~trained.masks[name].keep].any()
+    assert set(trained.masks) == set(NAMES)
+    again, _ = fit(trained, data, Training(Duration(1), Sgd(0.1)), progress=silent(), task=TASK, seed=2)
+    assert all(torch.equal(again.masks[name].keep, trained.masks[name].keep) for name in NAMES)
+    assert not again.module.get_parameter(NAMES[0])[~again.masks[NAMES[0]].keep].any()
+
+
+def test_the_target_holds_after_a_training_that_is_too_short(network: Network, data: ImageDataset, silent: Any) -> None:
+    training = Training(Duration(3), Sgd(0.1), companions=(following(Agp(begin=Duration(2))),))
+    trained, record = fit(network, data, training, progress=silent(), task=TASK, seed=1, smoke=True)
+    assert record.steps == 2
+    assert all(Weights(0.8).holds(trained.module.get_parameter(name)) for name in NAMES)
+
+
+def test_earlier_masks_are_kept_within_the_new_ones(network: Network, data: ImageDataset, silent: Any) -> None:
+    keep = torch.rand(3, 72, generator=torch.Generator().manual_seed(0)) < 0.5
+    masked = network.restricted({"7.weight": Mask("some", keep)})
+    training = Training(Duration(4, "steps"), Sgd(0.1), companions=(following(Agp(every=Duration(2, "steps"))),))
+    trained, _ = fit(masked, data, training, progress=silent(), task=TASK, seed=1)
+    assert not (trained.masks["7.weight"].keep & ~keep).any()
+    assert [one.kind for one in trained.restrictions["7.weight"]] == ["mask"]
+
+
+class Killed(Exception):
+    """Simulates a process that dies."""
+
+
+def kill_after(steps: int) -> Any:
+    def then(done: int) -> None:
+        if done == steps:
+            raise Killed
+
+    return then
+
+
+@pytest.mark.parametrize("optimizer", [Sgd(0.1), Adam(0.01)], ids=["sgd", "adam"])
+def test_killed_and_the_same_bytes(
+    network: Network, data: ImageDataset, silent: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: Any
+) -> None:
+    monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
+    companion = following(Agp(0.1, Duration(1, "steps"), Duration(2, "steps")))
+    training = Training(Duration(3), optimizer, companions=(companion,), course=companion.course)
+    how: Any = {"task": TASK, "seed": 4}
+    whole, record = fit(network, data, training, progress=silent(), **how)
+    for steps in (2, 4, 9):  # before, at and after an update
+        with pytest.raises(Killed):
+            fit(network, data, training, progress=silent(kill_after(steps)), checkpoint=tmp_path / "c", **how)
+    again, record_again = fit(network, data, training, progress=silent(), checkpoint=tmp_path / "c", **how)
+    assert record_again.resumed_at == 8 and record_again.history == record.history
+    for name, tensor in whole.tensors().items():
+        assert torch.equal(again.tensors()[name], tensor), name
+    assert again.described() == whole.described()
+    other = replace(companion, course=Course(companion.course.schedule, 0.7))
+    fresh, record_fresh = fit(
+        network, data, replace(training, companions=(other,)), progress=silent(), checkpoint=tmp_path / "c", **how
+    )
+    assert record_fresh.resumed_at == 0 and Weights(0.7).holds(fresh.module.get_parameter(NAMES[0]))
