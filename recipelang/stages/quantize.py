@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
-from recipelang.catalogue import spell
 from recipelang.errors import Refusal
-from recipelang.kinds import Observed
+from recipelang.kinds import Figure, Observed
+from recipelang.kinds.figure import words
 from recipelang.scoring.streams import See, extremes, numbers
-from recipelang.stages.context import Context, Foresight, Outcome
+from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.network import Network
 from recipelang.surgery.places import at_places
 from recipelang.surgery.quantizing import Places, activation_grids, places_of, weight_grids
@@ -43,21 +43,20 @@ def run(operation: Quantize, context: Context) -> Outcome:
         grids |= activation_grids(seen, operation.bits, operation.estimator)
     return Outcome(
         context.network.clone().restricted(grids),
-        asked=f"{operation.bits} bits by {spell(operation.estimator)}",
-        reached=f"{_counted(found)} {operation.bits} bits",
+        reached=_counted(found, operation.bits),
         note=_left(found),
         edits=tuple(f"`{place}` has {grid.name}" for place, grid in grids.items()),
     )
 
 
-def foresee(operation: Quantize, network: Network, healthy: Network) -> Foresight:
+def foresee(operation: Quantize, network: Network, known: Known) -> Foresight:
     """How many weights and activations get grids, and what stays in floating point.
 
     Raises:
         Refusal: RCP1403: there is nothing to quantize.
     """
     found = _require(operation, network)
-    return Foresight(tuple(filter(None, (f"{_counted(found)} {operation.bits} bits", _left(found)))))
+    return Foresight(tuple(filter(None, (words(_counted(found, operation.bits)), _left(found)))))
 
 
 def _require(operation: Quantize, network: Network) -> Places:
@@ -122,15 +121,14 @@ def _inputs(operation: Quantize, context: Context, what: str) -> Iterator[Any]:
         context.progress.stop()
 
 
-def _counted(found: Places) -> str:
-    """`56 of 57 weights and 82 activations have`."""
-    total, parts = len(found.weights) + len(found.floating), []
-    if found.weights:
-        of = f"{len(found.weights)} of " if found.floating else ""
-        parts.append(f"{of}{counted(total, 'weight')}")
-    if found.activations:
-        parts.append(counted(len(found.activations), "activation"))
-    return f"{' and '.join(parts)} have"
+def _counted(found: Places, bits: int) -> tuple[Figure, ...]:
+    """`56 of 57 weights have 8 bits and 82 activations have 8 bits`."""
+    of = len(found.weights) + len(found.floating)
+    weights = Figure(f"have {bits} bits", len(found.weights), noun="weight", of=of if found.floating else None)
+    activations = Figure(
+        f"have {bits} bits", len(found.activations), noun="activation", joins="and" if weights.value else ""
+    )
+    return tuple(figure for figure in (weights, activations) if figure.value)
 
 
 def _left(found: Places) -> str:

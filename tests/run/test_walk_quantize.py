@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 
 import recipelang
 from recipelang.errors import RecipeError, StepFailed
+from recipelang.kinds import Figure
+from recipelang.kinds.figure import words
 from recipelang.methods.data.digits import Digits
 from recipelang.methods.metrics.latency import Latency
 from recipelang.run.states import architecture
@@ -35,7 +37,8 @@ def test_the_quantized_network_is_evaluated_counted_and_reported(lab: Any) -> No
     done = lab.run(TRAINED + BOTH, smoke=False)
     main = done.variant()
     (step,) = done.steps(verb="quantize")
-    assert step["asked"] == "8 bits by minmax" and step["reached"] == "22 weights and 32 activations have 8 bits"
+    told = words(tuple(Figure(**figure) for figure in step["reached"]))
+    assert told == "22 weights have 8 bits and 32 activations have 8 bits"
     assert 0.25 < main["metrics"]["size"]["ratio"] < 0.32
     assert abs(main["metrics"]["top1"]["value"] - main["metrics"]["top1"]["healthy"]) < 0.03
     assert {row["executes"] for row in main["layers"]} == {"8 bits simulated"}
@@ -118,7 +121,7 @@ def test_surgery_after_it_keeps_the_other_grids(lab: Any) -> None:
 def test_what_a_plan_says_and_what_it_refuses(lab: Any, find_row: Any) -> None:
     report = lab.plan(HEAD + "quantize weights, activations to 8 bits except first, last\n")
     row = find_row(report, "quantize")
-    assert "20 weights and 30 activations have 8 bits" in str(row.details)
+    assert "20 weights have 8 bits and 30 activations have 8 bits" in str(row.details)
     with pytest.raises(StepFailed) as failed:
         lab.run(HEAD + 'quantize weights to 8 bits in "bn1"\n')
     assert failed.value.diagnostics[0].code == "RCP1403"
