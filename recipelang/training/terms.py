@@ -157,6 +157,20 @@ def shown(training: Training, found: Sequence[Sequence[Pairing]], teachers: Sequ
     )
 
 
+def summary(training: Training, found: Sequence[Sequence[Pairing]], teachers: Sequence[Teacher]) -> tuple[str, ...]:
+    """The same for the report, a phrase for each term: "`at` compares layer1, layer2 with layer1, layer2 of `big`"."""
+    told = []
+    for term, places in zip(training.losses, found, strict=False):
+        mine = ", ".join(pairing.student.path for pairing in places)
+        theirs = " and ".join(
+            f"{', '.join(pairing.teachers[n].path for pairing in places)} of `{teacher.name}`"
+            for n, teacher in enumerate(teachers[: term.loss.teachers[1]])
+            if places
+        )
+        told += [f"`{term.loss.name}` compares {mine} with {theirs}"] if places else []
+    return tuple(told)
+
+
 def _others(pairing: Pairing, teachers: Sequence[Teacher]) -> str:
     return " and ".join(f"{point} of `{t.name}`" for point, t in zip(pairing.teachers, teachers, strict=False))
 
