@@ -63,8 +63,8 @@ def _split(axes: Removing, axis: Axis, parts: list[Axis], why: str) -> list[Axis
     """An axis as the product of these."""
     # Of three the middle one (q k v × heads × width), otherwise the largest: it counts channels and not their copies.
     largest_first = sorted(range(len(parts)), key=lambda k: -len(parts[k]))
-    pick = axes.pick([1, 2, 0] if len(parts) == 3 else largest_first)
-    axes.chosen[axes.site] = [parts[pick]]
+    site, pick = axes.choose([1, 2, 0] if len(parts) == 3 else largest_first)
+    axes.factors[site] = {k: [part] for k, part in enumerate(parts)}
     _spread(axes, axis, parts, None if axes.stays(axis) else pick, why)
     return parts
 
@@ -77,6 +77,8 @@ def _merged(axes: Removing, axis: Axis, parts: list[Axis], why: str) -> Axis:
 
 def _spread(axes: Removing, axis: Axis, parts: list[Axis], pick: int | None, why: str) -> None:
     """Join an axis with the factor of it that may leave; the others stay, and all of it where there is none."""
+    if axes.exploring:
+        return
     axes.freeze([part for k, part in enumerate(parts) if k != pick], why)
     if pick is None:
         axes.freeze((axis,), why)

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, ClassVar
 
 import numpy
 
 from recipelang.surgery.axes import RULES, SPACE, Axes, Axis, Call, Dims, NoRule, rule
 
-Site = tuple[str, int]
+#: a choice of a factor: module, number of its operation, number of the choice there
+Site = tuple[str, int, int]
 WEIGHED = "softmax weighs them against each other"
 STATE = "they are the state of a recurrent cell"
 
@@ -26,13 +28,15 @@ class Removing(Axes):
     """Axes of which channels are to be removed.
 
     Where an axis is a product (groups × columns, heads × width), whole blocks of one factor may leave and the other
-    factors stay. Which factor is a choice at that site; a walk makes the likeliest one, and where everything behind it
-    turns out to stay, another walk makes the next.
+    factors stay. Which factor is a choice at that site. A first walk explores: it follows all factors and ties none to
+    the axis that was split, so that it shows which of them stay for a reason of their own. Those are chosen last. Where
+    all of a chosen factor turns out to stay, another walk chooses the next.
 
     Attributes:
-        picks: site → the factor to choose there, from earlier walks.
-        options: site → the factors to choose from, the likeliest first.
-        chosen: site → the axes of the factor in force.
+        exploring: whether this is the first walk.
+        orders: site → the factors in the order of preference, from earlier walks; the first is chosen.
+        options: site → the factors to choose from.
+        factors: site → the axes of every factor that was followed.
         shut: atoms that are already known to stay.
         normalised: axes of parameters that are divided by their norm.
         heads: axes over which attention runs separately.
@@ -40,9 +44,10 @@ class Removing(Axes):
 
     removing: ClassVar[bool] = True
 
-    picks: dict[Site, int] = field(default_factory=dict)
+    exploring: bool = False
+    orders: dict[Site, list[int]] = field(default_factory=dict)
     options: dict[Site, list[int]] = field(default_factory=dict)
-    chosen: dict[Site, list[Axis]] = field(default_factory=dict)
+    factors: dict[Site, dict[int, list[Axis]]] = field(default_factory=dict)
     shut: set[int] = field(default_factory=set)
     normalised: list[Axis] = field(default_factory=list)
     heads: list[Axis] = field(default_factory=list)
@@ -57,10 +62,30 @@ class Removing(Axes):
         """Whether all of an axis is already known to stay."""
         return self.shut.issuperset(axis.tolist())
 
-    def pick(self, options: list[int]) -> int:
-        """The factor in force at this site."""
-        self.options[self.site] = options
-        return self.picks.get(self.site, options[0])
+    def choose(self, options: list[int]) -> tuple[Site, int]:
+        """A new site, and the factor in force there.
+
+        Args:
+            options: the factors, the likeliest first.
+        """
+        number = next(k for k in count() if (*self.site, k) not in self.options)
+        site = (*self.site, number)
+        self.options[site] = self.orders.get(site, options)
+        return site, self.options[site][0]
+
+    def lost(self, free: numpy.ndarray) -> dict[Site, list[int]]:
+        """The orders for the next walk, of the sites where all of the chosen factor stays.
+
+        Args:
+            free: of every atom, whether its channel may leave after this walk.
+        """
+        orders: dict[Site, list[int]] = {}
+        for site, options in self.options.items():
+            stay = {k for k, axes in self.factors[site].items() if not any(free[axis].any() for axis in axes)}
+            order = sorted(options, key=lambda k: k in stay) if self.exploring else [*options[1:], options[0]]
+            if order != options and options[0] in stay:
+                orders[site] = order
+        return orders
 
 
 @rule("conv1d", "conv2d", "conv3d", removing=True)
@@ -74,17 +99,18 @@ def convolution(axes: Removing, call: Call) -> Dims:
     axes.freeze((*x[2:], *weight[2:]), SPACE)
     axes.join(weight[0], call.vector("bias"))
     ins, outs = len(x[1]) // groups, len(weight[0]) // groups
-    if axes.pick([0, 1] if ins + outs <= 2 * groups else [1, 0]) == 0:
+    site, choice = axes.choose([0, 1] if ins + outs <= 2 * groups else [1, 0])
+    if choice == 0:
         block = axes.fresh(groups)
         axes.join(x[1], numpy.repeat(block, ins))
         axes.join(weight[0], numpy.repeat(block, outs))
         axes.freeze(weight[1:2], "whole groups of the convolution leave")
-        axes.chosen[axes.site] = [block]
+        axes.factors[site] = {0: [block]}
     else:
         column = axes.fresh(outs)
         axes.join(x[1], numpy.tile(weight[1], groups))
         axes.join(weight[0], numpy.tile(column, groups))
-        axes.chosen[axes.site] = [weight[1], column]
+        axes.factors[site] = {1: [weight[1], column]}
     return Dims((x[0], weight[0], *(axes.stuck(size, SPACE) for size in call.shapes[0][2:])))
 
 

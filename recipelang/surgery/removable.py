@@ -95,7 +95,7 @@ def follow_channels(module: nn.Module, example: Tensor) -> Removable:
     kinds = [HEADS if heads[s[0]] else FILTERS if made[s[0]] == CONVOLVES else NEURONS for s in sets]
     groups, units = _groups(sets, kinds, numbered, {place: role(code) for place, code in makers.items()}, len(why))
     frozen = {
-        module_of(name): axes.frozen[why[row].max()][1] if (why[row] >= 0).any() else ALONE
+        module_of(name): axes.frozen[why[row][why[row] >= 0].min()][1] if (why[row] >= 0).any() else ALONE
         for (name, k), code in makers.items()
         if code >= MAKES and not any(maker == module_of(name) for group in groups for maker in group.makers)
         for row in [numbered[name][k]]
@@ -138,23 +138,17 @@ def _captured(module: nn.Module, example: Tensor) -> list[Any]:
 
 
 def _walked(module: nn.Module, programs: Sequence[Any]) -> tuple[Removing, dict[str, Dims], list[Step]]:
-    """The axes of all graphs. Where a split axis keeps all of the factor that was chosen, the next one is tried."""
-    picks: dict[Any, int] = {}
-    for _ in range(WALKS):
-        axes, held, steps = Removing(picks=picks), dict[str, Dims](), list[Step]()
+    """The axes of all graphs, walked until no other choice of factors would free more."""
+    orders: dict[Any, list[int]] = {}
+    for number in range(WALKS):
+        axes, held, steps = Removing(exploring=number == 0, orders=orders), dict[str, Dims](), list[Step]()
         for program in programs:
             steps += walk(program, module, axes, held)
         component = components(axes)
-        free = first_reasons(axes, component) < 0
-        moved = {}
-        for site, parts in axes.chosen.items():
-            options = axes.options[site]
-            following = options.index(picks.get(site, options[0])) + 1
-            if following < len(options) and not any(free[component[part]].any() for part in parts):
-                moved[site] = options[following]
-        if not moved:
+        tried = axes.lost((first_reasons(axes, component) < 0)[component])
+        if number and not tried:
             break
-        picks = {**picks, **moved}
+        orders = {**axes.options, **tried}
     return axes, held, steps
 
 

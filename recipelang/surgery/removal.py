@@ -58,9 +58,16 @@ def remove_channels(network: Network, found: Removable, chosen: Chosen) -> Remov
             RCP0702: parity does not hold.
     """
     edit_of(network, found, chosen)  # refuses what cannot be meant, before anything is tried
-    good, stays = settle(Trial(network.module, example_input(network)), found, chosen)
+    example = example_input(network)
+    good, stays = settle(Trial(network.module, example), found, chosen)
     if not good:
         why = next(iter(stays.values()))
         raise Refusal("RCP0755", f"none of these channels can be removed: {why}", "choose other layers")
     edit = edit_of(network, found, good)
-    return Removed(apply_edits(network, [edit]), edit, stays)
+    if why := Trial(network.module, example, own=True).refused(edit):
+        raise Refusal(
+            "RCP0702",
+            f"{edit} is not exact: {why}",
+            "choose other layers; `recipe layers MODEL` lists what can be removed",
+        )
+    return Removed(apply_edits(network, [edit], check=False), edit, stays)
