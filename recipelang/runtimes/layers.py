@@ -46,7 +46,11 @@ def executed(
     Raises:
         Refusal: RCP0731: the network's products cannot be observed.
     """
-    removed = [LayerExecution(getattr(edit, "name", str(edit)), (), "removed", str(edit)) for edit in network.edits]
+    removed = [
+        LayerExecution(getattr(edit, "name", str(edit)), (), "removed", str(edit))
+        for edit in network.edits
+        if not edit.resizes  # a layer that lost channels has a row of its own
+    ]
     products = products_of(network)
     rows = []
     for product in products:

@@ -15,9 +15,10 @@ from torchvision.models.convnext import CNBlockConfig
 
 from recipelang.errors import Refusal
 from recipelang.nets.cifar_resnet import SmallResNet, cifar_resnet
+from recipelang.runtimes.eager import execution
 from recipelang.surgery import artifact
 from recipelang.surgery.coupled import module_of
-from recipelang.surgery.deployed import deployed, execution
+from recipelang.surgery.deployed import deployed
 from recipelang.surgery.edits import RemoveLayer, apply_edits, from_json, replay
 from recipelang.surgery.network import Network
 from recipelang.surgery.removable import Removable, find_removable, follow_channels, unit_rows
@@ -264,7 +265,7 @@ def test_the_artifact_of_a_narrower_network(digits: Network, tmp_path: Path) -> 
     with evaluating(loaded.module), evaluating(removed.network.module):
         assert torch.equal(loaded.module(example), removed.network.module(example))
         assert torch.allclose(deployed(loaded)(example), loaded.module(example), rtol=1e-3, atol=1e-4)
-    assert not any(row["executes"] == "removed" for row in execution(loaded))
+    assert not any(layer.executes == "removed" for layer in execution(loaded))
 
 
 def test_groups_are_those_of_torch_pruning() -> None:
