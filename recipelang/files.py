@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from recipelang.errors import Refusal
+from recipelang.lazy import tempfile
 
 #: the longest name and path on Linux, macOS and Windows, in bytes
 LONGEST_NAME, LONGEST_PATH = 255, 4000

@@ -21,12 +21,17 @@ class _Lazy(ModuleType):
 
 
 if TYPE_CHECKING:
+    import difflib
+    import tempfile
+
     import numpy
     import torch
     import torchvision
 else:
+    difflib = _Lazy("difflib")  # only a mistake needs it
+    tempfile = _Lazy("tempfile")  # it imports much, and only writing needs it
     numpy = _Lazy("numpy")
     torch = _Lazy("torch")
     torchvision = _Lazy("torchvision")
 
-__all__ = ["numpy", "torch", "torchvision"]
+__all__ = ["difflib", "numpy", "tempfile", "torch", "torchvision"]

@@ -1,21 +1,23 @@
 """What installed packages add: entry points of the group `recipelang.methods`, named `KIND.NAME`.
 
 A file of the project and an entry point are found in the same way: the name in the recipe is the name of the file, or
-what follows the dot. An installed plug-in is trusted, a recipe is not. Entry points are read only where a name is not
-the project's own, since reading them costs more than checking a recipe.
+what follows the dot. An installed plug-in is trusted, a recipe is not. The library that reads entry points takes longer
+to import than a recipe takes to check, and so is imported only where a look into the installed packages finds one.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "recipelang.methods"
-#: kinds that are no methods of the catalogue: a verb is two entry points of one name, as it is two files
-ROOMS = ("verb", "stage")
+_STANDARD = ("_frozen_importlib_external", "importlib._bootstrap_external")
 
 
 @cache
@@ -25,6 +27,8 @@ def declared() -> dict[tuple[str, str], EntryPoint]:
     Raises:
         ValueError: two packages add the same name, or an entry point has no kind.
     """
+    if not _any_declared():
+        return {}
     from importlib.metadata import entry_points
 
     found: dict[tuple[str, str], EntryPoint] = {}
@@ -36,6 +40,27 @@ def declared() -> dict[tuple[str, str], EntryPoint]:
             raise ValueError(f"plugin {point.value}: there is already a {kind} `{name}`")
         found[kind, name] = point
     return found
+
+
+def _any_declared() -> bool:
+    """Whether an installed package declares a plug-in; also where only the library can tell (archives, own finders)."""
+    if any(hasattr(finder, "find_distributions") and finder.__module__ not in _STANDARD for finder in sys.meta_path):
+        return True
+    for entry in dict.fromkeys(sys.path):
+        place = Path(entry or os.curdir)
+        if place.suffix == ".egg" or place.is_file():
+            return True
+        try:
+            packages = [name for name in os.listdir(place) if name.endswith((".dist-info", ".egg-info"))]
+        except OSError:  # not a folder
+            continue
+        for package in packages:
+            try:
+                if GROUP.encode() in (place / package / "entry_points.txt").read_bytes():
+                    return True
+            except OSError:  # it has none
+                continue
+    return False
 
 
 def names(kind: str) -> set[str]:

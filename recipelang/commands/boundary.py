@@ -11,9 +11,7 @@ import io
 import os
 import signal
 import sys
-import tempfile
 import threading
-import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
@@ -138,6 +136,9 @@ def _interrupted(command: str) -> int:
 
 def _bug(error: Exception, command: str) -> int:
     """Report a bug of ours and keep the traceback in a file."""
+    import tempfile  # only a bug needs these two
+    import traceback
+
     from recipelang import __version__
 
     last = traceback.format_exception_only(error)[-1].strip()

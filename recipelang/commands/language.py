@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from recipelang.commands.boundary import DONE, USAGE, WRONG_RECIPE, coloured, pr
 from recipelang.commands.sources import Request, Source, checked, pointing_at, source, sources
 from recipelang.errors import Diagnostic, RecipeError, nearest
 from recipelang.files import write_text
+from recipelang.lazy import difflib
 from recipelang.plan import steps_of
 
 

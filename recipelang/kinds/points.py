@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from recipelang.errors import Refusal
+from recipelang.lazy import difflib
 
 #: two positions are paired without being named if they are less than this part of their networks apart
 NEAR = 0.5

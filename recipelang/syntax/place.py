@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from recipelang.errors import Span
+from recipelang.lazy import difflib
 from recipelang.syntax.grammar import CLOSING, OPENING, RESERVED, Token, scan, statement_ends
 from recipelang.syntax.lalr import END, Unexpected
 
