@@ -3,13 +3,15 @@
     python benchmarks/startup.py [--rounds 20] [RECIPE]
 
 Each round runs every command once, alternating with `python -c pass`, so that a busy machine slows all of them equally.
-Prints the medians of processor time (user and system) and of wall time; torch must not be among the loaded modules.
+Prints medians of processor time (user and system) and of wall time, at the end the processor time of `recipe check`.
+torch must not be among the loaded modules.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -43,12 +45,11 @@ def commands(recipe: Path) -> dict[str, list[str]]:
 
 def seconds(arguments: list[str], environment: dict[str, str]) -> tuple[float, float]:
     """Processor time and wall time of one process."""
-    before, start = os.times(), time.perf_counter()
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([sys.executable, *arguments], env=environment, check=False, **quiet)
-    after, wall = os.times(), time.perf_counter() - start
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    return used, wall
+    after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - start
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
 
 
 def loads_torch(arguments: list[str]) -> bool:
@@ -85,6 +86,9 @@ def main() -> None:
             print(
                 f"{name:22} {1e3 * used:7.0f} {used / empty:6.1f} {1e3 * wall:8.0f} {wall / empty_wall:6.1f}  {torch}"
             )
+        checked = sorted(used for used, _ in times["recipe check"])
+        low, middle, high = (checked[len(checked) * share // 4] for share in (1, 2, 3))
+        print(f"recipe check: {middle:.3f} s of processor time; half of the runs {low:.3f} to {high:.3f}")
 
 
 if __name__ == "__main__":

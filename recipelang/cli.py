@@ -5,6 +5,7 @@ Imports here are lean: `check`, `fmt`, `list` and `explain` start in about 0.1 s
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import shlex
@@ -49,6 +50,8 @@ class _Recipe(click.Group):
         if name not in COMMANDS:
             return None
         module, _, command = COMMANDS[name].partition(".")
+        if module != "language":
+            gc.enable()
         found: click.Command = getattr(importlib.import_module(f"recipelang.commands.{module}"), command)
         return found
 
@@ -76,9 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Before torch is loaded: threads that wait for each other by spinning take each other's cores wherever
     # another process wants them as well, and a training takes ten times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    gc.disable()  # starting makes many objects and no garbage to look for
     typed = list(sys.argv[1:] if arguments is None else arguments)
     command = shlex.join(["recipe", *typed])
-    sys.exit(guarded(lambda: recipe.main(typed, prog_name="recipe", standalone_mode=False, obj=command), command))
+    try:
+        sys.exit(guarded(lambda: recipe.main(typed, prog_name="recipe", standalone_mode=False, obj=command), command))
+    finally:
+        gc.enable()
 
 
 if __name__ == "__main__":

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from recipelang import kinds
 
 PACKAGE = Path(__file__).parent.parent / "recipelang"
 
@@ -155,3 +159,53 @@ def test_only_heavy_rooms_import_torch_at_the_top() -> None:
         or module.startswith(tuple(f"recipelang.{r}" for r in HEAVY))
     ]
     assert heavy == []
+
+
+def test_kinds_offers_what_its_imports_say() -> None:
+    tree = ast.parse((PACKAGE / "kinds" / "__init__.py").read_text(encoding="utf-8"))
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    said: dict[str, set[str]] = {}
+    for node in imported:
+        if (node.module or "").startswith("recipelang.kinds."):
+            said.setdefault(str(node.module).rpartition(".")[2], set()).update(alias.name for alias in node.names)
+    assert said == {file: set(names.split()) for file, names in kinds.OFFERED.items()}
+    assert [name for names in kinds.OFFERED.values() for name in names.split() if not hasattr(kinds, name)] == []
+
+
+#: nothing that a checked recipe needs: what reports, networks and mistakes use
+HEAVY_LIBRARIES = {
+    *("torch", "torchvision", "numpy", "scipy", "sklearn", "safetensors", "onnx", "onnxruntime", "PIL", "matplotlib"),
+    *("jinja2", "markupsafe", "lark", "rich", "yaml", "importlib.metadata", "email", "tempfile", "multiprocessing"),
+}
+RECIPE = """
+data digits
+model digits_resnet
+train for 2 epochs with sgd(lr=cosine(0.1, to=0))
+prune 1 layer by imprint
+prune filters by magnitude until latency < 0.7 while top1 drop < 1%
+sparsify nm 2:4
+distill from healthy, recovered for 1 epoch with mis, sgd(lr=1e-3)
+expect top1 drop < 1%
+export safetensors
+"""
+CHECKED = """
+import sys
+from recipelang.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("\\n".join(sys.modules))
+"""
+
+
+def test_a_checked_recipe_loads_no_heavy_library(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.rcp"
+    recipe.write_text(RECIPE)
+    run = subprocess.run(
+        [sys.executable, "-c", CHECKED, "check", str(recipe)], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    loaded = {name.partition(".")[0] for name in run.stdout.split()} | set(run.stdout.split())
+    assert sorted(loaded & HEAVY_LIBRARIES) == []
+    ours = {name for name in loaded if name.startswith("recipelang.")}
+    assert not [name for name in ours if name.split(".")[1] in HEAVY | {"report", "run"}]

@@ -1,84 +1,101 @@
 """The Protocols that methods fulfil, and the values that pass between methods and stages; one file a kind.
 
 A kind is one role that several methods fill: every criterion ranks, every loss compares, every metric
-measures. Shapes: B images in a batch, C classes or channels, H×W pixels, N samples.
+measures. A file is loaded when something of it is first asked for: `recipe check` needs few of them.
+
+Shapes: B images in a batch, C classes or channels, H×W pixels, N samples.
 """
 
-from recipelang.kinds.companion import Companion
-from recipelang.kinds.criterion import Criterion, Solver
-from recipelang.kinds.data import Batch, DataMethod, Dataset, Labels, names_of
-from recipelang.kinds.edit import Edit
-from recipelang.kinds.evidence import Evidence
-from recipelang.kinds.export import ExportMethod
-from recipelang.kinds.figure import Figure
-from recipelang.kinds.loss import SEVERAL, Loss, OutputLoss
-from recipelang.kinds.metric import Measurement, Metric, PredictionMetric
-from recipelang.kinds.model import ModelMethod, ModelRequest
-from recipelang.kinds.optimizer import Optimizer
-from recipelang.kinds.pattern import Pattern
-from recipelang.kinds.permutation import Permutation
-from recipelang.kinds.points import Pairing, Point, Points, middle, paired
-from recipelang.kinds.preprocessing import Preprocessing
-from recipelang.kinds.progress import Progress
-from recipelang.kinds.quantizer import Observed, RangeEstimator, Scheme
-from recipelang.kinds.ramp import Ramp
-from recipelang.kinds.restriction import Restriction
-from recipelang.kinds.runtime import PRECISIONS, Deployment, Executable, Finding, LayerExecution, Runtime
-from recipelang.kinds.schedule import Schedule
-from recipelang.kinds.seen import Moment, Seen
-from recipelang.kinds.task import DEFAULT_TASK, Task, serves
-from recipelang.kinds.unit import Gone, Group, Offer, Unit
+from __future__ import annotations
 
-__all__ = [
-    "DEFAULT_TASK",
-    "PRECISIONS",
-    "SEVERAL",
-    "Batch",
-    "Companion",
-    "Criterion",
-    "DataMethod",
-    "Dataset",
-    "Deployment",
-    "Edit",
-    "Evidence",
-    "Executable",
-    "ExportMethod",
-    "Figure",
-    "Finding",
-    "Gone",
-    "Group",
-    "Labels",
-    "LayerExecution",
-    "Loss",
-    "Measurement",
-    "Metric",
-    "ModelMethod",
-    "ModelRequest",
-    "Moment",
-    "Offer",
-    "Observed",
-    "Optimizer",
-    "OutputLoss",
-    "Pairing",
-    "Pattern",
-    "Permutation",
-    "Point",
-    "Points",
-    "PredictionMetric",
-    "Preprocessing",
-    "Progress",
-    "Ramp",
-    "RangeEstimator",
-    "Restriction",
-    "Runtime",
-    "Schedule",
-    "Scheme",
-    "Seen",
-    "Solver",
-    "Task",
-    "Unit",
-    "middle",
-    "names_of",
-    "paired",
-    "serves",
-]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recipelang.kinds.companion import Companion as Companion
+    from recipelang.kinds.criterion import Criterion as Criterion
+    from recipelang.kinds.criterion import Solver as Solver
+    from recipelang.kinds.data import Batch as Batch
+    from recipelang.kinds.data import DataMethod as DataMethod
+    from recipelang.kinds.data import Dataset as Dataset
+    from recipelang.kinds.data import Labels as Labels
+    from recipelang.kinds.data import names_of as names_of
+    from recipelang.kinds.edit import Edit as Edit
+    from recipelang.kinds.evidence import Evidence as Evidence
+    from recipelang.kinds.export import ExportMethod as ExportMethod
+    from recipelang.kinds.figure import Figure as Figure
+    from recipelang.kinds.loss import SEVERAL as SEVERAL
+    from recipelang.kinds.loss import Loss as Loss
+    from recipelang.kinds.loss import OutputLoss as OutputLoss
+    from recipelang.kinds.metric import Measurement as Measurement
+    from recipelang.kinds.metric import Metric as Metric
+    from recipelang.kinds.metric import PredictionMetric as PredictionMetric
+    from recipelang.kinds.model import ModelMethod as ModelMethod
+    from recipelang.kinds.model import ModelRequest as ModelRequest
+    from recipelang.kinds.optimizer import Optimizer as Optimizer
+    from recipelang.kinds.pattern import Pattern as Pattern
+    from recipelang.kinds.permutation import Permutation as Permutation
+    from recipelang.kinds.points import Pairing as Pairing
+    from recipelang.kinds.points import Point as Point
+    from recipelang.kinds.points import Points as Points
+    from recipelang.kinds.points import middle as middle
+    from recipelang.kinds.points import paired as paired
+    from recipelang.kinds.preprocessing import Preprocessing as Preprocessing
+    from recipelang.kinds.progress import Progress as Progress
+    from recipelang.kinds.quantizer import Observed as Observed
+    from recipelang.kinds.quantizer import RangeEstimator as RangeEstimator
+    from recipelang.kinds.quantizer import Scheme as Scheme
+    from recipelang.kinds.ramp import Ramp as Ramp
+    from recipelang.kinds.restriction import Restriction as Restriction
+    from recipelang.kinds.runtime import PRECISIONS as PRECISIONS
+    from recipelang.kinds.runtime import Deployment as Deployment
+    from recipelang.kinds.runtime import Executable as Executable
+    from recipelang.kinds.runtime import Finding as Finding
+    from recipelang.kinds.runtime import LayerExecution as LayerExecution
+    from recipelang.kinds.runtime import Runtime as Runtime
+    from recipelang.kinds.schedule import Schedule as Schedule
+    from recipelang.kinds.seen import Moment as Moment
+    from recipelang.kinds.seen import Seen as Seen
+    from recipelang.kinds.task import DEFAULT_TASK as DEFAULT_TASK
+    from recipelang.kinds.task import Task as Task
+    from recipelang.kinds.task import serves as serves
+    from recipelang.kinds.unit import Gone as Gone
+    from recipelang.kinds.unit import Group as Group
+    from recipelang.kinds.unit import Offer as Offer
+    from recipelang.kinds.unit import Unit as Unit
+
+#: file → what is offered here of it
+OFFERED = {
+    "companion": "Companion",
+    "criterion": "Criterion Solver",
+    "data": "Batch DataMethod Dataset Labels names_of",
+    "edit": "Edit",
+    "evidence": "Evidence",
+    "export": "ExportMethod",
+    "figure": "Figure",
+    "loss": "SEVERAL Loss OutputLoss",
+    "metric": "Measurement Metric PredictionMetric",
+    "model": "ModelMethod ModelRequest",
+    "optimizer": "Optimizer",
+    "pattern": "Pattern",
+    "permutation": "Permutation",
+    "points": "Pairing Point Points middle paired",
+    "preprocessing": "Preprocessing",
+    "progress": "Progress",
+    "quantizer": "Observed RangeEstimator Scheme",
+    "ramp": "Ramp",
+    "restriction": "Restriction",
+    "runtime": "PRECISIONS Deployment Executable Finding LayerExecution Runtime",
+    "schedule": "Schedule",
+    "seen": "Moment Seen",
+    "task": "DEFAULT_TASK Task serves",
+    "unit": "Gone Group Offer Unit",
+}
+_HOME = {name: file for file, names in OFFERED.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    return found

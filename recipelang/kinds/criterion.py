@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
-from recipelang.kinds.evidence import Evidence
-
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from recipelang.kinds.evidence import Evidence
 
 
 class Criterion(Protocol):

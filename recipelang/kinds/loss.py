@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from recipelang.kinds.points import Pairing, Points
-from recipelang.kinds.seen import Moment, Seen
-from recipelang.kinds.task import Task
-
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from recipelang.kinds.points import Pairing, Points
+    from recipelang.kinds.seen import Moment, Seen
+    from recipelang.kinds.task import Task
 
 #: as many teachers as a statement may name, for a loss that averages over them
 SEVERAL = 9
