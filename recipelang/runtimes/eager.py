@@ -19,7 +19,7 @@ from recipelang.kernels.nm.table import VERSION, table_of
 from recipelang.kernels.nm.timer import CudaTimer
 from recipelang.kinds import Deployment, LayerExecution, Progress
 from recipelang.measuring.clock import check_device
-from recipelang.runtimes.layers import VERIFIED_IMAGES, Execution, executed
+from recipelang.runtimes.layers import VERIFIED_IMAGES, Execution, executed, not_asked
 from recipelang.runtimes.sparse import accelerate, require_sparse
 from recipelang.surgery.attention import unfold_attention
 from recipelang.surgery.deployed import deployed
@@ -181,11 +181,8 @@ def _compiled(module: nn.Module, network: Network, how: Deployment) -> nn.Module
 
 def _masked_only(network: Network, product: Product) -> str:
     """Why the zeros of a layer are multiplied where no kernel was chosen for it."""
-    mask = network.masks[product.name]
-    if network.accelerated is None:
-        return "the recipe does not say `accelerate`"
+    if network.accelerated is None or not nm_holds(network.module.get_parameter(product.name), 2, 4):
+        return not_asked(network, product)
     if product.path not in network.accelerated.layers:
         return "`accelerate` leaves it out"
-    if not nm_holds(network.module.get_parameter(product.name), 2, 4):
-        return f"hardware executes 2:4, and the layer is {mask.pattern}"
     return str(no_sparse_tensor_cores(describe(torch.device("cpu"))))

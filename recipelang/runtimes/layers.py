@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
+from recipelang.kernels.nm.reference import nm_holds
 from recipelang.kinds import LayerExecution
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import Product, idle_weights, products_of
@@ -29,19 +31,23 @@ def plain(network: Network) -> bool:
     return network.accelerated is None and not others
 
 
-def _not_asked(product: Product) -> str:
+def not_asked(network: Network, product: Product) -> str:
+    """Why the zeros of a masked layer are multiplied where no kernel was asked for."""
+    if not nm_holds(network.module.get_parameter(product.name), 2, 4):
+        return f"hardware executes 2:4, and the layer is {network.masks[product.name].pattern}"
     return "the recipe does not say `accelerate`"
 
 
 def executed(
-    network: Network, ways: Mapping[str, Execution] | None = None, masked: Callable[[Product], str] = _not_asked
+    network: Network, ways: Mapping[str, Execution] | None = None, masked: Callable[[Product], str] | None = None
 ) -> tuple[LayerExecution, ...]:
     """How each layer executes, in the order of the network, removed layers first.
 
     Args:
         network: its masks and edits.
         ways: parameter name → what the runtime does with it; layers without one are dense.
-        masked: why the zeros of a masked layer are multiplied for which the runtime found nothing.
+        masked: why the zeros of a masked layer are multiplied for which the runtime found nothing; None: no kernel was
+            asked for.
 
     Raises:
         Refusal: RCP0731: the network's products cannot be observed.
@@ -57,7 +63,8 @@ def executed(
         name, executes, why = product.name, "dense", "no mask" if product.parameter else product.why
         way = (ways or {}).get(name)
         if name in network.masks:
-            executes, why = "masked only", way.why if way else masked(product)
+            told = masked or partial(not_asked, network)
+            executes, why = "masked only", way.why if way else told(product)
         if way and way.executes != "dense":
             executes, why = way
         rows.append(_row(name, product.shape, executes, why))

@@ -14,6 +14,7 @@ from recipelang.plan import Course, unhashed
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import hold
 from recipelang.surgery.restrictions.mask import Mask
+from recipelang.surgery.tracing import let_go
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Following(Companion):
         if target is None and not last:
             return
         pattern: Pattern = self.pattern.at(final if last else target)
+        let_go(network)
         scores = self.score(network)
         for name, keep in self._masks(state):
             score = scores[name].to(keep.device).masked_fill(~keep, -torch.inf)

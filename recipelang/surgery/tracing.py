@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Task
+from recipelang.surgery.beside import held_tensors
 from recipelang.surgery.network import Network
 from recipelang.surgery.tasks import task_named
 
@@ -63,6 +64,13 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes:
             part.training = training
+
+
+def let_go(network: Network) -> None:
+    """Run a network that keeps activations once: it holds the graph of the last step, which cannot be copied."""
+    if any(tensor.grad_fn is not None for tensor in held_tensors(network.module)):
+        with evaluating(network.module):
+            network.module(example_input(network))
 
 
 @contextmanager

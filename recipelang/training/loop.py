@@ -23,12 +23,11 @@ from recipelang.images.batches import copied, count, moved
 from recipelang.kinds import Batch, Dataset, Moment, Progress, Seen, Task
 from recipelang.meaning import schedules
 from recipelang.plan import Training, canonical
-from recipelang.surgery.beside import held_tensors
 from recipelang.surgery.layout import wants_channels_last
 from recipelang.surgery.network import Network, Restrictions
 from recipelang.surgery.restricting import broken, hold, on_device
 from recipelang.surgery.simulated import simulated
-from recipelang.surgery.tracing import evaluating, example_input
+from recipelang.surgery.tracing import let_go
 from recipelang.surgery.weights import digest
 from recipelang.training import checkpoint as checkpoints
 from recipelang.training import companions as accompanying
@@ -160,7 +159,7 @@ def fit(
         _train(job, state, checkpoint, identity, progress)
     trained = replace(network, module=module.cpu().to(memory_format=torch.contiguous_format))
     trained.module.train(network.module.training)
-    _let_go(trained)
+    let_go(trained)
     trained = job.companions.finish(trained)
     if off := broken(trained):
         raise RuntimeError(f"a restriction of {off[0]} does not hold after training")
@@ -275,13 +274,6 @@ def _step(job: _Job, state: State, batch: Batch) -> tuple[Tensor, tuple[str, Ten
 def _answered(raw: Any, targets: Any, job: _Job) -> Any:
     """A teacher's output, as an answer of the task where a loss compares it."""
     return job.task.answer(raw, targets, job.data.labels) if job.terms.compares_outputs else raw
-
-
-def _let_go(network: Network) -> None:
-    """Run a network that keeps activations once: it holds the last step's graph, which cannot be copied."""
-    if any(tensor.grad_fn is not None for tensor in held_tensors(network.module)):
-        with evaluating(network.module):
-            network.module(example_input(network))
 
 
 def _nothing_trains(why: str) -> Refusal:

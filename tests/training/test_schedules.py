@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from recipelang.errors import Refusal, SettingError
 from recipelang.images.dataset import ImageDataset
@@ -165,6 +166,37 @@ def test_masks_grow_by_the_schedule_and_stay(network: Network, data: ImageDatase
     assert not again.module.get_parameter(NAMES[0])[~again.masks[NAMES[0]].keep].any()
 
 
+def test_the_same_as_a_training_written_by_hand(another: Any, data: ImageDataset, silent: Any) -> None:
+    """SGD with momentum on everything, and the smallest weights and their momentum set to zero."""
+    network, total = another(dropout=0.0), 12
+    schedule = Agp(0.2, Duration(1, "steps"), Duration(4, "steps"))
+    training = Training(Duration(3), Sgd(0.1, momentum=0.9, weight_decay=0.0), companions=(following(schedule),))
+    trained, _ = fit(network, data, training, progress=silent(), task=TASK, seed=1, precision="float32")
+    module = network.clone().module.train()
+    momenta = {name: torch.zeros_like(p) for name, p in module.named_parameters()}
+    gone = {name: torch.zeros(module.get_parameter(name).shape, dtype=torch.bool) for name in NAMES}
+    batches = (batch for epoch in range(3) for batch in data.batches("train", epoch=epoch, seed=1))
+    for step, (images, labels) in enumerate(batches):
+        if step % 4 == 1:
+            share = 0.8 + (0.2 - 0.8) * (1 - (step - 1) / 8) ** 3
+            for name in NAMES:
+                weight = module.get_parameter(name).detach()
+                order = weight.abs().flatten().argsort(stable=True)
+                gone[name].view(-1)[order[: math.ceil(share * weight.numel() - 1e-6)]] = True
+                weight[gone[name]] = 0
+        loss = nn.functional.cross_entropy(module(images), labels)
+        gradients = torch.autograd.grad(loss, list(module.parameters()))
+        for (name, parameter), gradient in zip(module.named_parameters(), gradients, strict=True):
+            momenta[name] = 0.9 * momenta[name] + gradient
+            if name in gone:
+                momenta[name][gone[name]] = 0
+            parameter.data -= 0.1 * momenta[name]
+    assert step + 1 == total
+    for name, tensor in module.state_dict().items():
+        torch.testing.assert_close(trained.module.state_dict()[name], tensor, rtol=1e-3, atol=1e-5)
+    assert all(torch.equal(~trained.masks[name].keep, gone[name]) for name in NAMES)
+
+
 def test_the_target_holds_after_a_training_that_is_too_short(network: Network, data: ImageDataset, silent: Any) -> None:
     training = Training(Duration(3), Sgd(0.1), companions=(following(Agp(begin=Duration(2))),))
     trained, record = fit(network, data, training, progress=silent(), task=TASK, seed=1, smoke=True)
@@ -179,6 +211,29 @@ def test_earlier_masks_are_kept_within_the_new_ones(network: Network, data: Imag
     trained, _ = fit(masked, data, training, progress=silent(), task=TASK, seed=1)
     assert not (trained.masks["7.weight"].keep & ~keep).any()
     assert [one.kind for one in trained.restrictions["7.weight"]] == ["mask"]
+
+
+class Keeping(nn.Module):
+    """A network that holds on to an activation, and with it to the graph of the last step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(192, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = self.head(x.flatten(1))
+        return self.seen
+
+
+def test_a_network_that_keeps_activations_is_copied_for_its_scores(data: ImageDataset, silent: Any) -> None:
+    def score(network: Network) -> Mapping[str, Tensor]:
+        return {"head.weight": network.clone().module.get_parameter("head.weight").detach().abs()}
+
+    companion = Following(Course(Agp(every=Duration(1, "steps")), 0.5), Weights(), ("head.weight",), score)
+    keeping = Network(Keeping().eval(), {}, (3, 8, 8), classes=(*"abc",))
+    training = Training(Duration(4, "steps"), Sgd(0.1), companions=(companion,))
+    trained, _ = fit(keeping, data, training, progress=silent(), task=TASK, seed=1)
+    assert Weights(0.5).holds(trained.module.get_parameter("head.weight"))
 
 
 class Killed(Exception):

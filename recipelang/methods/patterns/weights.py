@@ -25,7 +25,8 @@ class Weights:
         one weight always stays.
     Shapes: scores of any shape → mask of the same shape.
     When it misleads: no kernel here skips single zeros, so they save no time. Every layer gets the same share, which
-    costs small layers more than large ones: leave them out with `except`.
+    costs small layers more than large ones: leave them out with `except`. A later pattern on the same weights takes the
+    place of this one.
     Source: Han et al. 2015, "Learning both Weights and Connections"; Zhu, Gupta 2017 (the same share of every layer).
     """
 
