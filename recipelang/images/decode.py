@@ -41,6 +41,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
+_MIRRORED = (Image.Transpose.TRANSPOSE, Image.Transpose.TRANSVERSE)
+
 
 def shown(path: str | Path) -> str:
     """A file name that is safe to print: characters that cannot be printed are escaped."""
@@ -142,6 +144,24 @@ def _open(data: bytes | BinaryIO, name: str) -> Image.Image:
     if image.width * image.height > LARGEST_PIXELS or max(image.size) > LARGEST_SIDE:
         raise _too_large(name, f"{image.width}×{image.height} pixels")
     return image
+
+
+def size_of(data: bytes | BinaryIO, name: str) -> tuple[int, int]:
+    """(height, width) of an image as `open_image` turns it, from its header.
+
+    Raises:
+        Refusal: RCP0805, RCP0806.
+    """
+    image = _open(data, name)
+    try:
+        if image.format == "TIFF":
+            image.load()  # turns it upright
+            return image.height, image.width
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except _DAMAGE as error:
+        raise _unreadable(name, error or type(error).__name__) from error
+    across = turn in (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270, *_MIRRORED)
+    return (image.width, image.height) if across else (image.height, image.width)
 
 
 def open_image(data: bytes, name: str, channels: int = 3, bits: int | None = None) -> Image.Image:

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from recipelang.errors import Refusal
 from recipelang.images.dataset import no_images
 from recipelang.images.decode import normalise, open_image, read_bytes
 from recipelang.images.draws import AUGMENT, ORDER, shuffled, subset, uniform
@@ -208,17 +209,29 @@ class PairDataset:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Small and large image, uint8 h×w×C and H×W×C; `draws` are uniform numbers, or None for the centre."""
         image = wholes.read(index)
-        height, width = (self.crop, self.crop) if square else fitting(wholes.sizes[index], self.scale)
-        left, top = (image.width - width) // 2, (image.height - height) // 2
-        if not square:
-            left = top = 0
-        elif draws is not None:
-            top, left = int(draws[0] * (image.height - height + 1)), int(draws[1] * (image.width - width + 1))
-        box = (left, top, left + width, top + height)
-        # Pixels beside the box take part in what lies at its edge, as if the whole image had been made smaller.
-        small = image.resize((width // self.scale, height // self.scale), Image.Resampling.BICUBIC, box=box)
-        pair = _channels_last(small), _channels_last(image.crop(box))
-        return pair if draws is None or not self.augment else (turned(pair[0], draws[2]), turned(pair[1], draws[2]))
+        if (image.height, image.width) != tuple(wholes.sizes[index]):
+            raise _changed(self.name)
+        if not square:  # as published: first cut, then made smaller
+            height, width = fitting(wholes.sizes[index], self.scale)
+            image = image.crop((0, 0, width, height))
+            return _channels_last(self._smaller(image, (0, 0, width, height))), _channels_last(image)
+        left, top = (image.width - self.crop) // 2, (image.height - self.crop) // 2
+        if draws is not None:
+            top, left = int(draws[0] * (image.height - self.crop + 1)), int(draws[1] * (image.width - self.crop + 1))
+        box = (left, top, left + self.crop, top + self.crop)
+        small, large = _channels_last(self._smaller(image, box)), _channels_last(image.crop(box))
+        if draws is None or not self.augment:
+            return small, large
+        return turned(small, draws[2]), turned(large, draws[2])
+
+    def _smaller(self, image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+        """A part of an image, `scale` times smaller; pixels beside it take part in what lies at its edge."""
+        size = (box[2] - box[0]) // self.scale, (box[3] - box[1]) // self.scale
+        return image.resize(size, Image.Resampling.BICUBIC, box=box)
+
+
+def _changed(name: str) -> Refusal:
+    return Refusal("RCP0805", f"an image of `{name}` has changed since the data was opened", "run the recipe again")
 
 
 def fitting(size: tuple[int, int], scale: int) -> tuple[int, int]:

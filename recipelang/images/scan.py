@@ -135,6 +135,22 @@ def scan_classes(root: Path) -> ClassFolders:
     return ClassFolders(root, classes, tuple(names), tuple(labels), ignored)
 
 
+def scan_images(root: Path) -> ClassFolders:
+    """Find all images of `root`, also in folders inside, as one class without a name.
+
+    Raises:
+        Refusal: RCP0803 there is none; RCP0807 a link leads out.
+    """
+    images, others = _walk(root, root, "")
+    if not images:
+        raise Refusal(
+            "RCP0803",
+            f"the folder `{shown(root)}` holds no image",
+            f"put images there ({', '.join(sorted(SUFFIXES))})",
+        )
+    return ClassFolders(root, ("",), tuple(images), (0,) * len(images), others)
+
+
 def _refuse_layout(root: Path, classes: tuple[str, ...], loose: list[str]) -> None:
     layout = "there is one folder per class: cats/1.jpg, dogs/1.jpg"
     if loose:
