@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.images.decode import prepare, prepare_file
-from recipelang.kinds import PRECISIONS, Deployment, Preprocessing
+from recipelang.kinds import PRECISIONS, Deployment, Preprocessing, Task
 from recipelang.measuring.clock import check_device
 from recipelang.runtimes.eager import ON_CPU, placed
 from recipelang.surgery import artifact
 from recipelang.surgery.network import Network
+from recipelang.surgery.tasks import task_named
 
 
 @dataclass(frozen=True)
@@ -52,19 +54,22 @@ class Predictor(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Preprocessed images B×C×H×W → scores B×classes."""
+        """Preprocessed images B×C×H×W → scores B×classes, or the answers of another task."""
         scores: Tensor = self.deployed(images.to(self.how.device, getattr(torch, self.how.precision)))
         return scores
 
-    def predict(self, images: Any) -> list[Prediction]:
-        """Classify images.
+    def predict(self, images: Any) -> list[Any]:
+        """Classify images, or turn them into the images that the network gives, as its task says.
 
         Args:
             images: one image or several, each a PIL image or the path of an image file.
 
+        Returns:
+            a `Prediction` for each image; for tasks whose answers are images, a PIL image.
+
         Raises:
-            Refusal: RCP0717: the network was saved without preprocessing; RCP0724: its scores are NaN; RCP0805,
-                RCP0806: a file is not an image.
+            Refusal: RCP0717: the network was saved without preprocessing; RCP0724: its answers are NaN; RCP0805,
+                RCP0806: a file is not an image; RCP0843: the task's answers are neither classes nor images.
         """
         single = isinstance(images, str | Path) or not isinstance(images, Iterable)
         several = [images] if single else list(images)
@@ -76,10 +81,29 @@ class Predictor(nn.Module):
                 "the network was saved without the preprocessing of its images",
                 "save it from a recipe that names `data`, or call it on tensors that you have preprocessed",
             )
+        task = task_named(self.network.task)
+        if not task.labelled:
+            return [self._image(image, task) for image in several]
         inputs = torch.cat([_input(image, self.preprocessing) for image in several])
         with torch.no_grad():
             rows = _probabilities(self(inputs), several)
         return [self._prediction(row) for row in rows]
+
+    def _image(self, image: Any, task: Task) -> Image.Image:
+        """The image that the network makes of one image, which keeps its size."""
+        if task.target != "image":
+            raise Refusal(
+                "RCP0843",
+                f"the answers of the task {task.name} are neither classes nor images",
+                "call the predictor on tensors: `predictor(inputs)`",
+            )
+        assert self.preprocessing is not None
+        with torch.no_grad():
+            answer = task.answer(self(_input(image, self.preprocessing, whole=True)))[0].cpu()
+        if not answer.isfinite().all():
+            raise _not_finite("pixels", image, 0)
+        pixels = answer.clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
     def _prediction(self, row: list[float]) -> Prediction:
         best = max(range(len(row)), key=row.__getitem__)
@@ -122,19 +146,22 @@ def _probabilities(scores: Tensor, images: Sequence[Any]) -> list[list[float]]:
     probabilities = scores.float().softmax(dim=1)
     broken = (~probabilities.isfinite()).any(dim=1).nonzero().flatten().tolist()
     if broken:
-        first = images[broken[0]]
-        named = f"`{first}`" if isinstance(first, str | Path) else f"image {broken[0]}"
-        raise Refusal(
-            "RCP0724",
-            f"the network's scores for {named} are NaN or infinite",
-            "load it in `float32`; if it already is, its training has diverged",
-        )
+        raise _not_finite("scores", images[broken[0]], broken[0])
     rows: list[list[float]] = probabilities.tolist()
     return rows
 
 
-def _input(image: Any, preprocessing: Preprocessing) -> Tensor:
-    """A PIL image, or the image file at a path, as an input."""
+def _not_finite(what: str, image: Any, number: int) -> Refusal:
+    named = f"`{image}`" if isinstance(image, str | Path) else f"image {number}"
+    return Refusal(
+        "RCP0724",
+        f"the network's {what} for {named} are NaN or infinite",
+        "load it in `float32`; if it already is, its training has diverged",
+    )
+
+
+def _input(image: Any, preprocessing: Preprocessing, *, whole: bool = False) -> Tensor:
+    """A PIL image, or the image file at a path, as an input; `whole`: it keeps its size."""
     if isinstance(image, str | Path):
-        return prepare_file(Path(image), preprocessing)
-    return prepare(image, preprocessing)
+        return prepare_file(Path(image), preprocessing, whole=whole)
+    return prepare(image, preprocessing, whole=whole)

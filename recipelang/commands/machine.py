@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,8 +17,8 @@ from recipelang.catalogue import find, names
 from recipelang.commands.boundary import DONE, WrongUsage, say
 from recipelang.commands.sources import Place, Request, Source, checked, pointing_at, profile_for
 from recipelang.errors import Diagnostic, Refusal, StepFailed
-from recipelang.kinds import ModelRequest, names_of
-from recipelang.plan import Built, Opened, Selection, steps_of
+from recipelang.kinds import DEFAULT_TASK, ModelRequest, names_of
+from recipelang.plan import Built, Opened, Selection, Tasked, steps_of
 from recipelang.profile import FILE_NAME, Profile
 from recipelang.units import listed, show
 
@@ -80,17 +81,18 @@ def _found(profile: Profile) -> list[tuple[str, str, str, str]]:
 @click.command()
 @click.argument("model")
 @click.option("--data", metavar="DATA", help="Data that give the input shape and the classes: 'cifar10'.")
+@click.option("--task", metavar="TASK", help="What MODEL is for; default: as MODEL or the data say.")
 @click.option("--profile", metavar="FILE", help="Where things are; default the nearest recipe.yaml.")
 @click.option("--trust", is_flag=True, help='Run Python code that MODEL names: python("file.py:build").')
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
-def layers(model: str, data: str | None, profile: str | None, trust: bool, as_json: bool) -> int:
+def layers(model: str, data: str | None, task: str | None, profile: str | None, trust: bool, as_json: bool) -> int:
     """Show the layers of MODEL: what can be selected, removed, made 2:4.
 
     MODEL is written as in a recipe: resnet56, 'torchvision.resnet18', 'artifact("runs/quickstart-1/main")'.
     """
     from recipelang.surgery.listing import describe_layers
 
-    network = _network(model, data, profile, trust)
+    network = _network(model, data, task, profile, trust)
     rows = describe_layers(network)
     groups, whole, notes = _groups(network)
     if as_json:
@@ -161,34 +163,51 @@ def _group(row: dict[str, Any]) -> tuple[str, ...]:
     return row["group"], row["unit"], str(row["size"]), str(row["multiple"]), f"{first}{more}"
 
 
-def _network(model: str, data: str | None, profile: str | None, trust: bool) -> Any:
+def _network(model: str, data: str | None, task: str | None, profile: str | None, trust: bool) -> Any:
     """Build the network that a model expression of the command line means."""
     file = Path(model)
     if file.suffix and file.is_file():
         kinds = "'artifact(\"DIR\")', 'python(\"FILE.py:FUNCTION\")' or 'resnet20(weights=\"FILE\")'"
         raise click.UsageError(f"MODEL is written as in a recipe, but `{model}` is a file; write {kinds}.")
     # A recipe names model and data together; where only the model matters, the embedded data are used.
-    recipe = Source(f"model {model}\ndata {data or 'digits'}\nmeasure params", "<command line>", Path.cwd())
+    own = task or _task_of(model, data)
+    embedded = getattr(find("task", own.partition("(")[0].strip()), "stand_in", ("digits",))[0]
+    lines = [f"model {model}", f"data {data or embedded}", *([f"task {own}"] if own else []), "measure params"]
+    recipe = Source("\n".join(lines), "<command line>", Path.cwd())
     with pointing_at(recipe):
         plan, known = checked(recipe, Request(profile=profile))
     resolve = partial(known.resolve, recipe_dir=recipe.folder)
     steps = [(step, step.operation.needs().writes) for step in steps_of(plan.nodes)]
     asked, opens = next((step, effect) for step, effect in steps if isinstance(effect, Opened))
     named, builds = next((step, effect) for step, effect in steps if isinstance(effect, Built))
-    request = ModelRequest(resolve=resolve, trust=trust)
+    purpose = next((effect.method for _, effect in steps if isinstance(effect, Tasked)), None)
+    request = ModelRequest(resolve=resolve, trust=trust, task=purpose)
     with pointing_at(recipe):
         step = asked
         try:
             if data:
                 from recipelang.images.access import reading
 
-                with reading(known.links == "follow"):
+                with reading(known.links == "follow", trust=trust, task=purpose):
                     opened = opens.method.open(resolve)
-                request = replace(request, classes=names_of(opened), input_shape=opened.input_shape)
+                request = replace(
+                    request,
+                    classes=names_of(opened),
+                    input_shape=opened.input_shape,
+                    target_shape=opened.target_shape,
+                )
             step = named
             return builds.method.build(request)
         except Refusal as refusal:
             raise StepFailed([refusal.at(step.span, step.path)]) from refusal
+
+
+def _task_of(model: str, data: str | None) -> str:
+    """The task of a model expression, or of its data; "" for classification, or where neither says."""
+    tasks = getattr(find("model", re.split(r"\W", model.strip(), maxsplit=1)[0]), "tasks", ())
+    target = getattr(find("data", re.split(r"\W", (data or "").strip(), maxsplit=1)[0]), "target", "")
+    fitting = [name for name in names("task") if target and getattr(find("task", name), "target", "") == target]
+    return next((name for name in (*tasks, *fitting) if name != DEFAULT_TASK), "")
 
 
 def print_rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from recipelang.kinds import Progress
+from recipelang.kinds import Progress, Task
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,14 @@ class Access:
     Attributes:
         follow_links: whether links to folders, and links that lead out of the data, are followed.
         progress: where a long reading reports its progress; None reports nothing.
+        trust: whether Python code that the recipe names may run.
+        task: of the recipe, for data that offers whatever its task needs; None is classification.
     """
 
     follow_links: bool = False
     progress: Progress | None = None
+    trust: bool = False
+    task: Task | None = None
 
 
 NOTHING = Access()
@@ -33,9 +37,11 @@ def current() -> Access:
 
 
 @contextlib.contextmanager
-def reading(follow_links: bool = False, progress: Progress | None = None) -> Iterator[None]:
-    """Data opened inside this block is read with these settings."""
-    token = _access.set(Access(follow_links, progress))
+def reading(
+    follow_links: bool = False, progress: Progress | None = None, trust: bool = False, task: Task | None = None
+) -> Iterator[None]:
+    """Data opened inside this block is read with these settings; see `Access`."""
+    token = _access.set(Access(follow_links, progress, trust, task))
     try:
         yield
     finally:

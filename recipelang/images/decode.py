@@ -218,33 +218,36 @@ def normalise(pixels: np.ndarray, preprocessing: Preprocessing) -> Tensor:
     return images.sub_(mean).mul_(scale)
 
 
-def prepare(image: Image.Image, preprocessing: Preprocessing) -> Tensor:
+def prepare(image: Image.Image, preprocessing: Preprocessing, *, whole: bool = False) -> Tensor:
     """Any image as an input for a network: float32 1×C×H×W.
 
     Args:
         image: a PIL image of any mode and size.
         preprocessing: the one used in the network's training; a single mean stands for one grey channel.
+        whole: whether the image keeps its size.
 
     Raises:
         Refusal: RCP0805: the image has no range from black to white.
     """
     try:
-        return _prepared(_upright(image, len(preprocessing.mean), preprocessing.bits), preprocessing)
+        return _prepared(_upright(image, len(preprocessing.mean), preprocessing.bits), preprocessing, whole)
     except NoRange as error:
         raise _unreadable("in memory", error, "scale it to 8 or 16 bits, so that 0 is black") from error
 
 
-def prepare_file(path: Path, preprocessing: Preprocessing) -> Tensor:
+def prepare_file(path: Path, preprocessing: Preprocessing, *, whole: bool = False) -> Tensor:
     """The image in a file as an input for a network: float32 1×C×H×W.
 
     Raises:
         Refusal: RCP0805, RCP0806: as `open_image`.
     """
     data = read_bytes(path, str(path))
-    return _prepared(open_image(data, str(path), len(preprocessing.mean), preprocessing.bits), preprocessing)
+    return _prepared(open_image(data, str(path), len(preprocessing.mean), preprocessing.bits), preprocessing, whole)
 
 
-def _prepared(image: Image.Image, preprocessing: Preprocessing) -> Tensor:
+def _prepared(image: Image.Image, preprocessing: Preprocessing, whole: bool) -> Tensor:
+    if whole:
+        preprocessing = replace(preprocessing, size=(image.height, image.width), resize=None, via=None)
     if preprocessing.via is not None:
         first = replace(preprocessing, size=preprocessing.via, resize=None, interpolation="bilinear")
         return normalise(fit_image(image, first)[None], preprocessing)

@@ -116,7 +116,7 @@ class Worker:
             asked = step.operation.needs().writes
             if isinstance(asked, Opened) and asked.name not in self.datasets:
                 try:
-                    with reading(self.options.follow_links, progress or self.progress):
+                    with reading(self.options.follow_links, progress or self.progress, self.options.trust, self.task):
                         data = asked.method.open(self.options.resolve)
                     require_target(data, self.task)
                     self.datasets[asked.name] = data

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import traceback
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,6 +21,24 @@ from recipelang.surgery.source import remember_code
 from recipelang.surgery.space import space_of
 from recipelang.surgery.surroundings import undisturbed
 from recipelang.surgery.tracing import first_line
+
+#: refuse(message, help) → the refusal for code that cannot be used
+Refuse = Callable[[str, str], Refusal]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a user's function returned.
+
+    Attributes:
+        value: anything.
+        code: the file and what it imports.
+        notes: for the user: files that the code reads and that no hash covers.
+    """
+
+    value: Any
+    code: Code
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,7 +57,7 @@ class Built:
 
 
 def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: int | None) -> Built:
-    """Run a Python file and call a function of it.
+    """Run a Python file and call a function of it that returns a network.
 
     Args:
         file: the file; it can import modules beside it, visible to it alone (`space`).
@@ -49,39 +69,63 @@ def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: i
         Refusal: RCP0712: no such file or function, the code raises, or what it returns is not an nn.Module of float32
             parameters; RCP0740, RCP0741: it imports modules that are not beside it, or too many.
     """
+    offered = {"classes": classes} if classes is not None else {}
+    ran = call_function(file, function, keywords, "the network", _refused, offered)
+    _require_network(ran.value, function, file)
+    return Built(ran.value.to("cpu"), ran.code, ran.notes)
+
+
+def _refused(message: str, help: str) -> Refusal:
+    return Refusal("RCP0712", message, help)
+
+
+def call_function(
+    file: Path,
+    function: str,
+    keywords: Mapping[str, Any],
+    makes: str,
+    refuse: Refuse,
+    offered: Mapping[str, Any] = MappingProxyType({}),
+) -> Ran:
+    """Run a Python file and call a function of it.
+
+    Args:
+        file: the file; it can import modules beside it, visible to it alone (`space`).
+        keywords: for the function.
+        makes: what the function returns, in words: "the network".
+        refuse: makes the refusal where there is no such file or function, or the code raises.
+        offered: keywords that the function gets where it has such parameters.
+
+    Raises:
+        Refusal: as `refuse`; RCP0740, RCP0741: it imports modules that are not beside it, or too many.
+    """
     if not file.is_file():
-        raise Refusal("RCP0712", f"there is no Python file `{file.name}`", "write its path relative to the recipe")
+        raise refuse(f"there is no Python file `{file.name}`", "write its path relative to the recipe")
     try:
         code = remember_code(file)
     except OSError as error:
-        raise Refusal(
-            "RCP0712", f"`{file.name}` cannot be read: {first_line(error)}", "check the permissions of the file"
-        ) from error
+        message = f"`{file.name}` cannot be read: {first_line(error)}"
+        raise refuse(message, "check the permissions of the file") from error
     space = space_of(code)
     try:
         with files_read() as read, undisturbed(file), space.building() as imported:
             build = getattr(imported, function, None)
             if not callable(build):
-                raise Refusal(
-                    "RCP0712",
-                    f"`{file.name}` has no function `{function}`",
-                    "name a function of the file that returns the network",
+                raise refuse(
+                    f"`{file.name}` has no function `{function}`", f"name a function of the file that returns {makes}"
                 )
-            if classes is not None and "classes" in inspect.signature(build).parameters:
-                keywords = {**keywords, "classes": classes}
-            module = build(**keywords)
+            known = inspect.signature(build).parameters if offered else {}
+            value = build(**keywords, **{name: given for name, given in offered.items() if name in known})
     except (Refusal, KeyboardInterrupt):
         raise
     except BaseException as error:  # the user's code may raise anything
         why = first_line(error).replace(f"{space.name}.", "")
-        raise Refusal(
-            "RCP0712",
-            f"`{file.name}` cannot build the network: {type(error).__name__}: {why}{_line(error, code)}",
+        raise refuse(
+            f"`{file.name}` cannot build {makes}: {type(error).__name__}: {why}{_line(error, code)}",
             "fix the file; it must run on its own with the installed torch",
         ) from error
-    _require_network(module, function, file)
     space.read |= read  # what is imported is read once
-    return Built(module.to("cpu"), code, _unnoticed(data_among(space.read, code.contents), file))
+    return Ran(value, code, _unnoticed(data_among(space.read, code.contents), file))
 
 
 def _unnoticed(data: tuple[Path, ...], file: Path) -> tuple[str, ...]:

@@ -1,0 +1,271 @@
+"""Data sets of a user's own code: every sample is looked at once, then handed out in batches (`kinds.Dataset`)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recipelang.images.access import current
+from recipelang.images.dataset import fingerprint, no_images
+from recipelang.images.draws import AUGMENT, ORDER, bits, shuffled, subset
+from recipelang.images.samples import Refuse, read_sample, shape_of
+from recipelang.images.splits import SPLITS, divide
+from recipelang.kinds import Batch, Labels, Preprocessing, Task
+
+#: fetch(data set, index, number) → a sample; what the user's code draws follows from the number
+Fetch = Callable[[Any, int, int], Any]
+MOST_CLASSES = 2**16
+
+
+@dataclass(frozen=True)
+class Source:
+    """Some samples of a data set that can be indexed.
+
+    Attributes:
+        whole: the user's data set.
+        indices: int64 N, of the samples.
+        shapes: of the input and of the target of each sample.
+        labels: int64 N where targets are classes.
+        digests: SHA-256 of each sample.
+    """
+
+    whole: Any
+    indices: np.ndarray
+    shapes: tuple[tuple[Any, Any], ...]
+    labels: np.ndarray
+    digests: tuple[bytes, ...]
+
+    def take(self, chosen: np.ndarray) -> Source:
+        """The samples at these places."""
+        some = [int(k) for k in chosen]
+        shapes, digests = tuple(self.shapes[k] for k in some), tuple(self.digests[k] for k in some)
+        return Source(self.whole, self.indices[chosen], shapes, self.labels[chosen], digests)
+
+
+@dataclass(frozen=True)
+class OwnDataset:
+    """The data of a user's code; see `kinds.Dataset` for what the attributes and methods promise.
+
+    Attributes:
+        sources: split → its samples.
+        fetch: reads a sample.
+        refuse: makes refusals in which the user's function is named.
+    """
+
+    name: str
+    target: str
+    labels: Labels | None
+    fingerprint: str
+    batch: int
+    input_shape: tuple[int, ...]
+    target_shape: tuple[int, ...] | None
+    sources: Mapping[str, Source]
+    fetch: Fetch
+    refuse: Refuse
+    notes: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None  # the code does it itself
+
+    def size(self, split: str) -> int:
+        """Number of samples in `train`, `val` or `test`."""
+        return len(self._split(split).indices)
+
+    def batches(
+        self,
+        split: str,
+        *,
+        batch: int | None = None,
+        samples: int | None = None,
+        epoch: int | None = None,
+        seed: int = 0,
+        start: int = 0,
+    ) -> Iterator[Batch]:
+        """Batches of inputs and targets; see `kinds.Dataset.batches`. Samples of different shapes come in different
+        batches.
+
+        Random numbers that the user's code draws for a sample depend on the seed, the epoch and the sample alone.
+
+        Raises:
+            Refusal: RCP0818 the split is empty; RCP0845 a sample is not as it was.
+        """
+        source = self._split(split)
+        chosen = subset(seed, len(source.indices), samples)
+        count = batch or self.batch
+        if epoch is not None:
+            chosen = chosen[shuffled((seed, ORDER, epoch), len(chosen))]
+            count = min(count, len(chosen))
+            chosen = chosen[: len(chosen) // count * count]
+        draws = bits((seed, AUGMENT, epoch) if epoch is not None else (0, AUGMENT), source.indices)
+        for first in range(start * count, len(chosen), count):
+            for run in _alike(source, chosen[first : first + count]):
+                read = [self._sample(source, int(k), int(draws[k])) for k in run]
+                inputs = torch.stack([sample for sample, _ in read])
+                if self.target == "class":
+                    yield Batch(inputs, torch.from_numpy(source.labels[run]))
+                else:
+                    yield Batch(inputs, torch.stack([target for _, target in read]))
+
+    def _split(self, split: str) -> Source:
+        source = self.sources[split]
+        if not len(source.indices):
+            raise no_images(self.name, split)
+        return source
+
+    def _sample(self, source: Source, k: int, draw: int) -> tuple[Tensor, Any]:
+        index = int(source.indices[k])
+        sample, target = read_sample(self.fetch(source.whole, index, draw), index, self.target, self.refuse)
+        if (tuple(sample.shape), shape_of(target)) != source.shapes[k]:
+            message = f"sample {index} has another shape than when the data was opened"
+            raise self.refuse(message, "give every sample the same shape each time")
+        return sample, target
+
+
+def open_own(
+    given: Mapping[str, Any],
+    *,
+    code: str,
+    batch: int,
+    shares: tuple[float, ...],
+    seed: int,
+    names: tuple[str, ...] | None,
+    task: Task,
+    fetch: Fetch,
+    refuse: Refuse,
+    notes: tuple[str, ...] = (),
+) -> OwnDataset:
+    """Look at every sample of a user's data sets, and divide the training samples among the splits that are missing.
+
+    Args:
+        given: split → the user's data set; `train` at least.
+        code: digest of the code.
+        shares: of train, val and test; a missing split is cut from train by its share.
+        names: of the classes; None: as the data says, else numbers.
+        task: whose targets the samples must have.
+        fetch: reads a sample; raises what `refuse` makes where the user's code raises.
+        refuse: makes refusals in which the user's function is named.
+
+    Raises:
+        Refusal: RCP0845: a sample is invalid; RCP0808: too few samples to be divided; as `refuse`.
+    """
+    sources = {split: _look_at(data, split, task.target, fetch, refuse) for split, data in given.items()}
+    classes = _classes(sources, given, names, refuse) if task.target == "class" else None
+    missing = [split for split in SPLITS if split not in sources]
+    if missing:
+        sources |= _cut(sources["train"], ("train", *missing), shares, seed, classes)
+    shape, goal = _shape_of_training(sources, task.target, refuse)
+    key = fingerprint(
+        {split: list(sources[split].digests) for split in SPLITS},
+        code=code,
+        batch=batch,
+        classes=classes,
+        target=task.target,
+    )
+    return OwnDataset(
+        "python",
+        task.target,
+        Labels(classes) if classes is not None else None,
+        key,
+        batch,
+        shape,
+        goal,
+        {split: sources[split] for split in SPLITS},
+        fetch,
+        refuse,
+        notes,
+    )
+
+
+def _look_at(whole: Any, split: str, target: str, fetch: Fetch, refuse: Refuse) -> Source:
+    """Look at every sample of a data set once."""
+    try:
+        count = len(whole)
+    except Exception as error:  # the user's code may raise anything
+        message = f"the length of `{split}` is unknown: {type(error).__name__}: {str(error)[:200]}"
+        raise refuse(
+            message, "give the data set `__len__`; data that is only iterated over cannot be shuffled"
+        ) from error
+    if split == "train" and not count:
+        raise refuse("`train` has no samples", "return a data set with samples")
+    indices = np.arange(count)
+    draws = bits((0, AUGMENT), indices)
+    shapes, labels, digests = [], np.zeros(count, np.int64), []
+    progress = current().progress
+    if progress:
+        progress.start(f"looking at the samples of `{split}`", count)
+    try:
+        for k in range(count):
+            sample, goal = read_sample(fetch(whole, k, int(draws[k])), k, target, refuse)
+            shapes.append((tuple(sample.shape), shape_of(goal)))
+            digest = hashlib.sha256(repr(shapes[-1]).encode() + sample.numpy().tobytes())
+            digest.update(b"%d" % goal if isinstance(goal, int) else goal.numpy().tobytes())
+            labels[k] = goal if isinstance(goal, int) and 0 <= goal < MOST_CLASSES else -1
+            digests.append(digest.digest())
+            if progress:
+                progress.advance()
+    finally:
+        if progress:
+            progress.stop()
+    return Source(whole, indices, tuple(shapes), labels, tuple(digests))
+
+
+def _classes(
+    sources: Mapping[str, Source], given: Mapping[str, Any], names: tuple[str, ...] | None, refuse: Refuse
+) -> tuple[str, ...]:
+    """The names of the classes; every label must have one."""
+    own = names or _named(given["train"])
+    most = max(int(source.labels.max(initial=0)) for source in sources.values())
+    found = own or tuple(str(k) for k in range(most + 1))
+    if len(found) < 2 or len(set(found)) != len(found):
+        message = f"there are {len(set(found))} different classes: {', '.join(found[:5])}"
+        raise refuse(message, "two classes at least, each with a name of its own")
+    for split, source in sources.items():
+        wrong = np.flatnonzero((source.labels < 0) | (source.labels >= len(found)))
+        if len(wrong):
+            message = f"the label of sample {int(wrong[0])} of `{split}` is not one of 0 to {len(found) - 1}"
+            raise refuse(message, 'number the classes from 0 up, or name them all: `classes="cat, dog"`')
+    return found
+
+
+def _named(whole: Any) -> tuple[str, ...] | None:
+    """The attribute `classes` of a data set, or of the one that it is a part of."""
+    names = getattr(whole, "classes", None)
+    if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    inner = getattr(whole, "dataset", None)
+    return _named(inner) if inner is not None and inner is not whole else None
+
+
+def _cut(
+    train: Source, splits: tuple[str, ...], shares: tuple[float, ...], seed: int, classes: tuple[str, ...] | None
+) -> dict[str, Source]:
+    """Divide the training samples among splits, class by class; equal samples stay together."""
+    wanted = [shares[SPLITS.index(split)] for split in splits]
+    total = sum(wanted) or 1
+    labels = train.labels.tolist() if classes is not None else [0] * len(train.indices)
+    parts = divide(train.digests, labels, [w / total for w in wanted], seed, classes or ("samples",))
+    return {split: train.take(part) for split, part in zip(splits, parts, strict=True)}
+
+
+def _shape_of_training(
+    sources: Mapping[str, Source], target: str, refuse: Refuse
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """The shape of every input of `train`, and of every target that is not a class."""
+    shapes = sources["train"].shapes
+    odd = next((k for k, one in enumerate(shapes) if one != shapes[0]), None)
+    if odd is not None:
+        side = 0 if shapes[odd][0] != shapes[0][0] else 1
+        here, there = ("×".join(map(str, shapes[k][side])) for k in (odd, 0))
+        message = f"the {('input', 'target')[side]} of one sample of `train` is {here}, of another {there}"
+        raise refuse(message, "resize or cut the samples, so that batches can be made of them")
+    return shapes[0][0], None if target == "class" else shapes[0][1]
+
+
+def _alike(source: Source, chosen: np.ndarray) -> list[np.ndarray]:
+    """The runs of equal shapes."""
+    ends = [k for k in range(1, len(chosen)) if source.shapes[chosen[k]] != source.shapes[chosen[k - 1]]]
+    return np.split(chosen, ends)

@@ -1,0 +1,103 @@
+"""What a user's code returns for data, understood: data sets by split, and samples of input and target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recipelang.errors import Refusal
+from recipelang.images.splits import SPLITS
+
+#: refuse(message, help) → the refusal, in which the user's function is named
+Refuse = Callable[[str, str], Refusal]
+
+
+def splits_of(returned: Any, refuse: Refuse) -> dict[str, Any]:
+    """Split → data set, of what a user's function returned.
+
+    Args:
+        returned: a mapping or an object with `train`, and perhaps `val` and `test`; a tuple of two (train, test) or of
+            three (train, val, test); or one data set.
+
+    Raises:
+        Refusal: as `refuse`: it is nothing of this kind.
+    """
+    several: Sequence[Any] = returned if isinstance(returned, tuple | list) else ()
+    if isinstance(returned, Mapping):
+        found = {str(name): data for name, data in returned.items()}
+    elif len(several) in (2, 3) and all(_indexable(one) for one in several):
+        found = dict(zip(SPLITS if len(several) == 3 else ("train", "test"), several, strict=True))
+    elif _indexable(returned):
+        found = {"train": returned}
+    else:
+        found = {name: getattr(returned, name) for name in SPLITS if getattr(returned, name, None) is not None}
+    help = "return a data set, `(train, val, test)`, or `{'train': …, 'val': …, 'test': …}`"
+    if unknown := sorted(set(found) - set(SPLITS)):
+        raise refuse(f"it returns `{unknown[0]}` among {_brief(returned)}", help)
+    if "train" not in found:
+        raise refuse(f"it returns {_brief(returned)}, without `train`", help)
+    for name, data in found.items():
+        if not _indexable(data):
+            raise refuse(f"`{name}` is {_brief(data)}, not a data set with `__len__` and `__getitem__`", help)
+    return found
+
+
+def _indexable(value: Any) -> bool:
+    """Whether something is a data set: neither a sample nor a tensor."""
+    plain = isinstance(value, Tensor | tuple | Mapping | str | np.ndarray)
+    return not plain and hasattr(value, "__getitem__") and hasattr(value, "__len__")
+
+
+def read_sample(sample: Any, index: int, target: str, refuse: Refuse) -> tuple[Tensor, Any]:
+    """Input and target of a sample: a floating-point tensor, and an int or a floating-point tensor.
+
+    Raises:
+        Refusal: as `refuse`: it is something else.
+    """
+    if not isinstance(sample, tuple | list) or len(sample) != 2:
+        message = f"sample {index} is {_brief(sample)}, not a pair of input and target"
+        raise refuse(message, "return `(input, target)`")
+    return _numbers(sample[0], index, "input", refuse), (
+        _label(sample[1], index, refuse) if target == "class" else _numbers(sample[1], index, "target", refuse)
+    )
+
+
+def _numbers(value: Any, index: int, what: str, refuse: Refuse) -> Tensor:
+    """A tensor of finite floating-point numbers, float32."""
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        value = torch.from_numpy(np.ascontiguousarray(value))
+    if not isinstance(value, Tensor) or not value.is_floating_point() or not value.ndim:
+        message = f"the {what} of sample {index} is {_brief(value)}, not a tensor of floating-point numbers"
+        help = "convert it: `torchvision.transforms.functional.to_tensor(image)` for an image, `tensor.float()`"
+        raise refuse(message, help)
+    if not bool(value.isfinite().all()):
+        message = f"the {what} of sample {index} holds NaN or infinite numbers"
+        raise refuse(message, "leave such samples out, or replace the numbers")
+    return value.detach().to("cpu", torch.float32)
+
+
+def _label(value: Any, index: int, refuse: Refuse) -> int:
+    one = value.numel() == 1 if isinstance(value, Tensor) else getattr(value, "size", 0) == 1
+    if one and isinstance(value, Tensor | np.ndarray | np.generic):
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, int):
+        message = f"the target of sample {index} is {_brief(value)}, not the number of a class"
+        raise refuse(message, "return the class as a whole number from 0 up")
+    return value
+
+
+def shape_of(target: Any) -> tuple[int, ...] | None:
+    return tuple(target.shape) if isinstance(target, Tensor) else None
+
+
+def _brief(value: Any) -> str:
+    """What a value is, in a few words."""
+    if isinstance(value, Tensor):
+        return f"a tensor of {str(value.dtype).removeprefix('torch.')} and shape {tuple(value.shape)}"
+    if isinstance(value, tuple | list | dict):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"{value!r:.40}" if isinstance(value, int | float | str | bool | None) else f"a {type(value).__name__}"

@@ -1,0 +1,115 @@
+"""`data python("data.py:build")`: data that the user's own code reads; only under `--trust`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from recipelang.catalogue import method, setting
+from recipelang.errors import Refusal, SettingError
+
+if TYPE_CHECKING:
+    from recipelang.kinds import Dataset
+
+
+@method("data", "python")
+@dataclass(frozen=True)
+class Python:
+    """The torch data sets that a function of a Python file returns: `python("data.py:build", root="photos")`.
+
+    The function gets the other settings as keywords. It returns data sets for training, validation and test, as
+    `(train, val, test)`, `(train, test)`, a dictionary or an object with these names; or one data set. What is missing
+    is cut from the training samples by `split`, class by class, by a hash of (seed, sample): equal samples are never in
+    two splits. A data set has `__len__` and `__getitem__`; a sample is `(input, target)`. The file runs only under
+    `--trust`; modules beside it can be imported, as of `model python`.
+    Shapes: inputs are floating-point tensors of any one shape, normalised by the code. Targets are as the task needs
+    them: the number of a class from 0 up, or a floating-point tensor, an image of 0…1 for super-resolution.
+    Classes: named by `classes`, else by the attribute `classes` of the training data, else numbered.
+    Random numbers that the code draws for a sample, with torch, numpy or random, depend on the seed, the epoch and the
+    sample alone; measuring and ranking see the same ones each time.
+    When it misleads: every sample is read once before the run, to know it again: a changed sample or file of code runs
+    the steps again. Augmentation in `__getitem__` also acts on validation and test, unless they are data sets of their
+    own. Samples are read one after another, by one process.
+    Source: the file.
+    """
+
+    target: ClassVar[str] = ""
+
+    where: str = setting(type="text", positional=True, help="`file.py:function`, relative to the recipe.")
+    batch: int = setting(32, type="integer", low=1, help="Samples per training batch.")
+    classes: str = setting("", type="text", help='Names of the classes: `classes="cat, dog"`; default the data\'s own.')
+    split: tuple[float, ...] = setting(
+        (0.8, 0.1, 0.1), type="numbers", help="Shares of training, validation and test, where they are not returned."
+    )
+    seed: int = setting(0, type="integer", low=0, help="Seed of the division.")
+    extra: tuple[tuple[str, Any], ...] = setting((), type="any", extra=True, help="Settings for the function.")
+
+    def __post_init__(self) -> None:
+        file, _, function = self.where.rpartition(":")
+        if not file.endswith(".py") or not function.isidentifier():
+            raise SettingError(
+                "where",
+                f"`{self.where}` does not name a function in a Python file",
+                'write the file and the function, as in `python("data.py:build")`',
+            )
+        if len(self.split) != 3 or any(s < 0 for s in self.split) or abs(sum(self.split) - 1) > 1e-6:
+            right = "three shares that add up to 100 %, as in `split=[80%, 10%, 10%]`"
+            raise SettingError("split", "`split` is not three shares that add up to 100 %", f"write {right}")
+
+    def open(self, resolve: Callable[[str], Path]) -> Dataset:
+        """Open the data.
+
+        Raises:
+            Refusal: RCP0711: no trust; RCP0844: the code fails or returns no data sets; RCP0845: a sample is invalid;
+                RCP0808: too few samples to be divided.
+        """
+        from recipelang.images.access import current
+        from recipelang.images.own import open_own
+        from recipelang.images.samples import splits_of
+        from recipelang.surgery.chance import random_numbers
+        from recipelang.surgery.code import call_function
+        from recipelang.surgery.tasks import task_named
+        from recipelang.surgery.tracing import first_line
+
+        if not current().trust:
+            raise Refusal(
+                "RCP0711",
+                f'`python("{self.where}")` runs code of that file, which is not permitted',
+                "read the file; if you trust it, add `--trust`",
+            )
+        file, _, function = self.where.rpartition(":")
+        named = f"`{function}` of `{Path(file).name}`"
+
+        def invalid(message: str, help: str) -> Refusal:
+            return Refusal("RCP0845", f"{named}: {message}", help)
+
+        def fetch(whole: Any, index: int, number: int) -> Any:
+            try:
+                with random_numbers(number & 0x7FFF_FFFF):
+                    return whole[index]
+            except (Refusal, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # the user's code may raise anything
+                message = f"sample {index} cannot be read: {type(error).__name__}: {first_line(error)}"
+                raise invalid(message, "fix `__getitem__`; every index below the length must work") from error
+
+        ran = call_function(resolve(file), function, dict(self.extra), "the data sets", _refused)
+        names = tuple(name.strip() for name in self.classes.split(",")) if self.classes else None
+        return open_own(
+            splits_of(ran.value, lambda message, help: _refused(f"{named}: {message}", help)),
+            code=ran.code.digest,
+            batch=self.batch,
+            shares=self.split,
+            seed=self.seed,
+            names=names,
+            task=current().task or task_named(),
+            fetch=fetch,
+            refuse=invalid,
+            notes=ran.notes,
+        )
+
+
+def _refused(message: str, help: str) -> Refusal:
+    return Refusal("RCP0844", message, help)
