@@ -133,7 +133,7 @@ WRONG = [
     ("RCP0844", "def build():\n    return torch.rand(3, 3)", "a tensor of float32 and shape"),
     ("RCP0845", "def build():\n    return Toy(0)", "`train` has no samples"),
     ("RCP0845", SAMPLE.format("return torch.rand(3)"), "sample 0 is a tensor of float32"),
-    ("RCP0845", SAMPLE.format("return torch.ones(3, dtype=torch.uint8), 1"), "the input of sample 0 is a tensor of uint8"),
+    ("RCP0845", SAMPLE.format("return torch.ones(3).byte(), 1"), "the input of sample 0 is a tensor of uint8"),
     ("RCP0845", SAMPLE.format("return torch.full((3,), float('nan')), 1"), "holds NaN"),
     ("RCP0845", SAMPLE.format("return torch.rand(3), 'cat'"), "the target of sample 0 is 'cat'"),
     ("RCP0845", SAMPLE.format("return torch.rand(3), torch.rand(3)"), "not the number of a class"),
