@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -314,19 +315,28 @@ def test_architectures_that_learn_from_others(name: str, loss: str, silent: Any)
 
 
 @pytest.mark.parametrize("name", catalogue.names("loss"))
-def test_every_loss_trains_with_teachers_of_another_architecture(name: str, data: ImageDataset, silent: Any) -> None:
-    """It is finite, moves the network, keeps its teachers, and leaves nothing behind."""
+def test_every_loss_trains_with_teachers_of_another_architecture(
+    name: str, data: ImageDataset, silent: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Finite, the same bytes if killed, the network moves, its teachers do not, and nothing is left behind."""
+    monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
     kind: Any = catalogue.find("loss", name)
     least, most = kind.teachers
     assert 0 <= least <= most and isinstance(kind.complete, bool) and isinstance(kind.tasks, tuple)
     assert set(kind.compares) <= {"outputs", "features"} and kind.compares
+    if kind.tasks and TASK.name not in kind.tasks:
+        pytest.skip(f"a loss of {kind.tasks}")
     student = resnet()
     for count in {least, min(most, 2)}:
-        teachers = tuple(plain(seed) for seed in range(count))
+        teachers, path = tuple(plain(seed) for seed in range(count)), tmp_path / str(count)
         before = [{n: t.clone() for n, t in teacher.module.state_dict().items()} for teacher in teachers]
         trained, record = train(student, data, silent, kind(), teachers=teachers)
+        with pytest.raises(Killed):
+            train(student, data, silent, kind(), teachers=teachers, checkpoint=path, progress=silent(kill_after(2)))
+        again = train(student, data, silent, kind(), teachers=teachers, checkpoint=path)
+        assert again[1].resumed_at == 1 and again[1].history == record.history
+        assert bytes_of(again) == bytes_of((trained, record)) != bytes_of((student, record))
         assert all(np.isfinite(row["loss"]) for row in record.history)
-        assert bytes_of((trained, record)) != bytes_of((student, record))
         assert list(trained.module.state_dict()) == list(student.module.state_dict())
         for teacher, state in zip(teachers, before, strict=True):
             assert all(torch.equal(state[n], t) for n, t in teacher.module.state_dict().items())
