@@ -14,6 +14,7 @@ from torchvision import models
 from torchvision.models.convnext import CNBlockConfig
 
 from recipelang.errors import Refusal
+from recipelang.kinds import Scheme
 from recipelang.nets.cifar_resnet import SmallResNet, cifar_resnet
 from recipelang.runtimes.eager import execution
 from recipelang.surgery import artifact
@@ -23,6 +24,7 @@ from recipelang.surgery.edits import RemoveLayer, apply_edits, from_json, replay
 from recipelang.surgery.network import Network
 from recipelang.surgery.removable import Removable, find_removable, follow_channels, unit_rows
 from recipelang.surgery.removal import Removed, edit_of, remove_channels
+from recipelang.surgery.restrictions.grid import Grid
 from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.tracing import evaluating, example_input
 
@@ -185,6 +187,19 @@ def test_a_mask_that_leaves_its_pattern_is_refused(digits: Network) -> None:
         with pytest.raises(Refusal, match=why) as caught:
             remove_channels(digits, found, {inner: gone})
         assert caught.value.code == "RCP0756"
+
+
+def test_grids_are_cut_along(digits: Network) -> None:
+    """Every remaining filter keeps its own scale, and so its rounded weights."""
+    name = "layer1.0.conv1.weight"
+    weight = digits.module.get_parameter(name).detach()
+    rows = weight.flatten(1)
+    grid = Grid.between(rows.amin(1), rows.amax(1), Scheme(8, signed=True, symmetric=True, axis=0))
+    quantized = digits.restricted({name: grid})
+    removed = remove_channels(quantized, find_removable(quantized), {"conv1": [0, 5], "layer1.0.conv1": [3]}).network
+    (cut,) = removed.restrictions[name]
+    kept, columns = [k for k in range(16) if k != 3], [k for k in range(16) if k not in (0, 5)]
+    assert torch.equal(cut.apply(removed.module.get_parameter(name).detach()), grid.apply(weight)[kept][:, columns])
 
 
 def test_a_wrong_cut_of_fitting_shape_is_caught(digits: Network) -> None:
