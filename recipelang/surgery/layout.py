@@ -45,6 +45,8 @@ def takes_channels_last(module: nn.Module, example: Tensor, scores: Tensor, path
         scores: its answer in evaluation mode in the default order, B×n.
         path: their path in its answer.
     """
+    if example.ndim != 4:
+        return True  # there is nothing to lay out
     images = example.contiguous(memory_format=torch.channels_last)
     try:
         with random_numbers(device=example.device):
