@@ -26,9 +26,10 @@ import torch
 from torch import nn
 from torchvision import models
 
-from recipelang.surgery.cutting import largest_difference, randomised, tensors_in
 from recipelang.surgery.edits import from_json, replay
 from recipelang.surgery.network import Network
+from recipelang.surgery.parity import answers_in, largest_difference
+from recipelang.surgery.randomised import randomised
 from recipelang.surgery.removable import Removable, find_removable
 from recipelang.surgery.removal import Removed, remove_channels
 from recipelang.surgery.tracing import evaluating, example_input
@@ -64,7 +65,7 @@ def zeroed(network: Network, found: Removable, chosen: Mapping[str, Sequence[int
 
 def trains(module: nn.Module, network: Network) -> bool:
     """Whether a step of training works."""
-    answers = tensors_in(module.train()(example_input(network)))
+    answers = answers_in(module.train()(example_input(network)))
     torch.stack([answer.square().mean() for answer in answers]).sum().backward()
     torch.optim.SGD(module.parameters(), lr=1e-3).step()
     return True
@@ -99,7 +100,7 @@ def parity(network: Network, found: Removable, chosen: Mapping[str, Sequence[int
     reference, narrow = zeroed(network, found, chosen).double(), copy.deepcopy(removed.network.module).double()
     example = example_input(network).double()
     with evaluating(reference), evaluating(narrow):
-        return largest_difference(tensors_in(narrow(example)), tensors_in(reference(example)))
+        return largest_difference(answers_in(narrow(example)), answers_in(reference(example)))
 
 
 def again(name: str, network: Network, removed: Removed) -> str:

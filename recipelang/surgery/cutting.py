@@ -7,8 +7,7 @@ of 1e-6. So the copy that is compared has none of them.
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +19,8 @@ from recipelang.errors import Refusal
 from recipelang.surgery.coupled import Removable
 from recipelang.surgery.edits.remove_channels import RemoveChannels, joined
 from recipelang.surgery.graph import first_names
-from recipelang.surgery.parity import TOLERANCE
+from recipelang.surgery.parity import TOLERANCE, answers_in, largest_difference
+from recipelang.surgery.randomised import is_sound, randomised, without_constants
 from recipelang.surgery.sizes import sizes_after
 from recipelang.surgery.tracing import evaluating, first_line
 
@@ -85,7 +85,7 @@ class Trial:
     def __init__(self, module: nn.Module, example: Tensor, *, own: bool = False) -> None:
         self.module, self.example = copy.deepcopy(module), example
         for change in () if own else (randomised, without_constants):
-            if _sound(self.module, example, change):
+            if is_sound(self.module, example, change):
                 break
             self.module = copy.deepcopy(module)
         self.shapes = self._trained()
@@ -105,12 +105,12 @@ class Trial:
     def _difference(self, edit: RemoveChannels) -> float:
         """Between the output without the channels and that with their parameters at zero."""
         with evaluating(self.module), edit.neutralised(self.module):
-            expected = tensors_in(self.module(self.example))
+            expected = answers_in(self.module(self.example))
         if not expected:
             raise _Stays("the network's output holds no tensor that could be compared")
         with applied(self.module, edit), evaluating(self.module):
             try:
-                return largest_difference(tensors_in(self.module(self.example)), expected)
+                return largest_difference(answers_in(self.module(self.example)), expected)
             except Exception as error:  # the module is the user's: anything it raises means that they stay
                 raise _Stays(_fixes(self.module, error)) from error
 
@@ -146,7 +146,7 @@ class Trial:
         modes = [(part, part.training) for part in self.module.modules()]
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                return [tuple(tensor.shape) for tensor in tensors_in(self.module.train()(self.example))]
+                return [tuple(tensor.shape) for tensor in answers_in(self.module.train()(self.example))]
         except Exception:
             if raising:
                 raise
@@ -225,28 +225,6 @@ def applied(module: nn.Module, edit: RemoveChannels) -> Iterator[None]:
             setattr(part, key, old)
 
 
-def tensors_in(answer: Any) -> list[Tensor]:
-    """The tensors of an output: itself, or those of a tuple, list, mapping or dataclass, in their order."""
-    if isinstance(answer, Tensor):
-        return [answer]
-    values = answer.values() if isinstance(answer, Mapping) else answer if isinstance(answer, list | tuple) else ()
-    return [tensor for value in values for tensor in tensors_in(value)]
-
-
-def largest_difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
-    """The largest difference of two outputs relative to the largest magnitude; infinite where shapes differ, or where
-    one has NaN."""
-    worst = 0.0
-    if [one.shape for one in found] != [other.shape for other in expected]:
-        return math.inf
-    for one, other in zip(found, expected, strict=True):
-        if not one.numel() or torch.equal(one, other):
-            continue
-        ratio = float((one.double() - other.double()).abs().max() / other.double().abs().max().clamp_min(1e-30))
-        worst = max(worst, ratio) if math.isfinite(ratio) else math.inf
-    return worst
-
-
 def _fixes(module: nn.Module, error: BaseException) -> str:
     """That the code of the innermost module that was running fixes the number of channels."""
     paths, trace, path = {id(part): path for path, part in module.named_modules()}, error.__traceback__, ""
@@ -255,43 +233,3 @@ def _fixes(module: nn.Module, error: BaseException) -> str:
         trace = trace.tb_next
     where = f"`{path}`" if path else "the network"
     return f"the code of {where} fixes their number: {first_line(error)[:120]}"
-
-
-# -- parameters that hide nothing --------------------------------------------------------------------
-
-
-def _sound(module: nn.Module, example: Tensor, change: Callable[[nn.Module], None]) -> bool:
-    """Whether the changed module still gives finite answers."""
-    change(module)
-    try:
-        with evaluating(module):
-            return all(bool(tensor.isfinite().all()) for tensor in tensors_in(module(example)))
-    except Exception:  # the module is the user's, and may not take other weights
-        return False
-
-
-@torch.no_grad()
-def randomised(module: nn.Module) -> None:
-    """Give every parameter random values of the usual size, in place, and BatchNorm the statistics of a new network."""
-    generator = torch.Generator().manual_seed(0)
-    for parameter in module.parameters():
-        if parameter.is_floating_point():
-            values = torch.empty(parameter.shape)
-            if parameter.ndim > 1 and parameter.numel() > len(parameter):
-                fan = parameter.numel() // len(parameter)
-                values.normal_(0, math.sqrt(2 / fan), generator=generator)
-            else:
-                values.uniform_(0.5, 1.5, generator=generator)
-            parameter.copy_(values)
-    for part in module.modules():
-        if isinstance(part, nn.modules.batchnorm._NormBase) and part.running_mean is not None:
-            part.reset_running_stats()
-
-
-@torch.no_grad()
-def without_constants(module: nn.Module) -> None:
-    """Give every parameter whose numbers are all equal random ones, in place."""
-    generator = torch.Generator().manual_seed(0)
-    for parameter in module.parameters():
-        if parameter.is_floating_point() and parameter.numel() and bool(parameter.min() == parameter.max()):
-            parameter.copy_(torch.empty(parameter.shape).uniform_(0.5, 1.5, generator=generator))

@@ -6,7 +6,8 @@ at the output: a new network whose head is zero returns zeros no matter what was
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -99,6 +100,28 @@ def relative_difference(value: Tensor, reference: Tensor) -> float:
         return 0.0
     difference = (value.float() - reference.float()).abs().max()
     return float(difference / reference.float().abs().max().clamp_min(torch.finfo(torch.float32).tiny))
+
+
+def answers_in(answer: Any) -> list[Tensor]:
+    """The tensors of an output: itself, or those of a tuple, list, mapping or dataclass, in their order."""
+    if isinstance(answer, Tensor):
+        return [answer]
+    values = answer.values() if isinstance(answer, Mapping) else answer if isinstance(answer, list | tuple) else ()
+    return [tensor for value in values for tensor in answers_in(value)]
+
+
+def largest_difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """The largest difference of two outputs relative to the largest magnitude; infinite where shapes differ, or where
+    one has NaN."""
+    worst = 0.0
+    if [one.shape for one in found] != [other.shape for other in expected]:
+        return math.inf
+    for one, other in zip(found, expected, strict=True):
+        if not one.numel() or torch.equal(one, other):
+            continue
+        ratio = float((one.double() - other.double()).abs().max() / other.double().abs().max().clamp_min(1e-30))
+        worst = max(worst, ratio) if math.isfinite(ratio) else math.inf
+    return worst
 
 
 def cannot_run(what: str, error: Exception) -> Refusal:

@@ -1,0 +1,49 @@
+"""Parameters that hide nothing: a copy of a network on which a wrong cut shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.surgery.parity import answers_in
+from recipelang.surgery.tracing import evaluating
+
+
+def is_sound(module: nn.Module, example: Tensor, change: Callable[[nn.Module], None]) -> bool:
+    """Whether the changed module still gives finite answers."""
+    change(module)
+    try:
+        with evaluating(module):
+            return all(bool(tensor.isfinite().all()) for tensor in answers_in(module(example)))
+    except Exception:  # the module is the user's, and may not take other weights
+        return False
+
+
+@torch.no_grad()
+def randomised(module: nn.Module) -> None:
+    """Give every parameter random values of the usual size, in place, and BatchNorm the statistics of a new network."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in module.parameters():
+        if parameter.is_floating_point():
+            values = torch.empty(parameter.shape)
+            if parameter.ndim > 1 and parameter.numel() > len(parameter):
+                fan = parameter.numel() // len(parameter)
+                values.normal_(0, math.sqrt(2 / fan), generator=generator)
+            else:
+                values.uniform_(0.5, 1.5, generator=generator)
+            parameter.copy_(values)
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._NormBase) and part.running_mean is not None:
+            part.reset_running_stats()
+
+
+@torch.no_grad()
+def without_constants(module: nn.Module) -> None:
+    """Give every parameter whose numbers are all equal random ones, in place."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in module.parameters():
+        if parameter.is_floating_point() and parameter.numel() and bool(parameter.min() == parameter.max()):
+            parameter.copy_(torch.empty(parameter.shape).uniform_(0.5, 1.5, generator=generator))
