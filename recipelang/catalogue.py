@@ -128,17 +128,23 @@ def names(kind: str) -> tuple[str, ...]:
     """The names of all methods of a kind, or of all kinds that fill a role, sorted; imports none of them.
 
     Raises:
-        ValueError: a plug-in adds a method that is already here.
+        Refusal: RCP0252, RCP0253: an entry point of a plug-in is wrong, or adds a method that is already here.
     """
     own, added = {p.stem for p in folder(kind).glob("*.py") if not p.stem.startswith("_")}, plugins.names(kind)
     if twice := own & added:
-        raise ValueError(f"a plugin adds a {kind} `{min(twice)}`, and there is already one")
+        raise plugins.twice(kind, min(twice), "a plug-in adds what recipelang has")
     return tuple(sorted(own | added))
 
 
 def _is_own(kind: str, name: str) -> bool:
     # os.path: a name that is too long for a file is no file
     return name.isidentifier() and not name.startswith("_") and os.path.isfile(folder(kind) / f"{name}.py")
+
+
+def _require(kind: str, name: str, found: Any) -> None:
+    from recipelang import contracts  # only a plug-in needs it
+
+    contracts.require(kind, name, found)
 
 
 @cache
@@ -148,6 +154,7 @@ def find(kind: str, name: str) -> type | None:
     Raises:
         ImportError: the file is broken; this is never hidden.
         TypeError: the file does not define the method that its name promises.
+        Refusal: RCP0252 to RCP0255: a plug-in is declared wrongly, cannot be imported, or breaks its contract.
     """
     cls: Any
     if _is_own(kind, name):
@@ -158,6 +165,7 @@ def find(kind: str, name: str) -> type | None:
         if name not in names(kind):
             return None
         cls = plugins.load(kind, name)
+        _require(kind, name, cls)
     if cls is None or (cls.kind, cls.name) != (kind, name):
         raise TypeError(f"methods/{FOLDERS[kind]}/{name}.py does not define a {kind} `{name}`")
     return cls
@@ -175,6 +183,7 @@ def part(role: str, kind: str) -> Any:
         if kind not in names(role):
             return None
         cls = plugins.load(role, kind)
+        _require(role, kind, cls)
     else:
         module = importlib.import_module(f"recipelang.{PARTS[role].replace('/', '.')}.{kind}")
         own = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]

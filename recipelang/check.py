@@ -28,6 +28,7 @@ from recipelang.meaning.settings import bind
 from recipelang.meaning.sources import Placed, expand, implied, override, provides, settle
 from recipelang.meaning.unfold import Walk
 from recipelang.meaning.unread import Unread
+from recipelang.meaning.verb import Verb
 from recipelang.plan import Node, Operation, Plan, Reading, Step, parts_of, steps_of
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
@@ -66,14 +67,14 @@ def check(
         RecipeError: the recipe is wrong; carries every diagnostic, in order of the text.
     """
     notes = Notes(recipe.path, list(mistakes))
-    unread = Unread(verbs.find, verbs.names)
+    unread = Unread(_find, verbs.names, verbs.why_not)
     unread.text(recipe.unread)
     body = settle(recipe.body.items, sets or {}, notes)
     recipe = dataclasses.replace(recipe, body=dataclasses.replace(recipe.body, items=body))
-    items = expand(recipe, verbs.find, read or _no_files, notes, unread)
+    items = expand(recipe, _find, read or _no_files, notes, unread)
     for role, text in (("model", model), ("data", data)):
         if text is not None:
-            items = override(items, role, text, verbs.find, notes, unread)
+            items = override(items, role, text, _find, notes, unread)
     task = tasks.named((placed.item for placed in items), _throughout)
     items = _with_stand_in(items, recipe, task, notes)
     walk = Walk(notes, unread, profile or {})
@@ -97,6 +98,11 @@ def check(
     return Plan(_name(recipe.path), recipe.text, recipe.path, made, wanted, tuple(notes.warnings))
 
 
+def _find(name: str) -> Verb | None:
+    """The verb of this name; None also for a plug-in that breaks its contract, which the walk refuses."""
+    return None if verbs.why_not(name) else verbs.find(name)
+
+
 def _no_files(path: str) -> str:
     raise OSError(0, "no files are read here")
 
@@ -114,7 +120,7 @@ def _bindings(items: Sequence[Placed]) -> dict[str, Bindings]:
 
 def _throughout(verb: str) -> bool:
     """Whether a verb says something about the whole recipe."""
-    found = verbs.find(verb)
+    found = _find(verb)
     return found is not None and found.throughout
 
 
@@ -127,7 +133,7 @@ def _with_stand_in(items: list[Placed], recipe: nodes.Recipe, task: Any, notes: 
     """Add a model and data in front where the recipe names neither; one of the two alone is refused (RCP0503)."""
     found: dict[str, Placed] = {}
     for placed in items:
-        if role := provides(placed.item, verbs.find):
+        if role := provides(placed.item, _find):
             found.setdefault(role, placed)
     if len(found) == 2 or (notes.errors and not found):
         return items
@@ -149,7 +155,7 @@ def _with_stand_in(items: list[Placed], recipe: nodes.Recipe, task: Any, notes: 
 
 def _trains_first(items: Sequence[Placed]) -> bool:
     """Whether the recipe itself trains before it compresses."""
-    found = [verbs.find(p.item.verb.text) for p in items if isinstance(p.item, nodes.Statement)]
+    found = [_find(p.item.verb.text) for p in items if isinstance(p.item, nodes.Statement)]
     operations = [verb.operation for verb in found if verb and verb.operation]
     return any(operation.role == "training" and operation.before_healthy for operation in operations)
 
@@ -175,7 +181,7 @@ def _tuning(task: Any, before: Step) -> Step:
 def _step(text: str, why: str, task: Any = None) -> Step:
     """A step that is not in the recipe, read by its own verb."""
     statement = trees.statement(text)
-    verb = verbs.find(statement.verb.text)
+    verb = _find(statement.verb.text)
     reader = Reader(statement, Flow(task=task or tasks.default()), Notes(), {}, lambda name: None)
     operation: Operation | None = verb.read(reader) if verb else None
     assert operation is not None, text  # it is the language's own

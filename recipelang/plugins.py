@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recipelang.errors import Refusal
+
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
@@ -25,7 +27,7 @@ def declared() -> dict[tuple[str, str], EntryPoint]:
     """The entry points of all installed packages, by kind and name.
 
     Raises:
-        ValueError: two packages add the same name, or an entry point has no kind.
+        Refusal: RCP0252: an entry point has no kind; RCP0253: two packages add the same name.
     """
     if not _any_declared():
         return {}
@@ -34,12 +36,18 @@ def declared() -> dict[tuple[str, str], EntryPoint]:
     found: dict[tuple[str, str], EntryPoint] = {}
     for point in entry_points(group=GROUP):
         kind, _, name = point.name.partition(".")
-        if not name:
-            raise ValueError(f"plugin {point.value}: entry point `{point.name}` is not `kind.name`")
-        if (kind, name) in found:
-            raise ValueError(f"plugin {point.value}: there is already a {kind} `{name}`")
+        if not name.isidentifier() or not kind.isidentifier():
+            message = f"the plug-in `{point.value}` is declared as `{point.name}`, which is not `kind.name`"
+            raise Refusal("RCP0252", message, "its author writes, for example, `criterion.spread`")
+        if (kind, name) in found and found[kind, name].value != point.value:
+            raise twice(kind, name, f"`{found[kind, name].value}` and `{point.value}` both add it")
         found[kind, name] = point
     return found
+
+
+def twice(kind: str, name: str, why: str) -> Refusal:
+    """The refusal of a second one of the same name."""
+    return Refusal("RCP0253", f"there are two of the {kind} `{name}`: {why}", "uninstall one of the packages")
 
 
 def _any_declared() -> bool:
@@ -72,7 +80,14 @@ def load(kind: str, name: str) -> Any | None:
     """What an entry point names; None where there is none.
 
     Raises:
-        ImportError, AttributeError: it is broken; this is never hidden.
+        Refusal: RCP0254: it cannot be imported.
     """
     point = declared().get((kind, name))
-    return point.load() if point else None
+    if point is None:
+        return None
+    try:
+        return point.load()
+    except Exception as error:  # whatever its package raises
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        message = f"the plug-in {kind} `{name}` (`{point.value}`) cannot be imported: {why}"
+        raise Refusal("RCP0254", message, "install what it needs, or uninstall the package") from error

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from recipelang import catalogue
-from recipelang.catalogue import FOLDERS, Setting
+from recipelang import catalogue, contracts, verbs
+from recipelang.catalogue import FOLDERS, PARTS, Setting
+from recipelang.errors import Refusal
 from recipelang.plan import canonical
+from recipelang.verbs import _contract
 
 ROOT = Path(__file__).parent.parent
 METHODS = [(kind, name) for kind in FOLDERS for name in catalogue.names(kind)]
@@ -90,6 +92,35 @@ def test_a_method_is_a_frozen_dataclass_that_does_its_work(kind: str, name: str)
     wanted = WORK[kind] + (MEASURES[method.source] if kind == "metric" else ())  # type: ignore[attr-defined]
     missing = [need for need in wanted if not hasattr(method, need) and need not in method.__annotations__]
     assert missing == []
+
+
+@pytest.mark.parametrize(("kind", "name"), METHODS)
+def test_a_method_keeps_the_contract_that_a_plug_in_is_held_to(kind: str, name: str) -> None:
+    contracts.require(kind, name, find(kind, name))
+
+
+@pytest.mark.parametrize(("role", "kind"), [(role, kind) for role in PARTS for kind in catalogue.names(role)])
+def test_an_edit_or_restriction_keeps_its_contract(role: str, kind: str) -> None:
+    contracts.require(role, kind, catalogue.part(role, kind))
+
+
+@pytest.mark.parametrize("name", verbs.names())
+def test_a_verb_keeps_its_contract(name: str) -> None:
+    _contract.require(name, verbs.find(name), staged=True)
+
+
+def test_what_breaks_a_contract_is_named() -> None:
+    class Bare:
+        kind, name = "criterion", "bare"
+
+        def score(self) -> None: ...
+
+    with pytest.raises(Refusal, match="it has no `unit`; it has no `needs`; its `score.*called as `score.evidence.`"):
+        contracts.require("criterion", "bare", Bare)
+    with pytest.raises(Refusal, match='not decorated with `@method."loss", "bare".`'):
+        contracts.require("loss", "bare", Bare)
+    with pytest.raises(Refusal, match="it is not a class"):
+        contracts.require("loss", "bare", Bare())
 
 
 @pytest.mark.parametrize(("kind", "name"), METHODS)

@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parent.parent / "recipelang"
 FLOORS = (
     ("errors", "trouble", "units", "lazy", "paths", "files", "plugins", "__init__"),
     ("syntax", "profile"),
-    ("kinds", "catalogue", "plan"),
+    ("kinds", "catalogue", "contracts", "plan"),
     ("meaning",),
     ("verbs",),
     ("check", "vocabulary"),

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from recipelang import catalogue
-from recipelang.errors import did_you_mean, nearest
+from recipelang.errors import Refusal, did_you_mean, nearest
 from recipelang.meaning import trees
 from recipelang.meaning.diagnostics import Refuse
 from recipelang.meaning.wording import KINDS, listing, one_of
@@ -24,7 +24,11 @@ def lookup(call: nodes.Call, kinds: tuple[str, ...], place: str, refuse: Refuse)
         refuse: notes RCP0202 (no such name) or RCP0203 (a name of another kind).
     """
     for kind in kinds:
-        found = catalogue.find(kind, call.path[0].text)
+        try:
+            found = catalogue.find(kind, call.path[0].text)
+        except Refusal as refusal:  # a plug-in
+            refuse(refusal.code, refusal.message, call.name_span, refusal.help)
+            return None
         if found and (len(call.path) == 1 or any(s.dotted for s in catalogue.settings(found))):
             return kind, found
     known = sorted({name for kind in kinds for name in catalogue.names(kind)})

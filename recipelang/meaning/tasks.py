@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from recipelang import catalogue
+from recipelang.errors import Refusal
 from recipelang.kinds import DEFAULT_TASK, serves
 from recipelang.meaning.wording import KINDS, listing
 from recipelang.plan import Node, Opened, Step, Tasked, steps_of
@@ -31,9 +32,17 @@ def named(items: Iterable[Any], holds_throughout: Callable[[str], bool]) -> type
             operand: Any = item.operands[0]
             if isinstance(operand, nodes.Parameter):
                 operand = lets.get(operand.name)
-            if isinstance(operand, nodes.Call) and (found := catalogue.find("task", operand.path[0].text)):
+            if isinstance(operand, nodes.Call) and (found := _found(operand.path[0].text)):
                 return found
     return default()
+
+
+def _found(name: str) -> type | None:
+    """The task of this name; None also for a plug-in that breaks its contract, which its statement refuses."""
+    try:
+        return catalogue.find("task", name)
+    except Refusal:
+        return None
 
 
 def default() -> type:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from recipelang.errors import RecipeError, Span
+from recipelang.errors import RecipeError, Refusal, Span
 from recipelang.meaning import form, preconditions
 from recipelang.meaning.diagnostics import UNBOUND, Notes
 from recipelang.meaning.flow import Flow, joined
@@ -23,7 +23,7 @@ from recipelang.meaning.reader import Reader
 from recipelang.meaning.sources import Placed, alias
 from recipelang.meaning.trees import Extent
 from recipelang.meaning.unread import Unread
-from recipelang.meaning.verb import Loop, Points, Switch
+from recipelang.meaning.verb import Loop, Points, Switch, Verb
 from recipelang.plan import Branch, Node, Repeat, Step, Variant
 from recipelang.syntax import nodes
 from recipelang.syntax.grammar import DEEPEST
@@ -142,6 +142,10 @@ class Walk:
     ) -> Any:
         """A Step, a Repeat, `_Variants`, or None where there is nothing to do or something was refused."""
         verb = self.unread.find_verb(statement.verb.text)
+        if verb is None and (broken := self.unread.why_no_verb(statement.verb.text)):
+            self.notes.refuse(broken.code, broken.message, statement.verb.span, broken.help)
+            self.unread.unknown(statement)
+            return None
         if verb is None:
             if statement.verb.text != nodes.UNREADABLE or not self.notes.errors:
                 form.unknown_verb(statement, self.unread.verb_names(), self.notes.refuse)
@@ -154,7 +158,7 @@ class Walk:
         if verb.provides:
             filled = alias(filled, self.aliases, self.notes.refuse)
         reader = Reader(filled, flow, self.notes, self.aliases, self.used.add)
-        found = verb.read(reader)
+        found = self._read(verb, reader)
         preconditions.after(verb, found, statement, flow, self.notes)
         if found is None:
             self.unread.refused(statement, verb)
@@ -173,6 +177,14 @@ class Walk:
         if placed.path.startswith("--"):  # it comes from an option, whose words know their place
             span, path = statement.operands[0].span, ""
         return Step(found, show(reader.statement), span, path, bool(placed.why), placed.why)
+
+    def _read(self, verb: Verb, reader: Reader) -> Any:
+        """What the verb makes of its statement; a plug-in that it cannot use is refused there."""
+        try:
+            return verb.read(reader)
+        except Refusal as refusal:
+            reader.refuse(refusal.code, refusal.message, None, refusal.help)
+            return None
 
     def _read_as_meant(
         self, placed: Placed, statement: nodes.Statement, bindings: Mapping[str, Bindings], flow: Flow

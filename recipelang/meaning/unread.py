@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from recipelang.errors import Diagnostic
+from recipelang.errors import Diagnostic, Refusal
 from recipelang.meaning.verb import Verb
 from recipelang.syntax import nodes
 from recipelang.syntax.grammar import RESERVED
@@ -51,6 +51,7 @@ class Unread:
 
     Attributes:
         find_verb, verb_names: the verb of a name, and all names.
+        why_no_verb: what is wrong with the verb of a plug-in.
         words: all their words.
         verbs: the verbs that they may be of.
         anything: whether they may be of any verb.
@@ -60,6 +61,7 @@ class Unread:
 
     find_verb: Callable[[str], Verb | None]
     verb_names: Callable[[], tuple[str, ...]]
+    why_no_verb: Callable[[str], Refusal | None] = lambda name: None
     words: set[str] = field(default_factory=set)
     verbs: list[Verb] = field(default_factory=list)
     anything: bool = False

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from recipelang import plugins
+from recipelang import contracts, plugins
 from recipelang.plan import Operation
 
 if TYPE_CHECKING:
@@ -56,6 +56,6 @@ def _stage(verb: str) -> ModuleType:
     if (HERE / f"{verb}.py").is_file():
         return importlib.import_module(f"recipelang.stages.{verb}")
     added: ModuleType | None = plugins.load("stage", verb)
-    if added is None:
-        raise ImportError(f"the plugin with the verb `{verb}` declares no entry point `stage.{verb}`")
+    assert added is not None, "check refuses the verb of a plug-in without a stage"
+    contracts.require_stage(verb, added)
     return added

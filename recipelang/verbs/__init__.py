@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recipelang import plugins
+from recipelang.errors import Refusal
 
 if TYPE_CHECKING:
     from recipelang.meaning.verb import Verb
@@ -20,18 +21,37 @@ def names() -> tuple[str, ...]:
     """The names of all verbs, sorted; imports none of them.
 
     Raises:
-        ValueError: a plug-in adds a verb that is already here.
+        Refusal: RCP0252, RCP0253: an entry point of a plug-in is wrong, or adds a verb that is already here.
     """
     own, added = {p.stem for p in HERE.glob("*.py") if not p.stem.startswith("_")}, plugins.names("verb")
     if twice := own & added:
-        raise ValueError(f"a plugin adds a verb `{min(twice)}`, and there is already one")
+        raise plugins.twice("verb", min(twice), "a plug-in adds what recipelang has")
     return tuple(sorted(own | added))
 
 
 @cache
 def find(name: str) -> Verb | None:
-    """The verb of this name, or None. Imports its file and no other."""
+    """The verb of this name, or None. Imports its file and no other.
+
+    Raises:
+        Refusal: RCP0252 to RCP0255: a plug-in is declared wrongly, cannot be imported, or breaks its contract.
+    """
     if name.isidentifier() and not name.startswith("_") and (HERE / f"{name}.py").is_file():
         verb: Verb = importlib.import_module(f"recipelang.verbs.{name}").VERB
         return verb
-    return plugins.load("verb", name) if name in names() else None
+    if name not in names():
+        return None
+    from recipelang.verbs import _contract  # only a plug-in needs it
+
+    added: Any = plugins.load("verb", name)
+    _contract.require(name, added, name in plugins.names("stage"))
+    return added
+
+
+def why_not(name: str) -> Refusal | None:
+    """What is wrong with the verb of a plug-in; None where nothing is, or where there is no such verb."""
+    try:
+        find(name)
+    except Refusal as refusal:
+        return refusal
+    return None
