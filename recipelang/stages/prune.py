@@ -15,7 +15,7 @@ from recipelang.budgets.search import Found, smallest
 from recipelang.budgets.tally import Tally
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal
-from recipelang.kinds import Figure, Offer
+from recipelang.kinds import Figure, Offer, Unit
 from recipelang.plan import Condition, Duration, Training, tests_of
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.ranking import Ranking, Step, rank
@@ -81,11 +81,16 @@ def _words(operation: Prune, offer: Offer) -> Iterator[str]:
     yield f"{offer.most:,} of {offer.size:,} {unit.name} can be removed, in {groups}: {_some(names)}"
     steps = sorted({group.step for group in offer.groups})
     if steps[-1] > 1:
-        yield f"widths stay a multiple of {' or '.join(map(str, steps))}; `{unit.name}(round=1)` allows every width"
+        yield f"widths stay a multiple of {' or '.join(map(str, steps))}{_finer(unit)}"
     if offer.stay:
         first = next(iter(offer.stay))
         more = f", and {counted(len(offer.stay) - 1, 'more', 'more')}" if len(offer.stay) > 1 else ""
         yield f"stay whole: `{first}` ({offer.stay[first]}){more}"
+
+
+def _finer(unit: Unit) -> str:
+    """How a recipe allows more widths, where the unit has a setting for that."""
+    return f"; `{unit.name}(round=1)` allows every width" if hasattr(unit, "round") else ""
 
 
 def _some(names: list[str]) -> str:
@@ -131,8 +136,8 @@ def wanted(operation: Prune, offer: Offer) -> int | None:
         )
     least = min(group.first for group in offer.groups)
     if 0 < count < least:
-        help = f"remove more, or write `{unit.name}(round=1)`"
-        raise Refusal("RCP0911", f"{asked}, and rounded widths let {least} or more go", help)
+        message = f"{asked}, and rounded widths let {least} or more go"
+        raise Refusal("RCP0911", message, f"remove more{_finer(unit)}")
     return count
 
 
@@ -152,7 +157,7 @@ def _round(
     ranking = _rank(operation, network, offer, context, turn)
     while True:
         steps = [step for step in ranking.steps if step.group not in barred]
-        found = _search(operation, network, offer, steps, goal, until, context)
+        found = _search(operation, network, offer, steps, goal, until, context, tally.count)
         gone = _gone(steps[: found.count])
         smaller, stays = unit.remove(network, offer, gone)
         if not stays:
@@ -186,8 +191,9 @@ def _search(
     goal: int | None,
     until: Condition | None,
     context: Context,
+    before: int,
 ) -> Found:
-    """How many of the ranked steps are taken."""
+    """How many of the ranked steps are taken, after rounds that removed `before` parts."""
     unit = operation.unit
     sums = [0]
     for step in steps:
@@ -197,7 +203,7 @@ def _search(
         return apply_edits(network, unit.edits(network, offer, _gone(steps[:k])), check=False)
 
     def tried(k: int, verdict: Verdict) -> None:
-        context.progress.say(f"    {counted(sums[k], unit.one)} removed: {verdict.text}")
+        context.progress.say(f"    {counted(before + sums[k], unit.one)} removed: {verdict.text}")
 
     most = len(steps) if goal is None else max(k for k, total in enumerate(sums) if total <= max(goal, 0))
     return smallest(removed, most, until, operation.guard, context.judge, tried, unit.many)

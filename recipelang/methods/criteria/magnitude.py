@@ -19,8 +19,11 @@ class Magnitude:
     """How large the weights are.
 
     Formula: element |w|^p; filter (Σ |w|^p)^(1/p), its L1 or L2 norm; layer: the mean over its filters (Eq 5.1).
-    Coupled filters: the norm of all weights that make the channel, in all coupled layers together, divided by the mean
-        of its group, since the scale of weights differs between layers and says nothing about them.
+    Coupled filters: the norm of all weights that make the channel, in all coupled layers together. L2 norms of different
+        groups are compared as they are; L1 norms, which grow with the number of weights, are divided by the mean of
+        their group. ResNet-56 for CIFAR-10 (90.6 % of 1,000 test images) has at 0.8, 0.7 and 0.6 of its FLOPs, without
+        tuning: 86.9, 80.0 and 69.0 % with L2 norms, 87.4, 73.4 and 29.5 % with each divided by the mean of its group,
+        87.9, 63.4 and 27.8 % with L1 norms, 49.3, 21.5 and 14.5 % in random order.
     Norm: by default, layers are ranked by L2 norms, as in Eq 5.1, and single weights by |w|. On ResNet-56 for CIFAR-10
         the rank correlation with the loss after leaving a block out (1,000 test images) is 0.31 with L2 and −0.20 with
         L1; with the 6 least important blocks removed and no tuning, accuracy falls from 89.0 % to 60.4 % with L2, to
@@ -36,7 +39,6 @@ class Magnitude:
 
     unit: ClassVar[str] = "element"
     needs: ClassVar[tuple[str, ...]] = ("weights",)
-    relative: ClassVar[bool] = True
 
     p: int | None = setting(
         None,
@@ -56,6 +58,11 @@ class Magnitude:
     def norm(self) -> int:
         """A filter's score is the root of this order of the sum over its weights: its L1 or L2 norm."""
         return self.p or 1
+
+    @property
+    def relative(self) -> bool:
+        """Whether filters are compared with the mean of their group: L1 norms grow with the number of weights."""
+        return self.norm == 1
 
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:
         """Parameter name → |w|^p, the shape of the weight."""
