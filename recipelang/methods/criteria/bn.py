@@ -27,8 +27,8 @@ class BatchNormScale:
     Measured: ResNet-56 for CIFAR-10, trained without a penalty on γ (90.6 % of 1,000 test images), has 89.8, 43.0 and
         14.3 % at 0.9, 0.8 and 0.7 of its FLOPs, without tuning; filters in random order 63.4, 49.3 and 21.5 %.
     When it misleads: γ says nothing where training did not push any of them to zero: train with an L1 penalty on γ
-        first (`train … with slimming`). A large β after a small γ still gives a constant that later layers use, and a large weight after it
-        makes up for a small γ.
+        first (`train … with slimming`). A large β after a small γ still gives a constant that later layers use, and a
+        large weight after it makes up for a small γ.
     Source: Liu, Li, Shen, Huang, Yan, Zhang, "Learning efficient convolutional networks through network slimming",
         ICCV 2017; layers: Elkerdawy et al., "To filter prune, or to layer prune, that is the question", ACCV 2020.
     """

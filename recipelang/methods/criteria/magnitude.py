@@ -19,9 +19,9 @@ class Magnitude:
     """How large the weights are.
 
     Formula: element |w|^p; filter (Σ |w|^p)^(1/p), its L1 or L2 norm; layer: the mean over its filters (Eq 5.1).
-    Coupled filters: the norm of all weights that make the channel, in all coupled layers together. L2 norms of different
-        groups are compared as they are; L1 norms, which grow with the number of weights, are divided by the mean of
-        their group. ResNet-56 for CIFAR-10 (90.6 % of 1,000 test images) has at 0.8, 0.7 and 0.6 of its FLOPs, without
+    Coupled filters: the norm of all weights that make the channel, in all coupled layers together. L2 norms of groups
+        are compared as they are; L1 norms, which grow with the number of weights, are divided by the mean of their
+        group. ResNet-56 for CIFAR-10 (90.6 % of 1,000 test images) has at 0.8, 0.7 and 0.6 of its FLOPs, without
         tuning: 86.9, 80.0 and 69.0 % with L2 norms, 87.4, 73.4 and 29.5 % with each divided by the mean of its group,
         87.9, 63.4 and 27.8 % with L1 norms, 49.3, 21.5 and 14.5 % in random order.
     Norm: by default, layers are ranked by L2 norms, as in Eq 5.1, and single weights by |w|. On ResNet-56 for CIFAR-10
