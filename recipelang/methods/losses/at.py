@@ -28,14 +28,19 @@ class At(Loss):
     Positions: the stages of both networks whose maps have the same size, found without names; `plan` shows them. Named
     ones may differ in size: the larger map is averaged down. Tokens are compared with maps as a square of places,
     without their class token.
-    When it misleads: it says nothing about classes, and is added to a loss that does; maps of a few places say little.
+    When it misleads: it says nothing about classes, and is added to a loss that does. The mean over places lets small
+    maps weigh more: a position adds at most 2β/places, 0.6 for maps of 56×56 and 125 for 4×4, so small images need a
+    smaller β. Measured on the embedded digits (maps of 8×8 and 4×4, 7 of 9 blocks removed, then 3 epochs, 3 seeds;
+    95.8 % before): 92.5 % with the task's loss alone, 92.5 % with `at(beta=100)`, 83.8 % with β = 1000.
     Source: Zagoruyko and Komodakis 2017, Paying More Attention to Attention, Eq 2; β = 1000 as there.
     """
 
     teachers: ClassVar[tuple[int, int]] = (1, SEVERAL)
     complete: ClassVar[bool] = False
 
-    beta: float = setting(1000.0, type="number", low=0, help="Weight of the maps against the task's loss.")
+    beta: float = setting(
+        1000.0, type="number", low=0, help="Weight of the maps against the task's loss; less for small maps."
+    )
     p: float = setting(2.0, type="number", low=0, open_low=True, help="Exponent: higher looks at the peaks alone.")
     student: str = setting("", type="text", help=STUDENT)
     teacher: str = setting("", type="text", help=TEACHER)
