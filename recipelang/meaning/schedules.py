@@ -57,7 +57,7 @@ def fit(training: Training, per_epoch: int) -> None:
                 steps = f" (an epoch is {per_epoch} step{'s' * (per_epoch != 1)})"
                 help = HELP_OVER if course and part is course.schedule else HELP
                 raise Refusal(CODE, _message(mark, training.duration, 1) + steps, help)
-    if course and len(_moments(course, training.duration, per_epoch)) < 2:
+    if course and len(moments(course, training.duration, per_epoch)) < 2:
         message = f"`{course.schedule.name}` sets its target at once: there is no second update"
         raise Refusal(CODE, _message(Mark("", training.duration, message), training.duration, 1), HELP_OVER)
 
@@ -70,14 +70,14 @@ def told(course: Course, duration: Duration, per_epoch: int) -> str:
         duration: of the training.
         per_epoch: steps of an epoch.
     """
-    moments = _moments(course, duration, per_epoch)
-    chosen = sorted({round(n * (len(moments) - 1) / (SHOWN - 1)) for n in range(SHOWN)})
-    shown = [f"{show(moments[n][1], '%')} at epoch {moments[n][0] / per_epoch:.3g}" for n in chosen]
-    return f"{course.schedule.name} sets the target {len(moments)} times: {', '.join(shown)}"
+    updates = moments(course, duration, per_epoch)
+    chosen = sorted({round(n * (len(updates) - 1) / (SHOWN - 1)) for n in range(SHOWN)})
+    shown = [f"{show(updates[n][1], '%')} at epoch {updates[n][0] / per_epoch:.3g}" for n in chosen]
+    return f"{course.schedule.name} sets the target {len(updates)} times: {', '.join(shown)}"
 
 
-def _moments(course: Course, duration: Duration, per_epoch: int) -> list[tuple[int, float]]:
-    """(step, target) of every update."""
+def moments(course: Course, duration: Duration, per_epoch: int) -> list[tuple[int, float]]:
+    """(step, target) of every update of a training with this many steps an epoch."""
     total = round(_steps(duration, per_epoch))
     found = ((step, course.schedule.target_at(course.target, step, total, per_epoch)) for step in range(total))
     return [(step, target) for step, target in found if target is not None]

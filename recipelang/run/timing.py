@@ -27,6 +27,7 @@ from recipelang.errors import Refusal
 from recipelang.files import write_text
 from recipelang.images.cache import cache_folder
 from recipelang.kinds import Dataset, Measurement, Progress, Solver, Task
+from recipelang.meaning import schedules
 from recipelang.measuring.clock import check_device
 from recipelang.measuring.hardware import fingerprint
 from recipelang.measuring.machine import busy
@@ -102,6 +103,9 @@ class Times:
             there = data.size("train")
             samples = (needs.samples.count if needs.samples else None) or there
             images = images_seen(needs.criterion, min(samples, there), network, data)
+            if needs.training is not None and needs.training.course is not None:
+                per_epoch = max(1, there // max(1, data.batch))
+                images *= 1 + len(schedules.moments(needs.training.course, needs.training.duration, per_epoch))
         clocks = sum(test.reading.metric.source == "clock" for test in tests_of(needs.until))
         timed = clocks * needs.looks * LATENCY_SECONDS
         more = (images * self.seconds_per_image(network) if images else 0.0) + timed

@@ -2,107 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recipelang.errors import Refusal
-from recipelang.images.batches import count, moved
-from recipelang.kinds import Batch, Dataset, Group, Progress, Task, names_of
+from recipelang.kinds import names_of
 from recipelang.scoring import input_statistics, streams
 from recipelang.scoring.activations import watching_layers
+from recipelang.scoring.examined import Examined
 from recipelang.scoring.gradients import Gradients, gather
 from recipelang.scoring.reconstruction import sampled_rows
-from recipelang.scoring.weights import batchnorm_scales, no_samples, of_groups, require_known, weights_inside
-from recipelang.surgery.candidates import Candidate
+from recipelang.scoring.weights import batchnorm_scales, of_groups, require_known
 from recipelang.surgery.head import embedding_length
-from recipelang.surgery.layout import laid_out, wants_channels_last
-from recipelang.surgery.network import Network
-from recipelang.surgery.products import Product, find_products
-from recipelang.surgery.simulated import running
 from recipelang.surgery.tracing import example
 
 Observer = Callable[[str, str, Tensor, Tensor], None]
 
 
-@dataclass(frozen=True)
-class Gathered:
-    """Evidence (`kinds.Evidence`) about a network. It works on a copy: the network is not changed.
-
-    Attributes:
-        network: the network examined.
-        data: the images; no batch is read for a criterion that needs none.
-        task: whose loss the gradients are of.
-        unit: what is ranked: `layer`, `filter` or `element`.
-        groups: the layers, in order of execution, or groups of channels that are ranked.
-        needs: what a criterion lists: signed gradients and gradients of BatchNorm are gathered only where listed.
-        samples: number of training samples used, drawn with `seed`; None: all. The validation split is used in full.
-        seed: for criteria that draw random numbers, and for drawing samples.
-        device: where the passes run.
-    """
-
-    network: Network
-    data: Dataset
-    task: Task
-    groups: tuple[Group, ...] = ()
-    unit: str = "layer"
-    needs: tuple[str, ...] = ()
-    samples: int | None = None
-    seed: int = 0
-    device: str = "cpu"
-    progress: Progress | None = None
-
-    @cached_property
-    def module(self) -> nn.Module:
-        """A copy of the network in evaluation mode, on the device; laid out by `layout.laid_out`."""
-        module = copy.deepcopy(self.network.module).to(self.device).eval().requires_grad_(False)
-        return laid_out(module)
-
-    @cached_property
-    def _running(self) -> nn.Module:
-        """The copy as it computes, with its restrictions."""
-        return running(replace(self.network, module=self.module))
-
-    @cached_property
-    def candidates(self) -> tuple[Candidate, ...]:
-        """The layers that are ranked."""
-        return tuple(group.source for group in self.groups) if self.unit == "layer" else ()
-
-    @cached_property
-    def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Name → the shape of the scores: () of a layer, (N) of a group of channels, that of a weight."""
-        if self.unit == "element":
-            return {name: tuple(weight.shape) for name, weight in self.weights.items()}
-        return {group.name: () if self.unit == "layer" else (group.size,) for group in self.groups}
-
-    @cached_property
-    def products(self) -> Mapping[str, Product]:
-        """The weights of the copy that enter products, by name; for single weights only those that are parameters."""
-        found = find_products(self.module, example(self.module, self.network.input_shape))
-        return {product.name: product for product in found if product.parameter or self.unit == "layer"}
-
-    @cached_property
-    def weights(self) -> Mapping[str, Tensor]:
-        """Name → weight: the parameter, or the values of a computed weight, outputs first."""
-        return {
-            name: self.module.get_parameter(name) if product.parameter else product.value
-            for name, product in self.products.items()
-        }
-
-    @cached_property
-    def outputs(self) -> Mapping[str, int]:
-        """Name of a weight → the axis that holds its outputs, which are its filters."""
-        return {name: product.outputs for name, product in self.products.items()}
-
-    @cached_property
-    def layers(self) -> Mapping[str, tuple[str, ...]]:
-        """Candidate name → names of the weights inside it; a weight that several layers share is inside each."""
-        return weights_inside(self.module, self.products, self.candidates)
+class Gathered(Examined):
+    """Evidence (`kinds.Evidence`) about a network, each kind gathered in one pass when it is first asked for."""
 
     @property
     def classes(self) -> int:
@@ -200,7 +122,7 @@ class Gathered:
     def _loss(self, batch: tuple[Any, Any]) -> Tensor:
         """The task's loss of a batch."""
         inputs, targets = batch
-        return self.task.loss(self.task.answer(self._running(inputs), targets, self.data.labels), targets)
+        return self.task.loss(self.task.answer(self.running(inputs), targets, self.data.labels), targets)
 
     @cached_property
     def reached(self) -> Mapping[str, int]:
@@ -227,18 +149,6 @@ class Gathered:
         asked = set(names)
         calls = {name: count for name, count in self.reached.items() if name in asked}
         return input_statistics.second_moments(self.module, self._parameters, calls, self._images)
-
-    @property
-    def _parameters(self) -> Mapping[str, Tensor]:
-        """The weights that are parameters with their outputs first: the inputs of others are not observed."""
-        return {
-            name: weight
-            for name, weight in self.weights.items()
-            if self.products[name].parameter and weight.ndim > 1 and not self.outputs[name]
-        }
-
-    def _images(self, what: str) -> Iterator[Tensor]:
-        return (images for images, _ in self._batches("train", what))
 
     def reconstructions(self, names: Iterable[str], count: int) -> Mapping[str, tuple[Tensor, Tensor]]:
         """Parameter name → (G×n×K, n×O): rows that enter the weight, and what it makes of them; one pass.
@@ -308,22 +218,4 @@ class Gathered:
         with watching, torch.no_grad():
             for images, targets in self._batches(split, f"examining {split}"):
                 labels[:] = [targets]
-                self._running(images)
-
-    def _batches(self, split: str, what: str) -> Iterator[Batch]:
-        """Inputs and targets of a split on the device; progress counts samples."""
-        samples = self.samples if split == "train" else None
-        total = self.data.size(split) if samples is None else min(samples, self.data.size(split))
-        if not total:
-            raise no_samples(self.data.name, split)
-        if self.progress:
-            self.progress.start(what, total)
-        try:
-            last = wants_channels_last(self.module)
-            for inputs, targets in self.data.batches(split, samples=samples, seed=self.seed):
-                yield Batch(moved(inputs, self.device, channels_last=last), moved(targets, self.device))
-                if self.progress:
-                    self.progress.advance(count(inputs))
-        finally:
-            if self.progress:
-                self.progress.stop()
+                self.running(images)

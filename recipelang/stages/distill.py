@@ -8,8 +8,8 @@ from dataclasses import replace
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.stages.train import tune
 from recipelang.surgery.network import Network
+from recipelang.training.positions import compares_outputs, pairings, shown
 from recipelang.training.teachers import Teacher, translated
-from recipelang.training.terms import compares_outputs, pairings, shown, summary
 from recipelang.verbs.distill import Distill
 
 
@@ -21,9 +21,8 @@ def run(operation: Distill, context: Context) -> Outcome:
             loss finds nothing to compare.
     """
     teachers, notes = _teachers(operation, context.network, context.state)
-    looked = summary(operation.training, pairings(operation.training, context.network, teachers), teachers)
     outcome = tune(context, operation.training, operation.samples, teachers)
-    return replace(outcome, note="; ".join(filter(None, (outcome.note, *notes, *looked))))
+    return replace(outcome, note="; ".join(filter(None, (*notes, outcome.note))))
 
 
 def foresee(operation: Distill, network: Network, known: Known) -> Foresight:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recipelang.stages.context import Context, Outcome
+from recipelang.stages.train import foresee as foresee
 from recipelang.stages.train import tune
 from recipelang.verbs.finetune import Finetune
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from recipelang.plan import Samples, Training
-from recipelang.stages.context import Context, Outcome
+from recipelang.plan import Finetune, Samples, Training
+from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.artifact import fresh
+from recipelang.surgery.network import Network
 from recipelang.training.loop import fit
+from recipelang.training.positions import pairings, shown, summary
 from recipelang.training.teachers import Teacher
 from recipelang.verbs.train import Train
 
@@ -18,8 +20,18 @@ def run(operation: Train, context: Context) -> Outcome:
     return tune(replace(context, network=start), operation.training, operation.samples)
 
 
+def foresee(operation: Train | Finetune, network: Network, known: Known) -> Foresight:
+    """Which positions its losses look at.
+
+    Raises:
+        Refusal: RCP0821 … RCP0823: they find none.
+    """
+    return Foresight(shown(operation.training, pairings(operation.training, network, ()), ()))
+
+
 def tune(context: Context, training: Training, samples: Samples | None, teachers: tuple[Teacher, ...] = ()) -> Outcome:
     """The training loop on the current network, shared by `train`, `finetune` and `distill`."""
+    looked = pairings(training, context.network, teachers)
     trained, record = fit(
         context.network,
         context.data,
@@ -34,4 +46,5 @@ def tune(context: Context, training: Training, samples: Samples | None, teachers
         progress=context.progress,
         smoke=context.smoke,
     )
-    return Outcome(trained, reached=record.figures, history=record.history, training=(training,))
+    note = "; ".join(summary(training, looked, teachers))
+    return Outcome(trained, reached=record.figures, history=record.history, training=(training,), note=note)

@@ -10,12 +10,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Moment, Pairing, Point, Points, Seen, Task
+from recipelang.kinds import Moment, Pairing, Point, Seen, Task
 from recipelang.plan import Term, Training
 from recipelang.surgery.network import Network
-from recipelang.surgery.points import Capture, find_points
-from recipelang.surgery.tracing import device_of, example_input, first_line
+from recipelang.surgery.points import Capture
 from recipelang.training.heads import Head, mean_answer
+from recipelang.training.positions import compares_outputs, pairings
 from recipelang.training.teachers import Teacher, untranslated
 
 
@@ -123,78 +123,6 @@ class Terms:
         )
         value: Tensor = loss(student, teachers, targets, self.task, one.parts, moment)
         return moment.value(one.term.weight) * value
-
-
-def compares_outputs(training: Training) -> bool:
-    """Whether a term of a training compares the outputs of teachers with the student's."""
-    return any("outputs" in term.loss.compares and term.loss.teachers[1] for term in training.losses if term.loss)
-
-
-def looks(training: Training) -> bool:
-    """Whether a term of a training looks at features."""
-    return any("features" in term.loss.compares for term in training.losses if term.loss)
-
-
-def pairings(training: Training, student: Network, teachers: Sequence[Teacher]) -> tuple[tuple[Pairing, ...], ...]:
-    """The positions that each term of a training compares, in its order; () where none looks at any.
-
-    Raises:
-        Refusal: RCP0821 … RCP0823: a loss finds nothing to compare; RCP0713: a teacher does not take the images.
-    """
-    if not looks(training):
-        return ()
-    own = _points(student, student, "the network")
-    others = tuple(_points(teacher.network, student, f"the teacher `{teacher.name}`") for teacher in teachers)
-    return tuple(_of_term(term, own, others) for term in training.losses)
-
-
-def shown(training: Training, found: Sequence[Sequence[Pairing]], teachers: Sequence[Teacher]) -> tuple[str, ...]:
-    """The pairings in words, for `plan`: "`at` compares layer1 (16×8×8) with layer1 (32×8×8) of `teacher`"."""
-    return tuple(
-        f"`{term.loss.name}` compares {pairing.student} with {_others(pairing, teachers)}"
-        for term, places in zip(training.losses, found, strict=False)  # none are found where no term looks
-        for pairing in places
-    )
-
-
-def summary(training: Training, found: Sequence[Sequence[Pairing]], teachers: Sequence[Teacher]) -> tuple[str, ...]:
-    """The same for the report, a phrase for each term: "`at` compares layer1, layer2 with layer1, layer2 of `big`"."""
-    told = []
-    for term, places in zip(training.losses, found, strict=False):
-        mine = ", ".join(pairing.student.path for pairing in places)
-        theirs = " and ".join(
-            f"{', '.join(pairing.teachers[n].path for pairing in places)} of `{teacher.name}`"
-            for n, teacher in enumerate(teachers[: term.loss.teachers[1]])
-            if places
-        )
-        told += [f"`{term.loss.name}` compares {mine} with {theirs}"] if places else []
-    return tuple(told)
-
-
-def _others(pairing: Pairing, teachers: Sequence[Teacher]) -> str:
-    return " and ".join(f"{point} of `{t.name}`" for point, t in zip(pairing.teachers, teachers, strict=False))
-
-
-def _of_term(term: Term, student: Points, teachers: tuple[Points, ...]) -> tuple[Pairing, ...]:
-    if term.loss is None or "features" not in term.loss.compares:
-        return ()
-    found: tuple[Pairing, ...] = term.loss.points(student, teachers[: term.loss.teachers[1]])
-    return found
-
-
-def _points(network: Network, student: Network, whose: str) -> Points:
-    """The positions of a network on the student's images."""
-    module = untranslated(network.module)
-    images = example_input(student).to(device_of(module))
-    try:
-        return find_points(module, images, whose)
-    except Exception as error:  # the module is the user's and may raise anything
-        shape = "×".join(map(str, images.shape[1:]))
-        raise Refusal(
-            "RCP0713",
-            f"{whose} does not take {shape} images: {type(error).__name__}: {first_line(error)}",
-            "use a teacher for images of this size",
-        ) from error
 
 
 def _capture(module: nn.Module, points: Iterable[Point]) -> Capture:

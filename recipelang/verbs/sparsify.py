@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from recipelang import catalogue
 from recipelang.errors import Span
 from recipelang.kinds import Solver
-from recipelang.meaning import modules, places, training
+from recipelang.meaning import modules, places, training, trees
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
 from recipelang.meaning.wording import listing
@@ -53,7 +53,7 @@ def read(reader: Reader) -> Sparsify | None:
     """`sparsify nm 2:4`, `sparsify weights to 90% by magnitude over agp(begin=2 epochs) for 10 epochs except "fc"`."""
     node = reader.operand("one pattern", "write `sparsify nm 2:4`")
     pattern = None
-    if node is not None and not reader.comparison(node):
+    if node is not None and not (reader.comparison(node) or _without_to(reader, node)):
         pattern = reader.method(node, "pattern", "`sparsify`", "sparsify nm 2:4")
     share = _share(reader, pattern)
     if pattern is not None and share is not None:
@@ -70,6 +70,19 @@ def read(reader: Reader) -> Sparsify | None:
     span = by.span if by is not None else None
     made = Sparsify(pattern, criterion, modules.selection(reader), samples, permutation, trained, span)
     return reader.done(made)
+
+
+def _without_to(reader: Reader, node: Any) -> bool:
+    """Whether the share stands beside the pattern, as in `weights 90%`, and not after `to`; notes RCP0430."""
+    words = trees.words(node)
+    shares = [word for word in words if isinstance(word, nodes.Number)]
+    found = {name: catalogue.find("pattern", name) for word in words if (name := trees.bare_word(word))}
+    names = [name for name, pattern in found.items() if getattr(pattern, "target", "")]
+    if len(words) != 2 or not (shares and names):
+        return False
+    message = f"`{shares[0].text}` stands beside the pattern"
+    reader.refuse("RCP0430", message, shares[0].span, f"write `sparsify {names[0]} to {shares[0].text}`")
+    return True
 
 
 def _share(reader: Reader, pattern: Any) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,16 @@ def test_a_let_is_set_once(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert recipe(command, "--help") == 0
     assert f"Usage: recipe {command}" in capsys.readouterr().out
+
+
+def test_layers_shows_groups_of_channels_and_why_others_stay(capsys: pytest.CaptureFixture[str]) -> None:
+    assert recipe("layers", "digits_resnet") == 0
+    out, err = capsys.readouterr()
+    assert "conv1           filters  16        2            conv1 and 10 more, to `layer2.4.conv2`" in out
+    assert "whole stay linear: they are the network's output" in err
+    assert "no neuron of this network can be removed" in err
+    assert recipe("layers", "digits_resnet", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["whole"] == {"linear": "they are the network's output"}
+    assert [(row["group"], row["size"], row["multiple"]) for row in told["groups"]][-1] == ("layer2.4.conv1", 32, 4)
+    assert {row["unit"] for row in told["groups"]} == {"filters"} and len(told["groups"][0]["layers"]) == 11

@@ -142,6 +142,18 @@ def test_a_ranking_has_a_bar_for_every_unit_and_another_colour_for_the_removed(m
     assert bars.count("gone") == sum(unit["removed"] for unit in ranking) == 8
 
 
+def test_groups_show_how_much_of_each_was_removed(main_record: dict[str, Any]) -> None:
+    groups = [{"layer": f"conv{k}", "score": 1.0, "removed": k > 0, "gone": 4 * k, "of": 16} for k in range(4)]
+    main_record["variants"][1]["runs"][0]["steps"][2]["ranking"] = groups
+    (chart,) = charts(build(main_record)).importance
+    assert chart.caption.startswith("24 of 64 removed (orange), by group of coupled channels")
+    assert all(f">conv{k} {4 * k}/16<" in chart.svg for k in range(4))
+    bars = re.findall(r'<path d="([^"]*z[^"]*)"[^>]*fill: var\(--gone,', chart.svg)
+    across = [[float(x) for x, _ in re.findall(r"([\d.]+) ([\d.]+)", bar)] for bar in bars]
+    first, *widths = [max(xs) - min(xs) for xs in across]
+    assert first == 0 and widths == [pytest.approx(k * widths[0], rel=1e-3) for k in (1, 2, 3)]
+
+
 def test_a_long_ranking_is_cut_and_says_so(main_record: dict[str, Any]) -> None:
     units = [{"layer": f"l{i}", "score": i / 7, "removed": False} for i in range(200)]
     main_record["variants"][1]["runs"][0]["steps"][2]["ranking"] = units

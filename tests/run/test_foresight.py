@@ -125,7 +125,9 @@ def test_a_damaged_memory_of_times_costs_a_measurement(lab: Any, tmp_path: Path,
 
 def test_the_reach_of_a_clock_is_measured_on_the_emptied_network(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def glance(self: Any, deployed: Any, healthy: Any, shape: Any) -> Measurement:
-        ratio = sum(p.numel() for p in deployed.parameters()) / sum(p.numel() for p in healthy.parameters())
+        ratio = sum(p.numel() for p in deployed.module.parameters()) / sum(
+            p.numel() for p in healthy.module.parameters()
+        )
         assert ratio < 0.15, "every removable layer is gone"
         return Measurement(2e-4, 1.9e-4, 2.1e-4, ratio=0.2, ratio_low=0.19, ratio_high=0.21)
 

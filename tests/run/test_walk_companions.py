@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from recipelang.errors import StepFailed
+from recipelang.run import planning
+from recipelang.run.timing import Times
 
 HEAD = "model digits_resnet\ndata digits(batch=32)\nmeasure params\n"
 OVER = "sparsify weights to 80% by magnitude over agp(start=10%, every=1 steps) for 4 steps with sgd(lr=1e-2)"
@@ -46,6 +48,17 @@ def test_at_once_is_once_and_the_target_is_part_of_the_key(apart: Any) -> None:
 def test_a_criterion_with_data_is_asked_at_every_update(lab: Any) -> None:
     text = OVER.replace("magnitude", "taylor").replace(" with sgd", " on train(samples=64) with sgd")
     assert lab.run(f"{HEAD}{text}\nexpect sparsity >= 79%\n", smoke=False).code == 0
+
+
+def test_a_plan_counts_the_scores_of_every_update(apart: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Times, "seconds_per_image", lambda self, network: 1.0)
+    monkeypatch.setattr(Times, "_step", lambda self, *_: 0.0)
+    seconds = []
+    for every in (1, 2):
+        text = OVER.replace("magnitude", "taylor on train(samples=64)").replace("every=1", f"every={every}")
+        report = planning.make(apart.checked(f"{HEAD}{text}\n"), apart.options(smoke=False), timed=True)
+        seconds.append(next(row.seconds for row in report.rows if row.text.startswith("sparsify")))
+    assert seconds == [(1 + 4) * 3 * 64, (1 + 2) * 3 * 64]  # before the training and at each update; 3 passes each
 
 
 def test_a_plan_shows_how_the_target_is_reached(apart: Any, find_row: Any) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import recipelang
 from recipelang.errors import RecipeError, StepFailed
+from recipelang.methods.units.filters import Filters
 
 HEAD = "model digits_resnet\ndata digits\nmeasure params, flops\n"
 
@@ -102,3 +103,18 @@ def test_what_cannot_be_is_refused_before_the_run(lab: Any, statement: str, code
         problems = tuple(error.diagnostics)
     assert [problem.code for problem in problems] == [code]
     assert words in problems[0].message
+
+
+def test_a_group_that_has_to_stay_after_all_is_replaced_by_others(apart: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    remove = Filters.remove
+
+    def stubborn(self: Filters, network: Any, offer: Any, gone: Any) -> Any:
+        why = {"layer1.0.conv1": "it is only tried"}
+        return (network, why) if why.keys() & gone.keys() else remove(self, network, offer, gone)
+
+    monkeypatch.setattr(Filters, "remove", stubborn)
+    done = apart.run(HEAD + "prune 40% filters by magnitude\n")
+    step = done.steps(verb="prune")[0]
+    gone = {row["layer"]: row["gone"] for row in step["ranking"]}
+    assert gone["layer1.0.conv1"] == 0 and 96 <= sum(gone.values()) <= 102
+    assert "`layer1.0.conv1` (it is only tried)" in step["note"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from recipelang import catalogue
+from recipelang import catalogue, stages
 from recipelang.errors import Refusal
 from recipelang.images.dataset import ArrayImages, ImageDataset
 from recipelang.kinds import Loss, Moment, Pairing, Points, Preprocessing, Seen, Task
@@ -23,10 +24,11 @@ from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.tasks.classification import Classification
 from recipelang.nets.cifar_resnet import SmallResNet
 from recipelang.nets.digits_resnet import digits_resnet
-from recipelang.plan import Duration, Term, Training
+from recipelang.plan import Duration, Finetune, Term, Training
 from recipelang.surgery.network import Network
 from recipelang.training import loop
 from recipelang.training.loop import FitRecord, fit
+from recipelang.training.positions import pairings, summary
 from recipelang.training.teachers import Teacher, translated
 
 TASK = Classification()
@@ -199,7 +201,7 @@ def test_nothing_is_watched_where_no_loss_looks(
     def never(*_: Any) -> None:
         raise AssertionError("looked")
 
-    monkeypatch.setattr("recipelang.training.terms.find_points", never)
+    monkeypatch.setattr("recipelang.training.positions.find_points", never)
     monkeypatch.setattr("recipelang.surgery.points.Capture.watching", never)
     train(resnet(), data, silent, Kd(), TaskLoss(), teachers=(plain(),))
 
@@ -212,6 +214,38 @@ class Skipping(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(x)
         return self.head((x if self.training else self.more(x)).mean((2, 3)))
+
+
+@dataclass(frozen=True)
+class Small(Loss):
+    """The size of activations, of the network alone."""
+
+    name: ClassVar[str] = "small"
+    teachers: ClassVar[tuple[int, int]] = (0, 0)
+    complete: ClassVar[bool] = False
+
+    def points(self, student: Points, teachers: tuple[Points, ...]) -> tuple[Pairing, ...]:
+        return tuple(map(Pairing, student.stages()))
+
+    def __call__(
+        self, student: Seen, teachers: tuple[Seen, ...], targets: Any, task: Task, parts: Any, moment: Moment
+    ) -> Tensor:
+        assert not teachers
+        return torch.stack([feature.square().mean() for feature in student.features]).sum()
+
+
+def test_a_loss_may_look_at_the_network_alone(data: ImageDataset, silent: Any) -> None:
+    training = Training(Duration(30, "steps"), Sgd(0.05), (Term(1.0, TaskLoss()), Term(1.0, Small())))
+    told = stages.foresee(Finetune(training), resnet(), lambda _: None)
+    assert told and told.found == ("`small` looks at layer1 (4×8×8)", "`small` looks at layer2 (8×4×4)")
+    assert summary(training, pairings(training, resnet(), ()), ()) == ("`small` looks at layer1, layer2",)
+    sizes = []
+    for losses in (training.losses[:1], training.losses):
+        trained, _ = train(resnet(), data, silent, *losses, steps=30)
+        x = next(iter(data.batches("val", batch=24)))[0]
+        with torch.no_grad():
+            sizes.append(trained.module.layer1(torch.relu(trained.module.bn1(trained.module.conv1(x)))).square().mean())
+    assert sizes[1] < 0.8 * sizes[0]
 
 
 def test_a_position_that_training_skips_is_named(data: ImageDataset, silent: Any) -> None:
@@ -281,19 +315,28 @@ def test_architectures_that_learn_from_others(name: str, loss: str, silent: Any)
 
 
 @pytest.mark.parametrize("name", catalogue.names("loss"))
-def test_every_loss_trains_with_teachers_of_another_architecture(name: str, data: ImageDataset, silent: Any) -> None:
-    """It is finite, moves the network, keeps its teachers, and leaves nothing behind."""
+def test_every_loss_trains_with_teachers_of_another_architecture(
+    name: str, data: ImageDataset, silent: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Finite, the same bytes if killed, the network moves, its teachers do not, and nothing is left behind."""
+    monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
     kind: Any = catalogue.find("loss", name)
     least, most = kind.teachers
     assert 0 <= least <= most and isinstance(kind.complete, bool) and isinstance(kind.tasks, tuple)
     assert set(kind.compares) <= {"outputs", "features"} and kind.compares
+    if kind.tasks and TASK.name not in kind.tasks:
+        pytest.skip(f"a loss of {kind.tasks}")
     student = resnet()
     for count in {least, min(most, 2)}:
-        teachers = tuple(plain(seed) for seed in range(count))
+        teachers, path = tuple(plain(seed) for seed in range(count)), tmp_path / str(count)
         before = [{n: t.clone() for n, t in teacher.module.state_dict().items()} for teacher in teachers]
         trained, record = train(student, data, silent, kind(), teachers=teachers)
+        with pytest.raises(Killed):
+            train(student, data, silent, kind(), teachers=teachers, checkpoint=path, progress=silent(kill_after(2)))
+        again = train(student, data, silent, kind(), teachers=teachers, checkpoint=path)
+        assert again[1].resumed_at == 1 and again[1].history == record.history
+        assert bytes_of(again) == bytes_of((trained, record)) != bytes_of((student, record))
         assert all(np.isfinite(row["loss"]) for row in record.history)
-        assert bytes_of((trained, record)) != bytes_of((student, record))
         assert list(trained.module.state_dict()) == list(student.module.state_dict())
         for teacher, state in zip(teachers, before, strict=True):
             assert all(torch.equal(state[n], t) for n, t in teacher.module.state_dict().items())
