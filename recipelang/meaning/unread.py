@@ -28,6 +28,8 @@ RESOLVED_BY: Mapping[str, Callable[[Verb], bool]] = {
     "RCP0207": lambda verb: False,
     "RCP0213": lambda verb: verb.joins,
     "RCP0407": lambda verb: False,
+    "RCP0437": lambda verb: verb.throughout,
+    "RCP0438": lambda verb: verb.throughout,
     "RCP0501": lambda verb: verb.restricts,
     "RCP0502": lambda verb: verb.joins,
     "RCP0503": lambda verb: bool(verb.provides),
@@ -119,4 +121,16 @@ class Unread:
 
 
 #: a statement that may be of any verb
-ANY = Verb("", "", (), "", lambda reader: None, joins=True, provides="model", block=True, verdict=True, restricts=True)
+ANY = Verb(
+    "",
+    "",
+    (),
+    "",
+    lambda reader: None,
+    joins=True,
+    provides="model",
+    block=True,
+    verdict=True,
+    restricts=True,
+    throughout=True,
+)
