@@ -35,7 +35,7 @@ from recipelang.surgery.removal import Removed, remove_channels
 from recipelang.surgery.tracing import evaluating, example_input
 
 #: networks that fix the size of their input, or whose training form needs more than 64 pixels
-SIZES = {"vit": 224, "maxvit": 224, "inception": 128, "googlenet": 96}
+SIZES = {"vit": 224, "maxvit": 224, "inception": 299, "googlenet": 96}
 #: settings without which a constructor warns
 SETTINGS = {"googlenet": {"init_weights": False}, "inception_v3": {"init_weights": False}}
 
