@@ -67,7 +67,8 @@ class Following(Companion):
         self._hold(network, state, optimizer)
 
     def finish(self, network: Network, state: nn.Module | None) -> Network:
-        """The network with its masks."""
+        """The network with its masks, which hold whatever another companion has put into the weights at the end."""
+        self._hold(network, state)
         return network.restricted({name: self._mask(keep) for name, keep in self._masks(state)})
 
     def _hold(self, network: Network, state: nn.Module | None, optimizer: torch.optim.Optimizer | None = None) -> None:

@@ -213,6 +213,28 @@ def test_earlier_masks_are_kept_within_the_new_ones(network: Network, data: Imag
     assert [one.kind for one in trained.restrictions["7.weight"]] == ["mask"]
 
 
+@dataclass(frozen=True)
+class Returning(Companion):
+    """Ends with the weights of the beginning, where nothing was removed."""
+
+    def begin(self, network: Network, moment: Moment) -> nn.Module:
+        state = nn.Module()
+        state.register_buffer("first", network.module.get_parameter("7.weight").detach().clone())
+        return state
+
+    def finish(self, network: Network, state: Any) -> Network:
+        network.module.get_parameter("7.weight").detach().copy_(state.first)
+        return network
+
+
+def test_masks_hold_whatever_another_companion_leaves(network: Network, data: ImageDataset, silent: Any) -> None:
+    companion = following(Agp(every=Duration(2, "steps")))
+    training = Training(Duration(4, "steps"), Sgd(0.1), companions=(Returning(), companion))
+    trained, _ = fit(network, data, training, progress=silent(), task=TASK, seed=1)
+    weight, keep = trained.module.get_parameter("7.weight"), trained.masks["7.weight"].keep
+    assert torch.equal(weight, network.module.get_parameter("7.weight") * keep) and not keep.all()
+
+
 class Keeping(nn.Module):
     """A network that holds on to an activation, and with it to the graph of the last step."""
 
