@@ -26,9 +26,9 @@ class ResidualBlock(nn.Module):
 
 
 class SRResNet(nn.Module):
-    """conv – residual blocks – conv, added to what enters the blocks – enlargement by shuffled pixels – conv.
+    """conv – residual blocks and a conv, added to what enters them – enlargement by shuffled pixels – conv.
 
-    Keys: `first`, `blocks.0.conv1`, …, `join`, `upscale.0`, …, `last`.
+    Keys: `first.0`, `blocks.0.conv1`, …, `blocks.join`, `blocks.norm`, `upscale.0`, …, `last`.
 
     Args:
         scale: how many times larger the image becomes: its prime factors are enlarged one after another.
@@ -39,14 +39,15 @@ class SRResNet(nn.Module):
         super().__init__()
         self.first = nn.Sequential(nn.Conv2d(channels, filters, OUTER, padding=OUTER // 2), nn.PReLU())
         self.blocks = nn.Sequential(*(ResidualBlock(filters) for _ in range(blocks)))
-        self.join = nn.Sequential(nn.Conv2d(filters, filters, 3, padding=1, bias=False), nn.BatchNorm2d(filters))
+        self.blocks.add_module("join", nn.Conv2d(filters, filters, 3, padding=1, bias=False))
+        self.blocks.add_module("norm", nn.BatchNorm2d(filters))
         self.upscale = nn.Sequential(*(part for factor in factors(scale) for part in _larger(filters, factor)))
         self.last = nn.Conv2d(filters, channels, OUTER, padding=OUTER // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """B×channels×H×W → B×channels×(scale·H)×(scale·W)."""
         x = self.first(x)
-        out: Tensor = self.last(self.upscale(x + self.join(self.blocks(x))))
+        out: Tensor = self.last(self.upscale(x + self.blocks(x)))
         return out
 
 

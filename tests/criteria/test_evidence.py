@@ -127,6 +127,14 @@ def test_a_network_without_any_matrix_has_no_embedding_length(lab: Any) -> None:
     assert refusal.value.code == "RCP1009"
 
 
+def test_data_without_classes_has_no_number_of_them(lab: Any) -> None:
+    data = lab.images()
+    data.labels = None
+    with pytest.raises(Refusal) as refusal:
+        _ = lab.gathered(lab.small(1), data).classes
+    assert refusal.value.code == "RCP1014"
+
+
 def test_signed_and_squared_gradients_come_from_one_pass(lab: Any) -> None:
     module, data = lab.small().train(), lab.images()
     evidence = lab.gathered(module, data, needs=("gradients", "signed gradients", "batchnorm"))

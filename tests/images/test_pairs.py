@@ -14,6 +14,7 @@ from recipelang.catalogue import find
 from recipelang.errors import Refusal, SettingError
 from recipelang.images.pairs import ArrayWholes, PairDataset, fitting, plain, turned
 from recipelang.images.sheets import open_sheets
+from recipelang.kinds import Preprocessing
 
 
 def fill(root: Path, sizes: list[tuple[int, int]], seed: int = 0, mode: str = "RGB") -> None:
@@ -166,3 +167,12 @@ def test_sheets_hold_digits_of_one_split() -> None:
 
 def _tiles(sheet: np.ndarray) -> list[np.ndarray]:
     return [sheet[8 * r : 8 * r + 8, 8 * c : 8 * c + 8].copy() for r in range(3) for c in range(3)]
+
+
+def test_a_network_with_another_normalisation_gets_its_inputs_and_the_same_targets() -> None:
+    data = open_sheets(scale=2, batch=16, augment=False)
+    other = data.prepared(Preprocessing((12, 12), (0.5,), (0.25,)))
+    assert other.fingerprint != data.fingerprint and data.prepared(data.preprocessing) is data
+    (x, y), (mine, same) = (next(iter(d.batches("val"))) for d in (data, other))
+    assert torch.equal(y, same) and torch.allclose(mine, (x - 0.5) / 0.25, atol=1e-6)
+    assert data.prepared(Preprocessing((12, 12), (0.5,) * 3, (0.25,) * 3)) is data, "other channels"

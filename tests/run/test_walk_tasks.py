@@ -174,3 +174,29 @@ def test_own_data_may_be_vectors(apart: Any) -> None:
     )
     assert done.code == 0 and done.metric("sparsity" if "sparsity" in done.variant()["metrics"] else "flops") > 0
     assert artifact.load(done.folder / "main", trust=True).input_shape == (5,)
+
+
+def test_a_metric_that_refuses_does_not_stop_the_others(apart: Any) -> None:
+    (apart.folder / "data.py").write_text(OWN)
+    done = apart.run(
+        'data python("data.py:build", batch=8)\nmodel digits_resnet\ntrain for 1 epochs\nkeep as one\nmeasure top1\n'
+        "finetune for 1 epochs\nexpect top1 > 0%\nexpect loss > 0",
+        trust=True,
+        resolve=lambda name: apart.folder / name,
+    )
+    assert done.code == 0
+    text = 'data python("data.py:build", batch=8)\nmodel digits_resnet\ntrain for 1 epochs\nexpect {} and {}'
+    for first, second in (("top5 > 0%", "top1 > 0%"), ("top1 > 0%", "top5 > 0%")):
+        failed = apart.run(text.format(first, second), trust=True, resolve=lambda name: apart.folder / name)
+        assert failed.code == 4 and "`top5` needs 5 classes" in str(failed.result.report["expectations"])
+
+
+def test_another_data_set_is_measured_whole(lab: Any) -> None:
+    done = lab.run(ENLARGE + "data digit_sheets(scale=2, batch=5, augment=none) as plain\nmeasure psnr on plain, val")
+    assert done.code == 0 and done.metric("psnr on plain") > 0
+    with pytest.raises(RecipeError) as wrong:
+        lab.checked(ENLARGE + "data digits as plain\nmeasure psnr on plain")
+    assert "RCP0438" in {d.code for d in wrong.value.diagnostics}
+    with pytest.raises(RecipeError) as wrong:
+        lab.checked(ENLARGE + "data digit_sheets(scale=4) as plain\nmeasure psnr on plain")
+    assert "RCP0439" in {d.code for d in wrong.value.diagnostics}
