@@ -228,7 +228,8 @@ class Rehearsal(Walk):
             details = fit_schedules(needs, data)
         if lane.network:
             details = (*self._details(operation, lane), *details)
-            estimate = self.times.of(operation, lane.network, data) if self.timed else None
+            known = partial(self._known, lane)
+            estimate = self.times.of(operation, lane.network, data, known) if self.timed else None
             if estimate and lane.supposed:
                 estimate = replace(estimate, guess=True)
             lane.supposed |= operation.role == "surgery"

@@ -37,6 +37,7 @@ from recipelang.run.progress import Silent
 from recipelang.run.states import architecture
 from recipelang.run.tasks import deciding
 from recipelang.runtimes.layers import plain
+from recipelang.stages.context import Known
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import products_of
@@ -44,7 +45,8 @@ from recipelang.surgery.raised import raised_by
 from recipelang.surgery.tasks import task_named
 from recipelang.training.loop import fit
 from recipelang.training.machine import choose_precision
-from recipelang.training.teachers import Teacher
+from recipelang.training.positions import compares_outputs
+from recipelang.training.teachers import Teacher, all_translated
 
 LATENCY_SECONDS = 6.0  # one interleaved measurement of a small network; at most 30 s
 MOST_SECONDS = 4.0  # that one plan spends on measuring training, and the same again on clocks
@@ -84,20 +86,24 @@ class Times:
     spent: dict[str, float] = field(default_factory=lambda: {TRAINING: 0.0, CLOCK: 0.0})
     _known: dict[str, Any] = field(default_factory=dict)
 
-    def of(self, operation: Operation, network: Network, data: Dataset | None) -> Estimate | None:
-        """How long a step takes on a network; None if nothing is known."""
+    def of(
+        self, operation: Operation, network: Network, data: Dataset | None, known: Known = lambda _: None
+    ) -> Estimate | None:
+        """How long a step takes on a network; None if nothing is known. `known` gives its teachers."""
         if data is None:
             return None
         if self.options.smoke:
             return Estimate(1.0, True)
         with contextlib.suppress(Refusal), raised_by(network, operation.verb):  # what fails here, the run will report
-            return self._of(operation.needs(), network, data)
+            needs = operation.needs()
+            teachers = tuple(Teacher(name, known(name) or network) for name in needs.states)
+            return self._of(needs, network, data, teachers)
         return None
 
-    def _of(self, needs: Needs, network: Network, data: Dataset) -> Estimate:
+    def _of(self, needs: Needs, network: Network, data: Dataset, teachers: tuple[Teacher, ...]) -> Estimate:
         known = Estimate(0.0, False)
         if needs.training is not None:
-            known = self._training(needs.training, len(needs.states), network, data)
+            known = self._training(needs.training, teachers, network, data)
         images = 0.0
         if needs.criterion is not None:
             there = data.size("train")
@@ -113,16 +119,17 @@ class Times:
 
     # training -----------------------------------------------------------------------------------
 
-    def _training(self, training: Training, teachers: int, network: Network, data: Dataset) -> Estimate:
+    def _training(self, training: Training, teachers: tuple[Teacher, ...], network: Network, data: Dataset) -> Estimate:
         """Seconds of all steps, from a few of them, or from three forward passes for each if that takes too long."""
         per_epoch = max(1, data.size("train") // max(1, data.batch))
         steps = training.duration.count * (per_epoch if training.duration.unit == "epochs" else 1)
         measured = self._step(training, network, data, teachers)
         if measured is not None:
             return Estimate(steps * measured, False)
-        return Estimate(steps * data.batch * (3 + teachers) * self.seconds_per_image(network), True)
+        image = 3 * self.seconds_per_image(network) + sum(self.seconds_per_image(t.network) for t in teachers)
+        return Estimate(steps * data.batch * image, True)
 
-    def _step(self, training: Training, network: Network, data: Dataset, teachers: int) -> float | None:
+    def _step(self, training: Training, network: Network, data: Dataset, teachers: tuple[Teacher, ...]) -> float | None:
         """Seconds of one training step, remembered or measured; None if that would take too long or fails."""
         decides = {
             "of": TRAINING,
@@ -133,7 +140,7 @@ class Times:
             "optimizer": spell(training.optimizer),
             "losses": [spell(term.loss) if term.loss else "" for term in training.losses],
             "companions": canonical(training.companions),
-            "teachers": teachers,
+            "teachers": [architecture(teacher.network) for teacher in teachers],
             **deciding(self.task),
             "device": self.options.device,
             "threads": self.options.threads,
@@ -146,16 +153,16 @@ class Times:
                 return None
             marks = _Marks(MOST_SECONDS - self.spent[TRAINING], self.options.device)
             with contextlib.suppress(Refusal, RuntimeError, _Enough), raised_by(network, "train"):
+                ready, _ = all_translated(teachers, network, outputs=compares_outputs(training))
+                brief = replace(training, duration=Duration(STEPS, "steps"), optimizer=_plain(training.optimizer))
                 fit(
                     network,
                     data,
-                    replace(
-                        training, duration=Duration(STEPS, "steps"), optimizer=_plain(training.optimizer), course=None
-                    ),
+                    replace(brief, course=None),
                     task=self.task,
                     seed=0,
                     progress=marks,
-                    teachers=(Teacher("itself", network),) * teachers,
+                    teachers=ready,
                     device=self.options.device,
                     threads=self.options.threads,
                 )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.stages.train import tune
 from recipelang.surgery.network import Network
 from recipelang.training.positions import compares_outputs, pairings, shown
-from recipelang.training.teachers import Teacher, translated
+from recipelang.training.teachers import Teacher, all_translated
 from recipelang.verbs.distill import Distill
 
 
@@ -20,7 +19,8 @@ def run(operation: Distill, context: Context) -> Outcome:
         Refusal: RCP0914: a teacher does not know a class of the network, or reads other channels; RCP0821 … RCP0823: a
             loss finds nothing to compare.
     """
-    teachers, notes = _teachers(operation, context.network, context.state)
+    named = [Teacher(name, context.state(name)) for name in operation.teachers]
+    teachers, notes = all_translated(named, context.network, outputs=compares_outputs(operation.training))
     outcome = tune(context, operation.training, operation.samples, teachers)
     return replace(outcome, note="; ".join(filter(None, (*notes, outcome.note))))
 
@@ -31,17 +31,8 @@ def foresee(operation: Distill, network: Network, known: Known) -> Foresight:
     Raises:
         Refusal: as of `run`, as far as the teachers are known.
     """
-    there = {name: teacher for name in operation.teachers if (teacher := known(name))}
+    there = [Teacher(name, teacher) for name in operation.teachers if (teacher := known(name))]
     if len(there) < len(operation.teachers):
         return Foresight()
-    teachers, _ = _teachers(operation, network, there.__getitem__)
+    teachers, _ = all_translated(there, network, outputs=compares_outputs(operation.training))
     return Foresight(shown(operation.training, pairings(operation.training, network, teachers), teachers))
-
-
-def _teachers(
-    operation: Distill, student: Network, state: Callable[[str], Network]
-) -> tuple[tuple[Teacher, ...], tuple[str, ...]]:
-    """The teachers for this student, and what was done to them."""
-    outputs = compares_outputs(operation.training)
-    found = [(name, *translated(state(name), student, name, outputs=outputs)) for name in operation.teachers]
-    return tuple(Teacher(name, teacher) for name, teacher, _ in found), tuple(note for *_, note in found)

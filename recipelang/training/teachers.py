@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -111,6 +112,14 @@ def translated(teacher: Network, student: Network, name: str, *, outputs: bool =
         return teacher, note
     module = Translated(teacher.module, torch.tensor(chosen) if outputs and student.classes else None, scale, shift)
     return replace(teacher, module=module, classes=student.classes, preprocessing=student.preprocessing), note
+
+
+def all_translated(
+    teachers: Sequence[Teacher], student: Network, *, outputs: bool = True
+) -> tuple[tuple[Teacher, ...], tuple[str, ...]]:
+    """Every teacher for this student, and the notes; see `translated`."""
+    found = [(t.name, *translated(t.network, student, t.name, outputs=outputs)) for t in teachers]
+    return tuple(Teacher(name, network) for name, network, _ in found), tuple(note for *_, note in found)
 
 
 def _note(teacher: Network, student: Network, name: str, how: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from recipelang.errors import Refusal, StepFailed
 from recipelang.kinds import Measurement
 from recipelang.measuring import machine
 from recipelang.methods.metrics.latency import Latency
+from recipelang.nets.cifar_resnet import cifar_resnet
 from recipelang.plan import steps_of
 from recipelang.run import foresight, planning, timing
 from recipelang.run.timing import Times
@@ -90,6 +92,29 @@ def test_a_training_is_timed_by_a_few_steps_of_it_and_remembered(lab: Any, monke
     estimated(lab, "train for 1 epochs", threads=2)
     estimated(lab, "train for 1 epochs with adam")
     assert len(steps) == 3, "a different number of threads and a different optimizer are timed separately"
+
+
+def test_a_distillation_is_timed_with_its_own_teachers(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "STEP_SECONDS", 1e9)
+    monkeypatch.setattr(timing, "MOST_SECONDS", 1e9)
+    monkeypatch.setattr(timing, "busy", lambda: False)
+    sizes: list[list[int]] = []
+    fit = timing.fit
+
+    def looked(*args: Any, **how: Any) -> Any:
+        sizes.append([sum(p.numel() for p in teacher.network.module.parameters()) for teacher in how["teachers"]])
+        return fit(*args, **how)
+
+    monkeypatch.setattr(timing, "fit", looked)
+    plan = lab.checked(HEAD + "keep as a\ndistill from healthy, a for 1 epochs with at + task\n")
+    operation = list(steps_of(plan.nodes))[-1].operation
+    network, data = network_and_data(lab)
+    other = cifar_resnet(8, channels=1)
+    teacher = replace(network, module=other.eval())
+    known = {"healthy": network, "a": teacher}.get
+    times = Times(lab.options(smoke=False))
+    assert times.of(operation, network, data, known) is not None
+    assert sizes == [[sum(p.numel() for p in module.parameters()) for module in (network.module, other)]]
 
 
 def test_a_time_taken_while_the_machine_was_busy_is_taken_again(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
