@@ -182,13 +182,27 @@ def _layers(network: Network, columns: Sequence[Reading], readings: Readings) ->
             with suppress(Refusal):  # a column that could not be measured has already been noted
                 rows = readings.measurer.execution(metric, network)
                 if not {row.executes for row in rows} <= USUAL:
-                    apart = "" if metric.runtime == default.runtime else f"{spell(metric.runtime)}, "
-                    special[f"{apart}{metric.deployment}"] = rows
+                    special[_on(metric, default)] = rows
         rows = () if special else readings.measurer.execution(default, network)
         return [{**asdict(row), "on": on} for on, rows in (special or {"": rows}).items() for row in rows]
     except Refusal as refusal:  # a network that cannot be watched can still be trained and timed
         readings.trouble.append(refusal.message)
         return []
+
+
+def _on(metric: Any, default: Any) -> str:
+    """What a clock's network executes on: `cpu, bfloat16, batch 2`, `onnxruntime, cpu, batch 1`."""
+    how = metric.deployment
+    if metric.runtime == default.runtime:
+        return str(how)
+    return ", ".join(
+        (
+            spell(metric.runtime),
+            how.device,
+            *([how.precision] * (len(metric.runtime.precisions) > 1)),
+            f"batch {how.batch}",
+        )
+    )
 
 
 def trouble(diagnostic: Diagnostic) -> dict[str, Any]:

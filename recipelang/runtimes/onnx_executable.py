@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,16 +12,24 @@ from torch import Tensor
 from recipelang.kinds import Deployment, LayerExecution
 from recipelang.runtimes import onnx_program
 from recipelang.runtimes.installed import ONNX, version_of
-from recipelang.runtimes.layers import VERIFIED_IMAGES, executed
+from recipelang.runtimes.layers import VERIFIED_IMAGES, Execution, executed
+from recipelang.runtimes.onnx_fused import fused
+from recipelang.runtimes.onnx_integers import MOST_BITS, grids
 from recipelang.runtimes.onnx_program import as_bytes
-from recipelang.runtimes.onnx_session import Session, require_same
+from recipelang.runtimes.onnx_session import TOLERANCE, Session, distance, flat_answers, require_same
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
+from recipelang.surgery.restricting import is_parameter
 from recipelang.surgery.tracing import example_input
 
 NO_KERNELS = "onnxruntime has no sparse kernels"
 #: Batch sizes that a program for any batch is tried with.
 BATCHES = (1, 3, VERIFIED_IMAGES)
+#: How far a quantized program may be from the simulated network, as a part of the distance that quantizing has made:
+#: the graph as it is written, and as onnxruntime optimises it. A number in the middle between two integers is rounded
+#: to one here and to the other there, and the layers that follow multiply such differences: at most two results that
+#: are equally far from float32, in different directions.
+AS_WRITTEN, OPTIMISED = 0.75, 1.5
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class OnnxExecutable:
     """A session and what it executes."""
 
     network: Network = field(repr=False)
+    program: bytes = field(repr=False)
     session: Session = field(repr=False)
     note: str = ""
 
@@ -37,8 +46,8 @@ class OnnxExecutable:
         return self.session(inputs)
 
     def execution(self) -> tuple[LayerExecution, ...]:
-        """How each layer executes: dense, in float32."""
-        return executed(self.network, {}, lambda product: NO_KERNELS)
+        """How each layer executes: in integers where onnxruntime fuses them, else in float32."""
+        return executed(self.network, _ways(self.network, self.program), lambda product: NO_KERNELS)
 
 
 def versions() -> Mapping[str, Any]:
@@ -52,9 +61,10 @@ def prepare(network: Network, how: Deployment) -> OnnxExecutable:
     Raises:
         Refusal: as of `verified_program`.
     """
-    session = Session(as_bytes(onnx_program.onnx_program(network)), how.threads)
-    _verify(network, session, (how.batch,))
-    return OnnxExecutable(network, session)
+    program = as_bytes(onnx_program.onnx_program(network))
+    session = Session(program, how.threads)
+    _verify(network, program, session, (how.batch,))
+    return OnnxExecutable(network, program, session)
 
 
 def verified_program(network: Network, opset: int) -> bytes:
@@ -65,14 +75,22 @@ def verified_program(network: Network, opset: int) -> bytes:
             cannot execute it.
     """
     program = as_bytes(onnx_program.onnx_program(network, opset))
-    _verify(network, Session(program), BATCHES)
+    _verify(network, program, Session(program), BATCHES)
     return program
 
 
-def _verify(network: Network, session: Session, batches: tuple[int, ...]) -> None:
+def _verify(network: Network, program: bytes, session: Session, batches: tuple[int, ...]) -> None:
     """Compare the session with the deployed form on at least `VERIFIED_IMAGES` images, in calls of these sizes."""
     images = example_input(network, max(sum(batches), VERIFIED_IMAGES)).cpu()
-    require_same(session, deployed(network), images.split(_sizes(batches, len(images))))
+    calls = images.split(_sizes(batches, len(images)))
+    simulated = flat_answers(deployed(network), calls)
+    if not grids(network):
+        require_same(session, simulated, calls, TOLERANCE)
+        return
+    masks = {place: tuple(one for one in each if one.kind == "mask") for place, each in network.restrictions.items()}
+    apart = distance(simulated, flat_answers(deployed(replace(network, restrictions=masks)), calls))
+    require_same(Session(program, optimised=False), simulated, calls, AS_WRITTEN * apart + TOLERANCE)
+    require_same(session, simulated, calls, OPTIMISED * apart + TOLERANCE)
 
 
 def _sizes(batches: tuple[int, ...], count: int) -> list[int]:
@@ -81,3 +99,20 @@ def _sizes(batches: tuple[int, ...], count: int) -> list[int]:
     while (left := count - sum(sizes)) > 0:
         sizes.append(min(left, batches[len(sizes) % len(batches)]))
     return sizes
+
+
+def _ways(network: Network, program: bytes) -> dict[str, Execution]:
+    """Parameter name → how onnxruntime executes the product of a weight on a grid."""
+    weights = {place: grid for place, grid in grids(network).items() if is_parameter(place)}
+    found = fused(program, weights) if weights else {}
+    ways = {}
+    for place, grid in weights.items():
+        if grid.scheme.bits > MOST_BITS:
+            ways[place] = Execution("float32", f"onnxruntime multiplies integers of at most {MOST_BITS} bits")
+        elif operation := found.get(place):
+            ways[place] = Execution("int8", f"one {operation} with the recipe's scales")
+        else:
+            ways[place] = Execution(
+                "float32", "its integers become numbers first: onnxruntime has no integer form here"
+            )
+    return ways

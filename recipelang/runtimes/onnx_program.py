@@ -6,17 +6,21 @@ are removed, symbols of unknown sizes get one name, and the class names and the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from recipelang.errors import Refusal
+from recipelang.runtimes.onnx_integers import Integers, grids
 from recipelang.surgery.card import card
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.tracing import example_input, first_line, hushed
 
+#: What a wrapper around the network puts before the names of its parameters.
+_INNER = "inner."
 #: Changes whenever the same network gives another program: part of the keys of measurements.
 VERSION = 1
 LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
@@ -28,16 +32,18 @@ OPSET = 20
 
 
 def onnx_program(network: Network, opset: int = OPSET) -> Any:
-    """The deployed network (BatchNorm folded, float32) as an `onnx.ModelProto`, checked by ONNX's own checker.
+    """The deployed network (BatchNorm folded) as an `onnx.ModelProto`, checked by ONNX's own checker.
 
     Args:
-        network: is not changed.
+        network: is not changed; its grids become integers between QuantizeLinear and DequantizeLinear.
         opset: version of ONNX's operators.
 
     Raises:
         Refusal: RCP0716: the network cannot be traced, or ONNX has no operator for a part of it.
     """
-    model = _stripped(_exported(deployed(network), network, opset))
+    integers = Integers(network) if grids(network) else None
+    model = _stripped(_exported(integers or deployed(network), network, opset))
+    _rename(model, integers.names if integers else {})
     model.metadata_props.add(key=CARD, value=card(network))
     _check(model)
     return model
@@ -100,6 +106,16 @@ def _stripped(model: Any) -> Any:
     # Shapes of what is between them are found again by whoever loads it; they name the batch by the tracer's symbol.
     del model.graph.value_info[:]
     return model
+
+
+def _rename(model: Any, names: Mapping[str, str]) -> None:
+    """Call what the program holds as the network does: a parameter's name, or a place and what of its grid it is."""
+    held = [value.name for value in model.graph.initializer]
+    names = {name: names.get(name, name.removeprefix(_INNER)) for name in held}
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    for value in model.graph.initializer:
+        value.name = names[value.name]
 
 
 def _strip_graph(graph: Any) -> None:

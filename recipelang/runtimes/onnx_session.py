@@ -62,40 +62,34 @@ def cannot_execute(error: Exception) -> Refusal:
     )
 
 
-def require_same(
-    session: Callable[[Tensor], Tensor],
-    module: Callable[[Tensor], Tensor],
-    calls: Sequence[Tensor],
-    tolerance: float = TOLERANCE,
-) -> None:
+def flat_answers(module: Callable[[Tensor], Any], calls: Sequence[Tensor]) -> Tensor:
+    """All answers as one row of float64."""
+    with torch.no_grad():
+        return torch.cat([module(inputs).detach().cpu().double().flatten() for inputs in calls])
+
+
+def require_same(session: Callable[[Tensor], Any], expected: Tensor, calls: Sequence[Tensor], allowed: float) -> None:
     """Refuse a session whose answers are not those of the network.
 
     Args:
-        session, module: what executes, and the deployed form, both called on each of `calls`.
-        tolerance: the largest distance of all answers together, relative to the norm of the network's.
+        session: is called on each of `calls`.
+        expected: the network's answers, as of `flat_answers`.
+        allowed: the largest distance of all answers together, relative to the norm of the network's.
 
     Raises:
         Refusal: RCP1028: they differ; RCP1029: the session raises.
     """
-    with torch.no_grad():
-        expected = torch.cat([_flat(module(inputs)) for inputs in calls])
     try:
-        found = torch.cat([_flat(session(inputs)) for inputs in calls])
+        found = flat_answers(session, calls)
     except Exception as error:  # as above; the network itself has just run on these inputs
         raise cannot_execute(error) from error
     off = distance(found, expected)
-    if not off <= tolerance:
+    if not off <= allowed:
         raise Refusal(
             "RCP1028",
-            f"onnxruntime's answers are {off:.1e} from the network's, and {tolerance:.1e} is allowed",
+            f"onnxruntime's answers are {off:.1e} from the network's, and {allowed:.1e} is allowed",
             "leave `runtime=onnxruntime` out, and please report it",
         )
-
-
-def _flat(answer: Any) -> Tensor:
-    """An answer as one row of float64."""
-    flat: Tensor = answer.detach().cpu().double().flatten()
-    return flat
 
 
 def distance(answer: Tensor, expected: Tensor) -> float:

@@ -9,6 +9,8 @@ import pytest
 
 from recipelang.errors import StepFailed
 from recipelang.methods.metrics.latency import Latency
+from recipelang.report.context import build
+from recipelang.report.render import write
 from recipelang.runtimes import installed
 from recipelang.runtimes.onnx_session import Session
 
@@ -72,3 +74,47 @@ def test_a_runtime_that_is_not_installed_is_refused_before_any_work(
         (found,) = failed.value.diagnostics
         assert found.code == "RCP1027" and what in found.message and found.span is not None and found.span.line == 4
         assert 'pip install "recipelang[onnxruntime]"' in found.help
+
+
+QUANTIZED = f"""model digits_resnet
+data digits
+measure top1, {CLOCK}
+quantize weights, activations to 8 bits by minmax on train(samples=64)
+export onnx
+"""
+
+
+@pytest.fixture(scope="module")
+def quantized(lab: Any) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Latency, "measure", lambda self, mine, theirs, shape, _: self.glance(mine, theirs, shape))
+        return lab.run(QUANTIZED)
+
+
+def test_a_quantized_network_executes_in_integers_and_the_report_says_so(quantized: Any) -> None:
+    assert quantized.code == 0
+    rows = quantized.variant()["layers"]
+    integers = [row for row in rows if row["executes"] == "int8"]
+    assert len(integers) >= 20 and {row["on"] for row in rows} == {"onnxruntime, cpu, batch 2"}
+    write(build(quantized.result.report), ("markdown",), quantized.folder)
+    text = (quantized.folder / "report.md").read_text(encoding="utf-8")
+    assert "21 layers int8 on onnxruntime, cpu, batch 2: one QLinearConv with the recipe's scales" in text
+    assert 0 < quantized.variant()["metrics"][CLOCK]["ratio"] < 5
+    assert len(list(Path(quantized.folder).rglob("model.onnx"))) == 1
+
+
+def test_healthy_is_timed_in_float32_in_the_same_runtime(quantized: Any, done: Any) -> None:
+    healthy = quantized.variant("healthy")
+    assert healthy["metrics"][CLOCK]["value"] == done.variant("healthy")["metrics"][CLOCK]["value"]
+    assert {row["executes"] for row in healthy["layers"]} == {"dense"}
+
+
+def test_a_rerun_of_a_quantized_network_opens_no_session(
+    quantized: Any, lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("a session was opened")
+
+    monkeypatch.setattr(Session, "__init__", never)
+    again = lab.run(QUANTIZED.replace("export onnx\n", ""))
+    assert again.made == 0 and again.variant()["layers"] == quantized.variant()["layers"]

@@ -230,7 +230,7 @@ def test_what_the_runtime_does_not_take_is_refused_with_its_words() -> None:
 def test_answers_that_are_no_numbers_are_never_the_same() -> None:
     images = torch.ones(1, 2)
     with pytest.raises(Refusal):
-        require_same(lambda x: x * torch.nan, lambda x: x, [images])
+        require_same(lambda x: x * torch.nan, images.flatten(), [images], 1.0)
 
 
 def test_calls_of_every_size_use_all_images_up() -> None:

@@ -1,0 +1,128 @@
+"""Grids as QuantizeLinear and DequantizeLinear: how a quantized network becomes a program that computes in integers.
+
+weight      integers ─▶ DequantizeLinear ─▶ product          the integers of the recipe, with one scale for each output
+activation  value ─▶ QuantizeLinear ─▶ DequantizeLinear ─▶   at the places that have a grid, with the recipe's scale
+
+A runtime fuses these with the product between them and computes it in integers (onnxruntime: QLinearConv, QGemm).
+BatchNorm is folded first: a weight's integers stay what they are, only their scales change.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recipelang.surgery.folding import folded
+from recipelang.surgery.network import Habits, Network
+from recipelang.surgery.places import at_places, calls_of, moved
+from recipelang.surgery.restricting import is_parameter
+from recipelang.surgery.restrictions.grid import Grid
+from recipelang.surgery.tracing import example_input
+
+#: Bits of the integers of a program; a finer grid is computed in floating point.
+MOST_BITS = 8
+
+
+def grids(network: Network) -> dict[str, Grid]:
+    """Place → its grid."""
+    return {place: one for place, each in network.restrictions.items() for one in each if isinstance(one, Grid)}
+
+
+class Integers(nn.Module):
+    """A folded network in which each grid is an operation of the exported program.
+
+    Args:
+        network: with grids; is not changed.
+
+    Attributes:
+        names: name of a buffer → the place whose integers, scales or zeros it holds.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        ready = folded(network)
+        self.inner, self._grids = ready.module.float(), grids(ready)
+        # What is only moved is said to be on the same grid, or a sum that reads it would be computed in float32.
+        shared = moved(calls_of(self.inner, example_input(ready))) if self._grids else {}
+        self._grids |= {place: self._grids[source] for place, source in shared.items() if source in self._grids}
+        self._recipelang_habits = getattr(ready.module, "_recipelang_habits", Habits())
+        self.names: dict[str, str] = {}
+        self._held: dict[str, dict[str, str]] = {}
+        for place, grid in self._grids.items():
+            if is_parameter(place) and grid.scheme.bits <= MOST_BITS:
+                self._hold(place, grid, self.inner.get_parameter(place).detach())
+        self.eval().requires_grad_(False)
+
+    def _hold(self, place: str, grid: Grid, weight: Tensor) -> None:
+        """A weight's integers and their scales and zeros, as buffers: parameter names are not names of buffers."""
+        held = {"integers": grid.codes(weight).to(_type(grid)), "scale": grid.scale, "zero": grid.zero.long()}
+        number, self._held[place] = len(self._held), {}
+        for what, tensor in held.items():
+            self._held[place][what] = f"held{number}_{what}"
+            self.names[f"held{number}_{what}"] = f"{place}.{what}"
+            self.register_buffer(f"held{number}_{what}", tensor.contiguous(), persistent=False)
+
+    def forward(self, inputs: Tensor) -> Any:
+        """As the network, with quantized_decomposed operations at its grids."""
+        with at_places(self.inner, self._change):
+            return self.inner(inputs)
+
+    def _change(self, place: str, value: Tensor) -> Tensor:
+        grid = self._grids.get(place)
+        if grid is None:
+            return value
+        if grid.scheme.bits > MOST_BITS:
+            return _in_floats(grid, value)
+        if place in self._held:
+            return _dequantized(
+                grid, *(getattr(self, self._held[place][what]) for what in ("integers", "scale", "zero"))
+            )
+        return _quantized(grid, value)
+
+
+def _type(grid: Grid) -> torch.dtype:
+    return torch.int8 if grid.scheme.signed else torch.uint8
+
+
+def _operations() -> Any:
+    """The operations that the exporter translates; torch registers them where they are defined."""
+    from torch.ao.quantization.fx import _decomposed  # noqa: F401
+
+    return torch.ops.quantized_decomposed
+
+
+def _dequantized(grid: Grid, integers: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+    limits = grid.scheme.low, grid.scheme.high, _type(grid)
+    if grid.scheme.axis is None:
+        value: Tensor = _operations().dequantize_per_tensor(integers, *_numbers(grid), *limits)
+    else:
+        value = _operations().dequantize_per_channel(integers, scale, zero, grid.scheme.axis, *limits)
+    return value
+
+
+def _quantized(grid: Grid, value: Tensor) -> Tensor:
+    """An activation through the integers of its grid.
+
+    QuantizeLinear stops at the limits of its type, not at those of the grid: with fewer bits it is clipped before.
+    """
+    (scale, zero), low, high = _numbers(grid), grid.scheme.low, grid.scheme.high
+    if grid.scheme.bits < MOST_BITS or grid.scheme.symmetric:
+        value = value.clamp((low - zero) * scale, (high - zero) * scale)
+    limits = scale, zero, low, high, _type(grid)
+    result: Tensor = _operations().dequantize_per_tensor(_operations().quantize_per_tensor(value, *limits), *limits)
+    return result
+
+
+def _in_floats(grid: Grid, value: Tensor) -> Tensor:
+    """The nearest numbers of a grid in operations that every format has."""
+    shape = [-1 if axis == grid.scheme.axis else 1 for axis in range(value.ndim)]
+    scale, zero = (one if grid.scheme.axis is None else one.view(shape) for one in (grid.scale, grid.zero.float()))
+    integers = ((value / scale).round() + zero).clamp(grid.scheme.low, grid.scheme.high)
+    return (integers - zero) * scale
+
+
+def _numbers(grid: Grid) -> tuple[float, int]:
+    """Scale and zero as Python's numbers: in the traced graph, no tensor may decide anything."""
+    return float(grid.scale), int(grid.zero)

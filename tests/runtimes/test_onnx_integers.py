@@ -1,0 +1,183 @@
+"""Quantized networks as programs: the recipe's integers and scales, what executes in integers, and how near it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recipelang.catalogue import find
+from recipelang.errors import Refusal
+from recipelang.kinds import Deployment, Observed
+from recipelang.methods.patterns.nm import NM
+from recipelang.plan import Selection
+from recipelang.runtimes import onnx_integers
+from recipelang.runtimes.eager import prepare as prepare_torch
+from recipelang.runtimes.onnx_executable import prepare
+from recipelang.runtimes.onnx_integers import grids
+from recipelang.runtimes.onnx_session import Session, distance
+from recipelang.surgery.deployed import deployed
+from recipelang.surgery.folding import folded
+from recipelang.surgery.masks import sparsify
+from recipelang.surgery.network import Network
+from recipelang.surgery.places import at_places
+from recipelang.surgery.quantizing import activation_grids, places_of, weight_grids
+from recipelang.surgery.restricting import is_parameter
+from recipelang.surgery.tracing import evaluating, example_input
+
+onnx = pytest.importorskip("onnx", reason='needs pip install "recipelang[onnxruntime]"')
+pytest.importorskip("onnxruntime", reason='needs pip install "recipelang[onnxruntime]"')
+
+
+class Block(nn.Module):
+    """What a residual network has: a norm with negative factors, a padded shortcut, pooling, and two ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.one, self.bn1 = nn.Conv2d(8, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16)
+        self.two, self.bn2 = nn.Conv2d(16, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
+        self.linear = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.norm(self.stem(x)))
+        y = self.bn2(self.two(functional.relu(self.bn1(self.one(x)))))
+        x = functional.relu(y + functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 4, 4)))
+        return self.linear(functional.max_pool2d(x, 2).mean((2, 3)))
+
+
+def plain() -> Network:
+    torch.manual_seed(0)
+    module = Block()
+    for norm in (module.norm, module.bn1, module.bn2):
+        nn.init.uniform_(norm.weight, -1.5, 1.5)
+        nn.init.normal_(norm.bias, 0, 0.3)
+        norm.running_mean.normal_(0, 0.2)
+        norm.running_var.uniform_(0.5, 1.5)
+    return Network(module.eval(), {}, (3, 16, 16))
+
+
+def quantized(network: Network, bits: int = 8, parts: tuple[str, ...] = ("weights", "activations")) -> Network:
+    """With grids over what seeded images show."""
+    minmax = find("quantizer", "minmax")()  # type: ignore[misc]
+    found = places_of(network, Selection(), parts)
+    seen: dict[str, Observed] = {}
+
+    def watch(place: str, value: Tensor) -> Tensor:
+        if place in found.activations:
+            seen[place] = Observed(value.detach().amin(), value.detach().amax(), value.detach().flatten())
+        return value
+
+    with evaluating(network.module), at_places(network.module, watch):
+        network.module(example_input(network, 32))
+    grids = weight_grids(network, found.weights, bits, minmax) | activation_grids(seen, bits, minmax)
+    return network.restricted(grids)
+
+
+@pytest.fixture(scope="module")
+def ready() -> Any:
+    """What onnxruntime executes of the quantized network."""
+    return prepare(quantized(plain()), Deployment(batch=2))
+
+
+def answers(call: Any, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.as_tensor(call(images)).double().flatten()
+
+
+def test_the_answer_is_that_of_the_simulated_network(ready: Any) -> None:
+    network = quantized(plain())
+    images = torch.randn(64, 3, 16, 16, generator=torch.Generator().manual_seed(5))
+    simulated, exact = answers(deployed(network), images), answers(deployed(plain()), images)
+    apart = distance(simulated, exact)
+    assert 1e-3 < apart < 0.2
+    assert distance(answers(ready, images), simulated) < apart
+    assert distance(answers(Session(ready.program, optimised=False), images), simulated) < apart / 2
+
+
+def test_integers_and_scales_are_those_of_the_recipe(ready: Any) -> None:
+    network = quantized(plain())
+    after = folded(network)
+    graph = onnx.load_from_string(ready.program).graph
+    held = {value.name: onnx.numpy_helper.to_array(value) for value in graph.initializer}
+    scales = {node.input[0]: held[node.input[1]] for node in graph.node if node.op_type == "DequantizeLinear"}
+    turned = 0
+    for place in ("stem.weight", "one.weight", "two.weight", "linear.weight"):
+        codes = grids(network)[place].codes(network.module.get_parameter(place).detach()).numpy()
+        written = held[f"{place}.integers"]
+        assert written.dtype == numpy.int8
+        assert numpy.array_equal(abs(written), abs(codes)), "a negative factor turns signs and changes nothing else"
+        turned += int((written != codes).any())
+        assert numpy.allclose(scales[f"{place}.integers"], grids(after)[place].scale.numpy())
+    assert turned == 3, "the norms have negative factors"
+
+
+def test_what_executes_in_integers_is_told_and_the_rest_says_why(ready: Any) -> None:
+    rows = {row.layer: row for row in ready.execution()}
+    assert {rows[name].executes for name in ("stem", "one", "two")} == {"int8"}
+    assert "QLinearConv" in rows["one"].why
+    assert rows["linear"].executes in ("int8", "float32") and rows["linear"].why
+    activations = [place for place in grids(quantized(plain())) if not is_parameter(place)]
+    nodes = [node.op_type for node in onnx.load_from_string(ready.program).graph.node]
+    assert nodes.count("QuantizeLinear") > len(activations) >= 5, "what is moved is said to be on the same grid"
+    torch_rows = {row.executes for row in prepare_torch(quantized(plain())).execution()}
+    assert torch_rows == {"8 bits simulated"}
+
+
+def test_zeros_of_a_mask_are_zeros_of_the_program() -> None:
+    network = plain()
+    masked = sparsify(network, NM(), {"two.weight": network.module.two.weight.detach().abs()})
+    program = onnx.load_from_string(prepare(quantized(masked), Deployment()).program)
+    (codes,) = [onnx.numpy_helper.to_array(v) for v in program.graph.initializer if v.name == "two.weight.integers"]
+    assert not codes[~masked.masks["two.weight"].keep.numpy()].any() and codes.any()
+
+
+@pytest.mark.parametrize(("bits", "executes"), [(4, "float32"), (12, "float32")])
+def test_other_numbers_of_bits_are_computed_as_they_are(bits: int, executes: str) -> None:
+    network = quantized(plain(), bits)
+    ready = prepare(network, Deployment())
+    images = 3 * torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(5))  # beyond the grids
+    simulated, exact = answers(deployed(network), images), answers(deployed(plain()), images)
+    assert distance(answers(ready, images), simulated) <= distance(simulated, exact)
+    rows = {row.layer: row for row in ready.execution()}
+    assert rows["one"].executes == executes and rows["one"].why
+
+
+def test_weights_alone_are_stored_as_integers_and_multiplied_in_float32() -> None:
+    network = quantized(plain(), parts=("weights",))
+    ready = prepare(network, Deployment())
+    images = example_input(network, 8)
+    assert distance(answers(ready, images), answers(deployed(network), images)) < 1e-5
+    assert {row.executes for row in ready.execution()} == {"float32"}
+
+
+def test_a_program_with_another_scale_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = onnx_integers._numbers
+    monkeypatch.setattr(onnx_integers, "_numbers", lambda grid: (real(grid)[0] * 4, real(grid)[1]))
+    with pytest.raises(Refusal, match="answers are .* from the network's") as caught:
+        prepare(quantized(plain()), Deployment())
+    assert caught.value.code == "RCP1028"
+
+
+def test_the_file_is_smaller_and_any_batch_runs(tmp_path: Path) -> None:
+    write = find("export", "onnx")().write  # type: ignore[misc]
+    (small,), (large,) = write(quantized(plain()), tmp_path / "a"), write(plain(), tmp_path / "b")
+    stored = [sum(len(v.raw_data) for v in onnx.load(path).graph.initializer) for path in (small, large)]
+    assert stored[0] < 0.45 * stored[1]
+    session = Session(small.read_bytes())
+    assert [len(session(torch.zeros(n, 3, 16, 16))) for n in (1, 4)] == [1, 4]
+    assert b"/recipelang" not in small.read_bytes() and str(Path.cwd()).encode() not in small.read_bytes()
+
+
+def test_the_network_is_left_alone() -> None:
+    network = quantized(plain())
+    network.module.train()
+    before = {name: value.clone() for name, value in network.tensors().items()}
+    prepare(replace(network), Deployment())
+    assert network.module.training and all(torch.equal(v, before[n]) for n, v in network.tensors().items())
