@@ -18,9 +18,10 @@ from recipelang.measuring.clock import check_device
 from recipelang.measuring.machine import busy, default_threads
 from recipelang.plan import Branch, Node, Plan, Repeat, Step, Variant, parts_of, steps_of
 from recipelang.run.controls import training_of
+from recipelang.run.foreseen import Told
 from recipelang.run.lanes import by_variant
 from recipelang.run.options import Options
-from recipelang.run.rehearsal import RECIPE_IS_WRONG, Rehearsal, Told
+from recipelang.run.rehearsal import RECIPE_IS_WRONG, Rehearsal
 from recipelang.run.stored import ABOVE, Unknown
 from recipelang.run.timing import Estimate
 from recipelang.units import counted

@@ -6,8 +6,8 @@ known. What depends on it, such as how often a block runs or which variant is ch
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -34,49 +34,16 @@ from recipelang.plan import (
 from recipelang.run.building import build
 from recipelang.run.controls import Controls
 from recipelang.run.expectations import Expectations
+from recipelang.run.foreseen import Foreseen, Told
 from recipelang.run.foresight import fit_schedules, foresee
 from recipelang.run.lanes import Lane
 from recipelang.run.options import Options
 from recipelang.run.progress import Silent
 from recipelang.run.store import Store
 from recipelang.run.stored import ABOVE, StoredNumbers, StoredReadings, StoredSteps, Unknown
-from recipelang.run.timing import Estimate, Times
+from recipelang.run.timing import Times
 from recipelang.run.walk import EXHAUSTED, Walk
 from recipelang.surgery.network import Network
-
-
-@dataclass(frozen=True)
-class Told:
-    """What is known about a step on one lane, before it runs.
-
-    Attributes:
-        state: `stored`, `runs`, `fails` or `notes` (nothing to compute).
-        reason: what the store has for it, or why it runs or fails.
-        details: what was found on the network.
-        time: how long it takes; None if nothing is known.
-    """
-
-    state: str
-    reason: str = ""
-    details: tuple[str, ...] = ()
-    time: Estimate | None = None
-
-
-@dataclass
-class Foreseen(Lane):
-    """A lane that is only rehearsed: `network` is its architecture, and `models` those of states, as far as known."""
-
-    network: Network | None = None
-    models: Mapping[str, Network] = field(default_factory=dict)  # replaced and never changed: lanes share it
-    altered: bool = False  # the recipe's own surgery is in `network`
-    supposed: bool = False  # surgery above must run: `network` is larger than the step will find it
-    unjudged: bool = False  # an `expect` could not be judged yet
-
-    def remember(self, name: str, network: Network | None) -> None:
-        """Note the architecture of a state."""
-        if network is not None:
-            self.models = {**self.models, name: network}
-
 
 #: refusals that mean that the recipe is wrong, and not the machine or a file
 RECIPE_IS_WRONG = ("RCP0703", "RCP0821", "RCP0822", "RCP0823", "RCP0911")

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from recipelang.budgets.conditions import judge
 from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
 from recipelang.kinds.figure import Figure, words
-from recipelang.plan import Branch, Chosen, Condition, Expected, Node, Reading, Repeat, Seeded, Step, Variant
+from recipelang.plan import Branch, Condition, Expected, Node, Repeat, Seeded, Step, Variant
+from recipelang.run.choices import open_branch, reading_of, up_to_choice
 from recipelang.run.evaluate import Readings, mean
 from recipelang.run.expectations import Expectations
 from recipelang.run.lanes import Lane, StepRecord, by_variant
@@ -49,7 +50,7 @@ class Walk:
         while rest:
             node, rest = rest[0], rest[1:]
             if isinstance(node, Branch):
-                following, choose, rest = _up_to_choice(rest)
+                following, choose, rest = up_to_choice(rest)
                 lanes = self._variants(node, following, choose, lanes, filters)
             elif isinstance(node, Repeat):
                 for lane in lanes:
@@ -104,7 +105,7 @@ class Walk:
             return lanes
         for lane in lanes:
             self.worker.settle_healthy(lane)
-        if choose and _reading(choose) is None:
+        if choose and reading_of(choose) is None:
             return self.first(branch, following, choose, lanes)
         inside = filters or choose is not None
         ends = [
@@ -145,7 +146,7 @@ class Walk:
         """The ends of the variants and of variants inside them, each walked when it is requested."""
         for variant in branch.variants:
             forks, rest = self._enter(variant, lanes), variant.body
-            if rest and (inner := _open_branch(rest)) is not None:
+            if rest and (inner := open_branch(rest)) is not None:
                 forks = self.walk(rest[:inner], forks, True)
                 for lane in forks:
                     self.worker.settle_healthy(lane)
@@ -156,7 +157,7 @@ class Walk:
 
     def best(self, choose: Step, ends: list[Lane], lanes: list[Lane]) -> list[Lane]:
         """`choose by METRIC`: the best of the variants that meet every `expect`; of equals, the first."""
-        reading = _reading(choose)
+        reading = reading_of(choose)
         assert reading is not None  # else `first` decides
         best: tuple[float, list[Lane]] | None = None
         for group in filter(self.fits, by_variant(ends).values()):
@@ -274,35 +275,3 @@ class Walk:
         reached = (Figure(value=rounds, noun="round"),)
         lane.steps.append(StepRecord(repeat.verb, repeat.text, line, reached=reached, note=why))
         self.worker.progress.say(f"  {repeat.text}  {words(reached)}{': ' if why else ''}{why}")
-
-
-def _up_to_choice(nodes: Sequence[Node]) -> tuple[tuple[Step, ...], Step | None, tuple[Node, ...]]:
-    """The steps between variants and their `choose`, the `choose` if there is one, and what comes after it."""
-    at = next((i for i, n in enumerate(nodes) if _chooses(n)), None)
-    following = nodes if at is None else nodes[:at]
-    steps = tuple(node for node in following if isinstance(node, Step))
-    assert len(steps) == len(following), "check allows only steps after variants"
-    return (steps, None, ()) if at is None else (steps, nodes[at], tuple(nodes[at + 1 :]))  # type: ignore[return-value]
-
-
-def _open_branch(nodes: Sequence[Node]) -> int | None:
-    """The index of the variants that no `choose` follows; None if there are none."""
-    for index in reversed(range(len(nodes))):
-        node = nodes[index]
-        if isinstance(node, Branch):
-            return index
-        if _chooses(node):
-            return None
-    return None
-
-
-def _chooses(node: Node) -> bool:
-    """Whether a node is the choice among variants."""
-    return isinstance(node, Step) and isinstance(node.operation.needs().writes, Chosen)
-
-
-def _reading(choose: Step) -> Reading | None:
-    """What a choice decides by; None: the first that meets every verdict."""
-    chosen = choose.operation.needs().writes
-    assert isinstance(chosen, Chosen)
-    return chosen.by

@@ -15,7 +15,6 @@ from typing import Any
 from recipelang import stages
 from recipelang.budgets.conditions import judge
 from recipelang.budgets.verdict import Verdict
-from recipelang.catalogue import spell
 from recipelang.errors import MachineFailed, Refusal, StepFailed, line_of
 from recipelang.images.access import reading
 from recipelang.images.view import seen_by
@@ -23,7 +22,6 @@ from recipelang.kinds import Dataset, Progress, Task, figure
 from recipelang.plan import (
     Built,
     Condition,
-    Duration,
     Made,
     Node,
     Opened,
@@ -31,7 +29,6 @@ from recipelang.plan import (
     Reading,
     Shown,
     Step,
-    repeated,
     tests_of,
 )
 from recipelang.run import keys, outcomes, states
@@ -40,6 +37,7 @@ from recipelang.run.building import build
 from recipelang.run.evaluate import Readings
 from recipelang.run.lanes import Lane, StepRecord
 from recipelang.run.options import Options
+from recipelang.run.retraining import repeated_by_control
 from recipelang.run.states import State
 from recipelang.run.store import Entry, Store, key_of
 from recipelang.run.tasks import require_target, taken_together, task_of
@@ -230,7 +228,7 @@ class Worker:
 
         entry, cached = self.obtain(ingredients, make, list(FILES))
         before: State = lane.current  # type: ignore[assignment]  # `ingredients` made sure
-        trace = (*before.trace, *_trace(step, entry.record)) if lane.healthy else ()
+        trace = (*before.trace, *repeated_by_control(step, entry.record)) if lane.healthy else ()
         restricted = operation.needs().restriction or before.restricted
         lane.current = State(entry.record["content"], entry.folder, trace, restricted)
         return entry.record, cached
@@ -281,21 +279,3 @@ class Worker:
             progress=self.progress,
             smoke=self.options.smoke,
         )
-
-
-def _trace(step: Step, record: Mapping[str, Any]) -> list[Step]:
-    """What a control repeats of a step: with the updates that were really made; see `plan.repeated`.
-
-    What goes wrong there points at the same statement.
-    """
-    training, made = step.operation.needs().training, []
-    if training is not None:
-        alone = replace(training, losses=(), companions=(), course=None)
-        made = [replace(alone, duration=Duration(**done)) for done in record.get("trained", ())]
-    again = repeated(step.operation, tuple(made))
-    return [Step(one, f"{one.verb} {_training_text(one)}".strip(), step.span, step.path, implied=True) for one in again]
-
-
-def _training_text(operation: Operation) -> str:
-    training = operation.needs().training
-    return f"for {training.duration} with {training.text or spell(training.optimizer)}" if training else ""

@@ -1,0 +1,28 @@
+"""What a control repeats of a step: the training that was really done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from recipelang.catalogue import spell
+from recipelang.plan import Duration, Operation, Step, repeated
+
+
+def repeated_by_control(step: Step, record: Mapping[str, Any]) -> list[Step]:
+    """What a control repeats of a step: with the updates that were really made; see `plan.repeated`.
+
+    What goes wrong there points at the same statement.
+    """
+    training, made = step.operation.needs().training, []
+    if training is not None:
+        alone = replace(training, losses=(), companions=(), course=None)
+        made = [replace(alone, duration=Duration(**done)) for done in record.get("trained", ())]
+    again = repeated(step.operation, tuple(made))
+    return [Step(one, f"{one.verb} {_training_text(one)}".strip(), step.span, step.path, implied=True) for one in again]
+
+
+def _training_text(operation: Operation) -> str:
+    training = operation.needs().training
+    return f"for {training.duration} with {training.text or spell(training.optimizer)}" if training else ""
