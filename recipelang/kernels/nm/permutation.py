@@ -31,6 +31,8 @@ ROWS = 1024
 HAND = 256
 #: partners of each group with which it is computed from the rows what an exchange gains
 PARTNERS = 4
+#: with few groups it is more of them, so that about as many pairs are computed
+AT_ONCE = 128
 #: how often the hands are dealt, from this effort on; below it once, which gains nearly as much in half the time
 DEALS, THOROUGH = 3, 10
 #: for larger m there are too many ways to distribute 2m columns, and only exchanges of two columns are tried
@@ -230,7 +232,8 @@ class _Computed(_Hand):
         matrix = hopes.new_full((count, count), -math.inf)
         matrix[self.first, self.second] = matrix[self.second, self.first] = hopes
         chosen = torch.zeros(count, count, dtype=torch.bool)
-        chosen.scatter_(1, matrix.topk(min(PARTNERS, count - 1), dim=1).indices, True)
+        most = min(max(PARTNERS, AT_ONCE // count), count - 1)
+        chosen.scatter_(1, matrix.topk(most, dim=1).indices, True)
         return chosen[self.first, self.second] | chosen[self.second, self.first]
 
 

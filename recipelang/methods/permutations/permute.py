@@ -23,7 +23,7 @@ class Permute:
         scores[π(m·g + m − 1)]. Greedy over pairs of groups, all ways to divide their 2m channels (for m > 4, all
         exchanges of two channels), the best pairs first, until none gains: by an estimate from sums over two channels,
         min(Ψ(s_i), Ψ(s_j)) with Ψ′ = P(Binomial(m − 2, share of the row above) = n − 1), then by the scores, each group
-        with the four partners of which the estimate expects most; then `effort` random changes.
+        with the partners of which the estimate expects most, four where there are many; then `effort` random changes.
     Shapes: scores R×C, the weights that take the C channels as inputs, stacked, O·kh·kw rows each.
     When it misleads: weights with large scores decide for all that share their inputs; of more than 1024 rows, 1024 are
         drawn. More than 256 groups are searched in hands of at most 256: dealt once, and three times from `effort=10`
