@@ -193,6 +193,15 @@ def part(role: str, kind: str) -> Any:
     return cls
 
 
+def added_parts(role: str) -> tuple[Any, ...]:
+    """The classes that plug-ins add to a role.
+
+    Raises:
+        Refusal: RCP0252 to RCP0255: one is declared wrongly, cannot be imported, or breaks its contract.
+    """
+    return tuple(part(role, kind) for kind in sorted(plugins.names(role)))
+
+
 def kinds_of(name: str) -> tuple[str, ...]:
     """Every kind that has a method of this name."""
     return tuple(kind for kind in FOLDERS if _is_own(kind, name) or name in names(kind))

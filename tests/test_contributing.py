@@ -212,3 +212,14 @@ def test_a_plug_in_that_cannot_be_imported_or_has_no_kind_is_refused_by_name(tmp
     assert "RCP0252" in found.stderr and "declared as `spread`" in found.stderr
     points.write_text("[recipelang.methods]\ncriterion.magnitude = my_package.criterion_spread:Spread\n")
     assert "RCP0253" in recipe(tmp_path, "list", "criterion").stderr
+
+
+def test_what_no_recipe_names_is_held_to_its_contract_before_anything_runs(tmp_path: Path) -> None:
+    files = examples()
+    without = {point: text for point, text in files.items() if point != "stage.bound"}
+    install(tmp_path, without | {"edit.drop_norm": files["edit.drop_norm"].replace("def left", "def rest")})
+    found = recipe(tmp_path, "check", "-e", "bound 0.5")
+    assert found.returncode == 1 and "there is no entry point `stage.bound`" in found.stderr
+    found = recipe(tmp_path, "plan", "-e", "prune 1 layer by random")
+    assert found.returncode != 0 and "RCP0255" in found.stderr and "edit `drop_norm`" in found.stderr
+    assert "it has no `left`" in found.stderr

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from recipelang import catalogue
 from recipelang.errors import Diagnostic, RecipeError, Refusal, Span, StepFailed, line_of
 from recipelang.kinds import Progress
 from recipelang.measuring.clock import check_device
@@ -135,6 +136,8 @@ def make(plan: Plan, options: Options, timed: bool = True, progress: Progress | 
     """
     options = replace(options, threads=options.threads or default_threads())
     _refuse_what_is_absent(plan, options)
+    for role in catalogue.PARTS:  # no recipe names these, so `check` has not looked at them
+        catalogue.added_parts(role)
     rehearsal = Rehearsal(options, timed, progress)
     rehearsal.begin(plan.nodes)
     rehearsal.worker.open_data(steps_of(plan.nodes), progress)
