@@ -111,7 +111,7 @@ def layers(model: str, data: str | None, task: str | None, profile: str | None, 
         click.echo()
         print_rows(("group", "unit", "how many", "multiple of", "coupled layers"), [_group(row) for row in groups])
     for why in dict.fromkeys(whole.values()):
-        say(f"whole stay {listed(name for name in whole if whole[name] == why)}: {why}")
+        say(f"stays whole ({why}): {listed(name for name in whole if whole[name] == why)}")
     for note in notes:
         say(note)
     for note in network.habits.notes:

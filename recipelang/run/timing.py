@@ -297,7 +297,7 @@ def images_seen(criterion: Any, samples: int, network: Network, data: Dataset) -
         images += samples * len(products_of(network)) / 2  # for each weight a pass, up to that weight
     elif "activations" in criterion.needs:
         images += samples + (data.size("val") if criterion.unit == "layer" else 0)
-    if "gradients" in criterion.needs:
+    if any(need.endswith("gradients") for need in criterion.needs):
         images += 3 * samples
     return images
 

@@ -85,7 +85,7 @@ def _words(operation: Prune, offer: Offer) -> Iterator[str]:
     if offer.stay:
         first = next(iter(offer.stay))
         more = f", and {counted(len(offer.stay) - 1, 'more', 'more')}" if len(offer.stay) > 1 else ""
-        yield f"stay whole: `{first}` ({offer.stay[first]}){more}"
+        yield f"stays whole: `{first}` ({offer.stay[first]}){more}"
 
 
 def _finer(unit: Unit) -> str:
