@@ -82,7 +82,7 @@ def test_layers_shows_groups_of_channels_and_why_others_stay(capsys: pytest.Capt
     assert recipe("layers", "digits_resnet") == 0
     out, err = capsys.readouterr()
     assert "conv1           filters  16        2            conv1 and 10 more, to `layer2.4.conv2`" in out
-    assert "whole stay linear: they are the network's output" in err
+    assert "stays whole (they are the network's output): linear" in err
     assert "no neuron of this network can be removed" in err
     assert recipe("layers", "digits_resnet", "--json") == 0
     told = json.loads(capsys.readouterr().out)
