@@ -17,6 +17,7 @@ from recipelang.runtimes.onnx_integers import Integers, grids
 from recipelang.surgery.card import card
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
+from recipelang.surgery.traced import BATCH, traced
 from recipelang.surgery.tracing import example_input, first_line, hushed
 
 #: What a wrapper around the network puts before the names of its parameters.
@@ -27,7 +28,7 @@ LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
 EXTRA = "onnxruntime"
 #: The key of our metadata in the program.
 CARD = "recipelang.json"
-INPUT, OUTPUT, BATCH = "input", "output", "batch"
+INPUT, OUTPUT = "input", "output"
 OPSET = 20
 
 
@@ -60,10 +61,8 @@ def _exported(module: nn.Module, network: Network, opset: int) -> Any:
     example = example_input(network).cpu()
     try:
         with hushed(), torch.no_grad():
-            batch = {0: torch.export.Dim(BATCH, min=1)}
-            traced = torch.export.export(module, (example,), dynamic_shapes=(batch,))
             program = torch.onnx.export(
-                traced,
+                traced(module, network, example),
                 (example,),
                 dynamo=True,
                 opset_version=opset,

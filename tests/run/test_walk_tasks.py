@@ -12,7 +12,9 @@ from PIL import Image
 import recipelang
 from recipelang.errors import RecipeError, StepFailed
 from recipelang.run import measurer
+from recipelang.runtimes.onnx_program import as_bytes, onnx_program
 from recipelang.surgery import artifact
+from recipelang.surgery.deployed import deployed
 
 SMALL = "data digit_sheets(batch=8)\nmodel srresnet(blocks=2, filters=4)\ntrain for 1 epochs\n"
 ENLARGE = "task superresolution\n" + SMALL
@@ -200,3 +202,23 @@ def test_another_data_set_is_measured_whole(lab: Any) -> None:
     with pytest.raises(RecipeError) as wrong:
         lab.checked(ENLARGE + "data digit_sheets(scale=4) as plain\nmeasure psnr on plain")
     assert "RCP0439" in {d.code for d in wrong.value.diagnostics}
+
+
+def test_exports_of_networks_that_give_images_take_any_size(enlarged: Any) -> None:
+    model = recipelang.load(enlarged.folder / "main")
+    program = torch.export.load(enlarged.folder / "main" / "export" / "model.pt2").module()
+    for shape in ((1, 1, 12, 12), (2, 1, 9, 31)):
+        images = torch.rand(shape)
+        with torch.no_grad():
+            assert torch.allclose(program(images), model(images), atol=1e-5)
+
+
+def test_an_onnx_program_takes_any_size(enlarged: Any) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network = artifact.load(enlarged.folder / "main")
+    session = onnxruntime.InferenceSession(as_bytes(onnx_program(network)))
+    images = torch.rand(2, 1, 9, 31)
+    with torch.no_grad():
+        wanted = deployed(network)(images)
+    (found,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    assert torch.allclose(torch.from_numpy(found), wanted, atol=1e-5)

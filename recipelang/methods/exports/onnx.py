@@ -19,7 +19,8 @@ class Onnx:
     What: one file with the input `input` and the output `output`, which onnxruntime and others execute. Class names and
         preprocessing are in its metadata, as `recipelang.json`; nothing else of this machine is. Quantized layers are
         8-bit integers between QuantizeLinear and DequantizeLinear with the recipe's scales.
-    Shapes: images B×C×H×W, normalised → scores B×classes.
+    Shapes: images B×C×H×W, normalised → scores B×classes. Where answers are images, inputs may have any height and
+    width, if the network's code allows it.
     Needs: `pip install "recipelang[onnxruntime]"`: the program is executed and compared before it is written.
     When it misleads: masked zeros are stored and multiplied like any other number.
     Source: https://onnx.ai; torch.onnx.

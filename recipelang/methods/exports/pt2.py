@@ -21,7 +21,8 @@ class Pt2:
 
     What: `torch.export.load("model.pt2").module()(images)` runs it, without recipelang and without the code that built
     it. Class names and preprocessing are in the same file, as `recipelang.json`.
-    Shapes: images B×C×H×W, normalised → scores B×classes.
+    Shapes: images B×C×H×W, normalised → scores B×classes. Where answers are images, inputs may have any height and
+    width, if the network's code allows it.
     When it misleads: masked zeros are multiplied like any other number.
     Source: torch.export.
     """
@@ -35,14 +36,14 @@ class Pt2:
         from recipelang.files import atomic
         from recipelang.surgery.card import card
         from recipelang.surgery.deployed import deployed
+        from recipelang.surgery.traced import traced
         from recipelang.surgery.tracing import example_input, first_line, hushed
 
         module, example = deployed(network), example_input(network)
         written = io.BytesIO()  # torch's error for a full disk is not an OSError
         try:
             with hushed():
-                batch = {0: torch.export.Dim("batch", min=1)}
-                program = torch.export.export(module, (example,), dynamic_shapes=(batch,))
+                program = traced(module, network, example)
                 torch.export.save(program, written, extra_files={"recipelang.json": card(network)})
                 reloaded = torch.export.load(io.BytesIO(written.getvalue())).module()
         except Exception as error:  # torch.export raises many kinds for code that it cannot trace
