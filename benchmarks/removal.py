@@ -121,8 +121,7 @@ def main() -> None:
     parser.add_argument("--largest", type=float, default=150, help="millions of parameters")
     options = parser.parse_args()
     for name in options.models:
-        with torch.device("meta"):
-            count = sum(p.numel() for p in build(name).parameters()) / 1e6
+        count = models.get_model_weights(name).DEFAULT.meta["num_params"] / 1e6  # type: ignore[attr-defined]
         if count > options.largest:
             print(f"{name}: {count:.0f} M parameters, left out")
             continue
