@@ -61,6 +61,12 @@ class Call:
         sums = self.function in SUMS and len(self.reads) > 1
         return (self.function in PRODUCTS and bool(self.reads)) or self.function == ATTENTION or sums
 
+    @property
+    def layers(self) -> set[str]:
+        """The paths of the modules that compute so: of a product those that hold its weight, wherever it is called."""
+        held = {name.rpartition(".")[0] for name in self.parameters} if self.function in PRODUCTS else set()
+        return held or {self.path}
+
 
 class _Calls(TorchFunctionMode):
     """Every torch function of a forward pass, by place."""
@@ -220,7 +226,7 @@ def quantizable(calls: Mapping[str, Call]) -> dict[str, tuple[str, ...]]:
         for reader in readers[place]:
             call = calls[reader]
             if call.computes:
-                paths.add(call.path)
+                paths |= call.layers
             elif call.function in MOVES:
                 paths |= computing(reader)
         return paths
