@@ -162,7 +162,7 @@ class Habits(nn.Module):
 def test_a_network_with_habits(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = Habits().eval()
-    _, habits = enter(module, torch.randn(2, 1, 8, 8), 3)
+    _, habits = enter(module, torch.randn(2, 1, 8, 8))
     assert habits.changes_input and habits.answer
     network = Network(module, {}, (1, 8, 8), habits=habits)
     images = example_input(network, 3)
