@@ -203,3 +203,12 @@ def test_a_page_has_its_parts(code: str) -> None:
     assert re.search(r"^Wrong:\n\n?```", text, re.MULTILINE)
     assert re.search(r"^Right:\n\n?```", text, re.MULTILINE)
     assert text.count("```") % 2 == 0
+
+
+def test_a_method_whose_results_changed_says_a_version_which_enters_the_keys_of_its_steps() -> None:
+    permute = find("permutation", "permute")
+    key = canonical(permute())
+    assert key["version"] == 2
+    assert canonical(type("Permute", (permute,), {"version": 3})()) == key | {"version": 3}
+    assert "version" not in canonical(type("Permute", (permute,), {"version": 1})())
+    assert "version" not in canonical(find("metric", "flops")()), "a reading's key has it"

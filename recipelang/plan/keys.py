@@ -30,7 +30,7 @@ def _field_names(kind: type) -> tuple[str, ...]:
 
 
 def canonical(value: Any) -> Any:
-    """A plan value as JSON for hashing: methods by kind, name and settings; spans and texts left out.
+    """A plan value as JSON for hashing: methods by kind, name, version and settings; spans and texts left out.
 
     Raises:
         TypeError: a value of another type, which would make keys depend on its address.
@@ -44,8 +44,15 @@ def canonical(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         cls: Any = type(value)
         name = f"{cls.kind}.{cls.name}" if hasattr(cls, "kind") and hasattr(cls, "name") else cls.__name__
-        return {"is": name, **{f.name: canonical(getattr(value, f.name)) for f in _keyed(value)}}
+        return {"is": name, **_version(cls), **{f.name: canonical(getattr(value, f.name)) for f in _keyed(value)}}
     raise TypeError(f"{type(value).__name__} cannot enter a key")
+
+
+def _version(cls: Any) -> dict[str, int]:
+    """The `version` of a method that says one, since its results have changed; those of metrics enter where they are
+    read (`run/keys.py`)."""
+    number = getattr(cls, "version", 1) if getattr(cls, "kind", "metric") != "metric" else 1
+    return {"version": number} if number != 1 else {}
 
 
 def _keyed(value: Any) -> Iterator[dataclasses.Field[Any]]:

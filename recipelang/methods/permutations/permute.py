@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
 
@@ -32,6 +32,8 @@ class Permute:
         or leave the network stay in place.
     Source: Pool, Yu, "Channel Permutations for N:M Sparsity", NeurIPS 2021.
     """
+
+    version: ClassVar[int] = 2  # the search climbs on estimates first, and finds other orders
 
     effort: int = setting(
         3,
