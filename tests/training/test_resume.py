@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.images.dataset import ImageDataset
+from recipelang.kinds import Scheme
 from recipelang.methods.losses.mis import Mis
 from recipelang.methods.optimizers.adam import Adam
 from recipelang.methods.optimizers.sgd import Sgd
@@ -25,6 +26,7 @@ from recipelang.methods.ramps.cosine import Cosine
 from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import Duration, Term, Training
 from recipelang.surgery.network import Network
+from recipelang.surgery.restrictions.grid import Grid
 from recipelang.surgery.restrictions.mask import Mask
 from recipelang.training import checkpoint
 from recipelang.training import loop as loop
@@ -32,6 +34,12 @@ from recipelang.training.loop import FitRecord, fit
 from recipelang.training.teachers import Teacher
 
 TASK = Classification()
+ONE = torch.tensor(2.0)
+GRIDS = {
+    "input": Grid.between(-ONE, ONE, Scheme(4)),
+    "0.weight": Grid.between(-ONE, ONE, Scheme(4, signed=True, symmetric=True)),
+    "7.weight": Grid.between(-ONE, ONE, Scheme(3, signed=True, symmetric=True)),
+}
 
 
 class Killed(Exception):
@@ -61,7 +69,8 @@ def test_killed_twice_and_the_same_bytes(
     network: Network, data: ImageDataset, silent: Any, tmp_path: Path, optimizer: Any, precision: str
 ) -> None:
     masked = network.restricted({"7.weight": Mask("some", torch.rand(3, 72) < 0.5)})
-    teachers = (Teacher("a", network), Teacher("b", network))
+    masked = masked.restricted(GRIDS) if precision == "float32" else masked
+    teachers = (Teacher("a", network), Teacher("b", masked))
     how: Any = {"task": TASK, "seed": 4, "precision": precision, "teachers": teachers}
     training = Training(Duration(3), optimizer, (Term(1.0, Mis(beta=1.0, gamma=1.0)),))
     whole = fit(masked, data, training, progress=silent(), **how)
@@ -101,6 +110,7 @@ def test_another_training_starts_over(network: Network, data: ImageDataset, sile
     assert resumed(training=Training(Duration(2), Sgd(0.2))) == 0
     assert resumed(training=Training(Duration(3), Sgd(0.1))) == 0
     assert resumed(samples=64) == 0
+    assert resumed(start=network.restricted(GRIDS)) == 0
     other = network.clone()
     next(other.module.parameters()).data[0, 0, 0, 0] += 1e-3
     assert resumed(start=other) == 0
