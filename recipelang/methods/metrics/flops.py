@@ -35,8 +35,8 @@ class Flops:
     source: ClassVar[str] = "structure"
     version: ClassVar[int] = 2
 
-    def measure(self, deployed: nn.Module, network: Any, input_shape: tuple[int, int, int]) -> Measurement:
-        """FLOPs of the deployed form for one image of `input_shape` (channels, height, width).
+    def measure(self, deployed: nn.Module, network: Any, input_shape: tuple[int, ...]) -> Measurement:
+        """FLOPs of the deployed form for one input of `input_shape`, (channels, height, width) for images.
 
         Raises:
             Refusal: RCP0730: the network does not run while its operations are watched.

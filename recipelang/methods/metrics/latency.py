@@ -65,7 +65,7 @@ class Latency:
         self,
         executable: Executable,
         healthy: Executable,
-        input_shape: tuple[int, int, int],
+        input_shape: tuple[int, ...],
         progress: Progress | None = None,
     ) -> Measurement:
         """Seconds of one call and the ratio to healthy.
@@ -79,7 +79,7 @@ class Latency:
         """
         return self._compared(executable, healthy, input_shape, progress=progress)
 
-    def glance(self, executable: Executable, healthy: Executable, input_shape: tuple[int, int, int]) -> Measurement:
+    def glance(self, executable: Executable, healthy: Executable, input_shape: tuple[int, ...]) -> Measurement:
         """The same from few pairs, in about a second: for a plan, which does not decide close cases.
 
         Args:
@@ -88,7 +88,7 @@ class Latency:
         return self._compared(executable, healthy, input_shape, min_pairs=8, half_width=0.05, budget_s=0.5)
 
     def _compared(
-        self, executable: Executable, healthy: Executable, input_shape: tuple[int, int, int], **how: Any
+        self, executable: Executable, healthy: Executable, input_shape: tuple[int, ...], **how: Any
     ) -> Measurement:
         from recipelang.measuring.clock import compare_latency
 

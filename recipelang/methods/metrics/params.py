@@ -29,7 +29,7 @@ class Params:
     unit: ClassVar[str] = "params"
     source: ClassVar[str] = "structure"
 
-    def measure(self, deployed: nn.Module, network: Any, input_shape: tuple[int, int, int]) -> Measurement:
+    def measure(self, deployed: nn.Module, network: Any, input_shape: tuple[int, ...]) -> Measurement:
         """Parameters of `network.module`."""
         count = sum(p.numel() for p in network.module.parameters())
         return Measurement(count, count, count)

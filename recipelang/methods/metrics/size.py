@@ -31,7 +31,7 @@ class Size:
     unit: ClassVar[str] = "B"
     source: ClassVar[str] = "structure"
 
-    def measure(self, deployed: nn.Module, network: Any, input_shape: tuple[int, int, int]) -> Measurement:
+    def measure(self, deployed: nn.Module, network: Any, input_shape: tuple[int, ...]) -> Measurement:
         """Bytes that the weights of `network.module` take in a file."""
         from recipelang.measuring.structure import stored_bytes
 

@@ -36,7 +36,7 @@ class Sparsity:
     source: ClassVar[str] = "structure"
     version: ClassVar[int] = 2
 
-    def measure(self, deployed: nn.Module, network: Any, input_shape: tuple[int, int, int]) -> Measurement:
+    def measure(self, deployed: nn.Module, network: Any, input_shape: tuple[int, ...]) -> Measurement:
         """Zeros among the weights of `network.module` that enter products, a fraction of 1; 0 if there are none.
 
         Raises:

@@ -22,7 +22,8 @@ class Python:
     """The network that a function of a Python file returns: `python("nets/mine.py:build", width=32)`.
 
     The function gets the other settings as keywords, and `classes` if it has a parameter of that name; it returns an
-    nn.Module that maps B×C×H×W to B×classes. The file runs only under `--trust`.
+    nn.Module that maps B×C×H×W to B×classes, or inputs of the data to answers of the recipe's task. The file runs only
+    under `--trust`.
 
     Modules beside the file, in its package and in the folders of `PYTHONPATH` can be imported, also inside functions
     and in `forward`; each network has its own, and after a change in one of them, the steps run again. For a file that
@@ -129,14 +130,13 @@ def _another(wanted: str, code: Code) -> tuple[str, str]:
     )
 
 
-def _own_shape(module: Any, named: str) -> tuple[int, int, int]:
+def _own_shape(module: Any, named: str) -> tuple[int, ...]:
     """The input shape that a module states, for a recipe without data."""
     shape = getattr(module, "input_shape", None)
     if shape is None:
         message = f"it is not known which images {named} takes"
-    elif isinstance(shape, Sequence) and len(shape) == 3 and all(type(n) is int and n > 0 for n in shape):
-        channels, height, width = shape
-        return channels, height, width
+    elif isinstance(shape, Sequence) and 0 < len(shape) <= 6 and all(type(n) is int and n > 0 for n in shape):
+        return tuple(shape)
     else:
         message = f"{named} has the `input_shape` {str(shape)[:60]}, which is not (channels, height, width)"
     help = "name the data (`recipe layers` takes `--data`), or give the module `input_shape = (C, H, W)`"
