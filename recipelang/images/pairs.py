@@ -28,6 +28,7 @@ from recipelang.kinds import Batch, Preprocessing
 #: random numbers per image: row, column, one of the eight symmetries of a square
 DRAWS = 3
 AHEAD = 2  # batches that are read in advance
+MOST_PIXELS = 2**21  # of the whole images of a batch; one larger image is a batch of its own
 
 
 class Wholes(Protocol):
@@ -149,7 +150,8 @@ class PairDataset:
         """Batches of small and of large images, B×C×H×W each; see `kinds.Dataset.batches`.
 
         Of `train` a square of `crop` pixels is used: at random in training, else the centre. Of `val` and `test` the
-        whole image is, as far as `scale` divides it; images of different sizes come in different batches.
+        whole image is, as far as `scale` divides it; images of different sizes come in different batches, large ones in
+        smaller batches.
 
         Raises:
             Refusal: RCP0818 the split is empty; RCP0805, RCP0806 an image cannot be read.
@@ -181,10 +183,13 @@ class PairDataset:
         return dataclasses.replace(self.preprocessing, size=(pixels.shape[1], pixels.shape[2]))
 
     def _alike(self, wholes: Wholes, cut: np.ndarray) -> Iterator[np.ndarray]:
-        """The runs of equal size of a batch."""
+        """The runs of equal size of a batch, cut where they have too many pixels together."""
         sizes = [wholes.sizes[i] for i in cut]
         ends = [k for k in range(1, len(cut)) if sizes[k] != sizes[k - 1]]
-        return iter(np.split(cut, ends))
+        for run in np.split(cut, ends):
+            height, width = wholes.sizes[run[0]]
+            most = max(1, MOST_PIXELS // (height * width))
+            yield from (run[k : k + most] for k in range(0, len(run), most))
 
     def _read(
         self, wholes: Wholes, cuts: Iterable[np.ndarray], square: bool, draws: np.ndarray | None

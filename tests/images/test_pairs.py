@@ -111,6 +111,15 @@ def test_whole_images_of_different_size_come_in_different_batches(tmp_path: Path
     assert refusal.value.code == "RCP0818"
 
 
+def test_large_images_come_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recipelang.images.pairs.MOST_PIXELS", 3 * 24 * 24)
+    data = open_sheets(scale=2, batch=16, augment=False)
+    counts = [len(large) for _, large in data.batches("test")]
+    assert sum(counts) == 39 and max(counts) == 3
+    monkeypatch.setattr("recipelang.images.pairs.MOST_PIXELS", 1)
+    assert [len(large) for _, large in data.batches("val", samples=4)] == [1] * 4
+
+
 def test_the_eight_orientations_differ_and_keep_pairs_together() -> None:
     square = np.arange(9, dtype=np.uint8).reshape(3, 3, 1)
     assert len({turned(square, k / 8).tobytes() for k in range(8)}) == 8
