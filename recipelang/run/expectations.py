@@ -8,7 +8,7 @@ from typing import Any
 from recipelang.budgets.conditions import Value, judge
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal, StepFailed
-from recipelang.kinds import figure
+from recipelang.kinds import Figure, figure
 from recipelang.plan import Condition, Expected, Reading, Step, tests_of
 from recipelang.run.evaluate import Readings, mean
 from recipelang.run.lanes import Lane, by_variant
@@ -22,7 +22,7 @@ class Judged:
         step: the statement.
         variant: its name; "" if named variants are compared, so that it is not about one in particular.
         verdict: None if it could not be reached; `why` says why.
-        seeds_hold: `2/3` with several seeds.
+        seeds: how many of several seeds hold, as a figure; None with one seed.
         filters: whether a `choose` follows, so that a variant that misses it only loses the choice.
     """
 
@@ -30,7 +30,7 @@ class Judged:
     variant: str
     verdict: Verdict | None
     why: str
-    seeds_hold: str
+    seeds: Figure | None
     filters: bool
 
     @property
@@ -67,7 +67,7 @@ class Expectations:
             groups = {"": lanes} if groups else {}
         found = []
         for name, group in groups.items():
-            made = self._judged(Judged(step, name, None, "", "", filters), [lane for lane in group if not lane.error])
+            made = self._judged(Judged(step, name, None, "", None, filters), [lane for lane in group if not lane.error])
             found.append(made)
             if filters and not made.holds:
                 for lane in group:
@@ -88,8 +88,8 @@ class Expectations:
 
         try:
             verdict = judge(condition, average, "possibly")
-            seeds = f"{sum(map(holds, group))}/{len(group)}" if len(group) > 1 else ""
-            return replace(judged, verdict=verdict, seeds_hold=seeds)
+            held = Figure("hold", sum(map(holds, group)), noun="seed", of=len(group)) if len(group) > 1 else None
+            return replace(judged, verdict=verdict, seeds=held)
         except Refusal as refusal:
             return replace(judged, why=refusal.message)
         except StepFailed as failed:  # a control that could not be trained
@@ -119,7 +119,7 @@ class Expectations:
                 "value": j.why or None,
                 "figures": figure.stored(j.verdict.figures) if j.verdict else [],
                 "margin": j.margin,
-                "seeds_hold": j.seeds_hold,
+                "seeds": j.seeds.json() if j.seeds else None,
             }
             for j in self.judged
         ]
