@@ -181,3 +181,9 @@ def test_the_network_is_left_alone() -> None:
     before = {name: value.clone() for name, value in network.tensors().items()}
     prepare(replace(network), Deployment())
     assert network.module.training and all(torch.equal(v, before[n]) for n, v in network.tensors().items())
+
+
+def test_a_quantized_network_is_refused_as_pt2_with_the_format_that_holds_it(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="rounding of quantized networks") as caught:
+        find("export", "pt2")().write(quantized(plain()), tmp_path)  # type: ignore[misc]
+    assert caught.value.code == "RCP0716" and "export onnx" in caught.value.help

@@ -36,9 +36,15 @@ class Pt2:
         from recipelang.files import atomic
         from recipelang.surgery.card import card
         from recipelang.surgery.deployed import deployed
+        from recipelang.surgery.simulated import computing
         from recipelang.surgery.traced import traced
         from recipelang.surgery.tracing import example_input, first_line, hushed
 
+        if computing(network.restrictions):
+            raise _refused(
+                "torch.export has no form of its own for the rounding of quantized networks",
+                "use `export onnx`, which holds their integers, or `export safetensors`",
+            )
         module, example = deployed(network), example_input(network)
         written = io.BytesIO()  # torch's error for a full disk is not an OSError
         try:
