@@ -277,8 +277,8 @@ def _verdict(expectation: Expectation, run: str) -> Verdict:
         notes.append("close: the bound is inside the interval")
     elif margin not in (None, False, ""):
         notes.append(margin if isinstance(margin, str) else f"margin {words.plain(margin)}")
-    if expectation.seeds is not None:
-        notes.append(figures.words([expectation.seeds]))
+    if expectation.held is not None:
+        notes.append(figures.words([expectation.held]))
     elif expectation.seeds_hold and not expectation.seeds_hold.endswith("/1"):
         notes.append(f"{expectation.seeds_hold} seeds hold")
     of = ": ".join(name for name in (run, expectation.variant) if name)

@@ -199,7 +199,7 @@ class Expectation:
         value: why nothing was measured; what was measured in words or as a number, in records of form 1.
         figures: what was measured, with the bounds.
         margin: whether the bound is inside the interval (true), or a sentence about it.
-        seeds: how many of the seeds hold; null with one seed.
+        held: how many of the seeds hold; null with one seed.
         seeds_hold: the same in records of form 1: `3/3`.
     """
 
@@ -210,7 +210,7 @@ class Expectation:
     value: str | float | None = None
     figures: tuple[Figure, ...] = ()
     margin: bool | str | float | None = None
-    seeds: Figure | None = None
+    held: Figure | None = None
     seeds_hold: str | None = ""
 
 

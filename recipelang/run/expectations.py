@@ -22,7 +22,7 @@ class Judged:
         step: the statement.
         variant: its name; "" if named variants are compared, so that it is not about one in particular.
         verdict: None if it could not be reached; `why` says why.
-        seeds: how many of several seeds hold, as a figure; None with one seed.
+        held: how many of several seeds hold, as a figure; None with one seed.
         filters: whether a `choose` follows, so that a variant that misses it only loses the choice.
     """
 
@@ -30,7 +30,7 @@ class Judged:
     variant: str
     verdict: Verdict | None
     why: str
-    seeds: Figure | None
+    held: Figure | None
     filters: bool
 
     @property
@@ -89,7 +89,7 @@ class Expectations:
         try:
             verdict = judge(condition, average, "possibly")
             held = Figure("hold", sum(map(holds, group)), noun="seed", of=len(group)) if len(group) > 1 else None
-            return replace(judged, verdict=verdict, seeds=held)
+            return replace(judged, verdict=verdict, held=held)
         except Refusal as refusal:
             return replace(judged, why=refusal.message)
         except StepFailed as failed:  # a control that could not be trained
@@ -119,7 +119,7 @@ class Expectations:
                 "value": j.why or None,
                 "figures": figure.stored(j.verdict.figures) if j.verdict else [],
                 "margin": j.margin,
-                "seeds": j.seeds.json() if j.seeds else None,
+                "held": j.held.json() if j.held else None,
             }
             for j in self.judged
         ]

@@ -173,7 +173,7 @@ def test_seeds_run_what_follows_once_each_and_what_stands_above_once(apart: Any)
     assert [run["seed"] for run in main["runs"]] == [0, 1]
     assert main["metrics"]["params"]["n"] == 2
     assert "std" in main["metrics"]["params"]
-    assert [e["seeds"] for e in done.result.report["expectations"]] == [seeds_that_hold(2), seeds_that_hold(2)]
+    assert [e["held"] for e in done.result.report["expectations"]] == [seeds_that_hold(2), seeds_that_hold(2)]
     assert len(done.variant("healthy")["runs"]) == 1
     assert (done.folder / "main" / "seed-1" / "model.safetensors").is_file()
     more = apart.run(text.replace("0, 1", "0, 1, 2"))
@@ -189,7 +189,7 @@ def test_an_expect_under_seeds_is_about_the_mean(lab: Any) -> None:
     bound = 100 * ((low + high) / 2 + 1) / healthy
     done = lab.run(HEAD + f"seeds {chosen[0]}, {chosen[1]}\nprune 2 layers by random\nexpect params < {bound:.4f}%\n")
     assert done.verdicts == [("main", True)]
-    assert done.result.report["expectations"][0]["seeds"] == seeds_that_hold(1)
+    assert done.result.report["expectations"][0]["held"] == seeds_that_hold(1)
 
 
 def test_choose_under_seeds_goes_on_with_every_seed_of_the_best(lab: Any) -> None:
