@@ -18,9 +18,10 @@ from recipelang.images.classes import alike, match
 from recipelang.images.dataset import ArrayImages, FileImages, ImageDataset, Images, fingerprint
 from recipelang.images.decode import open_image, read_bytes, shown
 from recipelang.images.depth import HALF
+from recipelang.images.inspection import look_at, names_of, unreadable
 from recipelang.images.preprocessing import entries
 from recipelang.images.resize import fit_image
-from recipelang.images.scan import ClassFolders, folder_at, look_at, names_of, scan_classes, subfolders, unreadable
+from recipelang.images.scan import ClassFolders, folder_at, scan_classes, subfolders
 from recipelang.images.splits import SPLITS, divide
 from recipelang.kinds import Preprocessing
 

@@ -14,8 +14,9 @@ from recipelang.errors import Refusal
 from recipelang.images.dataset import fingerprint
 from recipelang.images.decode import read_bytes, shown, size_of
 from recipelang.images.folder import SPLIT_NAMES, refuse_unclear_range
+from recipelang.images.inspection import look_at, names_of
 from recipelang.images.pairs import FileWholes, PairDataset, Wholes, plain
-from recipelang.images.scan import folder_at, look_at, names_of, scan_images, subfolders
+from recipelang.images.scan import folder_at, scan_images, subfolders
 from recipelang.images.splits import SPLITS, divide
 
 

@@ -15,52 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from recipelang.errors import Refusal
-from recipelang.kinds import figure as figures
-from recipelang.report import parts, summary, words
+from recipelang.report import parts, summary
 from recipelang.report.decode import visible
 from recipelang.report.domination import dominated
 from recipelang.report.executing import Layers, execution
-from recipelang.report.record import Expectation, Metric, Report, Trouble, read
+from recipelang.report.record import Metric, Trouble, read
 from recipelang.report.rows import Row, rows
+from recipelang.report.runs import RecordedRun, environment, unlike
+from recipelang.report.verdicts import ShownVerdict, shown_verdict
 from recipelang.units import listed, show
 
 LARGEST_FILE = 100_000_000  # bytes of a report.json: some thousands of networks with all their curves and rankings
-WHEN = ("date",)  # entries of an environment that give a time, in which any two runs differ
 MOST_ROWS = 300  # of a table for reading; the CSV has all
-
-
-@dataclass(frozen=True)
-class Source:
-    """One run that the report is about.
-
-    Attributes:
-        name: unique among the runs.
-        report: the record.
-        data: the JSON that the record was read from, unchanged.
-    """
-
-    name: str
-    report: Report
-    data: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """An expectation as a report shows it.
-
-    Attributes:
-        of: the row that it is about; "" for all.
-        mark: `✓`, `✗` or `?`.
-        verdict: `met`, `not met`, `undecided`.
-        value, note: what was measured; how close it is and how many seeds hold.
-    """
-
-    expectation: Expectation
-    of: str
-    mark: str
-    verdict: str
-    value: str
-    note: str
 
 
 @dataclass(frozen=True)
@@ -87,13 +53,13 @@ class ReportContext:
     """
 
     title: str
-    sources: tuple[Source, ...]
+    sources: tuple[RecordedRun, ...]
     metrics: tuple[Metric, ...]
     rows: tuple[Row, ...]
     headline: tuple[tuple[str, str], ...]
     sentences: tuple[tuple[str, str], ...]
     leading: Row | None
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[ShownVerdict, ...]
     journeys: tuple[parts.Journey, ...]
     layers: tuple[tuple[str, tuple[Layers, ...]], ...]
     rankings: tuple[parts.Ranking, ...]
@@ -150,7 +116,7 @@ def build(report: Mapping[str, Any], name: str = "") -> ReportContext:
         Refusal: RCP1101, RCP1102: the content is not such a record.
     """
     record = read(report)
-    return _context((Source(visible(name) or record.title, record, report),), record.title)
+    return _context((RecordedRun(visible(name) or record.title, record, report),), record.title)
 
 
 def load(path: Path) -> ReportContext:
@@ -210,7 +176,7 @@ def compare(contexts: Sequence[ReportContext]) -> ReportContext:
     for source in sources:
         taken[source.name] = taken.get(source.name, 0) + 1
         name = source.name if taken[source.name] == 1 else f"{source.name} ({taken[source.name]})"
-        named.append(Source(name, source.report, source.data))
+        named.append(RecordedRun(name, source.report, source.data))
     title = named[0].report.title if len(named) == 1 else listed([source.name for source in named])
     return _context(tuple(named), title)
 
@@ -225,7 +191,7 @@ def table(context: ReportContext) -> tuple[tuple[str, ...], ...]:
     return (header, *body)
 
 
-def _context(sources: tuple[Source, ...], title: str) -> ReportContext:
+def _context(sources: tuple[RecordedRun, ...], title: str) -> ReportContext:
     columns: dict[str, Metric] = {}
     for source in sources:
         for metric in source.report.metrics:
@@ -243,22 +209,22 @@ def _context(sources: tuple[Source, ...], title: str) -> ReportContext:
         headline=summary.headline(found),
         sentences=summary.sentences(found),
         leading=None if several else summary.leading(found),
-        verdicts=tuple(_verdict(e, s.name if several else "") for s in sources for e in s.report.expectations),
+        verdicts=tuple(shown_verdict(e, s.name if several else "") for s in sources for e in s.report.expectations),
         journeys=parts.journeys(shown, [source.name for source in sources]),
         layers=tuple(
             (row.name, execution(row.variant)) for row in shown if row.kind == "variant" and row.variant.layers
         ),
         rankings=parts.rankings(shown),
         trainings=parts.trainings(shown),
-        environment=_environment(sources),
-        warnings=(*said, *_unlike(sources)),
+        environment=environment(sources),
+        warnings=(*said, *unlike(sources)),
         legend=summary.legend(found),
         notes=summary.notes(found),
         arrivals=_arrivals(shown, sources),
     )
 
 
-def _arrivals(found: Sequence[Row], sources: Sequence[Source]) -> tuple[str, ...]:
+def _arrivals(found: Sequence[Row], sources: Sequence[RecordedRun]) -> tuple[str, ...]:
     """The notes of the steps that loaded networks, each once."""
     told: dict[str, None] = {}
     for row in found:
@@ -269,29 +235,6 @@ def _arrivals(found: Sequence[Row], sources: Sequence[Source]) -> tuple[str, ...
     return tuple(told)
 
 
-def _verdict(expectation: Expectation, run: str) -> Verdict:
-    mark, verdict = {True: ("✓", "met"), False: ("✗", "not met"), None: ("?", "undecided")}[expectation.holds]
-    margin = expectation.margin
-    notes = []
-    if margin is True:
-        notes.append("close: the bound is inside the interval")
-    elif margin not in (None, False, ""):
-        notes.append(margin if isinstance(margin, str) else f"margin {words.plain(margin)}")
-    if expectation.held is not None:
-        notes.append(figures.words([expectation.held]))
-    elif expectation.seeds_hold and not expectation.seeds_hold.endswith("/1"):
-        notes.append(f"{expectation.seeds_hold} seeds hold")
-    of = ": ".join(name for name in (run, expectation.variant) if name)
-    return Verdict(
-        expectation,
-        of,
-        mark,
-        verdict,
-        figures.words(expectation.figures) or words.plain(expectation.value),
-        "; ".join(notes),
-    )
-
-
 def _warning(warning: str | Trouble, run: str) -> str:
     prefix = f"{run}: " if run else ""
     if isinstance(warning, str):
@@ -299,28 +242,3 @@ def _warning(warning: str | Trouble, run: str) -> str:
     place = f"line {warning.line}: " if warning.line else ""
     code = f" ({warning.code})" if warning.code else ""
     return f"{prefix}{place}{warning.message}{code}" + (f". {warning.help}" if warning.help else "")
-
-
-def _environment(sources: Sequence[Source]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    names = dict.fromkeys(name for source in sources for name in source.report.environment)
-    return tuple(
-        (name, tuple(words.plain(source.report.environment.get(name)) for source in sources)) for name in names
-    )
-
-
-def _unlike(sources: Sequence[Source]) -> tuple[str, ...]:
-    """What makes several runs hard to compare."""
-    found = []
-    for name, values in _environment(sources):
-        if len(set(values)) > 1 and name not in WHEN:
-            differ = f"the runs differ in `{name}`: {listed(dict.fromkeys(values))}"
-            kind = "qualities" if name == "data" else "times"
-            found.append(f"{differ}; compare their {kind} only with their own healthy")
-    splits: dict[str, set[str]] = {}
-    for source in sources:
-        for metric in source.report.metrics:
-            splits.setdefault(metric.name, set()).add(f"{metric.split or 'no split'}, {metric.unit or 'no unit'}")
-    for name, kinds in splits.items():
-        if len(kinds) > 1:
-            found.append(f"`{name}` was not measured in the same way in all runs: {listed(sorted(kinds))}")
-    return tuple(found)

@@ -6,10 +6,8 @@ than a network of its kind can be are read, and what is wrong is named in one re
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import stat
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -28,6 +26,7 @@ from recipelang.surgery.entries import MOST_TENSORS, Wrong, entry, mapping, numb
 from recipelang.surgery.network import Accelerated
 from recipelang.surgery.packing import weight_shape
 from recipelang.surgery.tracing import first_line
+from recipelang.surgery.untrusted import check_header, json_of, require_regular
 from recipelang.verbs.accelerate import GOALS
 
 NAME, VERSION = "recipelang.model", 2
@@ -37,12 +36,10 @@ MODEL, SURGERY, RESTRICTIONS, WEIGHTS = FILES
 #: where version 1 kept its masks, by the names of their weights, in place of RESTRICTIONS
 MASKS = "masks.safetensors"
 
-LARGEST_JSON = LARGEST_HEADER = 2**24  # bytes
 LARGEST_SIDE, LARGEST_INPUT = 4096, 2**24  # pixels; numbers in one image
 MOST_CLASSES, MOST_EDITS, MOST_AT_A_PLACE, MOST_AXES = 2**16, 10_000, 16, 6
 FARTHEST = 1e6  # largest distance of a normalised value of 0…1 from its mean, in deviations
 #: types of safetensors that a network may have
-TYPES = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}
 _HEX = re.compile(r"[0-9a-f]{64}")
 _FORMAT = re.compile(rf"{re.escape(NAME)}/([1-9][0-9]*)", re.ASCII)
 _PREPROCESSING = {field.name for field in fields(Preprocessing)}
@@ -124,8 +121,8 @@ def read_tensors(path: Path, most: int) -> dict[str, Tensor]:
         Refusal: RCP0714: it is missing, damaged or larger, or holds what no network may have.
     """
     try:
-        _require_regular(path)
-        _check_header(path, most)
+        require_regular(path)
+        check_header(path, most)
         return load_file(path)
     except FileNotFoundError as error:
         raise damaged(path.parent, f"there is no `{path.name}`") from error
@@ -256,21 +253,10 @@ def _accelerated(value: Any) -> Accelerated | None:
 # files ----------------------------------------------------------------------------------------
 
 
-def _require_regular(path: Path) -> None:
-    """Refuse pipes, devices and folders: reading one could block forever or never end."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise Wrong("it is not a regular file")
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     folder = path.parent
     try:
-        _require_regular(path)
-        with path.open("rb") as file:
-            text = file.read(LARGEST_JSON + 1)
-        if len(text) > LARGEST_JSON:
-            raise Wrong(f"it is larger than {LARGEST_JSON // 2**20} MiB")
-        value = json.loads(text.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_once)
+        value = json_of(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise damaged(folder, f"there is no `{path.name}`", _nearby(folder)) from error
     except (OSError, ValueError, RecursionError, MemoryError) as error:
@@ -296,17 +282,6 @@ def _version(value: dict[str, Any]) -> int:
     return int(value["format"].rpartition("/")[2])
 
 
-def _no_number(text: str) -> Any:
-    raise Wrong(f"`{text}` is not a number")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise Wrong("an entry appears twice")
-    return found
-
-
 def _nearby(folder: Path) -> str:
     """The help on where a network looked for in `folder` is: in `main` of a run, or in the folder of a file."""
     try:
@@ -324,18 +299,3 @@ def _nearby(folder: Path) -> str:
         else ""
     )
     return f"this is the folder of a run; use its network `{main}`{others}"
-
-
-def _check_header(path: Path, most: int) -> None:
-    """Refuse what is larger than the network or of a type that no network may have, before it takes memory."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > min(LARGEST_HEADER, size):
-            raise Wrong("its header is longer than the file" if length > size else "its header is too long")
-        header = json.loads(file.read(length), parse_constant=_no_number)
-    for name, tensor in mapping(header, "its header").items():
-        if name != "__metadata__" and tensor["dtype"] not in TYPES:
-            raise Wrong(f"it holds {shown(name)} as {shown(tensor['dtype'])}, a type that no network uses")
-    if size > most + 8 + length:
-        raise Wrong(f"it has {size:,} bytes, more than the network can hold")

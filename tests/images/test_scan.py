@@ -15,7 +15,7 @@ from PIL import Image
 
 from recipelang import catalogue
 from recipelang.errors import Refusal
-from recipelang.images import decode, scan
+from recipelang.images import decode, inspection, scan
 from recipelang.images.access import reading
 from recipelang.images.decode import inspect, open_image
 
@@ -120,7 +120,7 @@ def test_what_is_known_of_a_file_is_not_read_again(tmp_path: Path, monkeypatch: 
         read.append(name)
         return decode.read_bytes(path, name)
 
-    monkeypatch.setattr(scan, "read_bytes", counted)
+    monkeypatch.setattr(inspection, "read_bytes", counted)
     assert opened(tmp_path, size=64).fingerprint == data.fingerprint and read == []
     save(tmp_path / "cats" / "1.png", 77)
     os.utime(tmp_path / "cats" / "1.png", (time.time() + 5, time.time() + 5))
@@ -151,7 +151,7 @@ def test_many_files_say_how_far_they_are(tmp_path: Path, monkeypatch: pytest.Mon
     with reading(progress=Progress()):
         opened(tmp_path)
         assert said == []  # so few are read in a moment
-        monkeypatch.setattr(scan, "CHUNK", 8)
+        monkeypatch.setattr(inspection, "CHUNK", 8)
         again = opened(tmp_path)
     assert said[0][1] == 20 and sum(n for n in said if isinstance(n, int)) == 20 and said[-1] == "stop"
     assert again.fingerprint == opened(tmp_path).fingerprint
@@ -284,5 +284,5 @@ def test_an_image_that_has_been_taken_away_meanwhile(tmp_path: Path) -> None:
     found = scan.scan_classes(tmp_path)
     (tmp_path / "cats" / "1.png").unlink()
     with pytest.raises(Refusal, match=r"cats/1.png") as caught:
-        scan.look_at(found)
+        inspection.look_at(found)
     assert caught.value.code == "RCP0805"
