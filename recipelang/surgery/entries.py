@@ -63,4 +63,5 @@ def shown(value: Any) -> str:
         return f"a {'list' if isinstance(value, list) else 'mapping'} of {len(value):,}"
     if isinstance(value, int) and value.bit_length() > 64:
         return "a huge number"
-    return f"`{reprlib.repr(value) if isinstance(value, dict | list) else str(value)[:60]}`"
+    plain = not isinstance(value, dict | list) and str(value)[:60].isprintable()
+    return f"`{str(value)[:60] if plain else reprlib.repr(value)}`"

@@ -17,7 +17,7 @@ from recipelang.errors import Refusal
 from recipelang.surgery.network import Habits, Network, Restrictions
 from recipelang.surgery.places import at_places, calls_of
 from recipelang.surgery.restricting import is_parameter, on_device
-from recipelang.surgery.tracing import device_of, example_input
+from recipelang.surgery.tracing import device_of, evaluating, example_input
 
 
 def computing(restrictions: Restrictions) -> Restrictions:
@@ -80,15 +80,40 @@ def require_places(network: Network) -> None:
     """Refuse a restriction of an activation that the network does not have, or that does not fit it.
 
     Raises:
-        Refusal: RCP1404; RCP1405: the network does not run while its activations are observed.
+        Refusal: RCP1404; RCP0705: what only holds a parameter is at an activation; RCP1405: the network does not run
+            while its activations are observed.
     """
-    wanted = {place for place in computing(network.restrictions) if not is_parameter(place)}
+    wanted = {place: each for place, each in network.restrictions.items() if not is_parameter(place)}
     if not wanted:
         return
+    for place, each in wanted.items():
+        if idle := next((one for one in each if not one.computes), None):
+            raise Refusal(
+                "RCP0705",
+                f"the {idle.kind} of `{place}` has no parameter in this network",
+                f"a {idle.kind} belongs to a weight; use the folder as it was written",
+            )
     known = calls_of(network.module, example_input(network))
-    if missing := sorted(wanted - set(known)):
-        raise Refusal(
-            "RCP1404",
-            f"`{missing[0]}` is not a place of this network: no function of that name computes anything there",
-            "quantize it again after the last structural change",
+    if missing := sorted(wanted.keys() - known.keys()):
+        raise _no_place(
+            f"`{missing[0]}` is not a place of this network: no function of that name computes anything there"
         )
+    for batch in (2, 3):  # what fits the number of images alone does not fit
+        _require_fit(network, wanted, batch)
+
+
+def _require_fit(network: Network, wanted: Restrictions, batch: int) -> None:
+    """Refuse a restriction that cannot be on the activation at its place."""
+
+    def change(place: str, value: Tensor) -> Tensor:
+        for one in wanted.get(place, ()):
+            if why := one.why_not(value):
+                raise _no_place(f"the {one.kind} of `{place}` does not fit it: it {why}")
+        return value
+
+    with at_places(network.module, change), evaluating(network.module), torch.no_grad():
+        network.module(example_input(network, batch))
+
+
+def _no_place(message: str) -> Refusal:
+    return Refusal("RCP1404", message, "quantize it again after the last structural change")

@@ -21,6 +21,8 @@ from recipelang.surgery.entries import MOST_TENSORS, Wrong, mapping, sequence, s
 
 #: largest size of an axis, and number of sizes that an attribute may hold
 LARGEST_AXIS, MOST_SIZES, MOST_AXES = 2**24, 64, 16
+#: largest number of indices that the cuts of one edit name together: a few characters of a file may name very many
+MOST_GONE = 2**20
 Size = int | tuple[int, ...]
 
 
@@ -74,7 +76,11 @@ class RemoveChannels:
         """
         if entry.keys() - {"normalised"} != {"edit", "cut", "set"}:
             raise Wrong("it has other entries than `edit`, `cut`, `set` and `normalised`")
-        cuts = tuple(_read_cut(mapping(cut, "a cut")) for cut in sequence(entry["cut"], "`cut`", MOST_TENSORS))
+        told = [mapping(cut, "a cut") for cut in sequence(entry["cut"], "`cut`", MOST_TENSORS)]
+        ranges = [_read_ranges(cut) for cut in told]
+        if sum(end - first for each in ranges for first, end in each) > MOST_GONE:
+            raise Wrong(f"its cuts remove more than {MOST_GONE:,} channels")
+        cuts = tuple(map(_read_cut, told, ranges))
         places = [place for cut in cuts for place in cut.places]
         if not cuts or len(set(places)) != len(places):
             raise Wrong("`cut` is empty, or names an axis twice")
@@ -220,7 +226,8 @@ def _ranges(indices: Iterable[int]) -> list[list[int]]:
     return found
 
 
-def _read_cut(value: dict[str, Any]) -> Cut:
+def _read_ranges(value: dict[str, Any]) -> list[list[int]]:
+    """The ranges of indices that a cut removes, ascending and within its size."""
     if value.keys() != {"gone", "of", "at"}:
         raise Wrong("a cut has other entries than `gone`, `of` and `at`")
     size = whole(value["of"], "`of`", LARGEST_AXIS)
@@ -230,13 +237,16 @@ def _read_cut(value: dict[str, Any]) -> Cut:
         raise Wrong(f"`gone` is {shown(value['gone'])}, not ranges of indices")
     if ends[0] < 0 or ends[-1] > size or not all(b > a if k % 2 == 0 else b >= a for k, (a, b) in _pairs(ends)):
         raise Wrong(f"`gone` is {shown(value['gone'])}, not ascending ranges within {size}")
-    gone = tuple(index for first, end in ranges for index in range(first, end))
-    if len(gone) == size:
+    if sum(end - first for first, end in ranges) == size:
         raise Wrong("a cut leaves nothing")
+    return ranges
+
+
+def _read_cut(value: dict[str, Any], ranges: list[list[int]]) -> Cut:
     places = _read_places(value["at"], "`at`")
     if not places:
         raise Wrong("`at` is empty")
-    return Cut(gone, size, places)
+    return Cut(tuple(index for first, end in ranges for index in range(first, end)), value["of"], places)
 
 
 def _read_places(value: Any, what: str) -> tuple[tuple[str, int], ...]:

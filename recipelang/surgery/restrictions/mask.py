@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.kernels.nm.reference import nm_holds, why_not
-from recipelang.surgery.entries import Wrong, entry, text
+from recipelang.surgery.entries import Wrong, entry, shown, text
 
 
 @dataclass(frozen=True)
@@ -92,4 +92,9 @@ class Mask:
         """
         if set(tensors) != {"keep"} or tensors["keep"].dtype != torch.bool:
             raise Wrong("a mask has something other than `keep`, one truth value for each weight")
-        return cls(text(entry(told, "pattern"), "a pattern"), tensors["keep"])
+        pattern = text(entry(told, "pattern"), "a pattern")
+        n, colon, m = pattern.partition(":")
+        counts = colon and n.isdecimal() and m.isdecimal()
+        if not pattern.isprintable() or (counts and not (len(m) < 6 and 0 < int(n) < int(m))):
+            raise Wrong(f"a mask has the pattern {shown(pattern)}, which is not N of M")
+        return cls(pattern, tensors["keep"])
