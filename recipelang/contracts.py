@@ -76,7 +76,7 @@ def require_stage(name: str, stage: Any) -> None:
     wrong = []
     for function, arguments in {
         "run": ("operation", "context"),
-        "foresee": ("operation", "network", "healthy"),
+        "foresee": ("operation", "network", "known"),
     }.items():
         found = getattr(stage, function, None)
         if found is None and function == "run":

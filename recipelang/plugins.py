@@ -87,7 +87,7 @@ def load(kind: str, name: str) -> Any | None:
         return None
     try:
         return point.load()
-    except Exception as error:  # whatever its package raises
+    except Exception as error:  # any exception of its package
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         message = f"the plug-in {kind} `{name}` (`{point.value}`) cannot be imported: {why}"
         raise Refusal("RCP0254", message, "install what it needs, or uninstall the package") from error

@@ -1,4 +1,4 @@
-"""What a `prune` statement has removed so far, and how it is told."""
+"""What a `prune` statement has removed so far, and its figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a condition holds, and the numbers behind it."""
+"""Whether a condition holds, and the numbers that decided it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from recipelang.kinds.figure import Figure, words
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a condition holds, and the numbers behind it.
+    """Whether a condition holds, and the numbers that decided it.
 
     Attributes:
         holds: as the caller asked: surely (`until`), by the point estimate (`while`) or possibly (`expect`).

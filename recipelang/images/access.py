@@ -18,7 +18,7 @@ class Access:
         follow_links: whether links to folders, and links that lead out of the data, are followed.
         progress: where a long reading reports its progress; None reports nothing.
         trust: whether Python code that the recipe names may run.
-        task: of the recipe, for data that offers whatever its task needs; None is classification.
+        task: of the recipe, for data that offers what its task needs; None is classification.
     """
 
     follow_links: bool = False

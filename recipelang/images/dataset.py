@@ -114,7 +114,7 @@ def _stacked(batch: tuple[np.ndarray, list[Future[np.ndarray]]]) -> tuple[np.nda
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """Images for classification; see `kinds.Dataset` for what the attributes and methods promise.
+    """Images for classification; see `kinds.Dataset` for what the attributes and methods guarantee.
 
     Attributes:
         images: split → Images.

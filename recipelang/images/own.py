@@ -1,4 +1,4 @@
-"""Data sets of a user's own code: every sample is looked at once, then handed out in batches (`kinds.Dataset`)."""
+"""Data sets of a user's own code: every sample is checked once, then given in batches (`kinds.Dataset`)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Source:
 
 @dataclass(frozen=True)
 class OwnDataset:
-    """The data of a user's code; see `kinds.Dataset` for what the attributes and methods promise.
+    """The data of a user's code; see `kinds.Dataset` for what the attributes and methods guarantee.
 
     Attributes:
         sources: split → its samples.

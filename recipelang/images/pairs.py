@@ -84,7 +84,7 @@ class FileWholes:
 
 @dataclass(frozen=True)
 class PairDataset:
-    """Pairs for super-resolution; see `kinds.Dataset` for what the attributes and methods promise.
+    """Pairs for super-resolution; see `kinds.Dataset` for what the attributes and methods guarantee.
 
     Attributes:
         wholes: split → its images.
@@ -230,7 +230,7 @@ class PairDataset:
         return turned(small, draws[2]), turned(large, draws[2])
 
     def _smaller(self, image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
-        """A part of an image, `scale` times smaller; pixels beside it take part in what lies at its edge."""
+        """A part of an image, `scale` times smaller; pixels beside it contribute to those at its edge."""
         size = (box[2] - box[0]) // self.scale, (box[3] - box[1]) // self.scale
         return image.resize(size, Image.Resampling.BICUBIC, box=box)
 

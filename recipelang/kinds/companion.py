@@ -19,7 +19,7 @@ class Companion(Protocol):
     Both are in the checkpoint, so that a training that is killed and continued ends with the same bytes; nothing else
     that a companion remembers survives. After `finish` the module is gone.
 
-    A clause or a verb names companions by putting them into `plan.Training.companions`: the loop runs whatever is
+    A clause or a verb names companions by putting them into `plan.Training.companions`: the loop runs what is
     there, in that order. The control of a variant trains without them, and a training's key includes them. A
     companion that a stage makes for itself (a schedule that follows a target, say) goes in the same way:
     `fit(network, data, replace(training, companions=(*training.companions, Follow(…))), …)`.

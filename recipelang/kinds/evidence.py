@@ -119,5 +119,5 @@ class Evidence(Protocol):
         self, split: str, observe: Callable[[str, str, Tensor, Tensor], None], places: Iterable[str] = ()
     ) -> None:
         """One forward pass over `split`; `observe(candidate, "input" | "output", activation, labels)` at every
-        candidate. Activations are B×F×H×W or B×F (F filters first, whatever the layout of the network). With `places`,
+        candidate. Activations are B×F×H×W or B×F (F filters first, in any layout of the network). With `places`,
         module paths, at those instead, the activations as they are."""

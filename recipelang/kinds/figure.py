@@ -21,7 +21,7 @@ class Figure:
         of: the whole that a counted number is part of.
         low, high: the interval of the measurement; None for a computed number.
         operator, bound: what was asked of it: `<`, 0.7. `against`: the number that is the bound, if it is one.
-        joins: how it goes on from the figure before: `and`, `or`, `while`, `:`; "" begins a new one.
+        joins: how it continues the figure before: `and`, `or`, `while`, `:`; "" begins a new one.
     """
 
     what: str = ""

@@ -17,7 +17,7 @@ class Seen:
         inputs: what it was given, B×C×H×W for images.
         outputs: what it answered, float32; for classification B×classes.
         features: activations in float32, one for each pairing of the loss that looks (`Loss.points`), in that order:
-            B×C×H×W, or B×T×D for tokens, whatever the network's own order of axes. Empty where none were asked for.
+            B×C×H×W, or B×T×D for tokens, in any order of axes of the network itself. Empty where none were asked for.
         network: a `recipelang.surgery.network.Network`; its `module` is the one that computes.
     """
 

@@ -58,7 +58,7 @@ class Compared:
             height, width = images.shape[-2:]
             raise Refusal(
                 "RCP1015",
-                f"nothing is left of an image of {height}×{width} pixels inside a border of {self.border}",
+                f"an image of {height}×{width} pixels has no pixel inside a border of {self.border}",
                 "write a smaller `border=`, or use larger images",
             )
         images = without_border(as_stored(images), self.border)

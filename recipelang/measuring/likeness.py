@@ -1,4 +1,4 @@
-"""How alike two images are, image by image: PSNR and SSIM, on all channels or on the luma."""
+"""How similar two images are, image by image: PSNR and SSIM, on all channels or on the luma."""
 
 from __future__ import annotations
 

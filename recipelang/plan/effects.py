@@ -1,4 +1,4 @@
-"""What a step leaves behind, as data: `run/` carries out an effect and knows no verb by name.
+"""What a step leaves, as data: `run/` carries out an effect and knows no verb by name.
 
 Most steps leave a network that the stage of their verb makes (`MADE`). The others open data, name things, ask for
 columns, files and verdicts, or choose; every field of theirs is what the run needs for it.

@@ -11,7 +11,7 @@ from recipelang.plan.values import Condition, Samples, Selection, Training
 
 @dataclass(frozen=True)
 class Needs:
-    """What an operation needs and what it leaves behind; everything left out is not needed.
+    """What an operation needs and what it leaves; a field that is not given is not needed.
 
     Attributes:
         writes: what it leaves: a network that its stage makes, or one of the other effects.

@@ -74,7 +74,7 @@ class Ends:
 
     Attributes:
         low, high: the two; `high` is None if it is not known.
-        surely: a lower bound of the low end, whatever the clock's error.
+        surely: a lower bound of the low end, for any error of the clock.
         how: "" if both are computed, else how they were found.
     """
 

@@ -67,7 +67,7 @@ class Following(Companion):
         self._hold(network, state, optimizer)
 
     def finish(self, network: Network, state: nn.Module | None) -> Network:
-        """The network with its masks, which hold whatever another companion has put into the weights at the end."""
+        """The network with its masks, which hold after other companions have finished too."""
         self._hold(network, state)
         return network.restricted({name: self._mask(keep) for name, keep in self._masks(state)})
 

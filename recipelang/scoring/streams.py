@@ -115,7 +115,7 @@ def numbers(module: nn.Module, watch: Watch, passes: Passes, count: int, seed: i
 
 
 def share(random: numpy.random.Generator, earlier: int, new: int, count: int) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """How a uniform sample goes on when more rows come.
+    """How a uniform sample continues when more rows come.
 
     Args:
         random: decides.

@@ -58,7 +58,7 @@ class Outcome:
 
     Attributes:
         network: the new current network.
-        asked, reached: what the statement asks for, where that is a number or a budget, and what came of it.
+        asked, reached: what the statement asks for, where that is a number or a budget, and what was reached.
         note: one sentence for the user.
         edits: what was removed or masked, as text.
         ranking: (unit, score, removed) from the most to the least important, where something was ranked.

@@ -288,6 +288,7 @@ def _out_of_reach(operation: Prune, outcome: Outcome, found: Found, tally: Tally
     return OutOfReach(
         "RCP0904",
         f"`until {text}` is out of reach: {how} ({counted(tally.count, unit.one)}), it is at {at}",
-        f"ask for less, or let more {unit.name} go; no criterion changes how far {' and '.join(sorted(costs))} can go",
+        f"ask for less, or let more {unit.name} be removed; "
+        f"no criterion changes how far {' and '.join(sorted(costs))} can go",
         outcome,
     )

@@ -115,7 +115,7 @@ class Trial:
                 raise _Stays(_fixes(self.module, error)) from error
 
     def _exact_difference(self, edit: RemoveChannels, found: float) -> float:
-        """The same in 64 bits, where a network magnifies the rounding of 32; `found` where it computes in 32 only."""
+        """The same in 64 bits, where rounding errors of 32 grow; `found` where it computes in 32 only."""
         tensors = [*self.module.parameters(), *self.module.buffers(), self.example]
         if any(tensor.is_floating_point() and tensor.dtype != torch.float32 for tensor in tensors):
             return found

@@ -222,7 +222,7 @@ def _preprocessing(value: Any, channels: int) -> Preprocessing | None:
 
 
 def _restrictions(surgery: dict[str, Any], version: int) -> dict[str, list[dict[str, Any]]]:
-    """Place → what is told of each restriction; version 1 had masks alone, as their patterns."""
+    """Place → the entry of each restriction; version 1 had masks alone, as their patterns."""
     if version == 1:
         masks = mapping(entry(surgery, "masks"), "`masks`")
         return {name: [{"kind": "mask", "pattern": text(pattern, "a pattern")}] for name, pattern in masks.items()}

@@ -106,7 +106,7 @@ class Tracker(TorchDispatchMode):
             self._parameters[memory_of(outcome)] = [(name, outcome)]
 
     def _look(self, operation: Any, args: tuple[Any, ...]) -> bool:
-        """Record the weights of a product; returns whether its output is an activation whatever its inputs."""
+        """Record the weights of a product; returns whether its output is an activation for any inputs."""
         activates = False
         for side in sides(operation, args):
             mine = self.origin(side.tensor)

@@ -26,7 +26,7 @@ def is_sound(module: nn.Module, example: Tensor, change: Callable[[nn.Module, Te
 def randomised(module: nn.Module, example: Tensor) -> None:
     """Give every parameter random values of the usual size, in place, and BatchNorm the statistics of this example.
 
-    With those of a new network the activations of a deep one grow from block to block, and it magnifies rounding.
+    With those of a new network the activations of a deep one grow from block to block, and so do rounding errors.
     """
     generator = torch.Generator().manual_seed(0)
     for parameter in module.parameters():

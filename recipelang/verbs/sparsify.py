@@ -73,14 +73,14 @@ def read(reader: Reader) -> Sparsify | None:
 
 
 def _without_to(reader: Reader, node: Any) -> bool:
-    """Whether the share stands beside the pattern, as in `weights 90%`, and not after `to`; notes RCP0430."""
+    """Whether the share follows the pattern, as in `weights 90%`, and not after `to`; notes RCP0430."""
     words = trees.words(node)
     shares = [word for word in words if isinstance(word, nodes.Number)]
     found = {name: catalogue.find("pattern", name) for word in words if (name := trees.bare_word(word))}
     names = [name for name, pattern in found.items() if getattr(pattern, "target", "")]
     if len(words) != 2 or not (shares and names):
         return False
-    message = f"`{shares[0].text}` stands beside the pattern"
+    message = f"`{shares[0].text}` follows the pattern"
     reader.refuse("RCP0430", message, shares[0].span, f"write `sparsify {names[0]} to {shares[0].text}`")
     return True
 

@@ -227,7 +227,7 @@ class _Computed(_Hand):
         return replace(self, groups=groups, gains=gains, shared=shared, hopes=hopes, known=known | asked)
 
     def _promising(self, hopes: Tensor) -> Tensor:
-        """The pairs, P bool, of each group with the partners that promise most."""
+        """The pairs, P bool, of each group with the partners whose expected gain is largest."""
         count = len(self.groups)
         matrix = hopes.new_full((count, count), -math.inf)
         matrix[self.first, self.second] = matrix[self.second, self.first] = hopes

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @method("criterion", "bn")
 @dataclass(frozen=True)
 class BatchNormScale:
-    """How much BatchNorm scales a channel: its |γ|, whatever the size of the weights before it.
+    """How much BatchNorm scales a channel: its |γ|, independent of the size of the weights before it.
 
     Formula: filter |γ| of the BatchNorm that scales its channel; all groups are ranked together, by the same scale
         (network slimming's global threshold).

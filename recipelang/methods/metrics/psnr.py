@@ -59,6 +59,6 @@ class Psnr:
         """In dB, with one value per image.
 
         Raises:
-            Refusal: RCP1003, RCP1004: images that are not finite, or none; RCP1015: nothing is left inside the border.
+            Refusal: RCP1003, RCP1004: images that are not finite, or none; RCP1015: no pixel is inside the border.
         """
         return state.mean()

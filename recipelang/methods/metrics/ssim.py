@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @method("metric", "ssim")
 @dataclass(frozen=True)
 class Ssim:
-    """Structural similarity: how alike brightness, contrast and structure are in windows of an image; 1 for equal ones.
+    """Structural similarity: similar brightness, contrast and structure in windows of an image; 1 for equal ones.
 
     Formula: the mean over windows of (2·μx·μy + C1)(2·σxy + C2) / ((μx² + μy² + C1)(σx² + σy² + C2)), C1 = 0.01² and
         C2 = 0.03² for values of 0…1, then the mean over images. A window is 11×11 pixels, weighted by a Gaussian of

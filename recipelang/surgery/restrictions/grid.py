@@ -103,7 +103,7 @@ class Grid:
         """Nothing: the parameter keeps its full precision."""
 
     def holds(self, value: Tensor) -> bool:
-        """Whatever the parameter is, its nearest numbers are computed with."""
+        """Any value is allowed: the nearest numbers of the grid are computed with."""
         return True
 
     def carried(self, shape: torch.Size, change: Callable[[Tensor], Tensor]) -> Grid:

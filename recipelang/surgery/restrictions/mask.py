@@ -67,7 +67,7 @@ class Mask:
             why = why_not(keep, int(m)) or f"more than {n} of {m} consecutive input channels would remain"
             raise Refusal(
                 "RCP0756",
-                f"without these channels a weight that is {self.pattern} is not any more: {why}",
+                f"without these channels a weight is no longer {self.pattern}: {why}",
                 f"remove channels before `sparsify`, or whole groups of {m} input channels",
             )
         return Mask(self.pattern, keep)
