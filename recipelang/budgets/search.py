@@ -25,7 +25,7 @@ LOOKS = 16
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """Where the search ended.
 
     Attributes:
@@ -49,7 +49,7 @@ def smallest(
     judge: Judge,
     tried: Callable[[int, Verdict], None] = lambda k, v: None,
     many: bool = False,
-) -> Found:
+) -> SearchResult:
     """The smallest number of steps that meets `until`, and no more than `guard` allows.
 
     Without `until`, as many as the guard allows, at most `most`.
@@ -79,11 +79,11 @@ def smallest(
         if many and any(test.reading.metric.source == "clock" for test in tests_of(until)):
             count = min(k for k in range(max(0, count - NEAR), count + 1) if meets(k))
     if guard is None:
-        return Found(count, verdicts.get(count), met)
+        return SearchResult(count, verdicts.get(count), met)
     allowed = _allowed(count, lambda k: judge(guard, removed(k), False).holds, many)
     if allowed < count:
         met = until is None or meets(allowed)
-    return Found(allowed, verdicts.get(allowed), met, allowed < count)
+    return SearchResult(allowed, verdicts.get(allowed), met, allowed < count)
 
 
 def _first(holds: Callable[[int], bool], low: int, high: int) -> int:

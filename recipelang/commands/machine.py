@@ -15,7 +15,7 @@ import click
 from recipelang import paths
 from recipelang.catalogue import find, names
 from recipelang.commands.boundary import DONE, WrongUsage, say
-from recipelang.commands.sources import Place, Request, Source, checked, pointing_at, profile_for
+from recipelang.commands.sources import PathArgument, Request, Source, checked, pointing_at, profile_for
 from recipelang.errors import Diagnostic, Refusal, StepFailed
 from recipelang.kinds import DEFAULT_TASK, ModelRequest, names_of
 from recipelang.plan import Built, Opened, Selection, Tasked, steps_of
@@ -24,7 +24,7 @@ from recipelang.units import listed, show
 
 
 @click.command()
-@click.argument("folder", default=".", type=Place())
+@click.argument("folder", default=".", type=PathArgument())
 def init(folder: Path) -> int:
     """Write a first recipe and a recipe.yaml, both with comments.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from recipelang.commands.boundary import DONE, coloured
-from recipelang.commands.sources import Place
+from recipelang.commands.sources import PathArgument
 from recipelang.errors import RecipeError, Refusal
 from recipelang.plan import effects, steps_of
 
@@ -29,9 +29,9 @@ def forms_of(context: click.Context, parameter: click.Parameter, text: str | Non
 
 
 @click.command()
-@click.argument("run", type=Place())
+@click.argument("run", type=PathArgument())
 @click.option("--to", "forms", callback=forms_of, metavar="FORMAT,…", help="Formats to write; default md,html.")
-@click.option("--out", metavar="DIR", type=Place(), help="Where to write; default into the run.")
+@click.option("--out", metavar="DIR", type=PathArgument(), help="Where to write; default into the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON; write only with --to or --out.")
 def report(run: Path, forms: tuple[str, ...], out: Path | None, as_json: bool) -> int:
     """Show the table of a finished run and write its report again.
@@ -52,9 +52,9 @@ def report(run: Path, forms: tuple[str, ...], out: Path | None, as_json: bool) -
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN…", type=Place())
+@click.argument("runs", nargs=-1, required=True, metavar="RUN…", type=PathArgument())
 @click.option("--to", "forms", callback=forms_of, metavar="FORMAT,…", help="Also write the comparison: md,html.")
-@click.option("--out", metavar="DIR", type=Place(), help="Where to write; default here.")
+@click.option("--out", metavar="DIR", type=PathArgument(), help="Where to write; default here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def compare(runs: tuple[Path, ...], forms: tuple[str, ...], out: Path | None, as_json: bool) -> int:
     """Show several finished runs side by side.

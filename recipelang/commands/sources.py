@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 2**24
 
 
-class Place(click.ParamType):
+class PathArgument(click.ParamType):
     """A path on the command line: `~` is expanded where the shell did not (`--out=~/runs/a`)."""
 
     name = "path"

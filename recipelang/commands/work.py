@@ -14,7 +14,7 @@ import click
 from recipelang.commands.boundary import DONE, FAILED, NOT_MET, WORK_TO_DO, print_diagnostics, say
 from recipelang.commands.results import finish, stay_inside
 from recipelang.commands.sources import (
-    Place,
+    PathArgument,
     Request,
     Source,
     checked,
@@ -44,8 +44,8 @@ _SHARED = (
     click.option("--seeds", callback=seeds_of, metavar="0,1,2", help="The seeds, instead of the recipe's."),
     click.option("--control", is_flag=True, help="Add a control: the same training without the surgery."),
     click.option("--profile", metavar="FILE", help="Where things are; default the nearest recipe.yaml."),
-    click.option("--out", metavar="DIR", type=Place(), help="Output; default runs/<recipe>-<n>."),
-    click.option("--store", metavar="DIR", type=Place(), help="Stored steps; default .recipe."),
+    click.option("--out", metavar="DIR", type=PathArgument(), help="Output; default runs/<recipe>-<n>."),
+    click.option("--store", metavar="DIR", type=PathArgument(), help="Stored steps; default .recipe."),
     click.option("--device", callback=device_of, metavar="DEVICE", help="cpu, cuda or cuda:N, for training."),
     click.option(
         "--threads",
@@ -169,7 +169,7 @@ def run(command: str, dry_run: bool, as_json: bool, **arguments: Any) -> int:
 
 
 @click.command()
-@click.option("--store", metavar="DIR", type=Place(), help="The store; default .recipe.")
+@click.option("--store", metavar="DIR", type=PathArgument(), help="The store; default .recipe.")
 @click.option("--profile", metavar="FILE", help="Where things are; default the nearest recipe.yaml.")
 @click.option("--all", "everything", is_flag=True, help="Also free what existing runs use; they compute it again.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be freed.")

@@ -24,7 +24,7 @@ MOST_CLASSES = 2**16
 
 
 @dataclass(frozen=True)
-class Source:
+class IndexedSamples:
     """Some samples of a data set that can be indexed.
 
     Attributes:
@@ -41,11 +41,11 @@ class Source:
     labels: np.ndarray
     digests: tuple[bytes, ...]
 
-    def take(self, chosen: np.ndarray) -> Source:
+    def take(self, chosen: np.ndarray) -> IndexedSamples:
         """The samples at these places."""
         some = [int(k) for k in chosen]
         shapes, digests = tuple(self.shapes[k] for k in some), tuple(self.digests[k] for k in some)
-        return Source(self.whole, self.indices[chosen], shapes, self.labels[chosen], digests)
+        return IndexedSamples(self.whole, self.indices[chosen], shapes, self.labels[chosen], digests)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class OwnDataset:
     batch: int
     input_shape: tuple[int, ...]
     target_shape: tuple[int, ...] | None
-    sources: Mapping[str, Source]
+    sources: Mapping[str, IndexedSamples]
     fetch: Fetch
     refuse: Refuse
     notes: tuple[str, ...] = ()
@@ -110,13 +110,13 @@ class OwnDataset:
                 else:
                     yield Batch(inputs, torch.stack([target for _, target in read]))
 
-    def _split(self, split: str) -> Source:
+    def _split(self, split: str) -> IndexedSamples:
         source = self.sources[split]
         if not len(source.indices):
             raise no_images(self.name, split)
         return source
 
-    def _sample(self, source: Source, k: int, draw: int) -> tuple[Tensor, Any]:
+    def _sample(self, source: IndexedSamples, k: int, draw: int) -> tuple[Tensor, Any]:
         index = int(source.indices[k])
         sample, target = read_sample(self.fetch(source.whole, index, draw), index, self.target, self.refuse)
         if (tuple(sample.shape), shape_of(target)) != source.shapes[k]:
@@ -180,7 +180,7 @@ def open_own(
     )
 
 
-def _look_at(whole: Any, split: str, target: str, fetch: Fetch, refuse: Refuse) -> Source:
+def _look_at(whole: Any, split: str, target: str, fetch: Fetch, refuse: Refuse) -> IndexedSamples:
     """Look at every sample of a data set once."""
     try:
         count = len(whole)
@@ -210,11 +210,11 @@ def _look_at(whole: Any, split: str, target: str, fetch: Fetch, refuse: Refuse) 
     finally:
         if progress:
             progress.stop()
-    return Source(whole, indices, tuple(shapes), labels, tuple(digests))
+    return IndexedSamples(whole, indices, tuple(shapes), labels, tuple(digests))
 
 
 def _classes(
-    sources: Mapping[str, Source], given: Mapping[str, Any], names: tuple[str, ...] | None, refuse: Refuse
+    sources: Mapping[str, IndexedSamples], given: Mapping[str, Any], names: tuple[str, ...] | None, refuse: Refuse
 ) -> tuple[str, ...]:
     """The names of the classes; every label must have one."""
     own = names or _named(given["train"])
@@ -241,8 +241,12 @@ def _named(whole: Any) -> tuple[str, ...] | None:
 
 
 def _cut(
-    train: Source, splits: tuple[str, ...], shares: tuple[float, ...], seed: int, classes: tuple[str, ...] | None
-) -> dict[str, Source]:
+    train: IndexedSamples,
+    splits: tuple[str, ...],
+    shares: tuple[float, ...],
+    seed: int,
+    classes: tuple[str, ...] | None,
+) -> dict[str, IndexedSamples]:
     """Divide the training samples among splits, class by class; equal samples stay together."""
     wanted = [shares[SPLITS.index(split)] for split in splits]
     total = sum(wanted) or 1
@@ -252,7 +256,7 @@ def _cut(
 
 
 def _shape_of_training(
-    sources: Mapping[str, Source], target: str, refuse: Refuse
+    sources: Mapping[str, IndexedSamples], target: str, refuse: Refuse
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
     """The shape of every input of `train`, and of every target that is not a class."""
     shapes = sources["train"].shapes
@@ -265,7 +269,7 @@ def _shape_of_training(
     return shapes[0][0], None if target == "class" else shapes[0][1]
 
 
-def _alike(source: Source, chosen: np.ndarray) -> list[np.ndarray]:
+def _alike(source: IndexedSamples, chosen: np.ndarray) -> list[np.ndarray]:
     """The runs of equal shapes."""
     ends = [k for k in range(1, len(chosen)) if source.shapes[chosen[k]] != source.shapes[chosen[k - 1]]]
     return np.split(chosen, ends)

@@ -29,7 +29,7 @@ from recipelang.units import counted
 
 
 @dataclass(frozen=True)
-class Row:
+class PlanLine:
     """One line of a plan.
 
     Attributes:
@@ -66,7 +66,7 @@ class PlanReport:
     """
 
     name: str
-    rows: tuple[Row, ...]
+    rows: tuple[PlanLine, ...]
     warnings: tuple[str, ...] = ()
     control: bool = False
     hardware: str = ""
@@ -179,22 +179,22 @@ def _hardware(options: Options) -> str:
     return f"{summary()}, {counted(options.threads or 1, 'thread')}, device {options.device}{load}"
 
 
-def _rows(nodes: Sequence[Node], rehearsal: Rehearsal, depth: int) -> Iterator[Row]:
+def _rows(nodes: Sequence[Node], rehearsal: Rehearsal, depth: int) -> Iterator[PlanLine]:
     """A row for every step and block, in the order of the text."""
     for node in nodes:
         if isinstance(node, Branch):
             for variant in node.variants:
-                yield Row(depth, _line(variant), f"variant {variant.name}", "block")
+                yield PlanLine(depth, _line(variant), f"variant {variant.name}", "block")
                 yield from _rows(variant.body, rehearsal, depth + 1)
         elif isinstance(node, Repeat):
             told = _together(rehearsal.told.get(id(node), [Told("block")]))
-            yield Row(depth, _line(node), node.text, told.state, told.reason)
+            yield PlanLine(depth, _line(node), node.text, told.state, told.reason)
             yield from _rows(node.body, rehearsal, depth + 1)
         else:
             told = _together(rehearsal.told.get(id(node), [Told("notes", "not reached")]))
             reason = "; ".join(filter(None, (node.why if node.implied else "", told.reason)))
             line = 0 if node.implied else _line(node)
-            yield Row(depth, line, node.text, told.state, reason, told.details, *_time(told.time))
+            yield PlanLine(depth, line, node.text, told.state, reason, told.details, *_time(told.time))
 
 
 def _together(told: Sequence[Told]) -> Told:
@@ -209,7 +209,7 @@ def _together(told: Sequence[Told]) -> Told:
     return replace(open[0], reason=reason, time=total)
 
 
-def _controls(rehearsal: Rehearsal) -> Iterator[Row]:
+def _controls(rehearsal: Rehearsal) -> Iterator[PlanLine]:
     """A row for every control: healthy with the training of a variant, shared where the training is equal."""
     found: dict[str, tuple[list[str], list[Told]]] = {}
     for name, seeds in by_variant(rehearsal.lanes).items():
@@ -225,7 +225,7 @@ def _controls(rehearsal: Rehearsal) -> Iterator[Row]:
         whose = f" of {' and '.join(names)}" if len(found) > 1 else ""
         known = _together(told)
         why = "; ".join(filter(None, ("healthy with the same training, for a fair comparison", known.reason)))
-        yield Row(0, 0, f"control{whose}", known.state, why)
+        yield PlanLine(0, 0, f"control{whose}", known.state, why)
 
 
 def _control(rehearsal: Rehearsal, lane: Any) -> Told:
@@ -247,7 +247,7 @@ def _time(time: Estimate | None) -> tuple[float | None, bool]:
     return (time.seconds, time.guess) if time else (None, False)
 
 
-def _about(row: Row) -> str:
+def _about(row: PlanLine) -> str:
     if row.seconds is None:
         return ""
     return f", about {_duration(row.seconds)}{' (a guess)' if row.guess else ''}"

@@ -23,7 +23,7 @@ from recipelang.scoring.listed import listed
 
 
 @dataclass(frozen=True)
-class Step:
+class RemovalStep:
     """Parts of a group that are removed together.
 
     Attributes:
@@ -47,7 +47,7 @@ class Ranking:
         unscored: groups that hold nothing that the criterion scores.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[RemovalStep, ...]
     means: Mapping[str, float]
     unscored: tuple[str, ...] = ()
 
@@ -81,16 +81,16 @@ def rank(criterion: Criterion, unit: Unit, evidence: Evidence, groups: Sequence[
     return Ranking(tuple(sorted(steps, key=lambda step: step.score)), means, unscored)
 
 
-def _steps(group: Group, scores: Tensor) -> list[Step]:
+def _steps(group: Group, scores: Tensor) -> list[RemovalStep]:
     """The parts of a group in order of their scores, cut where a multiple of `group.step` stays."""
     order = scores.sort(stable=True).indices.tolist()
-    found: list[Step] = []
+    found: list[RemovalStep] = []
     taken, least = 0, -math.inf
     while taken < group.most:
         left = (group.size - taken - 1) // group.step * group.step
         parts = tuple(order[taken : group.size - left])
         least = max(least, float(scores[list(parts)].mean()))  # rounding must not put a later step first
-        found.append(Step(group.name, parts, least))
+        found.append(RemovalStep(group.name, parts, least))
         taken = group.size - left
     return found
 

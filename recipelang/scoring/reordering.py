@@ -13,7 +13,7 @@ from torch import Tensor
 from recipelang.kernels.nm.permutation import kept
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.ranking import score_elements
-from recipelang.surgery.channels import Group
+from recipelang.surgery.channels import ChannelGroup
 from recipelang.surgery.network import Network
 from recipelang.surgery.permute import Reordering, permute, reorder, require_groups, stacked
 from recipelang.verbs.sparsify import Sparsify
@@ -76,8 +76,8 @@ def reorder_channels(operation: Sparsify, evidence: Gathered, names: Sequence[st
 
 
 def _searched(
-    operation: Sparsify, scored: Mapping[str, Tensor], groups: Sequence[Group], seed: int
-) -> Generator[tuple[Group, Tensor, Tensor], None, None]:
+    operation: Sparsify, scored: Mapping[str, Tensor], groups: Sequence[ChannelGroup], seed: int
+) -> Generator[tuple[ChannelGroup, Tensor, Tensor], None, None]:
     """Every group with its matrix and the order found for it.
 
     Groups are searched side by side, each on one thread: one search consists of steps too small to share out, and
@@ -85,7 +85,7 @@ def _searched(
     """
     pattern, threads = operation.pattern, torch.get_num_threads()
 
-    def search(group: Group) -> tuple[Group, Tensor, Tensor]:
+    def search(group: ChannelGroup) -> tuple[ChannelGroup, Tensor, Tensor]:
         matrix = stacked(scored, group)
         return group, matrix, operation.permutation.order(matrix, pattern.n, pattern.m, seed)
 

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from recipelang.budgets.conditions import bounds, relaxed
-from recipelang.budgets.search import Found, smallest
+from recipelang.budgets.search import SearchResult, smallest
 from recipelang.budgets.tally import Tally
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal
 from recipelang.kinds import Figure, Offer, Unit
 from recipelang.plan import Condition, Duration, Training, tests_of
 from recipelang.scoring.evidence import Gathered
-from recipelang.scoring.ranking import Ranking, Step, rank
+from recipelang.scoring.ranking import Ranking, RemovalStep, rank
 from recipelang.scoring.weights import batchnorm_scales, of_groups
 from recipelang.stages.context import Context, Foresight, Known, Outcome, OutOfReach, nth_seed
 from recipelang.surgery.edits import apply_edits
@@ -150,7 +150,7 @@ def _round(
     context: Context,
     turn: int,
     tally: Tally,
-) -> tuple[Network, Found]:
+) -> tuple[Network, SearchResult]:
     """One ranking, the search for how many steps of it are taken, and the network without them."""
     unit = operation.unit
     barred: dict[str, str] = {}
@@ -187,12 +187,12 @@ def _search(
     operation: Prune,
     network: Network,
     offer: Offer,
-    steps: Sequence[Step],
+    steps: Sequence[RemovalStep],
     goal: int | None,
     until: Condition | None,
     context: Context,
     before: int,
-) -> Found:
+) -> SearchResult:
     """How many of the ranked steps are taken, after rounds that removed `before` parts."""
     unit = operation.unit
     sums = [0]
@@ -209,7 +209,7 @@ def _search(
     return smallest(removed, most, until, operation.guard, context.judge, tried, unit.many)
 
 
-def _gone(steps: Sequence[Step]) -> dict[str, list[int]]:
+def _gone(steps: Sequence[RemovalStep]) -> dict[str, list[int]]:
     """Group → the parts that these steps remove, the least important first."""
     gone: dict[str, list[int]] = {}
     for step in steps:
@@ -217,7 +217,7 @@ def _gone(steps: Sequence[Step]) -> dict[str, list[int]]:
     return gone
 
 
-def _told(outcome: Outcome, operation: Prune, network: Network, found: Found, tally: Tally) -> Outcome:
+def _told(outcome: Outcome, operation: Prune, network: Network, found: SearchResult, tally: Tally) -> Outcome:
     """The outcome after a round."""
     unit = operation.unit
     measured = found.verdict.figures if found.verdict else ()
@@ -277,7 +277,9 @@ def _share(training: Training, turn: int, rounds: int) -> Training:
     return replace(training, duration=Duration(part, training.duration.unit))
 
 
-def _out_of_reach(operation: Prune, outcome: Outcome, found: Found, tally: Tally, context: Context) -> OutOfReach:
+def _out_of_reach(
+    operation: Prune, outcome: Outcome, found: SearchResult, tally: Tally, context: Context
+) -> OutOfReach:
     """The refusal that says how far the statement can get."""
     unit = operation.unit
     verdict = found.verdict or (context.judge(operation.until, outcome.network, True) if operation.until else None)

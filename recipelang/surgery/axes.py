@@ -93,7 +93,7 @@ class Axes:
 
 
 @dataclass(frozen=True)
-class Call:
+class OperatorCall:
     """One operation of the graph.
 
     Attributes:
@@ -121,7 +121,7 @@ class Call:
 
 #: why positions keep their order
 SPACE = "they are positions, not channels"
-Rule = Callable[[Any, Call], Any]
+Rule = Callable[[Any, OperatorCall], Any]
 R = TypeVar("R", bound=Rule)
 #: Elementwise, though some versions of torch do not tag them as such.
 UNTAGGED = {"celu", "elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu6", "selu", "softplus"}
@@ -143,7 +143,7 @@ def rule(*names: str, removing: bool = False) -> Callable[[R], R]:
     return enter
 
 
-def follow(axes: Axes, target: Any, call: Call) -> list[Dims]:
+def follow(axes: Axes, target: Any, call: OperatorCall) -> list[Dims]:
     """The axes of the outputs of an operation.
 
     Args:
@@ -175,7 +175,7 @@ def follow(axes: Axes, target: Any, call: Call) -> list[Dims]:
 
 
 @rule("fill", "zero", "copy", "hardswish", "log_sigmoid", "type_as", "__and__", "__or__", "expand_as")
-def elementwise(axes: Axes, call: Call) -> Dims:
+def elementwise(axes: Axes, call: OperatorCall) -> Dims:
     """Aligned at the right; an axis of size 1 is broadcast over the others and joined to none."""
     return broadcast(axes, list(call.tensors()), call.shapes[0])
 
@@ -193,25 +193,25 @@ def broadcast(axes: Axes, operands: Sequence[Dims], shape: Sequence[int]) -> Dim
     "dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "contiguous", "to", "_to_copy", "alias",
     "detach", "lift_fresh_copy", "softmax", "_softmax", "log_softmax", "_log_softmax",
 )  # fmt: skip
-def unchanged(axes: Axes, call: Call) -> Dims:
+def unchanged(axes: Axes, call: OperatorCall) -> Dims:
     """Element by element, or the same at every index of every axis."""
     return next(call.tensors())
 
 
 @rule("zeros", "ones", "full", "new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like")
-def constant(axes: Axes, call: Call) -> Dims:
+def constant(axes: Axes, call: OperatorCall) -> Dims:
     """The same number everywhere, so its order does not matter."""
     return Dims(axes.fresh(size) for size in call.shapes[0])
 
 
 @rule("_assert_tensor_metadata")
-def nothing(axes: Axes, call: Call) -> list[Dims]:
+def nothing(axes: Axes, call: OperatorCall) -> list[Dims]:
     """A check without an output."""
     return []
 
 
 @rule("prelu")
-def prelu(axes: Axes, call: Call) -> Dims:
+def prelu(axes: Axes, call: OperatorCall) -> Dims:
     """One slope for all, or one for each channel."""
     x, (slope,) = call.given["self"], call.given["weight"]
     if len(slope) > 1:
@@ -220,7 +220,7 @@ def prelu(axes: Axes, call: Call) -> Dims:
 
 
 @rule("glu")
-def glu(axes: Axes, call: Call) -> Dims:
+def glu(axes: Axes, call: OperatorCall) -> Dims:
     """The first half, gated by the second."""
     x, dim = call.given["self"], call.given["dim"]
     half = len(x[dim]) // 2

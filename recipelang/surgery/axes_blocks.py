@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 
 import numpy
 
-from recipelang.surgery.axes import RULES, SPACE, Axis, Call, Dims, NoRule, rule
+from recipelang.surgery.axes import RULES, SPACE, Axis, Dims, NoRule, OperatorCall, rule
 from recipelang.surgery.axes_removal import Removing
 
 LOOKED_UP = "they are looked up by number"
@@ -18,7 +18,7 @@ LOOKED_UP = "they are looked up by number"
     "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "_unsafe_view", "_reshape_alias", "view_as",
     "reshape_as", "ravel", removing=True,
 )  # fmt: skip
-def reshape(axes: Removing, call: Call) -> Dims:
+def reshape(axes: Removing, call: OperatorCall) -> Dims:
     """Axes are split into factors and merged from them; of the factors of each, one may leave."""
     old = [axis for axis in next(call.tensors()) if len(axis) > 1]
     new = [size for size in call.shapes[0] if size > 1]
@@ -88,7 +88,7 @@ def _spread(axes: Removing, axis: Axis, parts: list[Axis], pick: int | None, why
 
 
 @rule("chunk", "split", "split_with_sizes", "tensor_split", removing=True)
-def cut_up(axes: Removing, call: Call) -> list[Dims]:
+def cut_up(axes: Removing, call: OperatorCall) -> list[Dims]:
     """Pieces of one size lose the same places; other pieces have sizes that stand in the code."""
     x, dim, pieces = call.given["self"], call.given["dim"], RULES["chunk"](axes, call)
     if len({len(piece[dim]) for piece in pieces}) == 1:
@@ -99,7 +99,7 @@ def cut_up(axes: Removing, call: Call) -> list[Dims]:
 
 
 @rule("slice", "narrow", removing=True)
-def cut_out(axes: Removing, call: Call) -> Dims:
+def cut_out(axes: Removing, call: OperatorCall) -> Dims:
     """Everything before a bound that stands in the code stays, because the bound is counted from the first."""
     x, dim, out = call.given["self"], call.given["dim"], RULES["slice"](axes, call)
     size, start = len(x[dim]), call.given["start"] or 0
@@ -112,7 +112,7 @@ def cut_out(axes: Removing, call: Call) -> Dims:
 
 
 @rule("select", removing=True)
-def select(axes: Removing, call: Call) -> Dims:
+def select(axes: Removing, call: OperatorCall) -> Dims:
     """Everything before it stays, or after it where it is counted from the end."""
     axis, index = call.given["self"][call.given["dim"]], call.given["index"]
     axes.freeze((axis[: index + 1] if index >= 0 else axis[index:],), "one of them is used separately")
@@ -120,7 +120,7 @@ def select(axes: Removing, call: Call) -> Dims:
 
 
 @rule("pad", "constant_pad_nd", removing=True)
-def pad(axes: Removing, call: Call) -> Dims:
+def pad(axes: Removing, call: OperatorCall) -> Dims:
     """How much is added stands in the code."""
     out = RULES["pad"](axes, call)
     for old, new in zip(call.given["self"], out, strict=True):
@@ -131,7 +131,7 @@ def pad(axes: Removing, call: Call) -> Dims:
 
 
 @rule("pixel_shuffle", "pixel_unshuffle", removing=True)
-def pixel_shuffle(axes: Removing, call: Call) -> Dims:
+def pixel_shuffle(axes: Removing, call: OperatorCall) -> Dims:
     """Every r² channels become one, or one becomes r²."""
     x, shape = call.given["self"], call.shapes[0]
     axes.freeze(x[-2:], SPACE)
@@ -144,7 +144,7 @@ def pixel_shuffle(axes: Removing, call: Call) -> Dims:
 
 
 @rule("channel_shuffle", "native_channel_shuffle", removing=True)
-def channel_shuffle(axes: Removing, call: Call) -> Dims:
+def channel_shuffle(axes: Removing, call: OperatorCall) -> Dims:
     """groups × columns become columns × groups; the same column of every group leaves."""
     x, groups = call.given.get("self") or call.given["input"], call.given["groups"]
     axes.join(x[1], numpy.tile(axes.fresh(len(x[1]) // groups), groups))
@@ -152,7 +152,7 @@ def channel_shuffle(axes: Removing, call: Call) -> Dims:
 
 
 @rule("index", removing=True)
-def look_up(axes: Removing, call: Call) -> Dims:
+def look_up(axes: Removing, call: OperatorCall) -> Dims:
     """Leading axes that are looked up by number stay, those after them go on."""
     x, asked = call.given["self"], [k for k, index in enumerate(call.given["indices"]) if index is not None]
     if asked != list(range(len(asked))):

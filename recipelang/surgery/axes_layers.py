@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from recipelang.surgery.axes import SPACE, Axes, Axis, Call, Dims, NoRule, broadcast, rule
+from recipelang.surgery.axes import SPACE, Axes, Axis, Dims, NoRule, OperatorCall, broadcast, rule
 
 
 @rule("conv1d", "conv2d", "conv3d")
-def convolution(axes: Axes, call: Call) -> Dims:
+def convolution(axes: Axes, call: OperatorCall) -> Dims:
     """x B×I×…, weight O×I×k… → B×O×…; depthwise where every channel has its own filter."""
     x, weight, groups = call.given["input"], call.given["weight"], call.given["groups"]
     if len(x) != len(weight):
@@ -26,7 +26,7 @@ def convolution(axes: Axes, call: Call) -> Dims:
 
 
 @rule("linear")
-def linear(axes: Axes, call: Call) -> Dims:
+def linear(axes: Axes, call: OperatorCall) -> Dims:
     """x …×I, weight O×I → …×O."""
     x, weight = call.given["input"], call.given["weight"]
     axes.join(weight[1], x[-1])
@@ -34,7 +34,7 @@ def linear(axes: Axes, call: Call) -> Dims:
 
 
 @rule("matmul", "mm", "bmm")
-def product(axes: Axes, call: Call) -> Dims:
+def product(axes: Axes, call: OperatorCall) -> Dims:
     """…×I×K times …×K×J; the leading axes are broadcast."""
     left, right = call.tensors()
     return _product(axes, left, right, call.shapes[0])
@@ -49,14 +49,14 @@ def _product(axes: Axes, left: Dims, right: Dims, shape: Sequence[int]) -> Dims:
 
 
 @rule("addmm", "baddbmm")
-def product_and_sum(axes: Axes, call: Call) -> Dims:
+def product_and_sum(axes: Axes, call: OperatorCall) -> Dims:
     """A matrix product plus another term."""
     added, left, right = call.tensors()
     return broadcast(axes, [_product(axes, left, right, call.shapes[0]), added], call.shapes[0])
 
 
 @rule("einsum")
-def einsum(axes: Axes, call: Call) -> Dims:
+def einsum(axes: Axes, call: OperatorCall) -> Dims:
     """Axes with the same letter are one axis."""
     inputs, arrow, output = call.given["equation"].replace(" ", "").partition("->")
     letters: dict[str, Axis] = {}
@@ -71,7 +71,7 @@ def einsum(axes: Axes, call: Call) -> Dims:
 
 
 @rule("scaled_dot_product_attention")
-def attention(axes: Axes, call: Call) -> Dims:
+def attention(axes: Axes, call: OperatorCall) -> Dims:
     """softmax(q·kᵀ)·v over …×L×E, …×S×E and …×S×F → …×L×F."""
     query, key, value = (call.given[name] for name in ("query", "key", "value"))
     if call.given.get("enable_gqa"):
@@ -89,7 +89,7 @@ def attention(axes: Axes, call: Call) -> Dims:
 
 
 @rule("embedding")
-def embedding(axes: Axes, call: Call) -> Dims:
+def embedding(axes: Axes, call: OperatorCall) -> Dims:
     """Rows of a table, by index."""
     table, indices = call.given["weight"], call.given["indices"]
     axes.freeze(table[:1], "they are looked up by index")
@@ -97,7 +97,7 @@ def embedding(axes: Axes, call: Call) -> Dims:
 
 
 @rule("batch_norm", "instance_norm")
-def norm_of_channels(axes: Axes, call: Call) -> Dims:
+def norm_of_channels(axes: Axes, call: OperatorCall) -> Dims:
     """Every channel (axis 1) separately."""
     x = call.given["input"]
     axes.join(x[1], *(call.vector(name) for name in ("weight", "bias", "running_mean", "running_var")))
@@ -105,7 +105,7 @@ def norm_of_channels(axes: Axes, call: Call) -> Dims:
 
 
 @rule("layer_norm", "rms_norm")
-def norm_of_last(axes: Axes, call: Call) -> Dims:
+def norm_of_last(axes: Axes, call: OperatorCall) -> Dims:
     """Over the last axes together, each element with its own weight."""
     x = call.given["input"]
     for vector in (call.given.get("weight"), call.given.get("bias")):
@@ -115,7 +115,7 @@ def norm_of_last(axes: Axes, call: Call) -> Dims:
 
 
 @rule("group_norm")
-def norm_of_groups(axes: Axes, call: Call) -> Dims:
+def norm_of_groups(axes: Axes, call: OperatorCall) -> Dims:
     """Free where all channels form one group, or each its own."""
     x, groups = call.given["input"], call.given["num_groups"]
     if groups not in (1, len(x[1])):
@@ -129,7 +129,7 @@ def norm_of_groups(axes: Axes, call: Call) -> Dims:
     "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d",
     "upsample_bicubic2d", "upsample_trilinear3d",
 )  # fmt: skip
-def over_space(axes: Axes, call: Call) -> list[Dims]:
+def over_space(axes: Axes, call: OperatorCall) -> list[Dims]:
     """Pooling and interpolation: the last one, two or three axes."""
     x, space = next(call.tensors()), int(re.findall(r"([123])d", call.name)[0])
     axes.freeze(x[-space:], SPACE)

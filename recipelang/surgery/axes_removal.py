@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy
 
-from recipelang.surgery.axes import RULES, SPACE, Axes, Axis, Call, Dims, NoRule, rule
+from recipelang.surgery.axes import RULES, SPACE, Axes, Axis, Dims, NoRule, OperatorCall, rule
 
 #: a choice of a factor: module, number of its operation, number of the choice there
 Site = tuple[str, int, int]
@@ -89,7 +89,7 @@ class Removing(Axes):
 
 
 @rule("conv1d", "conv2d", "conv3d", removing=True)
-def convolution(axes: Removing, call: Call) -> Dims:
+def convolution(axes: Removing, call: OperatorCall) -> Dims:
     """In groups: whole groups leave, or the same channels of every group; whichever takes fewer at once comes first."""
     x, weight, groups = call.given["input"], call.given["weight"], call.given["groups"]
     if groups == 1:
@@ -115,7 +115,7 @@ def convolution(axes: Removing, call: Call) -> Dims:
 
 
 @rule("conv_transpose1d", "conv_transpose2d", "conv_transpose3d", removing=True)
-def transposed(axes: Removing, call: Call) -> Dims:
+def transposed(axes: Removing, call: OperatorCall) -> Dims:
     """x B×I×…, weight I×O×k… → B×O×…"""
     x, weight = call.given["input"], call.given["weight"]
     if call.given["groups"] != 1 or len(x) != len(weight):
@@ -127,7 +127,7 @@ def transposed(axes: Removing, call: Call) -> Dims:
 
 
 @rule("scaled_dot_product_attention", removing=True)
-def attention(axes: Removing, call: Call) -> Dims:
+def attention(axes: Removing, call: OperatorCall) -> Dims:
     """Keys are weighed against each other; without `scale` the width of a head is in the formula."""
     query, key = call.given["query"], call.given["key"]
     axes.freeze((key[-2],), WEIGHED)
@@ -138,7 +138,7 @@ def attention(axes: Removing, call: Call) -> Dims:
 
 
 @rule("lstm", "gru", "rnn_tanh", "rnn_relu", removing=True)
-def recurrent(axes: Removing, call: Call) -> list[Dims]:
+def recurrent(axes: Removing, call: OperatorCall) -> list[Dims]:
     """What goes in may leave; the state stays."""
     x, params = call.given["input"], list(call.given["params"])
     layer = len(params) // call.given["num_layers"]  # parameters of one layer, both directions
@@ -153,7 +153,7 @@ def recurrent(axes: Removing, call: Call) -> list[Dims]:
 
 
 @rule("_weight_norm", "_weight_norm_interface", removing=True)
-def weight_norm(axes: Removing, call: Call) -> Any:
+def weight_norm(axes: Removing, call: OperatorCall) -> Any:
     """A zero adds nothing to a norm. v itself is divided by its norm, so its zeros come from g alone."""
     v, g, dim = call.given["v"], call.given["g"], call.given["dim"]
     axes.join(v[dim], g[dim])
@@ -162,7 +162,7 @@ def weight_norm(axes: Removing, call: Call) -> Any:
 
 
 @rule("softmax", "_softmax", "log_softmax", "_log_softmax", removing=True)
-def softmax(axes: Removing, call: Call) -> Dims:
+def softmax(axes: Removing, call: OperatorCall) -> Dims:
     """Over one axis; in attention, B×heads×T×T, the others before the last two are heads."""
     x = next(call.tensors())
     axes.freeze((x[call.given["dim"]],), WEIGHED)
@@ -171,7 +171,7 @@ def softmax(axes: Removing, call: Call) -> Dims:
 
 
 @rule("mean", "amax", "amin", "var", "std", "prod", "logsumexp", "any", "all", removing=True)
-def statistics(axes: Removing, call: Call) -> Dims:
+def statistics(axes: Removing, call: OperatorCall) -> Dims:
     """Their number, or a single one of them, decides."""
     x, dims = call.given["self"], call.given.get("dim")
     over = [dims] if isinstance(dims, int) else dims or range(len(x))
@@ -180,14 +180,14 @@ def statistics(axes: Removing, call: Call) -> Dims:
 
 
 @rule("layer_norm", "rms_norm", removing=True)
-def layer_norm(axes: Removing, call: Call) -> Dims:
+def layer_norm(axes: Removing, call: OperatorCall) -> Dims:
     """Over the last axes together."""
     axes.freeze(call.given["input"][-len(call.given["normalized_shape"]) :], f"`{call.name}` normalises them together")
     return RULES["layer_norm"](axes, call)
 
 
 @rule("group_norm", removing=True)
-def group_norm(axes: Removing, call: Call) -> Dims:
+def group_norm(axes: Removing, call: OperatorCall) -> Dims:
     """Whole groups may leave: each is normalised separately."""
     x, groups = call.given["input"], call.given["num_groups"]
     if groups == 1:

@@ -6,11 +6,11 @@ from itertools import accumulate
 
 import numpy
 
-from recipelang.surgery.axes import SPACE, Axes, Axis, Call, Dims, NoRule, broadcast, rule
+from recipelang.surgery.axes import SPACE, Axes, Axis, Dims, NoRule, OperatorCall, broadcast, rule
 
 
 @rule("permute", "transpose", "swapaxes", "swapdims", "t", "numpy_T", "mT")
-def permute(axes: Axes, call: Call) -> Dims:
+def permute(axes: Axes, call: OperatorCall) -> Dims:
     """The axes in another order."""
     x = call.given["self"]
     order = list(range(len(x)))
@@ -26,7 +26,7 @@ def permute(axes: Axes, call: Call) -> Dims:
 
 
 @rule("movedim", "moveaxis")
-def move(axes: Axes, call: Call) -> Dims:
+def move(axes: Axes, call: OperatorCall) -> Dims:
     """Some axes moved to other places, the rest in their order."""
     x = call.given["self"]
     ends = [call.given[name] for name in ("source", "destination")]
@@ -40,7 +40,7 @@ def move(axes: Axes, call: Call) -> Dims:
     "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "_unsafe_view", "_reshape_alias", "view_as",
     "reshape_as", "ravel",
 )  # fmt: skip
-def reshape(axes: Axes, call: Call) -> Dims:
+def reshape(axes: Axes, call: OperatorCall) -> Dims:
     """Axes that stay whole are kept; where axes are split or merged, all of those involved are frozen."""
     x, shape = next(call.tensors()), call.shapes[0]
     old = [axis for axis in x if len(axis) > 1]
@@ -61,13 +61,13 @@ def reshape(axes: Axes, call: Call) -> Dims:
 
 
 @rule("expand", "broadcast_to")
-def expand(axes: Axes, call: Call) -> Dims:
+def expand(axes: Axes, call: OperatorCall) -> Dims:
     """A single element is broadcast: the same everywhere, so its order does not matter."""
     return broadcast(axes, [call.given["self"]], call.shapes[0])
 
 
 @rule("repeat")
-def repeat(axes: Axes, call: Call) -> Dims:
+def repeat(axes: Axes, call: OperatorCall) -> Dims:
     """Every axis repeated a number of times."""
     x, times = call.given["self"], call.given["repeats"]
     x = Dims((*(axes.fresh(1) for _ in range(len(times) - len(x))), *x))
@@ -78,7 +78,7 @@ def repeat(axes: Axes, call: Call) -> Dims:
 
 
 @rule("select")
-def select(axes: Axes, call: Call) -> Dims:
+def select(axes: Axes, call: OperatorCall) -> Dims:
     """One index of an axis: only that one is distinguished from the others."""
     x, dim, index = call.given["self"], call.given["dim"], call.given["index"]
     dim, index = dim % len(x), index % len(x[dim])
@@ -87,7 +87,7 @@ def select(axes: Axes, call: Call) -> Dims:
 
 
 @rule("slice", "narrow")
-def cut_out(axes: Axes, call: Call) -> Dims:
+def cut_out(axes: Axes, call: OperatorCall) -> Dims:
     """Some indices of an axis."""
     x, dim = call.given["self"], call.given["dim"]
     start = call.given["start"]
@@ -97,7 +97,7 @@ def cut_out(axes: Axes, call: Call) -> Dims:
 
 
 @rule("chunk", "split", "split_with_sizes", "tensor_split")
-def cut_up(axes: Axes, call: Call) -> list[Dims]:
+def cut_up(axes: Axes, call: OperatorCall) -> list[Dims]:
     """Pieces that follow each other."""
     x, dim = call.given["self"], call.given["dim"]
     ends = list(accumulate(shape[dim] for shape in call.shapes))
@@ -105,7 +105,7 @@ def cut_up(axes: Axes, call: Call) -> list[Dims]:
 
 
 @rule("unbind")
-def unbind(axes: Axes, call: Call) -> list[Dims]:
+def unbind(axes: Axes, call: OperatorCall) -> list[Dims]:
     """Every index separately."""
     x, dim = call.given["self"], call.given["dim"]
     axes.freeze((x[dim],), "each of them is used separately")
@@ -113,7 +113,7 @@ def unbind(axes: Axes, call: Call) -> list[Dims]:
 
 
 @rule("cat", "concat", "concatenate")
-def concatenate(axes: Axes, call: Call) -> Dims:
+def concatenate(axes: Axes, call: OperatorCall) -> Dims:
     """One after another along an axis; along the others index by index."""
     parts, dim = list(call.tensors()), call.given["dim"]
     if len({len(part) for part in parts}) != 1:  # torch accepts an empty vector among them
@@ -125,7 +125,7 @@ def concatenate(axes: Axes, call: Call) -> Dims:
 
 
 @rule("stack")
-def stack(axes: Axes, call: Call) -> Dims:
+def stack(axes: Axes, call: OperatorCall) -> Dims:
     """Side by side along a new axis."""
     parts, shape = list(call.tensors()), call.shapes[0]
     whole = [axes.join(*met) for met in zip(*parts, strict=True)]
@@ -135,7 +135,7 @@ def stack(axes: Axes, call: Call) -> Dims:
 
 
 @rule("pad", "constant_pad_nd")
-def pad(axes: Axes, call: Call) -> Dims:
+def pad(axes: Axes, call: OperatorCall) -> Dims:
     """The same number before and after; any other padding depends on the order."""
     x, amounts = call.given["self"], call.given["pad"]
     mode = call.given.get("mode", "constant")
@@ -153,7 +153,7 @@ def pad(axes: Axes, call: Call) -> Dims:
 
 
 @rule("roll", "flip")
-def turn(axes: Axes, call: Call) -> Dims:
+def turn(axes: Axes, call: OperatorCall) -> Dims:
     """The indices of some axes in another order."""
     x, dims = call.given["self"], call.given["dims"]
     turned = {dim % len(x) for dim in dims} or set(range(len(x)))
@@ -163,7 +163,7 @@ def turn(axes: Axes, call: Call) -> Dims:
 
 
 @rule("mean", "sum", "amax", "amin", "var", "std", "linalg_vector_norm", "norm", "prod", "logsumexp", "any", "all")
-def reduce(axes: Axes, call: Call) -> Dims:
+def reduce(axes: Axes, call: OperatorCall) -> Dims:
     """Reduced: the order within an axis that is removed does not matter."""
     x, dims = call.given["self"], call.given.get("dim")
     dims = [dims] if isinstance(dims, int) else dims or range(len(x))

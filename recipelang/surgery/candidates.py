@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from recipelang.surgery.residual import Found, find_residual
-from recipelang.surgery.tracing import Call, record_calls
+from recipelang.surgery.residual import ResidualLayer, find_residual
+from recipelang.surgery.tracing import ModuleCall, record_calls
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 FILTERS_FIRST_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm)
@@ -98,14 +98,14 @@ def look_for_layers(module: nn.Module, example: Tensor) -> Layers:
     return Layers(residual or tuple(_plain(module, calls, alone)), stay)
 
 
-def _candidate(module: nn.Module, layer: Found, calls: Mapping[str, Call]) -> Candidate:
+def _candidate(module: nn.Module, layer: ResidualLayer, calls: Mapping[str, ModuleCall]) -> Candidate:
     axis = _filters_axis(module, layer.path, calls, len(layer.shape))
     plain = layer.wires == PASSED_ON and calls[layer.path].once
     wires = "" if plain else json.dumps(layer.wires)
     return Candidate(layer.path, (layer.path,), "residual", axis, layer.shape[axis], wires, layer.branch)
 
 
-def _repeated(calls: Mapping[str, Call]) -> set[str]:
+def _repeated(calls: Mapping[str, ModuleCall]) -> set[str]:
     return {path for path, call in calls.items() if call.count > 1}
 
 
@@ -115,7 +115,7 @@ def _unshared(module: nn.Module) -> set[str]:
     return {path for path, part in module.named_modules() if places[id(part)] == 1}
 
 
-def _filters_axis(module: nn.Module, path: str, calls: Mapping[str, Call], ndim: int) -> int:
+def _filters_axis(module: nn.Module, path: str, calls: Mapping[str, ModuleCall], ndim: int) -> int:
     """The filters' axis, from the first layer inside that reads an activation with this many axes."""
     for inner, call in calls.items():
         if not (inner + ".").startswith(path + ".") or len(call.input_shape or (0,) * ndim) != ndim:
@@ -129,7 +129,7 @@ def _filters_axis(module: nn.Module, path: str, calls: Mapping[str, Call], ndim:
     return 1 if ndim == 4 else ndim - 1
 
 
-def _plain(module: nn.Module, calls: Mapping[str, Call], alone: set[str]) -> Iterator[Candidate]:
+def _plain(module: nn.Module, calls: Mapping[str, ModuleCall], alone: set[str]) -> Iterator[Candidate]:
     """The conv – [norm] – activation runs that keep their shape, in order of execution."""
     found = []
     for path, part in module.named_modules():
@@ -142,7 +142,7 @@ def _plain(module: nn.Module, calls: Mapping[str, Call], alone: set[str]) -> Ite
             yield Candidate(run[0], run, "plain", 1, (calls[run[0]].input_shape or ())[1])
 
 
-def _run(children: list[tuple[str, nn.Module]], calls: Mapping[str, Call]) -> tuple[str, ...]:
+def _run(children: list[tuple[str, nn.Module]], calls: Mapping[str, ModuleCall]) -> tuple[str, ...]:
     """The paths of a removable run at the start of these children; empty where there is none."""
     conv = children[0][1]
     if not isinstance(conv, CONVOLUTIONS) or conv.groups != 1:

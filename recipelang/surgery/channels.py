@@ -36,7 +36,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Group:
+class ChannelGroup:
     """Channels that compute the same function in any order.
 
     A tensor that holds every channel several times (two copies one after the other) is several members.
@@ -53,9 +53,11 @@ class Group:
         """The members that hold the channels along this axis: 1 for the weights that take them as inputs."""
         return tuple(member for member in self.members if member.axis == axis)
 
-    def take(self, channels: list[int]) -> Group:
+    def take(self, channels: list[int]) -> ChannelGroup:
         """The group of only these channels, by their indices in this one."""
-        return Group(tuple(Member(m.name, m.axis, tuple(m.positions[k] for k in channels)) for m in self.members))
+        return ChannelGroup(
+            tuple(Member(m.name, m.axis, tuple(m.positions[k] for k in channels)) for m in self.members)
+        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Channels:
         frozen: (parameter, axis) → why the channels there stay in place, where all of them do.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[ChannelGroup, ...]
     frozen: Mapping[tuple[str, int], str]
 
 
@@ -100,7 +102,7 @@ def _grouped(axes: Axes, held: Mapping[str, Dims]) -> Channels:
         for k, axis in enumerate(dims):
             for number, rows in positions(component[axis], group, sets):
                 members[number] += (Member(name, k, tuple(row)) for row in rows.T.tolist())
-    groups = [Group(tuple(found)) for found in members if found]
+    groups = [ChannelGroup(tuple(found)) for found in members if found]
     order = {name: number for number, name in enumerate(held)}
     frozen = {
         (name, k): axes.frozen[why[component[axis]][0]][1]

@@ -29,7 +29,7 @@ SHARED = {"recipelang", "torch", "torchvision", "numpy", "__future__", *sys.buil
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundModule:
     """A module that was found: its file, None for a folder without `__init__.py`; and the folders of its submodules."""
 
     file: Path | None
@@ -117,7 +117,7 @@ def read_code(file: Path, *, above: bool = False) -> Code:
     return Code(file, name, roots, modules, contents)
 
 
-def locate(name: str, roots: Iterable[Path]) -> Found | None:
+def locate(name: str, roots: Iterable[Path]) -> FoundModule | None:
     """Where a module of this dotted name is under the roots, by Python's own rules; None where there is none.
 
     A folder without `__init__.py` counts only where no installed package has its name.
@@ -175,19 +175,19 @@ def _one(name: str, roots: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
         yield name, found.file
 
 
-def _in(name: str, folders: tuple[Path, ...]) -> Found | None:
+def _in(name: str, folders: tuple[Path, ...]) -> FoundModule | None:
     """A module of this undotted name in one of the folders."""
     spaces: list[Path] = []
     for folder in folders:
         inside = folder / name
         if (inside / "__init__.py").is_file():
-            return Found(inside / "__init__.py", (inside,))
+            return FoundModule(inside / "__init__.py", (inside,))
         for suffix in SUFFIXES:
             if (file := folder / f"{name}{suffix}").is_file():
-                return Found(file)
+                return FoundModule(file)
         if name and inside.is_dir():
             spaces.append(inside)
-    return Found(None, tuple(spaces)) if spaces else None
+    return FoundModule(None, tuple(spaces)) if spaces else None
 
 
 def _placed(file: Path, level: int) -> tuple[str, tuple[Path, ...]]:

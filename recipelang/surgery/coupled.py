@@ -16,7 +16,7 @@ FILTERS, NEURONS, HEADS = KINDS = ("filters", "neurons", "heads")
 
 
 @dataclass(frozen=True)
-class Place:
+class ChannelAxis:
     """Where a parameter or buffer holds the channels of a group.
 
     Attributes:
@@ -45,14 +45,14 @@ class Coupled:
 
     name: str
     kind: str
-    places: tuple[Place, ...]
+    places: tuple[ChannelAxis, ...]
 
     @property
     def size(self) -> int:
         """The number of units."""
         return len(self.places[0].positions)
 
-    def at(self, *roles: str) -> tuple[Place, ...]:
+    def at(self, *roles: str) -> tuple[ChannelAxis, ...]:
         """The places of these roles."""
         return tuple(place for place in self.places if place.role in roles)
 

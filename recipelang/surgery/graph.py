@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.surgery import axes_blocks, axes_layers, axes_shapes  # noqa: F401  their rules register themselves
-from recipelang.surgery.axes import Axes, Call, Dims, follow
+from recipelang.surgery.axes import Axes, Dims, OperatorCall, follow
 from recipelang.surgery.tracing import evaluating, first_line, hushed
 
 NOT_STORED = "they are not part of the saved weights"
@@ -20,7 +20,7 @@ INPUT, OUTPUT = "they are the network's input", "they are the network's output"
 
 
 @dataclass(frozen=True)
-class Step:
+class GraphStep:
     """One operation of the graph as the walk saw it.
 
     Attributes:
@@ -29,7 +29,7 @@ class Step:
     """
 
     path: str
-    call: Call
+    call: OperatorCall
     outs: tuple[Dims, ...]
 
 
@@ -66,7 +66,7 @@ def export(module: nn.Module, example: Tensor) -> Any:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def walk(program: Any, module: nn.Module, axes: Axes, held: dict[str, Dims]) -> list[Step]:
+def walk(program: Any, module: nn.Module, axes: Axes, held: dict[str, Dims]) -> list[GraphStep]:
     """Follow every axis through a graph.
 
     Args:
@@ -83,7 +83,7 @@ def walk(program: Any, module: nn.Module, axes: Axes, held: dict[str, Dims]) -> 
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     canonical, kept, inputs = first_names(module), set(module.state_dict()), set(signature.user_inputs)
     values: dict[Any, Any] = {}
-    steps: list[Step] = []
+    steps: list[GraphStep] = []
     counts: dict[str, int] = {}
     for node in program.graph.nodes:
         value = node.meta.get("val")
@@ -95,7 +95,7 @@ def walk(program: Any, module: nn.Module, axes: Axes, held: dict[str, Dims]) -> 
             counts[path] = counts.get(path, 0) + 1
             axes.site = (path, counts[path])
             call, values[node] = _called(node, values, axes)
-            steps.append(Step(path, call, tuple(dims_in([values[node]]))))
+            steps.append(GraphStep(path, call, tuple(dims_in([values[node]]))))
         elif node.op == "output":
             for dims in dims_in([values.get(arg) for arg in node.all_input_nodes]):
                 axes.freeze(dims, OUTPUT)
@@ -128,7 +128,7 @@ def _path(node: Any) -> str:
     return str(stack[-1][0])
 
 
-def _called(node: Any, values: Mapping[Any, Any], axes: Axes) -> tuple[Call, Any]:
+def _called(node: Any, values: Mapping[Any, Any], axes: Axes) -> tuple[OperatorCall, Any]:
     """A node of the graph, and the axes of its output: `Dims`, or a list of them."""
     out = node.meta.get("val")
     tensors = [t for t in (out if isinstance(out, list | tuple) else [out]) if isinstance(t, Tensor)]
@@ -136,7 +136,7 @@ def _called(node: Any, values: Mapping[Any, Any], axes: Axes) -> tuple[Call, Any
     schema = getattr(node.target, "_schema", None)
     name = schema.name.rpartition("::")[2] if schema else str(node.target)
     given = _bound(schema, node) if schema else dict(enumerate((*node.args, *node.kwargs.values())))
-    call = Call(name, {str(key): _filled(value, values) for key, value in given.items()}, shapes)
+    call = OperatorCall(name, {str(key): _filled(value, values) for key, value in given.items()}, shapes)
     found = follow(axes, node.target, call)
     return call, found[0] if isinstance(out, Tensor) else found
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.surgery.candidates import find_layers
-from recipelang.surgery.channels import Channels, Group, find_channels
+from recipelang.surgery.channels import ChannelGroup, Channels, find_channels
 from recipelang.surgery.network import Network
 from recipelang.surgery.parity import OUTPUT, TOLERANCE, observe, relative_difference
 from recipelang.surgery.restricting import carried
@@ -23,7 +23,7 @@ from recipelang.surgery.tracing import example_input
 class Reordering:
     """A group of channels and their new order: place k gets the former channel `order[k]`."""
 
-    group: Group
+    group: ChannelGroup
     order: tuple[int, ...]
 
     @property
@@ -97,7 +97,7 @@ def _require_same_function(network: Network, permuted: Network) -> None:
             )
 
 
-def require_groups(network: Network, names: Collection[str], pattern: Any) -> tuple[Group, ...]:
+def require_groups(network: Network, names: Collection[str], pattern: Any) -> tuple[ChannelGroup, ...]:
     """The groups of channels that may be reordered before these weights are pruned.
 
     Args:
@@ -121,7 +121,9 @@ def require_groups(network: Network, names: Collection[str], pattern: Any) -> tu
     )
 
 
-def prunable(channels: Channels, names: Collection[str], m: int, masked: Collection[str] = ()) -> tuple[Group, ...]:
+def prunable(
+    channels: Channels, names: Collection[str], m: int, masked: Collection[str] = ()
+) -> tuple[ChannelGroup, ...]:
     """The groups whose order affects what N:M pruning keeps, each restricted to the channels that may move.
 
     Every m channels that are pruned together must belong to one group and must be the same m in every weight to be
@@ -148,7 +150,7 @@ def prunable(channels: Channels, names: Collection[str], m: int, masked: Collect
     return tuple(cut)
 
 
-def _whole(group: Group, names: Collection[str], m: int) -> list[int]:
+def _whole(group: ChannelGroup, names: Collection[str], m: int) -> list[int]:
     """The indices of a group's channels of which every m are pruned together in every weight."""
     blocks: dict[tuple[int, ...], list[int]] = {}
     rows = [member.positions for member in group.at(1) if member.name in names]
@@ -162,7 +164,7 @@ def _whole(group: Group, names: Collection[str], m: int) -> list[int]:
     ]
 
 
-def stacked(scores: Mapping[str, Tensor], group: Group) -> Tensor:
+def stacked(scores: Mapping[str, Tensor], group: ChannelGroup) -> Tensor:
     """The scores of all weights that take a group as inputs, one below the other: R×C, C channels of the group.
 
     A convolution O×C×kh×kw contributes O·kh·kw rows.

@@ -40,7 +40,7 @@ Change = Callable[[str, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Call:
+class FunctionCall:
     """A torch function in a forward pass.
 
     Attributes:
@@ -122,7 +122,7 @@ class _Finding(_Calls):
     def __init__(self, module: nn.Module, example: Tensor) -> None:
         super().__init__(module)
         self._made, self._held = {id(example): INPUT}, [example]
-        self.calls: dict[str, Call] = {INPUT: Call(INPUT, "", (), ())}
+        self.calls: dict[str, FunctionCall] = {INPUT: FunctionCall(INPUT, "", (), ())}
 
     def called(self, place: str, kind: str, func: Any, args: Any, kwargs: Any) -> Any:
         read = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
@@ -131,7 +131,7 @@ class _Finding(_Calls):
         if floats:
             reads = tuple(self._made[id(x)] for x in read if id(x) in self._made)
             parameters = tuple(name for x in read if (name := self.parameter(x)))
-            self.calls[place] = Call(kind, self._path, reads, parameters)
+            self.calls[place] = FunctionCall(kind, self._path, reads, parameters)
             if reads:  # what depends on parameters alone is a weight
                 for x in floats:
                     self._made[id(x)] = place
@@ -180,7 +180,7 @@ def at_places(module: nn.Module, change: Change) -> Iterator[None]:
         yield
 
 
-def calls_of(module: nn.Module, example: Tensor) -> dict[str, Call]:
+def calls_of(module: nn.Module, example: Tensor) -> dict[str, FunctionCall]:
     """Place → the function that computes it, in order of execution in evaluation mode, `input` first.
 
     Args:
@@ -204,7 +204,7 @@ def calls_of(module: nn.Module, example: Tensor) -> dict[str, Call]:
     return finding.calls
 
 
-def readers_of(calls: Mapping[str, Call]) -> dict[str, tuple[str, ...]]:
+def readers_of(calls: Mapping[str, FunctionCall]) -> dict[str, tuple[str, ...]]:
     """Place → the places that are computed from it."""
     found: dict[str, list[str]] = {place: [] for place in calls}
     for place, call in calls.items():
@@ -213,7 +213,7 @@ def readers_of(calls: Mapping[str, Call]) -> dict[str, tuple[str, ...]]:
     return {place: tuple(readers) for place, readers in found.items()}
 
 
-def quantizable(calls: Mapping[str, Call]) -> dict[str, tuple[str, ...]]:
+def quantizable(calls: Mapping[str, FunctionCall]) -> dict[str, tuple[str, ...]]:
     """Place → the paths of the modules that compute with it in integers, for every place worth a grid.
 
     A grid belongs where products and sums read: not on what the next function is computed together with (`FUSED`), nor
@@ -239,7 +239,7 @@ def quantizable(calls: Mapping[str, Call]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def moved(calls: Mapping[str, Call]) -> dict[str, str]:
+def moved(calls: Mapping[str, FunctionCall]) -> dict[str, str]:
     """Place of a moving function → the place that its numbers come from: both are on the same grid."""
     found: dict[str, str] = {}
     for place, call in calls.items():

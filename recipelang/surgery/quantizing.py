@@ -12,7 +12,7 @@ from recipelang.errors import Refusal
 from recipelang.kinds import Observed, RangeEstimator, Scheme
 from recipelang.plan import Selection
 from recipelang.surgery.network import Network
-from recipelang.surgery.places import ATTENTION, Call, calls_of, quantizable
+from recipelang.surgery.places import ATTENTION, FunctionCall, calls_of, quantizable
 from recipelang.surgery.products import idle_weights, products_of
 from recipelang.surgery.restrictions.grid import Grid
 from recipelang.surgery.selectors import resolve
@@ -61,7 +61,9 @@ def places_of(network: Network, selection: Selection, parts: Collection[str]) ->
     )
 
 
-def _unobserved(calls: Mapping[str, Call], weights: Collection[str], supplied: Collection[str]) -> dict[str, str]:
+def _unobserved(
+    calls: Mapping[str, FunctionCall], weights: Collection[str], supplied: Collection[str]
+) -> dict[str, str]:
     """Layers whose weights can have a grid and whose input cannot, and why."""
     found = {}
     for name in weights:
@@ -73,7 +75,7 @@ def _unobserved(calls: Mapping[str, Call], weights: Collection[str], supplied: C
 
 
 def _weights(
-    network: Network, calls: Mapping[str, Call], chosen: Collection[str]
+    network: Network, calls: Mapping[str, FunctionCall], chosen: Collection[str]
 ) -> tuple[dict[str, int], dict[str, str]]:
     """The weights that can have a grid, with the axis of their outputs; and the reasons for the others."""
     read = {name for call in calls.values() for name in call.parameters}

@@ -26,22 +26,22 @@ from recipelang.surgery.coupled import (
     HEADS,
     NEURONS,
     ROLES,
+    ChannelAxis,
     Coupled,
     Followed,
     Operation,
-    Place,
     Removable,
     module_of,
     unit_rows,
 )
 from recipelang.surgery.cutting import Trial, settle
-from recipelang.surgery.graph import Step, capture, export, stored, walk
+from recipelang.surgery.graph import GraphStep, capture, export, stored, walk
 from recipelang.surgery.network import Network
 from recipelang.surgery.roles import CONVOLVES, MAKES, role, roles_of
 from recipelang.surgery.sizes import sources_of
 from recipelang.surgery.tracing import evaluating, example_input
 
-__all__ = ["Coupled", "Place", "Removable", "find_removable", "follow_channels", "unit_rows"]
+__all__ = ["Coupled", "ChannelAxis", "Removable", "find_removable", "follow_channels", "unit_rows"]
 
 #: how often the graph is walked, each time with other choices of factors
 WALKS = 6
@@ -137,11 +137,11 @@ def _captured(module: nn.Module, example: Tensor) -> list[Any]:
     return programs
 
 
-def _walked(module: nn.Module, programs: Sequence[Any]) -> tuple[Removing, dict[str, Dims], list[Step]]:
+def _walked(module: nn.Module, programs: Sequence[Any]) -> tuple[Removing, dict[str, Dims], list[GraphStep]]:
     """The axes of all graphs, walked until no other choice of factors would free more."""
     orders: dict[Any, list[int]] = {}
     for number in range(WALKS):
-        axes, held, steps = Removing(exploring=number == 0, orders=orders), dict[str, Dims](), list[Step]()
+        axes, held, steps = Removing(exploring=number == 0, orders=orders), dict[str, Dims](), list[GraphStep]()
         for program in programs:
             steps += walk(program, module, axes, held)
         component = components(axes)
@@ -160,14 +160,14 @@ def _groups(
     channels: int,
 ) -> tuple[tuple[Coupled, ...], dict[str, numpy.ndarray]]:
     """The groups in the order of the network, and the channels of their units by name."""
-    places: list[list[Place]] = [[] for _ in sets]
+    places: list[list[ChannelAxis]] = [[] for _ in sets]
     group = numpy.full(channels, -1)
     for number, members in enumerate(sets):
         group[members] = number
     for name, rows in numbered.items():
         for k, row in enumerate(rows):
             for number, where in positions(row, group, sets):
-                places[number].append(Place(name, k, roles[name, k], tuple(map(tuple, where.tolist()))))
+                places[number].append(ChannelAxis(name, k, roles[name, k], tuple(map(tuple, where.tolist()))))
     order = {name: number for number, name in enumerate(numbered)}
     first = [next(place.name for place in found if place.role == ROLES[MAKES]) for found in places]
     groups: list[Coupled] = []
@@ -181,7 +181,7 @@ def _groups(
     return tuple(groups), units
 
 
-def _numbered(step: Step, component: numpy.ndarray) -> Operation:
+def _numbered(step: GraphStep, component: numpy.ndarray) -> Operation:
     """A step with channels instead of atoms."""
 
     def rows(value: Any) -> Any:

@@ -25,7 +25,7 @@ LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 
 
 @dataclass(frozen=True)
-class Found:
+class ResidualLayer:
     """A residual layer.
 
     Attributes:
@@ -61,7 +61,7 @@ class _Pass:
     shapes: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
-def find_residual(module: nn.Module, example: Tensor, alone: set[str]) -> tuple[list[Found], dict[str, str]]:
+def find_residual(module: nn.Module, example: Tensor, alone: set[str]) -> tuple[list[ResidualLayer], dict[str, str]]:
     """The smallest residual layers, in the order in which they end; and path → reason for blocks that are not.
 
     Args:
@@ -75,7 +75,9 @@ def find_residual(module: nn.Module, example: Tensor, alone: set[str]) -> tuple[
     branches = layers.branches(identities)
     taken = {*identities, *branches}
     found = [
-        Found(path, *(seen.identities | seen.zeros)[path], path in branches) for path in seen.shapes if path in taken
+        ResidualLayer(path, *(seen.identities | seen.zeros)[path], path in branches)
+        for path in seen.shapes
+        if path in taken
     ]
     return found, layers.reasons(taken)
 

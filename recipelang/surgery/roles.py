@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from recipelang.surgery.axes import Axis, Call, Dims
+from recipelang.surgery.axes import Axis, Dims, OperatorCall
 from recipelang.surgery.coupled import ROLES
 
 HOLDS, SHIFTS, SCALES, READS, MAKES = range(len(ROLES))
@@ -20,7 +20,7 @@ def role(code: int) -> str:
     return ROLES[min(code, MAKES)]
 
 
-def roles_of(atoms: int, held: Mapping[str, Dims], calls: Iterable[Call]) -> numpy.ndarray:
+def roles_of(atoms: int, held: Mapping[str, Dims], calls: Iterable[OperatorCall]) -> numpy.ndarray:
     """Atom → code of its role; of several, the highest. An activation has the atoms of the weight that made it.
 
     Args:
@@ -40,7 +40,7 @@ def roles_of(atoms: int, held: Mapping[str, Dims], calls: Iterable[Call]) -> num
     return codes
 
 
-def _roles(call: Call, mine: set[int]) -> Iterable[tuple[Axis, int]]:
+def _roles(call: OperatorCall, mine: set[int]) -> Iterable[tuple[Axis, int]]:
     """(axis, its role) in one operation."""
     name, given = call.name.removesuffix("_"), call.given
     weight, bias = given.get("weight"), given.get("bias")

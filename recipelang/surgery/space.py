@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from recipelang.errors import Refusal
-from recipelang.surgery.codebase import Code, Found, installed, locate, of_installation
+from recipelang.surgery.codebase import Code, FoundModule, installed, locate, of_installation
 
 PREFIX = "_recipelang_user_"
 _spaces: dict[str, Space] = {}
@@ -114,7 +114,7 @@ class Space:
     def spec(self, name: str) -> importlib.machinery.ModuleSpec | None:
         """How to load the module of this dotted name; None where there is none."""
         known = self.code.modules.get(name)
-        found = Found(known, (known.parent,)) if known else locate(name, self._search())
+        found = FoundModule(known, (known.parent,)) if known else locate(name, self._search())
         if found is None:
             return None
         full = f"{self.name}.{name}"

@@ -87,7 +87,7 @@ def hushed() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Call:
+class ModuleCall:
     """How a module took part in one forward pass.
 
     Attributes:
@@ -112,13 +112,13 @@ class Call:
         return self.once and self.input_shape == self.output_shape
 
 
-def record_calls(module: nn.Module, example: Tensor) -> dict[str, Call]:
+def record_calls(module: nn.Module, example: Tensor) -> dict[str, ModuleCall]:
     """The calls of one forward pass in evaluation mode, by module path, in order of first call.
 
     The network itself has the path "". A module that has two paths is listed under the first.
     """
     started: dict[str, int] = {}
-    calls: dict[str, Call] = {}
+    calls: dict[str, ModuleCall] = {}
 
     def watch(path: str, part: nn.Module) -> list[Any]:
         def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -126,7 +126,7 @@ def record_calls(module: nn.Module, example: Tensor) -> dict[str, Call]:
 
         def after(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             single = len(args) == 1 and not kwargs and isinstance(args[0], Tensor) and isinstance(output, Tensor)
-            calls[path] = Call(
+            calls[path] = ModuleCall(
                 order=started[path],
                 count=1 + (calls[path].count if path in calls else 0),
                 input_shape=tuple(args[0].shape) if single else None,

@@ -78,7 +78,7 @@ def _said(tokens: Sequence[Token]) -> list[str]:
 
 
 @dataclass
-class Row:
+class OutputLine:
     """The words of a line of the result, its comment, and whether a blank line comes before it."""
 
     words: list[Token]
@@ -86,9 +86,9 @@ class Row:
     blank: bool
 
 
-def _rows(tokens: Sequence[Token], starts: set[int], open_blocks: set[int]) -> list[Row]:
+def _rows(tokens: Sequence[Token], starts: set[int], open_blocks: set[int]) -> list[OutputLine]:
     """The words in rows: one statement per row, broken where the author broke it."""
-    rows: list[Row] = []
+    rows: list[OutputLine] = []
     above: Token | None = None
     for index, token in enumerate(tokens):
         if token.text == "\n":
@@ -98,10 +98,10 @@ def _rows(tokens: Sequence[Token], starts: set[int], open_blocks: set[int]) -> l
             if rows and rows[-1].words and rows[-1].words[-1].line == token.line:
                 rows[-1].comment = token
             else:
-                rows.append(Row([], token, blank))
+                rows.append(OutputLine([], token, blank))
         elif not (token.text == ";" or _is_spare(token, tokens[index + 1 : index + 2])):
             if not rows or rows[-1].comment or _breaks(rows[-1].words[-1], token, starts, open_blocks):
-                rows.append(Row([], None, blank))
+                rows.append(OutputLine([], None, blank))
             rows[-1].words.append(token)
         above = token
     return rows
@@ -166,7 +166,7 @@ class Bracket:
     outer: int
 
 
-def _lines(rows: Sequence[Row], starts: set[int]) -> list[Line]:
+def _lines(rows: Sequence[OutputLine], starts: set[int]) -> list[Line]:
     """The rows with their indents; gaps that may align stay as wide as they were."""
     lines: list[Line] = []
     stack = [Bracket("LBRACE", 0, 0)]

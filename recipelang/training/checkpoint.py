@@ -25,7 +25,7 @@ FORMAT = "recipelang.checkpoint/4"
 
 
 @dataclass
-class State:
+class TrainingState:
     """A training under way: what one step changes.
 
     Attributes:
@@ -51,7 +51,7 @@ def _devices(module: nn.Module) -> list[int]:
     return sorted({p.device.index for p in module.parameters() if p.device.type == "cuda"})
 
 
-def _tensors(state: State) -> dict[str, Tensor]:
+def _tensors(state: TrainingState) -> dict[str, Tensor]:
     """Every tensor of the state, by name."""
     tensors = {f"model.{n}": t for n, t in state.module.state_dict().items()}
     tensors |= {f"parts.{n}": t for n, t in state.parts.state_dict().items()}
@@ -63,7 +63,7 @@ def _tensors(state: State) -> dict[str, Tensor]:
     return {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
 
 
-def save(path: Path, state: State, identity: str) -> None:
+def save(path: Path, state: TrainingState, identity: str) -> None:
     """Write the state.
 
     Args:
@@ -97,7 +97,7 @@ def save(path: Path, state: State, identity: str) -> None:
         file.write(to_safetensors(tensors, metadata=header))
 
 
-def load(path: Path, state: State, identity: str) -> bool:
+def load(path: Path, state: TrainingState, identity: str) -> bool:
     """Continue from a checkpoint, if the file is complete and of this training.
 
     Returns:

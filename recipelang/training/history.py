@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Figure
-from recipelang.training.checkpoint import State
+from recipelang.training.checkpoint import TrainingState
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class FitRecord:
 class Tally:
     """Loss and score of the epoch so far; reads the numbers only every few steps, since that makes a GPU wait."""
 
-    def __init__(self, state: State, every: int) -> None:
+    def __init__(self, state: TrainingState, every: int) -> None:
         self.state, self.every, self.last = state, every, math.nan
         self.name = ""  # of the score; "" where the task has none
         self.waiting: list[tuple[Tensor, Tensor | None, int, int, float]] = []

@@ -32,7 +32,7 @@ from recipelang.surgery.weights import digest
 from recipelang.training import checkpoint as checkpoints
 from recipelang.training import companions as accompanying
 from recipelang.training import smoke as smoking
-from recipelang.training.checkpoint import State
+from recipelang.training.checkpoint import TrainingState
 from recipelang.training.companions import Companions
 from recipelang.training.heads import Heads, mean_answer
 from recipelang.training.history import FitRecord, Tally
@@ -153,7 +153,7 @@ def fit(
         )
         identity = _identity(job, network, teachers)
         parts = nn.ModuleDict({**job.terms.parts, **job.companions.states}).to(device).train()
-        state = State(module, training.optimizer.build(_together(module, parts)), parts)
+        state = TrainingState(module, training.optimizer.build(_together(module, parts)), parts)
         resumed = checkpoint is not None and checkpoints.load(checkpoint, state, identity)
         start = state.step if resumed else 0
         _train(job, state, checkpoint, identity, progress)
@@ -199,7 +199,7 @@ def _refuse_single_images(module: nn.Module, batch: int) -> None:
         )
 
 
-def _train(job: _Job, state: State, path: Path | None, identity: str, progress: Progress) -> None:
+def _train(job: _Job, state: TrainingState, path: Path | None, identity: str, progress: Progress) -> None:
     """Take the remaining steps."""
     state.module.train()
     progress.start("training", job.total)
@@ -245,7 +245,7 @@ def _batches(job: _Job, done: int) -> Iterator[Batch]:
         yield Batch(moved(inputs, job.device, channels_last=job.channels_last), moved(targets, job.device))
 
 
-def _step(job: _Job, state: State, batch: Batch) -> tuple[Tensor, tuple[str, Tensor] | None, int]:
+def _step(job: _Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[str, Tensor] | None, int]:
     """One optimizer step: loss (scalar), name and sum of the task's score, number of samples."""
     images, targets = batch
     moment = job.moment(state.step)

@@ -18,7 +18,7 @@ from recipelang.report.context import build
 from recipelang.report.render import write
 from recipelang.run import engine, planning
 from recipelang.run.options import Options
-from recipelang.run.planning import PlanReport, Row
+from recipelang.run.planning import PlanLine, PlanReport
 from recipelang.syntax.parse import parse
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "reports" / "report.schema.json").read_text())
@@ -135,7 +135,7 @@ def states(report: PlanReport) -> dict[str, list[str]]:
     return found
 
 
-def row(report: PlanReport, start: str) -> Row:
+def row(report: PlanReport, start: str) -> PlanLine:
     """The first row whose text starts so."""
     return next(r for r in report.rows if r.text.startswith(start))
 
@@ -159,6 +159,6 @@ def read_plan() -> Callable[[PlanReport], dict[str, list[str]]]:
 
 
 @pytest.fixture
-def find_row() -> Callable[[PlanReport, str], Row]:
+def find_row() -> Callable[[PlanReport, str], PlanLine]:
     """The first row whose text starts so."""
     return row

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torchvision import models
 
 from recipelang.errors import Refusal
-from recipelang.surgery.channels import Channels, Group, find_channels
+from recipelang.surgery.channels import ChannelGroup, Channels, find_channels
 from recipelang.surgery.network import Network
 from recipelang.surgery.parity import relative_difference
 from recipelang.surgery.permute import Reordering, reorder
@@ -35,12 +35,14 @@ def inputs(channels: Channels) -> dict[str, int]:
     return found
 
 
-def shuffled(module: nn.Module, groups: tuple[Group, ...], seed: int = 0, leave_out: int | None = None) -> nn.Module:
+def shuffled(
+    module: nn.Module, groups: tuple[ChannelGroup, ...], seed: int = 0, leave_out: int | None = None
+) -> nn.Module:
     """A copy of the module with every group in a random order; one member of the first group may be left out."""
     moved, chance = copy.deepcopy(module), random.Random(seed)
     held = {**dict(moved.named_parameters()), **dict(moved.named_buffers())}
     if leave_out is not None:
-        groups = (Group(tuple(m for k, m in enumerate(groups[0].members) if k != leave_out)),)
+        groups = (ChannelGroup(tuple(m for k, m in enumerate(groups[0].members) if k != leave_out)),)
     orders = [chance.sample(range(group.size), group.size) for group in groups]
     reorderings = [Reordering(group, tuple(order)) for group, order in zip(groups, orders, strict=True)]
     with torch.no_grad():

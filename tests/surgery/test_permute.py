@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.methods.patterns.nm import NM
 from recipelang.surgery import artifact
-from recipelang.surgery.channels import Channels, Group, Member, find_channels
+from recipelang.surgery.channels import ChannelGroup, Channels, Member, find_channels
 from recipelang.surgery.masks import eligible, sparsify
 from recipelang.surgery.network import Network
 from recipelang.surgery.parity import relative_difference
@@ -24,11 +24,11 @@ from recipelang.surgery.tracing import evaluating, example_input
 Wrap = Callable[..., Network]
 
 
-def groups_of(network: Network) -> tuple[Group, ...]:
+def groups_of(network: Network) -> tuple[ChannelGroup, ...]:
     return find_channels(network.module, example_input(network)).groups
 
 
-def at_random(groups: tuple[Group, ...], seed: int = 0) -> list[Reordering]:
+def at_random(groups: tuple[ChannelGroup, ...], seed: int = 0) -> list[Reordering]:
     chance = random.Random(seed)
     return [Reordering(group, tuple(chance.sample(range(group.size), group.size))) for group in groups]
 
@@ -61,7 +61,7 @@ def test_there_and_back(digits: Network) -> None:
 
 
 def test_an_order_says_which_channel_comes_to_each_place() -> None:
-    group = Group((Member("w", 1, (2, 0, 3)), Member("w", 0, (0, 1, 2))))
+    group = ChannelGroup((Member("w", 1, (2, 0, 3)), Member("w", 0, (0, 1, 2))))
     old = torch.arange(12.0).reshape(3, 4)
     found = reorder({"w": old, "other": old}, [Reordering(group, (1, 2, 0))])
     # Places 2, 0, 3 of axis 1 get what stood in 0, 3, 2; then rows 0, 1, 2 get rows 1, 2, 0.
@@ -103,7 +103,7 @@ def test_a_member_left_out_is_refused_and_nothing_changes(digits: Network) -> No
     group = groups_of(digits)[0]
     before = {name: tensor.clone() for name, tensor in digits.module.state_dict().items()}
     for number in (0, 5, len(group.members) - 1):
-        short = Group(tuple(member for k, member in enumerate(group.members) if k != number))
+        short = ChannelGroup(tuple(member for k, member in enumerate(group.members) if k != number))
         with pytest.raises(Refusal, match="reordered the network computes a different function: ") as refusal:
             permute(digits, at_random((short,)))
         assert refusal.value.code == "RCP0719"
@@ -119,7 +119,7 @@ def test_a_head_of_zeros_hides_nothing(wrap: Wrap) -> None:
     nn.init.zeros_(network.module.heads.head.weight)
     stream = max(groups_of(network), key=lambda group: len(group.members))
     assert difference(network, permute(network, at_random((stream,)))) == 0
-    short = Group(
+    short = ChannelGroup(
         tuple(member for member in stream.members if member.name != "encoder.layers.encoder_layer_1.mlp.0.weight")
     )
     with pytest.raises(Refusal, match="`encoder.layers.encoder_layer_1") as refusal:
@@ -152,14 +152,14 @@ def test_numbers_beside_the_parameters_keep_their_channels_in_place(wrap: Wrap) 
 
 
 def channels(*members: tuple[str, int, list[int]]) -> Channels:
-    return Channels((Group(tuple(Member(name, axis, tuple(where)) for name, axis, where in members)),), {})
+    return Channels((ChannelGroup(tuple(Member(name, axis, tuple(where)) for name, axis, where in members)),), {})
 
 
 def places(*groups: tuple[int, int]) -> list[int]:
     return [k for start, count in groups for k in range(start, start + count)]
 
 
-def sizes(found: tuple[Group, ...]) -> list[int]:
+def sizes(found: tuple[ChannelGroup, ...]) -> list[int]:
     return [group.size for group in found]
 
 
