@@ -23,6 +23,7 @@ from recipelang.images.dataset import no_images
 from recipelang.images.decode import normalise, open_image, read_bytes
 from recipelang.images.draws import AUGMENT, ORDER, shuffled, subset, uniform
 from recipelang.images.preprocessing import entries
+from recipelang.images.resize import channels_last
 from recipelang.kinds import Batch, Preprocessing
 
 #: random numbers per image: row, column, one of the eight symmetries of a square
@@ -219,12 +220,12 @@ class PairDataset:
         if not square:  # as published: first cut, then made smaller
             height, width = fitting(wholes.sizes[index], self.scale)
             image = image.crop((0, 0, width, height))
-            return _channels_last(self._smaller(image, (0, 0, width, height))), _channels_last(image)
+            return channels_last(self._smaller(image, (0, 0, width, height))), channels_last(image)
         left, top = (image.width - self.crop) // 2, (image.height - self.crop) // 2
         if draws is not None:
             top, left = int(draws[0] * (image.height - self.crop + 1)), int(draws[1] * (image.width - self.crop + 1))
         box = (left, top, left + self.crop, top + self.crop)
-        small, large = _channels_last(self._smaller(image, box)), _channels_last(image.crop(box))
+        small, large = channels_last(self._smaller(image, box)), channels_last(image.crop(box))
         if draws is None or not self.augment:
             return small, large
         return turned(small, draws[2]), turned(large, draws[2])
@@ -254,11 +255,6 @@ def turned(pixels: np.ndarray, draw: float) -> np.ndarray:
 def _values(pixels: np.ndarray) -> Tensor:
     """uint8 B×H×W×C → float32 B×C×H×W of 0…1."""
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).to(torch.float32).div_(255)
-
-
-def _channels_last(image: Image.Image) -> np.ndarray:
-    pixels = np.asarray(image)
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
 def plain(channels: int, side: int) -> Preprocessing:

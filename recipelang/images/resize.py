@@ -24,14 +24,14 @@ def fit_image(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     height, width = preprocessing.size
     how = _FILTERS[preprocessing.interpolation]
     if preprocessing.resize is None:
-        return _channels_last(image.resize((width, height), how))
+        return channels_last(image.resize((width, height), how))
     if preprocessing.crop == "rounded":
         columns, rows = _resized(image.size, preprocessing.resize, preprocessing.size)
         if columns * rows <= WORTHWHILE * width * height:  # bit for bit what torchvision does
             left, top = round((columns - width) / 2), round((rows - height) / 2)
-            return _channels_last(image.resize((columns, rows), how).crop((left, top, left + width, top + height)))
+            return channels_last(image.resize((columns, rows), how).crop((left, top, left + width, top + height)))
     # One resampling of the part that is kept: the rest of a long image would be enlarged for nothing.
-    return _channels_last(image.resize((width, height), how, box=_crop(image.size, preprocessing)))
+    return channels_last(image.resize((width, height), how, box=_crop(image.size, preprocessing)))
 
 
 def _crop(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[float, float, float, float]:
@@ -82,9 +82,10 @@ def random_part(image: Image.Image, preprocessing: Preprocessing, draws: np.ndar
     height, width = preprocessing.size
     box = crop_box(image.width, image.height, draws)
     image = image.resize((width, height), _FILTERS[preprocessing.interpolation], box=box)
-    return _channels_last(ImageOps.mirror(image) if draws[4] < 0.5 else image)
+    return channels_last(ImageOps.mirror(image) if draws[4] < 0.5 else image)
 
 
-def _channels_last(image: Image.Image) -> np.ndarray:
+def channels_last(image: Image.Image) -> np.ndarray:
+    """The pixels of an image, uint8 H×W×C; C is 1 for a grey one."""
     pixels = np.asarray(image)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels

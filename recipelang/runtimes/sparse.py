@@ -77,9 +77,9 @@ def accelerate(
                 choice = chooser.choose(_problem(part, packed, count, activation), packed)
                 found[layer.parameter] = _say(choice, int8)
                 if choice.kernel != "dense":
-                    _put(sparse, layer.path, _layer(part, packed, activation, chooser.goal, choice, count))
+                    sparse.set_submodule(layer.path, _layer(part, packed, activation, chooser.goal, choice, count))
                     if follower:
-                        _put(sparse, follower, nn.Identity())
+                        sparse.set_submodule(follower, nn.Identity())
                     changed = True
             if progress:
                 progress.advance()
@@ -159,11 +159,6 @@ def _beyond(choice: Choice, goal: str) -> tuple[Way, ...]:
     if goal == "memory":
         return Way(choice.kernel, choice.configuration, None), Way("unpacked", {}, None)
     return (Way("dense", {}, None),)
-
-
-def _put(module: nn.Module, path: str, layer: nn.Module) -> None:
-    parent, _, leaf = path.rpartition(".")
-    setattr(module.get_submodule(parent), leaf, layer)
 
 
 def _verify(sparse: nn.Module, dense: nn.Module, calls: Sequence[Tensor], expected: Tensor) -> None:

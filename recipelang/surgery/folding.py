@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from recipelang.kinds import Restriction
+from recipelang.surgery.candidates import CONVOLUTIONS
 from recipelang.surgery.consumers import sole_readers
 from recipelang.surgery.network import Network
 from recipelang.surgery.parity import TOLERANCE, relative_difference
@@ -19,7 +20,7 @@ from recipelang.surgery.products import is_plain
 from recipelang.surgery.restrictions.grid import SMALLEST, Grid
 from recipelang.surgery.tracing import example_input
 
-FOLDABLE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+FOLDABLE = (*CONVOLUTIONS, nn.Linear)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
+from recipelang.catalogue import setting
 from recipelang.errors import Refusal
 from recipelang.kinds import Criterion, Evidence
 from recipelang.kinds.unit import Gone, Group, Offer
@@ -22,6 +24,51 @@ if TYPE_CHECKING:
 BLOCK = 16
 #: module → what can be removed from it; stages change no module in place
 _FOUND: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class CoupledChannels:
+    """A unit whose parts are coupled channels; a unit says what makes them: its name is their kind."""
+
+    name: ClassVar[str]
+    one: ClassVar[str]
+    ranks: ClassVar[str] = "filter"
+    scores: ClassVar[tuple[str, ...]] = ("element", "filter", "any")
+    many: ClassVar[bool] = True
+
+    round: int | None = setting(
+        None,
+        type="integer",
+        low=1,
+        help="Widths that stay are a multiple of it; by default of up to 16, depending on the width.",
+    )
+
+    def find(self, network: Any, selection: Selection) -> Offer:
+        """The groups of coupled channels that layers of this kind make.
+
+        Raises:
+            Refusal: RCP0910: none can lose a channel; RCP0703: an entry of the selection matches nothing; RCP0718: the
+                network cannot be traced.
+        """
+        return find_channels(network, self.name, self.one, self.round, selection)
+
+    def aggregate(
+        self, criterion: Criterion, scores: Mapping[str, Tensor], evidence: Evidence, groups: Sequence[Group]
+    ) -> Mapping[str, Tensor]:
+        """Sums over all weights that make the channel, in all coupled layers."""
+        return channel_scores(criterion, scores, evidence, groups)
+
+    def edits(self, network: Any, offer: Offer, gone: Gone) -> tuple[Any, ...]:
+        """One edit for all of them."""
+        return channel_edits(network, offer, gone)
+
+    def remove(self, network: Any, offer: Offer, gone: Gone) -> tuple[Any, Mapping[str, str]]:
+        """The network without these channels, compared with the one whose weights for them are zero.
+
+        Raises:
+            Refusal: RCP0702: the two differ.
+        """
+        return without_channels(network, offer, gone)
 
 
 def find_channels(network: Any, kind: str, one: str, round: int | None, selection: Selection) -> Offer:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from recipelang.catalogue import method, setting
-from recipelang.kinds import Criterion, Evidence
-from recipelang.kinds.unit import Gone, Group, Offer
-from recipelang.methods.units._channels import channel_edits, channel_scores, find_channels, without_channels
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from recipelang.plan import Selection
+from recipelang.catalogue import method
+from recipelang.methods.units._channels import CoupledChannels
 
 
 @method("unit", "filters")
 @dataclass(frozen=True)
-class Filters:
+class Filters(CoupledChannels):
     """Filters of convolutions: channels of the feature maps, each removed from every layer that holds it.
 
     Coupled: channels that are added to each other, or scaled by the same norm, leave together and count as one filter;
@@ -41,40 +33,3 @@ class Filters:
     """
 
     one: ClassVar[str] = "filter"
-    ranks: ClassVar[str] = "filter"
-    scores: ClassVar[tuple[str, ...]] = ("element", "filter", "any")
-    many: ClassVar[bool] = True
-
-    round: int | None = setting(
-        None,
-        type="integer",
-        low=1,
-        help="Widths that stay are a multiple of it; by default of up to 16, depending on the width.",
-    )
-
-    def find(self, network: Any, selection: Selection) -> Offer:
-        """The groups of coupled channels made by convolutions.
-
-        Raises:
-            Refusal: RCP0910: none can lose a filter; RCP0703: an entry of the selection matches nothing; RCP0718: the
-                network cannot be traced.
-        """
-        return find_channels(network, self.name, self.one, self.round, selection)  # type: ignore[attr-defined]
-
-    def aggregate(
-        self, criterion: Criterion, scores: Mapping[str, Tensor], evidence: Evidence, groups: Sequence[Group]
-    ) -> Mapping[str, Tensor]:
-        """Sums over all weights that make the filter, in all coupled layers."""
-        return channel_scores(criterion, scores, evidence, groups)
-
-    def edits(self, network: Any, offer: Offer, gone: Gone) -> tuple[Any, ...]:
-        """One edit for all of them."""
-        return channel_edits(network, offer, gone)
-
-    def remove(self, network: Any, offer: Offer, gone: Gone) -> tuple[Any, Mapping[str, str]]:
-        """The network without these filters, compared with the one whose weights for them are zero.
-
-        Raises:
-            Refusal: RCP0702: the two differ.
-        """
-        return without_channels(network, offer, gone)

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from recipelang.catalogue import method, setting
-from recipelang.kinds import Criterion, Evidence
-from recipelang.kinds.unit import Gone, Group, Offer
-from recipelang.methods.units._channels import channel_edits, channel_scores, find_channels, without_channels
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from recipelang.plan import Selection
+from recipelang.catalogue import method
+from recipelang.methods.units._channels import CoupledChannels
 
 
 @method("unit", "neurons")
 @dataclass(frozen=True)
-class Neurons:
+class Neurons(CoupledChannels):
     """Neurons of linear layers: the hidden features of an MLP, as in each block of a ViT or a ConvNeXt.
 
     Coupled: neurons that are multiplied or added leave together and count as one; heads of attention and their widths
@@ -34,40 +26,3 @@ class Neurons:
     """
 
     one: ClassVar[str] = "neuron"
-    ranks: ClassVar[str] = "filter"
-    scores: ClassVar[tuple[str, ...]] = ("element", "filter", "any")
-    many: ClassVar[bool] = True
-
-    round: int | None = setting(
-        None,
-        type="integer",
-        low=1,
-        help="Widths that stay are a multiple of it; by default of up to 16, depending on the width.",
-    )
-
-    def find(self, network: Any, selection: Selection) -> Offer:
-        """The groups of coupled channels made by linear layers.
-
-        Raises:
-            Refusal: RCP0910: none can lose a neuron; RCP0703: an entry of the selection matches nothing; RCP0718: the
-                network cannot be traced.
-        """
-        return find_channels(network, self.name, self.one, self.round, selection)  # type: ignore[attr-defined]
-
-    def aggregate(
-        self, criterion: Criterion, scores: Mapping[str, Tensor], evidence: Evidence, groups: Sequence[Group]
-    ) -> Mapping[str, Tensor]:
-        """Sums over all weights that make the neuron, in all coupled layers."""
-        return channel_scores(criterion, scores, evidence, groups)
-
-    def edits(self, network: Any, offer: Offer, gone: Gone) -> tuple[Any, ...]:
-        """One edit for all of them."""
-        return channel_edits(network, offer, gone)
-
-    def remove(self, network: Any, offer: Offer, gone: Gone) -> tuple[Any, Mapping[str, str]]:
-        """The network without these neurons, compared with the one whose weights for them are zero.
-
-        Raises:
-            Refusal: RCP0702: the two differ.
-        """
-        return without_channels(network, offer, gone)
