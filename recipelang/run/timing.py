@@ -4,16 +4,13 @@
     a criterion   from a forward pass: a guess
     a clock       a short measurement of the two networks, alternately, as in a full one
 
-Both are remembered in the user's cache folder, by the networks' structure and everything else that determines them,
-so that only the first plan of a recipe spends time on it, a few seconds at most.
+Training and clocks are remembered (`run.remembered`), by the networks' structure and everything else that determines
+them, so that only the first plan of a recipe spends time on it, a few seconds at most.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -24,16 +21,13 @@ import torch
 
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
-from recipelang.files import write_text
-from recipelang.images.cache import cache_folder
 from recipelang.kinds import Dataset, Measurement, Progress, Solver, Task
 from recipelang.meaning import schedules
 from recipelang.measuring.clock import check_device
-from recipelang.measuring.hardware import fingerprint
-from recipelang.measuring.machine import busy
 from recipelang.plan import Duration, Needs, Operation, Training, canonical, tests_of
 from recipelang.run.options import Options
 from recipelang.run.progress import Silent
+from recipelang.run.remembered import Remembered, positive
 from recipelang.run.states import architecture
 from recipelang.run.tasks import deciding
 from recipelang.runtimes.layers import plain
@@ -49,7 +43,6 @@ from recipelang.training.positions import compares_outputs
 from recipelang.training.teachers import Teacher, all_translated
 
 LATENCY_SECONDS = 6.0  # one interleaved measurement of a small network; at most 30 s
-MOST_SECONDS = 4.0  # that one plan spends on measuring training, and the same again on clocks
 STEP_SECONDS = 1.0  # a training step that takes longer is not tried
 CALL_SECONDS = 0.3  # a network that takes longer for one image is not timed
 TRAINING, CLOCK = "a training step", "the emptied network"
@@ -77,14 +70,16 @@ class Times:
         options: device, threads, `smoke`.
         progress: where to say that something is being timed.
         task: of the recipe.
-        spent: seconds spent on measuring so far, by what was measured.
     """
 
     options: Options
     progress: Progress = field(default_factory=Silent)
     task: Task = field(default_factory=task_named)
-    spent: dict[str, float] = field(default_factory=lambda: {TRAINING: 0.0, CLOCK: 0.0})
-    _known: dict[str, Any] = field(default_factory=dict)
+    _per_image: dict[str, float] = field(default_factory=dict)
+    _remembered: Remembered = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._remembered = Remembered(self.progress)
 
     def of(
         self, operation: Operation, network: Network, data: Dataset | None, known: Known = lambda _: None
@@ -151,7 +146,7 @@ class Times:
             guess = 3 * data.batch * self.seconds_per_image(network)
             if guess > STEP_SECONDS:
                 return None
-            marks = _Marks(MOST_SECONDS - self.spent[TRAINING], self.options.device)
+            marks = _Marks(self._remembered.left(TRAINING), self.options.device)
             with contextlib.suppress(Refusal, RuntimeError, _Enough), raised_by(network, "train"):
                 ready, _ = all_translated(teachers, network, outputs=compares_outputs(training))
                 brief = replace(training, duration=Duration(STEPS, "steps"), optimizer=_plain(training.optimizer))
@@ -168,13 +163,13 @@ class Times:
                 )
             return {"seconds": marks.step} if marks.step else None
 
-        found = self._remembered(decides, measure, TRAINING)
-        return _positive(found.get("seconds")) if found else None
+        found = self._remembered.numbers(decides, measure, TRAINING)
+        return positive(found.get("seconds")) if found else None
 
     def seconds_per_image(self, network: Network) -> float:
         """Time of a forward pass per image: the least of three, since other processes only add to it."""
-        name = f"forward {architecture(network)}"
-        if name not in self._known:
+        name = architecture(network)
+        if name not in self._per_image:
             module, images = deployed(network), torch.zeros(4, *network.input_shape)
             with _threads(self.options.threads), torch.no_grad():
                 marks = [time.perf_counter()]
@@ -183,8 +178,8 @@ class Times:
                     marks.append(time.perf_counter())
                     if marks[-1] - marks[0] > STEP_SECONDS:
                         break
-            self._known[name] = min(after - before for before, after in pairwise(marks)) / len(images)
-        return float(self._known[name])
+            self._per_image[name] = min(after - before for before, after in pairwise(marks)) / len(images)
+        return self._per_image[name]
 
     # clocks -------------------------------------------------------------------------------------
 
@@ -210,42 +205,10 @@ class Times:
                 return asdict(look(runtime.prepare(network, how), runtime.prepare(healthy, how), network.input_shape))
             return None
 
-        found = self._remembered(decides, measure, CLOCK)
+        found = self._remembered.numbers(decides, measure, CLOCK)
         names = ("value", "low", "high", "ratio", "ratio_low", "ratio_high")
-        numbers = {name: number for name in names if found and (number := _positive(found.get(name)))}
+        numbers = {name: number for name in names if found and (number := positive(found.get(name)))}
         return Measurement(**numbers) if len(numbers) == len(names) else None  # type: ignore[arg-type]
-
-    # memory -------------------------------------------------------------------------------------
-
-    def _remembered(
-        self, decides: Mapping[str, Any], measure: Callable[[], Mapping[str, Any] | None], what: str
-    ) -> Mapping[str, Any] | None:
-        """What is known under this key, measured if nothing is and time is left."""
-        machine = {"hardware": fingerprint(), "torch": torch.__version__}
-        text = json.dumps({**decides, **machine}, sort_keys=True, default=str)
-        key = hashlib.sha256(text.encode()).hexdigest()
-        if key in self._known:
-            return self._known[key]
-        place = cache_folder() / "times" / f"{key}.json"
-        found: Any = None
-        with contextlib.suppress(OSError, ValueError, RecursionError):
-            found = json.loads(place.read_bytes()[:10_000])
-        if not isinstance(found, dict) or (found.get("busy") and not busy()):  # it may be faster now
-            found = None
-            if self.spent[what] < MOST_SECONDS:
-                began = time.monotonic()
-                self.progress.start(f"timing {what}")
-                try:
-                    found = measure()
-                finally:
-                    self.progress.stop()
-                    self.spent[what] += time.monotonic() - began
-            if found is not None:
-                with contextlib.suppress(OSError):
-                    numbers = {name: v for name, v in found.items() if isinstance(v, int | float)}
-                    write_text(place, json.dumps({**numbers, "busy": busy()}))
-        self._known[key] = found
-        return found
 
 
 def _plain(optimizer: Any) -> Any:
@@ -300,9 +263,3 @@ def images_seen(criterion: Any, samples: int, network: Network, data: Dataset) -
     if any(need.endswith("gradients") for need in criterion.needs):
         images += 3 * samples
     return images
-
-
-def _positive(value: Any) -> float | None:
-    """A number from a remembered file, if a clock can give it; else None."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number and math.isfinite(value) and value > 0 else None

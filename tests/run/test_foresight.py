@@ -17,7 +17,9 @@ from recipelang.measuring import machine
 from recipelang.methods.metrics.latency import Latency
 from recipelang.nets.cifar_resnet import cifar_resnet
 from recipelang.plan import steps_of
-from recipelang.run import foresight, planning, timing
+from recipelang.run import foresight, planning, remembered, timing
+from recipelang.run.progress import Silent
+from recipelang.run.remembered import Remembered
 from recipelang.run.timing import Times
 
 HEAD = "model digits_resnet\ndata digits\nmeasure top1\n"
@@ -70,8 +72,8 @@ def test_a_plan_counts_the_images_that_a_criterion_looks_at(seconds: Any) -> Non
 
 def test_a_training_is_timed_by_a_few_steps_of_it_and_remembered(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "STEP_SECONDS", 1e9)
-    monkeypatch.setattr(timing, "MOST_SECONDS", 1e9)
-    monkeypatch.setattr(timing, "busy", lambda: False)
+    monkeypatch.setattr(remembered, "MOST_SECONDS", 1e9)
+    monkeypatch.setattr(remembered, "busy", lambda: False)
     steps: list[int] = []
     fit = timing.fit
 
@@ -96,8 +98,8 @@ def test_a_training_is_timed_by_a_few_steps_of_it_and_remembered(lab: Any, monke
 
 def test_a_distillation_is_timed_with_its_own_teachers(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "STEP_SECONDS", 1e9)
-    monkeypatch.setattr(timing, "MOST_SECONDS", 1e9)
-    monkeypatch.setattr(timing, "busy", lambda: False)
+    monkeypatch.setattr(remembered, "MOST_SECONDS", 1e9)
+    monkeypatch.setattr(remembered, "busy", lambda: False)
     sizes: list[list[int]] = []
     fit = timing.fit
 
@@ -125,8 +127,8 @@ def test_a_time_taken_while_the_machine_was_busy_is_taken_again(lab: Any, monkey
         return {"seconds": 1.0}
 
     for loaded, taken in ((True, 1), (True, 1), (False, 2), (False, 2), (True, 2)):
-        monkeypatch.setattr(timing, "busy", lambda loaded=loaded: loaded)
-        assert Times(lab.options())._remembered({"of": "x"}, measure, timing.TRAINING) is not None
+        monkeypatch.setattr(remembered, "busy", lambda loaded=loaded: loaded)
+        assert Remembered(Silent()).numbers({"of": "x"}, measure, timing.TRAINING) is not None
         assert len(looks) == taken
 
 
