@@ -129,6 +129,8 @@ def _property(refuse: Refuse, node: nodes.Compare, reading: Reading, number: nod
 def _fits(refuse: Refuse, *, name: str, unit: str, number: nodes.Number, ratio: bool = False) -> bool:
     """Whether the number's unit is one of the metric's."""
     dimension, example = FITTING.get(unit, ("number", "0.5"))
+    if dimension == "level" and number.quantity.unit == "":
+        example = f"{number.text}{unit}"
     if number.quantity.dimension == dimension:
         return True
     wanted = DIMENSIONS[dimension]

@@ -7,7 +7,7 @@ from typing import Any
 from recipelang.meaning.diagnostics import Notes, Refuse
 from recipelang.meaning.flow import Flow
 from recipelang.meaning.verb import Verb
-from recipelang.plan import Built, Needs
+from recipelang.plan import Built, Needs, Returned
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 
@@ -76,6 +76,10 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
     if needs.restriction if needs else verb.restricts:
         flow.restricted = flow.restricted or span
     flow.sparse = flow.sparse or (needs.sparse if needs else verb.restricts)
+    if needs and needs.restriction:
+        flow.restrictions |= {needs.restriction}
+    if needs and isinstance(needs.writes, Returned):
+        flow.restrictions = frozenset()  # those of the state that the recipe returns to are known when it runs
     if not verb.operation.before_healthy:
         flow.healthy = True
 

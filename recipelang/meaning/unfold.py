@@ -223,6 +223,7 @@ class Walk:
             flow.branch = True
             flow.expects = flow.expects or inside.expects
             flow.sparse = flow.sparse or inside.sparse
+            flow.restrictions |= inside.restrictions  # of some variant: what follows is done to each
 
     def _repeat(
         self, loop: Loop, statement: nodes.Statement, placed: Placed, bindings: Mapping[str, Bindings], flow: Flow
@@ -232,7 +233,7 @@ class Walk:
         if statement.block and not inner:
             help = "write what to repeat inside the braces"
             self.notes.refuse("RCP0407", "there is nothing to repeat", statement.block.span, help)
-        variants, restricted = flow.variants, flow.restricted
+        variants, restricted, restrictions = flow.variants, flow.restricted, flow.restrictions
         flow.variants = variants.new_child()
         body = self.walk(inner, bindings, flow, False)
         if flow.branch:
@@ -244,8 +245,10 @@ class Walk:
         flow.variants = variants.new_child()
         self.walk(inner, bindings, flow, False)
         flow.branch, flow.variants = False, variants
-        if loop.times is None and restricted is None:  # it may run zero times
-            flow.perhaps, flow.restricted = flow.restricted, None
+        if loop.times is None:  # it may run zero times
+            flow.restrictions = restrictions
+            if restricted is None:
+                flow.perhaps, flow.restricted = flow.restricted, None
         self.notes.path = placed.path
         bare = nodes.Statement(statement.verb, statement.operands, statement.clauses, None, statement.span)
         return Repeat(loop.times, loop.until, loop.guard, body, show(bare), statement.span, placed.path)

@@ -69,7 +69,7 @@ def numbers(metric: Any, seeds: Sequence[Reading]) -> Numbers:
         "n": mine[0].n if len(mine) == 1 else len(mine),
         "unit": metric.unit,
         "noise": None,
-        "note": "; ".join(dict.fromkeys(m.note for m in mine if m.note)),
+        "note": " / ".join(dict.fromkeys(m.note for m in mine if m.note)),
     }
     if len(mine) > 1:
         cell["std"] = spread.std

@@ -149,6 +149,8 @@ def _brief(value: Any) -> str:
             return f"{value['count']:g} {value['unit']}"
         inner = ", ".join(f"{k}={_brief(v)}" for k, v in value.items() if k != "is" and v is not None)
         return f"{value.get('is', '').rpartition('.')[2]}({inner})"[:60]
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_brief, value))[:60] or "none"
     if value is None:
         return "left out"
     return f"{value:g}" if isinstance(value, float) else str(value)[:60]

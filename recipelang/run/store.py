@@ -179,7 +179,7 @@ class Store:
         write_text(self.root / "runs" / f"{name}.json", json.dumps(note))
 
     def similar(self, ingredients: Mapping[str, Any]) -> Entry | None:
-        """The stored entry of the same verb that shares most ingredients: for the reason why a step must run."""
+        """The stored entry of the same operation that shares most ingredients: for the reason why a step must run."""
         best: tuple[int, Entry] | None = None
         for folder in self.entries():
             try:
@@ -187,7 +187,7 @@ class Store:
             except Unsound:
                 continue
             theirs = manifest.ingredients
-            if theirs.get("verb") != ingredients.get("verb"):
+            if theirs.get("verb") != ingredients.get("verb") or _kind(theirs) != _kind(ingredients):
                 continue
             common = sum(name in theirs and theirs[name] == value for name, value in ingredients.items())
             entry = Entry(folder.name, folder, theirs, manifest.record, tuple(manifest.files))
@@ -243,6 +243,12 @@ def remove(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink()
+
+
+def _kind(ingredients: Mapping[str, Any]) -> Any:
+    """What the operation is: `resnet20` and `python` are both of the verb `model`, and no relatives."""
+    operation = ingredients.get("operation")
+    return operation.get("is") if isinstance(operation, Mapping) else None
 
 
 def _size(folder: Path) -> int:

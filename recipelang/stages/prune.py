@@ -287,10 +287,14 @@ def _out_of_reach(
     text = operation.until.text if operation.until else ""
     costs = {test.reading.metric.name for test in tests_of(operation.until)}
     at = verdict.text if verdict else "?"
+    if found.guarded:  # here the order of removal matters, and so does training between rounds
+        help = "ask for less, loosen the guard, try another criterion, or train between rounds (`over`, `for`)"
+    else:
+        far = " and ".join(sorted(costs))
+        help = f"ask for less, or let more {unit.name} be removed; no criterion changes how far {far} can go"
     return OutOfReach(
         "RCP0904",
         f"`until {text}` is out of reach: {how} ({counted(tally.count, unit.one)}), it is at {at}",
-        f"ask for less, or let more {unit.name} be removed; "
-        f"no criterion changes how far {' and '.join(sorted(costs))} can go",
+        help,
         outcome,
     )

@@ -124,11 +124,14 @@ def _inputs(operation: Quantize, context: Context, what: str) -> Iterator[Any]:
 def _counted(found: Places, bits: int) -> tuple[Figure, ...]:
     """`56 of 57 weights have 8 bits and 82 activations have 8 bits`."""
     of = len(found.weights) + len(found.floating)
-    weights = Figure(f"have {bits} bits", len(found.weights), noun="weight", of=of if found.floating else None)
-    activations = Figure(
-        f"have {bits} bits", len(found.activations), noun="activation", joins="and" if weights.value else ""
-    )
+    weights = Figure(_have(of, bits), len(found.weights), noun="weight", of=of if found.floating else None)
+    seen = len(found.activations)
+    activations = Figure(_have(seen, bits), seen, noun="activation", joins="and" if weights.value else "")
     return tuple(figure for figure in (weights, activations) if figure.value)
+
+
+def _have(count: int, bits: int) -> str:
+    return f"{'has' if count == 1 else 'have'} {bits} bits"
 
 
 def _left(found: Places) -> str:

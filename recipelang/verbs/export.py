@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -38,6 +39,11 @@ def read(reader: Reader) -> Export | None:
         if getattr(format, "packed", False) and not reader.flow.sparse:
             help = "write `sparsify nm 2:4` above, or remove `packed`"
             reader.refuse("RCP1301", "no weight is 2:4 here, so there is nothing to pack", node.span, help)
+        lacking: Mapping[str, tuple[str, str]] = getattr(format, "cannot_hold", {})
+        for restriction in sorted(reader.flow.restrictions & lacking.keys()):
+            why, instead = lacking[restriction]
+            message = f"the network cannot be written as {format.name}: {why}"
+            reader.refuse("RCP0716", message, node.span, instead)
     folder = reader.path("to")
     _never_over_another(reader, formats, folder)
     return reader.done(Export(formats, folder))

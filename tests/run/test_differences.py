@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from recipelang.methods.companions.slimming import Slimming
 from recipelang.plan import Duration, canonical
 from recipelang.run.keys import difference
 
@@ -16,6 +17,7 @@ from recipelang.run.keys import difference
         (0.1, 0.01, "`setting` was 0.1, is 0.01"),
         (None, 0.01, "`setting` was left out, is 0.01"),
         (None, Duration(3), "`setting` was left out, is 3 epochs"),
+        ((), (Slimming(1e-3),), "`setting` was none, is slimming(strength=0.001)"),
     ],
 )
 def test_a_changed_setting_is_named_with_both_values(old: object, new: object, reason: str) -> None:

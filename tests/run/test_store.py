@@ -252,3 +252,4 @@ def test_the_nearest_relative_of_a_step_is_the_one_that_shares_most(tmp_path: Pa
     found = store.similar({**INGREDIENTS, "data": "c"})
     assert found is not None and found.key == near
     assert store.similar({"verb": "distill"}) is None
+    assert store.similar({**INGREDIENTS, "operation": {"is": "another"}}) is None, "no relative, whatever it shares"

@@ -39,7 +39,10 @@ def test_a_guard_ends_a_statement_with_the_last_model_that_keeps_it(lab: Any) ->
 def test_a_guard_that_breaks_before_the_budget_is_met_is_a_failure(lab: Any) -> None:
     done = lab.run(HEAD + "prune layers by random until params < 0.5 while flops > 0.9\nfinetune for 1 steps\n")
     assert done.code == 3
-    assert "before the guard is violated" in done.result.diagnostics[0].message
+    error = done.result.diagnostics[0]
+    assert "before the guard is violated" in error.message
+    assert "loosen the guard" in error.help, "a guard depends on the criterion; how far a cost can go does not"
+    assert "no criterion changes" not in error.help
 
 
 def test_numbers_are_totals_over_rounds(lab: Any) -> None:

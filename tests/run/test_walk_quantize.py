@@ -39,6 +39,8 @@ def test_the_quantized_network_is_evaluated_counted_and_reported(lab: Any) -> No
     (step,) = done.steps(verb="quantize")
     told = words(tuple(Figure(**figure) for figure in step["reached"]))
     assert told == "22 weights have 8 bits and 32 activations have 8 bits"
+    alone = lab.plan(TRAINED + 'quantize weights, activations to 8 bits in "conv1"\n')
+    assert "1 weight has 8 bits and 1 activation has 8 bits" in alone.text()
     assert 0.25 < main["metrics"]["size"]["ratio"] < 0.32
     assert abs(main["metrics"]["top1"]["value"] - main["metrics"]["top1"]["healthy"]) < 0.03
     assert {row["executes"] for row in main["layers"]} == {"8 bits simulated"}

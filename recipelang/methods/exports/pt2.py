@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from recipelang.catalogue import method
 from recipelang.errors import Refusal
 from recipelang.lazy import torch
 
 FILE = "model.pt2"
+NO_INTEGERS = "torch.export has no form of its own for the rounding of quantized networks"
+INSTEAD = "use `export onnx`, which holds their integers, or `export safetensors`"
 
 
 @method("export", "pt2")
@@ -27,6 +30,8 @@ class Pt2:
     Source: torch.export.
     """
 
+    cannot_hold: ClassVar[Mapping[str, tuple[str, str]]] = {"quantized": (NO_INTEGERS, INSTEAD)}
+
     def write(self, network: Any, folder: Path) -> tuple[Path, ...]:
         """Write the program into `folder`, after it was read back and compared with the deployed network.
 
@@ -41,10 +46,7 @@ class Pt2:
         from recipelang.surgery.tracing import example_input, first_line, hushed
 
         if computing(network.restrictions):
-            raise _refused(
-                "torch.export has no form of its own for the rounding of quantized networks",
-                "use `export onnx`, which holds their integers, or `export safetensors`",
-            )
+            raise _refused(NO_INTEGERS, INSTEAD)
         module, example = deployed(network), example_input(network)
         written = io.BytesIO()  # torch's error for a full disk is not an OSError
         try:
