@@ -17,7 +17,7 @@ class Companion(Protocol):
     A companion is a frozen dataclass, like every method: it holds settings and no state. Its state is the module that
     `begin` returns: parameters in it are trained with the network by the same optimizer, buffers are its own numbers.
     Both are in the checkpoint, so that a training that is killed and continued ends with the same bytes; nothing else
-    that a companion remembers survives. After `finish` the module is gone.
+    that a companion remembers survives. After `finish` the module is discarded.
 
     A clause or a verb names companions by putting them into `plan.Training.companions`: the loop runs what is
     there, in that order. The control of a variant trains without them, and a training's key includes them. A

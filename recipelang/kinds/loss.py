@@ -49,8 +49,8 @@ class Loss(Protocol):
     def parts(self, pairings: tuple[Pairing, ...]) -> nn.Module | None:
         """What it trains along with the network: adapters, a memory. None where there is nothing.
 
-        They are created from seeded random numbers, trained by the same optimizer, part of the checkpoint, and gone
-        after the training.
+        They are created from seeded random numbers, trained by the same optimizer, part of the checkpoint, and
+        discarded after the training.
         """
         return None
 

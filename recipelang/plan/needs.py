@@ -19,7 +19,7 @@ class Needs:
         trains_on: the part of the training split that it trains on; None is all of it.
         criterion: a method of kind `criterion` that ranks for it.
         samples: the data that the criterion looks at.
-        until: its budget; `guard`: what must go on to hold.
+        until: its budget; `guard`: what must still hold.
         looks: on how many networks it measures its budget, about.
         selection: the modules that it works on; None where it selects none.
         states: names of the states that it reads: teachers, and where it starts.

@@ -3,8 +3,8 @@
     element ──sum──▶ filter ──mean──▶ layer          (LayerPrune, thesis Eq 5.1–5.3)
                        └──sum over coupled layers──▶ channel
 
-The unit aggregates (`kinds.Unit.aggregate`); parts of a group go in steps that leave widths the group may have, and
-all groups are ranked together.
+The unit aggregates (`kinds.Unit.aggregate`); parts of a group are removed in steps that leave widths the group may
+have, and all groups are ranked together.
 """
 
 from __future__ import annotations

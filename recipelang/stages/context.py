@@ -86,7 +86,7 @@ class Foresight:
 
     Attributes:
         found: what it finds on the network, in words.
-        limit: the network when it has gone as far as it can; None if it has no such end, or cannot say.
+        limit: the network at the furthest that it can reach; None if there is no such limit, or cannot say.
     """
 
     found: tuple[str, ...] = ()

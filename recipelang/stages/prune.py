@@ -162,7 +162,7 @@ def _round(
         smaller, stays = unit.remove(network, offer, gone)
         if not stays:
             break
-        barred |= stays  # rare: these groups had to stay after all, so others must go
+        barred |= stays  # rare: these groups had to stay after all, so others are removed
     tally.add(offer, ranking, gone, barred)
     return smaller, found
 

@@ -6,7 +6,7 @@ slices, concatenates or pads makes a new array out of old atoms. Anything else t
 it, and an operation without a rule freezes all that it touches. The channels that remain free may be reordered.
 
 Channels that are to be removed are followed in the same way; `axes_removal` says where their number matters, though
-their order does not, and where whole blocks may leave that may not be reordered.
+their order does not, and where whole blocks may be removed that may not be reordered.
 """
 
 from __future__ import annotations

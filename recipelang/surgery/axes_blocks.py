@@ -19,7 +19,7 @@ LOOKED_UP = "they are looked up by number"
     "reshape_as", "ravel", removing=True,
 )  # fmt: skip
 def reshape(axes: Removing, call: OperatorCall) -> Dims:
-    """Axes are split into factors and merged from them; of the factors of each, one may leave."""
+    """Axes are split into factors and merged from them; of the factors of each, one may be removed."""
     old = [axis for axis in next(call.tensors()) if len(axis) > 1]
     new = [size for size in call.shapes[0] if size > 1]
     made: list[Axis] = []
@@ -76,7 +76,7 @@ def _merged(axes: Removing, axis: Axis, parts: list[Axis], why: str) -> Axis:
 
 
 def _spread(axes: Removing, axis: Axis, parts: list[Axis], pick: int | None, why: str) -> None:
-    """Join an axis with the factor of it that may leave; the others stay, and all of it where there is none."""
+    """Join an axis with the factor of it that may be removed; the others stay, and all of it where there is none."""
     if axes.exploring:
         return
     axes.freeze([part for k, part in enumerate(parts) if k != pick], why)

@@ -3,7 +3,7 @@
 A removed channel is one whose parameters are all zero, those that read it too; so nothing depends on what a norm or an
 activation makes of an empty channel. Channels stay where they meet without a weight of their own (a mean, a softmax, a
 LayerNorm), and where the code counts them. A sum and a norm of vectors are not among these: a channel that is zero
-there may leave, and whether it is zero is tried (`cutting`).
+there may be removed, and whether it is zero is tried (`cutting`).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ STATE = "they are the state of a recurrent cell"
 class Removing(Axes):
     """Axes of which channels are to be removed.
 
-    Where an axis is a product (groups × columns, heads × width), whole blocks of one factor may leave and the other
-    factors stay. Which factor is a choice at that site. A first walk explores: it follows all factors and ties none to
-    the axis that was split, so that it shows which of them stay for a reason of their own. Those are chosen last. Where
-    all of a chosen factor turns out to stay, another walk chooses the next.
+    Where an axis is a product (groups × columns, heads × width), whole blocks of one factor may be removed and the
+    other factors stay. Which factor is a choice at that site. A first walk explores: it follows all factors and ties
+    none to the axis that was split, so that it shows which of them stay for a reason of their own. Those are chosen
+    last. Where all of a chosen factor turns out to stay, another walk chooses the next.
 
     Attributes:
         exploring: whether this is the first walk.
@@ -77,7 +77,7 @@ class Removing(Axes):
         """The orders for the next walk, of the sites where all of the chosen factor stays.
 
         Args:
-            free: of every atom, whether its channel may leave after this walk.
+            free: of every atom, whether its channel may be removed after this walk.
         """
         orders: dict[Site, list[int]] = {}
         for site, options in self.options.items():
@@ -139,7 +139,7 @@ def attention(axes: Removing, call: OperatorCall) -> Dims:
 
 @rule("lstm", "gru", "rnn_tanh", "rnn_relu", removing=True)
 def recurrent(axes: Removing, call: OperatorCall) -> list[Dims]:
-    """What goes in may leave; the state stays."""
+    """What goes in may be removed; the state stays."""
     x, params = call.given["input"], list(call.given["params"])
     layer = len(params) // call.given["num_layers"]  # parameters of one layer, both directions
     one = layer // (1 + call.given["bidirectional"])
@@ -188,7 +188,7 @@ def layer_norm(axes: Removing, call: OperatorCall) -> Dims:
 
 @rule("group_norm", removing=True)
 def group_norm(axes: Removing, call: OperatorCall) -> Dims:
-    """Whole groups may leave: each is normalised separately."""
+    """Whole groups may be removed: each is normalised separately."""
     x, groups = call.given["input"], call.given["num_groups"]
     if groups == 1:
         axes.freeze((x[1],), f"`{call.name}` normalises them together")

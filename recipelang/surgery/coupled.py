@@ -24,7 +24,7 @@ class ChannelAxis:
         axis: of the tensor.
         role: `makes` (the filters of a convolution, the rows of a linear layer), `shifts` (biases, β), `scales` (γ),
             `reads` (the input channels of what follows) or `holds` (running statistics, slopes).
-        positions: unit → the indices along the axis that leave with it.
+        positions: unit → the indices along the axis that are removed with it.
     """
 
     name: str
@@ -35,7 +35,7 @@ class ChannelAxis:
 
 @dataclass(frozen=True)
 class Coupled:
-    """Units of channels that are alike in all that they touch: any of them may leave, and one of them stays.
+    """Units of channels that are alike in all that they touch: any of them may be removed but the last.
 
     Attributes:
         name: the module that makes them, and a number where several groups have that name.

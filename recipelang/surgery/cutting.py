@@ -1,7 +1,7 @@
 """Cutting channels in a trial: on a copy of the network with random parameters, in place, and back again.
 
-Values do not decide what may leave, but they may hide a wrong cut: a head that starts at zero, a γ of 0, a layer scale
-of 1e-6. So the copy that is compared has none of them.
+Values do not decide what may be removed, but they may hide a wrong cut: a head that starts at zero, a γ of 0, a layer
+scale of 1e-6. So the copy that is compared has none of them.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ ATTENTION = "multi_head_attention_forward"
 SUMS = {"add", "add_", "__add__", "__iadd__", "__radd__"}
 #: computed together with what is before them, by every runtime
 FUSED = {"batch_norm", "relu", "relu_", "relu6", "hardtanh", "hardtanh_", "clamp", "clamp_"}
-#: hand on numbers that they have read, and zeros
+#: return numbers that they have read, and zeros
 MOVES = {
     "__getitem__", "alpha_dropout", "channel_shuffle", "chunk", "contiguous", "dropout", "dropout2d", "expand",
     "feature_dropout", "flatten", "max_pool1d", "max_pool2d", "max_pool3d", "movedim", "native_channel_shuffle", "pad",
@@ -82,7 +82,7 @@ class _Calls(TorchFunctionMode):
     def hooks(self, module: nn.Module) -> Iterator[Any]:
         """Hooks that follow which module runs; every call of the whole module is counted from the start.
 
-        Registered for one pass, since a copy of the module copies them and would tell of its own passes as well.
+        Registered for one pass, since a copy of the module copies them and would record its own passes as well.
         """
         for path, part in module.named_modules():
             yield part.register_forward_pre_hook(lambda *_, path=path: self._enter(path))

@@ -1,9 +1,9 @@
 """Which channels of a network can be removed, found from its graph and confirmed by removing them in a trial.
 
-Channels that meet, in a sum, a depthwise convolution, a concatenation, leave together; `axes` follows them as for
-reordering, with the rules that `axes_removal` and `axes_blocks` add. What may leave according to these rules is then
-removed, half of every group, from a copy with random parameters, and compared with the copy in which the parameters of
-these channels are zero.
+Channels that meet, in a sum, a depthwise convolution, a concatenation, are removed together; `axes` follows them as for
+reordering, with the rules that `axes_removal` and `axes_blocks` add. What may be removed according to these rules is
+then removed, half of every group, from a copy with random parameters, and compared with the copy in which the
+parameters of these channels are zero.
 
 Idea: Fang et al. 2023, "DepGraph: Towards Any Structural Pruning", CVPR, whose rules connect layers.
 """
@@ -69,7 +69,7 @@ def find_removable(network: Network) -> Removable:
 
 
 def follow_channels(module: nn.Module, example: Tensor) -> Removable:
-    """What may leave according to the rules of the operations, not confirmed by a trial.
+    """What may be removed according to the rules of the operations, not confirmed by a trial.
 
     Args:
         module: is not changed.

@@ -49,7 +49,7 @@ def remove_channels(network: Network, found: Removable, chosen: Chosen) -> Remov
     random parameters, then with its own.
 
     Args:
-        network: that `found` was found in; it is not changed. Its masks are cut along.
+        network: that `found` was found in; it is not changed. Its masks are cut as well.
         found: of `find_removable`.
         chosen: name of a group → the numbers of the units that go.
 

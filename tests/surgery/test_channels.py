@@ -289,7 +289,7 @@ def test_operations_behind_each_other(names: list[str], seed: int) -> None:
 @given(st.lists(st.sampled_from(sorted({*OPERATIONS} - SHORT)), min_size=2, max_size=3), st.integers(0, 99))
 @settings(max_examples=8)
 def test_removal_across_operations_behind_each_other(names: list[str], seed: int) -> None:
-    """Whatever the rules and trials say may leave does: nothing raises, and parity holds."""
+    """What the rules and trials allow to be removed can be: nothing raises, and parity holds."""
     torch.manual_seed(seed)
     network, chance = Network(Chain(names).eval(), {}, (3, 5, 1)), random.Random(seed)
     found = find_removable(network)

@@ -30,7 +30,7 @@ def test_masks_are_cut_along(digits: Network) -> None:
 
 
 def test_a_mask_that_leaves_its_pattern_is_refused(digits: Network) -> None:
-    """2:4 along the input channels: whole groups of four may leave, others not; output channels always."""
+    """2:4 along the input channels: whole groups of four may be removed, others not; output channels always."""
     weight = digits.module.layer1[0].conv2.weight
     keep = torch.zeros(weight.shape, dtype=torch.bool)
     keep[:, [0, 1, 6, 7, 8, 9, 12, 13]] = True

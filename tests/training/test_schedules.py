@@ -155,7 +155,7 @@ def test_masks_grow_by_the_schedule_and_stay(network: Network, data: ImageDatase
         for name in NAMES:
             count = zeros[name].numel()
             assert abs(int(zeros[name].sum()) - current * count) < 1
-            assert step == 0 or not (zero_after[step - 1][name] & ~zeros[name]).any()  # what is gone stays gone
+            assert step == 0 or not (zero_after[step - 1][name] & ~zeros[name]).any()  # what is removed stays removed
     for name in NAMES:
         assert torch.equal(trained.masks[name].keep, ~zero_after[-1][name])
         assert trained.masks[name].name == "80% sparse"

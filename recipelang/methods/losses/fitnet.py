@@ -23,7 +23,7 @@ class FitNet(Loss):
     Formula: ½ · mean((t − r(s))²) over all elements, with the activations s and t of student and teacher, and the
     adapter r: a convolution of 1×1, for tokens a linear layer, with bias, then as many places as t has (the average
     where an axis shrinks, linear interpolation where it grows). Several positions: the sum; several teachers: the mean
-    over them, each with adapters of its own. Adapters are trained along by the same optimizer and gone afterwards.
+    over them, each with adapters of its own. Adapters are trained along by the same optimizer and discarded.
     Shapes: activations B×C×H×W, or B×T×D of tokens, of student and teachers → scalar.
     Positions: the stages that are nearest to the middle of their networks; `plan` shows them. Tokens are compared with
     maps as a square of places, without their class token.

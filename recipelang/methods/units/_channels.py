@@ -47,8 +47,8 @@ class CoupledChannels:
         """The groups of coupled channels that layers of this kind make.
 
         Raises:
-            Refusal: RCP0910: none can lose a channel; RCP0703: an entry of the selection matches nothing; RCP0718: the
-                network cannot be traced.
+            Refusal: RCP0910: no channel can be removed; RCP0703: an entry of the selection matches nothing; RCP0718:
+                the network cannot be traced.
         """
         return find_channels(network, self.name, self.one, self.round, selection)
 
@@ -81,7 +81,7 @@ def find_channels(network: Any, kind: str, one: str, round: int | None, selectio
         selection: a group is selected if every layer that makes it is.
 
     Raises:
-        Refusal: RCP0910: no group of this kind can lose a channel, with the first reason.
+        Refusal: RCP0910: no channel of this kind can be removed, with the first reason.
     """
     from recipelang.surgery.selectors import resolve
 

@@ -14,7 +14,7 @@ from recipelang.methods.units._channels import CoupledChannels
 class Filters(CoupledChannels):
     """Filters of convolutions: channels of the feature maps, each removed from every layer that holds it.
 
-    Coupled: channels that are added to each other, or scaled by the same norm, leave together and count as one filter;
+    Coupled: channels that are added to each other, or scaled by the same norm, are removed together and count as one;
         groups of them are found in the network's graph, and `recipe layers MODEL` shows them. One filter of a group
         always stays.
     Scores: a criterion of single weights is summed over all weights that make the channel, in all coupled layers; its
