@@ -21,6 +21,7 @@ from recipelang.kinds import Batch, Labels, Preprocessing, Task
 #: fetch(data set, index, number) → a sample; what the user's code draws follows from the number
 Fetch = Callable[[Any, int, int], Any]
 MOST_CLASSES = 2**16
+LONGEST_TEXT = 1_000  # characters, of the name of a class
 
 
 @dataclass(frozen=True)
@@ -218,13 +219,19 @@ def _classes(
 ) -> tuple[str, ...]:
     """The names of the classes; every label must have one."""
     own = names or _named(given["train"])
+    for split, source in sources.items():
+        if len(wrong := np.flatnonzero(source.labels < 0)):
+            message = f"the label of sample {int(wrong[0])} of `{split}` is not one of 0 to {MOST_CLASSES - 1:,}"
+            raise refuse(message, "number the classes from 0 up")
     most = max(int(source.labels.max(initial=0)) for source in sources.values())
     found = own or tuple(str(k) for k in range(most + 1))
+    if odd := next((name for name in found if not name.isprintable() or not 0 < len(name) <= LONGEST_TEXT), None):
+        raise refuse(f"a class has the name {odd!r:.60}", f"name classes in 1 to {LONGEST_TEXT:,} printable characters")
     if len(found) < 2 or len(set(found)) != len(found):
-        message = f"there are {len(set(found))} different classes: {', '.join(found[:5])}"
+        message = f"the number of different classes is {len(set(found))}: {', '.join(found[:5])}"
         raise refuse(message, "two classes at least, each with a name of its own")
     for split, source in sources.items():
-        wrong = np.flatnonzero((source.labels < 0) | (source.labels >= len(found)))
+        wrong = np.flatnonzero(source.labels >= len(found))
         if len(wrong):
             message = f"the label of sample {int(wrong[0])} of `{split}` is not one of 0 to {len(found) - 1}"
             raise refuse(message, 'number the classes from 0 up, or name them all: `classes="cat, dog"`')

@@ -70,6 +70,9 @@ def _numbers(value: Any, index: int, what: str, refuse: Refuse) -> Tensor:
     """A tensor of finite floating-point numbers, float32."""
     if isinstance(value, np.ndarray) and value.dtype.kind == "f":
         value = torch.from_numpy(np.ascontiguousarray(value))
+    if isinstance(value, Tensor) and (value.layout != torch.strided or value.is_meta):
+        message = f"the {what} of sample {index} is a tensor that is sparse or without numbers"
+        raise refuse(message, "return dense numbers: `tensor.to_dense()`")
     if not isinstance(value, Tensor) or not value.is_floating_point() or not value.ndim:
         message = f"the {what} of sample {index} is {_brief(value)}, not a tensor of floating-point numbers"
         help = "convert it: `torchvision.transforms.functional.to_tensor(image)` for an image, `tensor.float()`"
@@ -81,7 +84,7 @@ def _numbers(value: Any, index: int, what: str, refuse: Refuse) -> Tensor:
 
 
 def _label(value: Any, index: int, refuse: Refuse) -> int:
-    one = value.numel() == 1 if isinstance(value, Tensor) else getattr(value, "size", 0) == 1
+    one = value.numel() == 1 and not value.is_meta if isinstance(value, Tensor) else getattr(value, "size", 0) == 1
     if one and isinstance(value, Tensor | np.ndarray | np.generic):
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, int):

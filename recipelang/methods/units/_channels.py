@@ -87,6 +87,7 @@ def find_channels(network: Any, kind: str, one: str, round: int | None, selectio
 
     found = _removable(network)
     chosen = set(resolve(network.module, selection))
+    chosen |= set() if selection.include else {""}  # parameters that the network holds itself are in no module
     groups, stay = [], dict(found.frozen)
     for coupled in found.groups:
         if coupled.kind != kind:
@@ -94,7 +95,8 @@ def find_channels(network: Any, kind: str, one: str, round: int | None, selectio
         others = [path for path in coupled.makers if path not in chosen]
         group = _group(coupled, round)
         if others:
-            stay[coupled.name] = f"the selection excludes `{others[0]}`, which makes the same channels"
+            maker = f"`{others[0]}`" if others[0] else "the network itself"
+            stay[coupled.name] = f"the selection excludes {maker}, which makes the same channels"
         elif not group.most:
             stay[coupled.name] = f"{counted(group.size, one)}, and a multiple of {group.step} has to stay"
         else:

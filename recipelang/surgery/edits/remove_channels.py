@@ -118,14 +118,14 @@ class RemoveChannels:
             Refusal: RCP0701: a tensor or attribute is missing, or does not have the size that the edit was made for.
         """
         self._require_fit(module)
+        held = {name: _holder(module, name) for name in self.names()}
+        # All are looked up before one is changed: a module that appears under two names holds one tensor.
+        old: dict[str, Tensor] = {name: getattr(parent, leaf) for name, (parent, leaf) in held.items()}
         new: dict[int, Tensor] = {}  # a tied tensor stays one tensor
-        old: list[Tensor] = []  # kept, so that an id stays unique
         with torch.no_grad():
-            for name in self.names():
-                parent, leaf = _holder(module, name)
-                tensor: Tensor = getattr(parent, leaf)
+            for name, (parent, leaf) in held.items():
+                tensor = old[name]
                 if id(tensor) not in new:
-                    old.append(tensor)
                     cut = self.left(name, tensor.detach())
                     new[id(tensor)] = (
                         nn.Parameter(cut, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else cut
