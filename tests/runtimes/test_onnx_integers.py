@@ -187,3 +187,15 @@ def test_a_quantized_network_is_refused_as_pt2_with_the_format_that_holds_it(tmp
     with pytest.raises(Refusal, match="rounding of quantized networks") as caught:
         find("export", "pt2")().write(quantized(plain()), tmp_path)  # type: ignore[misc]
     assert caught.value.code == "RCP0716" and "export onnx" in caught.value.help
+
+
+def test_a_network_that_overflows_without_its_grids_is_compared_all_the_same() -> None:
+    network = quantized(plain())
+    with torch.no_grad():
+        for weight in (network.module.one.weight, network.module.two.weight):
+            weight.mul_(1e30)  # the ends of the grid hold it
+    images = example_input(network, 4)
+    bare = deployed(replace(network, restrictions={}))
+    with torch.no_grad():
+        assert not bare(images).isfinite().all()
+        assert distance(prepare(network, Deployment())(images), deployed(network)(images)) < 0.5
