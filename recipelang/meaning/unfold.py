@@ -23,7 +23,7 @@ from recipelang.meaning.reader import Reader
 from recipelang.meaning.sources import Placed, alias
 from recipelang.meaning.trees import Extent
 from recipelang.meaning.unread import Unread
-from recipelang.meaning.verb import Loop, Points, Switch, Verb
+from recipelang.meaning.verb import Loop, Switch, VariantPoints, Verb
 from recipelang.plan import Branch, Node, Repeat, Step, Variant
 from recipelang.syntax import nodes
 from recipelang.syntax.grammar import DEEPEST
@@ -162,7 +162,7 @@ class Walk:
         preconditions.after(verb, found, statement, flow, self.notes)
         if found is None:
             self.unread.refused(statement, verb)
-        if isinstance(found, Points):
+        if isinstance(found, VariantPoints):
             return _Variants(found, statement, placed)
         if isinstance(found, Loop):
             return self._repeat(found, reader.statement, placed, bindings, flow)
@@ -269,7 +269,7 @@ class Walk:
 class _Variants:
     """A statement that opens variants, before its block is walked."""
 
-    points: Points
+    points: VariantPoints
     statement: nodes.Statement
     placed: Placed
 

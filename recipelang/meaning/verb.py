@@ -30,7 +30,7 @@ class Clause:
 
 
 @dataclass(frozen=True)
-class Points:
+class VariantPoints:
     """The statement opens variants: its block is read once for each point.
 
     Attributes:

@@ -11,7 +11,7 @@ from torch import Tensor
 from recipelang.errors import Refusal
 from recipelang.kinds import Measurement, Task
 from recipelang.measuring.likeness import as_stored, luma, without_border
-from recipelang.measuring.predictions import Seen, mean_of
+from recipelang.measuring.predictions import SampleValues, mean_of
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Compared:
     channel: str
     border: int
     least: float
-    seen: Seen = field(default_factory=lambda: Seen("pixels"))
+    seen: SampleValues = field(default_factory=lambda: SampleValues("pixels"))
 
     @staticmethod
     def of(metric: Any, task: Task) -> Compared:

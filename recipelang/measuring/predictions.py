@@ -39,7 +39,7 @@ Compare = Callable[[Tensor, Tensor], Refusal | None]
 
 
 @dataclass
-class Seen:
+class SampleValues:
     """One number per sample, and what is wrong with the batches so far; a mistake is reported once, at the end.
 
     Attributes:
@@ -57,7 +57,7 @@ class Seen:
 
     def add(
         self, answer: Tensor, targets: Tensor, value: Callable[[Tensor, Tensor], Tensor], compare: Compare | None = None
-    ) -> Seen:
+    ) -> SampleValues:
         """This and one more batch.
 
         Args:

@@ -29,7 +29,7 @@ COST: Bounds = (0.0, math.inf)
 
 
 @dataclass(frozen=True)
-class Reading:
+class SeedReading:
     """A metric under one seed.
 
     Attributes:
@@ -51,7 +51,7 @@ def bounds_of(metric: Any) -> Bounds:
     return declared or (SHARE if metric.unit == "%" else COST if metric.role == "cost" else ANY)
 
 
-def numbers(metric: Any, seeds: Sequence[Reading]) -> Numbers:
+def numbers(metric: Any, seeds: Sequence[SeedReading]) -> Numbers:
     """The cell as the record holds it: the mean over seeds with its interval, and its comparison with others.
 
     Args:

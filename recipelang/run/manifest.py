@@ -32,7 +32,7 @@ class Unsound(Exception):
 
 
 @dataclass(frozen=True)
-class Manifest:
+class EntryManifest:
     """What an entry says about itself, as `run.store.Entry` keeps it."""
 
     ingredients: Mapping[str, Any]
@@ -46,7 +46,7 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def seal(folder: Path, key: str, manifest: Manifest) -> None:
+def seal(folder: Path, key: str, manifest: EntryManifest) -> None:
     """Write the manifest of an entry and its digest.
 
     Raises:
@@ -63,7 +63,7 @@ def seal(folder: Path, key: str, manifest: Manifest) -> None:
     write_text(folder / SEAL, hashlib.sha256(text.encode()).hexdigest() + "\n")
 
 
-def sound(folder: Path, key: str) -> Manifest:
+def sound(folder: Path, key: str) -> EntryManifest:
     """The manifest of an entry, after it and every file of the entry were verified by their digests.
 
     Raises:
@@ -79,7 +79,7 @@ def sound(folder: Path, key: str) -> Manifest:
     return manifest
 
 
-def read(folder: Path, key: str) -> Manifest:
+def read(folder: Path, key: str) -> EntryManifest:
     """Only the manifest, verified by its digest; the files of the entry are not checked.
 
     Raises:
@@ -102,12 +102,12 @@ def read(folder: Path, key: str) -> Manifest:
     return _checked(said, key)
 
 
-def _checked(said: Any, key: str) -> Manifest:
+def _checked(said: Any, key: str) -> EntryManifest:
     """The manifest that a JSON value means."""
     parts = [said.get(name) for name in ("ingredients", "record", "files")] if isinstance(said, dict) else [None]
     if not all(isinstance(part, dict) for part in parts) or said.get("key") != key:
         raise Unsound(ALTERED)
-    manifest = Manifest(*parts)
+    manifest = EntryManifest(*parts)
     for name, digest in manifest.files.items():
         if not isinstance(digest, str) or name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
             raise Unsound(ALTERED)

@@ -145,9 +145,9 @@ def _whole(lane: Lane) -> bool:
 
 def _measured(
     name: str, lane: Lane, columns: Sequence[Reading], readings: Readings, control: Lane | None
-) -> dict[str, tuple[Reading, cells.Reading]]:
+) -> dict[str, tuple[Reading, cells.SeedReading]]:
     """Every column of one lane, by its heading; what cannot be measured is noted as trouble."""
-    found: dict[str, tuple[Reading, cells.Reading]] = {}
+    found: dict[str, tuple[Reading, cells.SeedReading]] = {}
     if not lane.current or not _whole(lane):
         return found
     for reading in columns:
@@ -158,7 +158,7 @@ def _measured(
     return found
 
 
-def _read(reading: Reading, lane: Lane, readings: Readings, control: Lane | None) -> cells.Reading:
+def _read(reading: Reading, lane: Lane, readings: Readings, control: Lane | None) -> cells.SeedReading:
     """A column of one lane, and the same of its healthy network and of its control."""
     reading = replace(reading, subject=CURRENT)
     mine = readings.measure(reading, readings.network(lane.current), lane)  # type: ignore[arg-type]
@@ -167,7 +167,7 @@ def _read(reading: Reading, lane: Lane, readings: Readings, control: Lane | None
     if control is not None and control.current is not None:
         with suppress(Refusal):  # its own row says why
             beside = readings.measure(reading, readings.network(control.current), control)
-    return cells.Reading(mine, healthy, beside, unchanged=lane.current == lane.healthy)
+    return cells.SeedReading(mine, healthy, beside, unchanged=lane.current == lane.healthy)
 
 
 def _layers(network: Network, columns: Sequence[Reading], readings: Readings) -> list[dict[str, Any]]:

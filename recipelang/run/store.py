@@ -25,7 +25,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from recipelang.files import write_text
-from recipelang.run.manifest import ALTERED, Manifest, Unsound, file_digest, read, seal, sound
+from recipelang.run.manifest import ALTERED, EntryManifest, Unsound, file_digest, read, seal, sound
 
 FORMAT = 1
 
@@ -135,7 +135,7 @@ class Store:
             if path.name not in files:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         digests = {name: file_digest(work / name) for name in files}
-        seal(work, key, Manifest(ingredients, record, digests))
+        seal(work, key, EntryManifest(ingredients, record, digests))
         for name in files:
             with (work / name).open("rb") as file:
                 os.fsync(file.fileno())

@@ -19,7 +19,7 @@ from recipelang.kernels.nm.table import VERSION, table_of
 from recipelang.kernels.nm.timer import CudaTimer
 from recipelang.kinds import Deployment, LayerExecution, Progress
 from recipelang.measuring.clock import check_device
-from recipelang.runtimes.layers import VERIFIED_IMAGES, Execution, executed, not_asked
+from recipelang.runtimes.layers import VERIFIED_IMAGES, ExecutedAs, executed, not_asked
 from recipelang.runtimes.sparse import accelerate, require_sparse
 from recipelang.surgery.attention import unfold_attention
 from recipelang.surgery.deployed import deployed
@@ -39,7 +39,7 @@ class Eager:
 
     network: Network = field(repr=False)
     module: nn.Module = field(repr=False)
-    ways: Mapping[str, Execution] = field(default_factory=dict)
+    ways: Mapping[str, ExecutedAs] = field(default_factory=dict)
 
     @property
     def note(self) -> str:
@@ -82,7 +82,7 @@ def prepare(network: Network, how: Deployment = ON_CPU, progress: Progress | Non
     return replace(ready, module=_compiled(ready.module, network, how)) if how.compiled else ready
 
 
-def execution(network: Network, ways: Mapping[str, Execution] | None = None) -> tuple[LayerExecution, ...]:
+def execution(network: Network, ways: Mapping[str, ExecutedAs] | None = None) -> tuple[LayerExecution, ...]:
     """How each layer executes in torch.
 
     Args:
@@ -92,10 +92,10 @@ def execution(network: Network, ways: Mapping[str, Execution] | None = None) -> 
     return executed(network, {**(ways or {}), **_simulated(network)}, lambda product: _masked_only(network, product))
 
 
-def _simulated(network: Network) -> dict[str, Execution]:
+def _simulated(network: Network) -> dict[str, ExecutedAs]:
     """Parameter name → what torch does with a weight that is on a grid."""
     return {
-        place: Execution(f"{one.name} simulated", "torch computes it in floating point")
+        place: ExecutedAs(f"{one.name} simulated", "torch computes it in floating point")
         for place, each in computing(network.restrictions).items()
         for one in each
     }

@@ -18,7 +18,7 @@ VERIFIED_IMAGES = 8
 USUAL = frozenset({"removed", "dense", "masked only", "never"})
 
 
-class Execution(NamedTuple):
+class ExecutedAs(NamedTuple):
     """What a runtime does with a layer: `dense`, `int8`, or a kernel's name and pattern; and why."""
 
     executes: str
@@ -39,7 +39,7 @@ def not_asked(network: Network, product: Product) -> str:
 
 
 def executed(
-    network: Network, ways: Mapping[str, Execution] | None = None, masked: Callable[[Product], str] | None = None
+    network: Network, ways: Mapping[str, ExecutedAs] | None = None, masked: Callable[[Product], str] | None = None
 ) -> tuple[LayerExecution, ...]:
     """How each layer executes, in the order of the network, removed layers first.
 

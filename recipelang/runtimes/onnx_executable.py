@@ -13,7 +13,7 @@ from torch import Tensor
 from recipelang.kinds import Deployment, LayerExecution
 from recipelang.runtimes import onnx_program
 from recipelang.runtimes.installed import ONNX, version_of
-from recipelang.runtimes.layers import VERIFIED_IMAGES, Execution, executed
+from recipelang.runtimes.layers import VERIFIED_IMAGES, ExecutedAs, executed
 from recipelang.runtimes.onnx_fused import fused
 from recipelang.runtimes.onnx_integers import MOST_BITS, grids
 from recipelang.runtimes.onnx_program import as_bytes
@@ -106,18 +106,18 @@ def _sizes(batches: tuple[int, ...], count: int) -> list[int]:
     return sizes
 
 
-def _ways(network: Network, program: bytes) -> dict[str, Execution]:
+def _ways(network: Network, program: bytes) -> dict[str, ExecutedAs]:
     """Parameter name → how onnxruntime executes the product of a weight on a grid."""
     weights = {place: grid for place, grid in grids(network).items() if is_parameter(place)}
     found = fused(program, weights) if weights else {}
     ways = {}
     for place, grid in weights.items():
         if grid.scheme.bits > MOST_BITS:
-            ways[place] = Execution("float32", f"onnxruntime multiplies integers of at most {MOST_BITS} bits")
+            ways[place] = ExecutedAs("float32", f"onnxruntime multiplies integers of at most {MOST_BITS} bits")
         elif operation := found.get(place):
-            ways[place] = Execution("int8", f"one {operation} with the recipe's scales")
+            ways[place] = ExecutedAs("int8", f"one {operation} with the recipe's scales")
         else:
-            ways[place] = Execution(
+            ways[place] = ExecutedAs(
                 "float32", "its integers become numbers first: onnxruntime has no integer form here"
             )
     return ways

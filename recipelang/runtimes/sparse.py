@@ -19,7 +19,7 @@ from recipelang.kernels.nm.operations import Way
 from recipelang.kernels.nm.problem import Problem
 from recipelang.kernels.nm.reference import nm_holds
 from recipelang.kinds import Progress
-from recipelang.runtimes.layers import Execution
+from recipelang.runtimes.layers import ExecutedAs
 from recipelang.surgery.consumers import sole_readers
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import is_plain
@@ -42,7 +42,7 @@ def accelerate(
     chooser: Chooser,
     expected: Callable[[], Tensor],
     progress: Progress | None = None,
-) -> tuple[nn.Module, dict[str, Execution]]:
+) -> tuple[nn.Module, dict[str, ExecutedAs]]:
     """The deployed module with sparse layers where they were chosen, and how the layer of each parameter executes.
 
     Args:
@@ -62,7 +62,7 @@ def accelerate(
     wanted = asked(sparse, network)
     activations = _activations(sparse, example, [layer.path for layer in wanted])
     int8 = network.accelerated is not None and network.accelerated.int8
-    found: dict[str, Execution] = {}
+    found: dict[str, ExecutedAs] = {}
     changed = False
     if progress:
         progress.start("choosing kernels, layers", len(wanted))
@@ -70,7 +70,7 @@ def accelerate(
         for layer in wanted:
             count, part = _rows(calls.get(layer.path)), layer.part
             if reason := _why_not(part, layer.weight, count, network.masks.get(layer.parameter)):
-                found[layer.parameter] = Execution("dense", reason)
+                found[layer.parameter] = ExecutedAs("dense", reason)
             else:
                 activation, follower = activations.get(layer.path, ("none", ""))
                 packed = pack(rows(layer.weight.detach()), int8=int8)
@@ -136,10 +136,10 @@ def _problem(part: Any, packed: Packed, count: int, activation: str) -> Problem:
     return Problem(count, *packed.shape, weight.dtype, device, packed.values.dtype, bias, activation)
 
 
-def _say(choice: Choice, int8: bool) -> Execution:
+def _say(choice: Choice, int8: bool) -> ExecutedAs:
     if choice.kernel == "dense":
-        return Execution("dense", choice.why)
-    return Execution(f"{choice.kernel} {PATTERN}{' int8' if int8 else ''}", choice.why)
+        return ExecutedAs("dense", choice.why)
+    return ExecutedAs(f"{choice.kernel} {PATTERN}{' int8' if int8 else ''}", choice.why)
 
 
 def _layer(part: Any, packed: Packed, activation: str, goal: str, choice: Choice, count: int) -> SparseLinear:
@@ -189,7 +189,7 @@ def demands_sparse(network: Network) -> bool:
     return network.accelerated is not None and "dense" not in network.accelerated.kernels
 
 
-def require_sparse(network: Network, found: Mapping[str, Execution], where: str) -> None:
+def require_sparse(network: Network, found: Mapping[str, ExecutedAs], where: str) -> None:
     """Refuse a network on a GPU in which no layer executes as sparse, where the recipe does not allow `dense`.
 
     Args:

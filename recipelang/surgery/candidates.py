@@ -67,7 +67,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Layers:
+class RemovableLayers:
     """What a network offers for removal, in order of execution.
 
     Attributes:
@@ -89,13 +89,13 @@ def find_layers(module: nn.Module, example: Tensor) -> tuple[Candidate, ...]:
     return look_for_layers(module, example).layers
 
 
-def look_for_layers(module: nn.Module, example: Tensor) -> Layers:
+def look_for_layers(module: nn.Module, example: Tensor) -> RemovableLayers:
     """Like `find_layers`, with the reasons why other blocks are not among them."""
     calls = record_calls(module, example)
     alone = _unshared(module)
     found, stay = find_residual(module, example, alone & set(calls) - _repeated(calls))
     residual = tuple(_candidate(module, layer, calls) for layer in found)
-    return Layers(residual or tuple(_plain(module, calls, alone)), stay)
+    return RemovableLayers(residual or tuple(_plain(module, calls, alone)), stay)
 
 
 def _candidate(module: nn.Module, layer: ResidualLayer, calls: Mapping[str, ModuleCall]) -> Candidate:

@@ -42,7 +42,7 @@ class Ran:
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltByCode:
     """A network as a user's code built it.
 
     Attributes:
@@ -56,7 +56,7 @@ class Built:
     notes: tuple[str, ...] = ()
 
 
-def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: int | None) -> Built:
+def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: int | None) -> BuiltByCode:
     """Run a Python file and call a function of it that returns a network.
 
     Args:
@@ -72,7 +72,7 @@ def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: i
     offered = {"classes": classes} if classes is not None else {}
     ran = call_function(file, function, keywords, "the network", _refused, offered)
     _require_network(ran.value, function, file)
-    return Built(ran.value.to("cpu"), ran.code, ran.notes)
+    return BuiltByCode(ran.value.to("cpu"), ran.code, ran.notes)
 
 
 def _refused(message: str, help: str) -> Refusal:

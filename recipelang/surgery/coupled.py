@@ -63,7 +63,7 @@ class Coupled:
 
 
 @dataclass(frozen=True, eq=False)
-class Operation:
+class ChannelOperation:
     """An operation of the graph with the channel of every index.
 
     Attributes:
@@ -93,7 +93,7 @@ class Followed:
 
     channels: int
     held: Mapping[str, tuple[numpy.ndarray, ...]]
-    operations: tuple[Operation, ...]
+    operations: tuple[ChannelOperation, ...]
     normalised: frozenset[tuple[str, int]]
     units: Mapping[str, numpy.ndarray]
     sources: Mapping[tuple[str, str, int], frozenset[tuple[tuple[int, ...], int]]]

@@ -72,7 +72,7 @@ class _Stays(Exception):
     """Why channels cannot leave."""
 
 
-class Trial:
+class CuttingTrial:
     """A copy of a network on which cuts are tried.
 
     Args:
@@ -156,7 +156,7 @@ class Trial:
                 part.training = training
 
 
-def settle(trial: Trial, found: Removable, chosen: Chosen) -> tuple[Chosen, dict[str, str]]:
+def settle(trial: CuttingTrial, found: Removable, chosen: Chosen) -> tuple[Chosen, dict[str, str]]:
     """The groups of which these units can be removed together, and why those that stay do.
 
     All at once. Where that fails, one group of each sort alone, then all sorts that passed; where that fails, halves.

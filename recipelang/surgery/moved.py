@@ -15,7 +15,7 @@ from recipelang.surgery.entry import evaluated
 
 
 @dataclass(frozen=True)
-class Trial:
+class TriedNetwork:
     """A network and its answer with the weights of the trial."""
 
     module: nn.Module
@@ -35,16 +35,16 @@ class Trial:
             return evaluated(self.module, self.example if images is None else images)
 
 
-def tried(module: nn.Module, example: Tensor) -> Trial:
+def tried(module: nn.Module, example: Tensor) -> TriedNetwork:
     """Try other weights; if the network cannot compute with them, it keeps its own."""
     try:
         with _other_weights(module):
             expected = evaluated(module, example)
         if expected.isfinite().all():
-            return Trial(module, example, expected, True)
+            return TriedNetwork(module, example, expected, True)
     except Refusal:
         pass
-    return Trial(module, example, evaluated(module, example), False)
+    return TriedNetwork(module, example, evaluated(module, example), False)
 
 
 @contextmanager

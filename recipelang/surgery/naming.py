@@ -25,14 +25,14 @@ PARAMETRIZED = {
 
 
 @dataclass(frozen=True)
-class Named:
+class MatchedWeights:
     """Weights by the network's own names, and notes for the user on how they were matched."""
 
     tensors: dict[str, Tensor]
     notes: tuple[str, ...] = ()
 
 
-def named_for(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], what: str) -> Named:
+def named_for(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], what: str) -> MatchedWeights:
     """Give weights the names that a network has for them, where they differ only by wrappers and masks.
 
     Args:
@@ -48,7 +48,7 @@ def named_for(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], what: st
     """
     needed = [names for names in tied(own) if not names[0].endswith(COUNTER)]
     if all(any(name in weights for name in names) for names in needed):
-        return Named(dict(weights))
+        return MatchedWeights(dict(weights))
     found, notes = _masked(_without_inserted(weights, own), own)
     fitting = _fitting_prefixes(found, needed)
     if "" not in fitting and fitting:
@@ -64,7 +64,7 @@ def named_for(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], what: st
             if name != AVERAGED and not any(name.startswith(f"{other}.") for other in others)
         }
     _require_plain(found, own, what)
-    return Named(found, notes)
+    return MatchedWeights(found, notes)
 
 
 def _without_inserted(weights: Mapping[str, Tensor], own: Collection[str]) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from recipelang.surgery import answers
 from recipelang.surgery.beside import held_beside_state, holders
 from recipelang.surgery.chance import drawn, random_numbers
 from recipelang.surgery.entry import evaluated
-from recipelang.surgery.moved import Trial, tried
+from recipelang.surgery.moved import TriedNetwork, tried
 from recipelang.surgery.parity import TOLERANCE, relative_difference
 from recipelang.surgery.tracing import evaluating, first_line
 from recipelang.surgery.weights import few
@@ -137,7 +137,7 @@ def _copied(module: nn.Module) -> nn.Module:
     return twin
 
 
-def _require_repeatable(trial: Trial, found: Tensor, drew: bool) -> None:
+def _require_repeatable(trial: TriedNetwork, found: Tensor, drew: bool) -> None:
     """Require that the copy answers as the network does, and so does the network when called again."""
     alike = _alike(found, trial.expected)
     if alike and not drew:
@@ -202,7 +202,7 @@ def _require_registered(module: nn.Module, found: Tensor) -> None:
         )
 
 
-def _require_rebuildable(trial: Trial, other: nn.Module) -> None:
+def _require_rebuildable(trial: TriedNetwork, other: nn.Module) -> None:
     """Require that another build with the same weights answers as this one."""
     what = "the network, built again and given the same weights,"
     try:
@@ -234,7 +234,7 @@ def _second_line(error: Exception) -> str:
     return lines[1].strip()[:200] if len(lines) > 1 else first_line(error)
 
 
-def _batch_notes(trial: Trial) -> tuple[str, ...]:
+def _batch_notes(trial: TriedNetwork) -> tuple[str, ...]:
     """A note if the answer to an image depends on the other images of the batch."""
     try:
         alone = trial.again(trial.example[:1])

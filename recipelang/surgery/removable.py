@@ -27,14 +27,14 @@ from recipelang.surgery.coupled import (
     NEURONS,
     ROLES,
     ChannelAxis,
+    ChannelOperation,
     Coupled,
     Followed,
-    Operation,
     Removable,
     module_of,
     unit_rows,
 )
-from recipelang.surgery.cutting import Trial, settle
+from recipelang.surgery.cutting import CuttingTrial, settle
 from recipelang.surgery.graph import GraphStep, capture, export, stored, walk
 from recipelang.surgery.network import Network
 from recipelang.surgery.roles import CONVOLVES, MAKES, role, roles_of
@@ -63,7 +63,7 @@ def find_removable(network: Network) -> Removable:
         return found
     chance = random.Random(0)
     half = {group.name: sorted(chance.sample(range(group.size), group.size // 2)) for group in found.groups}
-    good, stay = settle(Trial(module, example), found, half)
+    good, stay = settle(CuttingTrial(module, example), found, half)
     groups = tuple(group for group in found.groups if group.name in good)
     return replace(found, groups=groups, frozen={**found.frozen, **stay})
 
@@ -181,11 +181,11 @@ def _groups(
     return tuple(groups), units
 
 
-def _numbered(step: GraphStep, component: numpy.ndarray) -> Operation:
+def _numbered(step: GraphStep, component: numpy.ndarray) -> ChannelOperation:
     """A step with channels instead of atoms."""
 
     def rows(value: Any) -> Any:
         return tuple(component[axis] for axis in value) if isinstance(value, Dims) else value
 
     given = {key: rows(value) for key, value in step.call.given.items()}
-    return Operation(step.path, step.call.name, given, tuple(map(rows, step.outs)))
+    return ChannelOperation(step.path, step.call.name, given, tuple(map(rows, step.outs)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from recipelang.errors import Refusal
 from recipelang.surgery import cutting
 from recipelang.surgery.coupled import Removable
-from recipelang.surgery.cutting import Chosen, Trial, settle
+from recipelang.surgery.cutting import Chosen, CuttingTrial, settle
 from recipelang.surgery.edits import apply_edits
 from recipelang.surgery.edits.remove_channels import RemoveChannels
 from recipelang.surgery.network import Network
@@ -59,12 +59,12 @@ def remove_channels(network: Network, found: Removable, chosen: Chosen) -> Remov
     """
     edit_of(network, found, chosen)  # refuses what cannot be meant, before anything is tried
     example = example_input(network)
-    good, stays = settle(Trial(network.module, example), found, chosen)
+    good, stays = settle(CuttingTrial(network.module, example), found, chosen)
     if not good:
         why = next(iter(stays.values()))
         raise Refusal("RCP0755", f"none of these channels can be removed: {why}", "choose other layers")
     edit = edit_of(network, found, good)
-    if why := Trial(network.module, example, own=True).refused(edit):
+    if why := CuttingTrial(network.module, example, own=True).refused(edit):
         raise Refusal(
             "RCP0702",
             f"{edit} is not exact: {why}",

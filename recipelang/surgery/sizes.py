@@ -1,7 +1,7 @@
 """The attributes of modules that count channels, and what they become.
 
 Those of torch's layers are known by what the layer computes. Any other whole number (`num_heads`, a tuple of sizes) is
-found by what it does: for one run every such attribute is a `Named` number, and those that arrive as sizes of a `view`,
+found by what it does: for one run every such attribute is a `TracedNumber`, and those that arrive as sizes of a `view`,
 `reshape` or `expand` are told apart by it. A number's value alone is ambiguous: 8 heads of 8 channels.
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from recipelang.surgery.coupled import Followed, Operation
+from recipelang.surgery.coupled import ChannelOperation, Followed
 
 #: how many indices of an axis remain
 Left = Callable[[numpy.ndarray], int]
@@ -65,7 +65,7 @@ def _differs(module: nn.Module, path: str, key: str, value: Size) -> bool:
     return bool((tuple(old) if isinstance(old, list) else old) != value)
 
 
-def _of_layer(operation: Operation, left: Left) -> dict[str, int]:
+def _of_layer(operation: ChannelOperation, left: Left) -> dict[str, int]:
     """The attributes of a layer of torch after one of its operations."""
     name, given, outs = operation.name, operation.given, operation.outs
     x, weight = given.get("input"), given.get("weight")
@@ -87,7 +87,7 @@ def _of_layer(operation: Operation, left: Left) -> dict[str, int]:
     return {}
 
 
-def _numbers(operations: Iterable[Operation], left: Left) -> dict[tuple[str, int], set[int]]:
+def _numbers(operations: Iterable[ChannelOperation], left: Left) -> dict[tuple[str, int], set[int]]:
     """(module, size of an axis there) → what it becomes, everywhere in the module."""
     found: dict[tuple[str, int], set[int]] = {}
     for operation in operations:
@@ -104,7 +104,7 @@ def _numbers(operations: Iterable[Operation], left: Left) -> dict[tuple[str, int
 Shapes = Mapping[tuple[str | None, tuple[int, ...]], set[tuple[int, ...]]]
 
 
-def _shapes(operations: Iterable[Operation], left: Left) -> Shapes:
+def _shapes(operations: Iterable[ChannelOperation], left: Left) -> Shapes:
     """(module, or None for anywhere; shape of an output) → what the shape becomes."""
     found: dict[tuple[str | None, tuple[int, ...]], set[tuple[int, ...]]] = {}
     for operation in operations:
@@ -128,7 +128,7 @@ def _renumbered(value: int, path: str, used: Used, numbers: Mapping[Any, set[int
 # -- numbers by what they do -------------------------------------------------------------------------
 
 
-class Named(int):
+class TracedNumber(int):
     """An attribute on its way into an operation."""
 
     source: Source
@@ -146,7 +146,7 @@ class _Watch(TorchFunctionMode):
         if getattr(func, "__name__", "") in ("view", "reshape", "expand") and isinstance(out, torch.Tensor):
             sizes = args[1] if len(args) == 2 and isinstance(args[1], list | tuple) else args[1:]
             for axis, size in enumerate(sizes if len(sizes) == out.ndim else ()):
-                if isinstance(size, Named):
+                if isinstance(size, TracedNumber):
                     self.used.setdefault(size.source, set()).add((tuple(out.shape), axis))
         return out
 
@@ -171,7 +171,7 @@ def _named(module: nn.Module) -> Iterator[None]:
     old = [(part, path, key, value) for path, part in module.named_modules() for key, value in attributes(part)]
     try:
         for part, path, key, value in old:
-            named = [Named(number) for number in ([value] if isinstance(value, int) else value)]
+            named = [TracedNumber(number) for number in ([value] if isinstance(value, int) else value)]
             for k, number in enumerate(named):
                 number.source = (path, key, k)
             vars(part)[key] = named[0] if isinstance(value, int) else type(value)(named)

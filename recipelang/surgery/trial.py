@@ -16,12 +16,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from recipelang.surgery.candidates import Candidate, Layers, look_for_layers
+from recipelang.surgery.candidates import Candidate, RemovableLayers, look_for_layers
 from recipelang.surgery.edits import remove
 from recipelang.surgery.parity import observe, stopped, unlike
 
 
-def survey(module: nn.Module, example: Tensor) -> Layers:
+def survey(module: nn.Module, example: Tensor) -> RemovableLayers:
     """Every layer that can be removed, and why others that look like it cannot.
 
     Args:
@@ -30,7 +30,7 @@ def survey(module: nn.Module, example: Tensor) -> Layers:
     """
     found = look_for_layers(module, example)
     failed = _failing(module, example, found.layers)
-    return Layers(
+    return RemovableLayers(
         tuple(layer for layer in found.layers if layer.name not in failed),
         {**found.stay, **failed},
     )

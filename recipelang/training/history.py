@@ -41,7 +41,7 @@ class FitRecord:
         return (*length, Figure("training loss", float(f"{self.history[-1]['loss']:.3g}")))
 
 
-class Tally:
+class EpochTally:
     """Loss and score of the epoch so far; reads the numbers only every few steps, since that makes a GPU wait."""
 
     def __init__(self, state: TrainingState, every: int) -> None:

@@ -35,7 +35,7 @@ from recipelang.training import smoke as smoking
 from recipelang.training.checkpoint import TrainingState
 from recipelang.training.companions import Companions
 from recipelang.training.heads import Heads, mean_answer
-from recipelang.training.history import FitRecord, Tally
+from recipelang.training.history import EpochTally, FitRecord
 from recipelang.training.machine import Interrupts, autocast, choose_precision, reproducible, to_device
 from recipelang.training.teachers import Teacher
 from recipelang.training.terms import Terms
@@ -204,7 +204,7 @@ def _train(job: _Job, state: TrainingState, path: Path | None, identity: str, pr
     state.module.train()
     progress.start("training", job.total)
     progress.advance(state.step)
-    tally = Tally(state, LOOK_EVERY.get(torch.device(job.device).type, 1))
+    tally = EpochTally(state, LOOK_EVERY.get(torch.device(job.device).type, 1))
     saved = time.monotonic()
     try:
         with Interrupts() as interrupts:

@@ -7,7 +7,7 @@ from typing import Any
 
 from recipelang.meaning import names
 from recipelang.meaning.reader import Reader
-from recipelang.meaning.verb import Clause, Points, Verb
+from recipelang.meaning.verb import Clause, VariantPoints, Verb
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 from recipelang.units import Quantity
@@ -15,7 +15,7 @@ from recipelang.units import Quantity
 MOST = 1000
 
 
-def read(reader: Reader) -> Points | None:
+def read(reader: Reader) -> VariantPoints | None:
     """`sweep criterion in taylor, magnitude(p=2) { … }`, `sweep n in 1..4 { … }`."""
     node = reader.operand("one name, that of its parameter", "write `sweep lr in 1e-2, 1e-3 { … }`")
     name = names.new(reader, node, "variant") if node is not None else None
@@ -30,7 +30,7 @@ def read(reader: Reader) -> Points | None:
         points[text] = value
     if name is None or reader.failed:
         return None
-    return Points(tuple((f"{name}={text}", ((name, value),), ((name, text),)) for text, value in points.items()))
+    return VariantPoints(tuple((f"{name}={text}", ((name, value),), ((name, text),)) for text, value in points.items()))
 
 
 def _values(reader: Reader, node: Any) -> Iterator[Any]:

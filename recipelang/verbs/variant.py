@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from recipelang.meaning import names
 from recipelang.meaning.reader import Reader
-from recipelang.meaning.verb import Points, Verb
+from recipelang.meaning.verb import VariantPoints, Verb
 
 
-def read(reader: Reader) -> Points | None:
+def read(reader: Reader) -> VariantPoints | None:
     """`variant gentle { prune 1 layer by imprint }`."""
     node = reader.operand("one name", "write `variant gentle { … }`")
     name = names.new(reader, node, "variant") if node is not None else None
-    return reader.done(Points(((name, (), ()),))) if name else None
+    return reader.done(VariantPoints(((name, (), ()),))) if name else None
 
 
 VERB = Verb(

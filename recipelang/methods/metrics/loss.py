@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from recipelang.kinds import Measurement, Task
-    from recipelang.measuring.predictions import Seen
+    from recipelang.measuring.predictions import SampleValues
 
 
 @method("metric", "loss")
@@ -35,18 +35,18 @@ class Loss:
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     bounds: ClassVar[tuple[float, float]] = (0.0, float("inf"))
 
-    def start(self, task: Task) -> Seen:
+    def start(self, task: Task) -> SampleValues:
         """Nothing seen yet."""
-        from recipelang.measuring.predictions import Seen
+        from recipelang.measuring.predictions import SampleValues
 
-        return Seen()
+        return SampleValues()
 
-    def add(self, state: Seen, answer: Tensor, targets: Tensor) -> Seen:
+    def add(self, state: SampleValues, answer: Tensor, targets: Tensor) -> SampleValues:
         """One more batch: scores B×C, labels B."""
         loss = torch.nn.functional.cross_entropy
         return state.add(answer, targets, lambda outputs, labels: loss(outputs.float(), labels, reduction="none"))
 
-    def result(self, state: Seen) -> Measurement:
+    def result(self, state: SampleValues) -> Measurement:
         """Nats, with one value per sample.
 
         Raises:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from recipelang.kinds import Measurement, Task
-    from recipelang.measuring.predictions import Seen
+    from recipelang.measuring.predictions import SampleValues
 
 
 @method("metric", "top1")
@@ -33,19 +33,19 @@ class Top1:
     source: ClassVar[str] = "predictions"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
 
-    def start(self, task: Task) -> Seen:
+    def start(self, task: Task) -> SampleValues:
         """Nothing seen yet."""
-        from recipelang.measuring.predictions import Seen
+        from recipelang.measuring.predictions import SampleValues
 
-        return Seen()
+        return SampleValues()
 
-    def add(self, state: Seen, answer: Tensor, targets: Tensor) -> Seen:
+    def add(self, state: SampleValues, answer: Tensor, targets: Tensor) -> SampleValues:
         """One more batch: scores B×C, labels B."""
         from recipelang.measuring.predictions import correct
 
         return state.add(answer, targets, lambda outputs, labels: correct(outputs, labels, 1))
 
-    def result(self, state: Seen) -> Measurement:
+    def result(self, state: SampleValues) -> Measurement:
         """A fraction of 1, with 0 or 1 per sample.
 
         Raises:

@@ -50,7 +50,7 @@ class CoupledChannels:
             Refusal: RCP0910: no channel can be removed; RCP0703: an entry of the selection matches nothing; RCP0718:
                 the network cannot be traced.
         """
-        return find_channels(network, self.name, self.one, self.round, selection)
+        return offered_channels(network, self.name, self.one, self.round, selection)
 
     def aggregate(
         self, criterion: Criterion, scores: Mapping[str, Tensor], evidence: Evidence, groups: Sequence[Group]
@@ -71,7 +71,7 @@ class CoupledChannels:
         return without_channels(network, offer, gone)
 
 
-def find_channels(network: Any, kind: str, one: str, round: int | None, selection: Selection) -> Offer:
+def offered_channels(network: Any, kind: str, one: str, round: int | None, selection: Selection) -> Offer:
     """The groups of coupled channels of one kind, with the widths that they may have.
 
     Args:
