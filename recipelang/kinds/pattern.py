@@ -12,7 +12,7 @@ class Pattern(Protocol):
     """`sparsify NAME …`: which weights may stay.
 
     Attributes:
-        target: what the number after `to` says, in words; "" for a pattern that says itself how much is removed.
+        target: what the number after `to` says, in words; "" for a pattern that determines how much is removed.
     """
 
     target: ClassVar[str]

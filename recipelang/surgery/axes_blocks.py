@@ -153,7 +153,7 @@ def channel_shuffle(axes: Removing, call: OperatorCall) -> Dims:
 
 @rule("index", removing=True)
 def look_up(axes: Removing, call: OperatorCall) -> Dims:
-    """Leading axes that are looked up by number stay, those after them go on."""
+    """Leading axes that are looked up by number stay; those after them may be removed."""
     x, asked = call.given["self"], [k for k, index in enumerate(call.given["indices"]) if index is not None]
     if asked != list(range(len(asked))):
         raise NoRule

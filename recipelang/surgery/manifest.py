@@ -39,7 +39,6 @@ MASKS = "masks.safetensors"
 LARGEST_SIDE, LARGEST_INPUT = 4096, 2**24  # pixels; numbers in one image
 MOST_CLASSES, MOST_EDITS, MOST_AT_A_PLACE, MOST_AXES = 2**16, 10_000, 16, 6
 FARTHEST = 1e6  # largest distance of a normalised value of 0…1 from its mean, in deviations
-#: types of safetensors that a network may have
 _HEX = re.compile(r"[0-9a-f]{64}")
 _FORMAT = re.compile(rf"{re.escape(NAME)}/([1-9][0-9]*)", re.ASCII)
 _PREPROCESSING = {field.name for field in fields(Preprocessing)}

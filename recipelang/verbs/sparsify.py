@@ -92,7 +92,7 @@ def _share(reader: Reader, pattern: Any) -> float | None:
         return None
     if not pattern.target:
         if node is not None:
-            message = f"`{pattern.name}` says itself how many weights are zero; it takes no `to`"
+            message = f"`{pattern.name}` determines how many weights are zero; it takes no `to`"
             reader.refuse("RCP0430", message, node.span, "leave `to` out, or write `sparsify weights to 90%`")
         return None
     if reader.clause("to") is None:

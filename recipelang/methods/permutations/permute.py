@@ -26,9 +26,9 @@ class Permute:
         with the partners of which the estimate expects most, four where there are many; then `effort` random changes.
     Shapes: scores R×C, the weights that take the C channels as inputs, stacked, O·kh·kw rows each.
     When it misleads: weights with large scores decide for all that share their inputs; of more than 1024 rows, 1024 are
-        drawn. More than 256 groups are searched in hands of at most 256: dealt once, and three times from `effort=10`
-        on. Fine-tuning compensates for part of what a bad order
-        loses, so the gain shrinks in training. Channels that a reshape splits (the heads of attention) or that enter
+        drawn. More than 256 groups are divided at random into parts of at most 256, which are searched separately:
+        once, and three times from `effort=10` on. Fine-tuning compensates for part of what a bad order loses, so the
+        gain shrinks in training. Channels that a reshape splits (the heads of attention) or that enter
         or leave the network stay in place.
     Source: Pool, Yu, "Channel Permutations for N:M Sparsity", NeurIPS 2021.
     """
