@@ -109,7 +109,7 @@ def test_a_random_change_finds_what_pairs_do_not() -> None:
 
 
 def test_many_groups_are_dealt_into_hands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(permutation, "HAND", 4)
+    monkeypatch.setattr(permutation, "MOST_GROUPS", 4)
     matrix = scores(8, 44)
     order = search(matrix, 2, 4, effort=1)
     assert sorted(order.tolist()) == list(range(44))

@@ -27,14 +27,14 @@ from recipelang.kernels.nm.reference import why_not
 
 #: rows that are used: of more, this many are drawn; the result is judged on all of them
 ROWS = 1024
-#: groups among which all pairs are tried; more are dealt into hands of at most this many
-HAND = 256
+#: groups among which all pairs are tried; more are divided at random into subsets of at most this many
+MOST_GROUPS = 256
 #: partners of each group with which it is computed from the rows what an exchange gains
 PARTNERS = 4
 #: with few groups it is more of them, so that about as many pairs are computed
 AT_ONCE = 128
-#: how often the hands are dealt, from this effort on; below it once, which gains nearly as much in half the time
-DEALS, THOROUGH = 3, 10
+#: how often groups are divided into subsets, from this effort on; below it once, which gains nearly as much
+DIVISIONS, THOROUGH = 3, 10
 #: for larger m there are too many ways to distribute 2m columns, and only exchanges of two columns are tried
 ALL_SPLITS = 4
 #: groups whose columns are exchanged at random
@@ -60,9 +60,9 @@ def search(matrix: Tensor, n: int, m: int, *, seed: int = 0, effort: int = 10) -
     Args:
         matrix: scores R×C, none NaN; C a multiple of m. The work is done on its device.
         n, m: 0 < n < m.
-        seed: for what is drawn: rows, hands of groups, columns to exchange.
-        effort: how often each hand continues after a random change when nothing improves any more; 0: greedy only.
-            From `THOROUGH` on, columns that need several hands are dealt `DEALS` times.
+        seed: for what is drawn: rows, subsets of groups, columns to exchange.
+        effort: how often each subset continues after a random change when nothing improves any more; 0: greedy only.
+            From `THOROUGH` on, columns that need several subsets are divided `DIVISIONS` times.
 
     Returns:
         int64 C on the CPU: column k of the better matrix is column `order[k]` of the given one: `matrix[:, order]`.
@@ -79,12 +79,14 @@ def search(matrix: Tensor, n: int, m: int, *, seed: int = 0, effort: int = 10) -
     drawn = torch.randperm(rows, generator=generator)[:ROWS].to(matrix.device) if rows > ROWS else slice(None)
     table = _Table(matrix.detach()[drawn].float().T.contiguous(), n, m)
     groups = identity.reshape(-1, m).clone()
-    deals = DEALS if len(groups) > HAND and effort >= THOROUGH else 1
-    for deal in range(1, deals + 1):
-        dealt = torch.randperm(len(groups), generator=generator) if len(groups) > HAND else torch.arange(len(groups))
-        for hand in dealt.tensor_split(-(-len(groups) // HAND)):
-            # Random changes pay at the end: a new deal exchanges more than they do.
-            groups[hand] = _best(table, groups[hand], effort if deal == deals else 0, generator)
+    divisions = DIVISIONS if len(groups) > MOST_GROUPS and effort >= THOROUGH else 1
+    for division in range(1, divisions + 1):
+        order = (
+            torch.randperm(len(groups), generator=generator) if len(groups) > MOST_GROUPS else torch.arange(len(groups))
+        )
+        for subset in order.tensor_split(-(-len(groups) // MOST_GROUPS)):
+            # Random changes pay at the end: a new division exchanges more than they do.
+            groups[subset] = _best(table, groups[subset], effort if division == divisions else 0, generator)
     order = groups.reshape(-1)
     return order if kept(matrix[:, order.to(matrix.device)], n, m) > kept(matrix, n, m) else identity
 
@@ -177,7 +179,7 @@ def _splits(m: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Hand:
+class _Subset:
     """Groups, and what each pair of them would gain.
 
     Attributes:
@@ -197,7 +199,7 @@ class _Hand:
         return touched[self.first] | touched[self.second]
 
     def changed(self, table: _Table, groups: Tensor, touched: Tensor) -> Self:
-        """The hand with changed groups: what exchanges gain is estimated for all pairs."""
+        """The subset with changed groups: what exchanges gain is estimated for all pairs."""
         stale = self.stale(touched)
         gains, shared = self.gains.clone(), self.shared.clone()
         gains[stale], shared[stale] = table.overlap.shared_out(groups, self.first[stale], self.second[stale])
@@ -205,7 +207,7 @@ class _Hand:
 
 
 @dataclass(frozen=True)
-class _Computed(_Hand):
+class _Computed(_Subset):
     """Here the gains are computed from the rows, for the most promising pairs; of the others they are 0.
 
     Attributes:
@@ -216,7 +218,7 @@ class _Computed(_Hand):
     known: Tensor
 
     def changed(self, table: _Table, groups: Tensor, touched: Tensor) -> Self:
-        """The hand with changed groups: of each group, the pairs with its best partners are computed."""
+        """The subset with changed groups: of each group, the pairs with its best partners are computed."""
         stale = self.stale(touched)
         hopes, shared = self.hopes.clone(), self.shared.clone()
         hopes[stale] = table.overlap.hopes(groups, self.first[stale], self.second[stale])
@@ -237,7 +239,7 @@ class _Computed(_Hand):
         return chosen[self.first, self.second] | chosen[self.second, self.first]
 
 
-H = TypeVar("H", bound=_Hand)
+H = TypeVar("H", bound=_Subset)
 
 
 def _best(table: _Table, groups: Tensor, effort: int, generator: torch.Generator) -> Tensor:
@@ -245,8 +247,8 @@ def _best(table: _Table, groups: Tensor, effort: int, generator: torch.Generator
     first, second = torch.triu_indices(len(groups), len(groups), 1)
     all_of_them, gains = torch.ones(len(groups), dtype=torch.bool), torch.zeros(len(first))
     shared = groups.new_zeros(len(first), 2 * table.m)
-    hand = _Hand(groups, first, second, gains, shared)
-    groups = _climbed(table, hand.changed(table, groups, all_of_them)).groups
+    subset = _Subset(groups, first, second, gains, shared)
+    groups = _climbed(table, subset.changed(table, groups, all_of_them)).groups
     computed = _Computed(groups, first, second, gains, shared, gains, gains.bool())
     best = _climbed(table, computed.changed(table, groups, all_of_them))
     most = table.total(best.groups)
@@ -257,28 +259,28 @@ def _best(table: _Table, groups: Tensor, effort: int, generator: torch.Generator
     return best.groups
 
 
-def _climbed(table: _Table, hand: H) -> H:
-    """The hand after the best exchanges between pairs, until no pair gains anything."""
-    while bool((hand.gains > 0).any()):
-        groups, touched = hand.groups.clone(), torch.zeros(len(hand.groups), dtype=torch.bool)
-        gaining = (hand.gains > 0).nonzero().flatten()
-        best = gaining[hand.gains[gaining].argsort(descending=True, stable=True)]
+def _climbed(table: _Table, subset: H) -> H:
+    """The subset after the best exchanges between pairs, until no pair gains anything."""
+    while bool((subset.gains > 0).any()):
+        groups, touched = subset.groups.clone(), torch.zeros(len(subset.groups), dtype=torch.bool)
+        gaining = (subset.gains > 0).nonzero().flatten()
+        best = gaining[subset.gains[gaining].argsort(descending=True, stable=True)]
         taken: set[int] = set()
-        pairs = zip(best.tolist(), hand.first[best].tolist(), hand.second[best].tolist(), strict=True)
+        pairs = zip(best.tolist(), subset.first[best].tolist(), subset.second[best].tolist(), strict=True)
         for pair, a, b in pairs:
             if a not in taken and b not in taken:  # pairs without a common group do not change each other's gain
-                groups[a], groups[b] = hand.shared[pair].chunk(2)
+                groups[a], groups[b] = subset.shared[pair].chunk(2)
                 taken |= {a, b}
         touched[list(taken)] = True
-        hand = hand.changed(table, groups, touched)
-    return hand
+        subset = subset.changed(table, groups, touched)
+    return subset
 
 
-def _shaken(table: _Table, hand: H, generator: torch.Generator) -> H:
-    """The hand after a random exchange of the columns of three groups: for two, the next step would undo it."""
-    groups, touched = hand.groups.clone(), torch.zeros(len(hand.groups), dtype=torch.bool)
+def _shaken(table: _Table, subset: H, generator: torch.Generator) -> H:
+    """The subset after a random exchange of the columns of three groups: for two, the next step would undo it."""
+    groups, touched = subset.groups.clone(), torch.zeros(len(subset.groups), dtype=torch.bool)
     three = torch.randperm(len(groups), generator=generator)[:SHAKEN]
     columns = groups[three].reshape(-1)
     groups[three] = columns[torch.randperm(len(columns), generator=generator)].reshape(-1, table.m)
     touched[three] = True
-    return hand.changed(table, groups, touched)
+    return subset.changed(table, groups, touched)
