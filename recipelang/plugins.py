@@ -91,3 +91,27 @@ def load(kind: str, name: str) -> Any | None:
         why = f"{type(error).__name__}: {error}".splitlines()[0]
         message = f"the plug-in {kind} `{name}` (`{point.value}`) cannot be imported: {why}"
         raise Refusal("RCP0254", message, "install what it needs, or uninstall the package") from error
+
+
+def raised_by_one(error: BaseException) -> Refusal | None:
+    """The refusal of an exception that a plug-in's own code raised, in whatever it was asked; None for any other.
+
+    Code of a plug-in that calls back into the project, and fails there, is not held responsible.
+    """
+    packages = {point.module.partition(".")[0] for point in declared().values()}
+    frame = error.__traceback__
+    culprit = None
+    while frame is not None:
+        package = str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package in packages:
+            culprit = frame
+        elif package == __name__.partition(".")[0]:
+            culprit = None
+        frame = frame.tb_next
+    if culprit is None:
+        return None
+    code, what = culprit.tb_frame.f_code, f"{type(error).__name__}: {error}".splitlines()[0]
+    place = f"`{code.co_name}`, line {culprit.tb_lineno} of `{Path(code.co_filename).name}`"
+    package = culprit.tb_frame.f_globals["__name__"]
+    message = f"the plug-in `{package}` raises an exception in {place}: {what}"
+    return Refusal("RCP0255", message, "tell its author, or uninstall the package")

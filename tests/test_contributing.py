@@ -223,3 +223,14 @@ def test_what_no_recipe_names_is_held_to_its_contract_before_anything_runs(tmp_p
     found = recipe(tmp_path, "plan", "-e", "prune 1 layer by random")
     assert found.returncode != 0 and "RCP0255" in found.stderr and "edit `drop_norm`" in found.stderr
     assert "it has no `left`" in found.stderr
+
+
+def test_a_plug_in_that_fails_at_work_is_named_and_is_no_bug_of_ours(tmp_path: Path) -> None:
+    wrong = EXAMPLE.replace("(weight - mean).abs() ** self.order", "weight / mean if 1 // 0 else weight")
+    assert wrong != EXAMPLE
+    install(tmp_path, {"criterion.spread": wrong})
+    found = recipe(tmp_path, "run", "-e", "sparsify nm 2:4 by spread")
+    assert found.returncode == 3, found.stderr
+    assert "RCP0255" in found.stderr and "sparsify nm 2:4 by spread" in found.stderr
+    assert "`my_package.criterion_spread` raises an exception in `_distances`" in found.stderr
+    assert "ZeroDivisionError" in found.stderr and "bug" not in found.stderr

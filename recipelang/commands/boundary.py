@@ -20,6 +20,7 @@ from typing import TextIO
 import click
 
 from recipelang.errors import Diagnostic, RecipeError, Refusal, render
+from recipelang.plugins import raised_by_one
 from recipelang.trouble import machine_trouble, tell
 
 DONE, WRONG_RECIPE, USAGE, FAILED, NOT_MET, WORK_TO_DO, BUG, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 141, 130
@@ -94,7 +95,8 @@ def _told(work: Callable[[], int | None], command: str) -> int:
     except (BrokenPipeError, ReaderGone):
         raise
     except Exception as error:
-        known = machine_trouble(error)
+        theirs = raised_by_one(error)
+        known = machine_trouble(error) or (theirs.at(None) if theirs else None)
         if known is None:
             return _bug(error, command)
         print_diagnostics([known], lambda path: "")

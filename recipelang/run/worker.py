@@ -31,6 +31,7 @@ from recipelang.plan import (
     Step,
     tests_of,
 )
+from recipelang.plugins import raised_by_one
 from recipelang.run import keys, outcomes, states
 from recipelang.run.bookkeeping import note
 from recipelang.run.building import build
@@ -89,6 +90,8 @@ class Worker:
             raise StepFailed([refusal.at(step.span, step.path)]) from refusal
         except Exception as error:
             trouble = machine_trouble(error, step.span, step.path)
+            if trouble is None and (theirs := raised_by_one(error)):
+                trouble = theirs.at(step.span, step.path)
             if trouble is None:
                 raise
             raise (MachineFailed if isinstance(error, OSError) else StepFailed)([trouble]) from error

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recipelang.contracts import refuse_broken
 from recipelang.errors import Refusal
 from recipelang.kinds import Criterion, Evidence, Group, Unit
 from recipelang.scoring.listed import listed
@@ -66,7 +67,7 @@ def rank(criterion: Criterion, unit: Unit, evidence: Evidence, groups: Sequence[
             any of many groups. RCP1020: it asks for evidence that it does not list.
     """
     criterion = getattr(criterion, "coarse", criterion)
-    scores = unit.aggregate(criterion, criterion.score(listed(evidence, criterion)), evidence, groups)
+    scores = unit.aggregate(criterion, scores_of(criterion, evidence), evidence, groups)
     unscored = tuple(group.name for group in groups if group.name not in scores)
     if unscored and (not unit.many or len(unscored) == len(groups)):
         raise _unscored(criterion, unit, unscored[0])
@@ -108,10 +109,36 @@ def score_elements(criterion: Criterion, evidence: Evidence) -> Mapping[str, Ten
             f"the criterion scores {criterion.unit}s, but single weights are to be ranked",
             "rank weights `by magnitude`, `by wanda` or `by taylor`",
         )
-    scores = criterion.score(listed(evidence, criterion))
+    scores = scores_of(criterion, evidence)
+    if evidence.weights and not scores:
+        raise Refusal("RCP1007", "the criterion scores none of these weights", "rank `by magnitude` or `by taylor`")
     for name, score in scores.items():
         if not bool(torch.isfinite(score).all()):
             raise _not_finite(name, float("nan"))
+    return scores
+
+
+def scores_of(criterion: Criterion, evidence: Evidence) -> Mapping[str, Tensor]:
+    """What a criterion scores.
+
+    Raises:
+        Refusal: RCP0255: it does not return tensors by name, or not in the shapes of the weights. RCP1020: it asks for
+            evidence that it does not list.
+    """
+    scores = criterion.score(listed(evidence, criterion))
+    if not isinstance(scores, Mapping) or not all(isinstance(score, Tensor) for score in scores.values()):
+        wrong = [f"`score` returns {type(scores).__name__} instead of tensors by name"]
+    elif criterion.unit == "element":
+        of = {name: tuple(score.shape) for name, score in scores.items()}
+        wrong = [f"`score` has no weight `{name}`" for name in of if name not in evidence.weights]
+        wrong += [
+            f"the scores of `{name}` have the shape {of[name]}, its weight {tuple(weight.shape)}"
+            for name, weight in evidence.weights.items()
+            if of.get(name, tuple(weight.shape)) != tuple(weight.shape)
+        ][:1]
+    else:
+        wrong = []
+    refuse_broken("criterion", getattr(criterion, "name", "?"), type(criterion), wrong)
     return scores
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from recipelang.contracts import refuse_broken
 from recipelang.errors import Refusal
 from recipelang.kinds import Moment, Pairing, Point, Seen, Task
 from recipelang.plan import Term, Training
@@ -121,7 +122,10 @@ class Terms:
             Seen(images, answer, tuple(found[n][p.teachers[n - 1]] for p in one.pairings), teacher.network)
             for n, (teacher, answer) in enumerate(zip(self.teachers[:count], taught[:count], strict=True), start=1)
         )
-        value: Tensor = loss(student, teachers, targets, self.task, one.parts, moment)
+        value = loss(student, teachers, targets, self.task, one.parts, moment)
+        if not isinstance(value, Tensor) or value.ndim:
+            got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            refuse_broken("loss", loss.name, type(loss), [f"it returns {got} instead of one number as a tensor"])
         return moment.value(one.term.weight) * value
 
 

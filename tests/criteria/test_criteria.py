@@ -128,6 +128,7 @@ def test_filters_of_all_weights_of_a_layer_count_alike(lab: Any) -> None:
         groups = (Group("block", layers=("block",)),)
         layers = {"block": ("narrow", "wide")}
         outputs = {"narrow": 0, "wide": 0}
+        weights = {"narrow": torch.ones(1, 5), "wide": torch.ones(3, 1)}
 
     assert lab.ranking(Two(), Evidence())["block"] == (5 + 1 + 1 + 1) / 4
 

@@ -15,6 +15,7 @@ from recipelang.kinds import Evidence
 from recipelang.kinds.evidence import NEEDED
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.listed import listed
+from recipelang.scoring.ranking import score_elements
 from recipelang.surgery.network import Network
 
 
@@ -245,3 +246,32 @@ def test_the_list_of_evidence_is_what_evidence_has() -> None:
     members = {name for name in vars(Evidence) if not name.startswith("_")}
     assert set(NEEDED) | free == members
     assert members <= set(dir(Gathered)) | set(Gathered.__dataclass_fields__)
+
+
+class Wrong:
+    """A criterion whose scores are what a test says."""
+
+    name, unit, needs = "wrong", "element", ("weights",)
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def score(self, evidence: Any) -> Any:
+        return self.answer(evidence.weights)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        (lambda weights: None, "RCP0255", "returns NoneType instead of tensors"),
+        (lambda weights: dict.fromkeys(weights, 1.0), "RCP0255", "returns dict instead of tensors"),
+        (lambda weights: {name: weight[0] for name, weight in weights.items()}, "RCP0255", "have the shape"),
+        (lambda weights: {"nowhere": next(iter(weights.values()))}, "RCP0255", "no weight `nowhere`"),
+        (lambda weights: {}, "RCP1007", "scores none of these weights"),
+        (lambda weights: {name: weight * float("nan") for name, weight in weights.items()}, "RCP1006", "nan"),
+    ],
+)
+def test_scores_that_break_the_contract_are_refused(lab: Any, answer: Any, code: str, said: str) -> None:
+    with pytest.raises(Refusal, match=said) as caught:
+        score_elements(Wrong(answer), lab.gathered(lab.small(), lab.images()))
+    assert caught.value.code == code

@@ -248,6 +248,22 @@ def test_a_loss_may_look_at_the_network_alone(data: ImageDataset, silent: Any) -
     assert sizes[1] < 0.8 * sizes[0]
 
 
+@dataclass(frozen=True)
+class Many(Small):
+    """A loss that breaks its contract: one number per stage."""
+
+    name: ClassVar[str] = "many"
+
+    def __call__(self, student: Seen, *rest: Any) -> Tensor:
+        return torch.stack([feature.square().mean() for feature in student.features])
+
+
+def test_a_loss_that_is_not_one_number_is_named(data: ImageDataset, silent: Any) -> None:
+    with pytest.raises(Refusal, match=r"loss `many` .* a tensor of shape \(2,\)") as caught:
+        train(resnet(), data, silent, Term(1.0, TaskLoss()), Term(1.0, Many()), steps=1)
+    assert caught.value.code == "RCP0255"
+
+
 def test_a_position_that_training_skips_is_named(data: ImageDataset, silent: Any) -> None:
     student = Network(Skipping().eval(), {}, (3, 8, 8), classes=CLASSES)
     with pytest.raises(Refusal) as refused:
