@@ -177,7 +177,7 @@ class UNet(nn.Module):
 
 def test_a_shortcut_around_most_of_a_network_hides_none_of_it() -> None:
     points = points_of(SRResNet(2, 3, 8, 3), 3, 6, 6)
-    assert [str(p) for p in points.stages()] == ["blocks.0 (8×6×6)", "blocks.1 (8×6×6)", "join (8×6×6)"]
+    assert [str(p) for p in points.stages()] == ["blocks.0 (8×6×6)", "blocks.1 (8×6×6)", "blocks (8×6×6)"]
     inside = [point.path for point in points.every if not point.through]
     assert "blocks.0.conv1" in inside and "blocks.0" not in inside
     # The outer shortcut of the U goes around most of it, the inner one around a few steps.
