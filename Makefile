@@ -13,13 +13,16 @@ CANDIDATES  := python3 python3.13 python3.12 python3.11 python3.14 python
 MODERN      := 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON      ?= $(shell for p in $(CANDIDATES); do $$p -c $(MODERN) >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: run test check format docs bench clean
+.PHONY: run test test-slow check format docs bench clean
 
 run: $(STAMP)
 	$(BIN)/recipe run recipes/quickstart.rcp
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m slow $(PYTEST_ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -133,6 +133,7 @@ def test_the_page_shows_every_kind_that_families_add() -> None:
     assert set(PROTOCOLS) <= {*catalogue.FOLDERS, *catalogue.PARTS}
 
 
+@pytest.mark.slow
 def test_a_strangers_plug_in_works_for_every_kind(installed: Path) -> None:
     (installed / "net.py").write_text(NET, encoding="utf-8")
     (installed / "r.rcp").write_text(RECIPE, encoding="utf-8")
@@ -225,6 +226,7 @@ def test_what_no_recipe_names_is_held_to_its_contract_before_anything_runs(tmp_p
     assert "it has no `left`" in found.stderr
 
 
+@pytest.mark.slow
 def test_a_plug_in_that_fails_at_work_is_named_and_is_no_bug_of_ours(tmp_path: Path) -> None:
     wrong = EXAMPLE.replace("(weight - mean).abs() ** self.order", "weight / mean if 1 // 0 else weight")
     assert wrong != EXAMPLE

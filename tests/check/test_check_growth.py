@@ -19,6 +19,8 @@ from recipelang.profile import MOST_MISTAKES, parse_profile
 from recipelang.syntax.format import format
 from recipelang.syntax.parse import LONGEST, MOST_ERRORS, read
 
+pytestmark = pytest.mark.slow
+
 HEAD = "model resnet20\ndata digits\n"
 PRUNE = "prune layers by imprint until latency < 0.7"
 

@@ -176,6 +176,7 @@ measure params
 """
 
 
+@pytest.mark.slow
 def test_a_verb_is_two_files(installed: Path) -> None:
     (installed / "r.rcp").write_text(RECIPE, encoding="utf-8")
     assert "Halves the weights" in recipe(installed, "explain", "halve").stdout

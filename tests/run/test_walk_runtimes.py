@@ -14,6 +14,8 @@ from recipelang.report.render import write
 from recipelang.runtimes import installed
 from recipelang.runtimes.onnx_session import Session
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("onnxruntime", reason='needs pip install "recipelang[onnxruntime]"')
 CLOCK = "latency(batch=2, runtime=onnxruntime)"
 TEXT = f"""model digits_resnet
