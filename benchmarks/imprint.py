@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from recipelang.kinds import Dataset, ModelRequest, Preprocessing
+from recipelang.kinds import Batch, Dataset, Labels, ModelRequest, Preprocessing, names_of
 from recipelang.methods.criteria.imprint import Imprint
 from recipelang.methods.data.cifar10 import Cifar10
 from recipelang.methods.models.resnet56 import ResNet56
@@ -45,9 +45,11 @@ class RandomImages:
     """The same random images for each split, in memory."""
 
     images: Tensor
-    labels: Tensor
+    classes: Tensor
     name: str = "random"
-    classes: tuple[str, ...] = tuple("0123456789")
+    labels: Labels = Labels(tuple("0123456789"))
+    target: str = "class"
+    target_shape: tuple[int, ...] | None = None
     preprocessing: Preprocessing = Preprocessing((32, 32), (0.0,) * 3, (1.0,) * 3)
     fingerprint: str = ""
     batch: int = 128
@@ -57,13 +59,13 @@ class RandomImages:
         return 3, 32, 32
 
     def size(self, split: str) -> int:
-        return len(self.labels)
+        return len(self.classes)
 
     def batches(
         self, split: str, *, batch: int | None = None, samples: int | None = None, epoch: int | None = None,
         seed: int = 0, start: int = 0,
-    ) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
-        yield from zip(self.images.split(self.batch), self.labels.split(self.batch), strict=True)
+    ) -> Iterator[Batch]:  # fmt: skip
+        yield from map(Batch, self.images.split(self.batch), self.classes.split(self.batch))
 
 
 def gathered(network: Network, data: Dataset, samples: int | None = None) -> Gathered:
@@ -78,7 +80,7 @@ def cost(images: int, rounds: int) -> list[float]:
     data = RandomImages(
         torch.randn(images, 3, 32, 32, generator=generator), torch.randint(10, (images,), generator=generator)
     )
-    evidence = gathered(ResNet56().build(ModelRequest(classes=data.classes, input_shape=(3, 32, 32))), data)
+    evidence = gathered(ResNet56().build(ModelRequest(classes=names_of(data), input_shape=(3, 32, 32))), data)
     module, criterion = evidence.module, Imprint(embedding=evidence.embedding_length)
 
     def plain() -> None:
@@ -117,7 +119,7 @@ def leave_one_out(module: nn.Module, candidates: tuple[Candidate, ...], loss: Ca
 
 def worth(data: Dataset, weights: Path) -> dict[str, float]:
     """Rank correlation of each similarity with leaving each block of the published ResNet-56 out, on test images."""
-    request = ModelRequest(classes=data.classes, input_shape=data.input_shape)
+    request = ModelRequest(classes=names_of(data), input_shape=data.input_shape)
     evidence = gathered(ResNet56(weights=str(weights)).build(request), data, TRAIN_SAMPLES)
 
     @torch.no_grad()
