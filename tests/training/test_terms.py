@@ -204,6 +204,8 @@ def test_nothing_is_watched_where_no_loss_looks(
     monkeypatch.setattr("recipelang.training.positions.find_points", never)
     monkeypatch.setattr("recipelang.surgery.points.Capture.watching", never)
     train(resnet(), data, silent, Kd(), TaskLoss(), teachers=(plain(),))
+    with pytest.raises(Refusal, match="looked"):
+        train(resnet(), data, silent, At(), teachers=(plain(),))
 
 
 class Skipping(nn.Module):
