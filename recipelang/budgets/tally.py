@@ -26,6 +26,7 @@ class Tally:
         sizes: group → parts that it had at first.
         gone: group → parts removed, in order of removal.
         stay: group or layer → why nothing of it is removed.
+        remarks: what the criterion says of its removals, each once.
     """
 
     unit: Unit
@@ -34,9 +35,19 @@ class Tally:
     sizes: dict[str, int] = field(default_factory=dict)
     gone: dict[str, int] = field(default_factory=dict)
     stay: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
-    def add(self, offer: Offer, ranking: Ranking, gone: Mapping[str, Sequence[int]], barred: Mapping[str, str]) -> None:
-        """Add a round: what was offered, its ranking, what was removed, and what had to stay after all."""
+    def add(
+        self,
+        offer: Offer,
+        ranking: Ranking,
+        gone: Mapping[str, Sequence[int]],
+        barred: Mapping[str, str],
+        remark: str = "",
+    ) -> None:
+        """Add a round: what was offered, its ranking, what was removed, what had to stay after all, and what the
+        criterion says of it."""
+        self.remarks += [remark] if remark and remark not in self.remarks else []
         if not self.means:
             order = dict.fromkeys(step.group for step in ranking.steps)
             self.means = {name: ranking.means[name] for name in sorted(order, key=ranking.means.__getitem__)}

@@ -28,6 +28,8 @@ class Criterion(Protocol):
 
     Optional:
         tasks: names of the tasks whose networks it ranks; () or none is every task.
+        remark(evidence, gone): a sentence for the record about a removal, given group → numbers of the removed parts:
+            an error bound, what the scores rest on.
     """
 
     unit: ClassVar[str]

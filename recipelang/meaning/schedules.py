@@ -84,7 +84,7 @@ def moments(course: Course, duration: Duration, per_epoch: int) -> list[tuple[in
 
 
 def share(duration: Duration, rounds: int) -> Duration:
-    """The part of a total that each of `rounds` rounds trains at least; see `stages.prune`."""
+    """The part of a total that each of `rounds` rounds trains at least; see `training.rounds`."""
     whole = duration.unit == "steps" or (float(duration.count).is_integer() and duration.count >= rounds)
     return Duration(max(1.0, duration.count // rounds) if whole else duration.count / rounds, duration.unit)
 

@@ -7,23 +7,24 @@ what the unit offers ─ rank ─▶ least important first ─ search ─▶ how
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from recipelang.budgets.conditions import bounds, relaxed
+from recipelang.budgets.offering import described, offered, wanted
+from recipelang.budgets.removal import Removal, parts_of
 from recipelang.budgets.search import SearchResult, smallest
 from recipelang.budgets.tally import Tally
 from recipelang.budgets.verdict import Verdict
-from recipelang.errors import Refusal
-from recipelang.kinds import Figure, Offer, Unit
-from recipelang.plan import Condition, Duration, Training, tests_of
+from recipelang.kinds import Figure, Offer
+from recipelang.plan import Condition, tests_of
 from recipelang.scoring.evidence import Gathered
-from recipelang.scoring.ranking import Ranking, RemovalStep, rank
-from recipelang.scoring.weights import batchnorm_scales, of_groups
+from recipelang.scoring.ranking import RemovalStep, rank
 from recipelang.stages.context import Context, Foresight, Known, Outcome, OutOfReach, nth_seed
 from recipelang.surgery.edits import apply_edits
 from recipelang.surgery.network import Network
 from recipelang.training.loop import fit
+from recipelang.training.rounds import share
 from recipelang.training.smoke import few
 from recipelang.units import counted
 from recipelang.verbs.prune import Prune
@@ -68,77 +69,7 @@ def foresee(operation: Prune, network: Network, known: Known) -> Foresight:
     wanted(operation, offer)
     gone = {group.name: range(group.most) for group in offer.groups}
     least = apply_edits(network, operation.unit.edits(network, offer, gone), check=False)
-    return Foresight(tuple(_words(operation, offer)), least)
-
-
-def _words(operation: Prune, offer: Offer) -> Iterator[str]:
-    """What a unit finds: a layer each, or groups of channels with the widths that they may have, and what stays."""
-    unit, names = operation.unit, [group.name for group in offer.groups]
-    if not unit.many:
-        yield f"{counted(offer.most, unit.one)} can be removed: {_some(names)}"
-        return
-    groups = counted(len(names), "group")
-    yield f"{offer.most:,} of {offer.size:,} {unit.name} can be removed, in {groups}: {_some(names)}"
-    steps = sorted({group.step for group in offer.groups})
-    if steps[-1] > 1:
-        yield f"widths stay a multiple of {' or '.join(map(str, steps))}{_finer(unit)}"
-    if offer.stay:
-        first = next(iter(offer.stay))
-        more = f", and {counted(len(offer.stay) - 1, 'more', 'more')}" if len(offer.stay) > 1 else ""
-        yield f"stays whole: `{first}` ({offer.stay[first]}){more}"
-
-
-def _finer(unit: Unit) -> str:
-    """How a recipe allows more widths, where the unit has a setting for that."""
-    return f"; `{unit.name}(round=1)` allows every width" if hasattr(unit, "round") else ""
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:4])
-    return shown if len(names) <= 4 else f"{shown}, {'… ' * (len(names) > 5)}`{names[-1]}`"
-
-
-def offered(operation: Prune, network: Network) -> Offer:
-    """What the network offers of the unit; groups of channels that no BatchNorm scales stay where that is what ranks.
-
-    Raises:
-        Refusal: RCP0910: nothing can be removed; RCP0703: an entry of the selection matches nothing; RCP0916: the
-            criterion needs BatchNorm, and none scales a channel that can be removed.
-    """
-    unit = operation.unit
-    offer: Offer = unit.find(network, operation.selection)
-    if unit.ranks != "filter" or "batchnorm" not in operation.criterion.needs:
-        return offer
-    scaled = of_groups(offer.groups, batchnorm_scales(network.module), "scales")
-    if not scaled:
-        message = f"`{operation.criterion.name}` needs BatchNorm, and none scales the {unit.name} that can be removed"
-        raise Refusal("RCP0916", message, "`by magnitude` or `by taylor`")
-    groups = tuple(group for group in offer.groups if group.name in scaled)
-    bare = {group.name: "no BatchNorm scales it" for group in offer.groups if group.name not in scaled}
-    return replace(offer, groups=groups, stay={**bare, **offer.stay})
-
-
-def wanted(operation: Prune, offer: Offer) -> int | None:
-    """How many parts the statement asks for; None where a condition decides.
-
-    Raises:
-        Refusal: RCP0911: more than can be removed, or fewer than the widths allow.
-    """
-    if operation.count is None and operation.share is None:
-        return None
-    unit = operation.unit
-    count = operation.count if operation.count is not None else round((operation.share or 0) * offer.size)
-    asked = f"{counted(count, unit.one)} {'is' if count == 1 else 'are'} to be removed"
-    if count > offer.most:
-        of = f" of {offer.size}" if unit.many else ""
-        raise Refusal(
-            "RCP0911", f"{asked}, and {offer.most}{of} can be", "remove fewer; `recipe layers MODEL` lists them"
-        )
-    least = min(group.first for group in offer.groups)
-    if 0 < count < least:
-        message = f"{asked}, and rounded widths let {least} or more go"
-        raise Refusal("RCP0911", message, f"remove more{_finer(unit)}")
-    return count
+    return Foresight(tuple(described(operation, offer)), least)
 
 
 def _round(
@@ -152,23 +83,25 @@ def _round(
     tally: Tally,
 ) -> tuple[Network, SearchResult]:
     """One ranking, the search for how many steps of it are taken, and the network without them."""
-    unit = operation.unit
+    evidence = _evidence(operation, network, offer, context, turn)
+    ranking = rank(operation.criterion, operation.unit, evidence, offer.groups)
+    removal = Removal(network, operation.unit, offer, operation.criterion, evidence)
     barred: dict[str, str] = {}
-    ranking = _rank(operation, network, offer, context, turn)
     while True:
         steps = [step for step in ranking.steps if step.group not in barred]
-        found = _search(operation, network, offer, steps, goal, until, context, tally.count)
-        gone = _gone(steps[: found.count])
-        smaller, stays = unit.remove(network, offer, gone)
+        found = _search(operation, removal, steps, goal, until, context, tally.count)
+        taken = steps[: found.count]
+        smaller, stays = removal.made(taken)
         if not stays:
             break
         barred |= stays  # rare: these groups had to stay after all, so others are removed
-    tally.add(offer, ranking, gone, barred)
+    tally.add(offer, ranking, parts_of(taken), barred, removal.remark(taken))
     return smaller, found
 
 
-def _rank(operation: Prune, network: Network, offer: Offer, context: Context, turn: int) -> Ranking:
-    evidence = Gathered(
+def _evidence(operation: Prune, network: Network, offer: Offer, context: Context, turn: int) -> Gathered:
+    """What the criterion sees of the network in this round."""
+    return Gathered(
         network=network,
         data=context.data,
         task=context.task,
@@ -180,13 +113,11 @@ def _rank(operation: Prune, network: Network, offer: Offer, context: Context, tu
         device=context.device,
         progress=context.progress,
     )
-    return rank(operation.criterion, operation.unit, evidence, offer.groups)
 
 
 def _search(
     operation: Prune,
-    network: Network,
-    offer: Offer,
+    removal: Removal,
     steps: Sequence[RemovalStep],
     goal: int | None,
     until: Condition | None,
@@ -200,7 +131,7 @@ def _search(
         sums.append(sums[-1] + len(step.parts))
 
     def removed(k: int) -> Network:
-        return apply_edits(network, unit.edits(network, offer, _gone(steps[:k])), check=False)
+        return removal.tried(steps[:k])
 
     def tried(k: int, verdict: Verdict) -> None:
         context.progress.say(f"    {counted(before + sums[k], unit.one)} removed: {verdict.text}")
@@ -209,20 +140,12 @@ def _search(
     return smallest(removed, most, until, operation.guard, context.judge, tried, unit.many)
 
 
-def _gone(steps: Sequence[RemovalStep]) -> dict[str, list[int]]:
-    """Group → the parts that these steps remove, the least important first."""
-    gone: dict[str, list[int]] = {}
-    for step in steps:
-        gone.setdefault(step.group, []).extend(step.parts)
-    return gone
-
-
 def _told(outcome: Outcome, operation: Prune, network: Network, found: SearchResult, tally: Tally) -> Outcome:
     """The outcome after a round."""
     unit = operation.unit
     measured = found.verdict.figures if found.verdict else ()
     notes = [f"the guard stopped it: removing one more {unit.one} would violate the guard"] if found.guarded else []
-    notes += [tally.staying] if tally.staying else []
+    notes += [note for note in (*tally.remarks, tally.staying) if note]
     return replace(
         outcome,
         network=network,
@@ -248,7 +171,7 @@ def _asked(operation: Prune) -> tuple[Figure, ...]:
 
 def _tune(operation: Prune, network: Network, outcome: Outcome, context: Context, turn: int) -> tuple[Network, Outcome]:
     """This round's share of the statement's training."""
-    training = _share(operation.training, turn, operation.rounds)  # type: ignore[arg-type]
+    training = share(operation.training, turn, operation.rounds)  # type: ignore[arg-type]
     if training.duration.count == 0:
         return network, outcome
     tuned, record = fit(
@@ -265,16 +188,6 @@ def _tune(operation: Prune, network: Network, outcome: Outcome, context: Context
     )
     history = (*outcome.history, *record.history)
     return tuned, replace(outcome, history=history, training=(*outcome.training, training))
-
-
-def _share(training: Training, turn: int, rounds: int) -> Training:
-    """A round's part of the total. Epochs are whole where there are enough of them."""
-    total = training.duration.count
-    if training.duration.unit == "steps" or (float(total).is_integer() and total >= rounds):
-        part = float(int(total * turn // rounds) - int(total * (turn - 1) // rounds))
-    else:
-        part = total / rounds
-    return replace(training, duration=Duration(part, training.duration.unit))
 
 
 def _out_of_reach(

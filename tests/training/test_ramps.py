@@ -22,7 +22,7 @@ from recipelang.methods.ramps.cosine import Cosine
 from recipelang.methods.ramps.linear import Linear
 from recipelang.methods.ramps.multistep import Multistep
 from recipelang.plan import Duration, Term, Training, canonical
-from recipelang.stages.prune import _share
+from recipelang.training.rounds import share
 
 TOTAL, PER_EPOCH = 60, 10
 
@@ -239,5 +239,5 @@ def test_a_milestone_is_refused_exactly_where_no_step_sees_it(
 @given(total=st.integers(1, 40), rounds=st.integers(1, 12), unit=st.sampled_from(("epochs", "steps")))
 def test_the_share_of_a_round_is_the_least_that_one_trains(total: int, rounds: int, unit: str) -> None:
     training = Training(Duration(total, unit), Sgd())
-    shares = [_share(training, turn, rounds).duration.count for turn in range(1, rounds + 1)]
+    shares = [share(training, turn, rounds).duration.count for turn in range(1, rounds + 1)]
     assert schedules.share(training.duration, rounds).count == min(s for s in shares if s)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from recipelang.budgets.offering import offered, wanted
 from recipelang.errors import Refusal
 from recipelang.methods.criteria.bn import BatchNormScale
 from recipelang.methods.criteria.magnitude import Magnitude
 from recipelang.methods.units.filters import Filters
 from recipelang.plan import Selection
-from recipelang.stages.prune import offered, wanted
 from recipelang.surgery.network import Network
 
 
