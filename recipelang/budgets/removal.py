@@ -7,9 +7,10 @@ run ends with.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from recipelang.kinds import Criterion, Evidence, Offer, Unit
+from recipelang.scoring.compensating import Corrected, corrected
 from recipelang.scoring.listed import listed
 from recipelang.scoring.ranking import RemovalStep
 from recipelang.surgery.edits import apply_edits
@@ -25,6 +26,8 @@ class Removal:
         unit: what they are.
         offer: what the network offers of it.
         criterion: what ranked them, and evidence: what it saw; a criterion may correct what stays.
+        judged: whether a condition reads the quality of what is tried, so that corrections matter there; costs do not
+            depend on values.
     """
 
     network: Network
@@ -32,24 +35,43 @@ class Removal:
     offer: Offer
     criterion: Criterion
     evidence: Evidence
+    judged: bool = True
+    _last: list[tuple[Mapping[str, Sequence[int]], Corrected]] = field(default_factory=list, repr=False)
 
     def tried(self, steps: Sequence[RemovalStep]) -> Network:
         """The network without these parts, for a measurement: nothing is compared."""
-        return apply_edits(self.network, self.unit.edits(self.network, self.offer, parts_of(steps)), check=False)
+        gone = parts_of(steps)
+        network = self._corrected(gone).network if self.judged else self.network
+        return apply_edits(network, self.unit.edits(network, self.offer, gone), check=False)
 
     def made(self, steps: Sequence[RemovalStep]) -> tuple[Network, Mapping[str, str]]:
         """The network without these parts, with parity; groups that had to stay after all → why.
 
+        Where the criterion corrects what stays, the values are corrected first, and parity holds with the corrected
+        network.
+
         Raises:
-            Refusal: RCP0702: it computes something else than the network in which they are neutralised.
+            Refusal: RCP0702: it computes something else than the network in which they are neutralised. RCP1006: a
+                corrected weight is not finite.
         """
-        return self.unit.remove(self.network, self.offer, parts_of(steps))
+        gone = parts_of(steps)
+        return self.unit.remove(self._corrected(gone).network, self.offer, gone)
 
     def remark(self, steps: Sequence[RemovalStep]) -> str:
-        """What the criterion itself says of this removal, for the record; empty where it says nothing."""
+        """What was corrected, and what the criterion itself says of this removal, for the record."""
+        if not steps:
+            return ""
+        gone = parts_of(steps)
         criterion = getattr(self.criterion, "coarse", self.criterion)
         said = getattr(criterion, "remark", None)
-        return said(listed(self.evidence, criterion), parts_of(steps)) if said and steps else ""
+        own = said(listed(self.evidence, criterion), gone) if said else ""
+        return "; ".join(filter(None, (str(self._corrected(gone)), own)))
+
+    def _corrected(self, gone: Mapping[str, Sequence[int]]) -> Corrected:
+        """The network with corrected values; that of the last removal is kept, since it is often asked for again."""
+        if not self._last or self._last[0][0] != gone:
+            self._last[:] = [(gone, corrected(self.criterion, self.evidence, self.network, gone))]
+        return self._last[0][1]
 
 
 def parts_of(steps: Sequence[RemovalStep]) -> dict[str, list[int]]:

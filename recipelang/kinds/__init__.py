@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recipelang.kinds.companion import Companion as Companion
+    from recipelang.kinds.criterion import Compensator as Compensator
     from recipelang.kinds.criterion import Criterion as Criterion
     from recipelang.kinds.criterion import Solver as Solver
+    from recipelang.kinds.criterion import why_unfit as why_unfit
     from recipelang.kinds.data import Batch as Batch
     from recipelang.kinds.data import DataMethod as DataMethod
     from recipelang.kinds.data import Dataset as Dataset
@@ -67,7 +69,7 @@ if TYPE_CHECKING:
 #: file → what is offered here of it
 OFFERED = {
     "companion": "Companion",
-    "criterion": "Criterion Solver",
+    "criterion": "Compensator Criterion Solver why_unfit",
     "data": "Batch DataMethod Dataset Labels names_of",
     "edit": "Edit",
     "evidence": "Evidence",

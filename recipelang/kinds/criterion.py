@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Criterion(Protocol):
         tasks: names of the tasks whose networks it ranks; () or none is every task.
         remark(evidence, gone): a sentence for the record about a removal, given group → numbers of the removed parts:
             an error bound, what the scores rest on.
+        unfit: unit (`layers`, `neurons`) → why the criterion cannot rank it, although its scores could be aggregated.
     """
 
     unit: ClassVar[str]
@@ -60,3 +61,37 @@ class Solver(Protocol):
         Returns:
             bool N×K, True where a weight stays, and the weight N×K, zero where it is removed.
         """
+
+
+@runtime_checkable
+class Compensator(Criterion, Protocol):
+    """A criterion that also corrects: the weights that stay make up for the parts that `prune` removes.
+
+    The corrected values are in the network before anything is cut, so the removal itself stays exact: the smaller
+    network computes what the corrected one computes with the parameters of the removed parts at zero. A guard that
+    reads quality judges the corrected network. Parameters with masks or grids stay as they are.
+    """
+
+    def compensate(self, evidence: Evidence, gone: Mapping[str, Sequence[int]]) -> Mapping[str, Tensor]:
+        """New values of parameters, of their shapes before the removal.
+
+        Args:
+            evidence: of the network before the removal, as `score` sees it.
+            gone: group → numbers of the removed parts, in order of removal.
+
+        Returns:
+            parameter name → value. What belongs to removed parts is cut and may be anything finite.
+        """
+
+
+def why_unfit(criterion: Criterion, unit: str, scores: Sequence[str]) -> str:
+    """Why a criterion cannot rank a unit; "" where it can.
+
+    Args:
+        unit: name of the unit: `filters`.
+        scores: the units of criteria whose scores it aggregates (`Unit.scores`).
+    """
+    if criterion.unit not in scores:
+        return f"it scores {criterion.unit}s"
+    unfit: Mapping[str, str] = getattr(criterion, "unfit", {})
+    return unfit.get(unit, "")

@@ -85,7 +85,7 @@ def _round(
     """One ranking, the search for how many steps of it are taken, and the network without them."""
     evidence = _evidence(operation, network, offer, context, turn)
     ranking = rank(operation.criterion, operation.unit, evidence, offer.groups)
-    removal = Removal(network, operation.unit, offer, operation.criterion, evidence)
+    removal = Removal(network, operation.unit, offer, operation.criterion, evidence, _judged(operation))
     barred: dict[str, str] = {}
     while True:
         steps = [step for step in ranking.steps if step.group not in barred]
@@ -113,6 +113,12 @@ def _evidence(operation: Prune, network: Network, offer: Offer, context: Context
         device=context.device,
         progress=context.progress,
     )
+
+
+def _judged(operation: Prune) -> bool:
+    """Whether a condition reads the quality of what is tried."""
+    tests = [test for condition in (operation.until, operation.guard) if condition for test in tests_of(condition)]
+    return any(test.reading.metric.role == "quality" for test in tests)
 
 
 def _search(

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from recipelang import catalogue
 from recipelang.errors import Span, did_you_mean
+from recipelang.kinds import why_unfit
 from recipelang.meaning import conditions, modules, places, training, trees
 from recipelang.meaning.bounds import opposed, shrinking
 from recipelang.meaning.reader import Reader
@@ -136,19 +137,21 @@ def _unit(reader: Reader, node: Any) -> Any | None:
 
 
 def _scored(reader: Reader, unit: Any, criterion: Any, node: Any) -> None:
-    """The criterion's scores must aggregate to the unit."""
-    if criterion.unit not in unit.scores:
-        fitting = [
-            name
-            for name in catalogue.names("criterion")
-            if getattr(catalogue.find("criterion", name), "unit", "") in unit.scores
-        ]
+    """The criterion's scores must aggregate to the unit, and mean something there."""
+    if why := why_unfit(criterion, unit.name, unit.scores):
+        fitting = [name for name in catalogue.names("criterion") if _fits(name, unit)]
+        own = [] if criterion.unit in unit.scores else [f"`prune {criterion.unit}s by {criterion.name}`"]
         reader.refuse(
             "RCP0413",
-            f"{criterion.name} scores {criterion.unit}s; it does not score {unit.name}",
+            f"{criterion.name} does not rank {unit.name}: {why}",
             node.span,
-            f"`prune {criterion.unit}s by {criterion.name}`, or by {listing(fitting)} here",
+            ", or ".join([*own, f"by {listing(fitting)} here"]),
         )
+
+
+def _fits(name: str, unit: Any) -> bool:
+    found: Any = catalogue.find("criterion", name)
+    return not why_unfit(found, unit.name, unit.scores)
 
 
 def _in_order(reader: Reader, unit: Any) -> None:
