@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from recipelang.budgets.verdict import Verdict
 from recipelang.catalogue import spell
 from recipelang.kinds.figure import Figure
-from recipelang.plan import All, Any_, Condition, Reading, Test
+from recipelang.plan import All, Any_, Condition, Reading, Test, tests_of
 
 
 @dataclass(frozen=True)
@@ -106,3 +106,46 @@ def relaxed(condition: Condition, start: Callable[[Reading], float], share: floa
         return condition
     begin = start(condition.reading)
     return replace(condition, bound=begin + (condition.bound - begin) * share)
+
+
+def falls(test: Test) -> bool:
+    """Whether removal can only bring the test about: a computed cost is to be small, and becomes no larger."""
+    metric = test.reading.metric
+    return metric.role == "cost" and metric.source == "structure" and test.operator in ("<", "<=")
+
+
+def assuming(condition: Condition, holds: bool) -> Condition | bool:
+    """What is left of a condition if every test that does not simply fall holds, or if none does."""
+    if isinstance(condition, Test):
+        return condition if falls(condition) else holds
+    decides = isinstance(condition, Any_)  # one that holds decides `or`, one that does not decides `and`
+    parts = [assuming(inner, holds) for inner in condition.tests]
+    if decides in [part for part in parts if isinstance(part, bool)]:
+        return decides
+    open = tuple(part for part in parts if not isinstance(part, bool))
+    return replace(condition, tests=open) if open else not decides
+
+
+def excess(condition: Condition, verdict: Verdict) -> float:
+    """By what part of its bound a condition is missed at worst: 0 where it holds, infinite where a computed cost is in
+    the way, which no stair of a clock explains.
+
+    Args:
+        condition: that was judged.
+        verdict: with a figure for each of its tests, in order.
+    """
+    return _excess(condition, dict(zip(map(id, tests_of(condition)), verdict.figures, strict=True)))
+
+
+def _excess(condition: Condition, figures: Mapping[int, Figure]) -> float:
+    if not isinstance(condition, Test):
+        combine = max if isinstance(condition, All) else min
+        return combine(_excess(inner, figures) for inner in condition.tests)
+    figure = figures[id(condition)]
+    assert figure.value is not None and figure.bound is not None
+    below = condition.operator in ("<", "<=")
+    end = (figure.high if below else figure.low) or figure.value  # the far end of the interval, as `until` reads it
+    if _COMPARE[condition.operator](end, figure.bound):
+        return 0.0
+    small, large = (figure.bound, end) if below else (end, figure.bound)
+    return large / small - 1 if small > 0 and not falls(condition) else float("inf")

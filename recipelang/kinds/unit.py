@@ -84,8 +84,8 @@ class Unit(Protocol):
         ranks: what criteria see its groups as (`Evidence.unit`): `layer` or `filter`.
         scores: the units of criteria whose scores it aggregates: `element`, `filter`, `layer`, `any`. `check` refuses
             other criteria.
-        many: whether there are too many parts to try every number: a search tries some numbers, and then all near the
-            solution; it also says that clocks fall in stairs.
+        many: whether there are too many parts to try every number; it also says that clocks fall in stairs, for which
+            a search looks near the solution.
     """
 
     name: ClassVar[str]

@@ -48,7 +48,7 @@ class Prune:
             samples=self.samples,
             until=self.until,
             guard=self.guard,
-            looks=14 if self.unit.many else 5,
+            looks=24 if self.unit.many else 5,
             selection=self.selection,
         )
 
