@@ -3,17 +3,19 @@
 #   PYTHON=python3.12        the Python to build the environment with; default: the first one that is >= 3.11
 #   PIP_ARGS="…"             passed on to pip; for a CPU build of torch what pytorch.org says for Pip and CPU
 #   PYTEST_ARGS="-k syntax"  passed on to pytest
+#   SWEEP_ARGS="--again"     passed on to the sweep over published networks
 
 VENV        ?= .venv
 PIP_ARGS    ?=
 PYTEST_ARGS ?=
+SWEEP_ARGS  ?=
 BIN         := $(VENV)/bin
 STAMP       := $(VENV)/.installed
 CANDIDATES  := python3 python3.13 python3.12 python3.11 python3.14 python
 MODERN      := 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON      ?= $(shell for p in $(CANDIDATES); do $$p -c $(MODERN) >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: run test test-slow check format docs bench clean
+.PHONY: run test test-slow check format docs bench sweep clean
 
 run: $(STAMP)
 	$(BIN)/recipe run recipes/quickstart.rcp
@@ -38,6 +40,10 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+# What can be removed from published networks: measures those that have no row yet, and writes docs/coverage.md.
+sweep: $(STAMP)
+	$(BIN)/python -m benchmarks.sweep $(SWEEP_ARGS)
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -20,6 +20,7 @@ from recipelang.surgery.axes import RULES, SPACE, Axes, Axis, Dims, NoRule, Oper
 #: a choice of a factor: module, number of its operation, number of the choice there
 Site = tuple[str, int, int]
 WEIGHED = "softmax weighs them against each other"
+CELLS = ("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
 STATE = "they are the state of a recurrent cell"
 
 
@@ -150,6 +151,16 @@ def recurrent(axes: Removing, call: OperatorCall) -> list[Dims]:
             axes.join(x[-1], weight[1])
     axes.freeze(x[:-1], "they are steps of a sequence")
     return [Dims(axes.stuck(n, STATE) for n in shape) for shape in call.shapes]
+
+
+@rule(*CELLS, removing=True)
+def cell(axes: Removing, call: OperatorCall) -> list[Dims] | Dims:
+    """One step of a recurrent cell: what goes in may be removed, the state stays."""
+    into, reads = call.given["input"][-1], call.given["w_ih"][1]
+    axes.join(into, reads)
+    axes.freeze([axis for dims in call.tensors() for axis in dims if axis is not into and axis is not reads], STATE)
+    outs = [Dims(axes.stuck(n, STATE) for n in shape) for shape in call.shapes]
+    return outs if len(outs) > 1 else outs[0]
 
 
 @rule("_weight_norm", "_weight_norm_interface", removing=True)

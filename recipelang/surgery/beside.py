@@ -21,8 +21,7 @@ def held_beside_state(module: nn.Module, other: nn.Module) -> list[str]:
     Compared are the attributes of all modules that are not state: numbers, strings, arrays, tensors, layers in plain
     lists, objects of these, and buffers that are not saved.
     """
-    theirs = dict(_attributes(other))
-    return [name for name, value in _attributes(module) if name in theirs and not _same(value, theirs[name], DEPTH)]
+    return list(_different(module, other, DEPTH))
 
 
 def holders(module: nn.Module, tensors: Sequence[Tensor]) -> list[str]:
@@ -34,6 +33,13 @@ def holders(module: nn.Module, tensors: Sequence[Tensor]) -> list[str]:
 def held_tensors(module: nn.Module) -> list[Tensor]:
     """Tensors in attributes that are not state, such as activations that a network keeps."""
     return [tensor for _, value in _attributes(module) for tensor in _tensors(value, DEPTH)]
+
+
+def _different(module: nn.Module, other: nn.Module, depth: int) -> Iterator[str]:
+    theirs = dict(_attributes(other))
+    for name, value in _attributes(module):
+        if name in theirs and not _same(value, theirs[name], depth):
+            yield name
 
 
 def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -59,7 +65,9 @@ def _same(one: Any, two: Any, depth: int) -> bool:
     if isinstance(one, bool | int | float | complex | str | bytes):
         return bool(one == two) or one != one
     if isinstance(one, nn.Module):
-        return _same(dict(one.state_dict()), dict(two.state_dict()), depth - 1) and not held_beside_state(one, two)
+        # No deeper: what a module holds may hold the module, as the graph of a traced one does.
+        state = _same(dict(one.state_dict()), dict(two.state_dict()), depth - 1)
+        return state and next(_different(one, two, depth - 1), None) is None
     if isinstance(one, Mapping):
         return list(map(str, one)) == list(map(str, two)) and _same(list(one.values()), list(two.values()), depth - 1)
     if isinstance(one, Set):

@@ -19,6 +19,10 @@ NOT_STORED = "they are not part of the saved weights"
 INPUT, OUTPUT = "they are the network's input", "they are the network's output"
 
 
+class SizesFromValues(Exception):
+    """A tensor of the network has a size that depends on values, so that its axes cannot be followed."""
+
+
 @dataclass(frozen=True)
 class GraphStep:
     """One operation of the graph as the walk saw it.
@@ -56,14 +60,25 @@ def capture(module: nn.Module, example: Tensor, otherwise: str = "") -> Any:
 
 
 def export(module: nn.Module, example: Tensor) -> Any:
-    """The network's graph in its present mode; raises whatever the network or torch raises."""
+    """The network's graph in its present mode.
+
+    Raises:
+        SizesFromValues: tensors have sizes that differ from one input to the next.
+        Exception: whatever the network or torch raises.
+    """
     fast = torch.backends.mha.get_fastpath_enabled()  # one operator for all of attention, which hides its axes
     try:
         torch.backends.mha.set_fastpath_enabled(False)
         with torch.no_grad(), hushed():
-            return torch.export.export(module, (example,), strict=False)
+            program = torch.export.export(module, (example,), strict=False)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        for tensor in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(tensor, Tensor) and not all(type(size) is int for size in tensor.shape):
+                raise SizesFromValues(f"how many numbers `{_operator(node)}` gives depends on their values")
+    return program
 
 
 def walk(program: Any, module: nn.Module, axes: Axes, held: dict[str, Dims]) -> list[GraphStep]:
@@ -133,12 +148,17 @@ def _called(node: Any, values: Mapping[Any, Any], axes: Axes) -> tuple[OperatorC
     out = node.meta.get("val")
     tensors = [t for t in (out if isinstance(out, list | tuple) else [out]) if isinstance(t, Tensor)]
     shapes = tuple(tuple(t.shape) for t in tensors)
-    schema = getattr(node.target, "_schema", None)
-    name = schema.name.rpartition("::")[2] if schema else str(node.target)
+    schema, name = getattr(node.target, "_schema", None), _operator(node)
     given = _bound(schema, node) if schema else dict(enumerate((*node.args, *node.kwargs.values())))
     call = OperatorCall(name, {str(key): _filled(value, values) for key, value in given.items()}, shapes)
     found = follow(axes, node.target, call)
     return call, found[0] if isinstance(out, Tensor) else found
+
+
+def _operator(node: Any) -> str:
+    """The name of a node's operator, without its overload."""
+    schema = getattr(node.target, "_schema", None)
+    return schema.name.rpartition("::")[2] if schema else str(getattr(node.target, "__name__", node.target))
 
 
 def _bound(schema: Any, node: Any) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def data_among(paths: Iterable[str], known: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def _own(path: Path) -> bool:
-    prefixes = {*SYSTEM, sys.prefix, sys.base_prefix, *sysconfig.get_paths().values()}
+    prefixes = {*SYSTEM, sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), str(Path(__file__).parents[1])}
     cached = any(part.startswith(".") or part in ("site-packages", "dist-packages") for part in path.parts)
     return path.is_file() and not cached and not any(path.is_relative_to(prefix) for prefix in prefixes)
 

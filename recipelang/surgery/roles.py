@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from recipelang.surgery.axes import Axis, Dims, OperatorCall
+from recipelang.surgery.axes_removal import CELLS
 from recipelang.surgery.coupled import ROLES
 
 HOLDS, SHIFTS, SCALES, READS, MAKES = range(len(ROLES))
@@ -50,9 +51,9 @@ def _roles(call: OperatorCall, mine: set[int]) -> Iterable[tuple[Axis, int]]:
         turned = "transpose" in name
         yield weight[1 if turned else 0], CONVOLVES
         yield weight[0 if turned else 1], READS
-    elif isinstance(weight, Dims) and name == "linear":
+    elif isinstance(weight, Dims) and name in ("linear", "bilinear"):
         yield weight[0], MAKES
-        yield weight[1], READS
+        yield from ((axis, READS) for axis in weight[1:])
     elif isinstance(weight, Dims) and name == "embedding":
         yield weight[1], MAKES
     elif isinstance(weight, Dims) and name.endswith("norm"):
@@ -60,7 +61,9 @@ def _roles(call: OperatorCall, mine: set[int]) -> Iterable[tuple[Axis, int]]:
     elif name.startswith("_weight_norm"):
         yield from ((axis, SCALES) for axis in given["g"])
     elif name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
-        yield from ((matrix[1], READS) for matrix in given["params"] if len(matrix) == 2)
+        yield from _of_matrices(given["params"])
+    elif name in CELLS:
+        yield from _of_matrices([given["w_ih"], given["w_hh"]])
     elif name in ("mm", "bmm", "matmul", "addmm", "baddbmm"):
         yield from _of_product(list(call.tensors())[-2:])
     elif name == "einsum":
@@ -71,6 +74,14 @@ def _roles(call: OperatorCall, mine: set[int]) -> Iterable[tuple[Axis, int]]:
     elif name in ("mul", "div", "add", "sub"):
         code = SCALES if name in ("mul", "div") else SHIFTS
         yield from ((axis, code) for dims in call.tensors() if id(dims) in mine for axis in dims)
+
+
+def _of_matrices(params: Iterable[Dims]) -> Iterable[tuple[Axis, int]]:
+    """The matrices of a recurrent layer: each makes a part of the state."""
+    for matrix in params:
+        if len(matrix) == 2:
+            yield matrix[0], MAKES
+            yield matrix[1], READS
 
 
 def _of_product(operands: list[Any]) -> Iterable[tuple[Axis, int]]:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from recipelang.surgery.axes_removal import CELLS
 from recipelang.surgery.coupled import ChannelOperation, Followed
 
 #: how many indices of an axis remain
@@ -25,9 +26,9 @@ Size = int | tuple[int, ...]
 Used = frozenset[tuple[tuple[int, ...], int]]
 LAYERS: tuple[type[nn.Module], ...] = (
     nn.modules.conv._ConvNd, nn.Linear, nn.Embedding, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.PReLU,
-    nn.RNNBase,
+    nn.RNNBase, nn.RNNCellBase,
 )  # fmt: skip
-PRODUCTS = ("linear", "embedding", "lstm", "gru")
+PRODUCTS = ("linear", "embedding", "lstm", "gru", "rnn_tanh", "rnn_relu", *CELLS)
 NORMS = ("batch_norm", "instance_norm", "group_norm", "prelu")
 RESHAPES = ("view", "reshape", "unflatten", "expand", "split")
 

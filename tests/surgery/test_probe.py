@@ -255,6 +255,13 @@ def test_a_buffer_that_is_not_saved_is_named_with_its_path(come_in: Build) -> No
     assert caught.value.code == "RCP0723"
 
 
+def test_a_module_that_holds_what_holds_it_can_be_compared(come_in: Build) -> None:
+    network = come_in(
+        "return self.scores(self.more(x.flatten(1)))", "self.more = torch.fx.symbolic_trace(nn.Linear(16, 16))"
+    )
+    assert not network.habits.notes
+
+
 @pytest.mark.parametrize("drawn", ["np.random.permutation(16)", "torch.randperm(16)", "random.sample(range(16), 16)"])
 def test_what_is_drawn_when_the_file_is_imported(drawn: str, come_in: Build) -> None:
     with pytest.raises(Refusal, match="draws or counts outside the module") as caught:

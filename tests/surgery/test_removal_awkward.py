@@ -86,6 +86,15 @@ def lstm(net: Net, x: Tensor) -> Tensor:
     return states[:, -1]
 
 
+def cells(net: Net, x: Tensor) -> Tensor:
+    h, c, g, r = (x.new_zeros(len(x), size) for size in (10, 10, 8, 6))
+    for step in net.body(x).flatten(2).unbind(2)[:5]:
+        h, c = net.lstm(step, (h, c))
+        g = net.gru(h, g)
+        r = net.rnn(g, r)
+    return r
+
+
 def fixed_view(net: Net, x: Tensor) -> Tensor:
     return net.last(net.body(x).view(len(x), 8, 8, 8))
 
@@ -159,6 +168,16 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Mapping[str, int], Mapping[st
         lambda: Net(lstm, body=conv(3, 12), lstm=nn.LSTM(12, 10, batch_first=True)),
         {"body.0": 12},
         {},
+    ),
+    "a simple recurrent network": (
+        lambda: Net(lstm, body=conv(3, 12), lstm=nn.RNN(12, 10, batch_first=True)),
+        {"body.0": 12},
+        {"lstm": "state of a recurrent cell"},
+    ),
+    "cells in a loop": (
+        lambda: Net(cells, body=conv(3, 12), lstm=nn.LSTMCell(12, 10), gru=nn.GRUCell(10, 8), rnn=nn.RNNCell(8, 6)),
+        {"body.0": 12},
+        {"lstm": "state of a recurrent cell", "gru": "state of a recurrent cell"},
     ),
     "attention of its own": (
         lambda: Net(
@@ -254,6 +273,27 @@ def test_a_network_that_cannot_be_traced_is_refused(wrap: Callable[..., Network]
     with pytest.raises(Refusal, match="the network cannot be traced") as caught:
         find_removable(wrap(Fickle()))
     assert caught.value.code == "RCP0718" and "permute" not in caught.value.help
+
+
+class Selecting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x).flatten(2).transpose(1, 2)
+        return self.b(torch.stack([one[one.sum(-1) >= one.sum(-1).median()].mean(0) for one in x]))
+
+
+def test_a_network_whose_sizes_depend_on_values_is_refused(wrap: Callable[..., Network]) -> None:
+    with pytest.raises(Refusal, match="how many numbers `index` gives depends on their values") as caught:
+        find_removable(wrap(Selecting()))
+    assert caught.value.code == "RCP0718"
+
+
+def test_a_reason_names_a_function_without_its_address(wrap: Callable[..., Network]) -> None:
+    net = Net(lambda net, x: net.b(torch.func.vmap(lambda one: one / one.norm())(net.a(x))), a=conv(3, 8), b=conv(8, 6))
+    assert find_removable(wrap(net)).frozen["a.0"].startswith("`_add_batch_dim` is not known")
 
 
 def shared_twice(net: Net, x: Tensor) -> Tensor:
