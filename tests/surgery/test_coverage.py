@@ -42,7 +42,8 @@ SMALL: dict[str, tuple[Callable[[], nn.Module], int, dict[str, int], str]] = {
         lambda: models.VisionTransformer(32, 8, 2, 4, 32, 64, num_classes=7), 32, {"neurons": 2}, LAYER_NORM,
     ),
     "swin": (
-        lambda: models.SwinTransformer([4, 4], 16, [2, 2], [2, 4], [4, 4], num_classes=7), 32, {"neurons": 4}, LAYER_NORM,
+        lambda: models.SwinTransformer([4, 4], 16, [2, 2], [2, 4], [4, 4], num_classes=7), 32, {"neurons": 4},
+        LAYER_NORM,
     ),
 }  # fmt: skip
 
