@@ -6,6 +6,7 @@ A cost against a bare number or percentage is a ratio to healthy, with a unit it
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from recipelang.meaning import trees
@@ -82,7 +83,11 @@ def _test(reader: Reader, node: nodes.Compare, split: str, data: str) -> Test | 
 
 
 def _against_reading(reader: Reader, node: nodes.Compare, left: Reading, right: Reading) -> Test | None:
-    """`latency < layers.latency`: both in the metric's own unit."""
+    """`latency < layers.latency`: both in the metric's own unit, and times as ratios to healthy.
+
+    Each network is timed alternately with healthy. Seconds that were measured at different times depend on what else
+    the machine did; their ratios to healthy do not.
+    """
     if (left.metric.unit, left.form in ("drop", "rise")) != (right.metric.unit, right.form in ("drop", "rise")):
         message = f"`{show(node.left)}` and `{show(node.right)}` have different units"
         reader.refuse(
@@ -94,4 +99,6 @@ def _against_reading(reader: Reader, node: nodes.Compare, left: Reading, right: 
             "RCP0609", f"`{show(node.left)}` is compared with itself", node.right.span, "compare with a number"
         )
         return None
+    if left.metric == right.metric and left.metric.source == "clock":
+        left, right = (dataclasses.replace(one, form="ratio") for one in (left, right))
     return Test(left, node.operator, right, show(node), node.span)

@@ -75,6 +75,19 @@ def test_subjects_are_states_and_variants_by_their_full_names() -> None:
     assert (left.subject.kind, left.subject.name, left.form) == ("state", "healthy", "value")
 
 
+def test_times_are_compared_with_those_of_another_network_as_ratios_to_healthy() -> None:
+    recipe = "variant a { prune 1 layers by random }\nvariant b { prune 2 layers by random }\n"
+    for text, form in {
+        "latency < a.latency": "ratio",
+        "latency(batch=8) < a.latency(batch=8)": "ratio",
+        "latency < a.latency(batch=8)": "value",  # two clocks: nothing is gained
+        "params < a.params": "value",
+        "top1 > a.top1": "value",
+    }.items():
+        test = list(steps_of(check(parse(f"{recipe}expect {text}")).nodes))[-1].operation.condition
+        assert (test.reading.form, test.bound.form) == (form, form), text
+
+
 def test_and_or_and_commas_nest() -> None:
     whole = condition("expect (flops < 0.5 or params < 0.5) and top1 > 9%, size < 10MB")
     assert isinstance(whole, All) and isinstance(whole.tests[0], All) and isinstance(whole.tests[0].tests[0], Any_)
