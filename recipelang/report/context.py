@@ -16,12 +16,14 @@ from typing import Any
 
 from recipelang.errors import Refusal
 from recipelang.report import parts, summary
+from recipelang.report.agreement import Agreement, agreements
 from recipelang.report.decode import visible
 from recipelang.report.domination import dominated
 from recipelang.report.executing import Layers, execution
 from recipelang.report.record import Metric, Trouble, read
 from recipelang.report.rows import Row, rows
 from recipelang.report.runs import RecordedRun, environment, unlike
+from recipelang.report.spreads import Spread, spreads
 from recipelang.report.verdicts import ShownVerdict, shown_verdict
 from recipelang.units import listed, show
 
@@ -44,7 +46,9 @@ class ReportContext:
         verdicts: of every `expect`.
         journeys: the steps.
         layers: (row name, how its layers execute).
+        spreads: numbers of networks with many seeds.
         rankings, trainings: what the charts show.
+        agreements: rankings of the same units side by side.
         environment: (name, one text per source).
         warnings: what needs attention.
         legend: (sign, meaning) of the signs that the comparison uses.
@@ -62,7 +66,9 @@ class ReportContext:
     verdicts: tuple[ShownVerdict, ...]
     journeys: tuple[parts.Journey, ...]
     layers: tuple[tuple[str, tuple[Layers, ...]], ...]
+    spreads: tuple[Spread, ...]
     rankings: tuple[parts.Ranking, ...]
+    agreements: tuple[Agreement, ...]
     trainings: tuple[parts.Training, ...]
     environment: tuple[tuple[str, tuple[str, ...]], ...]
     warnings: tuple[str, ...]
@@ -199,7 +205,7 @@ def _context(sources: tuple[RecordedRun, ...], title: str) -> ReportContext:
     metrics = tuple(columns.values())
     found = dominated(rows([(source.name, source.report) for source in sources], metrics), metrics)
     shown = most_of(found, MOST_ROWS)
-    several = len(sources) > 1
+    several, ranked = len(sources) > 1, parts.rankings(shown)
     said = [_warning(w, s.name if several else "") for s in sources for w in s.report.warnings]
     return ReportContext(
         title=title,
@@ -214,7 +220,9 @@ def _context(sources: tuple[RecordedRun, ...], title: str) -> ReportContext:
         layers=tuple(
             (row.name, execution(row.variant)) for row in shown if row.kind == "variant" and row.variant.layers
         ),
-        rankings=parts.rankings(shown),
+        spreads=spreads(shown, metrics),
+        rankings=ranked,
+        agreements=agreements(ranked),
         trainings=parts.trainings(shown),
         environment=environment(sources),
         warnings=(*said, *unlike(sources)),

@@ -9,31 +9,15 @@ from typing import Any
 
 from recipelang.report import words
 from recipelang.report.axes import FARTHEST, limits_of, point, reaches_beyond
+from recipelang.report.boxes import box_plot
+from recipelang.report.chart import MARKS, WIDTH, Chart
 from recipelang.report.context import ReportContext, most_of
 from recipelang.report.parts import Curve, Ranking, Training
 from recipelang.report.rows import Cell, Row
 from recipelang.report.svg import ACCENT, GONE, INK, LINE, MUTED, REFERENCE, SERIES, drawing, to_svg
 
-WIDTH = 5.0  # inches of 72 units: close to the width of a phone, so that text stays readable there
 MOST_UNITS, MOST_CHARTS, MOST_NAMED, MOST_DRAWN = 60, 12, 8, 60
 BEYOND = ", some longer than the frame"
-MARKS = {"healthy": "D", "control": "s", "variant": "o"}
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart of a report.
-
-    Attributes:
-        name: of the file, and prefix of the ids inside.
-        title, caption: in words.
-        svg: the `<svg>` element.
-    """
-
-    name: str
-    title: str
-    caption: str
-    svg: str
 
 
 @dataclass(frozen=True)
@@ -41,6 +25,7 @@ class Charts:
     """All charts of a report; `left_out` is the number of those that are only in report.json."""
 
     comparison: tuple[Chart, ...]
+    spread: tuple[Chart, ...]
     importance: tuple[Chart, ...]
     training: tuple[Chart, ...]
     left_out: int = 0
@@ -48,7 +33,7 @@ class Charts:
     @property
     def all(self) -> tuple[Chart, ...]:
         """Every chart, in the order of the page."""
-        return self.comparison + self.importance + self.training
+        return self.comparison + self.spread + self.importance + self.training
 
 
 def charts(context: ReportContext) -> Charts:
@@ -60,9 +45,10 @@ def charts(context: ReportContext) -> Charts:
     ranked, trained = context.rankings, context.trainings
     return Charts(
         comparison=tuple(chart for chart in compared if chart),
+        spread=tuple(box_plot(spread, colour) for spread in context.spreads[:MOST_CHARTS]),
         importance=tuple(importance(r, i) for i, r in enumerate(ranked[:MOST_CHARTS])),
         training=tuple(training(t, i, colour) for i, t in enumerate(trained[:MOST_CHARTS])),
-        left_out=sum(max(0, len(found) - MOST_CHARTS) for found in (bearing, ranked, trained)),
+        left_out=sum(max(0, len(found) - MOST_CHARTS) for found in (bearing, context.spreads, ranked, trained)),
     )
 
 

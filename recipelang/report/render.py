@@ -50,7 +50,7 @@ def render(context: ReportContext, form: str) -> dict[str, str]:
         Refusal: RCP1105: there is no such form.
     """
     card: Any = form_of(form)
-    drawn = charts(context) if card.charts else Charts((), (), ())
+    drawn = charts(context) if card.charts else Charts((), (), (), ())
     template = _environment().get_template(card.template)
     text = template.render(context=context, charts=drawn, table=table(context))
     files = {card.file: text}
@@ -105,6 +105,8 @@ def _environment() -> jinja2.Environment:
         "fence": escape.fence,
         "csv": escape.csv_line,
         "plain": words.plain,
+        "number": words.number,
+        "short": words.short,
         "signs": signs,
         "listed": listed,
         "counted": counted,

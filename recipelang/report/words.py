@@ -44,6 +44,11 @@ def number(value: float, digits: int) -> str:
     return f"{rounded:.{digits}f}".replace("-", "−")
 
 
+def short(value: float) -> str:
+    """A rank: a whole number, or one decimal where some share it."""
+    return number(value, 0 if float(value).is_integer() else 1)
+
+
 def signed(value: float, digits: int) -> str:
     """The same with its sign, except for a plain zero."""
     text = number(value, digits)

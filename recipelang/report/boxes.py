@@ -1,0 +1,44 @@
+"""Box plots: a number of every network under all of its seeds."""
+
+from __future__ import annotations
+
+from recipelang.report import words
+from recipelang.report.chart import WIDTH, Chart
+from recipelang.report.spreads import Spread
+from recipelang.report.svg import INK, MUTED, drawing, to_svg
+
+MOST_BOXES = 40
+
+
+def box_plot(spread: Spread, colour: dict[str, str]) -> Chart:
+    """A box from quartile to quartile with the median, whiskers to the ends, and a dot for every seed.
+
+    Args:
+        colour: of a network, by its name.
+    """
+    shown = spread.boxes[:MOST_BOXES]
+    with drawing(WIDTH, 0.75 + 0.5 * len(shown)) as figure:
+        axes = figure.subplots()
+        for place, box in enumerate(shown):
+            least, lower, median, upper, greatest = box.quartiles
+            shade = colour.get(box.row.name, INK)
+            axes.plot([least, greatest], [place, place], color=shade, linewidth=1.2)
+            axes.barh(place, upper - lower, left=lower, height=0.34, color=shade, alpha=0.3)
+            axes.plot([median, median], [place - 0.17, place + 0.17], color=shade, linewidth=2)
+            axes.plot(box.numbers, [place] * len(box.numbers), "o", color=shade, markersize=2.6, alpha=0.7)
+            line = {"transform": axes.get_yaxis_transform(), "va": "bottom", "fontsize": 9.5}
+            axes.text(0.0, place - 0.24, words.shorten(box.row.name, 34), ha="left", color=INK, **line)
+            axes.text(1.0, place - 0.24, f"{len(box.numbers)} seeds", ha="right", color=MUTED, **line)
+        axes.set_ylim(len(shown) - 0.55, -0.75)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.grid(axis="y", visible=False)
+        axes.margins(x=0.06)
+        unit = "of healthy" if spread.unit == "×" else spread.unit
+        axes.set_xlabel(f"{spread.metric.name}{f' ({unit})' if unit else ''}")
+        name = f"spread-{spread.index}"
+        caption = "The box is from the lower to the upper quartile, the line in it the median; a dot is a seed."
+        if len(spread.boxes) > len(shown):
+            caption += f" {len(shown)} of {len(spread.boxes)} networks are drawn."
+        title = f"{spread.metric.name} over seeds"
+        return Chart(name, title, caption, to_svg(figure, name, f"spread of {spread.metric.name} over seeds"))
