@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.model import ModelMethod as ModelMethod
     from recipelang.kinds.model import ModelRequest as ModelRequest
     from recipelang.kinds.optimizer import Optimizer as Optimizer
+    from recipelang.kinds.pattern import PATTERN_SCORES as PATTERN_SCORES
     from recipelang.kinds.pattern import Pattern as Pattern
     from recipelang.kinds.permutation import Permutation as Permutation
     from recipelang.kinds.points import Pairing as Pairing
@@ -79,7 +80,7 @@ OFFERED = {
     "metric": "Measurement Metric PredictionMetric",
     "model": "ModelMethod ModelRequest",
     "optimizer": "Optimizer",
-    "pattern": "Pattern",
+    "pattern": "PATTERN_SCORES Pattern",
     "permutation": "Permutation",
     "points": "Pairing Point Points middle paired",
     "preprocessing": "Preprocessing",

@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: the units of criteria that every pattern can use
+PATTERN_SCORES = ("element", "any")
+
 
 class Pattern(Protocol):
     """`sparsify NAME …`: which weights may stay.
 
     Attributes:
         target: what the number after `to` says, in words; "" for a pattern that determines how much is removed.
+
+    Optional:
+        scores: the units of criteria that can rank its pieces; default `PATTERN_SCORES`. Scores of elements are summed
+            over a piece. With `filter`, a criterion of filters ranks coupled channels, and every element of a filter
+            has the score of its channel. `check` refuses other criteria.
+        piece: what is kept or removed whole, in words; default `weight`.
+        grouped: whether convolutions in groups can take it; default false.
+        separator: between the numbers of the pattern, `:` or `x`, where only one is meant.
     """
 
     target: ClassVar[str]

@@ -80,6 +80,11 @@ class _Binding:
     def take_pattern(self, pattern: nodes.Pattern, given: Placed) -> None:
         """`nm 2:4`: the numbers go to the first integer settings."""
         whole = [s for s in self.settings.values() if s.type == "integer"]
+        separator = getattr(self.cls, "separator", pattern.separator)
+        if separator != pattern.separator and len(pattern.numbers) == 2:
+            right = f"{self.name} {separator.join(map(str, pattern.numbers))}"
+            self.refuse("RCP0306", f"`{self.name}` does not take a ratio", pattern.span, f"write `{right}`")
+            return
         if len(whole) < len(pattern.numbers):
             self.refuse("RCP0306", f"`{self.name}` takes no numbers like these", pattern.span, self.known())
             return

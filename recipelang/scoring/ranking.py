@@ -112,10 +112,15 @@ def score_elements(criterion: Criterion, evidence: Evidence) -> Mapping[str, Ten
     scores = scores_of(criterion, evidence)
     if evidence.weights and not scores:
         raise Refusal("RCP1007", "the criterion scores none of these weights", "rank `by magnitude` or `by taylor`")
+    require_finite(scores)
+    return scores
+
+
+def require_finite(scores: Mapping[str, Tensor]) -> None:
+    """Refuse scores that are not finite numbers (RCP1006)."""
     for name, score in scores.items():
         if not bool(torch.isfinite(score).all()):
             raise _not_finite(name, float("nan"))
-    return scores
 
 
 def scores_of(criterion: Criterion, evidence: Evidence) -> Mapping[str, Tensor]:

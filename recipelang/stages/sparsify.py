@@ -13,7 +13,7 @@ from recipelang.kinds import Figure, Solver
 from recipelang.plan import Training
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.following import Following
-from recipelang.scoring.ranking import score_elements
+from recipelang.scoring.pieces import PieceScores, piece_scores
 from recipelang.scoring.reordering import Reordered, reorder_channels
 from recipelang.scoring.solving import solved
 from recipelang.stages.context import Context, Foresight, Known, Outcome
@@ -24,6 +24,9 @@ from recipelang.surgery.permute import require_groups
 from recipelang.training.smoke import few
 from recipelang.verbs.sparsify import Sparsify
 
+#: more reasons why weights stay dense are not shown
+MOST_REASONS = 4
+
 
 def run(operation: Sparsify, context: Context) -> Outcome:
     """Put every eligible weight of the selection into the pattern.
@@ -32,7 +35,37 @@ def run(operation: Sparsify, context: Context) -> Outcome:
         Refusal: RCP0910: no weight can take the pattern; RCP0718 to RCP0720: its channels cannot be reordered.
     """
     network = context.network
+    scoring, names, dense = _eligible(operation, network)
+    evidence = Gathered(
+        network=network,
+        data=context.data,
+        task=context.task,
+        unit="element",
+        needs=operation.criterion.needs,
+        samples=few(operation.samples.count, context.smoke),
+        seed=context.seed,
+        device=context.device,
+        progress=context.progress,
+    )
+    if operation.training:
+        return _gradual(operation, operation.training, context, evidence, scoring, names, dense)
+    reordered = reorder_channels(operation, evidence, names) if operation.permutation else None
+    sparse, taken = _sparse(operation, evidence, scoring, names, reordered)
+    dense |= scoring.unscored(names, taken)
+    outcome = _outcome(operation, sparse, taken, dense, reordered.edits if reordered else ())
+    return replace(outcome, note="; ".join(filter(None, (reordered.note if reordered else "", outcome.note))))
+
+
+def _eligible(operation: Sparsify, network: Network) -> tuple[PieceScores, tuple[str, ...], dict[str, str]]:
+    """How weights are scored, the weights that can take the pattern, and why others cannot.
+
+    Raises:
+        Refusal: RCP0910: no weight can; RCP0718: the criterion ranks filters, and channels cannot be traced.
+    """
     names, dense = masks.eligible(network, operation.pattern, operation.selection)
+    scoring = piece_scores(operation.criterion, network) if names else PieceScores(operation.criterion)
+    unscored = scoring.without_channels(network, names)
+    names, dense = tuple(name for name in names if name not in unscored), dense | unscored
     if not names:
         reasons = (
             "; ".join(f"`{name}`: {why}" for name, why in list(dense.items())[:3]) or "the selection contains none"
@@ -42,34 +75,13 @@ def run(operation: Sparsify, context: Context) -> Outcome:
             f"no weight of this network can be {operation.pattern}: {reasons}",
             "`recipe layers MODEL` lists what can",
         )
-    evidence = Gathered(
-        network=network,
-        data=context.data,
-        task=context.task,
-        unit="element",
-        samples=few(operation.samples.count, context.smoke),
-        seed=context.seed,
-        device=context.device,
-        progress=context.progress,
-    )
-    if operation.training:
-        return _gradual(operation, operation.training, context, evidence, names, dense)
-    reordered = reorder_channels(operation, evidence, names) if operation.permutation else None
-    sparse, taken = _sparse(operation, evidence, names, reordered)
-    outcome = _outcome(operation, sparse, taken, names, dense, reordered.edits if reordered else ())
-    return replace(outcome, note="; ".join(filter(None, (reordered.note if reordered else "", outcome.note))))
+    return scoring, names, dense
 
 
 def _outcome(
-    operation: Sparsify,
-    sparse: Network,
-    taken: Sequence[str],
-    names: Sequence[str],
-    dense: dict[str, str],
-    edits: tuple[str, ...],
+    operation: Sparsify, sparse: Network, taken: Sequence[str], dense: dict[str, str], edits: tuple[str, ...]
 ) -> Outcome:
     """What the report says: which weights took the pattern, and which stay dense for which reason."""
-    dense = dense | dict.fromkeys(set(names) - set(taken), "no input reaches it")
     return Outcome(
         sparse,
         reached=(Figure(f"are {operation.pattern}", len(taken), noun="weight", of=len(taken) + len(dense)),),
@@ -82,15 +94,9 @@ def foresee(operation: Sparsify, network: Network, known: Known) -> Foresight:
     """How many weights can take the pattern, and how many groups of channels can be reordered for it.
 
     Raises:
-        Refusal: RCP0910: no weight can; RCP0718, RCP0720: channels cannot be reordered.
+        Refusal: RCP0910: no weight can; RCP0718, RCP0720: channels cannot be followed or reordered.
     """
-    names, dense = masks.eligible(network, operation.pattern, operation.selection)
-    if not names:
-        raise Refusal(
-            "RCP0910",
-            f"no weight of this network can be {operation.pattern}",
-            "`recipe layers MODEL` lists what can",
-        )
+    _, names, dense = _eligible(operation, network)
     one, stays = len(names) == 1, len(dense) == 1
     found = f"{len(names)} weight{'s' * (not one)} can be {operation.pattern}, {len(dense)} stay{'s' * stays} dense"
     if operation.permutation is None:
@@ -104,6 +110,7 @@ def _gradual(
     training: Training,
     context: Context,
     evidence: Gathered,
+    scoring: PieceScores,
     names: Sequence[str],
     dense: dict[str, str],
 ) -> Outcome:
@@ -111,32 +118,34 @@ def _gradual(
     assert training.course
 
     def score(network: Network) -> Mapping[str, Tensor]:
-        return score_elements(operation.criterion, replace(evidence, network=network, progress=None))
+        return scoring.of(replace(evidence, network=network, progress=None))
 
-    first = score_elements(operation.criterion, evidence)
+    first = scoring.of(evidence)
     taken = tuple(name for name in names if name in first)
     following = Following(training.course, operation.pattern, taken, score)
     tuned = tune(context, replace(training, companions=(*training.companions, following)), None)
-    outcome = _outcome(operation, tuned.network, taken, names, dense, ())
+    outcome = _outcome(operation, tuned.network, taken, dense | scoring.unscored(names, taken), ())
     reached = (*outcome.reached, *tuned.reached)
     return replace(outcome, reached=reached, history=tuned.history, training=(training,))
 
 
 def _sparse(
-    operation: Sparsify, evidence: Gathered, names: Sequence[str], reordered: Reordered | None
+    operation: Sparsify, evidence: Gathered, scoring: PieceScores, names: Sequence[str], reordered: Reordered | None
 ) -> tuple[Network, tuple[str, ...]]:
     """The network in the pattern, and the weights that took it: those that the criterion can score."""
     if reordered:
         evidence = replace(evidence, network=reordered.network)
     if isinstance(operation.criterion, Solver):
         return solved(operation.criterion, evidence, operation.pattern, names)
-    scores = reordered.scores if reordered else score_elements(operation.criterion, evidence)
+    scores = reordered.scores if reordered else scoring.of(evidence)
     known = {name: scores[name].cpu() for name in names if name in scores}
     return masks.sparsify(evidence.network, operation.pattern, known), tuple(known)
 
 
-def _left_dense(dense: dict[str, str]) -> str:
-    """Which weights stay dense, and why, by reason."""
-    reasons = Counter(dense.values())
-    parts = [f"{n} weight{'s' if n > 1 else ''} ({why})" for why, n in reasons.most_common(4)]
+def _left_dense(dense: Mapping[str, str]) -> str:
+    """Which weights stay dense, and why, by reason: the first of each by name."""
+    parts = []
+    for why, count in Counter(dense.values()).most_common(MOST_REASONS):
+        first = next(name for name, reason in dense.items() if reason == why)
+        parts.append(f"`{first}`{f' and {count - 1} more' if count > 1 else ''} ({why})")
     return f"stays dense: {'; '.join(parts)}" if parts else ""

@@ -55,7 +55,7 @@ def _why_dense(network: Network, product: Product, pattern: Pattern) -> str | No
         return product.why
     if product.kind not in ("linear", "convolution"):
         return f"the weight of a {product.kind} layer" if product.kind != TRANSPOSED else "a transposed convolution"
-    if product.groups != 1:
+    if product.groups != 1 and not getattr(pattern, "grouped", False):
         return f"a convolution with {product.groups} groups"
     weight = network.module.get_parameter(product.name)
     if not weight.requires_grad:

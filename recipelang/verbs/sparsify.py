@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from recipelang import catalogue
 from recipelang.errors import Span
-from recipelang.kinds import Solver
+from recipelang.kinds import PATTERN_SCORES, Solver
 from recipelang.meaning import modules, places, training, trees
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
@@ -63,7 +63,7 @@ def read(reader: Reader) -> Sparsify | None:
     by = reader.argument("by")
     criterion = reader.method(by, "criterion", "`by`", "by magnitude") if by is not None else None
     if by is not None and criterion is not None:
-        _scores_weights(reader, criterion, pattern, by)
+        _can_score(reader, criterion, pattern, by)
     trained = _training(reader, pattern, share, criterion)
     permutation = _permutation(reader, pattern)
     samples = places.samples(reader) or Samples("train")
@@ -73,15 +73,20 @@ def read(reader: Reader) -> Sparsify | None:
 
 
 def _without_to(reader: Reader, node: Any) -> bool:
-    """Whether the share follows the pattern, as in `weights 90%`, and not after `to`; notes RCP0430."""
+    """Whether the share is beside the pattern, as in `blocks 4x4 90%`, and not after `to`; notes RCP0430."""
     words = trees.words(node)
     shares = [word for word in words if isinstance(word, nodes.Number)]
-    found = {name: catalogue.find("pattern", name) for word in words if (name := trees.bare_word(word))}
-    names = [name for name, pattern in found.items() if getattr(pattern, "target", "")]
-    if len(words) != 2 or not (shares and names):
+    others = [word for word in words if not isinstance(word, nodes.Number)]
+    found = catalogue.find("pattern", trees.bare_word(others[0]) or "") if others else None
+    if (
+        len(shares) != 1
+        or not getattr(found, "target", "")
+        or not all(isinstance(w, nodes.Pattern) for w in others[1:])
+    ):
         return False
+    written = " ".join(show(word) for word in others)
     message = f"`{shares[0].text}` follows the pattern"
-    reader.refuse("RCP0430", message, shares[0].span, f"write `sparsify {names[0]} to {shares[0].text}`")
+    reader.refuse("RCP0430", message, shares[0].span, f"write `sparsify {written} to {shares[0].text}`")
     return True
 
 
@@ -110,15 +115,16 @@ def _share(reader: Reader, pattern: Any) -> float | None:
     return float(number.value)
 
 
-def _scores_weights(reader: Reader, criterion: Any, pattern: Any, by: Any) -> None:
-    """The criterion scores single weights, and one that corrects them has the groups that it needs."""
+def _can_score(reader: Reader, criterion: Any, pattern: Any, by: Any) -> None:
+    """The criterion scores what the pattern keeps or removes, and one that corrects weights has the groups it needs."""
     corrects = isinstance(criterion, Solver)
-    if criterion.unit not in ("element", "any"):
+    if pattern is not None and criterion.unit not in _scores(pattern):
+        what = getattr(pattern, "piece", "weight")
         reader.refuse(
             "RCP0413",
-            f"{criterion.name} ranks {criterion.unit}s; it does not score single weights",
+            f"{criterion.name} ranks {criterion.unit}s; it does not score single {what}s",
             by.span,
-            f"`prune {criterion.unit}s by {criterion.name}`, or {_scoring_weights()} here",
+            f"`prune {criterion.unit}s by {criterion.name}`, or by {listing(_scoring(pattern))} here",
         )
     if corrects and pattern is not None and not _has_groups(pattern):
         reader.refuse(
@@ -192,21 +198,23 @@ def _has_groups(pattern: Any) -> bool:
     return hasattr(pattern, "n") and hasattr(pattern, "m")
 
 
-def _scoring_weights() -> str:
-    """The criteria that score single weights, as a help line offers them."""
-    fitting = [name for name in catalogue.names("criterion") if _unit(name) in ("element", "any")]
-    return f"by {listing(fitting)}"
+def _scores(pattern: Any) -> tuple[str, ...]:
+    """The units of criteria that can rank what a pattern keeps or removes."""
+    return getattr(pattern, "scores", PATTERN_SCORES)
 
 
-def _unit(name: str) -> str:
-    return str(getattr(catalogue.find("criterion", name), "unit", ""))
+def _scoring(pattern: Any) -> list[str]:
+    """The criteria that can rank it and work with it, as a help line offers them."""
+    found = {name: catalogue.find("criterion", name) for name in catalogue.names("criterion")}
+    fitting = {name: cls for name, cls in found.items() if getattr(cls, "unit", "") in _scores(pattern)}
+    return [name for name, cls in fitting.items() if _has_groups(pattern) or not hasattr(cls, "solve")]
 
 
 VERB = Verb(
     summary="Sets weights to zero in a pattern, at once or during a training; masks are kept through later training.",
-    operands="a pattern and its numbers: `nm 2:4`, `weights`",
+    operands="a pattern and its numbers: `nm 2:4`, `weights`, `blocks 4x4`",
     clauses=(
-        Clause("by", "the criterion that scores each weight", default=DEFAULT_CRITERION),
+        Clause("by", "the criterion that scores weights, or filters for `filters`", default=DEFAULT_CRITERION),
         Clause("to", "the share of zeros, for a pattern that leaves it open: `weights to 90%`"),
         Clause("over", "a schedule that raises the target during a training: `agp`", default="at once"),
         Clause("for", "how long that training is"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,7 +12,11 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.kernels.nm.reference import nm_holds, why_not
+from recipelang.surgery.blocks import broken_blocks
 from recipelang.surgery.entries import Wrong, entry, shown, text
+
+#: the beginning of the name of a pattern with a share of zeros: `90% sparse`
+SHARE = re.compile(r"^[0-9.]+% sparse")
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,9 @@ class Mask:
     def carried(self, shape: torch.Size, change: Callable[[Tensor], Tensor]) -> Mask:
         """The mask of the reordered or cut weight.
 
-        Without some of its input channels an N:M weight may leave its pattern. It would then run as dense without a
-        word, and another mask would remove weights that no criterion chose.
+        Without some of its input channels an N:M weight may leave its pattern, and one of blocks without some of its
+        channels, or with them in another order. It would then run as dense without a word, and another mask would
+        remove weights that no criterion chose.
 
         Raises:
             Refusal: RCP0756: the rest is not in the pattern.
@@ -70,7 +76,13 @@ class Mask:
                 f"without these channels a weight is no longer {self.pattern}: {why}",
                 f"remove channels before `sparsify`, or whole groups of {m} input channels",
             )
-        return Mask(self.pattern, keep)
+        if why := broken_blocks(keep, self.pattern):
+            raise Refusal(
+                "RCP0756",
+                f"with its channels changed a weight is no longer {self.pattern}: {why}",
+                "remove and reorder channels before `sparsify blocks`",
+            )
+        return Mask(self.pattern if keep.shape == self.keep.shape else _renamed(self.pattern, keep), keep)
 
     def stored(self, elements: int) -> None:
         """Zeros are stored like any other number."""
@@ -98,3 +110,8 @@ class Mask:
         if not pattern.isprintable() or (counts and not (len(m) < 6 and 0 < int(n) < int(m))):
             raise Wrong(f"a mask has the pattern {shown(pattern)}, which is not N of M")
         return cls(pattern, tensors["keep"])
+
+
+def _renamed(pattern: str, keep: Tensor) -> str:
+    """The name of a pattern with a share of zeros, with the share that a weight has after it was cut."""
+    return SHARE.sub(f"{100 * (1 - float(keep.float().mean())):.4g}% sparse", pattern)

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
 
-from recipelang import catalogue
 from recipelang.errors import Refusal
-from recipelang.kinds import Pattern
 from recipelang.methods.patterns.weights import Weights
 
 
@@ -49,17 +47,3 @@ def test_a_score_that_is_not_a_number_is_refused() -> None:
     with pytest.raises(Refusal) as refusal:
         Weights(0.5).mask(torch.tensor([1.0, torch.nan]))
     assert refusal.value.code == "RCP0704"
-
-
-@pytest.mark.parametrize("name", catalogue.names("pattern"))
-def test_a_pattern_with_a_target_is_sparser_the_higher_it_is_and_keeps_within_itself(name: str) -> None:
-    found = catalogue.find("pattern", name)
-    assert found is not None
-    pattern: Pattern = found()
-    scores = torch.rand(16, 32, generator=torch.Generator().manual_seed(1))
-    if not pattern.target:
-        assert pattern.holds(scores * pattern.mask(scores))
-        return
-    masks = [pattern.at(target).mask(scores) for target in (0.25, 0.5, 0.75)]
-    assert [round(1 - float(keep.float().mean()), 2) for keep in masks] == [0.25, 0.5, 0.75]
-    assert not any((more & ~less).any() for less, more in zip(masks, masks[1:], strict=False))

@@ -1,0 +1,219 @@
+"""`sparsify PATTERN by CRITERION`: every pattern by every criterion, what stays dense and why, and what comes after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from recipelang import catalogue
+from recipelang.check import check
+from recipelang.errors import RecipeError, Refusal
+from recipelang.kinds import PATTERN_SCORES, Labels
+from recipelang.kinds.figure import words
+from recipelang.methods.tasks.classification import Classification
+from recipelang.plan import steps_of
+from recipelang.scoring.pieces import piece_scores
+from recipelang.stages import finetune, prune, sparsify
+from recipelang.stages.context import Context
+from recipelang.surgery.network import Network
+from recipelang.surgery.restricting import broken
+from recipelang.syntax.parse import parse
+
+
+class Silent:
+    def start(self, what: str, total: int | None = None) -> None: ...
+
+    def advance(self, parts: int = 1, note: str = "") -> None: ...
+
+    def stop(self) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+
+class Images:
+    """A data set in memory, the same in every split."""
+
+    name, fingerprint, batch = "memory", "", 8
+    labels: ClassVar[Labels] = Labels(("a", "b", "c"))
+    input_shape = (4, 8, 8)
+    preprocessing: Any = None
+
+    def size(self, split: str) -> int:
+        return 16
+
+    def batches(self, split: str, **_: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(2):
+            labels = torch.arange(8) % 3
+            yield torch.randn(8, 4, 8, 8, generator=generator) + labels[:, None, None, None], labels
+
+
+def network() -> Network:
+    """A chain of convolutions, a sum, a depthwise convolution and two linear layers."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(4, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), Residual(8), nn.Conv2d(8, 16, 3, stride=2)]
+    layers += [nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3, groups=16), nn.BatchNorm2d(16), nn.ReLU()]
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3)]
+    module = nn.Sequential(*layers).eval()
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.weight.data.uniform_(0.5, 1.5)
+            part.bias.data.uniform_(-0.5, 0.5)
+    return Network(module, {}, (4, 8, 8), classes=("a", "b", "c"))
+
+
+class Residual(nn.Module):
+    """x + bn(conv(relu(bn(conv(x)))))."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner, self.outer = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        self.first, self.last = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.last(self.outer(torch.relu(self.first(self.inner(x)))))
+        return out
+
+
+def operation(text: str) -> Any:
+    return list(steps_of(check(parse(text)).nodes))[-1].operation
+
+
+def context(network: Network, folder: Path = Path()) -> Context:
+    def unused(*_: Any) -> Any:
+        raise AssertionError("no state and no reading is asked for")
+
+    data: Any = Images()
+    return Context(network, data, Classification(), 0, "cpu", 1, folder, unused, unused, unused, Silent())
+
+
+def sparse(text: str, of: Network | None = None) -> Any:
+    return sparsify.run(operation(text), context(of or network()))
+
+
+WRITTEN = {"nm": "nm 2:4", "blocks": "blocks 4x2 to 50%"}
+SETTINGS = {"ensemble": "ensemble(magnitude, random)"}
+CASES = [(pattern, criterion) for pattern in catalogue.names("pattern") for criterion in catalogue.names("criterion")]
+
+
+@pytest.mark.parametrize(("pattern", "criterion"), CASES)
+def test_every_pattern_by_every_criterion_works_or_is_refused_by_check(pattern: str, criterion: str) -> None:
+    """By name, before anything runs; `sparsegpt` corrects weights and works on `nm` alone."""
+    kinds: Any = catalogue.find("pattern", pattern), catalogue.find("criterion", criterion)
+    text = f"sparsify {WRITTEN.get(pattern, f'{pattern} to 50%')} by {SETTINGS.get(criterion, criterion)}"
+    fits = kinds[1].unit in getattr(kinds[0], "scores", PATTERN_SCORES)
+    if not fits or (hasattr(kinds[1], "solve") and pattern != "nm"):
+        with pytest.raises(RecipeError) as refused:
+            check(parse(text))
+        assert [d.code for d in refused.value.diagnostics] == ["RCP0413"]
+        assert criterion in refused.value.diagnostics[0].message
+        return
+    asked = operation(text)
+    outcome = sparsify.run(asked, context(network()))
+    masks = outcome.network.masks
+    assert masks and not broken(outcome.network)
+    for name, mask in masks.items():
+        weight = outcome.network.module.get_parameter(name)
+        assert asked.pattern.holds(weight) and bool(torch.isfinite(weight).all()) and bool(mask.keep.any())
+        assert abs(float((~mask.keep).float().mean()) - 0.5) < 0.01
+    again = sparsify.run(asked, context(network())).network.masks
+    assert all(torch.equal(masks[name].keep, again[name].keep) for name in {**masks, **again})
+    assert words(outcome.reached).endswith(f"weights are {asked.pattern}")
+
+
+def test_the_report_names_what_stays_dense() -> None:
+    notes = {
+        "kernels to 50%": "stays dense: `12.weight` and 1 more (a linear weight has no kernels)",
+        "filters to 50%": "stays dense: `12.weight` and 1 more (a linear weight has no filters)",
+        "blocks 8x8 to 50%": "`0.weight` (4 input channels are not a multiple of 8)",
+        "weights to 50%": "stays dense: `7.weight` (a convolution with 16 groups)",
+    }
+    assert {text: expected in sparse(f"sparsify {text}").note for text, expected in notes.items()} == dict.fromkeys(
+        notes, True
+    )
+    with pytest.raises(Refusal) as refused:
+        sparse('sparsify kernels to 50% in "12"')
+    assert refused.value.code == "RCP0910" and "a linear weight has no kernels" in refused.value.message
+    assert sparsify.foresee(operation("sparsify kernels to 50%"), network(), lambda _: None).found == (
+        "5 weights can be 50% sparse in kernels, 2 stay dense",
+    )
+
+
+def test_scores_of_elements_are_summed_over_the_piece() -> None:
+    """Seed 003: S = Σ |w| over the granularity."""
+    plain = network()
+    masks = sparse("sparsify filters to 50% by magnitude", plain).network.masks
+    for name, mask in masks.items():
+        norms = plain.module.get_parameter(name).detach().abs().flatten(1).sum(1)
+        kept = mask.keep.flatten(1).all(1)
+        assert float(norms[kept].min()) > float(norms[~kept].max())
+
+
+def test_a_criterion_of_filters_ranks_channels_and_coupled_layers_lose_the_same_ones() -> None:
+    plain = network()
+    masks = sparse("sparsify filters to 50% by bn", plain).network.masks
+    kept = {name: mask.keep.flatten(1).all(1) for name, mask in masks.items()}
+    assert torch.equal(kept["0.weight"], kept["3.outer.weight"]), "their channels are added"
+    assert torch.equal(kept["4.weight"], kept["7.weight"]), "a depthwise convolution"
+    module: Any = plain.module
+    scale = module[3].first.weight.detach().abs()
+    assert torch.equal(kept["3.inner.weight"], scale >= scale.sort(descending=True).values[3])
+
+
+def test_outputs_of_the_network_stay_dense_by_a_criterion_of_filters() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(4, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    convolutional = Network(module.eval(), {}, (4, 8, 8), classes=("a", "b", "c"))
+    outcome = sparse("sparsify filters to 50% by fpgm", convolutional)
+    assert set(outcome.network.masks) == {"0.weight"} and "`2.weight` (" in outcome.note
+    scoring = piece_scores(operation("sparsify filters to 50% by fpgm").criterion, convolutional)
+    assert set(scoring.without_channels(convolutional, ["0.weight", "2.weight"])) == {"2.weight"}
+
+
+def test_filters_that_are_zero_are_the_first_that_prune_removes() -> None:
+    masked = sparse('sparsify filters to 50% in "3.inner"').network
+    gone = ~masked.masks["3.inner.weight"].keep.flatten(1).any(1)
+    pruned = prune.run(operation('prune 4 filters(round=1) by magnitude in "3.inner"'), context(masked)).network
+    module: Any = pruned.module
+    assert module[3].inner.weight.shape[0] == 4 and not bool((module[3].inner.weight == 0).all((1, 2, 3)).any())
+    before: Any = masked.module
+    torch.testing.assert_close(module[3].inner.weight, before[3].inner.weight[~gone])
+    assert pruned.masks["3.inner.weight"].pattern == "0% sparse in filters"
+
+
+def test_blocks_that_would_be_cut_are_refused_and_whole_ones_go() -> None:
+    masked = sparse('sparsify blocks 2x2 to 50% in "3.inner", "3.outer"').network
+    with pytest.raises(Refusal) as refused:
+        prune.run(operation('prune 1 filters(round=1) by magnitude in "3.inner"'), context(masked))
+    assert refused.value.code == "RCP0756" and "is no longer 50% sparse in blocks 2x2" in refused.value.message
+
+
+@pytest.mark.parametrize("pattern", ["vectors", "kernels", "filters", "blocks 4x2", "weights"])
+def test_masks_of_a_schedule_are_in_the_pattern_and_stay_through_training(pattern: str, tmp_path: Path) -> None:
+    by = "fpgm" if pattern == "filters" else "taylor"
+    text = f"sparsify {pattern} to 75% by {by} over agp(begin=0 steps, every=2 steps) for 5 epochs with sgd(lr=0.01)"
+    asked = operation(text)
+    outcome = sparsify.run(asked, context(network(), tmp_path))
+    final = asked.pattern
+    assert outcome.network.masks and not broken(outcome.network)
+    for name, mask in outcome.network.masks.items():
+        assert mask.pattern == str(final) and final.holds(outcome.network.module.get_parameter(name))
+        assert abs(float((~mask.keep).float().mean()) - 0.75) < 0.01
+    tuned = finetune.run(operation("finetune for 2 epochs with sgd(lr=0.05)"), context(outcome.network, tmp_path))
+    for name in outcome.network.masks:
+        assert final.holds(tuned.network.module.get_parameter(name))
+        changed = tuned.network.module.get_parameter(name) != outcome.network.module.get_parameter(name)
+        assert bool(changed.any()), "what stays is trained"
+
+
+def test_masks_have_json() -> None:
+    masks = sparse("sparsify blocks 4x2 to 50%").network.masks
+    assert {json.dumps(mask.json()) for mask in masks.values()} == {'{"pattern": "50% sparse in blocks 4x2"}'}
