@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from recipelang import catalogue
 from recipelang.errors import Span
-from recipelang.kinds import PATTERN_SCORES, Solver
+from recipelang.kinds import PATTERN_SCORES, Solver, why_unfit
 from recipelang.meaning import modules, places, training, trees
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
@@ -118,13 +118,14 @@ def _share(reader: Reader, pattern: Any) -> float | None:
 def _can_score(reader: Reader, criterion: Any, pattern: Any, by: Any) -> None:
     """The criterion scores what the pattern keeps or removes, and one that corrects weights has the groups it needs."""
     corrects = isinstance(criterion, Solver)
-    if pattern is not None and criterion.unit not in _scores(pattern):
+    if pattern is not None and (why := why_unfit(criterion, pattern.name, _scores(pattern))):
         what = getattr(pattern, "piece", "weight")
+        there = f"`prune {criterion.unit}s by {criterion.name}`, or " if criterion.unit in ("layer", "filter") else ""
         reader.refuse(
             "RCP0413",
-            f"{criterion.name} ranks {criterion.unit}s; it does not score single {what}s",
+            f"{criterion.name} does not score single {what}s: {why}",
             by.span,
-            f"`prune {criterion.unit}s by {criterion.name}`, or by {listing(_scoring(pattern))} here",
+            f"{there}by {listing(_scoring(pattern))} here",
         )
     if corrects and pattern is not None and not _has_groups(pattern):
         reader.refuse(
@@ -206,7 +207,7 @@ def _scores(pattern: Any) -> tuple[str, ...]:
 def _scoring(pattern: Any) -> list[str]:
     """The criteria that can rank it and work with it, as a help line offers them."""
     found = {name: catalogue.find("criterion", name) for name in catalogue.names("criterion")}
-    fitting = {name: cls for name, cls in found.items() if getattr(cls, "unit", "") in _scores(pattern)}
+    fitting = {name: cls for name, cls in found.items() if cls and not why_unfit(cls, pattern.name, _scores(pattern))}
     return [name for name, cls in fitting.items() if _has_groups(pattern) or not hasattr(cls, "solve")]
 
 

@@ -203,7 +203,7 @@ def test_weights_multiply_and_may_be_ramps() -> None:
 def test_a_filter_criterion_has_no_score_for_a_weight() -> None:
     assert refused("sparsify nm 2:4 by everything")[0][::2] == (
         "RCP0413",
-        "everything ranks filters; it does not score single weights",
+        "everything does not score single weights: it scores filters",
     )
 
 

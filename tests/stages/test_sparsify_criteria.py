@@ -190,6 +190,7 @@ class Exploding:
 
     name: ClassVar[str] = "exploding"
     unit: ClassVar[str] = "element"
+    needs: ClassVar[tuple[str, ...]] = ("weights", "activations")
 
     def solve(self, weight: Tensor, moments: Tensor, n: int, m: int) -> tuple[Tensor, Tensor]:
         return torch.ones_like(weight, dtype=torch.bool), weight / 0

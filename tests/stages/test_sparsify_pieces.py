@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from recipelang import catalogue
 from recipelang.check import check
 from recipelang.errors import RecipeError, Refusal
-from recipelang.kinds import PATTERN_SCORES, Labels
+from recipelang.kinds import PATTERN_SCORES, Labels, why_unfit
 from recipelang.kinds.figure import words
 from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import steps_of
@@ -107,8 +107,8 @@ def test_every_pattern_by_every_criterion_works_or_is_refused_by_check(pattern: 
     """By name, before anything runs; `sparsegpt` corrects weights and works on `nm` alone."""
     kinds: Any = catalogue.find("pattern", pattern), catalogue.find("criterion", criterion)
     text = f"sparsify {WRITTEN.get(pattern, f'{pattern} to 50%')} by {SETTINGS.get(criterion, criterion)}"
-    fits = kinds[1].unit in getattr(kinds[0], "scores", PATTERN_SCORES)
-    if not fits or (hasattr(kinds[1], "solve") and pattern != "nm"):
+    unfit = why_unfit(kinds[1], pattern, getattr(kinds[0], "scores", PATTERN_SCORES))
+    if unfit or (hasattr(kinds[1], "solve") and pattern != "nm"):
         with pytest.raises(RecipeError) as refused:
             check(parse(text))
         assert [d.code for d in refused.value.diagnostics] == ["RCP0413"]
