@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.data import Labels as Labels
     from recipelang.kinds.data import names_of as names_of
     from recipelang.kinds.edit import Edit as Edit
+    from recipelang.kinds.evidence import Ablation as Ablation
     from recipelang.kinds.evidence import Evidence as Evidence
     from recipelang.kinds.export import ExportMethod as ExportMethod
     from recipelang.kinds.figure import Figure as Figure
@@ -73,7 +74,7 @@ OFFERED = {
     "criterion": "Compensator Criterion Solver why_unfit",
     "data": "Batch DataMethod Dataset Labels names_of",
     "edit": "Edit",
-    "evidence": "Evidence",
+    "evidence": "Ablation Evidence",
     "export": "ExportMethod",
     "figure": "Figure",
     "loss": "SEVERAL Loss OutputLoss",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from recipelang.kinds.data import Batch
+    from recipelang.kinds.progress import Progress
 
 #: what a criterion may ask of its evidence → what it must list in `needs` for that; everything else is always there
 NEEDED: Mapping[str, tuple[str, ...]] = {
@@ -14,6 +17,8 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "weights": ("weights",),
     "outputs": ("weights",),
     "filters": ("weights",),
+    "readers": ("weights",),
+    "makers": ("weights",),
     "squared_gradients": ("gradients",),
     "gradients": ("signed gradients",),
     "scales": ("batchnorm",),
@@ -27,7 +32,23 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "extremes": ("activations",),
     "numbers": ("activations",),
     "watch": ("activations",),
+    "feature_maps": ("activations",),
+    "ablated": ("network", "labels"),
+    "batches": ("network", "labels"),
+    "answer_loss": ("network", "labels"),
 }
+
+
+class Ablation(NamedTuple):
+    """A network without some of its parts, over one split.
+
+    Attributes:
+        loss: the task's loss, mean over samples.
+        score: what the task shows of a training (`Task.score`), mean over samples: accuracy; None where it shows none.
+    """
+
+    loss: float
+    score: float | None
 
 
 class Evidence(Protocol):
@@ -38,6 +59,7 @@ class Evidence(Protocol):
     Attributes:
         unit: `layer`, `filter` or `element`: what is being ranked.
         seed: for criteria that draw random numbers.
+        progress: shown while a criterion works; None where nobody looks.
         shapes: name → the shape of the scores: of every layer (), group of coupled channels (N) or weight.
         layers: candidate name → names of the weights inside it (`unit == "layer"`).
         module: the network, eval mode; not to be changed.
@@ -52,6 +74,8 @@ class Evidence(Protocol):
     def unit(self) -> str: ...
     @property
     def seed(self) -> int: ...
+    @property
+    def progress(self) -> Progress | None: ...
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
     @property
@@ -71,6 +95,18 @@ class Evidence(Protocol):
     def filters(self) -> Mapping[str, Tensor]:
         """Name → N×K: the K weights that make each of N filters. If groups of channels are ranked, those of a group, in
         all coupled layers; else those of one weight, by its name."""
+
+    @property
+    def readers(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """Group → name of each weight that reads its channels → int64 N×c: the columns that read each of its N parts,
+        in the order of `second_moments`: kernel, I; in G groups of inputs, one group of K columns after another. Only
+        weights O×I or O×I×kernel that are parameters; what passes channels on (depthwise) makes them, and is not one.
+        """
+
+    @property
+    def makers(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """Group → name of each weight that makes its channels → int64 N×r: the indices along the axis of its outputs
+        (`outputs`) that make each of its N parts."""
 
     @property
     def squared_gradients(self) -> Mapping[str, Tensor]:
@@ -121,3 +157,30 @@ class Evidence(Protocol):
         """One forward pass over `split`; `observe(candidate, "input" | "output", activation, labels)` at every
         candidate. Activations are B×F×H×W or B×F (F filters first, in any layout of the network). With `places`,
         module paths, at those instead, the activations as they are."""
+
+    def feature_maps(
+        self, observe: Callable[[str, Tensor, Tensor | None, Tensor], None], *, gradients: bool = False
+    ) -> None:
+        """`observe(name, maps, gradients, targets)` for every batch of train; one pass.
+
+        If groups of channels are ranked: `name` is a group, and it is called for every weight that reads the group's
+        channels, so after norm and activation, with what that weight is given: `maps` B×N×P, N parts, P positions:
+        pixels, tokens; 1 for vectors; of a part of c channels c times as many. Else: `name` is a weight, `maps` what
+        it makes, before a norm or an activation, N its outputs. B is 1 where what is read does not depend on a sample.
+
+        With `gradients` they are those of the loss, mean over the batch, with respect to these maps, as if each
+        reader had its own copy: the sum over all readers of a·∂L/∂a is the change of the loss, to first order, when
+        the part is removed. `targets` is one object during a batch. Both are shown in the order of differentiation,
+        the last weight of the network first.
+        """
+
+    def ablated(self, cases: Iterable[Mapping[str, Sequence[int]]], split: str = "train") -> Iterator[Ablation]:
+        """Loss and score without the parts of each case (group → numbers of its parts), one pass each; an empty case
+        is the whole network. Nothing is copied."""
+
+    def batches(self, split: str) -> Iterator[Batch]:
+        """Inputs and targets on the device, in order and without augmentation; the samples of `train` that the
+        statement names. For criteria that train something of their own, on deep copies of `module`."""
+
+    def answer_loss(self, batch: Batch, module: nn.Module | None = None) -> Tensor:
+        """The task's loss of a batch, mean over its samples, of the network or of a copy of its `module`."""

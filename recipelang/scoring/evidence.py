@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.kinds import names_of
+from recipelang.kinds import Ablation, Batch, Edit, Gone, names_of
 from recipelang.scoring import input_statistics, streams
+from recipelang.scoring.ablation import ablations
 from recipelang.scoring.activations import watching_layers
+from recipelang.scoring.channels import channels_read, columns_read, rows_made
 from recipelang.scoring.examined import Examined
-from recipelang.scoring.gradients import Gradients, gather
+from recipelang.scoring.feature_maps import Observe, observing
+from recipelang.scoring.gradients import Gradients, gathering
+from recipelang.scoring.passes import Collector, one_pass
 from recipelang.scoring.reconstruction import sampled_rows
 from recipelang.scoring.weights import batchnorm_scales, of_groups, require_known
+from recipelang.surgery.edits import remove
 from recipelang.surgery.head import embedding_length
+from recipelang.surgery.simulated import running as simulating
 from recipelang.surgery.tracing import example
 
 Observer = Callable[[str, str, Tensor, Tensor], None]
@@ -112,17 +119,66 @@ class Gathered(Examined):
     def _gradients(self) -> Gradients:
         weights = {name: weight for name, weight in self.weights.items() if self.products[name].parameter}
         require_known(self.products, self.layers, weights, "gradients")
-        return gather(
-            weights | (dict(self._scales) if "batchnorm" in self.needs else {}),
-            self._batches("train", "gathering gradients"),
-            self._loss,
-            signed="signed gradients" in self.needs,
-        )
+        scales = dict(self._scales) if "batchnorm" in self.needs else {}
+        collector, after = gathering(weights | scales, "signed gradients" in self.needs)
+        self._pass("train", collector)
+        return after()
 
-    def _loss(self, batch: tuple[Any, Any]) -> Tensor:
-        """The task's loss of a batch."""
+    def answer_loss(self, batch: Batch, module: nn.Module | None = None) -> Tensor:
+        """The task's loss of a batch, mean over its samples, of the network or of a copy of its `module`."""
+        running = self.running if module is None else simulating(replace(self.network, module=module))
         inputs, targets = batch
-        return self.task.loss(self.task.answer(self.running(inputs), targets, self.data.labels), targets)
+        return self.task.loss(self.task.answer(running(inputs), targets, self.data.labels), targets)
+
+    def batches(self, split: str) -> Iterator[Batch]:
+        """Inputs and targets on the device, in order and without augmentation.
+
+        Raises:
+            Refusal: RCP1008: the split has no samples.
+        """
+        return self._batches(split, f"reading {split}")
+
+    def _pass(self, split: str, *collectors: Collector) -> None:
+        one_pass(collectors, lambda what: self._batches(split, what), self.running, self.answer_loss)
+
+    @cached_property
+    def readers(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """Group → weight → N×c columns that read each part."""
+        return columns_read(self.groups, self.products, self._parameters) if self.unit == "filter" else {}
+
+    @cached_property
+    def makers(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """Group → weight → N×r rows that make each part."""
+        return rows_made(self.groups, self.outputs) if self.unit == "filter" else {}
+
+    def feature_maps(self, observe: Observe, *, gradients: bool = False) -> None:
+        """`observe(name, maps, gradients, targets)` where groups are read, or weights make; one pass.
+
+        Raises:
+            Refusal: RCP1005: the loss is NaN or infinite. RCP1008: no training samples. RCP0732: what the weight of a
+                ranked layer makes is not observed.
+        """
+        read = channels_read(self.groups, self.products) if self.unit == "filter" else None
+        names = self._parameters if read is None else read
+        require_known(self.products, self.layers, names, "feature maps")
+        weights = {name: self.weights[name] for name in names}
+        shape = self.network.input_shape
+        self._pass("train", observing(self.module, weights, read, observe, shape, gradients))
+
+    def ablated(self, cases: Iterable[Gone], split: str = "train") -> Iterator[Ablation]:
+        """Loss and score without the parts of each case.
+
+        Raises:
+            Refusal: RCP1008: the split has no samples. RCP0755: a case leaves nothing of a group.
+        """
+        batches = partial(self._batches, split)
+        return ablations(self.running, self.module, cases, self._edits, batches, self.task, self.data.labels)
+
+    def _edits(self, gone: Gone) -> Sequence[Edit]:
+        """Those that remove the parts of a case."""
+        if self.edits is not None:
+            return self.edits(gone)
+        return tuple(remove(group.source) for group in self.groups if gone.get(group.name))
 
     @cached_property
     def reached(self) -> Mapping[str, int]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from torch import Tensor, nn
 
 from recipelang.images.batches import count, moved
-from recipelang.kinds import Batch, Dataset, Group, Progress, Task
+from recipelang.kinds import Batch, Dataset, Edit, Gone, Group, Progress, Task
 from recipelang.scoring.weights import no_samples, weights_inside
 from recipelang.surgery.candidates import Candidate
 from recipelang.surgery.layout import laid_out, wants_channels_last
@@ -34,6 +34,7 @@ class Examined:
         samples: number of training samples used, drawn with `seed`; None: all. The validation split is used in full.
         seed: for criteria that draw random numbers, and for drawing samples.
         device: where the passes run.
+        edits: group → numbers of its parts: the edits that remove these (`Unit.edits`); None: those of layers.
     """
 
     network: Network
@@ -46,6 +47,7 @@ class Examined:
     seed: int = 0
     device: str = "cpu"
     progress: Progress | None = None
+    edits: Callable[[Gone], Sequence[Edit]] | None = None
 
     @cached_property
     def module(self) -> nn.Module:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from recipelang.errors import Refusal
+from recipelang.scoring.passes import Collector, require_finite
 
 
 @dataclass(frozen=True)
@@ -25,44 +25,33 @@ class Gradients:
     means: Mapping[str, Tensor]
 
 
-def gather(
-    tensors: Mapping[str, Tensor], batches: Iterable[Any], loss: Callable[[Any], Tensor], signed: bool
-) -> Gradients:
-    """The gradients of some tensors, in one pass over the batches.
+def gathering(tensors: Mapping[str, Tensor], signed: bool) -> tuple[Collector, Callable[[], Gradients]]:
+    """What gathers the gradients of some tensors, and what they are after the pass.
 
     Args:
-        tensors: name → parameter; they need no gradients before and after.
-        batches: the first moment at which one is read is after the tensors need gradients.
-        loss: of a batch.
+        tensors: name → parameter.
         signed: whether means with their signs are gathered too.
 
     Raises:
-        Refusal: RCP1005: a gradient is NaN or infinite.
+        Refusal: after the pass, RCP1005: a gradient is NaN or infinite.
     """
     squares = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
     means = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()} if signed else {}
     count = 0
-    for tensor in tensors.values():
-        tensor.requires_grad_(True)
-    try:
-        for batch in batches:
-            found = torch.autograd.grad(loss(batch), list(tensors.values()), allow_unused=True)
-            for name, gradient in zip(tensors, found, strict=True):
-                if gradient is not None:
-                    squares[name].addcmul_(gradient, gradient)
-                    if signed:
-                        means[name].add_(gradient)
-            count += 1
-    finally:
-        for tensor in tensors.values():
-            tensor.requires_grad_(False)
-    for name, total in squares.items():
-        if not bool(torch.isfinite(total).all()):
-            raise Refusal(
-                "RCP1005",
-                f"the gradient of `{name}` is NaN or infinite",
-                "training has diverged: lower the learning rate, or start from other weights",
-            )
-    for total in (*squares.values(), *means.values()):
-        total.div_(count)
-    return Gradients(squares, means)
+
+    def given(found: Mapping[str, Tensor]) -> None:
+        nonlocal count
+        count += 1
+        for name, gradient in found.items():
+            squares[name].addcmul_(gradient, gradient)
+            if signed:
+                means[name].add_(gradient)
+
+    def after() -> Gradients:
+        for name, total in squares.items():
+            require_finite(name, total)
+        for total in (*squares.values(), *means.values()):
+            total.div_(count)
+        return Gradients(squares, means)
+
+    return Collector("gathering gradients", differentiating=nullcontext, tensors=tensors, given=given), after

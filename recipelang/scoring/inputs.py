@@ -102,17 +102,48 @@ def watching(weights: Mapping[str, Tensor], see: See) -> Iterator[None]:
         yield
 
 
+class Memory:
+    """Recognises a weight by the memory of a product's operand.
+
+    Args:
+        weights: parameter name → weight.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self._stored: dict[int, list[tuple[str, Tensor]]] = {}
+        for name, weight in weights.items():
+            self._stored.setdefault(weight.untyped_storage().data_ptr(), []).append((name, weight))
+
+    def weight(self, used: Tensor) -> tuple[str, Tensor] | None:
+        """The weight that is used here, whole or in part."""
+        if used.layout is not torch.strided:
+            return None
+        for name, weight in self._stored.get(used.untyped_storage().data_ptr(), ()):
+            start = weight.storage_offset()
+            if start <= used.storage_offset() < start + weight.numel():
+                return name, weight
+        return None
+
+    def matrix(self, used: Tensor) -> str:
+        """The name of the weight of which this is a view …×I, its inputs along the last axis: x Wᵀ, and not x W;
+        I×1×1 counts as I. "" for anything else."""
+        found = self.weight(used)
+        if found is None:
+            return ""
+        name, weight = found
+        inputs = weight.shape[1]
+        alike = used.shape[-1] == inputs == weight[0].numel() and (inputs == 1 or used.stride(-1) == 1)
+        return name if alike else ""
+
+
 class _Watch(TorchDispatchMode):
-    """Recognises a weight by the memory of a product's operand."""
+    """Sees the inputs of the weights in memory."""
 
     supports_higher_order_operators = True
 
     def __init__(self, weights: Mapping[str, Tensor], see: See) -> None:
         super().__init__()
-        self._see = see
-        self._stored: dict[int, list[tuple[str, Tensor]]] = {}
-        for name, weight in weights.items():
-            self._stored.setdefault(weight.untyped_storage().data_ptr(), []).append((name, weight))
+        self._see, self._memory = see, Memory(weights)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         packet = getattr(func, "overloadpacket", func)
@@ -130,7 +161,7 @@ class _Watch(TorchDispatchMode):
         self, images: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any,
         transposed: bool, output_padding: Any, groups: int,
     ) -> None:  # fmt: skip
-        found = self._weight(weight)
+        found = self._memory.weight(weight)
         if found and not transposed:
             axes = weight.ndim - 2
             # One number may apply to all axes.
@@ -140,23 +171,6 @@ class _Watch(TorchDispatchMode):
     def _product(self, left: Tensor, right: Tensor) -> None:
         """A product …×n×K @ …×K×N: rows times Wᵀ, or W times columns."""
         for matrix, weight in ((left, right.mT), (right.mT, left)):
-            found = self._weight(weight)
-            if found and _inputs_run_alike(weight, found[1]):
-                self._see(found[0], Entering(matrix.flatten(0, -2)))
+            if name := self._memory.matrix(weight):
+                self._see(name, Entering(matrix.flatten(0, -2)))
                 return
-
-    def _weight(self, used: Tensor) -> tuple[str, Tensor] | None:
-        """The weight that is used here, whole or in part."""
-        if used.layout is not torch.strided:
-            return None
-        for name, weight in self._stored.get(used.untyped_storage().data_ptr(), ()):
-            start = weight.storage_offset()
-            if start <= used.storage_offset() < start + weight.numel():
-                return name, weight
-        return None
-
-
-def _inputs_run_alike(used: Tensor, weight: Tensor) -> bool:
-    """Whether a view …×n×I has the weight's inputs along its last axis: x Wᵀ, and not x W; I×1×1 counts as I."""
-    inputs = weight.shape[1]
-    return used.shape[-1] == inputs == weight[0].numel() and (inputs == 1 or used.stride(-1) == 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from recipelang.budgets.conditions import bounds, relaxed
 from recipelang.budgets.offering import described, offered, wanted
@@ -112,6 +113,7 @@ def _evidence(operation: Prune, network: Network, offer: Offer, context: Context
         seed=context.seed + turn - 1,
         device=context.device,
         progress=context.progress,
+        edits=partial(operation.unit.edits, network, offer),
     )
 
 

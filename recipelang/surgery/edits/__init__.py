@@ -9,12 +9,14 @@ One edit is one file of this folder, which is the index.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from recipelang import catalogue
+from recipelang.contracts import refuse_broken
 from recipelang.errors import Refusal
 from recipelang.kinds import Edit
 from recipelang.surgery.candidates import find_layers
@@ -25,7 +27,7 @@ from recipelang.surgery.parity import cannot_run, observe, require_parity
 from recipelang.surgery.restricting import carried, without
 from recipelang.surgery.tracing import example_input
 
-__all__ = ["Edit", "RemoveLayer", "apply_edits", "from_json", "left", "remove", "replay"]
+__all__ = ["Edit", "RemoveLayer", "apply_edits", "from_json", "left", "neutralised", "remove", "replay"]
 
 
 def apply_edits(network: Network, edits: Iterable[Edit], *, check: bool = True) -> Network:
@@ -53,6 +55,18 @@ def apply_edits(network: Network, edits: Iterable[Edit], *, check: bool = True) 
         else:
             edit.apply(edited.module)
     return replace(edited, edits=edited.edits + edits, restrictions=restrictions)
+
+
+def neutralised(edit: Any, module: nn.Module) -> AbstractContextManager[None]:
+    """A block in which the module computes without what an edit removes; nothing is copied.
+
+    Raises:
+        Refusal: RCP0255: an edit of an installed package cannot do that.
+    """
+    if not hasattr(edit, "neutralised"):
+        refuse_broken("edit", edit.kind, type(edit), ["it has no `neutralised`, which leaving parts out needs"])
+    block: AbstractContextManager[None] = edit.neutralised(module)
+    return block
 
 
 def left(edits: Iterable[Edit], name: str, tensor: Tensor) -> Tensor | None:

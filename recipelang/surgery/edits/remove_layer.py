@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -78,6 +79,18 @@ class RemoveLayer:
     def removes(self, path: str) -> bool:
         """Whether the edit removes the module or parameter at this path."""
         return any(path == gone or path.startswith(gone + ".") for gone in self.paths)
+
+    @contextmanager
+    def neutralised(self, module: nn.Module) -> Iterator[None]:
+        """Inside the block the stand-ins take the place of the layer's modules."""
+        parts = [(path, _find(module, path)) for path in self.paths]
+        try:
+            for path, part in parts:
+                module.set_submodule(path, self.stand_in(part).train(part.training))
+            yield
+        finally:
+            for path, part in parts:
+                module.set_submodule(path, part)
 
     def run_neutralised(self, module: nn.Module, example: Tensor) -> Any:
         """Run the unchanged module with the branch at zero, or a plain run bypassed."""
