@@ -77,6 +77,7 @@ def _merged(axes: Removing, axis: Axis, parts: list[Axis], why: str) -> Axis:
 
 def _spread(axes: Removing, axis: Axis, parts: list[Axis], pick: int | None, why: str) -> None:
     """Join an axis with the factor of it that may be removed; the others stay, and all of it where there is none."""
+    axes.products.append((axis, parts))
     if axes.exploring:
         return
     axes.freeze([part for k, part in enumerate(parts) if k != pick], why)
@@ -89,25 +90,20 @@ def _spread(axes: Removing, axis: Axis, parts: list[Axis], pick: int | None, why
 
 @rule("chunk", "split", "split_with_sizes", "tensor_split", removing=True)
 def cut_up(axes: Removing, call: OperatorCall) -> list[Dims]:
-    """Pieces of one size lose the same places; other pieces have sizes that stand in the code."""
-    x, dim, pieces = call.given["self"], call.given["dim"], RULES["chunk"](axes, call)
+    """Pieces of one size lose the same places; others have sizes of their own, numbers that an edit changes."""
+    dim, pieces = call.given["dim"], RULES["chunk"](axes, call)
     if len({len(piece[dim]) for piece in pieces}) == 1:
         axes.join(*(axes.record(piece[dim]) for piece in pieces))
-    else:
-        axes.freeze((x[dim],), "they are split into pieces of fixed sizes")
     return list(pieces)
 
 
 @rule("slice", "narrow", removing=True)
 def cut_out(axes: Removing, call: OperatorCall) -> Dims:
-    """Everything before a bound that stands in the code stays, because the bound is counted from the first."""
+    """The bounds are numbers that an edit changes; those that count from the end, or in steps, stay."""
     x, dim, out = call.given["self"], call.given["dim"], RULES["slice"](axes, call)
-    size, start = len(x[dim]), call.given["start"] or 0
-    if len(out[dim]) < size:
-        end = size if call.name == "narrow" or call.given["end"] is None else call.given["end"]
-        counted = call.name == "narrow" or call.given["step"] != 1 or end < 0 or start < 0
-        fixed = size if counted else start if end >= size else max(start, end)
-        axes.freeze((x[dim][:fixed],), "a slice counts from a fixed place")
+    bounds = [call.given.get(name) or 0 for name in ("start", "end")]
+    if len(out[dim]) < len(x[dim]) and (min(bounds) < 0 or call.given.get("step", 1) != 1):
+        axes.freeze((x[dim],), "a slice counts from a fixed place")
     return out
 
 

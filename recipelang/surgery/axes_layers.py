@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import numpy
+
 from recipelang.surgery.axes import SPACE, Axes, Axis, Dims, NoRule, OperatorCall, broadcast, rule
 
 
@@ -74,8 +76,8 @@ def einsum(axes: Axes, call: OperatorCall) -> Dims:
 def attention(axes: Axes, call: OperatorCall) -> Dims:
     """softmax(q·kᵀ)·v over …×L×E, …×S×E and …×S×F → …×L×F."""
     query, key, value = (call.given[name] for name in ("query", "key", "value"))
-    if call.given.get("enable_gqa"):
-        raise NoRule
+    if call.given.get("enable_gqa"):  # one head of keys serves several of queries, which follow each other
+        key, value = (dims.at(-3, numpy.repeat(dims[-3], len(query[-3]) // len(dims[-3]))) for dims in (key, value))
     if call.given.get("is_causal"):
         axes.freeze((query[-2], key[-2]), "attention is causal, so their order matters")
     axes.join(query[-1], key[-1])

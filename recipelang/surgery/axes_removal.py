@@ -19,7 +19,6 @@ from recipelang.surgery.axes import RULES, SPACE, Axes, Axis, Dims, NoRule, Oper
 
 #: a choice of a factor: module, number of its operation, number of the choice there
 Site = tuple[str, int, int]
-WEIGHED = "softmax weighs them against each other"
 CELLS = ("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
 STATE = "they are the state of a recurrent cell"
 
@@ -41,6 +40,7 @@ class Removing(Axes):
         shut: atoms that are already known to stay.
         normalised: axes of parameters that are divided by their norm.
         heads: axes over which attention runs separately.
+        products: axes with the factors that they are products of.
     """
 
     removing: ClassVar[bool] = True
@@ -52,6 +52,7 @@ class Removing(Axes):
     shut: set[int] = field(default_factory=set)
     normalised: list[Axis] = field(default_factory=list)
     heads: list[Axis] = field(default_factory=list)
+    products: list[tuple[Axis, list[Axis]]] = field(default_factory=list)
 
     def freeze(self, axes: Sequence[Axis], why: str) -> None:
         """Keep every index of these axes."""
@@ -74,17 +75,21 @@ class Removing(Axes):
         self.options[site] = self.orders.get(site, options)
         return site, self.options[site][0]
 
-    def lost(self, free: numpy.ndarray) -> dict[Site, list[int]]:
+    def lost(self, free: numpy.ndarray, heads: numpy.ndarray) -> dict[Site, list[int]]:
         """The orders for the next walk, of the sites where all of the chosen factor stays.
 
         Args:
             free: of every atom, whether its channel may be removed after this walk.
+            heads: of every atom, whether it is a head of attention: no other factor is chosen beside it.
         """
         orders: dict[Site, list[int]] = {}
         for site, options in self.options.items():
-            stay = {k for k, axes in self.factors[site].items() if not any(free[axis].any() for axis in axes)}
+            followed = self.factors[site]
+            stay = {k for k, axes in followed.items() if not any(free[axis].any() for axis in axes)}
+            if self.exploring:
+                options = [k for k in options if any(heads[axis].any() for axis in followed.get(k, ()))] or options
             order = sorted(options, key=lambda k: k in stay) if self.exploring else [*options[1:], options[0]]
-            if order != options and options[0] in stay:
+            if order != self.options[site] and (self.exploring or options[0] in stay):
                 orders[site] = order
         return orders
 
@@ -127,17 +132,6 @@ def transposed(axes: Removing, call: OperatorCall) -> Dims:
     return Dims((x[0], weight[1], *(axes.stuck(size, SPACE) for size in call.shapes[0][2:])))
 
 
-@rule("scaled_dot_product_attention", removing=True)
-def attention(axes: Removing, call: OperatorCall) -> Dims:
-    """Keys are weighed against each other; without `scale` the width of a head is in the formula."""
-    query, key = call.given["query"], call.given["key"]
-    axes.freeze((key[-2],), WEIGHED)
-    if call.given.get("scale") is None:
-        axes.freeze((query[-1],), "attention divides by the root of their number")
-    axes.heads += query[1:-2]
-    return RULES["scaled_dot_product_attention"](axes, call)
-
-
 @rule("lstm", "gru", "rnn_tanh", "rnn_relu", removing=True)
 def recurrent(axes: Removing, call: OperatorCall) -> list[Dims]:
     """What goes in may be removed; the state stays."""
@@ -170,15 +164,6 @@ def weight_norm(axes: Removing, call: OperatorCall) -> Any:
     axes.join(v[dim], g[dim])
     axes.normalised.append(v[dim])
     return Dims(v) if len(call.shapes) == 1 else [Dims(v), Dims(g)]
-
-
-@rule("softmax", "_softmax", "log_softmax", "_log_softmax", removing=True)
-def softmax(axes: Removing, call: OperatorCall) -> Dims:
-    """Over one axis; in attention, B×heads×T×T, the others before the last two are heads."""
-    x = next(call.tensors())
-    axes.freeze((x[call.given["dim"]],), WEIGHED)
-    axes.heads += x[1:-2]
-    return x
 
 
 @rule("mean", "amax", "amin", "var", "std", "prod", "logsumexp", "any", "all", removing=True)

@@ -77,6 +77,15 @@ def repeat(axes: Axes, call: OperatorCall) -> Dims:
     )
 
 
+@rule("repeat_interleave")
+def repeat_each(axes: Axes, call: OperatorCall) -> Dims:
+    """Every index of an axis the same number of times, one after another."""
+    x, times, dim = call.given["self"], call.given["repeats"], call.given["dim"]
+    if not isinstance(times, int) or dim is None:
+        raise NoRule
+    return x.at(dim, numpy.repeat(x[dim], times))
+
+
 @rule("select")
 def select(axes: Axes, call: OperatorCall) -> Dims:
     """One index of an axis: only that one is distinguished from the others."""

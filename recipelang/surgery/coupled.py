@@ -12,6 +12,8 @@ from torch import Tensor
 
 #: what a tensor has to do with a channel: nothing but to hold a number of it, or to add, scale, take or make it
 ROLES = ("holds", "shifts", "scales", "reads", "makes")
+#: a number in the code: module, number of a call that its code makes, number among the arguments
+Place = tuple[str, int, int]
 FILTERS, NEURONS, HEADS = KINDS = ("filters", "neurons", "heads")
 
 
@@ -89,6 +91,10 @@ class Followed:
         normalised: (parameter, axis) where each index is divided by its norm.
         units: name of a group → the channel of each of its units.
         sources: (module, attribute, number in it) → (shape, axis) of the sizes that it gave.
+        counted: number in a call of the code → the channels that it counts.
+        fixed: of these the numbers that the code does not find by itself once channels are gone.
+        computing: modules whose code computes with its attributes, which therefore stay: a scale from the number of
+            channels and of heads. All of the sizes that they give are among `fixed`.
     """
 
     channels: int
@@ -97,6 +103,9 @@ class Followed:
     normalised: frozenset[tuple[str, int]]
     units: Mapping[str, numpy.ndarray]
     sources: Mapping[tuple[str, str, int], frozenset[tuple[tuple[int, ...], int]]]
+    counted: Mapping[Place, numpy.ndarray] = field(default_factory=dict)
+    fixed: frozenset[Place] = frozenset()
+    computing: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

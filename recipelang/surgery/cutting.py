@@ -7,8 +7,9 @@ scale of 1e-6. So the copy that is compared has none of them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
@@ -16,12 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.surgery.coupled import Removable
+from recipelang.surgery.calls import TABLE
+from recipelang.surgery.counting import corrected
+from recipelang.surgery.coupled import Place, Removable
 from recipelang.surgery.edits.remove_channels import RemoveChannels, joined
 from recipelang.surgery.graph import first_names
 from recipelang.surgery.parity import TOLERANCE, answers_in, largest_difference
 from recipelang.surgery.randomised import is_sound, randomised, without_constants
-from recipelang.surgery.sizes import sizes_after
+from recipelang.surgery.sizes import numbers_after, sizes_after
 from recipelang.surgery.tracing import evaluating, first_line
 
 Chosen = Mapping[str, Collection[int]]
@@ -39,9 +42,7 @@ def edit_of(module: nn.Module, found: Removable, chosen: Chosen) -> RemoveChanne
         Refusal: RCP0755: nothing, or all of a group, would go.
     """
     followed = found.followed
-    gone = numpy.zeros(followed.channels, bool)
-    for name, units in chosen.items():
-        gone[followed.units[name][list(units)]] = True
+    gone = _gone(found, chosen)
     names = _names(module)
     cut: dict[tuple[str, int], tuple[list[int], int]] = {}
     for name, axes in followed.held.items():
@@ -55,9 +56,22 @@ def edit_of(module: nn.Module, found: Removable, chosen: Chosen) -> RemoveChanne
                 cut |= {(other, k): (indices.tolist(), len(axis)) for other in names[name]}
     if not cut:
         raise Refusal("RCP0755", "no channels were chosen", "remove more, or name layers that have more channels")
-    sizes = sizes_after(module, followed, lambda axis: int(len(axis) - gone[axis].sum()))
+    left = _left(found, chosen)
     normalised = tuple(sorted(cut.keys() & followed.normalised))
-    return RemoveChannels(joined(cut), sizes, normalised)
+    return RemoveChannels(joined(cut), sizes_after(module, followed, left), normalised, numbers_after(followed, left))
+
+
+def _left(found: Removable, chosen: Chosen) -> Callable[[numpy.ndarray], int]:
+    """How many of the channels of an axis remain."""
+    gone = _gone(found, chosen)
+    return lambda axis: int(len(axis) - gone[axis].sum())
+
+
+def _gone(found: Removable, chosen: Chosen) -> numpy.ndarray:
+    gone = numpy.zeros(found.followed.channels, bool)
+    for name, units in chosen.items():
+        gone[found.followed.units[name][list(units)]] = True
+    return gone
 
 
 def _names(module: nn.Module) -> dict[str, list[str]]:
@@ -101,6 +115,32 @@ class CuttingTrial:
         except _Stays as error:
             return str(error)
         return "" if found <= TOLERANCE else f"without them the network computes something else: {found:.1e}"
+
+    def changed(self, found: Removable, chosen: Chosen) -> tuple[str, Removable]:
+        """Why the network cannot do without these channels, as `refused`; and what is found about its code.
+
+        First only attributes change; where that fails, also numbers of the code that are wrong without the channels;
+        and where that fails, only these, while the attributes of their modules stay.
+        """
+        why = self.refused(edit := edit_of(self.module, found, chosen))
+        knowing = found
+        for computing in (False, True) if why else ():
+            if computing:
+                paths = {path for path, *_ in knowing.followed.fixed} & {path for path, *_ in edit.sizes}
+                knowing = _with(knowing, computing=knowing.followed.computing | paths)
+                edit = edit_of(self.module, knowing, chosen)
+            wrong = self.wrong_numbers(edit, knowing, chosen) - knowing.followed.fixed
+            knowing = _with(knowing, fixed=knowing.followed.fixed | wrong)
+            if (wrong or computing and paths) and not self.refused(edit := edit_of(self.module, knowing, chosen)):
+                return "", knowing
+        return why, found
+
+    def wrong_numbers(self, edit: RemoveChannels, found: Removable, chosen: Chosen) -> frozenset[Place]:
+        """The numbers that the network's code has wrong without these channels; up to where it raises."""
+        right = corrected(self.module, found.followed.counted, _left(found, chosen))
+        with applied(self.module, edit), evaluating(self.module), right as wrong, suppress(Exception):
+            self.module(self.example)  # it is the user's; whether it can do without them is tried afterwards
+        return frozenset(wrong)
 
     def _difference(self, edit: RemoveChannels) -> float:
         """Between the output without the channels and that with their parameters at zero."""
@@ -156,19 +196,41 @@ class CuttingTrial:
                 part.training = training
 
 
-def settle(trial: CuttingTrial, found: Removable, chosen: Chosen) -> tuple[Chosen, dict[str, str]]:
+def _with(found: Removable, **more: Any) -> Removable:
+    return replace(found, followed=replace(found.followed, **more))
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What can be removed of what was chosen.
+
+    Attributes:
+        chosen: group → its units that can go.
+        stay: group → why they cannot.
+        found: knows more numbers of the code that have to be changed.
+    """
+
+    chosen: Chosen
+    stay: Mapping[str, str]
+    found: Removable
+
+
+def settle(trial: CuttingTrial, found: Removable, chosen: Chosen) -> Settled:
     """The groups of which these units can be removed together, and why those that stay do.
 
     All at once. Where that fails, one group of each sort alone, then all sorts that passed; where that fails, halves.
+    Numbers of the code that turn out to be wrong without the channels are changed with them.
     """
     stay: dict[str, str] = {}
 
     def refused(names: Sequence[str]) -> str:
-        return trial.refused(edit_of(trial.module, found, {name: chosen[name] for name in names})) if names else ""
+        nonlocal found
+        why, found = trial.changed(found, {name: chosen[name] for name in names}) if names else ("", found)
+        return why
 
     wanted = [name for name, units in chosen.items() if len(units)]
     if not refused(wanted):
-        return {name: chosen[name] for name in wanted}, {}
+        return Settled({name: chosen[name] for name in wanted}, {}, found)
     passed: list[str] = []
     for alike in _sorts(trial.module, found, wanted):
         if why := refused(alike[:1]):
@@ -188,7 +250,7 @@ def settle(trial: CuttingTrial, found: Removable, chosen: Chosen) -> tuple[Chose
 
     if passed:
         halve([name for name in wanted if name in passed])
-    return {name: chosen[name] for name in good}, stay
+    return Settled({name: chosen[name] for name in good}, stay, found)
 
 
 def _sorts(module: nn.Module, found: Removable, names: Sequence[str]) -> list[list[str]]:
@@ -217,12 +279,18 @@ def applied(module: nn.Module, edit: RemoveChannels) -> Iterator[None]:
         part = module.get_submodule(path)
         undo.append((part, leaf, getattr(part, leaf)))
     undo += [(module.get_submodule(path), key, getattr(module.get_submodule(path), key)) for path, key, _ in edit.sizes]
+    code = [(part := module.get_submodule(path), type(part), vars(part).get(TABLE)) for path in edit.recounted()]
     try:
         edit.apply(module)
         yield
     finally:
         for part, key, old in undo:
             setattr(part, key, old)
+        for part, kind, table in code:
+            part.__class__ = kind
+            vars(part).pop(TABLE, None)
+            if table is not None:
+                setattr(part, TABLE, table)
 
 
 def _fixes(module: nn.Module, error: BaseException) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.surgery import axes_blocks, axes_layers, axes_shapes  # noqa: F401  their rules register themselves
+from recipelang.surgery import axes_attention, axes_blocks, axes_layers, axes_shapes  # noqa: F401  their rules register themselves
 from recipelang.surgery.axes import Axes, Dims, OperatorCall, follow
 from recipelang.surgery.tracing import evaluating, first_line, hushed
 
@@ -96,7 +96,7 @@ def walk(program: Any, module: nn.Module, axes: Axes, held: dict[str, Dims]) -> 
     """
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    canonical, kept, inputs = first_names(module), set(module.state_dict()), set(signature.user_inputs)
+    canonical, kept, inputs = first_names(module), changeable(module, axes.removing), set(signature.user_inputs)
     values: dict[Any, Any] = {}
     steps: list[GraphStep] = []
     counts: dict[str, int] = {}
@@ -124,9 +124,16 @@ def walk(program: Any, module: nn.Module, axes: Axes, held: dict[str, Dims]) -> 
     return steps
 
 
-def stored(module: nn.Module, held: Mapping[str, Dims]) -> dict[str, Dims]:
-    """The axes of those parameters and buffers that the network's state has."""
+def changeable(module: nn.Module, removing: bool) -> set[str]:
+    """The parameters and buffers that an edit may change: those that are saved. Where channels are removed, also
+    buffers that are not, since whoever builds the network removes them again."""
     names = set(module.state_dict())
+    return names | {name for name, _ in module.named_buffers()} if removing else names
+
+
+def stored(module: nn.Module, held: Mapping[str, Dims], removing: bool = False) -> dict[str, Dims]:
+    """The axes of those parameters and buffers that an edit may change."""
+    names = changeable(module, removing)
     return {name: dims for name, dims in held.items() if name in names}
 
 

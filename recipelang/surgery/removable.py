@@ -20,7 +20,9 @@ from torch import Tensor, nn
 
 from recipelang.surgery.atoms import alike, components, first_reasons, positions
 from recipelang.surgery.axes import Dims
+from recipelang.surgery.axes_attention import heads_among
 from recipelang.surgery.axes_removal import Removing
+from recipelang.surgery.counting import counted_by
 from recipelang.surgery.coupled import (
     FILTERS,
     HEADS,
@@ -38,7 +40,7 @@ from recipelang.surgery.cutting import CuttingTrial, settle
 from recipelang.surgery.graph import GraphStep, capture, export, stored, walk
 from recipelang.surgery.network import Network
 from recipelang.surgery.roles import CONVOLVES, MAKES, role, roles_of
-from recipelang.surgery.sizes import sources_of
+from recipelang.surgery.sizes import observed
 from recipelang.surgery.tracing import evaluating, example_input
 
 __all__ = ["Coupled", "ChannelAxis", "Removable", "find_removable", "follow_channels", "unit_rows"]
@@ -63,9 +65,9 @@ def find_removable(network: Network) -> Removable:
         return found
     chance = random.Random(0)
     half = {group.name: sorted(chance.sample(range(group.size), group.size // 2)) for group in found.groups}
-    good, stay = settle(CuttingTrial(module, example), found, half)
-    groups = tuple(group for group in found.groups if group.name in good)
-    return replace(found, groups=groups, frozen={**found.frozen, **stay})
+    settled = settle(CuttingTrial(module, example), found, half)
+    groups = tuple(group for group in found.groups if group.name in settled.chosen)
+    return replace(settled.found, groups=groups, frozen={**found.frozen, **settled.stay})
 
 
 def follow_channels(module: nn.Module, example: Tensor) -> Removable:
@@ -82,16 +84,14 @@ def follow_channels(module: nn.Module, example: Tensor) -> Removable:
     component = components(axes)
     why = first_reasons(axes, component)
     roles = roles_of(axes.atoms, held, [step.call for step in steps])
-    held = stored(module, held)
+    held = stored(module, held, axes.removing)
     numbered = {name: tuple(component[axis] for axis in dims) for name, dims in held.items()}
     makers = {(name, k): roles[axis].max(initial=0) for name, dims in held.items() for k, axis in enumerate(dims)}
     made = numpy.zeros(len(why), numpy.int8)  # by what each channel is made
     for (name, k), code in makers.items():
         made[numbered[name][k]] = numpy.maximum(made[numbered[name][k]], code)
     sets = [s for s in alike([component[axis] for axis in axes.axes], (why < 0) & (made >= MAKES)) if len(s) > 1]
-    heads = numpy.zeros(len(why), bool)
-    for axis in axes.heads:
-        heads[component[axis]] = True
+    heads = heads_among(axes, component, len(why))
     kinds = [HEADS if heads[s[0]] else FILTERS if made[s[0]] == CONVOLVES else NEURONS for s in sets]
     groups, units = _groups(sets, kinds, numbered, {place: role(code) for place, code in makers.items()}, len(why))
     frozen = {
@@ -101,11 +101,12 @@ def follow_channels(module: nn.Module, example: Tensor) -> Removable:
         for row in [numbered[name][k]]
     }
     with evaluating(module):
-        sources = sources_of(module, lambda: module(example))
+        sources, calls = observed(module, lambda: module(example))
+    operations = tuple(_numbered(step, component) for step in steps)
     followed = Followed(
         channels=len(why),
         held=numbered,
-        operations=tuple(_numbered(step, component) for step in steps),
+        operations=operations,
         normalised=frozenset(
             (name, k)
             for name, dims in held.items()
@@ -114,6 +115,7 @@ def follow_channels(module: nn.Module, example: Tensor) -> Removable:
         ),
         units=units,
         sources=sources,
+        counted=counted_by(calls, operations),
     )
     return Removable(groups, frozen, followed)
 
@@ -145,7 +147,8 @@ def _walked(module: nn.Module, programs: Sequence[Any]) -> tuple[Removing, dict[
         for program in programs:
             steps += walk(program, module, axes, held)
         component = components(axes)
-        tried = axes.lost((first_reasons(axes, component) < 0)[component])
+        why = first_reasons(axes, component)
+        tried = axes.lost((why < 0)[component], heads_among(axes, component, len(why))[component])
         if number and not tried:
             break
         orders = {**axes.options, **tried}

@@ -59,15 +59,15 @@ def remove_channels(network: Network, found: Removable, chosen: Chosen) -> Remov
     """
     edit_of(network, found, chosen)  # refuses what cannot be meant, before anything is tried
     example = example_input(network)
-    good, stays = settle(CuttingTrial(network.module, example), found, chosen)
-    if not good:
-        why = next(iter(stays.values()))
+    settled = settle(CuttingTrial(network.module, example), found, chosen)
+    if not settled.chosen:
+        why = next(iter(settled.stay.values()))
         raise Refusal("RCP0755", f"none of these channels can be removed: {why}", "choose other layers")
-    edit = edit_of(network, found, good)
+    edit = edit_of(network, settled.found, settled.chosen)
     if why := CuttingTrial(network.module, example, own=True).refused(edit):
         raise Refusal(
             "RCP0702",
             f"{edit} is not exact: {why}",
             "choose other layers; `recipe layers MODEL` lists what can be removed",
         )
-    return Removed(apply_edits(network, [edit], check=False), edit, stays)
+    return Removed(apply_edits(network, [edit], check=False), edit, settled.stay)

@@ -2,13 +2,14 @@
 
 Those of torch's layers are known by what the layer computes. Any other whole number (`num_heads`, a tuple of sizes) is
 found by what it does: for one run every such attribute is a `TracedNumber`, and those that arrive as sizes of a `view`,
-`reshape` or `expand` are told apart by it. A number's value alone is ambiguous: 8 heads of 8 channels.
+`reshape` or `expand` are told apart by it. A number's value alone is ambiguous: 8 heads of 8 channels. Sizes that no
+attribute gives are numbers in the code's calls (`calls`); `counting` knows which channels each counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy
@@ -17,6 +18,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from recipelang.surgery.axes_removal import CELLS
+from recipelang.surgery.counting import Calls, Sizing
 from recipelang.surgery.coupled import ChannelOperation, Followed
 
 #: how many indices of an axis remain
@@ -49,7 +51,7 @@ def sizes_after(module: nn.Module, followed: Followed, left: Left) -> tuple[tupl
             new |= {(operation.path, key): size for key, size in sizes.items() if hasattr(part, key)}
     numbers, shapes = _numbers(followed.operations, left), _shapes(followed.operations, left)
     for path, part in module.named_modules():
-        for key, value in attributes(part):
+        for key, value in attributes(part) if path not in followed.computing else ():
             items = [value] if type(value) is int else list(value)
             renumbered = tuple(
                 _renumbered(n, path, followed.sources.get((path, key, k), frozenset()), numbers, shapes)
@@ -59,6 +61,15 @@ def sizes_after(module: nn.Module, followed: Followed, left: Left) -> tuple[tupl
                 new.setdefault((path, key), renumbered[0] if type(value) is int else renumbered)
     changed = [(path, key, value) for (path, key), value in new.items() if _differs(module, path, key, value)]
     return tuple(sorted(changed, key=lambda size: size[:2]))
+
+
+def numbers_after(followed: Followed, left: Left) -> tuple[tuple[str, int, int, int], ...]:
+    """(module, call of its code, number of it, new value) of every number that the code does not find by itself.
+
+    In a module that is touched at all, all such numbers are stated: what the code computes may follow any change.
+    """
+    touched = {path for (path, *_), channels in followed.counted.items() if left(channels) != len(channels)}
+    return tuple((*place, left(followed.counted[place])) for place in sorted(followed.fixed) if place[0] in touched)
 
 
 def _differs(module: nn.Module, path: str, key: str, value: Size) -> bool:
@@ -152,19 +163,22 @@ class _Watch(TorchFunctionMode):
         return out
 
 
-def sources_of(module: nn.Module, run: Callable[[], Any]) -> dict[Source, Used]:
-    """(module, attribute, number in it) → (shape, axis) of the sizes that it gave in a run.
+def observed(module: nn.Module, run: Callable[[], Any]) -> tuple[dict[Source, Used], list[Sizing]]:
+    """(module, attribute, number in it) → (shape, axis) of the sizes that it gave in a run; and what the calls of the
+    network's code do to sizes.
 
     Args:
         module: as it was afterwards.
-        run: runs it. Where it raises because of a named number, nothing is found.
+        run: runs it. Where it raises because of a named number, no attribute is found.
     """
-    with _named(module), _Watch() as watch:
-        try:
-            run()
-        except Exception:  # the module is the user's, and what is found here is only a hint
-            return {}
-    return {source: frozenset(sizes) for source, sizes in watch.used.items()}
+    for named in (_named(module), nullcontext()):
+        with named, _Watch() as watch, Calls(module) as calls:
+            try:
+                run()
+            except Exception:  # the module is the user's, and what is found here is only a hint
+                continue
+        return {source: frozenset(sizes) for source, sizes in watch.used.items()}, calls.seen
+    return {}, []
 
 
 @contextmanager

@@ -99,6 +99,13 @@ def fixed_view(net: Net, x: Tensor) -> Tensor:
     return net.last(net.body(x).view(len(x), 8, 8, 8))
 
 
+def insists(net: Net, x: Tensor) -> Tensor:
+    x = net.body(x)
+    if x.shape[1] != 8:
+        raise ValueError("8 channels, please")
+    return net.last(x)
+
+
 def tied() -> nn.Module:
     net = Net(
         lambda net, x: net.c(F.relu(net.b(F.relu(net.a(x.flatten(1)))))),
@@ -218,18 +225,23 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Mapping[str, int], Mapping[st
     ),
     "a number in the code": (
         lambda: Net(fixed_view, body=conv(3, 8), last=conv(8, 6)),
+        {"body.0": 8, "last.0": 6},
+        {},
+    ),
+    "code that insists": (
+        lambda: Net(insists, body=conv(3, 8), last=conv(8, 6)),
         {"last.0": 6},
-        {"body.0": "fixes their number"},
+        {"body.0": "the code of the network fixes their number: 8 channels, please"},
     ),
     "slices": (
         lambda: Net(lambda net, x: torch.cat([net.a(x)[:, 4:], net.a(x)[:, :4]], 1), a=conv(3, 12)),
-        {"a.0": 8},
+        {"a.0": 4, "a.0 (2)": 8},
         {},
     ),
     "unequal pieces": (
         lambda: Net(lambda net, x: torch.cat(net.a(x).split((4, 8), 1)[::-1], 1), a=conv(3, 12)),
+        {"a.0": 4, "a.0 (2)": 8},
         {},
-        {"a.0": "split into pieces of fixed sizes"},
     ),
     "shuffled channels": (
         lambda: nn.Sequential(

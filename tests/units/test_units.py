@@ -28,8 +28,20 @@ UNITS = catalogue.names("unit")
 CRITERIA = catalogue.names("criterion")
 
 
+class Attention(nn.Module):
+    """4 heads of 2 channels over positions."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads, self.qkv, self.proj = 4, nn.Linear(width, 24), nn.Linear(8, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).reshape(*x.shape[:2], 3, self.heads, 2).permute(2, 0, 3, 1, 4)
+        return self.proj(nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
 class Block(nn.Module):
-    """Convolutions with BatchNorm, then an MLP, each beside a skip connection."""
+    """Convolutions with BatchNorm, then an MLP, then attention, each beside a skip connection."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -39,10 +51,12 @@ class Block(nn.Module):
             nn.Conv2d(16, width, 1),
         )
         self.up, self.down = nn.Linear(width, 24), nn.Linear(24, width)
+        self.attention = Attention(width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.back(self.norm(self.conv(x)).relu())
-        return x + self.down(self.up(x.movedim(1, -1)).relu()).movedim(-1, 1)
+        x = x + self.down(self.up(x.movedim(1, -1)).relu()).movedim(-1, 1)
+        return x + self.attention(x.flatten(2).transpose(1, 2)).transpose(1, 2).reshape(x.shape)
 
 
 class Net(nn.Module):
@@ -115,8 +129,8 @@ def test_every_criterion_that_fits_ranks_every_part_or_says_which_it_cannot(
     criterion: Any = catalogue.find("criterion", criterion_name)()  # type: ignore[misc]
     offer = offers[unit_name]
     evidence = Gathered(net, Images(), Classification(), offer.groups, unit.ranks, criterion.needs)  # type: ignore[arg-type]
-    if (unit_name, criterion_name) == ("neurons", "bn"):
-        with pytest.raises(Refusal, match="no neuron of this network has a BatchNorm"):
+    if unit_name in ("neurons", "heads") and criterion_name == "bn":
+        with pytest.raises(Refusal, match=f"no {unit.one} of this network has a BatchNorm"):
             rank(criterion, unit, evidence, offer.groups)
         return
     ranking = rank(criterion, unit, evidence, offer.groups)
@@ -166,9 +180,35 @@ def test_filters_are_of_convolutions_and_neurons_of_linear_layers(offers: dict[s
     assert [group.name for group in offers["filters"].groups] == ["stem", "blocks.0.conv", "blocks.1.conv"]
     assert offers["filters"].groups[0].layers == (
         "stem",
-        *(f"blocks.{k}.{part}" for k in "01" for part in ("back", "down")),
+        *(f"blocks.{k}.{part}" for k in "01" for part in ("back", "down", "attention.proj")),
     )
     assert [group.name for group in offers["neurons"].groups] == ["blocks.0.up", "blocks.1.up"]
+
+
+def test_heads_of_any_number_leave_and_the_rest_keep_their_width(net: Network, offers: dict[str, Offer]) -> None:
+    unit: Any = catalogue.find("unit", "heads")()  # type: ignore[misc]
+    offer = offers["heads"]
+    assert [(g.name, g.size, g.step, g.most) for g in offer.groups] == [
+        (f"blocks.{k}.attention.qkv", 4, 1, 3) for k in "01"
+    ]
+    smaller = unit.remove(net, offer, {"blocks.1.attention.qkv": [0, 1, 3]})[0].module.blocks[1].attention
+    assert smaller.heads == 1 and smaller.qkv.weight.shape == (6, 8) and smaller.proj.weight.shape == (8, 2)
+    assert torch.equal(smaller.proj.weight, net.module.blocks[1].attention.proj.weight[:, 4:6])
+
+
+def test_a_head_scores_the_rows_that_make_it_and_the_columns_that_read_it(
+    net: Network, offers: dict[str, Offer]
+) -> None:
+    unit: Any = catalogue.find("unit", "heads")()  # type: ignore[misc]
+    group = offers["heads"].groups[0]
+    weights = {name: weight.detach().square() for name, weight in net.module.named_parameters() if weight.ndim > 1}
+    squares = SimpleNamespace(unit="element", norm=2)
+    (scores,) = unit.aggregate(squares, weights, None, [group]).values()
+    part = net.module.blocks[0].attention
+    for head in range(4):
+        made = part.qkv.weight.reshape(3, 4, 2, 8)[:, head].square().sum()
+        read = part.proj.weight.reshape(8, 4, 2)[:, head].square().sum()
+        torch.testing.assert_close(scores[head], (made + read).sqrt())
 
 
 def test_a_coupled_layer_that_is_excluded_keeps_its_group(net: Network) -> None:

@@ -1,4 +1,4 @@
-"""Coupled channels as parts of a network: what `filters` and `neurons` share."""
+"""Coupled channels as parts of a network: what `filters`, `neurons` and `heads` share."""
 
 from __future__ import annotations
 
@@ -27,21 +27,19 @@ _FOUND: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
-class CoupledChannels:
-    """A unit whose parts are coupled channels; a unit says what makes them: its name is their kind."""
+class CoupledParts:
+    """A unit whose parts are coupled channels; a unit says what makes them: its name is their kind.
+
+    Attributes:
+        weighed: the roles of the weights whose elements count for a part (`recipelang.surgery.coupled.ROLES`).
+    """
 
     name: ClassVar[str]
     one: ClassVar[str]
     ranks: ClassVar[str] = "filter"
     scores: ClassVar[tuple[str, ...]] = ("element", "filter", "any")
     many: ClassVar[bool] = True
-
-    round: int | None = setting(
-        None,
-        type="integer",
-        low=1,
-        help="Widths that stay are a multiple of it; by default of up to 16, depending on the width.",
-    )
+    weighed: ClassVar[tuple[str, ...]] = ("makes",)
 
     def find(self, network: Any, selection: Selection) -> Offer:
         """The groups of coupled channels that layers of this kind make.
@@ -50,13 +48,13 @@ class CoupledChannels:
             Refusal: RCP0910: no channel can be removed; RCP0703: an entry of the selection matches nothing; RCP0718:
                 the network cannot be traced.
         """
-        return offered_channels(network, self.name, self.one, self.round, selection)
+        return offered_channels(network, self.name, self.one, self._multiple(), selection)
 
     def aggregate(
         self, criterion: Criterion, scores: Mapping[str, Tensor], evidence: Evidence, groups: Sequence[Group]
     ) -> Mapping[str, Tensor]:
-        """Sums over all weights that make the channel, in all coupled layers."""
-        return channel_scores(criterion, scores, evidence, groups)
+        """Sums over the weights that count for the part, in all coupled layers."""
+        return channel_scores(criterion, scores, evidence, groups, self.weighed)
 
     def edits(self, network: Any, offer: Offer, gone: Gone) -> tuple[Any, ...]:
         """One edit for all of them."""
@@ -70,12 +68,31 @@ class CoupledChannels:
         """
         return without_channels(network, offer, gone)
 
+    def _multiple(self) -> int | None:
+        """Channels that stay are a multiple of it; None: it depends on the width."""
+        return 1
+
+
+@dataclass(frozen=True)
+class CoupledChannels(CoupledParts):
+    """Coupled channels whose number is rounded."""
+
+    round: int | None = setting(
+        None,
+        type="integer",
+        low=1,
+        help="Widths that stay are a multiple of it; by default of up to 16, depending on the width.",
+    )
+
+    def _multiple(self) -> int | None:
+        return self.round
+
 
 def offered_channels(network: Any, kind: str, one: str, round: int | None, selection: Selection) -> Offer:
     """The groups of coupled channels of one kind, with the widths that they may have.
 
     Args:
-        kind: `filters` or `neurons`: what makes them.
+        kind: `filters`, `neurons` or `heads`: what makes them.
         one: a channel of it, in words.
         round: channels that stay are a multiple of it; None: `rounding` of the width.
         selection: a group is selected if every layer that makes it is.
@@ -111,7 +128,7 @@ def offered_channels(network: Any, kind: str, one: str, round: int | None, selec
 
 
 def _removable(network: Any) -> Any:
-    """What `find_removable` finds, once for each module: filters and neurons are found together."""
+    """What `find_removable` finds, once for each module: all kinds are found together."""
     from recipelang.surgery.removable import find_removable
 
     if network.module not in _FOUND:
@@ -147,16 +164,20 @@ def step_of(size: int, wide: int, round: int | None) -> int:
 
 
 def channel_scores(
-    criterion: Criterion, scores: Mapping[str, Tensor], evidence: Evidence, groups: Sequence[Group]
+    criterion: Criterion,
+    scores: Mapping[str, Tensor],
+    evidence: Evidence,
+    groups: Sequence[Group],
+    roles: tuple[str, ...] = ("makes",),
 ) -> Mapping[str, Tensor]:
-    """Scores of channels: of elements the `norm`-th root of the sum over all weights that make the channel, in all
-    coupled layers; of filters as they are; divided by the group's mean where the criterion is `relative`."""
+    """Scores of channels: of elements the `norm`-th root of the sum over all weights of these roles, in all coupled
+    layers; of filters as they are; divided by the group's mean where the criterion is `relative`."""
     from recipelang.surgery.coupled import unit_rows
 
     found = {}
     for group in groups:
         if criterion.unit == "element":
-            rows = unit_rows(group.source, scores, "makes")
+            rows = unit_rows(group.source, scores, *roles)
             if not rows.shape[1]:
                 continue
             score = filter_scores(rows, getattr(criterion, "norm", 1))

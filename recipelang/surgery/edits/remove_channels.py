@@ -17,10 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
+from recipelang.surgery.calls import replace_numbers
 from recipelang.surgery.entries import MOST_TENSORS, Wrong, mapping, sequence, shown, text, whole
 
 #: largest size of an axis, and number of sizes that an attribute may hold
 LARGEST_AXIS, MOST_SIZES, MOST_AXES = 2**24, 64, 16
+#: largest number of numbers in the calls of one module
+MOST_CALLS = 2**12
 #: largest number of indices that the cuts of one edit name together: a few characters of a file may name very many
 MOST_GONE = 2**20
 Size = int | tuple[int, ...]
@@ -54,6 +57,8 @@ class RemoveChannels:
         sizes: (module, attribute, new value) of the attributes that count channels, `out_channels`, `groups`; sorted.
         normalised: (parameter, axis) where each index is divided by its norm, as v of weight norm. There zeros would be
             0/0; it is their gain g that is zero in the neutralised network.
+        numbers: (module, call of its code, number of it, new value) of the sizes that its code computes or states;
+            sorted (`recipelang.surgery.calls`).
     """
 
     kind: ClassVar[str] = "remove_channels"
@@ -62,6 +67,7 @@ class RemoveChannels:
     cuts: tuple[Cut, ...]
     sizes: tuple[tuple[str, str, Size], ...] = ()
     normalised: tuple[tuple[str, int], ...] = ()
+    numbers: tuple[tuple[str, int, int, int], ...] = ()
 
     def __str__(self) -> str:
         weights = sorted({name for cut in self.cuts for name, _ in cut.places})
@@ -74,8 +80,8 @@ class RemoveChannels:
         Raises:
             Wrong: it is not as `json` writes it.
         """
-        if entry.keys() - {"normalised"} != {"edit", "cut", "set"}:
-            raise Wrong("it has other entries than `edit`, `cut`, `set` and `normalised`")
+        if entry.keys() - {"normalised", "calls"} != {"edit", "cut", "set"}:
+            raise Wrong("it has other entries than `edit`, `cut`, `set`, `normalised` and `calls`")
         told = [mapping(cut, "a cut") for cut in sequence(entry["cut"], "`cut`", MOST_TENSORS)]
         ranges = [_read_ranges(cut) for cut in told]
         if sum(end - first for each in ranges for first, end in each) > MOST_GONE:
@@ -89,15 +95,21 @@ class RemoveChannels:
             for path, values in mapping(entry["set"], "`set`").items()
             for name, value in mapping(values, "`set`").items()
         )
-        return cls(cuts, tuple(sizes), _read_places(entry.get("normalised", []), "`normalised`"))
+        normalised = _read_places(entry.get("normalised", []), "`normalised`")
+        return cls(cuts, tuple(sizes), normalised, _read_numbers(entry.get("calls", {})))
 
     def json(self) -> dict[str, Any]:
-        """The cuts under `cut`; module → attribute → value under `set`; `normalised` where there are any."""
+        """The cuts under `cut`; module → attribute → value under `set`; `normalised` where there are any, and under
+        `calls` module → numbers in its calls, where these change."""
         setting: dict[str, dict[str, Any]] = {}
         for path, name, value in self.sizes:
             setting.setdefault(path, {})[name] = value if isinstance(value, int) else list(value)
         entry: dict[str, Any] = {"edit": self.kind, "cut": [cut.json() for cut in self.cuts], "set": setting}
-        return entry | {"normalised": [list(place) for place in self.normalised]} if self.normalised else entry
+        if self.normalised:
+            entry["normalised"] = [list(place) for place in self.normalised]
+        if self.numbers:
+            entry["calls"] = {path: [list(each) for each in table] for path, table in self._tables().items()}
+        return entry
 
     def removes(self, path: str) -> bool:
         """No module and no whole parameter is removed."""
@@ -134,6 +146,8 @@ class RemoveChannels:
         for path, name, value in self.sizes:
             part = module.get_submodule(path)
             setattr(part, name, value if isinstance(value, int) else type(getattr(part, name))(value))
+        for path, table in self._tables().items():
+            replace_numbers(module.get_submodule(path), {(call, place): value for call, place, value in table})
 
     def run_neutralised(self, module: nn.Module, example: Tensor) -> Any:
         """Run the unchanged module with all parameters of the removed channels at zero."""
@@ -165,6 +179,17 @@ class RemoveChannels:
         """The parameters and buffers that lose something."""
         return tuple(self._by_name)
 
+    def recounted(self) -> tuple[str, ...]:
+        """The modules whose code gets other numbers."""
+        return tuple(self._tables())
+
+    def _tables(self) -> dict[str, list[tuple[int, int, int]]]:
+        """Module → (call, number of it, new value)."""
+        found: dict[str, list[tuple[int, int, int]]] = {}
+        for path, *rest in self.numbers:
+            found.setdefault(path, []).append((rest[0], rest[1], rest[2]))
+        return found
+
     @cached_property
     def _by_name(self) -> dict[str, list[tuple[tuple[int, ...], int, int]]]:
         """Tensor → (indices, size, axis) of its cuts."""
@@ -190,6 +215,8 @@ class RemoveChannels:
             olds, news = (_numbers(v) for v in (old, value))
             if len(olds) != len(news) or not all(1 <= new <= size for new, size in zip(news, olds, strict=True)):
                 raise _misfit(f"no `{path}.{name}` that may become {value}")
+        for path in self.recounted():
+            _holder(module, f"{path}.")
 
 
 def _numbers(value: object) -> Sequence[int]:
@@ -254,6 +281,17 @@ def _read_places(value: Any, what: str) -> tuple[tuple[str, int], ...]:
     if not all(len(place) == 2 and type(place[1]) is int and 0 <= place[1] < MOST_AXES for place in places):
         raise Wrong(f"{what} is {shown(value)}, not names with axes")
     return tuple((text(name, what), axis) for name, axis in places)
+
+
+def _read_numbers(value: Any) -> tuple[tuple[str, int, int, int], ...]:
+    found = []
+    for path, table in mapping(value, "`calls`").items():
+        for each in sequence(table, "`calls`", MOST_CALLS):
+            numbers = sequence(each, "`calls`", 3)
+            if len(numbers) != 3 or not all(type(n) is int and 0 <= n <= LARGEST_AXIS for n in numbers):
+                raise Wrong(f"`calls` holds {shown(each)}, not three whole numbers")
+            found.append((text(path, "a path"), numbers[0], numbers[1], numbers[2]))
+    return tuple(sorted(found))
 
 
 def _pairs(ends: list[int]) -> Iterator[tuple[int, tuple[int, int]]]:

@@ -1,0 +1,126 @@
+"""Numbers in the code of a `forward` that count channels, and a module whose code gets others.
+
+A `forward` may compute a size, `x.reshape(batch, length, C // heads)`, or state it: `x[:, :16]`. Such a size cannot be
+changed by an attribute. Calls of functions that take sizes are counted while a module runs: the third call of the code
+of `layer.attention`, its second number. In a network that lost channels the module has a class that replaces these
+numbers on the way into the function.
+
+A call belongs to the module whose `forward` is running, not to those that it calls, whose calls are counted separately.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+#: functions and methods that take sizes or bounds of axes
+RESHAPES = {"view", "reshape", "unflatten", "expand", "broadcast_to"}
+MADE = {"zeros", "ones", "empty", "full", "new_zeros", "new_ones", "new_empty", "new_full"}
+SPLITS = {"split", "split_with_sizes", "tensor_split"}
+CUTS = {"__getitem__", "__setitem__", "narrow"}
+SIZED = RESHAPES | MADE | SPLITS | CUTS
+#: the attribute of a module with other numbers
+TABLE = "_numbers_in_calls"
+#: number of a call, number among its arguments → what it is instead
+Table = Mapping[tuple[int, int], int]
+
+
+def numbers_in(args: Any, kwargs: Mapping[str, Any]) -> list[int]:
+    """The whole numbers among arguments, in their order, also inside of tuples, lists and slices."""
+    found: list[int] = []
+    _mapped((args, dict(kwargs)), found.append)
+    return found
+
+
+def renumbered(args: Any, kwargs: Mapping[str, Any], new: Mapping[int, int]) -> tuple[Any, dict[str, Any]]:
+    """The arguments with other numbers.
+
+    Args:
+        new: position among `numbers_in` → the number that is there instead. Negative ones stay: -1 is what is left.
+    """
+    positions = iter(range(sys.maxsize))
+
+    def changed(number: Any) -> Any:
+        position = next(positions)
+        return new[position] if position in new and not number < 0 else number
+
+    mapped: tuple[Any, dict[str, Any]] = _mapped((args, dict(kwargs)), changed)
+    return mapped
+
+
+def _mapped(value: Any, change: Any) -> Any:
+    """The value with `change` applied to each of its numbers; those of a traced program may be symbols."""
+    if isinstance(value, int | torch.SymInt) and not isinstance(value, bool):
+        return change(value)
+    if isinstance(value, slice):
+        return slice(*(_mapped(bound, change) for bound in (value.start, value.stop, value.step)))
+    if isinstance(value, dict):
+        return {key: _mapped(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [_mapped(item, change) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    return value
+
+
+def running() -> tuple[nn.Module | None, Any]:
+    """The module whose `forward` is running, and its frame."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "forward":
+            part = frame.f_locals.get("self")
+            if isinstance(part, nn.Module):
+                return part, frame
+        frame = frame.f_back
+    return None, None
+
+
+class _Replacing(TorchFunctionMode):
+    """Replaces numbers in the calls of one `forward` of a module."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module, self.count = module, 0
+        self.new: dict[int, dict[int, int]] = {}
+        for (call, position), number in getattr(module, TABLE).items():
+            self.new.setdefault(call, {})[position] = number
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in SIZED and running()[0] is self.module:
+            if self.count in self.new:
+                args, kwargs = renumbered(args, kwargs, self.new[self.count])
+            self.count += 1
+        return func(*args, **kwargs)
+
+
+class Renumbered(nn.Module):
+    """A module in whose calls some numbers are others: a base class of the one that `replace_numbers` makes."""
+
+
+def replace_numbers(module: nn.Module, table: Table) -> None:
+    """Have a module's code use these numbers from now on, beside those that it already uses; in place.
+
+    Its class becomes one of the same name that inherits from its own, so that it keeps its path, its parameters and
+    what `isinstance` says of it.
+    """
+    if not isinstance(module, Renumbered):
+        kind: Any = type(module)
+        module.__class__ = _renumbered_class(kind)
+    setattr(module, TABLE, {**getattr(module, TABLE, {}), **table})
+
+
+@functools.cache
+def _renumbered_class(cls: type[nn.Module]) -> type[nn.Module]:
+    @functools.wraps(cls.forward)
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        with _Replacing(self):
+            return cls.forward(self, *args, **kwargs)
+
+    body = {"forward": forward, "__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    return type(cls.__name__, (Renumbered, cls), body)
