@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,7 +84,7 @@ class Compensator(Criterion, Protocol):
         """
 
 
-def why_unfit(criterion: Criterion, unit: str, scores: Sequence[str]) -> str:
+def why_unfit(criterion: Any, unit: str, scores: Sequence[str]) -> str:
     """Why a criterion cannot rank a unit; "" where it can.
 
     Args:

@@ -19,7 +19,9 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "filters": ("weights",),
     "readers": ("weights",),
     "makers": ("weights",),
+    "effective": ("weights",),
     "squared_gradients": ("gradients",),
+    "hessian_diagonal": ("gradients",),
     "gradients": ("signed gradients",),
     "scales": ("batchnorm",),
     "squared_scale_gradients": ("batchnorm", "gradients"),
@@ -60,6 +62,7 @@ class Evidence(Protocol):
         unit: `layer`, `filter` or `element`: what is being ranked.
         seed: for criteria that draw random numbers.
         progress: shown while a criterion works; None where nobody looks.
+        groups: what is ranked, in the order of the network; `source` of channels is a `surgery.coupled.Coupled`.
         shapes: name → the shape of the scores: of every layer (), group of coupled channels (N) or weight.
         layers: candidate name → names of the weights inside it (`unit == "layer"`).
         module: the network, eval mode; not to be changed.
@@ -76,6 +79,8 @@ class Evidence(Protocol):
     def seed(self) -> int: ...
     @property
     def progress(self) -> Progress | None: ...
+    @property
+    def groups(self) -> Sequence[Any]: ...
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
     @property
@@ -109,6 +114,11 @@ class Evidence(Protocol):
         (`outputs`) that make each of its N parts."""
 
     @property
+    def effective(self) -> Mapping[str, Tensor]:
+        """Ranked group of channels → N×K float64: what decides each of N channels: the weights that make it, in all
+        coupled layers, with the norms that act on it, and its shifts. Two channels that are equal here are the same."""
+
+    @property
     def squared_gradients(self) -> Mapping[str, Tensor]:
         """Parameter name → mean over batches of (∂L/∂w)², the shape of the weight. One pass over train."""
 
@@ -128,6 +138,11 @@ class Evidence(Protocol):
     @property
     def scale_gradients(self) -> Mapping[str, Tensor]:
         """Like `scales`: mean over batches of ∂L/∂γ, with its sign. The same pass as for weights."""
+
+    def hessian_diagonal(self, how: str = "fisher", probes: int = 1) -> Mapping[str, Tensor]:
+        """Parameter name → ∂²L/∂w², the shape of the weight: mean over training samples, estimated in one pass with
+        `probes` random draws for each batch. `how`: `fisher`, the Gauss–Newton diagonal of the cross-entropy, for
+        classification; `hutchinson`, that of the Hessian of the task's loss."""
 
     @property
     def input_norms(self) -> Mapping[str, Tensor]:

@@ -16,6 +16,8 @@ from recipelang.scoring import input_statistics, streams
 from recipelang.scoring.ablation import ablations
 from recipelang.scoring.activations import watching_layers
 from recipelang.scoring.channels import channels_read, columns_read, rows_made
+from recipelang.scoring.curvature import fisher_diagonal, hutchinson_diagonal
+from recipelang.scoring.effective import effective_channels
 from recipelang.scoring.examined import Examined
 from recipelang.scoring.feature_maps import Observe, observing
 from recipelang.scoring.gradients import Gradients, gathering
@@ -74,6 +76,11 @@ class Gathered(Examined):
         }
 
     @cached_property
+    def effective(self) -> Mapping[str, Tensor]:
+        """Ranked group of channels → N×K float64: what decides each channel, with the norms that act on it."""
+        return effective_channels(self.network, self.groups) if self.unit == "filter" else {}
+
+    @cached_property
     def scales(self) -> Mapping[str, Tensor]:
         """Name of a BatchNorm's scale → N×1, or of a ranked group of channels that M BatchNorms scale → N×M."""
         return self._by_channel({name: scale.detach() for name, scale in self._scales.items()})
@@ -124,11 +131,22 @@ class Gathered(Examined):
         self._pass("train", collector)
         return after()
 
+    def hessian_diagonal(self, how: str = "fisher", probes: int = 1) -> Mapping[str, Tensor]:
+        """Parameter name → ∂²L/∂w², mean over training samples; one pass; errors as `squared_gradients`."""
+        weights = {name: weight for name, weight in self.weights.items() if self.products[name].parameter}
+        require_known(self.products, self.layers, weights, "second derivatives")
+        batches = self._batches("train", "gathering second derivatives")
+        if how == "hutchinson":
+            return hutchinson_diagonal(weights, batches, self.answer_loss, probes, self.seed)
+        return fisher_diagonal(weights, batches, self._answer, probes, self.seed)
+
     def answer_loss(self, batch: Batch, module: nn.Module | None = None) -> Tensor:
         """The task's loss of a batch, mean over its samples, of the network or of a copy of its `module`."""
+        return self.task.loss(self._answer(batch, module), batch[1])
+
+    def _answer(self, batch: Batch, module: nn.Module | None = None) -> Any:
         running = self.running if module is None else simulating(replace(self.network, module=module))
-        inputs, targets = batch
-        return self.task.loss(self.task.answer(running(inputs), targets, self.data.labels), targets)
+        return self.task.answer(running(batch[0]), batch[1], self.data.labels)
 
     def batches(self, split: str) -> Iterator[Batch]:
         """Inputs and targets on the device, in order and without augmentation.

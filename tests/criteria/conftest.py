@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +20,8 @@ from recipelang.scoring.ranking import rank
 from recipelang.surgery.candidates import find_layers
 from recipelang.surgery.network import Network
 from recipelang.surgery.tracing import example
+
+sys.path.insert(0, str(Path(__file__).parent))  # `coupled_networks`
 
 
 class Images:
