@@ -50,16 +50,13 @@ from recipelang.training.loop import fit
 
 BUDGETS = (0.85, 0.7)
 IMAGES = 10_000
-ONE, MANY = Latency(), Latency(batch=64)
+ONE = Latency()
 #: statements of ours; the first of each sort is the default
 LAYERS = {"layers, imprint": "prune layers by imprint"}
 FILTERS = {
     "filters, L2": "prune filters by magnitude",
     "filters, L2, multiples of 8": "prune filters(round=8) by magnitude",
-    "filters, L2, any width": "prune filters(round=1) by magnitude",
     "filters, L1, multiples of 8": "prune filters(round=8) by magnitude(p=1)",
-    "filters, taylor": "prune filters by taylor on train(samples=2048)",
-    "filters, taylor, multiples of 8": "prune filters(round=8) by taylor on train(samples=2048)",
 }
 #: settings of Torch-Pruning: first what its README shows, then what may be better
 THEIRS: dict[str, dict[str, Any]] = {
@@ -67,9 +64,6 @@ THEIRS: dict[str, dict[str, Any]] = {
     "theirs, L2, any width": {},
     "theirs, L1, multiples of 8": {"p": 1, "round_to": 8},
     "theirs, L2, global": {"global_pruning": True},
-    "theirs, L2, global, multiples of 8": {"global_pruning": True, "round_to": 8},
-    "theirs, L2, global, not normalised": {"global_pruning": True, "normalizer": None, "round_to": 8},
-    "theirs, L1, global, multiples of 8": {"p": 1, "global_pruning": True, "round_to": 8},
 }
 
 
@@ -98,6 +92,7 @@ class Bench:
     data: Dataset
     out: Path
     _known: dict[str, Measurement] = field(default_factory=dict)
+    ratios: dict[str, tuple[Network, ...]] = field(default_factory=dict)
 
     def latency(self, network: Network, metric: Latency = ONE, brief: bool = False) -> Measurement:
         """Timed alternately with healthy; once for each architecture. `brief`: in about a second."""
@@ -179,13 +174,20 @@ def by_torch_pruning(
     return replace(network, module=module)
 
 
+def all_ratios(network: Network, settings: Mapping[str, Any]) -> tuple[Network, ...]:
+    """Every different network that Torch-Pruning makes with these settings."""
+    found: dict[str, Network] = {}
+    for percent in range(2, 92, 2):
+        smaller = by_torch_pruning(network, percent / 100, **settings)
+        found.setdefault(shapes(smaller.module), smaller)
+    return tuple(found.values())
+
+
 def largest_within(bench: Bench, settings: Mapping[str, Any], budget: float) -> Network:
     """Of all ratios the network with the most FLOPs whose latency meets the budget."""
-    found = {}
-    for percent in range(2, 92, 2):
-        network = by_torch_pruning(bench.healthy, percent / 100, **settings)
-        found.setdefault(shapes(network.module), network)
-    near = [n for n in found.values() if (bench.latency(n, brief=True).ratio or 1) < budget + 0.05]
+    found = bench.ratios.setdefault(str(settings), ()) or all_ratios(bench.healthy, settings)
+    bench.ratios[str(settings)] = found
+    near = [network for network in found if (bench.latency(network, brief=True).ratio or 1) < budget + 0.05]
     for network in sorted(near, key=bench.flops, reverse=True):
         if (bench.latency(network).ratio_high or 1) < budget:
             return network
@@ -215,6 +217,10 @@ class Kept:
             torch.save(make().module, file)
         return replace(like, module=torch.load(file, weights_only=False))
 
+    def tuned(self, bench: Bench, name: str, network: Network, seed: int) -> Network:
+        """The network of this name after its fine-tuning."""
+        return self.network(f"{name}, tuned with seed {seed}", network, lambda: bench.tuned(network, seed))
+
 
 def compare(bench: Bench, seeds: Sequence[int]) -> None:
     """Print the table."""
@@ -225,7 +231,8 @@ def compare(bench: Bench, seeds: Sequence[int]) -> None:
         return kept.network(name, bench.healthy, make)
 
     def on_validation(name: str, network: Network) -> float:
-        return float(kept.number(f"{name} | val", lambda: bench.accuracy(bench.tuned(network, seeds[0]), "val")))
+        tuned = kept.tuned(bench, name, network, seeds[0])
+        return float(kept.number(f"{name} | val", lambda: bench.accuracy(tuned, "val")))
 
     for budget in BUDGETS:
         ours, theirs = {}, {}
@@ -242,7 +249,7 @@ def compare(bench: Bench, seeds: Sequence[int]) -> None:
             if tool is theirs:  # the same criterion at the same FLOPs
                 for name in dict.fromkeys((next(iter(tool)), best)):
                     rows += equal_flops(bench, kept, name, tool[name])
-    print("\n| network | FLOPs | latency, 1 image | 64 images | accuracy |\n| --- | --- | --- | --- | --- |")
+    print("\n| network | FLOPs | latency | accuracy |\n| --- | --- | --- | --- |")
     for name, network in rows:
         print("| " + " | ".join((name, *row(bench, kept, name, network, seeds))) + " |", flush=True)
 
@@ -259,14 +266,12 @@ def equal_flops(bench: Bench, kept: Kept, name: str, network: Network) -> list[t
 def row(bench: Bench, kept: Kept, name: str, network: Network, seeds: Sequence[int]) -> Iterator[str]:
     """The cells of one network."""
     yield f"{bench.flops(network):.3f}"
-    for metric in (ONE, MANY):
-        key = f"{name} | latency {metric.batch}"
-        low, middle, high = kept.number(key, lambda m=metric: interval(bench.latency(network, m)))
-        yield f"{middle:.3f} ({low:.3f}–{high:.3f})"
-    found = [
-        100 * kept.number(f"{name} | test, seed {seed}", lambda s=seed: bench.accuracy(bench.tuned(network, s), "test"))
-        for seed in seeds
-    ]
+    low, middle, high = kept.number(f"{name} | latency", lambda: interval(bench.latency(network)))
+    yield f"{middle:.3f} ({low:.3f}–{high:.3f})"
+    found = []
+    for seed in seeds:
+        tuned = kept.tuned(bench, name, network, seed)
+        found.append(100 * kept.number(f"{name} | test, seed {seed}", partial(bench.accuracy, tuned, "test")))
     spread = f" ± {statistics.stdev(found):.2f}" if len(found) > 1 else ""
     yield f"{statistics.mean(found):.2f}{spread} %"
 

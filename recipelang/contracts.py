@@ -107,7 +107,9 @@ def _broken(kind: str, cls: type) -> Iterator[str]:
     for name in ATTRIBUTES.get(kind, ()):
         if not _has(cls, name):
             yield f"it has no `{name}`"
-    if kind in PROTOCOLS:
+    if kind == "export" and getattr(cls, "looks_at_data", False):
+        yield from against(cls, kinds.ObservingExport)
+    elif kind in PROTOCOLS:
         yield from against(cls, getattr(kinds, PROTOCOLS[kind]))
     if kind == "metric":
         yield from _measures(cls)

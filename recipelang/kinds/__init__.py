@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from recipelang.kinds.edit import Edit as Edit
     from recipelang.kinds.evidence import Ablation as Ablation
     from recipelang.kinds.evidence import Evidence as Evidence
+    from recipelang.kinds.export import Beside as Beside
     from recipelang.kinds.export import ExportMethod as ExportMethod
+    from recipelang.kinds.export import ObservingExport as ObservingExport
     from recipelang.kinds.figure import Figure as Figure
     from recipelang.kinds.loss import SEVERAL as SEVERAL
     from recipelang.kinds.loss import Loss as Loss
@@ -75,7 +77,7 @@ OFFERED = {
     "data": "Batch DataMethod Dataset Labels names_of",
     "edit": "Edit",
     "evidence": "Ablation Evidence",
-    "export": "ExportMethod",
+    "export": "Beside ExportMethod ObservingExport",
     "figure": "Figure",
     "loss": "SEVERAL Loss OutputLoss",
     "metric": "Measurement Metric PredictionMetric",

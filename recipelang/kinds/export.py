@@ -1,20 +1,55 @@
-"""What writes a network for other tools."""
+"""What writes a network for other tools, or what it sees for readers."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from recipelang.kinds.data import Dataset
+from recipelang.kinds.task import Task
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What an export may look at beside the network.
+
+    Attributes:
+        healthy: the network of the recipe before anything was removed; the same one where nothing was.
+        data: the recipe's data set, as the network sees it: its labels are the network's outputs.
+        task: of the recipe.
+    """
+
+    healthy: Any
+    data: Dataset
+    task: Task
 
 
 class ExportMethod(Protocol):
     """`export NAME`.
 
-    Optional: `cannot_hold`, a mapping from a restriction (`quantized`) to why a network under it cannot be written in
-    this form, and what to do instead; then `check` refuses it (RCP0716), before anything is trained.
+    Optional:
+        `cannot_hold`, a mapping from a restriction (`quantized`) to why a network under it cannot be written in this
+        form, and what to do instead; then `check` refuses it (RCP0716), before anything is trained.
+        `tasks`, the names of the tasks that it has a meaning in; without it, all.
+        `looks_at_data = True`: it writes what the network sees, and is an `ObservingExport`.
+        `require_network(network)`, which refuses a network that cannot be written, as far as its architecture tells;
+        `plan` calls it.
     """
 
     def write(self, network: Any, folder: Path) -> tuple[Path, ...]:
         """Write the network into `folder`; the files written.
+
+        Raises:
+            Refusal: RCP07xx: the network cannot be written in this form.
+        """
+
+
+class ObservingExport(Protocol):
+    """`export NAME` of a method with `looks_at_data`; else as `ExportMethod`."""
+
+    def write(self, network: Any, folder: Path, beside: Beside) -> tuple[Path, ...]:
+        """Write what the network sees into `folder`; the files written.
 
         Raises:
             Refusal: RCP07xx: the network cannot be written in this form.

@@ -14,7 +14,8 @@ import torch
 
 from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
 from recipelang.files import keep_inside
-from recipelang.kinds import Dataset, Progress
+from recipelang.images.view import seen_by
+from recipelang.kinds import Beside, Dataset, Progress
 from recipelang.measuring.hardware import environment
 from recipelang.measuring.machine import default_threads
 from recipelang.plan import Plan, Step, Written, steps_of
@@ -32,6 +33,7 @@ from recipelang.run.store import Store
 from recipelang.run.walk import Walk
 from recipelang.run.worker import Worker
 from recipelang.surgery.artifact import files_in
+from recipelang.surgery.network import Network
 from recipelang.trouble import machine_trouble
 from recipelang.units import counted, show
 
@@ -174,8 +176,10 @@ class _Run:
         """Write an export of a lane; an export that is refused ends the lane."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            network = self.readings.network(state)
             for method in asked.formats:
-                method.write(self.readings.network(state), folder)
+                beside = (self._beside(network, lane),) if getattr(method, "looks_at_data", False) else ()
+                method.write(network, folder, *beside)
         except Refusal as refusal:
             lane.error = refusal.at(step.span, step.path)
             with contextlib.suppress(OSError):  # something else may have been written to it
@@ -185,6 +189,12 @@ class _Run:
             if trouble is None:
                 raise
             raise MachineFailed([trouble], self.plan.text) from error
+
+    def _beside(self, network: Network, lane: Lane) -> Beside:
+        """What an export may look at beside a network of this lane."""
+        healthy = self.readings.network(lane.healthy) if lane.healthy else network
+        data = seen_by(self.worker.datasets[""], network.classes, network.preprocessing)
+        return Beside(healthy, data, self.worker.task)
 
     def _report(self, lanes: Sequence[Lane]) -> dict[str, Any]:
         task = self.worker.task

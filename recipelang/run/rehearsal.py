@@ -29,6 +29,7 @@ from recipelang.plan import (
     Seeded,
     Step,
     Tasked,
+    Written,
     steps_of,
 )
 from recipelang.run.building import build
@@ -46,7 +47,7 @@ from recipelang.run.walk import EXHAUSTED, Walk
 from recipelang.surgery.network import Network
 
 #: refusals that mean that the recipe is wrong, and not the machine or a file
-RECIPE_IS_WRONG = ("RCP0703", "RCP0821", "RCP0822", "RCP0823", "RCP0911")
+RECIPE_IS_WRONG = ("RCP0703", "RCP0716", "RCP0821", "RCP0822", "RCP0823", "RCP0911")
 OUT_OF_REACH = "RCP0904"
 
 
@@ -124,6 +125,10 @@ class Rehearsal(Walk):
                 return Told("notes", lane.steps[-1].note)
             case Tasked() | Reported():
                 self.worker.step(step, lane)
+            case Written(formats=formats) if lane.network:
+                for method in formats:
+                    if hasattr(method, "require_network"):
+                        method.require_network(lane.network)
             case Named(name=name):
                 if lane.current:
                     self.worker.step(step, lane)
