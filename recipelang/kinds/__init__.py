@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.data import names_of as names_of
     from recipelang.kinds.edit import Edit as Edit
     from recipelang.kinds.evidence import Ablation as Ablation
+    from recipelang.kinds.evidence import Again as Again
     from recipelang.kinds.evidence import Evidence as Evidence
     from recipelang.kinds.export import Beside as Beside
     from recipelang.kinds.export import ExportMethod as ExportMethod
@@ -76,7 +77,7 @@ OFFERED = {
     "criterion": "Compensator Criterion Solver why_unfit",
     "data": "Batch DataMethod Dataset Labels names_of",
     "edit": "Edit",
-    "evidence": "Ablation Evidence",
+    "evidence": "Ablation Again Evidence",
     "export": "Beside ExportMethod ObservingExport",
     "figure": "Figure",
     "loss": "SEVERAL Loss OutputLoss",

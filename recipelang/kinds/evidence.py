@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "ablated": ("network", "labels"),
     "batches": ("network", "labels"),
     "answer_loss": ("network", "labels"),
+    "hidden": ("weights",),
+    "channels": ("network",),
+    "changing": ("network",),
+    "again": ("network",),
+    "drawn": ("network", "labels"),
 }
 
 
@@ -51,6 +57,20 @@ class Ablation(NamedTuple):
 
     loss: float
     score: float | None
+
+
+class Again(Protocol):
+    """A product of the network that can be made again with another weight.
+
+    Attributes:
+        size: bytes of what enters it, which it holds.
+    """
+
+    @property
+    def size(self) -> int: ...
+
+    def __call__(self, weight: Tensor) -> Tensor:
+        """n×O×positions…, for a weight of the same shape; gradients pass to the weight."""
 
 
 class Evidence(Protocol):
@@ -199,3 +219,28 @@ class Evidence(Protocol):
 
     def answer_loss(self, batch: Batch, module: nn.Module | None = None) -> Tensor:
         """The task's loss of a batch, mean over its samples, of the network or of a copy of its `module`."""
+
+    @property
+    def hidden(self) -> Mapping[str, tuple[str, ...]]:
+        """Group → names of parameters that read its channels and are not among its `readers`: a transposed convolution,
+        an LSTM, a computed weight. What is known of the group is complete where there is none."""
+
+    @property
+    def channels(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """Where `changing` can change ranked parts: group → name of each weight that reads it → int64 N×c, the channels
+        of what enters the weight that belong to each of its N parts. Groups that are also read elsewhere are left out.
+        If layers are ranked: weight → the same name → N×1, of what leaves it."""
+
+    def changing(self, change: Callable[[str, Tensor], Tensor]) -> AbstractContextManager[None]:
+        """Inside the block, the network computes with what enters the weights of `channels` (if layers are ranked, with
+        what leaves them) changed: `change(weight, n×C×positions…)` returns the same shape. Gradients pass through."""
+
+    def again(self, names: Iterable[str], batch: Batch) -> Mapping[str, Again]:
+        """Name of a weight → its product on this batch as a function of the weight. Weights that are used several
+        times, or where they cannot be met, are left out."""
+
+    def drawn(self, count: int) -> Batch:
+        """At most `count` samples of train together, on the device, drawn by `seed`."""
+
+    def kept(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What `make()` gave the first time that this key was asked for: what `compensate` and `remark` need again."""

@@ -15,10 +15,10 @@ from recipelang.kinds import Ablation, Batch, Edit, Gone, names_of
 from recipelang.scoring import input_statistics, streams
 from recipelang.scoring.ablation import ablations
 from recipelang.scoring.activations import watching_layers
+from recipelang.scoring.altered import Altered
 from recipelang.scoring.channels import channels_read, columns_read, rows_made
 from recipelang.scoring.curvature import fisher_diagonal, hutchinson_diagonal
 from recipelang.scoring.effective import effective_channels
-from recipelang.scoring.examined import Examined
 from recipelang.scoring.feature_maps import Observe, observing
 from recipelang.scoring.gradients import Gradients, gathering
 from recipelang.scoring.passes import Collector, one_pass
@@ -32,7 +32,7 @@ from recipelang.surgery.tracing import example
 Observer = Callable[[str, str, Tensor, Tensor], None]
 
 
-class Gathered(Examined):
+class Gathered(Altered):
     """Evidence (`kinds.Evidence`) about a network, each kind gathered in one pass when it is first asked for."""
 
     @property
@@ -197,11 +197,6 @@ class Gathered(Examined):
         if self.edits is not None:
             return self.edits(gone)
         return tuple(remove(group.source) for group in self.groups if gone.get(group.name))
-
-    @cached_property
-    def reached(self) -> Mapping[str, int]:
-        """Names of the weights that an input reaches, in order of execution → how often in one forward pass."""
-        return input_statistics.reached(self.module, self._parameters, example(self.module, self.network.input_shape))
 
     @cached_property
     def input_norms(self) -> Mapping[str, Tensor]:
