@@ -14,8 +14,11 @@ from torch import Tensor, nn
 
 from recipelang.kinds import Labels, Preprocessing
 from recipelang.methods.tasks.classification import Classification
+from recipelang.methods.units.filters import Filters
 from recipelang.methods.units.layers import Layers, as_group
+from recipelang.plan import Selection
 from recipelang.scoring.evidence import Gathered
+from recipelang.scoring.listed import listed
 from recipelang.scoring.ranking import rank
 from recipelang.surgery.candidates import find_layers
 from recipelang.surgery.network import Network
@@ -100,3 +103,42 @@ def lab() -> SimpleNamespace:
         gathered=gathered,
         ranking=ranking,
     )
+
+
+class Two(nn.Module):
+    """Two convolutions and a head: the channels of `first` are read by `second`, those of `second` by `head`."""
+
+    def __init__(self, classes: int = 4) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 6, 3, padding=1)
+        self.head = nn.Linear(6, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.second(self.first(x).relu()).relu().mean((2, 3)))
+
+
+def plain(trained: bool = False) -> Network:
+    """`Two`, with random weights or after some steps on the images of this file."""
+    torch.manual_seed(0)
+    module = Two()
+    if trained:
+        inputs, targets = images().splits["train"]
+        optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+        for _ in range(80):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(module(inputs), targets).backward()
+            optimizer.step()
+    return Network(module.eval(), {}, (1, 8, 8))
+
+
+def channel_evidence(network: Network, data: Any, criterion: Any, unit: Any = None, **more: Any) -> Any:
+    """Evidence about the coupled channels of a network, as the criterion sees it."""
+    unit = unit or Filters(round=1)
+    groups = unit.find(network, Selection()).groups
+    return listed(Gathered(network, data, Classification(), groups, unit.ranks, criterion.needs, **more), criterion)
+
+
+@pytest.fixture(scope="session")
+def learned() -> SimpleNamespace:
+    """What the tests of criteria that train something are made of."""
+    return SimpleNamespace(plain=plain, images=images, evidence=channel_evidence)
