@@ -105,7 +105,7 @@ def convolution(axes: Removing, call: OperatorCall) -> Dims:
     axes.freeze((*x[2:], *weight[2:]), SPACE)
     axes.join(weight[0], call.vector("bias"))
     ins, outs = len(x[1]) // groups, len(weight[0]) // groups
-    site, choice = axes.choose([0, 1] if ins + outs <= 2 * groups else [1, 0])
+    site, choice = axes.choose([0] if ins == outs == 1 else [0, 1] if ins + outs <= 2 * groups else [1, 0])
     if choice == 0:
         block = axes.fresh(groups)
         axes.join(x[1], numpy.repeat(block, ins))

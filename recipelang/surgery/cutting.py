@@ -7,9 +7,9 @@ scale of 1e-6. So the copy that is compared has none of them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -20,10 +20,11 @@ from recipelang.errors import Refusal
 from recipelang.surgery.calls import TABLE
 from recipelang.surgery.counting import corrected
 from recipelang.surgery.coupled import Place, Removable
-from recipelang.surgery.edits.remove_channels import RemoveChannels, joined
+from recipelang.surgery.cuts import joined
+from recipelang.surgery.edits.remove_channels import RemoveChannels
 from recipelang.surgery.graph import first_names
 from recipelang.surgery.parity import TOLERANCE, answers_in, largest_difference
-from recipelang.surgery.randomised import is_sound, randomised, without_constants
+from recipelang.surgery.randomised import hiding_nothing
 from recipelang.surgery.sizes import numbers_after, sizes_after
 from recipelang.surgery.tracing import evaluating, first_line
 
@@ -87,25 +88,21 @@ class _Stays(Exception):
 
 
 class CuttingTrial:
-    """A copy of a network on which cuts are tried.
+    """A network on which cuts are tried.
 
     Args:
-        module: the network; it is not changed.
+        module: the network; it is not changed, and as it was after each trial.
         example: an input, B×C×H×W.
-        own: whether its parameters stay as they are; otherwise they become random, or where the network does not take
-            that, at least those that are constant.
+        own: whether it is tried with its own parameters, and only in evaluation mode; otherwise in a copy that has
+            random ones (`hiding_nothing`).
     """
 
     def __init__(self, module: nn.Module, example: Tensor, *, own: bool = False) -> None:
-        self.module, self.example = copy.deepcopy(module), example
-        for change in () if own else (randomised, without_constants):
-            if is_sound(self.module, example, change):
-                break
-            self.module = copy.deepcopy(module)
-        self.shapes = self._trained()
+        self.module, self.example = module if own else hiding_nothing(module, example), example
+        self.shapes = None if own else self._trained()
 
     def refused(self, edit: RemoveChannels) -> str:
-        """Why the network cannot do without these channels; empty where it can. The copy is as it was afterwards."""
+        """Why the network cannot do without these channels; empty where it can."""
         try:
             found = self._difference(edit)
             if not found <= TOLERANCE:
@@ -159,16 +156,14 @@ class CuttingTrial:
         tensors = [*self.module.parameters(), *self.module.buffers(), self.example]
         if any(tensor.is_floating_point() and tensor.dtype != torch.float32 for tensor in tensors):
             return found
-        example = self.example
+        module, example = self.module, self.example
         try:
-            self.module.double()
-            self.example = example.double()
+            self.module, self.example = copy.deepcopy(module).double(), example.double()
             return self._difference(edit)
         except Exception:  # the module is the user's, and may have constants in 32 bits
             return found
         finally:
-            self.module.float()
-            self.example = example
+            self.module, self.example = module, example
 
     def _require_training(self, edit: RemoveChannels) -> None:
         """That the network still runs in training mode, which may have other heads, if it did."""
@@ -198,73 +193,6 @@ class CuttingTrial:
 
 def _with(found: Removable, **more: Any) -> Removable:
     return replace(found, followed=replace(found.followed, **more))
-
-
-@dataclass(frozen=True)
-class Settled:
-    """What can be removed of what was chosen.
-
-    Attributes:
-        chosen: group → its units that can go.
-        stay: group → why they cannot.
-        found: knows more numbers of the code that have to be changed.
-    """
-
-    chosen: Chosen
-    stay: Mapping[str, str]
-    found: Removable
-
-
-def settle(trial: CuttingTrial, found: Removable, chosen: Chosen) -> Settled:
-    """The groups of which these units can be removed together, and why those that stay do.
-
-    All at once. Where that fails, one group of each sort alone, then all sorts that passed; where that fails, halves.
-    Numbers of the code that turn out to be wrong without the channels are changed with them.
-    """
-    stay: dict[str, str] = {}
-
-    def refused(names: Sequence[str]) -> str:
-        nonlocal found
-        why, found = trial.changed(found, {name: chosen[name] for name in names}) if names else ("", found)
-        return why
-
-    wanted = [name for name, units in chosen.items() if len(units)]
-    if not refused(wanted):
-        return Settled({name: chosen[name] for name in wanted}, {}, found)
-    passed: list[str] = []
-    for alike in _sorts(trial.module, found, wanted):
-        if why := refused(alike[:1]):
-            stay |= dict.fromkeys(alike, why)
-        else:
-            passed += alike
-    good: list[str] = []
-
-    def halve(names: list[str]) -> None:
-        if not (why := refused([*good, *names])):
-            good.extend(names)
-        elif len(names) == 1:
-            stay[names[0]] = why
-        else:
-            halve(names[: len(names) // 2])
-            halve(names[len(names) // 2 :])
-
-    if passed:
-        halve([name for name in wanted if name in passed])
-    return Settled({name: chosen[name] for name in good}, stay, found)
-
-
-def _sorts(module: nn.Module, found: Removable, names: Sequence[str]) -> list[list[str]]:
-    """Groups put together where they lie in the same axes of the same parameters of modules of the same classes."""
-    sorts: dict[frozenset[Any], list[str]] = {}
-    for name in names:
-        places = set()
-        for place in found.group(name).places:
-            path, _, leaf = place.name.rpartition(".")
-            above, _, last = path.rpartition(".")
-            classes = tuple(type(module.get_submodule(part)) for part in (above, path))
-            places.add((*classes, "" if last.isdigit() else last, leaf, place.axis))
-        sorts.setdefault(frozenset(places), []).append(name)
-    return list(sorts.values())
 
 
 # -- in place, and back ------------------------------------------------------------------------------

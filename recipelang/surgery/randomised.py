@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +12,66 @@ from torch import Tensor, nn
 from recipelang.surgery.parity import answers_in
 from recipelang.surgery.tracing import evaluating
 
+#: how many numbers are drawn; larger networks get them again, always at other places of a matrix, as it is a prime
+DRAWN = 1_048_573
 
-def is_sound(module: nn.Module, example: Tensor, change: Callable[[nn.Module, Tensor], None]) -> bool:
-    """Whether the changed module still gives finite answers."""
-    change(module, example)
+
+def hiding_nothing(module: nn.Module, example: Tensor) -> nn.Module:
+    """A copy with random parameters; where it gives no finite answers, one in which those that are constant are random;
+    and where that gives none either, one with its own.
+
+    Args:
+        module: is not changed.
+        example: an input, B×C×H×W.
+    """
+    for copied in (_random_copy, _varied_copy):
+        candidate = copied(module, example)
+        if _is_sound(candidate, example):
+            return candidate
+        del candidate  # before the next one is made: a network may be large
+    return copy.deepcopy(module)
+
+
+def _random_copy(module: nn.Module, example: Tensor) -> nn.Module:
+    plain = [p for p in module.parameters() if type(p) is nn.Parameter and p.is_floating_point() and not vars(p)]
+    # Their values are not copied, only to be replaced.
+    candidate = copy.deepcopy(module, {id(p): nn.Parameter(torch.empty_like(p), p.requires_grad) for p in plain})
+    randomised(candidate, example)
+    return candidate
+
+
+def _varied_copy(module: nn.Module, example: Tensor) -> nn.Module:
+    candidate = copy.deepcopy(module)
+    without_constants(candidate)
+    return candidate
+
+
+def _is_sound(module: nn.Module, example: Tensor) -> bool:
+    """Whether the module gives finite answers."""
     try:
         with evaluating(module):
             return all(bool(tensor.isfinite().all()) for tensor in answers_in(module(example)))
     except Exception:  # the module is the user's, and may not take other weights
         return False
+
+
+class _Normal:
+    """Normal numbers, drawn once and handed out again and again: to draw as many as large networks have takes long."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.numbers, self.at = torch.empty(DRAWN).normal_(generator=generator), 0
+
+    def fill(self, tensor: Tensor, deviation: float) -> None:
+        """Fill a tensor, in place."""
+        direct = tensor.is_contiguous() and tensor.dtype == torch.float32 and tensor.device.type == "cpu"
+        flat = tensor.view(-1) if direct else torch.empty(tensor.numel())
+        done = 0
+        while done < len(flat):
+            count = min(len(flat) - done, DRAWN - self.at)
+            torch.mul(self.numbers[self.at : self.at + count], deviation, out=flat[done : done + count])
+            done, self.at = done + count, (self.at + count) % DRAWN
+        if not direct:
+            tensor.copy_(flat.view(tensor.shape))
 
 
 @torch.no_grad()
@@ -29,15 +81,14 @@ def randomised(module: nn.Module, example: Tensor) -> None:
     With those of a new network the activations of a deep one grow from block to block, and so do rounding errors.
     """
     generator = torch.Generator().manual_seed(0)
+    normal = _Normal(generator)
     for parameter in module.parameters():
-        if parameter.is_floating_point():
-            values = torch.empty(parameter.shape)
-            if parameter.ndim > 1 and parameter.numel() > len(parameter):
-                fan = parameter.numel() // len(parameter)
-                values.normal_(0, math.sqrt(2 / fan), generator=generator)
-            else:
-                values.uniform_(0.5, 1.5, generator=generator)
-            parameter.copy_(values)
+        if not parameter.is_floating_point():
+            continue
+        if parameter.ndim > 1 and parameter.numel() > len(parameter):
+            normal.fill(parameter.data, math.sqrt(2 * len(parameter) / parameter.numel()))
+        else:
+            parameter.copy_(torch.empty(parameter.shape).uniform_(0.5, 1.5, generator=generator))
     norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._NormBase)]
     norms = [part for part in norms if part.running_mean is not None]
     for part in norms:
@@ -65,7 +116,7 @@ def _calibrated(module: nn.Module, norms: Sequence[nn.modules.batchnorm._NormBas
 
 
 @torch.no_grad()
-def without_constants(module: nn.Module, example: Tensor) -> None:
+def without_constants(module: nn.Module) -> None:
     """Give every parameter whose numbers are all equal random ones, in place."""
     generator = torch.Generator().manual_seed(0)
     for parameter in module.parameters():

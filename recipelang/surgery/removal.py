@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from recipelang.errors import Refusal
 from recipelang.surgery import cutting
 from recipelang.surgery.coupled import Removable
-from recipelang.surgery.cutting import Chosen, CuttingTrial, settle
+from recipelang.surgery.cutting import Chosen, CuttingTrial
 from recipelang.surgery.edits import apply_edits
 from recipelang.surgery.edits.remove_channels import RemoveChannels
 from recipelang.surgery.network import Network
+from recipelang.surgery.settling import settle
 from recipelang.surgery.tracing import example_input
 
 
@@ -64,10 +65,11 @@ def remove_channels(network: Network, found: Removable, chosen: Chosen) -> Remov
         why = next(iter(settled.stay.values()))
         raise Refusal("RCP0755", f"none of these channels can be removed: {why}", "choose other layers")
     edit = edit_of(network, settled.found, settled.chosen)
-    if why := CuttingTrial(network.module, example, own=True).refused(edit):
+    copied = network.clone()
+    if why := CuttingTrial(copied.module, example, own=True).refused(edit):
         raise Refusal(
             "RCP0702",
             f"{edit} is not exact: {why}",
             "choose other layers; `recipe layers MODEL` lists what can be removed",
         )
-    return Removed(apply_edits(network, [edit], check=False), edit, settled.stay)
+    return Removed(apply_edits(copied, [edit], check=False, copied=True), edit, settled.stay)

@@ -18,9 +18,12 @@ from recipelang.nets.cifar_resnet import SmallResNet, cifar_resnet
 from recipelang.runtimes.eager import execution
 from recipelang.surgery import artifact
 from recipelang.surgery.coupled import module_of
+from recipelang.surgery.cuts import Cut
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.edits import RemoveLayer, apply_edits, from_json, replay
+from recipelang.surgery.edits.remove_channels import RemoveChannels
 from recipelang.surgery.network import Network
+from recipelang.surgery.randomised import hiding_nothing, randomised
 from recipelang.surgery.removable import Removable, find_removable, follow_channels, unit_rows
 from recipelang.surgery.removal import Removed, edit_of, remove_channels
 from recipelang.surgery.tracing import evaluating, example_input
@@ -268,3 +271,55 @@ def test_removed_again_and_again(resnet20: Network) -> None:
     again.load_state_dict(network.module.state_dict())
     with evaluating(again), evaluating(network.module):
         assert torch.equal(again(example_input(network)), network.module(example_input(network)))
+
+
+def test_a_neutralised_network_is_afterwards_as_it_was() -> None:
+    """A parameter that loses indices of three axes gets back every bit of it."""
+    module = nn.Module()
+    module.weight = nn.Parameter(torch.randn(5, 4, 6))
+    module.again = module.weight
+    before = module.weight.detach().clone()
+    gone = ((1, 3), (0,), (2, 5))
+    edit = RemoveChannels(
+        tuple(Cut(g, n, (("weight", k), ("again", k))) for k, (g, n) in enumerate(zip(gone, before.shape, strict=True)))
+    )
+    with edit.neutralised(module):
+        for axis, indices in enumerate(gone):
+            assert not module.weight.index_select(axis, torch.tensor(indices)).any()
+        assert torch.equal(edit.left("weight", module.weight), edit.left("weight", before))
+        assert int((module.weight != 0).sum()) == 3 * 3 * 4
+    assert torch.equal(module.weight, before)
+
+
+class Squared(nn.Module):
+    """Answers that are finite only while its parameters are small, and its first ones equal."""
+
+    def __init__(self, largest: float) -> None:
+        super().__init__()
+        self.equal, self.other = (
+            nn.Parameter(torch.zeros(4)),
+            nn.Parameter(torch.full((4, 4), 0.01) + torch.eye(4) / 100),
+        )
+        self.largest = largest
+
+    def forward(self, x: Tensor) -> Tensor:
+        wrong = self.other.abs().max() > 0.1 or self.equal.max() > self.largest
+        return x @ self.other * (torch.inf if wrong else 1)
+
+
+@pytest.mark.parametrize(("largest", "varied"), [(2.0, True), (0.1, False)])
+def test_a_network_that_takes_no_random_parameters_keeps_its_own(largest: float, varied: bool) -> None:
+    module, example = Squared(largest), torch.randn(2, 4)
+    copied = hiding_nothing(module, example)
+    assert torch.equal(copied.other, module.other) and copied.other is not module.other
+    assert bool((copied.equal != 0).all()) == varied and not module.equal.any()
+
+
+def test_random_parameters_differ_in_every_row() -> None:
+    module = nn.Sequential(nn.Linear(1024, 1100), nn.Linear(1100, 1024))  # more numbers than are drawn
+    randomised(module, torch.zeros(2, 1024))
+    for layer in module:
+        assert len(layer.weight.unique(dim=0)) == len(layer.weight)
+        assert len(layer.weight.unique(dim=1)[0]) == layer.weight.shape[1]
+        assert float(layer.weight.detach().std()) == pytest.approx((2 / layer.in_features) ** 0.5, rel=0.01)
+    assert not torch.equal(module[0].weight[:1024], module[1].weight[:, :1024])

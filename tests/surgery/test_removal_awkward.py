@@ -61,6 +61,37 @@ class Attention(nn.Module):
         return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
+class Pieces(nn.Module):
+    """Pieces of 4, 4 and 6 channels; the first and the last are read apart from each other, by slices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes, self.rest = (4, 10), 6
+        self.make, self.first, self.second = nn.Conv2d(3, 14, 3), nn.Conv2d(4, 5, 1), nn.Conv2d(4, 5, 1)
+        self.third = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, two = torch.split(self.make(x), list(self.sizes), dim=1)
+        three, two = two[:, : self.rest], two[:, self.rest :]
+        y = self.first(one) * self.second(two)
+        return y.mean((2, 3)) + self.third(three.mean((2, 3)))
+
+
+class Halves(nn.Module):
+    """Twice half as many channels as an attribute says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.half = 16, 8
+        self.make, self.one, self.last = nn.Conv2d(3, self.wide, 3), nn.Conv2d(8, 8, 1), nn.Conv2d(self.wide, 6, 1)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, two = self.make(x).split(self.wide // 2, dim=1)
+        x = torch.cat([F.relu(self.one(one) + two), two], 1).view(len(x), 2 * self.half, -1, 6)
+        return self.head(F.relu(self.last(x)).mean((2, 3)))
+
+
 class CBAM(nn.Module):
     """Channel attention, and a spatial attention from the mean and the largest of all channels."""
 
@@ -242,6 +273,21 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Mapping[str, int], Mapping[st
         lambda: Net(lambda net, x: torch.cat(net.a(x).split((4, 8), 1)[::-1], 1), a=conv(3, 12)),
         {"a.0": 4, "a.0 (2)": 8},
         {},
+    ),
+    "pieces and slices of sizes that are attributes": (
+        Pieces,
+        {"make": 4, "make (2)": 6, "make (3)": 4},
+        {},
+    ),
+    "pieces of half of an attribute": (
+        Halves,
+        {"make": 8, "last": 6},
+        {},
+    ),
+    "pieces of unlike sizes": (
+        lambda: Net(lambda net, x: torch.cat(net.a(x).split(5, 1)[::-1], 1), a=conv(3, 12)),
+        {"a.0 (3)": 2},
+        {"a.0": "the network computes something else"},
     ),
     "shuffled channels": (
         lambda: nn.Sequential(

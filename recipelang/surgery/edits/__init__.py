@@ -30,13 +30,14 @@ from recipelang.surgery.tracing import example_input
 __all__ = ["Edit", "RemoveLayer", "apply_edits", "from_json", "left", "neutralised", "remove", "replay"]
 
 
-def apply_edits(network: Network, edits: Iterable[Edit], *, check: bool = True) -> Network:
+def apply_edits(network: Network, edits: Iterable[Edit], *, check: bool = True, copied: bool = False) -> Network:
     """A copy of the network with these edits made and logged; restrictions are cut as their parameters are, or dropped.
 
     Args:
         network: is not changed, even where an edit fails.
         edits: in this order.
         check: whether to compare every edit with the neutralised network (`parity`).
+        copied: whether `network` is a copy that is used for nothing else, and may be changed: some are large.
 
     Raises:
         Refusal: RCP0701: an edit names what the network does not have; RCP0702: parity does not hold; RCP0756: a mask
@@ -44,7 +45,7 @@ def apply_edits(network: Network, edits: Iterable[Edit], *, check: bool = True) 
     """
     edits = tuple(edits)
     restrictions = _left_restrictions(network, edits)
-    edited = network.clone()
+    edited = network if copied else network.clone()
     if check:
         example = example_input(edited)
         points = [c.paths[-1] for c in find_layers(edited.module, example)]

@@ -6,11 +6,10 @@ read it. Since its readers are zero, it does not matter what a norm or an activa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -18,34 +17,20 @@ from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.surgery.calls import replace_numbers
-from recipelang.surgery.entries import MOST_TENSORS, Wrong, mapping, sequence, shown, text, whole
-
-#: largest size of an axis, and number of sizes that an attribute may hold
-LARGEST_AXIS, MOST_SIZES, MOST_AXES = 2**24, 64, 16
-#: largest number of numbers in the calls of one module
-MOST_CALLS = 2**12
-#: largest number of indices that the cuts of one edit name together: a few characters of a file may name very many
-MOST_GONE = 2**20
-Size = int | tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Cut:
-    """The same slices of several tensors.
-
-    Attributes:
-        gone: the indices that are removed, ascending.
-        size: how many there were.
-        places: (parameter or buffer, axis), every name of a tied tensor.
-    """
-
-    gone: tuple[int, ...]
-    size: int
-    places: tuple[tuple[str, int], ...]
-
-    def json(self) -> dict[str, Any]:
-        """`{"gone": [[0, 4], [7, 8]], "of": 16, "at": [["conv1.weight", 0], …]}`: ranges without their ends."""
-        return {"gone": _ranges(self.gone), "of": self.size, "at": [list(place) for place in self.places]}
+from recipelang.surgery.cuts import (
+    MOST_GONE,
+    Cut,
+    Size,
+    Zeroed,
+    attribute_name,
+    others,
+    read_cut,
+    read_numbers,
+    read_places,
+    read_ranges,
+    read_size,
+)
+from recipelang.surgery.entries import MOST_TENSORS, Wrong, mapping, sequence, text
 
 
 @dataclass(frozen=True)
@@ -83,20 +68,20 @@ class RemoveChannels:
         if entry.keys() - {"normalised", "calls"} != {"edit", "cut", "set"}:
             raise Wrong("it has other entries than `edit`, `cut`, `set`, `normalised` and `calls`")
         told = [mapping(cut, "a cut") for cut in sequence(entry["cut"], "`cut`", MOST_TENSORS)]
-        ranges = [_read_ranges(cut) for cut in told]
+        ranges = [read_ranges(cut) for cut in told]
         if sum(end - first for each in ranges for first, end in each) > MOST_GONE:
             raise Wrong(f"its cuts remove more than {MOST_GONE:,} channels")
-        cuts = tuple(map(_read_cut, told, ranges))
+        cuts = tuple(map(read_cut, told, ranges))
         places = [place for cut in cuts for place in cut.places]
         if not cuts or len(set(places)) != len(places):
             raise Wrong("`cut` is empty, or names an axis twice")
         sizes = sorted(
-            (text(path, "a path"), _attribute(name), _read_size(value))
+            (text(path, "a path"), attribute_name(name), read_size(value))
             for path, values in mapping(entry["set"], "`set`").items()
             for name, value in mapping(values, "`set`").items()
         )
-        normalised = _read_places(entry.get("normalised", []), "`normalised`")
-        return cls(cuts, tuple(sizes), normalised, _read_numbers(entry.get("calls", {})))
+        normalised = read_places(entry.get("normalised", []), "`normalised`")
+        return cls(cuts, tuple(sizes), normalised, read_numbers(entry.get("calls", {})))
 
     def json(self) -> dict[str, Any]:
         """The cuts under `cut`; module → attribute → value under `set`; `normalised` where there are any, and under
@@ -118,9 +103,7 @@ class RemoveChannels:
     def left(self, name: str, tensor: Tensor) -> Tensor:
         """The tensor without the channels that the parameter or buffer of this name loses."""
         for gone, size, axis in self._by_name.get(name, ()):
-            keep = torch.ones(size, dtype=torch.bool)
-            keep[list(gone)] = False
-            tensor = tensor.index_select(axis, keep.nonzero().flatten().to(tensor.device))
+            tensor = tensor.index_select(axis, others(gone, size).to(tensor.device))
         return tensor
 
     def apply(self, module: nn.Module) -> None:
@@ -131,23 +114,25 @@ class RemoveChannels:
         """
         self._require_fit(module)
         held = {name: _holder(module, name) for name in self.names()}
-        # All are looked up before one is changed: a module that appears under two names holds one tensor.
-        old: dict[str, Tensor] = {name: getattr(parent, leaf) for name, (parent, leaf) in held.items()}
-        new: dict[int, Tensor] = {}  # a tied tensor stays one tensor
+        # A tied tensor stays one tensor, and one of a module that appears under two names is cut once.
+        tied: dict[int, list[str]] = {}
+        for name, (parent, leaf) in held.items():
+            tied.setdefault(id(getattr(parent, leaf)), []).append(name)
         with torch.no_grad():
-            for name, (parent, leaf) in held.items():
-                tensor = old[name]
-                if id(tensor) not in new:
-                    cut = self.left(name, tensor.detach())
-                    new[id(tensor)] = (
-                        nn.Parameter(cut, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else cut
-                    )
-                setattr(parent, leaf, new[id(tensor)])
+            for names in tied.values():
+                new = self._cut(names[0], getattr(*held[names[0]]))
+                for parent, leaf in map(held.__getitem__, names):
+                    setattr(parent, leaf, new)
         for path, name, value in self.sizes:
             part = module.get_submodule(path)
             setattr(part, name, value if isinstance(value, int) else type(getattr(part, name))(value))
         for path, table in self._tables().items():
             replace_numbers(module.get_submodule(path), {(call, place): value for call, place, value in table})
+
+    def _cut(self, name: str, tensor: Tensor) -> Tensor:
+        """A parameter or buffer without its channels."""
+        cut = self.left(name, tensor.detach())
+        return nn.Parameter(cut, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else cut
 
     def run_neutralised(self, module: nn.Module, example: Tensor) -> Any:
         """Run the unchanged module with all parameters of the removed channels at zero."""
@@ -159,21 +144,27 @@ class RemoveChannels:
     def neutralised(self, module: nn.Module) -> Iterator[None]:
         """Inside the block all parameters of the removed channels are zero; buffers are as they were."""
         parameters = dict(module.named_parameters(remove_duplicate=False))
-        kept = []
+        kept: list[Zeroed] = []
         try:
             for name in self.names():
                 if name in parameters:
-                    data = parameters[name].data
-                    for gone, _, axis in self._by_name[name]:
-                        if (name, axis) in self.normalised:
-                            continue
-                        where = torch.tensor(gone, device=data.device)
-                        kept.append((data, axis, where, data.index_select(axis, where)))
-                        data.index_fill_(axis, where, 0)
+                    kept += self._zeroed(name, parameters[name].data)
             yield
         finally:
-            for data, axis, where, values in reversed(kept):
-                data.index_copy_(axis, where, values)
+            for zeroed in reversed(kept):
+                zeroed.restore()
+
+    def _zeroed(self, name: str, data: Tensor) -> Iterator[Zeroed]:
+        """Set the parameters of the removed channels to zero, axis after axis, and tell what was there."""
+        first: tuple[int, Tensor] | None = None  # what the first axis leaves: of the others only that has to be kept
+        for gone, size, axis in self._by_name[name]:
+            if (name, axis) in self.normalised:
+                continue
+            where = torch.tensor(gone, device=data.device)
+            values = data.index_select(axis, where)
+            yield Zeroed(data, axis, where, values.index_select(*first) if first else values, first)
+            data.index_fill_(axis, where, 0)
+            first = first or (axis, others(gone, size).to(data.device))
 
     def names(self) -> tuple[str, ...]:
         """The parameters and buffers that lose something."""
@@ -240,79 +231,3 @@ def _misfit(what: str) -> Refusal:
         f"channels cannot be removed as the edit log says: the network has {what}",
         "use the folder as it was written, with the code that the network was built from",
     )
-
-
-def _ranges(indices: Iterable[int]) -> list[list[int]]:
-    """Ascending indices as [first, one after the last]."""
-    found: list[list[int]] = []
-    for index in indices:
-        if found and found[-1][1] == index:
-            found[-1][1] = index + 1
-        else:
-            found.append([index, index + 1])
-    return found
-
-
-def _read_ranges(value: dict[str, Any]) -> list[list[int]]:
-    """The ranges of indices that a cut removes, ascending and within its size."""
-    if value.keys() != {"gone", "of", "at"}:
-        raise Wrong("a cut has other entries than `gone`, `of` and `at`")
-    size = whole(value["of"], "`of`", LARGEST_AXIS)
-    ranges = [sequence(pair, "`gone`", 2) for pair in sequence(value["gone"], "`gone`", size)]
-    ends = [end for pair in ranges for end in pair]
-    if not ends or len(ends) != 2 * len(ranges) or not all(type(end) is int for end in ends):
-        raise Wrong(f"`gone` is {shown(value['gone'])}, not ranges of indices")
-    if ends[0] < 0 or ends[-1] > size or not all(b > a if k % 2 == 0 else b >= a for k, (a, b) in _pairs(ends)):
-        raise Wrong(f"`gone` is {shown(value['gone'])}, not ascending ranges within {size}")
-    if sum(end - first for first, end in ranges) == size:
-        raise Wrong("a cut leaves nothing")
-    return ranges
-
-
-def _read_cut(value: dict[str, Any], ranges: list[list[int]]) -> Cut:
-    places = _read_places(value["at"], "`at`")
-    if not places:
-        raise Wrong("`at` is empty")
-    return Cut(tuple(index for first, end in ranges for index in range(first, end)), value["of"], places)
-
-
-def _read_places(value: Any, what: str) -> tuple[tuple[str, int], ...]:
-    places = [sequence(place, what, 2) for place in sequence(value, what, MOST_TENSORS)]
-    if not all(len(place) == 2 and type(place[1]) is int and 0 <= place[1] < MOST_AXES for place in places):
-        raise Wrong(f"{what} is {shown(value)}, not names with axes")
-    return tuple((text(name, what), axis) for name, axis in places)
-
-
-def _read_numbers(value: Any) -> tuple[tuple[str, int, int, int], ...]:
-    found = []
-    for path, table in mapping(value, "`calls`").items():
-        for each in sequence(table, "`calls`", MOST_CALLS):
-            numbers = sequence(each, "`calls`", 3)
-            if len(numbers) != 3 or not all(type(n) is int and 0 <= n <= LARGEST_AXIS for n in numbers):
-                raise Wrong(f"`calls` holds {shown(each)}, not three whole numbers")
-            found.append((text(path, "a path"), numbers[0], numbers[1], numbers[2]))
-    return tuple(sorted(found))
-
-
-def _pairs(ends: list[int]) -> Iterator[tuple[int, tuple[int, int]]]:
-    return enumerate(pairwise(ends))
-
-
-def _read_size(value: Any) -> Size:
-    if isinstance(value, list):
-        return tuple(whole(item, "`set`", LARGEST_AXIS) for item in sequence(value, "`set`", MOST_SIZES))
-    return whole(value, "`set`", LARGEST_AXIS)
-
-
-def _attribute(name: str) -> str:
-    if not name.isidentifier() or name.startswith("_"):
-        raise Wrong(f"`set` names {shown(name)}, which is not an attribute")
-    return name
-
-
-def joined(cut: Mapping[tuple[str, int], tuple[Sequence[int], int]]) -> tuple[Cut, ...]:
-    """Cuts by (tensor, axis), each (indices, size), put together where they remove the same indices of as many."""
-    alike: dict[tuple[tuple[int, ...], int], list[tuple[str, int]]] = {}
-    for place, (gone, size) in cut.items():
-        alike.setdefault((tuple(sorted(gone)), size), []).append(place)
-    return tuple(Cut(gone, size, tuple(places)) for (gone, size), places in alike.items())
