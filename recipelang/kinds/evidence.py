@@ -194,7 +194,11 @@ class Evidence(Protocol):
         module paths, at those instead, the activations as they are."""
 
     def feature_maps(
-        self, observe: Callable[[str, Tensor, Tensor | None, Tensor], None], *, gradients: bool = False
+        self,
+        observe: Callable[[str, Tensor, Tensor | None, Tensor], None],
+        *,
+        gradients: bool = False,
+        shaped: bool = False,
     ) -> None:
         """`observe(name, maps, gradients, targets)` for every batch of train; one pass.
 
@@ -207,6 +211,9 @@ class Evidence(Protocol):
         reader had its own copy: the sum over all readers of a·∂L/∂a is the change of the loss, to first order, when
         the part is removed. `targets` is one object during a batch. Both are shown in the order of differentiation,
         the last weight of the network first.
+
+        With `shaped` positions keep their axes: `maps` B×N×c×H×W at convolutions of images, B×N×c×P elsewhere, of parts
+        of c channels.
         """
 
     def ablated(self, cases: Iterable[Mapping[str, Sequence[int]]], split: str = "train") -> Iterator[Ablation]:

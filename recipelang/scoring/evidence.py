@@ -169,7 +169,7 @@ class Gathered(Altered):
         """Group → weight → N×r rows that make each part."""
         return rows_made(self.groups, self.outputs) if self.unit == "filter" else {}
 
-    def feature_maps(self, observe: Observe, *, gradients: bool = False) -> None:
+    def feature_maps(self, observe: Observe, *, gradients: bool = False, shaped: bool = False) -> None:
         """`observe(name, maps, gradients, targets)` where groups are read, or weights make; one pass.
 
         Raises:
@@ -181,7 +181,7 @@ class Gathered(Altered):
         require_known(self.products, self.layers, names, "feature maps")
         weights = {name: self.weights[name] for name in names}
         shape = self.network.input_shape
-        self._pass("train", observing(self.module, weights, read, observe, shape, gradients))
+        self._pass("train", observing(self.module, weights, read, observe, shape, gradients, shaped))
 
     def ablated(self, cases: Iterable[Gone], split: str = "train") -> Iterator[Ablation]:
         """Loss and score without the parts of each case.

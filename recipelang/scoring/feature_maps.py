@@ -24,6 +24,7 @@ def observing(
     observe: Observe,
     shape: tuple[int, ...],
     gradients: bool,
+    shaped: bool = False,
 ) -> Collector:
     """What shows the maps of a pass.
 
@@ -34,6 +35,7 @@ def observing(
         observe: is called with B×N×P.
         shape: of one input.
         gradients: whether gradients are shown too.
+        shaped: whether maps are B×N×c×H×W where a convolution reads or makes them, and B×N×c×P elsewhere.
     """
     orders = orders_of(module, weights, shape)
     now: list[Batch] = []
@@ -42,12 +44,13 @@ def observing(
         order = orders[name][number] if number < len(orders.get(name, ())) else BY_SAMPLE
         both = [by_sample(t, order, count(now[0].inputs)) if t is not None else None for t in (tensor, gradient)]
         if read is None:
+            both = [t if t is None or not shaped else t.unsqueeze(2) for t in both]
             observe(name, both[0], both[1], now[0].targets)  # type: ignore[arg-type]
         for group, channels in (read or {}).get(name, ()):
-            maps, slopes = (_of_parts(t, channels) if t is not None else None for t in both)
+            maps, slopes = (_of_parts(t, channels, shaped) if t is not None else None for t in both)
             observe(group, maps, slopes, now[0].targets)  # type: ignore[arg-type]
 
-    sides = Sides(weights, LEAVING if read is None else ENTERING, see, gradients)
+    sides = Sides(weights, LEAVING if read is None else ENTERING, see, gradients, shaped)
 
     @contextmanager
     def running(batch: Batch) -> Iterator[None]:
@@ -65,9 +68,10 @@ def observing(
     )
 
 
-def _of_parts(tensor: Tensor, channels: Tensor) -> Tensor:
-    """B×C×P → B×N×(c·P): of N parts, c channels each."""
+def _of_parts(tensor: Tensor, channels: Tensor, shaped: bool) -> Tensor:
+    """B×C×P → B×N×(c·P): of N parts, c channels each; or B×C×H×W → B×N×c×H×W."""
     flat = channels.flatten()
     if len(flat) != tensor.shape[1] or not torch.equal(flat, torch.arange(len(flat))):
         tensor = tensor.index_select(1, flat.to(tensor.device))
-    return tensor.unflatten(1, (len(channels), -1)).flatten(2)
+    parts = tensor.unflatten(1, (len(channels), -1))
+    return parts if shaped else parts.flatten(2)

@@ -44,14 +44,17 @@ class Sides(TorchDispatchMode):
         side: `entering`: C channels that enter; `leaving`: C outputs, before a norm or an activation.
         see: is called in order of execution, with gradients in order of differentiation.
         gradients: whether `see` waits for the gradients.
+        shaped: whether positions keep their axes, n×C×H×W at convolutions.
     """
 
     supports_higher_order_operators = True
 
-    def __init__(self, weights: Mapping[str, Tensor], side: str, see: See, gradients: bool = False) -> None:
+    def __init__(
+        self, weights: Mapping[str, Tensor], side: str, see: See, gradients: bool = False, shaped: bool = False
+    ) -> None:
         super().__init__()
         self._memory, self._leaving, self._see = Memory(weights), side == LEAVING, see
-        self._gradients, self._backward = gradients, False
+        self._gradients, self._shaped, self._backward = gradients, shaped, False
         self._calls: Counter[str] = Counter()
         self._waiting: dict[str, list[tuple[int, Tensor]]] = {}
 
@@ -84,13 +87,16 @@ class Sides(TorchDispatchMode):
     def _computed(self, packet: Any, args: tuple[Any, ...], made: Any) -> None:
         if packet is aten.convolution:
             if found := self._memory.weight(args[1]):
-                self._met(found[0], (made if self._leaving else args[0]).flatten(2))
+                self._met(found[0], self._positions(made if self._leaving else args[0]))
         elif (first := _OPERANDS.get(packet)) is not None:
             left, right = args[first : first + 2]
             if name := self._memory.matrix(right.mT):
                 self._met(name, _rows(made if self._leaving else left))
             elif name := self._memory.matrix(left):
                 self._met(name, _rows(made.mT if self._leaving else right.mT))
+
+    def _positions(self, images: Tensor) -> Tensor:
+        return images if self._shaped else images.flatten(2)
 
     def _met(self, name: str, tensor: Tensor) -> None:
         """n×C×P at a product of the forward pass."""
@@ -106,7 +112,7 @@ class Sides(TorchDispatchMode):
         if packet is aten.convolution_backward:
             if found := self._memory.weight(args[2]):
                 gradient = args[0] if self._leaving else made[0]
-                self._known(found[0], None if gradient is None else gradient.flatten(2))
+                self._known(found[0], None if gradient is None else self._positions(gradient))
         elif (first := _OPERANDS.get(packet)) is not None:
             left, right = args[first : first + 2]
             if self._multiplies(right):
