@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from recipelang.catalogue import find
 from recipelang.methods.tasks.classification import Classification
 from recipelang.methods.units.filters import Filters
+from recipelang.methods.units.heads import Heads
 from recipelang.methods.units.neurons import Neurons
 from recipelang.plan import Selection
 from recipelang.scoring.evidence import Gathered
@@ -99,6 +101,21 @@ class Tokens(nn.Module):
         return self.head(x.mean(1))
 
 
+class Attention(nn.Module):
+    """Four heads of fused attention, which a projection reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.projection, self.head = nn.Linear(8, 24), nn.Linear(8, 8), nn.Linear(8, 4)
+        self.heads = 4
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x[:, 0]
+        q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, 2)).movedim(2, 0).transpose(2, 3)
+        mixed = F.scaled_dot_product_attention(q, k, v, scale=0.5)
+        return self.head((tokens + self.projection(mixed.transpose(1, 2).flatten(2))).mean(1))
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "residual": Residual,
     "before_norm": BeforeNorm,
@@ -107,7 +124,10 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "flattened": flattened,
     "concatenated": Concatenated,
     "tokens": Tokens,
+    "attention": Attention,
 }
+#: what is removed where it is not filters
+UNITS = {"tokens": "neurons", "attention": "heads"}
 
 
 def network(name: str, seed: int = 0) -> Network:
@@ -122,13 +142,19 @@ def network(name: str, seed: int = 0) -> Network:
     return Network(module, {}, (1, 8, 8))
 
 
+@cache
+def _shared(name: str) -> Network:
+    """One for all tests that change nothing in it: what can be removed is found once for each module."""
+    return network(name)
+
+
 def unit_of(name: str) -> Any:
-    return Neurons(round=1) if name == "tokens" else Filters(round=1)
+    return {"tokens": Neurons(round=1), "attention": Heads()}.get(name) or Filters(round=1)
 
 
 def seen(name: str, criterion: str, data: Any, net: Network | None = None, **settings: Any) -> Any:
     """(network, unit, offer, criterion, evidence)."""
-    net, unit = net or network(name), unit_of(name)
+    net, unit = net or _shared(name), unit_of(name)
     offer = unit.find(net, Selection())
     made: Any = find("criterion", criterion)(**settings)  # type: ignore[misc]
     return net, unit, offer, made, Gathered(net, data, Classification(), offer.groups, "filter", made.needs)

@@ -7,13 +7,13 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from coupled_networks import NETWORKS, entering, seen
+from coupled_networks import NETWORKS, UNITS, entering, seen
 from torch import Tensor, nn
 
 from recipelang.methods.criteria.hrank import HRank, _matrices
 from recipelang.surgery.network import Network
 
-MAPS = [name for name in NETWORKS if name not in ("tokens",)]
+MAPS = [name for name in NETWORKS if name not in UNITS]
 
 
 def rank_of(matrix: Tensor) -> int:
