@@ -48,7 +48,6 @@ from recipelang.surgery.tracing import example_input
 from recipelang.syntax.parse import parse
 from recipelang.training.loop import fit
 
-BUDGETS = (0.85, 0.7)
 IMAGES = 10_000
 ONE = Latency()
 #: statements of ours; the first of each sort is the default
@@ -222,10 +221,10 @@ class Kept:
         return self.network(f"{name}, tuned with seed {seed}", network, lambda: bench.tuned(network, seed))
 
 
-def compare(bench: Bench, seeds: Sequence[int]) -> None:
+def compare(bench: Bench, budgets: Sequence[float], seeds: Sequence[int]) -> None:
     """Print the table."""
     kept = Kept(bench.out)
-    rows: list[tuple[str, Network]] = [("control", bench.healthy)]
+    rows: list[tuple[str, Network]] = []
 
     def taken(name: str, make: Callable[[], Network]) -> Network:
         return kept.network(name, bench.healthy, make)
@@ -234,7 +233,7 @@ def compare(bench: Bench, seeds: Sequence[int]) -> None:
         tuned = kept.tuned(bench, name, network, seeds[0])
         return float(kept.number(f"{name} | val", lambda: bench.accuracy(tuned, "val")))
 
-    for budget in BUDGETS:
+    for budget in budgets:
         ours, theirs = {}, {}
         for name, text in (LAYERS | FILTERS).items():
             title = f"{name} @ {budget}"
@@ -250,7 +249,7 @@ def compare(bench: Bench, seeds: Sequence[int]) -> None:
                 for name in dict.fromkeys((next(iter(tool)), best)):
                     rows += equal_flops(bench, kept, name, tool[name])
     print("\n| network | FLOPs | latency | accuracy |\n| --- | --- | --- | --- |")
-    for name, network in rows:
+    for name, network in (*rows, ("control", bench.healthy)):
         print("| " + " | ".join((name, *row(bench, kept, name, network, seeds))) + " |", flush=True)
 
 
@@ -287,6 +286,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of CIFAR-10")
     parser.add_argument("--weights", type=Path, help="of a ResNet-56 for it")
     parser.add_argument("--out", type=Path, help="where finished networks and numbers are kept")
+    parser.add_argument("--budgets", type=float, nargs="+", default=[0.85, 0.7], help="latencies, of healthy")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     given = parser.parse_args()
     if find_spec("torch_pruning") is None:
@@ -299,7 +299,7 @@ def main() -> None:
     data = Cifar10(root=str(given.data.resolve())).open(Path)
     request = ModelRequest(classes=names_of(data), input_shape=data.input_shape)
     healthy = ResNet56(weights=str(given.weights.resolve())).build(request)
-    compare(Bench(healthy, data, given.out), given.seeds)
+    compare(Bench(healthy, data, given.out), given.budgets, given.seeds)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +29,33 @@ def layer_gains(evidence: Evidence, length: int, similarity: str, against: str =
         similarity: `cosine`, `distance` or `inner`; see `methods/criteria/imprint.py`.
         against: the accuracy before it is that at its `input`, or that at the output of the preceding `candidate`; the
             first has none and is compared with its input.
+    """
+    names = list(evidence.layers)
+    before = {name: (name, "input") for name in names}
+    if against == "candidate":
+        before |= {name: (preceding, "output") for preceding, name in pairwise(names)}
+    accuracy = imprinted_accuracies(evidence, length, similarity)
+    return {
+        name: torch.tensor(accuracy[name, "output"] - accuracy[before[name]], dtype=torch.float64) for name in names
+    }
+
+
+class Watched(Protocol):
+    """Of evidence what imprinting needs."""
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+
+    def watch(self, split: str, observe: Callable[[str, str, Tensor, Tensor], None]) -> None:
+        """As `kinds.Evidence.watch`."""
+
+
+def imprinted_accuracies(evidence: Watched, length: int, similarity: str) -> dict[Point, float]:
+    """Point → share of the validation images that a classifier imprinted there classifies correctly.
+
+    Args:
+        length, similarity: as of `layer_gains`.
     """
     unit_length = similarity == "cosine"
     sums: dict[Point, Tensor] = {}
@@ -52,18 +80,8 @@ def layer_gains(evidence: Evidence, length: int, similarity: str, against: str =
         seen[point] = seen.get(point, 0) + len(labels)
 
     evidence.watch("val", _Embedder(length, unit_length, count, same))
-
-    def accuracy(point: Point) -> float:
-        point = same.get(point, point)
-        return right[point] / seen[point]
-
-    names = list(evidence.layers)
-    before = {name: (name, "input") for name in names}
-    if against == "candidate":
-        before |= {name: (preceding, "output") for preceding, name in pairwise(names)}
-    return {
-        name: torch.tensor(accuracy((name, "output")) - accuracy(before[name]), dtype=torch.float64) for name in names
-    }
+    found = {point: right[point] / seen[point] for point in right}
+    return found | {point: found[other] for point, other in same.items()}
 
 
 class _Embedder:

@@ -14,7 +14,6 @@ from recipelang.errors import Refusal
 from recipelang.kinds import Ablation, Batch, Edit, Gone, names_of
 from recipelang.scoring import input_statistics, streams
 from recipelang.scoring.ablation import ablations
-from recipelang.scoring.activations import watching_layers
 from recipelang.scoring.altered import Altered
 from recipelang.scoring.channels import channels_read, columns_read, rows_made
 from recipelang.scoring.curvature import fisher_diagonal, hutchinson_diagonal
@@ -28,6 +27,7 @@ from recipelang.surgery.edits import remove
 from recipelang.surgery.head import embedding_length
 from recipelang.surgery.simulated import running as simulating
 from recipelang.surgery.tracing import example
+from recipelang.surgery.watching import watching_layers
 
 Observer = Callable[[str, str, Tensor, Tensor], None]
 

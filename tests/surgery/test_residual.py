@@ -378,7 +378,7 @@ def test_layer_scale_and_stochastic_depth() -> None:
 
 
 def test_imprinting_sees_the_sum_of_an_added_branch() -> None:
-    from recipelang.scoring.activations import watching_layers
+    from recipelang.surgery.watching import watching_layers
 
     torch.manual_seed(0)
     net = Net([Branch() for _ in range(2)], STEPS["added to what was normed"][1])
