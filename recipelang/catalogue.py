@@ -59,6 +59,7 @@ class Setting:
         low, high: bounds, both inclusive; `low` is not with `open_low`.
         ramp: whether a ramp (`cosine(1e-3, to=0)`) may replace a number.
         positional: whether the one positional setting of a call goes here.
+        several: whether it is a tuple: of a call every setting without a name goes here.
         dotted: whether the rest of a dotted name goes here (`torchvision.resnet18`).
         extra: whether all settings of other names go here, as a tuple of (name, value) pairs.
         help: one sentence.
@@ -74,6 +75,7 @@ class Setting:
     kind: str = ""
     ramp: bool = False
     positional: bool = False
+    several: bool = False
     dotted: bool = False
     extra: bool = False
     help: str = ""
@@ -239,6 +241,8 @@ def spell(value: Any) -> str:
         text = f'"{given}"' if s.type == "text" and not s.dotted else spell(given)
         if s.dotted:
             head = f"{head}.{text}"
+        elif s.several:
+            parts += [spell(each) for each in given]
         elif s.extra:
             parts += [f"{name}={spell(v)}" for name, v in given]
         else:

@@ -168,7 +168,13 @@ def test_methods_play_the_roles_that_their_kind_knows() -> None:
     assert {find("metric", n).role for n in catalogue.names("metric")} <= {"cost", "quality", "property"}
     assert {find("metric", n).better for n in catalogue.names("metric")} <= {"lower", "higher"}
     assert {find("metric", n).source for n in catalogue.names("metric")} <= {"structure", "predictions", "clock"}
-    assert {find("criterion", n).unit for n in catalogue.names("criterion")} <= {"element", "filter", "layer", "any"}
+    assert {find("criterion", n).unit for n in catalogue.names("criterion")} <= {
+        "element",
+        "filter",
+        "layer",
+        "part",
+        "any",
+    }
     assert all(least <= most for n in catalogue.names("loss") for least, most in [find("loss", n).teachers])
 
 

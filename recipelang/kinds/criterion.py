@@ -15,8 +15,8 @@ class Criterion(Protocol):
     """`by NAME(…)`: importance, the higher the more important.
 
     Attributes:
-        unit: finest unit that it scores: `element`, `filter`, `layer`, or `any`. Coarser units aggregate its scores
-            (`kinds.Unit.aggregate`).
+        unit: finest unit that it scores: `element`, `filter`, `layer`, `part` (whatever `prune` removes: a layer, or
+            channels), or `any`. Coarser units aggregate its scores (`kinds.Unit.aggregate`).
         needs: what it asks of its evidence (`kinds.evidence.NEEDED`): `weights`, `gradients`, `signed gradients`,
             `activations`, `labels`, `batchnorm`, `network`. Asking for anything else is an error of the criterion.
 
@@ -30,6 +30,8 @@ class Criterion(Protocol):
         tasks: names of the tasks whose networks it ranks; () or none is every task.
         remark(evidence, gone): a sentence for the record about a removal, given group → numbers of the removed parts:
             an error bound, what the scores rest on.
+        members: criteria that it is made of; with `combine(scores)`: the scores of each → its own. Then it is ranked by
+            what the members' scores are after aggregation, and `score` is for single weights.
         unfit: unit (`layers`, `neurons`) → why the criterion cannot rank it, although its scores could be aggregated.
     """
 
@@ -39,7 +41,7 @@ class Criterion(Protocol):
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:
         """Scores by name: of the shape of a parameter (`element`); N for the N filters of a group or weight (`filter`,
         the names of `evidence.filters` or `evidence.scales`); a scalar for a layer (`layer`); of `evidence.shapes`
-        (`any`)."""
+        (`part`, `any`)."""
 
 
 @runtime_checkable
@@ -91,6 +93,9 @@ def why_unfit(criterion: Any, unit: str, scores: Sequence[str]) -> str:
         unit: name of the unit: `filters`.
         scores: the units of criteria whose scores it aggregates (`Unit.scores`).
     """
+    for member in getattr(criterion, "members", ()):
+        if why := why_unfit(member, unit, scores):
+            return f"its member {member.name}: {why}"
     if criterion.unit not in scores:
         return f"it scores {criterion.unit}s"
     unfit: Mapping[str, str] = getattr(criterion, "unfit", {})

@@ -24,6 +24,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "squared_gradients": ("gradients",),
     "hessian_diagonal": ("gradients",),
     "gradients": ("signed gradients",),
+    "batch_gradients": ("gradients",),
     "scales": ("batchnorm",),
     "squared_scale_gradients": ("batchnorm", "gradients"),
     "scale_gradients": ("batchnorm", "signed gradients"),
@@ -53,6 +54,7 @@ class Ablation(NamedTuple):
     Attributes:
         loss: the task's loss, mean over samples.
         score: what the task shows of a training (`Task.score`), mean over samples: accuracy; None where it shows none.
+            The higher, the better: where a lower one is better, its negative.
     """
 
     loss: float
@@ -145,6 +147,10 @@ class Evidence(Protocol):
     @property
     def gradients(self) -> Mapping[str, Tensor]:
         """Parameter name → mean over batches of ∂L/∂w, with its sign; the same pass."""
+
+    @property
+    def batch_gradients(self) -> Mapping[str, Tensor]:
+        """Parameter name → ∂L/∂w of one batch of train, drawn with the seed. No other batch is read."""
 
     @property
     def scales(self) -> Mapping[str, Tensor]:

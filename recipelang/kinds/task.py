@@ -31,6 +31,7 @@ class Task(Protocol):
     Optional:
         tuning, from_scratch: recipe text of the optimizer used where a recipe names none, for a trained network and for
             random weights.
+        score_better: `higher` (default) or `lower`: which of two of what `score` gives is the better one.
         refuses(data) -> str: why the task cannot work with the settings of this data method; "" where it can.
     """
 

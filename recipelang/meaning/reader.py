@@ -170,7 +170,17 @@ class Reader:
         found = lookup(node, (kind,), place, self.refuse)
         if found is None or not tasks.has(self.flow.task, *found, node.name, node.name_span, self.refuse):
             return None
-        return bind(node, found[1], self.refuse, pattern)
+        made = bind(node, found[1], self.refuse, pattern)
+        return made if self._members_serve(made, kind, node.name_span) else None
+
+    def _members_serve(self, made: Any, kind: str, span: Span) -> bool:
+        """Whether all methods that a method is made of have a meaning in the task."""
+        members = getattr(made, "members", ())
+        return all(
+            tasks.has(self.flow.task, kind, type(member), member.name, span, self.refuse)
+            and self._members_serve(member, kind, span)
+            for member in members
+        )
 
     def methods(self, items: tuple[Any, ...], kind: str, place: str, example: str) -> tuple[Any, ...]:
         """Several methods of one kind, each once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from recipelang.catalogue import Setting, settings
+from recipelang.catalogue import Setting, names, settings
 from recipelang.errors import SettingError, Span, did_you_mean
 from recipelang.meaning import values
 from recipelang.meaning.diagnostics import Refuse
@@ -104,6 +104,9 @@ class _Binding:
             extra[argument.name.text] = value
         elif s is None:
             self.unknown(argument)
+        elif s.several:
+            before = given[s.name][0] if s.name in given else ()
+            given[s.name] = (*before, self.value_of(s, argument.value)), self.call.span
         elif s.name in given:
             self.refuse("RCP0305", f"`{s.name}` of `{self.name}` appears twice", span, "keep one of the two")
         else:
@@ -137,7 +140,7 @@ class _Binding:
         """How a missing setting is written."""
         if s.dotted:
             return f"write `{self.name}.NAME`"
-        shown = values.EXAMPLES.get(s.type, "…")
+        shown = ", ".join(names(s.kind)[:2]) if s.several else values.EXAMPLES.get(s.type, "…")
         return f"write `{self.name}({shown if s.positional else f'{s.name}={shown}'})`"
 
     def value_of(self, s: Setting, node: Any) -> Any | None:

@@ -67,8 +67,36 @@ def imprinted_accuracies(evidence: Watched, length: int, similarity: str) -> dic
         sums[point] = (members.T @ embedded).double() + sums.get(point, 0)
         counts[point] = members.sum(0).double() + counts.get(point, 0)
 
-    evidence.watch("train", _Embedder(length, unit_length, add))
-    classifiers = {point: _imprint(sums[point], counts[point], similarity) for point in sums}
+    def imprinted(point: Point) -> tuple[Tensor, Tensor]:
+        return _imprint(sums[point], counts[point], similarity)
+
+    return gains(evidence, length, unit_length, against, add, imprinted)
+
+
+def gains(
+    evidence: Evidence,
+    length: int,
+    unit_length: bool,
+    against: str,
+    add: Callable[[Point, Tensor, Tensor], None],
+    classifier: Callable[[Point], tuple[Tensor, Tensor]],
+) -> dict[str, Tensor]:
+    """Candidate → validation accuracy of a linear classifier at its output minus that of one before it.
+
+    Args:
+        length, against: as in `layer_gains`.
+        unit_length: whether embeddings have length 1.
+        add: is called with embeddings B×E of the training images at every point, and their labels.
+        classifier: then, of a point: its weights C×E and biases C.
+    """
+    points: dict[Point, None] = {}
+
+    def noting(point: Point, embedded: Tensor, labels: Tensor) -> None:
+        points[point] = None
+        add(point, embedded, labels)
+
+    evidence.watch("train", _Embedder(length, unit_length, noting))
+    classifiers = {point: classifier(point) for point in points}
 
     right: dict[Point, int] = {}
     seen: dict[Point, int] = {}

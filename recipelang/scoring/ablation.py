@@ -54,7 +54,7 @@ def _measured(running: nn.Module, batches: Iterable[Batch], task: Task, labels: 
         size = count(inputs)
         losses.append(float(task.loss(answer, targets)) * size)
         if (shown := task.score(answer, targets)) is not None:
-            scores.append(float(shown[1]))
+            scores.append(float(shown[1]) * (-1 if getattr(task, "score_better", "higher") == "lower" else 1))
         sizes.append(size)
     total = sum(sizes)
     return Ablation(sum(losses) / total, sum(scores) / total if len(scores) == len(sizes) else None)

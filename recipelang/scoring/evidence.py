@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from contextlib import AbstractContextManager
 from functools import cached_property, partial
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Ablation, Batch, Edit, Gone, names_of
@@ -16,23 +15,21 @@ from recipelang.scoring import input_statistics, streams
 from recipelang.scoring.ablation import ablations
 from recipelang.scoring.altered import Altered
 from recipelang.scoring.channels import channels_read, columns_read, rows_made
-from recipelang.scoring.curvature import fisher_diagonal, hutchinson_diagonal
+from recipelang.scoring.differentiated import Differentiated
 from recipelang.scoring.effective import effective_channels
 from recipelang.scoring.feature_maps import Observe, observing
-from recipelang.scoring.gradients import Gradients, gathering
-from recipelang.scoring.passes import Collector, one_pass
-from recipelang.scoring.reconstruction import sampled_rows
-from recipelang.scoring.weights import batchnorm_scales, of_groups, require_known
+from recipelang.scoring.passes import Collector
+from recipelang.scoring.reconstruction import sampling_rows
+from recipelang.scoring.weights import of_groups, require_known
 from recipelang.surgery.edits import remove
 from recipelang.surgery.head import embedding_length
-from recipelang.surgery.simulated import running as simulating
 from recipelang.surgery.tracing import example
 from recipelang.surgery.watching import watching_layers
 
 Observer = Callable[[str, str, Tensor, Tensor], None]
 
 
-class Gathered(Altered):
+class Gathered(Altered, Differentiated):
     """Evidence (`kinds.Evidence`) about a network, each kind gathered in one pass when it is first asked for."""
 
     @property
@@ -80,74 +77,6 @@ class Gathered(Altered):
         """Ranked group of channels → N×K float64: what decides each channel, with the norms that act on it."""
         return effective_channels(self.network, self.groups) if self.unit == "filter" else {}
 
-    @cached_property
-    def scales(self) -> Mapping[str, Tensor]:
-        """Name of a BatchNorm's scale → N×1, or of a ranked group of channels that M BatchNorms scale → N×M."""
-        return self._by_channel({name: scale.detach() for name, scale in self._scales.items()})
-
-    @property
-    def squared_scale_gradients(self) -> Mapping[str, Tensor]:
-        """Like `scales`: mean over training batches of (∂L/∂γ)²; errors as `squared_gradients`."""
-        return self._by_channel(self._gradients.squares)
-
-    @property
-    def scale_gradients(self) -> Mapping[str, Tensor]:
-        """Like `scales`: mean over training batches of ∂L/∂γ; errors as `squared_gradients`."""
-        return self._by_channel(self._gradients.means)
-
-    def _by_channel(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """What there is for scales of BatchNorm, by the name of a scale or of a group."""
-        known = {name: tensors[name] for name in self._scales if name in tensors}
-        if self.unit == "filter":
-            return of_groups(self.groups, known, "scales")
-        return {name: tensor[:, None] for name, tensor in known.items()}
-
-    @property
-    def squared_gradients(self) -> Mapping[str, Tensor]:
-        """Parameter name → mean over training batches of (∂L/∂w)², L the task's mean loss of a batch.
-
-        Raises:
-            Refusal: RCP1005: the loss or a gradient is not a finite number. RCP1008: no training samples. RCP0732: a
-                weight of a layer is computed from parameters.
-        """
-        return {name: square for name, square in self._gradients.squares.items() if name in self.products}
-
-    @property
-    def gradients(self) -> Mapping[str, Tensor]:
-        """Parameter name → mean over training batches of ∂L/∂w; errors as `squared_gradients`."""
-        return {name: mean for name, mean in self._gradients.means.items() if name in self.products}
-
-    @cached_property
-    def _scales(self) -> Mapping[str, Tensor]:
-        """The scales of BatchNorm, by name."""
-        return batchnorm_scales(self.module)
-
-    @cached_property
-    def _gradients(self) -> Gradients:
-        weights = {name: weight for name, weight in self.weights.items() if self.products[name].parameter}
-        require_known(self.products, self.layers, weights, "gradients")
-        scales = dict(self._scales) if "batchnorm" in self.needs else {}
-        collector, after = gathering(weights | scales, "signed gradients" in self.needs)
-        self._pass("train", collector)
-        return after()
-
-    def hessian_diagonal(self, how: str = "fisher", probes: int = 1) -> Mapping[str, Tensor]:
-        """Parameter name → ∂²L/∂w², mean over training samples; one pass; errors as `squared_gradients`."""
-        weights = {name: weight for name, weight in self.weights.items() if self.products[name].parameter}
-        require_known(self.products, self.layers, weights, "second derivatives")
-        batches = self._batches("train", "gathering second derivatives")
-        if how == "hutchinson":
-            return hutchinson_diagonal(weights, batches, self.answer_loss, probes, self.seed)
-        return fisher_diagonal(weights, batches, self._answer, probes, self.seed)
-
-    def answer_loss(self, batch: Batch, module: nn.Module | None = None) -> Tensor:
-        """The task's loss of a batch, mean over its samples, of the network or of a copy of its `module`."""
-        return self.task.loss(self._answer(batch, module), batch[1])
-
-    def _answer(self, batch: Batch, module: nn.Module | None = None) -> Any:
-        running = self.running if module is None else simulating(replace(self.network, module=module))
-        return self.task.answer(running(batch[0]), batch[1], self.data.labels)
-
     def batches(self, split: str) -> Iterator[Batch]:
         """Inputs and targets on the device, in order and without augmentation.
 
@@ -155,9 +84,6 @@ class Gathered(Altered):
             Refusal: RCP1008: the split has no samples.
         """
         return self._batches(split, f"reading {split}")
-
-    def _pass(self, split: str, *collectors: Collector) -> None:
-        one_pass(collectors, lambda what: self._batches(split, what), self.running, self.answer_loss)
 
     @cached_property
     def readers(self) -> Mapping[str, Mapping[str, Tensor]]:
@@ -198,7 +124,7 @@ class Gathered(Altered):
             return self.edits(gone)
         return tuple(remove(group.source) for group in self.groups if gone.get(group.name))
 
-    @cached_property
+    @property
     def input_norms(self) -> Mapping[str, Tensor]:
         """Parameter name → ‖x‖₂ of each of its inputs over all rows of train, broadcasting against the weight.
 
@@ -207,7 +133,7 @@ class Gathered(Altered):
                 layer's weight cannot be observed.
         """
         require_known(self.products, self.layers, self.reached, "inputs")
-        return input_statistics.input_norms(self.module, self._parameters, self._images)
+        return self._once("input norms", lambda: input_statistics.gathering_norms(self._parameters))
 
     def second_moments(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
         """(parameter name, 2/rows · XᵀX of its inputs, G×K×K), in order of execution.
@@ -217,7 +143,8 @@ class Gathered(Altered):
         """
         asked = set(names)
         calls = {name: count for name, count in self.reached.items() if name in asked}
-        return input_statistics.second_moments(self.module, self._parameters, calls, self._images)
+        look = partial(self._pass, "train")
+        return input_statistics.second_moments(self.module, self._parameters, calls, look)
 
     def reconstructions(self, names: Iterable[str], count: int) -> Mapping[str, tuple[Tensor, Tensor]]:
         """Parameter name → (G×n×K, n×O): rows that enter the weight, and what it makes of them; one pass.
@@ -226,7 +153,9 @@ class Gathered(Altered):
             Refusal: RCP1008: no training samples. RCP1010: an input is not a finite number.
         """
         weights = {name: self._parameters[name] for name in names if name in self.reached}
-        return sampled_rows(self.module, weights, self._images, count, self.seed)
+        collector, after = sampling_rows(weights, count, self.seed)
+        self._pass("train", collector)
+        return after()
 
     def extremes(self, places: Iterable[str], *, channels: bool = False) -> Mapping[str, streams.Extremes]:
         """Module path, or `path:input` → its extremes over train, of each channel with `channels`; one pass for those
@@ -238,7 +167,7 @@ class Gathered(Altered):
 
         def gather(watch: streams.Watch, unknown: Sequence[str]) -> Mapping[str, streams.Extremes]:
             axes = dict.fromkeys(unknown, 1) if channels else {}
-            return streams.extremes(self.module, watch, self._images, axes)
+            return streams.extremes(self.module, watch, self._inputs, axes)
 
         return self._at(("extremes", channels), places, gather)
 
@@ -246,9 +175,12 @@ class Gathered(Altered):
         """Module path, or `path:input` → at most `count` of the numbers there over train; errors as `extremes`."""
 
         def gather(watch: streams.Watch, unknown: Sequence[str]) -> Mapping[str, Tensor]:
-            return streams.numbers(self.module, watch, self._images, count, self.seed)
+            return streams.numbers(self.module, watch, self._inputs, count, self.seed)
 
         return self._at(("numbers", count), places, gather)
+
+    def _inputs(self, what: str) -> Iterator[Any]:
+        return (inputs for inputs, _ in self._batches("train", what))
 
     def _at(self, what: Any, places: Iterable[str], gather: Callable[..., Mapping[str, Any]]) -> Mapping[str, Any]:
         """What is known of these places, gathered in one pass where it is not."""
@@ -277,14 +209,15 @@ class Gathered(Altered):
         paths = list(places)
 
         def show(name: str, side: str, activation: Tensor) -> None:
-            observe(name, side, activation.movedim(axes[name], 1), labels[0])
+            observe(name, side, activation.detach().movedim(axes[name], 1), labels[0])
 
         def see(path: str, side: str, activation: Tensor) -> None:
-            observe(path, side, activation, labels[0])
+            observe(path, side, activation.detach(), labels[0])
 
-        layers = watching_layers(self.module, self.candidates, show)
-        watching = streams.sides_watched(self.module, paths, see) if paths else layers
-        with watching, torch.no_grad():
-            for images, targets in self._batches(split, f"examining {split}"):
-                labels[:] = [targets]
-                self.running(images)
+        def running(batch: Batch) -> AbstractContextManager[None]:
+            labels[:] = [batch.targets]
+            if paths:
+                return streams.sides_watched(self.module, paths, see)
+            return watching_layers(self.module, self.candidates, show)
+
+        self._pass(split, Collector(f"examining {split}", running, rounded=True))

@@ -6,11 +6,14 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from recipelang.images.batches import count, moved
 from recipelang.kinds import Batch, Dataset, Edit, Gone, Group, Progress, Task
+from recipelang.scoring.passes import Collector, Request, one_pass, serve
+from recipelang.scoring.together import asked
 from recipelang.scoring.weights import no_samples, weights_inside
 from recipelang.surgery.candidates import Candidate
 from recipelang.surgery.layout import laid_out, wants_channels_last
@@ -18,6 +21,8 @@ from recipelang.surgery.network import Network
 from recipelang.surgery.products import Product, find_products
 from recipelang.surgery.simulated import running
 from recipelang.surgery.tracing import example
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -105,12 +110,59 @@ class Examined:
             if self.products[name].parameter and weight.ndim > 1 and not self.outputs[name]
         }
 
-    def _images(self, what: str) -> Iterator[Tensor]:
-        return (images for images, _ in self._batches("train", what))
+    @property
+    def simulates(self) -> bool:
+        """Whether the network computes with other weights than the parameters that it holds."""
+        return self.running is not self.module
 
-    def _batches(self, split: str, what: str) -> Iterator[Batch]:
+    def answer_loss(self, batch: Batch, module: nn.Module | None = None) -> Tensor:
+        """The task's loss of a batch, mean over its samples, of the network or of a copy of its `module`."""
+        return self.task.loss(self.answered(batch, module), batch.targets)
+
+    def answered(self, batch: Batch, module: nn.Module | None = None) -> Any:
+        """The answer of the network, or of a copy of its `module`, to a batch."""
+        network = self.running if module is None else running(replace(self.network, module=module))
+        return self.task.answer(network(batch.inputs), batch.targets, self.data.labels)
+
+    def read(self, split: str, samples: int | None, collectors: Sequence[Collector]) -> None:
+        """One pass over a split in which all collectors look."""
+        run = self.running if any(each.rounded for each in collectors) else self.module
+        one_pass(collectors, lambda what: self._batches(split, what, samples), run, self.answer_loss)
+
+    def _pass(self, split: str, collector: Collector, samples: int | None = None) -> None:
+        """A pass in which this collector looks, and those of other criteria that ask at the same time."""
+        if split == "train" and samples is None:
+            samples = self.samples
+        serve([Request(split, samples, collector, self)])
+
+    def _once(self, key: Any, gather: Callable[[], tuple[Collector, Callable[[], T]]], samples: int | None = None) -> T:
+        """What a pass over train gathered, of which there is one, also for criteria that ask at the same time."""
+        while key not in self._results:
+            if key in self._gathering:
+                asked(None)
+                continue
+            self._gathering.add(key)
+            try:
+                collector, after = gather()
+                self._pass("train", collector, samples)
+                self._results[key] = after()
+            finally:
+                self._gathering.discard(key)
+        result: T = self._results[key]
+        return result
+
+    @cached_property
+    def _results(self) -> dict[Any, Any]:
+        return {}
+
+    @cached_property
+    def _gathering(self) -> set[Any]:
+        return set()
+
+    def _batches(self, split: str, what: str, samples: int | None = None) -> Iterator[Batch]:
         """Inputs and targets of a split on the device; progress counts samples."""
-        samples = self.samples if split == "train" else None
+        if split == "train" and samples is None:
+            samples = self.samples
         total = self.data.size(split) if samples is None else min(samples, self.data.size(split))
         if not total:
             raise no_samples(self.data.name, split)

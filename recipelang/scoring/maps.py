@@ -78,10 +78,8 @@ class Sides(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         packet = getattr(func, "overloadpacket", func)
         made = func(*args, **(kwargs or {}))
-        if self._backward:
-            self._differentiated(packet, args, made)
-        else:
-            self._computed(packet, args, made)
+        with torch.no_grad():
+            (self._differentiated if self._backward else self._computed)(packet, args, made)
         return made
 
     def _computed(self, packet: Any, args: tuple[Any, ...], made: Any) -> None:
@@ -103,7 +101,7 @@ class Sides(TorchDispatchMode):
         number = self._calls[name]
         self._calls[name] += 1
         if not self._gradients:
-            self._see(name, number, tensor, None)
+            self._see(name, number, tensor.detach(), None)
             return
         # What leaves may be changed in place by the next function; what enters is needed by autograd as it is.
         self._waiting.setdefault(name, []).append((number, tensor.clone() if self._leaving else tensor))
@@ -131,7 +129,7 @@ class Sides(TorchDispatchMode):
         if waiting:
             number, tensor = waiting.pop()
             if gradient is not None and gradient.shape == tensor.shape:
-                self._see(name, number, tensor, gradient)
+                self._see(name, number, tensor.detach(), gradient)
 
 
 def _rows(matrix: Tensor) -> Tensor:

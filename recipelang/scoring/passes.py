@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Batch
+from recipelang.scoring.together import asked
 
 
 def _nothing(*_: Any) -> Any:
@@ -30,6 +31,8 @@ class Collector:
         tensors: name → parameter whose gradient is computed; it needs none before and after.
         given: called after each batch with the gradients of `tensors`; those that the loss does not depend on are left
             out.
+        rounded: whether it looks at the network with its weights as they are rounded; weights are not recognised there.
+        alone: runs the network on the inputs of a batch where nothing else looks: it may stop when all was seen.
     """
 
     what: str
@@ -37,6 +40,50 @@ class Collector:
     differentiating: Callable[[], AbstractContextManager[Any]] | None = None
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     given: Callable[[Mapping[str, Tensor]], Any] = _nothing
+    rounded: bool = False
+    alone: Callable[[Any], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """A pass that a criterion asks for.
+
+    Attributes:
+        split: that is read. `samples`: how many of it; None: all of them.
+        collector: what looks at it.
+        passes: reads this split of the data and runs the network: the same object for the same network and data.
+    """
+
+    split: str
+    samples: int | None
+    collector: Collector
+    passes: Any
+
+
+def serve(requests: Sequence[Any]) -> None:
+    """Serve what criteria ask for at the same time (`together`): requests, None for one who waits for what another's
+    request gathers, or a list of them from criteria within a criterion, which joins what others ask.
+
+    One pass for all requests of the same split; where the network computes with rounded weights, one more for those
+    that look at what it computes with them."""
+    if asked(requests):
+        return
+    groups: dict[Any, list[Request]] = {}
+    for request in _flat(requests):
+        collector = request.collector
+        apart = request.passes.simulates and (collector.rounded or collector.differentiating is not None)
+        groups.setdefault((id(request.passes), request.split, request.samples, apart), []).append(request)
+    for alike in groups.values():
+        first = alike[0]
+        first.passes.read(first.split, first.samples, [each.collector for each in alike])
+
+
+def _flat(requests: Sequence[Any]) -> Iterator[Request]:
+    for request in requests:
+        if isinstance(request, list):
+            yield from _flat(request)
+        elif request is not None:
+            yield request
 
 
 def one_pass(
@@ -58,6 +105,8 @@ def one_pass(
     """
     tensors = {id(tensor): tensor for each in collectors for tensor in each.tensors.values()}
     differentiating = [each.differentiating for each in collectors if each.differentiating is not None]
+    if len(collectors) == 1 and collectors[0].alone is not None:
+        run = collectors[0].alone
     first, *others = dict.fromkeys(each.what for each in collectors)
     with _needing_gradients(tensors.values()):
         for batch in batches(f"{first} and more" if others else first):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from recipelang.catalogue import find
 from recipelang.kinds import PATTERN_SCORES, Criterion, Group
 from recipelang.scoring.evidence import Gathered
-from recipelang.scoring.ranking import require_finite, score_elements, scores_of
+from recipelang.scoring.ranking import part_scores, require_finite, score_elements, scores_of
 from recipelang.surgery.coupled import FILTERS, Removable, module_of
 from recipelang.surgery.network import Network
 from recipelang.surgery.removable import find_removable
@@ -44,7 +46,12 @@ class PieceScores:
             for group in self.found.groups
             if group.kind == FILTERS
         )
-        scores = scores_of(self.criterion, replace(evidence, unit="filter", groups=groups))
+        channels = replace(evidence, unit="filter", groups=groups)
+        if hasattr(self.criterion, "members"):  # which may score weights or filters
+            filters: Any = find("unit", "filters")
+            scores = part_scores(self.criterion, filters(), channels, groups)
+        else:
+            scores = scores_of(self.criterion, channels)
         require_finite(scores)
         weights = dict(evidence.network.module.named_parameters(remove_duplicate=False))
         rows: dict[str, Tensor] = {}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ from recipelang.contracts import refuse_broken
 from recipelang.errors import Refusal
 from recipelang.kinds import Criterion, Evidence, Group, Unit
 from recipelang.scoring.listed import listed
+from recipelang.scoring.passes import serve
+from recipelang.scoring.together import together
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,7 @@ def rank(criterion: Criterion, unit: Unit, evidence: Evidence, groups: Sequence[
         Refusal: RCP1006: a score is not a finite number. RCP1007: the criterion cannot score one of a few layers, or
             any of many groups. RCP1020: it asks for evidence that it does not list.
     """
-    criterion = getattr(criterion, "coarse", criterion)
-    scores = unit.aggregate(criterion, scores_of(criterion, evidence), evidence, groups)
+    scores = part_scores(criterion, unit, evidence, groups)
     unscored = tuple(group.name for group in groups if group.name not in scores)
     if unscored and (not unit.many or len(unscored) == len(groups)):
         raise _unscored(criterion, unit, unscored[0])
@@ -80,6 +82,24 @@ def rank(criterion: Criterion, unit: Unit, evidence: Evidence, groups: Sequence[
             means[group.name] = float(values.mean())
             steps += _steps(group, values)
     return Ranking(tuple(sorted(steps, key=lambda step: step.score)), means, unscored)
+
+
+def part_scores(criterion: Criterion, unit: Unit, evidence: Evidence, groups: Sequence[Group]) -> Mapping[str, Tensor]:
+    """Group → one score for each of its parts, of the groups that the criterion can score; errors as `scores_of`."""
+    members: Sequence[Criterion] = getattr(criterion, "members", ())
+    if members:
+        each = together([partial(part_scores, member, unit, evidence, groups) for member in members], serve)
+        return _combined(criterion, each)
+    criterion = getattr(criterion, "coarse", criterion)
+    return unit.aggregate(criterion, scores_of(criterion, evidence), evidence, groups)
+
+
+def _combined(criterion: Any, scores: Sequence[Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+    """The scores of a criterion that has members."""
+    for each in scores:
+        require_finite(each)
+    combined: Mapping[str, Tensor] = criterion.combine(scores)
+    return combined
 
 
 def _steps(group: Group, scores: Tensor) -> list[RemovalStep]:
@@ -130,6 +150,9 @@ def scores_of(criterion: Criterion, evidence: Evidence) -> Mapping[str, Tensor]:
         Refusal: RCP0255: it does not return tensors by name, or not in the shapes of the weights. RCP1020: it asks for
             evidence that it does not list.
     """
+    members: Sequence[Criterion] = getattr(criterion, "members", ())
+    if members:
+        return _combined(criterion, together([partial(scores_of, member, evidence) for member in members], serve))
     scores = criterion.score(listed(evidence, criterion))
     if not isinstance(scores, Mapping) or not all(isinstance(score, Tensor) for score in scores.values()):
         wrong = [f"`score` returns {type(scores).__name__} instead of tensors by name"]

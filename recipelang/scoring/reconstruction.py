@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recipelang.errors import Refusal
-from recipelang.scoring.input_statistics import Passes
 from recipelang.scoring.inputs import Entering, watching
+from recipelang.scoring.passes import Collector
 from recipelang.scoring.streams import share
 
 
-@torch.no_grad()
-def sampled_rows(
-    module: nn.Module, weights: Mapping[str, Tensor], passes: Passes, count: int, seed: int = 0
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Name → (G×n×K, n×O): rows that enter the weight, and what it makes of them; one pass for all weights.
+def sampling_rows(
+    weights: Mapping[str, Tensor], count: int, seed: int = 0
+) -> tuple[Collector, Callable[[], dict[str, tuple[Tensor, Tensor]]]]:
+    """What samples name → (G×n×K, n×O), rows that enter the weight and what it makes of them; and these after the pass.
 
     Args:
-        module: in evaluation mode, on its device.
-        weights: parameter name → weight O×I or O×I×kernel of the module.
-        passes: the images.
+        weights: parameter name → weight O×I or O×I×kernel of the network that runs.
         count: rows per weight at most; each row, an output position of an image, is as likely as every other.
         seed: of the draw.
 
     Raises:
-        Refusal: RCP1010: an input is not a finite number.
+        Refusal: during the pass, RCP1010: an input is not a finite number.
     """
     kept: dict[str, Tensor] = {}
     seen = dict.fromkeys(weights, 0)
     random = numpy.random.default_rng(seed)
 
+    @torch.no_grad()
     def see(name: str, entering: Entering) -> None:
         fresh, stay = share(random, seen[name], entering.rows, count)
         seen[name] += entering.rows
@@ -47,10 +45,11 @@ def sampled_rows(
         before = kept[name][:, torch.from_numpy(stay).to(rows.device)] if name in kept else rows[:, :0]
         kept[name] = torch.cat([before, rows], 1)
 
-    for images in passes("sampling inputs and outputs"):
-        with watching(weights, see):
-            module(images)
-    return {name: (rows, _outputs(rows, weights[name])) for name, rows in kept.items()}
+    def after() -> dict[str, tuple[Tensor, Tensor]]:
+        with torch.no_grad():
+            return {name: (rows, _outputs(rows, weights[name])) for name, rows in kept.items()}
+
+    return Collector("sampling inputs and outputs", lambda _: watching(weights, see)), after
 
 
 def _outputs(rows: Tensor, weight: Tensor) -> Tensor:

@@ -140,7 +140,8 @@ def _scored(reader: Reader, unit: Any, criterion: Any, node: Any) -> None:
     """The criterion's scores must aggregate to the unit, and mean something there."""
     if why := why_unfit(criterion, unit.name, unit.scores):
         fitting = [name for name in catalogue.names("criterion") if _fits(name, unit)]
-        own = [] if criterion.unit in unit.scores else [f"`prune {criterion.unit}s by {criterion.name}`"]
+        there = criterion.unit in ("layer", "filter") and criterion.unit not in unit.scores
+        own = [f"`prune {criterion.unit}s by {criterion.name}`"] if there else []
         reader.refuse(
             "RCP0413",
             f"{criterion.name} does not rank {unit.name}: {why}",

@@ -21,8 +21,8 @@ from recipelang.surgery.network import Network
 CRITERIA = catalogue.names("criterion")
 #: those that can rank layers
 OF_LAYERS = [name for name in CRITERIA if "layers" not in getattr(catalogue.find("criterion", name), "unfit", {})]
-#: those that draw random numbers batch by batch
-DRAWING = {"obd"}
+#: those that draw random numbers batch by batch, or look at one batch
+DRAWING = {"obd", "snip"}
 NEEDS = {need for needs in NEEDED.values() for need in needs}
 
 
@@ -39,7 +39,7 @@ def test_cards_are_complete(name: str) -> None:
     found = catalogue.find("criterion", name)
     for heading in ("Formula:", "Shapes:", "Needs:", "When it misleads:", "Source:"):
         assert heading in catalogue.card(found), heading
-    assert found.unit in ("element", "filter", "layer", "any") and set(found.needs) <= NEEDS
+    assert found.unit in ("element", "filter", "layer", "part", "any") and set(found.needs) <= NEEDS
 
 
 FINE = [name for name in CRITERIA if catalogue.find("criterion", name).unit in ("element", "any")]
@@ -50,11 +50,11 @@ def test_scores_are_finite_complete_and_repeatable(lab: Any, name: str, unit: st
     method = criterion(name)
 
     def evidence() -> Gathered:
-        return lab.gathered(lab.small(), lab.images(), unit=unit, seed=5)
+        return lab.gathered(lab.small(), lab.images(), unit=unit, seed=5, needs=method.needs)
 
     scores = method.score(listed(evidence(), method))
     shapes = {n: tuple(s.shape) for n, s in scores.items()}
-    if method.unit == "layer" or (method.unit == "any" and unit == "layer"):
+    if method.unit in ("layer", "part") or (method.unit == "any" and unit == "layer"):
         assert shapes == dict.fromkeys(evidence().layers, ())
     elif method.unit == "filter":
         found = evidence().scales if "batchnorm" in method.needs else evidence().filters
@@ -70,15 +70,17 @@ def test_the_order_of_batches_does_not_matter(lab: Any, name: str) -> None:
     data, turned = lab.images(), lab.images()
     for split, (images, labels) in turned.splits.items():
         turned.splits[split] = tuple(torch.cat(part.split(turned.batch)[::-1]) for part in (images, labels))
-    there, back = (criterion(name).score(lab.gathered(lab.small(), d)) for d in (data, turned))
+    method = criterion(name)
+    there, back = (method.score(lab.gathered(lab.small(), d, needs=method.needs)) for d in (data, turned))
     for key, score in there.items():
         torch.testing.assert_close(back[key], score, rtol=1e-5, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", OF_LAYERS)
 def test_every_layer_is_ranked_once_the_least_important_first(lab: Any, name: str) -> None:
-    evidence = lab.gathered(lab.small(4), lab.images())
-    ranking = lab.ranking(criterion(name), evidence)
+    method = criterion(name)
+    evidence = lab.gathered(lab.small(4), lab.images(), needs=method.needs)
+    ranking = lab.ranking(method, evidence)
     assert sorted(ranking) == sorted(evidence.layers)
     assert list(ranking.values()) == sorted(ranking.values())
 

@@ -37,7 +37,7 @@ class CoupledParts:
     name: ClassVar[str]
     one: ClassVar[str]
     ranks: ClassVar[str] = "filter"
-    scores: ClassVar[tuple[str, ...]] = ("element", "filter", "any")
+    scores: ClassVar[tuple[str, ...]] = ("element", "filter", "part", "any")
     many: ClassVar[bool] = True
     weighed: ClassVar[tuple[str, ...]] = ("makes",)
 

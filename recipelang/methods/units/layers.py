@@ -33,7 +33,7 @@ class Layers:
 
     one: ClassVar[str] = "layer"
     ranks: ClassVar[str] = "layer"
-    scores: ClassVar[tuple[str, ...]] = ("element", "filter", "layer", "any")
+    scores: ClassVar[tuple[str, ...]] = ("element", "filter", "layer", "part", "any")
     many: ClassVar[bool] = False
 
     def find(self, network: Any, selection: Selection) -> Offer:
@@ -60,7 +60,7 @@ class Layers:
         self, criterion: Criterion, scores: Mapping[str, Tensor], evidence: Evidence, groups: Sequence[Group]
     ) -> Mapping[str, Tensor]:
         """The mean over all filters of the layer that have scores."""
-        if criterion.unit in ("layer", "any"):
+        if criterion.unit in ("layer", "part", "any"):
             return {group.name: scores[group.name].reshape(1) for group in groups if group.name in scores}
         filters = dict(scores)
         if criterion.unit == "element":
