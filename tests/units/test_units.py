@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -98,7 +99,7 @@ def offers(net: Network) -> dict[str, Offer]:
 def test_a_unit_says_what_it_is(name: str) -> None:
     unit: Any = catalogue.find("unit", name)
     assert name == f"{unit.one}s" and unit.ranks in ("layer", "filter")
-    assert set(unit.scores) <= {"element", "filter", "layer", "any"}
+    assert set(unit.scores) <= {"element", "filter", "layer", "part", "any"}
     for heading in ("Scores:", "Effect:", "Source:"):
         assert heading in catalogue.card(unit)
 
@@ -128,8 +129,11 @@ def test_every_criterion_that_fits_ranks_every_part_or_says_which_it_cannot(
     unit: Any = catalogue.find("unit", unit_name)()  # type: ignore[misc]
     criterion: Any = catalogue.find("criterion", criterion_name)()  # type: ignore[misc]
     offer = offers[unit_name]
-    evidence = Gathered(net, Images(), Classification(), offer.groups, unit.ranks, criterion.needs)  # type: ignore[arg-type]
-    if unit_name in ("neurons", "heads") and criterion_name == "bn":
+    evidence = Gathered(
+        net, Images(), Classification(), offer.groups, unit.ranks, criterion.needs,  # type: ignore[arg-type]
+        edits=partial(unit.edits, net, offer),
+    )  # fmt: skip
+    if unit_name in ("neurons", "heads") and "batchnorm" in criterion.needs:
         with pytest.raises(Refusal, match=f"no {unit.one} of this network has a BatchNorm"):
             rank(criterion, unit, evidence, offer.groups)
         return
