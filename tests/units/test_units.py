@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from recipelang import catalogue
 from recipelang.check import check
 from recipelang.errors import RecipeError, Refusal
-from recipelang.kinds import Labels, Offer, Preprocessing
+from recipelang.kinds import Labels, Offer, Preprocessing, why_unfit
 from recipelang.methods.tasks.classification import Classification
 from recipelang.methods.units._channels import rounding, step_of
 from recipelang.plan import Selection, Selector
@@ -118,7 +118,7 @@ FITTING = [
     (u, c)
     for u in UNITS
     for c in CRITERIA
-    if catalogue.find("criterion", c).unit in catalogue.find("unit", u).scores  # type: ignore[union-attr]
+    if not why_unfit(catalogue.find("criterion", c), u, catalogue.find("unit", u).scores)  # type: ignore[arg-type,union-attr]
 ]
 
 
