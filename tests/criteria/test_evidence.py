@@ -242,7 +242,7 @@ def test_evidence_that_is_not_listed_is_refused_and_names_what_is_missing(lab: A
 
 
 def test_the_list_of_evidence_is_what_evidence_has() -> None:
-    free = {"unit", "seed", "groups", "shapes", "layers", "progress"}
+    free = {"unit", "seed", "groups", "shapes", "layers", "progress", "kept"}
     members = {name for name in vars(Evidence) if not name.startswith("_")}
     assert set(NEEDED) | free == members
     assert members <= set(dir(Gathered)) | set(Gathered.__dataclass_fields__)
