@@ -6,7 +6,7 @@ thesis); Qi, Brown, Lowe, "Low-shot learning with imprinted weights", CVPR 2018.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol
 
@@ -30,11 +30,14 @@ def layer_gains(evidence: Evidence, length: int, similarity: str, against: str =
         against: the accuracy before it is that at its `input`, or that at the output of the preceding `candidate`; the
             first has none and is compared with its input.
     """
-    names = list(evidence.layers)
+    return gains(list(evidence.layers), imprinted_accuracies(evidence, length, similarity), against)
+
+
+def gains(names: Sequence[str], accuracy: Mapping[Point, float], against: str) -> dict[str, Tensor]:
+    """Candidate → accuracy at its output minus accuracy before it; `against` as in `layer_gains`."""
     before = {name: (name, "input") for name in names}
     if against == "candidate":
         before |= {name: (preceding, "output") for preceding, name in pairwise(names)}
-    accuracy = imprinted_accuracies(evidence, length, similarity)
     return {
         name: torch.tensor(accuracy[name, "output"] - accuracy[before[name]], dtype=torch.float64) for name in names
     }
@@ -70,21 +73,20 @@ def imprinted_accuracies(evidence: Watched, length: int, similarity: str) -> dic
     def imprinted(point: Point) -> tuple[Tensor, Tensor]:
         return _imprint(sums[point], counts[point], similarity)
 
-    return gains(evidence, length, unit_length, against, add, imprinted)
+    return accuracies(evidence, length, unit_length, add, imprinted)
 
 
-def gains(
-    evidence: Evidence,
+def accuracies(
+    evidence: Watched,
     length: int,
     unit_length: bool,
-    against: str,
     add: Callable[[Point, Tensor, Tensor], None],
     classifier: Callable[[Point], tuple[Tensor, Tensor]],
-) -> dict[str, Tensor]:
-    """Candidate → validation accuracy of a linear classifier at its output minus that of one before it.
+) -> dict[Point, float]:
+    """Point → share of the validation images that a linear classifier there classifies correctly.
 
     Args:
-        length, against: as in `layer_gains`.
+        length: as in `layer_gains`.
         unit_length: whether embeddings have length 1.
         add: is called with embeddings B×E of the training images at every point, and their labels.
         classifier: then, of a point: its weights C×E and biases C.

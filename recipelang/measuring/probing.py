@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recipelang.kinds import Evidence
-from recipelang.measuring.imprinting import Point, gains
+from recipelang.measuring.imprinting import Point, accuracies, gains
 
 #: iterations of L-BFGS; it ends before where the gradient is small
 ITERATIONS = 200
@@ -41,7 +41,7 @@ def probe_gains(evidence: Evidence, length: int, penalty: float, against: str) -
             if progress:
                 progress.stop()
 
-    return gains(evidence, length, False, against, add, classifier)
+    return gains(list(evidence.layers), accuracies(evidence, length, False, add, classifier), against)
 
 
 def trained(embeddings: Tensor, labels: Tensor, classes: int, penalty: float) -> tuple[Tensor, Tensor]:
