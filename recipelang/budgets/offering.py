@@ -2,35 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Offer, Unit
 from recipelang.scoring.weights import batchnorm_scales, of_groups
 from recipelang.surgery.network import Network
+from recipelang.surgery.products import products_of
 from recipelang.units import counted
 from recipelang.verbs.prune import Prune
 
 
 def offered(operation: Prune, network: Network) -> Offer:
-    """What the network offers of the unit; groups of channels that no BatchNorm scales stay where that is what ranks.
+    """What the network offers of the unit; what has no BatchNorm, or no weight that a criterion rests on, stays.
 
     Raises:
         Refusal: RCP0910: nothing can be removed; RCP0703: an entry of the selection matches nothing; RCP0916: the
-            criterion needs BatchNorm, and none scales a channel that can be removed.
+            criterion needs BatchNorm or such a weight, and nothing that can be removed has one.
     """
     unit = operation.unit
     offer: Offer = unit.find(network, operation.selection)
-    if unit.ranks != "filter" or "batchnorm" not in operation.criterion.needs:
-        return offer
-    scaled = of_groups(offer.groups, batchnorm_scales(network.module), "scales")
-    if not scaled:
-        message = f"`{operation.criterion.name}` needs BatchNorm, and none scales the {unit.name} that can be removed"
+    for criterion in _with_members(operation.criterion):
+        kinds: tuple[str, ...] = getattr(criterion, "rests_on", ())
+        if "batchnorm" in criterion.needs:
+            scales = batchnorm_scales(network.module)
+            known = of_groups(offer.groups, scales, "scales") if unit.ranks == "filter" else _holding(offer, scales)
+            offer = _having(offer, set(known), criterion.name, "BatchNorm", unit)
+        if kinds and unit.ranks == "layer":
+            names = [product.name for product in products_of(network) if product.kind in kinds]
+            offer = _having(offer, _holding(offer, names), criterion.name, " or ".join(kinds), unit)
+    return offer
+
+
+def _with_members(criterion: Any) -> Iterator[Any]:
+    """A criterion and those that it is made of."""
+    yield criterion
+    for member in getattr(criterion, "members", ()):
+        yield from _with_members(member)
+
+
+def _having(offer: Offer, known: set[str], criterion: str, what: str, unit: Unit) -> Offer:
+    """The groups that have what a criterion needs; others stay.
+
+    Raises:
+        Refusal: RCP0916: none has.
+    """
+    how = "scales" if unit.ranks == "filter" else "is in"
+    if not known:
+        message = f"`{criterion}` needs {what}, and none {how} the {unit.name} that can be removed"
         raise Refusal("RCP0916", message, "`by magnitude` or `by taylor`")
-    groups = tuple(group for group in offer.groups if group.name in scaled)
-    bare = {group.name: "no BatchNorm scales it" for group in offer.groups if group.name not in scaled}
+    groups = tuple(group for group in offer.groups if group.name in known)
+    bare = {group.name: f"no {what} {how} it" for group in offer.groups if group.name not in known}
     return replace(offer, groups=groups, stay={**bare, **offer.stay})
+
+
+def _holding(offer: Offer, names: Iterable[str]) -> set[str]:
+    """The groups in whose layers one of these parameters is."""
+    known = tuple(names)
+    return {
+        group.name
+        for group in offer.groups
+        if any(name.startswith(f"{path}.") for path in group.layers for name in known)
+    }
 
 
 def wanted(operation: Prune, offer: Offer) -> int | None:

@@ -30,6 +30,7 @@ class Criterion(Protocol):
         tasks: names of the tasks whose networks it ranks; () or none is every task.
         remark(evidence, gone): a sentence for the record about a removal, given group → numbers of the removed parts:
             an error bound, what the scores rest on.
+        rests_on: kinds of weights (`convolution`, `linear`) of which a layer must hold one to be ranked; others stay.
         members: criteria that it is made of; with `combine(scores)`: the scores of each → its own. Then it is ranked by
             what the members' scores are after aggregation, and `score` is for single weights.
         unfit: unit (`layers`, `neurons`) → why the criterion cannot rank it, although its scores could be aggregated.

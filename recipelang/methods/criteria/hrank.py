@@ -40,6 +40,7 @@ class HRank:
     unit: ClassVar[str] = "filter"
     needs: ClassVar[tuple[str, ...]] = ("weights", "activations")
     relative: ClassVar[bool] = True
+    rests_on: ClassVar[tuple[str, ...]] = ("convolution",)
     unfit: ClassVar[Mapping[str, str]] = {
         "neurons": "it needs maps with rows and columns, and neurons make vectors",
         "heads": "it needs maps with rows and columns, and heads make vectors",

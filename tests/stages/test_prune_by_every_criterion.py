@@ -1,0 +1,170 @@
+"""`prune UNIT by CRITERION`: every unit by every criterion of the catalogue, on convolutions and on a transformer.
+
+What a recipe may not say is refused by `check`, what a network cannot do by `plan`; all else prunes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from recipelang import catalogue
+from recipelang.check import check
+from recipelang.errors import RecipeError, Refusal
+from recipelang.kinds import Labels, why_unfit
+from recipelang.methods.tasks.classification import Classification
+from recipelang.plan import steps_of
+from recipelang.stages import prune
+from recipelang.stages.context import Context
+from recipelang.surgery.network import Network
+from recipelang.syntax.parse import parse
+
+UNITS, CRITERIA = catalogue.names("unit"), catalogue.names("criterion")
+#: how many parts, so that a ranking decides
+AMOUNTS = {"layers": "1 layers", "filters": "25% filters(round=1)", "neurons": "25% neurons(round=1)"}
+
+
+class Convolutional(nn.Module):
+    """Residual blocks, with a depthwise convolution in one, a group convolution in the other, and a linear head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.first = nn.Sequential(
+            nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, groups=8),
+            nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8),
+        )  # fmt: skip
+        self.second = nn.Sequential(
+            nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1, groups=2),
+            nn.BatchNorm2d(8),
+        )  # fmt: skip
+        self.hidden, self.head = nn.Linear(8, 12), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.stem(x)).relu()
+        x = (x + self.first(x)).relu()
+        x = (x + self.second(x)).relu()
+        return self.head(self.hidden(x.mean((2, 3))).relu())
+
+
+class Layer(nn.Module):
+    """Attention with four heads, then an MLP, each with LayerNorm and beside a skip connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.after = nn.LayerNorm(8), nn.LayerNorm(8)
+        self.heads, self.qkv, self.proj = 4, nn.Linear(8, 24), nn.Linear(8, 8)
+        self.up, self.down = nn.Linear(8, 12), nn.Linear(12, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(self.before(x)).reshape(*x.shape[:2], 3, self.heads, 2).permute(2, 0, 3, 1, 4)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v)
+        x = x + self.proj(mixed.transpose(1, 2).flatten(2))
+        return x + self.down(nn.functional.gelu(self.up(self.after(x))))
+
+
+class Transformer(nn.Module):
+    """Patches of 4×4 pixels and a class token through two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.token = nn.Conv2d(3, 8, 4, stride=4), nn.Parameter(torch.randn(1, 1, 8))
+        self.layers, self.norm, self.head = nn.Sequential(Layer(), Layer()), nn.LayerNorm(8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).mT
+        tokens = torch.cat([self.token.expand(len(tokens), -1, -1), tokens], 1)
+        return self.head(self.norm(self.layers(tokens))[:, 0])
+
+
+class Images:
+    """A data set in memory, the same in every split."""
+
+    name, fingerprint, batch, target = "memory", "", 8, "class"
+    labels: ClassVar[Labels] = Labels(("a", "b", "c"))
+    input_shape, preprocessing, target_shape = (3, 8, 8), None, None
+
+    def size(self, split: str) -> int:
+        return 16
+
+    def batches(self, split: str, *, samples: int | None = None, **_: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(2):
+            labels = torch.arange(8) % 3
+            yield torch.randn(8, 3, 8, 8, generator=generator) + labels[:, None, None, None], labels
+
+
+class Silent:
+    def start(self, what: str, total: int | None = None) -> None: ...
+
+    def advance(self, parts: int = 1, note: str = "") -> None: ...
+
+    def stop(self) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+
+@pytest.fixture(scope="module", params=[Convolutional, Transformer])
+def network(request: Any) -> Network:
+    torch.manual_seed(0)
+    module = request.param().eval()
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.weight.data.uniform_(0.5, 1.5)
+            part.running_mean.data.uniform_(-0.5, 0.5)
+    return Network(module, {}, (3, 8, 8), classes=("a", "b", "c"))
+
+
+def unused(*_: Any) -> Any:
+    raise AssertionError("no state and no reading is asked for")
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("unit", UNITS)
+def test_every_unit_by_every_criterion_prunes_or_is_refused_before_it_runs(
+    network: Network, unit: str, criterion: str
+) -> None:
+    kinds: Any = catalogue.find("criterion", criterion), catalogue.find("unit", unit)
+    text = f"prune {AMOUNTS.get(unit, f'25% {unit}')} by {criterion}"
+    if why_unfit(kinds[0], unit, kinds[1].scores):
+        with pytest.raises(RecipeError) as refused:
+            check(parse(text))
+        assert [d.code for d in refused.value.diagnostics] == ["RCP0413"]
+        return
+    operation: Any = list(steps_of(check(parse(text)).nodes))[-1].operation
+    convolutional = isinstance(network.module, Convolutional)
+    absent = {"heads"} if convolutional else {"filters"}
+    bare = "batchnorm" in kinds[0].needs and (unit == "neurons" or not convolutional)
+    bare |= getattr(kinds[0], "rests_on", ()) == ("convolution",) and unit == "layers" and not convolutional
+    if unit in absent or bare:
+        with pytest.raises(Refusal) as none:
+            prune.foresee(operation, network, lambda _: None)
+        assert none.value.code == ("RCP0910" if unit in absent else "RCP0916")
+        return
+    assert prune.foresee(operation, network, lambda _: None).found
+    data: Any = Images()
+    outcome = prune.run(
+        operation, Context(network, data, Classification(), 0, "cpu", 1, Path(), unused, unused, unused, Silent())
+    )
+    assert len(outcome.network.edits) == 1 and outcome.ranking
+    images, _ = next(data.batches("train"))
+    with torch.no_grad():
+        assert bool(torch.isfinite(outcome.network.module(images)).all())
+    assert sum(p.numel() for p in outcome.network.module.parameters()) < sum(
+        p.numel() for p in network.module.parameters()
+    )
+
+
+def test_layers_without_what_a_criterion_needs_stay_and_the_plan_says_so() -> None:
+    torch.manual_seed(0)
+    module = Convolutional()
+    module.second = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
+    net = Network(module.eval(), {}, (3, 8, 8), classes=("a", "b", "c"))
+    for by in ("bn", "ensemble(magnitude, bn_taylor)"):
+        operation: Any = list(steps_of(check(parse(f"prune 1 layers by {by}")).nodes))[-1].operation
+        assert prune.foresee(operation, net, lambda _: None).found == ("1 layer can be removed: `first`",)
