@@ -25,6 +25,8 @@ MADE = {"zeros", "ones", "empty", "full", "new_zeros", "new_ones", "new_empty", 
 SPLITS = {"split", "split_with_sizes", "tensor_split"}
 CUTS = {"__getitem__", "__setitem__", "narrow"}
 SIZED = RESHAPES | MADE | SPLITS | CUTS
+#: what calls a module's hooks and its `forward`
+_CALL = nn.Module._call_impl.__code__
 #: the attribute of a module with other numbers
 TABLE = "_numbers_in_calls"
 #: number of a call, number among its arguments → what it is instead
@@ -69,9 +71,9 @@ def _mapped(value: Any, change: Any) -> Any:
 
 
 def running() -> tuple[nn.Module | None, Any]:
-    """The module whose `forward` is running, and its frame."""
+    """The module whose `forward` is running, and its frame; None for what a hook does before or after it."""
     frame: Any = sys._getframe(1)
-    while frame is not None:
+    while frame is not None and frame.f_code is not _CALL:
         if frame.f_code.co_name == "forward":
             part = frame.f_locals.get("self")
             if isinstance(part, nn.Module):

@@ -90,7 +90,7 @@ class Followed:
         operations: of the graph, in their order.
         normalised: (parameter, axis) where each index is divided by its norm.
         units: name of a group → the channel of each of its units.
-        sources: (module, attribute, number in it) → (shape, axis) of the sizes that it gave.
+        sources: (module, attribute, number in it) → the numbers in calls that it gave.
         counted: number in a call of the code → the channels that it counts.
         fixed: of these the numbers that the code does not find by itself once channels are gone.
         computing: modules whose code computes with its attributes, which therefore stay: a scale from the number of
@@ -102,7 +102,7 @@ class Followed:
     operations: tuple[ChannelOperation, ...]
     normalised: frozenset[tuple[str, int]]
     units: Mapping[str, numpy.ndarray]
-    sources: Mapping[tuple[str, str, int], frozenset[tuple[tuple[int, ...], int]]]
+    sources: Mapping[tuple[str, str, int], frozenset[Place]]
     counted: Mapping[Place, numpy.ndarray] = field(default_factory=dict)
     fixed: frozenset[Place] = frozenset()
     computing: frozenset[str] = frozenset()
@@ -116,11 +116,13 @@ class Removable:
         groups: in the order of the network; each was removed in a trial.
         frozen: module or group → why all of its channels stay.
         followed: the graph.
+        unfolded: the layers of attention that were followed in the form of `surgery.headed`.
     """
 
     groups: tuple[Coupled, ...]
     frozen: Mapping[str, str]
     followed: Followed = field(repr=False, compare=False)
+    unfolded: tuple[str, ...] = ()
 
     def group(self, name: str) -> Coupled:
         """The group of this name.

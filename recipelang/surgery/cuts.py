@@ -99,6 +99,7 @@ def read_ranges(value: dict[str, Any]) -> list[list[int]]:
 
 
 def read_cut(value: dict[str, Any], ranges: list[list[int]]) -> Cut:
+    """A cut of these ranges."""
     places = read_places(value["at"], "`at`")
     if not places:
         raise Wrong("`at` is empty")
@@ -106,6 +107,7 @@ def read_cut(value: dict[str, Any], ranges: list[list[int]]) -> Cut:
 
 
 def read_places(value: Any, what: str) -> tuple[tuple[str, int], ...]:
+    """Tensors with axes; `what` they are, for the message."""
     places = [sequence(place, what, 2) for place in sequence(value, what, MOST_TENSORS)]
     if not all(len(place) == 2 and type(place[1]) is int and 0 <= place[1] < MOST_AXES for place in places):
         raise Wrong(f"{what} is {shown(value)}, not names with axes")
@@ -113,6 +115,7 @@ def read_places(value: Any, what: str) -> tuple[tuple[str, int], ...]:
 
 
 def read_numbers(value: Any) -> tuple[tuple[str, int, int, int], ...]:
+    """(module, call, number of it, new value), sorted."""
     found = []
     for path, table in mapping(value, "`calls`").items():
         for each in sequence(table, "`calls`", MOST_CALLS):
@@ -120,6 +123,8 @@ def read_numbers(value: Any) -> tuple[tuple[str, int, int, int], ...]:
             if len(numbers) != 3 or not all(type(n) is int and 0 <= n <= LARGEST_AXIS for n in numbers):
                 raise Wrong(f"`calls` holds {shown(each)}, not three whole numbers")
             found.append((text(path, "a path"), numbers[0], numbers[1], numbers[2]))
+    if len({place[:3] for place in found}) != len(found):
+        raise Wrong("`calls` names a number twice")
     return tuple(sorted(found))
 
 
@@ -128,12 +133,14 @@ def _pairs(ends: list[int]) -> Iterator[tuple[int, tuple[int, int]]]:
 
 
 def read_size(value: Any) -> Size:
+    """A whole number, or several."""
     if isinstance(value, list):
         return tuple(whole(item, "`set`", LARGEST_AXIS) for item in sequence(value, "`set`", MOST_SIZES))
     return whole(value, "`set`", LARGEST_AXIS)
 
 
 def attribute_name(name: str) -> str:
+    """The name of a public attribute."""
     if not name.isidentifier() or name.startswith("_"):
         raise Wrong(f"`set` names {shown(name)}, which is not an attribute")
     return name

@@ -23,6 +23,7 @@ from recipelang.surgery.coupled import Place, Removable
 from recipelang.surgery.cuts import joined
 from recipelang.surgery.edits.remove_channels import RemoveChannels
 from recipelang.surgery.graph import first_names
+from recipelang.surgery.headed import unfolded
 from recipelang.surgery.parity import TOLERANCE, answers_in, largest_difference
 from recipelang.surgery.randomised import hiding_nothing
 from recipelang.surgery.sizes import numbers_after, sizes_after
@@ -59,7 +60,9 @@ def edit_of(module: nn.Module, found: Removable, chosen: Chosen) -> RemoveChanne
         raise Refusal("RCP0755", "no channels were chosen", "remove more, or name layers that have more channels")
     left = _left(found, chosen)
     normalised = tuple(sorted(cut.keys() & followed.normalised))
-    return RemoveChannels(joined(cut), sizes_after(module, followed, left), normalised, numbers_after(followed, left))
+    with unfolded(module, found.unfolded):
+        sizes = sizes_after(module, followed, left)
+    return RemoveChannels(joined(cut), sizes, normalised, numbers_after(followed, left))
 
 
 def _left(found: Removable, chosen: Chosen) -> Callable[[numpy.ndarray], int]:
@@ -93,12 +96,14 @@ class CuttingTrial:
     Args:
         module: the network; it is not changed, and as it was after each trial.
         example: an input, B×C×H×W.
+        found: in it; its attention is unfolded as it was then, or already is where it is tried itself.
         own: whether it is tried with its own parameters, and only in evaluation mode; otherwise in a copy that has
             random ones (`hiding_nothing`).
     """
 
-    def __init__(self, module: nn.Module, example: Tensor, *, own: bool = False) -> None:
-        self.module, self.example = module if own else hiding_nothing(module, example), example
+    def __init__(self, module: nn.Module, example: Tensor, found: Removable, *, own: bool = False) -> None:
+        with unfolded(module, found.unfolded):
+            self.module, self.example = module if own else hiding_nothing(module, example), example
         self.shapes = None if own else self._trained()
 
     def refused(self, edit: RemoveChannels) -> str:

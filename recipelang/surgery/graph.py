@@ -73,7 +73,7 @@ def export(module: nn.Module, example: Tensor) -> Any:
             program = torch.export.export(module, (example,), strict=False)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-    for node in program.graph.nodes:
+    for node in _used(program.graph.nodes):
         value = node.meta.get("val")
         for tensor in value if isinstance(value, list | tuple) else (value,):
             if isinstance(tensor, Tensor) and not all(type(size) is int for size in tensor.shape):
@@ -100,7 +100,7 @@ def walk(program: Any, module: nn.Module, axes: Axes, held: dict[str, Dims]) -> 
     values: dict[Any, Any] = {}
     steps: list[GraphStep] = []
     counts: dict[str, int] = {}
-    for node in program.graph.nodes:
+    for node in _used(program.graph.nodes):
         value = node.meta.get("val")
         if node.op == "call_function" and node.target is operator.getitem:
             whole, index = node.args
@@ -122,6 +122,17 @@ def walk(program: Any, module: nn.Module, axes: Axes, held: dict[str, Dims]) -> 
                     axes.freeze(held[name], INPUT if node.name in inputs else NOT_STORED)
             values[node] = held[name]
     return steps
+
+
+def _used(nodes: Any) -> list[Any]:
+    """The nodes that decide the outputs: what is computed and never read, as the mean of the weights of attention that
+    nobody asked for, keeps nothing in its place."""
+    used: set[Any] = set()
+    for node in reversed(nodes):
+        mutates = getattr(getattr(node.target, "_schema", None), "is_mutable", False)
+        if node.op != "call_function" or mutates or any(user in used for user in node.users):
+            used.add(node)
+    return [node for node in nodes if node in used]
 
 
 def changeable(module: nn.Module, removing: bool) -> set[str]:

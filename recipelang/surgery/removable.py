@@ -38,6 +38,7 @@ from recipelang.surgery.coupled import (
 )
 from recipelang.surgery.cutting import CuttingTrial
 from recipelang.surgery.graph import GraphStep, capture, export, stored, walk
+from recipelang.surgery.headed import foldable, unfolded
 from recipelang.surgery.network import Network
 from recipelang.surgery.roles import CONVOLVES, MAKES, role, roles_of
 from recipelang.surgery.settling import settle
@@ -61,14 +62,16 @@ def find_removable(network: Network) -> Removable:
         Refusal: RCP0718: torch.export cannot capture the network.
     """
     module, example = network.module, example_input(network)
-    found = follow_channels(module, example)
+    unfolding = foldable(module, example)
+    with unfolded(module, unfolding):
+        found = replace(follow_channels(module, example), unfolded=unfolding)
     if not found.groups:
         return found
     chance = random.Random(0)
     # Not as many of each: numbers that would have to be equal then show.
     counts = [min(g.size - 1, max(1, g.size * 3 // 10 + number % 3)) for number, g in enumerate(found.groups)]
     some = {g.name: sorted(chance.sample(range(g.size), count)) for g, count in zip(found.groups, counts, strict=True)}
-    settled = settle(CuttingTrial(module, example), found, some)
+    settled = settle(CuttingTrial(module, example, found), found, some)
     groups = tuple(group for group in found.groups if group.name in settled.chosen)
     return replace(settled.found, groups=groups, frozen={**found.frozen, **settled.stay})
 

@@ -9,8 +9,9 @@ from recipelang.errors import Refusal
 from recipelang.surgery import cutting
 from recipelang.surgery.coupled import Removable
 from recipelang.surgery.cutting import Chosen, CuttingTrial
-from recipelang.surgery.edits import apply_edits
+from recipelang.surgery.edits import Edit, apply_edits
 from recipelang.surgery.edits.remove_channels import RemoveChannels
+from recipelang.surgery.edits.unfold_attention import UnfoldAttention
 from recipelang.surgery.network import Network
 from recipelang.surgery.settling import settle
 from recipelang.surgery.tracing import example_input
@@ -45,6 +46,19 @@ def edit_of(network: Network, found: Removable, chosen: Chosen) -> RemoveChannel
     return cutting.edit_of(network.module, found, chosen)
 
 
+def edits_of(network: Network, found: Removable, chosen: Chosen) -> tuple[Edit, ...]:
+    """The edits that remove these units from a network, as `edit_of`: attention of torch is unfolded before."""
+    edit = edit_of(network, found, chosen)
+    return (*unfolding(found, edit), edit)
+
+
+def unfolding(found: Removable, edit: RemoveChannels) -> tuple[UnfoldAttention, ...]:
+    """What has to be unfolded for a removal: the layers of attention of which something is cut."""
+    cut = {name.rpartition(".")[0] for name in edit.names()}
+    paths = tuple(path for path in found.unfolded if path in cut)
+    return (UnfoldAttention(paths),) if paths else ()
+
+
 def remove_channels(network: Network, found: Removable, chosen: Chosen) -> Removed:
     """A copy of the network without these units, compared with the one in which their parameters are zero: first with
     random parameters, then with its own.
@@ -60,13 +74,14 @@ def remove_channels(network: Network, found: Removable, chosen: Chosen) -> Remov
     """
     edit_of(network, found, chosen)  # refuses what cannot be meant, before anything is tried
     example = example_input(network)
-    settled = settle(CuttingTrial(network.module, example), found, chosen)
+    settled = settle(CuttingTrial(network.module, example, found), found, chosen)
     if not settled.chosen:
         why = next(iter(settled.stay.values()))
         raise Refusal("RCP0755", f"none of these channels can be removed: {why}", "choose other layers")
     edit = edit_of(network, settled.found, settled.chosen)
-    copied = network.clone()
-    if why := CuttingTrial(copied.module, example, own=True).refused(edit):
+    before = unfolding(found, edit)
+    copied = apply_edits(network, before, check=bool(before))
+    if why := CuttingTrial(copied.module, example, found, own=True).refused(edit):
         raise Refusal(
             "RCP0702",
             f"{edit} is not exact: {why}",

@@ -1,8 +1,8 @@
 """The attributes of modules that count channels, and what they become.
 
 Those of torch's layers are known by what the layer computes. Any other whole number (`num_heads`, a tuple of sizes) is
-found by what it does: for one run every such attribute is a `TracedNumber`, and those that arrive as sizes of a `view`,
-`reshape` or `expand` are told apart by it. A number's value alone is ambiguous: 8 heads of 8 channels. Sizes that no
+found by what it does: for one run every such attribute is a `TracedNumber`, and those that arrive as sizes of a view or
+a new tensor are told apart by it. A number's value alone is ambiguous: 8 heads of 8 channels. Sizes that no
 attribute gives are numbers in the code's calls (`calls`); `counting` knows which channels each counts.
 """
 
@@ -13,19 +13,18 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy
-import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from recipelang.surgery.axes_removal import CELLS
 from recipelang.surgery.counting import Calls, Sizing
-from recipelang.surgery.coupled import ChannelOperation, Followed
+from recipelang.surgery.coupled import ChannelOperation, Followed, Place
+from recipelang.surgery.headed import Headed
 
 #: how many indices of an axis remain
 Left = Callable[[numpy.ndarray], int]
 Source = tuple[str, str, int]
 Size = int | tuple[int, ...]
-Used = frozenset[tuple[tuple[int, ...], int]]
+Used = frozenset[Place]
 LAYERS: tuple[type[nn.Module], ...] = (
     nn.modules.conv._ConvNd, nn.Linear, nn.Embedding, nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.PReLU,
     nn.RNNBase, nn.RNNCellBase,
@@ -49,12 +48,12 @@ def sizes_after(module: nn.Module, followed: Followed, left: Left) -> tuple[tupl
         if isinstance(part, LAYERS):
             sizes = _of_layer(operation, left)
             new |= {(operation.path, key): size for key, size in sizes.items() if hasattr(part, key)}
-    numbers, shapes = _numbers(followed.operations, left), _shapes(followed.operations, left)
+    numbers = _numbers(followed.operations, left)
     for path, part in module.named_modules():
         for key, value in attributes(part) if path not in followed.computing else ():
             items = [value] if type(value) is int else list(value)
             renumbered = tuple(
-                _renumbered(n, path, followed.sources.get((path, key, k), frozenset()), numbers, shapes)
+                _renumbered(n, path, followed.sources.get((path, key, k), frozenset()), followed, left, numbers)
                 for k, n in enumerate(items)
             )
             if renumbered != tuple(items):
@@ -113,28 +112,17 @@ def _numbers(operations: Iterable[ChannelOperation], left: Left) -> dict[tuple[s
     return found
 
 
-Shapes = Mapping[tuple[str | None, tuple[int, ...]], set[tuple[int, ...]]]
-
-
-def _shapes(operations: Iterable[ChannelOperation], left: Left) -> Shapes:
-    """(module, or None for anywhere; shape of an output) → what the shape becomes."""
-    found: dict[tuple[str | None, tuple[int, ...]], set[tuple[int, ...]]] = {}
-    for operation in operations:
-        for dims in operation.outs:
-            old, new = tuple(map(len, dims)), tuple(map(left, dims))
-            for path in (operation.path, None):
-                found.setdefault((path, old), set()).add(new)
-    return found
-
-
-def _renumbered(value: int, path: str, used: Used, numbers: Mapping[Any, set[int]], shapes: Shapes) -> int:
-    """What a number becomes: by the sizes that it gave, else by its value where that is unambiguous."""
-    for where in (path, None):
-        new = {shape[axis] for old, axis in used for shape in shapes.get((where, old), ())}
-        if len(new) == 1:
-            return new.pop()
-    known = numbers.get((path, value), set())
-    return next(iter(known)) if len(known) == 1 else value
+def _renumbered(
+    value: int, path: str, used: Used, followed: Followed, left: Left, numbers: Mapping[Any, set[int]]
+) -> int:
+    """What a number becomes: by what it counts in calls, else by its value where that is unambiguous."""
+    for known in (
+        {left(followed.counted[place]) for place in used if place in followed.counted},
+        numbers.get((path, value), set()),
+    ):
+        if len(known) == 1:
+            return next(iter(known))
+    return value
 
 
 # -- numbers by what they do -------------------------------------------------------------------------
@@ -146,25 +134,8 @@ class TracedNumber(int):
     source: Source
 
 
-class _Watch(TorchFunctionMode):
-    """Notes which sizes of a result were attributes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.used: dict[Source, set[tuple[tuple[int, ...], int]]] = {}
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") in ("view", "reshape", "expand") and isinstance(out, torch.Tensor):
-            sizes = args[1] if len(args) == 2 and isinstance(args[1], list | tuple) else args[1:]
-            for axis, size in enumerate(sizes if len(sizes) == out.ndim else ()):
-                if isinstance(size, TracedNumber):
-                    self.used.setdefault(size.source, set()).add((tuple(out.shape), axis))
-        return out
-
-
 def observed(module: nn.Module, run: Callable[[], Any]) -> tuple[dict[Source, Used], list[Sizing]]:
-    """(module, attribute, number in it) → (shape, axis) of the sizes that it gave in a run; and what the calls of the
+    """(module, attribute, number in it) → the numbers in calls that it gave in a run; and what the calls of the
     network's code do to sizes.
 
     Args:
@@ -172,13 +143,24 @@ def observed(module: nn.Module, run: Callable[[], Any]) -> tuple[dict[Source, Us
         run: runs it. Where it raises because of a named number, no attribute is found.
     """
     for named in (_named(module), nullcontext()):
-        with named, _Watch() as watch, Calls(module) as calls:
+        with named, Calls(module) as calls:
             try:
                 run()
             except Exception:  # the module is the user's, and what is found here is only a hint
                 continue
-        return {source: frozenset(sizes) for source, sizes in watch.used.items()}, calls.seen
+        return _sources(calls.seen), calls.seen
     return {}, []
+
+
+def _sources(calls: Iterable[Sizing]) -> dict[Source, Used]:
+    """The numbers in calls that attributes gave."""
+    used: dict[Source, set[Place]] = {}
+    for call in calls:
+        places = (place for place in call.places if place is not None)
+        for place, number in zip(places, call.given, strict=True):
+            if isinstance(number, TracedNumber):
+                used.setdefault(number.source, set()).add((call.path, call.call, place))
+    return {source: frozenset(places) for source, places in used.items()}
 
 
 @contextmanager
@@ -197,10 +179,16 @@ def _named(module: nn.Module) -> Iterator[None]:
 
 
 def attributes(part: nn.Module) -> list[tuple[str, Any]]:
-    """The public attributes of a module of the user's that are whole numbers, or lists or tuples of them."""
+    """The public attributes of a module of the user's that are whole numbers, or lists or tuples of them; of a class
+    of ours those that it names."""
     if type(part).__module__.startswith("torch.nn.modules"):
         return []
-    return [(key, value) for key, value in vars(part).items() if not key.startswith("_") and _whole(value)]
+    named = part.counts if isinstance(part, Headed) else None
+    return [
+        (key, value)
+        for key, value in vars(part).items()
+        if not key.startswith("_") and _whole(value) and (named is None or key in named)
+    ]
 
 
 def _whole(value: object) -> bool:

@@ -85,9 +85,9 @@ FAMILIES: dict[str, tuple[Build, Mapping[str, int], float, tuple[str, ...]]] = {
     ),
     "ViT": (
         partial(models.VisionTransformer, 32, 8, 2, 4, 32, 64, num_classes=7),
-        {"neurons": 2},
-        0.1,
-        ("conv_proj", "encoder.layers.encoder_layer_0.self_attention", "heads.head"),
+        {"neurons": 2, "heads": 2},
+        0.2,
+        ("conv_proj", "heads.head"),
     ),
     "grouped": (
         lambda: models.ResNet(models.resnet.Bottleneck, [1, 1, 1, 1], num_classes=7, groups=4, width_per_group=8),

@@ -57,7 +57,7 @@ class CoupledParts:
         return channel_scores(criterion, scores, evidence, groups, self.weighed)
 
     def edits(self, network: Any, offer: Offer, gone: Gone) -> tuple[Any, ...]:
-        """One edit for all of them."""
+        """One edit for all of them, and the unfolding of attention that they are in."""
         return channel_edits(network, offer, gone)
 
     def remove(self, network: Any, offer: Offer, gone: Gone) -> tuple[Any, Mapping[str, str]]:
@@ -191,11 +191,11 @@ def channel_scores(
 
 
 def channel_edits(network: Any, offer: Offer, gone: Gone) -> tuple[Any, ...]:
-    """One edit that removes these channels."""
-    from recipelang.surgery.removal import edit_of
+    """The edits that remove these channels: one, and the unfolding of attention that they are in."""
+    from recipelang.surgery.removal import edits_of
 
     chosen = {name: tuple(parts) for name, parts in gone.items() if parts}
-    return (edit_of(network, offer.source, chosen),) if chosen else ()
+    return edits_of(network, offer.source, chosen) if chosen else ()
 
 
 def without_channels(network: Any, offer: Offer, gone: Gone) -> tuple[Any, Mapping[str, str]]:
