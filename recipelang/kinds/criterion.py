@@ -33,7 +33,8 @@ class Criterion(Protocol):
         rests_on: kinds of weights (`convolution`, `linear`) of which a layer must hold one to be ranked; others stay.
         members: criteria that it is made of; with `combine(scores)`: the scores of each → its own. Then it is ranked by
             what the members' scores are after aggregation, and `score` is for single weights.
-        unfit: unit (`layers`, `neurons`) → why the criterion cannot rank it, although its scores could be aggregated.
+        unfit: unit (`layers`, `neurons`), or `sparsify` for what patterns keep → why the criterion cannot rank it,
+            although its scores could be aggregated.
     """
 
     unit: ClassVar[str]
@@ -91,7 +92,7 @@ def why_unfit(criterion: Any, unit: str, scores: Sequence[str]) -> str:
     """Why a criterion cannot rank a unit; "" where it can.
 
     Args:
-        unit: name of the unit: `filters`.
+        unit: name of the unit, `filters`; `sparsify` for what patterns keep.
         scores: the units of criteria whose scores it aggregates (`Unit.scores`).
     """
     for member in getattr(criterion, "members", ()):

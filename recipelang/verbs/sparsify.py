@@ -118,7 +118,7 @@ def _share(reader: Reader, pattern: Any) -> float | None:
 def _can_score(reader: Reader, criterion: Any, pattern: Any, by: Any) -> None:
     """The criterion scores what the pattern keeps or removes, and one that corrects weights has the groups it needs."""
     corrects = isinstance(criterion, Solver)
-    if pattern is not None and (why := why_unfit(criterion, pattern.name, _scores(pattern))):
+    if pattern is not None and (why := why_unfit(criterion, "sparsify", _scores(pattern))):
         what = getattr(pattern, "piece", "weight")
         there = f"`prune {criterion.unit}s by {criterion.name}`, or " if criterion.unit in ("layer", "filter") else ""
         reader.refuse(
@@ -207,7 +207,7 @@ def _scores(pattern: Any) -> tuple[str, ...]:
 def _scoring(pattern: Any) -> list[str]:
     """The criteria that can rank it and work with it, as a help line offers them."""
     found = {name: catalogue.find("criterion", name) for name in catalogue.names("criterion")}
-    fitting = {name: cls for name, cls in found.items() if cls and not why_unfit(cls, pattern.name, _scores(pattern))}
+    fitting = {name: cls for name, cls in found.items() if cls and not why_unfit(cls, "sparsify", _scores(pattern))}
     return [name for name, cls in fitting.items() if _has_groups(pattern) or not hasattr(cls, "solve")]
 
 

@@ -8,10 +8,12 @@ import pytest
 import torch
 from coupled_networks import NETWORKS, UNITS, seen
 
-from recipelang import catalogue
 from recipelang.budgets.removal import Removal
+from recipelang.check import check
+from recipelang.errors import RecipeError
 from recipelang.kinds import Compensator, why_unfit
 from recipelang.scoring.ranking import rank
+from recipelang.syntax.parse import parse
 
 CRITERIA = ("thinet", "lasso", "similarity", "hrank", "obd")
 
@@ -36,7 +38,12 @@ def test_half_of_every_unit_leaves_with_parity_or_check_refuses_it(lab: Any, nam
     assert bool(removal.remark(steps)) == isinstance(method, Compensator)
 
 
-@pytest.mark.parametrize("criterion", [name for name in CRITERIA if name not in ("hrank", "obd")])
-def test_layers_are_refused_by_what_needs_a_layer_that_reads(criterion: str) -> None:
-    layers: Any = catalogue.find("unit", "layers")
-    assert why_unfit(catalogue.find("criterion", criterion), "layers", layers.scores)
+READING = ("thinet", "lasso", "similarity", "pfp", "dcp")
+
+
+@pytest.mark.parametrize("criterion", READING)
+@pytest.mark.parametrize("statement", ["prune layers by {} until flops < 0.9", "sparsify filters to 50% by {}"])
+def test_what_has_no_layer_that_reads_is_refused_by_check(criterion: str, statement: str) -> None:
+    with pytest.raises(RecipeError) as refused:
+        check(parse(statement.format(criterion)))
+    assert [diagnostic.code for diagnostic in refused.value.diagnostics] == ["RCP0413"]

@@ -43,7 +43,9 @@ class DCP:
     unit: ClassVar[str] = "filter"
     needs: ClassVar[tuple[str, ...]] = ("weights", "network", "labels")
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
-    unfit: ClassVar[Mapping[str, str]] = {"layers": "it chooses what a weight reads, and nothing reads a layer"}
+    unfit: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("layers", "sparsify"), "it chooses what a weight reads of coupled channels"
+    )
 
     rounds: int = setting(8, type="integer", low=1, help="How often channels are added; at most once each.")
     steps: int = setting(10, type="integer", low=0, help="Steps of training after each round.")

@@ -44,7 +44,9 @@ class Lasso:
     unit: ClassVar[str] = "filter"
     needs: ClassVar[tuple[str, ...]] = ("weights", "activations")
     relative: ClassVar[bool] = True
-    unfit: ClassVar[Mapping[str, str]] = {"layers": "it removes channels from the layer that reads them"}
+    unfit: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("layers", "sparsify"), "it removes channels from the layer that reads them"
+    )
 
     damp: float = setting(
         1e-3,

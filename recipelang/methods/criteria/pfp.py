@@ -45,7 +45,9 @@ class PFP:
 
     unit: ClassVar[str] = "filter"
     needs: ClassVar[tuple[str, ...]] = ("weights", "activations")
-    unfit: ClassVar[Mapping[str, str]] = {"layers": "it bounds what weights read of a channel"}
+    unfit: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("layers", "sparsify"), "it bounds what weights read of a channel"
+    )
 
     draw: str = setting(
         "random",

@@ -43,7 +43,9 @@ class Similarity:
     unit: ClassVar[str] = "filter"
     needs: ClassVar[tuple[str, ...]] = ("weights",)
     relative: ClassVar[bool] = True
-    unfit: ClassVar[Mapping[str, str]] = {"layers": "it replaces a channel by another one where both are read"}
+    unfit: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("layers", "sparsify"), "it replaces a channel by another one where both are read"
+    )
 
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:
         """Group → N saliencies, in the order in which channels would be removed; groups that no weight reads are left

@@ -44,7 +44,9 @@ class ThiNet:
 
     unit: ClassVar[str] = "filter"
     needs: ClassVar[tuple[str, ...]] = ("weights", "activations")
-    unfit: ClassVar[Mapping[str, str]] = {"layers": "it removes channels from the layer that reads them"}
+    unfit: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("layers", "sparsify"), "it removes channels from the layer that reads them"
+    )
 
     fit: str = setting(
         "factors",
