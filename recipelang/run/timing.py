@@ -21,7 +21,7 @@ import torch
 
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
-from recipelang.kinds import Dataset, Measurement, Progress, Solver, Task
+from recipelang.kinds import Compensator, Dataset, Measurement, Progress, Solver, Task
 from recipelang.meaning import schedules
 from recipelang.measuring.clock import check_device
 from recipelang.plan import Duration, Needs, Operation, Training, canonical, tests_of
@@ -260,6 +260,7 @@ def images_seen(criterion: Any, samples: int, network: Network, data: Dataset) -
         images += samples * len(products_of(network)) / 2  # for each weight a pass, up to that weight
     elif "activations" in criterion.needs:
         images += samples + (data.size("val") if criterion.unit == "layer" else 0)
+        images += samples * isinstance(criterion, Compensator)  # what stays is corrected in a pass of its own
     if any(need.endswith("gradients") for need in criterion.needs):
         images += 3 * samples
     return images
