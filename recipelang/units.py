@@ -1,6 +1,6 @@
 """Quantities: a number and its unit, parsed once and printed once.
 
-0.7   70%   12ms   10MB   5M   0.3dB   3 epochs   500 steps   5 rounds   8 bits
+0.7   70%   12ms   10MB   5M   0.3dB   2mJ   500/s   3 epochs   500 steps   5 rounds   8 bits
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ UNITS: dict[str, tuple[str, float]] = {
     "M": ("count", 1e6),
     "G": ("count", 1e9),
     "dB": ("level", 1.0),
+    "mJ": ("energy", 1e-3),
+    "J": ("energy", 1.0),
+    "/s": ("rate", 1.0),
     "bits": ("bits", 1.0),
     "epochs": ("epochs", 1.0),
     "steps": ("steps", 1.0),
@@ -35,7 +38,7 @@ UNITS: dict[str, tuple[str, float]] = {
     "samples": ("samples", 1.0),
 }
 SINGULAR = {"bit": "bits", "epoch": "epochs", "step": "steps", "round": "rounds", "time": "times", "sample": "samples"}
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)[ \t]*([A-Za-z%]*)")
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)[ \t]*([A-Za-z%/]*)")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Quantity:
 
     @property
     def dimension(self) -> str:
-        """`number`, `ratio`, `time` (seconds), `bytes`, `count`, `level` (dB), `bits`, `epochs`, `steps`, …"""
+        """`number`, `ratio`, `time` (seconds), `bytes`, `count`, `level` (dB), `energy` (joules), `rate` (in a second),
+        `bits`, `epochs`, `steps`, …"""
         return UNITS[self.unit][0]
 
     @property
@@ -112,18 +116,18 @@ def show(value: float, unit: str) -> str:
     """A measured value in readable form, with a suitable scale.
 
     Args:
-        value: in base units (seconds, bytes, counts, a plain ratio).
-        unit: `s`, `B`, `%` (the value is a fraction), `FLOPs`, `params`, `x` or "".
+        value: in base units (seconds, joules, bytes, counts, a plain ratio).
+        unit: `s`, `J`, `B`, `images/s`, `%` (the value is a fraction), `FLOPs`, `params`, `x` or "".
     """
     if unit == "%":
         return f"{100 * value:.2f} %"
     if unit == "x":
         return f"{value:.3f}×"
-    if unit == "s":
-        for factor, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+    if unit in ("s", "J"):
+        for factor, prefix in ((1.0, ""), (1e-3, "m"), (1e-6, "µ")):
             if abs(value) >= factor:
-                return f"{value / factor:.3g} {name}"
-        return "0 s" if value == 0 else f"{value * 1e6:.3g} µs"
+                return f"{value / factor:.3g} {prefix}{unit}"
+        return f"0 {unit}" if value == 0 else f"{value * 1e6:.3g} µ{unit}"
     if unit in ("B", "FLOPs", "params"):
         tail = "B" if unit == "B" else ""
         for factor, name in ((1e9, "G"), (1e6, "M"), (1e3, "K")):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.loss import OutputLoss as OutputLoss
     from recipelang.kinds.metric import Measurement as Measurement
     from recipelang.kinds.metric import Metric as Metric
+    from recipelang.kinds.metric import Percentiles as Percentiles
     from recipelang.kinds.metric import PredictionMetric as PredictionMetric
     from recipelang.kinds.model import ModelMethod as ModelMethod
     from recipelang.kinds.model import ModelRequest as ModelRequest
@@ -81,7 +82,7 @@ OFFERED = {
     "export": "Beside ExportMethod ObservingExport",
     "figure": "Figure",
     "loss": "SEVERAL Loss OutputLoss",
-    "metric": "Measurement Metric PredictionMetric",
+    "metric": "Measurement Metric Percentiles PredictionMetric",
     "model": "ModelMethod ModelRequest",
     "optimizer": "Optimizer",
     "pattern": "PATTERN_SCORES Pattern",

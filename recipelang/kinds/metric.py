@@ -12,6 +12,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Percentiles:
+    """How the times of a clock are spread.
+
+    Attributes:
+        p50, p90, p99: in base units; half, 90 % and 99 % of the samples are no longer.
+        n: number of samples. calls: of how many calls in a row each sample is the mean; 1 unless a call is shorter than
+            the clock can time.
+    """
+
+    p50: float
+    p90: float
+    p99: float
+    n: int
+    calls: int = 1
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One measured number.
 
@@ -23,6 +40,7 @@ class Measurement:
         ratio, ratio_low, ratio_high: against healthy, for clocks, which are timed interleaved with it.
         per_sample: float32 N, one value per sample, for paired differences; None where there are none.
         note: what the number covers or leaves out, for the reader: "of 5,312 weights".
+        percentiles: of a clock that times single calls; None for other numbers.
     """
 
     value: float
@@ -35,6 +53,7 @@ class Measurement:
     ratio_high: float | None = None
     per_sample: numpy.ndarray | None = field(default=None, compare=False, repr=False)
     note: str = ""
+    percentiles: Percentiles | None = None
 
 
 class Metric(Protocol):
@@ -42,7 +61,7 @@ class Metric(Protocol):
 
     Attributes:
         role: `cost` (ratio to healthy against a bare number), `quality` (has `drop` or `rise`), `property`.
-        better: `lower` or `higher`.
+        better: `lower` or `higher`; removal lowers costs, or raises those of which more is better.
         unit: for `units.show`.
         bounds: optional, the range of its values; default 0 to 1 for the unit `%`, and from 0 up for a cost.
         source: what it is measured from, and so which signature `measure` has:
@@ -51,6 +70,10 @@ class Metric(Protocol):
             `clock`        measure(executable, healthy_executable, input_shape, progress) -> Measurement; it also has
                            `runtime`, which prepares both, and `deployment`, how (`kinds/runtime.py`); optional:
                            glance(executable, healthy_executable, input_shape) -> Measurement, in a second, for plans
+
+    Optional:
+        machine: whether a metric of the structure depends on the machine, which then enters the key of its number.
+        require(): refuses, before any work, a machine that cannot measure it.
 
     A metric whose formula changes declares `version: ClassVar[int]`, 1 where it does not, and numbers measured by
     another version are not read from the store.

@@ -20,6 +20,8 @@ FITTING = {
     "params": ("count", "5M"),
     "%": ("ratio", "90%"),
     "dB": ("level", "30dB"),
+    "J": ("energy", "2mJ"),
+    "images/s": ("rate", "500/s"),
     "x": ("ratio", "2x"),
     "": ("number", "0.5"),
 }
@@ -56,10 +58,10 @@ def _cost(refuse: Refuse, node: nodes.Compare, reading: Reading, number: nodes.N
             "RCP0602",
             f"{metric.name} is a cost, and costs are not given as a {reading.form}",
             node.left.span,
-            _cost_help(node, number),
+            _cost_help(node, number, metric.better),
         )
         return None
-    if quantity.dimension == "number" and quantity.value > 1:
+    if quantity.dimension == "number" and quantity.value > (MOST_TIMES if metric.better == "higher" else 1):
         many = f"{quantity.value:g} times the {WHOLE.get(metric.name, metric.name)}"
         unit = FITTING.get(metric.unit, ("", ""))[1].lstrip("0123456789.")
         kind = DIMENSIONS[FITTING.get(metric.unit, ("number", ""))[0]]
@@ -69,17 +71,22 @@ def _cost(refuse: Refuse, node: nodes.Compare, reading: Reading, number: nodes.N
         return None
     if quantity.dimension in ("number", "ratio"):
         return "ratio"
-    return "value" if _fits(refuse, name=metric.name, unit=metric.unit, number=number, ratio=True) else None
+    ratio = "1.5" if metric.better == "higher" else "0.7"
+    return "value" if _fits(refuse, name=metric.name, unit=metric.unit, number=number, ratio=ratio) else None
 
 
+#: a number without a unit that is still read as a ratio to healthy where more is better: `throughput > 1.5`
+MOST_TIMES = 10
 #: cost → what all of it is called
 WHOLE = {"params": "parameters", "flops": "FLOPs"}
 
 
-def _cost_help(node: nodes.Compare, number: nodes.Number) -> str:
+def _cost_help(node: nodes.Compare, number: nodes.Number, better: str) -> str:
     """`latency drop > 30%` was meant as `latency < 70%`."""
     metric = show(node.left.items[0]) if isinstance(node.left, nodes.Words) else show(node.left)
     value = number.quantity.value
+    if better == "higher":
+        return f"compare it directly, as in `{metric} > 150%`"
     if number.quantity.dimension in ("ratio", "number") and 0 < value < 1:
         return f"write `{metric} {FLIPPED[node.operator]} {Quantity(round(100 * (1 - value), 10), '%')}`"
     return f"compare it directly, as in `{metric} < 70%`"
@@ -126,15 +133,15 @@ def _property(refuse: Refuse, node: nodes.Compare, reading: Reading, number: nod
     return reading.form if _fits(refuse, name=metric.name, unit=metric.unit, number=number) else None
 
 
-def _fits(refuse: Refuse, *, name: str, unit: str, number: nodes.Number, ratio: bool = False) -> bool:
-    """Whether the number's unit is one of the metric's."""
+def _fits(refuse: Refuse, *, name: str, unit: str, number: nodes.Number, ratio: str = "") -> bool:
+    """Whether the number's unit is one of the metric's; `ratio` is an example of a ratio to healthy."""
     dimension, example = FITTING.get(unit, ("number", "0.5"))
     if dimension == "level" and number.quantity.unit == "":
         example = f"{number.text}{unit}"
     if number.quantity.dimension == dimension:
         return True
     wanted = DIMENSIONS[dimension]
-    help = f"write `{example}`" + (", or `0.7` for a ratio to healthy" if ratio else "")
+    help = f"write `{example}`" + (f", or `{ratio}` for a ratio to healthy" if ratio else "")
     refuse(
         "RCP0606", f"{name} is {wanted}; `{number.text}` is {DIMENSIONS[number.quantity.dimension]}", number.span, help
     )
@@ -230,8 +237,8 @@ def _together(one: Test, other: Test) -> bool:
 def shrinking(condition: Condition | None, word: str, refuse: Refuse) -> None:
     """Refuse budgets and guards that removal cannot bring about or break (RCP0607, RCP0608).
 
-    Removal lowers costs and harms qualities, so an `until` must name a cost that falls, and a `while` what may
-    not be lost.
+    Removal lowers costs, raises those of which more is better, and harms qualities, so an `until` must name a cost on
+    its way, and a `while` what may not be lost.
 
     Args:
         condition: of the clause.
@@ -243,7 +250,8 @@ def shrinking(condition: Condition | None, word: str, refuse: Refuse) -> None:
         if role not in ("cost", "quality") or test.operator == "==":
             continue
         below = test.operator in ("<", "<=")
-        grows = role == "quality" and (test.reading.form in ("drop", "rise") or test.reading.metric.better == "lower")
+        more = test.reading.metric.better == "higher"
+        grows = more if role == "cost" else test.reading.form in ("drop", "rise") or not more
         comes_true = below != grows  # removal makes the left side smaller, or larger where harm is what is read
         turned = text.replace(f" {test.operator} ", f" {FLIPPED[test.operator]} ", 1)
         if word == "until" and role == "quality" and comes_true:

@@ -46,6 +46,8 @@ DIMENSIONS = {
     "bytes": "a size in bytes",
     "count": "a count",
     "level": "a level in dB",
+    "energy": "an energy in joules",
+    "rate": "a number a second",
     "bits": "a number of bits",
     "epochs": "a number of epochs",
     "steps": "a number of steps",

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Measurement, Progress
+from recipelang.kinds import Measurement, Percentiles, Progress
 from recipelang.measuring.bootstrap import Interval, median_interval, ratio_interval
 from recipelang.profile import DEVICE
 
@@ -164,8 +164,8 @@ def compare_latency(
         stopwatch: what measures the time; default by device.
 
     Returns:
-        median seconds of one call of the candidate, the ratio to healthy, both with 95 % bootstrap intervals;
-        `n` is the number of pairs.
+        median seconds of one call of the candidate, the ratio to healthy, both with 95 % bootstrap intervals, and the
+        percentiles of its samples; `n` is the number of pairs.
 
     Raises:
         Refusal: RCP1001: this machine does not have the device.
@@ -178,12 +178,12 @@ def compare_latency(
         progress.start("timing, pairs" if len(networks) == 2 else "timing, calls")
     try:
         with undisturbed(threads):
-            calls = _warm_up(networks, stopwatch)
-            samples = _series(networks, calls, stopwatch, min_pairs, half_width, budget_s, progress)
+            calls = warm_up(networks, stopwatch, SHORTEST_S)
+            samples = series(networks, calls, stopwatch, min_pairs, half_width, budget_s, progress)
     finally:
         if progress:
             progress.stop()
-    seconds, ratio = _summary(samples)
+    seconds, ratio = summary(samples)
     return Measurement(
         value=seconds.value,
         low=seconds.low,
@@ -193,19 +193,27 @@ def compare_latency(
         ratio=ratio.value,
         ratio_low=ratio.low,
         ratio_high=ratio.high,
+        percentiles=_percentiles(samples[:, -1], calls[-1]),
     )
 
 
-def _warm_up(networks: Sequence[Executable], stopwatch: Stopwatch) -> list[int]:
-    """Call every network until caches, clocks and compilers have settled; returns calls per sample for each."""
+def _percentiles(seconds: np.ndarray, calls: int) -> Percentiles:
+    """Of the samples of one network, each the mean of this many calls; linear between two samples."""
+    p50, p90, p99 = (float(value) for value in np.percentile(seconds, (50, 90, 99)))
+    return Percentiles(p50, p90, p99, len(seconds), calls)
+
+
+def warm_up(networks: Sequence[Executable], stopwatch: Stopwatch, shortest_s: float) -> list[int]:
+    """Call every network until caches, clocks and compilers have settled; returns for each how many calls take
+    `shortest_s`."""
     start = stopwatch.now()
     seconds: list[list[float]] = []
     while len(seconds) < WARM_UP_CALLS or (stopwatch.now() - start < WARM_UP_S and len(seconds) < 1000):
         seconds.append([stopwatch.sample(network, 1) for network in networks])
-    return [max(1, math.ceil(SHORTEST_S / max(typical, 1e-6))) for typical in np.median(seconds, axis=0)]
+    return [max(1, math.ceil(shortest_s / max(typical, 1e-6))) for typical in np.median(seconds, axis=0)]
 
 
-def _series(
+def series(
     networks: Sequence[Executable],
     calls: Sequence[int],
     stopwatch: Stopwatch,
@@ -233,7 +241,7 @@ def _series(
         target = math.ceil(len(rounds) * GROWTH)
 
 
-def _summary(samples: np.ndarray) -> tuple[Interval, Interval]:
+def summary(samples: np.ndarray) -> tuple[Interval, Interval]:
     """Seconds of the candidate (the last column) and its ratio to healthy (the first)."""
     if samples.shape[1] == 1:
         return median_interval(samples[:, 0]), Interval(1.0, 1.0, 1.0)
@@ -242,5 +250,5 @@ def _summary(samples: np.ndarray) -> tuple[Interval, Interval]:
 
 def _uncertainty(samples: np.ndarray) -> float:
     """Half-width of the ratio's interval; for one network alone, that of its seconds, relative to them."""
-    seconds, ratio = _summary(samples)
+    seconds, ratio = summary(samples)
     return seconds.half_width / seconds.value if samples.shape[1] == 1 else ratio.half_width

@@ -84,6 +84,12 @@ def _gpu() -> Iterator[Finding]:
         yield Finding("GPU", f"{name}, {memory / 2**30:.0f} GiB, sm_{capability[0]}{capability[1]}", "ok")
 
 
+def _energy() -> Iterator[Finding]:
+    from recipelang.measuring.energy import energy_findings
+
+    yield from energy_findings()
+
+
 def _runtimes() -> Iterator[Finding]:
     for name in names("runtime"):
         runtime: Any = find("runtime", name)
@@ -104,4 +110,4 @@ def _disk(folder: Path) -> Finding:
     )
 
 
-CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_versions, _cpu, _memory, _gpu, _runtimes)
+CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (_versions, _cpu, _memory, _gpu, _energy, _runtimes)

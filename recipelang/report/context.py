@@ -20,6 +20,7 @@ from recipelang.report.agreement import Agreement, agreements
 from recipelang.report.decode import visible
 from recipelang.report.domination import dominated
 from recipelang.report.executing import Layers, execution
+from recipelang.report.percentiles import PercentileTable, percentiles
 from recipelang.report.record import Metric, Trouble, read
 from recipelang.report.rows import Row, rows
 from recipelang.report.runs import RecordedRun, environment, unlike
@@ -46,6 +47,7 @@ class ReportContext:
         verdicts: of every `expect`.
         journeys: the steps.
         layers: (row name, how its layers execute).
+        percentiles: of clocks.
         spreads: numbers of networks with many seeds.
         rankings, trainings: what the charts show.
         agreements: rankings of the same units side by side.
@@ -75,6 +77,7 @@ class ReportContext:
     legend: tuple[tuple[str, str], ...]
     notes: tuple[tuple[str, str], ...] = ()
     arrivals: tuple[str, ...] = ()
+    percentiles: tuple[PercentileTable, ...] = ()
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -229,6 +232,7 @@ def _context(sources: tuple[RecordedRun, ...], title: str) -> ReportContext:
         legend=summary.legend(found),
         notes=summary.notes(found),
         arrivals=_arrivals(shown, sources),
+        percentiles=percentiles(shown, metrics),
     )
 
 

@@ -49,6 +49,22 @@ class Against:
 
 
 @dataclass(frozen=True)
+class MeasuredPercentiles:
+    """How the times of a clock are spread.
+
+    Attributes:
+        p50, p90, p99: in base units; the mean over seeds.
+        n: samples, of all seeds. calls: of how many calls in a row each sample is the mean.
+    """
+
+    p50: float
+    p90: float
+    p99: float
+    n: int
+    calls: int = 1
+
+
+@dataclass(frozen=True)
 class Measured:
     """One number with its interval, and how it compares with healthy.
 
@@ -65,6 +81,7 @@ class Measured:
         note: what the number includes, or leaves out.
         std: standard deviation over seeds; null with one seed.
         control: how it compares with the variant's control, paired by seed and by sample; null if there is none.
+        percentiles: of a clock that times single calls; null for other numbers, and in records made before them.
     """
 
     value: float | None
@@ -84,3 +101,4 @@ class Measured:
     note: str = ""
     std: float | None = None
     control: Against | None = None
+    percentiles: MeasuredPercentiles | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from recipelang.kinds import Measurement
+from recipelang.kinds import Measurement, Percentiles
 from recipelang.measuring.differences import (
     ANY,
     SHARE,
@@ -71,6 +71,8 @@ def numbers(metric: Any, seeds: Sequence[SeedReading]) -> Numbers:
         "noise": None,
         "note": " / ".join(dict.fromkeys(m.note for m in mine if m.note)),
     }
+    if all(m.percentiles for m in mine):
+        cell["percentiles"] = _percentiles([m.percentiles for m in mine if m.percentiles])
     if len(mine) > 1:
         cell["std"] = spread.std
     healthy = [seed.healthy for seed in seeds if seed.healthy]
@@ -83,6 +85,12 @@ def numbers(metric: Any, seeds: Sequence[SeedReading]) -> Numbers:
     if len(control) == len(mine):
         cell["control"] = {"value": statistics.fmean(m.value for m in control), **_against(mine, control, bounds)}
     return cell
+
+
+def _percentiles(seeds: Sequence[Percentiles]) -> Numbers:
+    """The means over seeds, and the number of samples of all."""
+    means = {name: statistics.fmean(getattr(one, name) for one in seeds) for name in ("p50", "p90", "p99")}
+    return {**means, "n": sum(one.n for one in seeds), "calls": max(one.calls for one in seeds)}
 
 
 def _spread(seeds: Sequence[Measurement], bounds: Bounds) -> Spread:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -73,13 +74,13 @@ class Ends:
     """A reading with every candidate removed, and of the current network.
 
     Attributes:
-        low, high: the two; `high` is None if it is not known.
-        surely: a lower bound of the low end, for any error of the clock.
+        far, now: the two; `now` is None if it is not known.
+        surely: a bound of the far end, for any error of the clock: no network can be better.
         how: "" if both are computed, else how they were found.
     """
 
-    low: float
-    high: float | None
+    far: float
+    now: float | None
     surely: float
     how: str = ""
 
@@ -90,8 +91,8 @@ def _range(test: Test, reach: Reach) -> str:
     if ends is None:
         return f"{name_of(test.reading)}: known by running"
     unit = "x" if test.reading.form == "ratio" else test.reading.metric.unit
-    notes = [*([f"now {show(ends.high, unit)}"] if ends.high is not None else []), *([ends.how] if ends.how else [])]
-    return f"{name_of(test.reading)} can reach {show(ends.low, unit)} ({', '.join(notes)})"
+    notes = [*([f"now {show(ends.now, unit)}"] if ends.now is not None else []), *([ends.how] if ends.how else [])]
+    return f"{name_of(test.reading)} can reach {show(ends.far, unit)} ({', '.join(notes)})"
 
 
 def _ends(reading: Reading, reach: Reach) -> Ends | None:
@@ -110,21 +111,39 @@ def _computed(reading: Reading, reach: Reach) -> Ends | None:
     whole = cost(reach.healthy) if reading.form == "ratio" else 1.0
     if not whole:
         return None
-    low = cost(reach.smallest) / whole
-    return Ends(low, cost(reach.network) / whole, low)
+    far = cost(reach.smallest) / whole
+    return Ends(far, cost(reach.network) / whole, far)
 
 
 def _timed(reading: Reading, reach: Reach) -> Ends | None:
     """The far end is the emptied network's own time; FLOPs predict it badly: what is left costs more per FLOP."""
     measured = reach.times.glance(reading.metric, reach.smallest, reach.healthy)
+    more = reading.metric.better == "higher"
     if reading.form == "value":
-        return Ends(measured.value, None, SURELY * measured.low, "measured briefly") if measured else None
-    whole, now, low = (_flops(network) for network in (reach.healthy, reach.network, reach.smallest))
-    at = now / whole if whole and now is not None else None
-    if measured is not None and measured.ratio and measured.ratio_low:
-        how = "measured briefly" if at in (1, None) else "the first measured briefly, the second an estimate from FLOPs"
-        return Ends(measured.ratio, at, SURELY * measured.ratio_low, how)
-    return Ends(low / whole, at, 0.0, "an estimate from FLOPs") if whole and low is not None else None
+        if measured is None:
+            return None
+        return Ends(measured.value, None, _surely(measured.low, measured.high, more), "measured briefly")
+    now, far = (_estimated(network, reach.healthy, more) for network in (reach.network, reach.smallest))
+    if measured is not None and measured.ratio and measured.ratio_low and measured.ratio_high:
+        both = "the first measured briefly, the second an estimate from FLOPs"
+        how = "measured briefly" if now in (1, None) else both
+        return Ends(measured.ratio, now, _surely(measured.ratio_low, measured.ratio_high, more), how)
+    return Ends(far, now, math.inf if more else 0.0, "an estimate from FLOPs") if far is not None else None
+
+
+def _surely(low: float, high: float, more: bool) -> float:
+    """What no network can be better than, from the interval of a brief measurement."""
+    return high / SURELY if more else SURELY * low
+
+
+def _estimated(network: Network, healthy: Network, more: bool) -> float | None:
+    """The ratio of FLOPs to healthy, or that of images a second; None if part of a network cannot be counted."""
+    mine, whole = _flops(network), _flops(healthy)
+    if mine is None or not whole:
+        return None
+    if more:
+        return whole / mine if mine else None
+    return mine / whole
 
 
 def _flops(network: Network) -> float | None:
@@ -140,12 +159,13 @@ def _could_hold(condition: Condition, reach: Reach) -> bool:
     if not isinstance(condition, Test):
         combine = all if isinstance(condition, All) else any
         return combine(_could_hold(inner, reach) for inner in condition.tests)
-    if isinstance(condition.bound, Reading) or condition.operator not in ("<", "<="):
+    toward = (">", ">=") if condition.reading.metric.better == "higher" else ("<", "<=")
+    if isinstance(condition.bound, Reading) or condition.operator not in toward:
         return True
     ends = _ends(condition.reading, reach)
-    if ends is None:
-        return True
-    return ends.surely < condition.bound or (condition.operator == "<=" and ends.surely == condition.bound)
+    if ends is None or ends.surely == condition.bound:
+        return ends is None or condition.operator in ("<=", ">=")
+    return (ends.surely > condition.bound) == (">" in condition.operator)
 
 
 def fit_schedules(needs: Needs, data: Dataset) -> tuple[str, ...]:

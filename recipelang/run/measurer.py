@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy
+import torch
 from torch import nn
 
 from recipelang.catalogue import spell
@@ -18,6 +19,7 @@ from recipelang.kinds import (
     Executable,
     LayerExecution,
     Measurement,
+    Percentiles,
     PredictionMetric,
     Progress,
     Runtime,
@@ -107,7 +109,10 @@ class Measurer:
             pair = [architecture(network), architecture(healthy)]
             return {**common, "architectures": pair, "hardware": fingerprint(), **metric.runtime.versions(network)}
         if metric.source == "structure":
-            return {**common, "content": content(network)}
+            machine = (
+                {"hardware": fingerprint(), "torch": torch.__version__} if getattr(metric, "machine", False) else {}
+            )
+            return {**common, "content": content(network), **machine}
         return {
             **common,
             "content": content(network),
@@ -282,4 +287,6 @@ def _read(entry: Entry) -> Measurement:
     samples = None
     if "per_sample.npy" in entry.files:
         samples = numpy.load(entry.folder / "per_sample.npy", allow_pickle=False)
-    return Measurement(**{**record, "per_sample": samples})
+    spread = record.get("percentiles")
+    spread = Percentiles(**spread) if isinstance(spread, Mapping) else None
+    return Measurement(**{**record, "per_sample": samples, "percentiles": spread})

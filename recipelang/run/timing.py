@@ -107,8 +107,8 @@ class Times:
             if needs.training is not None and needs.training.course is not None:
                 per_epoch = max(1, there // max(1, data.batch))
                 images *= 1 + len(schedules.moments(needs.training.course, needs.training.duration, per_epoch))
-        clocks = sum(test.reading.metric.source == "clock" for test in tests_of(needs.until))
-        timed = clocks * needs.looks * LATENCY_SECONDS
+        clocks = [test.reading.metric for test in tests_of(needs.until) if test.reading.metric.source == "clock"]
+        timed = needs.looks * sum(getattr(clock, "seconds", LATENCY_SECONDS) for clock in clocks)
         more = (images * self.seconds_per_image(network) if images else 0.0) + timed
         return Estimate(known.seconds + more, known.guess or more > 0)
 

@@ -26,13 +26,17 @@ OTHER_UNITS = {
     **dict.fromkeys(("kilobyte", "kilobytes"), "KB"),
     **dict.fromkeys(("megabyte", "megabytes"), "MB"),
     **dict.fromkeys(("gigabyte", "gigabytes"), "GB"),
+    **dict.fromkeys(("joule", "joules", "Joule", "Joules"), "J"),
     **dict.fromkeys(("thousand",), "K"),
     **dict.fromkeys(("million", "millions", "mio"), "M"),
     **dict.fromkeys(("billion", "billions", "bn"), "G"),
 }
 #: binary units → how many of which unit one is
 BINARY = {"kib": (1.024, "KB"), "mib": (1.048576, "MB"), "gib": (1.073741824, "GB")}
-UNIT_HELP = "units: `%`, `x`, `us ms s min h`, `B KB MB GB`, `K M G`, `dB`, `bits epochs steps rounds times samples`"
+UNIT_HELP = (
+    "units: `%`, `x`, `us ms s min h`, `B KB MB GB`, `K M G`, `dB`, `mJ J`, `/s`, "
+    "`bits epochs steps rounds times samples`"
+)
 QUOTES = "'`´‘’‚“”„«»"
 #: other words for a clause word
 OTHER_CLAUSES = {

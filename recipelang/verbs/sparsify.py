@@ -206,7 +206,7 @@ def _scores(pattern: Any) -> tuple[str, ...]:
 
 def _scoring(pattern: Any) -> list[str]:
     """The criteria that can rank it and work with it, as a help line offers them."""
-    found = {name: catalogue.find("criterion", name) for name in catalogue.names("criterion")}
+    found: dict[str, Any] = {name: catalogue.find("criterion", name) for name in catalogue.names("criterion")}
     fitting = {name: cls for name, cls in found.items() if cls and not why_unfit(cls, "sparsify", _scores(pattern))}
     return [name for name, cls in fitting.items() if _has_groups(pattern) or not hasattr(cls, "solve")]
 

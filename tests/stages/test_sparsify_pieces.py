@@ -107,7 +107,7 @@ def test_every_pattern_by_every_criterion_works_or_is_refused_by_check(pattern: 
     """By name, before anything runs; `sparsegpt` corrects weights and works on `nm` alone."""
     kinds: Any = catalogue.find("pattern", pattern), catalogue.find("criterion", criterion)
     text = f"sparsify {WRITTEN.get(pattern, f'{pattern} to 50%')} by {SETTINGS.get(criterion, criterion)}"
-    unfit = why_unfit(kinds[1], pattern, getattr(kinds[0], "scores", PATTERN_SCORES))
+    unfit = why_unfit(kinds[1], "sparsify", getattr(kinds[0], "scores", PATTERN_SCORES))
     if unfit or (hasattr(kinds[1], "solve") and pattern != "nm"):
         with pytest.raises(RecipeError) as refused:
             check(parse(text))
