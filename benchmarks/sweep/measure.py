@@ -104,7 +104,7 @@ def _outputs(module: nn.Module, example: Tensor) -> list[Tensor]:
 def _again(build: Callable[[], nn.Module], example: Tensor, removed: Removed, dtype: torch.dtype) -> dict[str, bool]:
     """Whether the log replayed on a new build gives the same bits, and a step of training works."""
     fresh, example = build().to(dtype), example.to(dtype)
-    replay(fresh, [from_json(json.loads(json.dumps(removed.edit.json())))])
+    replay(fresh, [from_json(json.loads(json.dumps(edit.json()))) for edit in removed.network.edits])
     fresh.load_state_dict(removed.network.module.state_dict())
     narrow = _outputs(removed.network.module, example)
     same = all(torch.equal(one, other) for one, other in zip(_outputs(fresh, example), narrow, strict=True))

@@ -30,6 +30,12 @@ def offered(operation: Prune, network: Network) -> Offer:
             scales = batchnorm_scales(network.module)
             known = of_groups(offer.groups, scales, "scales") if unit.ranks == "filter" else _holding(offer, scales)
             offer = _having(offer, set(known), criterion.name, "BatchNorm", unit)
+        if criterion.unit == "element" and unit.ranks == "filter":
+            weights = {
+                each.name: network.module.get_parameter(each.name) for each in products_of(network) if each.parameter
+            }
+            known = of_groups(offer.groups, weights, "makes")
+            offer = _having(offer, set(known), criterion.name, "a weight that is a parameter", unit, "makes")
         if kinds and unit.ranks == "layer":
             names = [product.name for product in products_of(network) if product.kind in kinds]
             offer = _having(offer, _holding(offer, names), criterion.name, " or ".join(kinds), unit)
@@ -43,13 +49,13 @@ def _with_members(criterion: Any) -> Iterator[Any]:
         yield from _with_members(member)
 
 
-def _having(offer: Offer, known: set[str], criterion: str, what: str, unit: Unit) -> Offer:
+def _having(offer: Offer, known: set[str], criterion: str, what: str, unit: Unit, how: str = "") -> Offer:
     """The groups that have what a criterion needs; others stay.
 
     Raises:
         Refusal: RCP0916: none has.
     """
-    how = "scales" if unit.ranks == "filter" else "is in"
+    how = how or ("scales" if unit.ranks == "filter" else "is in")
     if not known:
         message = f"`{criterion}` needs {what}, and none {how} the {unit.name} that can be removed"
         raise Refusal("RCP0916", message, "`by magnitude` or `by taylor`")

@@ -26,7 +26,9 @@ def deployed(network: Network) -> nn.Module:
         network: is not changed.
     """
     # Folded on the CPU, where float32 is float32: a GPU may multiply with fewer bits.
-    module = copy.deepcopy(network.module).cpu().float().eval().requires_grad_(False)
+    module = copy.deepcopy(network.module).cpu().eval().requires_grad_(False)
+    if len({parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}) == 1:
+        module = module.float()  # parts of other types are called by code that knows their types
     if computing(network.restrictions):
         return Simulated(laid_out(module), network.restrictions).eval()
     module = fold(module, example_input(network).cpu())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,9 +56,20 @@ def capture(module: nn.Module, example: Tensor, otherwise: str = "") -> Any:
     except Exception as error:  # the module is the user's and may raise anything
         raise Refusal(
             "RCP0718",
-            f"the network cannot be traced: {type(error).__name__}: {first_line(error)}",
+            f"the network cannot be traced: {_why_not(error)}",
             f"{otherwise}write the network's `forward` so that `torch.export` can capture it",
         ) from error
+
+
+def _why_not(error: Exception) -> str:
+    """Why a network cannot be captured: the line of its code that asks for values, where torch names it."""
+    line = re.search(r'The following call raised this error:\s+File "([^"]+)", line (\d+), in \w+\s+(.+)', str(error))
+    if isinstance(error, SizesFromValues):
+        return str(error)
+    if "data-dependent" in str(error):
+        where = f", `{line[3].strip()}` ({Path(line[1]).name}, line {line[2]})" if line else ""
+        return f"its code decides by the values of tensors{where}"
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def export(module: nn.Module, example: Tensor) -> Any:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from recipelang.surgery.parity import answers_in
 from recipelang.surgery.tracing import evaluating
 
+#: what is multiplied with less than this cannot be seen in the output
+SMALL = 1e-4
 #: how many numbers are drawn; larger networks get them again, always at other places of a matrix, as it is a prime
 DRAWN = 1_048_573
 
@@ -113,6 +115,17 @@ def _calibrated(module: nn.Module, norms: Sequence[nn.modules.batchnorm._NormBas
             part.momentum = momentum
         for each, training in modes:
             each.training = training
+
+
+@torch.no_grad()
+def hide_something(module: nn.Module) -> bool:
+    """Whether parameters may hide what is done to others: all of their numbers are equal, or very small."""
+    for parameter in module.parameters():
+        if parameter.is_floating_point() and parameter.numel():
+            low, high = (float(end) for end in parameter.aminmax())
+            if (low == high and parameter.numel() > 1) or max(-low, high) < SMALL:
+                return True
+    return False
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ Idea: Fang et al. 2023, "DepGraph: Towards Any Structural Pruning", CVPR, whose 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,11 +44,14 @@ from recipelang.surgery.roles import CONVOLVES, MAKES, role, roles_of
 from recipelang.surgery.settling import settle
 from recipelang.surgery.sizes import observed
 from recipelang.surgery.tracing import evaluating, example_input
+from recipelang.surgery.without_numbers import few_images, run_without_numbers
 
 __all__ = ["Coupled", "ChannelAxis", "Removable", "find_removable", "follow_channels", "unit_rows"]
 
 #: how often the graph is walked, each time with other choices of factors
 WALKS = 6
+LAYERS = (nn.modules.conv._ConvNd, nn.Linear, nn.Bilinear, nn.Embedding, nn.RNNBase, nn.RNNCellBase)
+UNUSED = "the network's answer does not depend on it"
 ALONE = "all of them are coupled into one"
 
 
@@ -71,9 +74,13 @@ def find_removable(network: Network) -> Removable:
     # Not as many of each: numbers that would have to be equal then show.
     counts = [min(g.size - 1, max(1, g.size * 3 // 10 + number % 3)) for number, g in enumerate(found.groups)]
     some = {g.name: sorted(chance.sample(range(g.size), count)) for g, count in zip(found.groups, counts, strict=True)}
-    settled = settle(CuttingTrial(module, example, found), found, some)
+    settled = settle(CuttingTrial(module, few_images(module, example), found), found, some)
     groups = tuple(group for group in found.groups if group.name in settled.chosen)
-    return replace(settled.found, groups=groups, frozen={**found.frozen, **settled.stay})
+    frozen = {**found.frozen, **settled.stay}
+    makers = {maker for group in groups for maker in group.makers}
+    for name, why in settled.stay.items():
+        frozen |= {maker: why for maker in found.group(name).makers if maker not in makers and maker not in frozen}
+    return replace(settled.found, groups=groups, frozen=frozen)
 
 
 def follow_channels(module: nn.Module, example: Tensor) -> Removable:
@@ -86,7 +93,8 @@ def follow_channels(module: nn.Module, example: Tensor) -> Removable:
     Raises:
         Refusal: RCP0718: torch.export cannot capture the network.
     """
-    axes, held, steps = _walked(module, _captured(module, example))
+    programs = _captured(module, example)
+    axes, held, steps = _walked(module, programs)
     component = components(axes)
     why = first_reasons(axes, component)
     roles = roles_of(axes.atoms, held, [step.call for step in steps])
@@ -106,8 +114,10 @@ def follow_channels(module: nn.Module, example: Tensor) -> Removable:
         if code >= MAKES and not any(maker == module_of(name) for group in groups for maker in group.makers)
         for row in [numbered[name][k]]
     }
+    reasons = [axes.frozen[number][1] if number >= 0 else "" for number in why]
+    frozen |= _unnamed(module, numbered, reasons, {m for group in groups for m in group.makers} | set(frozen), programs)
     with evaluating(module):
-        sources, calls = observed(module, lambda: module(example))
+        sources, calls = observed(module, lambda: run_without_numbers(module, example))
     operations = tuple(_numbered(step, component) for step in steps)
     followed = Followed(
         channels=len(why),
@@ -124,6 +134,36 @@ def follow_channels(module: nn.Module, example: Tensor) -> Removable:
         counted=counted_by(calls, operations),
     )
     return Removable(groups, frozen, followed)
+
+
+def _unnamed(
+    module: nn.Module,
+    numbered: Mapping[str, tuple[numpy.ndarray, ...]],
+    reasons: Sequence[str],
+    named: set[str],
+    programs: Sequence[Any],
+) -> dict[str, str]:
+    """Why those layers stay that make no channel of their own: their weight is computed, or takes no part.
+
+    Args:
+        numbered: parameter → the channel of every index of each axis. `reasons`: channel → why it stays, or "".
+        named: layers that are already accounted for.
+    """
+    used = set()
+    for program in programs:
+        names = program.graph_signature.inputs_to_parameters
+        used |= {names[node.name] for node in program.graph.nodes if node.name in names and node.users}
+    found: dict[str, str] = {}
+    for path, part in module.named_modules():
+        if not isinstance(part, LAYERS) or path in named:
+            continue
+        mine = [name for name in numbered if module_of(name) == path]
+        if mine and not used.intersection(mine):
+            found[path] = UNUSED
+        elif mine:
+            channels = [channel for name in mine for row in numbered[name] for channel in row]
+            found[path] = next((reasons[channel] for channel in channels if reasons[channel]), ALONE)
+    return found
 
 
 def _captured(module: nn.Module, example: Tensor) -> list[Any]:

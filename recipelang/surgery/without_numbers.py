@@ -1,0 +1,52 @@
+"""Running a network for the sizes of its tensors alone, which costs next to nothing however large it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+from recipelang.surgery.beside import held_tensors
+from recipelang.surgery.parity import answers_in
+from recipelang.surgery.tracing import evaluating
+
+#: parameters from which on a trial takes one image: each pass of such a network takes seconds
+LARGE = 200_000_000
+
+
+def few_images(module: nn.Module, example: Tensor) -> Tensor:
+    """The images with which cuts are tried: all of the example, or for a large network one, if it takes one."""
+    if len(example) < 2 or sum(parameter.numel() for parameter in module.parameters()) < LARGE:
+        return example
+    with evaluating(module):
+        many, one = (_shapes(module, images) for images in (example, example[:1]))
+    fits = [(1, *shape[1:]) if shape[:1] == (len(example),) else shape for shape in many] == one
+    return example[:1] if fits else example
+
+
+def _shapes(module: nn.Module, images: Tensor) -> list[tuple[int, ...]]:
+    try:
+        return [tuple(answer.shape) for answer in answers_in(run_without_numbers(module, images))]
+    except Exception:  # the module is the user's, and may want more images
+        return []
+
+
+def run_without_numbers(module: nn.Module, example: Tensor) -> Any:
+    """The network's output: sizes without numbers, or with them where its code asks for numbers.
+
+    Args:
+        module: in its present mode; without numbers no parameter or buffer changes.
+        example: an input, B×C×H×W.
+
+    Raises:
+        Exception: whatever the network raises.
+    """
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            found = module(mode.from_tensor(example))
+    except Exception:  # its code may branch on values: then the run below decides
+        return module(example)
+    if any(isinstance(tensor, FakeTensor) for tensor in held_tensors(module)):
+        return module(example)  # it keeps activations, and is not to keep these
+    return found
