@@ -149,10 +149,11 @@ def channel_shuffle(axes: Removing, call: OperatorCall) -> Dims:
 
 @rule("index", removing=True)
 def look_up(axes: Removing, call: OperatorCall) -> Dims:
-    """Leading axes that are looked up by number stay; those after them may be removed."""
+    """Axes that are looked up by number stay, if they are beside each other; those before and after may be removed."""
     x, asked = call.given["self"], [k for k, index in enumerate(call.given["indices"]) if index is not None]
-    if asked != list(range(len(asked))):
+    first, last = asked[0], asked[-1] + 1
+    if asked != list(range(first, last)):
         raise NoRule
-    axes.freeze([x[k] for k in asked], LOOKED_UP)
-    middle = call.shapes[0][: len(call.shapes[0]) - len(x) + len(asked)]
-    return Dims((*(axes.stuck(n, LOOKED_UP) for n in middle), *x[len(asked) :]))
+    axes.freeze(x[first:last], LOOKED_UP)
+    middle = call.shapes[0][first : len(call.shapes[0]) - len(x) + last]
+    return Dims((*x[:first], *(axes.stuck(n, LOOKED_UP) for n in middle), *x[last:]))

@@ -1,9 +1,12 @@
 """Numbers in the code of a `forward` that count channels, and a module whose code gets others.
 
 A `forward` may compute a size, `x.reshape(batch, length, C // heads)`, or state it: `x[:, :16]`. Such a size cannot be
-changed by an attribute. Calls of functions that take sizes are counted while a module runs: the third call of the code
-of `layer.attention`, its second number. In a network that lost channels the module has a class that replaces these
-numbers on the way into the function.
+changed by an attribute. Calls of functions that take sizes are counted while a module runs: the third call in the
+`forward` of `layer.attention`, its second number. In a network that lost channels the module has a class that replaces
+these numbers on the way into the function.
+
+Calls are counted for each function of the module's code, `forward:2`: one that only sometimes calls another, to fill a
+cache, does not number its own calls differently.
 
 A call belongs to the module whose `forward` is running, not to those that it calls, whose calls are counted separately.
 """
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,8 +33,8 @@ SIZED = RESHAPES | MADE | SPLITS | CUTS
 _CALL = nn.Module._call_impl.__code__
 #: the attribute of a module with other numbers
 TABLE = "_numbers_in_calls"
-#: number of a call, number among its arguments → what it is instead
-Table = Mapping[tuple[int, int], int]
+#: a call, number among its arguments → what it is instead
+Table = Mapping[tuple[str, int], int]
 
 
 def numbers_in(args: Any, kwargs: Mapping[str, Any]) -> list[int]:
@@ -70,16 +74,32 @@ def _mapped(value: Any, change: Any) -> Any:
     return value
 
 
-def running() -> tuple[nn.Module | None, Any]:
-    """The module whose `forward` is running, and its frame; None for what a hook does before or after it."""
+def running() -> tuple[nn.Module | None, Any, str]:
+    """The module whose `forward` is running, its frame, and the function of its code that makes a call; None for what a
+    hook does before or after it. Comprehensions, which have frames in some versions of Python, are none."""
     frame: Any = sys._getframe(1)
+    caller = ""
     while frame is not None and frame.f_code is not _CALL:
-        if frame.f_code.co_name == "forward":
+        name = frame.f_code.co_name
+        caller = caller or ("" if name.startswith("<") or _between(frame) else name)
+        if name == "forward":
             part = frame.f_locals.get("self")
             if isinstance(part, nn.Module):
-                return part, frame
+                return part, frame, caller or name
         frame = frame.f_back
-    return None, None
+    return None, None, ""
+
+
+def _between(frame: Any) -> bool:
+    """Whether a frame is one of torch or of a mode, which is between the code of a module and the function it calls."""
+    module = frame.f_globals.get("__name__", "")
+    return module.startswith("torch.") or isinstance(frame.f_locals.get("self"), TorchFunctionMode)
+
+
+def numbered(caller: str, counts: Counter[str]) -> str:
+    """A call by the function that makes it and its number there: `forward:2`; counts it."""
+    counts[caller] += 1
+    return f"{caller}:{counts[caller] - 1}"
 
 
 class _Replacing(TorchFunctionMode):
@@ -87,17 +107,19 @@ class _Replacing(TorchFunctionMode):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self.module, self.count = module, 0
-        self.new: dict[int, dict[int, int]] = {}
+        self.module, self.counts = module, Counter[str]()
+        self.new: dict[str, dict[int, int]] = {}
         for (call, position), number in getattr(module, TABLE).items():
             self.new.setdefault(call, {})[position] = number
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if getattr(func, "__name__", "") in SIZED and running()[0] is self.module:
-            if self.count in self.new:
-                args, kwargs = renumbered(args, kwargs, self.new[self.count])
-            self.count += 1
+        if getattr(func, "__name__", "") in SIZED:
+            part, _, caller = running()
+            if part is self.module:
+                new = self.new.get(numbered(caller, self.counts))
+                if new:
+                    args, kwargs = renumbered(args, kwargs, new)
         return func(*args, **kwargs)
 
 

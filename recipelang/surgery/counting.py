@@ -6,6 +6,7 @@ in the same order. What a number becomes in an edit is how many of its channels 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import numpy
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from recipelang.surgery.calls import CUTS, MADE, RESHAPES, SIZED, SPLITS, numbers_in, renumbered, running
+from recipelang.surgery.calls import CUTS, MADE, RESHAPES, SIZED, SPLITS, numbered, numbers_in, renumbered, running
 from recipelang.surgery.coupled import ChannelOperation, Place
 
 #: what a call does to sizes, comparable with an operation of the graph: what it is, and shapes
@@ -29,14 +30,14 @@ class Sizing:
     """One thing that a call does to sizes: a call may cut several axes.
 
     Attributes:
-        path: of the module whose code makes the call. `call`: its number there.
+        path: of the module whose code makes the call. `call`: the function of its code, and its number there.
         key: what it does, and to which shape.
         places: which of its numbers are the sizes or bounds; None for one that is not given.
         given: these numbers.
     """
 
     path: str
-    call: int
+    call: str
     key: Key
     places: tuple[int | None, ...]
     given: tuple[int, ...] = field(default=())
@@ -53,7 +54,7 @@ class Calls(TorchFunctionMode):
         super().__init__()
         self.paths = {part: path for path, part in module.named_modules()}
         self.seen: list[Sizing] = []
-        self._frames: dict[str, list[Any]] = {}
+        self._runs: dict[str, tuple[Any, Counter[str]]] = {}  # the frame of a forward, and its calls so far
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -69,19 +70,19 @@ class Calls(TorchFunctionMode):
         )
         return out
 
-    def given(self, path: str, call: int, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    def given(self, path: str, call: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """The arguments with which the function is called."""
         return args, kwargs
 
-    def _where(self) -> tuple[str, int] | None:
-        """Path of the module that is running, and the number of this call in this run of its `forward`."""
-        part, frame = running()
+    def _where(self) -> tuple[str, str] | None:
+        """Path of the module that is running, and this call in this run of its `forward`."""
+        part, frame, caller = running()
         path = self.paths.get(part) if part is not None else None
         if path is None:
             return None
-        last = self._frames.setdefault(path, [None, 0])
-        last[:] = [frame, last[1] + 1] if last[0] is frame else [frame, 0]
-        return path, last[1]
+        if self._runs.get(path, (None,))[0] is not frame:
+            self._runs[path] = frame, Counter()
+        return path, numbered(caller, self._runs[path][1])
 
 
 class Correcting(Calls):
@@ -96,11 +97,11 @@ class Correcting(Calls):
     def __init__(self, module: nn.Module, counted: Mapping[Place, numpy.ndarray], left: Callable[..., int]) -> None:
         super().__init__(module)
         self.wrong: set[Place] = set()
-        self._right: dict[tuple[str, int], dict[int, int]] = {}
+        self._right: dict[tuple[str, str], dict[int, int]] = {}
         for (path, call, position), channels in counted.items():
             self._right.setdefault((path, call), {})[position] = left(channels)
 
-    def given(self, path: str, call: int, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    def given(self, path: str, call: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """The arguments with the numbers that they should have."""
         right = self._right.get((path, call))
         if not right:

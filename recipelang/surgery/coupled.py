@@ -12,8 +12,8 @@ from torch import Tensor
 
 #: what a tensor has to do with a channel: nothing but to hold a number of it, or to add, scale, take or make it
 ROLES = ("holds", "shifts", "scales", "reads", "makes")
-#: a number in the code: module, number of a call that its code makes, number among the arguments
-Place = tuple[str, int, int]
+#: a number in the code: module, a call that its code makes (`forward:2`), number among the arguments
+Place = tuple[str, str, int]
 FILTERS, NEURONS, HEADS = KINDS = ("filters", "neurons", "heads")
 
 

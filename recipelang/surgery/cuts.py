@@ -114,15 +114,15 @@ def read_places(value: Any, what: str) -> tuple[tuple[str, int], ...]:
     return tuple((text(name, what), axis) for name, axis in places)
 
 
-def read_numbers(value: Any) -> tuple[tuple[str, int, int, int], ...]:
+def read_numbers(value: Any) -> tuple[tuple[str, str, int, int], ...]:
     """(module, call, number of it, new value), sorted."""
     found = []
     for path, table in mapping(value, "`calls`").items():
         for each in sequence(table, "`calls`", MOST_CALLS):
-            numbers = sequence(each, "`calls`", 3)
-            if len(numbers) != 3 or not all(type(n) is int and 0 <= n <= LARGEST_AXIS for n in numbers):
-                raise Wrong(f"`calls` holds {shown(each)}, not three whole numbers")
-            found.append((text(path, "a path"), numbers[0], numbers[1], numbers[2]))
+            call, *numbers = sequence(each, "`calls`", 3) or [None]
+            if len(numbers) != 2 or not all(type(n) is int and 0 <= n <= LARGEST_AXIS for n in numbers):
+                raise Wrong(f"`calls` holds {shown(each)}, not a call and two whole numbers")
+            found.append((text(path, "a path"), text(call, "a call"), numbers[0], numbers[1]))
     if len({place[:3] for place in found}) != len(found):
         raise Wrong("`calls` names a number twice")
     return tuple(sorted(found))

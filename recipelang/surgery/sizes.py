@@ -62,7 +62,7 @@ def sizes_after(module: nn.Module, followed: Followed, left: Left) -> tuple[tupl
     return tuple(sorted(changed, key=lambda size: size[:2]))
 
 
-def numbers_after(followed: Followed, left: Left) -> tuple[tuple[str, int, int, int], ...]:
+def numbers_after(followed: Followed, left: Left) -> tuple[tuple[str, str, int, int], ...]:
     """(module, call of its code, number of it, new value) of every number that the code does not find by itself.
 
     In a module that is touched at all, all such numbers are stated: what the code computes may follow any change.

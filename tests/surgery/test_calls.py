@@ -62,23 +62,23 @@ def test_calls_belong_to_the_module_whose_code_makes_them() -> None:
     with Calls(net) as calls:
         net(torch.zeros(2, 6, 3))
     assert [(each.path, each.call, each.key, each.places, each.given) for each in calls.seen] == [
-        ("", 0, ("cut", 6, 4), (None, 0), (4,)),
-        ("inner", 0, ("shape", 2, 12), (0, 1), (2, 12)),
-        ("inner", 1, ("shape", 2, 3, 4), (0, 1, 2), (2, 3, 4)),
-        ("", 1, ("shape", 2, 12), (0, 1), (2, 12)),
-        ("", 2, ("shape", 2, 3, 4), (0, 1, 2), (2, 3, 4)),
-        ("inner", 0, ("shape", 2, 12), (0, 1), (2, 12)),
-        ("inner", 1, ("shape", 2, 3, 4), (0, 1, 2), (2, 3, 4)),
-        ("", 3, ("split", (2, 3, 1), (2, 3, 3)), (0, 1), (1, 3)),
-        ("", 4, ("shape", 2, 3, 1, 3), (None, 1, 2), (3, 1)),
-        ("", 5, ("shape", 2, 3, 2, 3), (0, 1, 2, 3), (2, 3, 2, 3)),
+        ("", "forward:0", ("cut", 6, 4), (None, 0), (4,)),
+        ("inner", "forward:0", ("shape", 2, 12), (0, 1), (2, 12)),
+        ("inner", "forward:1", ("shape", 2, 3, 4), (0, 1, 2), (2, 3, 4)),
+        ("", "reshaped:0", ("shape", 2, 12), (0, 1), (2, 12)),
+        ("", "forward:1", ("shape", 2, 3, 4), (0, 1, 2), (2, 3, 4)),
+        ("inner", "forward:0", ("shape", 2, 12), (0, 1), (2, 12)),
+        ("inner", "forward:1", ("shape", 2, 3, 4), (0, 1, 2), (2, 3, 4)),
+        ("", "late:0", ("split", (2, 3, 1), (2, 3, 3)), (0, 1), (1, 3)),
+        ("", "late:1", ("shape", 2, 3, 1, 3), (None, 1, 2), (3, 1)),
+        ("", "late:2", ("shape", 2, 3, 2, 3), (0, 1, 2, 3), (2, 3, 2, 3)),
     ]
 
 
 def test_a_module_with_other_numbers_keeps_its_name_its_class_and_copies() -> None:
     net = Outer()
-    replace_numbers(net, {(3, 0): 2, (3, 1): 2})
-    replace_numbers(net, {(5, 3): 2})
+    replace_numbers(net, {("late:0", 0): 2, ("late:0", 1): 2})
+    replace_numbers(net, {("late:2", 3): 2})
     net = copy.deepcopy(net)
     assert isinstance(net, Outer) and type(net).__name__ == "Outer" and not net.state_dict()
     assert net(torch.zeros(2, 6, 3)).shape == (2, 3, 2, 2)
@@ -110,7 +110,11 @@ def test_sizes_that_the_code_divides_out_of_its_input(wrap: Callable[..., Networ
     assert (heads.kind, heads.size) == ("heads", 4)
     left = removed.network.module.qkv.out_features // 12
     assert removed.network.module.num_heads == 4  # the scale needs it
-    assert removed.edit.numbers == (("", 0, 3, left), ("", 0, 4, 4), ("", 1, 2, 4 * left))
+    assert removed.edit.numbers == (
+        ("", "forward:0", 3, left),
+        ("", "forward:0", 4, 4),
+        ("", "forward:1", 2, 4 * left),
+    )
     smaller = removed.network.module
     with evaluating(smaller):
         assert smaller(torch.randn(5, 3, 16, 16)).shape == (5, 5)  # of any number and size of images
@@ -129,6 +133,28 @@ def test_what_the_code_computes_with_stays(wrap: Callable[..., Network]) -> None
     found = find_removable(wrap(Scales(), (3, 8, 8)))
     assert [group.name for group in found.groups] == ["qkv"]
     assert "the code of the network fixes their number" in found.frozen["embed"]
+
+
+class Caches(Divides):
+    """It computes positions once, with calls of their own, and keeps them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kept is None:
+            self.kept = self.positions()
+        return super().forward(x + self.kept)
+
+    def positions(self) -> Tensor:
+        return torch.arange(64.0).view(8, 8).unsqueeze(0).expand(3, 8, 8).reshape(3, 8, 8) / 64
+
+
+def test_what_is_computed_once_moves_no_number(wrap: Callable[..., Network], law: Law) -> None:
+    torch.manual_seed(0)
+    _, removed = law(wrap(Caches(), (3, 8, 8)), Caches)  # replayed on a build that has not run yet
+    assert removed.edit.numbers
 
 
 def test_removed_again_from_code_with_other_numbers(wrap: Callable[..., Network]) -> None:
@@ -175,10 +201,21 @@ def test_a_number_is_known_by_its_place_and_not_by_its_value(wrap: Callable[...,
     torch.manual_seed(0)
     _, removed = law(wrap(Names(), (3, 8, 8)), Names)
     width = removed.network.module.a.out_channels
-    assert removed.edit.numbers == (("", 0, 1, width), ("", 1, 3, width))
+    assert removed.edit.numbers == (("", "forward:0", 1, width), ("", "forward:1", 3, width))
 
 
-@pytest.mark.parametrize("calls", [[], {"": 3}, {"": [[1, 2]]}, {"": [[1, 2, -3]]}, {"": [[0, 0, 1], [0, 0, 2]]}])
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [],
+        {"": 3},
+        {"": [[]]},
+        {"": [["a:0", 2]]},
+        {"": [[0, 1, 2]]},
+        {"": [["a:0", 2, -3]]},
+        {"": [["a:0", 0, 1], ["a:0", 0, 2]]},
+    ],
+)
 def test_numbers_of_another_form_are_refused(calls: Any) -> None:
     cut = {"gone": [[0, 1]], "of": 8, "at": [["a.weight", 0]]}
     with pytest.raises(Refusal) as caught:
@@ -188,7 +225,7 @@ def test_numbers_of_another_form_are_refused(calls: Any) -> None:
 
 def test_a_module_that_is_not_there_is_refused() -> None:
     cut = {"gone": [[0, 1]], "of": 8, "at": [["a.weight", 0]]}
-    edit = from_json({"edit": "remove_channels", "cut": [cut], "set": {}, "calls": {"c": [[0, 1, 2]]}})
+    edit = from_json({"edit": "remove_channels", "cut": [cut], "set": {}, "calls": {"c": [["a:0", 1, 2]]}})
     with pytest.raises(Refusal, match="no `c`") as caught:
         edit.apply(Names())
     assert caught.value.code == "RCP0701"

@@ -52,7 +52,7 @@ class RemoveChannels:
     cuts: tuple[Cut, ...]
     sizes: tuple[tuple[str, str, Size], ...] = ()
     normalised: tuple[tuple[str, int], ...] = ()
-    numbers: tuple[tuple[str, int, int, int], ...] = ()
+    numbers: tuple[tuple[str, str, int, int], ...] = ()
 
     def __str__(self) -> str:
         weights = sorted({name for cut in self.cuts for name, _ in cut.places})
@@ -174,11 +174,11 @@ class RemoveChannels:
         """The modules whose code gets other numbers."""
         return tuple(self._tables())
 
-    def _tables(self) -> dict[str, list[tuple[int, int, int]]]:
+    def _tables(self) -> dict[str, list[tuple[str, int, int]]]:
         """Module → (call, number of it, new value)."""
-        found: dict[str, list[tuple[int, int, int]]] = {}
-        for path, *rest in self.numbers:
-            found.setdefault(path, []).append((rest[0], rest[1], rest[2]))
+        found: dict[str, list[tuple[str, int, int]]] = {}
+        for path, call, place, value in self.numbers:
+            found.setdefault(path, []).append((call, place, value))
         return found
 
     @cached_property
