@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from recipelang import catalogue
+from recipelang.catalogue import spell
 from recipelang.errors import Span, did_you_mean
 from recipelang.kinds import why_unfit
 from recipelang.meaning import conditions, modules, places, training, trees
@@ -141,7 +142,7 @@ def _scored(reader: Reader, unit: Any, criterion: Any, node: Any) -> None:
     if why := why_unfit(criterion, unit.name, unit.scores):
         fitting = [name for name in catalogue.names("criterion") if _fits(name, unit)]
         there = criterion.unit in ("layer", "filter") and criterion.unit not in unit.scores
-        own = [f"`prune {criterion.unit}s by {criterion.name}`"] if there else []
+        own = [f"`prune {criterion.unit}s by {spell(criterion)}`"] if there else []
         reader.refuse(
             "RCP0413",
             f"{criterion.name} does not rank {unit.name}: {why}",

@@ -18,6 +18,7 @@ from recipelang.check import check
 from recipelang.errors import RecipeError, Refusal
 from recipelang.kinds import Labels, why_unfit
 from recipelang.methods.tasks.classification import Classification
+from recipelang.nets.srresnet import SRResNet
 from recipelang.plan import steps_of
 from recipelang.stages import prune
 from recipelang.stages.context import Context
@@ -99,6 +100,18 @@ class Images:
             yield torch.randn(8, 3, 8, 8, generator=generator) + labels[:, None, None, None], labels
 
 
+class Pairs(Images):
+    """Small images and the large ones that they were made of."""
+
+    target, labels, target_shape = "image", None, (3, 16, 16)  # type: ignore[assignment]
+
+    def batches(self, split: str, *, samples: int | None = None, **_: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(2):
+            large = torch.rand(8, 3, 16, 16, generator=generator)
+            yield nn.functional.avg_pool2d(large, 2), large
+
+
 class Silent:
     def start(self, what: str, total: int | None = None) -> None: ...
 
@@ -118,6 +131,12 @@ def network(request: Any) -> Network:
             part.weight.data.uniform_(0.5, 1.5)
             part.running_mean.data.uniform_(-0.5, 0.5)
     return Network(module, {}, (3, 8, 8), classes=("a", "b", "c"))
+
+
+@pytest.fixture(scope="module")
+def enlarging() -> Network:
+    torch.manual_seed(0)
+    return Network(SRResNet(2, blocks=2, filters=8, channels=3).eval(), {"task": "superresolution"}, (3, 8, 8))
 
 
 def unused(*_: Any) -> Any:
@@ -168,3 +187,24 @@ def test_layers_without_what_a_criterion_needs_stay_and_the_plan_says_so() -> No
     for by in ("bn", "ensemble(magnitude, bn_taylor)"):
         operation: Any = list(steps_of(check(parse(f"prune 1 layers by {by}")).nodes))[-1].operation
         assert prune.foresee(operation, net, lambda _: None).found == ("1 layer can be removed: `first`",)
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_a_task_without_classes_by_every_criterion(enlarging: Network, criterion: str) -> None:
+    """Pixel shuffles put four channels together, and the skip around all blocks is read late."""
+    kind: Any = catalogue.find("criterion", criterion)
+    text = f"task superresolution\nprune 25% filters(round=1) by {criterion}"
+    unit: Any = catalogue.find("unit", "filters")
+    if getattr(kind, "tasks", ()) or why_unfit(kind, "filters", unit.scores):
+        with pytest.raises(RecipeError) as refused:
+            check(parse(text))
+        assert {d.code for d in refused.value.diagnostics} <= {"RCP0413", "RCP0437"}
+        return
+    operation: Any = list(steps_of(check(parse(text)).nodes))[-1].operation
+    data, task = Pairs(), catalogue.find("task", "superresolution")()  # type: ignore[misc]
+    context = Context(enlarging, data, task, 0, "cpu", 1, Path(), unused, unused, unused, Silent())  # type: ignore[arg-type]
+    outcome = prune.run(operation, context)
+    assert len(outcome.network.edits) == 1 and outcome.ranking
+    images, large = next(data.batches("train"))
+    with torch.no_grad():
+        assert outcome.network.module(images).shape == large.shape

