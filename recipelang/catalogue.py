@@ -27,6 +27,7 @@ FOLDERS: Mapping[str, str] = {
     "metric": "metrics",
     "criterion": "criteria",
     "unit": "units",
+    "allocation": "allocations",
     "loss": "losses",
     "pattern": "patterns",
     "permutation": "permutations",

@@ -21,6 +21,7 @@ PROTOCOLS: Mapping[str, str] = {
     "metric": "Metric",
     "criterion": "Criterion",
     "unit": "Unit",
+    "allocation": "Allocation",
     "loss": "Loss",
     "pattern": "Pattern",
     "permutation": "Permutation",

@@ -39,6 +39,7 @@ WORK = {
     "metric": ("role", "better", "unit", "source"),
     "criterion": ("score", "unit", "needs"),
     "unit": ("find", "aggregate", "edits", "remove", "one", "ranks", "scores", "many"),
+    "allocation": ("order", "compares", "prices", "whole"),
     "loss": ("__call__", "points", "parts", "teachers", "complete", "compares", "tasks"),
     "pattern": ("refuses", "mask", "holds", "restriction", "target"),
     "permutation": ("order",),
@@ -61,6 +62,7 @@ MEASURES = {
 FROM_THE_LITERATURE = {
     "criterion",
     "unit",
+    "allocation",
     "loss",
     "pattern",
     "permutation",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice, product
 
 from recipelang.budgets.verdict import Verdict
 from recipelang.catalogue import spell
@@ -108,6 +109,26 @@ def relaxed(condition: Condition, start: Callable[[Reading], float], share: floa
     return replace(condition, bound=begin + (condition.bound - begin) * share)
 
 
+#: a budget of more alternatives than this is treated as if all of its tests had to hold
+MOST_ALTERNATIVES = 16
+
+
+def alternatives(condition: Condition) -> tuple[tuple[Test, ...], ...]:
+    """The sets of tests each of which makes a condition hold: `a and (b or c)` is (a, b) and (a, c)."""
+    found = _alternatives(condition)
+    return found if len(found) <= MOST_ALTERNATIVES else (tuple(tests_of(condition)),)
+
+
+def _alternatives(condition: Condition) -> tuple[tuple[Test, ...], ...]:
+    if isinstance(condition, Test):
+        return ((condition,),)
+    inner = [alternatives(part) for part in condition.tests]
+    if isinstance(condition, Any_):
+        return tuple(one for part in inner for one in part)
+    sets = product(*inner)
+    return tuple(tuple(test for part in one for test in part) for one in islice(sets, MOST_ALTERNATIVES + 1))
+
+
 def falls(test: Test) -> bool:
     """Whether removal can only bring the test about: a computed cost is to be small, and becomes no larger."""
     metric = test.reading.metric
@@ -135,6 +156,20 @@ def excess(condition: Condition, verdict: Verdict) -> float:
         verdict: with a figure for each of its tests, in order.
     """
     return _excess(condition, dict(zip(map(id, tests_of(condition)), verdict.figures, strict=True)))
+
+
+def missed(condition: Condition, verdict: Verdict) -> tuple[str, ...]:
+    """The texts of the tests that do not hold, where a condition has several and does not hold.
+
+    Args:
+        condition: that was judged surely.
+        verdict: with a figure for each of its tests, in order.
+    """
+    tests = tuple(tests_of(condition))
+    if verdict.holds or len(tests) == 1:
+        return ()
+    figures = zip(tests, verdict.figures, strict=True)
+    return tuple(test.text for test, figure in figures if _excess(test, {id(test): figure}) > 0)
 
 
 def _excess(condition: Condition, figures: Mapping[int, Figure]) -> float:

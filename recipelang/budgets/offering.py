@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Offer, Unit
 from recipelang.scoring.weights import batchnorm_scales, of_groups
+from recipelang.surgery.edits import apply_edits
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import products_of
 from recipelang.units import counted
@@ -95,6 +96,23 @@ def wanted(operation: Prune, offer: Offer) -> int | None:
         message = f"{asked}, and rounded widths let {least} or more go"
         raise Refusal("RCP0911", message, f"remove more{_finer(unit)}")
     return count
+
+
+def emptied(operation: Prune, network: Network, offers: Sequence[Offer]) -> Network:
+    """The network without anything that the statement may remove: how far it can go at most.
+
+    Layers are removed first, and of the network without them all channels that may be.
+    """
+    pieces = sorted(zip(operation.alone, offers, strict=True), key=lambda pair: pair[0].unit.ranks != "layer")
+    for number, (one, offer) in enumerate(pieces):
+        if number:
+            try:
+                offer = offered(one, network)
+            except Refusal:  # what it had vanished with the layers
+                continue
+        gone = {group.name: range(group.most) for group in offer.groups}
+        network = apply_edits(network, one.unit.edits(network, offer, gone), check=False)
+    return network
 
 
 def described(operation: Prune, offer: Offer) -> Iterator[str]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from recipelang.kinds import Criterion, Evidence, Offer, Unit
+from recipelang.kinds import Criterion, Evidence, Offer, RemovalStep, Unit
 from recipelang.scoring.compensating import Corrected, corrected
 from recipelang.scoring.listed import listed
-from recipelang.scoring.ranking import RemovalStep
 from recipelang.surgery.edits import apply_edits
 from recipelang.surgery.network import Network
 

@@ -27,6 +27,8 @@ class Tally:
         gone: group → parts removed, in order of removal.
         stay: group or layer → why nothing of it is removed.
         remarks: what the criterion says of its removals, each once.
+        vanished: groups that were taken along by a removed layer → parts that they had left.
+        several: whether the statement removes other units as well.
     """
 
     unit: Unit
@@ -36,6 +38,8 @@ class Tally:
     gone: dict[str, int] = field(default_factory=dict)
     stay: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    vanished: dict[str, int] = field(default_factory=dict)
+    several: bool = False
 
     def add(
         self,
@@ -49,7 +53,7 @@ class Tally:
         criterion says of it."""
         self.remarks += [remark] if remark and remark not in self.remarks else []
         if not self.means:
-            order = dict.fromkeys(step.group for step in ranking.steps)
+            order = [queue.group.name for queue in ranking.queues]
             self.means = {name: ranking.means[name] for name in sorted(order, key=ranking.means.__getitem__)}
         for group in offer.groups:
             self.sizes.setdefault(group.name, group.size)
@@ -57,6 +61,12 @@ class Tally:
             self.gone[name] = self.gone.get(name, 0) + len(parts)
         what = f"`{self.criterion}` finds nothing in it to score"
         self.stay |= {**offer.stay, **dict.fromkeys(ranking.unscored, what), **barred}
+
+    def vanish(self, names: Sequence[str]) -> None:
+        """Groups that a removed layer took along: they are not counted among what this unit has, or has lost."""
+        for name in names:
+            self.vanished[name] = self.sizes.pop(name) - self.gone.pop(name, 0)
+            self.means.pop(name, None)
 
     @property
     def count(self) -> int:
@@ -86,7 +96,16 @@ class Tally:
     def _row(self, name: str) -> Mapping[str, Any]:
         gone = self.gone.get(name, 0)
         row = {"layer": name, "score": self.means[name], "removed": bool(gone)}
+        row |= {"unit": self.unit.name} if self.several else {}
         return {**row, "gone": gone, "of": self.sizes[name]} if self.unit.many else row
+
+    @property
+    def taken_along(self) -> str:
+        """What removed layers held of this unit."""
+        if not self.vanished:
+            return ""
+        what = counted(sum(self.vanished.values()), self.unit.one)
+        return f"{what} of {counted(len(self.vanished), 'group')} vanished with the layers"
 
     @property
     def staying(self) -> str:

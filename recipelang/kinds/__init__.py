@@ -12,10 +12,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recipelang.kinds.allocation import Allocation as Allocation
+    from recipelang.kinds.allocation import Ledger as Ledger
+    from recipelang.kinds.allocation import Queue as Queue
+    from recipelang.kinds.allocation import RemovalStep as RemovalStep
     from recipelang.kinds.companion import Companion as Companion
     from recipelang.kinds.criterion import Compensator as Compensator
     from recipelang.kinds.criterion import Criterion as Criterion
     from recipelang.kinds.criterion import Solver as Solver
+    from recipelang.kinds.criterion import why_no_sum as why_no_sum
     from recipelang.kinds.criterion import why_unfit as why_unfit
     from recipelang.kinds.data import Batch as Batch
     from recipelang.kinds.data import DataMethod as DataMethod
@@ -74,8 +79,9 @@ if TYPE_CHECKING:
 
 #: file → what is offered here of it
 OFFERED = {
+    "allocation": "Allocation Ledger Queue RemovalStep",
     "companion": "Companion",
-    "criterion": "Compensator Criterion Solver why_unfit",
+    "criterion": "Compensator Criterion Solver why_no_sum why_unfit",
     "data": "Batch DataMethod Dataset Labels names_of",
     "edit": "Edit",
     "evidence": "Ablation Again Evidence",

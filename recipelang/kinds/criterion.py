@@ -33,6 +33,8 @@ class Criterion(Protocol):
         rests_on: kinds of weights (`convolution`, `linear`) of which a layer must hold one to be ranked; others stay.
         members: criteria that it is made of; with `combine(scores)`: the scores of each → its own. Then it is ranked by
             what the members' scores are after aggregation, and `score` is for single weights.
+        adds: whether scores add up, on one scale in the whole network, so that parts of different units can be compared
+            by their sums (`prune layers, filters`); default: those of elements do, others do not.
         unfit: unit (`layers`, `neurons`), or `sparsify` for what patterns keep → why the criterion cannot rank it,
             although its scores could be aggregated.
     """
@@ -102,3 +104,15 @@ def why_unfit(criterion: Any, unit: str, scores: Sequence[str]) -> str:
         return f"it scores {criterion.unit}s"
     unfit: Mapping[str, str] = getattr(criterion, "unfit", {})
     return unfit.get(unit, "")
+
+
+def why_no_sum(criterion: Any) -> str:
+    """Why sums of a criterion's scores do not compare parts of different units; "" where they do."""
+    own = criterion.unit == "element" and not getattr(criterion, "members", ())
+    if getattr(criterion, "adds", own):
+        return ""
+    if criterion.unit == "layer":
+        return "it scores layers alone"
+    if getattr(criterion, "members", ()):
+        return "sums of ranks do not say how much is lost"
+    return "its scores do not add up to that of what holds them"

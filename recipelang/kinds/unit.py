@@ -25,6 +25,8 @@ class Group:
         least: number of parts that always stay.
         layers: the layers that lose a part together, by path, in the order of the network.
         source: what the unit itself knows about the group.
+        joins: whether its removal makes channels before and after it the same ones (a layer without a skip connection),
+            so that what is coupled has to be found again.
     """
 
     name: str
@@ -33,6 +35,11 @@ class Group:
     least: int = 0
     layers: tuple[str, ...] = ()
     source: Any = field(default=None, compare=False, repr=False)
+    joins: bool = False
+
+    def inside(self, paths: Sequence[str]) -> bool:
+        """Whether all layers that make its parts are at or below one of these paths: they vanish with them."""
+        return bool(self.layers) and all(any(below(layer, path) for path in paths) for layer in self.layers)
 
     @property
     def most(self) -> int:
@@ -46,6 +53,11 @@ class Group:
         return self.size - (self.size - 1) // self.step * self.step
 
 
+def below(path: str, other: str) -> bool:
+    """Whether a module or parameter is at or below a path."""
+    return path == other or path.startswith(f"{other}.")
+
+
 @dataclass(frozen=True)
 class Offer:
     """What a network offers for removal.
@@ -53,7 +65,7 @@ class Offer:
     Attributes:
         groups: in the order of the network.
         stay: layer or group → why it cannot be removed, or lose a part.
-        source: what the unit needs for its edits.
+        source: what the unit needs for its edits. Units whose offers have the same one are removed by one edit.
     """
 
     groups: tuple[Group, ...]
@@ -106,6 +118,9 @@ class Unit(Protocol):
     ) -> Mapping[str, Tensor]:
         """A criterion's scores as scores of the parts: group name → one number for each part. Groups that hold
         nothing that the criterion scores are left out."""
+
+    # Optional: totals(criterion, scores, evidence, groups), as `aggregate`, but sums of the criterion's single scores,
+    # without root, mean or normalisation: what a part holds in all. Only such units are removed together with others.
 
     def edits(self, network: Any, offer: Offer, gone: Gone) -> tuple[Any, ...]:
         """The edits (`recipelang.surgery.edits`) that remove these parts: cheap, for networks that are measured."""

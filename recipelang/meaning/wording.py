@@ -20,6 +20,7 @@ KINDS: dict[str, KindWords] = {
     "metric": KindWords("a metric", "metrics", "after `measure` and in conditions"),
     "criterion": KindWords("a criterion", "criteria", "after `by`"),
     "unit": KindWords("a unit", "units", "after `prune`"),
+    "allocation": KindWords("an allocation", "allocations", "after `prune … with`"),
     "loss": KindWords("a loss", "losses", "after `with`"),
     "pattern": KindWords("a sparsity pattern", "patterns", "after `sparsify`"),
     "permutation": KindWords("a permutation", "permutations", "after `sparsify … with`"),

@@ -48,11 +48,14 @@ def foresee(operation: Operation, network: Network, known: Known, times: Times) 
 
 def _budget(until: Condition, reach: Reach) -> tuple[str, ...]:
     """How far each cost of a budget can be pushed."""
-    lines = tuple(_range(test, reach) for test in tests_of(until))
+    lines = {test: _range(test, reach) for test in tests_of(until)}
     if not _could_hold(until, reach):
-        message = f"`until {until.text}` is out of reach: {'; '.join(lines)}"
+        failing = [test for test in lines if not _could_hold(test, reach)]
+        message = f"`until {until.text}` is out of reach: {'; '.join(lines[test] for test in failing)}"
+        if others := [f"`{test.text}`" for test in lines if test not in failing]:
+            message += f"; {' and '.join(others)} can be met"
         raise Refusal("RCP0904", message, "ask for less, or allow more to be removed")
-    return lines
+    return tuple(lines.values())
 
 
 def _has_batchnorm(module: nn.Module) -> bool:

@@ -4,7 +4,7 @@
                        └──sum over coupled layers──▶ channel
 
 The unit aggregates (`kinds.Unit.aggregate`); parts of a group are removed in steps that leave widths the group may
-have, and all groups are ranked together.
+have. In which order the groups lose theirs is for an allocation (`kinds.Allocation`) to say.
 """
 
 from __future__ import annotations
@@ -20,68 +20,67 @@ from torch import Tensor
 
 from recipelang.contracts import refuse_broken
 from recipelang.errors import Refusal
-from recipelang.kinds import Criterion, Evidence, Group, Unit
+from recipelang.kinds import Criterion, Evidence, Group, Queue, RemovalStep, Unit
 from recipelang.scoring.listed import listed
 from recipelang.scoring.passes import serve
 from recipelang.scoring.together import together
 
 
 @dataclass(frozen=True)
-class RemovalStep:
-    """Parts of a group that are removed together.
-
-    Attributes:
-        group: its name.
-        parts: their numbers.
-        score: the mean of their scores; no step of a group is below the one before it.
-    """
-
-    group: str
-    parts: tuple[int, ...]
-    score: float
-
-
-@dataclass(frozen=True)
 class Ranking:
-    """What may be removed, in order.
+    """What may be removed of one unit.
 
     Attributes:
-        steps: the least important first; ties in the order of the network.
+        queues: of every group that is scored and may lose a part, in the order of the network.
         means: group → the mean score of its parts.
         unscored: groups that hold nothing that the criterion scores.
     """
 
-    steps: tuple[RemovalStep, ...]
+    queues: tuple[Queue, ...]
     means: Mapping[str, float]
     unscored: tuple[str, ...] = ()
 
+    @property
+    def steps(self) -> tuple[RemovalStep, ...]:
+        """Those of all groups, the least important first; ties in the order of the network."""
+        return tuple(sorted((step for queue in self.queues for step in queue.steps), key=lambda step: step.score))
 
-def rank(criterion: Criterion, unit: Unit, evidence: Evidence, groups: Sequence[Group]) -> Ranking:
-    """Every step of every group, the least important first; ties in the order of the network.
+
+def rank(
+    criterion: Criterion,
+    unit: Unit,
+    evidence: Evidence,
+    groups: Sequence[Group],
+    *,
+    scores: Mapping[str, Tensor] | None = None,
+) -> Ranking:
+    """The steps of every group, the least important first; an allocation (`kinds.Allocation`) joins them.
 
     Args:
         criterion: listed what it needs; it is given nothing else.
         unit: aggregates the scores.
         evidence: of the network that offers the groups.
         groups: that may lose parts.
+        scores: group → scores of its parts, where they are known; by default `part_scores`.
 
     Raises:
         Refusal: RCP1006: a score is not a finite number. RCP1007: the criterion cannot score one of a few layers, or
             any of many groups. RCP1020: it asks for evidence that it does not list.
     """
-    scores = part_scores(criterion, unit, evidence, groups)
+    scores = part_scores(criterion, unit, evidence, groups) if scores is None else scores
     unscored = tuple(group.name for group in groups if group.name not in scores)
     if unscored and (not unit.many or len(unscored) == len(groups)):
         raise _unscored(criterion, unit, unscored[0])
-    steps, means = [], {}
+    queues, means = [], {}
     for group in groups:
         if group.name in scores:
             values = scores[group.name].detach().double().cpu()
             if not bool(torch.isfinite(values).all()):
                 raise _not_finite(group.name, float(values[~torch.isfinite(values)][0]))
             means[group.name] = float(values.mean())
-            steps += _steps(group, values)
-    return Ranking(tuple(sorted(steps, key=lambda step: step.score)), means, unscored)
+            steps = tuple(_steps(group, values, unit.name))
+            queues += [Queue(group, tuple(values.tolist()), steps, unit.name)] if steps else []
+    return Ranking(tuple(queues), means, unscored)
 
 
 def part_scores(criterion: Criterion, unit: Unit, evidence: Evidence, groups: Sequence[Group]) -> Mapping[str, Tensor]:
@@ -102,7 +101,7 @@ def _combined(criterion: Any, scores: Sequence[Mapping[str, Tensor]]) -> Mapping
     return combined
 
 
-def _steps(group: Group, scores: Tensor) -> list[RemovalStep]:
+def _steps(group: Group, scores: Tensor, unit: str) -> list[RemovalStep]:
     """The parts of a group in order of their scores, cut where a multiple of `group.step` stays."""
     order = scores.sort(stable=True).indices.tolist()
     found: list[RemovalStep] = []
@@ -111,7 +110,7 @@ def _steps(group: Group, scores: Tensor) -> list[RemovalStep]:
         left = (group.size - taken - 1) // group.step * group.step
         parts = tuple(order[taken : group.size - left])
         least = max(least, float(scores[list(parts)].mean()))  # rounding must not put a later step first
-        found.append(RemovalStep(group.name, parts, least))
+        found.append(RemovalStep(group.name, parts, least, unit))
         taken = group.size - left
     return found
 

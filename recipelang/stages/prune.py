@@ -1,28 +1,32 @@
 """Remove the least important units until a budget holds, or a given number of them.
 
-what the unit offers ─ rank ─▶ least important first ─ search ─▶ how many ─ remove with parity ─▶ smaller network
-     ▲                                                                                                │
-     └────────────────── rounds: find and rank again after a share of the training ◀─────────────────┘
+what units offer ─ rank ─ allocate ─▶ one order of steps ─ search ─▶ how many ─ remove with parity ─▶ smaller network
+     ▲                                                                                                     │
+     └─────────────────── rounds: find and rank again after a share of the training ◀──────────────────────┘
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
-from recipelang.budgets.conditions import bounds, relaxed
-from recipelang.budgets.offering import described, offered, wanted
+from recipelang.budgets.conditions import relaxed
+from recipelang.budgets.joint import JointRemoval
+from recipelang.budgets.offering import described, emptied, offered, wanted
 from recipelang.budgets.removal import Removal, parts_of
 from recipelang.budgets.search import SearchResult, smallest
 from recipelang.budgets.tally import Tally
 from recipelang.budgets.verdict import Verdict
-from recipelang.kinds import Figure, Offer
+from recipelang.budgets.weighing import usual, weighed
+from recipelang.errors import Refusal
+from recipelang.kinds import Offer, RemovalStep, Unit
 from recipelang.plan import Condition, tests_of
 from recipelang.scoring.evidence import Gathered
-from recipelang.scoring.ranking import RemovalStep, rank
-from recipelang.stages.context import Context, Foresight, Known, Outcome, OutOfReach, nth_seed
-from recipelang.surgery.edits import apply_edits
+from recipelang.scoring.ranking import Ranking, rank
+from recipelang.scoring.shared import Member, held_inside, rank_together, single_scores
+from recipelang.stages._pruned import out_of_reach, told
+from recipelang.stages.context import Context, Foresight, Known, Outcome, nth_seed
 from recipelang.surgery.network import Network
 from recipelang.training.loop import fit
 from recipelang.training.rounds import share
@@ -34,25 +38,29 @@ from recipelang.verbs.prune import Prune
 def run(operation: Prune, context: Context) -> Outcome:
     """Prune `context.network`.
 
+    Several units are removed together, against a budget, or one after another where each has its amount.
+
     Raises:
         Refusal: RCP0910: nothing can be removed; RCP0911: fewer parts than asked for; RCP1007: nothing that the
             criterion can score.
         OutOfReach: RCP0904: the budget cannot be met.
     """
     network = start = context.network
-    offer = offered(operation, network)
-    total = wanted(operation, offer)
-    tally, outcome = Tally(operation.unit, operation.criterion.name), Outcome(network)
+    several = len(operation.amounts) > 1
+    tallies = [Tally(one.unit, operation.criterion.name, several=several) for one in operation.alone]
+    outcome, totals = Outcome(network), dict[str, int]()
     for turn in range(1, operation.rounds + 1):
-        if turn > 1:
-            offer = offered(operation, network)
         part = turn / operation.rounds
-        goal = None if total is None else round(total * part) - tally.count
         until = operation.until and relaxed(operation.until, lambda r: context.read(r, start), part)
-        network, found = _round(operation, network, offer, goal, until, context, turn, tally)
-        outcome = _told(outcome, operation, network, found, tally)
-        if not found.met and not (found.guarded and operation.until is None):
-            raise _out_of_reach(operation, outcome, found, tally, context)
+        for step in operation.alone if operation.amounts[0].given else (operation,):
+            here = [tally for tally in tallies if tally.unit in [amount.unit for amount in step.amounts]]
+            once = _Round(step, context, turn, network, until, here)
+            network, found = once.done(part, totals)
+            outcome = told(outcome, operation, network, found, tallies)
+            if not found.met and not (found.guarded and operation.until is None):
+                raise out_of_reach(operation, outcome, found, tallies, context)
+            if found.guarded:
+                break
         if operation.training:
             network, outcome = _tune(operation, network, outcome, context, turn)
         if found.guarded:
@@ -66,115 +74,164 @@ def foresee(operation: Prune, network: Network, known: Known) -> Foresight:
     Raises:
         Refusal: RCP0910: nothing; RCP0911: less than asked for.
     """
-    offer = offered(operation, network)
-    wanted(operation, offer)
-    gone = {group.name: range(group.most) for group in offer.groups}
-    least = apply_edits(network, operation.unit.edits(network, offer, gone), check=False)
-    return Foresight(tuple(described(operation, offer)), least)
+    offers = [offered(one, network) for one in operation.alone]
+    for one, offer in zip(operation.alone, offers, strict=True):
+        wanted(one, offer)
+    words = (line for one, offer in zip(operation.alone, offers, strict=True) for line in described(one, offer))
+    return Foresight(tuple(words), emptied(operation, network, offers))
 
 
-def _round(
-    operation: Prune,
-    network: Network,
-    offer: Offer,
-    goal: int | None,
-    until: Condition | None,
-    context: Context,
-    turn: int,
-    tally: Tally,
-) -> tuple[Network, SearchResult]:
-    """One ranking, the search for how many steps of it are taken, and the network without them."""
-    evidence = _evidence(operation, network, offer, context, turn)
-    ranking = rank(operation.criterion, operation.unit, evidence, offer.groups)
-    removal = Removal(network, operation.unit, offer, operation.criterion, evidence, _judged(operation))
-    barred: dict[str, str] = {}
-    while True:
-        steps = [step for step in ranking.steps if step.group not in barred]
-        found = _search(operation, removal, steps, goal, until, context, tally.count)
-        taken = steps[: found.count]
-        smaller, stays = removal.made(taken)
-        if not stays:
-            break
-        barred |= stays  # rare: these groups had to stay after all, so others are removed
-    tally.add(offer, ranking, parts_of(taken), barred, removal.remark(taken))
-    return smaller, found
+@dataclass(frozen=True)
+class _Round:
+    """One ranking of the parts of some units, and the removal of some of them.
 
+    Attributes:
+        operation: the statement, or what it says of one unit.
+        turn: the round, from 1.
+        network: as the round before left it.
+        until: the budget of this round.
+        tallies: of the units of `operation`.
+    """
 
-def _evidence(operation: Prune, network: Network, offer: Offer, context: Context, turn: int) -> Gathered:
-    """What the criterion sees of the network in this round."""
-    return Gathered(
-        network=network,
-        data=context.data,
-        task=context.task,
-        groups=offer.groups,
-        unit=operation.unit.ranks,
-        needs=operation.criterion.needs,
-        samples=few(operation.samples.count, context.smoke),
-        seed=context.seed + turn - 1,
-        device=context.device,
-        progress=context.progress,
-        edits=partial(operation.unit.edits, network, offer),
-    )
+    operation: Prune
+    context: Context
+    turn: int
+    network: Network
+    until: Condition | None
+    tallies: Sequence[Tally]
+
+    def done(self, part: float, totals: dict[str, int]) -> tuple[Network, SearchResult]:
+        """The network after the round, and where its search ended.
+
+        Args:
+            part: of the whole statement, that this round and those before it are.
+            totals: unit → the number of parts that the statement removes, from the first round on.
+        """
+        offers = [self._offered(one) for one in self.operation.alone]
+        goal = self._goal(offers[0], part, totals)
+        evidence = [self._evidence(one, offer) for one, offer in zip(self.operation.alone, offers, strict=True)]
+        judged = _judged(self.operation)
+        removals = tuple(
+            Removal(self.network, one.unit, offer, self.operation.criterion, seen, judged)
+            for one, offer, seen in zip(self.operation.alone, offers, evidence, strict=True)
+            if offer.groups
+        )
+        if not removals:
+            raise Refusal("RCP0910", "nothing is left to remove", "ask for less, or for fewer rounds")
+        together = JointRemoval(removals, self._found)
+        rankings, order = self._order(together)
+        barred: dict[tuple[str, str], str] = {}
+        while True:
+            steps = [step for step in order if (step.unit, step.group) not in barred]
+            found = self._search(together, steps, goal)
+            taken = together.surviving(steps[: found.count])
+            smaller, stays = together.made(taken)
+            if not stays:
+                break
+            barred |= stays  # rare: these groups had to stay after all, so others are removed
+        self._tell(together, rankings, taken, barred)
+        return smaller, found
+
+    def _offered(self, one: Prune) -> Offer:
+        """What the network offers of a unit; nothing where an earlier round has removed all of it."""
+        try:
+            return offered(one, self.network)
+        except Refusal as refusal:
+            if self.turn == 1 or len(self.operation.amounts) == 1 or refusal.code not in ("RCP0910", "RCP0703"):
+                raise
+            return Offer((), {})
+
+    def _found(self, unit: Unit, network: Network) -> Offer:
+        """What a network that has lost layers offers of a unit."""
+        (one,) = (one for one in self.operation.alone if one.unit == unit)
+        return offered(one, network)
+
+    def _goal(self, offer: Offer, part: float, totals: dict[str, int]) -> int | None:
+        """How many more parts this round removes; None where a condition decides."""
+        if not self.operation.amounts[0].given:
+            return None
+        name = self.operation.unit.name
+        if name not in totals:
+            totals[name] = wanted(self.operation, offer) or 0
+        return round(totals[name] * part) - self.tallies[0].count
+
+    def _evidence(self, one: Prune, offer: Offer) -> Gathered:
+        """What the criterion sees of the network in this round."""
+        return Gathered(
+            network=self.network,
+            data=self.context.data,
+            task=self.context.task,
+            groups=offer.groups,
+            unit=one.unit.ranks,
+            needs=one.criterion.needs,
+            samples=few(one.samples.count, self.context.smoke),
+            seed=self.context.seed + self.turn - 1,
+            device=self.context.device,
+            progress=self.context.progress,
+            edits=partial(one.unit.edits, self.network, offer),
+        )
+
+    def _order(self, together: JointRemoval) -> tuple[Sequence[Ranking], Sequence[RemovalStep]]:
+        """The ranking of each unit, and the order in which their groups lose parts."""
+        allocation = self.operation.allocation or usual()
+        criterion = self.operation.criterion
+        members = [Member(one.unit, one.offer.groups, one.evidence) for one in together.removals]
+        if not (allocation.compares and (len(self.operation.amounts) > 1 or allocation.prices)):
+            rankings = tuple(rank(criterion, one.unit, one.evidence, one.groups) for one in members)
+            return rankings, allocation.order([queue for ranking in rankings for queue in ranking.queues], None)
+        scores = single_scores(criterion, members)
+        rankings = rank_together(criterion, members, scores)
+        queues = [queue for ranking in rankings for queue in ranking.queues]
+        if not allocation.prices:
+            return rankings, allocation.order(queues, None)
+        assert self.until is not None, "check refuses prices without a budget"
+        self.context.progress.say("    measuring what each sort of parts wins of the budget")
+        inside = held_inside(criterion, members, scores)
+        return rankings, weighed(allocation, queues, together, self.until, self.context.read, inside)
+
+    def _search(self, together: JointRemoval, steps: Sequence[RemovalStep], goal: int | None) -> SearchResult:
+        """How many of the steps are taken."""
+        before = {tally.unit.name: tally for tally in self.tallies}
+
+        def tried(k: int, verdict: Verdict) -> None:
+            counts = dict.fromkeys(before, 0)
+            for step in together.surviving(steps[:k]):
+                counts[step.unit] += len(step.parts)
+            said = [counted(tally.count + counts[name], tally.unit.one) for name, tally in before.items()]
+            self.context.progress.say(f"    {', '.join(said)} removed: {verdict.text}")
+
+        sums = [0]
+        for step in steps:
+            sums.append(sums[-1] + len(step.parts))
+        most = len(steps) if goal is None else max(k for k, total in enumerate(sums) if total <= max(goal, 0))
+        many = any(one.unit.many for one in self.operation.amounts)
+        judge, guard = self.context.judge, self.operation.guard
+        return smallest(lambda k: together.tried(steps[:k]), most, self.until, guard, judge, tried, many)
+
+    def _tell(
+        self,
+        together: JointRemoval,
+        rankings: Sequence[Ranking],
+        taken: Sequence[RemovalStep],
+        barred: Mapping[tuple[str, str], str],
+    ) -> None:
+        """Enter the round into the tallies."""
+        remark = together.remark(taken)
+        tallies = {tally.unit.name: tally for tally in self.tallies}
+        for removal, ranking in zip(together.removals, rankings, strict=True):
+            name = removal.unit.name
+            gone = parts_of([step for step in taken if step.unit == name])
+            kept = {group: why for (unit, group), why in barred.items() if unit == name}
+            tallies[name].add(removal.offer, ranking, gone, kept, remark)
+            remark = ""
+        for removal in together.removals:
+            tallies[removal.unit.name].vanish(together.vanishing(removal, taken))
 
 
 def _judged(operation: Prune) -> bool:
     """Whether a condition reads the quality of what is tried."""
     tests = [test for condition in (operation.until, operation.guard) if condition for test in tests_of(condition)]
     return any(test.reading.metric.role == "quality" for test in tests)
-
-
-def _search(
-    operation: Prune,
-    removal: Removal,
-    steps: Sequence[RemovalStep],
-    goal: int | None,
-    until: Condition | None,
-    context: Context,
-    before: int,
-) -> SearchResult:
-    """How many of the ranked steps are taken, after rounds that removed `before` parts."""
-    unit = operation.unit
-    sums = [0]
-    for step in steps:
-        sums.append(sums[-1] + len(step.parts))
-
-    def removed(k: int) -> Network:
-        return removal.tried(steps[:k])
-
-    def tried(k: int, verdict: Verdict) -> None:
-        context.progress.say(f"    {counted(before + sums[k], unit.one)} removed: {verdict.text}")
-
-    most = len(steps) if goal is None else max(k for k, total in enumerate(sums) if total <= max(goal, 0))
-    return smallest(removed, most, until, operation.guard, context.judge, tried, unit.many)
-
-
-def _told(outcome: Outcome, operation: Prune, network: Network, found: SearchResult, tally: Tally) -> Outcome:
-    """The outcome after a round."""
-    unit = operation.unit
-    measured = found.verdict.figures if found.verdict else ()
-    notes = [f"the guard stopped it: removing one more {unit.one} would violate the guard"] if found.guarded else []
-    notes += [note for note in (*tally.remarks, tally.staying) if note]
-    return replace(
-        outcome,
-        network=network,
-        asked=_asked(operation),
-        reached=(tally.reached, *(replace(figure, joins=figure.joins or ":") for figure in measured)),
-        note="; ".join(notes),
-        edits=tally.edits,
-        ranking=tally.rows,
-    )
-
-
-def _asked(operation: Prune) -> tuple[Figure, ...]:
-    """The budget or the amount, and the guard."""
-    unit, amount = operation.unit, tuple[Figure, ...]()
-    if operation.until:
-        amount = bounds(operation.until)
-    elif operation.count is not None:
-        amount = (Figure(value=operation.count, noun=unit.one),)
-    elif operation.share is not None:
-        amount = (Figure(unit.name, operation.share, "%"),)
-    return (*amount, *(bounds(operation.guard, "while") if operation.guard else ()))
 
 
 def _tune(operation: Prune, network: Network, outcome: Outcome, context: Context, turn: int) -> tuple[Network, Outcome]:
@@ -196,26 +253,3 @@ def _tune(operation: Prune, network: Network, outcome: Outcome, context: Context
     )
     history = (*outcome.history, *record.history)
     return tuned, replace(outcome, history=history, training=(*outcome.training, training))
-
-
-def _out_of_reach(
-    operation: Prune, outcome: Outcome, found: SearchResult, tally: Tally, context: Context
-) -> OutOfReach:
-    """The refusal that says how far the statement can get."""
-    unit = operation.unit
-    verdict = found.verdict or (context.judge(operation.until, outcome.network, True) if operation.until else None)
-    how = "before the guard is violated" if found.guarded else f"with every removable {unit.one} removed"
-    text = operation.until.text if operation.until else ""
-    costs = {test.reading.metric.name for test in tests_of(operation.until)}
-    at = verdict.text if verdict else "?"
-    if found.guarded:  # here the order of removal matters, and so does training between rounds
-        help = "ask for less, loosen the guard, try another criterion, or train between rounds (`over`, `for`)"
-    else:
-        far = " and ".join(sorted(costs))
-        help = f"ask for less, or let more {unit.name} be removed; no criterion changes how far {far} can go"
-    return OutOfReach(
-        "RCP0904",
-        f"`until {text}` is out of reach: {how} ({counted(tally.count, unit.one)}), it is at {at}",
-        help,
-        outcome,
-    )

@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from recipelang.budgets.removal import Removal, parts_of
-from recipelang.kinds import Evidence
+from recipelang.kinds import Evidence, RemovalStep
 from recipelang.methods.units.filters import Filters
 from recipelang.plan import Selection
-from recipelang.scoring.ranking import RemovalStep
 from recipelang.surgery.network import Network
 
 

@@ -13,12 +13,11 @@ from torch import Tensor, nn
 
 from recipelang.budgets.removal import Removal
 from recipelang.errors import Refusal
-from recipelang.kinds import Compensator, Evidence
+from recipelang.kinds import Compensator, Evidence, RemovalStep
 from recipelang.methods.criteria.magnitude import Magnitude
 from recipelang.methods.units.filters import Filters
 from recipelang.plan import Selection
 from recipelang.scoring.compensating import corrected
-from recipelang.scoring.ranking import RemovalStep
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import restrict
 from recipelang.surgery.restrictions.mask import Mask

@@ -36,6 +36,7 @@ class Ablate:
 
     unit: ClassVar[str] = "part"
     needs: ClassVar[tuple[str, ...]] = ("network", "labels")
+    adds: ClassVar[bool] = True  # a loss is a loss, whatever is missing
 
     by: str = setting(
         "loss", type="word", choices=("loss", "score"), help="What gets worse: the loss, or the score of the task."

@@ -33,6 +33,7 @@ class BatchNormTaylor:
 
     unit: ClassVar[str] = "filter"
     needs: ClassVar[tuple[str, ...]] = ("batchnorm", "gradients", "labels")
+    adds: ClassVar[bool] = True
 
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:
         """Group or BatchNorm → (γ·∂loss/∂γ)², the sum over the BatchNorms that scale the channel.

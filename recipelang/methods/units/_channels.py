@@ -56,6 +56,12 @@ class CoupledParts:
         """Sums over the weights that count for the part, in all coupled layers."""
         return channel_scores(criterion, scores, evidence, groups, self.weighed)
 
+    def totals(
+        self, criterion: Criterion, scores: Mapping[str, Tensor], evidence: Evidence, groups: Sequence[Group]
+    ) -> Mapping[str, Tensor]:
+        """The plain sums of what counts for the part, in all coupled layers."""
+        return channel_totals(criterion, scores, groups, self.weighed)
+
     def edits(self, network: Any, offer: Offer, gone: Gone) -> tuple[Any, ...]:
         """One edit for all of them, and the unfolding of attention that they are in."""
         return channel_edits(network, offer, gone)
@@ -188,6 +194,18 @@ def channel_scores(
         mean = score.mean()
         found[group.name] = score / mean if getattr(criterion, "relative", False) and mean > 0 else score
     return found
+
+
+def channel_totals(
+    criterion: Criterion, scores: Mapping[str, Tensor], groups: Sequence[Group], roles: tuple[str, ...] = ("makes",)
+) -> Mapping[str, Tensor]:
+    """Sums of the scores of all weights that make a channel, or of `roles`; scores of filters as they are."""
+    from recipelang.surgery.coupled import unit_rows
+
+    if criterion.unit != "element":
+        return {group.name: scores[group.name] for group in groups if group.name in scores}
+    rows = {group.name: unit_rows(group.source, scores, *roles) for group in groups}
+    return {name: held.sum(1) for name, held in rows.items() if held.shape[1]}
 
 
 def channel_edits(network: Any, offer: Offer, gone: Gone) -> tuple[Any, ...]:

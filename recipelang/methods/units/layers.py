@@ -75,6 +75,19 @@ class Layers:
                 found[group.name] = torch.cat(inside).mean().reshape(1)
         return found
 
+    def totals(
+        self, criterion: Criterion, scores: Mapping[str, Tensor], evidence: Evidence, groups: Sequence[Group]
+    ) -> Mapping[str, Tensor]:
+        """The sum of all scores of weights or filters inside the layer; the score of the layer where it has one."""
+        if criterion.unit not in ("element", "filter"):
+            return self.aggregate(criterion, scores, evidence, groups)
+        inside = {group.name: _inside(group, scores, evidence) for group in groups}
+        return {
+            name: torch.stack([scores[one].double().sum() for one in names]).sum().reshape(1)
+            for name, names in inside.items()
+            if names
+        }
+
     def edits(self, network: Any, offer: Offer, gone: Gone) -> tuple[Any, ...]:
         """The removal of these layers, in the order given."""
         from recipelang.surgery.edits import remove
@@ -95,7 +108,7 @@ class Layers:
 
 def as_group(layer: Any) -> Group:
     """A removable layer (`recipelang.surgery.candidates.Candidate`) as a group of one part."""
-    return Group(layer.name, layers=layer.paths, source=layer)
+    return Group(layer.name, layers=layer.paths, source=layer, joins=layer.kind == "plain")
 
 
 def _inside(group: Group, names: Mapping[str, Any], evidence: Evidence) -> list[str]:
