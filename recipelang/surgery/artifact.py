@@ -160,9 +160,22 @@ def load(folder: Path, *, trust: bool = False) -> Network:
     if off := broken(network):
         kinds = " and ".join(one.kind for one in network.restrictions[off[0]])
         raise damaged(folder, f"the weights of `{off[0]}` are not as its {kinds} keeps them")
-    _require_answer(network, folder)
-    require_places(network)
+    with _buffers_kept(module):
+        _require_answer(network, folder)
+        require_places(network)
     return network
+
+
+@contextmanager
+def _buffers_kept(module: nn.Module) -> Iterator[None]:
+    """After the block buffers are as they were: one may count the passes of a network, in evaluation mode too."""
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    try:
+        yield
+    finally:
+        for name, buffer in module.named_buffers():
+            if name in before and buffer.shape == before[name].shape:
+                buffer.copy_(before[name])
 
 
 def _require_answer(network: Network, folder: Path) -> None:

@@ -49,6 +49,7 @@ REFUSED: dict[str, dict[str, str]] = {
     "two_answers": {"neurons": NONE, "heads": NONE},
     "without_norm": {"neurons": NONE, "heads": NONE, "layers": NONE},
     "only_computed": {"neurons": NONE, "heads": NONE, "layers": NONE},
+    "encoder_layer": {},
     "one_channel": dict.fromkeys(UNITS, NONE),
     "no_hidden_layer": dict.fromkeys(UNITS, NONE),
 }
@@ -192,6 +193,7 @@ def test_what_cannot_work_is_refused_before_training(name: str, recipe: Any, pre
         ("cells.py", "cells_in_a_loop", "prune neurons by taylor until params < 0.99"),
         ("flow.py", "custom_autograd", "prune filters by fpgm until params < 0.9"),
         ("state.py", "lambda_layer", "prune 1 layer by imprint"),
+        ("state.py", "counts_calls", "prune filters by magnitude until params < 0.9"),
         ("numeric.py", "half_parts", "prune filters by bn until params < 0.9"),
     ],
 )
