@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.sweep.networks import cases
 from benchmarks.sweep.processes import run
-from benchmarks.sweep.table import machine, read_rows, written
+from benchmarks.sweep.table import code, machine, read_rows, written
 
 ROWS = Path(__file__).with_name("coverage.jsonl")
 TABLE = Path(__file__).parents[2] / "docs" / "coverage.md"
@@ -41,7 +41,7 @@ def main() -> None:
             case, options.share, options.seconds, options.memory
         )
         with options.rows.open("a") as file:
-            file.write(json.dumps(row | {"machine": machine()}) + "\n")
+            file.write(json.dumps(row | {"code": code(), "machine": machine()}) + "\n")
         told = {key: value for key, value in row.items() if key not in ("stays", "library", "traceback")}
         print(json.dumps(told), flush=True)
     if options.rows == ROWS:

@@ -65,9 +65,16 @@ def measured(build: Callable[[], nn.Module], size: int, share: float = 0.3) -> d
     row |= _parity(
         network, found, {name: units for name, units in chosen.items() if name not in removed.stays}, removed
     )
-    example = example_input(network)
-    del network, module
-    return row | _again(build, example, removed, next(dtype for dtype, bits in TYPES if bits == row["bits"]))
+    example, dtype = example_input(network), next(dtype for dtype, bits in TYPES if bits == row["bits"])
+    edits, narrow = json.dumps([edit.json() for edit in removed.network.edits]), removed.network.module
+    del network, module, removed, found  # before there is another one: a network may be large
+    fresh, example = build().to(dtype), example.to(dtype)
+    replay(fresh, map(from_json, json.loads(edits)))
+    fresh.load_state_dict(narrow.state_dict())
+    pairs = zip(_outputs(fresh, example), _outputs(narrow, example), strict=True)
+    row |= {"replayed": all(torch.equal(one, other) for one, other in pairs)}
+    del narrow
+    return row | {"trains": _trains(fresh, example)}
 
 
 def some(found: Removable, share: float) -> dict[str, list[int]]:
@@ -101,17 +108,12 @@ def _outputs(module: nn.Module, example: Tensor) -> list[Tensor]:
         return answers_in(module(example))
 
 
-def _again(build: Callable[[], nn.Module], example: Tensor, removed: Removed, dtype: torch.dtype) -> dict[str, bool]:
-    """Whether the log replayed on a new build gives the same bits, and a step of training works."""
-    fresh, example = build().to(dtype), example.to(dtype)
-    replay(fresh, [from_json(json.loads(json.dumps(edit.json()))) for edit in removed.network.edits])
-    fresh.load_state_dict(removed.network.module.state_dict())
-    narrow = _outputs(removed.network.module, example)
-    same = all(torch.equal(one, other) for one, other in zip(_outputs(fresh, example), narrow, strict=True))
-    answers = answers_in(fresh.train()(example))
+def _trains(module: nn.Module, example: Tensor) -> bool:
+    """Whether a step of training works."""
+    answers = answers_in(module.train()(example))
     torch.stack([answer.square().mean() for answer in answers]).sum().backward()
-    torch.optim.SGD(fresh.parameters(), lr=1e-3).step()
-    return {"replayed": same, "trains": all(p.grad is None or p.grad.shape == p.shape for p in fresh.parameters())}
+    torch.optim.SGD(module.parameters(), lr=1e-3).step()
+    return all(p.grad is None or p.grad.shape == p.shape for p in module.parameters())
 
 
 def _reasons(stays: Mapping[str, str]) -> dict[str, int]:

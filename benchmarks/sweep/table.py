@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -35,7 +36,7 @@ measures one network again.
   as built: at most {memory:,} MB.
 - The output layer stays everywhere and is not listed. What stays is counted in layers, or in groups of channels.
 
-Measured with {machine}.
+Measured with {machine}; {states}.
 """
 COLUMNS = ("network", "input", "parameters", "groups", "removed", "stays, why", "parity", "s", "MB")
 
@@ -51,6 +52,15 @@ def machine() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def code() -> str:
+    """The state of the repository that a row was measured with: a commit, or the version where there is no git."""
+    try:
+        asked = ("git", "-C", str(Path(__file__).parent), "rev-parse", "--short=7", "HEAD")
+        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return version("recipelang")
 
 
 def read_rows(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
@@ -76,9 +86,18 @@ def written(rows: Sequence[Row]) -> str:
         trained=_all(sum(row["trains"] for row in pruned), len(pruned)),
         seconds=max(_seconds(row) for row in done),
         memory=max(row["memory"] for row in done),
+        states=_states(rows),
         machine="; ".join(sorted({", ".join(_versions(row["machine"])) for row in rows})),
     )
     return "\n".join((head, *_tables(rows)))
+
+
+def _states(rows: Sequence[Row]) -> str:
+    """With which states of the code the rows were measured: a sweep takes an hour, and the code goes on."""
+    counts = Counter(row["code"] for row in rows)
+    if len(counts) == 1:
+        return f"all rows at {next(iter(counts))} of the repository"
+    return "rows by state of the repository: " + ", ".join(f"{count} at {code}" for code, count in counts.most_common())
 
 
 def _all(count: int, of: int) -> str:
@@ -87,7 +106,7 @@ def _all(count: int, of: int) -> str:
 
 def _versions(told: Mapping[str, str]) -> Iterator[str]:
     for name, value in told.items():
-        yield value if name == "processor" else f"{name} {value}"
+        yield value if name == "processor" else f"{name} {value.partition('+')[0]}"
 
 
 def _tables(rows: Sequence[Row]) -> Iterator[str]:
