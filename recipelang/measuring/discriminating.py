@@ -21,7 +21,7 @@ from recipelang.measuring.gates import in_order
 #: bytes of inputs that are in memory together
 TOGETHER = 2**29
 #: of the classifiers at layers: steps of Adam, its rate, and the decay of their weights, since they see few images
-CLASSIFIER_STEPS, CLASSIFIER_RATE, DECAY = 100, 0.05, 1e-3
+CLASSIFIER_STEPS, CLASSIFIER_RATE, DECAY = 40, 0.1, 1e-3
 #: how far the order alone separates channels that win nothing
 TIE = 1e-6
 

@@ -4,7 +4,7 @@ A knockoff x̃ of features x has E x̃ = E x, Cov x̃ = Cov x = Σ and Cov(x, x�
 first or second moment changes when some features and their knockoffs are exchanged; and given x, it is independent of
 everything else. With Ω = Σ⁻¹ that is
 
-    x̃ = μ + (I − SΩ)(x − μ) + (2S − SΩS)^½ Σ^-½ (x′ − μ),    x′ the features of another sample
+    x̃ = μ + (I − SΩ)(x − μ) + C L⁻¹ (x′ − μ),    CCᵀ = 2S − SΩS, LLᵀ = Σ, x′ the features of another sample
 
 The last term is noise with the covariance that is missing. Taken from another sample instead of a normal distribution,
 it has the spatial structure of features; its second moments are the same.
@@ -64,10 +64,10 @@ class Moments:
 
     def add(self, maps: Tensor) -> None:
         """B×N×P."""
-        rows = maps.movedim(1, 0).flatten(1)
+        rows = maps.movedim(1, 0).flatten(1).double()
         self._rows += rows.shape[1]
-        self._sum = self._sum.to(rows.device) + rows.sum(1, dtype=torch.float64)
-        self._products = self._products.to(rows.device) + (rows @ rows.T).double()
+        self._sum = self._sum.to(rows.device) + rows.sum(1)
+        self._products = self._products.to(rows.device) + rows @ rows.T
 
     @property
     def finite(self) -> bool:
@@ -90,19 +90,17 @@ def second_order(mean: Tensor, covariance: Tensor, shrinkage: float = SHRINKAGE)
         shrinkage: 0 … 1, of the correlations to zero.
     """
     variance = covariance.diagonal().clamp_min(0)
-    alive = variance > 1e-12 * variance.max().clamp_min(1e-30)
+    alive = (variance > 1e-12 * variance.max().clamp_min(1e-30)) & (variance > 1e-10 * mean.square())
     scale = torch.where(alive, variance, 1.0).sqrt()
     eye = torch.eye(len(mean), dtype=covariance.dtype, device=covariance.device)
     linked = alive[:, None] & alive & ~eye.bool()
     correlation = torch.where(linked, (1 - shrinkage) * covariance / (scale[:, None] * scale), eye)
-    values, vectors = torch.linalg.eigh(correlation)
-    values = values.clamp_min(shrinkage / 2 if shrinkage else 1e-9)
-    inverse = (vectors / values) @ vectors.T
+    root = _root(correlation)
+    inverse = torch.cholesky_inverse(root)
     s = _diagonal(correlation, inverse) * alive
     own = eye - s[:, None] * inverse
-    missing = 2 * s.diag() - s[:, None] * inverse * s
-    white = (vectors / values.sqrt()) @ vectors.T
-    noise = _root(missing) @ white
+    missing = _root(2 * s.diag() - s[:, None] * inverse * s)
+    noise = torch.linalg.solve_triangular(root, missing, upper=False, left=False)  # missing · root⁻¹
     back = scale[:, None] / scale  # from standardised features to those as they are
     return Knockoffs(mean.float(), (own * back).float(), (noise * back).float(), variance.sqrt().float())
 
@@ -116,9 +114,13 @@ def _diagonal(correlation: Tensor, inverse: Tensor) -> Tensor:
 
 
 def _root(matrix: Tensor) -> Tensor:
-    """The symmetric square root of a matrix without negative eigenvalues."""
-    values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
-    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    """The lower triangular L with L Lᵀ = a matrix without negative eigenvalues, up to rounding."""
+    matrix = (matrix + matrix.T) / 2
+    root, failed = torch.linalg.cholesky_ex(matrix)
+    if not failed:
+        return root
+    values, vectors = torch.linalg.eigh(matrix)
+    return torch.linalg.cholesky((vectors * values.clamp_min(1e-10)) @ vectors.T)
 
 
 def contest(

@@ -78,6 +78,19 @@ class Tokens(nn.Module):
         return self.head(x.mean(1))
 
 
+class Encoder(nn.Module):
+    """torch's own attention and MLP, which run as one fused function unless that is disabled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, 12, 4, stride=4)
+        self.layer = nn.TransformerEncoderLayer(12, 3, 16, batch_first=True, norm_first=True)
+        self.head = nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layer(self.patches(x).flatten(2).mT).mean(1))
+
+
 class Twice(nn.Module):
     """A module that is called twice, and channels of two branches side by side."""
 
@@ -99,6 +112,8 @@ NETWORKS: dict[str, tuple[Any, Any, set[str]]] = {
     "depthwise": (Depthwise, Filters(round=1), {"widen", "narrow", "grouped"}),
     "neurons": (Tokens, Neurons(round=1), {"up"}),
     "heads": (Tokens, Heads(), {"qkv"}),
+    "encoder's neurons": (Encoder, Neurons(round=1), {"layer.linear1"}),
+    "encoder's heads": (Encoder, Heads(), {"layer.self_attn"}),
     "twice": (Twice, Filters(round=1), {"left", "right"}),
     "mlp": (lambda: nn.Sequential(*copy.deepcopy(MLP)), Neurons(round=1), {"1", "3"}),
 }
