@@ -4,10 +4,11 @@ A knockoff x̃ of features x has E x̃ = E x, Cov x̃ = Cov x = Σ and Cov(x, x�
 first or second moment changes when some features and their knockoffs are exchanged; and given x, it is independent of
 everything else. With Ω = Σ⁻¹ that is
 
-    x̃ = μ + (I − SΩ)(x − μ) + C L⁻¹ (x′ − μ),    CCᵀ = 2S − SΩS, LLᵀ = Σ, x′ the features of another sample
+    x̃ = μ + (I − SΩ)(x − μ) + (2S − SΩS)^½ Σ^-½ (x′ − μ),    x′ the features of another sample
 
 The last term is noise with the covariance that is missing. Taken from another sample instead of a normal distribution,
-it has the spatial structure of features; its second moments are the same.
+it has the spatial structure of features; its second moments are the same. Symmetric roots mix the
+channels least, so that the noise of a channel is like that channel.
 
 Sources: Candès, Fan, Janson, Lv, "Panning for gold: model-X knockoffs", JRSS B 2018, section 3.4.1 (second-order
 knockoffs); S: Liu, Rigollet, "Power analysis of knockoff filters for correlated designs", NeurIPS 2019 (conditional
@@ -95,12 +96,13 @@ def second_order(mean: Tensor, covariance: Tensor, shrinkage: float = SHRINKAGE)
     eye = torch.eye(len(mean), dtype=covariance.dtype, device=covariance.device)
     linked = alive[:, None] & alive & ~eye.bool()
     correlation = torch.where(linked, (1 - shrinkage) * covariance / (scale[:, None] * scale), eye)
-    root = _root(correlation)
-    inverse = torch.cholesky_inverse(root)
+    values, vectors = torch.linalg.eigh(correlation)
+    values = values.clamp_min(max(shrinkage / 2, 1e-9))
+    inverse = (vectors / values) @ vectors.T
     s = _diagonal(correlation, inverse) * alive
     own = eye - s[:, None] * inverse
-    missing = _root(2 * s.diag() - s[:, None] * inverse * s)
-    noise = torch.linalg.solve_triangular(root, missing, upper=False, left=False)  # missing · root⁻¹
+    white = (vectors / values.sqrt()) @ vectors.T
+    noise = _root(2 * s.diag() - s[:, None] * inverse * s) @ white
     back = scale[:, None] / scale  # from standardised features to those as they are
     return Knockoffs(mean.float(), (own * back).float(), (noise * back).float(), variance.sqrt().float())
 
@@ -114,13 +116,9 @@ def _diagonal(correlation: Tensor, inverse: Tensor) -> Tensor:
 
 
 def _root(matrix: Tensor) -> Tensor:
-    """The lower triangular L with L Lᵀ = a matrix without negative eigenvalues, up to rounding."""
-    matrix = (matrix + matrix.T) / 2
-    root, failed = torch.linalg.cholesky_ex(matrix)
-    if not failed:
-        return root
-    values, vectors = torch.linalg.eigh(matrix)
-    return torch.linalg.cholesky((vectors * values.clamp_min(1e-10)) @ vectors.T)
+    """The symmetric square root of a matrix without negative eigenvalues: of all roots, it moves features least."""
+    values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
+    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
 
 
 def contest(

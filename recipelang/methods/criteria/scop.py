@@ -35,7 +35,12 @@ class SCOP:
     Layers: a β for every output of their weights, before the norm; the mean over them.
     Shapes: N channels, N scores, in O(N³) for each group and place.
     Needs: a forward pass of `samples` training images and `steps` times a forward and a backward pass of `batch`.
-    When it misleads: with few images, covariances of wide groups are noisy; channels that depend on each other other
+    Measured: ResNet-20 for CIFAR-10 (80.4 % of 1,000 test images) has, with two seeds, 58.5 and 70.1 % at 0.9 of its
+        FLOPs, 26.0 and 58.8 % at 0.8, 27.0 and 18.3 % at 0.7, without tuning; filters in random order 47.3, 38.9 and
+        15.3 %.
+    When it misleads: rankings differ between seeds, so compare several. The source removes the same share of every
+        layer, and scores of different groups say little about each other. With few images, covariances of wide groups
+        are noisy; channels that depend on each other other
         than linearly have knockoffs that are easily distinguished, and look more important than they are.
     Source: Tang, Wang, Xu, Tao, Xu, Xu, Xu, "SCOP: scientific control for reliable neural network pruning", NeurIPS
         2020; second-order knockoffs: Candès, Fan, Janson, Lv, "Panning for gold: model-X knockoffs", JRSS B 2018.
