@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recipelang.catalogue import find
+from recipelang.errors import Refusal
 from recipelang.kinds import PATTERN_SCORES, Criterion, Group
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.ranking import part_scores, require_finite, score_elements, scores_of
@@ -61,18 +62,21 @@ class PieceScores:
                 row = rows.setdefault(place.name, whole)
                 for unit, positions in zip(scores[group.name].detach().double().cpu(), place.positions, strict=True):
                     row[list(positions)] = unit
+        known = {name: row for name, row in rows.items() if not bool(row.isnan().any())}
+        if not known:
+            what = "BatchNorm" if "batchnorm" in self.criterion.needs else "convolution"
+            message = f"no filter of this network has a {what} that the criterion could score"
+            raise Refusal("RCP1007", message, "rank `by magnitude` or `by taylor`, which score weights")
         return {
             name: row.reshape(-1, *(1,) * (weights[name].ndim - 1)).expand(weights[name].shape).clone()
-            for name, row in rows.items()
-            if not bool(row.isnan().any())
+            for name, row in known.items()
         }
 
-    def unscored(self, names: Collection[str], scored: Collection[str] = ()) -> dict[str, str]:
-        """Parameter name → why it has no score, for those of `names` that are not `scored`."""
-        if self.found is None:
-            return dict.fromkeys(set(names) - set(scored), "no input reaches it")
-        frozen = self.found.frozen
-        return {name: frozen.get(module_of(name), UNRANKED) for name in names if name not in scored}
+    def unscored(self, names: Collection[str], scored: Collection[str]) -> dict[str, str]:
+        """Parameter name → why it has no score, for those of `names` that are not `scored`, although they could be."""
+        own = getattr(self.criterion, "name", type(self.criterion).__name__)
+        why = "no input reaches it" if self.found is None else f"`{own}` finds nothing in it to score"
+        return {name: why for name in names if name not in scored}
 
     def without_channels(self, network: Network, names: Collection[str]) -> dict[str, str]:
         """Parameter name → why it can have no score, as far as the network tells."""
@@ -83,7 +87,8 @@ class PieceScores:
             for place in group.at("makes") if group.kind == FILTERS else ():
                 known.setdefault(place.name, set()).update(*place.positions)
         weights = dict(network.module.named_parameters(remove_duplicate=False))
-        return self.unscored(names, [name for name in names if len(known.get(name, ())) == len(weights[name])])
+        unknown = [name for name in names if len(known.get(name, ())) < len(weights[name])]
+        return {name: self.found.frozen.get(module_of(name), UNRANKED) for name in unknown}
 
 
 def piece_scores(criterion: Criterion, network: Network) -> PieceScores:
