@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Offer, Unit
+from recipelang.kinds import Offer, Unit, voters
 from recipelang.scoring.weights import batchnorm_scales, of_groups
 from recipelang.surgery.edits import apply_edits
 from recipelang.surgery.network import Network
@@ -25,7 +24,7 @@ def offered(operation: Prune, network: Network) -> Offer:
     """
     unit = operation.unit
     offer: Offer = unit.find(network, operation.selection)
-    for criterion in _with_members(operation.criterion):
+    for criterion in voters(operation.criterion):
         kinds: tuple[str, ...] = getattr(criterion, "rests_on", ())
         if "batchnorm" in criterion.needs:
             scales = batchnorm_scales(network.module)
@@ -41,13 +40,6 @@ def offered(operation: Prune, network: Network) -> Offer:
             names = [product.name for product in products_of(network) if product.kind in kinds]
             offer = _having(offer, _holding(offer, names), criterion.name, " or ".join(kinds), unit)
     return offer
-
-
-def _with_members(criterion: Any) -> Iterator[Any]:
-    """A criterion and those that it is made of."""
-    yield criterion
-    for member in getattr(criterion, "members", ()):
-        yield from _with_members(member)
 
 
 def _having(offer: Offer, known: set[str], criterion: str, what: str, unit: Unit, how: str = "") -> Offer:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.criterion import Compensator as Compensator
     from recipelang.kinds.criterion import Criterion as Criterion
     from recipelang.kinds.criterion import Solver as Solver
+    from recipelang.kinds.criterion import voters as voters
     from recipelang.kinds.criterion import why_no_sum as why_no_sum
     from recipelang.kinds.criterion import why_unfit as why_unfit
     from recipelang.kinds.data import Batch as Batch
@@ -81,7 +82,7 @@ if TYPE_CHECKING:
 OFFERED = {
     "allocation": "Allocation Ledger Queue RemovalStep",
     "companion": "Companion",
-    "criterion": "Compensator Criterion Solver why_no_sum why_unfit",
+    "criterion": "Compensator Criterion Solver voters why_no_sum why_unfit",
     "data": "Batch DataMethod Dataset Labels names_of",
     "edit": "Edit",
     "evidence": "Ablation Again Evidence",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -88,6 +88,15 @@ class Compensator(Criterion, Protocol):
         Returns:
             parameter name → value. What belongs to removed parts is cut and may be anything finite.
         """
+
+
+def voters(criterion: Any) -> Iterator[Any]:
+    """The criteria that a criterion is made of, also of those within it; itself where it is made of none."""
+    members = getattr(criterion, "members", ())
+    for member in members:
+        yield from voters(member)
+    if not members:
+        yield criterion
 
 
 def why_unfit(criterion: Any, unit: str, scores: Sequence[str]) -> str:

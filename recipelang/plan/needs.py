@@ -17,7 +17,7 @@ class Needs:
         writes: what it leaves: a network that its stage makes, or one of the other effects.
         training: its training, as a total; `rounds` share it.
         trains_on: the part of the training split that it trains on; None is all of it.
-        criterion: a method of kind `criterion` that ranks for it.
+        criterion: a method of kind `criterion` that ranks for it. `unit`: what it ranks, a method of kind `unit`.
         samples: the data that the criterion looks at.
         until: its budget; `guard`: what must still hold.
         looks: on how many networks it measures its budget, about.
@@ -34,6 +34,7 @@ class Needs:
     trains_on: Samples | None = None
     rounds: int = 1
     criterion: Any = None
+    unit: Any = None
     samples: Samples | None = None
     until: Condition | None = None
     guard: Condition | None = None

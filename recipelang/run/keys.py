@@ -85,7 +85,8 @@ def step_ingredients(operation: Operation, data: Dataset, lane: Lane, options: O
     if any(reading.metric.source == "predictions" for reading in readings):
         found |= measuring(task)
     criterion = operation.needs().criterion
-    if _trains(operation) or (criterion is not None and any("gradients" in need for need in criterion.needs)):
+    of_loss = criterion is not None and any("gradients" in need or need == "network" for need in criterion.needs)
+    if _trains(operation) or of_loss:
         found |= deciding(task)
     return found
 

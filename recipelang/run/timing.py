@@ -21,7 +21,7 @@ import torch
 
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
-from recipelang.kinds import Compensator, Dataset, Measurement, Progress, Solver, Task
+from recipelang.kinds import Compensator, Dataset, Measurement, Progress, Solver, Task, voters
 from recipelang.meaning import schedules
 from recipelang.measuring.clock import check_device
 from recipelang.plan import Duration, Needs, Operation, Training, canonical, tests_of
@@ -103,7 +103,8 @@ class Times:
         if needs.criterion is not None:
             there = data.size("train")
             samples = (needs.samples.count if needs.samples else None) or there
-            images = images_seen(needs.criterion, min(samples, there), network, data)
+            parts = _parts(needs, network) if any(each.unit == "part" for each in voters(needs.criterion)) else 0
+            images = images_seen(needs.criterion, min(samples, there), network, data, parts)
             if needs.training is not None and needs.training.course is not None:
                 per_epoch = max(1, there // max(1, data.batch))
                 images *= 1 + len(schedules.moments(needs.training.course, needs.training.duration, per_epoch))
@@ -253,14 +254,25 @@ def _threads(count: int | None) -> Any:
         torch.set_num_threads(before)
 
 
-def images_seen(criterion: Any, samples: int, network: Network, data: Dataset) -> float:
-    """Forward passes of single images that a criterion costs; a gradient costs two more."""
+def _parts(needs: Needs, network: Network) -> int:
+    """How many parts a statement ranks."""
+    size: int = needs.unit.find(network, needs.selection).size if needs.unit is not None else 0
+    return size
+
+
+def images_seen(criterion: Any, samples: int, network: Network, data: Dataset, parts: int = 0) -> float:
+    """Forward passes of single images that a criterion costs; a gradient costs two more. What the members of a
+    criterion gather, one pass gathers; `parts` may be left out, one after another."""
     images = 0.0
-    if isinstance(criterion, Solver):
-        images += samples * len(products_of(network)) / 2  # for each weight a pass, up to that weight
-    elif "activations" in criterion.needs:
-        images += samples + (data.size("val") if criterion.unit == "layer" else 0)
-        images += samples * isinstance(criterion, Compensator)  # what stays is corrected in a pass of its own
-    if any(need.endswith("gradients") for need in criterion.needs):
+    alone = [each for each in voters(criterion) if isinstance(each, Solver)]
+    images += len(alone) * samples * len(products_of(network)) / 2  # for each weight a pass, up to that weight
+    images += samples * (1 + parts) * sum(each.unit == "part" for each in voters(criterion))
+    looking = [each for each in voters(criterion) if each not in alone and "activations" in each.needs]
+    if any(need.endswith("gradients") for each in voters(criterion) for need in each.needs):
         images += 3 * samples
-    return images
+    elif looking:
+        images += samples
+    if any(each.unit == "layer" for each in looking):
+        images += data.size("val")
+    corrects = isinstance(criterion, Compensator) and "activations" in criterion.needs
+    return images + samples * corrects  # what stays is corrected in a pass of its own

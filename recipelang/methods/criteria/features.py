@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from recipelang.catalogue import method
+from recipelang.catalogue import method, setting
 from recipelang.kinds import Evidence
 from recipelang.lazy import torch
 
@@ -20,14 +20,18 @@ class Features:
     """How much the loss would change, to first order, if the feature map were zero.
 
     Formula: filter |mean over positions of a·∂loss/∂a|, averaged over training images (Eq 8), a the feature map as
-        the next layer reads it, after norm and activation; then, of a group, divided by the root of the sum of its
-        squares (Eq 9).
+        the next layer reads it, after norm and activation. With `normalise` each group's scores are divided by the
+        root of the sum of their squares (Eq 9).
     Coupled filters: a channel that several layers read, as at the sums of a ResNet, is gone for all of them: their
         a·∂loss/∂a are added for each image before the absolute value.
-    Layers: the mean over their filters, a the output of each weight, before norm and activation; without Eq 9, after
-        which all layers would have much the same mean.
+    Groups: estimates of a change of the loss are compared as they are. The paper divides them (Eq 9), after
+        which the channels of wide groups have the lowest scores.
+    Layers: the mean over their filters, a the output of each weight, before norm and activation; Eq 9 does not apply,
+        since all layers would have much the same mean.
     Shapes: maps B×N×P, N filters at P positions: pixels or tokens; N scores.
     Needs: one pass over the training images with gradients, BatchNorm in evaluation mode.
+    Measured: ResNet-56 for CIFAR-10 (91.1 % of 1,000 test images) has 88.1, 76.0 and 53.0 % at 0.8, 0.7 and 0.6 of its
+        FLOPs, without tuning (512 training images), and with `normalise` 24.0, 13.9 and 13.8 %.
     When it misleads: deeper maps are sparser and have fewer positions, so layers late in a network count too little
         when whole layers are ranked (thesis 5.4); terms of opposite sign within a map cancel.
     Source: Molchanov, Tyree, Karras, Aila, Kautz, "Pruning convolutional neural networks for resource efficient
@@ -37,6 +41,10 @@ class Features:
 
     unit: ClassVar[str] = "filter"
     needs: ClassVar[tuple[str, ...]] = ("activations", "gradients", "labels")
+
+    normalise: bool = setting(
+        False, type="boolean", help="Whether channels of a group are compared as parts of their group (Eq 9)."
+    )
 
     def score(self, evidence: Evidence) -> Mapping[str, Tensor]:
         """Group or weight → the mean over images of |mean over positions of a·∂loss/∂a|.
@@ -69,6 +77,6 @@ class Features:
         evidence.feature_maps(observe, gradients=True)
         close()
         means = {name: total / counts[name] for name, total in sums.items()}
-        if evidence.unit != "filter":
+        if evidence.unit != "filter" or not self.normalise:
             return means
         return {name: mean / torch.linalg.vector_norm(mean).clamp_min(1e-30) for name, mean in means.items()}
