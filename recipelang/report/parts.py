@@ -176,15 +176,17 @@ def _steps(found: Sequence[Row]) -> Iterator[tuple[Row, Run, Step]]:
 
 
 def rankings(found: Sequence[Row]) -> tuple[Ranking, ...]:
-    """Every different ranking under the first seed that has it, with the networks that share it."""
+    """Every different ranking under the first seed that has it, with the networks that share it; of a step that removes
+    several units, one ranking of each."""
     owners: dict[tuple[str, tuple[Ranked, ...]], list[str]] = {}
     steps: dict[tuple[str, tuple[Ranked, ...]], Step] = {}
     for row, run, step in _steps(found):
         if step.ranking and run is row.variant.runs[0]:
-            key = step.text, step.ranking
-            steps.setdefault(key, step)
-            if row.name not in owners.setdefault(key, []):
-                owners[key].append(row.name)
+            for unit in dict.fromkeys(ranked.unit for ranked in step.ranking):
+                key = step.text, tuple(ranked for ranked in step.ranking if ranked.unit == unit)
+                steps.setdefault(key, step)
+                if row.name not in owners.setdefault(key, []):
+                    owners[key].append(row.name)
     return tuple(Ranking(listed(owners[key]), step, key[1]) for key, step in steps.items())
 
 

@@ -43,6 +43,7 @@ class Ranked:
         score: its importance, the mean of a group; the higher the more important.
         removed: whether the step removed it, or any of the group.
         gone, of: how many units of the group were removed, and how many it had; null for a single unit.
+        unit: what it is, where the step removes several units: `layers`, `filters`; else null.
     """
 
     layer: str = field(metadata=NAME)
@@ -50,6 +51,7 @@ class Ranked:
     removed: bool = False
     gone: int | None = None
     of: int | None = None
+    unit: str | None = None
 
 
 @dataclass(frozen=True)

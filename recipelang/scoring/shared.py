@@ -10,6 +10,7 @@ from torch import Tensor
 from recipelang.kinds import Criterion, Evidence, Group, Unit
 from recipelang.kinds.unit import below
 from recipelang.scoring.ranking import Ranking, rank, scores_of
+from recipelang.surgery.coupled import unit_rows
 
 #: (unit, group)
 Key = tuple[str, str]
@@ -50,18 +51,23 @@ def held_inside(
 ) -> Mapping[tuple[Key, Key], Sequence[float]]:
     """(layer, group of channels) → of the score of each of its parts, what is inside the layer.
 
-    Scores of elements are summed over the weights inside; any other score belongs to the layers that make the channel
-    in equal parts.
+    Scores of elements are summed over the weights inside, those of filters over the weights and norms inside that have
+    some; any other score belongs to the layers that make the channel in equal parts.
     """
     criterion = getattr(criterion, "coarse", criterion)
     found: dict[tuple[Key, Key], Sequence[float]] = {}
-    layers = [(one.unit, layer) for one in members if one.unit.ranks == "layer" for layer in one.groups]
+    layers = [
+        (one.unit, layer, its)
+        for one, its in zip(members, scores, strict=True)
+        if one.unit.ranks == "layer"
+        for layer in one.groups
+    ]
     for member, its in zip(members, scores, strict=True):
         if member.unit.ranks == "layer":
             continue
-        for unit, layer in layers:
+        for unit, layer, single in layers:
             for group in member.groups:
-                if inside := _inside(criterion, member, its, group, layer.layers):
+                if inside := _inside(criterion, member, its, single, group, layer.layers):
                     found[(unit.name, layer.name), (member.unit.name, group.name)] = inside
     return found
 
@@ -76,17 +82,33 @@ def single_scores(criterion: Criterion, members: Sequence[Member]) -> Scores:
 
 
 def _inside(
-    criterion: Criterion, member: Member, scores: Mapping[str, Tensor], group: Group, paths: Sequence[str]
+    criterion: Criterion,
+    member: Member,
+    scores: Mapping[str, Tensor],
+    single: Mapping[str, Tensor],
+    group: Group,
+    paths: Sequence[str],
 ) -> Sequence[float]:
-    """What is inside these modules of each part's score; () where no layer that makes the parts is."""
+    """What is inside these modules of each part's score; () where no layer that makes the parts is.
+
+    Args:
+        scores: of the member's groups or weights.
+        single: of the weights and norms inside layers.
+    """
     makers = [layer for layer in group.layers if any(below(layer, path) for path in paths)]
     if not makers:
         return ()
+    share = 1.0
     if criterion.unit == "element":
-        scores = {name: score for name, score in scores.items() if any(below(name, path) for path in paths)}
-    totals = member.unit.totals(criterion, scores, member.evidence, [group])  # type: ignore[attr-defined]
+        here = {name: score for name, score in scores.items() if any(below(name, path) for path in paths)}
+        totals = member.unit.totals(criterion, here, member.evidence, [group])  # type: ignore[attr-defined]
+    elif criterion.unit == "filter" and hasattr(group.source, "places"):
+        here = {name: score for name, score in single.items() if any(below(name, path) for path in paths)}
+        totals = {group.name: unit_rows(group.source, here, "makes", "scales").sum(1)}
+    else:
+        totals = member.unit.totals(criterion, scores, member.evidence, [group])  # type: ignore[attr-defined]
+        share = len(makers) / len(group.layers)
     if group.name not in totals:
         return ()
-    part = 1.0 if criterion.unit == "element" else len(makers) / len(group.layers)
-    values: list[float] = (totals[group.name].detach().double().cpu() * part).tolist()
+    values: list[float] = (totals[group.name].detach().double().cpu() * share).tolist()
     return values

@@ -8,6 +8,7 @@ import pytest
 
 import recipelang
 from recipelang.errors import RecipeError, StepFailed
+from recipelang.report.context import build
 
 HEAD = "model digits_resnet\ndata digits\nmeasure params, flops\n"
 BOTH = "prune layers, filters by magnitude until flops < 0.5 and params < 0.4\n"
@@ -30,6 +31,8 @@ def test_after_a_statement_its_until_holds_for_all_costs_and_the_record_has_rows
     for row in rows["filters"]:
         assert not any(row["layer"].startswith(layer + ".") for layer in removed), "it vanished with the layer"
         assert len(weights[f"deployed.{row['layer']}.weight"]) == row["of"] - row["gone"]
+    ranked = [{row.unit for row in ranking.ranked} for ranking in build(done.result.report).rankings]
+    assert ranked == [{"layers"}, {"filters"}], "the report has a chart of each"
     again = lab.run(HEAD + BOTH)
     assert again.made == 0 and again.weights() == done.weights()
 
