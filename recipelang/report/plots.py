@@ -127,7 +127,8 @@ def tradeoff(context: ReportContext, colour: dict[str, str]) -> Chart | None:
         better = "up" if quality.better == "higher" else "down"
         hollow = " Hollow marks are dominated." if any(row.dominated for row, _, _ in drawn) else ""
         cut = reaches_beyond([px for _, px, _ in drawn], across) or reaches_beyond([py for _, _, py in drawn], up)
-        caption = f"Left and {better} is better. Bars are 95 % intervals{BEYOND if cut else ''}.{hollow}"
+        side = "Right" if cost.better == "higher" else "Left"
+        caption = f"{side} and {better} is better. Bars are 95 % intervals{BEYOND if cut else ''}.{hollow}"
         caption += _of(len(context.rows))
         return Chart("tradeoff", title, caption, to_svg(figure, "tradeoff", title))
 

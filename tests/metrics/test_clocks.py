@@ -20,6 +20,7 @@ from recipelang.measuring.clock import compare_latency
 from recipelang.methods.metrics.latency import Latency
 from recipelang.methods.metrics.throughput import Throughput
 from recipelang.report.context import build
+from recipelang.report.plots import colours, tradeoff
 from recipelang.report.render import write
 from recipelang.run.cells import SeedReading, numbers
 from recipelang.run.measurer import Measurer
@@ -118,3 +119,16 @@ def test_the_report_has_a_table_of_percentiles_in_every_form(tmp_path: Path) -> 
     timed = [row for row in rows if row["metric"] == name]
     assert timed and all((row["p50"], row["p90"], row["p99"]) == ("0.0123", "0.0145", "0.0301") for row in timed)
     assert all(row["p50"] == "" for row in rows if row["metric"] != name)
+
+
+def test_a_cost_of_which_more_is_better_is_better_to_the_right() -> None:
+    record = json.loads(FIXTURE.with_name("study.json").read_text("utf-8"))
+    captions = []
+    for better in ("lower", "higher"):
+        for metric in record["metrics"]:
+            metric["better"] = better if metric["role"] == "cost" else metric["better"]
+        context = build(record)
+        chart = tradeoff(context, colours(context))
+        assert chart is not None
+        captions.append(chart.caption)
+    assert [caption.split(".")[0] for caption in captions] == ["Left and up is better", "Right and up is better"]

@@ -24,6 +24,9 @@ class Memory:
         results that are still alive; every storage counts once, so views and operations in place add nothing. The
         number is computed, and the same on every machine. On a GPU, the peak of torch's allocator during a call.
     Shapes: input batch×C×H×W through the deployed form: BatchNorm folded, in `precision`, executed by torch.
+    Measured: without weights, the count is 88 % of what a process grows by during a call of 16 images of 224² for
+        ResNet-18 and VGG-11, 93 % for ViT-B/32, 78 % for DenseNet-121 and 59 % for MobileNetV2; of one image it is 21 %
+        (ViT-B/32, 2 of 9 MB) to 102 % (torch 2.14, one thread, AMD EPYC; benchmarks/memory.py).
     When it misleads: on a CPU, it leaves out what a kernel allocates for itself (the columns of a convolution, packed
         weights of a library), memory that an allocator keeps for later, and Python and torch themselves, which take
         some hundred megabytes. Grids of quantization are simulated in floating point and save nothing here; neither do
