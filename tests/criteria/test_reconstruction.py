@@ -159,6 +159,11 @@ def test_lasso_of_equal_channels_keeps_one() -> None:
     assert scores[2] == 0
 
 
+def test_lasso_of_many_channels_lets_all_of_them_enter() -> None:
+    made = torch.randn(700, 1500, generator=torch.Generator().manual_seed(0)).double().relu()
+    assert bool((_entries(made @ made.T / 1e6, torch.ones(700).double()) > 0).all())
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("criterion", REBUILDING)
 def test_a_correction_never_makes_the_next_layer_worse(lab: Any, name: str, criterion: str) -> None:

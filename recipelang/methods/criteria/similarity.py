@@ -105,10 +105,10 @@ def _products(reading: Sequence[Tensor]) -> Tensor:
 def _saliencies(distances: Tensor, products: Tensor) -> Tensor:
     """N×N ‖w_i − w_j‖² and ⟨a_i a_j⟩ → N: s when each channel is removed; that of the last one is above all."""
     left, shared = distances.clone(), products.clone()
+    nearest, heirs = left.min(0)  # of each channel j: ‖w_i − w_j‖² and i
     scores = torch.zeros(len(left), dtype=torch.float64)
     last = 0.0
     for _ in range(len(left) - 1):
-        nearest, heirs = left.min(0)  # of each channel j: ‖w_i − w_j‖² and i
         saliency = nearest * shared.diagonal()
         saliency[nearest.isinf()] = torch.inf
         part = int(saliency.argmin())
@@ -116,7 +116,9 @@ def _saliencies(distances: Tensor, products: Tensor) -> Tensor:
         heir = int(heirs[part])
         shared[heir] += shared[part]
         shared[:, heir] += shared[:, part]
-        left[part] = left[:, part] = torch.inf
+        left[part] = left[:, part] = nearest[part] = torch.inf
+        orphans = (heirs == part) & ~nearest.isinf()
+        nearest[orphans], heirs[orphans] = left[:, orphans].min(0)
     scores[scores == 0] = last * (1 + 1e-9) + 1e-300
     return scores
 
