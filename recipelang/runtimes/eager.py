@@ -22,6 +22,7 @@ from recipelang.measuring.clock import check_device
 from recipelang.runtimes.layers import VERIFIED_IMAGES, ExecutedAs, executed, not_asked
 from recipelang.runtimes.sparse import accelerate, require_sparse
 from recipelang.surgery.attention import unfold_attention
+from recipelang.surgery.calls import leave_to_python
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import Product
@@ -163,6 +164,7 @@ def _compiled(module: nn.Module, network: Network, how: Deployment) -> nn.Module
     from torch._dynamo.exc import TorchDynamoException
 
     cuda = torch.device(how.device).type == "cuda"
+    leave_to_python(module)
     compiled: Any = torch.compile(module, mode="reduce-overhead" if cuda else None)
     example = example_input(network, how.batch).to(how.device, getattr(torch, how.precision))
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a missing GPU is not worth a warning

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recipelang.surgery.headed import Headed
 from recipelang.surgery.parity import TOLERANCE, relative_difference
 from recipelang.surgery.tracing import evaluating, hooked
 
@@ -25,25 +26,26 @@ class SelfAttention(nn.Module):
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
         super().__init__()
-        self.heads, self.batch_first = attention.num_heads, attention.batch_first
+        self.batch_first = attention.batch_first
+        self.shape = (attention.num_heads, attention.head_dim)
         self.in_proj = _linear(attention.in_proj_weight, attention.in_proj_bias)
         self.out_proj = _linear(attention.out_proj.weight, attention.out_proj.bias)
 
     def forward(self, query: Tensor, *_: Any, **__: Any) -> tuple[Tensor, None]:
         """The query attends to itself; the original's other arguments were found to be the same tensor or absent."""
         x = query if self.batch_first else query.transpose(0, 1)
-        batch, length, width = x.shape
-        parts = self.in_proj(x).reshape(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        parts = self.in_proj(x).unflatten(-1, (3, *self.shape)).permute(2, 0, 3, 1, 4)
         mixed = functional.scaled_dot_product_attention(parts[0], parts[1], parts[2])
-        y = self.out_proj(mixed.transpose(1, 2).reshape(batch, length, width))
+        y = self.out_proj(mixed.transpose(1, 2).flatten(2))
         return (y if self.batch_first else y.transpose(0, 1)), None
 
 
 def unfold_attention(module: nn.Module, example: Tensor) -> nn.Module:
     """The module with every plain self-attention computed by layers that are called; unchanged where there is none.
 
-    Plain: an exact `nn.MultiheadAttention` that is only ever called with one tensor as query, key and value, without
-    masks, and whose attention weights are never requested. Found by running; the outcome is compared with the original.
+    Plain: an exact `nn.MultiheadAttention`, or one in the form of `headed`, that is only ever called with one tensor as
+    query, key and value, without masks, and whose attention weights are never requested. Found by running; the outcome
+    is compared with the original.
     """
     plain = _plain(module, example)
     if not plain:
@@ -78,7 +80,7 @@ def _plain(module: nn.Module, example: Tensor) -> list[str]:
     parts = [
         (path, part)
         for path, part in module.named_modules()
-        if type(part) is nn.MultiheadAttention and not _read_by_its_owner(module, path)
+        if type(part) in (nn.MultiheadAttention, Headed) and not _read_by_its_owner(module, path)
     ]
     with hooked([watch(path, part) for path, part in parts]), evaluating(module):
         if parts:
@@ -88,7 +90,8 @@ def _plain(module: nn.Module, example: Tensor) -> list[str]:
 
 def _read_by_its_owner(module: nn.Module, path: str) -> bool:
     """torch's own encoder layer reads the weights of its attention and calls it only while it is hooked."""
-    return isinstance(module.get_submodule(path.rpartition(".")[0]), nn.TransformerEncoderLayer)
+    owner, part = module.get_submodule(path.rpartition(".")[0]), module.get_submodule(path)
+    return isinstance(owner, nn.TransformerEncoderLayer) and not isinstance(part, Headed)
 
 
 def _is_plain(part: nn.MultiheadAttention, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -84,6 +84,19 @@ def heads_among(axes: Removing, component: numpy.ndarray, channels: int) -> nump
     return found
 
 
+def with_heads(axes: Removing, component: numpy.ndarray, heads: numpy.ndarray) -> numpy.ndarray:
+    """Channel → whether it is one, or a channel of an axis that is a product of heads and others: a row of q, k or v.
+
+    Args:
+        heads: of `heads_among`.
+    """
+    found = heads.copy()
+    for whole, parts in axes.products:
+        if any(heads[component[part]].any() for part in parts):
+            found[component[whole]] = True
+    return found
+
+
 def _marked(found: numpy.ndarray, component: numpy.ndarray, parts: Sequence[Axis]) -> bool:
     more = [component[part] for part in parts if not found[component[part]].all()]
     for part in more:

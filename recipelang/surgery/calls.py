@@ -139,6 +139,13 @@ def replace_numbers(module: nn.Module, table: Table) -> None:
     setattr(module, TABLE, {**getattr(module, TABLE, {}), **table})
 
 
+def leave_to_python(module: nn.Module) -> None:
+    """Keep `torch.compile` out of modules with other numbers, in place: it cannot look at which code is running."""
+    for part in module.modules():
+        if isinstance(part, Renumbered):
+            part.forward = torch.compiler.disable(part.forward)
+
+
 @functools.cache
 def _renumbered_class(cls: type[nn.Module]) -> type[nn.Module]:
     @functools.wraps(cls.forward)

@@ -117,12 +117,14 @@ class Removable:
         frozen: module or group → why all of its channels stay.
         followed: the graph.
         unfolded: the layers of attention that were followed in the form of `surgery.headed`.
+        attentive: of the frozen modules those that make heads.
     """
 
     groups: tuple[Coupled, ...]
     frozen: Mapping[str, str]
     followed: Followed = field(repr=False, compare=False)
     unfolded: tuple[str, ...] = ()
+    attentive: frozenset[str] = frozenset()
 
     def group(self, name: str) -> Coupled:
         """The group of this name.

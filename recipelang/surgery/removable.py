@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from recipelang.surgery.atoms import alike, components, first_reasons, positions
 from recipelang.surgery.axes import Dims
-from recipelang.surgery.axes_attention import heads_among
+from recipelang.surgery.axes_attention import heads_among, with_heads
 from recipelang.surgery.axes_removal import Removing
 from recipelang.surgery.counting import counted_by
 from recipelang.surgery.coupled import (
@@ -114,6 +114,10 @@ def follow_channels(module: nn.Module, example: Tensor) -> Removable:
         if code >= MAKES and not any(maker == module_of(name) for group in groups for maker in group.makers)
         for row in [numbered[name][k]]
     }
+    rows = with_heads(axes, component, heads)
+    attentive = {
+        module_of(name) for (name, k), code in makers.items() if code >= MAKES and rows[numbered[name][k]].any()
+    }
     reasons = [axes.frozen[number][1] if number >= 0 else "" for number in why]
     frozen |= _unnamed(module, numbered, reasons, {m for group in groups for m in group.makers} | set(frozen), programs)
     with evaluating(module):
@@ -133,7 +137,7 @@ def follow_channels(module: nn.Module, example: Tensor) -> Removable:
         sources=sources,
         counted=counted_by(calls, operations),
     )
-    return Removable(groups, frozen, followed)
+    return Removable(groups, frozen, followed, attentive=frozenset(attentive & frozen.keys()))
 
 
 def _unnamed(

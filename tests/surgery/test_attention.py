@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.surgery.attention import SelfAttention, original_path, unfold_attention
+from recipelang.surgery.network import Network
+from recipelang.surgery.removable import find_removable
+from recipelang.surgery.removal import remove_channels
 from recipelang.surgery.tracing import evaluating
 
 
@@ -119,3 +122,16 @@ def test_layers_are_known_by_their_old_paths() -> None:
     unfolded = unfold_attention(network(itself), IMAGES)
     found = [original_path(unfolded, path) for path in ("first.in_proj", "first.out_proj", "head")]
     assert found == ["first", "first.out_proj", "head"]
+
+
+def test_attention_without_some_of_its_heads_is_unfolded_too() -> None:
+    net = network(itself)
+    found = find_removable(Network(net, {}, (12, 2, 2)))
+    gone = {group.name: [1] for group in found.groups if group.kind == "heads"}
+    smaller = remove_channels(Network(net, {}, (12, 2, 2)), found, gone).network.module.eval()
+    assert (smaller.first.num_heads, smaller.second.num_heads) == (2, 1)
+    images = torch.randn(2, 12, 2, 2)
+    unfolded = unfold_attention(smaller, images)
+    assert all(isinstance(part, SelfAttention) for part in (unfolded.first, unfolded.second))
+    with evaluating(smaller), evaluating(unfolded):
+        torch.testing.assert_close(unfolded(images), smaller(images))

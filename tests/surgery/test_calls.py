@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recipelang.errors import Refusal
-from recipelang.surgery.calls import numbers_in, renumbered, replace_numbers, running
+from recipelang.surgery.calls import leave_to_python, numbers_in, renumbered, replace_numbers, running
 from recipelang.surgery.counting import Calls
 from recipelang.surgery.edits import from_json
 from recipelang.surgery.network import Network
@@ -153,7 +153,9 @@ class Caches(Divides):
 
 def test_what_is_computed_once_moves_no_number(wrap: Callable[..., Network], law: Law) -> None:
     torch.manual_seed(0)
-    _, removed = law(wrap(Caches(), (3, 8, 8)), Caches)  # replayed on a build that has not run yet
+    net = Caches()
+    net(torch.zeros(2, 3, 8, 8))
+    _, removed = law(wrap(net, (3, 8, 8)), Caches)  # replayed on a build that has not run yet
     assert removed.edit.numbers
 
 
@@ -183,6 +185,19 @@ def test_a_program_of_torch_has_the_other_numbers(wrap: Callable[..., Network]) 
     images = torch.randn(7, 3, 8, 8)
     with torch.no_grad():
         torch.testing.assert_close(program.module()(images), module(images))
+
+
+def test_a_compiler_leaves_such_code_to_python(wrap: Callable[..., Network]) -> None:
+    torch.manual_seed(0)
+    network = wrap(nn.Sequential(Divides(), nn.Linear(5, 3)), (3, 8, 8))
+    module = remove_channels(network, find_removable(network), {"0.qkv": [0, 2]}).network.module.eval()
+    example = example_input(network)
+    with torch.inference_mode():
+        expected = module(example)
+        leave_to_python(module)
+        compiled = torch.compile(module, backend="eager")
+        torch.testing.assert_close(compiled(example), expected)
+    torch._dynamo.reset()
 
 
 class Names(nn.Module):

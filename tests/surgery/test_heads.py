@@ -16,9 +16,12 @@ from torch.nn import functional as F
 from torchvision import models
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
 
+from recipelang.errors import Refusal
+from recipelang.methods.units.heads import Heads
+from recipelang.plan import Selection
 from recipelang.surgery.coupled import HEADS, NEURONS
 from recipelang.surgery.network import Network
-from recipelang.surgery.removable import Removable
+from recipelang.surgery.removable import Removable, find_removable
 from recipelang.surgery.removal import Removed
 
 Law = Callable[..., tuple[Removable, Removed]]
@@ -222,11 +225,43 @@ def test_a_transformer(name: str, wrap: Callable[..., Network], law: Law) -> Non
     assert all(group.size > 1 and group.at("reads") for group in heads)
 
 
-def test_a_layer_norm_over_the_heads_keeps_them(wrap: Callable[..., Network]) -> None:
-    from recipelang.surgery.removable import find_removable
+class OneHead(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Conv2d(3, 16, 8, stride=8), nn.Linear(16, 5)
+        self.attention = nn.MultiheadAttention(16, 1, batch_first=True)
 
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x).flatten(2).transpose(1, 2)
+        return self.head(self.attention(x, x, x)[0].mean(1))
+
+
+@pytest.mark.parametrize(
+    ("build", "why"),
+    [
+        (OneHead, "no attention of it has several heads"),
+        (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.LazyLinear(5)), "no attention of it has several"),
+        (lambda: normed(), "`qkv`: `layer_norm` normalises them together"),
+    ],
+)
+def test_where_no_head_can_go_the_message_speaks_of_attention(
+    build: Callable[[], nn.Module], why: str, wrap: Callable[..., Network]
+) -> None:
+    net = build()
+    net(torch.zeros(2, 3, 16, 16))
+    with pytest.raises(Refusal) as caught:
+        Heads().find(wrap(net, (3, 16, 16)), Selection())
+    assert caught.value.code == "RCP0910" and f"no head of this network can be removed: {why}" in str(caught.value)
+
+
+def normed() -> nn.Module:
+    """A norm over all heads together, as in some large EVA."""
     net = Transformer(parts_first, 96)
     net.out = nn.Sequential(nn.LayerNorm(32), nn.Linear(32, 24))  # type: ignore[assignment]
-    found = find_removable(wrap(net, (3, 16, 16)))
+    return net
+
+
+def test_a_layer_norm_over_the_heads_keeps_them(wrap: Callable[..., Network]) -> None:
+    found = find_removable(wrap(normed(), (3, 16, 16)))
     assert found.frozen["qkv"] == "`layer_norm` normalises them together"
     assert [group.kind for group in found.groups] == [NEURONS] * 2

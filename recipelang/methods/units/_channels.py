@@ -228,9 +228,14 @@ def without_channels(network: Any, offer: Offer, gone: Gone) -> tuple[Any, Mappi
 
 
 def _why_none(found: Any, kind: str, one: str, stay: Mapping[str, str]) -> str:
-    ours = {group.name for group in found.groups if group.kind == kind}
-    first = next((name for name in stay if name in ours), next(iter(stay), None))
-    if first is None:
+    ours = {group.name for group in found.groups if group.kind == kind} | (
+        found.attentive if kind == "heads" else set()
+    )
+    names = [name for name in stay if name in ours]
+    if kind == "heads" and not names:
+        return "no attention of it has several heads"
+    if not stay:
         return f"it has none: no layer makes {kind}"
-    more = f" (and {len(stay) - 1} more)" if len(stay) > 1 else ""
+    first, total = names[0] if names else next(iter(stay)), len(names if kind == "heads" else stay)
+    more = f" (and {total - 1} more)" if total > 1 else ""
     return f"`{first}`: {stay[first]}{more}"

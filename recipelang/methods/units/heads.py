@@ -20,6 +20,10 @@ class Heads(CoupledParts):
     Scores: a criterion of single weights is summed over the rows of q, k and v and the columns of the projection:
         scaling v up and the projection down changes no output, so neither tells alone what a head contributes.
     Widths: any number of heads may stay.
+    Forms: attention in the code of any library, with q, k and v fused in any order, and `nn.MultiheadAttention`. A
+        number that the code computes, as the width of a head from that of the input, is changed where the code calls a
+        function with it. Heads stay, with the reason in the record, where all of them are normalised together or
+        weighed against each other, or where the code fixes their number in any other way.
     Effect: the smaller network computes what the network with all weights of these heads at zero computes, and is
         compared with it.
     Source: Michel, Levy, Neubig, "Are sixteen heads really better than one?", NeurIPS 2019.
