@@ -31,7 +31,7 @@ class _Talk(Generic[T, R]):
         self.request: R | None = None
         self.result: T | None = None
         self.error: BaseException | None = None
-        self.done = self.stopped = False
+        self.done = self.stopped = self._resting = False
         self._function = function
         self._goes_on, self._rests = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -49,9 +49,11 @@ class _Talk(Generic[T, R]):
 
     def ask(self, request: R) -> None:
         """Wait until the request is served."""
-        self.request = request
-        self._rests.release()
-        self._goes_on.acquire()
+        if not self.stopped:
+            self.request, self._resting = request, True
+            self._rests.release()
+            self._goes_on.acquire()
+            self._resting = False
         if self.stopped:
             raise _Stopped
 
@@ -67,9 +69,10 @@ class _Talk(Generic[T, R]):
             raise self.error
 
     def stop(self) -> None:
-        """End it where it waits."""
-        if self._thread.ident is not None and not self.done:
-            self.stopped = True
+        """End it where it waits; one that works, as Ctrl-C may find it, ends when it asks for something, or with the
+        process."""
+        self.stopped = True
+        if self._resting:
             self._goes_on.release()
             self._thread.join()
 

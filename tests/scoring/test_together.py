@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from typing import Any
 
@@ -56,6 +57,24 @@ def test_an_error_ends_all_and_no_thread_stays(where: str) -> None:
     with pytest.raises(ZeroDivisionError):
         together([waits, fails], serve)
     assert ended == ["ended"] and threading.active_count() == 1
+
+
+def test_ctrl_c_does_not_wait_for_a_function_that_works() -> None:
+    goes_on, ended = threading.Event(), threading.Event()
+
+    def works() -> None:
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
+        goes_on.wait()
+        try:
+            asked("more")
+        finally:
+            ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        together([works], lambda _: None)
+    assert not ended.is_set()
+    goes_on.set()
+    assert ended.wait(60), "it ends when it asks"
 
 
 def test_one_inside_another() -> None:
