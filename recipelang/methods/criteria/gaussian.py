@@ -37,9 +37,9 @@ class Gaussian:
     Layers: a γ for every output of their weights, before the norm; the mean over them.
     Shapes: N channels, N scores.
     Needs: `steps` times a forward and a backward pass of `batch` training images, of `samples` in memory.
-    Measured: ResNet-20 for CIFAR-10 (80.4 % of 1,000 test images) has 77.1, 62.6, 48.9 and 35.1 % at 0.9, 0.8, 0.7 and
-        0.6 of its FLOPs, without tuning; `taylor` (1,024 images) 74.8, 57.7, 39.5 and 13.6 %, filters in random order
-        47.3, 38.9, 15.3 and 13.7 %.
+    Measured: ResNet-20 for CIFAR-10 (80.4 % of 1,000 test images) has 74.7, 60.9, 46.9 and 30.5 % at 0.9, 0.8, 0.7 and
+        0.6 of its FLOPs, without tuning, mean over three seeds (17.2 to 39.3 % at 0.6); `taylor`
+        (1,024 images) 74.8, 57.7, 39.5 and 13.6 %, filters in random order 47.3, 38.9, 15.3 and 13.7 %.
     When it misleads: with few steps all means are near 1, and their order is that of noisy gradients; with a large
         `weight` all go to zero together. Channels that can replace each other share the pull and look less important
         than they are together.
