@@ -33,7 +33,7 @@ class HRank:
     Does not apply: what is read as vectors, tokens or volumes has no such matrix and stays whole. Where a flatten makes
         the maps a vector, they are taken as square; where that is impossible the channel stays.
     Measured: ResNet-56 for CIFAR-10 (91.1 % of 1,000 test images) has 84.9, 47.1 and 24.3 % at 0.8, 0.7 and 0.6 of its
-        FLOPs, without tuning (512 training images).
+        FLOPs, without tuning (510 training images).
     When it misleads: most maps of smooth activations have full rank, whatever they are for, and many of ReLU differ by
         rounding alone; a channel of one bright row has rank 1 and may decide the class.
     Source: Lin, Ji, Wang, Zhang, Zhang, Tian, Shao, "HRank: filter pruning using high-rank feature map", CVPR 2020.

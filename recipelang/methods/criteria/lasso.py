@@ -36,7 +36,7 @@ class Lasso:
     Does not apply: what is read only by transposed convolutions, recurrent cells or weights computed from parameters
         stays whole; weights with masks or grids are not corrected.
     Measured: ResNet-56 for CIFAR-10 (91.1 % of 1,000 test images) has 90.6, 89.6 and 87.4 % at 0.8, 0.7 and 0.6 of its
-        FLOPs, without tuning (512 training images); without the correction 89.6, 74.0 and 61.0 %.
+        FLOPs, without tuning (510 training images); without the correction 89.6, 74.0 and 61.0 %.
     When it misleads: of channels that are nearly equal it keeps one and scores the others 0, however important they are
         together. The next layer's outputs are what counts, not the loss.
     Source: He, Zhang, Sun, "Channel pruning for accelerating very deep neural networks", ICCV 2017; the path: Efron,

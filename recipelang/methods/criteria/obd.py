@@ -31,7 +31,7 @@ class OptimalBrainDamage:
     Needs: one pass over the training images with `probes` gradients each (`hutchinson`: each costs three), without
         augmentation, BatchNorm in evaluation mode; `fisher` does not look at labels.
     Measured: ResNet-56 for CIFAR-10 (91.1 % of 1,000 test images) has 65.7, 35.2 and 19.5 % at 0.8, 0.7 and 0.6 of its
-        FLOPs, without tuning (512 training images, one draw a batch); `taylor` 79.7, 50.6 and 29.2 %.
+        FLOPs, without tuning (510 training images, one draw a batch); `taylor` 79.7, 50.6 and 29.2 %.
     When it misleads: cross terms h_kl are dropped, and the weights of one filter are far from independent. Of a network
         that was not trained to the end, first-order terms are larger (`taylor`); where it is certain of every image, h
         is close to 0 everywhere.

@@ -38,7 +38,7 @@ class ThiNet:
     Does not apply: what is read only by transposed convolutions, recurrent cells or weights computed from parameters
         stays whole; weights with masks or grids are not corrected.
     Measured: ResNet-56 for CIFAR-10 (91.1 % of 1,000 test images) has 87.0, 84.6 and 69.7 % at 0.8, 0.7 and 0.6 of its
-        FLOPs, without tuning (512 training images); without the correction 85.1, 80.2 and 56.6 %. At 0.7 and 0.5,
+        FLOPs, without tuning (510 training images); without the correction 85.1, 80.2 and 56.6 %. At 0.7 and 0.5,
         `fit=weights` has 89.5 and 82.1 %, factors 84.6 and 38.9 %.
     When it misleads: the next layer's outputs are what counts, not the loss, and inputs of later layers change with
         what was removed before them, which a correction does not know.
