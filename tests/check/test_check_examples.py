@@ -12,7 +12,7 @@ from recipelang.syntax.parse import parse
 
 EXAMPLES = Path(__file__).parent.parent / "cases" / "examples"
 NOT_YET = {
-    "c_thesis_5_1": {"features", "with"},
+    "c_thesis_5_1": {"with"},
     "d_random_draws": {"with"},
     "e_mis_table6": {"imagenet", "with", "rkd", "crd"},
     "f_iterative_filters": {"vgg19_bn", "cifar100"},

@@ -116,22 +116,6 @@ export safetensors
     assert written(tmp_path / "out/main") == written(tmp_path / "whole/main")
 
 
-def test_killed_while_units_are_weighed_against_each_other(recipe, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    text = """\
-model digits_resnet
-data digits(batch=32)
-prune layers, filters by taylor on train(samples=32) until params < 0.6 over 2 rounds for 4 steps
-export safetensors
-"""
-    (tmp_path / "a.rcp").write_text(text)
-    assert recipe("run", "a.rcp", "--out", "whole", "--store", "another").code == 0
-    for at in (40, 2):  # at a number that weighs units or ends the search, and in the training of a round
-        blow = {"at": at, "how": "SIGKILL", **({"only": "checkpoint"} if at < 40 else {})}
-        assert recipe(*RUN, every=OFTEN, blow=blow).code == -signal.SIGKILL
-    assert recipe(*RUN, every=OFTEN).code == 0
-    assert written(tmp_path / "out/main") == written(tmp_path / "whole/main")
-
-
 def test_a_rerun_computes_nothing(recipe, undisturbed: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
     before = written(tmp_path / ".recipe/store")

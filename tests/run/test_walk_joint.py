@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import recipelang
+from recipelang.budgets.joint import JointRemoval
 from recipelang.errors import RecipeError, StepFailed
 from recipelang.report.context import build
 
@@ -56,6 +57,25 @@ def test_rounds_rank_again_and_end_within_the_budget(lab: Any) -> None:
     assert len(step["history"]) >= 3
     filters = next(figure for figure in step["reached"] if figure.get("noun") == "filter")
     assert filters["value"] <= filters["of"]
+
+
+def test_a_run_that_ended_while_units_were_weighed_ends_with_the_same_bytes(
+    lab: Any, apart: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = HEAD + "prune layers, filters by taylor until params < 0.6 and flops < 0.7\n"
+    tried, calls = JointRemoval.tried, list[int]()
+
+    def ended(self: JointRemoval, steps: Any) -> Any:
+        calls.append(len(steps))
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return tried(self, steps)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(JointRemoval, "tried", ended)
+        with pytest.raises(KeyboardInterrupt):
+            apart.run(text)
+    assert apart.run(text).weights() == lab.run(text).weights()
 
 
 def test_uniform_takes_the_same_share_of_every_group(lab: Any) -> None:
