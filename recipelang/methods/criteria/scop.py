@@ -37,7 +37,8 @@ class SCOP:
     Needs: a forward pass of `samples` training images and `steps` times a forward and a backward pass of `batch`.
     Measured: ResNet-20 for CIFAR-10 (80.4 % of 1,000 test images) has, with two seeds, 58.5 and 70.1 % at 0.9 of its
         FLOPs, 26.0 and 58.8 % at 0.8, 27.0 and 18.3 % at 0.7, without tuning; filters in random order 47.3, 38.9 and
-        15.3 %.
+        15.3 %. A longer contest pays: the second seed has 73.6, 59.3 and 39.0 % with
+        `scop(steps=300, samples=1024, lr=0.01)`.
     When it misleads: rankings differ between seeds, so compare several. The source removes the same share of every
         layer, and scores of different groups say little about each other. With few images, covariances of wide groups
         are noisy; channels that depend on each other other
