@@ -1,4 +1,4 @@
-"""Published networks: channels are removed with parity or stay with a reason.
+"""Published networks: channels are removed with parity or stay with a reason, and docs/coverage.md says what was found.
 
 A few small ones here, more of them in the slow tests; `make sweep` measures all of them, each in its own process.
 """
@@ -13,9 +13,11 @@ import pytest
 from torch import nn
 from torchvision import models
 
+from benchmarks.sweep.__main__ import ROWS, TABLE
 from benchmarks.sweep.measure import measured
 from benchmarks.sweep.networks import TIMM, TORCHVISION, Case, cases
 from benchmarks.sweep.processes import run, work
+from benchmarks.sweep.table import read_rows, written
 from recipelang.surgery.parity import TOLERANCE
 
 
@@ -86,3 +88,20 @@ def test_a_network_that_cannot_be_measured_is_a_row() -> None:
 
 def test_a_network_that_takes_too_long_is_a_row() -> None:
     assert run(Case(TORCHVISION, "resnet18", 64), 0.3, 0, 8000)["failed"] == "did not end in 0 s"
+
+
+def test_every_network_was_measured_within_the_bounds() -> None:
+    """docs/coverage.md is the table of the stored rows, and these are of all networks."""
+    rows = read_rows(ROWS)
+    wanted = [(case.library, case.name) for case in cases()]
+    assert {name for library, name in wanted if library == TORCHVISION} == {*models.list_models(module=models)}
+    assert sum(library == TIMM for library, _ in wanted) >= 20
+    assert [key for key in wanted if key not in rows] == []
+    for key in wanted:
+        row = rows[key]
+        assert "failed" not in row, row
+        assert row["groups"] or row["stays"], row
+        assert row["memory"] <= 4096 and row["finding"] + row.get("removing", 0) <= 30, row
+        if row["groups"]:
+            require_exact(row)
+    assert TABLE.read_text() == written([rows[key] for key in wanted])
