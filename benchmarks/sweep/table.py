@@ -83,7 +83,7 @@ def written(rows: Sequence[Row]) -> str:
         parity=max(row["parity"] for row in pruned),
         bits=f"for {wide} of them in 64 bits because rounding errors grow" if wide else "in 32 bits",
         replayed=_all(sum(row["replayed"] for row in pruned), len(pruned)),
-        trained=_all(sum(row["trains"] for row in pruned), len(pruned)),
+        trained=_all(sum(row["trains"] for row in pruned), len(pruned)).lower(),
         seconds=max(_seconds(row) for row in done),
         memory=max(row["memory"] for row in done),
         states=_states(rows),

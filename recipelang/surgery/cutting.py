@@ -105,6 +105,7 @@ class CuttingTrial:
     def __init__(self, module: nn.Module, example: Tensor, found: Removable, *, own: bool = False) -> None:
         with unfolded(module, found.unfolded):
             self.module, self.example = module if own else hiding_nothing(module, example), example
+        self._expected: tuple[Any, list[Tensor]] | None = None
         self.shapes = None if own else self._trained()
 
     def refused(self, edit: RemoveChannels) -> str:
@@ -147,8 +148,11 @@ class CuttingTrial:
 
     def _difference(self, edit: RemoveChannels) -> float:
         """Between the output without the channels and that with their parameters at zero."""
-        with evaluating(self.module), edit.neutralised(self.module):
-            expected = answers_in(self.module(self.example))
+        asked = (edit.cuts, edit.normalised, self.example.dtype)
+        if self._expected is None or self._expected[0] != asked:  # other numbers in the code do not change it
+            with evaluating(self.module), edit.neutralised(self.module):
+                self._expected = asked, answers_in(self.module(self.example))
+        expected = self._expected[1]
         if not expected:
             raise _Stays("the network's output holds no tensor that could be compared")
         with applied(self.module, edit), evaluating(self.module):

