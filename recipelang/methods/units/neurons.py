@@ -15,7 +15,8 @@ class Neurons(CoupledChannels):
     """Neurons of linear layers: the hidden features of an MLP, as in each block of a ViT or a ConvNeXt.
 
     Coupled: neurons that are multiplied or added are removed together and count as one; heads of attention and their
-        widths are not neurons. `recipe layers MODEL` shows the groups. One neuron of a group always stays.
+        widths are not neurons, but where attention has a single head its width counts as neurons. `recipe layers MODEL`
+        shows the groups. One neuron of a group always stays.
     Scores: as for `filters`: a criterion of single weights is summed over the weights that make the neuron.
     Widths: as for `filters`: by default what stays is a multiple of the largest power of two that is at most 16 and at
         most an eighth of the width.
