@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 #: attributes of every module, which torch manages
-_TORCHS_OWN = frozenset(vars(nn.Module()))
+TORCHS_OWN = frozenset(vars(nn.Module()))
 #: how deep containers and objects inside attributes are searched
 DEPTH = 5
 
@@ -46,7 +46,7 @@ def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
     for path, part in module.named_modules():
         prefix = f"{path}." if path else ""
         for name, value in vars(part).items():
-            if name not in _TORCHS_OWN:
+            if name not in TORCHS_OWN:
                 yield prefix + name, value
         for name in part._non_persistent_buffers_set:
             yield prefix + name, part._buffers[name]

@@ -44,7 +44,7 @@ from recipelang.surgery.roles import CONVOLVES, MAKES, role, roles_of
 from recipelang.surgery.settling import settle
 from recipelang.surgery.sizes import observed
 from recipelang.surgery.tracing import evaluating, example_input
-from recipelang.surgery.without_numbers import few_images, run_without_numbers
+from recipelang.surgery.without_numbers import few_images
 
 __all__ = ["Coupled", "ChannelAxis", "Removable", "find_removable", "follow_channels", "unit_rows"]
 
@@ -121,7 +121,7 @@ def follow_channels(module: nn.Module, example: Tensor) -> Removable:
     reasons = [axes.frozen[number][1] if number >= 0 else "" for number in why]
     frozen |= _unnamed(module, numbered, reasons, {m for group in groups for m in group.makers} | set(frozen), programs)
     with evaluating(module):
-        sources, calls = observed(module, lambda: run_without_numbers(module, example))
+        sources, calls = observed(module, lambda: module(example))
     operations = tuple(_numbered(step, component) for step in steps)
     followed = Followed(
         channels=len(why),

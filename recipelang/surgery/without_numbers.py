@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from recipelang.surgery.beside import held_tensors
+from recipelang.surgery.beside import TORCHS_OWN, held_tensors
 from recipelang.surgery.parity import answers_in
 from recipelang.surgery.tracing import evaluating
 
+#: attributes of these kinds may be filled in a run
+KEEPING = (dict, list, set)
 #: parameters from which on a trial takes one image: each pass of such a network takes seconds
 LARGE = 200_000_000
 
@@ -42,11 +45,23 @@ def run_without_numbers(module: nn.Module, example: Tensor) -> Any:
     Raises:
         Exception: whatever the network raises.
     """
+    before = [
+        (part, {k: copy.copy(v) if isinstance(v, KEEPING) else v for k, v in _own(part)}) for part in module.modules()
+    ]
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as mode:
             found = module(mode.from_tensor(example))
     except Exception:  # its code may branch on values: then the run below decides
-        return module(example)
+        found = None
     if any(isinstance(tensor, FakeTensor) for tensor in held_tensors(module)):
-        return module(example)  # it keeps activations, and is not to keep these
-    return found
+        found = None  # it keeps activations, or values that it computes once, and is not to keep these
+        for part, attributes in before:
+            for name, _ in _own(part):
+                del vars(part)[name]
+            vars(part).update(attributes)
+    return module(example) if found is None else found
+
+
+def _own(part: nn.Module) -> list[tuple[str, Any]]:
+    """The attributes of a module that torch does not manage."""
+    return [(name, value) for name, value in vars(part).items() if name not in TORCHS_OWN]

@@ -27,6 +27,7 @@ from recipelang.surgery.randomised import hiding_nothing, randomised
 from recipelang.surgery.removable import Removable, find_removable, follow_channels, unit_rows
 from recipelang.surgery.removal import Removed, edit_of, remove_channels
 from recipelang.surgery.tracing import evaluating, example_input
+from recipelang.surgery.without_numbers import run_without_numbers
 
 Build = Callable[[], nn.Module]
 Law = Callable[..., tuple[Removable, Removed]]
@@ -323,3 +324,23 @@ def test_random_parameters_differ_in_every_row() -> None:
         assert len(layer.weight.unique(dim=1)[0]) == layer.weight.shape[1]
         assert float(layer.weight.detach().std()) == pytest.approx((2 / layer.in_features) ** 0.5, rel=0.01)
     assert not torch.equal(module[0].weight[:1024], module[1].weight[:, :1024])
+
+
+class Caching(nn.Module):
+    """Computes something once, and keeps it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.kept, self.last = nn.Parameter(torch.randn(3, 4)), {}, None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if "w" not in self.kept:
+            self.kept["w"] = self.weight.tanh()
+        self.last = x @ self.kept["w"]
+        return self.last
+
+
+def test_a_network_that_keeps_values_keeps_none_without_numbers() -> None:
+    module, example = Caching(), torch.randn(2, 3)
+    assert torch.equal(run_without_numbers(module, example), example @ module.weight.tanh())
+    assert torch.equal(module(example), module.last) and type(module.last) is Tensor is type(module.kept["w"])
