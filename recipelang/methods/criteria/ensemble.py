@@ -36,7 +36,7 @@ class Ensemble:
     Needs: what its members need, in one pass over the training images for all that can be gathered at the same time.
     Measured: ResNet-56 for CIFAR-10 (91.1 % of 1,000 test images) has at 0.8, 0.7 and 0.6 of its FLOPs, without tuning
         (512 training images), 80.5, 56.5 and 38.5 % by the default members, where `taylor` alone has 79.7, 50.6 and
-        29.2 %: a vote is between its members.
+        29.2 % and `magnitude` alone 86.7, 79.2 and 69.0 %: a vote is between its members, not above them.
     When it misleads: a rank hides how much worse a part is, so a part that one criterion knows to be vital may leave if
         the others rank it low; and one criterion that is wrong by many ranks outvotes several that are right (the
         source's block 17 of ResNet-56).

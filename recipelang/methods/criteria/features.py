@@ -31,7 +31,8 @@ class Features:
     Shapes: maps B×N×P, N filters at P positions: pixels or tokens; N scores.
     Needs: one pass over the training images with gradients, BatchNorm in evaluation mode.
     Measured: ResNet-56 for CIFAR-10 (91.1 % of 1,000 test images) has 88.1, 76.0 and 53.0 % at 0.8, 0.7 and 0.6 of its
-        FLOPs, without tuning (512 training images), and with `normalise` 24.0, 13.9 and 13.8 %.
+        FLOPs, without tuning (512 training images), and with `normalise` 24.0, 13.9 and 13.8 %; the default was chosen
+        by these images.
     When it misleads: deeper maps are sparser and have fewer positions, so layers late in a network count too little
         when whole layers are ranked (thesis 5.4); terms of opposite sign within a map cancel.
     Source: Molchanov, Tyree, Karras, Aila, Kautz, "Pruning convolutional neural networks for resource efficient

@@ -41,8 +41,8 @@ class SCOP:
         `scop(steps=300, samples=1024, lr=0.01)`.
     When it misleads: rankings differ between seeds, so compare several. The source removes the same share of every
         layer, and scores of different groups say little about each other. With few images, covariances of wide groups
-        are noisy; channels that depend on each other other
-        than linearly have knockoffs that are easily distinguished, and look more important than they are.
+        are noisy; channels that depend on each other in
+        other than linear ways have knockoffs that are easily distinguished, and look more important than they are.
     Source: Tang, Wang, Xu, Tao, Xu, Xu, Xu, "SCOP: scientific control for reliable neural network pruning", NeurIPS
         2020; second-order knockoffs: Candès, Fan, Janson, Lv, "Panning for gold: model-X knockoffs", JRSS B 2018.
     """
