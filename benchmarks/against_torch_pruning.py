@@ -6,8 +6,8 @@ Needs `pip install "recipelang[bench]"`, the images of CIFAR-10 and a ResNet-56 
 
 Every way of pruning gets the same budgets, the same clock and the same fine-tuning: 10,000 images, one epoch, SGD with
 lr 0.01, for each seed with other images in another order. A network meets a budget if the upper end of the interval of
-its latency does, in the deployed form (BatchNorm folded) with one image, and the largest one that does is taken: ours
-is found by `prune … until latency < 0.85`, theirs among all ratios of pruning. Of several settings of each tool the
+its latency does, in the deployed form (BatchNorm folded) with one image: ours is found by `prune … until latency <
+0.85`, theirs is that of the smallest ratio of pruning that does. Of several settings of each tool the
 best is chosen by its accuracy on the validation split after fine-tuning with the first seed; the figures are those of
 the 10,000 test images. What has been done is kept in FOLDER, and a second call continues there.
 """
@@ -91,7 +91,6 @@ class Bench:
     data: Dataset
     out: Path
     _known: dict[str, Measurement] = field(default_factory=dict)
-    ratios: dict[str, tuple[Network, ...]] = field(default_factory=dict)
 
     def latency(self, network: Network, metric: Latency = ONE, brief: bool = False) -> Measurement:
         """Timed alternately with healthy; once for each architecture. `brief`: in about a second."""
@@ -173,22 +172,12 @@ def by_torch_pruning(
     return replace(network, module=module)
 
 
-def all_ratios(network: Network, settings: Mapping[str, Any]) -> tuple[Network, ...]:
-    """Every different network that Torch-Pruning makes with these settings."""
-    found: dict[str, Network] = {}
+def least_pruned(bench: Bench, settings: Mapping[str, Any], budget: float) -> Network:
+    """The network of the smallest ratio whose latency meets the budget."""
     for percent in range(2, 92, 2):
-        smaller = by_torch_pruning(network, percent / 100, **settings)
-        found.setdefault(shapes(smaller.module), smaller)
-    return tuple(found.values())
-
-
-def largest_within(bench: Bench, settings: Mapping[str, Any], budget: float) -> Network:
-    """Of all ratios the network with the most FLOPs whose latency meets the budget."""
-    found = bench.ratios.setdefault(str(settings), ()) or all_ratios(bench.healthy, settings)
-    bench.ratios[str(settings)] = found
-    near = [network for network in found if (bench.latency(network, brief=True).ratio or 1) < budget + 0.05]
-    for network in sorted(near, key=bench.flops, reverse=True):
-        if (bench.latency(network).ratio_high or 1) < budget:
+        network = by_torch_pruning(bench.healthy, percent / 100, **settings)
+        brief = bench.latency(network, brief=True).ratio or 1
+        if brief < budget + 0.05 and (bench.latency(network).ratio_high or 1) < budget:
             return network
     raise SystemExit(f"no ratio meets {budget} with {dict(settings)}")
 
@@ -240,7 +229,7 @@ def compare(bench: Bench, budgets: Sequence[float], seeds: Sequence[int]) -> Non
             ours[title] = taken(title, partial(bench.pruned, f"{text} until latency < {budget}"))
         for name, settings in THEIRS.items():
             title = f"{name} @ {budget}"
-            theirs[title] = taken(title, partial(largest_within, bench, settings, budget))
+            theirs[title] = taken(title, partial(least_pruned, bench, settings, budget))
         rows += [(name, ours.pop(name)) for name in list(ours)[: len(LAYERS)]]
         for tool in (ours, theirs):
             best = max(tool, key=lambda name: on_validation(name, tool[name]))

@@ -48,7 +48,7 @@ class Spread:
     def table(self) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
         """(network, number of seeds, the quartiles in words)."""
         widest = max(box.quartiles[4] - box.quartiles[0] for box in self.boxes)
-        digits = words.decimals(-widest / 8, widest / 8, 2)
+        digits = words.decimals(-widest / 40, widest / 40, 2)
         return tuple(
             (box.row.name, len(box.numbers), tuple(words.number(q, digits) for q in box.quartiles))
             for box in self.boxes
