@@ -128,10 +128,10 @@ def show(value: float, unit: str) -> str:
             if abs(value) >= factor:
                 return f"{value / factor:.3g} {prefix}{unit}"
         return f"0 {unit}" if value == 0 else f"{value * 1e6:.3g} µ{unit}"
-    if unit in ("B", "FLOPs", "params"):
-        tail = "B" if unit == "B" else ""
+    if unit in ("B", "FLOPs", "params", "images/s"):
+        tail = {"B": "B", "images/s": " images/s"}.get(unit, "")
         for factor, name in ((1e9, "G"), (1e6, "M"), (1e3, "K")):
             if abs(value) >= factor:
                 return f"{value / factor:.3g} {name}{tail}"
-        return f"{value:.0f} {tail}".strip()
+        return f"{value:.3g}{tail}" if unit == "images/s" else f"{value:.0f} {tail}".strip()
     return f"{value:.4g}{' ' + unit if unit else ''}"

@@ -35,7 +35,7 @@ class Corrected:
     kept: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """`corrected 12 weights: …; 1 weight keeps its values (it has a mask)`; empty where nothing was corrected."""
+        """`corrected 12 weights: …; 1 weight keeps its values (held by a mask)`; empty where nothing was corrected."""
         said = []
         if self.names:
             shown = ", ".join(f"`{name}`" for name in self.names[:SHOWN])
@@ -82,7 +82,7 @@ def corrected(criterion: Any, evidence: Evidence, network: Network, gone: Mappin
 
 
 def _restricted(network: Network, name: str) -> str:
-    return f"it has a {network.restrictions[name][0].kind}"
+    return f"held by a {network.restrictions[name][0].kind}"
 
 
 def _require_fit(criterion: Any, network: Network, values: Any) -> None:

@@ -52,7 +52,8 @@ def run(operation: Sparsify, context: Context) -> Outcome:
     reordered = reorder_channels(operation, evidence, names) if operation.permutation else None
     sparse, taken = _sparse(operation, evidence, scoring, names, reordered)
     dense |= scoring.unscored(names, taken)
-    outcome = _outcome(operation, sparse, taken, dense, reordered.edits if reordered else ())
+    before = reordered.network if reordered else network
+    outcome = _outcome(operation, before, sparse, taken, dense, reordered.edits if reordered else ())
     return replace(outcome, note="; ".join(filter(None, (reordered.note if reordered else "", outcome.note))))
 
 
@@ -79,13 +80,18 @@ def _eligible(operation: Sparsify, network: Network) -> tuple[PieceScores, tuple
 
 
 def _outcome(
-    operation: Sparsify, sparse: Network, taken: Sequence[str], dense: dict[str, str], edits: tuple[str, ...]
+    operation: Sparsify,
+    before: Network,
+    sparse: Network,
+    taken: Sequence[str],
+    dense: dict[str, str],
+    edits: tuple[str, ...],
 ) -> Outcome:
-    """What the report says: which weights took the pattern, and which stay dense for which reason."""
+    """What the report says: which weights took the pattern, which lost a mask, which stay dense for which reason."""
     return Outcome(
         sparse,
         reached=(Figure(f"are {operation.pattern}", len(taken), noun="weight", of=len(taken) + len(dense)),),
-        note=_left_dense(dense),
+        note="; ".join(filter(None, (_released(before, sparse), _left_dense(dense)))),
         edits=(*edits, *(f"`{name}` is {operation.pattern}" for name in taken)),
     )
 
@@ -124,7 +130,7 @@ def _gradual(
     taken = tuple(name for name in names if name in first)
     following = Following(training.course, operation.pattern, taken, score)
     tuned = tune(context, replace(training, companions=(*training.companions, following)), None)
-    outcome = _outcome(operation, tuned.network, taken, dense | scoring.unscored(names, taken), ())
+    outcome = _outcome(operation, context.network, tuned.network, taken, dense | scoring.unscored(names, taken), ())
     reached = (*outcome.reached, *tuned.reached)
     return replace(outcome, reached=reached, history=tuned.history, training=(training,))
 
@@ -140,6 +146,21 @@ def _sparse(
     scores = reordered.scores if reordered else scoring.of(evidence)
     known = {name: scores[name].cpu() for name in names if name in scores}
     return masks.sparsify(evidence.network, operation.pattern, known), tuple(known)
+
+
+def _released(before: Network, sparse: Network) -> str:
+    """Which masks are replaced by ones that let some of their zeros go; "" where every zero is held."""
+    new = sparse.masks
+    released = {
+        name: mask.pattern
+        for name, mask in before.masks.items()
+        if name in new and bool((new[name].keep.cpu() & ~mask.keep.cpu()).any())
+    }
+    if not released:
+        return ""
+    first, pattern = next(iter(released.items()))
+    more = f" and {len(released) - 1} more" if len(released) > 1 else ""
+    return f"replaces the mask of `{first}`{more} (was {pattern}): training can make some of its zeros nonzero again"
 
 
 def _left_dense(dense: Mapping[str, str]) -> str:

@@ -175,6 +175,8 @@ def signs(place: Place) -> Mistake | None:
     """A sign of another language: `=<`, `&&`, `!=`, `//`."""
     word = place.word
     here = place.text[word.start : word.start + 2]
+    if word.text == "×" and place.text[word.start - 1 : word.start].isdigit():
+        return Mistake("RCP0116", "`×` is not part of the language", "write `x`: `4x4`, `0.7x`", word.span)
     for sign, ours in OTHER_SIGNS.items():
         if here.startswith(sign):
             return Mistake(

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from recipelang import catalogue
 from recipelang.catalogue import spell
-from recipelang.errors import Span
+from recipelang.errors import Span, did_you_mean
 from recipelang.kinds import why_unfit
 from recipelang.meaning import conditions, modules, places, training, trees
 from recipelang.meaning.bounds import opposed, shrinking
@@ -84,9 +84,9 @@ def read(reader: Reader) -> Prune | None:
     if criterion_node is not None:
         criterion = reader.method(criterion_node, "criterion", "`by`", "by imprint")
     elif reader.clause("by") is None and understood:
-        reader.refuse(
-            "RCP0403", "`prune` does not say how to rank", None, "write `by imprint`, `by taylor` or `by magnitude`"
-        )
+        imprint = "`by imprint`, " if all(_fits("imprint", amount.unit) for amount in asked) else ""
+        help = f"write {imprint}`by taylor` or `by magnitude`"
+        reader.refuse("RCP0403", "`prune` does not say how to rank", None, help)
     until, guard = conditions.of_clause(reader, "until"), conditions.of_clause(reader, "while")
     shrinking(until, "until", reader.refuse)
     shrinking(guard, "while", reader.refuse)
@@ -188,9 +188,9 @@ def _training(reader: Reader, rounds: int) -> Training | None:
     if reader.clause("for"):
         return training.read(reader, training.TUNING, rounds=rounds, given=given)
     for node in given:
-        reader.refuse(
-            "RCP0414", "`with` trains, and nothing says how long", node.span, "add `for 3 epochs`, or remove `with`"
-        )
+        meant = did_you_mean(trees.bare_word(node) or "", catalogue.names("allocation"))
+        help = f"{meant}{'to train, ' if meant else ''}add `for 3 epochs`, or remove `with`"
+        reader.refuse("RCP0414", "`with` trains, and nothing says how long", node.span, help)
     return None
 
 

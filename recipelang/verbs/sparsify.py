@@ -84,9 +84,16 @@ def _without_to(reader: Reader, node: Any) -> bool:
         or not all(isinstance(w, nodes.Pattern) for w in others[1:])
     ):
         return False
-    written = " ".join(show(word) for word in others)
-    message = f"`{shares[0].text}` follows the pattern"
-    reader.refuse("RCP0430", message, shares[0].span, f"write `sparsify {written} to {shares[0].text}`")
+    written, number = " ".join(show(word) for word in others), shares[0]
+    message = f"`{number.text}` follows the pattern"
+    share = number.text if number.quantity.unit == "%" or number.quantity.value < 1 else f"{number.text}%"
+    help = f"write `sparsify {written} to {share}`"
+    if reader.clause("to") or number.quantity.unit not in ("", "%"):
+        message += ", and the share of zeros is given after `to`"
+        help = f"remove `{number.text}`"
+    if written == "blocks" and number.quantity.unit != "%" and number.quantity.value >= 1:
+        help = "write both sides of a block: `sparsify blocks 4x4 to 90%`"
+    reader.refuse("RCP0430", message, number.span, help)
     return True
 
 
@@ -235,6 +242,7 @@ VERB = Verb(
         "`nm` sets `recovered`: the network as it is before the pattern.",
         "`over` needs `for`: masks are set during the training, kept between two updates and afterwards.",
         "Weights that cannot take the pattern stay dense, and the report says why.",
+        "A weight has one mask: a second `sparsify` replaces it, and the report says where zeros are no longer held.",
         "`with permute` reorders input channels so that the pattern keeps more of the scores; until the pattern is "
         "applied, the network computes the same function as before.",
         "Where removal comes just before and `recovered` is named later, tuning for 3 epochs is inserted between; "

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipelang.units import counted, listed
+from recipelang.units import counted, listed, show
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,13 @@ from recipelang.units import counted, listed
 )
 def test_numbers_and_lists_read_as_they_should(said: str, text: str) -> None:
     assert said == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(3.14159, "3.14 images/s"), (512.4, "512 images/s"), (16822.4, "16.8 K images/s")]
+)
+def test_rates_have_a_scale_as_counts_do(value: float, text: str) -> None:
+    assert show(value, "images/s") == text
 
 
 @given(st.integers(0, 50), st.integers(1, 12))

@@ -87,8 +87,8 @@ def test_a_masked_weight_keeps_its_values() -> None:
     keep = torch.arange(2 * 4 * 9).reshape(2, 4, 3, 3) % 2 == 0
     masked = restrict(whole, {"2.weight": Mask("weights", keep)})
     found = corrected(Doubling(), removal(Doubling(), masked).evidence, masked, GONE)
-    assert not found.names and found.kept == {"2.weight": "it has a mask"}
-    assert str(found) == "1 weight keeps its values (it has a mask)"
+    assert not found.names and found.kept == {"2.weight": "held by a mask"}
+    assert str(found) == "1 weight keeps its values (held by a mask)"
     assert torch.equal(found.network.module[2].weight, masked.module[2].weight)  # type: ignore[index]
 
 

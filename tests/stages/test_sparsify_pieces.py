@@ -159,6 +159,17 @@ def test_the_report_names_what_stays_dense() -> None:
     )
 
 
+def test_the_report_says_which_masks_are_replaced_and_let_zeros_go() -> None:
+    half = sparse("sparsify vectors to 50%").network
+    fewer = sparse("sparsify weights to 10%", half)
+    first = next(iter(half.masks))
+    assert f"replaces the mask of `{first}`" in fewer.note and "(was 50% sparse in vectors)" in fewer.note
+    name, mask = next(iter(half.masks.items()))
+    assert bool((fewer.network.masks[name].keep & ~mask.keep).any())
+    assert "replaces" not in sparse("sparsify vectors to 50%", half).note, "the same zeros are held"
+    assert "replaces" not in sparse("sparsify vectors to 75%", half).note, "more zeros are held"
+
+
 def test_scores_of_elements_are_summed_over_the_piece() -> None:
     """Seed 003: S = Σ |w| over the granularity."""
     plain = network()

@@ -22,7 +22,7 @@ class Latency(Clocked):
     Interval: 95 % bootstrap over pairs. On a GPU, CUDA events are read; on a CPU, the wall clock, minus the time for
         which other processes held the core (Linux), which is not the network's.
     Percentiles: p50, p90 and p99 of the same samples, in the report's details. A call shorter than a millisecond is
-        timed several times in a row; the percentiles are then those of means of so many calls, and the report says so.
+        timed several times in a row; the percentiles are then those of means of several calls, and the report says so.
     When it misleads: seconds hold for this machine, batch, thread count, and version of the runtime, and ratios differ
         from machine to machine as well; a busy machine widens the interval. Reading and preparing images is not
         included.
