@@ -126,8 +126,12 @@ class Examined:
 
     def read(self, split: str, samples: int | None, collectors: Sequence[Collector]) -> None:
         """One pass over a split in which all collectors look."""
-        run = self.running if any(each.rounded for each in collectors) else self.module
-        one_pass(collectors, lambda what: self._batches(split, what, samples), run, self.answer_loss)
+        run = self.running if any(each.simulated for each in collectors) else self.module
+
+        def loss(batch: Batch) -> Tensor:
+            return self.task.loss(self.task.answer(run(batch.inputs), batch.targets, self.data.labels), batch.targets)
+
+        one_pass(collectors, lambda what: self._batches(split, what, samples), run, loss)
 
     def _pass(self, split: str, collector: Collector, samples: int | None = None) -> None:
         """A pass in which this collector looks, and those of other criteria that ask at the same time."""

@@ -65,6 +65,7 @@ def observing(
         running,
         sides.differentiating if gradients else None,
         {name: weight for name, weight in module.named_parameters() if weight.is_floating_point()} if apart else {},
+        recognises=True,
     )
 
 

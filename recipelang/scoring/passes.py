@@ -32,6 +32,7 @@ class Collector:
         given: called after each batch with the gradients of `tensors`; those that the loss does not depend on are left
             out.
         rounded: whether it looks at the network with its weights as they are rounded; weights are not recognised there.
+        recognises: whether it looks at products with weights, so that they are not rounded for its gradients either.
         alone: runs the network on the inputs of a batch where nothing else looks: it may stop when all was seen.
     """
 
@@ -41,7 +42,13 @@ class Collector:
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     given: Callable[[Mapping[str, Tensor]], Any] = _nothing
     rounded: bool = False
+    recognises: bool = False
     alone: Callable[[Any], Any] | None = None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether a network that rounds its weights does so in the pass."""
+        return self.rounded or (self.differentiating is not None and not self.recognises)
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,7 @@ def serve(requests: Sequence[Any]) -> None:
         return
     groups: dict[Any, list[Request]] = {}
     for request in _flat(requests):
-        collector = request.collector
-        apart = request.passes.simulates and (collector.rounded or collector.differentiating is not None)
+        apart = request.passes.simulates and request.collector.simulated
         groups.setdefault((id(request.passes), request.split, request.samples, apart), []).append(request)
     for alike in groups.values():
         first = alike[0]

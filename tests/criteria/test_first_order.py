@@ -13,12 +13,15 @@ from torch.nn import functional as F
 
 from recipelang import catalogue
 from recipelang.errors import Refusal
+from recipelang.kinds import Scheme
 from recipelang.measuring.imprinting import embed
 from recipelang.measuring.probing import trained
 from recipelang.plan import Selection
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.ranking import part_scores, score_elements
 from recipelang.surgery.network import Network
+from recipelang.surgery.restricting import restrict
+from recipelang.surgery.restrictions.grid import Grid
 
 
 class Residual(nn.Module):
@@ -91,6 +94,24 @@ def test_features_are_the_equations_of_the_paper(lab: Any) -> None:
         mean = torch.stack(values).double().mean(0)
         torch.testing.assert_close(found[group], mean, rtol=1e-4, atol=1e-7)
         torch.testing.assert_close(normal[group], mean / mean.norm(), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["head.weight", "inner.weight", "last.weight"])
+def test_features_of_a_network_with_a_grid_are_those_of_its_weights_before_rounding(lab: Any, name: str) -> None:
+    """A reader whose weight is rounded still counts: products are recognised by the memory of their weights."""
+    module = made()
+    weight = module.get_parameter(name).detach()
+    grid = Grid.between(-weight.abs().max(), weight.abs().max(), Scheme(4, signed=True, symmetric=True))
+    plain, rounded = Network(module, {}, (1, 8, 8)), restrict(Network(module, {}, (1, 8, 8)), {name: grid})
+    found = []
+    for network in (plain, rounded):
+        offer = catalogue.find("unit", "filters")(round=1).find(network, Selection())  # type: ignore[misc]
+        method: Any = catalogue.find("criterion", "features")()  # type: ignore[misc]
+        data, task = lab.images(), lab.CrossEntropy()
+        found.append(method.score(Gathered(network, data, task, offer.groups, "filter", method.needs)))
+    assert found[0].keys() == found[1].keys() and len(found[0]) == 2
+    for group, score in found[0].items():
+        torch.testing.assert_close(found[1][group], score)
 
 
 def test_features_of_a_layer_are_the_mean_over_its_filters(lab: Any) -> None:
