@@ -79,3 +79,18 @@ def parts_of(steps: Sequence[RemovalStep]) -> dict[str, list[int]]:
     for step in steps:
         gone.setdefault(step.group, []).extend(step.parts)
     return gone
+
+
+def fitting(steps: Sequence[RemovalStep], goal: int) -> list[RemovalStep]:
+    """The steps in their order that together remove at most this many parts: a group whose next step is too large for
+    what is left loses nothing more, and other groups with smaller steps go on."""
+    taken: list[RemovalStep] = []
+    full: set[tuple[str, str]] = set()
+    for step in steps:
+        key = step.unit, step.group
+        if key in full or len(step.parts) > goal:
+            full.add(key)
+            continue
+        taken.append(step)
+        goal -= len(step.parts)
+    return taken

@@ -14,7 +14,7 @@ from functools import partial
 from recipelang.budgets.conditions import relaxed
 from recipelang.budgets.joint import JointRemoval
 from recipelang.budgets.offering import described, emptied, offered, wanted
-from recipelang.budgets.removal import Removal, parts_of
+from recipelang.budgets.removal import Removal, fitting, parts_of
 from recipelang.budgets.search import SearchResult, smallest
 from recipelang.budgets.tally import Tally
 from recipelang.budgets.verdict import Verdict
@@ -123,7 +123,8 @@ class _Round:
         barred: dict[tuple[str, str], str] = {}
         while True:
             steps = [step for step in order if (step.unit, step.group) not in barred]
-            found = self._search(together, steps, goal)
+            steps = steps if goal is None else fitting(steps, goal)
+            found = self._search(together, steps)
             taken = together.surviving(steps[: found.count])
             smaller, stays = together.made(taken)
             if not stays:
@@ -189,7 +190,7 @@ class _Round:
         inside = held_inside(criterion, members, scores)
         return rankings, weighed(allocation, queues, together, self.until, self.context.read, inside)
 
-    def _search(self, together: JointRemoval, steps: Sequence[RemovalStep], goal: int | None) -> SearchResult:
+    def _search(self, together: JointRemoval, steps: Sequence[RemovalStep]) -> SearchResult:
         """How many of the steps are taken."""
         before = {tally.unit.name: tally for tally in self.tallies}
 
@@ -200,13 +201,9 @@ class _Round:
             said = [counted(tally.count + counts[name], tally.unit.one) for name, tally in before.items()]
             self.context.progress.say(f"    {', '.join(said)} removed: {verdict.text}")
 
-        sums = [0]
-        for step in steps:
-            sums.append(sums[-1] + len(step.parts))
-        most = len(steps) if goal is None else max(k for k, total in enumerate(sums) if total <= max(goal, 0))
         many = any(one.unit.many for one in self.operation.amounts)
         judge, guard = self.context.judge, self.operation.guard
-        return smallest(lambda k: together.tried(steps[:k]), most, self.until, guard, judge, tried, many)
+        return smallest(lambda k: together.tried(steps[:k]), len(steps), self.until, guard, judge, tried, many)
 
     def _tell(
         self,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from recipelang.budgets.removal import Removal, parts_of
+from recipelang.budgets.removal import Removal, fitting, parts_of
 from recipelang.kinds import Evidence, RemovalStep
 from recipelang.methods.units.filters import Filters
 from recipelang.plan import Selection
@@ -60,3 +60,15 @@ def test_a_criterion_may_say_something_of_what_was_removed() -> None:
     assert removal(Telling()).remark(STEPS) == "6 weights, {'0': [3, 1], '2': [0]} removed"
     assert removal(Telling()).remark(()) == ""
     assert removal(SimpleNamespace(unit="element", needs=())).remark(STEPS) == ""
+
+
+def test_steps_that_are_too_large_for_what_is_left_give_way_to_smaller_ones_of_other_groups() -> None:
+    wide = [RemovalStep("wide", tuple(range(k, k + 4)), score, "filters") for k, score in ((0, 0.1), (4, 0.4))]
+    narrow = [RemovalStep("narrow", (k, k + 1), score, "filters") for k, score in ((0, 0.2), (2, 0.3))]
+    order = [wide[0], *narrow, wide[1]]
+    assert fitting(order, 2) == [narrow[0]], "and not nothing, because the first of all takes four"
+    assert fitting(order, 6) == [wide[0], narrow[0]]
+    assert fitting(order, 11) == [wide[0], *narrow] and fitting(order, 12) == order
+    assert fitting(order, 1) == fitting(order, -3) == []
+    later = [wide[0], RemovalStep("wide", (4,), 0.5, "filters")]
+    assert fitting(later, 3) == [], "parts of a group leave in their order"

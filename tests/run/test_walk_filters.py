@@ -64,6 +64,12 @@ def test_widths_are_a_multiple_of_what_is_asked_for(lab: Any) -> None:
     assert all(row["gone"] == 0 or (row["of"] - row["gone"]) % 8 == 0 for row in rows)
 
 
+def test_a_number_is_removed_though_the_least_important_group_leaves_in_larger_steps(lab: Any) -> None:
+    done = lab.run(HEAD + "prune 2 filters by magnitude\n")
+    assert done.steps(verb="prune")[0]["reached"][0]["value"] == 2
+    assert done.metric("params") < done.metric("params", "healthy")
+
+
 def test_a_guard_ends_it_with_the_last_network_that_keeps_it(lab: Any) -> None:
     done = lab.run(HEAD + "prune filters by magnitude while params > 0.8\n")
     assert done.metric("params") > 0.8 * done.metric("params", "healthy")
