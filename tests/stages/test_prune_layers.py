@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from torch import Tensor, nn
 
+from recipelang.check import check
 from recipelang.errors import Refusal
-from recipelang.methods.units.layers import Layers
-from recipelang.plan import Selection
+from recipelang.plan import steps_of
 from recipelang.stages.prune import foresee
 from recipelang.surgery.network import Network
+from recipelang.syntax.parse import parse
+from recipelang.verbs.prune import Prune
 
-ANY: Any = SimpleNamespace(unit=Layers(), selection=Selection(), count=None, share=None)
+_STEPS = steps_of(check(parse("prune layers by magnitude until params < 0.9")).nodes)
+ANY: Any = next(step.operation for step in _STEPS if isinstance(step.operation, Prune))
 
 
 class Block(nn.Module):
