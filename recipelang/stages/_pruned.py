@@ -81,7 +81,9 @@ def out_of_reach(
     if operation.until and verdict and (short := missed(operation.until, verdict)):
         at += f"; {' and '.join(f'`{test}`' for test in short)} {'fails' if len(short) == 1 else 'fail'}"
     if found.guarded:  # here the order of removal matters, and so does training between rounds
-        help = "ask for less, loosen the guard, try another criterion, or train between rounds (`over`, `for`)"
+        tuned = operation.training is not None and operation.rounds > 1
+        train = "train longer between more rounds" if tuned else "train between rounds (`over`, `for`)"
+        help = f"ask for less, loosen the guard, try another criterion, or {train}"
     else:
         far = " and ".join(sorted({test.reading.metric.name for test in tests_of(operation.until)}))
         more = " or ".join(names)

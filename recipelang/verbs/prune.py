@@ -220,6 +220,8 @@ VERB = Verb(
         "A number, a share, `until` or `while` says when to stop; a number and `until` are mutually exclusive.",
         "After the statement its `until` holds and its `while` still holds; otherwise the budget was out of reach.",
         "Numbers are totals: `over 10 rounds for 20 epochs` trains 20 epochs in total.",
+        "`while` is judged after each removal and before the training of its round, and ends the statement; "
+        "`repeat while … { prune …; finetune … }` judges after the training.",
         "A criterion must score the unit: one that ranks whole layers cannot rank filters.",
         "Several units, `prune layers, filters …`, are weighed by the importance lost for what is won of the budget; "
         "with a number each, `prune 2 layers, 30% filters …`, they are removed one after another.",

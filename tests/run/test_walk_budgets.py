@@ -42,7 +42,9 @@ def test_a_guard_that_breaks_before_the_budget_is_met_is_a_failure(lab: Any) -> 
     error = done.result.diagnostics[0]
     assert "before the guard is violated" in error.message
     assert "loosen the guard" in error.help, "a guard depends on the criterion; how far a cost can go does not"
-    assert "no criterion changes" not in error.help
+    assert "no criterion changes" not in error.help and "train between rounds" in error.help
+    text = "prune layers by random until params < 0.5 while flops > 0.9 over 2 rounds for 2 steps\n"
+    assert "train longer between more rounds" in lab.run(HEAD + text).result.diagnostics[0].help
 
 
 def test_numbers_are_totals_over_rounds(lab: Any) -> None:

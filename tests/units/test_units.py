@@ -189,6 +189,10 @@ def test_filters_are_of_convolutions_and_neurons_of_linear_layers(offers: dict[s
     assert [group.name for group in offers["neurons"].groups] == ["blocks.0.up", "blocks.1.up"]
 
 
+def test_heads_say_nothing_of_channels_outside_attention(offers: dict[str, Offer]) -> None:
+    assert offers["filters"].stay and not offers["heads"].stay
+
+
 def test_heads_of_any_number_leave_and_the_rest_keep_their_width(net: Network, offers: dict[str, Offer]) -> None:
     unit: Any = catalogue.find("unit", "heads")()  # type: ignore[misc]
     offer = offers["heads"]

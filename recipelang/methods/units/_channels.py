@@ -111,7 +111,8 @@ def offered_channels(network: Any, kind: str, one: str, round: int | None, selec
     found = _removable(network)
     chosen = set(resolve(network.module, selection))
     chosen |= set() if selection.include else {""}  # parameters that the network holds itself are in no module
-    groups, stay = [], dict(found.frozen)
+    groups = []
+    stay = {name: why for name, why in found.frozen.items() if kind != "heads" or name in found.attentive}
     for coupled in found.groups:
         if coupled.kind != kind:
             continue
