@@ -66,7 +66,11 @@ def _cost(refuse: Refuse, node: nodes.Compare, reading: Reading, number: nodes.N
         unit = FITTING.get(metric.unit, ("", ""))[1].lstrip("0123456789.")
         kind = DIMENSIONS[FITTING.get(metric.unit, ("number", ""))[0]]
         share = f"`{number.text}%` for a share of healthy, " if quantity.value <= 100 else ""
-        help = f"write `{number.text}{unit}` for {kind}, {share}or `{100 * quantity.value:.12g}%` for {many}"
+        meant = f"{number.text}{unit}"
+        if unit == "M" and quantity.value >= 1e3:
+            meant = f"{quantity.value / 1e6:g}M" if quantity.value >= 1e6 else f"{quantity.value / 1e3:g}K"
+        ratio = f", {share}or `{100 * quantity.value:.12g}%` for {many}" if quantity.value < 1e3 else ""
+        help = f"write `{meant}` for {kind}{ratio}"
         refuse("RCP0605", f"{number.text} without a unit is a ratio to healthy: {many}", number.span, help)
         return None
     if quantity.dimension in ("number", "ratio"):

@@ -13,6 +13,7 @@ from recipelang.meaning.trees import bare_word
 from recipelang.meaning.wording import listing
 from recipelang.plan import Duration
 from recipelang.syntax import nodes
+from recipelang.syntax.show import show
 
 #: setting type → an example of one, for help lines
 EXAMPLES = {
@@ -91,6 +92,9 @@ def mismatch(s: Setting, node: Any, owner: str, refuse: Refuse, wanted: str = ""
     elif isinstance(node, nodes.Call) and not s.ramp and node.path[0].text in names("ramp"):
         message = f"`{s.name}` of `{owner}` is constant during training: it takes no `{node.name}`"
         refuse("RCP0308", message, node.span, help)
+    elif isinstance(node, nodes.List) and isinstance(s.default, tuple):
+        help = f"write `{owner}({', '.join(show(item) for item in node.items)})`, without brackets"
+        refuse("RCP0301", f"`{s.name}` of `{owner}` are written one after another", node.span, help)
     else:
         refuse("RCP0301", f"`{s.name}` of `{owner}` must be {wanted}", node.span, help)
 

@@ -27,6 +27,9 @@ OTHER_UNITS = {
     **dict.fromkeys(("megabyte", "megabytes"), "MB"),
     **dict.fromkeys(("gigabyte", "gigabytes"), "GB"),
     **dict.fromkeys(("joule", "joules", "Joule", "Joules"), "J"),
+    **dict.fromkeys(("fps",), "/s"),
+    **dict.fromkeys(("gflop", "gflops"), "G"),
+    **dict.fromkeys(("mflop", "mflops"), "M"),
     **dict.fromkeys(("thousand",), "K"),
     **dict.fromkeys(("million", "millions", "mio"), "M"),
     **dict.fromkeys(("billion", "billions", "bn"), "G"),
@@ -125,6 +128,10 @@ def units(place: Place) -> Mistake | None:
         if word.text.endswith(clause) and word.text[: -len(clause)] in KNOWN_UNITS:
             apart = f"{word.text[: -len(clause)]} {clause}"
             return Mistake("RCP0108", f"`{word.text}` is not a unit", f"write a space: `{apart}`", word.span)
+    rate = re.match(r"\w+/s\b", place.text[word.start :])
+    if rate:
+        span = _sized(word.span, len(rate[0]))
+        return Mistake("RCP0108", f"`{rate[0]}` is not a unit", f"write `{before.text}/s`", span)
     unit = _unit_for(word.text)
     if unit:
         return Mistake("RCP0108", f"`{word.text}` is not a unit", _offer(before.text, word.text, unit), word.span)

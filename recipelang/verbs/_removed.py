@@ -13,6 +13,7 @@ from recipelang.meaning.reader import Reader
 from recipelang.meaning.settings import bind
 from recipelang.meaning.wording import listing
 from recipelang.syntax import nodes
+from recipelang.syntax.show import show
 
 #: what other verbs do to other units
 ELSEWHERE = {
@@ -61,6 +62,10 @@ def amounts(reader: Reader) -> tuple[Amount, ...]:
 
 def _amount(reader: Reader, node: Any) -> Amount | None:
     """One operand."""
+    if isinstance(node, nodes.AllOf) and not any(isinstance(test, nodes.Compare) for test in node.tests):
+        help = f"write `prune {', '.join(show(test) for test in node.tests)}`"
+        reader.refuse("RCP0405", "`prune` separates units with commas", node.span, help)
+        return None
     if reader.comparison(node):
         return None
     parts = trees.words(node)
