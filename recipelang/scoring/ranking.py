@@ -70,7 +70,7 @@ def rank(
     scores = part_scores(criterion, unit, evidence, groups) if scores is None else scores
     unscored = tuple(group.name for group in groups if group.name not in scores)
     if unscored and (not unit.many or len(unscored) == len(groups)):
-        raise _unscored(criterion, unit, unscored[0])
+        raise _unscored(criterion, unit, unscored[0], getattr(evidence, "simulates", False))
     queues, means = [], {}
     for group in groups:
         if group.name in scores:
@@ -169,7 +169,14 @@ def scores_of(criterion: Criterion, evidence: Evidence) -> Mapping[str, Tensor]:
     return scores
 
 
-def _unscored(criterion: Any, unit: Unit, group: str) -> Refusal:
+def _unscored(criterion: Any, unit: Unit, group: str, rounded: bool) -> Refusal:
+    if rounded and "network" in criterion.needs:
+        return Refusal(
+            "RCP1007",
+            f"the criterion changes what enters a weight while the network runs, and weights of this {unit.one}"
+            f" (`{group}`) are quantized: they are rounded before each product, where it does not recognise them",
+            "write `prune` before `quantize`, or rank `by magnitude` or `by taylor`",
+        )
     what = "BatchNorm" if "batchnorm" in criterion.needs else "convolution or linear weight"
     if unit.many:
         message = f"no {unit.one} of this network has a {what} that the criterion could score"

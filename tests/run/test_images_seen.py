@@ -51,3 +51,15 @@ def test_the_task_enters_the_key_where_its_loss_ranks(by: str, decided: bool) ->
     data: Any = SimpleNamespace(fingerprint="")
     found = step_ingredients(steps[-1].operation, data, lane, options, task)
     assert ("task" in found) == decided
+
+
+@pytest.mark.parametrize(
+    ("budget", "of_machine"), [("latency", True), ('memory(device="cuda")', True), ("memory", False), ("flops", False)]
+)
+def test_the_machine_enters_the_key_where_a_budget_reads_a_number_of_it(budget: str, of_machine: bool) -> None:
+    steps = list(steps_of(check(parse(f"prune layers by magnitude until {budget} < 0.7")).nodes))
+    lane: Any = SimpleNamespace(current=None, healthy=None, seed=0, trace=())
+    options: Any = SimpleNamespace(device="cpu", smoke=False, threads=1)
+    data: Any = SimpleNamespace(fingerprint="")
+    found = step_ingredients(steps[-1].operation, data, lane, options, SimpleNamespace())  # type: ignore[arg-type]
+    assert ("hardware" in found) == of_machine

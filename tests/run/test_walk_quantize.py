@@ -140,3 +140,10 @@ def test_the_time_of_a_simulation_is_said_to_be_none(lab: Any) -> None:
     assert clock.glance(healthy, healthy, network.input_shape).note == ""
     assert {row.executes for row in coarse.execution()} == {"8 bits simulated"}
     assert architecture(network) != architecture(healthy.network)
+
+
+def test_a_criterion_that_changes_what_enters_weights_says_that_grids_are_in_its_way(lab: Any) -> None:
+    done = lab.run(HEAD + "quantize weights to 8 bits\nprune filters by gaussian(steps=1) until params < 0.9\n")
+    error = done.variant()["error"]
+    assert error["code"] == "RCP1007" and "quantized" in error["message"]
+    assert error["help"].startswith("write `prune` before `quantize`")
