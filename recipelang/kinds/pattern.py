@@ -23,6 +23,8 @@ class Pattern(Protocol):
             has the score of its channel. `check` refuses other criteria.
         piece: what is kept or removed whole, in words; default `weight`.
         grouped: whether convolutions in groups can take it; default false.
+        across: whether its pieces span channels, so that removing channels would break them; default: whether there is
+            a restriction for hardware.
         separator: between the numbers of the pattern, `:` or `x`, where only one is meant.
     """
 

@@ -76,9 +76,12 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
     if needs.restriction if needs else verb.restricts:
         flow.restricted = flow.restricted or span
     flow.sparse = flow.sparse or (needs.sparse if needs else verb.restricts)
+    if needs and needs.across is not None:
+        flow.across = span if needs.across else None
     if needs and needs.restriction:
         flow.restrictions |= {needs.restriction}
     if needs and isinstance(needs.writes, Returned):
+        flow.across = None
         flow.restrictions = frozenset()  # those of the state that the recipe returns to are known when it runs
     if not verb.operation.before_healthy:
         flow.healthy = True

@@ -26,6 +26,8 @@ class Needs:
         restriction: the hardware restriction that it imposes (`2:4`, `8 bits`); "" for none. `recovered` is the
             network before the last one that begins.
         sparse: whether weights are in a pattern that kernels know afterwards.
+        across: whether weights are afterwards in a pattern across channels, which removing channels would break; None:
+            as before.
         repeated: whether a control repeats the step as it is, and not only its training.
     """
 
@@ -43,6 +45,7 @@ class Needs:
     states: tuple[str, ...] = ()
     restriction: str = ""
     sparse: bool = False
+    across: bool | None = None
     repeated: bool = False
 
     @property

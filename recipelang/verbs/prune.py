@@ -138,9 +138,9 @@ def _fits(name: str, unit: Any) -> bool:
 
 
 def _in_order(reader: Reader, unit: Any, number: int) -> None:
-    """A pattern is of groups of input channels: it comes after channels are removed."""
-    pattern = reader.flow.last.get("sparsify")
-    if unit.ranks == "filter" and pattern is not None and pattern == reader.flow.restricted:
+    """A pattern across channels comes after channels are removed."""
+    pattern = reader.flow.across
+    if unit.ranks == "filter" and pattern is not None:
         here = reader.statement.verb.span
         message = f"removing {unit.name} after `sparsify` ({pattern.seen_from(here)}) breaks its groups of weights"
         help = f"move `prune …` before {pattern.seen_from(here)}"

@@ -43,6 +43,7 @@ class Sparsify:
             selection=self.selection,
             restriction=self.pattern.restriction,
             sparse=bool(self.pattern.restriction),
+            across=getattr(self.pattern, "across", bool(self.pattern.restriction)),
         )
 
 

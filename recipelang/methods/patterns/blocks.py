@@ -36,6 +36,7 @@ class Blocks(Pieces):
 
     piece: ClassVar[str] = "block"
     grouped: ClassVar[bool] = False
+    across: ClassVar[bool] = True
     separator: ClassVar[str] = "x"
 
     rows: int = setting(4, type="integer", low=1, help="Outputs of a block.")

@@ -31,6 +31,7 @@ class NM:
     """
 
     target: ClassVar[str] = ""
+    across: ClassVar[bool] = True
 
     n: int = setting(2, type="integer", low=1, help="Weights kept in every group.")
     m: int = setting(4, type="integer", low=2, help="Length of a group of input channels.")
