@@ -25,7 +25,7 @@ class Prune:
     """Remove the least important units until a budget holds, or a given number of them."""
 
     verb: ClassVar[str] = "prune"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     role: ClassVar[str] = "surgery"
     before_healthy: ClassVar[bool] = False
 
