@@ -16,6 +16,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -183,18 +184,7 @@ def compare_latency(
     finally:
         if progress:
             progress.stop()
-    seconds, ratio = summary(samples)
-    return Measurement(
-        value=seconds.value,
-        low=seconds.low,
-        high=seconds.high,
-        n=len(samples),
-        interval=f"bootstrap of {len(samples)} {'pairs' if len(networks) == 2 else 'runs'}",
-        ratio=ratio.value,
-        ratio_low=ratio.low,
-        ratio_high=ratio.high,
-        percentiles=_percentiles(samples[:, -1], calls[-1]),
-    )
+    return replace(measurement(samples, "runs"), percentiles=_percentiles(samples[:, -1], calls[-1]))
 
 
 def _percentiles(seconds: np.ndarray, calls: int) -> Percentiles:
@@ -246,6 +236,26 @@ def summary(samples: np.ndarray) -> tuple[Interval, Interval]:
     if samples.shape[1] == 1:
         return median_interval(samples[:, 0]), Interval(1.0, 1.0, 1.0)
     return ratio_interval(samples)
+
+
+def measurement(samples: np.ndarray, single: str) -> Measurement:
+    """The candidate's median, and its ratio to healthy.
+
+    Args:
+        samples: as `series` gives them, n×2 or n×1.
+        single: what a row of healthy alone is called, in the plural.
+    """
+    value, ratio = summary(samples)
+    return Measurement(
+        value=value.value,
+        low=value.low,
+        high=value.high,
+        n=len(samples),
+        interval=f"bootstrap of {len(samples)} {'pairs' if samples.shape[1] == 2 else single}",
+        ratio=ratio.value,
+        ratio_low=ratio.low,
+        ratio_high=ratio.high,
+    )
 
 
 def _uncertainty(samples: np.ndarray) -> float:

@@ -22,8 +22,8 @@ from recipelang.measuring.clock import (
     CudaStopwatch,
     Executable,
     check_device,
+    measurement,
     series,
-    summary,
     undisturbed,
     warm_up,
 )
@@ -217,17 +217,7 @@ def compare_energy(
     finally:
         if progress:
             progress.stop()
-    joules, ratio = summary(samples)
-    return Measurement(
-        value=joules.value,
-        low=joules.low,
-        high=joules.high,
-        n=len(samples),
-        interval=f"bootstrap of {len(samples)} {'pairs' if len(networks) == 2 else 'samples'}",
-        ratio=ratio.value,
-        ratio_low=ratio.low,
-        ratio_high=ratio.high,
-    )
+    return measurement(samples, "samples")
 
 
 def energy_findings() -> tuple[Finding, ...]:
