@@ -106,11 +106,6 @@ class ModuleCall:
         """Called exactly once, one tensor in and one out."""
         return self.count == 1 and self.input_shape is not None and self.output_shape is not None
 
-    @property
-    def keeps_shape(self) -> bool:
-        """Called exactly once, with an output of the input's shape."""
-        return self.once and self.input_shape == self.output_shape
-
 
 def record_calls(module: nn.Module, example: Tensor) -> dict[str, ModuleCall]:
     """The calls of one forward pass in evaluation mode, by module path, in order of first call.

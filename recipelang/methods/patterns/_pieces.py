@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pieces:
+class Pieces(ABC):
     """A pattern that keeps or removes pieces of a weight whole; a pattern says how a weight is divided into them.
 
     Of the N pieces of a weight the ⌈share · N⌉ with the lowest sums of scores are zero, of equal ones the last; one
@@ -39,9 +40,9 @@ class Pieces:
         """Why this weight cannot take the pattern; None if it can."""
         return None if weight.ndim > 2 else f"a linear weight has no {self.piece}s"
 
+    @abstractmethod
     def split(self, weight: Tensor) -> Tensor:
         """A weight as N×E: N pieces of E elements."""
-        raise NotImplementedError
 
     def joined(self, pieces: Tensor, weight: Tensor) -> Tensor:
         """The inverse of `split`: N×E as a tensor of the weight's shape."""
