@@ -67,8 +67,9 @@ def _cost(refuse: Refuse, node: nodes.Compare, reading: Reading, number: nodes.N
         kind = DIMENSIONS[FITTING.get(metric.unit, ("number", ""))[0]]
         share = f"`{number.text}%` for a share of healthy, " if quantity.value <= 100 else ""
         meant = f"{number.text}{unit}"
-        if unit == "M" and quantity.value >= 1e3:
-            meant = f"{quantity.value / 1e6:g}M" if quantity.value >= 1e6 else f"{quantity.value / 1e3:g}K"
+        if unit in ("M", "MB") and quantity.value >= 1e3:  # a whole number of parameters or bytes, not of millions
+            prefix, factor = ("M", 1e6) if quantity.value >= 1e6 else ("K", 1e3)
+            meant = f"{quantity.value / factor:g}{prefix}{unit[1:]}"
         ratio = f", {share}or `{100 * quantity.value:.12g}%` for {many}" if quantity.value < 1e3 else ""
         help = f"write `{meant}` for {kind}{ratio}"
         refuse("RCP0605", f"{number.text} without a unit is a ratio to healthy: {many}", number.span, help)
