@@ -33,6 +33,7 @@ from recipelang.plan.nodes import Plan as Plan
 from recipelang.plan.nodes import Repeat as Repeat
 from recipelang.plan.nodes import Step as Step
 from recipelang.plan.nodes import Variant as Variant
+from recipelang.plan.nodes import conditions_of as conditions_of
 from recipelang.plan.nodes import steps_of as steps_of
 from recipelang.plan.values import CURRENT as CURRENT
 from recipelang.plan.values import DEFAULT_RECOVERY as DEFAULT_RECOVERY

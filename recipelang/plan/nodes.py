@@ -95,3 +95,16 @@ def steps_of(nodes: tuple[Node, ...]) -> Iterator[Step]:
                 yield from steps_of(variant.body)
         else:
             yield from steps_of(node.body)
+
+
+def conditions_of(nodes: tuple[Node, ...]) -> Iterator[Condition]:
+    """Every budget and guard, in the order of the text: of steps, and of repeats."""
+    for node in nodes:
+        if isinstance(node, Step):
+            yield from node.operation.needs().conditions
+        elif isinstance(node, Branch):
+            for variant in node.variants:
+                yield from conditions_of(variant.body)
+        else:
+            yield from (condition for condition in (node.until, node.guard) if condition is not None)
+            yield from conditions_of(node.body)

@@ -159,7 +159,7 @@ class _Run:
 
     def _hold_demands(self, lanes: Sequence[Lane]) -> None:
         """A recipe that demands sparse kernels has failed if its network is timed and none of them can run."""
-        columns = record.columns_of(lanes, self.worker.task)
+        columns = record.columns_of(lanes, self.worker.task, self.plan)
         clocks = [reading.metric for reading in columns if reading.metric.source == "clock"]
         for lane in lanes:
             network = self.readings.network(lane.current) if lane.current and not lane.error else None
@@ -198,7 +198,7 @@ class _Run:
 
     def _report(self, lanes: Sequence[Lane]) -> dict[str, Any]:
         task = self.worker.task
-        columns = record.columns_of(lanes, task)
+        columns = record.columns_of(lanes, task, self.plan)
         variants = record.variants_json(lanes, columns, self.readings)
         data = self.worker.datasets.get("")
         where = {"data": f"{data.name} ({data.fingerprint[:12]})"} if data else {}

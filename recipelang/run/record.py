@@ -13,7 +13,7 @@ from typing import Any
 from recipelang.catalogue import find, spell
 from recipelang.errors import Diagnostic, Refusal
 from recipelang.kinds import LayerExecution, Task, figure
-from recipelang.plan import CURRENT, Reading
+from recipelang.plan import CURRENT, Plan, Reading, conditions_of, tests_of
 from recipelang.run import cells
 from recipelang.run.evaluate import Readings
 from recipelang.run.lanes import Lane, StepRecord, by_variant
@@ -27,12 +27,16 @@ DEFAULT_COLUMNS = ("latency", "flops", "params", "size", "sparsity")
 UNCHOSEN: dict[str, Any] = {"chosen": False, "lost": False, "passed": False, "origin": None}
 
 
-def columns_of(lanes: Sequence[Lane], task: Task) -> list[Reading]:
-    """The columns that `measure` asked for, in order; the default ones if there is no `measure`."""
+def columns_of(lanes: Sequence[Lane], task: Task, plan: Plan) -> list[Reading]:
+    """The columns that `measure` asked for, in order.
+
+    If there is no `measure`: the default ones, and what the budgets and guards of the recipe read.
+    """
     asked = [reading for lane in lanes for reading in lane.columns]
     if not asked:
         made = [_metric(name) for name in (*task.metrics[:1], *DEFAULT_COLUMNS)]
-        asked = [Reading(metric, CURRENT) for metric in made]
+        tests = (test for condition in conditions_of(plan.nodes) for test in tests_of(condition))
+        asked = [Reading(metric, CURRENT) for metric in (*made, *(test.reading.metric for test in tests))]
     unique: dict[str, Reading] = {}
     for reading in asked:
         unique.setdefault(title(reading), reading)

@@ -117,3 +117,11 @@ def test_acceleration_on_a_processor_is_masked_only(lab: Any) -> None:
     assert sum(row["executes"] == "masked only" for row in layers) > 0
     assert all(row["why"] for row in layers if row["executes"] == "masked only")
     assert json.loads((done.folder / "main" / "surgery.json").read_text())["restrictions"]
+
+
+def test_without_measure_the_report_has_a_column_for_each_budget_and_guard(lab: Any) -> None:
+    done = lab.run("model digits_resnet\ndata digits\nprune layers by random until params < 0.8 while loss rise < 9\n")
+    assert done.code == 0
+    columns = [column["name"] for column in done.result.report["metrics"]]
+    assert columns[:2] == ["top1", "latency"] and columns.count("params") == 1
+    assert columns[-1] == "loss"
