@@ -234,7 +234,8 @@ LANGUAGE = {
     "first": "In `in` and `except`, the first layer with weights; in `choose first`, the first variant that meets "
     "every `expect` above.",
     "last": "In `in` and `except`, the last layer with weights: `except last`.",
-    "scratch": "In `train from scratch`: random weights in the current architecture.",
+    "scratch": "In `train from scratch`: random weights in the current architecture. `scratch(equal=flops)` trains as "
+    "many epochs as `healthy` could be trained with the same FLOPs.",
 }
 STATES = {
     "healthy": "The network before the first step that compresses; every variant shares it.",

@@ -9,7 +9,7 @@ from recipelang import catalogue
 from recipelang.errors import Refusal
 from recipelang.meaning.diagnostics import Refuse
 from recipelang.meaning.settings import bind
-from recipelang.plan import Course, Duration, Mark, Training, parts_of
+from recipelang.plan import Course, Duration, Mark, Stretched, Training, parts_of
 from recipelang.syntax import nodes
 from recipelang.units import show
 
@@ -51,8 +51,10 @@ def fit(training: Training, per_epoch: int) -> None:
         Refusal: RCP0312: a milestone, a warm-up or an update comes after its end, or there is only one update.
     """
     course = training.course
-    for part in parts_of(training):
-        for mark in part.marks() if hasattr(part, "marks") else ():
+    parts = tuple(parts_of(training))
+    written = [part.ramp for part in parts if isinstance(part, Stretched)]  # their moments come later
+    for part in parts:
+        for mark in part.marks() if hasattr(part, "marks") and not any(part is ramp for ramp in written) else ():
             if _late(mark, training.duration, per_epoch):
                 steps = f" (an epoch is {per_epoch} step{'s' * (per_epoch != 1)})"
                 help = HELP_OVER if course and part is course.schedule else HELP

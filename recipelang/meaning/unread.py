@@ -40,6 +40,7 @@ RESOLVED_BY: Mapping[str, Callable[[Verb], bool]] = {
     "RCP0508": lambda verb: verb.verdict,
     "RCP0510": lambda verb: False,
     "RCP0512": lambda verb: False,
+    "RCP0591": lambda verb: verb.restricts or not (verb.operation is None or verb.operation.before_healthy),
     "RCP0915": lambda verb: verb.restricts,
     "RCP1301": lambda verb: verb.restricts,
 }

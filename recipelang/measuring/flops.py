@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 from recipelang.errors import Refusal
 from recipelang.surgery.operands import unfused
+from recipelang.surgery.provenance import memory_of
 from recipelang.surgery.tracing import evaluating, first_line
 
 Shape = Sequence[int]
@@ -45,17 +47,18 @@ class Count:
     uncounted: tuple[str, ...] = ()
 
 
-def count(module: nn.Module, example: Tensor) -> Count:
+def count(module: nn.Module, example: Tensor, kept: Mapping[int, float] = MappingProxyType({})) -> Count:
     """Count one call with a copy of `example`, in evaluation mode, whichever kernels the device would choose.
 
     Args:
         module: left unchanged, with its modes.
         example: B×C×H×W.
+        kept: memory of a weight (`provenance.memory_of`) → the part of its elements that count; of others, all do.
 
     Raises:
         Refusal: RCP0730: the network does not run while its operations are watched.
     """
-    counter = _Counter()
+    counter = _Counter(kept)
     try:
         with evaluating(module), _products_in_the_open(example.device), counter:
             module(example.clone())
@@ -65,7 +68,7 @@ def count(module: nn.Module, example: Tensor) -> Count:
             f"the network's operations cannot be counted: {type(error).__name__}: {first_line(error)}",
             "leave `flops` out of `measure` and of conditions",
         ) from error
-    return Count(counter.flops, tuple(counter.uncounted))
+    return Count(round(counter.flops), tuple(counter.uncounted))
 
 
 @contextmanager
@@ -81,9 +84,10 @@ class _Counter(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Mapping[int, float]) -> None:
         super().__init__()
-        self.flops = 0
+        self.flops = 0.0
+        self.kept = kept
         self.uncounted: dict[str, None] = {}
         self._formulas = {**flop_registry, **{op: shape_wrapper(formula) for op, formula in _formulas().items()}}
 
@@ -98,10 +102,16 @@ class _Counter(TorchDispatchMode):
                 return outcome
         outcome = func(*args, **kwargs)
         if formula is not None:
-            self.flops += int(formula(*args, **kwargs, out_val=outcome))
+            self.flops += int(formula(*args, **kwargs, out_val=outcome)) * self._part(args)
         elif name := _may_multiply(operation):
             self.uncounted.setdefault(name)
         return outcome
+
+    def _part(self, operands: tuple[Any, ...]) -> float:
+        """The part of a product that counts: that of the weight in it."""
+        if not self.kept:
+            return 1.0
+        return min((self.kept.get(memory_of(one), 1.0) for one in operands if isinstance(one, Tensor)), default=1.0)
 
 
 def _may_multiply(operation: Any) -> str:

@@ -22,7 +22,9 @@ class Needs:
         until: its budget; `guard`: what must still hold.
         looks: on how many networks it measures its budget, about.
         selection: the modules that it works on; None where it selects none.
-        states: names of the states that it reads: teachers, and where it starts.
+        states: names of the states that it reads: teachers, and where it starts. `teachers`: those that teach.
+        spends: the state whose FLOPs for the written duration its training spends, and so lasts longer on a network
+            that needs fewer for an image; "" where it lasts as long as it says.
         restriction: the hardware restriction that it imposes (`2:4`, `8 bits`); "" for none. `recovered` is the
             network before the last one that begins.
         sparse: whether weights are in a pattern that kernels know afterwards.
@@ -43,6 +45,8 @@ class Needs:
     looks: int = 5
     selection: Selection | None = None
     states: tuple[str, ...] = ()
+    teachers: tuple[str, ...] = ()
+    spends: str = ""
     restriction: str = ""
     sparse: bool = False
     across: bool | None = None

@@ -45,6 +45,7 @@ from recipelang.run.stored import ABOVE, StoredNumbers, StoredReadings, StoredSt
 from recipelang.run.timing import Times
 from recipelang.run.walk import EXHAUSTED, Walk
 from recipelang.surgery.network import Network
+from recipelang.training.spending import foreseen, settled
 
 #: refusals that mean that the recipe is wrong, and not the machine or a file
 RECIPE_IS_WRONG = ("RCP0703", "RCP0716", "RCP0821", "RCP0822", "RCP0823", "RCP0911")
@@ -196,8 +197,11 @@ class Rehearsal(Walk):
         data, needs = self.worker.datasets.get(""), operation.needs()
         details: tuple[str, ...] = ()
         estimate = None
+        if lane.network:
+            other = self._known(lane, needs.spends) if needs.spends and not lane.supposed else None
+            details, needs = foreseen(needs, lane.network, other), settled(needs, lane.network, other)
         if data and not self.options.smoke:
-            details = fit_schedules(needs, data)
+            details = (*details, *fit_schedules(needs, data))
         if lane.network:
             details = (*self._details(operation, lane), *details)
             known = partial(self._known, lane)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from recipelang.catalogue import spell
-from recipelang.plan import Duration, Operation, Step, repeated
+from recipelang.plan import Duration, Operation, Step, Training, lengthened, repeated
 
 
 def repeated_by_control(step: Step, record: Mapping[str, Any]) -> list[Step]:
@@ -18,9 +18,16 @@ def repeated_by_control(step: Step, record: Mapping[str, Any]) -> list[Step]:
     training, made = step.operation.needs().training, []
     if training is not None:
         alone = replace(training, losses=(), companions=(), course=None)
-        made = [replace(alone, duration=Duration(**done)) for done in record.get("trained", ())]
+        made = [_as_long(alone, Duration(**done), step) for done in record.get("trained", ())]
     again = repeated(step.operation, tuple(made))
     return [Step(one, f"{one.verb} {_training_text(one)}".strip(), step.span, step.path, implied=True) for one in again]
+
+
+def _as_long(training: Training, done: Duration, step: Step) -> Training:
+    """A training as long as the one that was done; where that spent another network's FLOPs, its ramps too."""
+    stretches = bool(step.operation.needs().spends)
+    longer = lengthened(training, done.count / training.duration.count) if stretches else training
+    return replace(longer, duration=done)
 
 
 def _training_text(operation: Operation) -> str:

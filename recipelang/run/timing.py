@@ -40,6 +40,7 @@ from recipelang.surgery.tasks import task_named
 from recipelang.training.loop import fit
 from recipelang.training.machine import choose_precision
 from recipelang.training.positions import compares_outputs
+from recipelang.training.spending import settled
 from recipelang.training.teachers import Teacher, all_translated
 
 LATENCY_SECONDS = 6.0  # one interleaved measurement of a small network; at most 30 s
@@ -91,7 +92,8 @@ class Times:
             return Estimate(1.0, True)
         with contextlib.suppress(Refusal), raised_by(network, operation.verb):  # what fails here, the run will report
             needs = operation.needs()
-            teachers = tuple(Teacher(name, known(name) or network) for name in needs.states)
+            needs = settled(needs, network, known(needs.spends) if needs.spends else None)
+            teachers = tuple(Teacher(name, known(name) or network) for name in needs.teachers)
             return self._of(needs, network, data, teachers)
         return None
 

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from recipelang.plan import Finetune, Samples, Training
+from recipelang.plan import Finetune, Samples, Training, lengthened
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.artifact import fresh
 from recipelang.surgery.network import Network
 from recipelang.training.loop import fit
 from recipelang.training.positions import pairings, shown, summary
+from recipelang.training.spending import cost, spent
 from recipelang.training.teachers import Teacher
 from recipelang.verbs.train import Train
 
 
 def run(operation: Train, context: Context) -> Outcome:
-    """Train `context.network`; from scratch, its architecture starts from new seeded random weights."""
+    """Train `context.network`; from scratch, its architecture starts from new seeded random weights.
+
+    Raises:
+        Refusal: RCP0730: it spends the FLOPs of another network, and those of one of the two cannot be counted.
+    """
     start = fresh(context.network, context.seed) if operation.scratch else context.network
-    return tune(replace(context, network=start), operation.training, operation.samples)
+    context = replace(context, network=start)
+    needs = operation.needs()
+    if not needs.spends:
+        return tune(context, operation.training, operation.samples)
+    part = cost(start, context.state(needs.spends))
+    outcome = tune(context, lengthened(operation.training, 1 / part), operation.samples)
+    return replace(outcome, note="; ".join(filter(None, (spent(operation.training, part), outcome.note))))
 
 
 def foresee(operation: Train | Finetune, network: Network, known: Known) -> Foresight:

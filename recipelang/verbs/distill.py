@@ -27,7 +27,7 @@ class Distill:
 
     def needs(self) -> Needs:
         """Its training, and its teachers."""
-        return Needs(training=self.training, trains_on=self.samples, states=self.teachers)
+        return Needs(training=self.training, trains_on=self.samples, states=self.teachers, teachers=self.teachers)
 
 
 #: number of teachers → the loss used where none is named

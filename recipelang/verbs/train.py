@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from recipelang.meaning import places, training
+from recipelang.meaning import places, scratch, training
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
-from recipelang.plan import Needs, Samples, Training
+from recipelang.plan import Needs, Samples, Training, later
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,23 @@ class Train:
     training: Training
     scratch: bool = False
     samples: Samples | None = None
+    equal: str = later("epochs")  # one of `meaning.scratch.EQUAL`
 
     def needs(self) -> Needs:
-        """Its training."""
-        return Needs(training=self.training, trains_on=self.samples)
+        """Its training, and the network whose FLOPs it spends."""
+        spends = "healthy" if self.equal == "flops" else ""
+        states = (spends,) if spends else ()
+        return Needs(training=self.training, trains_on=self.samples, states=states, spends=spends)
 
 
 def read(reader: Reader) -> Train | None:
-    """`train for 30 epochs with sgd(lr=0.1)`, `train from scratch for 30 epochs`."""
+    """`train for 30 epochs with sgd(lr=0.1)`, `train from scratch(equal=flops) for 30 epochs`."""
     reader.no_operands()
-    start = reader.argument("from")
-    scratch = start is not None and reader.word(start, "where training starts", ("scratch",)) is not None
+    equal = scratch.read(reader)
     made = training.read(reader, training.FROM_SCRATCH)
-    return reader.done(Train(made, scratch, places.samples(reader, trains=True))) if made else None
+    if made is None:
+        return None
+    return reader.done(Train(made, bool(equal), places.samples(reader, trains=True), equal or "epochs"))
 
 
 VERB = Verb(
@@ -44,11 +48,22 @@ VERB = Verb(
     clauses=(
         Clause("for", "a number of epochs or steps", required=True),
         Clause("with", "an optimizer and a loss", default=training.FROM_SCRATCH),
-        Clause("from", "`scratch`: random weights in the current architecture"),
+        Clause(
+            "from",
+            "`scratch`: random weights in the current architecture; `scratch(equal=flops)` trains as much longer as "
+            "the network needs less than `healthy`",
+        ),
         Clause("on", "`train(samples=N)`: part of the training split", default="all of it"),
     ),
     example="train for 30 epochs with sgd(lr=0.1)",
     read=read,
     operation=Train,
-    rules=("Training before anything is removed belongs to `healthy`, and is done once for all variants.",),
+    rules=(
+        "Training before anything is removed belongs to `healthy`, and is done once for all variants.",
+        "`from scratch` after a removal trains what is left from new random weights for as many epochs as it says, and "
+        "with `equal=flops` for as many as `healthy` could be trained with the same FLOPs: the controls scratch-E and "
+        'scratch-B of Liu et al. 2019, "Rethinking the Value of Network Pruning". FLOPs are those of an image, and '
+        "products with weights that masks hold at zero are not counted; ramps keep their shape, a milestone in the "
+        "middle stays in the middle. `plan` and the report say how many epochs it is.",
+    ),
 )
