@@ -65,7 +65,8 @@ def find_removable(network: Network) -> Removable:
         Refusal: RCP0718: torch.export cannot capture the network.
     """
     module, example = network.module, example_input(network)
-    unfolding = foldable(module, example)
+    few = few_images(module, example)
+    unfolding = foldable(module, few)
     with unfolded(module, unfolding):
         found = replace(follow_channels(module, example), unfolded=unfolding)
     if not found.groups:
@@ -74,7 +75,7 @@ def find_removable(network: Network) -> Removable:
     # Not as many of each: numbers that would have to be equal then show.
     counts = [min(g.size - 1, max(1, g.size * 3 // 10 + number % 3)) for number, g in enumerate(found.groups)]
     some = {g.name: sorted(chance.sample(range(g.size), count)) for g, count in zip(found.groups, counts, strict=True)}
-    settled = settle(CuttingTrial(module, few_images(module, example), found), found, some)
+    settled = settle(CuttingTrial(module, few, found), found, some)
     groups = tuple(group for group in found.groups if group.name in settled.chosen)
     frozen = {**found.frozen, **settled.stay}
     makers = {maker for group in groups for maker in group.makers}
@@ -121,7 +122,7 @@ def follow_channels(module: nn.Module, example: Tensor) -> Removable:
     reasons = [axes.frozen[number][1] if number >= 0 else "" for number in why]
     frozen |= _unnamed(module, numbered, reasons, {m for group in groups for m in group.makers} | set(frozen), programs)
     with evaluating(module):
-        sources, calls = observed(module, lambda: module(example))
+        sources, calls = observed(module, lambda: module(few_images(module, example)))
     operations = tuple(_numbered(step, component) for step in steps)
     followed = Followed(
         channels=len(why),
