@@ -101,6 +101,8 @@ def relaxed(condition: Condition, start: Callable[[Reading], float], share: floa
         start: a reading's value at the start of the statement.
         share: the part of the way, 0…1.
     """
+    if share == 1:
+        return condition
     if not isinstance(condition, Test):
         return replace(condition, tests=tuple(relaxed(inner, start, share) for inner in condition.tests))
     if isinstance(condition.bound, Reading):

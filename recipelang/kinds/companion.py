@@ -41,7 +41,8 @@ class Companion(Protocol):
         Args:
             network: a `Network` whose `module` is the one that trains, on its device, and whose restrictions hold.
                 Hooks that are registered on it must be removed in `finish`; the returned module may keep their handles.
-            moment: step 0.
+            moment: the first step: 0, or that of a window where the network changes its shape during the training
+                (`training/windows.py`); each window begins and finishes its companions.
 
         Returns:
             the state, created from seeded random numbers; None where there is none. It is moved to the device.

@@ -2,13 +2,13 @@
 
 what units offer ─ rank ─ allocate ─▶ one order of steps ─ search ─▶ how many ─ remove with parity ─▶ smaller network
      ▲                                                                                                     │
-     └─────────────────── rounds: find and rank again after a share of the training ◀──────────────────────┘
+     └──────────────── rounds, updates: find and rank again after a part of the training ◀─────────────────┘
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from recipelang.budgets.conditions import relaxed
@@ -25,11 +25,10 @@ from recipelang.plan import Condition, tests_of
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.ranking import Ranking, rank
 from recipelang.scoring.shared import Member, held_inside, rank_together, single_scores
+from recipelang.stages._pace import pace_of
 from recipelang.stages._pruned import out_of_reach, told
-from recipelang.stages.context import Context, Foresight, Known, Outcome, nth_seed
+from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.network import Network
-from recipelang.training.loop import fit
-from recipelang.training.rounds import share
 from recipelang.training.smoke import few
 from recipelang.units import counted
 from recipelang.verbs.prune import Prune
@@ -45,27 +44,25 @@ def run(operation: Prune, context: Context) -> Outcome:
             criterion can score.
         OutOfReach: RCP0904: the budget cannot be met.
     """
-    network = start = context.network
+    start, pace = context.network, pace_of(operation.training, operation.rounds, context)
     several = len(operation.amounts) > 1
     tallies = [Tally(one.unit, operation.criterion.name, several=several) for one in operation.alone]
-    outcome, totals = Outcome(network), dict[str, int]()
-    for turn in range(1, operation.rounds + 1):
-        part = turn / operation.rounds
-        until = operation.until and relaxed(operation.until, lambda r: context.read(r, start), part)
+    outcome, totals = pace.before(Outcome(start)), dict[str, int]()
+    for turn, part in enumerate(pace.parts, 1):
+        until = relaxed(operation.until, lambda r: context.read(r, start), part) if operation.until and part else None
         for step in operation.alone if operation.amounts[0].given else (operation,):
             here = [tally for tally in tallies if tally.unit in [amount.unit for amount in step.amounts]]
-            once = _Round(step, context, turn, network, until, here)
+            once = _Round(step, context, turn, outcome.network, until, here)
             network, found = once.done(part, totals)
             outcome = told(outcome, operation, network, found, tallies)
             if not found.met and not (found.guarded and operation.until is None):
                 raise out_of_reach(operation, outcome, found, tallies, context)
             if found.guarded:
                 break
-        if operation.training:
-            network, outcome = _tune(operation, network, outcome, context, turn)
+        outcome = pace.after(outcome, turn, last=found.guarded or turn == len(pace.parts))
         if found.guarded:
             break
-    return replace(outcome, network=network)
+    return outcome
 
 
 def foresee(operation: Prune, network: Network, known: Known) -> Foresight:
@@ -83,11 +80,11 @@ def foresee(operation: Prune, network: Network, known: Known) -> Foresight:
 
 @dataclass(frozen=True)
 class _Round:
-    """One ranking of the parts of some units, and the removal of some of them.
+    """One ranking of the parts of some units, and the removal of some of them: a round, or an update of a schedule.
 
     Attributes:
         operation: the statement, or what it says of one unit.
-        turn: the round, from 1.
+        turn: its number, from 1.
         network: as the round before left it.
         until: the budget of this round.
         tallies: of the units of `operation`.
@@ -104,11 +101,11 @@ class _Round:
         """The network after the round, and where its search ended.
 
         Args:
-            part: of the whole statement, that this round and those before it are.
+            part: of the whole statement, that this round and those before it are; 0 only ranks.
             totals: unit → the number of parts that the statement removes, from the first round on.
         """
         offers = [self._offered(one) for one in self.operation.alone]
-        goal = self._goal(offers[0], part, totals)
+        goal = self._goal(offers[0], part, totals) if part else 0
         evidence = [self._evidence(one, offer) for one, offer in zip(self.operation.alone, offers, strict=True)]
         judged = _judged(self.operation)
         removals = tuple(
@@ -185,7 +182,8 @@ class _Round:
         queues = [queue for ranking in rankings for queue in ranking.queues]
         if not allocation.prices:
             return rankings, allocation.order(queues, None)
-        assert self.until is not None, "check refuses prices without a budget"
+        if self.until is None:  # only the first update of a schedule: `check` refuses prices without a budget
+            return rankings, []
         self.context.progress.say("    measuring what each sort of parts wins of the budget")
         inside = held_inside(criterion, members, scores)
         return rankings, weighed(allocation, queues, together, self.until, self.context.read, inside)
@@ -229,24 +227,3 @@ def _judged(operation: Prune) -> bool:
     """Whether a condition reads the quality of what is tried."""
     tests = [test for condition in (operation.until, operation.guard) if condition for test in tests_of(condition)]
     return any(test.reading.metric.role == "quality" for test in tests)
-
-
-def _tune(operation: Prune, network: Network, outcome: Outcome, context: Context, turn: int) -> tuple[Network, Outcome]:
-    """This round's share of the statement's training."""
-    training = share(operation.training, turn, operation.rounds)  # type: ignore[arg-type]
-    if training.duration.count == 0:
-        return network, outcome
-    tuned, record = fit(
-        network,
-        context.data,
-        training,
-        task=context.task,
-        seed=nth_seed(context.seed, len(outcome.training)),
-        device=context.device,
-        threads=context.threads,
-        checkpoint=context.folder / f"round-{turn}",
-        progress=context.progress,
-        smoke=context.smoke,
-    )
-    history = (*outcome.history, *record.history)
-    return tuned, replace(outcome, history=history, training=(*outcome.training, training))

@@ -22,7 +22,7 @@ from recipelang.errors import Refusal
 from recipelang.images.batches import copied, count, moved
 from recipelang.kinds import Batch, Dataset, Moment, Progress, Seen, Task
 from recipelang.meaning import schedules
-from recipelang.plan import Training, canonical
+from recipelang.plan import Duration, Training, canonical
 from recipelang.surgery.layout import wants_channels_last
 from recipelang.surgery.network import Network, Restrictions
 from recipelang.surgery.restricting import broken, hold, on_device
@@ -31,7 +31,6 @@ from recipelang.surgery.tracing import let_go
 from recipelang.surgery.weights import digest
 from recipelang.training import checkpoint as checkpoints
 from recipelang.training import companions as accompanying
-from recipelang.training import smoke as smoking
 from recipelang.training.checkpoint import TrainingState
 from recipelang.training.companions import Companions
 from recipelang.training.heads import Heads, mean_answer
@@ -39,6 +38,7 @@ from recipelang.training.history import EpochTally, FitRecord
 from recipelang.training.machine import Interrupts, autocast, choose_precision, reproducible, to_device
 from recipelang.training.teachers import Teacher
 from recipelang.training.terms import Terms
+from recipelang.training.windows import Window, steps_of, steps_of_epoch
 
 SAVE_EVERY = 30.0  # seconds
 WORTH_SAVING = 2.0  # seconds: a shorter epoch costs less to repeat than to save
@@ -60,6 +60,7 @@ class _Job:
     batch: int
     per_epoch: int
     total: int
+    end: int
     channels_last: bool
     heads: Heads
     terms: Terms
@@ -83,6 +84,7 @@ def fit(
     samples: int | None = None,
     checkpoint: Path | None = None,
     precision: str = "auto",
+    window: Window | None = None,
     smoke: bool = False,
 ) -> tuple[Network, FitRecord]:
     """Train a copy of the network.
@@ -106,6 +108,8 @@ def fit(
             at the end of an epoch, on Ctrl-C and at the end. An interrupted training that is continued ends with the
             same bytes as an uninterrupted one, on the same machine.
         precision: `auto`, `float32` or `bfloat16`.
+        window: these steps are some of a longer training, whose course ramps, companions and the order of images
+            follow; the optimizer begins with each window, and random numbers are drawn from one seed for each.
         smoke: at most two steps.
 
     Returns:
@@ -118,20 +122,18 @@ def fit(
             out of memory; RCP0821 … RCP0823 a loss finds no positions to compare; RCP0825 one is skipped in a step.
         KeyboardInterrupt: after the checkpoint is written.
     """
-    images = min(samples or data.size("train"), data.size("train"))
-    batch = min(data.batch, images)
+    batch = min(data.batch, samples or data.size("train"), data.size("train"))
     _refuse_single_images(network.module, batch)
     if not any(parameter.requires_grad for parameter in network.module.parameters()):
         raise _nothing_trains("every parameter of the network is frozen")
-    duration, per_epoch = training.duration, images // batch
-    total = round(duration.count * (per_epoch if duration.unit == "epochs" else 1))
-    if smoke:
-        total = min(total, smoking.STEPS)
-    else:
-        schedules.fit(training, per_epoch)
+    per_epoch = steps_of_epoch(data, samples)
+    steps = steps_of(training.duration, per_epoch, smoke)
+    first, total = (window.start, window.total) if window else (0, steps)
+    if not smoke:
+        schedules.fit(replace(training, duration=Duration(total, "steps")) if window else training, per_epoch)
     module = to_device(network.clone().module, device)
     restrictions = on_device(network.restrictions, device)
-    with reproducible(seed, device, threads):
+    with reproducible(seed + first, device, threads):
         hold(module, restrictions)
         live = replace(network, module=module, restrictions=restrictions)
         job = _Job(
@@ -146,14 +148,15 @@ def fit(
             batch,
             per_epoch,
             total,
+            first + steps,
             wants_channels_last(module),
             Heads(task, data.labels),
             Terms(training, task, live, [teacher.on(device) for teacher in teachers]),
-            accompanying.begin(training.companions, live, Moment(0, total, per_epoch), device),
+            accompanying.begin(training.companions, live, Moment(first, total, per_epoch), device),
         )
-        identity = _identity(job, network, teachers)
+        identity = _identity(job, first, network, teachers)
         parts = nn.ModuleDict({**job.terms.parts, **job.companions.states}).to(device).train()
-        state = TrainingState(module, training.optimizer.build(_together(module, parts)), parts)
+        state = TrainingState(module, training.optimizer.build(_together(module, parts)), parts, step=first)
         resumed = checkpoint is not None and checkpoints.load(checkpoint, state, identity)
         start = state.step if resumed else 0
         _train(job, state, checkpoint, identity, progress)
@@ -163,8 +166,8 @@ def fit(
     trained = job.companions.finish(trained)
     if off := broken(trained):
         raise RuntimeError(f"a restriction of {off[0]} does not hold after training")
-    epochs = round(total / per_epoch, 3)
-    return trained, FitRecord(total, total * batch, epochs, job.precision, start, tuple(state.history))
+    epochs = round(steps / per_epoch, 3)
+    return trained, FitRecord(steps, steps * batch, epochs, job.precision, start, tuple(state.history))
 
 
 def _together(module: nn.Module, parts: nn.Module) -> nn.Module:
@@ -173,12 +176,13 @@ def _together(module: nn.Module, parts: nn.Module) -> nn.Module:
     return nn.ModuleDict({"network": module, "parts": parts}) if trains else module
 
 
-def _identity(job: _Job, network: Network, teachers: Sequence[Teacher]) -> str:
+def _identity(job: _Job, first: int, network: Network, teachers: Sequence[Teacher]) -> str:
     """Everything that determines the result: a checkpoint is continued only where all of it is the same."""
     decides = {
         "training": canonical(job.training),
         "task": canonical(job.task),
         "total": job.total,
+        **({"window": [first, job.end]} if (first, job.end) != (0, job.total) else {}),
         "data": [job.data.fingerprint, job.batch, job.samples],
         "seed": job.seed,
         "machine": [torch.device(job.device).type, job.precision, torch.get_num_threads(), torch.__version__],
@@ -214,12 +218,12 @@ def _train(job: _Job, state: TrainingState, path: Path | None, identity: str, pr
                     group["lr"] = lr
                 tally.add(*_step(job, state, batch), lr)
                 state.step += 1
-                whole = state.step % job.per_epoch == 0 or state.step == job.total
+                whole = state.step % job.per_epoch == 0 or state.step == job.end
                 if whole:
                     tally.close(lr, job.per_epoch)
                 progress.advance(1, f"loss {tally.last:.3f}")
                 waited = time.monotonic() - saved
-                due = waited > SAVE_EVERY or (whole and waited > WORTH_SAVING) or state.step == job.total
+                due = waited > SAVE_EVERY or (whole and waited > WORTH_SAVING) or state.step == job.end
                 if path and (due or interrupts.asked):
                     tally.look()
                     checkpoints.save(path, state, identity)
@@ -241,7 +245,7 @@ def _batches(job: _Job, done: int) -> Iterator[Batch]:
             start = done % job.per_epoch if epoch == done // job.per_epoch else 0
             yield from job.data.batches("train", samples=job.samples, epoch=epoch, seed=job.seed, start=start)
 
-    for inputs, targets in itertools.islice(endless(), job.total - done):
+    for inputs, targets in itertools.islice(endless(), job.end - done):
         yield Batch(moved(inputs, job.device, channels_last=job.channels_last), moved(targets, job.device))
 
 

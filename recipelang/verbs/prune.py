@@ -14,7 +14,7 @@ from recipelang.meaning.bounds import opposed, shrinking
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
 from recipelang.meaning.wording import listing
-from recipelang.plan import Condition, Needs, Samples, Selection, Training, later, unhashed
+from recipelang.plan import Condition, Course, Needs, Samples, Selection, Training, later, unhashed
 from recipelang.syntax import nodes
 from recipelang.verbs import _removed
 from recipelang.verbs._removed import Amount
@@ -37,7 +37,7 @@ class Prune:
     guard: Condition | None = None
     selection: Selection = Selection()
     rounds: int = 1
-    training: Training | None = None  # divided among the rounds
+    training: Training | None = None  # divided among the rounds, or one with the course of its schedule
     samples: Samples = Samples("train")  # the data that the criterion uses
     more: tuple[Amount, ...] = later(())  # further units
     allocation: Any = later(None)  # a method of kind `allocation`; None: one ranking of each unit
@@ -97,7 +97,7 @@ def read(reader: Reader) -> Prune | None:
         _in_order(reader, amount.unit, number)
     if understood and asked:
         _how_much(reader, asked)
-    rounds = _rounds(reader)
+    rounds, course = _over(reader, asked)
     allocation = _removed.allocation(reader, asked, None if reader.failed else criterion)
     first = asked[0] if asked else _removed.Amount(None)
     made = Prune(
@@ -109,7 +109,7 @@ def read(reader: Reader) -> Prune | None:
         guard=guard,
         selection=modules.selection(reader),
         rounds=rounds,
-        training=_training(reader, rounds),
+        training=_training(reader, rounds, course),
         samples=places.samples(reader) or Samples("train"),
         more=asked[1:],
         allocation=allocation,
@@ -161,32 +161,55 @@ def _how_much(reader: Reader, asked: tuple[Amount, ...]) -> None:
         reader.refuse("RCP0410", "nothing says how much to remove", None, help)
 
 
-def _rounds(reader: Reader) -> int:
-    """`over 5 rounds`; 1 without the clause."""
+def _over(reader: Reader, asked: tuple[Amount, ...]) -> tuple[int, Course | None]:
+    """`over 5 rounds`, or `over agp(every=1 epochs)` and where it leads; 1 round without the clause."""
     node = reader.argument("over")
+    if isinstance(node, nodes.Call) and not trees.whole(node, ("rounds",), most=1e6):
+        return 1, _course(reader, node, asked)
     if node is None:
-        return 1
+        return 1, None
     rounds = trees.whole(node, ("rounds",), most=1e6)
     if rounds is None:
-        if isinstance(node, nodes.Call) and node.path[0].text in catalogue.names("schedule"):
-            message = f"`{node.name}` is a schedule; `over` of `prune` takes a number of rounds"
-            reader.refuse("RCP0203", message, node.span, "write, for example, `over 5 rounds`")
-            return 1
         meant = trees.whole(node, ("number", "times", "steps", "epochs"), most=1e6)
         reader.refuse(
             "RCP0302",
-            "`over` takes a number of rounds",
+            "`over` takes a number of rounds, or a schedule",
             node.span,
             f"write `over {meant} rounds`" if meant else "write, for example, `over 5 rounds`",
         )
-    return rounds or 1
+    return rounds or 1, None
 
 
-def _training(reader: Reader, rounds: int) -> Training | None:
+def _course(reader: Reader, node: nodes.Call, asked: tuple[Amount, ...]) -> Course | None:
+    """The schedule of a training during which parts are removed, and its target: a share of them where the statement
+    asks for one, else all of the way to a number or a budget."""
+    schedule = reader.method(node, "schedule", "`over` of `prune`", "over agp(every=1 epochs)")
+    if schedule is None or not asked:
+        return None
+    final = asked[0].share if len(asked) == 1 and asked[0].share else 1.0
+    if "parts" not in schedule.moves:
+        every: dict[str, Any] = {name: catalogue.find("schedule", name) for name in catalogue.names("schedule")}
+        others = listing([name for name, cls in every.items() if cls and "parts" in cls.moves])
+        message = f"`{schedule.name}` decides which weights are masked, and `prune` removes parts of the network"
+        reader.refuse("RCP0432", message, node.span, f"over {others}, or `sparsify weights … over {schedule.name}`")
+    elif not (asked[0].given or reader.clause("until")):
+        message = f"`{schedule.name}` leads to an amount or a budget, and `while` is neither"
+        reader.refuse("RCP0432", message, node.span, "add a number, a share or `until flops < 0.5`")
+    elif why := schedule.why_not(final):
+        reader.refuse("RCP0432", f"`{schedule.name}` {why}", node.span, "write a smaller `start`, or leave it out")
+    elif reader.clause("for") is None:
+        message = f"`over {schedule.name}` removes parts during a training, and nothing says how long it is"
+        reader.refuse("RCP0431", message, node.span, "add `for 10 epochs`")
+    else:
+        return Course(schedule, final)
+    return None
+
+
+def _training(reader: Reader, rounds: int, course: Course | None) -> Training | None:
     """`for 20 epochs with sgd(…)`: training, divided among the rounds; None without `for`."""
     given = tuple(node for node in reader.arguments("with") if not _removed.is_allocation(node))
     if reader.clause("for"):
-        return training.read(reader, training.TUNING, rounds=rounds, given=given)
+        return training.read(reader, training.TUNING, rounds=rounds, given=given, course=course)
     for node in given:
         meant = did_you_mean(trees.bare_word(node) or "", catalogue.names("allocation"))
         help = f"{meant}{'to train, ' if meant else ''}add `for 3 epochs`, or remove `with`"
@@ -203,8 +226,14 @@ VERB = Verb(
         Clause("while", "a guard: a removal that breaks it is undone"),
         Clause("in", "modules to remove from", default="all"),
         Clause("except", "modules to keep"),
-        Clause("over", "a number of rounds; each ranks again", default="1 round"),
-        Clause("for", "training, divided among the rounds", default="none"),
+        Clause(
+            "over",
+            "a number of rounds, or a schedule: `agp(every=1 epochs)`; each round or update ranks again",
+            default="1 round",
+        ),
+        Clause(
+            "for", "training, divided among the rounds; with a schedule, the one in which it removes", default="none"
+        ),
         Clause(
             "with",
             f"how the removal is divided among groups: {listing(catalogue.names('allocation'))}; an optimizer and a "
@@ -220,6 +249,8 @@ VERB = Verb(
         "A number, a share, `until` or `while` says when to stop; a number and `until` are mutually exclusive.",
         "After the statement its `until` holds and its `while` still holds; otherwise the budget was out of reach.",
         "Numbers are totals: `over 10 rounds for 20 epochs` trains 20 epochs in total.",
+        "`over` a schedule removes during one training, whose learning rate follows the whole of `for`; each update "
+        "begins the optimizer's momentum again.",
         "`while` is judged after each removal and before the training of its round, and ends the statement; "
         "`repeat while … { prune …; finetune … }` judges after the training.",
         "A criterion must score the unit: one that ranks whole layers cannot rank filters.",

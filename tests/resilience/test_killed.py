@@ -116,6 +116,22 @@ export safetensors
     assert written(tmp_path / "out/main") == written(tmp_path / "whole/main")
 
 
+def test_killed_while_parts_leave_during_a_training(recipe, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    text = """\
+model digits_resnet
+data digits(batch=32)
+prune 3 layers by magnitude over agp(begin=1 steps, every=2 steps) for 6 steps with sgd(lr=1e-2)
+export safetensors
+"""
+    (tmp_path / "a.rcp").write_text(text)
+    assert recipe("run", "a.rcp", "--out", "whole", "--store", "another").code == 0
+    for at in (2, 5, 8):  # in different windows, each of which opens and moves a file for each of its steps
+        blow = {"at": at, "how": "SIGKILL", "only": "from-"}
+        assert recipe(*RUN, every=OFTEN, blow=blow).code == -signal.SIGKILL
+    assert recipe(*RUN, every=OFTEN).code == 0
+    assert written(tmp_path / "out/main") == written(tmp_path / "whole/main")
+
+
 def test_a_rerun_computes_nothing(recipe, undisturbed: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
     before = written(tmp_path / ".recipe/store")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from recipelang.catalogue import method, setting
 from recipelang.errors import SettingError
@@ -19,11 +20,16 @@ class Agp:
         trained between two updates.
     Formula: s(t) = s_f + (s_i − s_f) · (1 − (t − t₀) / (n·Δt))³ at the steps t = t₀, t₀ + Δt, …, t₀ + n·Δt; s_f is the
         target of the statement, s_i `start`, t₀ `begin`, Δt `every`, and n the largest number of updates of which the
-        last is not after `end`.
+        last is not after `end`. Of N parts to be removed, round(N · s(t) / s_f) are gone after an update.
+    Masks and parts: a removed weight stays masked. Filters, neurons, heads and layers are removed at each update, with
+        parity; they are ranked again before it, and the optimizer's momentum begins again after it. Where `prune` has a
+        number or a budget, s is the part of the way to it, and s_f is 1.
     When it misleads: where `end` is left out, the last masks are set just before the end of the training, and the
         network does not recover from them; of n updates the last one changes the target by (1/n)³ of the way.
     Source: Zhu, Gupta 2017, "To Prune, or Not to Prune", equation 1.
     """
+
+    moves: ClassVar[tuple[str, ...]] = ("masks", "parts")
 
     start: float = setting(0.0, type="number", low=0, high=1, help="The target of the first update.")
     begin: Duration = setting(Duration(0), type="duration", help="When the first update is.")

@@ -1,0 +1,140 @@
+"""When `prune` removes and when it trains: in rounds, or at the updates of a schedule during one training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from recipelang.meaning import schedules
+from recipelang.plan import Duration, Training
+from recipelang.stages.context import Context, Outcome, nth_seed
+from recipelang.surgery.network import Network
+from recipelang.training.history import FitRecord
+from recipelang.training.loop import fit
+from recipelang.training.rounds import share
+from recipelang.training.windows import Window, one_history, steps_of, steps_of_epoch
+
+
+class Pace(Protocol):
+    """Turns of removal, and the training around them.
+
+    Attributes:
+        parts: after each turn, the part of the whole statement that is removed: it does not fall, and ends at 1.
+    """
+
+    @property
+    def parts(self) -> Sequence[float]: ...
+
+    def before(self, outcome: Outcome) -> Outcome:
+        """The training before the first turn."""
+
+    def after(self, outcome: Outcome, turn: int, last: bool) -> Outcome:
+        """The training after a turn, counted from 1; all that is left of it after the last one."""
+
+
+def pace_of(training: Training | None, rounds: int, context: Context) -> Pace:
+    """The pace of a statement with this training, if it has one, in this many rounds or over a schedule."""
+    if training is None or training.course is None:
+        return Rounds(training, rounds, context)
+    per_epoch = steps_of_epoch(context.data)
+    total = steps_of(training.duration, per_epoch, context.smoke)
+    updates = ((0, 0.5), (total - 1, 1.0)) if context.smoke else _updates(training, per_epoch)
+    return Gradual(training, context, total, per_epoch, updates)
+
+
+def _updates(training: Training, per_epoch: int) -> tuple[tuple[int, float], ...]:
+    course = training.course
+    assert course is not None
+    found = schedules.moments(course, training.duration, per_epoch)
+    return tuple((step, target / course.target) for step, target in found)
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Equal parts, each with its share of the training, which is a training of its own."""
+
+    training: Training | None
+    count: int
+    context: Context
+
+    @property
+    def parts(self) -> Sequence[float]:
+        """1/n, 2/n, … 1."""
+        return [turn / self.count for turn in range(1, self.count + 1)]
+
+    def before(self, outcome: Outcome) -> Outcome:
+        """None."""
+        return outcome
+
+    def after(self, outcome: Outcome, turn: int, last: bool) -> Outcome:
+        """The turn's share."""
+        training = share(self.training, turn, self.count) if self.training else None
+        if training is None or training.duration.count == 0:
+            return outcome
+        seed = nth_seed(self.context.seed, len(outcome.training))
+        tuned, record = _fit(outcome.network, training, self.context, seed, f"round-{turn}")
+        history = (*outcome.history, *record.history)
+        return replace(outcome, network=tuned, history=history, training=(*outcome.training, training))
+
+
+@dataclass(frozen=True)
+class Gradual:
+    """One training, interrupted by the updates of its schedule.
+
+    Attributes:
+        training: all of it, with its course.
+        total, per_epoch: its steps, and those of an epoch.
+        updates: the step before which each update is, and the part of the statement that is then removed.
+    """
+
+    training: Training
+    context: Context
+    total: int
+    per_epoch: int
+    updates: Sequence[tuple[int, float]]
+    _done: list[tuple[int, FitRecord]] = field(default_factory=list, repr=False)
+
+    @property
+    def parts(self) -> Sequence[float]:
+        """As the schedule says."""
+        return [part for _, part in self.updates]
+
+    def before(self, outcome: Outcome) -> Outcome:
+        """The steps before the first update."""
+        return self._trained(outcome, 0, self.updates[0][0])
+
+    def after(self, outcome: Outcome, turn: int, last: bool) -> Outcome:
+        """The steps from one update to the next, or to the end."""
+        return self._trained(outcome, self.updates[turn - 1][0], self.total if last else self.updates[turn][0])
+
+    def _trained(self, outcome: Outcome, start: int, stop: int) -> Outcome:
+        """The outcome after the steps `start` … `stop` − 1."""
+        if start == stop:
+            return outcome
+        part = replace(self.training, duration=Duration(stop - start, "steps"))
+        tuned, record = _fit(
+            outcome.network, part, self.context, self.context.seed, f"from-{start}", Window(start, self.total)
+        )
+        self._done.append((start, record))
+        history = one_history(self._done, self.per_epoch)
+        return replace(outcome, network=tuned, history=history, training=(self.training,))
+
+
+def _fit(
+    network: Network, training: Training, context: Context, seed: int, name: str, window: Window | None = None
+) -> tuple[Network, FitRecord]:
+    """The training loop, with a checkpoint of this name."""
+    return fit(
+        network,
+        context.data,
+        training,
+        task=context.task,
+        seed=seed,
+        device=context.device,
+        threads=context.threads,
+        checkpoint=context.folder / name,
+        progress=context.progress,
+        window=window,
+        smoke=context.smoke,
+    )
