@@ -29,7 +29,7 @@ from recipelang.meaning.sources import Placed, expand, implied, override, provid
 from recipelang.meaning.unfold import Walk
 from recipelang.meaning.unread import Unread
 from recipelang.meaning.verb import Verb
-from recipelang.plan import Node, Operation, Plan, Reading, Step, parts_of, steps_of
+from recipelang.plan import Node, Operation, Plan, Reading, Step, compresses, parts_of, steps_of
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 
@@ -202,7 +202,7 @@ def _check_control(made: tuple[Node, ...], walk: Walk, wanted: bool, notes: Note
 
 def _after_healthy(made: tuple[Node, ...]) -> tuple[Node, ...]:
     """The nodes from the first one that compresses on."""
-    first = next((i for i, n in enumerate(made) if not (isinstance(n, Step) and n.operation.before_healthy)), len(made))
+    first = next((i for i, n in enumerate(made) if not isinstance(n, Step) or compresses(n.operation)), len(made))
     return made[first:]
 
 

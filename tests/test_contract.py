@@ -45,7 +45,10 @@ WORK = {
     "permutation": ("order",),
     "quantizer": ("range", "needs", "per"),
     "optimizer": ("build",),
-    "companion": ("require_network", "begin", "penalty", "before_step", "after_step", "finish"),
+    "companion": (
+        *("leaves", "units", "of", "require_network", "foresee", "begin", "penalty", "before_step", "computing"),
+        *("after_step", "finish"),
+    ),
     "schedule": ("target_at", "why_not", "marks"),
     "ramp": ("value_at", "marks"),
     "export": ("write",),

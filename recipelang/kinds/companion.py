@@ -2,13 +2,64 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from recipelang.kinds.figure import Figure
 from recipelang.kinds.seen import Moment, Seen
+from recipelang.kinds.unit import Offer, Unit
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+    from recipelang.plan import Selection
+
+#: what a companion may leave in a network (`Companion.leaves`)
+MASKS, PARTS = "masks", "parts"
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a training has decided about the parts of a unit: which of them its network no longer depends on.
+
+    The stage removes those physically, with parity, as far as the widths of the unit allow; the least number of a
+    group (one channel) always stays.
+
+    Attributes:
+        unit: what they are, with its settings.
+        offer: what the network offers of it, as `Unit.find` told when the training began.
+        scores: group → one finite number for each part. Of those that may go, the ones with the smallest leave first.
+        gone: group → one bool for each part: whether it may go. The network computes the same without it.
+    """
+
+    unit: Unit
+    offer: Offer
+    scores: Mapping[str, Tensor]
+    gone: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a companion leaves, where that is more than a network.
+
+    Attributes:
+        network: on the CPU, with what stays of the companion; the parts of `decided` are still in it.
+        decided: the parts that are to be removed from it.
+        reached: what became of what, as figures: `21 of 22 weights are 80% sparse`.
+        edits: what was masked, in words, a line for each.
+        ranking: a row for each unit or group: `layer`, `score`, `removed`, and of groups of parts `gone`, `of`.
+        note: one sentence for the user.
+    """
+
+    network: Any
+    decided: tuple[Decided, ...] = ()
+    reached: tuple[Figure, ...] = ()
+    edits: tuple[str, ...] = ()
+    ranking: tuple[Mapping[str, Any], ...] = ()
+    note: str = ""
 
 
 class Companion(Protocol):
@@ -27,13 +78,32 @@ class Companion(Protocol):
     One step of the loop:
 
         before_step → batch → outputs → loss + penalties → gradients → optimizer → restrictions hold → after_step
+                              └ inside `computing`
 
     Inherit from this class: what does not concern a companion then does nothing.
+
+    Attributes:
+        leaves: what remains of it in the network: `masks`, `parts` that are gone, or "" where the network has the same
+            architecture as before and no restriction more. A training that leaves something compresses: `healthy` is
+            the network before it, and the rules for removal and masks hold.
+        units: the names of the units that it decides about, where it leaves parts; `prune UNIT by NAME for …` is then a
+            training with it, and `of` is asked.
     """
+
+    leaves: ClassVar[str] = ""
+    units: ClassVar[tuple[str, ...]] = ()
+
+    def of(self, unit: Unit, selection: Selection) -> Companion:
+        """The same companion, deciding about this unit of `prune`, in these modules; asked where it has `units`."""
+        raise TypeError(f"{type(self).__name__} decides about no unit")
 
     def require_network(self, network: Any) -> None:
         """Raise a Refusal where a `Network` has nothing for it to do; asked by `plan` too, before anything runs."""
         return None
+
+    def foresee(self, network: Any) -> tuple[str, ...]:
+        """What it finds on a `Network`, in words, for the plan: which parts it may remove."""
+        return ()
 
     def begin(self, network: Any, moment: Moment) -> nn.Module | None:
         """Prepare, before the first step and again when a checkpoint is continued; its state is loaded afterwards.
@@ -56,6 +126,11 @@ class Companion(Protocol):
     def before_step(self, network: Any, state: nn.Module | None, moment: Moment) -> None:
         """Before the network computes; the network is that of `begin`."""
 
+    def computing(self, network: Any, state: nn.Module | None, moment: Moment) -> AbstractContextManager[None]:
+        """The block in which the network computes its outputs in a step: what multiplies there, gates or masks, does so
+        here, and has gradients. Outside of it the module is as it was."""
+        return nullcontext()
+
     def after_step(
         self, network: Any, optimizer: torch.optim.Optimizer, state: nn.Module | None, moment: Moment
     ) -> None:
@@ -65,5 +140,6 @@ class Companion(Protocol):
         """
 
     def finish(self, network: Any, state: nn.Module | None) -> Any:
-        """The trained `Network`, on the CPU, with what stays of this companion: masks, grids, averaged weights."""
+        """The trained `Network`, on the CPU, with what stays of this companion: masks, grids, averaged weights; or a
+        `Finished` with more to say."""
         return network

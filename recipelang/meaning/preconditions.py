@@ -7,7 +7,7 @@ from typing import Any
 from recipelang.meaning.diagnostics import Notes, Refuse
 from recipelang.meaning.flow import Flow
 from recipelang.meaning.verb import Verb
-from recipelang.plan import Built, Needs, Returned
+from recipelang.plan import Built, Needs, Returned, alters, compresses
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 
@@ -63,15 +63,17 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
     if verb.operation is None:
         return
     role = verb.operation.role
+    untrained = not flow.trained and "model" in flow.provided
+    altering = alters(found) if needs else role == "surgery"
+    if altering and untrained:
+        message = "the model starts from random numbers, and nothing trains it before this line"
+        notes.warn("RCP0515", message, statement.verb.span, "give it `weights=…`, or `train for 30 epochs` above")
+        flow.trained = True
     if role not in ("setup", "outcome", "structure"):
         flow.first_use = flow.first_use or span
     if role == "training" and (needs.training is not None if needs else verb.clause("for")):
         flow.trained = True
-    if role == "surgery" and not flow.trained and "model" in flow.provided:
-        message = "the model starts from random numbers, and nothing trains it before this line"
-        notes.warn("RCP0515", message, statement.verb.span, "give it `weights=…`, or `train for 30 epochs` above")
-        flow.trained = True
-    if role == "surgery":
+    if altering:
         flow.last_surgery = span
     if needs.restriction if needs else verb.restricts:
         flow.restricted = flow.restricted or span
@@ -83,7 +85,7 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
     if needs and isinstance(needs.writes, Returned):
         flow.across = None
         flow.restrictions = frozenset()  # those of the state that the recipe returns to are known when it runs
-    if not verb.operation.before_healthy:
+    if compresses(found) if needs else not verb.operation.before_healthy:
         flow.healthy = True
 
 

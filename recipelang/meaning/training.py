@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from recipelang import catalogue
 from recipelang.errors import nearest
-from recipelang.meaning import places, schedules, tasks
+from recipelang.meaning import places, removal, schedules, tasks
 from recipelang.meaning.lookup import lookup
 from recipelang.meaning.settings import bind
 from recipelang.meaning.values import DIMENSIONS
@@ -33,6 +33,7 @@ def read(
     rounds: int = 1,
     given: tuple[Any, ...] | None = None,
     course: Course | None = None,
+    removes: bool = False,
 ) -> Training | None:
     """What the training loop needs; None where the statement is wrong, or has no `for` and none is required.
 
@@ -45,6 +46,7 @@ def read(
         rounds: the number of rounds that share the duration.
         given: the items of `with` that are for the training; None is all of them.
         course: the target that is raised during the training.
+        removes: whether its companions may remove parts of the network.
     """
     duration = places.duration(reader)
     if duration is None and reader.clause("for") is None:
@@ -68,7 +70,7 @@ def read(
     if not losses and default_loss:
         losses = list(reader.add("with", default_loss))
     terms = _terms(reader, losses[0], teachers) if losses else ()
-    beside = _companions(reader, companions)
+    beside = _companions(reader, companions, removes)
     if not optimizers:
         optimizers = list(reader.add("with", _usual(reader.flow.task, default_optimizer)))
     optimizer = reader.method(optimizers[0], "optimizer", "`with`", "with sgd(lr=1e-2)")
@@ -87,15 +89,18 @@ def _usual(task: Any, optimizer: str) -> str:
     return str(getattr(task, own, optimizer)) if own else optimizer
 
 
-def _companions(reader: Reader, given: list[Any]) -> tuple[Any, ...]:
+def _companions(reader: Reader, given: list[Any], removes: bool) -> tuple[Any, ...]:
     """What accompanies the training, each companion once."""
     found: dict[str, Any] = {}
+    nodes_of: dict[Any, Any] = {}
     for node in given:
         made = reader.method(node, "companion", "`with`", "with slimming(1e-4)")
         if made is not None and made.name in found:
             reader.refuse("RCP0408", f"`{made.name}` appears twice", node.span, "name each once")
         elif made is not None:
             found[made.name] = made
+            nodes_of[made] = node
+    removal.by_training(reader, nodes_of, removes)
     return tuple(found.values())
 
 

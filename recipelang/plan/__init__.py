@@ -28,6 +28,8 @@ from recipelang.plan.lengths import lengthened as lengthened
 from recipelang.plan.needs import Finetune as Finetune
 from recipelang.plan.needs import Needs as Needs
 from recipelang.plan.needs import Operation as Operation
+from recipelang.plan.needs import alters as alters
+from recipelang.plan.needs import compresses as compresses
 from recipelang.plan.needs import repeated as repeated
 from recipelang.plan.nodes import Branch as Branch
 from recipelang.plan.nodes import Node as Node

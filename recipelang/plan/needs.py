@@ -98,6 +98,19 @@ class Finetune:
         return Needs(training=self.training, trains_on=self.samples)
 
 
+def compresses(operation: Operation) -> bool:
+    """Whether `healthy` is taken before a step at the latest: it changes the network for good, or may only follow what
+    does; so does a training whose companions leave masks, or remove parts."""
+    training = operation.needs().training
+    return not operation.before_healthy or bool(training and training.leaves)
+
+
+def alters(operation: Operation) -> bool:
+    """Whether a step changes what the network is, and not only its weights."""
+    training = operation.needs().training
+    return operation.role == "surgery" or bool(training and training.leaves)
+
+
 def repeated(operation: Operation, trained: tuple[Training, ...]) -> tuple[Operation, ...]:
     """What a control repeats of a step: its trainings with the task's own loss, or the whole step.
 

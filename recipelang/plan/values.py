@@ -123,6 +123,11 @@ class Training:
     companions: tuple[Any, ...] = later(())
     course: Course | None = later(None)
 
+    @property
+    def leaves(self) -> frozenset[str]:
+        """What its companions leave in the network (`kinds.Companion.leaves`): `masks`, `parts` that are gone."""
+        return frozenset(companion.leaves for companion in self.companions if companion.leaves)
+
 
 @dataclass(frozen=True)
 class Subject:

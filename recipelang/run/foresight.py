@@ -36,14 +36,20 @@ def foresee(operation: Operation, network: Network, known: Known, times: Times) 
     if needs.criterion is not None and "batchnorm" in needs.criterion.needs and not _has_batchnorm(network.module):
         message = f"`{needs.criterion.name}` needs BatchNorm, and this network has none"
         raise Refusal("RCP0916", message, "`by magnitude` or `by taylor`")
+    accompanied: tuple[str, ...] = ()
     for companion in needs.training.companions if needs.training else ():
         companion.require_network(network)
+        accompanied += companion.foresee(network)
     if needs.selection is not None:
         resolve(network.module, needs.selection)
     told = stages.foresee(operation, network, known)
     if told is None or told.limit is None or needs.until is None:
-        return told.found if told else ()
-    return (*told.found, *_budget(needs.until, Reach(told.limit, network, known("healthy") or network, times)))
+        return (*accompanied, *(told.found if told else ()))
+    return (
+        *accompanied,
+        *told.found,
+        *_budget(needs.until, Reach(told.limit, network, known("healthy") or network, times)),
+    )
 
 
 def _budget(until: Condition, reach: Reach) -> tuple[str, ...]:

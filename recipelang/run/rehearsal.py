@@ -30,6 +30,8 @@ from recipelang.plan import (
     Step,
     Tasked,
     Written,
+    alters,
+    compresses,
     steps_of,
 )
 from recipelang.run.building import build
@@ -150,7 +152,7 @@ class Rehearsal(Walk):
         """
         operation, writes = step.operation, step.operation.needs().writes
         built = writes if isinstance(writes, Built) else None
-        if not operation.before_healthy:
+        if compresses(operation):
             self.worker.settle_healthy(lane)
             if "healthy" not in lane.models:
                 lane.remember("healthy", lane.network)
@@ -167,7 +169,7 @@ class Rehearsal(Walk):
             details = self._details(operation, lane) if self.timed else ()
         if not (built and built.name):
             lane.network = self.readings.network(lane.current)  # type: ignore[arg-type]
-            lane.altered |= operation.role == "surgery"
+            lane.altered |= alters(operation)
         return Told("stored", words(lane.steps[-1].reached), details)
 
     def _missing(self, operation: Operation, lane: Lane) -> bool:
@@ -208,7 +210,7 @@ class Rehearsal(Walk):
             estimate = self.times.of(operation, lane.network, data, known) if self.timed else None
             if estimate and lane.supposed:
                 estimate = replace(estimate, guess=True)
-            lane.supposed |= operation.role == "surgery"
+            lane.supposed |= alters(operation)
         if needs.restriction:
             lane.recovered = None
             lane.remember("recovered", lane.network)

@@ -29,6 +29,7 @@ from recipelang.plan import (
     Reading,
     Shown,
     Step,
+    compresses,
     tests_of,
 )
 from recipelang.plugins import raised_by_one
@@ -132,7 +133,7 @@ class Worker:
     # dispatch ---------------------------------------------------------------------------------
 
     def _do(self, step: Step, lane: Lane) -> tuple[Mapping[str, Any], bool]:
-        if not step.operation.before_healthy:
+        if compresses(step.operation):
             self.settle_healthy(lane)
         match step.operation.needs().writes:
             case Made():

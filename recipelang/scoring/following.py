@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from recipelang.kinds import Companion, Moment, Pattern
+from recipelang.kinds import MASKS, Companion, Moment, Pattern
 from recipelang.plan import Course, unhashed
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import hold
@@ -30,6 +30,8 @@ class Following(Companion):
         names: of the weights.
         score: scores a network's weights, by name; called at every update with the network that trains.
     """
+
+    leaves: ClassVar[str] = MASKS
 
     course: Course
     pattern: Any

@@ -28,6 +28,7 @@ from recipelang.scoring.shared import Member, held_inside, rank_together, single
 from recipelang.stages._pace import pace_of
 from recipelang.stages._pruned import out_of_reach, told
 from recipelang.stages.context import Context, Foresight, Known, Outcome
+from recipelang.stages.train import tune
 from recipelang.surgery.network import Network
 from recipelang.training.smoke import few
 from recipelang.units import counted
@@ -44,6 +45,9 @@ def run(operation: Prune, context: Context) -> Outcome:
             criterion can score.
         OutOfReach: RCP0904: the budget cannot be met.
     """
+    if operation.criterion is None:
+        assert operation.training is not None  # a companion of it decides
+        return tune(context, operation.training, None)
     start, pace = context.network, pace_of(operation.training, operation.rounds, context)
     several = len(operation.amounts) > 1
     tallies = [Tally(one.unit, operation.criterion.name, several=several) for one in operation.alone]
@@ -71,6 +75,8 @@ def foresee(operation: Prune, network: Network, known: Known) -> Foresight:
     Raises:
         Refusal: RCP0910: nothing; RCP0911: less than asked for.
     """
+    if operation.criterion is None:
+        return Foresight()  # its companion says what it may remove
     offers = [offered(one, network) for one in operation.alone]
     for one, offer in zip(operation.alone, offers, strict=True):
         wanted(one, offer)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from recipelang.kinds import PARTS
 from recipelang.plan import Finetune, Samples, Training, lengthened
+from recipelang.stages._leaving import removed
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.artifact import fresh
 from recipelang.surgery.network import Network
@@ -12,6 +14,7 @@ from recipelang.training.loop import fit
 from recipelang.training.positions import pairings, shown, summary
 from recipelang.training.spending import cost, spent
 from recipelang.training.teachers import Teacher
+from recipelang.units import listed
 from recipelang.verbs.train import Train
 
 
@@ -41,9 +44,10 @@ def foresee(operation: Train | Finetune, network: Network, known: Known) -> Fore
 
 
 def tune(context: Context, training: Training, samples: Samples | None, teachers: tuple[Teacher, ...] = ()) -> Outcome:
-    """The training loop on the current network, shared by `train`, `finetune` and `distill`."""
+    """The training loop on the current network, shared by `train`, `finetune` and `distill`; parts that a companion has
+    decided to remove are gone afterwards."""
     looked = pairings(training, context.network, teachers)
-    trained, record = fit(
+    _, record = fit(
         context.network,
         context.data,
         training,
@@ -57,5 +61,14 @@ def tune(context: Context, training: Training, samples: Samples | None, teachers
         progress=context.progress,
         smoke=context.smoke,
     )
-    note = "; ".join(summary(training, looked, teachers))
-    return Outcome(trained, reached=record.figures, history=record.history, training=(training,), note=note)
+    removing = [companion.name for companion in training.companions if companion.leaves == PARTS]
+    left = removed(record.left, listed(removing))
+    return Outcome(
+        left.network,
+        reached=(*left.reached, *record.figures),
+        note="; ".join(filter(None, (*summary(training, looked, teachers), left.note))),
+        edits=left.edits,
+        ranking=left.ranking,
+        history=record.history,
+        training=(training,),
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from recipelang.kinds import Companion, Moment, Seen
+from recipelang.kinds import Companion, Finished, Moment, Seen
 from recipelang.surgery.network import Network
 
 
@@ -33,6 +35,14 @@ class Companions:
         for companion, state in self.running:
             companion.before_step(self.network, state, moment)
 
+    @contextmanager
+    def computing(self, moment: Moment) -> Iterator[None]:
+        """Inside the block the network computes its outputs."""
+        with ExitStack() as stack:
+            for companion, state in self.running:
+                stack.enter_context(companion.computing(self.network, state, moment))
+            yield
+
     def penalties(self, seen: Seen, moment: Moment) -> list[Tensor]:
         """What is added to the loss."""
         found = (companion.penalty(seen, state, moment) for companion, state in self.running)
@@ -43,11 +53,25 @@ class Companions:
         for companion, state in self.running:
             companion.after_step(self.network, optimizer, state, moment)
 
-    def finish(self, network: Network) -> Network:
-        """The trained network, on the CPU, with what stays of its companions."""
+    def finish(self, network: Network) -> Finished:
+        """The trained network, on the CPU, with what stays of its companions, and what they say of it."""
+        ended = Finished(network)
         for companion, state in self.running:
-            network = companion.finish(network, state.cpu() if state is not None else None)
-        return network
+            found = companion.finish(ended.network, state.cpu() if state is not None else None)
+            ended = _joined(ended, found if isinstance(found, Finished) else Finished(found))
+        return ended
+
+
+def _joined(before: Finished, after: Finished) -> Finished:
+    """What two companions leave, one after another."""
+    return replace(
+        after,
+        decided=(*before.decided, *after.decided),
+        reached=(*before.reached, *after.reached),
+        edits=(*before.edits, *after.edits),
+        ranking=(*before.ranking, *after.ranking),
+        note="; ".join(filter(None, (before.note, after.note))),
+    )
 
 
 def begin(companions: tuple[Companion, ...], network: Network, moment: Moment, device: str) -> Companions:

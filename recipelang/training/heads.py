@@ -43,6 +43,15 @@ class Heads:
         self.task, self.labels = task, labels
         self._trained: answers.Trained | None = None
 
+    def look(self, module: nn.Module, images: Tensor, targets: Any) -> None:
+        """Tell what is trained, the first time; a copy of the module runs, so nothing of it may be replaced meanwhile.
+
+        Raises:
+            Refusal: as `outputs`.
+        """
+        if self._trained is None:
+            self._trained = self._tell(module, images[:2], first(targets, 2))
+
     def outputs(self, module: nn.Module, images: Tensor, targets: Any) -> tuple[Head, ...]:
         """Run the network in training mode and read its answer; a tensor that evaluation also returns comes first.
 
@@ -50,8 +59,8 @@ class Heads:
             Refusal: RCP0713: the network cannot run in training mode; RCP0812, RCP0840: no tensor of its output is an
                 answer to these targets.
         """
-        if self._trained is None:
-            self._trained = self._tell(module, images[:2], first(targets, 2))
+        self.look(module, images, targets)
+        assert self._trained is not None
         raw, (own, auxiliary) = _run(module, images), (self._trained.answers, self._trained.auxiliary)
         read = [(path, 1 / len(own), False) for path in own] + [(path, answers.AUXILIARY, True) for path in auxiliary]
         return tuple(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Figure
+from recipelang.kinds import Figure, Finished
 from recipelang.training.checkpoint import TrainingState
 
 
@@ -23,6 +23,7 @@ class FitRecord:
         resumed_at: the step at which a checkpoint was resumed, 0 without one.
         history: per epoch: `epoch` (from 1), `loss` and the task's score, such as `accuracy`, under its name (both
             means over the augmented samples), `lr` of its last step.
+        left: what its companions leave, with the trained network.
     """
 
     steps: int
@@ -31,6 +32,7 @@ class FitRecord:
     precision: str
     resumed_at: int
     history: tuple[dict[str, float], ...]
+    left: Finished = field(default=Finished(None), compare=False, repr=False)
 
     @property
     def figures(self) -> tuple[Figure, ...]:

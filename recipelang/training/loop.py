@@ -113,7 +113,8 @@ def fit(
         smoke: at most two steps.
 
     Returns:
-        The trained network, on the CPU, and the record.
+        The trained network, on the CPU, and the record. Parts that a companion has decided to remove are still in the
+        network, without effect: `record.left.decided`.
 
     Raises:
         Refusal: RCP0312 a ramp is longer than the training; RCP0713 the network cannot run in training mode; RCP0725
@@ -163,11 +164,12 @@ def fit(
     trained = replace(network, module=module.cpu().to(memory_format=torch.contiguous_format))
     trained.module.train(network.module.training)
     let_go(trained)
-    trained = job.companions.finish(trained)
+    left = job.companions.finish(trained)
+    trained = left.network
     if off := broken(trained):
         raise RuntimeError(f"a restriction of {off[0]} does not hold after training")
     epochs = round(steps / per_epoch, 3)
-    return trained, FitRecord(steps, steps * batch, epochs, job.precision, start, tuple(state.history))
+    return trained, FitRecord(steps, steps * batch, epochs, job.precision, start, tuple(state.history), left)
 
 
 def _together(module: nn.Module, parts: nn.Module) -> nn.Module:
@@ -258,7 +260,9 @@ def _step(job: _Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[
     given = copied(images) if job.terms.teachers or job.companions.running else images
     with autocast(job.device, job.precision), job.terms.watching():
         with simulated(state.module, job.restrictions):
-            outputs = job.heads.outputs(state.module, given, targets)
+            job.heads.look(state.module, given, targets)
+            with job.companions.computing(moment):
+                outputs = job.heads.outputs(state.module, given, targets)
         with torch.no_grad():
             taught = [_answered(t.answer(images), targets, job) for t in job.terms.teachers]
     loss = job.terms.value(images, outputs, taught, targets, moment)

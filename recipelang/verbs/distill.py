@@ -32,6 +32,7 @@ class Distill:
 
 #: number of teachers → the loss used where none is named
 DEFAULT_LOSS = {1: "kd", 2: "mis"}
+DEFAULTS = f"`kd` for one teacher, `mis` for two, {training.TUNING}"
 
 
 def read(reader: Reader) -> Distill | None:
@@ -60,6 +61,7 @@ def read(reader: Reader) -> Distill | None:
         default_duration=DEFAULT_RECOVERY,
         default_loss=DEFAULT_LOSS.get(len(nodes), ""),
         teachers=nodes,
+        removes=True,
     )
     return reader.done(Distill(tuple(teachers), made, places.samples(reader, trains=True))) if made else None
 
@@ -79,7 +81,7 @@ VERB = Verb(
     clauses=(
         Clause("from", "the teachers: `healthy`, `recovered`, a kept state, a second model", required=True),
         Clause("for", "a number of epochs or steps", default=str(DEFAULT_RECOVERY)),
-        Clause("with", "a loss and an optimizer", default=f"`kd` for one teacher, `mis` for two, {training.TUNING}"),
+        Clause("with", "a loss, an optimizer, companions", default=DEFAULTS),
         Clause("on", "`train(samples=N)`: part of the training split", default="all of it"),
     ),
     example="sparsify nm 2:4\ndistill from healthy, recovered for 3 epochs with mis, sgd(lr=1e-3)",

@@ -11,7 +11,7 @@ from recipelang.plan import Finetune
 def read(reader: Reader) -> Finetune | None:
     """`finetune for 10 epochs with sgd(lr=1e-3)`."""
     reader.no_operands()
-    made = training.read(reader, training.TUNING)
+    made = training.read(reader, training.TUNING, removes=True)
     return reader.done(Finetune(made, places.samples(reader, trains=True))) if made else None
 
 
@@ -20,7 +20,7 @@ VERB = Verb(
     operands="nothing",
     clauses=(
         Clause("for", "a number of epochs or steps", required=True),
-        Clause("with", "an optimizer and a loss that needs no teacher", default=training.TUNING),
+        Clause("with", "an optimizer, a loss that needs no teacher, companions", default=training.TUNING),
         Clause("on", "`train(samples=N)`: part of the training split", default="all of it"),
     ),
     example="prune 2 layers by imprint\nfinetune for 10 epochs with sgd(lr=1e-3)",

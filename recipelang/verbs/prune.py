@@ -9,14 +9,14 @@ from recipelang import catalogue
 from recipelang.catalogue import spell
 from recipelang.errors import Span, did_you_mean
 from recipelang.kinds import why_unfit
-from recipelang.meaning import conditions, modules, places, training, trees
+from recipelang.meaning import conditions, modules, places, removal, training, trees
 from recipelang.meaning.bounds import opposed, shrinking
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
 from recipelang.meaning.wording import listing
 from recipelang.plan import Condition, Course, Needs, Samples, Selection, Training, later, unhashed
 from recipelang.syntax import nodes
-from recipelang.verbs import _removed
+from recipelang.verbs import _learned, _removed
 from recipelang.verbs._removed import Amount
 
 
@@ -30,7 +30,7 @@ class Prune:
     before_healthy: ClassVar[bool] = False
 
     unit: Any  # a method of kind `unit`, with its amount as of `Amount`
-    criterion: Any
+    criterion: Any  # None where a companion of the training decides what is removed, and how much
     count: int | None = None
     share: float | None = None
     until: Condition | None = None
@@ -80,6 +80,9 @@ def read(reader: Reader) -> Prune | None:
     asked = _removed.amounts(reader)
     understood = not reader.failed
     criterion_node = reader.argument("by")
+    if _learned.is_companion(criterion_node):
+        learned = _learned.read(reader, criterion_node, asked)
+        return reader.done(Prune(learned.unit, None, training=learned.training, selection=learned.selection))
     criterion = None
     if criterion_node is not None:
         criterion = reader.method(criterion_node, "criterion", "`by`", "by imprint")
@@ -139,12 +142,7 @@ def _fits(name: str, unit: Any) -> bool:
 
 def _in_order(reader: Reader, unit: Any, number: int) -> None:
     """A pattern across channels comes after channels are removed."""
-    pattern = reader.flow.across
-    if unit.ranks == "filter" and pattern is not None:
-        here = reader.statement.verb.span
-        message = f"removing {unit.name} after `sparsify` ({pattern.seen_from(here)}) breaks its groups of weights"
-        help = f"move `prune …` before {pattern.seen_from(here)}"
-        reader.refuse("RCP0506", message, reader.statement.operands[number].span, help)
+    removal.after_pattern(reader, unit, reader.statement.operands[number].span)
 
 
 def _how_much(reader: Reader, asked: tuple[Amount, ...]) -> None:
@@ -221,7 +219,7 @@ VERB = Verb(
     summary="Removes the least important parts of the network until a budget holds, or a given number of them.",
     operands=f"one or several units, with a number or share before them: {listing(catalogue.names('unit'))}",
     clauses=(
-        Clause("by", "the criterion that ranks", required=True),
+        Clause("by", "the criterion that ranks, or a companion of a training that decides, as `joint`", required=True),
         Clause("until", "a budget: stop as soon as it holds"),
         Clause("while", "a guard: a removal that breaks it is undone"),
         Clause("in", "modules to remove from", default="all"),
@@ -253,6 +251,8 @@ VERB = Verb(
         "begins the optimizer's momentum again.",
         "`while` is judged after each removal and before the training of its round, and ends the statement; "
         "`repeat while … { prune …; finetune … }` judges after the training.",
+        "`by joint for 10 epochs` learns during the training what is removed, and how much: no number, no budget, no "
+        "rounds.",
         "A criterion must score the unit: one that ranks whole layers cannot rank filters.",
         "Several units, `prune layers, filters …`, are weighed by the importance lost for what is won of the budget; "
         "with a number each, `prune 2 layers, 30% filters …`, they are removed one after another.",

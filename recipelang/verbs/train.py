@@ -36,7 +36,7 @@ def read(reader: Reader) -> Train | None:
     """`train for 30 epochs with sgd(lr=0.1)`, `train from scratch(equal=flops) for 30 epochs`."""
     reader.no_operands()
     equal = scratch.read(reader)
-    made = training.read(reader, training.FROM_SCRATCH)
+    made = training.read(reader, training.FROM_SCRATCH, removes=True)
     if made is None:
         return None
     return reader.done(Train(made, bool(equal), places.samples(reader, trains=True), equal or "epochs"))
@@ -47,7 +47,7 @@ VERB = Verb(
     operands="nothing",
     clauses=(
         Clause("for", "a number of epochs or steps", required=True),
-        Clause("with", "an optimizer and a loss", default=training.FROM_SCRATCH),
+        Clause("with", "an optimizer, a loss, companions", default=training.FROM_SCRATCH),
         Clause(
             "from",
             "`scratch`: random weights in the current architecture; `scratch(equal=flops)` trains as much longer as "
@@ -65,5 +65,6 @@ VERB = Verb(
         'scratch-B of Liu et al. 2019, "Rethinking the Value of Network Pruning". FLOPs are those of an image, and '
         "products with weights that masks hold at zero are not counted; ramps keep their shape, a milestone in the "
         "middle stays in the middle. `plan` and the report say how many epochs it is.",
+        "A companion that removes parts or leaves masks compresses: `healthy` is the network before such a training.",
     ),
 )

@@ -16,7 +16,7 @@ NOT_YET = {
     "d_random_draws": {"with"},
     "e_mis_table6": {"imagenet", "with", "rkd", "crd"},
     "f_iterative_filters": {"vgg19_bn", "cifar100"},
-    "h_joint_masks": {"vgg16_bn", "joint", "prune"},
+    "h_joint_masks": {"vgg16_bn"},
     "i_two_four_kernels": {"imagenet", "with", "cutlass"},
     "j_int8_kl": {"imagenet", "fold", "kl"},
     "k_qat_lsq": {"lsq"},

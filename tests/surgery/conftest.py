@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import indent
@@ -24,6 +25,7 @@ from recipelang.surgery.removable import Removable, find_removable
 from recipelang.surgery.removal import Removed, remove_channels
 from recipelang.surgery.tracing import evaluating, example_input
 
+sys.path.insert(0, str(Path(__file__).parent))  # `awkward_networks`
 Build = Callable[..., Network]
 
 
@@ -74,6 +76,7 @@ def wrap() -> Build:
 
 STRANGER = """
 import random
+import sys
 from collections import namedtuple
 from dataclasses import dataclass
 from functools import partial

@@ -1,0 +1,118 @@
+"""`with joint(0.5)`, `prune filters by joint for 10 epochs`: which filters stay is learned with the weights."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from recipelang.catalogue import method, setting
+from recipelang.kinds import PARTS, Companion, Decided, Finished, Moment, Seen, Unit
+from recipelang.lazy import torch
+from recipelang.methods.companions._units import chosen_unit
+from recipelang.plan import Selection, later
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from recipelang.surgery.gating import Gated, GateState
+
+
+@method("companion", "joint")
+@dataclass(frozen=True)
+class Joint(Companion):
+    """Joint end-to-end pruning: each filter has a real mask that is trained with the weights, and in use is 0 or 1.
+
+    What: how much of which layer stays is learned, with no ratio given in advance; filters whose mask ends at 0 are
+        removed physically. The share of each layer is in the record, and drawn in the report.
+    Formula: m_b = 1 where sigmoid(m_r) ≥ 0.5, else 0; what reads a filter gets m_b · F. Loss + strength · ‖m_b‖₁ / Σn,
+        the share of the n filters of all layers that stay (equations 3.2 to 3.4). Straight through the binarisation:
+        ∂L/∂m_r = ∂L/∂m_b · sigmoid(m_r) · (1 − sigmoid(m_r)) (equation 3.5). Of each group the filter with the largest
+        m_r is open in any case, so that no layer vanishes.
+    Shapes: one mask for each filter, or group of coupled ones; m_r starts at `init`.
+    Optimizer: the masks have Adam with `lr` of their own and no weight decay, whatever trains the weights. The source
+        gives neither the start nor the optimizer of the masks; its networks are trained with Adam.
+    Widths: as for `prune filters`: what stays is rounded (`unit=filters(round=1)` for any width). A filter that is
+        closed and stays for it has no effect.
+    When it misleads: a mask moves by about `lr` a step, so it needs at least `init/lr` steps to close: short trainings
+        remove nothing. `strength` trades accuracy for filters, and not for the clock or FLOPs: a filter of a large
+        feature map counts as much as one of a small one.
+    Source: Elkerdawy, "On efficient deep learning inference", thesis, chapter 3; Elkerdawy et al., "Lightweight
+        monocular depth estimation model by joint end-to-end filter pruning", ICIP 2019. Straight-through: Bengio et al.
+        2013.
+    """
+
+    leaves: ClassVar[str] = PARTS
+    units: ClassVar[tuple[str, ...]] = ("filters", "neurons", "heads")
+
+    strength: Any = setting(
+        1.0, type="number", low=0, open_low=True, ramp=True, positional=True, help="Factor of the share that stays."
+    )
+    lr: Any = setting(0.01, type="number", low=0, open_low=True, ramp=True, help="Learning rate of the masks.")
+    init: float = setting(1.0, type="number", low=0, help="The real masks at the start; sigmoid(init) ≥ 0.5 is open.")
+    unit: Any = setting(None, type="method", kind="unit", help="What has masks; default `filters`.")
+    selection: Selection = later(Selection())
+
+    def __post_init__(self) -> None:
+        chosen_unit(self)
+
+    def of(self, unit: Unit, selection: Selection) -> Joint:
+        """Masks on this unit of `prune`, in these modules."""
+        return replace(self, unit=unit, selection=selection)
+
+    def foresee(self, network: Any) -> tuple[str, ...]:
+        """What it may remove; errors as of `begin`."""
+        from recipelang.surgery.gating import foreseen
+
+        return foreseen(self._gated(network), chosen_unit(self), self.name)  # type: ignore[attr-defined]
+
+    def begin(self, network: Any, moment: Moment) -> GateState:
+        """The masks, all at `init`.
+
+        Raises:
+            Refusal: RCP0910, RCP0703, RCP0718, RCP0850: the network has nothing that can be masked (`gates_on`).
+        """
+        from recipelang.surgery.gating import GateState
+
+        gated = self._gated(network)
+        return GateState(gated, torch.full((gated.gates.total,), float(self.init)))
+
+    def computing(self, network: Any, state: Any, moment: Moment) -> AbstractContextManager[None]:
+        """The network with its masks."""
+        state.now = straight_through(state.leaf, self._mask(state))
+        opened: AbstractContextManager[None] = state.gated.gates.open(network.module, state.now)
+        return opened
+
+    def penalty(self, seen: Seen, state: Any, moment: Moment) -> Tensor:
+        """strength · the share of filters that stay, a scalar."""
+        share: Tensor = state.now.sum() / len(state.now)
+        return moment.value(self.strength) * share
+
+    def after_step(self, network: Any, optimizer: Any, state: Any, moment: Moment) -> None:
+        """One step of Adam on the masks."""
+        state.descend(moment.value(self.lr))
+
+    def finish(self, network: Any, state: Any) -> Finished:
+        """The network in which closed filters have no effect, and the decision to remove them."""
+        gates = state.gated.gates
+        gates.fold(network.module, self._mask(state))
+        reals = state.reals.sigmoid()
+        decided = Decided(chosen_unit(self), state.gated.offer, gates.each(reals), gates.each(reals < 0.5))
+        return Finished(network, (decided,))
+
+    def _gated(self, network: Any) -> Gated:
+        from recipelang.surgery.gating import gates_on
+
+        return gates_on(network, chosen_unit(self), self.selection, self.name)  # type: ignore[attr-defined]
+
+    def _mask(self, state: Any) -> Tensor:
+        """1 where the sigmoid is at least 0.5 and for the largest of each group, else 0."""
+        reals = state.reals
+        mask: Tensor = (reals.sigmoid() >= 0.5).to(reals.dtype)
+        return mask.index_fill(0, state.largest(reals), 1)
+
+
+def straight_through(reals: Tensor, mask: Tensor) -> Tensor:
+    """The mask, with the gradient of sigmoid(reals)."""
+    soft = reals.sigmoid()
+    return mask + (soft - soft.detach())  # the difference is exactly 0
