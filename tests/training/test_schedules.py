@@ -22,6 +22,7 @@ from recipelang.methods.optimizers.adam import Adam
 from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.patterns.weights import Weights
 from recipelang.methods.schedules.agp import Agp
+from recipelang.methods.schedules.uniform_steps import UniformSteps
 from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import Course, Duration, Training, canonical
 from recipelang.scoring.following import Following
@@ -34,7 +35,7 @@ TASK = Classification()
 NAMES = ("4.weight", "7.weight")
 
 
-def values(schedule: Agp, final: float, total: int, per_epoch: int = 10) -> dict[int, float]:
+def values(schedule: Any, final: float, total: int, per_epoch: int = 10) -> dict[int, float]:
     """Step → target, of every update."""
     found = {step: schedule.target_at(final, step, total, per_epoch) for step in range(total)}
     return {step: target for step, target in found.items() if target is not None}
@@ -70,15 +71,33 @@ def test_the_target_grows_by_ever_smaller_steps_up_to_the_final_one(
     assert max(found) <= min(total - 1, end if end is not None else total)
 
 
-def test_settings_that_contradict_each_other() -> None:
+@given(
+    start=st.floats(0, 0.5), final=st.floats(0.51, 0.99), begin=st.integers(0, 30), every=st.integers(1, 40),
+    end=st.integers(70, 120) | st.none(), total=st.integers(72, 120),
+)  # fmt: skip
+def test_uniform_steps_are_equal_and_the_first_is_one_of_them(
+    start: float, final: float, begin: int, every: int, end: int | None, total: int
+) -> None:
+    last = None if end is None else Duration(end, "steps")
+    found = values(UniformSteps(start, Duration(begin, "steps"), Duration(every, "steps"), last), final, total)
+    count = len(found)
+    assert list(found) == [begin + k * every for k in range(count)]
+    assert max(found) + every > min(total - 1, end if end is not None else total) >= max(found)
+    for k, target in enumerate(found.values(), 1):
+        assert target == pytest.approx(start + (final - start) * k / count)
+    assert found[max(found)] == final
+
+
+@pytest.mark.parametrize("kind", [Agp, UniformSteps])
+def test_settings_that_contradict_each_other(kind: Any) -> None:
     for field, wrong in {
         "every": {"every": Duration(0)},
         "end": {"begin": Duration(3), "end": Duration(3)},
     }.items():
         with pytest.raises(SettingError) as error:
-            Agp(**wrong)  # type: ignore[arg-type]
+            kind(**wrong)
         assert error.value.field == field
-    assert Agp(start=0.6).why_not(0.5) and Agp(start=0.5).why_not(0.5) and not Agp(start=0.4).why_not(0.5)
+    assert kind(start=0.6).why_not(0.5) and kind(start=0.5).why_not(0.5) and not kind(start=0.4).why_not(0.5)
 
 
 def trained_over(schedule: Agp, duration: Duration, target: float = 0.9) -> Training:
