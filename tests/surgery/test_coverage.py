@@ -92,7 +92,7 @@ def test_a_network_that_takes_too_long_is_a_row() -> None:
 
 #: processor seconds and MB over the network as built, where they are more than those of all others: 631 million
 #: parameters of which each pass of one image takes seconds
-BOUNDS = {"vit_h_14": (45, 4200)}
+BOUNDS = {"vit_h_14": (45, 5100)}
 
 
 def test_every_network_was_measured_within_the_bounds() -> None:
