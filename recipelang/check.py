@@ -93,7 +93,8 @@ def check(
         tasks.disagreements(made, partial(_disagrees, notes))
     _warn_unused(walk, bindings, flow, notes)
     if notes.errors:
-        sure = [d for d in notes.errors if not unread.explains(d)]
+        # A statement may seem to resolve a mistake of its own: what no other mistake explains is never left out.
+        sure = [d for d in notes.errors if not unread.explains(d)] or notes.errors
         raise RecipeError(_in_order(sure, recipe.path), recipe.text)
     return Plan(_name(recipe.path), recipe.text, recipe.path, made, wanted, tuple(notes.warnings))
 

@@ -110,6 +110,8 @@ def _broken(kind: str, cls: type) -> Iterator[str]:
             yield f"it has no `{name}`"
     if kind == "export" and getattr(cls, "looks_at_data", False):
         yield from against(cls, kinds.ObservingExport)
+    elif kind == "schedule" and hasattr(cls, "companion"):
+        yield from against(cls, kinds.DecidingSchedule)
     elif kind in PROTOCOLS:
         yield from against(cls, getattr(kinds, PROTOCOLS[kind]))
     if kind == "metric":

@@ -71,6 +71,8 @@ if TYPE_CHECKING:
     from recipelang.kinds.runtime import Finding as Finding
     from recipelang.kinds.runtime import LayerExecution as LayerExecution
     from recipelang.kinds.runtime import Runtime as Runtime
+    from recipelang.kinds.schedule import DecidingSchedule as DecidingSchedule
+    from recipelang.kinds.schedule import Masking as Masking
     from recipelang.kinds.schedule import Schedule as Schedule
     from recipelang.kinds.seen import Moment as Moment
     from recipelang.kinds.seen import Seen as Seen
@@ -105,7 +107,7 @@ OFFERED = {
     "ramp": "Ramp",
     "restriction": "Restriction",
     "runtime": "PRECISIONS Deployment Executable Finding LayerExecution Runtime",
-    "schedule": "Schedule",
+    "schedule": "DecidingSchedule Masking Schedule",
     "seen": "Moment Seen",
     "task": "DEFAULT_TASK Task serves",
     "unit": "Gone Group Offer Unit",

@@ -63,6 +63,8 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
     if verb.operation is None:
         return
     role = verb.operation.role
+    if needs and needs.scratch:
+        flow.trained = True  # what it was before does not matter
     untrained = not flow.trained and "model" in flow.provided
     altering = alters(found) if needs else role == "surgery"
     if altering and untrained:

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recipelang import catalogue
 from recipelang.errors import Refusal
+from recipelang.meaning import names, trees
 from recipelang.meaning.diagnostics import Refuse
 from recipelang.meaning.settings import bind
 from recipelang.plan import Course, Duration, Mark, Stretched, Training, parts_of
 from recipelang.syntax import nodes
 from recipelang.units import show
 
+if TYPE_CHECKING:
+    from recipelang.meaning.reader import Reader
+
 CODE = "RCP0312"
 HELP = "epochs count from 0; train longer, or write earlier milestones and a shorter warm-up"
 HELP_OVER = "train longer, or let the schedule begin earlier and follow faster: `begin=0 epochs, every=10 steps`"
 #: moments of a schedule that a plan shows
 SHOWN = 5
+
+
+def states(reader: Reader, node: Any, schedule: Any) -> None:
+    """Note RCP0205 and RCP0501 for the states that a schedule reads and that were not kept.
+
+    Args:
+        reader: the statement.
+        node: of the schedule.
+        schedule: built from it.
+    """
+    written = {trees.bare_word(argument.value): argument.value for argument in node.arguments}
+    for name in getattr(schedule, "states", ()):
+        place = written.get(name) or trees.respan(trees.expression(name), node.span)
+        names.state(reader, place, f"`{schedule.name}`")
 
 
 def check(given: tuple[Any, ...], duration: Duration, rounds: int, refuse: Refuse) -> None:
@@ -72,6 +90,9 @@ def told(course: Course, duration: Duration, per_epoch: int) -> str:
         duration: of the training.
         per_epoch: steps of an epoch.
     """
+    if hasattr(course.schedule, "telling"):
+        own: str = course.schedule.telling(course.target, round(_steps(duration, per_epoch)), per_epoch)
+        return own
     updates = moments(course, duration, per_epoch)
     chosen = sorted({round(n * (len(updates) - 1) / (SHOWN - 1)) for n in range(SHOWN)})
     shown = [f"{show(updates[n][1], '%')} at epoch {updates[n][0] / per_epoch:.3g}" for n in chosen]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from recipelang.plan.effects import MADE, Effect
-from recipelang.plan.values import Condition, Samples, Selection, Training
+from recipelang.plan.values import Condition, Samples, Selection, Training, later
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Needs:
         across: whether weights are afterwards in a pattern across channels, which removing channels would break; None:
             as before.
         repeated: whether a control repeats the step as it is, and not only its training.
+        scratch: whether its training starts from new random weights, as that of a control then does.
     """
 
     writes: Effect = MADE
@@ -51,6 +52,7 @@ class Needs:
     sparse: bool = False
     across: bool | None = None
     repeated: bool = False
+    scratch: bool = False
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -92,10 +94,11 @@ class Finetune:
 
     training: Training
     samples: Samples | None = None
+    scratch: bool = later(False)  # from new random weights: what a control repeats of a step that trains so
 
     def needs(self) -> Needs:
         """Its training."""
-        return Needs(training=self.training, trains_on=self.samples)
+        return Needs(training=self.training, trains_on=self.samples, scratch=self.scratch)
 
 
 def compresses(operation: Operation) -> bool:
@@ -121,4 +124,7 @@ def repeated(operation: Operation, trained: tuple[Training, ...]) -> tuple[Opera
     needs = operation.needs()
     if needs.repeated:
         return (operation,)
-    return tuple(Finetune(training, needs.trains_on) for training in trained) if needs.training else ()
+    return tuple(
+        Finetune(training, needs.trains_on, needs.scratch and not number)
+        for number, training in enumerate(trained if needs.training else ())
+    )

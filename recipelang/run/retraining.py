@@ -31,5 +31,8 @@ def _as_long(training: Training, done: Duration, step: Step) -> Training:
 
 
 def _training_text(operation: Operation) -> str:
-    training = operation.needs().training
-    return f"for {training.duration} with {training.text or spell(training.optimizer)}" if training else ""
+    needs = operation.needs()
+    if needs.training is None:
+        return ""
+    length = f"{'from scratch ' * needs.scratch}for {needs.training.duration}"
+    return f"{length} with {needs.training.text or spell(needs.training.optimizer)}"

@@ -9,12 +9,22 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from recipelang.kinds import MASKS, Companion, Moment, Pattern
+from recipelang.kinds import MASKS, Companion, Masking, Moment, Pattern
 from recipelang.plan import Course, unhashed
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import hold
 from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.tracing import let_go
+
+
+def following(masking: Masking) -> Companion:
+    """What moves masks during a training: the schedule's own companion, or masks that follow its target."""
+    schedule: Any = masking.course.schedule
+    if hasattr(schedule, "companion"):
+        made: Companion = schedule.companion(masking)
+        return made
+    assert masking.score is not None, "a schedule without a companion ranks by a criterion"
+    return Following(masking.course, masking.pattern, masking.names, masking.score)
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ from dataclasses import replace
 from torch import Tensor
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Figure, Solver
+from recipelang.kinds import Figure, Masking, Solver
 from recipelang.plan import Training
 from recipelang.scoring.evidence import Gathered
-from recipelang.scoring.following import Following
+from recipelang.scoring.following import Following, following
 from recipelang.scoring.pieces import PieceScores, piece_scores
 from recipelang.scoring.reordering import Reordered, reorder_channels
 from recipelang.scoring.solving import solved
 from recipelang.stages.context import Context, Foresight, Known, Outcome
-from recipelang.stages.train import tune
+from recipelang.stages.train import started, tune
 from recipelang.surgery import masks
 from recipelang.surgery.network import Network
 from recipelang.surgery.permute import require_groups
@@ -36,8 +36,21 @@ def run(operation: Sparsify, context: Context) -> Outcome:
     """
     network = context.network
     scoring, names, dense = _eligible(operation, network)
-    evidence = Gathered(
-        network=network,
+    if operation.training:
+        return _gradual(operation, operation.training, started(context, operation.scratch), scoring, names, dense)
+    evidence = _evidence(operation, context)
+    reordered = reorder_channels(operation, evidence, names) if operation.permutation else None
+    sparse, taken = _sparse(operation, evidence, scoring, names, reordered)
+    dense |= scoring.unscored(names, taken)
+    before = reordered.network if reordered else network
+    outcome = _outcome(operation, before, sparse, taken, dense, reordered.edits if reordered else ())
+    return replace(outcome, note="; ".join(filter(None, (reordered.note if reordered else "", outcome.note))))
+
+
+def _evidence(operation: Sparsify, context: Context) -> Gathered:
+    """What the criterion may look at."""
+    return Gathered(
+        network=context.network,
         data=context.data,
         task=context.task,
         unit="element",
@@ -47,14 +60,6 @@ def run(operation: Sparsify, context: Context) -> Outcome:
         device=context.device,
         progress=context.progress,
     )
-    if operation.training:
-        return _gradual(operation, operation.training, context, evidence, scoring, names, dense)
-    reordered = reorder_channels(operation, evidence, names) if operation.permutation else None
-    sparse, taken = _sparse(operation, evidence, scoring, names, reordered)
-    dense |= scoring.unscored(names, taken)
-    before = reordered.network if reordered else network
-    outcome = _outcome(operation, before, sparse, taken, dense, reordered.edits if reordered else ())
-    return replace(outcome, note="; ".join(filter(None, (reordered.note if reordered else "", outcome.note))))
 
 
 def _eligible(operation: Sparsify, network: Network) -> tuple[PieceScores, tuple[str, ...], dict[str, str]]:
@@ -64,7 +69,8 @@ def _eligible(operation: Sparsify, network: Network) -> tuple[PieceScores, tuple
         Refusal: RCP0910: no weight can; RCP0718: the criterion ranks filters, and channels cannot be traced.
     """
     names, dense = masks.eligible(network, operation.pattern, operation.selection)
-    scoring = piece_scores(operation.criterion, network) if names else PieceScores(operation.criterion)
+    ranked = bool(names) and operation.criterion is not None
+    scoring = piece_scores(operation.criterion, network) if ranked else PieceScores(operation.criterion)
     unscored = scoring.without_channels(network, names)
     names, dense = tuple(name for name in names if name not in unscored), dense | unscored
     if not names:
@@ -115,21 +121,35 @@ def _gradual(
     operation: Sparsify,
     training: Training,
     context: Context,
-    evidence: Gathered,
     scoring: PieceScores,
     names: Sequence[str],
     dense: dict[str, str],
 ) -> Outcome:
     """Train while the masks follow the schedule; what cannot be scored is found before the first step."""
     assert training.course
+    score, taken = None, tuple(names)
+    if operation.criterion is not None:
+        evidence = _evidence(operation, context)
+        first = scoring.of(evidence)
+        taken = tuple(name for name in names if name in first)
 
-    def score(network: Network) -> Mapping[str, Tensor]:
-        return scoring.of(replace(evidence, network=network, progress=None))
+        def score(network: Network) -> Mapping[str, Tensor]:
+            return scoring.of(replace(evidence, network=network, progress=None))
 
-    first = scoring.of(evidence)
-    taken = tuple(name for name in names if name in first)
-    following = Following(training.course, operation.pattern, taken, score)
-    tuned = tune(context, replace(training, companions=(*training.companions, following)), None)
+    masking = Masking(
+        training.course,
+        operation.pattern,
+        taken,
+        dict.fromkeys(taken, training.course.target),
+        score,
+        operation.scratch,
+        context.state,
+    )
+    companion = following(masking)
+    # Masks that move by a law of their own are not held within those of before.
+    begun = context.network if isinstance(companion, Following) else masks.unmasked(context.network, taken)
+    joined = replace(training, companions=(*training.companions, companion))
+    tuned = tune(replace(context, network=begun), joined, None)
     outcome = _outcome(operation, context.network, tuned.network, taken, dense | scoring.unscored(names, taken), ())
     reached = (*outcome.reached, *tuned.reached)
     return replace(outcome, reached=reached, history=tuned.history, training=(training,))

@@ -24,14 +24,19 @@ def run(operation: Train, context: Context) -> Outcome:
     Raises:
         Refusal: RCP0730: it spends the FLOPs of another network, and those of one of the two cannot be counted.
     """
-    start = fresh(context.network, context.seed) if operation.scratch else context.network
-    context = replace(context, network=start)
+    context = started(context, operation.scratch)
     needs = operation.needs()
     if not needs.spends:
         return tune(context, operation.training, operation.samples)
-    part = cost(start, context.state(needs.spends))
+    part = cost(context.network, context.state(needs.spends))
     outcome = tune(context, lengthened(operation.training, 1 / part), operation.samples)
     return replace(outcome, note="; ".join(filter(None, (spent(operation.training, part), outcome.note))))
+
+
+def started(context: Context, scratch: bool) -> Context:
+    """The context with the network that a training starts from: the current one, or its architecture with new seeded
+    random weights."""
+    return replace(context, network=fresh(context.network, context.seed)) if scratch else context
 
 
 def foresee(operation: Train | Finetune, network: Network, known: Known) -> Foresight:

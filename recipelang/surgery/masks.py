@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -61,6 +62,15 @@ def _why_dense(network: Network, product: Product, pattern: Pattern) -> str | No
     if not weight.requires_grad:
         return "it is frozen: it has no gradients"
     return product.why or pattern.refuses(weight)
+
+
+def unmasked(network: Network, names: Collection[str]) -> Network:
+    """The same module without the masks of these weights."""
+    left = {
+        place: tuple(one for one in each if not (place in names and isinstance(one, Mask)))
+        for place, each in network.restrictions.items()
+    }
+    return replace(network, restrictions={place: each for place, each in left.items() if each})
 
 
 def sparsify(network: Network, pattern: Pattern, scores: Mapping[str, Tensor]) -> Network:

@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 from recipelang import catalogue
 from recipelang.errors import Span
 from recipelang.kinds import PATTERN_SCORES, Solver, why_unfit
-from recipelang.meaning import modules, places, training, trees
+from recipelang.meaning import modules, places, schedules, training
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
 from recipelang.meaning.wording import listing
 from recipelang.plan import Course, Needs, Samples, Selection, Training, later, unhashed
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
+from recipelang.verbs import _target
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,12 @@ class Sparsify:
     before_healthy: ClassVar[bool] = False
 
     pattern: Any
-    criterion: Any
+    criterion: Any  # None where a schedule ranks by its own law
     selection: Selection = Selection()
     samples: Samples = Samples("train")
     permutation: Any = None
     training: Training | None = later(None)  # with the course of the target, where a schedule raises it
+    scratch: bool = later(False)  # that training starts from new random weights
     criterion_span: Span | None = unhashed(None)
 
     def needs(self) -> Needs:
@@ -44,7 +46,15 @@ class Sparsify:
             restriction=self.pattern.restriction,
             sparse=bool(self.pattern.restriction),
             across=getattr(self.pattern, "across", bool(self.pattern.restriction)),
+            states=getattr(self.schedule, "states", ()),
+            scratch=self.scratch,
         )
+
+    @property
+    def schedule(self) -> Any:
+        """What raises the target or moves the masks during the training; None at once."""
+        course = self.training.course if self.training else None
+        return course.schedule if course else None
 
 
 DEFAULT_CRITERION = "magnitude"
@@ -54,73 +64,75 @@ def read(reader: Reader) -> Sparsify | None:
     """`sparsify nm 2:4`, `sparsify weights to 90% by magnitude over agp(begin=2 epochs) for 10 epochs except "fc"`."""
     node = reader.operand("one pattern", "write `sparsify nm 2:4`")
     pattern = None
-    if node is not None and not (reader.comparison(node) or _without_to(reader, node)):
+    if node is not None and not (reader.comparison(node) or _target.beside(reader, node)):
         pattern = reader.method(node, "pattern", "`sparsify`", "sparsify nm 2:4")
-    share = _share(reader, pattern)
+    share = _target.share(reader, pattern)
     if pattern is not None and share is not None:
         pattern = pattern.at(share)
+    schedule = _schedule(reader, pattern)
+    by, criterion = _criterion(reader, pattern, schedule)
+    scratch = _scratch(reader)
+    trained = _training(reader, pattern, share, criterion, schedule)
+    permutation = _permutation(reader, pattern)
+    samples = places.samples(reader) or Samples("train")
+    made = Sparsify(
+        pattern,
+        criterion,
+        modules.selection(reader),
+        samples,
+        permutation,
+        trained,
+        scratch,
+        by.span if by is not None else None,
+    )
+    return reader.done(made)
+
+
+def _criterion(reader: Reader, pattern: Any, schedule: Any) -> tuple[Any, Any]:
+    """The node of `by` and its criterion; none beside a schedule that ranks by its own law."""
+    if schedule is not None and not getattr(schedule, "ranks", True):
+        for clause in filter(None, (reader.clause("by"), reader.clause("on"))):
+            message = f"`{schedule.name}` ranks by its own law: `{clause.word.text}` changes nothing"
+            reader.refuse("RCP0447", message, clause.word.span, f"leave `{clause.word.text}` out")
+        return None, None
     if reader.clause("by") is None:
         reader.add("by", DEFAULT_CRITERION)
     by = reader.argument("by")
     criterion = reader.method(by, "criterion", "`by`", "by magnitude") if by is not None else None
     if by is not None and criterion is not None:
         _can_score(reader, criterion, pattern, by)
-    trained = _training(reader, pattern, share, criterion)
-    permutation = _permutation(reader, pattern)
-    samples = places.samples(reader) or Samples("train")
-    span = by.span if by is not None else None
-    made = Sparsify(pattern, criterion, modules.selection(reader), samples, permutation, trained, span)
-    return reader.done(made)
+    return by, criterion
 
 
-def _without_to(reader: Reader, node: Any) -> bool:
-    """Whether the share is beside the pattern, as in `blocks 4x4 90%`, and not after `to`; notes RCP0430."""
-    words = trees.words(node)
-    shares = [word for word in words if isinstance(word, nodes.Number)]
-    others = [word for word in words if not isinstance(word, nodes.Number)]
-    found = catalogue.find("pattern", trees.bare_word(others[0]) or "") if others else None
-    if (
-        len(shares) != 1
-        or not getattr(found, "target", "")
-        or not all(isinstance(w, nodes.Pattern) for w in others[1:])
-    ):
+def _schedule(reader: Reader, pattern: Any) -> Any | None:
+    """`over agp(…)`: a schedule of masks that can move the pieces of the pattern."""
+    node: Any = reader.argument("over")
+    schedule = reader.method(node, "schedule", "`over` of `sparsify`", "over agp") if node is not None else None
+    if schedule is None:
+        return None
+    schedules.states(reader, node, schedule)
+    if "masks" not in schedule.moves:
+        every: dict[str, Any] = {name: catalogue.find("schedule", name) for name in catalogue.names("schedule")}
+        others = listing([name for name, cls in every.items() if cls and "masks" in cls.moves])
+        message = f"`{schedule.name}` decides which parts are removed, and `sparsify` masks weights"
+        reader.refuse("RCP0432", message, node.span, f"over {others}, or `prune … over {schedule.name}`")
+    piece = getattr(pattern, "piece", "weight")
+    if pattern is not None and pattern.target and getattr(schedule, "single", False) and piece != "weight":
+        message = f"`{schedule.name}` moves single weights, and the pieces of `{pattern.name}` are {piece}s"
+        reader.refuse("RCP0447", message, node.span, "write `sparsify weights to 90%`, or a schedule such as `agp`")
+    return schedule
+
+
+def _scratch(reader: Reader) -> bool:
+    """`from scratch`: whether the training starts from new random weights."""
+    start = reader.argument("from")
+    if start is None or reader.word(start, "where training starts", ("scratch",)) is None:
         return False
-    written, number = " ".join(show(word) for word in others), shares[0]
-    message = f"`{number.text}` follows the pattern"
-    share = number.text if number.quantity.unit == "%" or number.quantity.value < 1 else f"{number.text}%"
-    help = f"write `sparsify {written} to {share}`"
-    if reader.clause("to") or number.quantity.unit not in ("", "%"):
-        message += ", and the share of zeros is given after `to`"
-        help = f"remove `{number.text}`"
-    if written == "blocks" and number.quantity.unit != "%" and number.quantity.value >= 1:
-        help = "write both sides of a block: `sparsify blocks 4x4 to 90%`"
-    reader.refuse("RCP0430", message, number.span, help)
+    if reader.clause("over") is None:
+        message = "`from scratch` trains from new random weights while a schedule sets zeros, and there is no schedule"
+        help = "add one, `over agp for 10 epochs`, or write `train from scratch for 10 epochs` on a line of its own"
+        reader.refuse("RCP0431", message, start.span, help)
     return True
-
-
-def _share(reader: Reader, pattern: Any) -> float | None:
-    """`to 90%`: the target, where the pattern has one."""
-    node = reader.argument("to")
-    if pattern is None:
-        return None
-    if not pattern.target:
-        if node is not None:
-            message = f"`{pattern.name}` determines how many weights are zero; it takes no `to`"
-            reader.refuse("RCP0430", message, node.span, "leave `to` out, or write `sparsify weights to 90%`")
-        return None
-    if reader.clause("to") is None:
-        message = f"`sparsify {pattern.name}` does not say {pattern.target}"
-        reader.refuse("RCP0430", message, None, f"write `sparsify {pattern.name} to 90%`")
-    if node is None:
-        return None
-    number = node.quantity if isinstance(node, nodes.Number) else None
-    if number is None or number.unit not in ("", "%") or not 0 < number.value < 1:
-        percent = number is not None and number.unit == "" and 1 < number.value < 100
-        help = f"write `to {node.text}%`" if percent else "write a share between 0% and 100%: `to 90%`"
-        message = f"`to` of `sparsify {pattern.name}` takes {pattern.target}; `{show(node)}` is not a share"
-        reader.refuse("RCP0430", message, node.span, help)
-        return None
-    return float(number.value)
 
 
 def _can_score(reader: Reader, criterion: Any, pattern: Any, by: Any) -> None:
@@ -144,7 +156,7 @@ def _can_score(reader: Reader, criterion: Any, pattern: Any, by: Any) -> None:
         )
 
 
-def _training(reader: Reader, pattern: Any, share: float | None, criterion: Any) -> Training | None:
+def _training(reader: Reader, pattern: Any, share: float | None, criterion: Any, schedule: Any) -> Training | None:
     """`over agp(…) for 10 epochs with sgd(…)`: training during which a schedule raises the target; None without it."""
     node: Any = reader.argument("over")
     length = reader.clause("for")
@@ -154,7 +166,6 @@ def _training(reader: Reader, pattern: Any, share: float | None, criterion: Any)
             message = "`for` trains while a schedule raises the target, and there is no schedule"
             reader.refuse("RCP0431", message, length.word.span, help)
         return None
-    schedule = reader.method(node, "schedule", "`over` of `sparsify`", "over agp") if node is not None else None
     if schedule is None or pattern is None:
         return None
     if not pattern.target or (isinstance(criterion, Solver) and _has_groups(pattern)):
@@ -175,7 +186,8 @@ def _training(reader: Reader, pattern: Any, share: float | None, criterion: Any)
         reader.refuse("RCP0432", f"`{schedule.name}` {why}", node.span, "write a smaller `start`, or leave it out")
         return None
     given = tuple(item for item in reader.arguments("with") if not _is_permutation(item))
-    return training.read(reader, training.TUNING, given=given, course=Course(schedule, share))
+    usual = training.FROM_SCRATCH if reader.clause("from") else training.TUNING
+    return training.read(reader, usual, given=given, course=Course(schedule, share))
 
 
 def _permutation(reader: Reader, pattern: Any) -> Any | None:
@@ -223,14 +235,19 @@ VERB = Verb(
     summary="Sets weights to zero in a pattern, at once or during a training; masks are kept through later training.",
     operands="a pattern and its numbers: `nm 2:4`, `weights`, `blocks 4x4`",
     clauses=(
-        Clause("by", "the criterion that scores weights, or filters for `filters`", default=DEFAULT_CRITERION),
+        Clause(
+            "by",
+            "the criterion that scores weights, or filters for `filters`; none beside a schedule that ranks itself",
+            default=DEFAULT_CRITERION,
+        ),
         Clause("to", "the share of zeros, for a pattern that leaves it open: `weights to 90%`"),
-        Clause("over", "a schedule that raises the target during a training: `agp`", default="at once"),
+        Clause("over", "a schedule that raises the target, or moves the masks, during a training", default="at once"),
         Clause("for", "how long that training is"),
+        Clause("from", "`scratch`: that training starts from new random weights", default="the current weights"),
         Clause(
             "with",
             "how input channels are reordered first: `permute`; with `over`, an optimizer, a loss, companions",
-            default=f"with `over`, {training.TUNING}",
+            default=f"with `over`, {training.TUNING}; from scratch, {training.FROM_SCRATCH}",
         ),
         Clause("in", "modules to sparsify", default="all that can take the pattern"),
         Clause("except", "modules to leave dense"),
