@@ -47,7 +47,7 @@ WORK = {
     "optimizer": ("build",),
     "companion": (
         *("leaves", "units", "of", "require_network", "foresee", "begin", "penalty", "before_step", "computing"),
-        *("after_step", "finish"),
+        *("before_update", "after_step", "finish"),
     ),
     "schedule": ("target_at", "why_not", "marks"),
     "ramp": ("value_at", "marks"),

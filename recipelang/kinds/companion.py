@@ -77,8 +77,8 @@ class Companion(Protocol):
 
     One step of the loop:
 
-        before_step → batch → outputs → loss + penalties → gradients → optimizer → restrictions hold → after_step
-                              └ inside `computing`
+        before_step → batch → outputs → loss + penalties → gradients → before_update → optimizer
+                              └ inside `computing`                     → restrictions hold → after_step
 
     Inherit from this class: what does not concern a companion then does nothing.
 
@@ -130,6 +130,12 @@ class Companion(Protocol):
         """The block in which the network computes its outputs in a step: what multiplies there, gates or masks, does so
         here, and has gradients. Outside of it the module is as it was."""
         return nullcontext()
+
+    def before_update(
+        self, network: Any, optimizer: torch.optim.Optimizer, state: nn.Module | None, moment: Moment
+    ) -> None:
+        """After the gradients and before the optimizer: what it updates need not be what the network computed with."""
+        return None
 
     def after_step(
         self, network: Any, optimizer: torch.optim.Optimizer, state: nn.Module | None, moment: Moment

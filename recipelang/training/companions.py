@@ -48,6 +48,11 @@ class Companions:
         found = (companion.penalty(seen, state, moment) for companion, state in self.running)
         return [penalty for penalty in found if penalty is not None]
 
+    def before_update(self, optimizer: torch.optim.Optimizer, moment: Moment) -> None:
+        """After the gradients, before the optimizer."""
+        for companion, state in self.running:
+            companion.before_update(self.network, optimizer, state, moment)
+
     def after_step(self, optimizer: torch.optim.Optimizer, moment: Moment) -> None:
         """After the optimizer."""
         for companion, state in self.running:

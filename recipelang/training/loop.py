@@ -273,6 +273,7 @@ def _step(job: _Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[
         raise _nothing_trains("nothing that the loss depends on has gradients")
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    job.companions.before_update(state.optimizer, moment)
     state.optimizer.step()
     hold(state.module, job.restrictions, state.optimizer)
     job.companions.after_step(state.optimizer, moment)

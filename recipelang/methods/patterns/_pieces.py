@@ -71,7 +71,7 @@ class Pieces(ABC):
         # A stable sort keeps equal sums in order, so that the lower index wins on every machine.
         order = sums.sort(descending=True, stable=True).indices
         keep = torch.zeros(len(sums), dtype=torch.bool, device=scores.device)
-        keep[order[: self._kept(len(sums))]] = True
+        keep[order[: self.kept(len(sums))]] = True
         return self.joined(keep[:, None].expand(pieces.shape), scores)
 
     def holds(self, weight: Tensor) -> bool:
@@ -79,8 +79,8 @@ class Pieces(ABC):
         if self.refuses(weight):
             return False
         pieces = self.split(weight)
-        return int(pieces.bool().any(1).sum()) <= self._kept(len(pieces))
+        return int(pieces.bool().any(1).sum()) <= self.kept(len(pieces))
 
-    def _kept(self, count: int) -> int:
+    def kept(self, count: int) -> int:
         """How many of this many pieces are kept; a share that is a decimal fraction is meant exactly."""
         return max(1, count - math.ceil(round(self.share * count, 6)))
