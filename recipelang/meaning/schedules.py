@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CODE = "RCP0312"
 HELP = "epochs count from 0; train longer, or write earlier milestones and a shorter warm-up"
-HELP_OVER = "train longer, or let the schedule begin earlier and follow faster: `begin=0 epochs, every=10 steps`"
+HELP_OVER = "train longer, or let the schedule begin earlier and update more often: `every=10 steps`"
 #: moments of a schedule that a plan shows
 SHOWN = 5
 
@@ -78,7 +78,8 @@ def fit(training: Training, per_epoch: int) -> None:
                 help = HELP_OVER if course and part is course.schedule else HELP
                 raise Refusal(CODE, _message(mark, training.duration, 1) + steps, help)
     if course and len(moments(course, training.duration, per_epoch)) < 2:
-        message = f"`{course.schedule.name}` sets its target at once: there is no second update"
+        own = "moves nothing: its first update is after its end" if hasattr(course.schedule, "companion") else ""
+        message = f"`{course.schedule.name}` {own or 'sets its target at once: there is no second update'}"
         raise Refusal(CODE, _message(Mark("", training.duration, message), training.duration, 1), HELP_OVER)
 
 

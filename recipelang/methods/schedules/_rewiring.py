@@ -71,7 +71,7 @@ class Moving:
         found = [step for step in range(1, total) if self.target_at(final, step, total, steps_per_epoch) is not None]
         last = f", the last time at epoch {found[-1] / steps_per_epoch:.3g}" if found else ""
         name = type(self).name  # type: ignore[attr-defined]
-        return f"{name} moves masks {len(found)} times at {show(final, '%')} zeros{last}"
+        return f"{name} moves masks {len(found)} time{'s' * (len(found) != 1)} at {show(final, '%')} zeros{last}"
 
 
 def steps(duration: Duration, steps_per_epoch: int) -> int:

@@ -74,7 +74,8 @@ class Surgery:
         """How often it sets masks, for a plan."""
         last = self.until(total, steps_per_epoch) - 1
         until = f"until epoch {last / steps_per_epoch:.3g}"
-        falls = f" with a probability that falls from 1 to {self.probability(last):.3g}" if self.decay else ""
+        lowest = f"{self.probability(last):.2g}"
+        falls = f", with a probability that falls from 1 to {lowest}" if lowest != "1" else ""
         return f"surgery sets masks near {show(final, '%')} zeros before every step {until}{falls}"
 
     def companion(self, masking: Masking) -> Companion:
