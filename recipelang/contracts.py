@@ -112,6 +112,8 @@ def _broken(kind: str, cls: type) -> Iterator[str]:
         yield from against(cls, kinds.ObservingExport)
     elif kind == "schedule" and hasattr(cls, "companion"):
         yield from against(cls, kinds.DecidingSchedule)
+    elif kind == "allocation" and hasattr(cls, "explore"):
+        yield from against(cls, kinds.Explorer)
     elif kind in PROTOCOLS:
         yield from against(cls, getattr(kinds, PROTOCOLS[kind]))
     if kind == "metric":

@@ -19,9 +19,11 @@ class Elements:
     Args:
         module: of the network before the first step; its parameters are not read, only their shapes.
         queues: of everything that may be removed from it.
+        worth: parameter name → what each of its elements counts; 1 by default.
     """
 
-    def __init__(self, module: nn.Module, queues: Sequence[Queue]) -> None:
+    def __init__(self, module: nn.Module, queues: Sequence[Queue], worth: Mapping[str, float] | None = None) -> None:
+        self._worth = worth or {}
         self._shapes = {name: list(parameter.shape) for name, parameter in module.named_parameters()}
         self._held = {(queue.unit, queue.group.name): self._places(queue) for queue in queues}
 
@@ -31,19 +33,19 @@ class Elements:
         other._shapes = {name: list(shape) for name, shape in self._shapes.items()}
         return other
 
-    def total(self) -> int:
+    def total(self) -> float:
         """The elements of all parameters that are left."""
-        return sum(map(prod, self._shapes.values()))
+        return sum(self._worth.get(name, 1) * prod(shape) for name, shape in self._shapes.items())
 
     def touched(self, unit: str, group: str) -> frozenset[str]:
         """The parameters that lose something with a part of a group."""
         return frozenset(self._held[unit, group] or ())
 
-    def of(self, step: RemovalStep) -> int:
+    def of(self, step: RemovalStep) -> float:
         """The elements that a step would remove now; its number of parts where they hold no known parameters."""
         return self._removed(step, self._shapes) if self._known(step) else len(step.parts)
 
-    def take(self, step: RemovalStep) -> int:
+    def take(self, step: RemovalStep) -> float:
         """Remove them; how many they were."""
         count = self.of(step)
         if self._known(step):
@@ -54,8 +56,9 @@ class Elements:
     def _known(self, step: RemovalStep) -> bool:
         return self._held[step.unit, step.group] is not None
 
-    def _removed(self, step: RemovalStep, shapes: Mapping[str, list[int]]) -> int:
-        return sum(prod(shapes[name]) - prod(after) for name, after in self._after(step).items())
+    def _removed(self, step: RemovalStep, shapes: Mapping[str, list[int]]) -> float:
+        after = self._after(step).items()
+        return sum(self._worth.get(name, 1) * (prod(shapes[name]) - prod(shape)) for name, shape in after)
 
     def _after(self, step: RemovalStep) -> dict[str, list[int]]:
         """Parameter → its shape after the step, of those that it touches."""

@@ -70,6 +70,26 @@ def smallest(
     """
     budget = _Budget(until, removed, judge, tried)
     count, met = (most, True) if until is None else _first(budget, most, many)
+    return _guarded(budget, guard, count, met, many)
+
+
+def exactly(
+    removed: Callable[[int], Network],
+    count: int,
+    until: Condition | None,
+    guard: Condition | None,
+    judge: Judge,
+    tried: Callable[[int, Verdict], None] = lambda k, v: None,
+    many: bool = False,
+) -> SearchResult:
+    """Whether this number of steps meets `until`, or as many of them as `guard` allows; arguments as of `smallest`."""
+    budget = _Budget(until, removed, judge, tried)
+    return _guarded(budget, guard, count, until is None or budget.holds(count), many)
+
+
+def _guarded(budget: _Budget, guard: Condition | None, count: int, met: bool, many: bool) -> SearchResult:
+    """A number of steps, or the largest one below it that a guard allows."""
+    until, removed, judge = budget.until, budget.removed, budget.judge
     if guard is None:
         return SearchResult(count, budget.known.get(count), met)
     allowed = _allowed(count, lambda k: judge(guard, removed(k), False).holds, many)

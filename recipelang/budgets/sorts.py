@@ -26,7 +26,7 @@ def sorts_of(network: Network, queues: Sequence[Queue], elements: Elements) -> t
         queues: of all units.
         elements: of the network before the first step.
     """
-    sizes = _activations(network, {path for queue in queues for path in queue.group.layers})
+    sizes = activations(network, {path for queue in queues for path in queue.group.layers})
     sorts: dict[tuple[object, ...], list[Key]] = {}
     for queue in queues:
         group = queue.group
@@ -36,7 +36,7 @@ def sorts_of(network: Network, queues: Sequence[Queue], elements: Elements) -> t
     return tuple(map(tuple, sorts.values()))
 
 
-def _activations(network: Network, paths: set[str]) -> dict[str, int]:
+def activations(network: Network, paths: set[str]) -> dict[str, int]:
     """Module path → numbers that it makes for one image, over all its calls."""
     found: dict[str, int] = {}
 

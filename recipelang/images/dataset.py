@@ -107,6 +107,29 @@ class FileImages:
         return random_part(image, self.preprocessing, draws)
 
 
+@dataclass(frozen=True)
+class SomeImages:
+    """Some of the images of a split.
+
+    Attributes:
+        images: all of them.
+        chosen: the numbers of those that there are, sorted.
+    """
+
+    images: Images
+    chosen: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Of these images."""
+        return self.images.labels[self.chosen]
+
+    def read(self, batches: Iterator[np.ndarray], draws: Draws | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """See `Images`; an image is augmented as it is among all."""
+        for indices, pixels in self.images.read((self.chosen[batch] for batch in batches), draws):
+            yield np.searchsorted(self.chosen, indices), pixels
+
+
 def _stacked(batch: tuple[np.ndarray, list[Future[np.ndarray]]]) -> tuple[np.ndarray, np.ndarray]:
     indices, futures = batch
     return indices, np.stack([f.result() for f in futures])
@@ -161,6 +184,12 @@ class ImageDataset:
         }
         key = hashlib.sha256(f"{self.fingerprint} {json.dumps(entries(wanted), sort_keys=True)}".encode()).hexdigest()
         return replace(self, preprocessing=wanted, fingerprint=key, images=images)
+
+    def part(self, chosen: np.ndarray) -> ImageDataset:
+        """The same with only these training images (sorted numbers)."""
+        images = {**self.images, "train": SomeImages(self.images["train"], chosen)}
+        key = hashlib.sha256(f"{self.fingerprint} {chosen.tolist()}".encode()).hexdigest()
+        return replace(self, fingerprint=key, images=images)
 
     def size(self, split: str) -> int:
         """Number of samples in `train`, `val` or `test`."""

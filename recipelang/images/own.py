@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,11 @@ class OwnDataset:
     refuse: Refuse
     notes: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None  # the code does it itself
+
+    def part(self, chosen: np.ndarray) -> OwnDataset:
+        """The same with only these training samples (sorted numbers)."""
+        key = hashlib.sha256(f"{self.fingerprint} {chosen.tolist()}".encode()).hexdigest()
+        return replace(self, fingerprint=key, sources={**self.sources, "train": self.sources["train"].take(chosen)})
 
     def size(self, split: str) -> int:
         """Number of samples in `train`, `val` or `test`."""

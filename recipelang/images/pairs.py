@@ -84,6 +84,24 @@ class FileWholes:
 
 
 @dataclass(frozen=True)
+class SomeWholes:
+    """Some of the images of a split."""
+
+    wholes: Wholes
+    chosen: np.ndarray  # their numbers, sorted
+
+    @property
+    def sizes(self) -> Sequence[tuple[int, int]]:
+        """See `Wholes`."""
+        every = self.wholes.sizes
+        return [every[k] for k in self.chosen]
+
+    def read(self, index: int) -> Image.Image:
+        """See `Wholes`."""
+        return self.wholes.read(int(self.chosen[index]))
+
+
+@dataclass(frozen=True)
 class PairDataset:
     """Pairs for super-resolution; see `kinds.Dataset` for what the attributes and methods guarantee.
 
@@ -133,6 +151,12 @@ class PairDataset:
         wanted = dataclasses.replace(own, mean=preprocessing.mean, std=preprocessing.std)
         key = hashlib.sha256(f"{self.fingerprint} {json.dumps(entries(wanted), sort_keys=True)}".encode()).hexdigest()
         return dataclasses.replace(self, preprocessing=wanted, fingerprint=key)
+
+    def part(self, chosen: np.ndarray) -> PairDataset:
+        """The same with only these training images (sorted numbers)."""
+        key = hashlib.sha256(f"{self.fingerprint} {chosen.tolist()}".encode()).hexdigest()
+        wholes = {**self.wholes, "train": SomeWholes(self.wholes["train"], chosen)}
+        return dataclasses.replace(self, fingerprint=key, wholes=wholes)
 
     def size(self, split: str) -> int:
         """Number of images in `train`, `val` or `test`."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from recipelang.errors import Refusal
@@ -106,6 +107,12 @@ class Relabelled:
     def fingerprint(self) -> str:
         """Of the data and of the meaning of its labels."""
         return derived(self.data.fingerprint, outputs=self.outputs, of=len(self.classes))
+
+    @property
+    def part(self) -> Callable[[np.ndarray], Relabelled]:
+        """The same with only these training samples; an error where the data has no `part`."""
+        pick = self.data.part  # type: ignore[attr-defined]  # `hasattr` asks for it
+        return lambda chosen: replace(self, data=pick(chosen))
 
     def size(self, split: str) -> int:
         """Number of samples in `train`, `val` or `test`."""

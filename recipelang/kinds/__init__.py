@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recipelang.kinds.allocation import Allocation as Allocation
+    from recipelang.kinds.allocation import Bench as Bench
+    from recipelang.kinds.allocation import Explorer as Explorer
     from recipelang.kinds.allocation import Ledger as Ledger
     from recipelang.kinds.allocation import Queue as Queue
     from recipelang.kinds.allocation import RemovalStep as RemovalStep
     from recipelang.kinds.companion import MASKS as MASKS
     from recipelang.kinds.companion import PARTS as PARTS
+    from recipelang.kinds.allocation import Taken as Taken
     from recipelang.kinds.companion import Companion as Companion
     from recipelang.kinds.companion import Decided as Decided
     from recipelang.kinds.companion import Finished as Finished
@@ -53,6 +56,8 @@ if TYPE_CHECKING:
     from recipelang.kinds.pattern import PATTERN_SCORES as PATTERN_SCORES
     from recipelang.kinds.pattern import Pattern as Pattern
     from recipelang.kinds.permutation import Permutation as Permutation
+    from recipelang.kinds.plot import Line as Line
+    from recipelang.kinds.plot import Plot as Plot
     from recipelang.kinds.points import Pairing as Pairing
     from recipelang.kinds.points import Point as Point
     from recipelang.kinds.points import Points as Points
@@ -88,6 +93,8 @@ if TYPE_CHECKING:
 OFFERED = {
     "allocation": "Allocation Ledger Queue RemovalStep",
     "companion": "MASKS PARTS Companion Decided Finished",
+    "allocation": "Allocation Bench Explorer Ledger Queue RemovalStep Taken",
+    "companion": "Companion",
     "criterion": "Compensator Criterion Solver voters why_no_sum why_unfit",
     "data": "Batch DataMethod Dataset Labels names_of",
     "edit": "Edit",
@@ -100,6 +107,7 @@ OFFERED = {
     "optimizer": "Optimizer",
     "pattern": "PATTERN_SCORES Pattern",
     "permutation": "Permutation",
+    "plot": "Line Plot",
     "points": "Pairing Point Points middle paired",
     "preprocessing": "Preprocessing",
     "progress": "Progress",

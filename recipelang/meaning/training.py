@@ -60,9 +60,9 @@ def read(
             reader.add("for", str(default_duration))
             duration = default_duration
     given = reader.arguments("with") if given is None else given
-    optimizers = [node for node in given if _names(node, "optimizer")]
-    companions = [node for node in given if _names(node, "companion")]
-    losses = [node for node in given if not (_names(node, "optimizer") or _names(node, "companion"))]
+    optimizers = [node for node in given if names(node, "optimizer")]
+    companions = [node for node in given if names(node, "companion")]
+    losses = [node for node in given if not (names(node, "optimizer") or names(node, "companion"))]
     for what, several in (("loss", losses), ("optimizer", optimizers)):
         if len(several) > 1:
             help = "a sum is one loss: `kd + 0.5 * task`" if what == "loss" else "keep one"
@@ -72,7 +72,7 @@ def read(
     terms = _terms(reader, losses[0], teachers) if losses else ()
     beside = _companions(reader, companions, removes)
     if not optimizers:
-        optimizers = list(reader.add("with", _usual(reader.flow.task, default_optimizer)))
+        optimizers = list(reader.add("with", usual(reader.flow.task, default_optimizer)))
     optimizer = reader.method(optimizers[0], "optimizer", "`with`", "with sgd(lr=1e-2)")
     if not (duration and optimizer):
         return None
@@ -83,8 +83,8 @@ def read(
     return made
 
 
-def _usual(task: Any, optimizer: str) -> str:
-    """The optimizer that a task has in place of the default one."""
+def usual(task: Any, optimizer: str) -> str:
+    """The optimizer, in recipe text, that a task has in place of the default one (`TUNING`, `FROM_SCRATCH`)."""
     own = {TUNING: "tuning", FROM_SCRATCH: "from_scratch"}.get(optimizer, "")
     return str(getattr(task, own, optimizer)) if own else optimizer
 
@@ -104,7 +104,7 @@ def _companions(reader: Reader, given: list[Any], removes: bool) -> tuple[Any, .
     return tuple(found.values())
 
 
-def _names(node: Any, kind: str) -> bool:
+def names(node: Any, kind: str) -> bool:
     """Whether a word of `with` names a method of a kind; what names no optimizer and no companion is read as a loss."""
     return isinstance(node, nodes.Call) and node.path[0].text in catalogue.names(kind)
 
@@ -154,7 +154,7 @@ def _term(reader: Reader, node: Any, teachers: tuple[Any, ...] | None) -> Term |
                 weight *= factor.quantity.value
         elif isinstance(factor, nodes.Call) and factor.path[0].text in catalogue.names("ramp"):
             weight = reader.method(factor, "ramp", "a loss sum", "linear(1, to=0)")
-        elif _names(factor, "companion"):
+        elif names(factor, "companion"):
             reader.refuse(
                 "RCP0203",
                 f"`{show(factor)}` is a companion of a training, and a sum has losses",

@@ -24,6 +24,7 @@ from recipelang.report.percentiles import PercentileTable, percentiles
 from recipelang.report.record import Metric, Trouble, read
 from recipelang.report.rows import Row, rows
 from recipelang.report.runs import RecordedRun, environment, unlike
+from recipelang.report.searches import Search, searches
 from recipelang.report.spreads import Spread, spreads
 from recipelang.report.verdicts import ShownVerdict, shown_verdict
 from recipelang.units import listed, show
@@ -49,7 +50,7 @@ class ReportContext:
         layers: (row name, how its layers execute).
         percentiles: of clocks.
         spreads: numbers of networks with many seeds.
-        rankings, trainings: what the charts show.
+        rankings, searches, trainings: what the charts show.
         agreements: rankings of the same units side by side.
         environment: (name, one text per source).
         warnings: what needs attention.
@@ -78,6 +79,7 @@ class ReportContext:
     notes: tuple[tuple[str, str], ...] = ()
     arrivals: tuple[str, ...] = ()
     percentiles: tuple[PercentileTable, ...] = ()
+    searches: tuple[Search, ...] = ()
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -233,6 +235,7 @@ def _context(sources: tuple[RecordedRun, ...], title: str) -> ReportContext:
         notes=summary.notes(found),
         arrivals=_arrivals(shown, sources),
         percentiles=percentiles(shown, metrics),
+        searches=searches(shown),
     )
 
 

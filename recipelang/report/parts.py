@@ -168,7 +168,8 @@ class Ranking:
     ranked: tuple[Ranked, ...]
 
 
-def _steps(found: Sequence[Row]) -> Iterator[tuple[Row, Run, Step]]:
+def steps_of(found: Sequence[Row]) -> Iterator[tuple[Row, Run, Step]]:
+    """Every step of every run of some rows."""
     for row in found:
         for run in row.variant.runs:
             for step in run.steps:
@@ -180,7 +181,7 @@ def rankings(found: Sequence[Row]) -> tuple[Ranking, ...]:
     several units, one ranking of each."""
     owners: dict[tuple[str, tuple[Ranked, ...]], list[str]] = {}
     steps: dict[tuple[str, tuple[Ranked, ...]], Step] = {}
-    for row, run, step in _steps(found):
+    for row, run, step in steps_of(found):
         if step.ranking and run is row.variant.runs[0]:
             for unit in dict.fromkeys(ranked.unit for ranked in step.ranking):
                 key = step.text, tuple(ranked for ranked in step.ranking if ranked.unit == unit)

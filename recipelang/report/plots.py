@@ -14,6 +14,7 @@ from recipelang.report.chart import MARKS, WIDTH, Chart
 from recipelang.report.context import ReportContext, most_of
 from recipelang.report.parts import Curve, Ranking, Training
 from recipelang.report.rows import Cell, Row
+from recipelang.report.searches import curves
 from recipelang.report.svg import ACCENT, GONE, INK, LINE, MUTED, REFERENCE, SERIES, drawing, to_svg
 
 MOST_UNITS, MOST_CHARTS, MOST_NAMED, MOST_DRAWN = 60, 12, 8, 60
@@ -28,12 +29,13 @@ class Charts:
     spread: tuple[Chart, ...]
     importance: tuple[Chart, ...]
     training: tuple[Chart, ...]
+    search: tuple[Chart, ...] = ()
     left_out: int = 0
 
     @property
     def all(self) -> tuple[Chart, ...]:
         """Every chart, in the order of the page."""
-        return self.comparison + self.spread + self.importance + self.training
+        return self.comparison + self.spread + self.importance + self.search + self.training
 
 
 def charts(context: ReportContext) -> Charts:
@@ -42,13 +44,15 @@ def charts(context: ReportContext) -> Charts:
     compared = [tradeoff(context, colour)]
     bearing = [i for i, m in enumerate(context.metrics) if m.role != "property"]
     compared += [bars(context.rows, i, colour) for i in bearing[:MOST_CHARTS]]
-    ranked, trained = context.rankings, context.trainings
+    ranked, searched, trained = context.rankings, context.searches, context.trainings
+    kinds = (bearing, context.spreads, ranked, searched, trained)
     return Charts(
         comparison=tuple(chart for chart in compared if chart),
         spread=tuple(box_plot(spread, colour) for spread in context.spreads[:MOST_CHARTS]),
         importance=tuple(importance(r, i) for i, r in enumerate(ranked[:MOST_CHARTS])),
+        search=tuple(curves(s, i) for i, s in enumerate(searched[:MOST_CHARTS])),
         training=tuple(training(t, i, colour) for i, t in enumerate(trained[:MOST_CHARTS])),
-        left_out=sum(max(0, len(found) - MOST_CHARTS) for found in (bearing, context.spreads, ranked, trained)),
+        left_out=sum(max(0, len(found) - MOST_CHARTS) for found in kinds),
     )
 
 

@@ -16,6 +16,7 @@ from recipelang.errors import Refusal
 from recipelang.kinds import Figure
 from recipelang.report.decode import NAME, cut, decode, schema, visible
 from recipelang.report.measured import Measured, Metric
+from recipelang.report.plotted import Plot
 
 FORMAT, FORMATS = "recipelang.report/2", ("recipelang.report/1", "recipelang.report/2")
 Scalar: TypeAlias = str | bool | int | float | None
@@ -87,6 +88,7 @@ class Step:
         ranking: importance of every unit that could be removed, least important first; of groups of units, in the
             order of the network.
         history: the training curve.
+        plots: other curves, such as those of a search.
     """
 
     verb: str
@@ -102,6 +104,7 @@ class Step:
     edits: tuple[str | Mapping[str, Any], ...] = ()
     ranking: tuple[Ranked, ...] | None = None
     history: tuple[Epoch, ...] | None = None
+    plots: tuple[Plot, ...] = ()
 
 
 @dataclass(frozen=True)

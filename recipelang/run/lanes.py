@@ -31,6 +31,7 @@ class StepRecord:
     edits: tuple[str, ...] = ()
     ranking: tuple[Mapping[str, Any], ...] = ()
     history: tuple[Mapping[str, Any], ...] = ()
+    plots: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recipelang.kinds import figure
+from recipelang.kinds import figure, plot
 from recipelang.stages.context import Outcome
 
 
@@ -18,13 +18,14 @@ def as_record(outcome: Outcome) -> dict[str, Any]:
         "edits": list(outcome.edits),
         "ranking": [dict(row) for row in outcome.ranking],
         "history": [dict(row) for row in outcome.history],
+        **({"plots": plot.stored(outcome.plots)} if outcome.plots else {}),
         "trained": [{"count": t.duration.count, "unit": t.duration.unit} for t in outcome.training],
     }
 
 
 def is_record(record: Mapping[str, Any]) -> bool:
     """Whether a step of this version wrote the record: an older version may have written something else."""
-    lists = [record.get(name, []) for name in ("edits", "ranking", "history", "trained")]
+    lists = [record.get(name, []) for name in ("edits", "ranking", "history", "trained", "plots")]
     texts = [record.get("content"), record.get("note", "")]
     try:
         for name in ("asked", "reached"):

@@ -40,12 +40,12 @@ def ablations(
             for edit in edits(case) if any(len(parts) for parts in case.values()) else ():
                 stack.enter_context(neutralised(edit, module))
             stack.enter_context(torch.no_grad())
-            found = _measured(running, batches(f"leaving out {_words(case)}"), task, labels)
+            found = measured_on(running, batches(f"leaving out {_words(case)}"), task, labels)
         yield found
 
 
-def _measured(running: nn.Module, batches: Iterable[Batch], task: Task, labels: Labels | None) -> Ablation:
-    """Means over all samples."""
+def measured_on(running: nn.Module, batches: Iterable[Batch], task: Task, labels: Labels | None) -> Ablation:
+    """The loss and the score of a network, means over all samples of some batches."""
     losses: list[float] = []
     scores: list[float] = []
     sizes: list[int] = []

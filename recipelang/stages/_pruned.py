@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from recipelang.budgets.bench import Told
 from recipelang.budgets.conditions import bounds, missed
 from recipelang.budgets.search import SearchResult
 from recipelang.budgets.tally import Tally
@@ -17,7 +18,12 @@ from recipelang.verbs.prune import Prune
 
 
 def told(
-    outcome: Outcome, operation: Prune, network: Network, found: SearchResult, tallies: Sequence[Tally]
+    outcome: Outcome,
+    operation: Prune,
+    network: Network,
+    found: SearchResult,
+    tallies: Sequence[Tally],
+    said: Sequence[Told] = (),
 ) -> Outcome:
     """The outcome after a round.
 
@@ -26,12 +32,14 @@ def told(
         network: as the round left it.
         found: where its search ended.
         tallies: of each unit.
+        said: what allocations have said of their searches.
     """
     measured = found.verdict.figures if found.verdict else ()
     one = " or ".join(tally.unit.one for tally in tallies)
     notes = [f"the guard stopped it: removing one more {one} would violate the guard"] if found.guarded else []
     notes += [remark for tally in tallies for remark in tally.remarks]
     notes += [note for tally in tallies for note in (tally.taken_along, tally.staying)]
+    notes += dict.fromkeys(one.note for one in said)
     first, *others = (tally.reached for tally in tallies)
     return replace(
         outcome,
@@ -41,10 +49,12 @@ def told(
             first,
             *(replace(figure, joins="and") for figure in others),
             *(replace(figure, joins=figure.joins or ":") for figure in measured),
+            *(figure for one in said for figure in one.figures),
         ),
         note="; ".join(filter(None, notes)),
         edits=tuple(edit for tally in tallies for edit in tally.edits),
         ranking=tuple(row for tally in tallies for row in tally.rows),
+        plots=tuple(plot for one in said for plot in one.plots),
     )
 
 
@@ -74,7 +84,10 @@ def out_of_reach(
     if verdict is None and operation.until:
         verdict = context.judge(operation.until, outcome.network, True)
     ones, names = ([getattr(tally.unit, word) for tally in tallies] for word in ("one", "name"))
+    searched = getattr(operation.allocation, "decides", False)
     how = "before the guard is violated" if found.guarded else f"with every removable {' and '.join(ones)} removed"
+    if searched and not found.guarded:
+        how = f"with what `{operation.allocation.name}` found"
     count = " and ".join(counted(tally.count, tally.unit.one) for tally in tallies)
     text = operation.until.text if operation.until else ""
     at = verdict.text if verdict else "?"
@@ -87,6 +100,9 @@ def out_of_reach(
     else:
         far = " and ".join(sorted({test.reading.metric.name for test in tests_of(operation.until)}))
         more = " or ".join(names)
-        help = f"ask for less, or let more {more} be removed; no criterion changes how far {far} can go"
+        if searched:
+            help = f"ask for less, let `{operation.allocation.name}` try more, or let more {more} be removed"
+        else:
+            help = f"ask for less, or let more {more} be removed; no criterion changes how far {far} can go"
     message = f"`until {text}` is out of reach: {how} ({count}), it is at {at}"
     return OutOfReach("RCP0904", message, help, outcome)

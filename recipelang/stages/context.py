@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal
-from recipelang.kinds import Dataset, Figure, Progress, Task
+from recipelang.kinds import Dataset, Figure, Plot, Progress, Task
 from recipelang.plan import Condition, Reading, Training
 from recipelang.surgery.network import Network
 
@@ -64,6 +64,7 @@ class Outcome:
         ranking: (unit, score, removed) from the most to the least important, where something was ranked.
         history: per epoch of training: epoch, loss, learning rate.
         training: the training done, for the control.
+        plots: curves for the report.
     """
 
     network: Network
@@ -74,6 +75,7 @@ class Outcome:
     ranking: tuple[Mapping[str, Any], ...] = ()
     history: tuple[Mapping[str, Any], ...] = ()
     training: tuple[Training, ...] = ()
+    plots: tuple[Plot, ...] = ()
 
 
 #: a state's network by name, as far as its architecture is known before the run; None where it is not

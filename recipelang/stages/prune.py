@@ -8,23 +8,25 @@ what units offer ─ rank ─ allocate ─▶ one order of steps ─ search ─�
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
+from recipelang.budgets.bench import Division, Told, divided
 from recipelang.budgets.conditions import relaxed
 from recipelang.budgets.joint import JointRemoval
 from recipelang.budgets.offering import described, emptied, offered, wanted
 from recipelang.budgets.removal import Removal, fitting, parts_of
-from recipelang.budgets.search import SearchResult, smallest
+from recipelang.budgets.search import SearchResult, exactly, smallest
 from recipelang.budgets.tally import Tally
 from recipelang.budgets.verdict import Verdict
 from recipelang.budgets.weighing import usual, weighed
 from recipelang.errors import Refusal
-from recipelang.kinds import Offer, RemovalStep, Unit
+from recipelang.kinds import Offer, Queue, RemovalStep, Unit
 from recipelang.plan import Condition, tests_of
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.ranking import Ranking, rank
 from recipelang.scoring.shared import Member, held_inside, rank_together, single_scores
+from recipelang.stages._explored import explored
 from recipelang.stages._pace import pace_of
 from recipelang.stages._pruned import out_of_reach, told
 from recipelang.stages.context import Context, Foresight, Known, Outcome
@@ -51,14 +53,14 @@ def run(operation: Prune, context: Context) -> Outcome:
     start, pace = context.network, pace_of(operation.training, operation.rounds, context)
     several = len(operation.amounts) > 1
     tallies = [Tally(one.unit, operation.criterion.name, several=several) for one in operation.alone]
-    outcome, totals = pace.before(Outcome(start)), dict[str, int]()
+    outcome, totals, said = pace.before(Outcome(start)), dict[str, int](), list[Told]()
     for turn, part in enumerate(pace.parts, 1):
         until = relaxed(operation.until, lambda r: context.read(r, start), part) if operation.until and part else None
         for step in operation.alone if operation.amounts[0].given else (operation,):
             here = [tally for tally in tallies if tally.unit in [amount.unit for amount in step.amounts]]
-            once = _Round(step, context, turn, outcome.network, until, here)
+            once = _Round(step, context, turn, outcome.network, until, here, said)
             network, found = once.done(part, totals)
-            outcome = told(outcome, operation, network, found, tallies)
+            outcome = told(outcome, operation, network, found, tallies, said)
             if not found.met and not (found.guarded and operation.until is None):
                 raise out_of_reach(operation, outcome, found, tallies, context)
             if found.guarded:
@@ -94,6 +96,7 @@ class _Round:
         network: as the round before left it.
         until: the budget of this round.
         tallies: of the units of `operation`.
+        said: what allocations that try have said of their search.
     """
 
     operation: Prune
@@ -102,6 +105,7 @@ class _Round:
     network: Network
     until: Condition | None
     tallies: Sequence[Tally]
+    said: list[Told] = field(default_factory=list)
 
     def done(self, part: float, totals: dict[str, int]) -> tuple[Network, SearchResult]:
         """The network after the round, and where its search ended.
@@ -113,7 +117,7 @@ class _Round:
         offers = [self._offered(one) for one in self.operation.alone]
         goal = self._goal(offers[0], part, totals) if part else 0
         evidence = [self._evidence(one, offer) for one, offer in zip(self.operation.alone, offers, strict=True)]
-        judged = _judged(self.operation)
+        judged = _judged(self.operation) or self._explores
         removals = tuple(
             Removal(self.network, one.unit, offer, self.operation.criterion, seen, judged)
             for one, offer, seen in zip(self.operation.alone, offers, evidence, strict=True)
@@ -122,7 +126,7 @@ class _Round:
         if not removals:
             raise Refusal("RCP0910", "nothing is left to remove", "ask for less, or for fewer rounds")
         together = JointRemoval(removals, self._found)
-        rankings, order = self._order(together)
+        rankings, order, together = self._order(together, part)
         barred: dict[tuple[str, str], str] = {}
         while True:
             steps = [step for step in order if (step.unit, step.group) not in barred]
@@ -163,7 +167,7 @@ class _Round:
         """What the criterion sees of the network in this round."""
         return Gathered(
             network=self.network,
-            data=self.context.data,
+            data=self._division.rest if self._explores else self.context.data,
             task=self.context.task,
             groups=offer.groups,
             unit=one.unit.ranks,
@@ -175,24 +179,51 @@ class _Round:
             edits=partial(one.unit.edits, self.network, offer),
         )
 
-    def _order(self, together: JointRemoval) -> tuple[Sequence[Ranking], Sequence[RemovalStep]]:
-        """The ranking of each unit, and the order in which their groups lose parts."""
+    @property
+    def _explores(self) -> bool:
+        """Whether the allocation has to try."""
+        return hasattr(self.operation.allocation, "explore")
+
+    @cached_property
+    def _division(self) -> Division:
+        """What such an allocation ranks and trains by, and what it judges by."""
+        return divided(self.context.data, self.context.seed, self.context.smoke)
+
+    def _order(
+        self, together: JointRemoval, part: float
+    ) -> tuple[Sequence[Ranking], Sequence[RemovalStep], JointRemoval]:
+        """The ranking of each unit, the order in which their groups lose parts, and what removes them."""
         allocation = self.operation.allocation or usual()
         criterion = self.operation.criterion
         members = [Member(one.unit, one.offer.groups, one.evidence) for one in together.removals]
-        if not (allocation.compares and (len(self.operation.amounts) > 1 or allocation.prices)):
-            rankings = tuple(rank(criterion, one.unit, one.evidence, one.groups) for one in members)
-            return rankings, allocation.order([queue for ranking in rankings for queue in ranking.queues], None)
-        scores = single_scores(criterion, members)
-        rankings = rank_together(criterion, members, scores)
+        summed = allocation.compares and (len(self.operation.amounts) > 1 or allocation.prices)
+        scores = single_scores(criterion, members) if summed else ()
+        rankings = (
+            rank_together(criterion, members, scores)
+            if summed
+            else tuple(rank(criterion, one.unit, one.evidence, one.groups) for one in members)
+        )
         queues = [queue for ranking in rankings for queue in ranking.queues]
+        if self._explores:
+            if not part:
+                return rankings, [], together
+            order, together = self._tried(queues, together)
+            return rankings, order, together
         if not allocation.prices:
-            return rankings, allocation.order(queues, None)
+            return rankings, allocation.order(queues, None), together
         if self.until is None:  # only the first update of a schedule: `check` refuses prices without a budget
-            return rankings, []
+            return rankings, [], together
         self.context.progress.say("    measuring what each sort of parts wins of the budget")
         inside = held_inside(criterion, members, scores)
-        return rankings, weighed(allocation, queues, together, self.until, self.context.read, inside)
+        return rankings, weighed(allocation, queues, together, self.until, self.context.read, inside), together
+
+    def _tried(self, queues: Sequence[Queue], together: JointRemoval) -> tuple[Sequence[RemovalStep], JointRemoval]:
+        """The steps that an allocation finds by trying, and what removes them."""
+        steps, from_there, said = explored(
+            self.operation, self.context, self.turn, self.until, self._division, queues, together
+        )
+        self.said.extend(said)
+        return steps, from_there
 
     def _search(self, together: JointRemoval, steps: Sequence[RemovalStep]) -> SearchResult:
         """How many of the steps are taken."""
@@ -207,6 +238,8 @@ class _Round:
 
         many = any(one.unit.many for one in self.operation.amounts)
         judge, guard = self.context.judge, self.operation.guard
+        if getattr(self.operation.allocation, "decides", False):
+            return exactly(lambda k: together.tried(steps[:k]), len(steps), self.until, guard, judge, tried, many)
         return smallest(lambda k: together.tried(steps[:k]), len(steps), self.until, guard, judge, tried, many)
 
     def _tell(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from recipelang import catalogue
+from recipelang.catalogue import spell
 from recipelang.errors import did_you_mean
-from recipelang.kinds import why_no_sum
+from recipelang.kinds import Compensator, why_no_sum
 from recipelang.meaning import trees
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.settings import bind
@@ -139,23 +141,43 @@ def allocation(reader: Reader, asked: tuple[Amount, ...], criterion: Any) -> Any
     if made is None:
         return None
     span = given[0].span if given else reader.statement.operands[1].span
-    _require_fit(reader, made, asked, span)
+    _require_fit(reader, made, asked, span, criterion)
     if made.compares and (several or made.prices) and criterion is not None:
         _require_sums(reader, made, asked, criterion)
     return made if several or made.name != "global" else None
 
 
-def _require_fit(reader: Reader, made: Any, asked: tuple[Amount, ...], span: Any) -> None:
+def _require_fit(reader: Reader, made: Any, asked: tuple[Amount, ...], span: Any, criterion: Any) -> None:
     """Note an allocation that has no meaning for what is removed (RCP0475)."""
-    whole = [amount.unit.name for amount in asked if not amount.unit.many]
-    if whole and not made.whole:
-        message = f"`{made.name}` removes the same share of every group, and of {whole[0]} each is removed or stays"
-        reader.refuse("RCP0475", message, span, f"leave `with {made.name}` out, or remove filters or neurons")
-    elif made.prices and reader.clause("until") is None:
-        message = f"`{made.name}` weighs importance against what is won of a budget, and there is no budget"
-        numbered = ", ".join(f"2 {amount.unit.name}" for amount in asked)
-        help = f"add `until latency < 0.7`, or give numbers and no `with`: `prune {numbered} …`"
+    for message, help in _unfit(reader, made, [amount.unit for amount in asked], criterion):
         reader.refuse("RCP0475", message, span, help)
+        return
+
+
+def _unfit(reader: Reader, made: Any, units: list[Any], criterion: Any) -> Iterator[tuple[str, str]]:
+    """Why an allocation cannot divide a removal, and what to write instead."""
+    name, names = made.name, [unit.name for unit in units]
+    own: tuple[str, ...] = getattr(made, "units", ())
+    other = next((unit for unit in names if own and unit not in own), "")
+    whole = next((unit.name for unit in units if not unit.many), "")
+    out = f"leave `with {name}` out"
+    if not getattr(made, "parts", True):
+        yield f"`{name}` divides the zeros of `sparsify` among weights, and `prune` removes {names[0]}", out
+    if other:
+        yield f"`{name}` divides {listing(list(own))}, and {other} are removed", f"{out}, or remove {own[0]}"
+    if whole and not made.whole:
+        message = f"`{name}` says how much of every group goes, and of {whole} each is removed or stays"
+        yield message, f"{out}, or remove filters or neurons"
+    if len(units) > 1 and not getattr(made, "several", True):
+        yield f"`{name}` divides the parts of one unit, and here are {len(units)}", f"{out}, or name one unit"
+    if getattr(made, "budget", made.prices) and reader.clause("until") is None:
+        does = "weighs importance against what is won of" if made.prices else "looks for what meets"
+        numbered = ", ".join(f"2 {unit}" for unit in names)
+        help = f"add `until latency < 0.7`, or give numbers and no `with`: `prune {numbered} …`"
+        yield f"`{name}` {does} a budget, and there is no budget", help
+    if getattr(made, "adopts", False) and isinstance(criterion, Compensator):
+        message = f"`{name}` trains what stays, and `{spell(criterion)}` corrects what stays for the values before that"
+        yield message, "rank `by magnitude` or `by taylor`"
 
 
 def _require_sums(reader: Reader, made: Any, asked: tuple[Amount, ...], criterion: Any) -> None:

@@ -41,6 +41,7 @@ class Prune:
     samples: Samples = Samples("train")  # the data that the criterion uses
     more: tuple[Amount, ...] = later(())  # further units
     allocation: Any = later(None)  # a method of kind `allocation`; None: one ranking of each unit
+    tuner: Any = later(None)  # the optimizer of trainings that an allocation makes; None: that of `training`
     criterion_span: Span | None = unhashed(None)
 
     def needs(self) -> Needs:
@@ -62,6 +63,7 @@ class Prune:
         """About how many networks are measured for a budget: some to weigh units against each other, some to end."""
         many = any(amount.unit.many for amount in self.amounts)
         weighed = 20 if self.allocation is not None and self.allocation.prices else 0
+        weighed += getattr(self.allocation, "looks", 0)
         return weighed + (24 if many else 5)
 
     @property
@@ -103,6 +105,7 @@ def read(reader: Reader) -> Prune | None:
     rounds, course = _over(reader, asked)
     allocation = _removed.allocation(reader, asked, None if reader.failed else criterion)
     first = asked[0] if asked else _removed.Amount(None)
+    trained, tuner = _training(reader, rounds, course, allocation), _tuner(reader, allocation)
     made = Prune(
         unit=first.unit,
         criterion=criterion,
@@ -112,10 +115,11 @@ def read(reader: Reader) -> Prune | None:
         guard=guard,
         selection=modules.selection(reader),
         rounds=rounds,
-        training=_training(reader, rounds, course),
+        training=trained,
         samples=places.samples(reader) or Samples("train"),
         more=asked[1:],
         allocation=allocation,
+        tuner=tuner,
         criterion_span=criterion_node.span if criterion_node is not None else None,
     )
     return reader.done(made)
@@ -203,16 +207,31 @@ def _course(reader: Reader, node: nodes.Call, asked: tuple[Amount, ...]) -> Cour
     return None
 
 
-def _training(reader: Reader, rounds: int, course: Course | None) -> Training | None:
+def _training(reader: Reader, rounds: int, course: Course | None, allocation: Any) -> Training | None:
     """`for 20 epochs with sgd(…)`: training, divided among the rounds; None without `for`."""
     given = tuple(node for node in reader.arguments("with") if not _removed.is_allocation(node))
     if reader.clause("for"):
         return training.read(reader, training.TUNING, rounds=rounds, given=given, course=course)
+    tunes = getattr(allocation, "tunes", False)
     for node in given:
+        if tunes and training.names(node, "optimizer"):
+            continue
         meant = did_you_mean(trees.bare_word(node) or "", catalogue.names("allocation"))
         help = f"{meant}{'to train, ' if meant else ''}add `for 3 epochs`, or remove `with`"
         reader.refuse("RCP0414", "`with` trains, and nothing says how long", node.span, help)
     return None
+
+
+def _tuner(reader: Reader, allocation: Any) -> Any | None:
+    """The optimizer of the trainings that an allocation makes itself; None where there are none, or with `for`, whose
+    optimizer it is then."""
+    if not getattr(allocation, "tunes", False) or reader.clause("for"):
+        return None
+    given = [node for node in reader.arguments("with") if training.names(node, "optimizer")]
+    for more in given[1:]:
+        reader.refuse("RCP0408", "`with` names a second optimizer", more.span, "keep one")
+    node = given[0] if given else reader.add("with", training.usual(reader.flow.task, training.TUNING))[-1]
+    return reader.method(node, "optimizer", "`with`", "with sgd(lr=1e-2)")
 
 
 VERB = Verb(

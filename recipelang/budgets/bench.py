@@ -1,0 +1,296 @@
+"""The bench of an allocation that tries: networks without some steps, what they cost, and how well they do."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recipelang.budgets.costs import Costs
+from recipelang.budgets.joint import JointRemoval
+from recipelang.budgets.memory import Memory
+from recipelang.budgets.verdict import Verdict
+from recipelang.errors import Refusal
+from recipelang.images.batches import moved
+from recipelang.images.draws import shuffled
+from recipelang.images.parts import part
+from recipelang.kinds import (
+    Ablation,
+    Batch,
+    Dataset,
+    Figure,
+    Plot,
+    Progress,
+    Queue,
+    RemovalStep,
+    Taken,
+    Task,
+)
+from recipelang.plan import Condition, Duration, Reading, Samples, Training, canonical
+from recipelang.scoring.ablation import measured_on
+from recipelang.surgery.edits import left
+from recipelang.surgery.network import Network
+from recipelang.surgery.simulated import running
+from recipelang.surgery.weights import digest
+from recipelang.training.batchnorm import recalibrate
+from recipelang.training.loop import fit
+from recipelang.training.machine import reproducible, to_device
+from recipelang.training.smoke import few
+
+#: the part of the training split that a search judges by, and how many samples that is at most
+HELD, MOST_HELD = 0.2, 1000
+HELD_DRAW = 7  # what the numbers are for that draw it (`images.draws`)
+#: how many samples BatchNorm's statistics are estimated on
+RECALIBRATED = 512
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a search adds to the record of its step."""
+
+    figures: tuple[Figure, ...] = ()
+    note: str = ""
+    plots: tuple[Plot, ...] = ()
+
+
+@dataclass(frozen=True)
+class Division:
+    """A data set, its training split cut in two: what is ranked and trained by, and what a search judges by."""
+
+    rest: Dataset
+    held: Dataset
+
+
+def divided(data: Dataset, seed: int, smoke: bool = False) -> Division:
+    """Draw the part that a search judges by.
+
+    Raises:
+        Refusal: RCP1008: there are too few training samples to be divided.
+    """
+    size = data.size("train")
+    if size < 2:
+        raise Refusal("RCP1008", f"`train` has {size} sample, too few for a search to judge by", "use more data")
+    count = max(1, min(MOST_HELD, few(None, smoke) or MOST_HELD, round(HELD * size)))
+    order = shuffled((seed, HELD_DRAW), size)
+    return Division(part(data, np.sort(order[count:])), part(data, np.sort(order[:count])))
+
+
+class _Quiet:
+    """A progress that shows nothing: the search has its own."""
+
+    def start(self, what: str, total: int | None = None) -> None: ...
+
+    def advance(self, parts: int = 1, note: str = "") -> None: ...
+
+    def stop(self) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+
+@dataclass
+class Workbench:
+    """See `kinds.Bench` for what the attributes and methods guarantee.
+
+    Attributes:
+        together: removes steps; `adopt` gives its network other values.
+        until: the budget of this round; None without one.
+        read, judge: a reading of a network, and whether a condition holds for it.
+        division: of the data.
+        name: of this search within the step: its round.
+        told: what the search has said.
+    """
+
+    queues: Sequence[Queue]
+    together: JointRemoval
+    until: Condition | None
+    read: Callable[[Reading, Network], float]
+    judge: Callable[[Condition, Network, bool], Verdict]
+    division: Division
+    task: Task
+    optimizer: Any
+    seed: int
+    device: str
+    threads: int
+    folder: Path
+    progress: Progress
+    smoke: bool
+    allocation: Any
+    name: str = "1"
+    told: list[Told] = field(default_factory=list)
+
+    def __enter__(self) -> Workbench:
+        self.memory  # noqa: B018 (of the network as it is now: `adopt` changes it)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Keep what was found out, also where the search was interrupted."""
+        self.progress.stop()
+        self.memory.save()
+
+    # -- the network and its steps ---------------------------------------------------------------------
+
+    @property
+    def whole(self) -> Network:
+        """The network before anything is removed."""
+        return self.together.removals[0].network
+
+    @property
+    def data(self) -> Dataset:
+        """The training split without what `score` uses."""
+        return self.division.rest
+
+    @property
+    def budgeted(self) -> bool:
+        """Whether there is an `until`."""
+        return self.until is not None
+
+    def steps(self, taken: Taken) -> tuple[RemovalStep, ...]:
+        """The steps that are taken, queue by queue."""
+        return tuple(step for queue, count in zip(self.queues, taken, strict=True) for step in queue.steps[:count])
+
+    def network(self, taken: Taken) -> Network:
+        """The network without them."""
+        return self.together.tried(self.steps(taken)) if any(taken) else self.whole
+
+    def adopt(self, tuned: Network, taken: Taken) -> None:
+        """Let the whole network have the values of a trained one where that has them."""
+        edits = self.network(taken).edits[len(self.whole.edits) :]
+        adopted, values = self.whole.clone(), tuned.module.state_dict()
+        with torch.no_grad():
+            for name, tensor in adopted.module.state_dict().items():
+                places = left(edits, name, torch.arange(tensor.numel()).reshape(tensor.shape))
+                if places is not None:
+                    tensor.view(-1)[places.flatten()] = values[name].flatten()
+        removals = tuple(replace(removal, network=adopted, _last=[]) for removal in self.together.removals)
+        self.together = replace(self.together, removals=removals)
+
+    # -- what it costs ---------------------------------------------------------------------------------
+
+    def cost(self, taken: Taken) -> float:
+        """The largest reading/bound, clocks by tables."""
+        return self._costs.of(taken)
+
+    def measured(self, taken: Taken) -> float:
+        """The largest reading/bound, clocks read."""
+        return self._costs.measured(taken)
+
+    def table(self, queue: int) -> Sequence[float]:
+        """The costs with 0, 1, … steps of a queue."""
+        return self._costs.table(queue)
+
+    def met(self, taken: Taken) -> bool:
+        """Whether the budget surely holds."""
+        assert self.until is not None, "an allocation that needs a budget says so (`budget`)"
+        self._costs.read_clocks(taken)
+        return self.judge(self.until, self.network(taken), True).holds
+
+    @property
+    def measurements(self) -> int:
+        """How many networks were timed."""
+        return len(self._costs.clocked) if self.budgeted else 0
+
+    @cached_property
+    def _costs(self) -> Costs:
+        assert self.until is not None, "an allocation that needs a budget says so (`budget`)"
+        return Costs(self.queues, self.whole, self.network, self.until, self.read)
+
+    # -- how well it does ------------------------------------------------------------------------------
+
+    def score(self, given: Taken | Network, *, recalibrated: bool = False) -> Ablation:
+        """Loss and score on the samples that are held out; a loss that is no number is infinite."""
+        network = self._given(given)
+        if recalibrated:
+            network = self._recalibrated(network)
+        module = to_device(network.clone().module.eval(), self.device)
+        with reproducible(self.seed, self.device, self.threads), torch.no_grad():
+            live = running(replace(network, module=module))
+            found = measured_on(live, self.batches(), self.task, self.data.labels)
+        return found if math.isfinite(found.loss) else found._replace(loss=math.inf)
+
+    def batches(self) -> Iterator[Batch]:
+        """The samples that are held out, on the device."""
+        if self._held is None:
+            self._held = [
+                Batch(moved(inputs, self.device), moved(targets, self.device))
+                for inputs, targets in self.division.held.batches("train")
+            ]
+        yield from self._held
+
+    _held: list[Batch] | None = None
+
+    def answer_loss(self, raw: Any, targets: Any) -> Tensor:
+        """The task's loss of what a network gave."""
+        return self.task.loss(self.task.answer(raw, targets, self.data.labels), targets)
+
+    def tuned(
+        self,
+        given: Taken | Network,
+        duration: Duration,
+        *,
+        companions: Sequence[Any] = (),
+        key: str = "",
+        seed: int = 0,
+    ) -> Network:
+        """The network after a training."""
+        trained, _ = fit(
+            self._given(given),
+            self.data,
+            Training(duration, self.optimizer, companions=tuple(companions)),
+            task=self.task,
+            seed=self.seed + seed,
+            device=self.device,
+            threads=self.threads,
+            checkpoint=self.folder / f"search-{self.name}-{key}" if key else None,
+            progress=self.progress if key else _Quiet(),
+            smoke=self.smoke,
+        )
+        return trained
+
+    def _given(self, given: Taken | Network) -> Network:
+        return given if isinstance(given, Network) else self.network(given)
+
+    def _recalibrated(self, network: Network) -> Network:
+        """With BatchNorm's statistics of the samples that are trained by; as it is where it has none."""
+        how = {"seed": self.seed, "progress": _Quiet(), "device": self.device, "smoke": self.smoke}
+        try:
+            with reproducible(self.seed, self.device, self.threads):
+                return recalibrate(network, self.data, Samples("train", RECALIBRATED), **how)  # type: ignore[arg-type]
+        except Refusal as refusal:
+            if refusal.code != "RCP0813":
+                raise
+            return network
+
+    # -- what stays of it ------------------------------------------------------------------------------
+
+    def remember(self, key: str, make: Callable[[], Any]) -> Any:
+        """What `make` gives, as JSON, kept in the step's folder."""
+        return self.memory.of(key, make)
+
+    def tell(self, figures: Sequence[Figure] = (), note: str = "", plots: Sequence[Plot] = ()) -> None:
+        """Add to what the record says of the step."""
+        self.told.append(Told(tuple(figures), note, tuple(plots)))
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What the search has found out so far."""
+        decides = {
+            "allocation": canonical(self.allocation),
+            "until": canonical(self.until),
+            "queues": [[queue.unit, queue.group.name, [step.parts for step in queue.steps]] for queue in self.queues],
+            "network": digest(self.whole.tensors(), of=json.dumps(self.whole.described(), sort_keys=True)),
+            "data": [self.division.rest.fingerprint, self.division.held.fingerprint],
+            "run": [self.seed, torch.device(self.device).type, self.threads, self.smoke, torch.__version__],
+            "optimizer": canonical(self.optimizer),
+            "task": canonical(self.task),
+        }
+        identity = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+        return Memory(self.folder / f"search-{self.name}.json", identity)

@@ -1,0 +1,188 @@
+"""How far a network is from a budget after some steps of each queue: exactly where costs are computed, by tables where
+they are measured.
+
+A table holds what a clock reads with 0, 1, … steps of one queue and the others whole. With steps of several queues,
+each wins what its table says in proportion to the products that it removes from what the others have left:
+
+    t(taken) = t₀ − Σ_q (t₀ − table_q[k_q]) · (products that q's k_q steps remove here / from the whole network)
+
+A parameter counts as many products as there are places where its module makes an output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from recipelang.budgets.elements import Elements
+from recipelang.budgets.sorts import activations, sorts_of
+from recipelang.kinds import Queue, Taken
+from recipelang.plan import All, Condition, Reading, Test, tests_of
+from recipelang.surgery.deployed import deployed
+from recipelang.surgery.network import Network
+from recipelang.surgery.products import products_of
+
+#: a clock's estimate is no less than this part of what the whole network takes
+LEAST = 1e-3
+
+
+@dataclass
+class Costs:
+    """The costs of a budget, for any steps of some queues.
+
+    Attributes:
+        queues: of all units.
+        whole: the network before the first step.
+        cut: the network without some steps.
+        until: the budget; tests of qualities are left to who measures it in the end.
+        read: a reading of a network, through the store.
+        clocked: taken → the clocks that were read, for a record that counts them.
+    """
+
+    queues: Sequence[Queue]
+    whole: Network
+    cut: Callable[[Taken], Network]
+    until: Condition
+    read: Callable[[Reading, Network], float]
+    clocked: dict[tuple[int, ...], None] = field(default_factory=dict)
+    _exact: dict[tuple[str, tuple[int, ...]], float] = field(default_factory=dict)
+    _tables: dict[int, tuple[float, ...]] = field(default_factory=dict)
+
+    def of(self, taken: Taken) -> float:
+        """reading/bound of the whole budget, clocks by the tables."""
+        return self._worst(lambda test: self._estimated(test, taken) if clock(test) else self._computed(test, taken))
+
+    def measured(self, taken: Taken) -> float:
+        """reading/bound of the whole budget, clocks read."""
+        return self._worst(lambda test: self._timed(test, taken) if clock(test) else self._computed(test, taken))
+
+    def table(self, queue: int) -> tuple[float, ...]:
+        """reading/bound with 0, 1, … steps of a queue."""
+        counts = range(len(self.queues[queue].steps) + 1)
+
+        def at(k: int) -> Callable[[Test], float]:
+            return lambda test: (
+                self._clocks(test, queue)[k] if clock(test) else self._computed(test, self._only(queue, k))
+            )
+
+        return tuple(self._worst(at(k)) for k in counts)
+
+    def read_clocks(self, taken: Taken) -> None:
+        """Note that the clocks of this network are read by someone else."""
+        if any(clock(test) for test in tests_of(self.until)):
+            self.clocked.setdefault(tuple(taken))
+
+    def _worst(self, value: Callable[[Test], float]) -> float:
+        return self._combined(self.until, value)
+
+    def _combined(self, condition: Condition, value: Callable[[Test], float]) -> float:
+        if isinstance(condition, Test):
+            return self._ratio(condition, value(condition)) if condition.reading.metric.role == "cost" else 0.0
+        combine = max if isinstance(condition, All) else min
+        return combine(self._combined(inner, value) for inner in condition.tests)
+
+    def _ratio(self, test: Test, value: float) -> float:
+        bound = self.read(test.bound, self.whole) if isinstance(test.bound, Reading) else test.bound
+        small, large = (value, bound) if test.operator in ("<", "<=") else (bound, value)
+        return small / large if large > 0 else float("inf")
+
+    # -- computed costs --------------------------------------------------------------------------------
+
+    def _computed(self, test: Test, taken: Taken) -> float:
+        """The reading of a computed cost; networks are made for it, but nothing is stored: searches ask for many."""
+        reading = test.reading
+        if reading.subject.kind != "current":
+            return self.read(reading, self.whole)
+        key = test.text, tuple(taken)
+        if key not in self._exact:
+            network = self.cut(taken)
+            measured = reading.metric.measure(deployed(network), network, network.input_shape)
+            self._exact[key] = measured.value / self._unit(test)
+        return self._exact[key]
+
+    def _unit(self, test: Test) -> float:
+        """What a measured value is divided by to be the reading: that of healthy for a ratio."""
+        key = f"unit of {test.text}", ()
+        if key not in self._exact:
+            whole = test.reading.metric.measure(deployed(self.whole), self.whole, self.whole.input_shape).value
+            self._exact[key] = whole / self.read(test.reading, self.whole) if whole else 1.0
+        return self._exact[key]
+
+    # -- clocks ----------------------------------------------------------------------------------------
+
+    def _timed(self, test: Test, taken: Taken) -> float:
+        self.clocked.setdefault(tuple(taken))
+        return self.read(test.reading, self.cut(taken))
+
+    def _only(self, queue: int, count: int) -> tuple[int, ...]:
+        return tuple(count if q == queue else 0 for q in range(len(self.queues)))
+
+    def _clocks(self, test: Test, queue: int) -> tuple[float, ...]:
+        """What a clock reads at every width of a queue; groups of one sort share what is read of the first of them."""
+        first = self._first_alike[queue]
+        return tuple(self._timed(test, self._only(first, k)) for k in range(len(self.queues[first].steps) + 1))
+
+    @cached_property
+    def _first_alike(self) -> Sequence[int]:
+        """For each queue the first one of its sort."""
+        keys = [(queue.unit, queue.group.name) for queue in self.queues]
+        first = list(range(len(keys)))
+        for alike in sorts_of(self.whole, self.queues, Elements(self.whole.module, self.queues)):
+            numbers = sorted(keys.index(key) for key in alike)
+            for number in numbers:
+                first[number] = numbers[0]
+        return first
+
+    @cached_property
+    def _products(self) -> Elements:
+        """The parameters of the network, each counted as often as it is multiplied."""
+        module = self.whole.module
+        shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+        made = activations(self.whole, {name.rpartition(".")[0] for name in shapes})
+        outputs = {product.name: product.outputs for product in products_of(self.whole) if product.parameter}
+        places = {
+            name: made[path] / shape[outputs.get(name, 0)]
+            for name, shape in shapes.items()
+            if (path := name.rpartition(".")[0]) in made and shape
+        }
+        return Elements(module, self.queues, places)
+
+    def _estimated(self, test: Test, taken: Taken) -> float:
+        grows = test.reading.metric.better == "higher"  # of throughput, time adds up
+        key = test.text
+        if key not in self._known_clocks:
+            tables = [self._clocks(test, queue) for queue in range(len(self.queues))]
+            self._known_clocks[key] = [[1 / v if grows else v for v in table] for table in tables]
+        tables = self._known_clocks[key]
+        start = tables[0][0]
+        left, estimate = self._products.copy(), start
+        for queue, count in enumerate(taken):
+            here = sum(left.take(step) for step in self.queues[queue].steps[:count])
+            alone = self._alone(queue)[count]
+            estimate -= (start - tables[queue][count]) * (here / alone if alone else 0.0)
+        estimate = max(estimate, LEAST * start)
+        return 1 / estimate if grows else estimate
+
+    @cached_property
+    def _known_clocks(self) -> dict[str, Any]:
+        return {}
+
+    def _alone(self, queue: int) -> Sequence[float]:
+        """The products that 0, 1, … steps of a queue remove from the whole network."""
+        if queue not in self._removed_alone:
+            left, sums = self._products.copy(), [0.0]
+            for step in self.queues[queue].steps:
+                sums.append(sums[-1] + left.take(step))
+            self._removed_alone[queue] = sums
+        return self._removed_alone[queue]
+
+    @cached_property
+    def _removed_alone(self) -> dict[int, Sequence[float]]:
+        return {}
+
+
+def clock(test: Test) -> bool:
+    """Whether a test reads a clock of the network in question."""
+    return test.reading.metric.source == "clock" and test.reading.subject.kind == "current"

@@ -1,0 +1,58 @@
+"""What a search has found out so far, in a file of the step's folder: a search that is killed goes on from it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from recipelang.files import write_text
+
+FORMAT = "recipelang.search/1"
+SAVE_EVERY = 1.0  # seconds: of what comes faster, some is found out again after a kill
+
+
+class Memory:
+    """JSON by key, written as it comes.
+
+    Args:
+        path: the file; another search's is not read.
+        identity: of the search: everything that decides what is found out.
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self._path, self._identity = path, identity
+        self._known: dict[str, Any] = self._read()
+        self._saved, self._new = time.monotonic(), False
+
+    def of(self, key: str, make: Callable[[], Any]) -> Any:
+        """What is known under a key; made, and kept, where nothing is."""
+        if key not in self._known:
+            self._known[key] = json.loads(json.dumps(make()))  # the same value as one that is read
+            self._new = True
+            if time.monotonic() - self._saved >= SAVE_EVERY:
+                self.save()
+        return self._known[key]
+
+    def save(self) -> None:
+        """Write what is not written yet.
+
+        Raises:
+            OSError: the disk is full or not writable.
+        """
+        if self._new:
+            told = {"format": FORMAT, "identity": self._identity, "known": self._known}
+            write_text(self._path, json.dumps(told))
+            self._new = False
+        self._saved = time.monotonic()
+
+    def _read(self) -> dict[str, Any]:
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            told = json.loads(self._path.read_text("utf-8"))
+            if isinstance(told, dict) and (told.get("format"), told.get("identity")) == (FORMAT, self._identity):
+                known = told.get("known")
+                return known if isinstance(known, dict) else {}
+        return {}

@@ -1,0 +1,122 @@
+"""A data set without some of its training samples: what a search judges by is not what it trains on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from recipelang.images.draws import ORDER, shuffled, subset
+from recipelang.images.view import derived
+from recipelang.kinds import Batch, Dataset, Labels, Preprocessing
+
+
+def part(data: Dataset, chosen: np.ndarray) -> Dataset:
+    """The data set with only these samples of its training split.
+
+    Args:
+        data: any data set. One that has a method `part` does it itself; of any other, samples are picked by reading it
+            in order, without its augmentation.
+        chosen: their numbers, sorted (int64 N).
+    """
+    if hasattr(data, "part"):
+        own: Dataset = data.part(chosen)
+        return own
+    return Picked(data, tuple(map(int, chosen)))
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Some training samples of a data set that cannot pick them itself; see `kinds.Dataset`.
+
+    Attributes:
+        data: all of it.
+        chosen: the numbers of the samples, sorted.
+    """
+
+    data: Dataset
+    chosen: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Its name in the recipe."""
+        return self.data.name
+
+    @property
+    def target(self) -> str:
+        """That of the data."""
+        return self.data.target
+
+    @property
+    def labels(self) -> Labels | None:
+        """Those of the data."""
+        return self.data.labels
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """That of the data."""
+        return self.data.preprocessing
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the data and of the samples."""
+        return derived(self.data.fingerprint, part=self.chosen)
+
+    @property
+    def batch(self) -> int:
+        """Training batch size."""
+        return self.data.batch
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """That of the data."""
+        return self.data.input_shape
+
+    @property
+    def target_shape(self) -> tuple[int, ...] | None:
+        """That of the data."""
+        return self.data.target_shape
+
+    def size(self, split: str) -> int:
+        """Number of samples."""
+        return len(self.chosen) if split == "train" else self.data.size(split)
+
+    def batches(
+        self,
+        split: str,
+        *,
+        batch: int | None = None,
+        samples: int | None = None,
+        epoch: int | None = None,
+        seed: int = 0,
+        start: int = 0,
+    ) -> Iterator[Batch]:
+        """Batches; see `kinds.Dataset.batches`."""
+        if split != "train":
+            yield from self.data.batches(split, batch=batch, samples=samples, epoch=epoch, seed=seed, start=start)
+            return
+        chosen, count = subset(seed, len(self.chosen), samples), batch or self.batch
+        if epoch is not None:
+            chosen = chosen[shuffled((seed, ORDER, epoch), len(chosen))]
+            count = min(count, len(chosen))
+            chosen = chosen[: len(chosen) // count * count]
+        for first in range(start * count, len(chosen), count):
+            one = [self._sample(self.chosen[k]) for k in chosen[first : first + count]]
+            yield Batch(_stacked([sample.inputs for sample in one]), _stacked([sample.targets for sample in one]))
+
+    def _sample(self, number: int) -> Batch:
+        return next(iter(self.data.batches("train", batch=1, start=number)))
+
+
+def _stacked(trees: list[Any]) -> Any:
+    """Trees of tensors of one sample each as one of all."""
+
+    def joined(*leaves: Any) -> Any:
+        return torch.cat(leaves) if isinstance(leaves[0], Tensor) else leaves[0]
+
+    return tree_map(joined, *trees)

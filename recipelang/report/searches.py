@@ -1,0 +1,86 @@
+"""The curves of searches: what was tried, drawn as lines or points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recipelang.report import words
+from recipelang.report.axes import FARTHEST
+from recipelang.report.chart import WIDTH, Chart
+from recipelang.report.parts import steps_of
+from recipelang.report.plotted import Line, Plot
+from recipelang.report.record import Step
+from recipelang.report.rows import Row
+from recipelang.report.svg import LINE, SERIES, drawing, to_svg
+from recipelang.units import listed
+
+MOST_NAMED = 8  # lines that a legend has room for
+
+
+@dataclass(frozen=True)
+class Search:
+    """One plot that a step left.
+
+    Attributes:
+        name: of the networks that share it.
+        step: the statement.
+        plot: what is drawn.
+    """
+
+    name: str
+    step: Step
+    plot: Plot
+
+
+def searches(found: Sequence[Row]) -> tuple[Search, ...]:
+    """Every different plot of a step under the first seed that has it, with the networks that share it."""
+    owners: dict[tuple[str, Plot], list[str]] = {}
+    steps: dict[tuple[str, Plot], Step] = {}
+    for row, run, step in steps_of(found):
+        for plot in step.plots if run is row.variant.runs[0] else ():
+            key = step.text, plot
+            steps.setdefault(key, step)
+            if row.name not in owners.setdefault(key, []):
+                owners[key].append(row.name)
+    return tuple(Search(listed(owners[key]), step, key[1]) for key, step in steps.items())
+
+
+def curves(search: Search, index: int) -> Chart:
+    """The lines of a plot; of many, those that reach highest are named and the others grey."""
+    plot = search.plot
+    named = _named(plot.lines)
+    with drawing(WIDTH, 3.2) as figure:
+        axes = figure.subplots()
+        for line in sorted(plot.lines, key=lambda line: line in named):  # named ones on top
+            place = named.index(line) if line in named else -1
+            _line(axes, plot, line, SERIES[place % len(SERIES)] if place >= 0 else LINE, place >= 0)
+        axes.set_xlabel(plot.x)
+        axes.set_ylabel(plot.y)
+        axes.margins(x=0.02)
+        if len(named) > 1:
+            figure.legend(loc="outside lower center", ncols=2, handlelength=1.4)
+        caption = f"{search.name}."
+        if len(named) < len(plot.lines):
+            caption += f" {len(plot.lines)} lines; the {len(named)} that reach highest are named."
+        name = f"search-{index}"
+        return Chart(name, plot.title, caption, to_svg(figure, name, f"{plot.title} of {search.step.text}"))
+
+
+def _named(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """The lines that a legend names: all of a few, else those with the highest values, in their order."""
+    if len(lines) <= MOST_NAMED:
+        return tuple(lines)
+    highest = sorted(lines, key=lambda line: -max((y for y in line.y if y is not None), default=-FARTHEST))
+    return tuple(line for line in lines if line in highest[:MOST_NAMED])
+
+
+def _line(axes: Any, plot: Plot, line: Line, colour: str, named: bool) -> None:
+    points = [(x, y) for x, y in zip(line.x, line.y, strict=False) if x is not None and y is not None]
+    points = [(x, y) for x, y in points if abs(x) <= FARTHEST and abs(y) <= FARTHEST]
+    style = "" if plot.points else "-"
+    marker = "o" if plot.points or len(points) < 12 else ""
+    label = words.shorten(line.name, 30) if named and line.name else "_"
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    axes.plot(xs, ys, color=colour, linewidth=1.5, linestyle=style, marker=marker, markersize=3.5, label=label)
