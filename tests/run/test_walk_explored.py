@@ -1,0 +1,54 @@
+"""Allocations that try, in whole recipes: budgets, records, plans, kills, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recipelang.budgets.bench import Workbench
+from recipelang.report.context import build
+from recipelang.report.render import write
+
+HEAD = "model digits_resnet\ndata digits\nmeasure params, flops\n"
+#: how each is asked, small
+ASKED = {"sensitivity": "sensitivity"}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_budget_holds_and_the_record_has_what_was_tried(lab: Any, name: str) -> None:
+    done = lab.run(HEAD + f"prune filters(round=8) by magnitude with {ASKED[name]} until flops < 0.7\n")
+    assert done.metric("flops") < 0.7 * done.metric("flops", "healthy")
+    step = done.steps(verb="prune")[0]
+    assert step["plots"] and all(line["x"] for plot in step["plots"] for line in plot["lines"])
+    again = lab.run(HEAD + f"prune filters(round=8) by magnitude with {ASKED[name]} until flops < 0.7\n")
+    assert again.made == 0 and again.weights() == done.weights()
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_search_that_was_killed_goes_on_and_ends_with_the_same_bytes(
+    lab: Any, apart: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    text = HEAD + f"prune filters(round=8) by magnitude with {ASKED[name]} until flops < 0.7\n"
+    scored, calls = Workbench.score, list[str]()
+
+    def ended(self: Workbench, given: Any, **how: Any) -> Any:
+        calls.append("x")
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return scored(self, given, **how)
+
+    monkeypatch.setattr(Workbench, "score", ended)
+    with pytest.raises(KeyboardInterrupt):
+        apart.run(text)
+    assert len(calls) == 4
+    assert apart.run(text).weights() == lab.run(text).weights()
+
+
+def test_the_report_draws_the_curves(lab: Any, tmp_path: Path) -> None:
+    done = lab.run(HEAD + "prune filters(round=8) by magnitude with sensitivity until flops < 0.7\n")
+    write(build(done.result.report), ("markdown", "html"), tmp_path)
+    assert "% of the group removed" in (tmp_path / "figures" / "search-0.svg").read_text()
+    assert "## Search" in (tmp_path / "report.md").read_text()
+    assert '<h2 id="search">' in (tmp_path / "report.html").read_text()
