@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from recipelang.kinds.allocation import Ledger as Ledger
     from recipelang.kinds.allocation import Queue as Queue
     from recipelang.kinds.allocation import RemovalStep as RemovalStep
+    from recipelang.kinds.allocation import Taken as Taken
     from recipelang.kinds.companion import MASKS as MASKS
     from recipelang.kinds.companion import PARTS as PARTS
-    from recipelang.kinds.allocation import Taken as Taken
     from recipelang.kinds.companion import Companion as Companion
     from recipelang.kinds.companion import Decided as Decided
     from recipelang.kinds.companion import Finished as Finished
@@ -91,10 +91,8 @@ if TYPE_CHECKING:
 
 #: file → what is offered here of it
 OFFERED = {
-    "allocation": "Allocation Ledger Queue RemovalStep",
-    "companion": "MASKS PARTS Companion Decided Finished",
     "allocation": "Allocation Bench Explorer Ledger Queue RemovalStep Taken",
-    "companion": "Companion",
+    "companion": "MASKS PARTS Companion Decided Finished",
     "criterion": "Compensator Criterion Solver voters why_no_sum why_unfit",
     "data": "Batch DataMethod Dataset Labels names_of",
     "edit": "Edit",
