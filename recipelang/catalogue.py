@@ -54,7 +54,7 @@ class Setting:
         name: as written in a recipe.
         type: what a value must be: `number`, `integer`, `boolean`, `text` (quoted), `word` (one of
             `choices`), `duration` (epochs or steps), `time`, `bytes`, `numbers` (a list), `size` (a
-            whole number, or a list of two: height and width), `method`
+            whole number, or a list of two: height and width), `state` (the name of one), `method`
             (of kind `kind`), `any`.
         default: used where a recipe leaves it out; `dataclasses.MISSING` where it is required.
         low, high: bounds, both inclusive; `low` is not with `open_low`.

@@ -58,6 +58,9 @@ class Schedule(Protocol):
         telling(final: float, total: int, steps_per_epoch: int) -> str: what a plan says of it, where it moves what is
             zero and not how much; by default, the target over time.
         states: names of the kept states that it reads; default (). `check` refuses one that was not kept.
+        rounds: how many rounds share the training, each with ramps from their start; a statement without one trains
+            once. `after(final, turn)` is then the target of round `turn` (from 1), for which weights are ranked before
+            it, and `rewind` the name of the state to which the network goes back before each; one of `states`.
         companion(masking: Masking) -> Companion: what decides which weights are masked after each step. Its masks are
             buffers of its state, and at the end they have the target's share of zeros. Without it, masks follow the
             target by the statement's criterion (`scoring/following.py`).

@@ -34,6 +34,7 @@ class Flow:
         exported: (folder, format) of every `export` → its place.
         expects: whether there is an `expect` after the branch was opened, or inside it.
         sparse: whether a weight may be in a pattern, here or in a variant above.
+        outgrown: states, `healthy` among them, of which the current network has certainly lost parts since.
         across: where weights were put into a pattern across channels, which removing channels would break.
         restrictions: those that the current network is certainly under; while variants are open, that one of them is.
         task: the class of the recipe's task.
@@ -54,6 +55,7 @@ class Flow:
     exported: ChainMap[tuple[str, str], Span] = field(default_factory=ChainMap)
     expects: bool = False
     sparse: bool = False
+    outgrown: frozenset[str] = frozenset()
     across: Span | None = None
     restrictions: frozenset[str] = frozenset()
     task: Any = field(default_factory=tasks.default)
@@ -131,6 +133,7 @@ def joined(before: Flow, ends: list[Flow]) -> Flow:
     after.trained = all(end.trained for end in ends)
     after.sparse = any(end.sparse for end in ends)
     after.across = next((end.across for end in ends if end.across), None)
+    after.outgrown = frozenset.intersection(*(end.outgrown for end in ends))
     after.restrictions = frozenset.intersection(*(end.restrictions for end in ends))
     for end in ends:
         after.last.update(end.last)

@@ -7,7 +7,7 @@ from typing import Any
 from recipelang.meaning.diagnostics import Notes, Refuse
 from recipelang.meaning.flow import Flow
 from recipelang.meaning.verb import Verb
-from recipelang.plan import Built, Needs, Returned, alters, compresses
+from recipelang.plan import Built, Named, Needs, Returned, alters, compresses
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 
@@ -84,11 +84,22 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
         flow.across = span if needs.across else None
     if needs and needs.restriction:
         flow.restrictions |= {needs.restriction}
+    if needs and _removes(needs):
+        flow.outgrown = frozenset(("healthy", *flow.named("state")))
+    if needs and isinstance(needs.writes, Named):
+        flow.outgrown -= {needs.writes.name}
     if needs and isinstance(needs.writes, Returned):
+        flow.outgrown = frozenset()
         flow.across = None
         flow.restrictions = frozenset()  # those of the state that the recipe returns to are known when it runs
     if compresses(found) if needs else not verb.operation.before_healthy:
         flow.healthy = True
+
+
+def _removes(needs: Needs) -> bool:
+    """Whether a step certainly removes parts: a budget may hold before, a guard or a companion allow nothing."""
+    left = needs.training is not None and bool(needs.training.leaves)
+    return needs.unit is not None and not (needs.conditions or left)
 
 
 def _provided(needs: Needs | None, flow: Flow) -> None:

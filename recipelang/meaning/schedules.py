@@ -35,7 +35,11 @@ def states(reader: Reader, node: Any, schedule: Any) -> None:
     written = {trees.bare_word(argument.value): argument.value for argument in node.arguments}
     for name in getattr(schedule, "states", ()):
         place = written.get(name) or trees.respan(trees.expression(name), node.span)
-        names.state(reader, place, f"`{schedule.name}`")
+        if names.state(reader, place, f"`{schedule.name}`") and name in reader.flow.outgrown:
+            message = f"`{schedule.name}` cannot go back to `{name}`: parts were removed since"
+            kept = "early" if name == "healthy" else name
+            help = f"write `keep as {kept}` after the last statement that removes something"
+            reader.refuse("RCP0791", message, place.span, help)
 
 
 def check(given: tuple[Any, ...], duration: Duration, rounds: int, refuse: Refuse) -> None:
@@ -81,6 +85,23 @@ def fit(training: Training, per_epoch: int) -> None:
         own = "moves nothing: its first update is after its end" if hasattr(course.schedule, "companion") else ""
         message = f"`{course.schedule.name}` {own or 'sets its target at once: there is no second update'}"
         raise Refusal(CODE, _message(Mark("", training.duration, message), training.duration, 1), HELP_OVER)
+
+
+def require_steps(course: Course, part: Duration, per_epoch: int) -> None:
+    """Compare the rounds of a schedule with their length in steps, once that is known.
+
+    Args:
+        course: whose schedule has rounds.
+        part: of the training that one of them gets.
+        per_epoch: steps of an epoch.
+
+    Raises:
+        Refusal: RCP0312: it is less than a step.
+    """
+    if round(_steps(part, per_epoch)) < 1:
+        schedule = course.schedule
+        message = f"each of the {schedule.rounds} rounds of `{schedule.name}` trains less than a step: {part}"
+        raise Refusal(CODE, f"{message} (an epoch has {per_epoch} steps)", "train longer, or in fewer rounds")
 
 
 def told(course: Course, duration: Duration, per_epoch: int) -> str:

@@ -234,6 +234,7 @@ class Walk:
             help = "write what to repeat inside the braces"
             self.notes.refuse("RCP0407", "there is nothing to repeat", statement.block.span, help)
         variants, restricted, restrictions = flow.variants, flow.restricted, flow.restrictions
+        outgrown = flow.outgrown
         flow.variants = variants.new_child()
         body = self.walk(inner, bindings, flow, False)
         if flow.branch:
@@ -246,7 +247,7 @@ class Walk:
         self.walk(inner, bindings, flow, False)
         flow.branch, flow.variants = False, variants
         if loop.times is None:  # it may run zero times
-            flow.restrictions = restrictions
+            flow.restrictions, flow.outgrown = restrictions, outgrown
             if restricted is None:
                 flow.perhaps, flow.restricted = flow.restricted, None
         self.notes.path = placed.path

@@ -26,6 +26,7 @@ EXAMPLES = {
     "bytes": "10MB",
     "numbers": "[10, 20]",
     "size": "224",
+    "state": "early",
 }
 #: setting type → what it is called
 TYPES = {
@@ -38,6 +39,7 @@ TYPES = {
     "bytes": "a size in bytes",
     "numbers": "a list of numbers",
     "size": "a whole number, or a list of height and width",
+    "state": "the name of a state",
 }
 #: dimension → how a message calls a number that has it
 DIMENSIONS = {
@@ -159,6 +161,15 @@ def _word(s: Setting, node: Any, owner: str, refuse: Refuse) -> str | None:
     return word
 
 
+def _state(s: Setting, node: Any, owner: str, refuse: Refuse) -> str | None:
+    """A name; whether there is such a state is known to the statement."""
+    word = bare_word(node)
+    if word is None:
+        quoted = isinstance(node, nodes.String) and node.value.isidentifier()
+        mismatch(s, node, owner, refuse, example=node.value if quoted else "")
+    return word
+
+
 def _choice(s: Setting, word: str, span: Span, owner: str, refuse: Refuse) -> None:
     guess = did_you_mean(word, s.choices)
     refuse("RCP0301", f"`{s.name}` of `{owner}` cannot be `{word}`", span, f"{guess}one of {listing(s.choices)}")
@@ -228,5 +239,6 @@ _READERS: dict[str, Callable[..., Any]] = {
     "bytes": _measure("bytes"),
     "numbers": _numbers,
     "size": _size,
+    "state": _state,
     "any": _any,
 }

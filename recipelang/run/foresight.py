@@ -192,6 +192,8 @@ def fit_schedules(needs: Needs, data: Dataset) -> tuple[str, ...]:
     count = min((needs.trains_on.count if needs.trains_on else None) or there, there)
     part = schedules.share(needs.training.duration, needs.rounds)
     per_epoch = count // min(data.batch, count)
-    schedules.fit(replace(needs.training, duration=part), per_epoch)
     course = needs.training.course
-    return (schedules.told(course, part, per_epoch),) if course else ()
+    if needs.rounds > 1 and course:
+        schedules.require_steps(course, part, per_epoch)
+    schedules.fit(replace(needs.training, duration=part, course=course if needs.rounds == 1 else None), per_epoch)
+    return (schedules.told(course, needs.training.duration, per_epoch),) if course else ()

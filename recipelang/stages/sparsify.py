@@ -16,11 +16,13 @@ from recipelang.scoring.following import Following, following
 from recipelang.scoring.pieces import PieceScores, piece_scores
 from recipelang.scoring.reordering import Reordered, reorder_channels
 from recipelang.scoring.solving import solved
+from recipelang.stages._rounds import Score, in_rounds
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.stages.train import started, tune
 from recipelang.surgery import masks
 from recipelang.surgery.network import Network
 from recipelang.surgery.permute import require_groups
+from recipelang.surgery.rewinding import require_same
 from recipelang.training.smoke import few
 from recipelang.verbs.sparsify import Sparsify
 
@@ -106,9 +108,13 @@ def foresee(operation: Sparsify, network: Network, known: Known) -> Foresight:
     """How many weights can take the pattern, and how many groups of channels can be reordered for it.
 
     Raises:
-        Refusal: RCP0910: no weight can; RCP0718, RCP0720: channels cannot be followed or reordered.
+        Refusal: RCP0910: no weight can; RCP0718, RCP0720: channels cannot be followed or reordered; RCP0791: the state
+            to which a schedule goes back has another architecture.
     """
     _, names, dense = _eligible(operation, network)
+    rewind = getattr(operation.schedule, "rewind", "")
+    if rewind and (state := known(rewind)) is not None:
+        require_same(network, state, rewind)
     one, stays = len(names) == 1, len(dense) == 1
     found = f"{len(names)} weight{'s' * (not one)} can be {operation.pattern}, {len(dense)} stay{'s' * stays} dense"
     if operation.permutation is None:
@@ -136,6 +142,22 @@ def _gradual(
         def score(network: Network) -> Mapping[str, Tensor]:
             return scoring.of(replace(evidence, network=network, progress=None))
 
+    if hasattr(training.course.schedule, "rounds"):
+        assert score is not None, "a schedule in rounds ranks by a criterion"
+        tuned = in_rounds(context, training, operation.pattern, taken, score)
+    else:
+        tuned = _moved(operation, training, context, taken, score)
+    outcome = _outcome(operation, context.network, tuned.network, taken, dense | scoring.unscored(names, taken), ())
+    reached = (*outcome.reached, *tuned.reached)
+    note = "; ".join(filter(None, (tuned.note, outcome.note)))
+    return replace(outcome, reached=reached, note=note, history=tuned.history, training=tuned.training)
+
+
+def _moved(
+    operation: Sparsify, training: Training, context: Context, taken: tuple[str, ...], score: Score | None
+) -> Outcome:
+    """One training in which masks move."""
+    assert training.course
     masking = Masking(
         training.course,
         operation.pattern,
@@ -149,10 +171,7 @@ def _gradual(
     # Masks that move by a law of their own are not held within those of before.
     begun = context.network if isinstance(companion, Following) else masks.unmasked(context.network, taken)
     joined = replace(training, companions=(*training.companions, companion))
-    tuned = tune(replace(context, network=begun), joined, None)
-    outcome = _outcome(operation, context.network, tuned.network, taken, dense | scoring.unscored(names, taken), ())
-    reached = (*outcome.reached, *tuned.reached)
-    return replace(outcome, reached=reached, history=tuned.history, training=(training,))
+    return replace(tune(replace(context, network=begun), joined, None), training=(training,))
 
 
 def _sparse(

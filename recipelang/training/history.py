@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -41,6 +42,13 @@ class FitRecord:
         if not self.history:
             return length
         return (*length, Figure("training loss", float(f"{self.history[-1]['loss']:.3g}")))
+
+
+def together(records: Sequence[FitRecord]) -> FitRecord:
+    """The record of trainings that followed one another, at least one."""
+    steps, images, epochs = (sum(getattr(record, name) for record in records) for name in ("steps", "images", "epochs"))
+    history = tuple(row for record in records for row in record.history)
+    return replace(records[-1], steps=steps, images=images, epochs=round(epochs, 3), history=history)
 
 
 class EpochTally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -46,6 +47,7 @@ class Sparsify:
             restriction=self.pattern.restriction,
             sparse=bool(self.pattern.restriction),
             across=getattr(self.pattern, "across", bool(self.pattern.restriction)),
+            rounds=getattr(self.schedule, "rounds", 1),
             states=getattr(self.schedule, "states", ()),
             scratch=self.scratch,
         )
@@ -186,8 +188,24 @@ def _training(reader: Reader, pattern: Any, share: float | None, criterion: Any,
         reader.refuse("RCP0432", f"`{schedule.name}` {why}", node.span, "write a smaller `start`, or leave it out")
         return None
     given = tuple(item for item in reader.arguments("with") if not _is_permutation(item))
-    usual = training.FROM_SCRATCH if reader.clause("from") else training.TUNING
-    return training.read(reader, usual, given=given, course=Course(schedule, share))
+    early = reader.clause("from") or hasattr(schedule, "rewind")
+    usual = training.FROM_SCRATCH if early else training.TUNING
+    rounds = getattr(schedule, "rounds", 1)
+    made = training.read(reader, usual, rounds=rounds, given=given, course=Course(schedule, share))
+    _in_rounds(reader, schedule, made)
+    return made
+
+
+def _in_rounds(reader: Reader, schedule: Any, trained: Training | None) -> None:
+    """A schedule in rounds starts each of them from its own state, and every round has a step."""
+    start, length = reader.clause("from"), reader.clause("for")
+    if start and hasattr(schedule, "rewind"):
+        message = f"`{schedule.name}` starts every round from `{schedule.rewind}`, and `from` from other weights"
+        reader.refuse("RCP0409", message, start.word.span, "remove `from scratch`")
+    steps = trained.duration.count if trained and trained.duration.unit == "steps" else math.inf
+    if length and steps < getattr(schedule, "rounds", 1):
+        message = f"`{schedule.name}` has {schedule.rounds} rounds, and the training {steps:g} steps"
+        reader.refuse("RCP0312", message, length.arguments[0].span, "train longer, or in fewer rounds")
 
 
 def _permutation(reader: Reader, pattern: Any) -> Any | None:
@@ -247,7 +265,7 @@ VERB = Verb(
         Clause(
             "with",
             "how input channels are reordered first: `permute`; with `over`, an optimizer, a loss, companions",
-            default=f"with `over`, {training.TUNING}; from scratch, {training.FROM_SCRATCH}",
+            default=f"with `over`, {training.TUNING}; from scratch or an early state, {training.FROM_SCRATCH}",
         ),
         Clause("in", "modules to sparsify", default="all that can take the pattern"),
         Clause("except", "modules to leave dense"),
@@ -259,6 +277,8 @@ VERB = Verb(
     rules=(
         "`nm` sets `recovered`: the network as it is before the pattern.",
         "`over` needs `for`: masks are set during the training, kept between two updates and afterwards.",
+        "`over lottery(rounds=5, rewind=NAME)` divides `for` among its rounds; before each, the weights that stay go "
+        "back to what they were where `keep as NAME` kept them.",
         "Weights that cannot take the pattern stay dense, and the report says why.",
         "A weight has one mask: a second `sparsify` replaces it, and the report says where zeros are no longer held.",
         "`with permute` reorders input channels so that the pattern keeps more of the scores; until the pattern is "

@@ -132,6 +132,24 @@ export safetensors
     assert written(tmp_path / "out/main") == written(tmp_path / "whole/main")
 
 
+def test_killed_inside_the_rounds_of_a_lottery(recipe, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    text = """\
+model digits_resnet
+data digits(batch=32)
+keep as early
+train for 3 steps
+sparsify weights to 60% over lottery(rounds=3, rewind=early) for 6 steps
+export safetensors
+"""
+    (tmp_path / "a.rcp").write_text(text)
+    assert recipe("run", "a.rcp", "--out", "whole", "--store", "another").code == 0
+    for at in (2, 5):  # in different rounds, each of which opens and moves a file for each of its steps
+        blow = {"at": at, "how": "SIGKILL", "only": "round-"}
+        assert recipe(*RUN, every=OFTEN, blow=blow).code == -signal.SIGKILL
+    assert recipe(*RUN, every=OFTEN).code == 0
+    assert written(tmp_path / "out/main") == written(tmp_path / "whole/main")
+
+
 def test_a_rerun_computes_nothing(recipe, undisturbed: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
     before = written(tmp_path / ".recipe/store")
