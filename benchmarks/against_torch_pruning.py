@@ -1,4 +1,4 @@
-"""Our layers and filters beside the filters of Torch-Pruning: accuracy at equal measured latency; an hour or two.
+"""Our layers and filters beside the filters of Torch-Pruning: accuracy at equal measured latency; about an hour.
 
     python benchmarks/against_torch_pruning.py --data cifar10 --weights resnet56.safetensors --out FOLDER
 
