@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from recipelang.budgets.iterations import Iterations
 from recipelang.kinds import Figure, Offer, Unit
 from recipelang.scoring.ranking import Ranking
 from recipelang.units import counted
@@ -29,6 +30,7 @@ class Tally:
         remarks: what the criterion says of its removals, each once.
         vanished: groups that were taken along by a removed layer → parts that they had left.
         several: whether the statement removes other units as well.
+        iterations: the rankings of all rounds.
     """
 
     unit: Unit
@@ -40,6 +42,7 @@ class Tally:
     remarks: list[str] = field(default_factory=list)
     vanished: dict[str, int] = field(default_factory=dict)
     several: bool = False
+    iterations: Iterations = field(default_factory=Iterations)
 
     def add(
         self,
@@ -59,6 +62,7 @@ class Tally:
             self.sizes.setdefault(group.name, group.size)
         for name, parts in gone.items():
             self.gone[name] = self.gone.get(name, 0) + len(parts)
+        self.iterations.add(ranking.queues, gone)
         what = f"`{self.criterion}` finds nothing in it to score"
         self.stay |= {**offer.stay, **dict.fromkeys(ranking.unscored, what), **barred}
 
@@ -67,6 +71,7 @@ class Tally:
         for name in names:
             self.vanished[name] = self.sizes.pop(name) - self.gone.pop(name, 0)
             self.means.pop(name, None)
+            self.iterations.forget(name)
 
     @property
     def count(self) -> int:
@@ -78,6 +83,14 @@ class Tally:
         """`2 layers removed`, `412 of 1,344 filters removed`."""
         of = sum(self.sizes.values()) if self.unit.many else None
         return Figure("removed", self.count, noun=self.unit.one, of=of)
+
+    @property
+    def agreement(self) -> tuple[Figure, ...]:
+        """How far one ranking agrees with ranking again; nothing for a single round."""
+        found = self.iterations.correlation
+        of = f" of {self.unit.name}" if self.several else ""
+        what = f"rank correlation of one-shot and iterative ranking{of}"
+        return (Figure(what, float(f"{found:.3f}")),) if found is not None else ()
 
     @property
     def edits(self) -> tuple[str, ...]:

@@ -49,6 +49,7 @@ def told(
             first,
             *(replace(figure, joins="and") for figure in others),
             *(replace(figure, joins=figure.joins or ":") for figure in measured),
+            *(figure for tally in tallies for figure in tally.agreement),
             *(figure for one in said for figure in one.figures),
         ),
         note="; ".join(filter(None, notes)),

@@ -13,6 +13,7 @@ from functools import cached_property, partial
 
 from recipelang.budgets.bench import Division, Told, divided
 from recipelang.budgets.conditions import relaxed
+from recipelang.budgets.iterations import Iterations
 from recipelang.budgets.joint import JointRemoval
 from recipelang.budgets.offering import described, emptied, offered, wanted
 from recipelang.budgets.removal import Removal, fitting, parts_of
@@ -52,7 +53,11 @@ def run(operation: Prune, context: Context) -> Outcome:
         return tune(context, operation.training, None)
     start, pace = context.network, pace_of(operation.training, operation.rounds, context)
     several = len(operation.amounts) > 1
-    tallies = [Tally(one.unit, operation.criterion.name, several=several) for one in operation.alone]
+    compares = (operation.allocation or usual()).compares
+    tallies = [
+        Tally(one.unit, operation.criterion.name, several=several, iterations=Iterations(compares))
+        for one in operation.alone
+    ]
     outcome, totals, said = pace.before(Outcome(start)), dict[str, int](), list[Told]()
     for turn, part in enumerate(pace.parts, 1):
         until = relaxed(operation.until, lambda r: context.read(r, start), part) if operation.until and part else None

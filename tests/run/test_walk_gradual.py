@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from recipelang.errors import StepFailed
+from recipelang.report.context import build
+from recipelang.report.render import write
 from recipelang.stages import prune
 
 HEAD = "model digits_resnet\ndata digits(batch=32)\nmeasure params, flops\n"
@@ -64,3 +66,14 @@ def test_a_schedule_that_does_not_fit_the_data_is_refused_by_the_plan(lab: Any, 
     with pytest.raises(StepFailed) as failed:
         lab.plan(HEAD + f"prune 8 filters by magnitude over {over} for 6 steps\n", smoke=False)
     assert [d.code for d in failed.value.diagnostics] == ["RCP0312"]
+
+
+def test_one_shot_and_iterative_ranking_are_compared_in_record_and_report(lab: Any) -> None:
+    done = lab.run(HEAD + "prune 4 layers by random over 4 rounds for 4 steps\n")
+    *_, figure = done.steps(verb="prune")[0]["reached"]
+    assert figure["what"] == "rank correlation of one-shot and iterative ranking" and -1 <= figure["value"] <= 1
+    write(build(done.result.report), ("markdown", "html"), done.folder)
+    for report in ("report.md", "report.html"):
+        assert "rank correlation of one-shot and iterative ranking" in (done.folder / report).read_text()
+    once = lab.run(HEAD + "prune 4 layers by random\n")
+    assert all("correlation" not in figure.get("what", "") for figure in once.steps(verb="prune")[0]["reached"])
