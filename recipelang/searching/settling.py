@@ -1,0 +1,65 @@
+"""From what a search proposes to steps that surely meet the budget, where a proposal is a little too large for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from recipelang.searching.bilinear import kept_shares
+
+if TYPE_CHECKING:
+    from recipelang.kinds import Bench, Queue
+
+#: how many proposals are measured before the first of them is made smaller
+LOOKS = 3
+
+
+def settled(queues: Sequence[Queue], bench: Bench, proposals: Sequence[Sequence[int]]) -> list[int]:
+    """The first proposal that surely meets the budget; else the first one with as few more steps as make it do so.
+
+    Args:
+        proposals: numbers of steps of each queue, the best first.
+
+    Returns:
+        numbers of steps; all of them where nothing meets the budget.
+    """
+    for taken in proposals[:LOOKS]:
+        if bench.met(taken):
+            return list(taken)
+    return enough(list(proposals[0]), widest_first(queues, proposals[0]), bench.met)
+
+
+def enough(taken: list[int], order: Sequence[int], met: Callable[[Sequence[int]], bool]) -> list[int]:
+    """The numbers of steps with as few more, in this order, as make them meet a budget; with all where none do.
+
+    Doubling finds how many, and bisection the fewest: `met` is asked of about 2·log₂ of them.
+
+    Args:
+        order: the numbers of the queues that lose one step more each.
+        met: whether numbers of steps meet the budget; that they did not without more is known.
+    """
+
+    def with_more(count: int) -> list[int]:
+        found = list(taken)
+        for queue in order[:count]:
+            found[queue] += 1
+        return found
+
+    low, high = 0, 1
+    while high < len(order) and not met(with_more(high)):
+        low, high = high, 2 * high
+    high = min(high, len(order))
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if met(with_more(middle)) else (middle, high)
+    return with_more(high)
+
+
+def widest_first(queues: Sequence[Queue], taken: Sequence[int]) -> list[int]:
+    """All further steps, by the number of their queue: always of the group that keeps the largest share."""
+    shares, counts, order = [kept_shares(queue) for queue in queues], list(taken), []
+    while open := [q for q, queue in enumerate(queues) if counts[q] < len(queue.steps)]:
+        widest = max(open, key=lambda q: (shares[q][counts[q]], -q))
+        counts[widest] += 1
+        order.append(widest)
+    return order

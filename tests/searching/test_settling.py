@@ -1,0 +1,53 @@
+"""Proposals that are a little too large lose as few more steps as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chains import bare_queue
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recipelang.searching.settling import enough, settled, widest_first
+
+QUEUES = [bare_queue(4, "a"), bare_queue(8, "b")]
+
+
+class Scales:
+    """A bench whose budget is a number of parts that may stay."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.asked = most, 0
+
+    def met(self, taken: Sequence[int]) -> bool:
+        self.asked += 1
+        return 12 - sum(taken) <= self.most
+
+
+def test_the_widest_group_goes_first_and_every_step_is_there_once() -> None:
+    order = widest_first(QUEUES, [0, 0])
+    assert order[:4] == [0, 1, 1, 0]
+    assert order.count(0) == 3 and order.count(1) == 7
+
+
+@given(st.integers(0, 11))
+def test_the_fewest_more_steps_are_found(most: int) -> None:
+    scales = Scales(most)
+    order = widest_first(QUEUES, [1, 0])
+    found = enough([1, 0], order, scales.met)
+    needed = [k for k in range(1, len(order) + 1) if 11 - k <= most]
+    assert sum(found) - 1 == (needed[0] if needed else len(order))
+    assert scales.asked <= 8
+
+
+def test_the_first_proposal_that_holds_is_taken() -> None:
+    assert settled(QUEUES, Scales(9), [[0, 0], [1, 1], [1, 2], [3, 7]]) == [1, 2]  # type: ignore[arg-type]
+
+
+def test_if_none_of_a_few_holds_the_first_becomes_smaller() -> None:
+    found = settled(QUEUES, Scales(8), [[1, 1], [0, 1], [1, 0], [3, 7]])  # type: ignore[arg-type]
+    assert sum(found) == 4 and found[0] >= 1 and found[1] >= 1
+
+
+def test_where_nothing_meets_the_budget_everything_is_taken() -> None:
+    assert settled(QUEUES, Scales(1), [[1, 1]]) == [3, 7]  # type: ignore[arg-type]
