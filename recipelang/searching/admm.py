@@ -80,7 +80,9 @@ def descended(
     return torch.maximum(down, least).clamp_max(1)
 
 
-def ascended(used: Tensor, reached: Tensor, allowed: Tensor, now: Multipliers, cost: BilinearCost, by: Factors) -> Multipliers:
+def ascended(
+    used: Tensor, reached: Tensor, allowed: Tensor, now: Multipliers, cost: BilinearCost, by: Factors
+) -> Multipliers:
     """The step of the multipliers: up by what violates the constraints, never below zero.
 
     Args:

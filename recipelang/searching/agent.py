@@ -95,7 +95,7 @@ class Agent:
         count = min(self.how.batch, len(self.remembered))
         picks = torch.randperm(len(self.remembered), generator=self.generator)[:count].tolist()
         batch = [self.remembered[pick] for pick in picks]
-        states, after = (torch.stack([one[place] for one in batch]) for place in (0, 3))  # type: ignore[misc]
+        states, after = (torch.stack([one[place] for one in batch]) for place in (0, 3))
         actions, rewards, goes_on = (torch.tensor([[one[place]] for one in batch]) for place in (1, 2, 4))
         wanted = targets(
             rewards, goes_on, after, self.target_actor, self.target_critic, self.usual or 0.0, self.how.discount

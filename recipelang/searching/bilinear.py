@@ -13,11 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
 from math import prod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from recipelang.kinds import Queue
+
+if TYPE_CHECKING:
+    from recipelang.kinds import Bench
 
 #: by what part of a cost a model that explains it may be off
 EXACT = 1e-6
@@ -47,7 +51,9 @@ class BilinearCost:
         """n → n: by how much the cost rises with the share of each group, the others as they are."""
         first, second = (torch.tensor(side, device=kept.device) for side in sides(self.pairs))
         both = _like(kept, *self.both)
-        return _like(kept, *self.single).index_add(0, first, both * kept[second]).index_add(0, second, both * kept[first])
+        return (
+            _like(kept, *self.single).index_add(0, first, both * kept[second]).index_add(0, second, both * kept[first])
+        )
 
 
 def _like(kept: Tensor, *numbers: float) -> Tensor:
@@ -140,3 +146,30 @@ def kept_shares(queue: Queue) -> tuple[float, ...]:
     size = queue.group.size
     gone = accumulate((len(step.parts) for step in queue.steps), initial=0)
     return tuple((size - count) / size for count in gone)
+
+
+def everything(queues: Sequence[Queue]) -> list[int]:
+    """All steps of every queue."""
+    return [len(queue.steps) for queue in queues]
+
+
+def wanted(queues: Sequence[Queue]) -> int:
+    """How many networks it takes to find all prices, twice over."""
+    return 2 * (2 + len(queues) + len(paired(queues)))
+
+
+def quick(queues: Sequence[Queue], bench: Bench, generator: torch.Generator) -> Callable[[Sequence[int]], float]:
+    """What numbers of steps cost on a bench, for those who ask often: by a model where it is exact."""
+
+    def read(taken: Sequence[int]) -> float:
+        return float(bench.remember(f"cost {list(taken)}", lambda: bench.cost(taken)))
+
+    model, shares = modelled(queues, read, wanted(queues), generator), [kept_shares(queue) for queue in queues]
+    if model.error > EXACT:
+        return bench.cost
+
+    def cost(taken: Sequence[int]) -> float:
+        kept = [each[count] for each, count in zip(shares, taken, strict=True)]
+        return float(model(torch.tensor(kept, dtype=torch.float64)))
+
+    return cost

@@ -65,6 +65,19 @@ class Course:
         """What the network costs before anything is removed."""
         return self.cost([0] * len(self.queues))
 
+    @cached_property
+    def even(self) -> float:
+        """The smallest share that meets the budget where every group loses it, in hundredths; 1 where none does."""
+        for hundredth in range(100):
+            wanted = hundredth / 100
+            taken = [
+                min(range(most + 1), key=lambda k, each=each: (abs(each[k] - wanted), -k))  # type: ignore[misc]
+                for each, most in zip(self._removed, self.most, strict=True)
+            ]
+            if self.cost(taken) <= 1:
+                return wanted
+        return 1.0
+
     def _fewest(self, taken: Sequence[int]) -> int:
         """The fewest steps of the next group that leave the budget within reach, by bisection."""
         at = len(taken)

@@ -44,7 +44,10 @@ def smaller(block: Tensor, least: Tensor) -> Tensor:
 def widest(
     shares: Sequence[float], widths: Sequence[Sequence[int]], met: Callable[[Sequence[int]], bool]
 ) -> tuple[float, list[int]]:
-    """The largest multiplier ω of all widths that are alive whose network meets a budget, and the steps that lead there.
+    """The largest multiplier ω of the widths that are alive with which a budget is met, and the steps that lead there.
+
+    Widths are rounded down to those that a group may have, and then up where the budget allows it, those first that
+    lack most.
 
     Args:
         shares: of its parts that are alive in each group.
@@ -63,7 +66,19 @@ def widest(
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if met(steps(factors[middle])) else (low, middle)
-    return factors[low], steps(factors[low])
+    return factors[low], _rounded_up(steps(factors[low]), [share * factors[low] for share in shares], widths, met)
+
+
+def _rounded_up(
+    steps: list[int], wanted: Sequence[float], widths: Sequence[Sequence[int]], met: Callable[[Sequence[int]], bool]
+) -> list[int]:
+    """A step less of the groups whose widths were rounded down by most, as far as the budget allows."""
+    lacking = [share - each[k] / each[0] for share, each, k in zip(wanted, widths, steps, strict=True)]
+    for group in sorted(range(len(steps)), key=lambda g: -lacking[g]):
+        if lacking[group] > 1e-9 and steps[group]:
+            wider = [k - (g == group) for g, k in enumerate(steps)]
+            steps = wider if met(wider) else steps
+    return steps
 
 
 def _narrowed(share: float, widths: Sequence[int]) -> int:

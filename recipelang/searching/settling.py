@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from recipelang.searching.bilinear import kept_shares
+import torch
+
+from recipelang.searching.bilinear import BilinearCost, kept_shares
 
 if TYPE_CHECKING:
     from recipelang.kinds import Bench, Queue
@@ -14,11 +16,14 @@ if TYPE_CHECKING:
 LOOKS = 3
 
 
-def settled(queues: Sequence[Queue], bench: Bench, proposals: Sequence[Sequence[int]]) -> list[int]:
+def settled(
+    queues: Sequence[Queue], bench: Bench, proposals: Sequence[Sequence[int]], order: Sequence[int]
+) -> list[int]:
     """The first proposal that surely meets the budget; else the first one with as few more steps as make it do so.
 
     Args:
         proposals: numbers of steps of each queue, the best first.
+        order: the numbers of the queues that lose one step more each, after the first proposal.
 
     Returns:
         numbers of steps; all of them where nothing meets the budget.
@@ -26,7 +31,7 @@ def settled(queues: Sequence[Queue], bench: Bench, proposals: Sequence[Sequence[
     for taken in proposals[:LOOKS]:
         if bench.met(taken):
             return list(taken)
-    return enough(list(proposals[0]), widest_first(queues, proposals[0]), bench.met)
+    return enough(list(proposals[0]), order, bench.met)
 
 
 def enough(taken: list[int], order: Sequence[int], met: Callable[[Sequence[int]], bool]) -> list[int]:
@@ -62,4 +67,28 @@ def widest_first(queues: Sequence[Queue], taken: Sequence[int]) -> list[int]:
         widest = max(open, key=lambda q: (shares[q][counts[q]], -q))
         counts[widest] += 1
         order.append(widest)
+    return order
+
+
+def cheapest_first(
+    queues: Sequence[Queue], taken: Sequence[int], norms: Sequence[Sequence[float]], cost: BilinearCost
+) -> list[int]:
+    """All further steps, by the number of their queue: always the one that loses least for what it wins of the cost.
+
+    Args:
+        norms: what each part of each group holds.
+    """
+    shares, counts, order = [kept_shares(queue) for queue in queues], list(taken), []
+    while open := [q for q, queue in enumerate(queues) if counts[q] < len(queue.steps)]:
+        kept = torch.tensor([each[k] for each, k in zip(shares, counts, strict=True)], dtype=torch.float64)
+        slope = cost.slope(kept).tolist()
+
+        def price(q: int, slope: Sequence[float] = slope) -> tuple[float, int]:
+            lost = sum(norms[q][part] for part in queues[q].steps[counts[q]].parts)
+            won = slope[q] * (shares[q][counts[q]] - shares[q][counts[q] + 1])
+            return (lost / won if won > 0 else float("inf")), q
+
+        best = min(open, key=price)
+        counts[best] += 1
+        order.append(best)
     return order

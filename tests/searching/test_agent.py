@@ -41,9 +41,7 @@ def test_targets_follow_by_a_part_of_the_way() -> None:
         assert torch.allclose(now, 0.25 * leader + 0.75 * was)
 
 
-@given(
-    st.floats(0.001, 0.999), st.floats(-0.5, 1.5), st.floats(0.05, 2), st.floats(0, 0.4), st.floats(0.05, 1)
-)
+@given(st.floats(0.001, 0.999), st.floats(-0.5, 1.5), st.floats(0.05, 2), st.floats(0, 0.4), st.floats(0.05, 1))
 def test_noise_is_the_truncated_normal_of_scipy(
     uniform: float, mean: float, spread: float, low: float, wide: float
 ) -> None:

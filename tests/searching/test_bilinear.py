@@ -11,7 +11,7 @@ from chains import chain, queues_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipelang.searching.bilinear import BilinearCost, drawn, fitted, kept_shares, paired, modelled
+from recipelang.searching.bilinear import BilinearCost, drawn, fitted, kept_shares, modelled, paired
 
 PAIRS = ((0, 1), (1, 1), (1, 2))
 TRUE = BilinearCost(PAIRS, 0.5, (0.3, 0.1, 0.7), (1.1, 0.4, 0.9))

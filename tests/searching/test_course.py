@@ -27,7 +27,10 @@ def course(weights: tuple[float, ...], bound: float, most: tuple[int, ...] = (3,
 
 
 @given(
-    st.tuples(*[st.floats(0.1, 5)] * 3), st.floats(0.2, 1), st.tuples(st.integers(0, 3), st.integers(0, 7)), st.floats(0, 1)
+    st.tuples(*[st.floats(0.1, 5)] * 3),
+    st.floats(0.2, 1),
+    st.tuples(st.integers(0, 3), st.integers(0, 7)),
+    st.floats(0, 1),
 )
 def test_actions_are_held_to_the_budget_as_in_algorithm_1(
     weights: tuple[float, ...], bound: float, before: tuple[int, int], wanted: float
@@ -40,7 +43,9 @@ def test_actions_are_held_to_the_budget_as_in_algorithm_1(
         rest = sum(most[k] * weights[k] for k in range(at + 1, 3))
         reduced = sum(taken[k] / SIZES[k] * weights[k] for k in range(at))
         duty = (1 - bound) * sum(weights) - rest - reduced
-        fewest = next((k for k in range(here.most[at] + 1) if k / SIZES[at] * weights[at] >= duty - 1e-9), here.most[at])
+        fewest = next(
+            (k for k in range(here.most[at] + 1) if k / SIZES[at] * weights[at] >= duty - 1e-9), here.most[at]
+        )
         found = here.clipped(taken, wanted)
         near = min(range(fewest, here.most[at] + 1), key=lambda k, at=at: abs(k / SIZES[at] - wanted))
         assert abs(found / SIZES[at] - wanted) <= abs(near / SIZES[at] - wanted) + 1e-6

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from recipelang.searching.settling import enough, settled, widest_first
 
 QUEUES = [bare_queue(4, "a"), bare_queue(8, "b")]
+ORDER = widest_first(QUEUES, [0, 0])
 
 
 class Scales:
@@ -41,13 +42,14 @@ def test_the_fewest_more_steps_are_found(most: int) -> None:
 
 
 def test_the_first_proposal_that_holds_is_taken() -> None:
-    assert settled(QUEUES, Scales(9), [[0, 0], [1, 1], [1, 2], [3, 7]]) == [1, 2]  # type: ignore[arg-type]
+    assert settled(QUEUES, Scales(9), [[0, 0], [1, 1], [1, 2], [3, 7]], ORDER) == [1, 2]  # type: ignore[arg-type]
 
 
 def test_if_none_of_a_few_holds_the_first_becomes_smaller() -> None:
-    found = settled(QUEUES, Scales(8), [[1, 1], [0, 1], [1, 0], [3, 7]])  # type: ignore[arg-type]
+    order = widest_first(QUEUES, [1, 1])
+    found = settled(QUEUES, Scales(8), [[1, 1], [0, 1], [1, 0], [3, 7]], order)  # type: ignore[arg-type]
     assert sum(found) == 4 and found[0] >= 1 and found[1] >= 1
 
 
 def test_where_nothing_meets_the_budget_everything_is_taken() -> None:
-    assert settled(QUEUES, Scales(1), [[1, 1]]) == [3, 7]  # type: ignore[arg-type]
+    assert settled(QUEUES, Scales(1), [[1, 1]], widest_first(QUEUES, [1, 1])) == [3, 7]  # type: ignore[arg-type]
