@@ -21,9 +21,9 @@ from recipelang.surgery.network import Network
 from recipelang.surgery.weights import digest
 
 SMALL: dict[str, dict[str, Any]] = {
-    "amc": {"episodes": 24, "hidden": 16},
-    "ecc": {"steps": 60},
-    "morphnet": {"steps": 60},
+    "amc": {"episodes": 16, "hidden": 16},
+    "ecc": {"steps": 40},
+    "morphnet": {"steps": 40},
 }
 NAMES = sorted(SMALL)
 
@@ -78,7 +78,7 @@ def test_what_is_found_meets_the_budget_and_is_no_worse_than_uniform(
 
 
 def test_the_agent_is_among_the_best_of_all_signatures(trained: Network, tmp_path: Path) -> None:
-    method = made("amc", episodes=40)
+    method = made("amc", episodes=30)
     with bench_of(trained, bars(), tmp_path, until="flops < 0.5", allocation=method) as bench:
         taken = counted(bench, method.explore(bench.queues, bench))
     every = itertools.product(*(range(len(queue.steps) + 1) for queue in bench.queues))
@@ -175,7 +175,7 @@ def test_rewards_by_flops_pay_for_smaller_networks(trained: Network, tmp_path: P
         assert note.value is not None and note.value <= 0
 
 
-@pytest.mark.parametrize("given", [{"warmup": 24}, {"episodes": 1, "warmup": 1}])
+@pytest.mark.parametrize("given", [{"warmup": 16}, {"episodes": 1, "warmup": 1}])
 def test_an_agent_that_never_learns_is_refused(given: dict[str, int]) -> None:
     with pytest.raises(SettingError, match="random episodes"):
         made("amc", **given)

@@ -115,7 +115,7 @@ def test_it_learns_the_best_action_of_a_problem_of_one_step() -> None:
     """The reward is −(a − 0.7)²: with noise around it, the actor ends near 0.7."""
     agent = Agent(1, 0, Learning(hidden=32, actor=1e-3, critic=1e-2, batch=32))
     state = torch.ones(1)
-    for _ in range(150):
+    for _ in range(100):
         action = agent.action(state, 0.4)
         agent.remember([Transition(state, action, -((action - 0.7) ** 2), state, 0.0)])
         for _ in range(4):

@@ -74,7 +74,7 @@ class Amc:
     def __post_init__(self) -> None:
         if self.warmup is not None and self.warmup >= self.episodes:
             message = f"{self.warmup} random episodes of {self.episodes} leave none to learn in"
-            raise SettingError("warmup", message, "a quarter of them is usual")
+            raise SettingError("warmup", message, "leave `warmup` out: a quarter of the episodes is usual")
 
     @property
     def _random(self) -> int:
