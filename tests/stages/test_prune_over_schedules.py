@@ -145,9 +145,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     trained = [0]
     told, fit = prune.told, loop.fit
 
-    def tells(outcome: Any, operation: Any, network: Any, result: Any, tallies: Any) -> Any:
+    def tells(outcome: Any, operation: Any, network: Any, result: Any, tallies: Any, *said: Any) -> Any:
         found.append((sum(tally.count for tally in tallies), trained[0]))
-        return told(outcome, operation, network, result, tallies)
+        return told(outcome, operation, network, result, tallies, *said)
 
     def fits(*args: Any, **how: Any) -> Any:
         network, record = fit(*args, **how)
@@ -214,7 +214,7 @@ def test_after_every_update_as_many_are_removed_as_the_formula_says(
     seen: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         told = prune.told
-        patch.setattr(prune, "told", lambda *of: seen.append(of[-1][0].count) or told(*of))
+        patch.setattr(prune, "told", lambda *of: seen.append(of[4][0].count) or told(*of))
         patch.setattr(_pace, "fit", lambda network, *_, **__: (network, loop.FitRecord(1, 1, 1.0, "", 0, ())))
         network, images = Network(nn.Identity(), {"a": 20, "b": 12}, (3, 8, 8)), cast(Any, Images())
         prune.run(replace(plan, unit=Piles()), context(network, images, Path()))
