@@ -82,6 +82,10 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
     flow.sparse = flow.sparse or (needs.sparse if needs else verb.restricts)
     if needs and needs.across is not None:
         flow.across = span if needs.across else None
+    if needs is None and verb.restricts:
+        flow.zeros = None  # a statement that was refused may have left others
+    elif needs and needs.zeros:
+        flow.zeros = needs.zeros, span
     if needs and needs.restriction:
         flow.restrictions |= {needs.restriction}
     if needs and _removes(needs):
@@ -90,7 +94,7 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
         flow.outgrown -= {needs.writes.name}
     if needs and isinstance(needs.writes, Returned):
         flow.outgrown = frozenset()
-        flow.across = None
+        flow.across = flow.zeros = None
         flow.restrictions = frozenset()  # those of the state that the recipe returns to are known when it runs
     if compresses(found) if needs else not verb.operation.before_healthy:
         flow.healthy = True

@@ -55,6 +55,7 @@ from recipelang.plan.values import Subject as Subject
 from recipelang.plan.values import Term as Term
 from recipelang.plan.values import Test as Test
 from recipelang.plan.values import Training as Training
+from recipelang.plan.values import Zeros as Zeros
 from recipelang.plan.values import later as later
 from recipelang.plan.values import tests_of as tests_of
 from recipelang.plan.values import unhashed as unhashed

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from recipelang.plan.effects import MADE, Effect
-from recipelang.plan.values import Condition, Samples, Selection, Training, later
+from recipelang.plan.values import Condition, Samples, Selection, Training, Zeros, later
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Needs:
         sparse: whether weights are in a pattern that kernels know afterwards.
         across: whether weights are afterwards in a pattern across channels, which removing channels would break; None:
             as before.
+        zeros: the masks that it leaves; None where those of before stay.
         repeated: whether a control repeats the step as it is, and not only its training.
         scratch: whether its training starts from new random weights, as that of a control then does.
     """
@@ -51,6 +52,7 @@ class Needs:
     restriction: str = ""
     sparse: bool = False
     across: bool | None = None
+    zeros: Zeros | None = None
     repeated: bool = False
     scratch: bool = False
 

@@ -74,6 +74,34 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class Zeros:
+    """What a step leaves of masks.
+
+    Attributes:
+        piece: what is kept or removed whole, in words: `weight`, `block`.
+        restriction: the pattern that hardware asks for (`2:4`); "" for another.
+        share: of zeros; None where the pattern decides it.
+        selection: of the modules whose weights they are in.
+    """
+
+    piece: str
+    restriction: str
+    share: float | None
+    selection: Selection
+
+    def meets(self, other: Zeros) -> bool:
+        """Whether some weights certainly have both, whatever the network.
+
+        What can be N:M can be sparse in single weights too, and not the other way round.
+        """
+        if (self.piece, self.restriction) == (other.piece, other.restriction):
+            return self.selection == other.selection or Selection() in (self.selection, other.selection)
+        wide = [one for one in (self, other) if one.piece == "weight" and not one.restriction]
+        narrow = [one for one in (self, other) if one.piece == "weight" and one.restriction]
+        return bool(wide and narrow) and (self.selection == other.selection or wide[0].selection == Selection())
+
+
+@dataclass(frozen=True)
 class Samples:
     """The data that `on` names: a split, at most this many samples of it, and the data set."""
 

@@ -68,7 +68,8 @@ def _eligible(operation: Sparsify, network: Network) -> tuple[PieceScores, tuple
     """How weights are scored, the weights that can take the pattern, and why others cannot.
 
     Raises:
-        Refusal: RCP0910: no weight can; RCP0718: the criterion ranks filters, and channels cannot be traced.
+        Refusal: RCP0910: no weight can; RCP0718: the criterion ranks filters, and channels cannot be traced; RCP0547,
+            RCP0432: the masks that they have do not go with those asked for.
     """
     names, dense = masks.eligible(network, operation.pattern, operation.selection)
     ranked = bool(names) and operation.criterion is not None
@@ -84,6 +85,8 @@ def _eligible(operation: Sparsify, network: Network) -> tuple[PieceScores, tuple
             f"no weight of this network can be {operation.pattern}: {reasons}",
             "`recipe layers MODEL` lists what can",
         )
+    course = operation.training.course if operation.training else None
+    masks.require_room(network, operation.pattern, names, course.target if course else None)
     return scoring, names, dense
 
 

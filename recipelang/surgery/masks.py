@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from torch import Tensor
 
+from recipelang.errors import Refusal
 from recipelang.kinds import Pattern
 from recipelang.plan import Selection
 from recipelang.surgery.network import Network
@@ -15,6 +18,10 @@ from recipelang.surgery.restricting import restrict
 from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.selectors import resolve
 
+#: the name of a pattern that hardware executes: n of m
+HARDWARE = re.compile(r"\d+:\d+")
+#: the share of zeros that may be there beyond a target: pieces of another pattern are rounded in another way
+SLACK = 0.01
 #: the kind of product whose weight has its inputs along the first axis
 TRANSPOSED = "transposed convolution"
 
@@ -62,6 +69,41 @@ def _why_dense(network: Network, product: Product, pattern: Pattern) -> str | No
     if not weight.requires_grad:
         return "it is frozen: it has no gradients"
     return product.why or pattern.refuses(weight)
+
+
+def require_room(network: Network, pattern: Pattern, names: Collection[str], target: float | None = None) -> None:
+    """Refuse masks that do not go with those that weights have already.
+
+    Args:
+        network: with its masks.
+        pattern: a method of kind `pattern`.
+        names: of the weights that it is for.
+        target: the share of zeros at the end of a schedule; None at once.
+
+    Raises:
+        Refusal: RCP0547: a weight is in a pattern for hardware and would leave it, or the other way round; RCP0432:
+            more of these weights are zero than the schedule is to end with.
+    """
+    there = {name: network.masks[name] for name in names if name in network.masks}
+    for name, mask in there.items():
+        hardware = mask.pattern if HARDWARE.fullmatch(mask.pattern) else ""
+        if bool(hardware) != bool(pattern.restriction):
+            raise Refusal(
+                "RCP0547",
+                f"`{name}` is {mask.pattern}, and a mask of {pattern} would replace that pattern",
+                f'leave it out, `except "{name.rpartition(".")[0]}"`, or start from a network without it',
+            )
+    if target is None or not there:
+        return
+    weights = [network.module.get_parameter(name).detach() for name in names]
+    total, zero = sum(weight.numel() for weight in weights), sum(int((~mask.keep).sum()) for mask in there.values())
+    asked = sum(int((~pattern.at(target).mask(weight.abs())).sum()) for weight in weights)
+    if zero > asked + SLACK * total:
+        raise Refusal(
+            "RCP0432",
+            f"{100 * zero / total:.4g}% of these weights are zero already, and the target is {100 * target:.4g}%",
+            f"write a share of {math.ceil(100 * zero / total)}% or more",
+        )
 
 
 def unmasked(network: Network, names: Collection[str]) -> Network:

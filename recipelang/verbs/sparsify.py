@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 from recipelang import catalogue
 from recipelang.errors import Span
 from recipelang.kinds import PATTERN_SCORES, Solver, why_unfit
-from recipelang.meaning import modules, places, schedules, training
+from recipelang.meaning import modules, places, training
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
 from recipelang.meaning.wording import listing
-from recipelang.plan import Course, Needs, Samples, Selection, Training, later, unhashed
+from recipelang.plan import Course, Needs, Samples, Selection, Training, Zeros, later, unhashed
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
-from recipelang.verbs import _target
+from recipelang.verbs import _over, _target
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,17 @@ class Sparsify:
             restriction=self.pattern.restriction,
             sparse=bool(self.pattern.restriction),
             across=getattr(self.pattern, "across", bool(self.pattern.restriction)),
+            zeros=self.zeros,
             rounds=getattr(self.schedule, "rounds", 1),
             states=getattr(self.schedule, "states", ()),
             scratch=self.scratch,
         )
+
+    @property
+    def zeros(self) -> Zeros:
+        """The masks that it leaves."""
+        share = self.pattern.share if self.pattern.target and hasattr(self.pattern, "share") else None
+        return Zeros(getattr(self.pattern, "piece", "weight"), self.pattern.restriction, share, self.selection)
 
     @property
     def schedule(self) -> Any:
@@ -71,9 +78,9 @@ def read(reader: Reader) -> Sparsify | None:
     share = _target.share(reader, pattern)
     if pattern is not None and share is not None:
         pattern = pattern.at(share)
-    schedule = _schedule(reader, pattern)
+    schedule = _over.schedule(reader, pattern)
     by, criterion = _criterion(reader, pattern, schedule)
-    scratch = _scratch(reader)
+    scratch = _over.scratch(reader)
     trained = _training(reader, pattern, share, criterion, schedule)
     permutation = _permutation(reader, pattern)
     samples = places.samples(reader) or Samples("train")
@@ -87,6 +94,8 @@ def read(reader: Reader) -> Sparsify | None:
         scratch,
         by.span if by is not None else None,
     )
+    if not reader.failed:
+        _over.masks(reader, made.zeros, made.schedule)
     return reader.done(made)
 
 
@@ -104,37 +113,6 @@ def _criterion(reader: Reader, pattern: Any, schedule: Any) -> tuple[Any, Any]:
     if by is not None and criterion is not None:
         _can_score(reader, criterion, pattern, by)
     return by, criterion
-
-
-def _schedule(reader: Reader, pattern: Any) -> Any | None:
-    """`over agp(…)`: a schedule of masks that can move the pieces of the pattern."""
-    node: Any = reader.argument("over")
-    schedule = reader.method(node, "schedule", "`over` of `sparsify`", "over agp") if node is not None else None
-    if schedule is None:
-        return None
-    schedules.states(reader, node, schedule)
-    if "masks" not in schedule.moves:
-        every: dict[str, Any] = {name: catalogue.find("schedule", name) for name in catalogue.names("schedule")}
-        others = listing([name for name, cls in every.items() if cls and "masks" in cls.moves])
-        message = f"`{schedule.name}` decides which parts are removed, and `sparsify` masks weights"
-        reader.refuse("RCP0432", message, node.span, f"over {others}, or `prune … over {schedule.name}`")
-    piece = getattr(pattern, "piece", "weight")
-    if pattern is not None and pattern.target and getattr(schedule, "single", False) and piece != "weight":
-        message = f"`{schedule.name}` moves single weights, and the pieces of `{pattern.name}` are {piece}s"
-        reader.refuse("RCP0447", message, node.span, "write `sparsify weights to 90%`, or a schedule such as `agp`")
-    return schedule
-
-
-def _scratch(reader: Reader) -> bool:
-    """`from scratch`: whether the training starts from new random weights."""
-    start = reader.argument("from")
-    if start is None or reader.word(start, "where training starts", ("scratch",)) is None:
-        return False
-    if reader.clause("over") is None:
-        message = "`from scratch` trains from new random weights while a schedule sets zeros, and there is no schedule"
-        help = "add one, `over agp for 10 epochs`, or write `train from scratch for 10 epochs` on a line of its own"
-        reader.refuse("RCP0431", message, start.span, help)
-    return True
 
 
 def _can_score(reader: Reader, criterion: Any, pattern: Any, by: Any) -> None:

@@ -20,7 +20,7 @@ from recipelang.plan import Branch, Node, Step
 from recipelang.syntax.parse import parse
 
 CASES = Path(__file__).parent.parent / "cases" / "check"
-GROWING = re.compile(r"( here:| by|verbs:) `?[a-z_0-9]+`?,.*")
+GROWING = re.compile(r"( here:| by| over|verbs:) `?[a-z_0-9]+`?,.*")
 
 
 def cases(folder: Path) -> list[tuple[str, str, str]]:
