@@ -34,7 +34,9 @@ def by_training(reader: Reader, companions: dict[Any, Any], removes: bool) -> No
     removing = {made: node for made, node in companions.items() if made.leaves == PARTS}
     for number, (made, node) in enumerate(removing.items()):
         if not removes:
-            message = f"`{made.name}` removes parts at the end of a training, and `{reader.verb}` trains for itself"
+            message = (
+                f"`{made.name}` removes parts at the end of `train`, `finetune` or `distill`, not of `{reader.verb}`"
+            )
             length = show(clause) if (clause := reader.clause("for")) else "for 10 epochs"
             help = f"write `finetune {length} with {show(node)}` on a line of its own"
             reader.refuse("RCP0450", message, node.span, help)

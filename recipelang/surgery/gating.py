@@ -146,6 +146,17 @@ def gates_on(network: Network, unit: Unit, selection: Selection, by: str) -> Gat
     return Gated(replace(offer, groups=groups, stay={**offer.stay, **stay}), _gates(network.module, groups))
 
 
+def weights_of(module: nn.Module, groups: Sequence[Group]) -> Tensor:
+    """How many numbers of weights make each part, of all groups in a row."""
+    parameters = dict(module.named_parameters())
+    found = []
+    for group in groups:
+        made = [(place, parameters[place.name]) for place in group.source.at("makes") if place.name in parameters]
+        counts = (sum(w.numel() // w.shape[p.axis] * len(p.positions[n]) for p, w in made) for n in range(group.size))
+        found += [float(count) for count in counts]
+    return torch.tensor(found)
+
+
 def _gates(module: nn.Module, groups: Sequence[Group]) -> Gates:
     sizes = {group.name: group.size for group in groups}
     total = sum(sizes.values())

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from recipelang.catalogue import method, setting
-from recipelang.kinds import PARTS, Companion, Decided, Finished, Moment, Seen, Unit
+from recipelang.kinds import Decided, Finished, Moment, Seen
 from recipelang.lazy import torch
-from recipelang.methods.companions._units import chosen_unit
+from recipelang.methods.companions._gates import Gating
 from recipelang.plan import Selection, later
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from recipelang.surgery.gating import Gated, GateState
+    from recipelang.surgery.gating import GateState
 
 
 @method("companion", "joint")
 @dataclass(frozen=True)
-class Joint(Companion):
+class Joint(Gating):
     """Joint end-to-end pruning: each filter has a real mask that is trained with the weights, and in use is 0 or 1.
 
     What: how much of which layer stays is learned, with no ratio given in advance; filters whose mask ends at 0 are
@@ -42,9 +41,6 @@ class Joint(Companion):
         2013.
     """
 
-    leaves: ClassVar[str] = PARTS
-    units: ClassVar[tuple[str, ...]] = ("filters", "neurons", "heads")
-
     strength: Any = setting(
         1.0, type="number", low=0, open_low=True, ramp=True, positional=True, help="Factor of the share that stays."
     )
@@ -54,56 +50,29 @@ class Joint(Companion):
     selection: Selection = later(Selection())
 
     def __post_init__(self) -> None:
-        chosen_unit(self)
-
-    def of(self, unit: Unit, selection: Selection) -> Joint:
-        """Masks on this unit of `prune`, in these modules."""
-        return replace(self, unit=unit, selection=selection)
-
-    def foresee(self, network: Any) -> tuple[str, ...]:
-        """What it may remove; errors as of `begin`."""
-        from recipelang.surgery.gating import foreseen
-
-        return foreseen(self._gated(network), chosen_unit(self), self.name)  # type: ignore[attr-defined]
+        _ = self.chosen  # refuses a unit that has no masks
 
     def begin(self, network: Any, moment: Moment) -> GateState:
-        """The masks, all at `init`.
-
-        Raises:
-            Refusal: RCP0910, RCP0703, RCP0718, RCP0850: the network has nothing that can be masked (`gates_on`).
-        """
+        """The masks, all at `init`; errors as of `gated`."""
         from recipelang.surgery.gating import GateState
 
-        gated = self._gated(network)
+        gated = self.gated(network)
         return GateState(gated, torch.full((gated.gates.total,), float(self.init)))
 
-    def computing(self, network: Any, state: Any, moment: Moment) -> AbstractContextManager[None]:
-        """The network with its masks."""
-        state.now = straight_through(state.leaf, self._mask(state))
-        opened: AbstractContextManager[None] = state.gated.gates.open(network.module, state.now)
-        return opened
+    def gates(self, state: Any) -> Tensor:
+        """The binary masks, with the gradient of the sigmoid."""
+        return straight_through(state.leaf, self._mask(state))
 
     def penalty(self, seen: Seen, state: Any, moment: Moment) -> Tensor:
         """strength · the share of filters that stay, a scalar."""
         share: Tensor = state.now.sum() / len(state.now)
         return moment.value(self.strength) * share
 
-    def after_step(self, network: Any, optimizer: Any, state: Any, moment: Moment) -> None:
-        """One step of Adam on the masks."""
-        state.descend(moment.value(self.lr))
-
     def finish(self, network: Any, state: Any) -> Finished:
         """The network in which closed filters have no effect, and the decision to remove them."""
-        gates = state.gated.gates
+        gates, soft = state.gated.gates, state.reals.sigmoid()
         gates.fold(network.module, self._mask(state))
-        reals = state.reals.sigmoid()
-        decided = Decided(chosen_unit(self), state.gated.offer, gates.each(reals), gates.each(reals < 0.5))
-        return Finished(network, (decided,))
-
-    def _gated(self, network: Any) -> Gated:
-        from recipelang.surgery.gating import gates_on
-
-        return gates_on(network, chosen_unit(self), self.selection, self.name)  # type: ignore[attr-defined]
+        return Finished(network, (Decided(self.chosen, state.gated.offer, gates.each(soft), gates.each(soft < 0.5)),))
 
     def _mask(self, state: Any) -> Tensor:
         """1 where the sigmoid is at least 0.5 and for the largest of each group, else 0."""
