@@ -9,20 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from recipelang.budgets.costs import Costs
-from recipelang.budgets.joint import JointRemoval
+from recipelang.budgets.held import Division
 from recipelang.budgets.memory import Memory
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal
 from recipelang.images.batches import moved
-from recipelang.images.draws import shuffled
-from recipelang.images.parts import part
 from recipelang.kinds import (
     Ablation,
     Batch,
@@ -44,11 +41,7 @@ from recipelang.surgery.weights import digest
 from recipelang.training.batchnorm import recalibrate
 from recipelang.training.loop import fit
 from recipelang.training.machine import reproducible, to_device
-from recipelang.training.smoke import few
 
-#: the part of the training split that a search judges by, and how many samples that is at most
-HELD, MOST_HELD = 0.2, 1000
-HELD_DRAW = 7  # what the numbers are for that draw it (`images.draws`)
 #: how many samples BatchNorm's statistics are estimated on
 RECALIBRATED = 512
 
@@ -62,26 +55,17 @@ class Told:
     plots: tuple[Plot, ...] = ()
 
 
-@dataclass(frozen=True)
-class Division:
-    """A data set, its training split cut in two: what is ranked and trained by, and what a search judges by."""
+class Cutter(Protocol):
+    """What removes steps from a network for a search: parts (`budgets.joint`), or pieces (`scoring.dividing`)."""
 
-    rest: Dataset
-    held: Dataset
+    @property
+    def network(self) -> Network: ...
 
+    def tried(self, steps: Sequence[RemovalStep]) -> Network:
+        """The network without these."""
 
-def divided(data: Dataset, seed: int, smoke: bool = False) -> Division:
-    """Draw the part that a search judges by.
-
-    Raises:
-        Refusal: RCP1008: there are too few training samples to be divided.
-    """
-    size = data.size("train")
-    if size < 2:
-        raise Refusal("RCP1008", f"`train` has {size} sample, too few for a search to judge by", "use more data")
-    count = max(1, min(MOST_HELD, few(None, smoke) or MOST_HELD, round(HELD * size)))
-    order = shuffled((seed, HELD_DRAW), size)
-    return Division(part(data, np.sort(order[count:])), part(data, np.sort(order[:count])))
+    def on(self, network: Network) -> Any:
+        """The same, of a network with other values."""
 
 
 class _Quiet:
@@ -110,7 +94,7 @@ class Workbench:
     """
 
     queues: Sequence[Queue]
-    together: JointRemoval
+    together: Cutter
     until: Condition | None
     read: Callable[[Reading, Network], float]
     judge: Callable[[Condition, Network, bool], Verdict]
@@ -141,7 +125,7 @@ class Workbench:
     @property
     def whole(self) -> Network:
         """The network before anything is removed."""
-        return self.together.removals[0].network
+        return self.together.network
 
     @property
     def data(self) -> Dataset:
@@ -170,8 +154,7 @@ class Workbench:
                 places = left(edits, name, torch.arange(tensor.numel()).reshape(tensor.shape))
                 if places is not None:
                     tensor.view(-1)[places.flatten()] = values[name].flatten()
-        removals = tuple(replace(removal, network=adopted, _last=[]) for removal in self.together.removals)
-        self.together = replace(self.together, removals=removals)
+        self.together = self.together.on(adopted)
 
     # -- what it costs ---------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ they were, so that a network that is only measured can be cut before it loses la
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recipelang.budgets.removal import Removal, parts_of
 from recipelang.errors import Refusal
@@ -33,6 +33,15 @@ class JointRemoval:
 
     removals: tuple[Removal, ...]
     find: Callable[[Unit, Network], Offer]
+
+    @property
+    def network(self) -> Network:
+        """What loses parts."""
+        return self.removals[0].network
+
+    def on(self, network: Network) -> JointRemoval:
+        """The same removals from a network with other values."""
+        return replace(self, removals=tuple(replace(one, network=network, _last=[]) for one in self.removals))
 
     def surviving(self, steps: Sequence[RemovalStep]) -> list[RemovalStep]:
         """The steps without those whose parts vanish with a layer that is removed too."""

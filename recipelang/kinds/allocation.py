@@ -65,11 +65,11 @@ class RemovalStep:
         group: its name.
         parts: their numbers.
         score: the mean of their scores; no step of a group is below the one before it.
-        unit: the name of the unit whose group it is.
+        unit: the name of the unit whose group it is; "" for pieces of weights.
     """
 
     group: str
-    parts: tuple[int, ...]
+    parts: Sequence[int]
     score: float
     unit: str = ""
 
@@ -78,9 +78,11 @@ class RemovalStep:
 class Queue:
     """The steps of one group: they are taken in this order, and each leaves a width that the group may have.
 
+    Under `sparsify` a group is a weight and its parts are the pieces of the pattern (`scoring/dividing.py`).
+
     Attributes:
         group: that loses parts.
-        scores: of its parts, by number.
+        scores: of its parts, by number; () for pieces of weights.
         steps: the least important parts first.
         unit: the name of the unit whose group it is.
     """

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from recipelang.plan import unhashed
+from recipelang.plan import later, unhashed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +28,8 @@ class Masking:
             higher the more important; None for a schedule that ranks by its own law.
         scratch: whether the training starts from new random weights.
         state: the network of a kept state that the schedule reads (`states`).
+        allocation: divides the target again at every update of masks that follow it, since it compares the scores of
+            different weights; None: `shares` stay.
     """
 
     course: Course
@@ -37,6 +39,7 @@ class Masking:
     score: Callable[[Any], Mapping[str, Tensor]] | None = unhashed(None)
     scratch: bool = False
     state: Callable[[str], Any] | None = unhashed(None)
+    allocation: Any = later(None)
 
 
 class Schedule(Protocol):

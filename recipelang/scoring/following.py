@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from recipelang.kinds import MASKS, Companion, Masking, Moment, Pattern
-from recipelang.plan import Course, unhashed
+from recipelang.kinds import MASKS, Companion, Masking, Moment
+from recipelang.plan import Course, later, unhashed
+from recipelang.scoring.dividing import shares
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import hold
 from recipelang.surgery.restrictions.mask import Mask
@@ -24,7 +25,9 @@ def following(masking: Masking) -> Companion:
         made: Companion = schedule.companion(masking)
         return made
     assert masking.score is not None, "a schedule without a companion ranks by a criterion"
-    return Following(masking.course, masking.pattern, masking.names, masking.score)
+    uniform = all(share == masking.course.target for share in masking.shares.values())
+    shares = None if uniform else tuple(masking.shares[name] for name in masking.names)
+    return Following(masking.course, masking.pattern, masking.names, masking.score, shares, masking.allocation)
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Following(Companion):
         pattern: `pattern.at(target)` is the pattern on the way.
         names: of the weights.
         score: scores a network's weights, by name; called at every update with the network that trains.
+        shares: the share of zeros of each weight at the end, reached in proportion to the target; None: the target.
+        allocation: divides the target among the weights again at every update, by their scores then; None: `shares`.
     """
 
     leaves: ClassVar[str] = MASKS
@@ -47,6 +52,8 @@ class Following(Companion):
     pattern: Any
     names: tuple[str, ...]
     score: Callable[[Network], Mapping[str, Tensor]] = unhashed()
+    shares: tuple[float, ...] | None = later(None)
+    allocation: Any = later(None)
 
     def begin(self, network: Network, moment: Moment) -> nn.Module:
         """The masks: those that the network comes with, which this pattern will replace, or none."""
@@ -64,13 +71,23 @@ class Following(Companion):
         target = schedule.target_at(final, moment.step, moment.total, moment.per_epoch)
         if target is None and not last:
             return
-        pattern: Pattern = self.pattern.at(final if last else target)
         let_go(network)
-        scores = self.score(network)
-        for name, keep in self._masks(state):
-            score = scores[name].to(keep.device).masked_fill(~keep, -torch.inf)
-            keep &= pattern.mask(score)
+        found = self.score(network)
+        masks = self._masks(state)
+        scores = {name: found[name].to(keep.device).masked_fill(~keep, -torch.inf) for name, keep in masks}
+        divided = self._divided(scores, final if last or target is None else target)
+        for name, keep in masks:
+            keep &= self.pattern.at(divided[name]).mask(scores[name])
         self._hold(network, state)
+
+    def _divided(self, scores: Mapping[str, Tensor], target: float) -> Mapping[str, float]:
+        """The share of zeros of each weight on the way."""
+        if self.allocation is not None:
+            return shares(self.allocation, self.pattern, scores, target)
+        if self.shares is None:
+            return dict.fromkeys(self.names, target)
+        part = target / self.course.target
+        return {name: share * part for name, share in zip(self.names, self.shares, strict=True)}
 
     def after_step(
         self, network: Network, optimizer: torch.optim.Optimizer, state: nn.Module | None, moment: Moment
@@ -88,7 +105,11 @@ class Following(Companion):
         hold(network.module, masks, optimizer)
 
     def _mask(self, keep: Tensor) -> Mask:
-        return Mask(str(self.pattern.at(self.course.target)), keep)
+        """A mask, named by the target, or by its own share of zeros where weights have different ones."""
+        share = self.course.target
+        if self.shares is not None or self.allocation is not None:
+            share = 1 - float(self.pattern.split(keep)[:, 0].double().mean())
+        return Mask(str(self.pattern.at(share)), keep)
 
     def _masks(self, state: nn.Module | None) -> list[tuple[str, Tensor]]:
         assert state is not None

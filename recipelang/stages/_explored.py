@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recipelang.budgets.bench import Division, Told, Workbench
+from recipelang.budgets.bench import Told, Workbench
+from recipelang.budgets.held import Division
 from recipelang.budgets.joint import JointRemoval
 from recipelang.kinds import Queue, RemovalStep
 from recipelang.plan import Condition
@@ -49,4 +50,5 @@ def explored(
     )
     with bench:
         steps = operation.allocation.explore(queues, bench)
-    return steps, bench.together, bench.told
+    removal = together if bench.whole is together.network else together.on(bench.whole)
+    return steps, removal, bench.told

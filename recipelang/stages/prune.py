@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
-from recipelang.budgets.bench import Division, Told, divided
+from recipelang.budgets.bench import Told
 from recipelang.budgets.conditions import relaxed
+from recipelang.budgets.held import Division, divided
 from recipelang.budgets.iterations import Iterations
 from recipelang.budgets.joint import JointRemoval
 from recipelang.budgets.offering import described, emptied, offered, wanted

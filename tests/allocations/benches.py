@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from recipelang import catalogue
-from recipelang.budgets.bench import Workbench, divided
+from recipelang.budgets.bench import Workbench
 from recipelang.budgets.conditions import Value, judge
+from recipelang.budgets.held import divided
 from recipelang.budgets.joint import JointRemoval
 from recipelang.budgets.removal import Removal
 from recipelang.check import check

@@ -14,7 +14,8 @@ import torch
 from benches import bench_of
 from torch import nn
 
-from recipelang.budgets.bench import Workbench, divided
+from recipelang.budgets.bench import Workbench
+from recipelang.budgets.held import divided
 from recipelang.images.dataset import ImageDataset
 from recipelang.images.parts import Picked, part
 from recipelang.kinds import Figure

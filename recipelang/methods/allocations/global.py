@@ -28,6 +28,7 @@ class Global:
     compares: ClassVar[bool] = True
     prices: ClassVar[bool] = False
     whole: ClassVar[bool] = True
+    patterns: ClassVar[bool] = True
 
     def order(self, queues: Sequence[Queue], ledger: Ledger | None) -> Sequence[RemovalStep]:
         """All steps, the lowest score first."""

@@ -34,6 +34,7 @@ class Sensitivity:
     compares: ClassVar[bool] = False
     prices: ClassVar[bool] = False
     whole: ClassVar[bool] = True
+    patterns: ClassVar[bool] = True
     decides: ClassVar[bool] = False
 
     by: str = setting(

@@ -29,6 +29,7 @@ class Uniform:
     compares: ClassVar[bool] = False
     prices: ClassVar[bool] = False
     whole: ClassVar[bool] = False
+    patterns: ClassVar[bool] = True
 
     def order(self, queues: Sequence[Queue], ledger: Ledger | None) -> Sequence[RemovalStep]:
         """All steps, those that leave the largest share of their group first."""
