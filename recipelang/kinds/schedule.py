@@ -28,8 +28,7 @@ class Masking:
             higher the more important; None for a schedule that ranks by its own law.
         scratch: whether the training starts from new random weights.
         state: the network of a kept state that the schedule reads (`states`).
-        allocation: divides the target again at every update of masks that follow it, since it compares the scores of
-            different weights; None: `shares` stay.
+        dividing: a target on the way among the weights (`scoring.dividing`); None: each has the target.
     """
 
     course: Course
@@ -39,7 +38,7 @@ class Masking:
     score: Callable[[Any], Mapping[str, Tensor]] | None = unhashed(None)
     scratch: bool = False
     state: Callable[[str], Any] | None = unhashed(None)
-    allocation: Any = later(None)
+    dividing: Any = later(None)
 
 
 class Schedule(Protocol):

@@ -1,6 +1,6 @@
 """How the zeros of a pattern are divided among weights.
 
-The pieces of each weight leave in order of their scores, and an allocation joins the weights into one order, as it joins
+The pieces of each weight leave in order of their scores, and an allocation joins the weights into one order, as it does
 groups that lose parts. The target says how many go. A step is a thousandth of a weight's pieces (an allocation that
 tries has a few coarse ones), and the last step is cut so that the target is met with one piece more at most. One piece
 of each weight stays.
@@ -85,6 +85,28 @@ def reached(order: Sequence[RemovalStep], queues: Sequence[Queue], target: float
         if count < len(step.parts) or missing <= 0:
             break
     return {queue.group.name: gone[queue.group.name] / queue.group.size for queue in queues}
+
+
+@dataclass(frozen=True)
+class Dividing:
+    """How a target is divided among weights on the way to it.
+
+    Attributes:
+        target: the share of zeros at the end, over all weights.
+        shares: that of each weight at the end; on the way they are in proportion to the target.
+        allocation: divides each target again by the scores of that moment, since it compares those of different
+            weights; None: by `shares`.
+    """
+
+    target: float
+    shares: Mapping[str, float]
+    allocation: Any = None
+
+    def at(self, pattern: Pattern, scores: Mapping[str, Tensor], target: float) -> Mapping[str, float]:
+        """The share of each weight for a target; −∞ scores what has been removed already."""
+        if self.allocation is not None:
+            return shares(self.allocation, pattern, scores, target)
+        return {name: self.shares[name] * target / self.target for name in scores}
 
 
 @dataclass(frozen=True)

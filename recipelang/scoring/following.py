@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from recipelang.kinds import MASKS, Companion, Masking, Moment
 from recipelang.plan import Course, later, unhashed
-from recipelang.scoring.dividing import shares
+from recipelang.scoring.dividing import Dividing
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import hold
 from recipelang.surgery.restrictions.mask import Mask
@@ -25,9 +25,7 @@ def following(masking: Masking) -> Companion:
         made: Companion = schedule.companion(masking)
         return made
     assert masking.score is not None, "a schedule without a companion ranks by a criterion"
-    uniform = all(share == masking.course.target for share in masking.shares.values())
-    shares = None if uniform else tuple(masking.shares[name] for name in masking.names)
-    return Following(masking.course, masking.pattern, masking.names, masking.score, shares, masking.allocation)
+    return Following(masking.course, masking.pattern, masking.names, masking.score, masking.dividing)
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,7 @@ class Following(Companion):
         pattern: `pattern.at(target)` is the pattern on the way.
         names: of the weights.
         score: scores a network's weights, by name; called at every update with the network that trains.
-        shares: the share of zeros of each weight at the end, reached in proportion to the target; None: the target.
-        allocation: divides the target among the weights again at every update, by their scores then; None: `shares`.
+        dividing: the target among the weights; None: each has the target.
     """
 
     leaves: ClassVar[str] = MASKS
@@ -52,8 +49,7 @@ class Following(Companion):
     pattern: Any
     names: tuple[str, ...]
     score: Callable[[Network], Mapping[str, Tensor]] = unhashed()
-    shares: tuple[float, ...] | None = later(None)
-    allocation: Any = later(None)
+    dividing: Dividing | None = later(None)
 
     def begin(self, network: Network, moment: Moment) -> nn.Module:
         """The masks: those that the network comes with, which this pattern will replace, or none."""
@@ -82,12 +78,7 @@ class Following(Companion):
 
     def _divided(self, scores: Mapping[str, Tensor], target: float) -> Mapping[str, float]:
         """The share of zeros of each weight on the way."""
-        if self.allocation is not None:
-            return shares(self.allocation, self.pattern, scores, target)
-        if self.shares is None:
-            return dict.fromkeys(self.names, target)
-        part = target / self.course.target
-        return {name: share * part for name, share in zip(self.names, self.shares, strict=True)}
+        return self.dividing.at(self.pattern, scores, target) if self.dividing else dict.fromkeys(scores, target)
 
     def after_step(
         self, network: Network, optimizer: torch.optim.Optimizer, state: nn.Module | None, moment: Moment
@@ -101,13 +92,13 @@ class Following(Companion):
         return network.restricted({name: self._mask(keep) for name, keep in self._masks(state)})
 
     def _hold(self, network: Network, state: nn.Module | None, optimizer: torch.optim.Optimizer | None = None) -> None:
-        masks = {name: (self._mask(keep),) for name, keep in self._masks(state)}
+        masks = {name: (Mask("", keep),) for name, keep in self._masks(state)}
         hold(network.module, masks, optimizer)
 
     def _mask(self, keep: Tensor) -> Mask:
         """A mask, named by the target, or by its own share of zeros where weights have different ones."""
         share = self.course.target
-        if self.shares is not None or self.allocation is not None:
+        if self.dividing is not None:
             share = 1 - float(self.pattern.split(keep)[:, 0].double().mean())
         return Mask(str(self.pattern.at(share)), keep)
 

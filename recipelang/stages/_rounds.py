@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recipelang.plan import Training
+from recipelang.scoring.dividing import Dividing
 from recipelang.stages.context import Context, Outcome, nth_seed
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import restrict
@@ -24,7 +25,14 @@ from recipelang.units import show
 Score = Callable[[Network], Mapping[str, Tensor]]
 
 
-def in_rounds(context: Context, training: Training, pattern: Any, names: Sequence[str], score: Score) -> Outcome:
+def in_rounds(
+    context: Context,
+    training: Training,
+    pattern: Any,
+    names: Sequence[str],
+    score: Score,
+    dividing: Dividing | None = None,
+) -> Outcome:
     """Rank what stays, mask the lowest, go back to the schedule's state and train, as many times as it has rounds.
 
     A round ends with its file `round-N`, from which a run that was killed goes on.
@@ -35,6 +43,7 @@ def in_rounds(context: Context, training: Training, pattern: Any, names: Sequenc
         pattern: divides a weight into pieces; `pattern.at(share)` is the pattern with another share of zeros.
         names: of the weights.
         score: asked once a round; what is masked stays masked, whatever its score.
+        dividing: a round's target among the weights; None: each has the target.
 
     Returns:
         the outcome with the last round's network, and the trainings of all.
@@ -50,11 +59,12 @@ def in_rounds(context: Context, training: Training, pattern: Any, names: Sequenc
     keep = {name: _kept(network, name) for name in names}
     parts, records, zeros = list[Training](), list[FitRecord](), list[str]()
     for turn in range(1, schedule.rounds + 1):
-        here: Any = pattern.at(schedule.after(training.course.target, turn))
-        scores = score(network)
-        for name, kept in keep.items():
-            keep[name] = kept & here.mask(scores[name].cpu().masked_fill(~kept, -torch.inf))
-        masked = restrict(network, {name: Mask(str(here), kept) for name, kept in keep.items()})
+        target, found = schedule.after(training.course.target, turn), score(network)
+        scores = {name: found[name].cpu().masked_fill(~kept, -torch.inf) for name, kept in keep.items()}
+        shares = dividing.at(pattern, scores, target) if dividing else dict.fromkeys(keep, target)
+        here = {name: pattern.at(shares[name]) for name in keep}
+        keep = {name: kept & here[name].mask(scores[name]) for name, kept in keep.items()}
+        masked = restrict(network, {name: Mask(str(here[name]), kept) for name, kept in keep.items()})
         zeros.append(show(1 - _count(keep) / sum(map(Tensor.numel, keep.values())), "%"))
         parts.append(replace(share(training, turn, schedule.rounds), course=None))
         network, record = fit(

@@ -8,20 +8,26 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from recipelang.budgets.bench import Told
+from recipelang.budgets.held import Division, divided
 from recipelang.errors import Refusal
 from recipelang.kinds import Figure, Masking, Solver
 from recipelang.plan import Training
+from recipelang.scoring.dividing import Dividing
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.following import Following, following
 from recipelang.scoring.pieces import PieceScores, piece_scores
 from recipelang.scoring.reordering import Reordered, reorder_channels
 from recipelang.scoring.solving import solved
+from recipelang.stages._divided import divided as dividing_of
 from recipelang.stages._rounds import Score, in_rounds
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.stages.train import started, tune
 from recipelang.surgery import masks
 from recipelang.surgery.network import Network
 from recipelang.surgery.permute import require_groups
+from recipelang.surgery.restricting import restrict
+from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.rewinding import require_same
 from recipelang.training.smoke import few
 from recipelang.verbs.sparsify import Sparsify
@@ -40,20 +46,37 @@ def run(operation: Sparsify, context: Context) -> Outcome:
     scoring, names, dense = _eligible(operation, network)
     if operation.training:
         return _gradual(operation, operation.training, started(context, operation.scratch), scoring, names, dense)
-    evidence = _evidence(operation, context)
+    division = _division(operation, context)
+    evidence = _evidence(operation, context, division)
     reordered = reorder_channels(operation, evidence, names) if operation.permutation else None
-    sparse, taken = _sparse(operation, evidence, scoring, names, reordered)
+    sparse, taken, said = _sparse(operation, context, division, evidence, scoring, names, reordered)
     dense |= scoring.unscored(names, taken)
     before = reordered.network if reordered else network
     outcome = _outcome(operation, before, sparse, taken, dense, reordered.edits if reordered else ())
-    return replace(outcome, note="; ".join(filter(None, (reordered.note if reordered else "", outcome.note))))
+    outcome = replace(outcome, note="; ".join(filter(None, (reordered.note if reordered else "", outcome.note))))
+    return _told(outcome, said)
 
 
-def _evidence(operation: Sparsify, context: Context) -> Gathered:
+def _told(outcome: Outcome, said: Sequence[Told]) -> Outcome:
+    """With what an allocation says of its search."""
+    note = "; ".join(filter(None, (*(one.note for one in said), outcome.note)))
+    figures = tuple(figure for one in said for figure in one.figures)
+    plots = tuple(plot for one in said for plot in one.plots)
+    return replace(outcome, note=note, reached=(*outcome.reached, *figures), plots=plots)
+
+
+def _division(operation: Sparsify, context: Context) -> Division | None:
+    """Of the data, for an allocation that tries: what is ranked by, and what is judged by."""
+    if not hasattr(operation.allocation, "explore"):
+        return None
+    return divided(context.data, context.seed, context.smoke)
+
+
+def _evidence(operation: Sparsify, context: Context, division: Division | None = None) -> Gathered:
     """What the criterion may look at."""
     return Gathered(
         network=context.network,
-        data=context.data,
+        data=division.rest if division else context.data,
         task=context.task,
         unit="element",
         needs=operation.criterion.needs,
@@ -99,11 +122,12 @@ def _outcome(
     edits: tuple[str, ...],
 ) -> Outcome:
     """What the report says: which weights took the pattern, which lost a mask, which stay dense for which reason."""
+    own = sparse.masks if operation.allocation is not None else {}  # each weight has its own share
     return Outcome(
         sparse,
         reached=(Figure(f"are {operation.pattern}", len(taken), noun="weight", of=len(taken) + len(dense)),),
         note="; ".join(filter(None, (_released(before, sparse), _left_dense(dense)))),
-        edits=(*edits, *(f"`{name}` is {operation.pattern}" for name in taken)),
+        edits=(*edits, *(f"`{name}` is {own[name].pattern if own else operation.pattern}" for name in taken)),
     )
 
 
@@ -136,28 +160,36 @@ def _gradual(
 ) -> Outcome:
     """Train while the masks follow the schedule; what cannot be scored is found before the first step."""
     assert training.course
-    score, taken = None, tuple(names)
+    score, taken, division = None, tuple(names), _division(operation, context)
+    first: Mapping[str, Tensor] = {name: context.network.module.get_parameter(name).detach().abs() for name in names}
     if operation.criterion is not None:
-        evidence = _evidence(operation, context)
+        evidence = _evidence(operation, context, division)
         first = scoring.of(evidence)
         taken = tuple(name for name in names if name in first)
 
         def score(network: Network) -> Mapping[str, Tensor]:
             return scoring.of(replace(evidence, network=network, progress=None))
 
+    dividing, said = dividing_of(operation, context, division, {name: first[name].cpu() for name in taken})
     if hasattr(training.course.schedule, "rounds"):
         assert score is not None, "a schedule in rounds ranks by a criterion"
-        tuned = in_rounds(context, training, operation.pattern, taken, score)
+        tuned = in_rounds(context, training, operation.pattern, taken, score, dividing)
     else:
-        tuned = _moved(operation, training, context, taken, score)
+        tuned = _moved(operation, training, context, taken, score, dividing)
     outcome = _outcome(operation, context.network, tuned.network, taken, dense | scoring.unscored(names, taken), ())
     reached = (*outcome.reached, *tuned.reached)
     note = "; ".join(filter(None, (tuned.note, outcome.note)))
-    return replace(outcome, reached=reached, note=note, history=tuned.history, training=tuned.training)
+    outcome = replace(outcome, reached=reached, note=note, history=tuned.history, training=tuned.training)
+    return _told(outcome, said)
 
 
 def _moved(
-    operation: Sparsify, training: Training, context: Context, taken: tuple[str, ...], score: Score | None
+    operation: Sparsify,
+    training: Training,
+    context: Context,
+    taken: tuple[str, ...],
+    score: Score | None,
+    dividing: Dividing | None,
 ) -> Outcome:
     """One training in which masks move."""
     assert training.course
@@ -165,10 +197,11 @@ def _moved(
         training.course,
         operation.pattern,
         taken,
-        dict.fromkeys(taken, training.course.target),
+        dict(dividing.shares) if dividing else dict.fromkeys(taken, training.course.target),
         score,
         operation.scratch,
         context.state,
+        dividing,
     )
     companion = following(masking)
     # Masks that move by a law of their own are not held within those of before.
@@ -178,16 +211,28 @@ def _moved(
 
 
 def _sparse(
-    operation: Sparsify, evidence: Gathered, scoring: PieceScores, names: Sequence[str], reordered: Reordered | None
-) -> tuple[Network, tuple[str, ...]]:
-    """The network in the pattern, and the weights that took it: those that the criterion can score."""
+    operation: Sparsify,
+    context: Context,
+    division: Division | None,
+    evidence: Gathered,
+    scoring: PieceScores,
+    names: Sequence[str],
+    reordered: Reordered | None,
+) -> tuple[Network, tuple[str, ...], Sequence[Told]]:
+    """The network in the pattern, the weights that took it: those that the criterion can score; and what an allocation
+    says of how it divided them."""
     if reordered:
         evidence = replace(evidence, network=reordered.network)
     if isinstance(operation.criterion, Solver):
-        return solved(operation.criterion, evidence, operation.pattern, names)
+        return *solved(operation.criterion, evidence, operation.pattern, names), ()
     scores = reordered.scores if reordered else scoring.of(evidence)
     known = {name: scores[name].cpu() for name in names if name in scores}
-    return masks.sparsify(evidence.network, operation.pattern, known), tuple(known)
+    dividing, said = dividing_of(operation, context, division, known)
+    if dividing is None:
+        return masks.sparsify(evidence.network, operation.pattern, known), tuple(known), said
+    patterns = {name: operation.pattern.at(dividing.shares[name]) for name in known}
+    masked = {name: Mask(str(pattern), pattern.mask(known[name])) for name, pattern in patterns.items()}
+    return restrict(evidence.network, masked), tuple(known), said
 
 
 def _released(before: Network, sparse: Network) -> str:

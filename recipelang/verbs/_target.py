@@ -7,6 +7,7 @@ from typing import Any
 from recipelang import catalogue
 from recipelang.meaning import trees
 from recipelang.meaning.reader import Reader
+from recipelang.meaning.wording import listing
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 
@@ -59,3 +60,34 @@ def share(reader: Reader, pattern: Any) -> float | None:
         reader.refuse("RCP0430", message, node.span, help)
         return None
     return float(number.value)
+
+
+def is_allocation(node: Any) -> bool:
+    """Whether an item of `with` says how the target is divided among weights."""
+    return isinstance(node, nodes.Call) and node.path[0].text in catalogue.names("allocation")
+
+
+def dividing() -> list[str]:
+    """The allocations that divide a share of zeros among weights."""
+    every: dict[str, Any] = {name: catalogue.find("allocation", name) for name in catalogue.names("allocation")}
+    return [name for name, found in every.items() if getattr(found, "patterns", False)]
+
+
+def allocation(reader: Reader, pattern: Any, scratch: bool) -> Any | None:
+    """`with erk`: how the share of zeros is divided among weights; None for the same share everywhere (RCP0475)."""
+    given = [node for node in reader.arguments("with") if is_allocation(node)]
+    for more in given[1:]:
+        reader.refuse("RCP0408", "`with` names a second allocation", more.span, "keep one")
+    made = reader.method(given[0], "allocation", "`with` of `sparsify`", "with erk") if given else None
+    if made is None:
+        return None
+    if not getattr(made, "patterns", False):
+        message = f"`{made.name}` divides what `prune` removes, and `sparsify` masks weights"
+        reader.refuse("RCP0475", message, given[0].span, f"with {listing(dividing())}")
+    elif pattern is not None and not pattern.target:
+        message = f"`{pattern.name}` determines how many zeros each weight has: there is nothing to divide"
+        reader.refuse("RCP0475", message, given[0].span, f"leave `with {made.name}` out")
+    elif scratch and hasattr(made, "explore"):
+        message = f"`{made.name}` measures the network, and `from scratch` starts from random weights"
+        reader.refuse("RCP0475", message, given[0].span, "with erk, or leave `from scratch` out")
+    return made if made.name != "uniform" else None

@@ -35,6 +35,7 @@ class Sparsify:
     permutation: Any = None
     training: Training | None = later(None)  # with the course of the target, where a schedule raises it
     scratch: bool = later(False)  # that training starts from new random weights
+    allocation: Any = later(None)  # divides the target among the weights; None: each has it
     criterion_span: Span | None = unhashed(None)
 
     def needs(self) -> Needs:
@@ -82,6 +83,7 @@ def read(reader: Reader) -> Sparsify | None:
     by, criterion = _criterion(reader, pattern, schedule)
     scratch = _over.scratch(reader)
     trained = _training(reader, pattern, share, criterion, schedule)
+    allocation = _target.allocation(reader, pattern, bool(scratch))
     permutation = _permutation(reader, pattern)
     samples = places.samples(reader) or Samples("train")
     made = Sparsify(
@@ -92,6 +94,7 @@ def read(reader: Reader) -> Sparsify | None:
         permutation,
         trained,
         scratch,
+        allocation,
         by.span if by is not None else None,
     )
     if not reader.failed:
@@ -165,7 +168,8 @@ def _training(reader: Reader, pattern: Any, share: float | None, criterion: Any,
     if why := schedule.why_not(share):
         reader.refuse("RCP0432", f"`{schedule.name}` {why}", node.span, "write a smaller `start`, or leave it out")
         return None
-    given = tuple(item for item in reader.arguments("with") if not _is_permutation(item))
+    others = (item for item in reader.arguments("with") if not _target.is_allocation(item))
+    given = tuple(item for item in others if not _is_permutation(item))
     early = reader.clause("from") or hasattr(schedule, "rewind")
     usual = training.FROM_SCRATCH if early else training.TUNING
     rounds = getattr(schedule, "rounds", 1)
@@ -188,7 +192,7 @@ def _in_rounds(reader: Reader, schedule: Any, trained: Training | None) -> None:
 
 def _permutation(reader: Reader, pattern: Any) -> Any | None:
     """`with permute`; beside a schedule, the other items of `with` are for the training."""
-    given = reader.arguments("with")
+    given = [item for item in reader.arguments("with") if not _target.is_allocation(item)]
     found = [item for item in given if _is_permutation(item)] if reader.clause("over") else list(given)
     for more in found[1:]:
         reader.refuse(
@@ -242,8 +246,10 @@ VERB = Verb(
         Clause("from", "`scratch`: that training starts from new random weights", default="the current weights"),
         Clause(
             "with",
-            "how input channels are reordered first: `permute`; with `over`, an optimizer, a loss, companions",
-            default=f"with `over`, {training.TUNING}; from scratch or an early state, {training.FROM_SCRATCH}",
+            "how input channels are reordered first: `permute`; how the target is divided among weights: "
+            f"{listing(_target.dividing())}; with `over`, an optimizer, a loss, companions",
+            default=f"`uniform`; with `over`, {training.TUNING}; from scratch or an early state, "
+            f"{training.FROM_SCRATCH}",
         ),
         Clause("in", "modules to sparsify", default="all that can take the pattern"),
         Clause("except", "modules to leave dense"),
