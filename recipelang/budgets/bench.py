@@ -268,7 +268,9 @@ class Workbench:
         decides = {
             "allocation": canonical(self.allocation),
             "until": canonical(self.until),
-            "queues": [[queue.unit, queue.group.name, [step.parts for step in queue.steps]] for queue in self.queues],
+            "queues": [
+                [queue.unit, queue.group.name, [str(step.parts) for step in queue.steps]] for queue in self.queues
+            ],
             "network": digest(self.whole.tensors(), of=json.dumps(self.whole.described(), sort_keys=True)),
             "data": [self.division.rest.fingerprint, self.division.held.fingerprint],
             "run": [self.seed, torch.device(self.device).type, self.threads, self.smoke, torch.__version__],

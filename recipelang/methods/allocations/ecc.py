@@ -79,7 +79,7 @@ class Ecc:
         found: dict[str, Any] = {}
         alternating = Alternating(
             tuple(blocks_of(bench.whole.module, queue, ("reads",), ("makes", "scales", "shifts")) for queue in queues),
-            tuple(tuple(step.parts for step in queue.steps) for queue in queues),
+            tuple(tuple(tuple(step.parts) for step in queue.steps) for queue in queues),
             cost,
             self._factors(len(queues)),
             found,
