@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from recipelang.check import check
+from recipelang.syntax.parse import parse
+
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "recipes" / "studies").glob("*.rcp"))
 PAGES = sorted((ROOT / "docs" / "studies").glob("*.md"))
@@ -21,6 +24,11 @@ def test_there_are_studies() -> None:
 def test_a_recipe_is_linked_from_a_page(recipe: Path) -> None:
     linked = {(page.parent / target).resolve() for page in PAGES for target in LINK.findall(page.read_text("utf-8"))}
     assert recipe.resolve() in linked
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_has_no_mistake(recipe: Path) -> None:
+    assert check(parse(recipe.read_text("utf-8"), str(recipe))).nodes
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
