@@ -125,6 +125,7 @@ class Companion(Protocol):
 
     def before_step(self, network: Any, state: nn.Module | None, moment: Moment) -> None:
         """Before the network computes; the network is that of `begin`."""
+        return None
 
     def computing(self, network: Any, state: nn.Module | None, moment: Moment) -> AbstractContextManager[None]:
         """The block in which the network computes its outputs in a step: what multiplies there, gates or masks, does so
@@ -144,6 +145,7 @@ class Companion(Protocol):
 
         What a companion masks itself, it masks here, also in the optimizer's state (`Restriction.hold`).
         """
+        return None
 
     def finish(self, network: Any, state: nn.Module | None) -> Any:
         """The trained `Network`, on the CPU, with what stays of this companion: masks, grids, averaged weights; or a

@@ -8,11 +8,14 @@ from dataclasses import replace
 from torch import Tensor
 
 from recipelang.budgets.tally import Tally
-from recipelang.kinds import Decided, Finished, Group, Queue
+from recipelang.errors import Refusal
+from recipelang.kinds import Decided, Finished, Group, Offer, Queue
+from recipelang.plan import Selection
 from recipelang.scoring.ranking import Ranking, require_finite
 from recipelang.surgery.edits import apply_edits
 from recipelang.surgery.network import Network
 from recipelang.surgery.parity import TOLERANCE, answers_in, largest_difference
+from recipelang.surgery.restrictions.mask import SHARE, Mask
 from recipelang.surgery.tracing import evaluating, example_input
 from recipelang.surgery.without_numbers import few_images
 from recipelang.units import counted
@@ -29,7 +32,8 @@ def removed(left: Finished, by: str) -> Finished:
         Refusal: RCP0702: a removal is not exact; RCP0756: a mask would leave its pattern; RCP1006: a score is not a
             finite number.
     """
-    for one in left.decided:
+    for number, decided in enumerate(left.decided):
+        one = _again(decided, left.network) if number else decided
         network, tally = _without(left.network, one, by)
         note = (left.note, *tally.remarks, tally.staying)
         left = replace(
@@ -40,7 +44,35 @@ def removed(left: Finished, by: str) -> Finished:
             ranking=(*left.ranking, *tally.rows),
             note="; ".join(filter(None, note)),
         )
-    return replace(left, decided=())
+    return replace(left, decided=(), network=_without_idle_masks(left.network))
+
+
+def _again(one: Decided, network: Network) -> Decided:
+    """The same decision about a network from which parts of another unit have been removed.
+
+    Groups that it does not have any more in this form stay.
+    """
+    if one.unit.ranks == "layer":  # layers are found by their path, whatever their width
+        return one
+    try:
+        offer = one.unit.find(network, Selection())
+    except Refusal:  # every group of it is down to its least number
+        offer = Offer((), {})
+    sizes = {group.name: group.size for group in one.offer.groups if group.name in one.scores}
+    groups = tuple(group for group in offer.groups if sizes.get(group.name) == group.size)
+    lost = sizes.keys() - {group.name for group in groups}
+    why = "without the parts that were removed before, its channels are coupled in another way"
+    return replace(one, offer=replace(offer, groups=groups, stay=dict.fromkeys(sorted(lost), why)))
+
+
+def _without_idle_masks(network: Network) -> Network:
+    """Without masks that keep every weight: all columns that they removed were cut with the channels that they read."""
+    idle = {name for name, mask in network.masks.items() if SHARE.match(mask.pattern) and bool(mask.keep.all())}
+    kept = {
+        place: tuple(one for one in each if not (place in idle and isinstance(one, Mask)))
+        for place, each in network.restrictions.items()
+    }
+    return replace(network, restrictions={place: each for place, each in kept.items() if each}) if idle else network
 
 
 def _without(network: Network, one: Decided, by: str) -> tuple[Network, Tally]:

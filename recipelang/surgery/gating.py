@@ -128,12 +128,7 @@ def gates_on(network: Network, unit: Unit, selection: Selection, by: str) -> Gat
         Refusal: RCP0910: nothing can be removed; RCP0703: an entry of the selection matches nothing; RCP0718: the
             network cannot be traced; RCP0850: its weights are on a grid, or no gate does what the removal does.
     """
-    if on_grids := sorted(computing(network.restrictions)):
-        raise Refusal(
-            "RCP0850",
-            f"`{by}` multiplies weights during its training, and `{on_grids[0]}` is quantized",
-            f"write the training with `{by}` before `quantize`",
-        )
+    require_no_grids(network, by)
     if any(parameter.device.type != "cpu" for parameter in network.module.parameters()):
         network = replace(network, module=copy.deepcopy(network.module).cpu())  # channels are followed on the CPU
     offer = unit.find(network, selection)
@@ -155,6 +150,20 @@ def weights_of(module: nn.Module, groups: Sequence[Group]) -> Tensor:
         counts = (sum(w.numel() // w.shape[p.axis] * len(p.positions[n]) for p, w in made) for n in range(group.size))
         found += [float(count) for count in counts]
     return torch.tensor(found)
+
+
+def require_no_grids(network: Network, by: str) -> None:
+    """Refuse weights on a grid: a gate would multiply them before they are rounded.
+
+    Raises:
+        Refusal: RCP0850: there are such.
+    """
+    if on_grids := sorted(computing(network.restrictions)):
+        raise Refusal(
+            "RCP0850",
+            f"`{by}` multiplies weights during its training, and `{on_grids[0]}` is quantized",
+            f"write the training with `{by}` before `quantize`",
+        )
 
 
 def _gates(module: nn.Module, groups: Sequence[Group]) -> Gates:

@@ -15,11 +15,14 @@ from recipelang.errors import Refusal
 from recipelang.images.dataset import ImageDataset
 from recipelang.kinds import Moment, Seen
 from recipelang.methods.companions.slimming import Slimming
+from recipelang.methods.companions.ssl import Ssl
+from recipelang.methods.companions.sss import Sss
 from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.patterns.weights import Weights
 from recipelang.methods.ramps.linear import Linear
 from recipelang.methods.schedules.agp import Agp
 from recipelang.methods.tasks.classification import Classification
+from recipelang.methods.units.filters import Filters
 from recipelang.plan import Course, Duration, Training, canonical
 from recipelang.scoring.following import Following
 from recipelang.surgery.network import Network
@@ -51,6 +54,17 @@ def test_the_penalty_is_the_l1_norm_of_the_scales() -> None:
     found.backward()
     assert torch.allclose(norm.weight.grad, torch.tensor([0.1, -0.1, 0.0, 0.1]))  # s · sign(γ), as in the authors' code
     assert all(p.grad is None for n, p in network.module.named_parameters() if n != "1.weight")
+
+
+def test_a_scale_that_two_layers_share_counts_once_and_a_layer_of_small_scales_is_named() -> None:
+    tied = nn.BatchNorm2d(4)
+    network = norms(tied)
+    tied.weight = network.module[1].weight  # type: ignore[index]
+    assert float(penalty(network, Slimming(1.0)).detach()) == pytest.approx(float(tied.weight.detach().abs().sum()))
+    network = norms(nn.BatchNorm2d(4), nn.BatchNorm2d(4))
+    assert Slimming().finish(network, None).note == ""
+    nn.init.constant_(network.module[2].weight, 1e-4)  # type: ignore[index]
+    assert "every scale of `2` is below 1 %" in Slimming().finish(network, None).note
 
 
 def test_the_strength_may_be_a_ramp() -> None:
@@ -106,11 +120,17 @@ def scores(network: Network) -> dict[str, torch.Tensor]:
 def companions() -> dict[str, Any]:
     """Those of the catalogue with their defaults, and those that stages make."""
     course = Course(Agp(every=Duration(2, "steps")), 0.5)
-    made: dict[str, Any] = {"following": Following(course, Weights(), ("4.weight",), scores)}
+    made: dict[str, Any] = {
+        "following": Following(course, Weights(), ("4.weight",), scores),
+        "sss of filters": Sss(2.0, unit=Filters(round=1)),
+        "ssl of several sorts": Ssl(0.5, unit=Filters(round=1), channels=0.2, shapes=0.1),
+        "ssl in the loss": Ssl(0.5, shapes=0.1, proximal=False),
+    }
     for name in catalogue.names("companion"):
         found = catalogue.find("companion", name)
         assert found is not None
-        made[name] = found()
+        if name != "sss":  # by default it is of blocks, and this network has none
+            made[name] = found()
     return made
 
 

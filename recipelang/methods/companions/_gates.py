@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from recipelang import catalogue
-from recipelang.errors import SettingError
-from recipelang.kinds import PARTS, Companion, Moment, Unit
-from recipelang.meaning.wording import listing
-from recipelang.plan import Selection
+from recipelang.kinds import Moment
+from recipelang.methods.companions._deciding import Deciding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,26 +14,16 @@ if TYPE_CHECKING:
     from recipelang.surgery.gating import Gated
 
 
-class Gating(Companion):
+class Gating(Deciding):
     """A companion with one gate for each part of a unit, which are trained by Adam of their own.
 
     Attributes:
         lr: of that Adam; may be a ramp.
-        unit: what has gates, a method of kind `unit`; None: the first of `units`.
-        selection: the modules to look at.
     """
 
-    leaves: ClassVar[str] = PARTS
     units: ClassVar[tuple[str, ...]] = ("filters", "neurons", "heads")
 
-    name: ClassVar[str]
     lr: Any
-    unit: Any
-    selection: Selection
-
-    def of(self, unit: Unit, selection: Selection) -> Self:
-        """Gates on this unit of `prune`, in these modules."""
-        return replace(self, unit=unit, selection=selection)  # type: ignore[type-var]  # methods are dataclasses
 
     def foresee(self, network: Any) -> tuple[str, ...]:
         """What it may remove; errors as of `gated`."""
@@ -68,18 +54,3 @@ class Gating(Companion):
         from recipelang.surgery.gating import gates_on
 
         return gates_on(network, self.chosen, self.selection, self.name)
-
-    @property
-    def chosen(self) -> Any:
-        """The method of kind `unit` that it decides about.
-
-        Raises:
-            SettingError: it does not decide about the one that is set.
-        """
-        if self.unit is None:
-            usual: Any = catalogue.find("unit", self.units[0])
-            return usual()
-        if self.unit.name not in self.units:
-            message = f"`{self.name}` does not decide about {self.unit.name}"
-            raise SettingError("unit", message, f"it takes {listing(self.units)}")
-        return self.unit

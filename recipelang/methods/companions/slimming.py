@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from recipelang.catalogue import method, setting
 from recipelang.errors import Refusal
-from recipelang.kinds import Companion, Moment, Seen
+from recipelang.kinds import Companion, Finished, Moment, Seen
 from recipelang.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+#: part of the largest scale below which a scale counts as small
+SMALL = 0.01
 
 
 @method("companion", "slimming")
@@ -23,6 +26,8 @@ class Slimming(Companion):
         removes the channels with the smallest.
     Formula: loss + strength · Σ |γ| over the channels of all BatchNorm layers that train; |γ| has gradient 0 at 0.
     Shapes: γ has one number for each channel.
+    Collapse: a BatchNorm all of whose scales are below a hundredth of the network's largest is named in the record;
+        `prune` leaves one channel of its layer.
     When it misleads: the penalty costs accuracy, and without removal afterwards nothing is gained; weight decay on γ
         acts beside it. A small γ says little where another layer scales the channel again.
     Source: Liu et al. 2017, "Learning Efficient Convolutional Networks through Network Slimming", equation 1.
@@ -45,11 +50,26 @@ class Slimming(Companion):
 
     def penalty(self, seen: Seen, state: nn.Module | None, moment: Moment) -> Tensor:
         """strength · Σ |γ|, a scalar in float32."""
-        found: Tensor = torch.cat([scale.flatten() for scale in scales(seen.network.module)]).float().abs().sum()
-        return moment.value(self.strength) * found
+        each = [scale.flatten() for scale in scales(seen.network.module).values()]
+        return moment.value(self.strength) * torch.cat(each).float().abs().sum()
+
+    def finish(self, network: Any, state: nn.Module | None) -> Finished:
+        """The network, and which BatchNorm the penalty has made small throughout."""
+        largest = {path: float(scale.detach().abs().max()) for path, scale in scales(network.module).items()}
+        least = SMALL * max(largest.values())
+        names = [f"`{path}`" for path, size in largest.items() if size < least]
+        if not names:
+            return Finished(network)
+        shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        note = f"collapsed: every scale of {shown} is below 1 % of the network's largest; a weaker penalty leaves more"
+        return Finished(network, note=note)
 
 
-def scales(module: nn.Module) -> list[Tensor]:
-    """The scales γ of all BatchNorm layers that train, each once."""
-    norms = (part for part in module.modules() if isinstance(part, torch.nn.modules.batchnorm._BatchNorm))
-    return [norm.weight for norm in norms if norm.weight is not None and norm.weight.requires_grad]
+def scales(module: nn.Module) -> dict[str, Tensor]:
+    """Path of a BatchNorm layer → its scales γ, of those that train; what several layers share is there once."""
+    found: dict[int, tuple[str, Tensor]] = {}
+    for path, part in module.named_modules():
+        scale = part.weight if isinstance(part, torch.nn.modules.batchnorm._BatchNorm) else None
+        if scale is not None and scale.requires_grad:
+            found.setdefault(id(scale), (path, scale))
+    return dict(found.values())
