@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
+
 from recipelang.kinds import Queue
-from recipelang.scoring.ranking import spearman
+from recipelang.scoring.ranking import rank_correlation
 
 Part = tuple[str, int]
-#: fewer parts have no order worth a number
-FEWEST = 3
 
 
 @dataclass
@@ -62,16 +62,16 @@ class Iterations:
         for a single round, or where there is no order."""
         if self.rounds < 2:
             return None
-        places = sorted(set(self.last.values()))
-        rank = {place: float(number) for number, place in enumerate(places)}
+        rank = {place: number for number, place in enumerate(sorted(set(self.last.values())))}
         tables: dict[str, list[Part]] = {}
         for part in self.once:
             tables.setdefault("" if self.compares else part[0], []).append(part)
-        found: list[tuple[int, float]] = []
-        for parts in tables.values():
-            pair = ({p: self.once[p] for p in parts}, {p: rank[self.last[p]] for p in parts})
-            if len(parts) >= FEWEST and all(len(set(scores.values())) > 1 for scores in pair):
-                named = [{f"{group}[{n}]": score for (group, n), score in scores.items()} for scores in pair]
-                found.append((len(parts), spearman(*named)))
-        count = sum(n for n, _ in found)
-        return sum(n * value for n, value in found) / count if count else None
+        return rank_correlation(
+            [
+                (
+                    torch.tensor([self.once[part] for part in parts], dtype=torch.float64),
+                    torch.tensor([rank[self.last[part]] for part in parts]),
+                )
+                for parts in tables.values()
+            ]
+        )

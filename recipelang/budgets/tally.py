@@ -87,10 +87,7 @@ class Tally:
     @property
     def agreement(self) -> tuple[Figure, ...]:
         """How far one ranking agrees with ranking again; nothing for a single round."""
-        found = self.iterations.correlation
-        of = f" of {self.unit.name}" if self.several else ""
-        what = f"rank correlation of one-shot and iterative ranking{of}"
-        return (Figure(what, float(f"{found:.3f}")),) if found is not None else ()
+        return agreement(self.iterations.correlation, self.unit.name if self.several else "")
 
     @property
     def edits(self) -> tuple[str, ...]:
@@ -130,3 +127,9 @@ class Tally:
             first = next(name for name, reason in self.stay.items() if reason == why)
             shown.append(f"`{first}`{f' and {count - 1} more' if count > 1 else ''} ({why})")
         return f"stays whole: {'; '.join(shown)}"
+
+
+def agreement(correlation: float | None, of: str = "") -> tuple[Figure, ...]:
+    """The rank correlation of one ranking with ranking again, as a figure; none where there is none."""
+    what = f"rank correlation of one-shot and iterative ranking{' of ' if of else ''}{of}"
+    return (Figure(what, float(f"{correlation:.3f}")),) if correlation is not None else ()

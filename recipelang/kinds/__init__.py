@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from recipelang.kinds.quantizer import Scheme as Scheme
     from recipelang.kinds.ramp import Ramp as Ramp
     from recipelang.kinds.restriction import Restriction as Restriction
+    from recipelang.kinds.rounds import EvenRounds as EvenRounds
+    from recipelang.kinds.rounds import InRounds as InRounds
     from recipelang.kinds.runtime import PRECISIONS as PRECISIONS
     from recipelang.kinds.runtime import Deployment as Deployment
     from recipelang.kinds.runtime import Executable as Executable
@@ -112,6 +114,7 @@ OFFERED = {
     "quantizer": "Observed RangeEstimator Scheme",
     "ramp": "Ramp",
     "restriction": "Restriction",
+    "rounds": "EvenRounds InRounds",
     "runtime": "PRECISIONS Deployment Executable Finding LayerExecution Runtime",
     "schedule": "DecidingSchedule Masking Schedule",
     "seen": "Moment Seen",

@@ -42,6 +42,16 @@ def states(reader: Reader, node: Any, schedule: Any) -> None:
             reader.refuse("RCP0791", message, place.span, help)
 
 
+def rounds(reader: Reader, node: Any) -> int | None:
+    """`over 5 rounds`: how many; None where it is something else. A number with another unit is refused (RCP0302)."""
+    found = trees.whole(node, ("rounds",), most=1e6)
+    if found is None and not isinstance(node, nodes.Call):
+        meant = trees.whole(node, ("number", "times", "steps", "epochs"), most=1e6)
+        help = f"write `over {meant} rounds`" if meant else "write, for example, `over 5 rounds`"
+        reader.refuse("RCP0302", "`over` takes a number of rounds, or a schedule", node.span, help)
+    return found
+
+
 def check(given: tuple[Any, ...], duration: Duration, rounds: int, refuse: Refuse) -> None:
     """Note marks of ramps and schedules that come after the end of the training (RCP0312), where epochs and steps can
     be compared.

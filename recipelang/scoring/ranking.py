@@ -25,6 +25,9 @@ from recipelang.scoring.listed import listed
 from recipelang.scoring.passes import serve
 from recipelang.scoring.together import together
 
+#: fewer things have no order worth a number
+FEWEST = 3
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -194,6 +197,27 @@ def _not_finite(name: str, value: float) -> Refusal:
         f"the importance of `{name}` is {value:g}",
         "its weights contain NaN or infinity: training has diverged, or the weights file is damaged",
     )
+
+
+def rank_correlation(pairs: Sequence[tuple[Tensor, Tensor]]) -> float | None:
+    """Spearman's rank correlation of two scorings, within each pair of tensors; the mean weighted by their elements.
+
+    Args:
+        pairs: two scores of the same things, of the same shape; pairs of fewer than three, or with one score for all,
+            have no order and are left out.
+
+    Returns:
+        −1 … 1; None where no pair is left.
+    """
+    from scipy.stats import rankdata
+
+    total, count = 0.0, 0
+    for pair in pairs:
+        one, other = (torch.from_numpy(rankdata(scores.detach().cpu().double().flatten())) for scores in pair)
+        if len(one) >= FEWEST and all(bool((ranks != ranks[0]).any()) for ranks in (one, other)):
+            total += len(one) * float(torch.corrcoef(torch.stack((one, other)))[0, 1])
+            count += len(one)
+    return total / count if count else None
 
 
 def spearman(ranking: Mapping[str, float], other: Mapping[str, float]) -> float:

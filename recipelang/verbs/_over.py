@@ -5,16 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from recipelang import catalogue
+from recipelang.kinds import EvenRounds
 from recipelang.meaning import schedules
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.wording import listing
 from recipelang.plan import Zeros
+from recipelang.syntax import nodes
 
 
 def schedule(reader: Reader, pattern: Any) -> Any | None:
-    """`over agp(…)`: a schedule of masks that can move the pieces of the pattern."""
+    """`over agp(…)`: a schedule of masks that can move the pieces of the pattern; `over 3 rounds` is one, too."""
     node: Any = reader.argument("over")
-    schedule = reader.method(node, "schedule", "`over` of `sparsify`", "over agp") if node is not None else None
+    if node is None:
+        return None
+    if rounds := schedules.rounds(reader, node):
+        return EvenRounds(rounds)
+    schedule = (
+        reader.method(node, "schedule", "`over` of `sparsify`", "over agp") if isinstance(node, nodes.Call) else None
+    )
     if schedule is None:
         return None
     schedules.states(reader, node, schedule)

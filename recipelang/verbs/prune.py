@@ -9,7 +9,7 @@ from recipelang import catalogue
 from recipelang.catalogue import spell
 from recipelang.errors import Span, did_you_mean
 from recipelang.kinds import why_unfit
-from recipelang.meaning import conditions, modules, places, removal, training, trees
+from recipelang.meaning import conditions, modules, places, removal, schedules, training, trees
 from recipelang.meaning.bounds import opposed, shrinking
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
@@ -166,19 +166,11 @@ def _how_much(reader: Reader, asked: tuple[Amount, ...]) -> None:
 def _over(reader: Reader, asked: tuple[Amount, ...]) -> tuple[int, Course | None]:
     """`over 5 rounds`, or `over agp(every=1 epochs)` and where it leads; 1 round without the clause."""
     node = reader.argument("over")
-    if isinstance(node, nodes.Call) and not trees.whole(node, ("rounds",), most=1e6):
-        return 1, _course(reader, node, asked)
     if node is None:
         return 1, None
-    rounds = trees.whole(node, ("rounds",), most=1e6)
-    if rounds is None:
-        meant = trees.whole(node, ("number", "times", "steps", "epochs"), most=1e6)
-        reader.refuse(
-            "RCP0302",
-            "`over` takes a number of rounds, or a schedule",
-            node.span,
-            f"write `over {meant} rounds`" if meant else "write, for example, `over 5 rounds`",
-        )
+    rounds = schedules.rounds(reader, node)
+    if isinstance(node, nodes.Call):
+        return 1, _course(reader, node, asked)
     return rounds or 1, None
 
 

@@ -186,7 +186,7 @@ def _in_rounds(reader: Reader, schedule: Any, trained: Training | None) -> None:
         reader.refuse("RCP0409", message, start.word.span, "remove `from scratch`")
     steps = trained.duration.count if trained and trained.duration.unit == "steps" else math.inf
     if length and steps < getattr(schedule, "rounds", 1):
-        message = f"`{schedule.name}` has {schedule.rounds} rounds, and the training {steps:g} steps"
+        message = f"{schedule.rounds} rounds need as many steps, and the training has {steps:g}"
         reader.refuse("RCP0312", message, length.arguments[0].span, "train longer, or in fewer rounds")
 
 
@@ -241,7 +241,11 @@ VERB = Verb(
             default=DEFAULT_CRITERION,
         ),
         Clause("to", "the share of zeros, for a pattern that leaves it open: `weights to 90%`"),
-        Clause("over", "a schedule that raises the target, or moves the masks, during a training", default="at once"),
+        Clause(
+            "over",
+            "a number of rounds, or a schedule that raises the target, or moves the masks, during a training",
+            default="at once",
+        ),
         Clause("for", "how long that training is"),
         Clause("from", "`scratch`: that training starts from new random weights", default="the current weights"),
         Clause(
@@ -261,6 +265,8 @@ VERB = Verb(
     rules=(
         "`nm` sets `recovered`: the network as it is before the pattern.",
         "`over` needs `for`: masks are set during the training, kept between two updates and afterwards.",
+        "`over 3 rounds for 9 epochs` ranks, masks a third of the target more and trains 3 epochs, three times; what "
+        "is zero stays zero.",
         "`over lottery(rounds=5, rewind=NAME)` divides `for` among its rounds; before each, the weights that stay go "
         "back to what they were where `keep as NAME` kept them.",
         "Weights that cannot take the pattern stay dense, and the report says why.",

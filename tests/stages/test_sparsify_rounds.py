@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,21 +11,24 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 
+from recipelang.check import check
 from recipelang.errors import Refusal
-from recipelang.kinds import Labels
+from recipelang.kinds import EvenRounds, Labels
 from recipelang.meaning import schedules
 from recipelang.methods.patterns.kernels import Kernels
 from recipelang.methods.patterns.weights import Weights
 from recipelang.methods.schedules.lottery import Lottery
 from recipelang.methods.tasks.classification import Classification
-from recipelang.plan import Course, Duration, Training
+from recipelang.plan import Course, Duration, Training, steps_of
 from recipelang.stages import _rounds
 from recipelang.stages.context import Context, nth_seed
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import broken, restrict
 from recipelang.surgery.restrictions.mask import Mask
+from recipelang.syntax.parse import parse
 
 WIDE = ("0.weight", "3.weight", "6.weight")
 
@@ -202,3 +206,79 @@ def test_every_round_takes_the_same_share_of_what_is_left(final: float, rounds: 
                 share(Training(Duration(epochs), None), turn, rounds).duration.count for turn in range(1, rounds + 1)
             ]
             assert starts == [long * sum(parts[:turn]) for turn in range(rounds)]
+
+
+def test_even_rounds_mask_equal_parts_and_go_on_from_where_they_are(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And Spearman's correlation of the first ranking with the order in which weights left is that of scipy."""
+    rounds: list[tuple[Network, Network]] = []
+    real = _rounds.fit
+
+    def fit(start: Network, *args: Any, **how: Any) -> Any:
+        ended, record = real(start, *args, **how)
+        rounds.append((start, ended))
+        return ended, record
+
+    monkeypatch.setattr(_rounds, "fit", fit)
+    even = replace(training, duration=Duration(3), course=Course(EvenRounds(3), 0.9))
+    here = context(network(0), network(1), tmp_path)
+    outcome = _rounds.in_rounds(here, even, Weights(0.9), WIDE, magnitudes)
+    before, scores = here.network, [magnitudes(here.network), *(magnitudes(ended) for _, ended in rounds)]
+    for turn, (start, ended) in enumerate(rounds, 1):
+        for name, weight in magnitudes(before).items():
+            keep = start.masks[name].keep
+            assert int((~keep).sum()) == -int(-weight.numel() * 0.3 * turn // 1)  # rounded up
+            assert torch.equal(start.module.get_parameter(name), before.module.get_parameter(name) * keep)
+            assert weight[keep].min() >= weight[~keep].max()
+        before = ended
+    figure = outcome.reached[0]
+    total, count = 0.0, 0
+    for name in WIDE:
+        gone = torch.stack([~start.masks[name].keep.flatten() for start, _ in rounds])
+        turn = [next((n for n in range(3) if gone[n, k]), 3) for k in range(gone.shape[1])]
+        keys = [(t, float(scores[min(t, 2)][name].flatten()[k])) for k, t in enumerate(turn)]
+        places = sorted(set(keys))
+        rank = {key: n for n, key in enumerate(places)}
+        total += len(keys) * spearmanr(scores[0][name].flatten(), [rank[key] for key in keys]).statistic
+        count += len(keys)
+    assert figure.value == pytest.approx(total / count, abs=5e-4) and figure.what.startswith("rank correlation")
+    assert outcome.note.startswith("3 rounds: 30.") and outcome.note.endswith(" zeros")
+
+
+def test_even_rounds_that_were_killed_go_on_to_the_same_bytes(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    even = replace(training, duration=Duration(2), course=Course(EvenRounds(2), 0.8))
+    run = lambda folder: _rounds.in_rounds(  # noqa: E731
+        context(network(0), network(1), tmp_path / folder), even, Weights(0.8), WIDE, magnitudes
+    )
+    whole, real, calls = run("whole"), _rounds.fit, []
+
+    def killed(*args: Any, **how: Any) -> Any:
+        calls.append(how["checkpoint"].name)
+        if calls == ["round-1", "round-2"]:
+            raise KeyboardInterrupt
+        return real(*args, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_rounds, "fit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run("killed")
+    again = run("killed")
+    assert again.reached == whole.reached and again.history == whole.history
+    mine, theirs = again.network.tensors(), whole.network.tensors()
+    assert mine.keys() == theirs.keys() and all(torch.equal(mine[key], theirs[key]) for key in mine)
+
+
+def test_a_recipe_in_rounds_is_planned_and_run(operation: Any) -> None:
+    plan = operation("sparsify weights to 90% over 3 rounds for 9 epochs")
+    assert isinstance(plan.schedule, EvenRounds) and plan.needs().rounds == 3
+    assert plan.schedule.telling(0.9, 9, 1) == "3 rounds, each ranks again: 30.00 %, 60.00 %, 90.00 % zeros"
+    assert EvenRounds(7).telling(0.7, 9, 1).endswith("10.00 %, 20.00 %, 30.00 %, …, 70.00 % zeros")
+
+
+@pytest.fixture
+def operation() -> Any:
+    """The operation of a statement."""
+    return lambda text: list(steps_of(check(parse(text)).nodes))[-1].operation

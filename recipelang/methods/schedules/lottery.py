@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from recipelang.catalogue import method, setting
-from recipelang.plan import Mark
+from recipelang.kinds import InRounds
 
 
 @method("schedule", "lottery")
 @dataclass(frozen=True)
-class Lottery:
+class Lottery(InRounds):
     """Iterative pruning with rewinding: the weights that stay go back to a kept state and are trained again, in rounds.
 
     What: looks for a sparse network that learns as well as the dense one from where it started. The weights that the
@@ -29,8 +28,6 @@ class Lottery:
         Frankle et al. 2020, "Linear Mode Connectivity and the Lottery Ticket Hypothesis", late rewinding.
     """
 
-    moves: ClassVar[tuple[str, ...]] = ("masks",)
-
     rewind: str = setting(type="state", help="The state to which the weights that stay go back before each round.")
     rounds: int = setting(5, type="integer", low=1, help="How often weights are masked and trained again.")
 
@@ -42,24 +39,3 @@ class Lottery:
     def after(self, final: float, turn: int) -> float:
         """The share of zeros from round `turn` (from 1) on, `final` from the last on."""
         return final if turn == self.rounds else 1 - (1 - final) ** (turn / self.rounds)
-
-    def target_at(self, final: float, step: int, total: int, steps_per_epoch: int) -> float | None:
-        """The target of the round that begins at a step; None within a round."""
-        for turn in range(1, self.rounds + 1):
-            if step == self._start(turn, total, steps_per_epoch):
-                return self.after(final, turn)
-        return None
-
-    def _start(self, turn: int, total: int, steps_per_epoch: int) -> int:
-        """The first step of a round; rounds have whole epochs where there are enough of them."""
-        epochs, rest = divmod(total, steps_per_epoch)
-        unit, count = (steps_per_epoch, epochs) if not rest and epochs >= self.rounds else (1, total)
-        return unit * (count * (turn - 1) // self.rounds)
-
-    def why_not(self, final: float) -> str:
-        """It reaches every target."""
-        return ""
-
-    def marks(self) -> tuple[Mark, ...]:
-        """None: its rounds divide the training."""
-        return ()
