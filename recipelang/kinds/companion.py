@@ -88,10 +88,12 @@ class Companion(Protocol):
             the network before it, and the rules for removal and masks hold.
         units: the names of the units that it decides about, where it leaves parts; `prune UNIT by NAME for …` is then a
             training with it, and `of` is asked.
+        excludes: the hardware restrictions (`plan.Needs.restriction`) of networks that it cannot train.
     """
 
     leaves: ClassVar[str] = ""
     units: ClassVar[tuple[str, ...]] = ()
+    excludes: ClassVar[tuple[str, ...]] = ()
 
     def of(self, unit: Unit, selection: Selection) -> Companion:
         """The same companion, deciding about this unit of `prune`, in these modules; asked where it has `units`."""

@@ -25,12 +25,14 @@ def after_pattern(reader: Reader, unit: Any, span: Span) -> None:
 
 
 def by_training(reader: Reader, companions: dict[Any, Any], removes: bool) -> None:
-    """Note companions that remove parts where that cannot be (RCP0450, RCP0506).
+    """Note companions that cannot train this network (RCP0850), or remove parts where none can be (RCP0450, RCP0506).
 
     Args:
         companions: each with the node that names it.
         removes: whether the statement's training may remove parts.
     """
+    for made, node in companions.items():
+        trainable(reader, made, node)
     removing = {made: node for made, node in companions.items() if made.leaves == PARTS}
     for number, (made, node) in enumerate(removing.items()):
         if not removes:
@@ -48,6 +50,13 @@ def by_training(reader: Reader, companions: dict[Any, Any], removes: bool) -> No
             unit = unit_of(made)
             after_pattern(reader, unit, node.span)
             _after_kernels(reader, unit, node.span)
+
+
+def trainable(reader: Reader, companion: Any, node: Any) -> None:
+    """Note a companion that cannot train the network as it is restricted here (RCP0850)."""
+    for restriction in sorted(reader.flow.restrictions.intersection(companion.excludes)):
+        message = f"`{companion.name}` cannot train a network that is {restriction}"
+        reader.refuse("RCP0850", message, node.span, f"write the training with `{companion.name}` before that")
 
 
 def unit_of(companion: Any) -> Any:

@@ -84,6 +84,7 @@ def _unit(reader: Reader, made: Any, asked: Sequence[Amount], node: Any) -> Any:
         help = f"write `prune {unit.name} by {show(node)} …`; a higher `strength` removes more"
         reader.refuse("RCP0450", message, operands[0].span, help)
     removal.after_pattern(reader, unit, operands[0].span)
+    removal.trainable(reader, made, node)
     return unit
 
 

@@ -73,11 +73,6 @@ def test_a_network_without_the_unit_is_refused_by_plan_and_run(statement: str, a
         assert [d.code for d in failed.value.diagnostics] == ["RCP0910"]
 
 
-def test_a_quantized_network_is_refused(apart: Any) -> None:
-    done = apart.run(f"{HEAD}quantize weights to 8 bits\n{JOINT}\n")
-    assert done.code and done.variant()["error"]["code"] == "RCP0850"
-
-
 class Killed(Exception):
     """Simulates a process that dies."""
 

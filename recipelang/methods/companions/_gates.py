@@ -22,6 +22,7 @@ class Gating(Deciding):
     """
 
     units: ClassVar[tuple[str, ...]] = ("filters", "neurons", "heads")
+    excludes: ClassVar[tuple[str, ...]] = ("quantized",)
 
     lr: Any
 
