@@ -49,7 +49,7 @@ class BilinearCost:
 
     def slope(self, kept: Tensor) -> Tensor:
         """n → n: by how much the cost rises with the share of each group, the others as they are."""
-        first, second = (torch.tensor(side, device=kept.device) for side in sides(self.pairs))
+        first, second = (torch.tensor(side, dtype=torch.long, device=kept.device) for side in sides(self.pairs))
         both = _like(kept, *self.both)
         return (
             _like(kept, *self.single).index_add(0, first, both * kept[second]).index_add(0, second, both * kept[first])

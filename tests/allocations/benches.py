@@ -53,17 +53,17 @@ def plain(seed: int = 0) -> Network:
     return Network(module.eval(), {}, (1, 8, 8), classes=("a", "b", "c"))
 
 
-def bars(count: int = 90) -> ImageDataset:
-    """Noise with a bright bar, in one of three places."""
+def bars(count: int = 90, classes: int = 3) -> ImageDataset:
+    """Noise with a bright bar, in one of as many places as there are classes, at most four."""
     random = np.random.default_rng(0)
-    labels = np.arange(count) % 3
+    labels = np.arange(count) % classes
     pixels = random.integers(0, 60, (count, 8, 8, 1))
     for number, label in enumerate(labels):
         pixels[number, 2 * label : 2 * label + 2] += 120
     images: Any = {
         split: ArrayImages(pixels.astype(np.uint8), labels.astype(np.int64)) for split in ("train", "val", "test")
     }
-    return ImageDataset("bars", ("a", "b", "c"), Preprocessing((8, 8), (0.3,), (0.2,)), "f" * 64, 16, images)
+    return ImageDataset("bars", tuple("abcd"[:classes]), Preprocessing((8, 8), (0.3,), (0.2,)), "f" * 64, 16, images)
 
 
 def condition(text: str) -> Condition:
@@ -82,17 +82,18 @@ def bench_of(
     by: str = "magnitude",
     seed: int = 0,
     allocation: Any = None,
+    unit: Any = Filters(round=1),  # noqa: B008 (frozen)
 ) -> Workbench:
-    """A bench for the filters of a network; `clocks` stands in for what a clock reads."""
+    """A bench for the filters of a network, or for another unit; `clocks` stands in for what a clock reads."""
     division = divided(data, seed)
-    offer = Filters(round=1).find(network, Selection())
+    offer = unit.find(network, Selection())
     criterion: Any = catalogue.find("criterion", by)()  # type: ignore[misc]
     evidence = Gathered(
         network=network, data=division.rest, task=Classification(), groups=offer.groups, unit="filter",
         needs=criterion.needs, samples=None, seed=0, device="cpu", progress=None,
     )  # fmt: skip
-    ranking = rank(criterion, Filters(round=1), evidence, offer.groups)
-    together = JointRemoval((Removal(network, Filters(round=1), offer, criterion, evidence),), lambda u, n: offer)
+    ranking = rank(criterion, unit, evidence, offer.groups)
+    together = JointRemoval((Removal(network, unit, offer, criterion, evidence),), lambda u, n: offer)
 
     def read(reading: Reading, given: Network) -> float:
         if reading.metric.source == "clock":

@@ -14,6 +14,7 @@ from recipelang.images.dataset import ImageDataset
 from recipelang.surgery.network import Network
 
 sys.path.insert(0, str(Path(__file__).parent))  # `benches`
+sys.path.insert(0, str(Path(__file__).parents[1] / "criteria"))  # `coupled_networks`
 
 from benches import bars, bench_of, plain
 
