@@ -26,12 +26,15 @@ def settled(
         order: the numbers of the queues that lose one step more each, after the first proposal.
 
     Returns:
-        numbers of steps; all of them where nothing meets the budget.
+        numbers of steps; where nothing meets the budget all of them, or the first proposal if its costs do.
     """
     for taken in proposals[:LOOKS]:
         if bench.met(taken):
             return list(taken)
-    return enough(list(proposals[0]), order, bench.met)
+    found = enough(list(proposals[0]), order, bench.met)
+    if bench.measured(proposals[0]) <= 1 and not bench.met(found):
+        return list(proposals[0])  # what is missing is no cost: taking more does not bring it about
+    return found
 
 
 def enough(taken: list[int], order: Sequence[int], met: Callable[[Sequence[int]], bool]) -> list[int]:

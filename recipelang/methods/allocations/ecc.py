@@ -65,15 +65,14 @@ class Ecc:
         from recipelang.searching.blocks import blocks_of
         from recipelang.searching.settling import cheapest_first, settled
 
-        if bench.cost(everything(queues)) > 1:
-            return bench.steps(everything(queues))
-        bench.progress.start("measuring networks of random widths", self.samples)
-
         def read(taken: Sequence[int]) -> float:
             found = float(bench.remember(f"cost {list(taken)}", lambda: bench.measured(taken)))
             bench.progress.advance()
             return found
 
+        bench.progress.start("measuring networks of random widths", self.samples)
+        if read(everything(queues)) > 1:
+            return bench.steps(everything(queues))
         cost = modelled(queues, read, self.samples, torch.Generator().manual_seed(bench.seed))
         bench.progress.stop()
         found: dict[str, Any] = {}
