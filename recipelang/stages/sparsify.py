@@ -122,12 +122,13 @@ def _outcome(
     edits: tuple[str, ...],
 ) -> Outcome:
     """What the report says: which weights took the pattern, which lost a mask, which stay dense for which reason."""
-    own = sparse.masks if operation.allocation is not None else {}  # each weight has its own share
+    divided = operation.allocation is not None  # each weight has its own share, which may be none
+    own = {name: mask.pattern for name, mask in sparse.masks.items()} if divided else {}
     return Outcome(
         sparse,
         reached=(Figure(f"are {operation.pattern}", len(taken), noun="weight", of=len(taken) + len(dense)),),
         note="; ".join(filter(None, (_released(before, sparse), _left_dense(dense)))),
-        edits=(*edits, *(f"`{name}` is {own[name].pattern if own else operation.pattern}" for name in taken)),
+        edits=(*edits, *(f"`{name}` is {own.get(name, 'whole') if divided else operation.pattern}" for name in taken)),
     )
 
 
