@@ -20,18 +20,7 @@ from recipelang.budgets.memory import Memory
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal
 from recipelang.images.batches import moved
-from recipelang.kinds import (
-    Ablation,
-    Batch,
-    Dataset,
-    Figure,
-    Plot,
-    Progress,
-    Queue,
-    RemovalStep,
-    Taken,
-    Task,
-)
+from recipelang.kinds import Ablation, Batch, Dataset, Figure, Plot, Progress, Queue, Quiet, RemovalStep, Taken, Task
 from recipelang.plan import Condition, Duration, Reading, Samples, Training, canonical
 from recipelang.scoring.ablation import measured_on
 from recipelang.surgery.edits import left
@@ -66,18 +55,6 @@ class Cutter(Protocol):
 
     def on(self, network: Network) -> Any:
         """The same, of a network with other values."""
-
-
-class _Quiet:
-    """A progress that shows nothing: the search has its own."""
-
-    def start(self, what: str, total: int | None = None) -> None: ...
-
-    def advance(self, parts: int = 1, note: str = "") -> None: ...
-
-    def stop(self) -> None: ...
-
-    def say(self, line: str) -> None: ...
 
 
 @dataclass
@@ -233,7 +210,7 @@ class Workbench:
             device=self.device,
             threads=self.threads,
             checkpoint=self.folder / f"search-{self.name}-{key}" if key else None,
-            progress=self.progress if key else _Quiet(),
+            progress=self.progress if key else Quiet(),
             smoke=self.smoke,
         )
         return trained
@@ -243,7 +220,7 @@ class Workbench:
 
     def _recalibrated(self, network: Network) -> Network:
         """With BatchNorm's statistics of the samples that are trained by; as it is where it has none."""
-        how = {"seed": self.seed, "progress": _Quiet(), "device": self.device, "smoke": self.smoke}
+        how = {"seed": self.seed, "progress": Quiet(), "device": self.device, "smoke": self.smoke}
         try:
             with reproducible(self.seed, self.device, self.threads):
                 return recalibrate(network, self.data, Samples("train", RECALIBRATED), **how)  # type: ignore[arg-type]

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.points import paired as paired
     from recipelang.kinds.preprocessing import Preprocessing as Preprocessing
     from recipelang.kinds.progress import Progress as Progress
+    from recipelang.kinds.progress import Quiet as Quiet
     from recipelang.kinds.quantizer import Observed as Observed
     from recipelang.kinds.quantizer import RangeEstimator as RangeEstimator
     from recipelang.kinds.quantizer import Scheme as Scheme
@@ -110,7 +111,7 @@ OFFERED = {
     "plot": "Line Plot",
     "points": "Pairing Point Points middle paired",
     "preprocessing": "Preprocessing",
-    "progress": "Progress",
+    "progress": "Progress Quiet",
     "quantizer": "Observed RangeEstimator Scheme",
     "ramp": "Ramp",
     "restriction": "Restriction",

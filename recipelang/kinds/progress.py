@@ -19,3 +19,15 @@ class Progress(Protocol):
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
+
+
+class Quiet:
+    """A progress that shows nothing: for work within other work that shows its own."""
+
+    def start(self, what: str, total: int | None = None) -> None: ...
+
+    def advance(self, parts: int = 1, note: str = "") -> None: ...
+
+    def stop(self) -> None: ...
+
+    def say(self, line: str) -> None: ...

@@ -63,6 +63,8 @@ class Schedule(Protocol):
         rounds: how many rounds share the training, each with ramps from their start; a statement without one trains
             once. `after(final, turn)` is then the target of round `turn` (from 1), for which weights are ranked before
             it, and `rewind` the name of the state to which the network goes back before each; one of `states`.
+        soft: whether parts are only set to zero at an update, go on being trained, and are removed after the training;
+            default false. `units` are those that it can set to zero; default all.
         companion(masking: Masking) -> Companion: what decides which weights are masked after each step. Its masks are
             buffers of its state, and at the end they have the target's share of zeros. Without it, masks follow the
             target by the statement's criterion (`scoring/following.py`).

@@ -91,7 +91,8 @@ def fit(training: Training, per_epoch: int) -> None:
                 steps = f" (an epoch is {per_epoch} step{'s' * (per_epoch != 1)})"
                 help = HELP_OVER if course and part is course.schedule else HELP
                 raise Refusal(CODE, _message(mark, training.duration, 1) + steps, help)
-    if course and len(moments(course, training.duration, per_epoch)) < 2:
+    least = 1 if course and getattr(course.schedule, "soft", False) else 2  # parts leave after the training as well
+    if course and len(moments(course, training.duration, per_epoch)) < least:
         own = "moves nothing: its first update is after its end" if hasattr(course.schedule, "companion") else ""
         message = f"`{course.schedule.name}` {own or 'sets its target at once: there is no second update'}"
         raise Refusal(CODE, _message(Mark("", training.duration, message), training.duration, 1), HELP_OVER)

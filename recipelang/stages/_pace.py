@@ -1,4 +1,4 @@
-"""When `prune` removes and when it trains: in rounds, or at the updates of a schedule during one training."""
+"""When `prune` removes and when it trains: in rounds, at the updates of a schedule during one training, or after it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Protocol
 
 from recipelang.meaning import schedules
 from recipelang.plan import Duration, Training
+from recipelang.scoring.softening import Softening, Weakest
 from recipelang.stages.context import Context, Outcome, nth_seed
 from recipelang.surgery.network import Network
 from recipelang.training.history import FitRecord
@@ -33,10 +34,18 @@ class Pace(Protocol):
         """The training after a turn, counted from 1; all that is left of it after the last one."""
 
 
-def pace_of(training: Training | None, rounds: int, context: Context) -> Pace:
-    """The pace of a statement with this training, if it has one, in this many rounds or over a schedule."""
+def pace_of(training: Training | None, rounds: int, context: Context, weakest: Weakest) -> Pace:
+    """The pace of a statement with this training, if it has one, in this many rounds or over a schedule.
+
+    Args:
+        training, rounds: of the statement.
+        context: of the stage.
+        weakest: what a network in training would lose, for a schedule that only sets parts to zero.
+    """
     if training is None or training.course is None:
         return Rounds(training, rounds, context)
+    if getattr(training.course.schedule, "soft", False):
+        return Soft(training, context, weakest)
     per_epoch = steps_of_epoch(context.data)
     total = steps_of(training.duration, per_epoch, context.smoke)
     updates = ((0, 0.5), (total - 1, 1.0)) if context.smoke else _updates(training, per_epoch)
@@ -119,6 +128,32 @@ class Gradual:
         self._done.append((start, record))
         history = one_history(self._done, self.per_epoch)
         return replace(outcome, network=tuned, history=history, training=(self.training,))
+
+
+@dataclass(frozen=True)
+class Soft:
+    """One training, at whose updates the weakest parts are set to zero; all are removed after it."""
+
+    training: Training
+    context: Context
+    weakest: Weakest
+
+    @property
+    def parts(self) -> Sequence[float]:
+        """All at once."""
+        return (1.0,)
+
+    def before(self, outcome: Outcome) -> Outcome:
+        """All of the training."""
+        assert self.training.course
+        softening = Softening(self.training.course, self.weakest)
+        joined = replace(self.training, companions=(*self.training.companions, softening))
+        tuned, record = _fit(outcome.network, joined, self.context, self.context.seed, "softly")
+        return replace(outcome, network=tuned, history=record.history, training=(self.training,))
+
+    def after(self, outcome: Outcome, turn: int, last: bool) -> Outcome:
+        """Nothing."""
+        return outcome
 
 
 def _fit(

@@ -107,3 +107,9 @@ def out_of_reach(
             help = f"ask for less, or let more {more} be removed; no criterion changes how far {far} can go"
     message = f"`until {text}` is out of reach: {how} ({count}), it is at {at}"
     return OutOfReach("RCP0904", message, help, outcome)
+
+
+def judged(operation: Prune) -> bool:
+    """Whether a condition reads the quality of what is tried."""
+    tests = [test for condition in (operation.until, operation.guard) if condition for test in tests_of(condition)]
+    return any(test.reading.metric.role == "quality" for test in tests)

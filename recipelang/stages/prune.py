@@ -8,7 +8,7 @@ what units offer ─ rank ─ allocate ─▶ one order of steps ─ search ─�
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 from recipelang.budgets.bench import Told
@@ -23,14 +23,14 @@ from recipelang.budgets.tally import Tally
 from recipelang.budgets.verdict import Verdict
 from recipelang.budgets.weighing import usual, weighed
 from recipelang.errors import Refusal
-from recipelang.kinds import Offer, Queue, RemovalStep, Unit
-from recipelang.plan import Condition, tests_of
+from recipelang.kinds import Gone, Offer, Queue, Quiet, RemovalStep, Unit
+from recipelang.plan import Condition
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.ranking import Ranking, rank
 from recipelang.scoring.shared import Member, held_inside, rank_together, single_scores
 from recipelang.stages._explored import explored
-from recipelang.stages._pace import pace_of
-from recipelang.stages._pruned import out_of_reach, told
+from recipelang.stages._pace import Weakest, pace_of
+from recipelang.stages._pruned import judged, out_of_reach, told
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.stages.train import tune
 from recipelang.surgery.network import Network
@@ -52,7 +52,7 @@ def run(operation: Prune, context: Context) -> Outcome:
     if operation.criterion is None:
         assert operation.training is not None  # a companion of it decides
         return tune(context, operation.training, None)
-    start, pace = context.network, pace_of(operation.training, operation.rounds, context)
+    start, pace = context.network, pace_of(operation.training, operation.rounds, context, _weakest(operation, context))
     several = len(operation.amounts) > 1
     compares = (operation.allocation or usual()).compares
     tallies = [
@@ -75,6 +75,21 @@ def run(operation: Prune, context: Context) -> Outcome:
         if found.guarded:
             break
     return outcome
+
+
+def _weakest(operation: Prune, context: Context) -> Weakest:
+    """What a network in training would lose at this step: a guard is judged at the end, and widths do not change."""
+
+    def weakest(network: Network, step: int) -> Sequence[tuple[Offer, Gone]]:
+        found: list[tuple[Offer, Gone]] = []
+        for one in operation.alone if operation.amounts[0].given else (operation,):
+            tallies = [Tally(each.unit, operation.criterion.name) for each in one.alone]
+            offers = [offered(each, context.network) for each in one.alone]
+            alone, quiet = replace(one, guard=None), replace(context, progress=Quiet())
+            found += _Round(alone, quiet, step, network, one.until, tallies, offers=offers).weakest()
+        return found
+
+    return weakest
 
 
 def foresee(operation: Prune, network: Network, known: Known) -> Foresight:
@@ -103,6 +118,7 @@ class _Round:
         until: the budget of this round.
         tallies: of the units of `operation`.
         said: what allocations that try have said of their search.
+        offers: of each unit, where they are known.
     """
 
     operation: Prune
@@ -112,6 +128,7 @@ class _Round:
     until: Condition | None
     tallies: Sequence[Tally]
     said: list[Told] = field(default_factory=list)
+    offers: Sequence[Offer] | None = None
 
     def done(self, part: float, totals: dict[str, int]) -> tuple[Network, SearchResult]:
         """The network after the round, and where its search ended.
@@ -120,19 +137,7 @@ class _Round:
             part: of the whole statement, that this round and those before it are; 0 only ranks.
             totals: unit → the number of parts that the statement removes, from the first round on.
         """
-        offers = [self._offered(one) for one in self.operation.alone]
-        goal = self._goal(offers[0], part, totals) if part else 0
-        evidence = [self._evidence(one, offer) for one, offer in zip(self.operation.alone, offers, strict=True)]
-        judged = _judged(self.operation) or self._explores
-        removals = tuple(
-            Removal(self.network, one.unit, offer, self.operation.criterion, seen, judged)
-            for one, offer, seen in zip(self.operation.alone, offers, evidence, strict=True)
-            if offer.groups
-        )
-        if not removals:
-            raise Refusal("RCP0910", "nothing is left to remove", "ask for less, or for fewer rounds")
-        together = JointRemoval(removals, self._found)
-        rankings, order, together = self._order(together, part)
+        together, rankings, order, goal = self._ranked(part, totals)
         barred: dict[tuple[str, str], str] = {}
         while True:
             steps = [step for step in order if (step.unit, step.group) not in barred]
@@ -145,6 +150,31 @@ class _Round:
             barred |= stays  # rare: these groups had to stay after all, so others are removed
         self._tell(together, rankings, taken, barred)
         return smaller, found
+
+    def weakest(self) -> Sequence[tuple[Offer, Gone]]:
+        """What the whole statement would remove now, of each offer."""
+        together, _, order, goal = self._ranked(1.0, {})
+        steps = list(order) if goal is None else fitting(order, goal)
+        taken = together.surviving(steps[: self._search(together, steps).count])
+        return [(one.offer, parts_of([s for s in taken if s.unit == one.unit.name])) for one in together.removals]
+
+    def _ranked(
+        self, part: float, totals: dict[str, int]
+    ) -> tuple[JointRemoval, Sequence[Ranking], Sequence[RemovalStep], int | None]:
+        """What removes parts, the ranking of each unit, the order in which they leave, and how many may leave."""
+        offers = self.offers or [self._offered(one) for one in self.operation.alone]
+        goal = self._goal(offers[0], part, totals) if part else 0
+        evidence = [self._evidence(one, offer) for one, offer in zip(self.operation.alone, offers, strict=True)]
+        judges = judged(self.operation) or self._explores
+        removals = tuple(
+            Removal(self.network, one.unit, offer, self.operation.criterion, seen, judges)
+            for one, offer, seen in zip(self.operation.alone, offers, evidence, strict=True)
+            if offer.groups
+        )
+        if not removals:
+            raise Refusal("RCP0910", "nothing is left to remove", "ask for less, or for fewer rounds")
+        rankings, order, together = self._order(JointRemoval(removals, self._found), part)
+        return together, rankings, order, goal
 
     def _offered(self, one: Prune) -> Offer:
         """What the network offers of a unit; nothing where an earlier round has removed all of it."""
@@ -266,9 +296,3 @@ class _Round:
             remark = ""
         for removal in together.removals:
             tallies[removal.unit.name].vanish(together.vanishing(removal, taken))
-
-
-def _judged(operation: Prune) -> bool:
-    """Whether a condition reads the quality of what is tried."""
-    tests = [test for condition in (operation.until, operation.guard) if condition for test in tests_of(condition)]
-    return any(test.reading.metric.role == "quality" for test in tests)

@@ -186,6 +186,10 @@ def _course(reader: Reader, node: nodes.Call, asked: tuple[Amount, ...]) -> Cour
         others = listing([name for name, cls in every.items() if cls and "parts" in cls.moves])
         message = f"`{schedule.name}` decides which weights are masked, and `prune` removes parts of the network"
         reader.refuse("RCP0432", message, node.span, f"over {others}, or `sparsify weights … over {schedule.name}`")
+    elif hard := [one.unit.name for one in asked if one.unit.name not in getattr(schedule, "units", [one.unit.name])]:
+        able = " and ".join(schedule.units)
+        message = f"`{schedule.name}` sets {able} to zero and trains them further, and {hard[0]} are removed"
+        reader.refuse("RCP0432", message, node.span, f"prune {able}, or write `over agp(every=1 epochs)`")
     elif not (asked[0].given or reader.clause("until")):
         message = f"`{schedule.name}` leads to an amount or a budget, and `while` is neither"
         reader.refuse("RCP0432", message, node.span, "add a number, a share or `until flops < 0.5`")
