@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Group, Offer, Unit
+from recipelang.kinds.unit import below
 from recipelang.plan import Selection
 from recipelang.surgery.edits import neutralised
 from recipelang.surgery.network import Network
@@ -142,10 +143,15 @@ def gates_on(network: Network, unit: Unit, selection: Selection, by: str) -> Gat
 
 
 def weights_of(module: nn.Module, groups: Sequence[Group]) -> Tensor:
-    """How many numbers of weights make each part, of all groups in a row."""
+    """How many numbers of weights make each part, of all groups in a row; of a layer, all of its parameters."""
     parameters = dict(module.named_parameters())
-    found = []
+    found: list[float] = []
     for group in groups:
+        if not group.least:
+            found.append(
+                sum(w.numel() for name, w in parameters.items() if any(below(name, path) for path in group.layers))
+            )
+            continue
         made = [(place, parameters[place.name]) for place in group.source.at("makes") if place.name in parameters]
         counts = (sum(w.numel() // w.shape[p.axis] * len(p.positions[n]) for p, w in made) for n in range(group.size))
         found += [float(count) for count in counts]
@@ -246,10 +252,11 @@ class GateState(nn.Module):
         self._adam.zero_grad()
 
     def largest(self, values: Tensor) -> Tensor:
-        """The number of the part with the largest value of each group; of equal ones the last."""
+        """The number of the part with the largest value of each group that must keep one; of equal ones the last."""
         starts = accumulate(self.gated.gates.sizes.values(), initial=0)
-        each = zip(starts, values.split(list(self.gated.gates.sizes.values())), strict=False)
-        return torch.stack([start + len(part) - 1 - part.flip(0).argmax() for start, part in each])
+        each = zip(self.gated.offer.groups, starts, self.gated.gates.each(values).values(), strict=False)
+        found = [start + len(part) - 1 - part.flip(0).argmax() for group, start, part in each if group.least]
+        return torch.stack(found) if found else torch.zeros(0, dtype=torch.long, device=values.device)
 
 
 def foreseen(gated: Gated, unit: Unit, by: str) -> tuple[str, ...]:

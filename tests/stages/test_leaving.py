@@ -16,6 +16,7 @@ from recipelang.errors import Refusal
 from recipelang.kinds import PARTS, Decided, Finished, Moment
 from recipelang.methods.units.filters import Filters
 from recipelang.methods.units.layers import Layers
+from recipelang.nets.digits_resnet import digits_resnet
 from recipelang.plan import Selection
 from recipelang.stages._leaving import removed
 from recipelang.surgery.network import Network
@@ -239,10 +240,33 @@ def test_scores_must_be_numbers() -> None:
     assert refusal.value.code == "RCP1006"
 
 
+@pytest.mark.parametrize("by", GATED)
+def test_layers_with_closed_gates_leave_whole(by: str) -> None:
+    """All of them may go; those that stay have their gate in the last weights of their branch."""
+    torch.manual_seed(0)
+    net = Network(digits_resnet().eval(), {}, (1, 8, 8), classes=tuple("0123456789"))
+    for part in net.module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+    numbers = torch.tensor([-9.0, 9.0, 0.3, -9.0])
+    finished, state = ended(net, by, Layers(), lambda total: numbers.repeat(total)[:total])
+    closed = [name for name, parts in finished.decided[0].gone.items() if parts.all()]
+    left = removed(finished, by)
+    assert closed == [name for number, name in enumerate(state.gated.gates.sizes) if number % 4 in (0, 3)]
+    assert [edit.name for edit in left.network.edits] == closed
+    torch.testing.assert_close(answers(left.network), answers(finished.network), rtol=1e-4, atol=1e-5)
+    assert "collapsed" not in left.note
+    if by == "l0":  # whose penalty counts the weights of each layer
+        sizes = [
+            sum(p.numel() for p in net.module.get_submodule(name).parameters()) for name in state.gated.gates.sizes
+        ]
+        assert state.weights.tolist() == sizes
+    finished, _ = ended(net, by, Layers(), lambda total: torch.full((total,), -9.0))
+    assert len(removed(finished, by).network.edits) == len(state.gated.gates.sizes)
+
+
 def test_layers_leave_whole() -> None:
     """A unit whose groups are of one part: a layer whose weights ended at zero."""
-    from recipelang.nets.digits_resnet import digits_resnet
-
     torch.manual_seed(0)
     net = Network(digits_resnet().eval(), {}, (1, 8, 8), classes=tuple("0123456789"))
     offer = Layers().find(net, Selection())

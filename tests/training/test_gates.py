@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -217,8 +218,9 @@ def test_a_training_closes_gates_and_decides(
 @pytest.mark.parametrize("make", [Joint, L0])
 def test_units(make: Callable[..., Any]) -> None:
     assert make().chosen == Filters() and make(unit=Neurons(round=4)).chosen == Neurons(round=4)
-    with pytest.raises(SettingError, match="does not decide about layers"):
-        make(unit=Layers())
+    assert make(unit=Layers()).chosen == Layers()
+    with pytest.raises(SettingError, match="does not decide about bricks"):
+        make(unit=SimpleNamespace(name="bricks"))
     assert "selection" not in canonical(make()), "a key that knows no selection"
 
 

@@ -21,7 +21,7 @@ class Gating(Deciding):
         lr: of that Adam; may be a ramp.
     """
 
-    units: ClassVar[tuple[str, ...]] = ("filters", "neurons", "heads")
+    units: ClassVar[tuple[str, ...]] = ("filters", "neurons", "heads", "layers")
     excludes: ClassVar[tuple[str, ...]] = ("quantized",)
 
     lr: Any
@@ -53,5 +53,7 @@ class Gating(Deciding):
             Refusal: RCP0910, RCP0703, RCP0718, RCP0850: the network has nothing that can have gates.
         """
         from recipelang.surgery.gating import gates_on
+        from recipelang.surgery.gating_layers import gates_on_layers
 
-        return gates_on(network, self.chosen, self.selection, self.name)
+        unit = self.chosen
+        return (gates_on_layers if unit.ranks == "layer" else gates_on)(network, unit, self.selection, self.name)

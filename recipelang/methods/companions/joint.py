@@ -28,7 +28,8 @@ class Joint(Gating):
         the share of the n filters of all layers that stay (equations 3.2 to 3.4). Straight through the binarisation:
         ∂L/∂m_r = ∂L/∂m_b · sigmoid(m_r) · (1 − sigmoid(m_r)) (equation 3.5). Of each group the filter with the largest
         m_r is open in any case, so that no layer vanishes.
-    Shapes: one mask for each filter, or group of coupled ones; m_r starts at `init`.
+    Shapes: one mask for each filter, or group of coupled ones; m_r starts at `init`. Of `neurons` and `heads` one each;
+        of `layers` one for each block, which computes x + m_b · F(x), and all of them may go.
     Optimizer: the masks have Adam with `lr` of their own and no weight decay, whatever trains the weights. The source
         gives neither the start nor the optimizer of the masks; its networks are trained with Adam.
     Widths: as for `prune filters`: what stays is rounded (`unit=filters(round=1)` for any width). A filter that is

@@ -34,7 +34,8 @@ class L0(Gating):
         P(z ≠ 0) = sigmoid(log α − β · log(−γ/ζ)), |g| the weights that make the filter (equations 12 and 15): the share
         of weights that is expected to stay. At the end z = min(1, max(0, sigmoid(log α)·(ζ − γ) + γ)) (equation 13).
         The λ of the source is strength / Σ |g|.
-    Shapes: one gate for each filter, or group of coupled ones; log α starts around log((1 − drop) / drop).
+    Shapes: one gate for each filter, or group of coupled ones; log α starts around log((1 − drop) / drop). Of `neurons`
+        and `heads` one each; of `layers` one for each block, which computes x + z · F(x), and all of them may go.
     Optimizer: the gates have Adam with `lr` of their own and no weight decay, whatever trains the weights.
     Widths: as for `prune filters`: what stays is rounded (`unit=filters(round=1)` for any width). A filter that is
         closed and stays for it has no effect.

@@ -40,6 +40,7 @@ class Sss(Deciding):
     """
 
     units: ClassVar[tuple[str, ...]] = ("layers", "filters", "neurons", "heads")
+    excludes: ClassVar[tuple[str, ...]] = ("quantized",)
 
     strength: Any = setting(
         1e-2, type="number", low=0, open_low=True, ramp=True, positional=True, help="Factor γ of the penalty."
