@@ -23,7 +23,7 @@ FLOORS = (
     ("meaning",),
     ("verbs",),
     ("check", "vocabulary"),
-    ("surgery", "nets", "kernels", "images", "measuring", "searching", "runtimes"),
+    ("surgery", "nets", "kernels", "images", "measuring", "searching", "runtimes", "supernets"),
     ("methods",),
     ("training", "scoring", "budgets"),
     ("stages",),
@@ -34,7 +34,7 @@ FLOORS = (
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: rooms that may import torch at the top of a file
 HEAVY = {
-    *("surgery", "nets", "kernels", "images", "measuring", "searching", "runtimes"),
+    *("surgery", "nets", "kernels", "images", "measuring", "searching", "runtimes", "supernets"),
     *("training", "scoring", "budgets", "stages", "run", "predictor"),
 }
 MAY_REACH_UP = {

@@ -13,7 +13,12 @@ from recipelang.report.render import write
 
 HEAD = "model digits_resnet\ndata digits\nmeasure params, flops\n"
 #: how each is asked, small
-ASKED = {"sensitivity": "sensitivity"}
+ASKED = {
+    "sensitivity": "sensitivity",
+    "autoslim": "autoslim(steps=3, stages=1)",
+    "dmcp": "dmcp(steps=3, warmup=1, widths=sampled, draws=8)",
+    "metapruning": "metapruning(steps=2, population=5)",
+}
 
 
 @pytest.mark.parametrize("name", ASKED)
