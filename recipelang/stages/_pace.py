@@ -11,7 +11,7 @@ from recipelang.plan import Duration, Training
 from recipelang.scoring.softening import Softening, Weakest
 from recipelang.stages.context import Context, Outcome, nth_seed
 from recipelang.surgery.network import Network
-from recipelang.training.history import FitRecord
+from recipelang.training.history import FitRecord, continued
 from recipelang.training.loop import fit
 from recipelang.training.rounds import share
 from recipelang.training.windows import Window, one_history, steps_of, steps_of_epoch
@@ -83,7 +83,7 @@ class Rounds:
             return outcome
         seed = nth_seed(self.context.seed, len(outcome.training))
         tuned, record = _fit(outcome.network, training, self.context, seed, f"round-{turn}")
-        history = (*outcome.history, *record.history)
+        history = continued(outcome.history, record.history)
         return replace(outcome, network=tuned, history=history, training=(*outcome.training, training))
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Figure, Finished
 from recipelang.training.checkpoint import TrainingState
+
+#: of one epoch
+Row: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class FitRecord:
     epochs: float
     precision: str
     resumed_at: int
-    history: tuple[dict[str, float], ...]
+    history: tuple[Row, ...]
     left: Finished = field(default=Finished(None), compare=False, repr=False)
 
     @property
@@ -44,10 +48,18 @@ class FitRecord:
         return (*length, Figure("training loss", float(f"{self.history[-1]['loss']:.3g}")))
 
 
+def continued(history: tuple[Row, ...], rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows of a training after those of the ones before it; epochs go on counting."""
+    done = history[-1]["epoch"] if history else 0
+    return (*history, *({**row, "epoch": done + row["epoch"]} for row in rows))
+
+
 def together(records: Sequence[FitRecord]) -> FitRecord:
     """The record of trainings that followed one another, at least one."""
     steps, images, epochs = (sum(getattr(record, name) for record in records) for name in ("steps", "images", "epochs"))
-    history = tuple(row for record in records for row in record.history)
+    history: tuple[Row, ...] = ()
+    for record in records:
+        history = continued(history, record.history)
     return replace(records[-1], steps=steps, images=images, epochs=round(epochs, 3), history=history)
 
 

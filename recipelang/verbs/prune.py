@@ -105,6 +105,13 @@ def read(reader: Reader) -> Prune | None:
     rounds, course = _over(reader, asked)
     allocation = _removed.allocation(reader, asked, None if reader.failed else criterion)
     first = asked[0] if asked else _removed.Amount(None)
+    if course and allocation is not None and getattr(course.schedule, "soft", False) and hasattr(allocation, "explore"):
+        message = (
+            f"`{allocation.name}` searches for what is removed, and `{course.schedule.name}` ranks at every update"
+        )
+        help = f"leave `with {allocation.name}` out, or write `over agp(every=1 epochs)`"
+        place = reader.argument("over")
+        reader.refuse("RCP0475", message, place.span if place is not None else None, help)
     trained, tuner = _training(reader, rounds, course, allocation), _tuner(reader, allocation)
     made = Prune(
         unit=first.unit,
@@ -188,7 +195,7 @@ def _course(reader: Reader, node: nodes.Call, asked: tuple[Amount, ...]) -> Cour
         reader.refuse("RCP0432", message, node.span, f"over {others}, or `sparsify weights … over {schedule.name}`")
     elif hard := [one.unit.name for one in asked if one.unit.name not in getattr(schedule, "units", [one.unit.name])]:
         able = " and ".join(schedule.units)
-        message = f"`{schedule.name}` sets {able} to zero and trains them further, and {hard[0]} are removed"
+        message = f"`{schedule.name}` sets {able} to zero and trains them further, which {hard[0]} do not allow"
         reader.refuse("RCP0432", message, node.span, f"prune {able}, or write `over agp(every=1 epochs)`")
     elif not (asked[0].given or reader.clause("until")):
         message = f"`{schedule.name}` leads to an amount or a budget, and `while` is neither"
