@@ -1,11 +1,12 @@
 """What a companion of a training costs: processor time of a step with it over that of a plain step; the target is 1.10.
 
-    python benchmarks/companions.py [--rounds 5] [--steps 24] [--every 12] [--threads 1] [--only rigl,agp,surgery]
+    python benchmarks/companions.py [--rounds 5] [--steps 24] [--every 12] [--threads 1] [--only rigl,agp,ssl]
 
-ResNet-20 trains on images of CIFAR's size, in batches of 128, to 90 % zeros by each schedule of masks in turn and
-without any, in an order that changes from round to round. A step is timed from the end of the one before it; the first
-of a training is left out. Masks move every `--every` steps, so the time of updates is in the mean; by default they move
-eight times as often as those of `rigl` and `agp` do where a recipe says nothing.
+ResNet-20 trains on images of CIFAR's size, in batches of 128, to 90 % zeros by each schedule of masks in turn, with
+each companion that `with` names, and without any, in an order that changes from round to round. A step is timed from
+the end of the one before it; the first of a training is left out. Masks move every `--every` steps, so the time of
+updates is in the mean; by default they move eight times as often as those of `rigl` and `agp` do where a recipe says
+nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -21,10 +22,14 @@ from training import Silent, synthetic
 
 from recipelang import catalogue
 from recipelang.kinds import Dataset, Masking, ModelRequest
+from recipelang.methods.companions.ssl import Ssl
+from recipelang.methods.companions.sss import Sss
 from recipelang.methods.models.resnet20 import ResNet20
 from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.patterns.weights import Weights
 from recipelang.methods.tasks.classification import Classification
+from recipelang.methods.units.filters import Filters
+from recipelang.methods.units.layers import Layers
 from recipelang.plan import Course, Duration, Training
 from recipelang.scoring.following import following
 from recipelang.surgery import masks
@@ -33,8 +38,16 @@ from recipelang.training.loop import fit
 from recipelang.training.machine import choose_precision
 
 TARGET = 1.10
-TARGETED = ("rigl", "agp", "surgery")
+TARGETED = ("rigl", "agp", "surgery", "slimming")
 SHARE = 0.9
+#: companions that differ in what they do by their settings
+MORE = {
+    "ssl layers": Ssl(1e-3, unit=Layers()),
+    "ssl channels": Ssl(channels=1e-3),
+    "ssl shapes": Ssl(shapes=1e-3),
+    "ssl in the loss": Ssl(1e-3, proximal=False),
+    "sss filters": Sss(unit=Filters()),
+}
 
 
 class Marks(Silent):
@@ -59,17 +72,27 @@ def schedule(name: str, every: int) -> Any:
     return found(every=Duration(every, "steps")) if "every" in {field.name for field in fields(found)} else found()
 
 
-def trained(network: Network, data: Dataset, steps: int, made: Any) -> float:
-    """The processor time of a step of a training, with this schedule of masks or with none."""
-    training = Training(Duration(steps, "steps"), Sgd(0.01))
-    if made is not None:
-        names, _ = masks.eligible(network, Weights(SHARE))
+def following_masks(network: Network, made: Any) -> Any:
+    """What accompanies a training to 90 % zeros by this schedule."""
+    names, _ = masks.eligible(network, Weights(SHARE))
 
-        def score(live: Network) -> dict[str, torch.Tensor]:
-            return {name: live.module.get_parameter(name).detach().abs() for name in names}
+    def score(live: Network) -> dict[str, torch.Tensor]:
+        return {name: live.module.get_parameter(name).detach().abs() for name in names}
 
-        masking = Masking(Course(made, SHARE), Weights(SHARE), names, dict.fromkeys(names, SHARE), score)
-        training = replace(training, companions=(following(masking),))
+    return following(Masking(Course(made, SHARE), Weights(SHARE), names, dict.fromkeys(names, SHARE), score))
+
+
+def companion(name: str, network: Network, every: int) -> Any:
+    """The companion of this name, or the one of the schedule."""
+    if name in MORE:
+        return MORE[name]
+    found: Any = catalogue.find("companion", name)
+    return found() if found is not None else following_masks(network, schedule(name, every))
+
+
+def trained(network: Network, data: Dataset, steps: int, companions: tuple[Any, ...]) -> float:
+    """The processor time of a step of a training with these companions."""
+    training = Training(Duration(steps, "steps"), Sgd(0.01), companions=companions)
     marks = Marks()
     fit(network, data, training, task=Classification(), seed=0, progress=marks)
     return marks.step
@@ -78,6 +101,7 @@ def trained(network: Network, data: Dataset, steps: int, made: Any) -> float:
 def main() -> None:
     every: dict[str, Any] = {name: catalogue.find("schedule", name) for name in catalogue.names("schedule")}
     names = [name for name, cls in every.items() if "masks" in cls.moves and not hasattr(cls, "states")]
+    names += [*catalogue.names("companion"), *MORE]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=24)
@@ -88,7 +112,8 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     data = synthetic()
     network = ResNet20().build(ModelRequest(classes=data.classes, input_shape=data.input_shape))
-    ways = {"": None} | {name: schedule(name, given.every) for name in given.only.split(",")}
+    ways: dict[str, tuple[Any, ...]] = {"": ()}
+    ways |= {name: (companion(name, network, given.every),) for name in given.only.split(",")}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     order = list(ways)
     for _ in range(given.rounds):

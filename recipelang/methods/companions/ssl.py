@@ -51,9 +51,10 @@ class Ssl(Deciding):
     Collapse: where all other groups of a layer are zero, the strongest is not shrunk: one part, or one column, of every
         layer stays, and the record names the layer.
     Widths: as for `prune filters`: what stays is rounded (`unit=filters(round=1)` for any width).
-    When it misleads: λ acts on the size of weights, and a weight before BatchNorm has any size. The step is that of
-        gradient descent with rate η; with momentum, and even more with Adam, it is a heuristic. All that stays is
-        shrunk as well: tune afterwards without it.
+    When it misleads: a step takes at most η·λ from the norm of a group, so a short training with a small rate removes
+        nothing: η·λ times the number of steps has to reach the norms. λ acts on the size of weights, and a weight
+        before BatchNorm has any size. The step is that of gradient descent with rate η; with momentum, and even more
+        with Adam, it is a heuristic. All that stays is shrunk as well: tune afterwards without it.
     Source: Wen, Wu, Wang, Chen, Li, "Learning structured sparsity in deep neural networks", NeurIPS 2016, equations 1
         to 4; proximal step: Yuan and Lin 2006.
     """

@@ -33,8 +33,9 @@ class Sss(Deciding):
     Collapse: of channels that are removed together the one with the largest |z| keeps its factor, so that no layer
         vanishes; the record names the layer. Blocks may all go: their skip connections stay.
     Widths: as for `prune filters`: what stays is rounded (`unit=filters(round=1)` for any width).
-    When it misleads: weights can make up for a small factor: without weight decay on them factors fall, and say little.
-        The strength is not in terms of a budget, and one at which something goes depends on the length of training.
+    When it misleads: a factor falls by at most about η·γ/(1 − μ) a step, so a short training with a small rate removes
+        nothing, and a long one with a large γ removes what is of use. Weights can make up for a small factor: without
+        weight decay on them factors fall, and say little.
     Source: Huang and Wang, "Data-driven sparse structure selection for deep neural networks", ECCV 2018, equations 10
         to 12; thesis, section 2.
     """
