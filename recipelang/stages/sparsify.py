@@ -122,13 +122,14 @@ def _outcome(
     edits: tuple[str, ...],
 ) -> Outcome:
     """What the report says: which weights took the pattern, which lost a mask, which stay dense for which reason."""
-    divided = operation.allocation is not None  # each weight has its own share, which may be none
-    own = {name: mask.pattern for name, mask in sparse.masks.items()} if divided else {}
+    own = {name: mask.pattern for name, mask in sparse.masks.items()}
+    where = _where(sparse, taken)
+    what = f"are {operation.pattern}{' together' * bool(where)}"
     return Outcome(
         sparse,
-        reached=(Figure(f"are {operation.pattern}", len(taken), noun="weight", of=len(taken) + len(dense)),),
-        note="; ".join(filter(None, (_released(before, sparse), _left_dense(dense)))),
-        edits=(*edits, *(f"`{name}` is {own.get(name, 'whole') if divided else operation.pattern}" for name in taken)),
+        reached=(Figure(what, len(taken), noun="weight", of=len(taken) + len(dense)),),
+        note="; ".join(filter(None, (where, _released(before, sparse), _left_dense(dense)))),
+        edits=(*edits, *(f"`{name}` is {own.get(name, 'whole')}" for name in taken)),
     )
 
 
@@ -234,6 +235,16 @@ def _sparse(
     patterns = {name: operation.pattern.at(dividing.shares[name]) for name in known}
     masked = {name: Mask(str(pattern), pattern.mask(known[name])) for name, pattern in patterns.items()}
     return restrict(evidence.network, masked), tuple(known), said
+
+
+def _where(sparse: Network, taken: Sequence[str]) -> str:
+    """Where the zeros went, where weights do not have the same share of them."""
+    masked = sparse.masks
+    if len({masked[name].pattern if name in masked else "" for name in taken}) < 2:
+        return ""
+    shares = {name: 1 - float(masked[name].keep.float().mean()) if name in masked else 0.0 for name in taken}
+    least, most = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
+    return f"zeros: from {100 * shares[least]:.3g}% of `{least}` to {100 * shares[most]:.3g}% of `{most}`"
 
 
 def _released(before: Network, sparse: Network) -> str:

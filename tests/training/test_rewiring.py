@@ -179,11 +179,14 @@ def test_the_number_of_zeros_is_the_same_after_every_step(network: Network, watc
 @each_schedule
 def test_what_comes_starts_at_zero_and_without_momentum(network: Network, watched: Any, schedule: Any) -> None:
     _, before, after = watched(network, schedule)
+    moved = 0
     for was, now in zip(before, after, strict=True) if not isinstance(schedule, Surgery) else ():
         for name in NAMES:
             came = keeps(now)[name] & ~keeps(was)[name]
+            moved += int(came.sum())
             assert not now.weights[name][came].any()
             assert not any(state[came].any() for state in now.optimizer[name].values())
+        assert int(now.state["moved"]) == moved
 
 
 # the pieces of the laws ---------------------------------------------------------------------------
@@ -501,6 +504,17 @@ def test_pieces_move_whole(network: Network, data: ImageDataset, silent: Any, pa
     pieces = pattern.split(mask.keep)
     assert (pieces.all(1) | ~pieces.any(1)).all() and int(pieces.any(1).sum()) == len(pieces) // 2
     assert mask.name == str(pattern.at(0.5))
+
+
+def test_each_weight_begins_with_its_own_share(network: Network, data: ImageDataset, silent: Any) -> None:
+    asked = replace(masking(ALL["set"]), shares={"4.weight": 0.9, "7.weight": 0.5})
+    companion = ALL["set"].companion(asked)
+    trained, record = fit(
+        network, data, Training(THREE, Sgd(0.1), companions=(companion,)), progress=silent(), task=TASK, seed=1
+    )
+    assert [trained.masks[name].name for name in NAMES] == ["90% sparse", "50% sparse"]
+    assert [int((~trained.masks[name].keep).sum()) for name in NAMES] == [math.ceil(0.9 * 576), 108]
+    assert [figure.what for figure in record.left.reached] == ["moved"]
 
 
 def test_settings_that_contradict_each_other() -> None:

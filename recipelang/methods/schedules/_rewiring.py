@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import setting
 from recipelang.errors import SettingError
-from recipelang.kinds import MASKS, Companion, Masking, Moment
+from recipelang.kinds import MASKS, Companion, Figure, Finished, Masking, Moment
 from recipelang.lazy import torch
 from recipelang.plan import Duration, Mark
 from recipelang.units import show
@@ -134,6 +135,7 @@ class Rewiring(Companion):
     """
 
     leaves: ClassVar[str] = MASKS
+    came: ClassVar[str] = "moved"  # what has become of the weights that came, in words
 
     masking: Masking
 
@@ -143,7 +145,8 @@ class Rewiring(Companion):
         return self.masking.course.schedule
 
     def begin(self, network: Any, moment: Moment) -> nn.Module:
-        """The masks at the start, as buffers `keep0`, `keep1`, … of the weights' memory formats."""
+        """The masks at the start, as buffers `keep0`, `keep1`, … of the weights' memory formats; and how many weights
+        have come since, as `moved`."""
         state = torch.nn.Module()
         for number, name in enumerate(self.masking.names):
             weight = network.module.get_parameter(name).detach()
@@ -151,6 +154,7 @@ class Rewiring(Companion):
             scores = torch.rand(weight.shape).to(weight.device) if self.masking.scratch else weight.abs()
             keep = self.masking.pattern.at(self.masking.shares[name]).mask(scores)
             state.register_buffer(f"keep{number}", torch.empty_like(weight, dtype=torch.bool).copy_(keep))
+        state.register_buffer("moved", torch.zeros((), dtype=torch.int64))
         return state
 
     def before_step(self, network: Any, state: Any, moment: Moment) -> None:
@@ -164,17 +168,26 @@ class Rewiring(Companion):
         done = moment.step + 1
         at = self.schedule.target_at(self.masking.course.target, done, moment.total, moment.per_epoch)
         if at is not None and done < moment.total:
-            with torch.no_grad():
+            with torch.no_grad(), self.counted(network, state):
                 self.rewire(self.weights(network, state), optimizer, state, moment)
 
     def rewire(self, weights: Sequence[Weight], optimizer: torch.optim.Optimizer, state: Any, moment: Moment) -> None:
         """Move the masks, in place, and hold them; gradients of the step are in `value.grad`."""
         raise NotImplementedError
 
-    def finish(self, network: Any, state: Any) -> Any:
+    @contextmanager
+    def counted(self, network: Any, state: Any) -> Iterator[None]:
+        """The weights that come inside the block are counted."""
+        before = [weight.keep.clone() for weight in self.weights(network, state)]
+        yield
+        for weight, kept in zip(self.weights(network, state), before, strict=True):
+            state.moved += (weight.keep & ~kept).sum()
+
+    def finish(self, network: Any, state: Any) -> Finished:
         """The network with its masks, which hold after other companions have finished too."""
         self.hold(network, state)
-        return network.restricted({one.name: self._mask(one) for one in self.weights(network, state)})
+        masked = network.restricted({one.name: self._mask(one) for one in self.weights(network, state)})
+        return Finished(masked, reached=(Figure(self.came, int(state.moved), noun="weight"),))
 
     def weights(self, network: Any, state: Any) -> tuple[Weight, ...]:
         """The weights with their masks."""

@@ -87,11 +87,13 @@ class Surgery:
 class Splicing(Rewiring):
     """Hides masked weights while the network computes, and lets the optimizer train them all the same."""
 
+    came: ClassVar[str] = "spliced"
+
     def begin(self, network: Any, moment: Moment) -> nn.Module:
         """The masks, which keep everything."""
         state = super().begin(network, moment)
-        for keep in state.buffers():
-            keep.fill_(True)
+        for weight in self.weights(network, state):
+            weight.keep.fill_(True)
         return state
 
     def before_step(self, network: Any, state: Any, moment: Moment) -> None:
@@ -102,11 +104,12 @@ class Splicing(Rewiring):
             return
         weights = self.weights(network, state)
         with torch.no_grad():
-            for weight in weights:
-                if left == 1:
-                    weight.keep.copy_(self._exact(weight))
-                elif float(torch.rand(())) < self.schedule.probability(moment.step):
-                    self._splice(weight)
+            with self.counted(network, state):
+                for weight in weights:
+                    if left == 1:
+                        weight.keep.copy_(self._exact(weight))
+                    elif float(torch.rand(())) < self.schedule.probability(moment.step):
+                        self._splice(weight)
             state.hidden = [weight.value.masked_fill(weight.keep, 0) for weight in weights]
         hold(weights)
 
