@@ -14,7 +14,7 @@ OVER = {
     "set": "set(every=2 steps)",
     "deepr": "deepr",
     "sparse_momentum": "sparse_momentum(every=2 steps)",
-    "dynamic_sparse": "dynamic_sparse(every=2 steps, threshold=0.05)",
+    "dynamic_sparse": "dynamic_sparse(every=2 steps, threshold=0.1)",
     "surgery": "surgery(end=4 steps)",
 }
 
