@@ -333,3 +333,26 @@ def test_masks_of_before_hold_and_keep_the_name_of_their_pattern(data: ImageData
     assert whole.masks["1.weight"].pattern == "2:4" and not (whole.masks["1.weight"].keep & ~half).any()
     assert whole.masks["3.weight"].pattern.endswith("% sparse in columns")
     assert not record.left.decided
+
+
+def test_a_channel_of_zeros_that_an_activation_makes_a_constant_stays_with_the_reason(
+    data: ImageDataset, silent: Any
+) -> None:
+    """The sigmoid of a filter of zeros is 0.5, which the next layer reads."""
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.Sigmoid(), nn.Conv2d(8, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(216, 3)
+    )
+    with torch.no_grad():
+        for part in (module[0], module[2]):
+            part.weight[::2] *= 0.01
+            part.bias[::2] = 0
+    network = Network(module.eval(), {}, (3, 8, 8), classes=(*"abc",))
+    whole, record = trained(network, data, silent, Ssl(0.5, unit=Filters(round=1)), steps=4)
+    (decided,) = record.left.decided
+    assert all(bool(parts.any()) for parts in decided.gone.values())
+    left = removed(record.left, "ssl")
+    torch.testing.assert_close(answers(left.network), answers(whole), rtol=1e-4, atol=1e-5)
+    first, second = (part for part in left.network.module.modules() if isinstance(part, nn.Conv2d))
+    assert first.out_channels == 8 and second.out_channels < 6
+    assert "`0`" in left.note and "computes something else" in left.note

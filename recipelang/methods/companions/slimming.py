@@ -28,6 +28,8 @@ class Slimming(Companion):
     Shapes: γ has one number for each channel.
     Collapse: a BatchNorm all of whose scales are below a hundredth of the network's largest is named in the record;
         `prune` leaves one channel of its layer.
+    Measured: a step costs 1.03 of a plain one in processor time: ResNet-20, batches of 128,
+        bfloat16, one thread (`benchmarks/companions.py`).
     When it misleads: the penalty costs accuracy, and without removal afterwards nothing is gained; weight decay on γ
         acts beside it. A small γ says little where another layer scales the channel again.
     Source: Liu et al. 2017, "Learning Efficient Convolutional Networks through Network Slimming", equation 1.

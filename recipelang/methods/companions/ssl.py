@@ -51,6 +51,8 @@ class Ssl(Deciding):
     Collapse: where all other groups of a layer are zero, the strongest is not shrunk: one part, or one column, of every
         layer stays, and the record names the layer.
     Widths: as for `prune filters`: what stays is rounded (`unit=filters(round=1)` for any width).
+    Measured: a step costs 1.02 (filters) to 1.03 (blocks, channels) of a plain one in processor time: ResNet-20,
+        batches of 128, bfloat16, one thread (`benchmarks/companions.py`).
     When it misleads: a step takes at most η·λ from the norm of a group, so a short training with a small rate removes
         nothing: η·λ times the number of steps has to reach the norms. λ acts on the size of weights, and a weight
         before BatchNorm has any size. The step is that of gradient descent with rate η; with momentum, and even more

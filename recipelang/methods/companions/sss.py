@@ -33,6 +33,8 @@ class Sss(Deciding):
     Collapse: of channels that are removed together the one with the largest |z| keeps its factor, so that no layer
         vanishes; the record names the layer. Blocks may all go: their skip connections stay.
     Widths: as for `prune filters`: what stays is rounded (`unit=filters(round=1)` for any width).
+    Measured: a step costs 1.02 of a plain one in processor time: ResNet-20, batches of 128,
+        bfloat16, one thread (`benchmarks/companions.py`).
     When it misleads: a factor falls by at most about η·γ/(1 − μ) a step, so a short training with a small rate removes
         nothing, and a long one with a large γ removes what is of use. Weights can make up for a small factor: without
         weight decay on them factors fall, and say little.
