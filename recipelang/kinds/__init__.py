@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.allocation import Queue as Queue
     from recipelang.kinds.allocation import RemovalStep as RemovalStep
     from recipelang.kinds.allocation import Taken as Taken
+    from recipelang.kinds.allocation import searching as searching
     from recipelang.kinds.companion import MASKS as MASKS
     from recipelang.kinds.companion import PARTS as PARTS
     from recipelang.kinds.companion import Companion as Companion
@@ -94,7 +95,7 @@ if TYPE_CHECKING:
 
 #: file → what is offered here of it
 OFFERED = {
-    "allocation": "Allocation Bench Explorer Ledger Queue RemovalStep Taken",
+    "allocation": "Allocation Bench Explorer Ledger Queue RemovalStep Taken searching",
     "companion": "MASKS PARTS Companion Decided Finished",
     "criterion": "Compensator Criterion Solver voters why_no_sum why_unfit",
     "data": "Batch DataMethod Dataset Labels names_of",

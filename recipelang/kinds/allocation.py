@@ -175,6 +175,11 @@ class Explorer(Protocol):
         """
 
 
+def searching(allocation: Any) -> str:
+    """The name of an allocation that has to try; "" for one that knows its order, and for none."""
+    return str(allocation.name) if hasattr(allocation, "explore") else ""
+
+
 class Bench(Protocol):
     """What an allocation may try, with one network and one budget; a statement with rounds has one in each round.
 

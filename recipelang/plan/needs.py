@@ -21,6 +21,8 @@ class Needs:
         samples: the data that the criterion looks at.
         until: its budget; `guard`: what must still hold.
         looks: on how many networks it measures its budget, about.
+        searches: what tries networks before it decides, in words, which takes time that nobody knows before; "" for
+            nothing.
         selection: the modules that it works on; None where it selects none.
         states: names of the states that it reads: teachers, and where it starts. `teachers`: those that teach.
         spends: the state whose FLOPs for the written duration its training spends, and so lasts longer on a network
@@ -45,6 +47,7 @@ class Needs:
     until: Condition | None = None
     guard: Condition | None = None
     looks: int = 5
+    searches: str = ""
     selection: Selection | None = None
     states: tuple[str, ...] = ()
     teachers: tuple[str, ...] = ()

@@ -211,6 +211,8 @@ class Rehearsal(Walk):
             if estimate and lane.supposed:
                 estimate = replace(estimate, guess=True)
             lane.supposed |= alters(operation)
+            if needs.searches and self.timed:
+                details = (*details, f"{needs.searches} tries networks first: the time of that is not included")
         if needs.restriction:
             lane.recovered = None
             lane.remember("recovered", lane.network)

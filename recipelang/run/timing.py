@@ -113,7 +113,7 @@ class Times:
         clocks = [test.reading.metric for test in tests_of(needs.until) if test.reading.metric.source == "clock"]
         timed = needs.looks * sum(getattr(clock, "seconds", LATENCY_SECONDS) for clock in clocks)
         more = (images * self.seconds_per_image(network) if images else 0.0) + timed
-        return Estimate(known.seconds + more, known.guess or more > 0)
+        return Estimate(known.seconds + more, known.guess or more > 0 or bool(needs.searches))
 
     # training -----------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from recipelang import catalogue
 from recipelang.catalogue import spell
 from recipelang.errors import Span, did_you_mean
-from recipelang.kinds import why_unfit
+from recipelang.kinds import searching, why_unfit
 from recipelang.meaning import conditions, modules, places, removal, schedules, training, trees
 from recipelang.meaning.bounds import opposed, shrinking
 from recipelang.meaning.reader import Reader
@@ -55,6 +55,7 @@ class Prune:
             until=self.until,
             guard=self.guard,
             looks=self._looks,
+            searches=searching(self.allocation),
             selection=self.selection,
         )
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from recipelang import catalogue
 from recipelang.errors import Span
-from recipelang.kinds import PATTERN_SCORES, Solver, why_unfit
+from recipelang.kinds import PATTERN_SCORES, Solver, searching, why_unfit
 from recipelang.meaning import modules, places, training
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
@@ -44,6 +44,7 @@ class Sparsify:
             training=self.training,
             criterion=self.criterion,
             samples=self.samples,
+            searches=searching(self.allocation),
             selection=self.selection,
             restriction=self.pattern.restriction,
             sparse=bool(self.pattern.restriction),

@@ -25,7 +25,7 @@ NOT_YET = {
     "n_query_efficient": {
         *("timm.deit_tiny_patch16_224", "imagenet", "deit", "query_efficient", "self", "queries", "time", "with")
     },
-    "o_deep_compression": {"imagenet", "weights", "3 rounds", "share", "encode"},
+    "o_deep_compression": {"imagenet", "weights", "share", "encode"},
     "p_low_rank": {"imagenet", "factorize"},
     "q_two_budgets_fallback": {"kl"},
     "r_sweep_27": {"with"},
