@@ -107,6 +107,8 @@ def load(path: Path, state: TrainingState, identity: str) -> bool:
     if read is None:
         return False
     tensors, header = read
+    if not (_fits("model.", state.module, tensors) and _fits("parts.", state.parts, tensors)):
+        return False  # of a version in which a companion or a loss had other numbers
     position = json.loads(header["position"])
     state.module.load_state_dict(_of("model.", tensors))
     state.parts.load_state_dict(_of("parts.", tensors))
@@ -118,6 +120,13 @@ def load(path: Path, state: TrainingState, identity: str) -> bool:
     for i in _devices(state.module):
         torch.cuda.set_rng_state(tensors[f"random.cuda.{i}"], i)
     return True
+
+
+def _fits(prefix: str, module: nn.Module, tensors: dict[str, Tensor]) -> bool:
+    """Whether the tensors are those of the module's state."""
+    shapes = {name: tensor.shape for name, tensor in _of(prefix, tensors).items()}
+    held = module.state_dict().items()
+    return shapes == {name: tensor.shape for name, tensor in held if isinstance(tensor, Tensor)}
 
 
 def _of(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.images.dataset import ImageDataset
 from recipelang.kinds import Scheme
+from recipelang.methods.companions.slimming import Slimming
 from recipelang.methods.losses.mis import Mis
 from recipelang.methods.optimizers.adam import Adam
 from recipelang.methods.optimizers.sgd import Sgd
@@ -114,6 +115,25 @@ def test_another_training_starts_over(network: Network, data: ImageDataset, sile
     other = network.clone()
     next(other.module.parameters()).data[0, 0, 0, 0] += 1e-3
     assert resumed(start=other) == 0
+
+
+def test_a_checkpoint_in_which_a_companion_had_other_numbers_starts_over(
+    network: Network, data: ImageDataset, silent: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how: Any = {"task": TASK, "seed": 0, "checkpoint": tmp_path / "c"}
+    training = Training(Duration(2), Sgd(0.1), companions=(Slimming(1e-4),))
+
+    def state(name: str) -> nn.Module:
+        module = nn.Module()
+        module.register_buffer(name, torch.zeros(2))
+        return module
+
+    with monkeypatch.context() as before:
+        before.setattr(Slimming, "begin", lambda *_: state("old"))
+        with pytest.raises(Killed):
+            fit(network, data, training, progress=silent(kill_after(3)), **how)
+    monkeypatch.setattr(Slimming, "begin", lambda *_: state("new"))
+    assert fit(network, data, training, progress=silent(), **how)[1].resumed_at == 0
 
 
 def test_a_checkpoint_of_an_earlier_format_starts_over(
