@@ -95,18 +95,59 @@ class Costs:
         reading = test.reading
         if reading.subject.kind != "current":
             return self.read(reading, self.whole)
+        if test.text not in self._sums:
+            self._sums[test.text] = self._sum(test)
+        counted = self._sums[test.text]
+        value = self._measured(test, taken) if counted is None else self._left(counted, taken)
+        return value / self._unit(test)
+
+    def _measured(self, test: Test, taken: Taken) -> float:
+        """What the metric says of the network without these steps."""
         key = test.text, tuple(taken)
         if key not in self._exact:
             network = self.cut(taken)
-            measured = reading.metric.measure(deployed(network), network, network.input_shape)
-            self._exact[key] = measured.value / self._unit(test)
+            self._exact[key] = test.reading.metric.measure(deployed(network), network, network.input_shape).value
         return self._exact[key]
+
+    def _left(self, counted: Elements, taken: Taken) -> float:
+        """What is left of a sum over parameters after these steps."""
+        left = counted.copy()
+        for queue, count in zip(self.queues, taken, strict=True):
+            for step in queue.steps[:count]:
+                left.take(step)
+        return left.total()
+
+    def _sum(self, test: Test) -> Elements | None:
+        """The sum over parameters that a metric is, as parameters and products are; None where it is none of these, or
+        where it differs from one on the whole network or on two that are cut."""
+        steps = [len(queue.steps) for queue in self.queues]
+        samples = [
+            tuple(part(count) for count in steps) for part in (lambda n: 0, lambda n: min(1, n), lambda n: n // 2)
+        ]
+        for worth in ({}, self._places):
+            counted = Elements(self.whole.module, self.queues, worth)
+            if all(self._left(counted, one) == self._measured(test, one) for one in samples):
+                return counted
+        return None
+
+    @cached_property
+    def _places(self) -> dict[str, float]:
+        """Parameter → operations for each of its elements: two at each place where a weight makes an output."""
+        module = self.whole.module
+        found = dict.fromkeys((name for name, _ in module.named_parameters()), 0.0)
+        for name, count in self._weights.items():
+            found[name] = 2 * count
+        return found
+
+    @cached_property
+    def _sums(self) -> dict[str, Elements | None]:
+        return {}
 
     def _unit(self, test: Test) -> float:
         """What a measured value is divided by to be the reading: that of healthy for a ratio."""
         key = f"unit of {test.text}", ()
         if key not in self._exact:
-            whole = test.reading.metric.measure(deployed(self.whole), self.whole, self.whole.input_shape).value
+            whole = self._measured(test, self._only(0, 0))
             self._exact[key] = whole / self.read(test.reading, self.whole) if whole else 1.0
         return self._exact[key]
 
@@ -136,18 +177,32 @@ class Costs:
         return first
 
     @cached_property
+    def _made(self) -> dict[str, int]:
+        """Module that holds parameters → numbers that it makes for one image."""
+        return activations(self.whole, {name.rpartition(".")[0] for name, _ in self.whole.module.named_parameters()})
+
+    @cached_property
+    def _weights(self) -> dict[str, float]:
+        """Weight that is a parameter → at how many places its module makes an output."""
+        found = {}
+        for product in products_of(self.whole):
+            path = product.name.rpartition(".")[0]
+            if product.parameter and path in self._made:
+                shape = self.whole.module.get_parameter(product.name).shape
+                found[product.name] = self._made[path] / shape[product.outputs]
+        return found
+
+    @cached_property
     def _products(self) -> Elements:
         """The parameters of the network, each counted as often as it is multiplied."""
         module = self.whole.module
-        shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
-        made = activations(self.whole, {name.rpartition(".")[0] for name in shapes})
-        outputs = {product.name: product.outputs for product in products_of(self.whole) if product.parameter}
-        places = {
-            name: made[path] / shape[outputs.get(name, 0)]
+        shapes = {name: parameter.shape for name, parameter in module.named_parameters()}
+        others = {
+            name: self._made[path] / shape[0]
             for name, shape in shapes.items()
-            if (path := name.rpartition(".")[0]) in made and shape
+            if (path := name.rpartition(".")[0]) in self._made and shape
         }
-        return Elements(module, self.queues, places)
+        return Elements(module, self.queues, {**others, **self._weights})
 
     def _estimated(self, test: Test, taken: Taken) -> float:
         grows = test.reading.metric.better == "higher"  # of throughput, time adds up

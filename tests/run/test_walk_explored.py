@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from recipelang.budgets.bench import Workbench
+from recipelang.errors import RecipeError
+from recipelang.plan import steps_of
 from recipelang.report.context import build
 from recipelang.report.render import write
 
@@ -18,6 +20,8 @@ ASKED = {
     "autoslim": "autoslim(steps=3, stages=1)",
     "dmcp": "dmcp(steps=3, warmup=1, widths=sampled, draws=8)",
     "metapruning": "metapruning(steps=2, population=5)",
+    "netadapt": "netadapt(reduction=0.2, steps=1)",
+    "eagleeye": "eagleeye(3)",
 }
 
 
@@ -57,3 +61,38 @@ def test_the_report_draws_the_curves(lab: Any, tmp_path: Path) -> None:
     assert "% of the group removed" in (tmp_path / "figures" / "search-0.svg").read_text()
     assert "## Search" in (tmp_path / "report.md").read_text()
     assert '<h2 id="search">' in (tmp_path / "report.html").read_text()
+
+
+def test_a_budget_that_no_signature_meets_is_out_of_reach_and_says_how_far_it_got(apart: Any) -> None:
+    done = apart.run(HEAD + 'prune filters(round=8) by magnitude with eagleeye(2) in "layer2.*" until params < 0.01\n')
+    error = done.variant()["error"]
+    assert (done.code, error["code"]) == (3, "RCP0904")
+    assert "with what `eagleeye` found" in error["message"] and "params 0." in error["message"]
+    assert "let `eagleeye` try more" in error["help"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("prune 30% filters by magnitude with netadapt", "`netadapt` looks for what meets a budget, and there is none"),
+        ("prune filters by magnitude with eagleeye while top1 drop < 5%", "`eagleeye` looks for what meets a budget"),
+        (
+            "prune filters by lasso with netadapt until flops < 0.5",
+            "`netadapt` trains what stays, and `lasso` corrects",
+        ),
+    ],
+)
+def test_what_has_no_meaning_is_refused_by_check(lab: Any, statement: str, words: str) -> None:
+    with pytest.raises(RecipeError) as refused:
+        lab.checked(HEAD + statement + "\n")
+    assert [problem.code for problem in refused.value.diagnostics] == ["RCP0475"]
+    assert words in refused.value.diagnostics[0].message
+
+
+def test_an_optimizer_tunes_the_proposals_and_needs_no_for(lab: Any) -> None:
+    text = HEAD + "prune filters by magnitude with netadapt, sgd(lr=1e-3) until flops < 0.5\n"
+    (step,) = [step for step in steps_of(lab.checked(text).nodes) if step.operation.verb == "prune"]
+    assert step.operation.tuner.lr == 1e-3 and step.operation.training is None
+    with pytest.raises(RecipeError) as refused:
+        lab.checked(text.replace("netadapt", "eagleeye"))
+    assert refused.value.diagnostics[0].code == "RCP0414"

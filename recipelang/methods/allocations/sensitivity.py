@@ -8,8 +8,8 @@ from itertools import accumulate
 from typing import ClassVar
 
 from recipelang.catalogue import method, setting
-from recipelang.errors import Refusal
-from recipelang.kinds import Ablation, Bench, Line, Plot, Queue, RemovalStep
+from recipelang.kinds import Bench, Line, Plot, Queue, RemovalStep
+from recipelang.methods.allocations._judging import badness, shown
 
 
 @method("allocation", "sensitivity")
@@ -66,7 +66,9 @@ class Sensitivity:
         none = [0] * len(queues)
 
         def bad(taken: list[int]) -> float:
-            return float(bench.remember(f"{self.by} {taken}", lambda: self._badness(bench.score(taken))))
+            return float(
+                bench.remember(f"{self.by} {taken}", lambda: badness(bench.score(taken), self.by, "sensitivity"))
+            )
 
         whole = bad(none)
         bench.progress.start("cutting each group alone", sum(len(queue.steps) for queue in queues))
@@ -80,24 +82,12 @@ class Sensitivity:
         bench.progress.stop()
         return curves
 
-    def _badness(self, found: Ablation) -> float:
-        if self.by == "loss":
-            return found.loss
-        if found.score is None:
-            raise Refusal(
-                "RCP1061",
-                "`sensitivity(by=score)` needs a score of the task, and the task of this recipe has none",
-                "write `sensitivity(by=loss)`",
-            )
-        return -found.score
-
     def _drawn(self, queues: Sequence[Queue], curves: Sequence[Sequence[float]]) -> Plot:
-        sign = 1 if self.by == "loss" else -1
         lines = tuple(
             Line(
                 queue.group.name,
                 tuple(100 * queue.gone(count) / queue.group.size for count in range(len(curve))),
-                tuple(sign * bad for bad in curve),
+                tuple(shown(bad, self.by) for bad in curve),
             )
             for queue, curve in zip(queues, curves, strict=True)
         )
