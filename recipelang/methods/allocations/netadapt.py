@@ -1,4 +1,4 @@
-"""`netadapt(reduction=0.05, decay=0.98, steps=10)`."""
+"""`netadapt(reduction=0.05, decay=0.98, steps=10)`; a reduction that is left out depends on the number of groups."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from recipelang.kinds import Bench, Figure, Line, Plot, Queue, RemovalStep
 from recipelang.methods.allocations._judging import badness, shown
 from recipelang.plan import Duration
 
+#: the reduction where none is named, at most: that of the paper
+MOST = 0.05
 #: by what part of its cost a network is cut further that meets the budget, and not surely
 MARGIN = 0.005
 #: a reduction that no group can give is halved so often before the search gives up
@@ -30,11 +32,13 @@ class NetAdapt:
         others whole, once for groups that are alike. What is kept is measured in every iteration, and corrects the
         estimates of the next one; so a search needs the measurements of its table and at most one in each
         iteration. The record counts them.
+    Needs: a short training and a pass over these samples for every group in every iteration.
     Judged on: a fifth of the training split, at most 1,000 samples, which neither ranking nor tuning uses.
     Parts: the criterion ranks the parts of each group once, before the search. `for` trains after it, on all samples.
     Tuning: with the optimizer of `for`, or the one that `with` names beside it.
     When it misleads: it is greedy, and one group is cut in an iteration; with few steps of tuning, what recovers slowly
-        is cut late. A group that saves nothing by itself, though it would with its neighbours, is never cut.
+        is cut late. A group that cannot give the reduction by itself proposes nothing: with a large one, only wide
+        groups are cut.
     Source: Yang, Howard, Chen, Zhang, Go, Sandler, Sze, Adam, "NetAdapt: platform-aware neural network adaptation for
         mobile applications", ECCV 2018 (algorithm 1); there the largest magnitudes are ranked again in each iteration.
     """
@@ -48,8 +52,13 @@ class NetAdapt:
     adopts: ClassVar[bool] = True
     looks: ClassVar[int] = 40
 
-    reduction: float = setting(
-        0.05, type="number", low=0, high=1, open_low=True, help="What the first iteration saves, of the whole cost."
+    reduction: float | None = setting(
+        None,
+        type="number",
+        low=0,
+        high=1,
+        open_low=True,
+        help="What the first iteration saves, of the whole cost; by default half of a group's mean part, at most 5%.",
     )
     decay: float = setting(
         0.98, type="number", low=0, high=1, open_low=True, help="By which the reduction shrinks in each iteration."
@@ -61,10 +70,11 @@ class NetAdapt:
         """The steps that are taken when the budget surely holds, or when no group can be cut any more."""
         search = _Search(self, queues, bench)
         whole = search.cost
+        reduction = self.reduction or min(MOST, 1 / (2 * len(queues)))
         for iteration in range(sum(len(queue.steps) for queue in queues)):
             if search.cost <= 1 and bench.met(search.taken):
                 break
-            wanted = whole * self.reduction * self.decay**iteration
+            wanted = whole * reduction * self.decay**iteration
             proposals = search.proposals(wanted)
             if not proposals:
                 break
