@@ -89,7 +89,8 @@ def _without(network: Network, one: Decided, by: str) -> tuple[Network, Tally]:
     )
     tally = Tally(one.unit, by)
     tally.add(one.offer, ranking, gone, {**inexact, **stays})
-    tally.remarks += [remark for remark in (_collapsed(one, groups), _rounded(one, groups, going)) if remark]
+    told = (_nothing(one, groups), _collapsed(one, groups), _rounded(one, groups, going))
+    tally.remarks += [remark for remark in told if remark]
     return smaller, tally
 
 
@@ -126,6 +127,15 @@ def _exactly(
         else:
             stay[name] = f"without what it would lose the network computes something else: {found:.1e}"
     return {name: going[name] for name in good}, stay
+
+
+def _nothing(one: Decided, groups: Sequence[Group]) -> str:
+    """That the training has decided about nothing."""
+    if any(bool(one.gone[group.name].any()) for group in groups):
+        return ""
+    return (
+        f"no {one.unit.one} lost its effect, so none is removed; a longer training or a stronger penalty removes more"
+    )
 
 
 def _collapsed(one: Decided, groups: Sequence[Group]) -> str:

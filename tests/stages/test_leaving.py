@@ -190,6 +190,7 @@ def test_nothing_is_closed(by: str) -> None:
     finished, _ = ended(net, by, Filters(round=1), lambda total: torch.full((total,), 9.0))
     left = removed(finished, by)
     assert left.network.edits == () and left.edits == () and left.reached[0].value == 0
+    assert "no filter lost its effect, so none is removed" in left.note
     assert torch.equal(answers(left.network), answers(net))
 
 
