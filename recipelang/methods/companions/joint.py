@@ -35,8 +35,8 @@ class Joint(Gating):
     Widths: as for `prune filters`: what stays is rounded (`unit=filters(round=1)` for any width). A filter that is
         closed and stays for it has no effect.
     Measured: `recipes/studies/joint_ratios.rcp`: 21 % of the parameters of a small VGG stay at strength 1, with the
-        accuracy of its control. A step costs 1.00 of a plain one in processor time: ResNet-20, batches of 128,
-        bfloat16, `benchmarks/companions.py`.
+        accuracy of its control. A step costs 1.00 to 1.02 of a plain one in processor time (medians of two runs):
+        ResNet-20, batches of 128, bfloat16, one thread (`benchmarks/companions.py`).
     When it misleads: a mask moves by about `lr` a step, so it needs at least `init/lr` steps to close: short trainings
         remove nothing. `strength` trades accuracy for filters, and not for the clock or FLOPs: a filter of a large
         feature map counts as much as one of a small one.

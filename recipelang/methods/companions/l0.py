@@ -39,11 +39,11 @@ class L0(Gating):
     Optimizer: the gates have Adam with `lr` of their own and no weight decay, whatever trains the weights.
     Widths: as for `prune filters`: what stays is rounded (`unit=filters(round=1)` for any width). A filter that is
         closed and stays for it has no effect.
-    Measured: a step costs 1.00 of a plain one in processor time: ResNet-20, batches of 128, bfloat16,
-        `benchmarks/companions.py`.
+    Measured: a step costs 0.97 to 1.06 of a plain one in processor time (medians of two runs): ResNet-20, batches of
+        128, bfloat16, one thread (`benchmarks/companions.py`).
     When it misleads: BatchNorm has averaged over random gates, and those at the end are fixed: `recalibrate` after it.
-        A gate closes only once log α is below −2.4, so it needs at least 46 steps at the default `lr`, and short trainings remove nothing. Noise on every filter costs
-        accuracy in networks that have no room for it.
+        A gate closes only once log α is below −2.4, which takes at least 46 steps with the default `lr`: short
+        trainings remove nothing. Noise on every filter costs accuracy in networks that have no room for it.
     Source: Louizos, Welling, Kingma, "Learning sparse neural networks through L0 regularization", ICLR 2018.
     """
 
