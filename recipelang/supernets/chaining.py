@@ -75,7 +75,7 @@ def learned(settings: Any, weights: Shared, bench: Bench) -> Learned:
     companion = Chains(
         groups=named(weights),
         bins=bins,
-        warmup=min(settings.warmup, settings.steps - 1),
+        warmup=settings.start,
         rate=settings.rate,
         weight=settings.weight,
         random=settings.random,

@@ -37,6 +37,7 @@ class AutoSlim:
     decides: ClassVar[bool] = True
     budget: ClassVar[bool] = True
     tunes: ClassVar[bool] = True
+    looks: ClassVar[int] = 40
     units: ClassVar[tuple[str, ...]] = ("filters", "neurons", "heads")
 
     steps: int = setting(300, type="integer", low=1, positional=True, help="Steps of the training of all widths.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recipelang.catalogue import method, setting
+from recipelang.errors import SettingError
 from recipelang.kinds import Bench, Queue, RemovalStep
 
 
@@ -42,16 +43,29 @@ class DMCP:
     decides: ClassVar[bool] = True
     budget: ClassVar[bool] = True
     tunes: ClassVar[bool] = True
+    looks: ClassVar[int] = 40
     units: ClassVar[tuple[str, ...]] = ("filters", "neurons", "heads")
 
     steps: int = setting(400, type="integer", low=2, positional=True, help="Steps of the training of the weights.")
-    warmup: int = setting(150, type="integer", low=0, help="Of these, steps before the first step of the chains.")
+    warmup: int | None = setting(
+        None, type="integer", low=0, help="Of these, steps before the first of the chains; by default three eighths."
+    )
     bins: int = setting(10, type="integer", low=1, help="Most bins of a group.")
     random: int = setting(2, type="integer", low=0, high=16, help="Networks drawn from the chains at every step.")
     rate: float = setting(0.05, type="number", low=0, help="Learning rate of the chains.")
     weight: float = setting(0.1, type="number", low=0, help="Weight of the distance of the expected cost.")
     widths: str = setting("expected", type="word", choices=("expected", "sampled"), help="How widths follow.")
     draws: int = setting(20, type="integer", low=1, help="How many networks `sampled` judges.")
+
+    def __post_init__(self) -> None:
+        if self.warmup is not None and self.warmup >= self.steps:
+            message = f"{self.warmup} steps of {self.steps} before the chains leave none to train them"
+            raise SettingError("warmup", message, "leave `warmup` out: three eighths of the steps is usual")
+
+    @property
+    def start(self) -> int:
+        """The step of the weights after which the chains are trained."""
+        return 3 * self.steps // 8 if self.warmup is None else self.warmup
 
     def explore(self, queues: Sequence[Queue], bench: Bench) -> Sequence[RemovalStep]:
         """The steps of the widths that the chains end with, within the budget; all of them where there are none."""

@@ -41,6 +41,7 @@ class MetaPruning:
     decides: ClassVar[bool] = True
     budget: ClassVar[bool] = True
     tunes: ClassVar[bool] = True
+    looks: ClassVar[int] = 40
     units: ClassVar[tuple[str, ...]] = ("filters", "neurons", "heads")
 
     steps: int = setting(500, type="integer", low=1, positional=True, help="Steps of the training of the generator.")
