@@ -517,6 +517,18 @@ def test_each_weight_begins_with_its_own_share(network: Network, data: ImageData
     assert [figure.what for figure in record.left.reached] == ["moved"]
 
 
+def test_a_weight_that_an_allocation_leaves_whole_is_not_touched(
+    network: Network, data: ImageDataset, silent: Any
+) -> None:
+    """Zeros of what is removed and drawn again would come back into it at every update."""
+    for name, schedule in ALL.items():
+        asked = replace(masking(schedule), shares={"4.weight": 0.0, "7.weight": 0.8})
+        training = Training(THREE, Sgd(0.1), companions=(schedule.companion(asked),))
+        trained, _ = fit(network, data, training, progress=silent(), task=TASK, seed=1)
+        if name in ("rigl", "set", "surgery"):
+            assert set(trained.masks) == {"7.weight"} and trained.module.get_parameter("4.weight").all()
+
+
 def test_settings_that_contradict_each_other() -> None:
     for wrong in ({"every": Duration(0)}, {"every": Duration(3), "end": Duration(3)}):
         with pytest.raises(SettingError):

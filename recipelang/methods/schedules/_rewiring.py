@@ -186,7 +186,8 @@ class Rewiring(Companion):
     def finish(self, network: Any, state: Any) -> Finished:
         """The network with its masks, which hold after other companions have finished too."""
         self.hold(network, state)
-        masked = network.restricted({one.name: self._mask(one) for one in self.weights(network, state)})
+        found = {one.name: self._mask(one) for one in self.weights(network, state) if not bool(one.keep.all())}
+        masked = network.restricted(found)
         return Finished(masked, reached=(Figure(self.came, int(state.moved), noun="weight"),))
 
     def weights(self, network: Any, state: Any) -> tuple[Weight, ...]:

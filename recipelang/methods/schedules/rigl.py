@@ -29,6 +29,8 @@ class RigL(Moving):
     Start: random weights are kept with `from scratch`, the largest ones without it; each layer keeps its share.
     Shapes: w and ∂L/∂w O×I or O×I×kh×kw, summed over the pieces of the pattern.
     Needs: the gradient of every weight, the removed ones too, at the updates; between them nothing.
+    Measured: a step costs 1.04 of the processor time of a plain one where masks move every 5 steps (1.02 to 1.08 in 3
+        rounds; ResNet-20, batches of 128, one thread: `benchmarks/companions.py --every 5`).
     When it misleads: what is added starts at zero, and where it was not removed at that same update, without momentum;
         the fewer steps after `end`, the less of it is of use. torch computes dense products and gradients: sparse
         training saves neither time nor memory here.

@@ -24,7 +24,8 @@ class Set(Moving):
     What: at every update the weights closest to zero are removed, of the positive and of the negative ones each, and
         as many random ones are added, so that a layer keeps its number.
     Formula: of the n₊ positive and n₋ negative weights of a layer the ⌊part·n₊⌋ smallest and the ⌊part·n₋⌋ largest are
-        removed; as many of all that are then masked are added, each with the same probability, at zero.
+        removed; as many of all that are then masked are added, each with the same probability, at zero. A layer that an
+        allocation leaves whole is not touched.
     Start: random weights are kept with `from scratch`, the largest ones without it; each layer keeps its share.
     Shapes: w O×I or O×I×kh×kw, single weights.
     Needs: weights alone.
@@ -53,6 +54,9 @@ class AtRandom(Rewiring):
         counts = []
         for weight in weights:
             kept, value = weight.kept, weight.pieces(weight.value)
+            if bool(kept.all()):  # nothing could come in place of what goes
+                counts.append(0)
+                continue
             gone = self._closest(value, kept & (value > 0)) | self._closest(value, kept & (value < 0))
             weight.set(kept & ~gone)
             counts.append(int(gone.sum()))

@@ -31,6 +31,8 @@ class Surgery:
     Start: all weights of the network.
     Shapes: w and T O×I or O×I×kh×kw; |w| summed over the pieces of the pattern.
     Needs: weights alone; the dense weights are in the checkpoint of a training, and not in the network afterwards.
+    Measured: a step costs 1.07 of the processor time of a plain one (1.04 to 1.08 in 3 rounds; ResNet-20, batches of
+        128, one thread: `benchmarks/companions.py`).
     When it misleads: all that the target asks for is removed before the first step, and a network that is far from
         trained has no large weights yet. Until `end` the share of zeros is near the target, not at it.
     Source: Guo, Yao, Chen 2016, "Dynamic network surgery for efficient DNNs", equations 2 to 4; margin, decay and power
