@@ -23,14 +23,27 @@ class Factors:
     """The factors of the augmented Lagrangian, and the rate at which the widths descend.
 
     Attributes:
-        width: ρ_y, for a group that keeps more parts than it may.
+        width: of every group ρ_y, for keeping more parts than it may.
         cost: ρ_z, for a cost above its bound.
-        rate: of the widths.
+        rate: of the width of every group.
     """
 
-    width: float
+    width: tuple[float, ...]
     cost: float
-    rate: float
+    rate: tuple[float, ...]
+
+
+def factors(width: float, cost: float, rate: float, dear: Tensor) -> Factors:
+    """Factors for groups of different prices, as if widths were counted in what they cost.
+
+    A stream that every layer reads costs many times what a group inside a block does. In shares alone its width would
+    be the only one that moves; in proportion to price, all move alike until multipliers tell them apart.
+
+    Args:
+        dear: n: the slope of the cost of the whole network.
+    """
+    scale = (dear / dear.mean().clamp_min(1e-12)).clamp_min(1e-3)
+    return Factors(tuple((width * scale).tolist()), cost, tuple((rate / scale).tolist()))
 
 
 def kept_after(norms: Tensor, widths: Tensor, allowed: float, price: float, factor: float) -> int:
@@ -69,14 +82,15 @@ def slope(used: Tensor, allowed: Tensor, now: Multipliers, cost: BilinearCost, b
         used, allowed: n: φ and u.
     """
     over = (cost(allowed) - 1).clamp_min(0)
-    return (now.cost + by.cost * over) * cost.slope(allowed) - now.width - by.width * (used - allowed).clamp_min(0)
+    held = now.width + torch.tensor(by.width).to(used) * (used - allowed).clamp_min(0)
+    return (now.cost + by.cost * over) * cost.slope(allowed) - held
 
 
 def descended(
     used: Tensor, allowed: Tensor, now: Multipliers, cost: BilinearCost, by: Factors, least: Tensor
 ) -> Tensor:
     """The step of the widths: down the slope, and no group below its least share."""
-    down = allowed - by.rate * slope(used, allowed, now, cost, by)
+    down = allowed - torch.tensor(by.rate).to(used) * slope(used, allowed, now, cost, by)
     return torch.maximum(down, least).clamp_max(1)
 
 
@@ -89,5 +103,5 @@ def ascended(
         used: n: φ. `reached`: n: the nearest width that a group may have from u up, which φ comes down to.
         allowed: n: u.
     """
-    width = (now.width + by.width * (used - reached)).clamp_min(0)
+    width = (now.width + torch.tensor(by.width).to(used) * (used - reached)).clamp_min(0)
     return Multipliers(width, (now.cost + by.cost * (cost(allowed) - 1)).clamp_min(0))

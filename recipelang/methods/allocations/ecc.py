@@ -30,7 +30,8 @@ class Ecc:
         augmented Lagrangian: weights (optimizer, then the number of steps k of each queue that minimises
         norm lost + y_j·φ(k) + ρ_y/2·[φ(k) − u_j]₊²), widths (gradient descent), multipliers y and z (ascent by what
         is violated, not below zero). The factors are WIDTH, COST and RATE of the source code, times `pace`, over the
-        number of steps.
+        number of steps; those of a group in proportion to its price, so that a stream that costs most is not the only
+        one to move.
     Norm: ‖w‖² of the weights that read a part, in units of the mean over groups. The criterion says which parts of a
         group go first; the paper takes those of the smallest norm (`by magnitude` is near it).
     Measured: a clock is read for each of the samples; whatever the model says, the network that is kept is measured,
@@ -61,32 +62,38 @@ class Ecc:
         """The steps whose parts training has zeroed, and more where the measured budget needs them."""
         from recipelang.plan import Duration
         from recipelang.searching.alternating import Alternating
-        from recipelang.searching.bilinear import everything, modelled
+        from recipelang.searching.bilinear import modelled
         from recipelang.searching.blocks import blocks_of
         from recipelang.searching.settling import cheapest_first, settled
 
+        known: dict[tuple[int, ...], float] = {}
+
         def read(taken: Sequence[int]) -> float:
             found = float(bench.remember(f"cost {list(taken)}", lambda: bench.measured(taken)))
+            known[tuple(taken)] = found
             bench.progress.advance()
             return found
 
         bench.progress.start("measuring networks of random widths", self.samples)
-        if read(everything(queues)) > 1:
-            return bench.steps(everything(queues))
         cost = modelled(queues, read, self.samples, torch.Generator().manual_seed(bench.seed))
         bench.progress.stop()
+        cheapest = min(known, key=known.__getitem__)  # on a clock it need not be the one with the fewest parts
+        if known[cheapest] > 1:
+            return bench.steps(cheapest)
         found: dict[str, Any] = {}
         alternating = Alternating(
             tuple(blocks_of(bench.whole.module, queue, ("reads",), ("makes", "scales", "shifts")) for queue in queues),
             tuple(tuple(tuple(step.parts) for step in queue.steps) for queue in queues),
             cost,
-            self._factors(len(queues)),
+            self._factors(cost, len(queues)),
             found,
         )
         none = [0] * len(queues)
         trained = bench.tuned(none, Duration(self.steps, "steps"), companions=(alternating,), key="ecc")
         bench.adopt(trained, none)
         taken = settled(queues, bench, [found["steps"]], cheapest_first(queues, found["steps"], found["norms"], cost))
+        if not bench.met(taken):
+            taken = list(cheapest)
         bench.tell(
             figures=(Figure("error of the cost model", cost.error, "%"),),
             plots=(course_plot("The cost during training", "update", "cost / budget", model=found["costs"]),)
@@ -94,8 +101,9 @@ class Ecc:
         )
         return bench.steps(taken)
 
-    def _factors(self, groups: int) -> Any:
-        from recipelang.searching.admm import Factors
+    def _factors(self, cost: Any, groups: int) -> Any:
+        from recipelang.searching.admm import factors
 
         each = self.pace / self.steps
-        return Factors(WIDTH * each, COST * groups * each, RATE * each)
+        dear = cost.slope(torch.ones(groups, dtype=torch.float64))
+        return factors(WIDTH * each, COST * groups * each, RATE * each, dear)

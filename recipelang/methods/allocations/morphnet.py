@@ -23,7 +23,8 @@ class Morphnet:
     Formula: loss + λ·G, G = Σ b_j·m_j + Σ a_ij·(m_i·A_j + A_i·m_j), m_j the mean of |γ| over group j, A_j the share of
         it that is alive; a and b are those of the cost, which is Σ b_j·A_j + Σ a_ij·A_i·A_j: for multiply-accumulates
         those of the paper's layers. G is minimised by proximal steps, whose zeros are exact, so no threshold is needed.
-        λ is such that at strength 1 a part of mean price that no gradient holds is gone half way.
+        λ grows with the updates: at strength 1 a part of the dearest group is gone after 7 in 10 of them where no
+        gradient holds it.
     |γ|: of the BatchNorms that scale a part; coupled layers share parts, so the norm over all of them (group lasso).
         Where there is no BatchNorm, the norm of the weights that make the part. In units of the mean of its group.
     Widths: no group becomes wider than it is, so that ω stops to widen the one that has kept everything; the paper
