@@ -86,3 +86,10 @@ def _narrowed(share: float, widths: Sequence[int]) -> int:
     """The first number of steps after which no more than a share is kept; all where every width is above it."""
     fitting = (k for k, width in enumerate(widths) if width <= share * widths[0] * (1 + 1e-12))
     return next(fitting, len(widths) - 1)
+
+
+def some(path: Sequence[tuple[float, ...]], most: int) -> list[tuple[float, ...]]:
+    """At most this many of the different structures of a path, evenly spaced, the first and the last among them."""
+    distinct = list(dict.fromkeys(path))
+    count = min(most, len(distinct))
+    return [distinct[round(k * (len(distinct) - 1) / max(1, count - 1))] for k in range(count)]

@@ -27,7 +27,7 @@ class Shrinking(Companion):
         cost: as a part of the bound.
         enough: the cost of what is alive at which it ends.
         strength: how fast; see `pull`.
-        found: receives `alive`, the share of each group, and the `costs` of what is alive after every update.
+        found: receives the `path`, the share of every group that is alive after each update, and what it `costs`.
     """
 
     blocks: tuple[Blocks, ...]
@@ -37,14 +37,14 @@ class Shrinking(Companion):
     found: dict[str, Any] = unhashed()
 
     def begin(self, network: Network, moment: Moment) -> nn.Module:
-        """The unit of every group, which parts are alive, whether they cost little enough, the cost of every update."""
+        """The unit of every group, which parts are alive, whether they cost little enough, the path."""
         state = nn.Module()
         units = [block.squares(network.module).sqrt().mean().clamp_min(1e-12) for block in self.blocks]
         state.register_buffer("units", torch.stack(units))
         for number, block in enumerate(self.blocks):
             state.register_buffer(f"alive{number}", torch.ones(block.size, dtype=torch.bool))
         state.register_buffer("met", torch.tensor(False))
-        state.register_buffer("costs", torch.zeros(moment.total, dtype=torch.float64))
+        state.register_buffer("path", torch.ones(moment.total, len(self.blocks), dtype=torch.float64))
         return state
 
     def before_step(self, network: Network, state: nn.Module | None, moment: Moment) -> None:
@@ -58,16 +58,16 @@ class Shrinking(Companion):
         get = state.get_buffer
         if not bool(get("met")):
             self._shrink(network.module, state, self.strength * pull(moment.step, moment.total))
-        cost = float(self.cost(self._alive(state)))
-        get("costs")[moment.step] = cost
-        if cost <= self.enough:
+        alive = self._alive(state)
+        get("path")[moment.step] = alive
+        if float(self.cost(alive)) <= self.enough:
             get("met").fill_(True)
 
     def finish(self, network: Network, state: nn.Module | None) -> Network:
         """The network as it is; what was found is told."""
         assert state is not None
-        self.found["alive"] = self._alive(state).tolist()
-        self.found["costs"] = state.get_buffer("costs").tolist()
+        path = state.get_buffer("path")
+        self.found["path"], self.found["costs"] = path.tolist(), self.cost(path).tolist()
         return network
 
     def _shrink(self, module: nn.Module, state: nn.Module, less: float) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recipelang.searching.bilinear import BilinearCost
 from recipelang.searching.blocks import Blocks
-from recipelang.searching.morphing import penalty, smaller, widest
+from recipelang.searching.morphing import penalty, smaller, some, widest
 from recipelang.searching.shrinking import part_prices, pull
 
 
@@ -117,3 +117,10 @@ def test_the_pull_grows_and_removes_the_dearest_part_after_seven_updates_in_ten(
     gone = next(n for n, total in enumerate(itertools.accumulate(pulls)) if total >= 1)
     assert gone == pytest.approx(707, abs=2)
     assert pulls == sorted(pulls)
+
+
+def test_some_of_a_path_are_different_and_hold_its_ends() -> None:
+    path = [(1.0,), (1.0,), (0.9,), (0.8,), (0.8,), (0.7,), (0.6,)]
+    assert some(path, 3) == [(1.0,), (0.8,), (0.6,)]
+    assert some(path, 9) == [(1.0,), (0.9,), (0.8,), (0.7,), (0.6,)]
+    assert some(path[:2], 5) == [(1.0,)]

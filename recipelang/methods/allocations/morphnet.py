@@ -11,6 +11,9 @@ from recipelang.kinds import Bench, Figure, Queue, RemovalStep
 from recipelang.lazy import torch
 from recipelang.methods.allocations._shown import course_plot, kept_plot
 
+#: how many structures of the path are expanded and compared
+STRUCTURES = 12
+
 
 @method("allocation", "morphnet")
 @dataclass(frozen=True)
@@ -18,13 +21,15 @@ class Morphnet:
     """A penalty that prices every part by what it costs decides the proportions, and one width multiplier the size.
 
     What: a copy of the network is trained under the penalty until what is left of it costs `shrink` of the budget. The
-        shares that are left of each group are then multiplied by one ω, the largest that meets the budget, and the
-        copy is discarded: what is kept are widths.
+        shares that were left of each group on the way are then multiplied by one ω, the largest that meets the budget;
+        of up to 12 such structures, the whole network among them, the one of the lowest loss on the held-out samples
+        is taken, after BatchNorm's statistics were estimated again. The copy is discarded: what is kept are widths.
     Formula: loss + λ·G, G = Σ b_j·m_j + Σ a_ij·(m_i·A_j + A_i·m_j), m_j the mean of |γ| over group j, A_j the share of
         it that is alive; a and b are those of the cost, which is Σ b_j·A_j + Σ a_ij·A_i·A_j: for multiply-accumulates
         those of the paper's layers. G is minimised by proximal steps, whose zeros are exact, so no threshold is needed.
         λ grows with the updates: at strength 1 a part of the dearest group is gone after 7 in 10 of them where no
-        gradient holds it.
+        gradient holds it. So the way passes through the structures of all λ up to that, of which the paper asks for
+        a suitable one.
     |γ|: of the BatchNorms that scale a part; coupled layers share parts, so the norm over all of them (group lasso).
         Where there is no BatchNorm, the norm of the weights that make the part. In units of the mean of its group.
     Widths: no group becomes wider than it is, so that ω stops to widen the one that has kept everything; the paper
@@ -55,7 +60,7 @@ class Morphnet:
         from recipelang.plan import Duration
         from recipelang.searching.bilinear import everything, modelled, wanted
         from recipelang.searching.blocks import blocks_of
-        from recipelang.searching.morphing import widest
+        from recipelang.searching.morphing import some, widest
         from recipelang.searching.settling import settled, widest_first
         from recipelang.searching.shrinking import Shrinking
 
@@ -71,10 +76,19 @@ class Morphnet:
         shrinking = Shrinking(blocks, cost, self.shrink, self.strength, found)
         bench.tuned([0] * len(queues), Duration(self.steps, "steps"), companions=(shrinking,), key="morphnet")
         widths = [[queue.group.size - queue.gone(k) for k in range(len(queue.steps) + 1)] for queue in queues]
-        factor, proposed = widest(found["alive"], widths, lambda steps: read(steps) <= 1)
-        taken = settled(queues, bench, [proposed], widest_first(queues, proposed))
+        path = some([(1.0,) * len(queues), *map(tuple, found["path"])], STRUCTURES)
+        factors, proposals = zip(
+            *(widest(alive, widths, lambda steps: read(steps) <= 1) for alive in path), strict=True
+        )
+
+        def loss(number: int) -> float:
+            taken = proposals[number]
+            return float(bench.remember(f"loss {taken}", lambda: bench.score(taken, recalibrated=True).loss))
+
+        best = min(range(len(path)), key=loss)
+        taken = settled(queues, bench, [proposals[best]], widest_first(queues, proposals[best]))
         bench.tell(
-            figures=(Figure("width multiplier", factor),),
+            figures=(Figure("width multiplier", factors[best]),),
             plots=(course_plot("The cost of what is alive", "update", "cost / budget", model=found["costs"]),)
             + (kept_plot(queues, taken),),
         )
