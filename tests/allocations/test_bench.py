@@ -17,7 +17,10 @@ from torch import nn
 from recipelang.budgets.bench import Workbench
 from recipelang.budgets.held import divided
 from recipelang.images.dataset import ImageDataset
+from recipelang.images.pairs import ArrayWholes, PairDataset
+from recipelang.images.pairs import plain as plain_values
 from recipelang.images.parts import Picked, part
+from recipelang.images.view import Relabelled
 from recipelang.kinds import Figure
 from recipelang.plan import Duration
 from recipelang.surgery.deployed import deployed
@@ -198,3 +201,21 @@ def test_what_is_told_is_kept_in_order(bench: Callable[..., Workbench]) -> None:
     found.tell(note="more")
     assert [told.note for told in found.told] == ["said", "more"] and found.told[0].figures[0].value == 1
     assert deployed(found.whole) is not found.whole.module
+
+
+def test_every_sort_of_data_set_picks_its_own_samples(data: ImageDataset) -> None:
+    wholes = ArrayWholes(np.random.default_rng(0).integers(0, 255, (9, 16, 16, 1)).astype(np.uint8))
+    pairs = PairDataset("pairs", plain_values(1, 8), "f" * 64, 2, {"train": wholes}, 2, 8, False)
+    named = Relabelled(data, ("c", "b", "a"), (2, 1, 0))
+    chosen = np.array([0, 3, 7])
+    for whole in (data, pairs, named):
+        some = part(whole, chosen)  # type: ignore[arg-type]
+        assert not isinstance(some, Picked) and some.size("train") == 3
+        assert some.fingerprint != whole.fingerprint
+        every = [(i, t) for batch in whole.batches("train") for i, t in zip(batch.inputs, batch.targets, strict=True)]
+        left = [(i, t) for batch in some.batches("train") for i, t in zip(batch.inputs, batch.targets, strict=True)]
+        for (one, its), number in zip(left, chosen, strict=True):
+            assert torch.equal(one, every[number][0]) and torch.equal(its, every[number][1])
+        trained = torch.cat([batch.inputs for batch in some.batches("train", batch=1, epoch=2, seed=1)])
+        assert len(trained) == 3
+    assert isinstance(part(Relabelled(Picked(data, (1, 2)), ("c", "b", "a"), (2, 1, 0)), np.array([0])), Picked)
