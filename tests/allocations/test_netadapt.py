@@ -136,7 +136,7 @@ def test_a_clock_is_read_for_the_table_and_once_in_each_iteration(bench: Callabl
     figures = {figure.noun: figure for figure in found.told[0].figures}
     timed, iterations = figures["measurement"].value, figures["iteration"].value
     assert timed == found.measurements and iterations is not None
-    assert table < timed <= table + iterations, "a first cut is in the table"
+    assert table < timed <= min(table + iterations, 3 * table), "a first cut is in the table"
     assert f"{table} of them for the table" in figures["measurement"].what
     counts = [sum(step.group == queue.group.name for step in taken) for queue in found.queues]
     assert found.met(counts)
