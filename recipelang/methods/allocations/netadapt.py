@@ -38,7 +38,8 @@ class NetAdapt:
     Tuning: with the optimizer of `for`, or the one that `with` names beside it.
     When it misleads: it is greedy, and one group is cut in an iteration; with few steps of tuning, what recovers slowly
         is cut late. A group that cannot give the reduction by itself proposes nothing: with a large one, only wide
-        groups are cut.
+        groups are cut. What is kept was tuned in every iteration, so it has been trained for longer than `for` says,
+        and its control has not: name a longer `for` for what it is compared with.
     Source: Yang, Howard, Chen, Zhang, Go, Sandler, Sze, Adam, "NetAdapt: platform-aware neural network adaptation for
         mobile applications", ECCV 2018 (algorithm 1); there the largest magnitudes are ranked again in each iteration.
     """
