@@ -102,7 +102,7 @@ def test_killed_in_the_middle_and_the_same_bytes(
     from recipelang.training import loop
 
     monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
-    text = f"{HEAD}prune filters by {companion} for 4 steps with sgd(lr=0.05)\n"
+    text = HEAD.replace("resnet", "lenet") + f"prune neurons by {companion} for 4 steps with sgd(lr=0.05)\n"
     whole = lab.run(text, smoke=False)
     deadly: Progress = Deadly(3)
     with pytest.raises(Killed):
@@ -111,3 +111,4 @@ def test_killed_in_the_middle_and_the_same_bytes(
     assert again.weights() == whole.weights()
     assert again.steps(verb="prune")[0]["ranking"] == whole.steps(verb="prune")[0]["ranking"]
     assert again.steps(verb="prune")[0]["reached"] == whole.steps(verb="prune")[0]["reached"]
+    assert again.steps(verb="prune")[0]["reached"][0]["value"] > 0
