@@ -174,7 +174,7 @@ def _unfit(reader: Reader, made: Any, units: list[Any], criterion: Any) -> Itera
         does = "weighs importance against what is won of" if made.prices else "looks for what meets"
         numbered = ", ".join(f"2 {unit}" for unit in names)
         help = f"add `until latency < 0.7`, or give numbers and no `with`: `prune {numbered} …`"
-        yield f"`{name}` {does} a budget, and there is {'no budget' if made.prices else 'none'}", help
+        yield f"`{name}` {does} a budget, and there is no budget", help
     if getattr(made, "adopts", False) and isinstance(criterion, Compensator):
         message = f"`{name}` trains what stays, and `{spell(criterion)}` corrects what stays for the values before that"
         yield message, "rank `by magnitude` or `by taylor`"
