@@ -44,9 +44,9 @@ class MetaPruning:
     looks: ClassVar[int] = 40
     units: ClassVar[tuple[str, ...]] = ("filters", "neurons", "heads")
 
-    steps: int = setting(500, type="integer", low=1, positional=True, help="Steps of the training of the generator.")
+    steps: int = setting(300, type="integer", low=1, positional=True, help="Steps of the training of the generator.")
     population: int = setting(20, type="integer", low=2, help="Networks of a generation.")
-    generations: int = setting(10, type="integer", low=1, help="How many generations there are.")
+    generations: int = setting(5, type="integer", low=1, help="How many generations there are.")
     mutation: float = setting(0.1, type="number", low=0, high=1, help="Probability that a gene is drawn again.")
     hidden: int = setting(32, type="integer", low=1, help="Numbers between the two layers that generate a weight.")
     direct: int = setting(1024, type="integer", low=0, help="Largest weight that is generated element by element.")
