@@ -25,7 +25,7 @@ from recipelang.methods.patterns.blocks import Blocks
 from recipelang.methods.patterns.filters import Filters
 from recipelang.methods.patterns.kernels import Kernels
 from recipelang.methods.patterns.weights import Weights
-from recipelang.methods.schedules._rewiring import apportioned, drawn, least, most
+from recipelang.methods.schedules._rewiring import Weight, apportioned, drawn, least, most
 from recipelang.methods.schedules.deepr import DeepR
 from recipelang.methods.schedules.dynamic_sparse import DynamicSparse
 from recipelang.methods.schedules.rigl import RigL
@@ -184,7 +184,7 @@ def test_what_comes_starts_at_zero_and_without_momentum(network: Network, watche
         for name in NAMES:
             came = keeps(now)[name] & ~keeps(was)[name]
             moved += int(came.sum())
-            assert not now.weights[name][came].any()
+            assert not now.weights[name][came].any() or isinstance(schedule, Set)  # SET's start at random
             assert not any(state[came].any() for state in now.optimizer[name].values())
         assert int(now.state["moved"]) == moved
 
@@ -262,8 +262,24 @@ def test_set_removes_of_each_sign_what_is_closest_to_zero(network: Network, watc
                 gone |= smallest(value.abs(), keep & sign, math.floor(round(0.4 * int((keep & sign).sum()), 6)))
             stays, new = indices(keep) - gone, indices(keeps(now)[name])
             assert stays <= new and len(new) == int(keep.sum()) and gone
-            assert not now.weights[name].flatten()[sorted(new - stays)].any()
+            came = now.weights[name].flatten()[sorted(new - stays)]
+            bound = now.weights[name][0].numel() ** -0.5
+            assert came.abs().max() <= bound and came.all() and came.unique().numel() == len(came)
     assert updates == 4
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_random_starts_are_those_of_a_layer_of_torch(layout: torch.memory_format) -> None:
+    value = torch.zeros(64, 8, 3, 3).to(memory_format=layout)
+    weight = Weight("w", 0, value, torch.zeros_like(value, dtype=torch.bool), Weights())
+    came = torch.arange(value.numel()) % 3 == 0
+    weight.set(came)
+    weight.start(came)
+    assert torch.equal(value != 0, weight.keep) and int(weight.keep.sum()) == int(came.sum())
+    made = nn.Conv2d(8, 64, 3).weight.detach()
+    for moment in (1, 2, 4):
+        drawn_ones, torchs = (float(w.abs().pow(moment).mean()) for w in (value[weight.keep], made))
+        assert drawn_ones == pytest.approx(torchs, rel=0.1)
 
 
 def test_sparse_momentum_divides_what_was_removed_by_the_mean_momentum(network: Network, watched: Any) -> None:

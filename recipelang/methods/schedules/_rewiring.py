@@ -122,8 +122,19 @@ class Weight:
 
     def set(self, kept: Tensor) -> None:
         """Let only these pieces be nonzero; bool N."""
+        self.keep.copy_(self._elements(kept))
+
+    def start(self, came: Tensor) -> None:
+        """Give these pieces random values, as torch initialises a layer: uniform in ±1/√(inputs); bool N."""
+        # Drawn on the CPU, so that every device draws the same.
+        values = (2 * torch.rand(self.value.shape) - 1).to(self.value) / math.sqrt(self.value[0].numel())
+        self.value.copy_(torch.where(self._elements(came), values, self.value))
+
+    def _elements(self, pieces: Tensor) -> Tensor:
+        """N → bool of the weight's shape."""
         width = self.pattern.split(self.keep).shape[1]
-        self.keep.copy_(self.pattern.joined(kept[:, None].expand(-1, width), self.keep))
+        found: Tensor = self.pattern.joined(pieces[:, None].expand(-1, width), self.keep)
+        return found
 
 
 @dataclass(frozen=True)
@@ -131,7 +142,7 @@ class Rewiring(Companion):
     """Keeps a share of each weight's pieces nonzero and moves them by a law, which a subclass says in `rewire`.
 
     At the start, the largest weights are kept, or random ones where the training starts from scratch. What is removed
-    is zero, also in the optimizer's state, and what is added starts at zero.
+    is zero, also in the optimizer's state, and what is added starts at zero, where a law says nothing else.
     """
 
     leaves: ClassVar[str] = MASKS

@@ -24,8 +24,9 @@ class Set(Moving):
     What: at every update the weights closest to zero are removed, of the positive and of the negative ones each, and
         as many random ones are added, so that a layer keeps its number.
     Formula: of the n₊ positive and n₋ negative weights of a layer the ⌊part·n₊⌋ smallest and the ⌊part·n₋⌋ largest are
-        removed; as many of all that are then masked are added, each with the same probability, at zero. A layer that an
-        allocation leaves whole is not touched.
+        removed; as many of all that are then masked are added, each with the same probability; they start
+        at random as torch initialises a layer, uniform in ±1/√(inputs). A layer that an allocation leaves whole is not
+        touched.
     Start: random weights are kept with `from scratch`, the largest ones without it; each layer keeps its share.
     Shapes: w O×I or O×I×kh×kw, single weights.
     Needs: weights alone.
@@ -33,7 +34,7 @@ class Set(Moving):
         dense products: sparse training saves no time here.
     Source: Mocanu et al. 2018, "Scalable training of artificial neural networks with adaptive sparse connectivity
         inspired by network science", algorithm 1; part (ζ) = 0.3 and an update after every epoch but the last as there.
-        There the start is an Erdős–Rényi graph, and added weights start at random.
+        There the start is an Erdős–Rényi graph.
     """
 
     single: ClassVar[bool] = True
@@ -60,9 +61,11 @@ class AtRandom(Rewiring):
             gone = self._closest(value, kept & (value > 0)) | self._closest(value, kept & (value < 0))
             weight.set(kept & ~gone)
             counts.append(int(gone.sum()))
-        hold(weights, optimizer)  # what is removed and drawn again starts at zero like the others
+        hold(weights, optimizer)  # what is removed and drawn again starts like the others
         for weight, count in zip(weights, counts, strict=True):
-            weight.set(weight.kept | drawn(~weight.kept, count))
+            came = drawn(~weight.kept, count)
+            weight.set(weight.kept | came)
+            weight.start(came)  # at zero, one whose input is zero would stay there: of no sign, it would never leave
 
     def _closest(self, value: Tensor, among: Tensor) -> Tensor:
         """The part of some weights that is closest to zero."""
