@@ -199,8 +199,9 @@ def _course(reader: Reader, node: nodes.Call, asked: tuple[Amount, ...]) -> Cour
         message = f"`{schedule.name}` sets {able} to zero and trains them further, which {hard[0]} do not allow"
         reader.refuse("RCP0432", message, node.span, f"prune {able}, or write `over agp(every=1 epochs)`")
     elif not (asked[0].given or reader.clause("until")):
-        message = f"`{schedule.name}` leads to an amount or a budget, and `while` is neither"
-        reader.refuse("RCP0432", message, node.span, "add a number, a share or `until flops < 0.5`")
+        if reader.clause("while"):  # without one, that nothing says how much, or the number itself, is refused already
+            message = f"`{schedule.name}` leads to an amount or a budget, and `while` is neither"
+            reader.refuse("RCP0432", message, node.span, "add a number, a share or `until flops < 0.5`")
     elif why := schedule.why_not(final):
         reader.refuse("RCP0432", f"`{schedule.name}` {why}", node.span, "write a smaller `start`, or leave it out")
     elif reader.clause("for") is None:

@@ -39,7 +39,8 @@ class SparseMomentum(Moving):
     """
 
     part: float = setting(0.5, type="number", low=0, high=1, open_low=True, help="The part p that moves at the start.")
-    momentum: float = setting(0.9, type="number", low=0, high=1, help="How much of the smoothed gradient stays.")
+    # At 1 no gradient would ever enter M, and every weight would stay as good as any other.
+    momentum: float = setting(0.9, type="number", low=0, high=0.9999, help="How much of the smoothed gradient stays.")
 
     def moved(self, done: int, total: int, steps_per_epoch: int) -> float:
         """p after `done` of `total` steps."""
