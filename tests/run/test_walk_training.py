@@ -132,7 +132,7 @@ def test_a_control_sees_the_batches_that_its_variant_saw(apart: Any, monkeypatch
         return fit(*arguments, seed=seed, **named)
 
     monkeypatch.setattr("recipelang.stages.train.fit", listening)
-    monkeypatch.setattr("recipelang.stages.prune.fit", listening)
+    monkeypatch.setattr("recipelang.stages._pace.fit", listening)
     apart.run(
         HEAD
         + "prune 1 layers by random\nfinetune for 1 steps\nprune 2 layers by random over 2 rounds for 2 steps\n"
