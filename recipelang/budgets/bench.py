@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from recipelang.budgets.conditions import Value
 from recipelang.budgets.costs import Costs
 from recipelang.budgets.held import Division
 from recipelang.budgets.memory import Memory
@@ -30,9 +32,12 @@ from recipelang.surgery.weights import digest
 from recipelang.training.batchnorm import recalibrate
 from recipelang.training.loop import fit
 from recipelang.training.machine import reproducible, to_device
+from recipelang.units import counted
 
 #: how many samples BatchNorm's statistics are estimated on
 RECALIBRATED = 512
+#: what the memory's keys of brief readings and of sure ones begin with
+BRIEF, SURE = "glance ", "sure "
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class Workbench:
         read, judge: a reading of a network, and whether a condition holds for it.
         division: of the data.
         name: of this search within the step: its round.
+        glance: a reading with its interval, of a clock from a few pairs; None where there are only sure ones.
         told: what the search has said.
     """
 
@@ -86,6 +92,7 @@ class Workbench:
     smoke: bool
     allocation: Any
     name: str = "1"
+    glance: Callable[[Reading, Network], Value] | None = None
     told: list[Told] = field(default_factory=list)
 
     def __enter__(self) -> Workbench:
@@ -150,18 +157,48 @@ class Workbench:
     def met(self, taken: Taken) -> bool:
         """Whether the budget surely holds."""
         assert self.until is not None, "an allocation that needs a budget says so (`budget`)"
-        self._costs.read_clocks(taken)
+        if self._costs.hopeless(taken):
+            return False
+        if self._costs.clocks:
+            self.remember(f"{SURE}{list(taken)}", lambda: True)
         return self.judge(self.until, self.network(taken), True).holds
 
     @property
     def measurements(self) -> int:
-        """How many networks were timed."""
-        return len(self._costs.clocked) if self.budgeted else 0
+        """How many networks were timed, each counted once."""
+        return len({key[key.index("[") :] for key in self._clocked})
+
+    @property
+    def _clocked(self) -> list[str]:
+        return [key for key in self.memory.known if key.startswith((BRIEF, SURE))]
+
+    def _looked(self, reading: Reading, taken: Taken) -> Value:
+        """What a clock says of a network, briefly where it can; kept, so that a search that goes on decides alike."""
+
+        def look() -> tuple[float, float, float]:
+            network = self.network(taken)
+            found = self.glance(reading, network) if self.glance else Value(*[self.read(reading, network)] * 3)
+            return found.value, found.low, found.high
+
+        name = json.dumps(canonical(reading), sort_keys=True).replace("[", "(")
+        return Value(*self.remember(f"{BRIEF}{name} {list(taken)}", look))
+
+    def tell_clocks(self) -> None:
+        """Add how often clocks were read, and how sure they were."""
+        brief = [self.memory.known[key] for key in self._clocked if key.startswith(BRIEF)]
+        if not brief:
+            return
+        sure, widths = len(self._clocked) - len(brief), [(high - low) / 2 / value for value, low, high in brief]
+        note = (
+            f"clocks: {counted(len(brief), 'brief measurement')}, ± {100 * median(widths):.1f} % (median, 95 %), and "
+            f"{counted(sure, 'sure one', 'sure ones')}"
+        )
+        self.tell(note=note)
 
     @cached_property
     def _costs(self) -> Costs:
         assert self.until is not None, "an allocation that needs a budget says so (`budget`)"
-        return Costs(self.queues, self.whole, self.network, self.until, self.read)
+        return Costs(self.queues, self.whole, self.network, self.until, self.read, self._looked, self.progress)
 
     # -- how well it does ------------------------------------------------------------------------------
 

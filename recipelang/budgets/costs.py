@@ -7,6 +7,9 @@ each wins what its table says in proportion to the products that it removes from
     t(taken) = t₀ − Σ_q (t₀ − table_q[k_q]) · (products that q's k_q steps remove here / from the whole network)
 
 A parameter counts as many products as there are places where its module makes an output.
+
+Clocks are looked at briefly, and of a long table a few widths are: between them it is a straight line. What a search
+ends with is measured surely by those who decide.
 """
 
 from __future__ import annotations
@@ -16,9 +19,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
+from recipelang.budgets.conditions import Value
 from recipelang.budgets.elements import Elements
 from recipelang.budgets.sorts import activations, sorts_of
-from recipelang.kinds import Queue, Taken
+from recipelang.kinds import Progress, Queue, Taken
 from recipelang.plan import All, Condition, Reading, Test, tests_of
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
@@ -26,6 +32,8 @@ from recipelang.surgery.products import products_of
 
 #: a clock's estimate is no less than this part of what the whole network takes
 LEAST = 1e-3
+#: a table of more widths than LONG is read at POINTS of them
+LONG, POINTS = 8, 5
 
 
 @dataclass
@@ -38,7 +46,8 @@ class Costs:
         cut: the network without some steps.
         until: the budget; tests of qualities are left to who measures it in the end.
         read: a reading of a network, through the store.
-        clocked: taken → the clocks that were read, for a record that counts them.
+        look: a clock of the network without some steps; it remembers.
+        progress: of a table that is measured.
     """
 
     queues: Sequence[Queue]
@@ -46,9 +55,10 @@ class Costs:
     cut: Callable[[Taken], Network]
     until: Condition
     read: Callable[[Reading, Network], float]
-    clocked: dict[tuple[int, ...], None] = field(default_factory=dict)
+    look: Callable[[Reading, Taken], Value]
+    progress: Progress
     _exact: dict[tuple[str, tuple[int, ...]], float] = field(default_factory=dict)
-    _tables: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    _read: dict[tuple[str, int], tuple[float, ...]] = field(default_factory=dict)
 
     def of(self, taken: Taken) -> float:
         """reading/bound of the whole budget, clocks by the tables."""
@@ -61,27 +71,42 @@ class Costs:
     def table(self, queue: int) -> tuple[float, ...]:
         """reading/bound with 0, 1, … steps of a queue."""
         counts = range(len(self.queues[queue].steps) + 1)
+        tables = {test.text: self._tables([queue], test)[queue] for test in tests_of(self.until) if clock(test)}
 
         def at(k: int) -> Callable[[Test], float]:
-            return lambda test: (
-                self._clocks(test, queue)[k] if clock(test) else self._computed(test, self._only(queue, k))
-            )
+            return lambda test: tables[test.text][k] if clock(test) else self._computed(test, self._only(queue, k))
 
         return tuple(self._worst(at(k)) for k in counts)
 
-    def read_clocks(self, taken: Taken) -> None:
-        """Note that the clocks of this network are read by someone else."""
-        if any(clock(test) for test in tests_of(self.until)):
-            self.clocked.setdefault(tuple(taken))
+    @property
+    def clocks(self) -> bool:
+        """Whether there is a clock in the budget."""
+        return any(clock(test) for test in tests_of(self.until))
+
+    def hopeless(self, taken: Taken) -> bool:
+        """Whether a brief look at the clocks is enough to say that the budget does not hold: no value in its interval
+        meets it."""
+
+        def best(test: Test) -> float:
+            if not clock(test):
+                return 0.0
+            found = self.look(test.reading, taken)
+            return found.low if test.operator in ("<", "<=") else found.high
+
+        return self.clocks and self._combined(self.until, best, clock) > 1
 
     def _worst(self, value: Callable[[Test], float]) -> float:
         return self._combined(self.until, value)
 
-    def _combined(self, condition: Condition, value: Callable[[Test], float]) -> float:
+    def _combined(
+        self, condition: Condition, value: Callable[[Test], float], counts: Callable[[Test], bool] | None = None
+    ) -> float:
+        """Tests that do not count (by default those of qualities) are taken to hold."""
         if isinstance(condition, Test):
-            return self._ratio(condition, value(condition)) if condition.reading.metric.role == "cost" else 0.0
+            counted = counts(condition) if counts else condition.reading.metric.role == "cost"
+            return self._ratio(condition, value(condition)) if counted else 0.0
         combine = max if isinstance(condition, All) else min
-        return combine(self._combined(inner, value) for inner in condition.tests)
+        return combine(self._combined(inner, value, counts) for inner in condition.tests)
 
     def _ratio(self, test: Test, value: float) -> float:
         bound = self.read(test.bound, self.whole) if isinstance(test.bound, Reading) else test.bound
@@ -154,16 +179,35 @@ class Costs:
     # -- clocks ----------------------------------------------------------------------------------------
 
     def _timed(self, test: Test, taken: Taken) -> float:
-        self.clocked.setdefault(tuple(taken))
-        return self.read(test.reading, self.cut(taken))
+        return self.look(test.reading, taken).value
 
     def _only(self, queue: int, count: int) -> tuple[int, ...]:
         return tuple(count if q == queue else 0 for q in range(len(self.queues)))
 
-    def _clocks(self, test: Test, queue: int) -> tuple[float, ...]:
-        """What a clock reads at every width of a queue; groups of one sort share what is read of the first of them."""
-        first = self._first_alike[queue]
-        return tuple(self._timed(test, self._only(first, k)) for k in range(len(self.queues[first].steps) + 1))
+    def _tables(self, queues: Sequence[int], test: Test) -> dict[int, tuple[float, ...]]:
+        """What a clock reads at every width of some queues; groups of one sort share what is read of the first."""
+        firsts = {queue: self._first_alike[queue] for queue in queues}
+        new = [first for first in sorted(set(firsts.values())) if (test.text, first) not in self._read]
+        total = sum(len(looked_at(len(self.queues[first].steps))) - 1 for first in new)
+        if new:
+            self.progress.start("measuring the table", total)
+        try:
+            for first in new:
+                self._read[test.text, first] = self._clocks(test, first)
+        finally:
+            if new:
+                self.progress.stop()
+        return {queue: self._read[test.text, first] for queue, first in firsts.items()}
+
+    def _clocks(self, test: Test, first: int) -> tuple[float, ...]:
+        """The table of a queue; the widths between those that are read lie on straight lines."""
+        counts = looked_at(len(self.queues[first].steps))
+        read = []
+        for count in counts:
+            read.append(self._timed(test, self._only(first, count)))
+            if count:
+                self.progress.advance()
+        return tuple(float(value) for value in np.interp(range(counts[-1] + 1), counts, read))
 
     @cached_property
     def _first_alike(self) -> Sequence[int]:
@@ -208,7 +252,8 @@ class Costs:
         grows = test.reading.metric.better == "higher"  # of throughput, time adds up
         key = test.text
         if key not in self._known_clocks:
-            tables = [self._clocks(test, queue) for queue in range(len(self.queues))]
+            known = self._tables(range(len(self.queues)), test)
+            tables = [known[queue] for queue in range(len(self.queues))]
             self._known_clocks[key] = [[1 / v if grows else v for v in table] for table in tables]
         tables = self._known_clocks[key]
         start = tables[0][0]
@@ -236,6 +281,13 @@ class Costs:
     @cached_property
     def _removed_alone(self) -> dict[int, Sequence[float]]:
         return {}
+
+
+def looked_at(steps: int) -> list[int]:
+    """The numbers of steps at which a table of this many steps is read, from none to all."""
+    if steps < LONG:
+        return list(range(steps + 1))
+    return [round(steps * point / (POINTS - 1)) for point in range(POINTS)]
 
 
 def clock(test: Test) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ class Memory:
             if time.monotonic() - self._saved >= SAVE_EVERY:
                 self.save()
         return self._known[key]
+
+    @property
+    def known(self) -> Mapping[str, Any]:
+        """What is known, by key."""
+        return self._known
 
     def save(self) -> None:
         """Write what is not written yet.

@@ -155,7 +155,7 @@ class Explorer(Protocol):
         tunes: whether it trains (`Bench.tuned`), so that the statement has an optimizer for it even without `for`.
         adopts: whether it leaves trained values (`Bench.adopt`); a criterion that corrects what stays is then refused,
             since its corrections are for the values before.
-        looks: about how many networks it has timed where a clock is in the budget, for `recipe plan`.
+        looks: about how many networks it has timed briefly where a clock is in the budget, for `recipe plan`.
     """
 
     compares: ClassVar[bool]
@@ -232,11 +232,11 @@ class Bench(Protocol):
         the queues, in proportion to the products that a step removes where others were removed before it."""
 
     def measured(self, taken: Taken) -> float:
-        """The same with clocks that are read."""
+        """The same with clocks that are read, briefly."""
 
     def table(self, queue: int) -> Sequence[float]:
-        """`cost` with 0, 1, … steps of one queue and the others whole. Clocks are read, once for groups that are alike
-        (`budgets.sorts`); kept in the store."""
+        """`cost` with 0, 1, … steps of one queue and the others whole. Clocks are looked at briefly, at
+        some widths of a long table, once for groups that are alike (`budgets.sorts`); kept in the step's folder."""
 
     def met(self, taken: Taken) -> bool:
         """Whether the budget surely holds, all of it, measured."""

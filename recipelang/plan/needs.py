@@ -20,7 +20,7 @@ class Needs:
         criterion: a method of kind `criterion` that ranks for it. `unit`: what it ranks, a method of kind `unit`.
         samples: the data that the criterion looks at.
         until: its budget; `guard`: what must still hold.
-        looks: on how many networks it measures its budget, about.
+        looks: on how many networks it measures its budget, about. `glances`: on how many more it looks briefly.
         searches: what tries networks before it decides, in words, which takes time that nobody knows before; "" for
             nothing.
         selection: the modules that it works on; None where it selects none.
@@ -47,6 +47,7 @@ class Needs:
     until: Condition | None = None
     guard: Condition | None = None
     looks: int = 5
+    glances: int = 0
     searches: str = ""
     selection: Selection | None = None
     states: tuple[str, ...] = ()

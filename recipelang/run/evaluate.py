@@ -44,31 +44,33 @@ class Readings:
         """The network of a state."""
         return load(state, self.options.trust)
 
-    def measure(self, reading: Reading, network: Network, lane: Lane) -> Measurement:
-        """The metric of a network on the reading's data and split; a clock compares it with the lane's healthy."""
+    def measure(self, reading: Reading, network: Network, lane: Lane, briefly: bool = False) -> Measurement:
+        """The metric of a network on the reading's data and split; a clock compares it with the lane's healthy, where
+        that is enough `briefly`."""
         healthy = self.network(lane.healthy) if lane.healthy else network
         data = self.datasets[reading.data]
         beside = self.together.get((reading.data, reading.split), ())
-        return self.measurer.measure(reading.metric, network, healthy, data, reading.split, beside)
+        return self.measurer.measure(reading.metric, network, healthy, data, reading.split, beside, briefly)
 
-    def value(self, reading: Reading, lane: Lane, network: Network | None = None) -> Value:
+    def value(self, reading: Reading, lane: Lane, network: Network | None = None, *, briefly: bool = False) -> Value:
         """The value of a reading.
 
         Args:
             reading: from the plan.
             lane: the lane that asks for it.
             network: the network to read if the subject is `current`; None takes the lane's.
+            briefly: whether a few pairs of a clock are enough.
 
         Raises:
             Refusal: the subject does not exist, or the metric cannot be measured on it.
         """
         owner, subject = self._subject(reading, lane, network)
-        mine = self.measure(reading, subject, owner)
+        mine = self.measure(reading, subject, owner, briefly)
         if reading.form == "value":
             return _value(mine)
         if reading.form == "ratio" and mine.ratio is not None:
             return Value(mine.ratio, mine.ratio_low or mine.ratio, mine.ratio_high or mine.ratio)
-        reference = self.measure(reading, self._reference(reading, owner), owner)
+        reference = self.measure(reading, self._reference(reading, owner), owner, briefly)
         if reading.form == "ratio":
             if reference.value == 0:
                 raise Refusal("RCP0907", f"healthy has a {spell(reading.metric)} of 0, so there is no ratio to it")

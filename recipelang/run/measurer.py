@@ -70,10 +70,12 @@ class Measurer:
         data: Dataset,
         split: str,
         beside: Sequence[PredictionMetric] = (),
+        briefly: bool = False,
     ) -> Measurement:
         """The metric of a network; a clock times it alternately with `healthy`.
 
         Args:
+            briefly: whether a few pairs of a clock are enough, where it can look briefly (`glance`).
             beside: metrics of predictions that will be asked for too; they are taken in the same pass.
 
         Raises:
@@ -81,6 +83,9 @@ class Measurer:
         """
         data = seen_by(data, network.classes, network.preprocessing)
         ingredients = self.ingredients(metric, network, healthy, data, split)
+        briefly = briefly and metric.source == "clock" and hasattr(metric, "glance")
+        if briefly:  # never in the place of a sure one, and no sure one in its place: a rerun decides alike
+            ingredients = {**ingredients, "verb": "glance"}
         key = key_of(ingredients)
         known = self.known(key)
         if known is not None:
@@ -93,7 +98,11 @@ class Measurer:
             if again:
                 self.progress.say(f"    {spell(metric)}: {again}; it is measured again")
             with raised_by(network, f"measure {spell(metric)}"):
-                measured = self._take(metric, network, healthy, data, split, key, beside)
+                if briefly:
+                    mine, theirs = self.prepare(metric, network), self.prepare(metric, healthy)
+                    measured = _finite(metric, metric.glance(mine, theirs, network.input_shape))
+                else:
+                    measured = self._take(metric, network, healthy, data, split, key, beside)
             self._taken.add(key)
             self._keep(key, ingredients, measured)
             return measured
@@ -165,13 +174,7 @@ class Measurer:
                 self.progress.stop()
         else:
             measured = metric.measure(self._deploy(network), network, network.input_shape)
-        if not numpy.isfinite(measured.value):
-            raise Refusal(
-                "RCP0906",
-                f"{name} of this network is {measured.value}",
-                "its outputs are not finite; lower the learning rate of the preceding training",
-            )
-        return measured
+        return _finite(metric, measured)
 
     def _predicted(
         self,
@@ -250,6 +253,21 @@ class Measurer:
             self.store.work(key)
             self.store.finish(key, ingredients, {"layers": [asdict(row) for row in rows]}, [])
             return rows
+
+
+def _finite(metric: Any, measured: Measurement) -> Measurement:
+    """The measurement.
+
+    Raises:
+        Refusal: RCP0906: it is not a number.
+    """
+    if not numpy.isfinite(measured.value):
+        raise Refusal(
+            "RCP0906",
+            f"{spell(metric)} of this network is {measured.value}",
+            "its outputs are not finite; lower the learning rate of the preceding training",
+        )
+    return measured
 
 
 K = TypeVar("K")

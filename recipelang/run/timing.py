@@ -44,6 +44,7 @@ from recipelang.training.spending import settled
 from recipelang.training.teachers import Teacher, all_translated
 
 LATENCY_SECONDS = 6.0  # one interleaved measurement of a small network; at most 30 s
+GLANCE_SECONDS = 1.0  # a brief one
 STEP_SECONDS = 1.0  # a training step that takes longer is not tried
 CALL_SECONDS = 0.3  # a network that takes longer for one image is not timed
 TRAINING, CLOCK = "a training step", "the emptied network"
@@ -112,6 +113,7 @@ class Times:
                 images *= 1 + len(schedules.moments(needs.training.course, needs.training.duration, per_epoch))
         clocks = [test.reading.metric for test in tests_of(needs.until) if test.reading.metric.source == "clock"]
         timed = needs.looks * sum(getattr(clock, "seconds", LATENCY_SECONDS) for clock in clocks)
+        timed += needs.glances * GLANCE_SECONDS * len(clocks)
         more = (images * self.seconds_per_image(network) if images else 0.0) + timed
         return Estimate(known.seconds + more, known.guess or more > 0 or bool(needs.searches))
 

@@ -280,6 +280,7 @@ class Worker:
             state=state,
             judge=judged,
             read=lambda reading, network: self.readings.value(reading, lane, network).value,
+            glance=lambda reading, network: self.readings.value(reading, lane, network, briefly=True),
             progress=self.progress,
             smoke=self.options.smoke,
         )

@@ -47,8 +47,10 @@ def explored(
         smoke=context.smoke,
         allocation=operation.allocation,
         name="-".join([str(turn), *(one.unit.name for one in together.removals)]),
+        glance=context.glance,
     )
     with bench:
         steps = operation.allocation.explore(queues, bench)
+        bench.tell_clocks()
     removal = together if bench.whole is together.network else together.on(bench.whole)
     return steps, removal, bench.told

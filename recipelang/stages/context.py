@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from recipelang.budgets.conditions import Value
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal
 from recipelang.kinds import Dataset, Figure, Plot, Progress, Task
@@ -36,6 +37,7 @@ class Context:
         read: a reading of a network, as a point estimate.
         progress: receives the progress of the work.
         smoke: whether a few batches are enough.
+        glance: a reading with its interval, of a clock from a few pairs; None where there are only sure ones.
     """
 
     network: Network
@@ -50,6 +52,7 @@ class Context:
     read: Callable[[Reading, Network], float]
     progress: Progress
     smoke: bool = False
+    glance: Callable[[Reading, Network], Value] | None = None
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from random import Random
 from typing import Any
 
 from recipelang.kinds import Bench, Figure, Line, Plot, Queue, Taken
 from recipelang.plan import Duration
+from recipelang.searching.settling import LOOKS, enough
 from recipelang.supernets.evolution import Budget, Genes, generation
 from recipelang.supernets.generated import Generated
 from recipelang.supernets.shared import Shared, filled, without
@@ -105,20 +107,19 @@ def evolved(
 
 
 def meeting(bench: Bench, candidates: Iterable[Taken], most: Taken) -> Genes:
-    """The first of some candidates at which the budget holds when it is measured. Where it holds at none, the first one
-    loses steps of the groups that have lost least until it does, or until nothing is left to lose."""
+    """The first of a few candidates at which the budget holds when it is measured. Where it holds at none, the first
+    one loses steps of the groups that have lost least until it does, or until nothing is left to lose."""
     first: Genes | None = None
-    for candidate in candidates:
+    for candidate in islice(candidates, LOOKS):
         first = first or tuple(candidate)
         if bench.met(candidate):
             return tuple(candidate)
-    taken = list(first or most)
-    while not bench.met(taken):
-        open = [queue for queue, end in enumerate(most) if taken[queue] < end]
-        if not open:
-            break
-        taken[min(open, key=lambda queue: (taken[queue] / most[queue], queue))] += 1
-    return tuple(taken)
+    start, order = list(first or most), []
+    taken = list(start)
+    while open := [queue for queue, end in enumerate(most) if taken[queue] < end]:
+        order.append(min(open, key=lambda queue: (taken[queue] / most[queue], queue)))
+        taken[order[-1]] += 1
+    return tuple(enough(start, order, bench.met))
 
 
 def told(

@@ -55,6 +55,7 @@ class Prune:
             until=self.until,
             guard=self.guard,
             looks=self._looks,
+            glances=getattr(self.allocation, "looks", 0),
             searches=searching(self.allocation),
             selection=self.selection,
         )
@@ -64,7 +65,8 @@ class Prune:
         """About how many networks are measured for a budget: some to weigh units against each other, some to end."""
         many = any(amount.unit.many for amount in self.amounts)
         weighed = 20 if self.allocation is not None and self.allocation.prices else 0
-        weighed += getattr(self.allocation, "looks", 0)
+        if getattr(self.allocation, "decides", False):
+            return weighed + 4  # the rest are glances
         return weighed + (24 if many else 5)
 
     @property

@@ -112,9 +112,15 @@ def within(signature: Signature, steps: Sequence[int], bench: Bench) -> tuple[in
 
 
 def surely(signature: Signature, taken: tuple[int, ...], steps: Sequence[int], bench: Bench) -> tuple[int, ...] | None:
-    """What a signature takes at the smallest scale from `taken` on at which the budget surely holds; None at none."""
-    for alpha in scales(signature, steps):
-        more = scaled(signature, steps, alpha)
-        if sum(more) >= sum(taken) and bench.met(more):
-            return more
-    return None
+    """What a signature takes at a small scale from `taken` on at which the budget surely holds; None at none."""
+    more = [scaled(signature, steps, alpha) for alpha in scales(signature, steps)]
+    more = [each for each in more if sum(each) >= sum(taken)]
+    low, high = -1, 0  # doubling, then bisection: a clock takes long to be sure
+    while high < len(more) - 1 and not bench.met(more[high]):
+        low, high = high, min(2 * high + 1, len(more) - 1)
+    if not more or not bench.met(more[high]):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if bench.met(more[middle]) else (middle, high)
+    return more[high]

@@ -13,7 +13,7 @@ from recipelang.plan import Duration
 
 #: the reduction where none is named, at most: that of the paper
 MOST = 0.05
-#: by what part of its cost a network is cut further that meets the budget, and not surely
+#: by what part of its cost a network is cut further that meets the budget, and not surely; twice that the next time
 MARGIN = 0.005
 #: a reduction that no group can give is halved so often before the search gives up
 HALVINGS = 12
@@ -28,9 +28,9 @@ class NetAdapt:
         of its widths is proposed with which the network costs ΔR_i less than now; the proposals are tuned for `steps`
         steps, and that with the lowest loss (`by=score`: the best score) is kept, with its tuned values. It ends when
         the budget surely holds.
-    Cost: computed costs exactly; those of a clock from a table that is measured here: each width of each group with the
-        others whole, once for groups that are alike. What is kept is measured in every iteration, and corrects the
-        estimates of the next one; so a search needs the measurements of its table and at most one in each
+    Cost: computed costs exactly; those of a clock from a table that is measured here: some widths of each group with
+        the others whole, briefly, once for groups that are alike. What is kept is measured in every iteration, and
+        corrects the estimates of the next one; so a search needs the measurements of its table and at most one in each
         iteration. The record counts them.
     Needs: a short training and a pass over these samples for every group in every iteration.
     Judged on: a fifth of the training split, at most 1,000 samples, which neither ranking nor tuning uses.
@@ -73,8 +73,10 @@ class NetAdapt:
         whole = search.cost
         reduction = self.reduction or min(MOST, 1 / (2 * len(queues)))
         for iteration in range(sum(len(queue.steps) for queue in queues)):
-            if search.cost <= 1 and bench.met(search.taken):
-                break
+            if search.cost <= 1:
+                if bench.met(search.taken):
+                    break
+                search.refused += 1
             wanted = whole * reduction * self.decay**iteration
             proposals = search.proposals(wanted)
             if not proposals:
@@ -93,6 +95,7 @@ class _Search:
         cost: of the network as it is, measured: 1 meets the budget.
         tried: how many proposals were tuned.
         table: how many networks were timed for the tables.
+        refused: how often what was kept did not surely meet the budget.
         kept: per iteration the cost, how bad the network is, and what was taken.
     """
 
@@ -103,6 +106,7 @@ class _Search:
     cost: float = 0.0
     tried: int = 0
     table: int = 0
+    refused: int = 0
     kept: list[tuple[float, float, tuple[int, ...]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -113,7 +117,7 @@ class _Search:
 
     def proposals(self, wanted: float) -> list[tuple[int, ...]]:
         """What each group proposes so that the network costs this much less, or as much as the budget is away."""
-        missing = self.cost - 1 if self.cost > 1 else MARGIN * self.cost
+        missing = self.cost - 1 if self.cost > 1 else MARGIN * 2 ** (self.refused - 1) * self.cost
         wanted = min(wanted, missing)
         for _ in range(HALVINGS):
             found = [one for queue in range(len(self.queues)) for one in self._narrowest(queue, self.cost - wanted)]
