@@ -37,6 +37,7 @@ class StoredNumbers(Measurer):
         data: Dataset,
         split: str,
         beside: Sequence[PredictionMetric] = (),
+        briefly: bool = False,
     ) -> Measurement:
         data = seen_by(data, network.classes, network.preprocessing)
         known = self.known(key_of(self.ingredients(metric, network, healthy, data, split)))
@@ -48,9 +49,9 @@ class StoredNumbers(Measurer):
 class StoredReadings(Readings):
     """Readings whose network or number may not be known yet."""
 
-    def value(self, reading: Reading, lane: Lane, network: Network | None = None) -> Value:
+    def value(self, reading: Reading, lane: Lane, network: Network | None = None, *, briefly: bool = False) -> Value:
         try:
-            return super().value(reading, lane, network)
+            return super().value(reading, lane, network, briefly=briefly)
         except Refusal:
             raise Unknown(ABOVE) from None
 
