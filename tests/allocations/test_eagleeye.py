@@ -89,7 +89,7 @@ def test_scales_are_where_a_signature_takes_more(parts: list[tuple[float, int]])
     taken = [scaled(signature, steps, alpha) for alpha in (0.0, *scales(signature, steps))]
     assert taken[0] == (0,) * len(steps) and taken[-1] == tuple(steps)
     assert all(all(b >= a for a, b in zip(one, two, strict=True)) for one, two in zip(taken, taken[1:], strict=False))
-    between = [scaled(signature, steps, k / 50) for k in range(2000)]
+    between = [scaled(signature, steps, (k + 0.1234) / 51.7) for k in range(2000)]  # no ties
     assert set(between) <= set(taken), "nothing is between two scales"
 
 
