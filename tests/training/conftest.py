@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +14,13 @@ import torch
 from torch import nn
 
 from recipelang.images.dataset import ArrayImages, ImageDataset
-from recipelang.kinds import Preprocessing
+from recipelang.kinds import Moment, Preprocessing
 from recipelang.surgery.network import Network
+from recipelang.training.loop import fit
+
+sys.path.insert(0, str(Path(__file__).parent))  # `rewirings`, `killing`, `penalised`
+
+from rewirings import TASK, Looking, Seen, training
 
 
 class Silent:
@@ -74,3 +82,29 @@ def data() -> ImageDataset:
     pixels = (random.integers(0, 90, (70, 8, 8, 3)) + 80 * labels[:, None, None, None]).astype(np.uint8)
     images: Any = {s: ArrayImages(pixels, labels.astype(np.int64), (1, 1), True) for s in ("train", "val", "test")}
     return ImageDataset("toy", ("a", "b", "c"), Preprocessing((8, 8), (0.5,) * 3, (0.3,) * 3), "f" * 64, 16, images)
+
+
+@pytest.fixture
+def watched(data: ImageDataset, silent: Any) -> Callable[..., tuple[Network, list[Seen], list[Seen]]]:
+    """Train with a schedule; the network, and what there was before and after the masks moved in each step."""
+
+    def run(network: Network, schedule: Any, **more: Any) -> tuple[Network, list[Seen], list[Seen]]:
+        states: list[Any] = []
+        before, after = Looking(beside=states), Looking(beside=states)
+        whole = training(schedule, **more)
+        inner = whole.companions[0]
+        kind = type(inner)
+
+        class Noting(kind):  # type: ignore[valid-type,misc]
+            def begin(self, network: Any, moment: Moment) -> nn.Module:
+                states.append(super().begin(network, moment))
+                return states[-1]  # type: ignore[no-any-return]
+
+        noting = Noting(inner.masking)
+        trained, _ = fit(
+            network, data, replace(whole, companions=(before, noting, after)), progress=silent(), task=TASK, seed=1,
+            precision="float32",
+        )  # fmt: skip
+        return trained, before.seen, after.seen
+
+    return run

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from killing import Killed, kill_after
 from torch import Tensor, nn
 
 from recipelang.images.dataset import ImageDataset
@@ -22,18 +23,6 @@ from recipelang.training.loop import FitRecord, fit
 
 TASK = Classification()
 NAME = "4.weight"
-
-
-class Killed(Exception):
-    """Simulates a process that dies."""
-
-
-def kill_after(steps: int) -> Any:
-    def then(done: int) -> None:
-        if done == steps:
-            raise Killed
-
-    return then
 
 
 def bytes_of(result: tuple[Network, FitRecord]) -> dict[str, bytes]:

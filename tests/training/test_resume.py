@@ -13,6 +13,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from killing import Killed, kill_after
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -43,21 +44,9 @@ GRIDS = {
 }
 
 
-class Killed(Exception):
-    """Simulates a process that dies."""
-
-
 @pytest.fixture(autouse=True)
 def save_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
-
-
-def kill_after(steps: int) -> Any:
-    def then(done: int) -> None:
-        if done == steps:
-            raise Killed
-
-    return then
 
 
 def bytes_of(result: tuple[Network, FitRecord]) -> dict[str, bytes]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from killing import Killed, kill_after
 from torch import Tensor, nn
 
 from recipelang import catalogue, stages
@@ -34,10 +35,6 @@ from recipelang.training.teachers import Teacher, translated
 TASK = Classification()
 CLASSES = ("a", "b", "c")
 DATA = Preprocessing((8, 8), (0.5,) * 3, (0.3,) * 3)
-
-
-class Killed(Exception):
-    """Simulates a process that dies."""
 
 
 @pytest.fixture
@@ -139,14 +136,6 @@ def test_parts_are_trained_along_and_gone_afterwards(data: ImageDataset, silent:
     )
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in trained.module.modules())
     assert all(f.dtype == torch.float32 for f in FOUND[0][0].features)
-
-
-def kill_after(steps: int) -> Any:
-    def then(done: int) -> None:
-        if done == steps:
-            raise Killed
-
-    return then
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

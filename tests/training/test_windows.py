@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from killing import Killed, kill_after
 from torch import nn
 
 from recipelang.errors import Refusal
@@ -103,24 +104,15 @@ def test_each_window_has_random_numbers_of_its_own(another: Any, data: ImageData
     assert len(set(firsts)) == 3
 
 
-class Killed(Exception):
-    """Simulates a process that dies."""
-
-
 def test_killed_in_a_window_and_the_same_bytes(
     network: Network, data: ImageDataset, silent: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
-
-    def kill(done: int) -> None:
-        if done == 8:
-            raise Killed
-
     part = Training(Duration(5, "steps"), Sgd(Linear(0.2, to=0.0)))
     how: Any = {"task": TASK, "seed": 4, "window": Window(5, TOTAL)}
     whole, record = fit(network, data, part, progress=silent(), **how)
     with pytest.raises(Killed):
-        fit(network, data, part, progress=silent(kill), checkpoint=tmp_path / "c", **how)
+        fit(network, data, part, progress=silent(kill_after(8)), checkpoint=tmp_path / "c", **how)
     again, record_again = fit(network, data, part, progress=silent(), checkpoint=tmp_path / "c", **how)
     assert record_again.resumed_at == 7 and record_again.history == record.history
     for name, tensor in whole.tensors().items():
