@@ -116,11 +116,6 @@ class Workbench:
         """The training split without what `score` uses."""
         return self.division.rest
 
-    @property
-    def budgeted(self) -> bool:
-        """Whether there is an `until`."""
-        return self.until is not None
-
     def steps(self, taken: Taken) -> tuple[RemovalStep, ...]:
         """The steps that are taken, queue by queue."""
         return tuple(step for queue, count in zip(self.queues, taken, strict=True) for step in queue.steps[:count])

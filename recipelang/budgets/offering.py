@@ -90,6 +90,16 @@ def wanted(operation: Prune, offer: Offer) -> int | None:
     return count
 
 
+def remaining(operation: Prune, network: Network) -> Offer:
+    """What a network offers of a unit after some of it was removed; it may be nothing."""
+    try:
+        return offered(operation, network)
+    except Refusal as refusal:
+        if refusal.code not in ("RCP0910", "RCP0703"):
+            raise
+        return Offer((), {})
+
+
 def emptied(operation: Prune, network: Network, offers: Sequence[Offer]) -> Network:
     """The network without anything that the statement may remove: how far it can go at most.
 
@@ -102,6 +112,8 @@ def emptied(operation: Prune, network: Network, offers: Sequence[Offer]) -> Netw
                 offer = offered(one, network)
             except Refusal:  # what it had vanished with the layers
                 continue
+        if not offer.groups:
+            continue
         gone = {group.name: range(group.most) for group in offer.groups}
         network = apply_edits(network, one.unit.edits(network, offer, gone), check=False)
     return network

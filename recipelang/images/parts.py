@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from recipelang.images.draws import ORDER, shuffled, subset
-from recipelang.images.view import derived
-from recipelang.kinds import Batch, Dataset, Labels, Preprocessing
+from recipelang.images.view import Derived, derived
+from recipelang.kinds import Batch, Dataset
 
 
 def part(data: Dataset, chosen: np.ndarray) -> Dataset:
@@ -31,7 +31,7 @@ def part(data: Dataset, chosen: np.ndarray) -> Dataset:
 
 
 @dataclass(frozen=True)
-class Picked:
+class Picked(Derived):
     """Some training samples of a data set that cannot pick them itself; see `kinds.Dataset`.
 
     Attributes:
@@ -39,48 +39,12 @@ class Picked:
         chosen: the numbers of the samples, sorted.
     """
 
-    data: Dataset
     chosen: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        """Its name in the recipe."""
-        return self.data.name
-
-    @property
-    def target(self) -> str:
-        """That of the data."""
-        return self.data.target
-
-    @property
-    def labels(self) -> Labels | None:
-        """Those of the data."""
-        return self.data.labels
-
-    @property
-    def preprocessing(self) -> Preprocessing | None:
-        """That of the data."""
-        return self.data.preprocessing
 
     @property
     def fingerprint(self) -> str:
         """Of the data and of the samples."""
         return derived(self.data.fingerprint, part=self.chosen)
-
-    @property
-    def batch(self) -> int:
-        """Training batch size."""
-        return self.data.batch
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """That of the data."""
-        return self.data.input_shape
-
-    @property
-    def target_shape(self) -> tuple[int, ...] | None:
-        """That of the data."""
-        return self.data.target_shape
 
     def size(self, split: str) -> int:
         """Number of samples."""

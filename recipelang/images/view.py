@@ -50,18 +50,10 @@ def _prepared(data: Dataset, preprocessing: Preprocessing) -> Dataset:
 
 
 @dataclass(frozen=True)
-class Relabelled:
-    """A data set whose labels are the outputs of a network; see `kinds.Dataset`.
-
-    Attributes:
-        data: with its own labels.
-        classes: of the network's outputs.
-        outputs: for each class of the data, the output that stands for it.
-    """
+class Derived:
+    """What a data set made from another has in common with it; see `kinds.Dataset`."""
 
     data: Dataset
-    classes: tuple[str, ...]
-    outputs: tuple[int, ...]
 
     @property
     def name(self) -> str:
@@ -70,17 +62,17 @@ class Relabelled:
 
     @property
     def target(self) -> str:
-        """That of the data."""
+        """What its targets are."""
         return self.data.target
 
     @property
-    def labels(self) -> Labels:
-        """The classes of the network."""
-        return Labels(self.classes)
+    def labels(self) -> Labels | None:
+        """What its labels mean."""
+        return self.data.labels
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """That of the data."""
+        """How its images are prepared."""
         return self.data.preprocessing
 
     @property
@@ -90,18 +82,37 @@ class Relabelled:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """That of the data."""
+        """Of one sample."""
         return self.data.input_shape
 
     @property
     def target_shape(self) -> tuple[int, ...] | None:
-        """That of the data."""
+        """Of one target."""
         return self.data.target_shape
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """That of the data."""
+        """What is said of it."""
         return tuple(getattr(self.data, "notes", ()))
+
+
+@dataclass(frozen=True)
+class Relabelled(Derived):
+    """A data set whose labels are the outputs of a network.
+
+    Attributes:
+        data: with its own labels.
+        classes: of the network's outputs.
+        outputs: for each class of the data, the output that stands for it.
+    """
+
+    classes: tuple[str, ...]
+    outputs: tuple[int, ...]
+
+    @property
+    def labels(self) -> Labels:
+        """The classes of the network."""
+        return Labels(self.classes)
 
     @property
     def fingerprint(self) -> str:

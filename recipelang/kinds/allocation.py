@@ -189,7 +189,6 @@ class Bench(Protocol):
         whole: the network before anything is removed; `adopt` gives it other values.
         data: the training split without the part that `score` uses, as a data set: `train` alone.
         task: of the recipe.
-        budgeted: whether the statement has an `until`; without one, `cost` and `table` are refused.
         optimizer: of `tuned`: that of the statement's training, or the one that `with` names, else the usual one for
             tuning; None for an explorer that does not say that it `tunes`.
         folder: of the step, for files that survive a kill.
@@ -203,8 +202,6 @@ class Bench(Protocol):
     def data(self) -> Dataset: ...
     @property
     def task(self) -> Task: ...
-    @property
-    def budgeted(self) -> bool: ...
     @property
     def optimizer(self) -> Any: ...
     @property

@@ -1,11 +1,14 @@
-"""Curves that a step leaves for the report."""
+"""Curves that a step leaves for the report, and as a report reads them from the record."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+#: characters of a name that a reader of a record keeps
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -14,12 +17,12 @@ class Line:
 
     Attributes:
         name: whose it is: a group, a layer, a candidate; "" for the only one.
-        x, y: its points, in the order in which they are joined.
+        x, y: its points, in the order in which they are joined; None, in a record, for what is not finite.
     """
 
-    name: str
-    x: tuple[float, ...]
-    y: tuple[float, ...]
+    name: str = field(metadata={"longest": LONGEST_NAME})
+    x: tuple[float | None, ...]
+    y: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ class Plot:
         return {**asdict(self), "lines": lines}
 
 
-def _finite(values: Sequence[float]) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in values]
+def _finite(values: Sequence[float | None]) -> list[float | None]:
+    return [value if value is not None and math.isfinite(value) else None for value in values]
 
 
 def stored(plots: Sequence[Plot]) -> list[dict[str, Any]]:

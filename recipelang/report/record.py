@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Figure
+from recipelang.kinds import Figure, Plot
 from recipelang.report.decode import NAME, cut, decode, schema, visible
 from recipelang.report.measured import Measured, Metric
-from recipelang.report.plotted import Plot
 
 FORMAT, FORMATS = "recipelang.report/2", ("recipelang.report/1", "recipelang.report/2")
 Scalar: TypeAlias = str | bool | int | float | None

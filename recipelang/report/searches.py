@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from recipelang.kinds import Line, Plot
 from recipelang.report import words
 from recipelang.report.axes import FARTHEST
 from recipelang.report.chart import WIDTH, Chart
 from recipelang.report.parts import steps_of
-from recipelang.report.plotted import Line, Plot
 from recipelang.report.record import Step
 from recipelang.report.rows import Row
 from recipelang.report.svg import LINE, SERIES, drawing, to_svg

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import Tensor
 
-from recipelang.budgets.bench import Told, Workbench
+from recipelang.budgets.bench import Told
 from recipelang.budgets.held import Division
 from recipelang.scoring.dividing import COARSE, Dividing, Masked, queues_of, reached, shares
+from recipelang.stages._explored import bench_of
 from recipelang.stages.context import Context
 from recipelang.verbs.sparsify import Sparsify
 
@@ -35,27 +35,7 @@ def divided(
         again = allocation if allocation.compares else None
         return Dividing(pattern.share, shares(allocation, pattern, scores, pattern.share), again), ()
     queues = queues_of(pattern, scores, COARSE)
-    bench = _bench(operation, context, division, queues, Masked(context.network, pattern, scores))
+    bench = bench_of(operation, context, division, queues, Masked(context.network, pattern, scores))
     with bench:
         order = allocation.explore(queues, bench)
     return Dividing(pattern.share, reached(order, queues, pattern.share)), bench.told
-
-
-def _bench(operation: Sparsify, context: Context, division: Division, queues: Any, masked: Masked) -> Workbench:
-    return Workbench(
-        queues=queues,
-        together=masked,
-        until=None,
-        read=context.read,
-        judge=context.judge,
-        division=division,
-        task=context.task,
-        optimizer=operation.training.optimizer if operation.training else None,
-        seed=context.seed,
-        device=context.device,
-        threads=context.threads,
-        folder=context.folder,
-        progress=context.progress,
-        smoke=context.smoke,
-        allocation=operation.allocation,
-    )

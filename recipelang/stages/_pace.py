@@ -15,6 +15,10 @@ from recipelang.training.history import FitRecord, continued
 from recipelang.training.loop import fit
 from recipelang.training.rounds import share
 from recipelang.training.windows import Window, one_history, steps_of, steps_of_epoch
+from recipelang.verbs.prune import Prune
+
+#: a schedule may have more updates; after so many, no group becomes narrower
+MOST_TURNS = 16
 
 
 class Pace(Protocol):
@@ -52,6 +56,14 @@ def pace_of(training: Training | None, rounds: int, context: Context, weakest: W
     return Gradual(training, context, total, per_epoch, updates)
 
 
+def turns_of(operation: Prune) -> int:
+    """How often a statement removes, at most."""
+    course = operation.training.course if operation.training else None
+    if course is None:
+        return operation.rounds
+    return 1 if getattr(course.schedule, "soft", False) else MOST_TURNS
+
+
 def _updates(training: Training, per_epoch: int) -> tuple[tuple[int, float], ...]:
     course = training.course
     assert course is not None
@@ -73,7 +85,7 @@ class Rounds:
         return [turn / self.count for turn in range(1, self.count + 1)]
 
     def before(self, outcome: Outcome) -> Outcome:
-        """None."""
+        """There is none."""
         return outcome
 
     def after(self, outcome: Outcome, turn: int, last: bool) -> Outcome:
@@ -152,7 +164,7 @@ class Soft:
         return replace(outcome, network=tuned, history=record.history, training=(self.training,))
 
     def after(self, outcome: Outcome, turn: int, last: bool) -> Outcome:
-        """Nothing."""
+        """There is none."""
         return outcome
 
 
@@ -160,16 +172,5 @@ def _fit(
     network: Network, training: Training, context: Context, seed: int, name: str, window: Window | None = None
 ) -> tuple[Network, FitRecord]:
     """The training loop, with a checkpoint of this name."""
-    return fit(
-        network,
-        context.data,
-        training,
-        task=context.task,
-        seed=seed,
-        device=context.device,
-        threads=context.threads,
-        checkpoint=context.folder / name,
-        progress=context.progress,
-        window=window,
-        smoke=context.smoke,
-    )
+    at = context.folder / name
+    return fit(network, context.data, training, seed=seed, checkpoint=at, window=window, **context.working)

@@ -66,24 +66,18 @@ def in_rounds(
     for turn in range(1, schedule.rounds + 1):
         target, found = schedule.after(training.course.target, turn), score(network)
         ranked.add(found, keep)
-        scores = {name: found[name].cpu().masked_fill(~kept, -torch.inf) for name, kept in keep.items()}
-        shares = dividing.at(pattern, scores, target) if dividing else dict.fromkeys(keep, target)
-        here = {name: pattern.at(shares[name]) for name in keep}
-        keep = {name: kept & here[name].mask(scores[name]) for name, kept in keep.items()}
-        masked = restrict(network, {name: Mask(str(here[name]), kept) for name, kept in keep.items()})
+        masks = _masks(pattern, found, keep, target, dividing)
+        keep = {name: mask.keep for name, mask in masks.items()}
+        masked = restrict(network, masks)
         zeros.append(show(1 - _count(keep) / sum(map(Tensor.numel, keep.values())), "%"))
         parts.append(replace(share(training, turn, schedule.rounds), course=None))
         network, record = fit(
             rewound(masked, state) if state is not None else masked,
             context.data,
             parts[-1],
-            task=context.task,
             seed=nth_seed(context.seed, turn - 1),
-            device=context.device,
-            threads=context.threads,
             checkpoint=context.folder / f"round-{turn}",
-            progress=context.progress,
-            smoke=context.smoke,
+            **context.working,
         )
         records.append(record)
     done = together(records)
@@ -92,6 +86,16 @@ def in_rounds(
     single = getattr(pattern, "piece", "weight") == "weight"
     reached = (*(ranked.agreement(keep) if single else ()), *done.figures)
     return Outcome(network, reached=reached, note=note, history=done.history, training=tuple(parts))
+
+
+def _masks(
+    pattern: Any, found: Mapping[str, Tensor], keep: Mapping[str, Tensor], target: float, dividing: Dividing | None
+) -> dict[str, Mask]:
+    """The masks of a round: of what has stayed until then, the lowest scores are masked."""
+    scores = {name: found[name].cpu().masked_fill(~kept, -torch.inf) for name, kept in keep.items()}
+    shares = dividing.at(pattern, scores, target) if dividing else dict.fromkeys(keep, target)
+    here = {name: pattern.at(shares[name]) for name in keep}
+    return {name: Mask(str(here[name]), kept & here[name].mask(scores[name])) for name, kept in keep.items()}
 
 
 @dataclass

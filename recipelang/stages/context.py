@@ -54,6 +54,12 @@ class Context:
     smoke: bool = False
     glance: Callable[[Reading, Network], Value] | None = None
 
+    @property
+    def working(self) -> dict[str, Any]:
+        """What a training or a search of the step is given as it is, by the names of its arguments."""
+        names = ("task", "device", "threads", "progress", "smoke")
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -56,15 +56,11 @@ def tune(context: Context, training: Training, samples: Samples | None, teachers
         context.network,
         context.data,
         training,
-        task=context.task,
         teachers=teachers,
         seed=context.seed,
-        device=context.device,
-        threads=context.threads,
         samples=samples.count if samples else None,
         checkpoint=context.folder / "checkpoint",
-        progress=context.progress,
-        smoke=context.smoke,
+        **context.working,
     )
     removing = [companion.name for companion in training.companions if companion.leaves == PARTS]
     left = removed(record.left, listed(removing))

@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 
 from recipelang import catalogue
 from recipelang.catalogue import spell
-from recipelang.errors import Span, did_you_mean
+from recipelang.errors import did_you_mean
 from recipelang.kinds import searching, why_unfit
 from recipelang.meaning import conditions, modules, places, removal, schedules, training, trees
 from recipelang.meaning.bounds import opposed, shrinking
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
 from recipelang.meaning.wording import listing
-from recipelang.plan import Condition, Course, Needs, Samples, Selection, Training, later, unhashed
+from recipelang.plan import Condition, Course, Needs, Samples, Selection, Training, later
 from recipelang.syntax import nodes
 from recipelang.verbs import _learned, _removed
 from recipelang.verbs._removed import Amount
@@ -42,7 +42,6 @@ class Prune:
     more: tuple[Amount, ...] = later(())  # further units
     allocation: Any = later(None)  # a method of kind `allocation`; None: one ranking of each unit
     tuner: Any = later(None)  # the optimizer of trainings that an allocation makes; None: that of `training`
-    criterion_span: Span | None = unhashed(None)
 
     def needs(self) -> Needs:
         """Its criterion, its budget, and its training."""
@@ -130,7 +129,6 @@ def read(reader: Reader) -> Prune | None:
         more=asked[1:],
         allocation=allocation,
         tuner=tuner,
-        criterion_span=criterion_node.span if criterion_node is not None else None,
     )
     return reader.done(made)
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from recipelang import catalogue
-from recipelang.errors import Span
 from recipelang.kinds import PATTERN_SCORES, Solver, searching, why_unfit
 from recipelang.meaning import modules, places, training
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
 from recipelang.meaning.wording import listing
-from recipelang.plan import Course, Needs, Samples, Selection, Training, Zeros, later, unhashed
+from recipelang.plan import Course, Needs, Samples, Selection, Training, Zeros, later
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 from recipelang.verbs import _over, _target
@@ -36,7 +35,6 @@ class Sparsify:
     training: Training | None = later(None)  # with the course of the target, where a schedule raises it
     scratch: bool = later(False)  # that training starts from new random weights
     allocation: Any = later(None)  # divides the target among the weights; None: each has it
-    criterion_span: Span | None = unhashed(None)
 
     def needs(self) -> Needs:
         """Its criterion, the restriction of its pattern, and the training during which a schedule raises its target."""
@@ -96,7 +94,6 @@ def read(reader: Reader) -> Sparsify | None:
         trained,
         scratch,
         allocation,
-        by.span if by is not None else None,
     )
     if not reader.failed:
         _over.masks(reader, made.zeros, made.schedule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from recipelang.errors import StepFailed
 from recipelang.report.context import build
 from recipelang.report.render import write
-from recipelang.stages import prune
+from recipelang.stages import _turn
 
 HEAD = "model digits_resnet\ndata digits(batch=32)\nmeasure params, flops\n"
 OVER = "over agp(begin=1 steps, every=2 steps) for 6 steps with sgd(lr=1e-2)"
@@ -17,13 +18,13 @@ OVER = "over agp(begin=1 steps, every=2 steps) for 6 steps with sgd(lr=1e-2)"
 
 def test_a_budget_is_approached_and_holds_at_the_end(apart: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     bounds: list[float | None] = []
-    smallest = prune.smallest
+    smallest = _turn.smallest
 
     def searched(removed: Any, most: int, until: Any, *more: Any) -> Any:
         bounds.append(until and until.bound)
         return smallest(removed, most, until, *more)
 
-    monkeypatch.setattr(prune, "smallest", searched)
+    monkeypatch.setattr(_turn, "smallest", searched)
     text = HEAD + f'prune filters by magnitude until flops < 0.9 {OVER} in "layer2.*"\n'
     done = apart.run(text, control=True, smoke=False)
     assert done.code == 0 and done.metric("flops") < 0.9 * done.metric("flops", "healthy")
@@ -77,3 +78,27 @@ def test_one_shot_and_iterative_ranking_are_compared_in_record_and_report(lab: A
         assert "rank correlation of one-shot and iterative ranking" in (done.folder / report).read_text()
     once = lab.run(HEAD + "prune 4 layers by random\n")
     assert all("correlation" not in figure.get("what", "") for figure in once.steps(verb="prune")[0]["reached"])
+
+
+NARROW = """from torch import nn
+
+def build(classes=10):
+    sizes = nn.Linear(64, 32), nn.Linear(32, 24), nn.Linear(24, classes)
+    return nn.Sequential(nn.Flatten(), sizes[0], nn.ReLU(), sizes[1], nn.ReLU(), sizes[2])
+"""
+
+
+@pytest.mark.parametrize("over", ["over agp(every=4 steps) for 16 steps", "over 3 rounds for 3 steps"])
+def test_later_turns_find_finer_widths_and_plan_and_run_agree_how_far_they_get(
+    lab: Any, tmp_path: Path, over: str
+) -> None:
+    (tmp_path / "narrow.py").write_text(NARROW)
+    head = f'model python("{tmp_path}/narrow.py:build")\ndata digits\nmeasure params\n'
+    text, how = head + f"prune neurons by magnitude until params < 0.0001 {over}\n", {"trust": True, "smoke": False}
+    (planned,) = lab.plan(text, **how).problems
+    (told,) = lab.run(text, **how).result.diagnostics
+    assert planned.code == told.code == "RCP0904"
+    assert "params can reach 0.028×" in planned.message
+    assert "54 neurons" in told.message and "params 0.028×" in told.message
+    met = lab.run(text.replace("0.0001", "0.09"), **how)
+    assert met.code == 0 and met.metric("params") < 0.09 * met.metric("params", "healthy")
