@@ -6,22 +6,20 @@ What a recipe may not say is refused by `check`, what a network cannot do by `pl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
+from contexts import context
 from torch import Tensor, nn
 
 from recipelang import catalogue
 from recipelang.check import check
 from recipelang.errors import RecipeError, Refusal
 from recipelang.kinds import Labels, why_unfit
-from recipelang.methods.tasks.classification import Classification
 from recipelang.nets.srresnet import SRResNet
 from recipelang.plan import steps_of
 from recipelang.stages import prune
-from recipelang.stages.context import Context
 from recipelang.surgery.network import Network
 from recipelang.syntax.parse import parse
 
@@ -112,16 +110,6 @@ class Pairs(Images):
             yield nn.functional.avg_pool2d(large, 2), large
 
 
-class Silent:
-    def start(self, what: str, total: int | None = None) -> None: ...
-
-    def advance(self, parts: int = 1, note: str = "") -> None: ...
-
-    def stop(self) -> None: ...
-
-    def say(self, line: str) -> None: ...
-
-
 @pytest.fixture(scope="module", params=[Convolutional, Transformer])
 def network(request: Any) -> Network:
     torch.manual_seed(0)
@@ -137,10 +125,6 @@ def network(request: Any) -> Network:
 def enlarging() -> Network:
     torch.manual_seed(0)
     return Network(SRResNet(2, blocks=2, filters=8, channels=3).eval(), {"task": "superresolution"}, (3, 8, 8))
-
-
-def unused(*_: Any) -> Any:
-    raise AssertionError("no state and no reading is asked for")
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
@@ -167,9 +151,7 @@ def test_every_unit_by_every_criterion_prunes_or_is_refused_before_it_runs(
         return
     assert prune.foresee(operation, network, lambda _: None).found
     data: Any = Images()
-    outcome = prune.run(
-        operation, Context(network, data, Classification(), 0, "cpu", 1, Path(), unused, unused, unused, Silent())
-    )
+    outcome = prune.run(operation, context(network, data))
     assert len(outcome.network.edits) == 1 and outcome.ranking
     images, _ = next(data.batches("train"))
     with torch.no_grad():
@@ -202,8 +184,7 @@ def test_a_task_without_classes_by_every_criterion(enlarging: Network, criterion
         return
     operation: Any = list(steps_of(check(parse(text)).nodes))[-1].operation
     data, task = Pairs(), catalogue.find("task", "superresolution")()  # type: ignore[misc]
-    context = Context(enlarging, data, task, 0, "cpu", 1, Path(), unused, unused, unused, Silent())  # type: ignore[arg-type]
-    outcome = prune.run(operation, context)
+    outcome = prune.run(operation, context(enlarging, data, task=task))
     assert len(outcome.network.edits) == 1 and outcome.ranking
     images, large = next(data.batches("train"))
     with torch.no_grad():

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from contexts import Silent
 from torch import nn
 
 from recipelang.budgets.verdict import Verdict
@@ -17,13 +18,6 @@ from recipelang.stages.prune import run
 from recipelang.surgery.network import Network
 from recipelang.syntax.parse import parse
 from recipelang.verbs.prune import Prune
-
-
-class Silent:
-    def start(self, what: str, total: int | None = None) -> None: ...
-    def advance(self, parts: int = 1, note: str = "") -> None: ...
-    def stop(self) -> None: ...
-    def say(self, line: str) -> None: ...
 
 
 def twice() -> Network:

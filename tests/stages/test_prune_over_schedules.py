@@ -8,51 +8,28 @@ from typing import Any, cast
 
 import pytest
 import torch
+from contexts import context, operation, unused
+from gradual import Progress, Residual, network_of, tensors
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
 
 from recipelang import catalogue
 from recipelang.budgets.verdict import Verdict
-from recipelang.check import check
-from recipelang.errors import RecipeError, Refusal
-from recipelang.images.dataset import ArrayImages, ImageDataset
-from recipelang.kinds import Companion, Group, Moment, Offer, Preprocessing
+from recipelang.errors import RecipeError
+from recipelang.images.dataset import ImageDataset
+from recipelang.kinds import Group, Offer
 from recipelang.meaning import schedules
 from recipelang.methods.tasks.classification import Classification
-from recipelang.plan import Duration, Selection, steps_of, unhashed
-from recipelang.scoring.softening import set_to_zero
+from recipelang.plan import Duration
 from recipelang.stages import _pace, prune
-from recipelang.stages.context import Context, Outcome
+from recipelang.stages.context import Outcome
 from recipelang.surgery.network import Network
-from recipelang.syntax.parse import parse
 from recipelang.training import loop
 
 SCHEDULES = [name for name in catalogue.names("schedule") if "parts" in catalogue.find("schedule", name).moves]  # type: ignore[union-attr]
 AMOUNTS = {"layers": "2 layers", "filters": "50% filters(round=1)", "neurons": "50% neurons(round=1)"}
 OVER = "over agp(begin=1 steps, every=2 steps) for 8 steps with sgd(lr=1e-2)"
-
-
-class Block(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.norm, self.two = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.two(self.norm(self.one(x)).relu())
-
-
-class Residual(nn.Module):
-    """Three blocks with skip connections, and a hidden layer before the answer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.blocks = nn.Conv2d(3, 8, 3, padding=1), nn.Sequential(Block(), Block(), Block())
-        self.hidden, self.head = nn.Linear(8, 12), nn.Linear(12, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.hidden(self.blocks(self.stem(x)).mean((2, 3))).relu())
 
 
 class Layer(nn.Module):
@@ -79,46 +56,6 @@ class Tokens(nn.Module):
         return self.head(self.layers(self.patches(x).flatten(2).mT).mean(1))
 
 
-class Progress:
-    """Says nothing, and dies when `steps` training steps are done in all."""
-
-    def __init__(self, steps: int | None = None) -> None:
-        self.left, self.taken = steps, 0
-
-    def start(self, what: str, total: int | None = None) -> None:
-        self.trains, self.at_once = what == "training", True
-
-    def advance(self, parts: int = 1, note: str = "") -> None:
-        if self.trains and not self.at_once:
-            self.taken += 1
-            if self.taken == self.left:
-                raise InterruptedError
-        self.at_once = False  # the first call says how many steps were done before
-
-    def stop(self) -> None: ...
-
-    def say(self, line: str) -> None: ...
-
-
-def unused(*_: Any) -> Any:
-    raise AssertionError("no state and no reading is asked for")
-
-
-def network_of(kind: type[nn.Module]) -> Network:
-    torch.manual_seed(0)
-    return Network(kind().eval(), {}, (3, 8, 8), classes=("a", "b", "c"))
-
-
-@pytest.fixture(scope="module")
-def data() -> ImageDataset:
-    """64 images: 4 steps an epoch."""
-    labels = torch.arange(64) % 3
-    pixels = torch.randint(0, 90, (64, 8, 8, 3), generator=torch.Generator().manual_seed(0))
-    array = (pixels + 80 * labels[:, None, None, None]).to(torch.uint8).numpy()
-    images: Any = {split: ArrayImages(array, labels.numpy()) for split in ("train", "val", "test")}
-    return ImageDataset("toy", ("a", "b", "c"), Preprocessing((8, 8), (0.5,) * 3, (0.3,) * 3), "f" * 64, 16, images)
-
-
 class Images:
     """As many as 4 steps an epoch need."""
 
@@ -126,19 +63,6 @@ class Images:
 
     def size(self, split: str) -> int:
         return 64
-
-
-def operation(text: str) -> Any:
-    return list(steps_of(check(parse(text)).nodes))[-1].operation
-
-
-def context(network: Network, data: ImageDataset, folder: Path, progress: Any = None, smoke: bool = False) -> Context:
-    task, says = Classification(), progress or Progress()
-    return Context(network, data, task, 0, "cpu", 1, folder, unused, unused, unused, says, smoke)
-
-
-def tensors(outcome: Outcome) -> dict[str, bytes]:
-    return {name: t.contiguous().numpy().tobytes() for name, t in outcome.network.tensors().items()}
 
 
 @pytest.fixture
@@ -302,107 +226,3 @@ def test_a_plan_says_how_the_way_is_made(data: ImageDataset) -> None:
     assert schedules.told(course, Duration(8, "steps"), 4).startswith(
         "agp sets the target 4 times: 0.00 % at epoch 0.25"
     )
-
-
-# soft filter pruning ------------------------------------------------------------------------------
-
-SOFT = "prune 8 filters(round=1) by magnitude over sfp(every=2 steps) for 7 steps with sgd(lr=1e-2)"
-
-
-@dataclass(frozen=True)
-class Noting(Companion):
-    """Writes down the weights before the updates of a step, after them, and after the step."""
-
-    seen: Any = unhashed(None)
-    when: str = ""
-
-    def _note(self, when: str, network: Network, moment: Moment) -> None:
-        weights = {name: p.detach().clone() for name, p in network.module.named_parameters()}
-        self.seen[moment.step, when] = weights
-
-    def before_step(self, network: Network, state: Any, moment: Moment) -> None:
-        self._note(f"{self.when} it", network, moment)
-
-    def after_step(self, network: Network, optimizer: Any, state: Any, moment: Moment) -> None:
-        self._note("trained", network, moment)
-
-
-def weakest(weights: dict[str, Tensor], count: int) -> set[tuple[str, int]]:
-    """By hand: the filters of the blocks' first convolutions with the smallest L2 norm, over all of them; the others
-    make the stream of all blocks, whose channels three more convolutions make."""
-    norms = {(f"blocks.{n}.one", k): float(f.square().sum().sqrt()) for n in range(3)
-             for k, f in enumerate(weights[f"blocks.{n}.one.weight"])}  # fmt: skip
-    stream = ["stem.weight", *(f"blocks.{n}.two.weight" for n in range(3))]
-    norms |= {("stem", k): float(sum(weights[name][k].square().sum() for name in stream).sqrt()) for k in range(8)}
-    return set(sorted(norms, key=norms.__getitem__)[:count])
-
-
-def zeros(weights: dict[str, Tensor]) -> set[tuple[str, int]]:
-    found = {
-        (f"blocks.{n}.one", k) for n in range(3) for k in range(8) if not weights[f"blocks.{n}.one.weight"][k].any()
-    }
-    stream = ["stem.weight", *(f"blocks.{n}.two.weight" for n in range(3))]
-    return found | {("stem", k) for k in range(8) if not any(bool(weights[name][k].any()) for name in stream)}
-
-
-def test_the_weakest_become_zero_at_every_update_and_go_on_being_trained(
-    data: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: dict[tuple[int, str], dict[str, Tensor]] = {}
-    fit = loop.fit
-
-    def fits(network: Network, data: Any, training: Any, **how: Any) -> Any:
-        around = (Noting(seen, "before"), *training.companions, Noting(seen, "after"))
-        return fit(network, data, replace(training, companions=around), **how)
-
-    monkeypatch.setattr(_pace, "fit", fits)
-    outcome = prune.run(operation(SOFT), context(network_of(Residual), data, tmp_path))
-    for step in range(7):
-        before, after = seen[step, "before it"], seen[step, "after it"]
-        if step not in (2, 4, 6):
-            assert all(torch.equal(before[name], after[name]) for name in before)
-            continue
-        assert zeros(after) == weakest(before, 8)
-        same = {name for name in before if torch.equal(before[name], after[name])}
-        assert same >= {
-            name for name in before if "norm" in name or "bias" in name or "head" in name or "hidden" in name
-        }
-        assert len(zeros(seen[step, "trained"])) < 8, "they learn again"
-    gone = {(row["layer"], row["gone"]) for row in outcome.ranking if row["gone"]}
-    last = weakest(seen[6, "trained"], 8)
-    assert gone == {(name, sum(1 for n, _ in last if n == name)) for name in {name for name, _ in last}}
-    assert sum(row["gone"] for row in outcome.ranking) == 8
-
-
-def test_softly_killed_and_the_same_bytes(data: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
-    plan, network = operation(SOFT.replace("magnitude", "taylor")), network_of(Residual)
-    whole = prune.run(plan, context(network, data, tmp_path / "whole"))
-    for steps in (3, 2):  # the last of each is lost
-        with pytest.raises(InterruptedError):
-            prune.run(plan, context(network, data, tmp_path / "killed", Progress(steps)))
-    rest = Progress()
-    again = prune.run(plan, context(network, data, tmp_path / "killed", rest))
-    assert rest.taken == 7 - 2 - 1 and tensors(again) == tensors(whole) and again.history == whole.history
-
-
-def test_a_normalised_filter_is_zero_by_its_scale() -> None:
-    module = nn.Sequential(
-        weight_norm(nn.Conv2d(3, 4, 1)), nn.ReLU(), nn.Conv2d(4, 2, 1), nn.Flatten(), nn.Linear(128, 3)
-    )
-    network = Network(module.eval(), {}, (3, 8, 8))
-    offer = operation("prune 1 filters(round=1) by magnitude").unit.find(network, Selection())
-    group = next(group for group in offer.groups if group.name == "0")
-    set_to_zero(module, group.source, (1, 3), offer.source.followed.normalised)
-    weight = module[0].weight
-    assert bool(weight.isfinite().all()) and [bool(row.any()) for row in weight] == [True, False, True, False]
-
-
-def test_a_plan_says_when_parts_become_zero() -> None:
-    course = operation(SOFT).training.course
-    told = schedules.told(course, Duration(7, "steps"), 4)
-    assert told == "sfp sets the weakest to zero 3 times, 2 steps apart; they are removed after the training"
-    schedules.fit(replace(operation(SOFT).training, duration=Duration(3, "steps")), 4)
-    with pytest.raises(Refusal) as late:
-        schedules.fit(replace(operation(SOFT).training, duration=Duration(2, "steps")), 4)
-    assert late.value.code == "RCP0312"

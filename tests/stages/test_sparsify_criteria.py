@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from contexts import context, operation
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import VisionTransformer
 
-from recipelang.check import check
 from recipelang.errors import Refusal
 from recipelang.kernels.nm.reference import nm_holds
 from recipelang.kinds import Labels, ModelRequest
@@ -22,26 +22,14 @@ from recipelang.methods.criteria.sparsegpt import SparseGPT
 from recipelang.methods.data.digits import Digits
 from recipelang.methods.models.digits_resnet import DigitsResNet
 from recipelang.methods.tasks.classification import Classification
-from recipelang.plan import steps_of
 from recipelang.scoring.evidence import Gathered
 from recipelang.stages import sparsify, train
-from recipelang.stages.context import Context, Outcome
+from recipelang.stages.context import Outcome
 from recipelang.surgery.masks import eligible
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import broken
-from recipelang.syntax.parse import parse
 
 CRITERIA = ("magnitude", "taylor", "wanda", "sparsegpt")
-
-
-class Silent:
-    def start(self, what: str, total: int | None = None) -> None: ...
-
-    def advance(self, parts: int = 1, note: str = "") -> None: ...
-
-    def stop(self) -> None: ...
-
-    def say(self, line: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -58,17 +46,6 @@ class Images:
     def batches(self, split: str, **_: Any) -> Iterator[tuple[Tensor, Tensor]]:
         for images in self.images.split(8):
             yield images, torch.arange(len(images)) % 3
-
-
-def operation(text: str) -> Any:
-    return list(steps_of(check(parse(text)).nodes))[-1].operation
-
-
-def context(network: Network, data: Any, folder: Path = Path(), seed: int = 0) -> Context:
-    def unused(*_: Any) -> Any:
-        raise AssertionError("no state and no reading is asked for")
-
-    return Context(network, data, Classification(), seed, "cpu", 1, folder, unused, unused, unused, Silent())
 
 
 def sparse(network: Network, data: Any, criterion: str, on: str = "train") -> Outcome:
@@ -91,7 +68,7 @@ def trained(request: pytest.FixtureRequest, digits: Any, tmp_path_factory: pytes
     torch.manual_seed(request.param)
     network = DigitsResNet().build(ModelRequest(digits.labels.names, digits.input_shape))
     asked = operation("train for 6 epochs with sgd(lr=cosine(0.1, to=0), momentum=0.9)")
-    network = train.run(asked, context(network, digits, tmp_path_factory.mktemp("train"), request.param)).network
+    network = train.run(asked, context(network, digits, tmp_path_factory.mktemp("train"), seed=request.param)).network
     return replace(network, module=network.module.eval())
 
 

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from contexts import context, operation
 from torch import Tensor, nn
 
-from recipelang.check import check
 from recipelang.errors import Refusal
 from recipelang.kernels.nm.permutation import kept
 from recipelang.kinds import Labels, ModelRequest
@@ -20,8 +20,7 @@ from recipelang.kinds.figure import words
 from recipelang.methods.models.digits_resnet import DigitsResNet
 from recipelang.methods.models.python import Python
 from recipelang.methods.patterns.nm import NM
-from recipelang.methods.tasks.classification import Classification
-from recipelang.plan import canonical, steps_of
+from recipelang.plan import canonical
 from recipelang.run.foresight import foresee
 from recipelang.run.options import Options
 from recipelang.run.timing import Times
@@ -34,7 +33,6 @@ from recipelang.surgery.parity import relative_difference
 from recipelang.surgery.permute import Reordering, permute, require_groups
 from recipelang.surgery.restricting import broken
 from recipelang.surgery.tracing import evaluating, example_input
-from recipelang.syntax.parse import parse
 
 CLASSES = tuple(str(k) for k in range(10))
 
@@ -72,23 +70,13 @@ class Images:
             yield images, torch.arange(len(images)) % 10
 
 
-def operation(text: str) -> Any:
-    return list(steps_of(check(parse(text)).nodes))[-1].operation
-
-
-def context(network: Network, progress: Any = None) -> Context:
-    def unused(*_: Any) -> Any:
-        raise AssertionError("no state and no reading is asked for")
-
+def given(network: Network, progress: Any = None) -> Context:
     images = torch.randn(48, *network.input_shape, generator=torch.Generator().manual_seed(3))
-    return Context(
-        *(network, Images(images), Classification(), 0, "cpu", 1, Path()),  # type: ignore[arg-type]
-        *(unused, unused, unused, progress or Counting()),  # type: ignore[arg-type]
-    )
+    return context(network, Images(images), progress=progress or Counting())
 
 
 def sparse(text: str, network: Network) -> Outcome:
-    return sparsify.run(operation(text), context(network))
+    return sparsify.run(operation(text), given(network))
 
 
 @pytest.fixture
@@ -147,8 +135,8 @@ def test_scores_move_along_with_their_weights(selection: str, network: Network) 
     names, _ = eligible(network, NM(), asked.selection)
     groups = require_groups(network, names, NM())
     turned = permute(network, [Reordering(group, tuple(reversed(range(group.size)))) for group in groups])
-    plain = sparsify.run(replace(asked, permutation=None), context(turned)).network
-    found = sparsify.run(asked, context(network)).network
+    plain = sparsify.run(replace(asked, permutation=None), given(turned)).network
+    found = sparsify.run(asked, given(network)).network
     state = plain.module.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in found.module.state_dict().items())
     assert found.masks.keys() == plain.masks.keys() == set(names)
@@ -167,7 +155,7 @@ def test_a_later_pattern_elsewhere_leaves_the_first_one_whole(network: Network) 
 
 def test_the_same_step_gives_the_same_network_and_says_how_far_it_is(network: Network) -> None:
     asked, progress = operation("sparsify nm 2:4 with permute(effort=3)"), Counting()
-    first, again = (sparsify.run(asked, context(network, progress)) for _ in range(2))
+    first, again = (sparsify.run(asked, given(network, progress)) for _ in range(2))
     state = again.network.module.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in first.network.module.state_dict().items())
     assert first.note == again.note
@@ -177,7 +165,7 @@ def test_the_same_step_gives_the_same_network_and_says_how_far_it_is(network: Ne
 def test_sparsegpt_says_which_of_how_many_weights_it_is_at(network: Network) -> None:
     progress = Counting()
     text = 'sparsify nm 2:4 by sparsegpt in "layer1.0.*"'
-    found = sparsify.run(operation(text), context(network, progress))
+    found = sparsify.run(operation(text), given(network, progress))
     assert words(found.reached) == "2 of 2 weights are 2:4"
     looks = [(what, total, done) for what, total, done in progress.pieces if "of 2" in what]
     assert [what.split(",")[0] for what, _, _ in looks] == ["weight 1 of 2", "weight 2 of 2"]
@@ -227,7 +215,7 @@ def test_where_no_channel_may_move_the_step_fails() -> None:
     flat = stuck(nn.Sequential(nn.Conv2d(4, 8, 1), nn.Flatten(), nn.Linear(72, 10)))
     asked = operation("sparsify nm 2:4 with permute")
     for attempt in (
-        lambda: sparsify.run(asked, context(flat)),
+        lambda: sparsify.run(asked, given(flat)),
         lambda: foresee(asked, flat, lambda _: None, Times(Options())),
     ):
         with pytest.raises(Refusal, match="no input channels can be reordered before 2:4: ") as refusal:

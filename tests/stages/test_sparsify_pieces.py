@@ -3,59 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
+from contexts import Images, context, operation
 from torch import Tensor, nn
 
 from recipelang import catalogue
 from recipelang.check import check
 from recipelang.errors import RecipeError, Refusal
-from recipelang.kinds import PATTERN_SCORES, Labels, why_unfit
+from recipelang.kinds import PATTERN_SCORES, why_unfit
 from recipelang.kinds.figure import words
-from recipelang.methods.tasks.classification import Classification
-from recipelang.plan import steps_of
 from recipelang.scoring import pieces
 from recipelang.scoring.pieces import piece_scores
 from recipelang.stages import finetune, prune, sparsify
-from recipelang.stages.context import Context
 from recipelang.surgery.coupled import Removable
 from recipelang.surgery.network import Network
 from recipelang.surgery.removable import find_removable
 from recipelang.surgery.restricting import broken
 from recipelang.syntax.parse import parse
-
-
-class Silent:
-    def start(self, what: str, total: int | None = None) -> None: ...
-
-    def advance(self, parts: int = 1, note: str = "") -> None: ...
-
-    def stop(self) -> None: ...
-
-    def say(self, line: str) -> None: ...
-
-
-class Images:
-    """A data set in memory, the same in every split."""
-
-    name, fingerprint, batch = "memory", "", 8
-    labels: ClassVar[Labels] = Labels(("a", "b", "c"))
-    input_shape = (4, 8, 8)
-    preprocessing: Any = None
-
-    def size(self, split: str) -> int:
-        return 16
-
-    def batches(self, split: str, **_: Any) -> Iterator[tuple[Tensor, Tensor]]:
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(2):
-            labels = torch.arange(8) % 3
-            yield torch.randn(8, 4, 8, 8, generator=generator) + labels[:, None, None, None], labels
 
 
 def network() -> Network:
@@ -91,20 +60,8 @@ class Residual(nn.Module):
         return out
 
 
-def operation(text: str) -> Any:
-    return list(steps_of(check(parse(text)).nodes))[-1].operation
-
-
-def context(network: Network, folder: Path = Path()) -> Context:
-    def unused(*_: Any) -> Any:
-        raise AssertionError("no state and no reading is asked for")
-
-    data: Any = Images()
-    return Context(network, data, Classification(), 0, "cpu", 1, folder, unused, unused, unused, Silent())
-
-
 def sparse(text: str, of: Network | None = None) -> Any:
-    return sparsify.run(operation(text), context(of or network()))
+    return sparsify.run(operation(text), context(of or network(), Images()))
 
 
 WRITTEN = {"nm": "nm 2:4", "blocks": "blocks 4x2 to 50%"}
@@ -128,7 +85,7 @@ def test_every_pattern_by_every_criterion_works_or_is_refused_by_check(
         return
     asked = operation(text)
     monkeypatch.setattr(pieces, "find_removable", lambda network: followed())
-    outcome = sparsify.run(asked, context(network()))
+    outcome = sparsify.run(asked, context(network(), Images()))
     masks = outcome.network.masks
     assert masks and not broken(outcome.network)
     for name, mask in masks.items():
@@ -136,7 +93,7 @@ def test_every_pattern_by_every_criterion_works_or_is_refused_by_check(
         assert asked.pattern.holds(weight) and bool(torch.isfinite(weight).all()) and bool(mask.keep.any())
         assert abs(float((~mask.keep).float().mean()) - 0.5) < 0.01
     if criterion in ("magnitude", "random"):
-        again = sparsify.run(asked, context(network())).network.masks
+        again = sparsify.run(asked, context(network(), Images())).network.masks
         assert all(torch.equal(masks[name].keep, again[name].keep) for name in {**masks, **again})
     assert words(outcome.reached).endswith(f"weights are {asked.pattern}")
 
@@ -220,7 +177,9 @@ def test_convolutions_that_a_criterion_of_filters_cannot_score_are_named_and_non
 def test_filters_that_are_zero_are_the_first_that_prune_removes() -> None:
     masked = sparse('sparsify filters to 50% in "3.inner"').network
     gone = ~masked.masks["3.inner.weight"].keep.flatten(1).any(1)
-    pruned = prune.run(operation('prune 4 filters(round=1) by magnitude in "3.inner"'), context(masked)).network
+    pruned = prune.run(
+        operation('prune 4 filters(round=1) by magnitude in "3.inner"'), context(masked, Images())
+    ).network
     module: Any = pruned.module
     assert module[3].inner.weight.shape[0] == 4 and not bool((module[3].inner.weight == 0).all((1, 2, 3)).any())
     before: Any = masked.module
@@ -231,7 +190,7 @@ def test_filters_that_are_zero_are_the_first_that_prune_removes() -> None:
 def test_blocks_that_would_be_cut_are_refused_and_whole_ones_go() -> None:
     masked = sparse('sparsify blocks 2x2 to 50% in "3.inner", "3.outer"').network
     with pytest.raises(Refusal) as refused:
-        prune.run(operation('prune 1 filters(round=1) by magnitude in "3.inner"'), context(masked))
+        prune.run(operation('prune 1 filters(round=1) by magnitude in "3.inner"'), context(masked, Images()))
     assert refused.value.code == "RCP0756" and "is no longer 50% sparse in blocks 2x2" in refused.value.message
 
 
@@ -240,13 +199,15 @@ def test_masks_of_a_schedule_are_in_the_pattern_and_stay_through_training(patter
     by = "fpgm" if pattern == "filters" else "taylor"
     text = f"sparsify {pattern} to 75% by {by} over agp(begin=0 steps, every=2 steps) for 5 epochs with sgd(lr=0.01)"
     asked = operation(text)
-    outcome = sparsify.run(asked, context(network(), tmp_path))
+    outcome = sparsify.run(asked, context(network(), Images(), tmp_path))
     final = asked.pattern
     assert outcome.network.masks and not broken(outcome.network)
     for name, mask in outcome.network.masks.items():
         assert mask.pattern == str(final) and final.holds(outcome.network.module.get_parameter(name))
         assert abs(float((~mask.keep).float().mean()) - 0.75) < 0.01
-    tuned = finetune.run(operation("finetune for 2 epochs with sgd(lr=0.05)"), context(outcome.network, tmp_path))
+    tuned = finetune.run(
+        operation("finetune for 2 epochs with sgd(lr=0.05)"), context(outcome.network, Images(), tmp_path)
+    )
     for name in outcome.network.masks:
         assert final.holds(tuned.network.module.get_parameter(name))
         changed = tuned.network.module.get_parameter(name) != outcome.network.module.get_parameter(name)

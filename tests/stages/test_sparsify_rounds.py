@@ -2,63 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
+from contexts import Images, context, operation
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from recipelang.check import check
 from recipelang.errors import Refusal
-from recipelang.kinds import EvenRounds, Labels
+from recipelang.kinds import EvenRounds
 from recipelang.meaning import schedules
 from recipelang.methods.patterns.kernels import Kernels
 from recipelang.methods.patterns.weights import Weights
 from recipelang.methods.schedules.lottery import Lottery
-from recipelang.methods.tasks.classification import Classification
-from recipelang.plan import Course, Duration, Training, steps_of
+from recipelang.plan import Course, Duration, Training
 from recipelang.stages import _rounds
 from recipelang.stages.context import Context, nth_seed
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import broken, restrict
 from recipelang.surgery.restrictions.mask import Mask
-from recipelang.syntax.parse import parse
 
 WIDE = ("0.weight", "3.weight", "6.weight")
-
-
-class Silent:
-    def start(self, what: str, total: int | None = None) -> None: ...
-
-    def advance(self, parts: int = 1, note: str = "") -> None: ...
-
-    def stop(self) -> None: ...
-
-    def say(self, line: str) -> None: ...
-
-
-class Images:
-    """A data set in memory: two batches an epoch."""
-
-    name, fingerprint, batch = "memory", "", 8
-    labels: ClassVar[Labels] = Labels(("a", "b", "c"))
-    input_shape = (4, 8, 8)
-    preprocessing: Any = None
-
-    def size(self, split: str) -> int:
-        return 16
-
-    def batches(self, split: str, **_: Any) -> Iterator[tuple[Tensor, Tensor]]:
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(2):
-            labels = torch.arange(8) % 3
-            yield torch.randn(8, 4, 8, 8, generator=generator) + labels[:, None, None, None], labels
 
 
 def network(seed: int, width: int = 16) -> Network:
@@ -81,16 +51,14 @@ def training() -> Training:
     return Training(Duration(4), Sgd(lr=Cosine(0.5), momentum=0.9), course=Course(Lottery("early", 4), 0.9))
 
 
-def context(trained: Network, early: Network, folder: Path) -> Context:
+def between(trained: Network, early: Network, folder: Path) -> Context:
+    """The context of a trained network, where `early` is kept."""
+
     def state(name: str) -> Network:
         assert name == "early"
         return early
 
-    def unused(*_: Any) -> Any:
-        raise AssertionError("no reading is asked for")
-
-    data: Any = Images()
-    return Context(trained, data, Classification(), 7, "cpu", 1, folder, state, unused, unused, Silent())
+    return context(trained, Images(), folder, seed=7, state=state)
 
 
 def test_what_stays_starts_every_round_as_it_was_kept(
@@ -106,7 +74,7 @@ def test_what_stays_starts_every_round_as_it_was_kept(
         return ended, record
 
     monkeypatch.setattr(_rounds, "fit", fit)
-    outcome = _rounds.in_rounds(context(trained, early, tmp_path), training, Weights(0.9), WIDE, magnitudes)
+    outcome = _rounds.in_rounds(between(trained, early, tmp_path), training, Weights(0.9), WIDE, magnitudes)
 
     assert [part.duration for *_, part, _ in rounds] == [Duration(1.0)] * 4 == [t.duration for t in outcome.training]
     assert [seed for *_, seed in rounds] == [nth_seed(7, n) for n in range(4)]
@@ -140,7 +108,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(
     training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained, early = network(0), network(1)
-    whole = _rounds.in_rounds(context(trained, early, tmp_path / "whole"), training, Kernels(0.9), WIDE[:2], magnitudes)
+    whole = _rounds.in_rounds(between(trained, early, tmp_path / "whole"), training, Kernels(0.9), WIDE[:2], magnitudes)
     real, calls = _rounds.fit, []
 
     def killed(*args: Any, **how: Any) -> Any:
@@ -150,7 +118,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(
         return real(*args, **how)
 
     monkeypatch.setattr(_rounds, "fit", killed)
-    here = context(trained, early, tmp_path / "killed")
+    here = between(trained, early, tmp_path / "killed")
     with pytest.raises(KeyboardInterrupt):
         _rounds.in_rounds(here, training, Kernels(0.9), WIDE[:2], magnitudes)
     records = []
@@ -171,7 +139,7 @@ def test_an_earlier_mask_holds(training: Training, tmp_path: Path) -> None:
     """Zeros that the network comes with stay, in weights that take the pattern and in those that do not."""
     old = {name: torch.rand(network(0).module.get_parameter(name).shape) > 0.3 for name in ("0.weight", "6.weight")}
     trained = restrict(network(0), {name: Mask("weights", keep) for name, keep in old.items()})
-    ended = _rounds.in_rounds(context(trained, network(1), tmp_path), training, Weights(0.9), WIDE[:2], magnitudes)
+    ended = _rounds.in_rounds(between(trained, network(1), tmp_path), training, Weights(0.9), WIDE[:2], magnitudes)
     for name, keep in old.items():
         assert not ended.network.module.get_parameter(name)[~keep].any()
     assert set(ended.network.masks) == {"0.weight", "3.weight", "6.weight"}
@@ -179,7 +147,7 @@ def test_an_earlier_mask_holds(training: Training, tmp_path: Path) -> None:
 
 def test_a_state_of_another_architecture_is_refused(training: Training, tmp_path: Path) -> None:
     with pytest.raises(Refusal) as refused:
-        _rounds.in_rounds(context(network(0), network(1, 12), tmp_path), training, Weights(0.9), WIDE, magnitudes)
+        _rounds.in_rounds(between(network(0), network(1, 12), tmp_path), training, Weights(0.9), WIDE, magnitudes)
     assert refused.value.code == "RCP0791"
     assert "`early`" in str(refused.value) and "`0.weight` is of 16×4×3×3 here and of 12×4×3×3 there" in str(
         refused.value
@@ -222,7 +190,7 @@ def test_even_rounds_mask_equal_parts_and_go_on_from_where_they_are(
 
     monkeypatch.setattr(_rounds, "fit", fit)
     even = replace(training, duration=Duration(3), course=Course(EvenRounds(3), 0.9))
-    here = context(network(0), network(1), tmp_path)
+    here = between(network(0), network(1), tmp_path)
     outcome = _rounds.in_rounds(here, even, Weights(0.9), WIDE, magnitudes)
     before, scores = here.network, [magnitudes(here.network), *(magnitudes(ended) for _, ended in rounds)]
     for turn, (start, ended) in enumerate(rounds, 1):
@@ -251,7 +219,7 @@ def test_even_rounds_that_were_killed_go_on_to_the_same_bytes(
 ) -> None:
     even = replace(training, duration=Duration(2), course=Course(EvenRounds(2), 0.8))
     run = lambda folder: _rounds.in_rounds(  # noqa: E731
-        context(network(0), network(1), tmp_path / folder), even, Weights(0.8), WIDE, magnitudes
+        between(network(0), network(1), tmp_path / folder), even, Weights(0.8), WIDE, magnitudes
     )
     whole, real, calls = run("whole"), _rounds.fit, []
 
@@ -271,14 +239,8 @@ def test_even_rounds_that_were_killed_go_on_to_the_same_bytes(
     assert mine.keys() == theirs.keys() and all(torch.equal(mine[key], theirs[key]) for key in mine)
 
 
-def test_a_recipe_in_rounds_is_planned_and_run(operation: Any) -> None:
+def test_a_recipe_in_rounds_is_planned_and_run() -> None:
     plan = operation("sparsify weights to 90% over 3 rounds for 9 epochs")
     assert isinstance(plan.schedule, EvenRounds) and plan.needs().rounds == 3
     assert plan.schedule.telling(0.9, 9, 1) == "3 rounds, each ranks again: 30.00 %, 60.00 %, 90.00 % zeros"
     assert EvenRounds(7).telling(0.7, 9, 1).endswith("10.00 %, 20.00 %, 30.00 %, …, 70.00 % zeros")
-
-
-@pytest.fixture
-def operation() -> Any:
-    """The operation of a statement."""
-    return lambda text: list(steps_of(check(parse(text)).nodes))[-1].operation

@@ -1,0 +1,73 @@
+"""What the tests of stages run a stage with: an operation as recipes say it, images in memory, and the rest unused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from recipelang.check import check
+from recipelang.kinds import Labels
+from recipelang.methods.tasks.classification import Classification
+from recipelang.plan import steps_of
+from recipelang.stages.context import Context
+from recipelang.surgery.network import Network
+from recipelang.syntax.parse import parse
+
+
+class Silent:
+    """A progress that says nothing."""
+
+    def start(self, what: str, total: int | None = None) -> None: ...
+
+    def advance(self, parts: int = 1, note: str = "") -> None: ...
+
+    def stop(self) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+
+class Images:
+    """A data set in memory, the same in every split: two batches an epoch."""
+
+    name, fingerprint, batch = "memory", "", 8
+    labels: ClassVar[Labels] = Labels(("a", "b", "c"))
+    input_shape = (4, 8, 8)
+    preprocessing: Any = None
+
+    def size(self, split: str) -> int:
+        return 16
+
+    def batches(self, split: str, **_: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(2):
+            labels = torch.arange(8) % 3
+            yield torch.randn(8, 4, 8, 8, generator=generator) + labels[:, None, None, None], labels
+
+
+def operation(text: str) -> Any:
+    """The operation of the last statement."""
+    return list(steps_of(check(parse(text)).nodes))[-1].operation
+
+
+def unused(*_: Any) -> Any:
+    raise AssertionError("no state and no reading is asked for")
+
+
+def context(
+    network: Network,
+    data: Any,
+    folder: Path = Path(),
+    progress: Any = None,
+    *,
+    task: Any = None,
+    seed: int = 0,
+    state: Any = unused,
+    smoke: bool = False,
+) -> Context:
+    """A network on images on the processor; where a stage asks for a state, a verdict or a reading, the test fails."""
+    task, progress = task or Classification(), progress or Silent()
+    return Context(network, data, task, seed, "cpu", 1, folder, state, unused, unused, progress, smoke)
