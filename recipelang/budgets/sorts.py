@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
-import torch
 from torch import Tensor, nn
 
 from recipelang.budgets.elements import Elements
 from recipelang.kinds import Queue
 from recipelang.surgery.network import Network
-from recipelang.surgery.tracing import example_input
+from recipelang.surgery.tracing import evaluating, example_input, hooked
 
 #: (unit, group)
 Key = tuple[str, str]
@@ -47,13 +46,8 @@ def activations(network: Network, paths: set[str]) -> dict[str, int]:
 
         return seen
 
-    module = network.clone().module.eval()
+    module = network.module
     known = dict(module.named_modules())
-    hooks = [known[path].register_forward_hook(watch(path)) for path in paths if path in known]
-    try:
-        with torch.no_grad():
-            module(example_input(network, batch=1))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with hooked(known[path].register_forward_hook(watch(path)) for path in paths if path in known), evaluating(module):
+        module(example_input(network, batch=1))
     return found

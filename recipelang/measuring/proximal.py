@@ -17,9 +17,14 @@ def shrink(groups: Groups, parameters: Mapping[str, Tensor], threshold: float) -
     Of a family whose other groups are all zero, the group with the largest norm stays as it is.
     """
     norms = groups.norms(parameters)
-    factors = (1 - threshold / norms.clamp_min(SMALLEST)).clamp_min(0)
+    factors = kept_factors(norms, threshold)
     groups.spared.copy_(last(groups.members, norms, factors > 0))
     groups.multiply(torch.where(groups.spared, 1.0, factors), parameters)
+
+
+def kept_factors(norms: Tensor, threshold: Tensor | float) -> Tensor:
+    """What the proximal step of threshold · ‖v‖ multiplies each v by, of these norms: max(0, 1 - threshold/‖v‖)."""
+    return (1 - threshold / norms.clamp_min(SMALLEST)).clamp_min(0)
 
 
 def soft(value: Tensor, threshold: Tensor | float) -> Tensor:

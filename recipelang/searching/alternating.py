@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -49,9 +50,6 @@ class Alternating(Companion):
         state.register_buffer("met", torch.tensor(False))
         state.register_buffer("costs", torch.zeros(moment.total, dtype=torch.float64))
         return state
-
-    def before_step(self, network: Network, state: nn.Module | None, moment: Moment) -> None:
-        """Nothing."""
 
     def after_step(
         self, network: Network, optimizer: torch.optim.Optimizer, state: nn.Module | None, moment: Moment
@@ -121,7 +119,7 @@ class Alternating(Companion):
         """φ of every group after these steps."""
         return torch.stack([widths[count] for widths, count in zip(self._widths, steps, strict=True)])
 
-    @property
+    @cached_property
     def _widths(self) -> list[Tensor]:
         """Of every group the share that it keeps after 0, 1, … steps."""
         found = []

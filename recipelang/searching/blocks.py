@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -30,25 +31,32 @@ class Blocks:
     def squares(self, module: nn.Module) -> Tensor:
         """N float64: the sum of the squares of each part's numbers."""
         found = torch.zeros(self.size, dtype=torch.float64)
-        for name, axis, positions in self.places:
+        for name, axis, part, index in self._indices:
             parameter = module.get_parameter(name)
             others = [k for k in range(parameter.ndim) if k != axis]
             each = (parameter.double().square().sum(others) if others else parameter.double().square()).cpu()
-            index = torch.tensor([position for part in positions for position in part], dtype=torch.long)
-            part = torch.tensor([number for number, part in enumerate(positions) for _ in part], dtype=torch.long)
             found.index_add_(0, part, each[index])
         return found
 
     @torch.no_grad()
     def multiply(self, module: nn.Module, factors: Tensor) -> None:
         """Multiply the numbers of each part by its factor: N."""
-        for name, axis, positions in self.places:
+        for name, axis, part, index in self._indices:
             parameter = module.get_parameter(name)
             along = torch.ones(parameter.shape[axis], dtype=torch.float64)
-            for part, factor in zip(positions, factors.tolist(), strict=True):
-                along[list(part)] = factor
+            along[index] = factors.double().cpu()[part]
             shape = [-1 if k == axis else 1 for k in range(parameter.ndim)]
             parameter.mul_(along.reshape(shape).to(parameter))
+
+    @cached_property
+    def _indices(self) -> tuple[tuple[str, int, Tensor, Tensor], ...]:
+        """Parameter, its axis, and in one row the parts, each as often as it has an index, and these indices."""
+        found = []
+        for name, axis, positions in self.places:
+            part = [number for number, indices in enumerate(positions) for _ in indices]
+            index = [each for indices in positions for each in indices]
+            found.append((name, axis, torch.tensor(part, dtype=torch.long), torch.tensor(index, dtype=torch.long)))
+        return tuple(found)
 
 
 def blocks_of(module: nn.Module, queue: Queue, *choices: Sequence[str]) -> Blocks:

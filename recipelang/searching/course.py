@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from recipelang.kinds import Queue
 from recipelang.searching.bilinear import kept_shares
+from recipelang.searching.bisection import bisected
 from recipelang.surgery.network import Network
-from recipelang.surgery.tracing import example_input
+from recipelang.surgery.tracing import evaluating, example_input, hooked
 
 #: numbers of a state: t, n, c, h, w, stride, k, what the group can save of the cost, what the groups before it have
 #: saved, what those after it can save, and the last action
@@ -85,11 +86,7 @@ class Course:
         def within(k: int) -> bool:
             return self.cost([*taken, k, *self.most[at + 1 :]]) <= 1
 
-        low, high = -1, self.most[at]
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if within(middle) else (middle, high)
-        return high
+        return bisected(within, -1, self.most[at])
 
     def _then(self, taken: Sequence[int]) -> list[int]:
         return [*taken, *[0] * (len(self.queues) - len(taken))]
@@ -156,12 +153,8 @@ def _places(network: Network, paths: set[str]) -> dict[str, tuple[float, float]]
 
         return seen
 
-    module = network.clone().module.eval()
-    hooks = [module.get_submodule(path).register_forward_pre_hook(watch(path)) for path in sorted(paths) if path]
-    try:
-        with torch.no_grad():
-            module(example_input(network, batch=1))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    module = network.module
+    hooks = (module.get_submodule(path).register_forward_pre_hook(watch(path)) for path in paths if path)
+    with hooked(hooks), evaluating(module):
+        module(example_input(network, batch=1))
     return found

@@ -1,4 +1,4 @@
-"""MorphNet's two halves: a penalty that prices every part by what it costs, and a multiplier for all widths.
+"""MorphNet's two halves: the derivative of a penalty by what each part costs, and a multiplier for all widths.
 
 Source: Gordon et al., "MorphNet: fast & simple resource-constrained structure learning of deep networks", CVPR 2018,
 equations 3 to 5 and algorithm 1.
@@ -12,33 +12,34 @@ import torch
 from torch import Tensor
 
 from recipelang.searching.bilinear import BilinearCost
+from recipelang.searching.bisection import bisected
+from recipelang.searching.blocks import Blocks
 
 
-def penalty(sizes: Sequence[Tensor], alive: Tensor, cost: BilinearCost) -> Tensor:
-    """The penalty G: each part's |γ|, times what the network would cost less without it.
+def part_prices(alive: Tensor, blocks: Sequence[Blocks], cost: BilinearCost) -> Tensor:
+    """n: by how much a part of each group becomes shorter, as a share of its length: the most is 1.
 
-    Formula: Σ single_j·m_j + Σ both_ij·(m_i·A_j + A_i·m_j), m_j the mean of |γ| in group j, A_j the share of its parts
-    that are alive. The cost itself would be Σ single_j·A_j + Σ both_ij·A_i·A_j.
-
-    Args:
-        sizes: for each group |γ| of its parts.
-        alive: n: A. It has no gradient.
-        cost: of the network, as a function of the shares that groups keep.
-    """
-    mean = torch.stack([size.mean() for size in sizes]).to(alive.dtype)
-    return mean @ cost.slope(alive.detach())
-
-
-def smaller(block: Tensor, least: Tensor) -> Tensor:
-    """The proximal step of Σ least_i·‖block_i‖: every row shorter by that much, and zero where it is no longer.
+    The derivative by |γ| of the penalty G = Σ single_j·m_j + Σ both_ij·(m_i·A_j + A_i·m_j), over the length of a part;
+    m_j is the mean of |γ| in group j, A_j the share of its parts that are alive. Over the M layers that share a part
+    (group lasso), its length is √M times that of a single scale.
 
     Args:
-        block: N×K.
-        least: N, or a scalar.
+        alive: n: A.
+        blocks: of each group.
+        cost: of the network, as a function of the shares that groups keep: Σ single_j·A_j + Σ both_ij·A_i·A_j.
     """
-    length = block.norm(dim=1)
-    factor = (1 - least / length.clamp_min(torch.finfo(block.dtype).tiny)).clamp_min(0)
-    return block * factor[:, None]
+    lengths = torch.tensor([block.size * max(1, len(block.places)) ** 0.5 for block in blocks], dtype=torch.float64)
+    each = cost.slope(alive).clamp_min(0) / lengths
+    most = float(each.max())
+    return each / most if most > 0 else torch.ones_like(each)
+
+
+def pull(step: int, total: int) -> float:
+    """How much shorter the most expensive parts become in an update: more in each, twice their length in all of them.
+
+    λ grows, so that parts with small norms go before parts with large ones, whatever the scale of the loss.
+    """
+    return 4 * (step + 1) / total**2
 
 
 def widest(
@@ -62,12 +63,10 @@ def widest(
     def steps(factor: float) -> list[int]:
         return [_narrowed(share * factor, each) for share, each in zip(shares, widths, strict=True)]
 
-    low, high = 0, len(factors)  # the smallest factor is the way out; at `high` it is not met, or there is none
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if met(steps(factors[middle])) else (low, middle)
-    almost = factors[min(high, len(factors) - 1)]  # the multiplier that is just too large
-    return factors[low], _rounded_up(steps(factors[low]), [share * almost for share in shares], widths, met)
+    # The smallest factor is taken where none meets it; `over` is the first that does not, if there is one.
+    over = bisected(lambda k: not met(steps(factors[k])), 0, len(factors))
+    found, almost = factors[over - 1], factors[min(over, len(factors) - 1)]
+    return found, _rounded_up(steps(found), [share * almost for share in shares], widths, met)
 
 
 def _rounded_up(

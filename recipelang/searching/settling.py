@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from recipelang.searching.bilinear import BilinearCost, kept_shares
+from recipelang.searching.bisection import bisected
 
 if TYPE_CHECKING:
     from recipelang.kinds import Bench, Queue
@@ -56,11 +57,7 @@ def enough(taken: list[int], order: Sequence[int], met: Callable[[Sequence[int]]
     low, high = 0, 1
     while high < len(order) and not met(with_more(high)):
         low, high = high, 2 * high
-    high = min(high, len(order))
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if met(with_more(middle)) else (middle, high)
-    return with_more(high)
+    return with_more(bisected(lambda count: met(with_more(count)), low, min(high, len(order))))
 
 
 def widest_first(queues: Sequence[Queue], taken: Sequence[int]) -> list[int]:

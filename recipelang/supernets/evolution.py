@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from recipelang.searching.bisection import bisected
+
 #: how many steps of each queue are taken
 Genes = tuple[int, ...]
 #: how often a draw is repeated until it fits, before it is cut to the budget
@@ -57,11 +59,7 @@ def _moved(genes: Genes, queues: Sequence[int], by: int, count: int) -> Genes:
 
 def last(holds: Callable[[int], bool], end: int) -> int:
     """The last number from 0 to `end` at which something holds, which does at 0 and no more once it does not."""
-    low, high = 0, end + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+    return bisected(lambda k: not holds(k), 0, end + 1) - 1
 
 
 def random_genes(budget: Budget, draws: Random) -> Genes:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recipelang.measuring.proximal import kept_factors, soft
 from recipelang.searching.bilinear import BilinearCost
 from recipelang.searching.blocks import Blocks
-from recipelang.searching.morphing import penalty, smaller, some, widest
-from recipelang.searching.shrinking import part_prices, pull
+from recipelang.searching.morphing import part_prices, pull, some, widest
+
+
+def penalty(sizes: Sequence[torch.Tensor], alive: torch.Tensor, cost: BilinearCost) -> torch.Tensor:
+    """G = Σ single_j·m_j + Σ both_ij·(m_i·A_j + A_i·m_j), m the means of |γ|, A the shares that are alive."""
+    mean = torch.stack([size.mean() for size in sizes])
+    pairs = zip(cost.pairs, cost.both, strict=True)
+    alone = sum(price * one for price, one in zip(cost.single, mean, strict=True))
+    return alone + sum(price * (mean[i] * alive[j] + alive[i] * mean[j]) for (i, j), price in pairs)
 
 
 def test_the_penalty_of_a_chain_is_the_papers() -> None:
@@ -30,19 +39,15 @@ def test_the_penalty_of_a_chain_is_the_papers() -> None:
     )
     cost = BilinearCost(((0, 1), (1, 2)), 0.0, (0.0,) * 3, (factor[0] * 4 * 6, factor[1] * 6 * 5))
     shares = torch.tensor([count / len(gamma) for count, gamma in zip(alive, gammas, strict=True)]).double()
-    ours = penalty([gamma.abs() for gamma in gammas], shares, cost)
-    assert ours.item() == pytest.approx(paper.item())
-    for found, expected in zip(torch.autograd.grad(ours, gammas), torch.autograd.grad(paper, gammas), strict=True):
-        assert torch.allclose(found, expected)
-    middle = torch.autograd.grad(penalty([g.abs() for g in gammas], shares, cost), gammas)[1]
-    by_hand = (factor[0] * alive[0] + factor[1] * alive[2]) * gammas[1].detach().sign()
-    assert torch.allclose(middle, by_hand)
+    slopes = cost.slope(shares)
+    for gamma, slope, expected in zip(gammas, slopes, torch.autograd.grad(paper, gammas), strict=True):
+        assert torch.allclose(slope / len(gamma) * gamma.detach().sign(), expected)
+    assert float(penalty([gamma.detach().abs() for gamma in gammas], shares, cost)) == pytest.approx(paper.item())
 
 
 def test_a_stream_that_reads_itself_counts_twice() -> None:
-    gamma = torch.tensor([1.0, 2.0]).double()
     cost = BilinearCost(((0, 0),), 0.0, (0.0,), (4.0,))
-    assert float(penalty([gamma], torch.tensor([0.5]).double(), cost)) == pytest.approx(4.0 * 2 * 1.5 * 0.5)
+    assert cost.slope(torch.tensor([0.5]).double()).tolist() == pytest.approx([4.0 * 2 * 0.5])
 
 
 @given(st.integers(0, 999), st.floats(0.01, 2))
@@ -50,7 +55,7 @@ def test_the_step_is_the_minimum_of_its_problem(seed: int, least: float) -> None
     """Of ½‖x − b‖² + t·‖x‖ for every row: no other point tried is better, and short rows are exactly zero."""
     generator = torch.Generator().manual_seed(seed)
     block = torch.randn(5, 3, generator=generator).double()
-    found = smaller(block, torch.tensor(least))
+    found = block * kept_factors(block.norm(dim=1), torch.tensor(least))[:, None]
 
     def value(rows: torch.Tensor) -> torch.Tensor:
         return ((rows - block) ** 2).sum(1) / 2 + least * rows.norm(dim=1)
@@ -62,8 +67,10 @@ def test_the_step_is_the_minimum_of_its_problem(seed: int, least: float) -> None
 
 
 def test_the_step_of_a_scalar_is_the_soft_threshold() -> None:
-    gamma = torch.tensor([[-1.0], [0.2], [0.5], [0.0]])
-    assert smaller(gamma, torch.tensor([0.3, 0.3, 0.1, 1.0])).flatten().tolist() == pytest.approx([-0.7, 0.0, 0.4, 0.0])
+    gamma, least = torch.tensor([-1.0, 0.2, 0.5, 0.0]), torch.tensor([0.3, 0.3, 0.1, 1.0])
+    found = gamma * kept_factors(gamma.abs(), least)
+    assert found.tolist() == pytest.approx([-0.7, 0.0, 0.4, 0.0])
+    assert torch.allclose(found, soft(gamma, least))
 
 
 def cost_of(widths: list[list[int]], steps: list[int] | tuple[int, ...]) -> float:

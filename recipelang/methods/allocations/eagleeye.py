@@ -101,18 +101,19 @@ def scales(signature: Signature, steps: Sequence[int]) -> list[float]:
 
 def within(signature: Signature, steps: Sequence[int], bench: Bench) -> tuple[int, ...] | None:
     """What a signature takes at the smallest scale at which the costs meet the budget, by bisection; None at none."""
+    from recipelang.searching.bisection import bisected
+
     alphas = scales(signature, steps)
     if not alphas or bench.cost(scaled(signature, steps, alphas[-1])) > 1:
         return None
-    low, high = -1, len(alphas) - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if bench.cost(scaled(signature, steps, alphas[middle])) <= 1 else (middle, high)
-    return scaled(signature, steps, alphas[high])
+    least = bisected(lambda k: bench.cost(scaled(signature, steps, alphas[k])) <= 1, -1, len(alphas) - 1)
+    return scaled(signature, steps, alphas[least])
 
 
 def surely(signature: Signature, taken: tuple[int, ...], steps: Sequence[int], bench: Bench) -> tuple[int, ...] | None:
     """What a signature takes at a small scale from `taken` on at which the budget surely holds; None at none."""
+    from recipelang.searching.bisection import bisected
+
     more = [scaled(signature, steps, alpha) for alpha in scales(signature, steps)]
     more = [each for each in more if sum(each) >= sum(taken)]
     low, high = -1, 0  # doubling, then bisection: a clock takes long to be sure
@@ -120,7 +121,4 @@ def surely(signature: Signature, taken: tuple[int, ...], steps: Sequence[int], b
         low, high = high, min(2 * high + 1, len(more) - 1)
     if not more or not bench.met(more[high]):
         return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if bench.met(more[middle]) else (middle, high)
-    return more[high]
+    return more[bisected(lambda k: bench.met(more[k]), low, high)]
