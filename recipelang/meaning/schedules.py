@@ -109,7 +109,7 @@ def require_steps(course: Course, part: Duration, per_epoch: int) -> None:
     Raises:
         Refusal: RCP0312: it is less than a step.
     """
-    if round(_steps(part, per_epoch)) < 1:
+    if round(part.steps(per_epoch)) < 1:
         schedule = course.schedule
         message = f"each of the {schedule.rounds} rounds of `{schedule.name}` trains less than a step: {part}"
         raise Refusal(CODE, f"{message} (an epoch has {per_epoch} steps)", "train longer, or in fewer rounds")
@@ -124,7 +124,7 @@ def told(course: Course, duration: Duration, per_epoch: int) -> str:
         per_epoch: steps of an epoch.
     """
     if hasattr(course.schedule, "telling"):
-        own: str = course.schedule.telling(course.target, round(_steps(duration, per_epoch)), per_epoch)
+        own: str = course.schedule.telling(course.target, round(duration.steps(per_epoch)), per_epoch)
         return own
     updates = moments(course, duration, per_epoch)
     chosen = sorted({round(n * (len(updates) - 1) / (SHOWN - 1)) for n in range(SHOWN)})
@@ -134,7 +134,7 @@ def told(course: Course, duration: Duration, per_epoch: int) -> str:
 
 def moments(course: Course, duration: Duration, per_epoch: int) -> list[tuple[int, float]]:
     """(step, target) of every update of a training with this many steps an epoch."""
-    total = round(_steps(duration, per_epoch))
+    total = round(duration.steps(per_epoch))
     found = ((step, course.schedule.target_at(course.target, step, total, per_epoch)) for step in range(total))
     return [(step, target) for step, target in found if target is not None]
 
@@ -148,11 +148,7 @@ def share(duration: Duration, rounds: int) -> Duration:
 def _late(mark: Mark, duration: Duration, per_epoch: int | None) -> bool:
     if mark.when.unit == duration.unit:
         return mark.when.count >= duration.count
-    return per_epoch is not None and _steps(mark.when, per_epoch) >= round(_steps(duration, per_epoch))
-
-
-def _steps(duration: Duration, per_epoch: int) -> float:
-    return duration.count * (per_epoch if duration.unit == "epochs" else 1)
+    return per_epoch is not None and mark.when.steps(per_epoch) >= round(duration.steps(per_epoch))
 
 
 def _message(mark: Mark, duration: Duration, rounds: int) -> str:

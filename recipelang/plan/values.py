@@ -34,6 +34,10 @@ class Duration:
     def __str__(self) -> str:
         return f"{self.count:g} {self.unit.removesuffix('s') if self.count == 1 else self.unit}"
 
+    def steps(self, per_epoch: int) -> float:
+        """In optimizer steps, which need not be whole, of a training with this many steps in an epoch."""
+        return self.count * (per_epoch if self.unit == "epochs" else 1)
+
 
 @dataclass(frozen=True)
 class Mark:

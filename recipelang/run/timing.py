@@ -122,7 +122,7 @@ class Times:
     def _training(self, training: Training, teachers: tuple[Teacher, ...], network: Network, data: Dataset) -> Estimate:
         """Seconds of all steps, from a few of them, or from three forward passes for each if that takes too long."""
         per_epoch = max(1, data.size("train") // max(1, data.batch))
-        steps = training.duration.count * (per_epoch if training.duration.unit == "epochs" else 1)
+        steps = training.duration.steps(per_epoch)
         measured = self._step(training, network, data, teachers)
         if measured is not None:
             return Estimate(steps * measured, False)

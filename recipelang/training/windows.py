@@ -35,7 +35,7 @@ def steps_of_epoch(data: Dataset, samples: int | None = None) -> int:
 
 def steps_of(duration: Duration, per_epoch: int, smoke: bool = False) -> int:
     """The optimizer steps of a training; in a smoke run no more than two."""
-    steps = round(duration.count * (per_epoch if duration.unit == "epochs" else 1))
+    steps = round(duration.steps(per_epoch))
     return min(steps, smoking.STEPS) if smoke else steps
 
 

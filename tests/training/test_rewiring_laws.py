@@ -15,7 +15,8 @@ from torch import nn
 from recipelang.images.dataset import ImageDataset
 from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.patterns.weights import Weights
-from recipelang.methods.schedules._rewiring import Weight, apportioned, drawn, least, most
+from recipelang.methods.schedules._choosing import apportioned, drawn, least, most
+from recipelang.methods.schedules._rewiring import Weight
 from recipelang.methods.schedules.deepr import DeepR
 from recipelang.methods.schedules.dynamic_sparse import DynamicSparse
 from recipelang.methods.schedules.rigl import RigL

@@ -23,7 +23,7 @@ def warmed(
     along: Callable[[float], float],
 ) -> float:
     """The value at a step: linear up to `start` during the warm-up, then `along(t)` with t from 0 to 1."""
-    long = 0.0 if warmup is None else min(warmup.count * (steps_per_epoch if warmup.unit == "epochs" else 1), total)
+    long = 0.0 if warmup is None else min(warmup.steps(steps_per_epoch), total)
     if step < long:
         return start * (step + 1) / long
     return along((step - long) / max(1.0, total - long))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from recipelang.catalogue import setting
 from recipelang.errors import SettingError
+from recipelang.methods.schedules._marks import end_mark
 from recipelang.plan import Duration, Mark
 
 
 @dataclass(frozen=True)
 class RegularUpdates:
-    """A schedule with an update at `begin` and then `every` so often; a schedule says how far each of them leads."""
+    """A schedule with an update at `begin` and at intervals of `every` after it; a subclass says how far each leads."""
 
     name: ClassVar[str]
     moves: ClassVar[tuple[str, ...]] = ("masks", "parts")
@@ -40,8 +40,8 @@ class RegularUpdates:
 
     def update_at(self, step: int, total: int, steps_per_epoch: int) -> tuple[int, int] | None:
         """The number of the update at a step, from 0, and that of the last one; None where there is none."""
-        begin, every = (_steps(duration, steps_per_epoch) for duration in (self.begin, self.every))
-        end = min(total - 1, _steps(self.end, steps_per_epoch) if self.end else total)
+        begin, every = (round(duration.steps(steps_per_epoch)) for duration in (self.begin, self.every))
+        end = min(total - 1, round(self.end.steps(steps_per_epoch)) if self.end else total)
         last = (end - begin) // max(1, every)
         update, between = divmod(step - begin, max(1, every))
         return None if between or not 0 <= update <= last else (update, last)
@@ -58,11 +58,4 @@ class RegularUpdates:
         if self.every.unit == self.begin.unit:
             second = Duration(self.begin.count + self.every.count, self.every.unit)
         every = Mark("every", second, f"there is no second update, {self.every} after the first")
-        if self.end is None:
-            return begin, every
-        within = Duration(math.nextafter(self.end.count, 0), self.end.unit)
-        return begin, every, Mark("end", within, f"`end={self.end}` is after the end of the training")
-
-
-def _steps(duration: Duration, steps_per_epoch: int) -> int:
-    return round(duration.count * (steps_per_epoch if duration.unit == "epochs" else 1))
+        return begin, every, *end_mark(self.end)

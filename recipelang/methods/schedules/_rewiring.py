@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,6 +13,7 @@ from recipelang.catalogue import setting
 from recipelang.errors import SettingError
 from recipelang.kinds import MASKS, Companion, Figure, Finished, Masking, Moment
 from recipelang.lazy import torch
+from recipelang.methods.schedules._marks import end_mark
 from recipelang.plan import Duration, Mark
 from recipelang.units import show
 
@@ -21,11 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Moving:
-    """A schedule that moves masks every so often, until some time before the end of the training.
+    """A schedule that moves masks at intervals of `every`, until some time before the end of the training.
 
     An update comes after `every`, 2 · `every`, … optimizer steps, while they are fewer than those until `end`.
     """
 
+    name: ClassVar[str]
     moves: ClassVar[tuple[str, ...]] = ("masks",)
     ranks: ClassVar[bool] = False
     single: ClassVar[bool] = False
@@ -38,21 +41,20 @@ class Moving:
     )
 
     def __post_init__(self) -> None:
-        name = type(self).name  # type: ignore[attr-defined]  # of `@method`
         if not self.every.count:
             raise SettingError("every", "an update `every=0` never comes", "write, for example, `every=100 steps`")
         if self.end and self.end.unit == self.every.unit and self.end.count <= self.every.count:
-            message = f"`{name}` ends at {self.end}, before its first update at {self.every}"
+            message = f"`{self.name}` ends at {self.end}, before its first update at {self.every}"
             raise SettingError("end", message, "write a smaller `every`, or a later `end`")
 
     def until(self, total: int, steps_per_epoch: int) -> int:
         """The number of steps after which nothing moves; of a training of `total` steps."""
-        asked = steps(self.end, steps_per_epoch) if self.end else round(self.lasts * total)
+        asked = round(self.end.steps(steps_per_epoch)) if self.end else round(self.lasts * total)
         return min(total, asked)
 
     def target_at(self, final: float, step: int, total: int, steps_per_epoch: int) -> float | None:
         """The target at the first step and after each update; None where nothing moves."""
-        between = step % max(1, steps(self.every, steps_per_epoch))
+        between = step % max(1, round(self.every.steps(steps_per_epoch)))
         return None if between or (step and step >= self.until(total, steps_per_epoch)) else final
 
     def why_not(self, final: float) -> str:
@@ -62,22 +64,13 @@ class Moving:
     def marks(self) -> tuple[Mark, ...]:
         """The first update, and its end."""
         first = Mark("every", self.every, f"there is no update after {self.every}")
-        if self.end is None:
-            return (first,)
-        within = Duration(math.nextafter(self.end.count, 0), self.end.unit)
-        return first, Mark("end", within, f"`end={self.end}` is after the end of the training")
+        return first, *end_mark(self.end)
 
     def telling(self, final: float, total: int, steps_per_epoch: int) -> str:
         """How often it moves masks, for a plan."""
         found = [step for step in range(1, total) if self.target_at(final, step, total, steps_per_epoch) is not None]
         last = f", the last time at epoch {found[-1] / steps_per_epoch:.3g}" if found else ""
-        name = type(self).name  # type: ignore[attr-defined]
-        return f"{name} moves masks {len(found)} time{'s' * (len(found) != 1)} at {show(final, '%')} zeros{last}"
-
-
-def steps(duration: Duration, steps_per_epoch: int) -> int:
-    """A duration in optimizer steps."""
-    return round(duration.count * (steps_per_epoch if duration.unit == "epochs" else 1))
+        return f"{self.name} moves masks {len(found)} time{'s' * (len(found) != 1)} at {show(final, '%')} zeros{last}"
 
 
 @dataclass(frozen=True)
@@ -138,11 +131,10 @@ class Weight:
 
 
 @dataclass(frozen=True)
-class Rewiring(Companion):
-    """Keeps a share of each weight's pieces nonzero and moves them by a law, which a subclass says in `rewire`.
+class MovingMasks(Companion):
+    """Masks on the pieces of some weights, as buffers of its state; a subclass says when and how they move.
 
-    At the start, the largest weights are kept, or random ones where the training starts from scratch. What is removed
-    is zero, also in the optimizer's state, and what is added starts at zero, where a law says nothing else.
+    At the start, the largest weights are kept, or random ones where the training starts from scratch.
     """
 
     leaves: ClassVar[str] = MASKS
@@ -167,24 +159,6 @@ class Rewiring(Companion):
             state.register_buffer(f"keep{number}", torch.empty_like(weight, dtype=torch.bool).copy_(keep))
         state.register_buffer("moved", torch.zeros((), dtype=torch.int64))
         return state
-
-    def before_step(self, network: Any, state: Any, moment: Moment) -> None:
-        """The masks of the start hold from the first step on."""
-        if not moment.step:
-            self.hold(network, state)
-
-    def after_step(self, network: Any, optimizer: torch.optim.Optimizer, state: Any, moment: Moment) -> None:
-        """Masks hold, also in the optimizer's state; then they move, where the schedule says so."""
-        self.hold(network, state, optimizer)
-        done = moment.step + 1
-        at = self.schedule.target_at(self.masking.course.target, done, moment.total, moment.per_epoch)
-        if at is not None and done < moment.total:
-            with torch.no_grad(), self.counted(network, state):
-                self.rewire(self.weights(network, state), optimizer, state, moment)
-
-    def rewire(self, weights: Sequence[Weight], optimizer: torch.optim.Optimizer, state: Any, moment: Moment) -> None:
-        """Move the masks, in place, and hold them; gradients of the step are in `value.grad`."""
-        raise NotImplementedError
 
     @contextmanager
     def counted(self, network: Any, state: Any) -> Iterator[None]:
@@ -223,72 +197,36 @@ class Rewiring(Companion):
         return Mask(str(self.masking.pattern.at(share)), weight.keep)
 
 
+@dataclass(frozen=True)
+class Rewiring(MovingMasks, ABC):
+    """Keeps a share of each weight's pieces nonzero and moves them by a law, which a subclass says in `rewire`.
+
+    What is removed is zero, also in the optimizer's state, and what is added starts at zero, where a law says nothing
+    else.
+    """
+
+    def before_step(self, network: Any, state: Any, moment: Moment) -> None:
+        """The masks of the start hold from the first step on."""
+        if not moment.step:
+            self.hold(network, state)
+
+    def after_step(self, network: Any, optimizer: torch.optim.Optimizer, state: Any, moment: Moment) -> None:
+        """Masks hold, also in the optimizer's state; then they move, where the schedule says so."""
+        self.hold(network, state, optimizer)
+        done = moment.step + 1
+        at = self.schedule.target_at(self.masking.course.target, done, moment.total, moment.per_epoch)
+        if at is not None and done < moment.total:
+            with torch.no_grad(), self.counted(network, state):
+                self.rewire(self.weights(network, state), optimizer, state, moment)
+
+    @abstractmethod
+    def rewire(self, weights: Sequence[Weight], optimizer: torch.optim.Optimizer, state: Any, moment: Moment) -> None:
+        """Move the masks, in place, and hold them; gradients of the step are in `value.grad`."""
+
+
 def hold(weights: Sequence[Weight], optimizer: torch.optim.Optimizer | None = None) -> None:
     """Set what is masked to zero, and every state of the optimizer that has a weight's shape with it."""
     from recipelang.surgery.restrictions.mask import Mask
 
     for weight in weights:
         Mask("", weight.keep).hold(weight.value, optimizer)
-
-
-# which pieces ------------------------------------------------------------------------------------
-
-
-def least(scores: Tensor, among: Tensor, count: int) -> Tensor:
-    """The `count` pieces with the lowest scores of those in `among`, of equal ones the last; bool N, both N."""
-    found = torch.zeros_like(among)
-    order = scores.masked_fill(~among, -math.inf).sort(descending=True, stable=True).indices
-    there = int(among.sum())
-    found[order[max(0, there - count) : there]] = True
-    return found
-
-
-def most(scores: Tensor, among: Tensor, count: int) -> Tensor:
-    """The `count` pieces with the highest scores of those in `among`, of equal ones the first; bool N, both N."""
-    found = torch.zeros_like(among)
-    order = scores.masked_fill(~among, -math.inf).sort(descending=True, stable=True).indices
-    found[order[: min(count, int(among.sum()))]] = True
-    return found
-
-
-def drawn(among: Tensor, count: int) -> Tensor:
-    """`count` random pieces of those in `among`; bool N. Drawn on the CPU, so that every device draws the same."""
-    found = torch.zeros_like(among)
-    there = among.nonzero().flatten()
-    found[there[torch.randperm(len(there))[:count].to(there.device)]] = True
-    return found
-
-
-def apportioned(total: int, weights: Mapping[str, float], room: Mapping[str, int]) -> dict[str, int]:
-    """A total divided in proportion to weights, to whole numbers within the room that there is.
-
-    Each name gets the floor of its part; what is left goes to the largest remainders, of equal ones the first. What has
-    no room is divided among the others in the same way.
-
-    Args:
-        total: at most the sum of the room.
-        weights: not negative; where all of those with room are 0, their room is the weight.
-        room: at most this much for each name.
-
-    Returns:
-        name → its part; the parts add up to the total.
-    """
-    given = dict.fromkeys(room, 0)
-    while total > sum(given.values()):
-        open_ = [name for name in room if given[name] < room[name]]
-        part = {name: float(weights[name]) for name in open_}
-        if not sum(part.values()) > 0:
-            part = {name: float(room[name] - given[name]) for name in open_}
-        left, whole = total - sum(given.values()), sum(part.values())
-        exact = {name: left * part[name] / whole for name in open_}
-        full = [name for name in open_ if exact[name] > room[name] - given[name]]
-        for name in full:
-            given[name] = room[name]
-        if not full:
-            for name in open_:
-                given[name] += math.floor(exact[name])
-            rest = total - sum(given.values())
-            order = sorted(open_, key=lambda name: math.floor(exact[name]) - exact[name])
-            for name in [name for name in order if given[name] < room[name]][:rest]:
-                given[name] += 1
-    return given

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Companion, Masking, Moment
 from recipelang.lazy import torch
-from recipelang.methods.schedules._rewiring import Rewiring, Weight, drawn, hold
+from recipelang.methods.schedules._choosing import drawn
+from recipelang.methods.schedules._rewiring import Rewiring, Weight, hold
 from recipelang.plan import Mark
 from recipelang.units import show
 

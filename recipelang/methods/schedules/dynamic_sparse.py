@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Companion, Masking, Moment
 from recipelang.lazy import torch
-from recipelang.methods.schedules._rewiring import Moving, Rewiring, Weight, apportioned, drawn, hold, most
+from recipelang.methods.schedules._choosing import apportioned, drawn, most
+from recipelang.methods.schedules._rewiring import Moving, Rewiring, Weight, hold
 
 if TYPE_CHECKING:
     from torch import nn

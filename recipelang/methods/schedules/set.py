@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Companion, Masking, Moment
-from recipelang.methods.schedules._rewiring import Moving, Rewiring, Weight, drawn, hold, least
+from recipelang.methods.schedules._choosing import drawn, least
+from recipelang.methods.schedules._rewiring import Moving, Rewiring, Weight, hold
 
 if TYPE_CHECKING:
     import torch

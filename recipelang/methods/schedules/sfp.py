@@ -40,7 +40,7 @@ class Sfp:
 
     def target_at(self, final: float, step: int, total: int, steps_per_epoch: int) -> float | None:
         """The whole target at every update; None between two of them."""
-        every = max(1, round(self.every.count * (steps_per_epoch if self.every.unit == "epochs" else 1)))
+        every = max(1, round(self.every.steps(steps_per_epoch)))
         return final if step and step % every == 0 else None
 
     def telling(self, final: float, total: int, steps_per_epoch: int) -> str:

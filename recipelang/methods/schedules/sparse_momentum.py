@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Companion, Masking, Moment
 from recipelang.lazy import torch
-from recipelang.methods.schedules._rewiring import Moving, Rewiring, Weight, apportioned, hold, least, most
+from recipelang.methods.schedules._choosing import apportioned, least, most
+from recipelang.methods.schedules._rewiring import Moving, Rewiring, Weight, hold
 
 if TYPE_CHECKING:
     from torch import nn

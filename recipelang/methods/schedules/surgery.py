@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Companion, Masking, Moment
 from recipelang.lazy import torch
-from recipelang.methods.schedules._rewiring import Rewiring, Weight, hold, steps
+from recipelang.methods.schedules._marks import end_mark
+from recipelang.methods.schedules._rewiring import MovingMasks, Weight, hold
 from recipelang.plan import Duration, Mark
 from recipelang.units import show
 
@@ -51,7 +52,7 @@ class Surgery:
 
     def until(self, total: int, steps_per_epoch: int) -> int:
         """The number of steps before which masks change; of a training of `total` steps."""
-        return max(1, min(total, steps(self.end, steps_per_epoch) if self.end else round(0.75 * total)))
+        return max(1, min(total, round(self.end.steps(steps_per_epoch)) if self.end else round(0.75 * total)))
 
     def probability(self, step: int) -> float:
         """That the masks of a layer are set before a step."""
@@ -67,10 +68,7 @@ class Surgery:
 
     def marks(self) -> tuple[Mark, ...]:
         """Its end."""
-        if self.end is None:
-            return ()
-        within = Duration(self.end.count * (1 - 1e-9), self.end.unit)
-        return (Mark("end", within, f"`end={self.end}` is after the end of the training"),)
+        return end_mark(self.end)
 
     def telling(self, final: float, total: int, steps_per_epoch: int) -> str:
         """How often it sets masks, for a plan."""
@@ -86,7 +84,7 @@ class Surgery:
 
 
 @dataclass(frozen=True)
-class Splicing(Rewiring):
+class Splicing(MovingMasks):
     """Hides masked weights while the network computes, and lets the optimizer train them all the same."""
 
     came: ClassVar[str] = "spliced"
