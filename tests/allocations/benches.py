@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from torch import nn
 from recipelang import catalogue
 from recipelang.budgets.bench import Workbench
 from recipelang.budgets.conditions import Value, judge
-from recipelang.budgets.held import divided
+from recipelang.budgets.held import Division, divided
 from recipelang.budgets.joint import JointRemoval
 from recipelang.budgets.removal import Removal
 from recipelang.check import check
 from recipelang.images.dataset import ArrayImages, ImageDataset
-from recipelang.kinds import Preprocessing
+from recipelang.kinds import Preprocessing, Queue
+from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.tasks.classification import Classification
 from recipelang.methods.units.filters import Filters
 from recipelang.plan import Condition, Reading, Selection, steps_of
@@ -73,6 +74,38 @@ def condition(text: str) -> Condition:
     return next(until for until in found if until is not None)
 
 
+def workbench(
+    network: Network,
+    queues: Sequence[Queue],
+    together: JointRemoval,
+    division: Division,
+    folder: Path,
+    until: str,
+    *,
+    task: Any = None,
+    lr: float = 0.05,
+    clocks: Callable[[Network], float] | None = None,
+    seed: int = 0,
+    allocation: Any = None,
+) -> Workbench:
+    """A bench that reads ratios to `network`; `clocks` stands in for what a clock reads."""
+
+    def read(reading: Reading, given: Network) -> float:
+        if reading.metric.source == "clock":
+            assert clocks is not None
+            return clocks(given) / clocks(network)
+        counts = [reading.metric.measure(deployed(n), n, n.input_shape).value for n in (given, network)]
+        return float(counts[0] / counts[1])
+
+    def judged(asked: Condition, given: Network, surely: bool) -> Any:
+        return judge(asked, lambda reading: Value(*[read(reading, given)] * 3), "surely")
+
+    return Workbench(
+        queues, together, condition(until), read, judged, division, task or Classification(), Sgd(lr), seed, "cpu", 1,
+        folder, Silent(), False, allocation,
+    )  # fmt: skip
+
+
 def bench_of(
     network: Network,
     data: ImageDataset,
@@ -94,22 +127,9 @@ def bench_of(
     )  # fmt: skip
     ranking = rank(criterion, unit, evidence, offer.groups)
     together = JointRemoval((Removal(network, unit, offer, criterion, evidence),), lambda u, n: offer)
-
-    def read(reading: Reading, given: Network) -> float:
-        if reading.metric.source == "clock":
-            assert clocks is not None
-            return clocks(given) / clocks(network)
-        counts = [reading.metric.measure(deployed(n), n, n.input_shape).value for n in (given, network)]
-        return counts[0] / counts[1]
-
-    def judged(asked: Condition, given: Network, surely: bool) -> Any:
-        return judge(asked, lambda reading: Value(*[read(reading, given)] * 3), "surely")
-
-    optimizer: Any = catalogue.find("optimizer", "sgd")
-    return Workbench(
-        ranking.queues, together, condition(until), read, judged, division, Classification(),
-        optimizer(lr=0.05), seed, "cpu", 1, folder, Silent(), False, allocation,
-    )  # fmt: skip
+    return workbench(
+        network, ranking.queues, together, division, folder, until, clocks=clocks, seed=seed, allocation=allocation
+    )
 
 
 def widths(bench: Workbench, taken: Mapping[int, int] | Any) -> list[int]:

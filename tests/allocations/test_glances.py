@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benches import Workbench, bars, bench_of, plain
 from torch import nn
 
 from recipelang import catalogue
 from recipelang.budgets.conditions import Value, judge
 from recipelang.budgets.costs import POINTS, looked_at
-from tests.allocations.benches import Workbench, bars, bench_of, plain
 
 
 def macs(network: Any) -> float:

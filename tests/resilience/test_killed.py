@@ -95,6 +95,17 @@ def test_killed_inside_a_later_training(recipe, undisturbed: Path, tmp_path: Pat
     same(tmp_path, undisturbed)
 
 
+def same_after(recipe, folder: Path, text: str, only: str, moments: tuple[int, ...]) -> None:  # type: ignore[no-untyped-def]
+    """A recipe killed at each of these moments of files of this name ends with the bytes of one that was not."""
+    (folder / "a.rcp").write_text(text)
+    assert recipe("run", "a.rcp", "--out", "whole", "--store", "another").code == 0
+    for at in moments:
+        blow = {"at": at, "how": "SIGKILL", "only": only}
+        assert recipe(*RUN, every=OFTEN, blow=blow).code == -signal.SIGKILL
+    assert recipe(*RUN, every=OFTEN).code == 0
+    assert written(folder / "out/main") == written(folder / "whole/main")
+
+
 def test_killed_inside_trainings_with_companions(recipe, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     text = """\
 model digits_resnet
@@ -103,17 +114,8 @@ train for 3 steps with slimming(1e-2)
 sparsify weights to 60% by magnitude over agp(start=10%, every=2 steps) for 5 steps
 export safetensors
 """
-    (tmp_path / "a.rcp").write_text(text)
-    assert recipe("run", "a.rcp", "--out", "whole", "--store", "another").code == 0
-    for at in (
-        5,
-        9,
-    ):  # inside the first training, which opens and moves a file for each of its steps, and in the second
-        assert (
-            recipe(*RUN, every=OFTEN, blow={"at": at, "how": "SIGKILL", "only": "checkpoint"}).code == -signal.SIGKILL
-        )
-    assert recipe(*RUN, every=OFTEN).code == 0
-    assert written(tmp_path / "out/main") == written(tmp_path / "whole/main")
+    # inside the first training, which opens and moves a file for each of its steps, and in the second
+    same_after(recipe, tmp_path, text, "checkpoint", (5, 9))
 
 
 def test_killed_while_parts_leave_during_a_training(recipe, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -123,13 +125,8 @@ data digits(batch=32)
 prune 3 layers by magnitude over agp(begin=1 steps, every=2 steps) for 6 steps with sgd(lr=1e-2)
 export safetensors
 """
-    (tmp_path / "a.rcp").write_text(text)
-    assert recipe("run", "a.rcp", "--out", "whole", "--store", "another").code == 0
-    for at in (2, 5, 8):  # in different windows, each of which opens and moves a file for each of its steps
-        blow = {"at": at, "how": "SIGKILL", "only": "from-"}
-        assert recipe(*RUN, every=OFTEN, blow=blow).code == -signal.SIGKILL
-    assert recipe(*RUN, every=OFTEN).code == 0
-    assert written(tmp_path / "out/main") == written(tmp_path / "whole/main")
+    # in different windows, each of which opens and moves a file for each of its steps
+    same_after(recipe, tmp_path, text, "from-", (2, 5, 8))
 
 
 def test_killed_inside_the_rounds_of_a_lottery(recipe, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -141,13 +138,8 @@ train for 3 steps
 sparsify weights to 60% over lottery(rounds=3, rewind=early) for 6 steps
 export safetensors
 """
-    (tmp_path / "a.rcp").write_text(text)
-    assert recipe("run", "a.rcp", "--out", "whole", "--store", "another").code == 0
-    for at in (2, 5):  # in different rounds, each of which opens and moves a file for each of its steps
-        blow = {"at": at, "how": "SIGKILL", "only": "round-"}
-        assert recipe(*RUN, every=OFTEN, blow=blow).code == -signal.SIGKILL
-    assert recipe(*RUN, every=OFTEN).code == 0
-    assert written(tmp_path / "out/main") == written(tmp_path / "whole/main")
+    # in different rounds, each of which opens and moves a file for each of its steps
+    same_after(recipe, tmp_path, text, "round-", (2, 5))
 
 
 def test_a_rerun_computes_nothing(recipe, undisturbed: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from benches import Silent, bars, condition
+from benches import bars, workbench
 
 from recipelang import catalogue
 from recipelang.budgets.bench import Workbench
-from recipelang.budgets.conditions import Value, judge
 from recipelang.budgets.held import Division, divided
 from recipelang.budgets.joint import JointRemoval
 from recipelang.budgets.removal import Removal
@@ -20,10 +19,7 @@ from recipelang.kinds import Batch
 from recipelang.methods.allocations.autoslim import AutoSlim
 from recipelang.methods.allocations.dmcp import DMCP
 from recipelang.methods.allocations.metapruning import MetaPruning
-from recipelang.methods.optimizers.sgd import Sgd
-from recipelang.plan import Reading
 from recipelang.scoring.evidence import Gathered
-from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.tasks import task_named
 
@@ -52,27 +48,18 @@ class Pairs:
             yield Batch(torch.nn.functional.avg_pool2d(part, 2), part)
 
 
-def workbench(network: Network, queues: Any, offers: Any, folder: Path, task: str) -> Workbench:
+def bench_of(network: Network, queues: Any, offers: Any, folder: Path, name: str) -> Workbench:
+    """A bench for all units of a network that does this task."""
     pairs: Any = Pairs()
-    division = Division(pairs, pairs) if task == "superresolution" else divided(bars(48), 0)
-    removals = []
-    for name, offer in offers.items():
-        unit: Any = catalogue.find("unit", name)
+    division = Division(pairs, pairs) if name == "superresolution" else divided(bars(48), 0)
+    task, removals = task_named(name), []
+    for unit, offer in offers.items():
+        found: Any = catalogue.find("unit", unit)
         criterion: Any = catalogue.find("criterion", "magnitude")
-        evidence = Gathered(network, division.rest, task_named(task), offer.groups, "filter", ("weights",))
-        removals.append(Removal(network, unit(), offer, criterion(), evidence))
-
-    def read(reading: Reading, given: Network) -> float:
-        counts = [reading.metric.measure(deployed(n), n, n.input_shape).value for n in (given, network)]
-        return float(counts[0] / counts[1])
-
-    def judged(asked: Any, given: Network, surely: bool) -> Any:
-        return judge(asked, lambda reading: Value(*[read(reading, given)] * 3), "surely")
-
-    return Workbench(
-        queues, JointRemoval(tuple(removals), lambda unit, n: offers[unit.name]), condition("params < 0.75"), read,
-        judged, division, task_named(task), Sgd(0.01), 0, "cpu", 1, folder, Silent(), False, None,
-    )  # fmt: skip
+        evidence = Gathered(network, division.rest, task, offer.groups, "filter", ("weights",))
+        removals.append(Removal(network, found(), offer, criterion(), evidence))
+    together = JointRemoval(tuple(removals), lambda unit, n: offers[unit.name])
+    return workbench(network, queues, together, division, folder, "params < 0.75", task=task, lr=0.01)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -84,7 +71,7 @@ def test_a_search_ends_within_the_budget(
     for offer in offers.values():
         assert offer.groups
     task = "superresolution" if name == "superresolution" else "classification"
-    bench = workbench(network, queues, offers, tmp_path, task)
+    bench = bench_of(network, queues, offers, tmp_path, task)
     steps = SEARCHES[search].explore(queues, bench)
     counts = [sum((step.unit, step.group) == (queue.unit, queue.group.name) for step in steps) for queue in queues]
     assert tuple(steps) == bench.steps(counts) and bench.met(counts)

@@ -23,9 +23,12 @@ from recipelang.surgery.edits import from_json, replay
 from recipelang.surgery.network import Network
 from recipelang.surgery.removable import Removable, find_removable
 from recipelang.surgery.removal import Removed, remove_channels
-from recipelang.surgery.tracing import evaluating, example_input
+from recipelang.surgery.tracing import example_input
 
-sys.path.insert(0, str(Path(__file__).parent))  # `awkward_networks`
+sys.path.insert(0, str(Path(__file__).parent))  # `answers`, `awkward_networks`
+
+from answers import outputs
+
 Build = Callable[..., Network]
 
 
@@ -153,12 +156,6 @@ def some(found: Removable, share: float = 0.4, seed: int = 0) -> dict[str, list[
     chance = random.Random(seed)
     counts = {group.name: min(max(1, round(group.size * share)), group.size - 1) for group in found.groups}
     return {group.name: sorted(chance.sample(range(group.size), counts[group.name])) for group in found.groups}
-
-
-def outputs(module: nn.Module, example: Tensor) -> list[Tensor]:
-    with evaluating(module):
-        answer = module(example)
-    return [answer] if isinstance(answer, Tensor) else list(answer)
 
 
 def at_zero(network: Network, found: Removable, chosen: Mapping[str, list[int]]) -> nn.Module:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from answers import outputs
 from awkward_networks import NETWORKS
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,15 +22,9 @@ from recipelang.plan import Selection, Selector
 from recipelang.surgery.gating import Gated, Gates, GateState, gates_on
 from recipelang.surgery.network import Network
 from recipelang.surgery.restrictions.grid import Grid
-from recipelang.surgery.tracing import evaluating, example_input
+from recipelang.surgery.tracing import example_input
 
 ALL = Selection()
-
-
-def outputs(module: nn.Module, example: Tensor) -> list[Tensor]:
-    with evaluating(module):
-        answer = module(example)
-    return [answer] if isinstance(answer, Tensor) else list(answer)
 
 
 def without(network: Network, gated: Gated, gone: dict[str, list[int]]) -> nn.Module:
