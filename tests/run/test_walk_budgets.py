@@ -120,7 +120,7 @@ def test_acceleration_on_a_processor_is_masked_only(lab: Any) -> None:
 
 
 def test_without_measure_the_report_has_a_column_for_each_budget_and_guard(lab: Any) -> None:
-    done = lab.run("model digits_resnet\ndata digits\nprune layers by random until params < 0.8 while loss rise < 9\n")
+    done = lab.run("model digits_lenet\ndata digits\nprune neurons by random until params < 0.8 while loss rise < 9\n")
     assert done.code == 0
     columns = [column["name"] for column in done.result.report["metrics"]]
     assert columns[:2] == ["top1", "latency"] and columns.count("params") == 1

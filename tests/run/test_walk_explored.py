@@ -13,7 +13,7 @@ from recipelang.plan import steps_of
 from recipelang.report.context import build
 from recipelang.report.render import write
 
-HEAD = "model digits_resnet\ndata digits\nmeasure params, flops\n"
+HEAD = "model digits_vgg\ndata digits\nmeasure params, flops\n"
 #: how each is asked, small
 ASKED = {
     "sensitivity": "sensitivity until flops < 0.7",
@@ -65,7 +65,7 @@ def test_the_report_draws_the_curves(lab: Any, tmp_path: Path) -> None:
 
 
 def test_a_budget_that_no_signature_meets_is_out_of_reach_and_says_how_far_it_got(apart: Any) -> None:
-    done = apart.run(HEAD + 'prune filters(round=8) by magnitude with eagleeye(2) in "layer2.*" until params < 0.01\n')
+    done = apart.run(HEAD + 'prune filters(round=8) by magnitude with eagleeye(2) in "10" until params < 0.01\n')
     error = done.variant()["error"]
     assert (done.code, error["code"]) == (3, "RCP0904")
     assert "with what `eagleeye` found" in error["message"] and "params 0." in error["message"]

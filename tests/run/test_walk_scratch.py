@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-HEAD = "model digits_resnet\ndata digits(batch=256)\nmeasure flops\n"
+HEAD = "model digits_vgg\ndata digits(batch=256)\nmeasure flops\n"
 CUT = HEAD + "train for 1 steps\nprune 60% filters by magnitude\n"
 SHORT = " for 2 steps with sgd(lr=multistep(0.05, at=[0.2]))\n"
 
