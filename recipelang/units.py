@@ -103,13 +103,14 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
-def listed(words: Iterable[str], most: int = 6) -> str:
-    """`a, b and c`; of more than `most + 1` the first ones and how many more, so never just one more."""
+def listed(words: Iterable[str], most: int = 6, last: str = "and") -> str:
+    """`a, b and c`, or with another word before the last; of more than `most + 1` the first ones and how many more, so
+    never just one more."""
     found = list(words)
     glue = "; " if any("," in word for word in found) else ", "
     if len(found) > most + 1:
         return f"{glue.join(found[:most])} and {len(found) - most} more"
-    return " and ".join([glue.join(found[:-1]), found[-1]]) if len(found) > 1 else "".join(found)
+    return f" {last} ".join([glue.join(found[:-1]), found[-1]]) if len(found) > 1 else "".join(found)
 
 
 def show(value: float, unit: str) -> str:

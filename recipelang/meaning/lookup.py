@@ -12,6 +12,7 @@ from recipelang.meaning.diagnostics import Refuse
 from recipelang.meaning.wording import KINDS, listing, one_of
 from recipelang.syntax import nodes
 from recipelang.syntax.grammar import CLAUSES
+from recipelang.units import listed
 
 
 def lookup(call: nodes.Call, kinds: tuple[str, ...], place: str, refuse: Refuse) -> tuple[str, type] | None:
@@ -32,7 +33,7 @@ def lookup(call: nodes.Call, kinds: tuple[str, ...], place: str, refuse: Refuse)
         if found and (len(call.path) == 1 or any(s.dotted for s in catalogue.settings(found))):
             return kind, found
     known = sorted({name for kind in kinds for name in catalogue.names(kind)})
-    choices = f"{' and '.join(KINDS[kind].many for kind in kinds)} here: {listing(known)}"
+    choices = f"{listed(KINDS[kind].many for kind in kinds)} here: {listing(known)}"
     elsewhere = [kind for kind in catalogue.kinds_of(call.path[0].text) if kind not in kinds]
     if elsewhere:
         is_one, belongs = KINDS[elsewhere[0]].one, KINDS[elsewhere[0]].place
@@ -41,7 +42,7 @@ def lookup(call: nodes.Call, kinds: tuple[str, ...], place: str, refuse: Refuse)
         move = "" if "`with`" in place and belongs == "after `with`" else f"write it {belongs}; "
         refuse("RCP0203", message, call.name_span, move + choices)
     else:
-        kind_words = " or ".join(KINDS[kind].one.split(" ", 1)[1] for kind in kinds)
+        kind_words = listed((KINDS[kind].one.split(" ", 1)[1] for kind in kinds), last="or")
         whole = _dotted(call.name, kinds)
         guess = f"did you mean `{whole}`? " if whole else did_you_mean(call.name, known)
         refuse("RCP0202", f"there is no {kind_words} `{call.name}`", call.name_span, guess + choices)

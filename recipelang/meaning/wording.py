@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from recipelang.units import listed
+
 
 class KindWords(NamedTuple):
     """`an optimizer`, `optimizers`, and the place where one is written."""
@@ -37,8 +39,8 @@ KINDS: dict[str, KindWords] = {
 
 
 def one_of(kinds: tuple[str, ...]) -> str:
-    """`an optimizer or a loss`."""
-    return " or ".join(KINDS[kind].one for kind in kinds)
+    """`a companion, an optimizer or a loss`."""
+    return listed((KINDS[kind].one for kind in kinds), last="or")
 
 
 #: of more names than this, a message shows the first ones and how many more there are
