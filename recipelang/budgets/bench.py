@@ -210,14 +210,14 @@ class Workbench:
 
     def batches(self) -> Iterator[Batch]:
         """The samples that are held out, on the device."""
-        if self._held is None:
-            self._held = [
-                Batch(moved(inputs, self.device), moved(targets, self.device))
-                for inputs, targets in self.division.held.batches("train")
-            ]
         yield from self._held
 
-    _held: list[Batch] | None = None
+    @cached_property
+    def _held(self) -> list[Batch]:
+        return [
+            Batch(moved(inputs, self.device), moved(targets, self.device))
+            for inputs, targets in self.division.held.batches("train")
+        ]
 
     def answer_loss(self, raw: Any, targets: Any) -> Tensor:
         """The task's loss of what a network gave."""

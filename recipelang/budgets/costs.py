@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -57,8 +56,12 @@ class Costs:
     read: Callable[[Reading, Network], float]
     look: Callable[[Reading, Taken], Value]
     progress: Progress
-    _exact: dict[tuple[str, tuple[int, ...]], float] = field(default_factory=dict)
-    _read: dict[tuple[str, int], tuple[float, ...]] = field(default_factory=dict)
+    _exact: dict[tuple[str, tuple[int, ...]], float] = field(default_factory=dict, init=False)
+    _units: dict[str, float] = field(default_factory=dict, init=False)
+    _sums: dict[str, Elements | None] = field(default_factory=dict, init=False)
+    _read: dict[tuple[str, int], tuple[float, ...]] = field(default_factory=dict, init=False)
+    _summed: dict[str, list[list[float]]] = field(default_factory=dict, init=False)
+    _removed_alone: dict[int, Sequence[float]] = field(default_factory=dict, init=False)
 
     def of(self, taken: Taken) -> float:
         """reading/bound of the whole budget, clocks by the tables."""
@@ -164,17 +167,12 @@ class Costs:
             found[name] = 2 * count
         return found
 
-    @cached_property
-    def _sums(self) -> dict[str, Elements | None]:
-        return {}
-
     def _unit(self, test: Test) -> float:
         """What a measured value is divided by to be the reading: that of healthy for a ratio."""
-        key = f"unit of {test.text}", ()
-        if key not in self._exact:
+        if test.text not in self._units:
             whole = self._measured(test, self._only(0, 0))
-            self._exact[key] = whole / self.read(test.reading, self.whole) if whole else 1.0
-        return self._exact[key]
+            self._units[test.text] = whole / self.read(test.reading, self.whole) if whole else 1.0
+        return self._units[test.text]
 
     # -- clocks ----------------------------------------------------------------------------------------
 
@@ -250,12 +248,10 @@ class Costs:
 
     def _estimated(self, test: Test, taken: Taken) -> float:
         grows = test.reading.metric.better == "higher"  # of throughput, time adds up
-        key = test.text
-        if key not in self._known_clocks:
+        if test.text not in self._summed:
             known = self._tables(range(len(self.queues)), test)
-            tables = [known[queue] for queue in range(len(self.queues))]
-            self._known_clocks[key] = [[1 / v if grows else v for v in table] for table in tables]
-        tables = self._known_clocks[key]
+            self._summed[test.text] = [[1 / v if grows else v for v in known[queue]] for queue in range(len(known))]
+        tables = self._summed[test.text]
         start = tables[0][0]
         left, estimate = self._products.copy(), start
         for queue, count in enumerate(taken):
@@ -265,10 +261,6 @@ class Costs:
         estimate = max(estimate, LEAST * start)
         return 1 / estimate if grows else estimate
 
-    @cached_property
-    def _known_clocks(self) -> dict[str, Any]:
-        return {}
-
     def _alone(self, queue: int) -> Sequence[float]:
         """The products that 0, 1, … steps of a queue remove from the whole network."""
         if queue not in self._removed_alone:
@@ -277,10 +269,6 @@ class Costs:
                 sums.append(sums[-1] + left.take(step))
             self._removed_alone[queue] = sums
         return self._removed_alone[queue]
-
-    @cached_property
-    def _removed_alone(self) -> dict[int, Sequence[float]]:
-        return {}
 
 
 def looked_at(steps: int) -> list[int]:

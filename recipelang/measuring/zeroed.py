@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recipelang.kinds import Group
-from recipelang.measuring.grouped import making
+from recipelang.measuring.structures import making
 from recipelang.surgery.coupled import ChannelAxis, Coupled
 from recipelang.surgery.network import Network
 from recipelang.surgery.restrictions.mask import SHARE, Mask

@@ -10,7 +10,6 @@ is gone (`surgery.edits.remove_channels`), and a gate that is not 0 becomes part
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -130,8 +129,7 @@ def gates_on(network: Network, unit: Unit, selection: Selection, by: str) -> Gat
             network cannot be traced; RCP0850: its weights are on a grid, or no gate does what the removal does.
     """
     require_no_grids(network, by)
-    if any(parameter.device.type != "cpu" for parameter in network.module.parameters()):
-        network = replace(network, module=copy.deepcopy(network.module).cpu())  # channels are followed on the CPU
+    network = network.on_cpu()  # where channels are followed
     offer = unit.find(network, selection)
     stay = _inexact(network, unit, offer)
     groups = tuple(group for group in offer.groups if group.name not in stay)

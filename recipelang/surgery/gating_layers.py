@@ -10,7 +10,6 @@ last convolution), so a gate on them is a gate on the branch, and one that is no
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -47,8 +46,7 @@ def gates_on_layers(network: Network, unit: Unit, selection: Selection, by: str)
             are on a grid, or no layer has a branch that can be gated.
     """
     require_no_grids(network, by)
-    if any(parameter.device.type != "cpu" for parameter in network.module.parameters()):
-        network = replace(network, module=copy.deepcopy(network.module).cpu())
+    network = network.on_cpu()
     offer = unit.find(network, selection)
     example = example_input(network)
     trial = hiding_nothing(network.module, example)

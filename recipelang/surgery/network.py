@@ -101,6 +101,12 @@ class Network:
         """The same network with its own copy of the module."""
         return replace(self, module=copy.deepcopy(self.module))
 
+    def on_cpu(self) -> Network:
+        """The network with its parameters on the CPU: this one where they are there already, else a copy."""
+        if all(parameter.device.type == "cpu" for parameter in self.module.parameters()):
+            return self
+        return replace(self, module=copy.deepcopy(self.module).cpu())
+
     def restricted(self, more: Mapping[str, Restriction]) -> Network:
         """The same module with these restrictions, each in place of an earlier one of its kind."""
         found = dict(self.restrictions)

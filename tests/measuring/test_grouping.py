@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from recipelang.kinds import Group
-from recipelang.measuring.grouped import blocks, columns, making, parts
 from recipelang.measuring.grouping import Grouping, Groups, Slices
 from recipelang.measuring.proximal import shrink
+from recipelang.measuring.structures import blocks, columns, making, parts
 from recipelang.methods.units.filters import Filters
 from recipelang.methods.units.layers import Layers
 from recipelang.methods.units.neurons import Neurons

@@ -120,15 +120,15 @@ def test_networks_that_have_nothing_for_it_are_refused() -> None:
     )
     for name, companion, code, words in cases:
         with pytest.raises(Refusal, match=words) as refusal:
-            companion.require_network(made(name))
+            companion.foresee(made(name))
         assert refusal.value.code == code and refusal.value.help
     frozen = made("residual")
     frozen.module.requires_grad_(False)
     for companion, words in ((Ssl(), "is frozen"), (Ssl(shapes=1.0), "frozen"), (Ssl(unit=Layers()), "is frozen")):
         with pytest.raises(Refusal, match=words):
-            companion.require_network(frozen)
+            companion.foresee(frozen)
     with pytest.raises(Refusal, match="frozen") as refusal:
-        Sss().require_network(frozen)
+        Sss().foresee(frozen)
     assert refusal.value.code == "RCP0850"
 
 

@@ -1,7 +1,8 @@
-"""What companions with gates on parts share; each says itself what its gates are, and what it costs to keep them."""
+"""What companions with gates on parts share: where the gates are, and how the network computes with them."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,16 +16,13 @@ if TYPE_CHECKING:
 
 
 class Gating(Deciding):
-    """A companion with one gate for each part of a unit, which are trained by Adam of their own.
+    """A companion with one gate for each part of a unit; a subclass says what the gates are, and trains them.
 
-    Attributes:
-        lr: of that Adam; may be a ramp.
+    The state of its training knows the parts as `gated`, and the gates of the step as `now`.
     """
 
     units: ClassVar[tuple[str, ...]] = ("filters", "neurons", "heads", "layers")
     excludes: ClassVar[tuple[str, ...]] = ("quantized",)
-
-    lr: Any
 
     def foresee(self, network: Any) -> tuple[str, ...]:
         """What it may remove; errors as of `gated`."""
@@ -38,13 +36,9 @@ class Gating(Deciding):
         opened: AbstractContextManager[None] = state.gated.gates.open(network.module, state.now)
         return opened
 
-    def after_step(self, network: Any, optimizer: Any, state: Any, moment: Moment) -> None:
-        """One step of Adam on the numbers behind the gates."""
-        state.descend(moment.value(self.lr))
-
+    @abstractmethod
     def gates(self, state: Any) -> Tensor:
         """The gates of a step, one for each part, with gradients to `state.leaf`."""
-        raise TypeError(f"{type(self).__name__} has no gates")
 
     def gated(self, network: Any) -> Gated:
         """The parts that have gates.

@@ -72,6 +72,10 @@ class Joint(Gating):
         share: Tensor = state.now.sum() / len(state.now)
         return moment.value(self.strength) * share
 
+    def after_step(self, network: Any, optimizer: Any, state: Any, moment: Moment) -> None:
+        """One step of Adam on the real masks."""
+        state.descend(moment.value(self.lr))
+
     def finish(self, network: Any, state: Any) -> Finished:
         """The network in which closed filters have no effect, and the decision to remove them."""
         gates, soft = state.gated.gates, state.reals.sigmoid()

@@ -97,6 +97,10 @@ class L0(Gating):
         share: Tensor = (state.weights * self.open(state.leaf)).sum() / state.weights.sum()
         return moment.value(self.strength) * share
 
+    def after_step(self, network: Any, optimizer: Any, state: Any, moment: Moment) -> None:
+        """One step of Adam on log α."""
+        state.descend(moment.value(self.lr))
+
     def finish(self, network: Any, state: Any) -> Finished:
         """The network with the gates of the end in its weights, and the decision to remove the closed ones."""
         gates, ends = state.gated.gates, self.ends(state.reals)

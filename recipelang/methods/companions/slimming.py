@@ -40,8 +40,10 @@ class Slimming(Companion):
     )
 
     def require_network(self, network: Any) -> None:
-        """Raises:
-        Refusal: RCP0833: no BatchNorm of the network has a scale that trains.
+        """Refuse a network without scales.
+
+        Raises:
+            Refusal: RCP0833: no BatchNorm of the network has a scale that trains.
         """
         if not scales(network.module):
             raise Refusal(

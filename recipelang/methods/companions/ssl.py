@@ -16,7 +16,7 @@ from recipelang.plan import Selection, later
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from recipelang.measuring.lassoed import Lassoed
+    from recipelang.measuring.lasso import Lassoed
 
 #: λ where a recipe names none
 USUAL = 1e-3
@@ -96,12 +96,6 @@ class Ssl(Deciding):
         strength = USUAL if self.strength is None else self.strength
         return replace(self, unit=unit, selection=selection, strength=strength)
 
-    def require_network(self, network: Any) -> None:
-        """Raises:
-        Refusal: as of `foresee`.
-        """
-        self._found(network)
-
     def foresee(self, network: Any) -> tuple[str, ...]:
         """How many groups of which sort it finds.
 
@@ -113,7 +107,7 @@ class Ssl(Deciding):
 
     def begin(self, network: Any, moment: Moment) -> nn.Module:
         """The groups. What follows from the network alone is no part of a checkpoint."""
-        from recipelang.measuring.lassoed import LassoState
+        from recipelang.measuring.lasso import LassoState
 
         return LassoState(self._found(network))
 
@@ -136,12 +130,12 @@ class Ssl(Deciding):
 
     def finish(self, network: Any, state: Any) -> Finished:
         """Masks of columns of zeros, and the decision to remove parts and blocks of zeros."""
-        from recipelang.measuring.lassoed import finished
+        from recipelang.measuring.lasso import finished
 
         return finished(network, state) if self.proximal else Finished(network)
 
     def _found(self, network: Any) -> Lassoed:
-        from recipelang.measuring.lassoed import look_for_groups
+        from recipelang.measuring.lasso import look_for_groups
 
         return look_for_groups(network, tuple(self.strengths), self.chosen, self.selection)
 

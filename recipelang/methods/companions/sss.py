@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Decided, Finished, Moment
-from recipelang.methods.companions._deciding import Deciding
+from recipelang.methods.companions._gates import Gating
 from recipelang.plan import Selection, later
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from recipelang.measuring.factors import FactorState
-    from recipelang.surgery.gating import Gated
 
 
 @method("companion", "sss")
 @dataclass(frozen=True)
-class Sss(Deciding):
+class Sss(Gating):
     """Sparse structure selection: each block, group or neuron has a scaling factor, and those that reach 0 are removed.
 
     What: the depth or the width of the network is learned with its weights, and needs no tuning afterwards.
@@ -43,7 +43,6 @@ class Sss(Deciding):
     """
 
     units: ClassVar[tuple[str, ...]] = ("layers", "filters", "neurons", "heads")
-    excludes: ClassVar[tuple[str, ...]] = ("quantized",)
 
     strength: Any = setting(
         1e-2, type="number", low=0, open_low=True, ramp=True, positional=True, help="Factor γ of the penalty."
@@ -55,32 +54,16 @@ class Sss(Deciding):
     def __post_init__(self) -> None:
         _ = self.chosen  # refuses what it does not decide about
 
-    def require_network(self, network: Any) -> None:
-        """Raises:
-        Refusal: as of `foresee`.
-        """
-        self._gated(network)
-
-    def foresee(self, network: Any) -> tuple[str, ...]:
-        """What it may remove.
-
-        Raises:
-            Refusal: RCP0910, RCP0703, RCP0718, RCP0850: the network has nothing that can have factors.
-        """
-        from recipelang.surgery.gating import foreseen
-
-        return foreseen(self._gated(network), self.chosen, "sss")
-
     def begin(self, network: Any, moment: Moment) -> FactorState:
-        """The factors, all 1."""
+        """The factors, all 1; errors as of `gated`."""
         from recipelang.measuring.factors import FactorState
 
-        return FactorState(self._gated(network), keeps=self.chosen.ranks == "filter")
+        return FactorState(self.gated(network), keeps=self.chosen.ranks == "filter")
 
-    def computing(self, network: Any, state: Any, moment: Moment) -> AbstractContextManager[None]:
-        """The network with its factors."""
-        opened: AbstractContextManager[None] = state.gated.gates.open(network.module, state.opened())
-        return opened
+    def gates(self, state: Any) -> Tensor:
+        """λ′, the factors that compute."""
+        factors: Tensor = state.opened()
+        return factors
 
     def after_step(self, network: Any, optimizer: Any, state: Any, moment: Moment) -> None:
         """One step on the factors with the optimizer's rate."""
@@ -95,10 +78,3 @@ class Sss(Deciding):
         decided = Decided(self.chosen, state.gated.offer, gates.each(factors.abs()), gates.each(factors == 0))
         spared = [name for name, parts in gates.each(state.spared).items() if parts.any() and len(parts) > 1]
         return Finished(network, (decided,), note=collapsed(spared))
-
-    def _gated(self, network: Any) -> Gated:
-        from recipelang.surgery.gating import gates_on
-        from recipelang.surgery.gating_layers import gates_on_layers
-
-        unit = self.chosen
-        return (gates_on_layers if unit.ranks == "layer" else gates_on)(network, unit, self.selection, "sss")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +11,8 @@ from torch import Tensor, nn
 from recipelang import catalogue
 from recipelang.errors import Refusal
 from recipelang.kinds import Decided, Figure, Finished, Offer, Unit
-from recipelang.measuring.grouped import blocks, columns, parts
 from recipelang.measuring.grouping import Grouping, Groups, collapsed
+from recipelang.measuring.structures import blocks, columns, parts
 from recipelang.measuring.zeroed import block_norms, column_masks, part_norms, unread_parts
 from recipelang.plan import Selection
 from recipelang.surgery.masks import eligible
@@ -25,19 +24,34 @@ COLUMNS = {"channels": False, "shapes": True}
 
 
 @dataclass(frozen=True)
+class Offered:
+    """What the network offers of a unit whose parts may be gone at the end.
+
+    Attributes:
+        unit, offer: as of `Unit.find`.
+        own: whether its parts have groups of their own.
+        unread: whether its parts go that nothing reads any more.
+    """
+
+    unit: Unit
+    offer: Offer
+    own: bool
+    unread: bool
+
+
+@dataclass(frozen=True)
 class Lassoed:
     """The groups of a network.
 
     Attributes:
         groupings: sort → its groups.
-        offered: what the network offers of the units whose parts may be gone at the end: (unit, offer, whether its
-            parts have groups of their own, whether those that nothing reads any more go).
+        offered: the units whose parts may be gone at the end.
         weights: the names of those that have columns.
         words: what was found, for a plan.
     """
 
     groupings: Mapping[str, Grouping]
-    offered: tuple[tuple[Unit, Offer, bool, bool], ...] = ()
+    offered: tuple[Offered, ...] = ()
     weights: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
 
@@ -76,9 +90,8 @@ def look_for_groups(network: Network, sorts: Sequence[str], unit: Unit, selectio
         Refusal: RCP0910: a sort has no group; RCP0703: an entry of the selection matches nothing; RCP0718: the network
             cannot be traced.
     """
-    if any(parameter.device.type != "cpu" for parameter in network.module.parameters()):
-        network = replace(network, module=copy.deepcopy(network.module).cpu())  # channels are followed on the CPU
-    groupings, offered, words = dict[str, Grouping](), list[tuple[Unit, Offer, bool, bool]](), list[str]()
+    network = network.on_cpu()  # where channels are followed
+    groupings, offered, words = dict[str, Grouping](), list[Offered](), list[str]()
     names: tuple[str, ...] = ()
     unread = "channels" in sorts
     for sort in sorts:
@@ -92,12 +105,12 @@ def look_for_groups(network: Network, sorts: Sequence[str], unit: Unit, selectio
         else:
             one: Any = unit if sort == "parts" else catalogue.find("unit", "layers")()  # type: ignore[misc]
             offer, grouping = _of_unit(network, one, selection)
-            offered.append((one, offer, True, unread and one.ranks == "filter"))
+            offered.append(Offered(one, offer, own=True, unread=unread and one.ranks == "filter"))
             count = len(grouping.labels)
             words.append(f"{count:,} {one.one if count == 1 else one.name} may become zero and be removed")
         groupings[sort] = grouping
     if unread:
-        offered += _unread(network, selection, {one.name for one, *_ in offered})
+        offered += _unread(network, selection, {one.unit.name for one in offered})
     return Lassoed(groupings, tuple(offered), names, tuple(words))
 
 
@@ -109,7 +122,7 @@ def finished(network: Network, state: LassoState) -> Finished:
         state: of its training.
     """
     found = state.found
-    decided = _without_vanishing([_decided(network, *each) for each in found.offered])
+    decided = _without_vanishing([_decided(network, each) for each in found.offered])
     kernel = "shapes" in found.groupings
     masks = column_masks(network, found.weights, kernel=kernel) if found.weights else {}
     reached: tuple[Figure, ...] = ()
@@ -161,7 +174,7 @@ def _weights(network: Network, selection: Selection) -> tuple[str, ...]:
     return names
 
 
-def _unread(network: Network, selection: Selection, known: set[str]) -> list[tuple[Unit, Offer, bool, bool]]:
+def _unread(network: Network, selection: Selection, known: set[str]) -> list[Offered]:
     """The units whose parts go where nothing reads them any more; none of a network that cannot be traced."""
     offered = []
     for name in ("filters", "neurons"):
@@ -169,20 +182,21 @@ def _unread(network: Network, selection: Selection, known: set[str]) -> list[tup
         if name in known:
             continue
         try:
-            offered.append((unit, unit.find(network, selection), False, True))
+            offered.append(Offered(unit, unit.find(network, selection), own=False, unread=True))
         except Refusal:  # it has none of this unit, or cannot be traced: then its columns are masked
             continue
     return offered
 
 
-def _decided(network: Network, unit: Unit, offer: Offer, own: bool, unread: bool) -> Decided:
+def _decided(network: Network, offered: Offered) -> Decided:
     """Which parts are gone."""
+    unit, offer = offered.unit, offered.offer
     if unit.ranks == "layer":
         norms = block_norms(network, offer.groups)
         return Decided(unit, offer, norms, {name: norm == 0 for name, norm in norms.items()})
     norms = part_norms(network, offer.groups, normalised(offer))
-    gone = {name: (norm == 0) & own for name, norm in norms.items()}
-    if unread:
+    gone = {name: (norm == 0) & offered.own for name, norm in norms.items()}
+    if offered.unread:
         gone = {name: gone[name] | parts for name, parts in unread_parts(network, offer.groups).items() if name in gone}
     return Decided(unit, offer, norms, gone)
 
