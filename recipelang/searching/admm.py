@@ -33,16 +33,16 @@ class Factors:
     rate: tuple[float, ...]
 
 
-def factors(width: float, cost: float, rate: float, dear: Tensor) -> Factors:
+def factors(width: float, cost: float, rate: float, prices: Tensor) -> Factors:
     """Factors for groups of different prices, as if widths were counted in what they cost.
 
     A stream that every layer reads costs many times what a group inside a block does. In shares alone its width would
     be the only one that moves; in proportion to price, all move alike until multipliers tell them apart.
 
     Args:
-        dear: n: the slope of the cost of the whole network.
+        prices: n: the slope of the cost of the whole network.
     """
-    scale = (dear / dear.mean().clamp_min(1e-12)).clamp_min(1e-3)
+    scale = (prices / prices.mean().clamp_min(1e-12)).clamp_min(1e-3)
     return Factors(tuple((width * scale).tolist()), cost, tuple((rate / scale).tolist()))
 
 

@@ -44,8 +44,8 @@ class Alternating(Companion):
         unit = float(torch.stack([block.squares(network.module).sum() for block in self.blocks]).mean()) or 1.0
         state.register_buffer("unit", torch.tensor(unit, dtype=torch.float64))
         state.register_buffer("allowed", torch.ones(groups, dtype=torch.float64))
-        state.register_buffer("prices", torch.zeros(groups, dtype=torch.float64))
-        state.register_buffer("dear", torch.zeros((), dtype=torch.float64))
+        state.register_buffer("width_multipliers", torch.zeros(groups, dtype=torch.float64))
+        state.register_buffer("cost_multiplier", torch.zeros((), dtype=torch.float64))
         state.register_buffer("steps", torch.zeros(groups, dtype=torch.int64))
         state.register_buffer("met", torch.tensor(False))
         state.register_buffer("costs", torch.zeros(moment.total, dtype=torch.float64))
@@ -76,7 +76,7 @@ class Alternating(Companion):
 
     def _alternate(self, module: nn.Module, state: nn.Module) -> None:
         get = state.get_buffer
-        allowed, now = get("allowed").cpu(), Multipliers(get("prices").cpu(), get("dear").cpu())
+        allowed, now = get("allowed").cpu(), Multipliers(get("width_multipliers").cpu(), get("cost_multiplier").cpu())
         held, steps = self._held(module, float(get("unit"))), []
         for group, norms in enumerate(held):
             share, price = float(allowed[group]), float(now.width[group])
@@ -93,8 +93,8 @@ class Alternating(Companion):
         reached = self._used([narrowest(widths, float(u)) for widths, u in zip(self._widths, allowed, strict=True)])
         now = ascended(used, reached, allowed, now, self.cost, self.by)
         get("allowed").copy_(allowed)
-        get("prices").copy_(now.width)
-        get("dear").copy_(now.cost)
+        get("width_multipliers").copy_(now.width)
+        get("cost_multiplier").copy_(now.cost)
 
     def _held(self, module: nn.Module, unit: float) -> list[Tensor]:
         """Of every group what the parts of each of its steps hold."""

@@ -34,7 +34,7 @@ def settled(
             return list(taken)
     found = enough(list(proposals[0]), order, bench.met)
     if bench.measured(proposals[0]) <= 1 and not bench.met(found):
-        return list(proposals[0])  # what is missing is no cost: taking more does not bring it about
+        return list(proposals[0])  # what fails is not a cost, so taking more does not help
     return found
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 #: how many steps of each queue are taken
-Taken = tuple[int, ...]
+Counts = tuple[int, ...]
 
 
-def options(taken: Taken, most: Sequence[int], stride: Sequence[int]) -> list[Taken]:
+def options(taken: Counts, most: Sequence[int], stride: Sequence[int]) -> list[Counts]:
     """Every way to let one queue lose its next few steps.
 
     Args:
@@ -29,16 +29,16 @@ def options(taken: Taken, most: Sequence[int], stride: Sequence[int]) -> list[Ta
 def slimmed(
     most: Sequence[int],
     stride: Sequence[int],
-    holds: Callable[[Taken], bool],
-    choose: Callable[[list[Taken]], int],
-) -> Iterator[Taken]:
+    holds: Callable[[Counts], bool],
+    choose: Callable[[list[Counts]], int],
+) -> Iterator[Counts]:
     """The path from the whole network to one at which the budget holds, or to the end.
 
     Args:
         holds: whether the budget holds.
         choose: the number of the option that hurts least.
     """
-    taken: Taken = (0,) * len(most)
+    taken: Counts = (0,) * len(most)
     yield taken
     while not holds(taken):
         offered = options(taken, most, stride)
@@ -50,7 +50,7 @@ def slimmed(
         yield taken
 
 
-def finest(before: Taken, after: Taken, holds: Callable[[Taken], bool]) -> Taken:
+def finest(before: Counts, after: Counts, holds: Callable[[Counts], bool]) -> Counts:
     """Of the numbers between the two, which differ in one queue, the smallest at which the budget holds; it holds at
     the second."""
     (queue,) = (number for number, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1])

@@ -119,7 +119,7 @@ def test_parts_become_shorter_in_proportion_to_the_derivative_of_the_penalty() -
     assert part_prices(alive, blocks, cost).tolist() == pytest.approx([each / max(expected) for each in expected])
 
 
-def test_the_pull_grows_and_removes_the_dearest_part_after_seven_updates_in_ten() -> None:
+def test_the_pull_grows_and_removes_the_most_expensive_part_after_seven_updates_in_ten() -> None:
     pulls = [pull(step, 1000) for step in range(1000)]
     gone = next(n for n, total in enumerate(itertools.accumulate(pulls)) if total >= 1)
     assert gone == pytest.approx(707, abs=2)

@@ -7,7 +7,7 @@ from recipelang.kinds import Ablation
 
 
 def badness(found: Ablation, by: str, name: str) -> float:
-    """The lower, the better: the loss, or the score of the task turned round.
+    """The lower, the better: the loss, or minus the score of the task.
 
     Args:
         by: `loss` or `score`.
@@ -28,5 +28,5 @@ def badness(found: Ablation, by: str, name: str) -> float:
 
 
 def shown(bad: float, by: str) -> float:
-    """As reports show it: a score is not turned round."""
+    """As reports show it: the loss or the score itself."""
     return bad if by == "loss" else -bad

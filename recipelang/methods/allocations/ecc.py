@@ -105,5 +105,5 @@ class Ecc:
         from recipelang.searching.admm import factors
 
         each = self.pace / self.steps
-        dear = cost.slope(torch.ones(groups, dtype=torch.float64))
-        return factors(WIDTH * each, COST * groups * each, RATE * each, dear)
+        prices = cost.slope(torch.ones(groups, dtype=torch.float64))
+        return factors(WIDTH * each, COST * groups * each, RATE * each, prices)

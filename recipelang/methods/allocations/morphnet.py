@@ -27,8 +27,8 @@ class Morphnet:
     Formula: loss + λ·G, G = Σ b_j·m_j + Σ a_ij·(m_i·A_j + A_i·m_j), m_j the mean of |γ| over group j, A_j the share of
         it that is alive; a and b are those of the cost, which is Σ b_j·A_j + Σ a_ij·A_i·A_j: for multiply-accumulates
         those of the paper's layers. G is minimised by proximal steps, whose zeros are exact, so no threshold is needed.
-        λ grows with the updates: at strength 1 a part of the dearest group is gone after 7 in 10 of them where no
-        gradient holds it. So the way passes through the structures of all λ up to that, of which the paper asks for
+        λ grows with the updates: at strength 1 a part of the most expensive group is gone after 7 in 10 of them where
+        no gradient holds it. So the way passes through the structures of all λ up to that, of which the paper asks for
         a suitable one.
     |γ|: of the BatchNorms that scale a part; coupled layers share parts, so the norm over all of them (group lasso).
         Where there is no BatchNorm, the norm of the weights that make the part. In units of the mean of its group.
