@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from recipelang.budgets.conditions import assuming, excess, falls
 from recipelang.budgets.verdict import Verdict
 from recipelang.plan import Condition, tests_of
+from recipelang.searching.bisection import bisected
 from recipelang.surgery.network import Network
 
 Judge = Callable[[Condition, Network, bool], Verdict]
@@ -136,26 +137,18 @@ class _Budget:
 def _first(budget: _Budget, most: int, many: bool) -> tuple[int, bool]:
     """The smallest number of steps at which the budget holds, and whether there is one; else the end."""
     if all(falls(test) for test in tests_of(budget.until)):
-        return (_bisected(budget.holds, -1, most), True) if budget.holds(most) else (most, False)
+        return (bisected(budget.holds, -1, most), True) if budget.holds(most) else (most, False)
     could, must = budget.computed(True), budget.computed(False)
     if not could(most):
         return most, budget.holds(most)
-    low = _bisected(could, -1, most) - 1  # at so few steps the computed costs alone do not allow it
-    high = _bisected(must, low, most) if must(most) else most  # here they alone are enough
+    low = bisected(could, -1, most) - 1  # at so few steps the computed costs alone do not allow it
+    high = bisected(must, low, most) if must(most) else most  # here they alone are enough
     if not many:
-        return (_bisected(budget.holds, low, high), True) if budget.holds(high) else (high, False)
+        return (bisected(budget.holds, low, high), True) if budget.holds(high) else (high, False)
     if not budget.near(high):
         return high, budget.holds(high)
-    below = _bisected(budget.near, low, high) - 1
+    below = bisected(budget.near, low, high) - 1
     return _lowest(budget, below, high)
-
-
-def _bisected(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """The first number above `low` at which it holds, by bisection: it holds at `high`."""
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle, high)
-    return high
 
 
 def _lowest(budget: _Budget, below: int, high: int) -> tuple[int, bool]:
@@ -180,6 +173,6 @@ def _allowed(count: int, holds: Callable[[int], bool], many: bool) -> int:
     passed = 0
     for k in [*range(stride, count, stride), count] if count else []:
         if not holds(k):
-            return _bisected(lambda j: not holds(j), passed, k) - 1  # it is known at both ends, and asked between them
+            return bisected(lambda j: not holds(j), passed, k) - 1  # it is known at both ends, and asked between them
         passed = k
     return count
