@@ -52,9 +52,9 @@ class Restriction(Protocol):
             Refusal: it cannot be on what is left of the parameter.
         """
 
-    def stored(self, elements: int) -> int | None:
-        """Bytes that a file needs for a parameter of this many numbers (0 for an activation), itself included; None
-        where it needs no other number of bytes than without it."""
+    def stored(self, value: Tensor | None) -> int | None:
+        """Bytes that a file needs for this parameter (None: an activation), the restriction included; None where it
+        needs no other number of bytes than without it."""
 
     def tensors(self) -> Mapping[str, Tensor]:
         """Its tensors, by names of its own."""

@@ -20,9 +20,9 @@ def stored_bytes(module: nn.Module, restrictions: Restrictions | None = None) ->
 
     saved = 0
     for place, each in (restrictions or {}).items():
-        elements = module.get_parameter(place).numel() if is_parameter(place) else 0
-        stored = [bytes for one in each if (bytes := one.stored(elements)) is not None]
-        saved += sum(4 * elements - bytes for bytes in stored)
+        value = module.get_parameter(place) if is_parameter(place) else None
+        stored = [bytes for one in each if (bytes := one.stored(value)) is not None]
+        saved += (0 if value is None else 4 * value.numel()) - min(stored) if stored else 0
 
     state: dict[str, Tensor] = {}
     seen: set[tuple[int, torch.Size, tuple[int, ...]]] = set()

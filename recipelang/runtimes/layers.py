@@ -27,8 +27,8 @@ class ExecutedAs(NamedTuple):
 
 def plain(network: Network) -> bool:
     """Whether every runtime executes the network's layers alike: dense, zeros included."""
-    others = {one.kind for each in network.restrictions.values() for one in each} - {"mask"}
-    return network.accelerated is None and not others
+    rounds = any(one.computes for each in network.restrictions.values() for one in each)
+    return network.accelerated is None and not rounds
 
 
 def not_asked(network: Network, product: Product) -> str:

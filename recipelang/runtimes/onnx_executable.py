@@ -15,7 +15,7 @@ from recipelang.runtimes import onnx_program
 from recipelang.runtimes.installed import ONNX, version_of
 from recipelang.runtimes.layers import VERIFIED_IMAGES, ExecutedAs, executed
 from recipelang.runtimes.onnx_fused import fused
-from recipelang.runtimes.onnx_integers import MOST_BITS, grids
+from recipelang.runtimes.onnx_integers import MOST_BITS, codebooks, grids, rounds
 from recipelang.runtimes.onnx_program import as_bytes
 from recipelang.runtimes.onnx_session import TOLERANCE, Session, distance, flat_answers, require_same
 from recipelang.surgery.deployed import deployed
@@ -24,6 +24,7 @@ from recipelang.surgery.restricting import is_parameter
 from recipelang.surgery.tracing import example_input
 
 NO_KERNELS = "onnxruntime has no sparse kernels"
+NO_CODEBOOKS = "its levels are multiplied as numbers: onnxruntime has no kernels for codebooks"
 #: Batch sizes that a program for any batch is tried with.
 BATCHES = (1, 3, VERIFIED_IMAGES)
 #: How far a quantized program may be from the simulated network, as a part of the distance that quantizing has made:
@@ -87,10 +88,10 @@ def _verify(network: Network, program: bytes, session: Session, batches: tuple[i
     images = example_input(network, max(sum(batches), VERIFIED_IMAGES)).cpu()
     calls = images.split(_sizes(batches, len(images)))
     simulated = flat_answers(deployed(network), calls)
-    if not grids(network):
+    if not rounds(network):
         require_same(session, simulated, calls, TOLERANCE)
         return
-    masks = {place: tuple(one for one in each if one.kind == "mask") for place, each in network.restrictions.items()}
+    masks = {place: tuple(one for one in each if not one.computes) for place, each in network.restrictions.items()}
     apart = distance(simulated, flat_answers(deployed(replace(network, restrictions=masks)), calls))
     if not math.isfinite(apart):  # in float32 the answers overflow, which the ends of grids prevent
         apart = OVERFLOWED
@@ -107,10 +108,10 @@ def _sizes(batches: tuple[int, ...], count: int) -> list[int]:
 
 
 def _ways(network: Network, program: bytes) -> dict[str, ExecutedAs]:
-    """Parameter name → how onnxruntime executes the product of a weight on a grid."""
+    """Parameter name → how onnxruntime executes the product of a weight that is on a grid or in a codebook."""
     weights = {place: grid for place, grid in grids(network).items() if is_parameter(place)}
     found = fused(program, weights) if weights else {}
-    ways = {}
+    ways = {place: ExecutedAs("float32", NO_CODEBOOKS) for place in codebooks(network) if is_parameter(place)}
     for place, grid in weights.items():
         if grid.scheme.bits > MOST_BITS:
             ways[place] = ExecutedAs("float32", f"onnxruntime multiplies integers of at most {MOST_BITS} bits")

@@ -3,22 +3,29 @@
 weight      integers ─▶ DequantizeLinear ─▶ product          the integers of the recipe, with one scale for each output
 activation  value ─▶ QuantizeLinear ─▶ DequantizeLinear ─▶   at the places that have a grid, with the recipe's scale
 
+A codebook has no integers: its levels are float32 numbers of the program, and an activation is compared with the
+middles between them.
+
 A runtime fuses these with the product between them and computes it in integers (onnxruntime: QLinearConv, QGemm).
 BatchNorm is folded first: a weight's integers stay what they are, only their scales change.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from recipelang.errors import Refusal
 from recipelang.surgery.folding import folded
 from recipelang.surgery.network import Habits, Network
 from recipelang.surgery.places import at_places, calls_of, moved
 from recipelang.surgery.restricting import is_parameter
+from recipelang.surgery.restrictions.codebook import Codebook
 from recipelang.surgery.restrictions.grid import Grid
+from recipelang.surgery.simulated import computing
 from recipelang.surgery.tracing import example_input
 
 #: Bits of the integers of a program; a finer grid is computed in floating point.
@@ -30,14 +37,36 @@ def grids(network: Network) -> dict[str, Grid]:
     return {place: one for place, each in network.restrictions.items() for one in each if isinstance(one, Grid)}
 
 
+def codebooks(network: Network) -> dict[str, Codebook]:
+    """Place → its codebook."""
+    return {place: one for place, each in network.restrictions.items() for one in each if isinstance(one, Codebook)}
+
+
+def rounds(network: Network) -> bool:
+    """Whether a network computes with grids or codebooks, so that its program has operations for them.
+
+    Raises:
+        Refusal: RCP0716: it computes with a restriction of another kind, for which there is none.
+    """
+    for place, each in computing(network.restrictions).items():
+        for one in each:
+            if not isinstance(one, Grid | Codebook):
+                raise Refusal(
+                    "RCP0716",
+                    f"the network cannot be written as onnx: the {one.kind} of `{place}` has no form there",
+                    "use `export safetensors`, which writes any network",
+                )
+    return bool(computing(network.restrictions))
+
+
 class Integers(nn.Module):
-    """A folded network in which each grid is an operation of the exported program.
+    """A folded network in which each grid and codebook is an operation of the exported program.
 
     Args:
-        network: with grids; is not changed.
+        network: with grids or codebooks; is not changed.
 
     Attributes:
-        names: name of a buffer → the place whose integers, scales or zeros it holds.
+        names: name of a buffer → the place whose integers, scales, zeros or levels it holds.
     """
 
     def __init__(self, network: Network) -> None:
@@ -52,12 +81,21 @@ class Integers(nn.Module):
         self._held: dict[str, dict[str, str]] = {}
         for place, grid in self._grids.items():
             if is_parameter(place) and grid.scheme.bits <= MOST_BITS:
-                self._hold(place, grid, self.inner.get_parameter(place).detach())
+                held = {"integers": grid.codes(self._weight(place)).to(_type(grid)), "scale": grid.scale}
+                self._hold(place, {**held, "zero": grid.zero.long()})
+        self._codebooks = codebooks(ready)
+        for place, codebook in self._codebooks.items():
+            if is_parameter(place):
+                self._hold(place, {"levels": codebook.apply(self._weight(place))})
+            else:
+                self._hold(place, {"levels": codebook.levels, "middles": codebook.middles()})
         self.eval().requires_grad_(False)
 
-    def _hold(self, place: str, grid: Grid, weight: Tensor) -> None:
-        """A weight's integers and their scales and zeros, as buffers: parameter names are not names of buffers."""
-        held = {"integers": grid.codes(weight).to(_type(grid)), "scale": grid.scale, "zero": grid.zero.long()}
+    def _weight(self, place: str) -> Tensor:
+        return self.inner.get_parameter(place).detach()
+
+    def _hold(self, place: str, held: Mapping[str, Tensor]) -> None:
+        """What stands for a weight, as buffers: parameter names are not names of buffers."""
         number, self._held[place] = len(self._held), {}
         for what, tensor in held.items():
             self._held[place][what] = f"held{number}_{what}"
@@ -65,11 +103,14 @@ class Integers(nn.Module):
             self.register_buffer(f"held{number}_{what}", tensor.contiguous(), persistent=False)
 
     def forward(self, inputs: Tensor) -> Any:
-        """As the network, with quantized_decomposed operations at its grids."""
+        """As the network, with quantized_decomposed operations at its grids, and comparisons at its codebooks."""
         with at_places(self.inner, self._change):
             return self.inner(inputs)
 
     def _change(self, place: str, value: Tensor) -> Tensor:
+        if codebook := self._codebooks.get(place):
+            held = [getattr(self, name) for name in self._held[place].values()]
+            return held[0] if is_parameter(place) else _nearest(value, codebook.axis, *held)
         grid = self._grids.get(place)
         if grid is None:
             return value
@@ -121,6 +162,17 @@ def _in_floats(grid: Grid, value: Tensor) -> Tensor:
     scale, zero = (one if grid.scheme.axis is None else one.view(shape) for one in (grid.scale, grid.zero.float()))
     integers = ((value / scale).round() + zero).clamp(grid.scheme.low, grid.scheme.high)
     return (integers - zero) * scale
+
+
+def _nearest(value: Tensor, axis: int | None, levels: Tensor, middles: Tensor) -> Tensor:
+    """The nearest levels of a codebook in operations that every format has."""
+    if axis is not None:
+        rows = [-1 if k == axis else 1 for k in range(value.ndim)]
+        levels, middles = levels.view(*rows, levels.shape[1]), middles.view(*rows, middles.shape[1])
+    found = levels[..., 0]
+    for number in range(middles.shape[-1]):
+        found = torch.where(value >= middles[..., number], levels[..., number + 1], found)
+    return found
 
 
 def _numbers(grid: Grid) -> tuple[float, int]:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from recipelang.errors import Refusal
-from recipelang.runtimes.onnx_integers import Integers, grids
+from recipelang.runtimes.onnx_integers import Integers, rounds
 from recipelang.surgery.card import card
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
@@ -36,13 +36,14 @@ def onnx_program(network: Network, opset: int = OPSET) -> Any:
     """The deployed network (BatchNorm folded) as an `onnx.ModelProto`, checked by ONNX's own checker.
 
     Args:
-        network: is not changed; its grids become integers between QuantizeLinear and DequantizeLinear.
+        network: is not changed; its grids become integers between QuantizeLinear and DequantizeLinear, and its
+            codebooks float32 numbers and comparisons with them.
         opset: version of ONNX's operators.
 
     Raises:
         Refusal: RCP0716: the network cannot be traced, or ONNX has no operator for a part of it.
     """
-    integers = Integers(network) if grids(network) else None
+    integers = Integers(network) if rounds(network) else None
     model = _stripped(_exported(integers or deployed(network), network, opset))
     _rename(model, integers.names if integers else {})
     model.metadata_props.add(key=CARD, value=card(network))

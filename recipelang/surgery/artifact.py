@@ -242,6 +242,8 @@ def _restrictions(folder: Path, told: Manifest, most: int) -> dict[str, tuple[Re
         for place, each in told.restrictions.items():
             own = [_own(tensors, tensor_name(place, one["kind"], "")) for one in each]
             found[place] = tuple(read(place, one, named) for one, named in zip(each, own, strict=True))
+            if sum(one.computes for one in found[place]) > 1:
+                raise Wrong(f"two restrictions compute in place of {shown(place)}")
         if tensors:
             raise Wrong(f"`{SURGERY}` names nothing for {shown(next(iter(tensors)))}")
     except (TypeError, ValueError) as error:

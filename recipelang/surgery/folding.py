@@ -17,7 +17,8 @@ from recipelang.surgery.network import Network
 from recipelang.surgery.parity import TOLERANCE, relative_difference
 from recipelang.surgery.places import calls_of
 from recipelang.surgery.products import is_plain
-from recipelang.surgery.restrictions.grid import SMALLEST, Grid
+from recipelang.surgery.restrictions.codebook import Codebook
+from recipelang.surgery.restrictions.grid import Grid
 from recipelang.surgery.tracing import example_input
 
 FOLDABLE = (*CONVOLUTIONS, nn.Linear)
@@ -41,13 +42,13 @@ def fold(module: nn.Module, example: Tensor) -> nn.Module:
 def folded(network: Network) -> Network:
     """A copy of the network with every BatchNorm folded that directly follows a convolution or linear layer.
 
-    Grids follow: the scales of a weight are multiplied as its rows are, so that its integers stay what they are (up to
-    the sign of rows with a negative factor), and the grid of a norm's output is that of the layer. The network computes
-    the same function, for runtimes that have no BatchNorm between integers.
+    Grids and codebooks follow: the scales of a weight are multiplied as its rows are, so that its integers stay what
+    they are (up to the sign of rows with a negative factor), and the grid of a norm's output is that of the layer. The
+    network computes the same function, for runtimes that have no BatchNorm between integers.
 
     Args:
-        network: is not changed; it is in evaluation mode afterwards. A norm after a weight whose grid is not one for
-            each output stays.
+        network: is not changed; it is in evaluation mode afterwards. A norm after a weight whose grid or codebook is
+            not one for each output stays.
     """
     copied = replace(network.clone(), module=copy.deepcopy(network.module).cpu().eval().requires_grad_(False))
     example = example_input(copied)
@@ -71,11 +72,15 @@ def folded(network: Network) -> Network:
 def _keeps_integers(network: Network, layer: str) -> bool:
     """Whether multiplying the rows of a layer's weight leaves its integers as they are."""
     each = network.restrictions.get(f"{layer}.weight", ())
-    return all(not one.computes or (isinstance(one, Grid) and one.scheme.axis == 0) for one in each)
+    return all(not one.computes or (isinstance(one, Grid | Codebook) and _axis(one) == 0) for one in each)
+
+
+def _axis(one: Grid | Codebook) -> int | None:
+    return one.scheme.axis if isinstance(one, Grid) else one.axis
 
 
 def _scaled(one: Restriction, factor: Tensor) -> Restriction:
-    return replace(one, scale=(one.scale * factor.abs()).clamp_min(SMALLEST)) if isinstance(one, Grid) else one
+    return one.multiplied(factor) if isinstance(one, Grid | Codebook) else one
 
 
 def _foldable(module: nn.Module, example: Tensor) -> list[tuple[str, str]]:

@@ -69,7 +69,8 @@ class Network:
             {"model": method name, "settings": {…}, "classes": […], "input_shape": [C, H, W]}, and "task": its name
             where it is not classification.
         edits: the edit log, in order (`recipelang.surgery.edits`).
-        restrictions: place → the restrictions there, one of a kind (`surgery/restricting.py`).
+        restrictions: place → the restrictions there, one of a kind and at most one that computes
+            (`surgery/restricting.py`).
         input_shape: of one input: (channels, height, width) for images.
         classes: class names, in the order of the outputs; none where the task has no classes.
         preprocessing: how an image becomes an input.
@@ -108,10 +109,12 @@ class Network:
         return replace(self, module=copy.deepcopy(self.module).cpu())
 
     def restricted(self, more: Mapping[str, Restriction]) -> Network:
-        """The same module with these restrictions, each in place of an earlier one of its kind."""
+        """The same module with these restrictions, each in place of an earlier one of its kind, and of any that
+        computes where it computes itself: a weight is on a grid or in a codebook, not on one after the other."""
         found = dict(self.restrictions)
         for place, one in more.items():
-            found[place] = (*(other for other in found.get(place, ()) if other.kind != one.kind), one)
+            others = (other for other in found.get(place, ()) if other.kind != one.kind)
+            found[place] = (*(other for other in others if not (one.computes and other.computes)), one)
         return replace(self, restrictions=found)
 
     def described(self) -> dict[str, Any]:

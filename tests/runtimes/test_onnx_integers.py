@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy
@@ -29,6 +30,7 @@ from recipelang.surgery.network import Network
 from recipelang.surgery.places import at_places
 from recipelang.surgery.quantizing import activation_grids, places_of, weight_grids
 from recipelang.surgery.restricting import is_parameter
+from recipelang.surgery.restrictions.codebook import Codebook
 from recipelang.surgery.tracing import evaluating, example_input
 
 onnx = pytest.importorskip("onnx", reason='needs pip install "recipelang[onnxruntime]"')
@@ -155,6 +157,33 @@ def test_weights_alone_are_stored_as_integers_and_multiplied_in_float32() -> Non
     images = example_input(network, 8)
     assert distance(answers(ready, images), answers(deployed(network), images)) < 1e-5
     assert {row.executes for row in ready.execution()} == {"float32"}
+
+
+@pytest.mark.parametrize("axis", [None, 1])
+def test_codebooks_are_float32_numbers_and_comparisons(axis: int | None) -> None:
+    network = quantized(plain())
+    draws = torch.Generator().manual_seed(2)
+    place = next(place for place, one in grids(network).items() if place.startswith(":relu"))
+    books = {
+        "one.weight": Codebook.of(torch.randn(16, 3, generator=draws) / 10, axis=0),
+        "two.weight": Codebook.of(torch.tensor([-0.1, 0.1])),
+        place: Codebook.of(3 * torch.rand((8, 4) if axis else 4, generator=draws), axis),
+    }
+    network = network.restricted(books)
+    ready, images = prepare(network, Deployment()), example_input(network, 8)
+    simulated = answers(deployed(network), images)
+    assert distance(answers(Session(ready.program, optimised=False), images), simulated) < 0.05
+    rows = {row.layer: row for row in ready.execution()}
+    assert {rows[name].executes for name in ("one", "two")} == {"float32"} and "codebooks" in rows["one"].why
+    held = {v.name: onnx.numpy_helper.to_array(v) for v in onnx.load_from_string(ready.program).graph.initializer}
+    assert len(numpy.unique(held["two.weight.levels"])) == 2
+
+
+def test_a_restriction_without_a_form_is_refused() -> None:
+    network = replace(plain(), restrictions={"one.weight": (SimpleNamespace(kind="lattice", computes=True),)})
+    with pytest.raises(Refusal, match="the lattice of `one.weight` has no form there") as caught:
+        onnx_integers.rounds(network)
+    assert caught.value.code == "RCP0716"
 
 
 def test_a_program_with_another_scale_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from recipelang.surgery import artifact
 from recipelang.surgery.edits import RemoveLayer, apply_edits
 from recipelang.surgery.network import Accelerated, Network
 from recipelang.surgery.restricting import broken, hold, on_device, restrict
+from recipelang.surgery.restrictions.codebook import Codebook
 from recipelang.surgery.restrictions.grid import Grid
 from recipelang.surgery.restrictions.mask import Mask
 
@@ -42,6 +43,14 @@ EXAMPLES: dict[str, tuple[Callable[[], Any], dict[str, Callable[[], Any]]]] = {
             "scale": lambda: torch.full((16,), 0.2),
             "zero": lambda: torch.ones(16, dtype=torch.int32),
             "scheme": lambda: replace(ROWS, bits=4),
+        },
+    ),
+    "codebook": (
+        lambda: Codebook.of(torch.tensor([-0.1, 0, 0.1]).repeat(16, 1), axis=0),
+        {
+            "levels": lambda: torch.tensor([-0.2, 0.1]).repeat(16, 1),
+            "axis": lambda: 1,
+            "trained": lambda: "ttq",
         },
     ),
 }
@@ -217,7 +226,7 @@ def test_a_later_format_is_refused_by_name(name: str, network: Network, tmp_path
     assert refused.value.code == "RCP0745"
 
 
-@pytest.mark.parametrize("kind", ["codebook", "../mask", "", "__init__"])
+@pytest.mark.parametrize("kind", ["lattice", "../mask", "", "__init__"])
 def test_an_unknown_kind_is_refused_by_name(kind: str, network: Network, tmp_path: Path) -> None:
     artifact.save(network, tmp_path)
     told = json.loads((tmp_path / "surgery.json").read_text())

@@ -60,6 +60,14 @@ def test_a_mask_at_an_activation(folder: Path) -> None:
     assert refused.value.code == "RCP0705"
 
 
+def test_two_restrictions_that_compute_at_one_place(folder: Path) -> None:
+    book = {"kind": "codebook", "axis": None, "trained": ""}
+    changed(folder, lambda told: told[PLACE].append(book), {f"{PLACE}@codebook.levels": torch.arange(3.0)})
+    with pytest.raises(Refusal, match="two restrictions compute in place of") as refused:
+        artifact.load(folder)
+    assert refused.value.code == "RCP0714"
+
+
 @pytest.mark.parametrize("pattern", ["4:2", "2:0", "0:4", "2:2", "1:9999999999", "2\n4"])
 def test_a_pattern_that_is_none(folder: Path, pattern: str) -> None:
     changed(folder, lambda told: told[WEIGHT][0].update(pattern=pattern), {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from typing import Any, ClassVar
 
@@ -99,6 +99,14 @@ class Grid:
         shape = [-1 if axis == self.scheme.axis else 1 for axis in range(like.ndim)]
         return scale.view(shape), zero.view(shape)
 
+    def multiplied(self, factor: Tensor) -> Grid:
+        """The grid after every row of its tensor was multiplied by a number of its own (C,): the integers stay what
+        they are, up to the sign of rows with a negative factor.
+
+        It must have a row for each of them (`axis` of the scheme is 0).
+        """
+        return replace(self, scale=(self.scale * factor.abs()).clamp_min(SMALLEST))
+
     def hold(self, parameter: Tensor, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Nothing: the parameter keeps its full precision."""
 
@@ -118,9 +126,9 @@ class Grid:
 
         return Grid(rows(self.scale), rows(self.zero), self.scheme)
 
-    def stored(self, elements: int) -> int:
+    def stored(self, value: Tensor | None) -> int:
         """The integers, without gaps, and 4 bytes for each scale and 1 for each zero."""
-        return ceil(elements * self.scheme.bits / 8) + 5 * self.scale.numel()
+        return ceil((0 if value is None else value.numel()) * self.scheme.bits / 8) + 5 * self.scale.numel()
 
     def tensors(self) -> Mapping[str, Tensor]:
         """`scale` and `zero`."""

@@ -84,7 +84,7 @@ class Mask:
             )
         return Mask(self.pattern if keep.shape == self.keep.shape else _renamed(self.pattern, keep), keep)
 
-    def stored(self, elements: int) -> None:
+    def stored(self, value: Tensor | None) -> None:
         """Zeros are stored like any other number."""
 
     def tensors(self) -> Mapping[str, Tensor]:
