@@ -175,8 +175,6 @@ def test_codebooks_are_float32_numbers_and_comparisons(axis: int | None) -> None
     assert distance(answers(Session(ready.program, optimised=False), images), simulated) < 0.05
     rows = {row.layer: row for row in ready.execution()}
     assert {rows[name].executes for name in ("one", "two")} == {"float32"} and "codebooks" in rows["one"].why
-    held = {v.name: onnx.numpy_helper.to_array(v) for v in onnx.load_from_string(ready.program).graph.initializer}
-    assert len(numpy.unique(held["two.weight.levels"])) == 2
 
 
 def test_a_restriction_without_a_form_is_refused() -> None:

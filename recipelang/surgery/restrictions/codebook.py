@@ -80,7 +80,7 @@ class Codebook:
         with torch.no_grad(), torch.autocast(value.device.type, enabled=False):
             middles = self.middles().to(value.device)
             if self.axis is None:
-                return torch.bucketize(value.float(), middles, right=True).to(torch.uint8)
+                return torch.bucketize(value.float().contiguous(), middles, right=True).to(torch.uint8)
             rows = value.movedim(self.axis, 0)
             found = torch.searchsorted(middles, rows.float().flatten(1).contiguous(), right=True).to(torch.uint8)
             return found.view(rows.shape).movedim(0, self.axis).contiguous()
