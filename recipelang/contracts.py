@@ -12,6 +12,7 @@ from typing import Any
 
 from recipelang import kinds
 from recipelang.errors import Refusal
+from recipelang.units import listed
 
 #: kind → its Protocol in `kinds/`; kinds that are not here have ATTRIBUTES alone
 PROTOCOLS: Mapping[str, str] = {
@@ -25,7 +26,7 @@ PROTOCOLS: Mapping[str, str] = {
     "loss": "Loss",
     "pattern": "Pattern",
     "permutation": "Permutation",
-    "quantizer": "RangeEstimator",
+    "quantizer": "Quantizer",
     "optimizer": "Optimizer",
     "companion": "Companion",
     "schedule": "Schedule",
@@ -36,8 +37,12 @@ PROTOCOLS: Mapping[str, str] = {
     "restriction": "Restriction",
 }
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {"kernel": ("executes", "int8"), "report": ("file", "template", "charts")}
-#: Protocols to inherit from: what such a class must still define itself
-ABSTRACT: Mapping[str, tuple[str, ...]] = {"OutputLoss": ("compare",), "Loss": ("__call__",)}
+#: Protocols to inherit from: what such a class must still define itself, or one of it
+ABSTRACT: Mapping[str, tuple[str, ...]] = {
+    "OutputLoss": ("compare",),
+    "Loss": ("__call__",),
+    "Quantizer": ("range", "restriction"),
+}
 #: what `measure` of a metric is called with, by its source
 MEASURED: Mapping[str, tuple[str, ...]] = {
     "structure": ("deployed", "network", "input_shape"),
@@ -150,7 +155,8 @@ def against(cls: Any, protocol: Any) -> Iterator[str]:
     for abstract, names in ABSTRACT.items():
         base = getattr(kinds, abstract)
         if isinstance(cls, type) and base in cls.__mro__:
-            yield from (f"it has no `{name}`" for name in names if getattr(cls, name) is getattr(base, name))
+            if all(getattr(cls, name) is getattr(base, name) for name in names):
+                yield f"it has no {listed((f'`{name}`' for name in names), last='or')}"
             return
 
 

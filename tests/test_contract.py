@@ -44,7 +44,10 @@ WORK = {
     "loss": ("__call__", "points", "parts", "teachers", "complete", "compares", "tasks"),
     "pattern": ("refuses", "mask", "holds", "restriction", "target"),
     "permutation": ("order",),
-    "quantizer": ("range", "needs", "per"),
+    "quantizer": (
+        *("range", "restriction", "needs", "parts", "bits", "learns"),
+        *("begin", "computed", "penalty", "after_step", "finish"),
+    ),
     "optimizer": ("build",),
     "companion": (
         *(

@@ -165,7 +165,7 @@ MISTAKES = {
     "metric.distance": ("def result(self, state)", "def result(self)", "cannot be called as `result(state)`"),
     "data.stripes": ('target = "class"', "", "it has no `target`"),
     "companion.average": ("def begin(self, network, moment)", "def begin(self)", "cannot be called as `begin("),
-    "quantizer.trimmed": ('needs = "extremes"', "", "it has no `needs`"),
+    "quantizer.trimmed": ("def range", "def limits", "it has no `range` or `restriction`"),
     "runtime.inference": ("brief = True", "", "it has no `brief`"),
     "unit.norms": ("def aggregate", "def gather", "it has no `aggregate`"),
     "verb.bound": ("def needs(self)", "def asks(self)", "it has no `needs`"),

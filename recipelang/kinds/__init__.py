@@ -67,8 +67,10 @@ if TYPE_CHECKING:
     from recipelang.kinds.preprocessing import Preprocessing as Preprocessing
     from recipelang.kinds.progress import Progress as Progress
     from recipelang.kinds.progress import Quiet as Quiet
+    from recipelang.kinds.quantizer import BITS as BITS
+    from recipelang.kinds.quantizer import QUANTIZED as QUANTIZED
     from recipelang.kinds.quantizer import Observed as Observed
-    from recipelang.kinds.quantizer import RangeEstimator as RangeEstimator
+    from recipelang.kinds.quantizer import Quantizer as Quantizer
     from recipelang.kinds.quantizer import Scheme as Scheme
     from recipelang.kinds.ramp import Ramp as Ramp
     from recipelang.kinds.restriction import Restriction as Restriction
@@ -113,7 +115,7 @@ OFFERED = {
     "points": "Pairing Point Points middle paired",
     "preprocessing": "Preprocessing",
     "progress": "Progress Quiet",
-    "quantizer": "Observed RangeEstimator Scheme",
+    "quantizer": "BITS QUANTIZED Observed Quantizer Scheme",
     "ramp": "Ramp",
     "restriction": "Restriction",
     "rounds": "EvenRounds InRounds",

@@ -1,12 +1,21 @@
-"""Which numbers a quantized tensor may hold, and the methods that choose the range of a grid."""
+"""Which numbers a quantized tensor may hold, and the methods that decide it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from recipelang.kinds.restriction import Restriction
+from recipelang.kinds.seen import Moment
+
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
+    from torch import Tensor, nn
+
+#: what can be quantized
+QUANTIZED = ("weights", "activations")
+#: bits of a grid, unless a method says otherwise
+BITS = tuple(range(2, 9))
 
 
 @dataclass(frozen=True)
@@ -18,12 +27,15 @@ class Scheme:
         signed: whether they may be negative: weights are, activations have a zero point instead.
         symmetric: whether zero is the integer 0, and -w is on the grid where w is.
         axis: of the tensor, along which each row has a grid of its own; None: one grid for all.
+        group: inputs of a row that share a scale: this many neighbours along the other axes, flattened; the last group
+            of a row may be smaller. None: the whole row shares one.
     """
 
     bits: int
     signed: bool = False
     symmetric: bool = False
     axis: int | None = None
+    group: int | None = None
 
     @property
     def low(self) -> int:
@@ -41,8 +53,11 @@ class Observed:
     """What was seen at a place.
 
     Attributes:
-        low, high: the extremes of everything: scalars, or one for each row of the scheme's axis.
-        values: N of the values, or rows × N; None where the method needs extremes alone.
+        low, high: the extremes of everything: () where one range is wanted, (C,) where each row of the scheme's axis
+            has one, (C, G) where each group of a row has one.
+        values: the values, with one more axis at the end: (N,), (C, N) or (C, G, N). All of a weight (a last group
+            that is incomplete repeats its values), a bounded sample of an activation; None where the method needs
+            extremes alone.
     """
 
     low: Tensor
@@ -50,21 +65,70 @@ class Observed:
     values: Tensor | None = None
 
 
-class RangeEstimator(Protocol):
-    """`quantize … by NAME(…)`: the range that a grid covers; what is outside is clipped to its ends.
+class Quantizer(Protocol):
+    """`quantize … by NAME(…)`: which numbers a weight or an activation may hold, and how they are learned, if they are.
 
-    A uniform grid is decided by its range: `Grid.between` widens it to hold zero, so that no estimator can lose the
-    zeros of masks, padding and ReLU.
+    A method that only chooses ranges defines `range`; what is outside of a range is clipped to its ends. A grid is
+    decided by its range: `Grid.between` widens it to hold zero, so that no method can lose the zeros of masks, padding
+    and ReLU. A method with other numbers than those of a grid defines `restriction`. One that takes part in later
+    training (`learns`) also says what computes there.
+
+    The settings `per`, `form` and `group` are read where a method has them: `per` is `channel` (each output of a
+    weight has a range of its own; the default), `tensor` or `group`; `form` is `symmetric` or `affine`, by default the
+    first for weights and the second for activations; `group` is the number of inputs in a group. An activation has one
+    range.
+
+    Inherit from this class: what does not concern a method then has its default.
 
     Attributes:
-        needs: `extremes`, or `samples` for a part of the values as well.
-        per: `channel`: each output of a weight has a grid of its own; `tensor`: a weight has one.
+        needs: `extremes` of activations, `samples` for a bounded sample of their values as well, or `loss` for a
+            function of the whole network's loss. All values of a weight are always there.
+        parts: what it can quantize; `check` refuses the others.
+        bits: the widths that it has; `check` refuses the others.
+        learns: whether it takes part in training. Its spelling is then in `trained` of the restrictions.
     """
 
-    needs: ClassVar[str]
-
-    @property
-    def per(self) -> str: ...
+    needs: ClassVar[str] = "extremes"
+    parts: ClassVar[tuple[str, ...]] = QUANTIZED
+    bits: ClassVar[tuple[int, ...]] = BITS
+    learns: ClassVar[bool] = False
 
     def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
         """The smallest and the largest value of the grid, of the shape of `observed.low`."""
+        raise TypeError(f"{type(self).__name__} chooses no range")
+
+    def restriction(self, observed: Observed, scheme: Scheme) -> Restriction | None:
+        """What the tensor is restricted to; None: the grid over `range` (`Grid.between`)."""
+        return None
+
+    def begin(self, one: Restriction, value: Tensor | None) -> nn.Module | None:
+        """Its state at a place before training: parameters are trained along, buffers are its own numbers.
+
+        Args:
+            one: the restriction that training starts from.
+            value: the weight; None for an activation.
+        """
+        return None
+
+    def computed(self, value: Tensor, one: Restriction, state: nn.Module | None, moment: Moment) -> Tensor:
+        """What computes in place of the value in a step of training; here: straight through the rounding."""
+        return one.apply(value)
+
+    def penalty(self, one: Restriction, state: nn.Module | None, moment: Moment) -> Tensor | None:
+        """A scalar that is added to the loss; None adds nothing."""
+        return None
+
+    def after_step(
+        self,
+        parameter: Tensor,
+        one: Restriction,
+        state: nn.Module | None,
+        moment: Moment,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """After an update of a weight: it may be changed in place."""
+        return None
+
+    def finish(self, one: Restriction, state: nn.Module | None, value: Tensor | None) -> Restriction:
+        """The restriction with which the network is executed after training."""
+        return one

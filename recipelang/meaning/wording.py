@@ -26,7 +26,7 @@ KINDS: dict[str, KindWords] = {
     "loss": KindWords("a loss", "losses", "after `with`"),
     "pattern": KindWords("a sparsity pattern", "patterns", "after `sparsify`"),
     "permutation": KindWords("a permutation", "permutations", "after `sparsify … with`"),
-    "quantizer": KindWords("a range estimator", "range estimators", "after `quantize … by`"),
+    "quantizer": KindWords("a quantizer", "quantizers", "after `quantize … by`"),
     "optimizer": KindWords("an optimizer", "optimizers", "after `with`"),
     "companion": KindWords("a companion of a training", "companions", "after `with`"),
     "schedule": KindWords("a schedule", "schedules", "after `over`"),

@@ -24,7 +24,7 @@ from recipelang.surgery.network import Habits, Network
 from recipelang.surgery.places import at_places, calls_of, moved
 from recipelang.surgery.restricting import is_parameter
 from recipelang.surgery.restrictions.codebook import Codebook
-from recipelang.surgery.restrictions.grid import Grid
+from recipelang.surgery.restrictions.grid import Grid, grouped, ungrouped
 from recipelang.surgery.simulated import computing
 from recipelang.surgery.tracing import example_input
 
@@ -81,8 +81,7 @@ class Integers(nn.Module):
         self._held: dict[str, dict[str, str]] = {}
         for place, grid in self._grids.items():
             if is_parameter(place) and grid.scheme.bits <= MOST_BITS:
-                held = {"integers": grid.codes(self._weight(place)).to(_type(grid)), "scale": grid.scale}
-                self._hold(place, {**held, "zero": grid.zero.long()})
+                self._hold(place, _integers(grid, self._weight(place)))
         self._codebooks = codebooks(ready)
         for place, codebook in self._codebooks.items():
             if is_parameter(place):
@@ -117,10 +116,18 @@ class Integers(nn.Module):
         if grid.scheme.bits > MOST_BITS:
             return _in_floats(grid, value)
         if place in self._held:
-            return _dequantized(
-                grid, *(getattr(self, self._held[place][what]) for what in ("integers", "scale", "zero"))
-            )
+            held = (getattr(self, self._held[place][what]) for what in ("integers", "scale", "zero"))
+            return _dequantized(grid, value.shape, *held)
         return _quantized(grid, value)
+
+
+def _integers(grid: Grid, weight: Tensor) -> dict[str, Tensor]:
+    """A weight's integers, scales and zeros; with a row for each group where it has groups."""
+    integers, axis, group = grid.codes(weight).to(_type(grid)), grid.scheme.axis, grid.scheme.group
+    if axis is None or group is None:
+        return {"integers": integers, "scale": grid.scale, "zero": grid.zero.long()}
+    rows = grouped(integers, axis, group).flatten(0, 1)
+    return {"integers": rows, "scale": grid.scale.flatten(), "zero": grid.zero.flatten().long()}
 
 
 def _type(grid: Grid) -> torch.dtype:
@@ -134,12 +141,16 @@ def _operations() -> Any:
     return torch.ops.quantized_decomposed
 
 
-def _dequantized(grid: Grid, integers: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+def _dequantized(grid: Grid, shape: torch.Size, integers: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
     limits = grid.scheme.low, grid.scheme.high, _type(grid)
-    if grid.scheme.axis is None:
+    axis, group = grid.scheme.axis, grid.scheme.group
+    if axis is None:
         value: Tensor = _operations().dequantize_per_tensor(integers, *_numbers(grid), *limits)
+    elif group is None:
+        value = _operations().dequantize_per_channel(integers, scale, zero, axis, *limits)
     else:
-        value = _operations().dequantize_per_channel(integers, scale, zero, grid.scheme.axis, *limits)
+        rows = _operations().dequantize_per_channel(integers, scale, zero, 0, *limits)
+        value = ungrouped(rows.view(*grid.scale.shape, group), shape, axis)
     return value
 
 
@@ -158,8 +169,7 @@ def _quantized(grid: Grid, value: Tensor) -> Tensor:
 
 def _in_floats(grid: Grid, value: Tensor) -> Tensor:
     """The nearest numbers of a grid in operations that every format has."""
-    shape = [-1 if axis == grid.scheme.axis else 1 for axis in range(value.ndim)]
-    scale, zero = (one if grid.scheme.axis is None else one.view(shape) for one in (grid.scale, grid.zero.float()))
+    scale, zero = grid.spread(value.shape, value.device)
     integers = ((value / scale).round() + zero).clamp(grid.scheme.low, grid.scheme.high)
     return (integers - zero) * scale
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from recipelang import catalogue
 from recipelang.errors import Refusal
-from recipelang.kinds import Observed, RangeEstimator, Scheme
+from recipelang.kinds import Observed, Quantizer, Restriction, Scheme
 from recipelang.plan import Selection
 from recipelang.surgery.network import Network
 from recipelang.surgery.places import ATTENTION, FunctionCall, calls_of, quantizable
@@ -18,6 +20,8 @@ from recipelang.surgery.restrictions.grid import Grid
 from recipelang.surgery.selectors import resolve
 from recipelang.surgery.tracing import example_input
 
+#: inputs that share a scale with `per=group`, where a method does not say how many
+DEFAULT_GROUP = 64
 KINDS = ("linear", "convolution", "transposed convolution")
 
 
@@ -98,14 +102,16 @@ def _weights(
 
 
 @torch.no_grad()
-def weight_grids(network: Network, weights: Mapping[str, int], bits: int, estimator: RangeEstimator) -> dict[str, Grid]:
-    """Parameter name → its grid: signed, symmetric, one for each output or one for all.
+def weight_grids(
+    network: Network, weights: Mapping[str, int], bits: int, quantizer: Quantizer
+) -> dict[str, Restriction]:
+    """Parameter name → the numbers that it may hold: signed, as the settings `per`, `form` and `group` say.
 
     Args:
         network: holds the weights.
         weights: parameter name → the axis of its outputs.
         bits: of one number.
-        estimator: chooses the ranges.
+        quantizer: decides the numbers.
 
     Raises:
         Refusal: RCP1010: a weight is NaN or infinite.
@@ -119,21 +125,63 @@ def weight_grids(network: Network, weights: Mapping[str, int], bits: int, estima
                 f"a number at `{name}` is NaN or infinite",
                 "training has diverged: lower the learning rate, or start from other weights",
             )
-        whole = estimator.per == "tensor"
-        rows = weight.flatten() if whole else weight.movedim(axis, 0).flatten(1)
-        scheme = Scheme(bits, signed=True, symmetric=True, axis=None if whole else axis)
-        found[name] = _grid(estimator, Observed(rows.amin(-1), rows.amax(-1), rows), scheme)
+        scheme = weight_scheme(quantizer, bits, axis)
+        values = _rows(weight, scheme)
+        found[name] = _restriction(quantizer, Observed(values.amin(-1), values.amax(-1), values), scheme)
     return found
 
 
-def activation_grids(observed: Mapping[str, Observed], bits: int, estimator: RangeEstimator) -> dict[str, Grid]:
-    """Place → its grid: unsigned with a zero point, one for all."""
-    return {place: _grid(estimator, seen, Scheme(bits)) for place, seen in observed.items()}
+def activation_grids(observed: Mapping[str, Observed], bits: int, quantizer: Quantizer) -> dict[str, Restriction]:
+    """Place → the numbers that an activation may hold: one grid, unsigned with a zero point where it is affine."""
+    return {
+        place: _restriction(quantizer, seen, activation_scheme(quantizer, bits, float(seen.low) < 0))
+        for place, seen in observed.items()
+    }
 
 
-def _grid(estimator: RangeEstimator, observed: Observed, scheme: Scheme) -> Grid:
-    low, high = estimator.range(observed, scheme)
-    return Grid.between(_as(low, observed.low), _as(high, observed.high), scheme)
+def weight_scheme(quantizer: Quantizer, bits: int, axis: int) -> Scheme:
+    """The integers of a weight whose outputs are along this axis."""
+    per = getattr(quantizer, "per", "channel")
+    return Scheme(
+        bits,
+        signed=True,
+        symmetric=getattr(quantizer, "form", None) != "affine",
+        axis=None if per == "tensor" else axis,
+        group=getattr(quantizer, "group", DEFAULT_GROUP) if per == "group" else None,
+    )
+
+
+def activation_scheme(quantizer: Quantizer, bits: int, negative: bool) -> Scheme:
+    """The integers of an activation.
+
+    Args:
+        quantizer: symmetric, it gives signed integers where the activation is negative somewhere, else unsigned ones.
+        bits: of one number.
+        negative: whether the activation was seen below zero.
+    """
+    symmetric = getattr(quantizer, "form", None) == "symmetric"
+    return Scheme(bits, signed=symmetric and negative, symmetric=symmetric)
+
+
+def _rows(weight: Tensor, scheme: Scheme) -> Tensor:
+    """All values of a weight by the range that they share: (N,), (C, N) or (C, G, N)."""
+    if scheme.axis is None:
+        return weight.flatten()
+    rows = weight.movedim(scheme.axis, 0).flatten(1)
+    if scheme.group is None:
+        return rows
+    *whole, last = rows.split(scheme.group, 1)
+    repeated = last[:, torch.arange(scheme.group) % last.shape[1]]
+    return torch.stack([*whole, repeated], 1)
+
+
+def _restriction(quantizer: Quantizer, observed: Observed, scheme: Scheme) -> Restriction:
+    """What a quantizer restricts a tensor to; what it trains bears its spelling."""
+    made: Any = quantizer.restriction(observed, scheme)
+    if made is None:
+        low, high = quantizer.range(observed, scheme)
+        made = Grid.between(_as(low, observed.low), _as(high, observed.low), scheme)
+    return replace(made, trained=catalogue.spell(quantizer)) if quantizer.learns else made
 
 
 def _as(value: Tensor, like: Tensor) -> Tensor:

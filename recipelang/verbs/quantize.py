@@ -1,21 +1,28 @@
-"""`quantize weights, activations to 8 bits by minmax …`: round weights and activations to a grid of few numbers."""
+"""`quantize weights, activations to 8 bits by minmax …`: round weights and activations to few numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from recipelang import catalogue
+from recipelang.kinds import BITS, QUANTIZED
 from recipelang.meaning import modules, places
+from recipelang.meaning.lookup import lookup
 from recipelang.meaning.reader import Reader
+from recipelang.meaning.training import names
 from recipelang.meaning.values import DIMENSIONS
 from recipelang.meaning.verb import Clause, Verb
-from recipelang.plan import Needs, Samples, Selection
+from recipelang.plan import Needs, Samples, Selection, later
 from recipelang.syntax import nodes
+from recipelang.units import listed
 
-PARTS = ("weights", "activations")
-FEWEST, MOST = 2, 8  # bits
-DEFAULT_ESTIMATOR = "minmax"
+MOST = BITS[-1]
+DEFAULT_QUANTIZER = "minmax"
 DEFAULT_SAMPLES = "train(samples=512)"
+#: what `with` takes, at most one of each kind
+INGREDIENTS = ("rounder", "hardware", "widths")
 
 
 @dataclass(frozen=True)
@@ -29,9 +36,12 @@ class Quantize:
 
     parts: tuple[str, ...]
     bits: int
-    estimator: Any
+    estimator: Any  # the quantizer; its name here is that of the keys
     selection: Selection = Selection()
     samples: Samples | None = None
+    rounder: Any = later(None)
+    hardware: Any = later(None)
+    widths: Any = later(None)
 
     def needs(self) -> Needs:
         """Data for activations. Every `quantize` imposes the same restriction: several of them are one."""
@@ -39,57 +49,109 @@ class Quantize:
 
 
 def read(reader: Reader) -> Quantize | None:
-    """`quantize weights, activations to 8 bits`, `quantize weights to 4 bits in "layer3.*"`."""
+    """`quantize weights, activations to 8 bits`, `quantize weights to 4 bits by mse with adaround in "layer3.*"`."""
+    quantizer = _quantizer(reader)
+    parts = _parts(reader, quantizer)
+    bits = _bits(reader, quantizer)
+    beside = _ingredients(reader)
+    samples = _samples(reader, _looks(parts, quantizer, beside))
+    made = Quantize(parts, bits or MOST, quantizer, modules.selection(reader), samples, **beside)
+    return reader.done(made)
+
+
+def _quantizer(reader: Reader) -> Any | None:
+    """The clause `by`."""
+    if reader.clause("by") is None:
+        reader.add("by", DEFAULT_QUANTIZER)
+    by = reader.argument("by")
+    return reader.method(by, "quantizer", "`by`", f"by {DEFAULT_QUANTIZER}") if by is not None else None
+
+
+def _parts(reader: Reader, quantizer: Any) -> tuple[str, ...]:
+    """The operands, in the order of `QUANTIZED`."""
     operands = reader.statement.operands
     if not operands:
         reader.refuse(
             "RCP0404", "`quantize` needs what to quantize", None, "write `quantize weights, activations to 8 bits`"
         )
-    parts = [reader.word(node, "what can be quantized", PARTS) for node in operands]
-    for n, node in enumerate(operands):
-        if parts[n] is not None and parts[n] in parts[:n]:
-            reader.refuse("RCP0408", f"`{parts[n]}` appears twice", node.span, "name each once")
-    bits = _bits(reader)
-    if reader.clause("by") is None:
-        reader.add("by", DEFAULT_ESTIMATOR)
-    by = reader.argument("by")
-    estimator = reader.method(by, "quantizer", "`by`", f"by {DEFAULT_ESTIMATOR}") if by is not None else None
-    samples = _samples(reader, "activations" in parts)
-    named = tuple(part for part in PARTS if part in parts)
-    return reader.done(Quantize(named, bits or MOST, estimator, modules.selection(reader), samples))
+    parts = [reader.word(node, "what can be quantized", QUANTIZED) for node in operands]
+    able = getattr(quantizer, "parts", QUANTIZED)
+    for n, (node, part) in enumerate(zip(operands, parts, strict=True)):
+        if part is not None and part in parts[:n]:
+            reader.refuse("RCP0408", f"`{part}` appears twice", node.span, "name each once")
+        elif part is not None and part not in able:
+            message = f"`{quantizer.name}` quantizes {listed(able)} and not {part}"
+            help = f"write `quantize {', '.join(able)} …`, and quantize {part} in a second statement"
+            reader.refuse("RCP1407", message, node.span, help)
+    return tuple(part for part in QUANTIZED if part in parts)
 
 
-def _bits(reader: Reader) -> int | None:
+def _bits(reader: Reader, quantizer: Any) -> int | None:
     """The clause `to`."""
     node = reader.argument("to")
+    able = getattr(quantizer, "bits", BITS)
     if node is None:
         if reader.clause("to") is None:
-            reader.refuse("RCP0403", "`quantize` does not say to how many bits", None, f"write `to {MOST} bits`")
+            reader.refuse("RCP0403", "`quantize` does not say to how many bits", None, f"write `to {_spelt(able[-1])}`")
         return None
     number = node.quantity if isinstance(node, nodes.Number) else None
     if number is None or number.dimension != "bits":
         plain = number is not None and number.unit == "" and number.number == int(number.number)
         what = DIMENSIONS[number.dimension] if number else "not a number"
-        help = f"write `to {node.text} bits`" if plain else f"write `to {MOST} bits`"
+        help = f"write `to {node.text} bits`" if plain else f"write `to {_spelt(able[-1])}`"
         reader.refuse("RCP0302", f"`to` of `quantize` takes a number of bits; this is {what}", node.span, help)
         return None
-    if number.number != int(number.number) or not FEWEST <= number.number <= MOST:
+    if number.number not in able:
+        nearest = min(able, key=lambda bits: abs(bits - number.number))
         reader.refuse(
             "RCP1401",
-            f"a grid has {FEWEST} to {MOST} bits; `{node.text}` is outside",
+            f"{f'`{quantizer.name}`' if quantizer else 'a grid'} has {_range(able)} bits; `{node.text}` is outside",
             node.span,
-            f"write `to {MOST} bits`, or fewer with `finetune` after it",
+            f"write `to {_spelt(nearest)}`{', or fewer with `finetune` after it' if nearest == MOST else ''}",
         )
         return None
     return int(number.number)
 
 
-def _samples(reader: Reader, activations: bool) -> Samples | None:
-    """The clause `on`, which only activations need."""
+def _spelt(bits: int) -> str:
+    return f"{bits} bit{'s' * (bits > 1)}"
+
+
+def _range(bits: tuple[int, ...]) -> str:
+    """`2 to 8` where there is no gap, else `2 or 4`."""
+    whole = len(bits) > 2 and bits == tuple(range(bits[0], bits[-1] + 1))
+    return f"{bits[0]} to {bits[-1]}" if whole else listed(map(str, bits), last="or")
+
+
+def _ingredients(reader: Reader) -> dict[str, Any]:
+    """The clause `with`: at most one method of each kind, in any order."""
+    kinds = tuple(kind for kind in INGREDIENTS if kind in catalogue.FOLDERS)
+    found: dict[str, Any] = {}
+    for node in reader.arguments("with"):
+        kind = next((kind for kind in kinds if names(node, kind)), "")
+        if not isinstance(node, nodes.Call) or not kinds:
+            reader.refuse("RCP0405", "`with` of `quantize` takes names of methods", node.span, "leave it out")
+        elif not kind:
+            lookup(node, kinds, "`with` of `quantize`", reader.refuse)
+        elif kind in found:
+            reader.refuse("RCP0408", f"`with` names a second {kind}", node.span, "keep one")
+        else:
+            found[kind] = reader.method(node, kind, "`with` of `quantize`", f"with {catalogue.names(kind)[0]}")
+    return found
+
+
+def _looks(parts: Iterable[str], quantizer: Any, beside: dict[str, Any]) -> bool:
+    """Whether data are observed: for activations, and for weights by what compares what the network computes."""
+    rounded = getattr(beside.get("rounder"), "looks_at_data", False)
+    return "activations" in parts or rounded or getattr(quantizer, "needs", "") == "loss"
+
+
+def _samples(reader: Reader, looks: bool) -> Samples | None:
+    """The clause `on`, where data are observed."""
     given = reader.argument("on")
-    if activations and given is None:
+    if looks and given is None:
         reader.add("on", DEFAULT_SAMPLES)
-    if not activations and given is not None:
+    if not looks and given is not None:
         reader.refuse(
             "RCP1402",
             "the range of a weight is known without data, and `quantize weights` looks at none",
@@ -105,7 +167,8 @@ VERB = Verb(
     operands="what to quantize: `weights`, `activations`, or both",
     clauses=(
         Clause("to", "the number of bits: `8 bits`", required=True),
-        Clause("by", "how the range of a grid is chosen", default=DEFAULT_ESTIMATOR),
+        Clause("by", "the quantizer: which numbers there are, and how they are learned", default=DEFAULT_QUANTIZER),
+        Clause("with", "how weights are rounded, what the hardware computes with, how widths are chosen: one of each"),
         Clause("in", "modules to quantize", default="all that compute products and sums"),
         Clause("except", "modules to leave in floating point"),
         Clause("on", "the data on which activations are observed", default=DEFAULT_SAMPLES),
@@ -116,7 +179,8 @@ VERB = Verb(
     rules=(
         "It sets `recovered`: the network as it is before the first `quantize`.",
         "Weights have a grid for each output channel, symmetric around zero; an activation has one, with a zero point. "
-        "Zero is on every grid, so masks, padding and ReLU stay exact.",
+        "The settings `per` and `form` of a quantizer change that. Zero is on every grid, so masks, padding and ReLU "
+        "stay exact.",
         "What products and sums read is quantized; BatchNorm and ReLU belong to the layer before them.",
         "The full-precision weights are kept: later training moves them, and computes with their rounded values. "
         "Another `quantize` of the same weights replaces their grids; of others, it adds to them.",

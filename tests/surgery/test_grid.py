@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from recipelang.errors import Refusal
 from recipelang.kinds import Scheme
 from recipelang.surgery.entries import Wrong
 from recipelang.surgery.restrictions.grid import Grid
@@ -80,6 +81,57 @@ def test_rows_are_torchs_per_channel_fake_quantization(axis: int, bits: int) -> 
     torch.testing.assert_close(grid.apply(weight).movedim(axis, 0).flatten(1), by_hand)
 
 
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("group", [4, 16, 64])
+def test_each_group_of_a_row_is_rounded_by_its_own_scale(group: int, axis: int, symmetric: bool) -> None:
+    weight = torch.randn(6, 5, 3, 3, generator=torch.Generator().manual_seed(group)) + 0.3
+    rows = weight.movedim(axis, 0).flatten(1)
+    pieces = rows.split(group, 1)
+    ends = [torch.stack([f(piece, 1) for piece in pieces], 1) for f in (torch.amin, torch.amax)]
+    grid = Grid.between(*ends, Scheme(4, signed=True, symmetric=symmetric, axis=axis, group=group))
+    assert grid.scale.shape == (len(rows), len(pieces)) and grid.why_not(weight) == ""
+    assert grid.why_not(weight[:3, :2]) and bool(grid.why_not(weight[:, :, :2])) == (group < 64)
+
+    def alone(row: int, number: int) -> Grid:
+        low, high = (end[row, number] for end in ends)
+        return Grid.between(low, high, Scheme(4, signed=True, symmetric=symmetric))
+
+    expected = torch.stack(
+        [torch.cat([alone(k, n).apply(piece[k]) for n, piece in enumerate(pieces)]) for k in range(len(rows))]
+    )
+    snapped = grid.apply(weight)
+    assert torch.equal(snapped.movedim(axis, 0).flatten(1), expected)
+    assert torch.allclose(grid.values(grid.codes(weight)), snapped, rtol=1e-6, atol=0)
+    assert grid.stored(weight) == -(-weight.numel() // 2) + 5 * grid.scale.numel()
+    weight.requires_grad_()
+    grid.apply(weight).sum().backward()
+    assert weight.grad is not None and weight.grad.ne(0).float().mean() > 0.9
+
+
+def test_groups_follow_their_channels_and_no_group_has_two_scales() -> None:
+    weight = torch.randn(6, 8, 3, 3, generator=torch.Generator().manual_seed(2))
+    rows = weight.flatten(1).unflatten(1, (-1, 18))  # two channels
+    scheme = Scheme(4, signed=True, symmetric=True, axis=0, group=18)
+    grid = Grid.between(rows.amin(2), rows.amax(2), scheme)
+
+    def whole(tensor: Tensor) -> Tensor:
+        return tensor[[3, 0, 5]][:, [2, 3, 6, 7]]
+
+    assert torch.equal(grid.carried(weight.shape, whole).apply(whole(weight)), whole(grid.apply(weight)))
+    with pytest.raises(Refusal, match="18 with different scales") as refused:
+        grid.carried(weight.shape, lambda tensor: tensor[:, [0, 2, 3, 4]])
+    assert refused.value.code == "RCP1406"
+
+
+def test_a_grid_that_is_trained_says_by_what() -> None:
+    grid = Grid(torch.ones(2, 3), torch.zeros(2, 3, dtype=torch.int32), Scheme(4, True, True, 0, 8), "lsq(per=group)")
+    assert grid.json()["trained"] == "lsq(per=group)" and grid.json()["group"] == 8
+    assert Grid.read(grid.json(), grid.tensors()) == grid
+    plain = Grid(torch.tensor(0.1), torch.tensor(3, dtype=torch.int32), Scheme(8))
+    assert not {"group", "trained"} & plain.json().keys(), "as before there were groups"
+
+
 def test_one_grid_is_torchs_per_tensor_fake_quantization() -> None:
     values = torch.randn(500, generator=torch.Generator().manual_seed(1)) * 3 + 1
     scale = float(values.max() - values.min()) / 255
@@ -127,6 +179,11 @@ def test_rows_follow_their_channels(axis: int) -> None:
     ("told", "tensors"),
     [
         ({"bits": 1}, {}),
+        ({"group": 0}, {}),
+        ({"group": 8}, {}),
+        ({"axis": 0, "group": True}, {}),
+        ({"trained": 1}, {}),
+        ({"trained": "a\nb"}, {}),
         ({"bits": 17}, {}),
         ({"bits": True}, {}),
         ({"bits": "8"}, {}),

@@ -1,4 +1,4 @@
-"""What every range estimator of the catalogue promises, found by the folder so that none escapes."""
+"""What every quantizer of the catalogue promises, found by the folder so that none escapes."""
 
 from __future__ import annotations
 
@@ -6,52 +6,100 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from recipelang import catalogue
-from recipelang.kinds import Observed
+from recipelang.kinds import QUANTIZED, Observed, Quantizer
 from recipelang.surgery.network import Network
 from recipelang.surgery.quantizing import activation_grids, weight_grids
+from recipelang.surgery.restrictions.grid import Grid, grouped
 
 NAMES = catalogue.names("quantizer")
 BITS = [2, 4, 8]
 
 
-def estimator(name: str) -> Any:
-    return catalogue.find("quantizer", name)()  # type: ignore[misc]
+#: the settings that say what has a range of its own, as every method with uniform grids has them
+SHARED: list[dict[str, Any]] = [
+    {},
+    {"per": "tensor"},
+    {"per": "group", "group": 16},
+    {"form": "affine"},
+    {"form": "symmetric"},
+]
 
 
+def made(name: str, bits: int, part: str, **settings: Any) -> Any:
+    """The quantizer, or a skip where it does not have these settings, bits or part."""
+    cls: Any = catalogue.find("quantizer", name)
+    if part not in cls.parts or bits not in cls.bits:
+        pytest.skip(f"{name} has no {bits} bits for {part}")
+    if missing := settings.keys() - {setting.name for setting in catalogue.settings(cls)}:
+        pytest.skip(f"{name} has no setting {min(missing)}")
+    return cls(**settings)
+
+
+@pytest.mark.parametrize("shared", SHARED, ids=str)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("bits", BITS)
-def test_weights_lie_on_grids_that_hold_zero(name: str, bits: int, digits: Network) -> None:
+def test_weights_lie_on_grids_that_hold_zero(name: str, bits: int, shared: dict[str, Any], digits: Network) -> None:
     with torch.no_grad():
         digits.module.get_parameter("conv1.weight")[0] = 0  # a filter that is gone
-    found = weight_grids(digits, {"conv1.weight": 0, "linear.weight": 0}, bits, estimator(name))
+    quantizer = made(name, bits, "weights", **shared)
+    found = weight_grids(digits, {"conv1.weight": 0, "linear.weight": 0}, bits, quantizer)
     for place, grid in found.items():
         weight = digits.module.get_parameter(place).detach()
-        assert grid.why_not(weight) == "" and grid.scheme.bits == bits
-        assert len(grid.apply(weight).unique(dim=None)) <= 2**bits * weight.shape[0]
-        assert not grid.apply(torch.zeros_like(weight)).any() and not grid.zero.any()
-        assert torch.equal(grid.apply(-weight), -grid.apply(weight))
-    assert not found["conv1.weight"].apply(digits.module.get_parameter("conv1.weight"))[0].any()
+        assert grid.why_not(weight) == ""
+        if isinstance(grid, Grid):
+            assert grid.scheme.bits == bits
+            shape = {"tensor": 0, "channel": 1, "group": 2}[getattr(quantizer, "per", "channel")]
+            assert grid.scale.ndim == shape and bool(grid.scheme.group) == (shape == 2)
+        assert all(len(row.unique()) <= 2**bits for row in _rows(grid, weight))
+        assert not grid.apply(torch.zeros_like(weight)).any() or not _has_zero(grid)
+        if shared.get("form") != "affine" and isinstance(grid, Grid):
+            assert not grid.zero.any() and torch.equal(grid.apply(-weight), -grid.apply(weight))
+        assert getattr(grid, "trained", "") == (catalogue.spell(quantizer) if quantizer.learns else "")
+    if _has_zero(found["conv1.weight"]):
+        assert not found["conv1.weight"].apply(digits.module.get_parameter("conv1.weight"))[0].any()
 
 
+def _rows(grid: Any, weight: Tensor) -> Tensor:
+    """What a weight becomes, by the values that share a range."""
+    snapped = grid.apply(weight)
+    if isinstance(grid, Grid) and grid.scheme.group:
+        return grouped(snapped, 0, grid.scheme.group).flatten(0, 1)
+    return snapped.flatten(1)
+
+
+def _has_zero(grid: Any) -> bool:
+    """Grids hold zero; of other restrictions only those that say so."""
+    return isinstance(grid, Grid) or not grid.apply(torch.zeros(1)).any()
+
+
+@pytest.mark.parametrize("form", [None, "symmetric", "affine"])
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("shift", [-3.0, 0.0, 3.0])
-def test_activations_lie_on_grids_that_hold_zero(name: str, bits: int, shift: float) -> None:
+def test_activations_lie_on_grids_that_hold_zero(name: str, bits: int, shift: float, form: str | None) -> None:
     values = torch.randn(4096, generator=torch.Generator().manual_seed(1)) + shift
     seen = Observed(values.min(), values.max(), values)
-    (grid,) = activation_grids({"here": seen}, bits, estimator(name)).values()
+    quantizer = made(name, bits, "activations", **({"form": form} if form else {}))
+    (grid,) = activation_grids({"here": seen}, bits, quantizer).values()
     assert len(grid.apply(values).unique()) <= 2**bits
     assert float(grid.apply(torch.zeros(1))) == 0
+    if not isinstance(grid, Grid) or quantizer.learns:
+        return
+    assert grid.scheme.symmetric == (form == "symmetric")
     error = (grid.apply(values) - values).square().mean() / values.square().mean()
-    assert error < {2: 0.5, 4: 0.05, 8: 0.001}[bits]
+    slack = 4 if form == "symmetric" else 1  # half of its numbers may be where nothing is
+    assert error < {2: 0.5 * slack, 4: 0.05 * slack, 8: 0.001 * slack}[bits]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_lists_what_it_needs(name: str) -> None:
-    found = estimator(name)
-    assert found.needs in ("extremes", "samples") and found.per in ("channel", "tensor")
-    if found.needs == "extremes":
+    cls: Any = catalogue.find("quantizer", name)
+    assert Quantizer in cls.__mro__ and cls.needs in ("extremes", "samples", "loss")
+    assert cls.parts and set(cls.parts) <= set(QUANTIZED)
+    assert cls.bits and sorted(set(cls.bits)) == list(cls.bits) and 1 <= cls.bits[0] <= cls.bits[-1] <= 8
+    if cls.needs == "extremes" and "activations" in cls.parts:
         seen = Observed(torch.tensor(-1.0), torch.tensor(1.0))
-        assert activation_grids({"here": seen}, 8, found)["here"].scheme.bits == 8
+        assert activation_grids({"here": seen}, cls.bits[-1], cls())["here"].kind in catalogue.names("restriction")

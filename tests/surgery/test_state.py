@@ -43,6 +43,7 @@ EXAMPLES: dict[str, tuple[Callable[[], Any], dict[str, Callable[[], Any]]]] = {
             "scale": lambda: torch.full((16,), 0.2),
             "zero": lambda: torch.ones(16, dtype=torch.int32),
             "scheme": lambda: replace(ROWS, bits=4),
+            "trained": lambda: "lsq",
         },
     ),
     "codebook": (

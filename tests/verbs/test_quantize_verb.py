@@ -42,6 +42,11 @@ def test_what_is_left_out_is_filled_in() -> None:
     [
         ("quantize weights to 1 bit", [("RCP1401", "1 bit")]),
         ("quantize weights to 9 bits", [("RCP1401", "9 bits")]),
+        ("quantize weights to 8 bits by minmax(group=32)", [("RCP0307", "32")]),
+        ("quantize weights to 8 bits by minmax(per=row)", [("RCP0301", "row")]),
+        ("quantize weights to 8 bits by minmax(per=group, group=1)", [("RCP0303", "1")]),
+        ("quantize weights to 4 bits by minmax(per=group, group=32, form=affine)", []),
+        ("quantize weights to 8 bits with 3", [("RCP0405", "3")]),
         ("quantize weights to 4.5 bits", [("RCP1401", "4.5 bits")]),
         ("quantize weights to 8", [("RCP0302", "8")]),
         ("quantize weights to 50%", [("RCP0302", "50%")]),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from recipelang.catalogue import method, setting
+from recipelang.catalogue import method
 from recipelang.kinds import Observed, Scheme
+from recipelang.methods.quantizers._uniform import Uniform
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,28 +15,20 @@ if TYPE_CHECKING:
 
 @method("quantizer", "minmax")
 @dataclass(frozen=True)
-class MinMax:
+class MinMax(Uniform):
     """The grid covers everything that was seen: from the smallest to the largest value.
 
     What: the plain choice, and with 8 bits usually a good one.
-    Formula: b bits. Weights, for each output channel or all: scale = max |w| / k, integers -k … k, k = 2^(b-1) - 1.
-        Activations, one grid each: scale = (max - min) / (2^b - 1), integers 0 … 2^b - 1, zero point
-        round(-min / scale); min ≤ 0 ≤ max, so that zero is on the grid.
+    Formula: b bits. Symmetric (weights, unless `form` says otherwise), for each output channel, group or all:
+        scale = max |w| / k, integers -k … k, k = 2^(b-1) - 1. Affine (activations), one grid each:
+        scale = (max - min) / (2^b - 1), integers 0 … 2^b - 1, zero point round(-min / scale); min ≤ 0 ≤ max, so that
+        zero is on the grid.
     Shapes: extremes of N outputs → ranges of N outputs; of an activation → one range.
     When it misleads: one outlier widens the grid for all other values. Below 8 bits clipping a few of them is usually
         better.
     Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
         Inference"; Krishnamoorthi 2018, arXiv:1806.08342.
     """
-
-    needs: ClassVar[str] = "extremes"
-
-    per: str = setting(
-        "channel",
-        type="word",
-        choices=("channel", "tensor"),
-        help="Whether each output channel of a weight has a range of its own, or the whole weight has one.",
-    )
 
     def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
         """The extremes themselves."""

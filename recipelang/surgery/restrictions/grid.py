@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from math import ceil
+from math import ceil, prod
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from recipelang.errors import Refusal
 from recipelang.kinds import Scheme
-from recipelang.surgery.entries import Wrong, entry, shown
+from recipelang.surgery.entries import Wrong, entry, shown, text
 
 FEWEST, MOST = 2, 16  # bits
+#: inputs of a group in a file that anyone may have written
+LARGEST = 2**20
 #: scale of a tensor that is zero throughout: far below that of any tensor that matters, and a normal float32
 SMALLEST = 1e-12
 
@@ -26,9 +29,10 @@ class Grid:
     where the value is inside the range, and is zero outside). What computes is the nearest number of the grid.
 
     Attributes:
-        scale: float32, () or (C,) along the scheme's axis; positive.
+        scale: float32, () or (C,) along the scheme's axis, or (C, G) for the groups of each row; positive.
         zero: int32 of the same shape: the integer that stands for zero.
         scheme: the integers.
+        trained: the quantizer that trains it, as it is written in a recipe; "" where training leaves it as it is.
     """
 
     kind: ClassVar[str] = "grid"
@@ -37,13 +41,14 @@ class Grid:
     scale: Tensor
     zero: Tensor
     scheme: Scheme
+    trained: str = ""
 
     @staticmethod
     def between(low: Tensor, high: Tensor, scheme: Scheme) -> Grid:
         """The grid over low…high, widened to hold zero: zeros of masks, padding and ReLU stay exact.
 
         Args:
-            low, high: float32, () or (C,).
+            low, high: float32, (), (C,) or (C, G).
             scheme: the integers.
         """
         low, high = low.float().clamp_max(0), high.float().clamp_min(0)
@@ -61,10 +66,16 @@ class Grid:
 
     def why_not(self, value: Tensor) -> str:
         """Why it cannot be on this tensor; "" where it can."""
-        axis = self.scheme.axis
-        if axis is None or (axis < value.ndim and value.shape[axis] == len(self.scale)):
+        axis, group = self.scheme.axis, self.scheme.group
+        if axis is None:
             return ""
-        return f"has {len(self.scale)} scales along axis {axis}, and the network has the shape {tuple(value.shape)}"
+        rows = len(self.scale)
+        if axis < value.ndim and value.shape[axis] == rows:
+            groups = ceil(value.numel() // rows / group) if group else 0
+            if not group or groups == self.scale.shape[1]:
+                return ""
+        scales = " × ".join(map(str, self.scale.shape))
+        return f"has {scales} scales along axis {axis}, and the network has the shape {tuple(value.shape)}"
 
     def apply(self, value: Tensor) -> Tensor:
         """The nearest numbers of the grid, of the value's type; computed in float32, also under autocast.
@@ -73,39 +84,52 @@ class Grid:
         number of the grid: torch's kernel counts steps in 32 bits.
         """
         scale, zero = self.scale.to(value.device), self.zero.to(value.device)
+        axis, group = self.scheme.axis, self.scheme.group
         limits = self.scheme.low, self.scheme.high
         with torch.autocast(value.device.type, enabled=False):
-            if self.scheme.axis is None:
+            if axis is None:
                 snapped = torch.fake_quantize_per_tensor_affine(value.float(), scale, zero, *limits)
+            elif group is None:
+                snapped = torch.fake_quantize_per_channel_affine(value.float(), scale, zero, axis, *limits)
             else:
-                snapped = torch.fake_quantize_per_channel_affine(value.float(), scale, zero, self.scheme.axis, *limits)
+                groups = grouped(value.float(), axis, group)
+                each = groups.flatten(0, 1), scale.flatten(), zero.flatten()
+                rows = torch.fake_quantize_per_channel_affine(*each, 0, *limits)
+                snapped = ungrouped(rows.view_as(groups), value.shape, axis)
         return snapped.to(value.dtype)
 
     def codes(self, value: Tensor) -> Tensor:
         """The integers n of the nearest numbers, int32."""
-        scale, zero = self._shaped(value)
+        scale, zero = self.spread(value.shape, value.device)
         return (self.apply(value.float()) / scale).round().to(torch.int32) + zero
 
     def values(self, codes: Tensor) -> Tensor:
         """The numbers that integers stand for, float32."""
-        scale, zero = self._shaped(codes)
+        scale, zero = self.spread(codes.shape, codes.device)
         return (codes - zero) * scale
 
-    def _shaped(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale and zero on the tensor's device, to be broadcast over it."""
-        scale, zero = self.scale.to(like.device), self.zero.to(like.device)
-        if self.scheme.axis is None:
+    def spread(self, shape: torch.Size, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Scale and zero on a device, to be broadcast over a tensor of this shape."""
+        scale, zero = self.scale.to(device), self.zero.to(device)
+        axis, group = self.scheme.axis, self.scheme.group
+        if axis is None:
             return scale, zero
-        shape = [-1 if axis == self.scheme.axis else 1 for axis in range(like.ndim)]
-        return scale.view(shape), zero.view(shape)
+        if group is not None:
+            return tuple(  # type: ignore[return-value]
+                ungrouped(one.unsqueeze(2).expand(-1, -1, group), shape, axis) for one in (scale, zero)
+            )
+        rows = [-1 if one == axis else 1 for one in range(len(shape))]
+        return scale.view(rows), zero.view(rows)
 
     def multiplied(self, factor: Tensor) -> Grid:
         """The grid after every row of its tensor was multiplied by a number of its own (C,): the integers stay what
-        they are, up to the sign of rows with a negative factor.
+        they are; those of rows with a negative factor change their order.
 
         It must have a row for each of them (`axis` of the scheme is 0).
         """
-        return replace(self, scale=(self.scale * factor.abs()).clamp_min(SMALLEST))
+        rows = factor.to(self.scale.device).view(-1, *[1] * (self.scale.ndim - 1))
+        zero = torch.where(rows < 0, self.scheme.low + self.scheme.high - self.zero, self.zero)
+        return replace(self, scale=(self.scale * rows.abs()).clamp_min(SMALLEST), zero=zero)
 
     def hold(self, parameter: Tensor, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Nothing: the parameter keeps its full precision."""
@@ -115,16 +139,30 @@ class Grid:
         return True
 
     def carried(self, shape: torch.Size, change: Callable[[Tensor], Tensor]) -> Grid:
-        """The grid of the reordered or cut parameter: each row keeps its own."""
-        if self.scheme.axis is None:
+        """The grid of the reordered or cut parameter: each row keeps its own, and so does each group.
+
+        Raises:
+            Refusal: RCP1406: inputs of one group would have different scales.
+        """
+        axis, group = self.scheme.axis, self.scheme.group
+        if axis is None:
             return self
-        axis = self.scheme.axis
 
         def rows(values: Tensor) -> Tensor:
-            whole = change(values.view([-1 if k == axis else 1 for k in range(len(shape))]).expand(shape).contiguous())
-            return whole.movedim(axis, 0).flatten(1)[:, 0].contiguous()
+            return change(values.expand(shape).contiguous()).movedim(axis, 0).flatten(1)
 
-        return Grid(rows(self.scale), rows(self.zero), self.scheme)
+        scale, zero = map(rows, self.spread(shape, self.scale.device))
+        if group is None:
+            return replace(self, scale=scale[:, 0].contiguous(), zero=zero[:, 0].contiguous())
+        last = torch.arange(ceil(scale.shape[1] / group) * group).clamp_max(scale.shape[1] - 1)
+        scale, zero = (one[:, last].unflatten(1, (-1, group)) for one in (scale, zero))
+        if bool((scale != scale[..., :1]).any() or (zero != zero[..., :1]).any()):
+            raise Refusal(
+                "RCP1406",
+                f"with its inputs changed, a weight would have groups of {group} with different scales in one group",
+                "remove and reorder channels before `quantize … by NAME(per=group)`",
+            )
+        return replace(self, scale=scale[..., 0].contiguous(), zero=zero[..., 0].contiguous())
 
     def stored(self, value: Tensor | None) -> int:
         """The integers, without gaps, and 4 bytes for each scale and 1 for each zero."""
@@ -135,8 +173,11 @@ class Grid:
         return {"scale": self.scale, "zero": self.zero}
 
     def json(self) -> dict[str, Any]:
-        """The scheme: `{"bits": 8, "signed": true, "symmetric": true, "axis": 0}`."""
-        return asdict(self.scheme)
+        """The scheme: `{"bits": 8, "signed": true, "symmetric": true, "axis": 0}`; `group` and `trained` where set."""
+        told = asdict(self.scheme)
+        if self.scheme.group is None:
+            del told["group"]
+        return told | ({"trained": self.trained} if self.trained else {})
 
     @classmethod
     def read(cls, told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Grid:
@@ -145,23 +186,50 @@ class Grid:
         Raises:
             Wrong: they describe none.
         """
-        bits, axis = entry(told, "bits"), entry(told, "axis")
-        if type(bits) is not int or not FEWEST <= bits <= MOST:
-            raise Wrong(f"a grid has {shown(bits)} bits, not {FEWEST} to {MOST}")
-        if axis is not None and (type(axis) is not int or not 0 <= axis < 8):
-            raise Wrong(f"a grid has the axis {shown(axis)}")
-        flags = [entry(told, name) for name in ("signed", "symmetric")]
-        if not all(isinstance(flag, bool) for flag in flags):
-            raise Wrong("`signed` or `symmetric` of a grid is not a truth value")
-        scheme = Scheme(bits, flags[0], flags[1], axis)
+        scheme = _scheme(told)
+        trained = text(told["trained"], "`trained` of a grid") if "trained" in told else ""
+        if not trained.isprintable():
+            raise Wrong(f"a grid is trained by {shown(trained)}")
         if set(tensors) != {"scale", "zero"}:
             raise Wrong("a grid has something other than `scale` and `zero`")
         scale, zero = tensors["scale"], tensors["zero"]
-        shaped = scale.shape == zero.shape and scale.ndim == (axis is not None)
+        axes = 0 if scheme.axis is None else 1 if scheme.group is None else 2
+        shaped = scale.shape == zero.shape and scale.ndim == axes
         if not shaped or scale.dtype != torch.float32 or zero.dtype != torch.int32:
             raise Wrong("`scale` and `zero` of a grid are not float32 and int32 of one shape")
         if not bool((scale.isfinite() & (scale > 0)).all()):
             raise Wrong("a scale of a grid is not a positive number")
         if not bool(((zero >= scheme.low) & (zero <= scheme.high)).all()):
             raise Wrong("a zero of a grid is not one of its integers")
-        return cls(scale, zero, scheme)
+        return cls(scale, zero, scheme, trained)
+
+
+def _scheme(told: Mapping[str, Any]) -> Scheme:
+    """The scheme of an untrusted entry.
+
+    Raises:
+        Wrong: it describes none.
+    """
+    bits, axis, group = entry(told, "bits"), entry(told, "axis"), told.get("group")
+    if type(bits) is not int or not FEWEST <= bits <= MOST:
+        raise Wrong(f"a grid has {shown(bits)} bits, not {FEWEST} to {MOST}")
+    if axis is not None and (type(axis) is not int or not 0 <= axis < 8):
+        raise Wrong(f"a grid has the axis {shown(axis)}")
+    if group is not None and (type(group) is not int or not 1 <= group <= LARGEST or axis is None):
+        raise Wrong(f"a grid has groups of {shown(group)}")
+    flags = [entry(told, name) for name in ("signed", "symmetric")]
+    if not all(isinstance(flag, bool) for flag in flags):
+        raise Wrong("`signed` or `symmetric` of a grid is not a truth value")
+    return Scheme(bits, flags[0], flags[1], axis, group)
+
+
+def grouped(tensor: Tensor, axis: int, group: int) -> Tensor:
+    """A tensor as C rows of G groups: (C, G, group), each row flattened, its last group filled up with zeros."""
+    rows = tensor.movedim(axis, 0).flatten(1)
+    return nn.functional.pad(rows, (0, -rows.shape[1] % group)).unflatten(1, (-1, group))
+
+
+def ungrouped(groups: Tensor, shape: torch.Size, axis: int) -> Tensor:
+    """The tensor of this shape whose groups these are: the inverse of `grouped`."""
+    rows = shape[axis], *shape[:axis], *shape[axis + 1 :]
+    return groups.flatten(1)[:, : prod(rows[1:])].reshape(rows).movedim(0, axis)
