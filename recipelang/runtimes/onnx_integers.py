@@ -116,8 +116,8 @@ class Integers(nn.Module):
         if grid.scheme.bits > MOST_BITS:
             return _in_floats(grid, value)
         if place in self._held:
-            held = (getattr(self, self._held[place][what]) for what in ("integers", "scale", "zero"))
-            return _dequantized(grid, value.shape, *held)
+            integers, scale, zero = (getattr(self, name) for name in self._held[place].values())
+            return _dequantized(grid, value.shape, integers, scale, zero)
         return _quantized(grid, value)
 
 
