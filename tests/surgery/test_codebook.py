@@ -81,6 +81,28 @@ def test_multiplied_rows_have_multiplied_levels() -> None:
     assert torch.equal(after, codebook.apply(weight) * factor[:, None])
 
 
+def with_edges() -> Codebook:
+    levels, edges = torch.tensor([[-2.0, 0, 1], [-0.5, 0, 4]]), torch.tensor([[-0.1, 0.1], [-1.0, 2.0]])
+    return Codebook(levels, 0, edges=edges)
+
+
+def test_edges_decide_instead_of_the_nearest_level() -> None:
+    weight = torch.tensor([[-0.2, -0.1, 0.05, 0.1], [-1.1, -1.0, 1.9, 2.0]])
+    assert with_edges().apply(weight).tolist() == [[-2, 0, 0, 1], [-0.5, 0, 0, 4]]
+    again = Codebook.read(with_edges().json(), with_edges().tensors())
+    assert torch.equal(again.apply(weight), with_edges().apply(weight))
+    assert with_edges().stored(weight) == 2 + 4 * 6, "2 bits for each of 8 weights, and 6 levels"
+
+
+def test_edges_follow_rows_and_factors() -> None:
+    weight = torch.tensor([[-0.2, -0.05, 0.05, 0.2], [-1.1, -0.9, 1.9, 2.1]])
+    factor = torch.tensor([-2.0, 4.0])
+    after = with_edges().multiplied(factor).apply(weight * factor[:, None])
+    assert torch.equal(after, with_edges().apply(weight) * factor[:, None])
+    swapped = with_edges().carried(weight.shape, lambda tensor: tensor[[1, 0], 1:])
+    assert torch.equal(swapped.apply(weight[[1, 0], 1:]), with_edges().apply(weight)[[1, 0], 1:])
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_rows_follow_their_channels(axis: int) -> None:
     weight = torch.randn(6, 5, generator=torch.Generator().manual_seed(2))
@@ -113,6 +135,10 @@ def test_rows_follow_their_channels(axis: int) -> None:
         ({}, {"levels": torch.zeros(2, 2)}),
         ({}, {"levels": torch.tensor(0.0)}),
         ({}, {"more": torch.tensor(0)}),
+        ({}, {"edges": torch.tensor([0.1])}),
+        ({}, {"edges": torch.tensor([0.1, -0.1])}),
+        ({}, {"edges": torch.tensor([0.1, float("inf")])}),
+        ({}, {"edges": torch.tensor([0.1, 0.2], dtype=torch.float64)}),
     ],
 )
 def test_what_is_not_a_codebook_is_refused(told: dict[str, object], tensors: dict[str, Tensor]) -> None:

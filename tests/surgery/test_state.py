@@ -52,6 +52,7 @@ EXAMPLES: dict[str, tuple[Callable[[], Any], dict[str, Callable[[], Any]]]] = {
             "levels": lambda: torch.tensor([-0.2, 0.1]).repeat(16, 1),
             "axis": lambda: 1,
             "trained": lambda: "ttq",
+            "edges": lambda: torch.tensor([-0.01, 0.01]).repeat(16, 1),
         },
     ),
 }

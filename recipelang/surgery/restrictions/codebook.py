@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, ClassVar
 
@@ -17,16 +17,19 @@ FEWEST, MOST = 2, 256  # levels: a code is one byte
 
 @dataclass(frozen=True)
 class Codebook:
-    """The nearest of a few levels: -α and α of a binary weight, 0 and ±α of a ternary one, powers of two.
+    """One of a few levels: -α and α of a binary weight, 0 and ±α of a ternary one, powers of two.
 
     The parameter keeps its full precision in the module, and training moves it (straight-through: the gradient passes
     as if nothing was rounded). What computes is the nearest level; a value in the middle of two is rounded up, so that
-    levels -1 and 1 are the sign, and that of zero is 1. Zero stays zero only where it is a level.
+    levels -1 and 1 are the sign, and that of zero is 1. Zero stays zero only where it is a level. A method that has a
+    threshold of its own, such as 0.7 times the mean of |w|, gives `edges` instead of the middles.
 
     Attributes:
         levels: float32, (K,) or (C, K) along the axis: from the smallest to the largest, and they may be equal.
         axis: of the tensor, along which each row has levels of its own; None: one codebook for all.
         trained: the method that learns the levels in later training, as a recipe writes it; "": none.
+        edges: float32, (K - 1,) or (C, K - 1), ascending: the smallest values that get the second level, the third, …;
+            None: the nearest level counts.
     """
 
     kind: ClassVar[str] = "codebook"
@@ -35,6 +38,7 @@ class Codebook:
     levels: Tensor
     axis: int | None = None
     trained: str = ""
+    edges: Tensor | None = None
 
     @staticmethod
     def of(levels: Tensor, axis: int | None = None, trained: str = "") -> Codebook:
@@ -71,12 +75,12 @@ class Codebook:
         )
 
     def apply(self, value: Tensor) -> Tensor:
-        """The nearest levels, of the value's type and with its gradient; computed in float32, also under autocast."""
+        """The levels of values, of their type and with their gradient; computed in float32, also under autocast."""
         nearest: Tensor = _Nearest.apply(value, self)
         return nearest
 
     def codes(self, value: Tensor) -> Tensor:
-        """The number of the nearest level of each value, uint8; NaN has the last one."""
+        """The number of the level of each value, uint8; NaN has the last one."""
         with torch.no_grad(), torch.autocast(value.device.type, enabled=False):
             middles = self.middles().to(value.device)
             if self.axis is None:
@@ -96,6 +100,8 @@ class Codebook:
 
     def middles(self) -> Tensor:
         """(K - 1,) or (C, K - 1): the smallest float32 that is rounded to the next level, not to the one before."""
+        if self.edges is not None:
+            return self.edges
         exact = (self.levels[..., 1:].double() + self.levels[..., :-1].double()) / 2
         middles = exact.float()
         up = torch.full_like(middles, torch.inf)
@@ -106,7 +112,10 @@ class Codebook:
 
         It must have a row for each of them (`axis` is 0).
         """
-        return Codebook.of(self.levels * factor.to(self.levels)[:, None], self.axis, self.trained)
+        factor = factor.to(self.levels)[:, None]
+        made = Codebook.of(self.levels * factor, self.axis, self.trained)
+        edges = None if self.edges is None else (self.edges * factor).sort(-1).values.contiguous()
+        return replace(made, edges=edges)
 
     def hold(self, parameter: Tensor, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Nothing: the parameter keeps its full precision."""
@@ -121,15 +130,16 @@ class Codebook:
             return self
         numbers = torch.arange(len(self.levels)).view([-1 if k == self.axis else 1 for k in range(len(shape))])
         rows = change(numbers.expand(shape).contiguous()).movedim(self.axis, 0).flatten(1)[:, 0]
-        return Codebook(self.levels[rows].contiguous(), self.axis, self.trained)
+        edges = None if self.edges is None else self.edges[rows].contiguous()
+        return replace(self, levels=self.levels[rows].contiguous(), edges=edges)
 
     def stored(self, value: Tensor | None) -> int:
-        """The codes, without gaps, and 4 bytes for each level."""
+        """The codes, without gaps, and 4 bytes for each level; a weight is stored as codes and needs no edges."""
         return ceil((0 if value is None else value.numel()) * self.bits / 8) + 4 * self.levels.numel()
 
     def tensors(self) -> Mapping[str, Tensor]:
-        """`levels`."""
-        return {"levels": self.levels}
+        """`levels`, and `edges` where there are some."""
+        return {"levels": self.levels} if self.edges is None else {"levels": self.levels, "edges": self.edges}
 
     def json(self) -> dict[str, Any]:
         """`{"axis": 0, "trained": "ttq"}`."""
@@ -147,8 +157,8 @@ class Codebook:
             raise Wrong(f"a codebook has the axis {shown(axis)}")
         if not trained.isprintable():
             raise Wrong(f"`trained` of a codebook is {shown(trained)}, not up to {LONGEST_TEXT} printed characters")
-        if set(tensors) != {"levels"}:
-            raise Wrong("a codebook has something other than `levels`")
+        if not {"levels"} <= set(tensors) <= {"levels", "edges"}:
+            raise Wrong("a codebook has something other than `levels` and `edges`")
         levels = tensors["levels"]
         if levels.dtype != torch.float32 or levels.ndim != 1 + (axis is not None):
             raise Wrong("the levels of a codebook are not float32, one row of them for each row of its axis")
@@ -156,11 +166,16 @@ class Codebook:
             raise Wrong(f"a codebook has {levels.shape[-1]:,} levels, not {FEWEST} to {MOST}")
         if not bool(levels.isfinite().all()) or not bool((levels[..., 1:] >= levels[..., :-1]).all()):
             raise Wrong("the levels of a codebook are not finite numbers from the smallest to the largest")
-        return cls(levels, axis, trained)
+        edges = tensors.get("edges")
+        if edges is not None and (edges.dtype != torch.float32 or edges.shape != levels[..., 1:].shape):
+            raise Wrong("the edges of a codebook are not float32, one between each two levels")
+        if edges is not None and not bool(edges.isfinite().all() and (edges[..., 1:] >= edges[..., :-1]).all()):
+            raise Wrong("the edges of a codebook are not finite numbers from the smallest to the largest")
+        return cls(levels, axis, trained, edges)
 
 
 class _Nearest(torch.autograd.Function):
-    """The nearest level, with the gradient of the identity."""
+    """The level, with the gradient of the identity."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, codebook: Codebook) -> Tensor:
