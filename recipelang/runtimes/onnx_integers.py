@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.surgery.folding import folded
 from recipelang.surgery.network import Habits, Network
-from recipelang.surgery.places import at_places, calls_of, moved
+from recipelang.surgery.places import at_places, calls_of, moved, reads
 from recipelang.surgery.restricting import is_parameter
 from recipelang.surgery.restrictions.codebook import Codebook
 from recipelang.surgery.restrictions.grid import Grid, grouped, ungrouped
@@ -103,7 +103,7 @@ class Integers(nn.Module):
 
     def forward(self, inputs: Tensor) -> Any:
         """As the network, with quantized_decomposed operations at its grids, and comparisons at its codebooks."""
-        with at_places(self.inner, self._change):
+        with at_places(self.inner, self._change, reading=reads({**self._codebooks, **self._grids})):
             return self.inner(inputs)
 
     def _change(self, place: str, value: Tensor) -> Tensor:

@@ -2,13 +2,15 @@
 
 A mode sees every torch function of a forward pass by the name `PATH:FUNCTION`: the module that runs it, and how often
 that module called it before (`layer1.0.relu:relu`, `layer1.0.relu:relu[2]`). Such names stay the same when something
-elsewhere is removed. What the network is given is the place `input`, a parameter is a place by its own name.
+elsewhere is removed. What the network is given is the place `input`, a parameter is a place by its own name. What a
+product alone reads is a place as well, `layer1.0.conv1:conv2d(input)`: other readers of the same numbers get them as
+they are. A ReLU directly before it is left out there: what is changed is what the ReLU read.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +23,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from recipelang.errors import Refusal
 from recipelang.surgery.restricting import INPUT
 from recipelang.surgery.tracing import evaluating, first_line, hooked
+from recipelang.surgery.unrectified import Unrectified
 
 #: multiply what they read first with weights; attention reads three
 PRODUCTS = {"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"}
@@ -35,6 +38,9 @@ MOVES = {
     "permute", "pixel_shuffle", "pixel_unshuffle", "reshape", "reshape_as", "roll", "select", "split", "squeeze", "t",
     "to", "transpose", "unbind", "unflatten", "unsqueeze", "view", "view_as",
 }  # fmt: skip
+
+#: after the place of a product: what it reads
+READ = "(input)"
 
 Change = Callable[[str, Tensor], Tensor]
 
@@ -140,15 +146,26 @@ class _Finding(_Calls):
 
 
 class _Changing(_Calls):
-    """Every place changed as it is computed, every parameter as it is read."""
+    """Every place changed as it is computed, every parameter as it is read; what products read, where that is asked."""
 
-    def __init__(self, module: nn.Module, change: Change) -> None:
+    def __init__(self, module: nn.Module, change: Change, reading: bool) -> None:
         super().__init__(module)
-        self._change = change
+        self._change, self._unrectified = change, Unrectified() if reading else None
 
     def called(self, place: str, kind: str, func: Any, args: Any, kwargs: Any) -> Any:
         args, kwargs = tree_map_only(nn.Parameter, self._read, (args, kwargs))
-        made = func(*args, **kwargs)
+        if self._unrectified is None or not args or not isinstance(args[0], Tensor):
+            return self._changed(place, func(*args, **kwargs))
+        if kind in PRODUCTS:
+            read = self._unrectified.of(args[0])
+            changed = self._change(place + READ, read)
+            args = args if changed is read else (changed, *args[1:])
+        note = self._unrectified.before(kind, func, args, kwargs)
+        made = self._changed(place, func(*args, **kwargs))
+        note(made)
+        return made
+
+    def _changed(self, place: str, made: Any) -> Any:
         if isinstance(made, Tensor):
             return self._change(place, made) if made.is_floating_point() else made
         if isinstance(made, tuple | list):
@@ -161,14 +178,16 @@ class _Changing(_Calls):
 
 
 @contextmanager
-def at_places(module: nn.Module, change: Change) -> Iterator[None]:
+def at_places(module: nn.Module, change: Change, *, reading: bool = False) -> Iterator[None]:
     """Within the block, `module(inputs)` computes with every place changed.
 
     Args:
         module: keeps its class, its modules and its parameters.
         change: a place and its value → what computes in its stead, of the same shape.
+        reading: whether what products alone read is changed too (`PLACE(input)`); the same value leaves a product with
+            what it reads anyway.
     """
-    mode = _Changing(module, change)
+    mode = _Changing(module, change, reading)
 
     def given(_: nn.Module, args: Any) -> Any:
         if not (args and isinstance(args[0], Tensor)):
@@ -178,6 +197,11 @@ def at_places(module: nn.Module, change: Change) -> Iterator[None]:
 
     with hooked([module.register_forward_pre_hook(given), *mode.hooks(module)]), mode:
         yield
+
+
+def reads(places: Iterable[str]) -> bool:
+    """Whether one of the places is what a product alone reads."""
+    return any(place.endswith(READ) for place in places)
 
 
 def calls_of(module: nn.Module, example: Tensor) -> dict[str, FunctionCall]:

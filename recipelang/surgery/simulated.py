@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.surgery.network import Habits, Network, Restrictions
-from recipelang.surgery.places import at_places, calls_of
+from recipelang.surgery.places import at_places, calls_of, reads
+from recipelang.surgery.product_inputs import inputs_of_products
 from recipelang.surgery.restricting import is_parameter, on_device
 from recipelang.surgery.tracing import device_of, evaluating, example_input
 
@@ -44,7 +45,7 @@ def simulated(module: nn.Module, restrictions: Restrictions) -> Iterator[None]:
             value = one.apply(value)
         return value
 
-    with at_places(module, change):
+    with at_places(module, change, reading=reads(active)):
         yield
 
 
@@ -93,8 +94,8 @@ def require_places(network: Network) -> None:
                 f"the {idle.kind} of `{place}` has no parameter in this network",
                 f"a {idle.kind} belongs to a weight; use the folder as it was written",
             )
-    known = calls_of(network.module, example_input(network))
-    if missing := sorted(wanted.keys() - known.keys()):
+    calls = calls_of(network.module, example_input(network))
+    if missing := sorted(wanted.keys() - calls.keys() - inputs_of_products(calls).keys()):
         raise _no_place(
             f"`{missing[0]}` is not a place of this network: no function of that name computes anything there"
         )
@@ -111,7 +112,8 @@ def _require_fit(network: Network, wanted: Restrictions, batch: int) -> None:
                 raise _no_place(f"the {one.kind} of `{place}` does not fit it: it {why}")
         return value
 
-    with at_places(network.module, change), evaluating(network.module), torch.no_grad():
+    reading = reads(wanted)
+    with at_places(network.module, change, reading=reading), evaluating(network.module), torch.no_grad():
         network.module(example_input(network, batch))
 
 

@@ -25,7 +25,8 @@ from recipelang.surgery.folding import folded
 from recipelang.surgery.gating import require_no_grids
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import restrict
-from recipelang.surgery.simulated import computing
+from recipelang.surgery.restrictions.codebook import Codebook
+from recipelang.surgery.simulated import computing, require_places
 from recipelang.surgery.tracing import example_input
 
 KINDS = sorted(EXAMPLES)
@@ -141,3 +142,23 @@ def test_only_one_computes_at_a_place(first: str, second: str, digits: Network, 
     assert sum(one.computes for one in network.restrictions[PLACE]) <= 1
     artifact.save(network, tmp_path)
     assert same(artifact.load(tmp_path), network)
+
+
+def test_a_codebook_of_what_a_product_reads_goes_everywhere(digits: Network, tmp_path: Path) -> None:
+    above_zero = torch.tensor([2.0**-126])
+    signs = {
+        f"layer1.0.{name}:conv2d(input)": Codebook(torch.tensor([-0.5, 0.5]), edges=above_zero)
+        for name in ("conv1", "conv2")
+    }
+    network = restrict(digits, signs)
+    simulated = answer(deployed(network), network)
+    assert not torch.allclose(simulated, answer(deployed(digits), network))
+    require_places(network)
+    find("export", "safetensors")().write(network, tmp_path)  # type: ignore[misc]
+    assert same(artifact.load(tmp_path), network) and torch.equal(answer(load(tmp_path), network), simulated)
+    assert torch.allclose(answer(deployed(folded(network)), network), simulated, atol=1e-4)
+    program = find("runtime", "onnxruntime")().prepare(network, Deployment())  # type: ignore[misc]
+    assert (answer(program, network) - simulated).norm() < 0.05 * simulated.norm()
+    with pytest.raises(Refusal, match="`layer1.0.conv9:conv2d.input.` is not a place") as refused:
+        require_places(restrict(digits, {"layer1.0.conv9:conv2d(input)": signs["layer1.0.conv1:conv2d(input)"]}))
+    assert refused.value.code == "RCP1404"
