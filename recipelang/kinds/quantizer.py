@@ -120,15 +120,25 @@ class Quantizer(Protocol):
 
     def after_step(
         self,
-        parameter: Tensor,
+        parameter: Tensor | None,
         one: Restriction,
         state: nn.Module | None,
         moment: Moment,
         optimizer: torch.optim.Optimizer,
     ) -> None:
-        """After an update of a weight: it may be changed in place."""
+        """After an update, without gradients: the weight (None for an activation) and the state may be changed.
+
+        Masks hold again afterwards.
+        """
         return None
 
     def finish(self, one: Restriction, state: nn.Module | None, value: Tensor | None) -> Restriction:
-        """The restriction with which the network is executed after training."""
+        """The restriction with which the network is executed after training, of the same kind as before.
+
+        Args:
+            one: the restriction that training started from.
+            state: of `begin`, on the CPU as everything here.
+            value: the weight, which may be changed in place where what was computed is not its nearest numbers; None
+                for an activation.
+        """
         return one

@@ -75,8 +75,13 @@ class SmallResNet(nn.Module):
         return out
 
 
-def cifar_resnet(depth: int, *, channels: int = 3, classes: int = 10) -> SmallResNet:
-    """ResNet of depth 6n+2: three stages of n blocks with 16, 32 and 64 filters.
+def times(widths: tuple[int, ...], width: float) -> tuple[int, ...]:
+    """This many times as many filters, at least one each."""
+    return tuple(max(1, round(one * width)) for one in widths)
+
+
+def cifar_resnet(depth: int, *, channels: int = 3, classes: int = 10, width: float = 1.0) -> SmallResNet:
+    """ResNet of depth 6n+2: three stages of n blocks with 16, 32 and 64 filters, or `width` times as many.
 
     Raises:
         ValueError: the depth is not 6n+2.
@@ -84,4 +89,4 @@ def cifar_resnet(depth: int, *, channels: int = 3, classes: int = 10) -> SmallRe
     n, rest = divmod(depth - 2, 6)
     if n < 1 or rest:
         raise ValueError(f"a CIFAR ResNet has 6n+2 layers, not {depth}")
-    return SmallResNet((n, n, n), (16, 32, 64), channels, classes)
+    return SmallResNet((n, n, n), times((16, 32, 64), width), channels, classes)

@@ -126,7 +126,7 @@ def weight_grids(
                 "training has diverged: lower the learning rate, or start from other weights",
             )
         scheme = weight_scheme(quantizer, bits, axis)
-        values = _rows(weight, scheme)
+        values = rows_of(weight, scheme)
         found[name] = _restriction(quantizer, Observed(values.amin(-1), values.amax(-1), values), scheme)
     return found
 
@@ -163,7 +163,7 @@ def activation_scheme(quantizer: Quantizer, bits: int, negative: bool) -> Scheme
     return Scheme(bits, signed=symmetric and negative, symmetric=symmetric)
 
 
-def _rows(weight: Tensor, scheme: Scheme) -> Tensor:
+def rows_of(weight: Tensor, scheme: Scheme) -> Tensor:
     """All values of a weight by the range that they share: (N,), (C, N) or (C, G, N)."""
     if scheme.axis is None:
         return weight.flatten()

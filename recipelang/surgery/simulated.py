@@ -6,7 +6,7 @@ floating point. In training the gradient passes through the rounding (straight-t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
+from recipelang.kinds import Restriction
 from recipelang.surgery.network import Habits, Network, Restrictions
 from recipelang.surgery.places import at_places, calls_of, reads
 from recipelang.surgery.product_inputs import inputs_of_products
@@ -28,12 +29,18 @@ def computing(restrictions: Restrictions) -> Restrictions:
 
 
 @contextmanager
-def simulated(module: nn.Module, restrictions: Restrictions) -> Iterator[None]:
+def simulated(
+    module: nn.Module,
+    restrictions: Restrictions,
+    instead: Callable[[str, Restriction, Tensor], Tensor] = lambda place, one, value: one.apply(value),
+) -> Iterator[None]:
     """Within the block, `module(inputs)` computes with its restrictions.
 
     Args:
         module: of a network; where no restriction computes, nothing is done.
         restrictions: on the module's device.
+        instead: a place, a restriction there and the value → what computes in its place; in training a quantizer that
+            learns may have other numbers than `apply`.
     """
     active = computing(restrictions)
     if not active:
@@ -42,7 +49,7 @@ def simulated(module: nn.Module, restrictions: Restrictions) -> Iterator[None]:
 
     def change(place: str, value: Tensor) -> Tensor:
         for one in active.get(place, ()):
-            value = one.apply(value)
+            value = instead(place, one, value)
         return value
 
     with at_places(module, change, reading=reads(active)):

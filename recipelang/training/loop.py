@@ -36,6 +36,7 @@ from recipelang.training.companions import Companions
 from recipelang.training.heads import Heads, mean_answer
 from recipelang.training.history import EpochTally, FitRecord
 from recipelang.training.machine import Interrupts, autocast, choose_precision, reproducible, to_device
+from recipelang.training.quantized import Learning, learning, without_decay
 from recipelang.training.teachers import Teacher
 from recipelang.training.terms import Terms
 from recipelang.training.windows import Window, steps_of, steps_of_epoch
@@ -65,6 +66,7 @@ class _Job:
     heads: Heads
     terms: Terms
     companions: Companions
+    learning: Learning
 
     def moment(self, step: int) -> Moment:
         return Moment(step, self.total, self.per_epoch)
@@ -154,17 +156,19 @@ def fit(
             Heads(task, data.labels),
             Terms(training, task, live, [teacher.on(device) for teacher in teachers]),
             accompanying.begin(training.companions, live, Moment(first, total, per_epoch), device),
+            learning(live, device),
         )
         identity = _identity(job, first, network, teachers)
-        parts = nn.ModuleDict({**job.terms.parts, **job.companions.states}).to(device).train()
-        state = TrainingState(module, training.optimizer.build(_together(module, parts)), parts, step=first)
+        parts = nn.ModuleDict({**job.terms.parts, **job.companions.states, **job.learning.states}).to(device).train()
+        optimizer = without_decay(training.optimizer.build(_together(module, parts)), job.learning)
+        state = TrainingState(module, optimizer, parts, step=first)
         resumed = checkpoint is not None and checkpoints.load(checkpoint, state, identity)
         start = state.step if resumed else 0
         _train(job, state, checkpoint, identity, progress)
     trained = replace(network, module=module.cpu().to(memory_format=torch.contiguous_format))
     trained.module.train(network.module.training)
     let_go(trained)
-    left = job.companions.finish(trained)
+    left = job.companions.finish(job.learning.finish(trained))
     trained = left.network
     if off := broken(trained):
         raise RuntimeError(f"a restriction of {off[0]} does not hold after training")
@@ -259,16 +263,17 @@ def _step(job: _Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[
     # A network may change its input images in training mode only; teachers and companions use them afterwards.
     given = copied(images) if job.terms.teachers or job.companions.running else images
     with autocast(job.device, job.precision), job.terms.watching():
-        with simulated(state.module, job.restrictions):
-            job.heads.look(state.module, given, targets)
-            with job.companions.computing(moment):
-                outputs = job.heads.outputs(state.module, given, targets)
+        job.heads.look(state.module, given, targets)
+        instead = job.learning.instead(moment)
+        with simulated(state.module, job.restrictions, instead), job.companions.computing(moment):
+            outputs = job.heads.outputs(state.module, given, targets)
         with torch.no_grad():
             taught = [_answered(t.answer(images), targets, job) for t in job.terms.teachers]
     loss = job.terms.value(images, outputs, taught, targets, moment)
     if job.companions.running:
         seen = Seen(images, mean_answer(outputs), (), job.companions.network)
         loss = sum(job.companions.penalties(seen, moment), loss)
+    loss = sum(job.learning.penalties(moment), loss)
     if not loss.requires_grad:
         raise _nothing_trains("nothing that the loss depends on has gradients")
     state.optimizer.zero_grad(set_to_none=True)
@@ -276,6 +281,7 @@ def _step(job: _Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[
     job.companions.before_update(state.optimizer, moment)
     state.optimizer.step()
     hold(state.module, job.restrictions, state.optimizer)
+    job.learning.after_step(state.optimizer, moment)
     job.companions.after_step(state.optimizer, moment)
     return loss.detach(), job.task.score(mean_answer(outputs).detach(), targets), count(targets)
 

@@ -31,6 +31,14 @@ class OwnModel(ABC):
         help="State dict in the file, or prefix of its names; default `state_dict`, `model_state_dict`, `model`.",
     )
     classes: int | None = setting(None, type="integer", low=2, help="Number of outputs; default: that of the data.")
+    width: float = setting(
+        1.0,
+        type="number",
+        low=0.125,
+        high=16,
+        later=True,
+        help="How many times as many filters every layer has, rounded.",
+    )
 
     def __post_init__(self) -> None:
         require_file(self.at, self.weights)
@@ -61,7 +69,7 @@ class OwnModel(ABC):
             self.construct(shape[0], classes),
             request,
             model=self.name,
-            settings={},
+            settings={"width": self.width} if self.width != 1 else {},
             input_shape=shape,
             classes=self.classes,
             weights=weights_for(request, self.weights, self.at),

@@ -28,4 +28,4 @@ class DigitsLeNet(OwnModel):
         """The architecture with random weights."""
         from recipelang.nets.digits_small import digits_lenet
 
-        return digits_lenet(channels=channels, classes=classes)
+        return digits_lenet(channels=channels, classes=classes, width=self.width)

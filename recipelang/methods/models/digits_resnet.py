@@ -28,4 +28,4 @@ class DigitsResNet(OwnModel):
         """The architecture with random weights."""
         from recipelang.nets.digits_resnet import digits_resnet
 
-        return digits_resnet(channels=channels, classes=classes)
+        return digits_resnet(channels=channels, classes=classes, width=self.width)

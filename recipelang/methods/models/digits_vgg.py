@@ -28,4 +28,4 @@ class DigitsVGG(OwnModel):
         """The architecture with random weights."""
         from recipelang.nets.digits_small import digits_vgg
 
-        return digits_vgg(channels=channels, classes=classes)
+        return digits_vgg(channels=channels, classes=classes, width=self.width)

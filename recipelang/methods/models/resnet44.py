@@ -28,4 +28,4 @@ class ResNet44(OwnModel):
         """The architecture with random weights."""
         from recipelang.nets.cifar_resnet import cifar_resnet
 
-        return cifar_resnet(44, channels=channels, classes=classes)
+        return cifar_resnet(44, channels=channels, classes=classes, width=self.width)

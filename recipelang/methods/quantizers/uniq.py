@@ -1,0 +1,78 @@
+"""`uniq`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from recipelang.catalogue import method
+from recipelang.kinds import Moment, Observed, Restriction, Scheme
+from recipelang.lazy import torch
+from recipelang.methods.quantizers._learning import Symmetric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@method("quantizer", "uniq")
+@dataclass(frozen=True)
+class Uniq(Symmetric):
+    """Uniform noise in training: weights learn to bear an error as large as that of rounding, with exact gradients.
+
+    What: quantization-aware training without a straight-through gradient: nothing is rounded before the training ends.
+    Formula: weights as a normal distribution of mean 0, F its distribution function with the standard deviation of the
+        weights, k = 2^b - 1 levels at F⁻¹((i + 1/2)/k), equally probable, one of them 0. In training
+        ŵ = F⁻¹(clip(F(w) + e, 1/2k, 1 - 1/2k)), e uniform in -1/2k … 1/2k for every weight and step. Afterwards ŵ is
+        the nearest level, of the standard deviation that the weights then have.
+    Shapes: one standard deviation for a weight (`per`).
+    Needs: training after it.
+    When it misleads: the noise is that of levels at quantiles, coarse where weights are large and few; below 4 bits it
+        hides most of the weight. All layers have noise at once; the paper adds it to one group of layers after another,
+        and has more levels by one, none of them 0.
+    Source: Baskin et al. 2018, "UNIQ: Uniform Noise Injection for Non-Uniform Quantization of Neural Networks",
+        sections 3.1 and 3.2.
+    """
+
+    parts: ClassVar[tuple[str, ...]] = ("weights",)
+    learns: ClassVar[bool] = True
+
+    def restriction(self, observed: Observed, scheme: Scheme) -> Restriction:
+        """The levels for the standard deviation of the weights."""
+        from recipelang.surgery.restrictions.codebook import Codebook
+
+        assert observed.values is not None
+        return Codebook.of(quantiles(deviation(observed.values, -1), 2**scheme.bits - 1), scheme.axis)
+
+    def computed(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
+        """ŵ with noise; what is zero, under a mask, stays zero."""
+        width = 1 / (2 * one.count)
+        size = self._deviation(value.detach(), one)
+        noise = (torch.rand_like(value) * 2 - 1) * width
+        place = (torch.special.ndtr(value / size) + noise).clamp(width, 1 - width)
+        return torch.where(value == 0, value, size * torch.special.ndtri(place))
+
+    def finish(self, one: Any, state: Any, value: Tensor | None) -> Any:
+        """The levels for the standard deviation that the weights have now."""
+        assert value is not None
+        size = self._deviation(value, one)
+        sizes = size.flatten() if one.axis is not None else size
+        return replace(one, levels=quantiles(sizes, one.count).float().contiguous())
+
+    def _deviation(self, value: Tensor, one: Any) -> Tensor:
+        if one.axis is None:
+            return deviation(value.flatten(), -1)
+        found = deviation(value.movedim(one.axis, 0).flatten(1), -1)
+        return found.view([-1 if k == one.axis else 1 for k in range(value.ndim)])
+
+
+def deviation(values: Tensor, axis: int) -> Tensor:
+    """√(mean w²): the standard deviation about zero; positive."""
+    return values.float().square().mean(axis).sqrt().clamp_min(1e-12)
+
+
+def quantiles(size: Tensor, count: int) -> Tensor:
+    """(…) → (…, count): the middles of equally probable parts of a normal distribution of this standard deviation."""
+    middles = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    levels = torch.special.ndtri(middles)
+    levels[count // 2] = 0  # ndtri(1/2), exactly
+    return (size.double()[..., None].cpu() * levels).to(size.device)
