@@ -149,15 +149,21 @@ def assuming(condition: Condition, holds: bool) -> Condition | bool:
     return replace(condition, tests=open) if open else not decides
 
 
-def excess(condition: Condition, verdict: Verdict) -> float:
+def clock(test: Test) -> bool:
+    """Whether a test reads a clock of the network in question."""
+    return test.reading.metric.source == "clock" and test.reading.subject.kind == "current"
+
+
+def excess(condition: Condition, verdict: Verdict, best: bool = False) -> float:
     """By what part of its bound a condition is missed at worst: 0 where it holds, infinite where a computed cost is in
     the way, which no stair of a clock explains.
 
     Args:
         condition: that was judged.
         verdict: with a figure for each of its tests, in order.
+        best: at the end of each interval that is nearest to the bound, instead of the far end.
     """
-    return _excess(condition, dict(zip(map(id, tests_of(condition)), verdict.figures, strict=True)))
+    return _excess(condition, dict(zip(map(id, tests_of(condition)), verdict.figures, strict=True)), best)
 
 
 def missed(condition: Condition, verdict: Verdict) -> tuple[str, ...]:
@@ -174,14 +180,14 @@ def missed(condition: Condition, verdict: Verdict) -> tuple[str, ...]:
     return tuple(test.text for test, figure in figures if _excess(test, {id(test): figure}) > 0)
 
 
-def _excess(condition: Condition, figures: Mapping[int, Figure]) -> float:
+def _excess(condition: Condition, figures: Mapping[int, Figure], best: bool = False) -> float:
     if not isinstance(condition, Test):
         combine = max if isinstance(condition, All) else min
-        return combine(_excess(inner, figures) for inner in condition.tests)
+        return combine(_excess(inner, figures, best) for inner in condition.tests)
     figure = figures[id(condition)]
     assert figure.value is not None and figure.bound is not None
     below = condition.operator in ("<", "<=")
-    end = (figure.high if below else figure.low) or figure.value  # the far end of the interval, as `until` reads it
+    end = (figure.high if below != best else figure.low) or figure.value  # by default the far end, as `until` reads it
     if _COMPARE[condition.operator](end, figure.bound):
         return 0.0
     small, large = (figure.bound, end) if below else (end, figure.bound)

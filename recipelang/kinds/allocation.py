@@ -225,15 +225,15 @@ class Bench(Protocol):
 
     def cost(self, taken: Taken) -> float:
         """The largest reading/bound over the budget's tests of costs (bound/reading where more is better; of tests that
-        `or` joins, the smallest): 1 or less meets it. Computed costs are exact; those of clocks come from the tables of
-        the queues, in proportion to the products that a step removes where others were removed before it."""
+        `or` joins, the smallest): 1 or less meets it. Computed costs are exact; those of clocks are estimated from the
+        tables of the queues (`budgets.costs`), and read where all steps are taken."""
 
     def measured(self, taken: Taken) -> float:
         """The same with clocks that are read, briefly."""
 
     def table(self, queue: int) -> Sequence[float]:
-        """`cost` with 0, 1, … steps of one queue and the others whole. Clocks are looked at briefly, at
-        some widths of a long table, once for groups that are alike (`budgets.sorts`); kept in the step's folder."""
+        """`cost` with 0, 1, … steps of one queue and the others whole. Clocks are looked at briefly, at some widths of
+        a long table, for groups that are alike (`budgets.sorts`) together; kept in the step's folder."""
 
     def met(self, taken: Taken) -> bool:
         """Whether the budget surely holds, all of it, measured."""

@@ -207,8 +207,13 @@ class Turn:
 
         many = any(one.unit.many for one in self.operation.amounts)
         judge, guard = self.context.judge, self.operation.guard
-        search = exactly if getattr(self.operation.allocation, "decides", False) else smallest
-        return search(lambda k: together.tried(steps[:k]), len(steps), self.until, guard, judge, tried, many)
+
+        def removed(k: int) -> Network:
+            return together.tried(steps[:k])
+
+        if getattr(self.operation.allocation, "decides", False):
+            return exactly(removed, len(steps), self.until, guard, judge, tried, many)
+        return smallest(removed, len(steps), self.until, guard, judge, tried, many, self.context.look)
 
     def _tell(
         self,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from recipelang.budgets.conditions import Value
+from recipelang.budgets.conditions import judge as judged
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal
 from recipelang.kinds import Dataset, Figure, Plot, Progress, Task
@@ -59,6 +60,22 @@ class Context:
         """What a training or a search of the step is given as it is, by the names of its arguments."""
         names = ("task", "device", "threads", "progress", "smoke")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def look(self) -> Callable[[Condition, Network], Verdict] | None:
+        """Whether a condition may hold for a network, whose clocks are read briefly; None where `glance` is."""
+        if (glance := self.glance) is None:
+            return None
+
+        def looked(condition: Condition, network: Network) -> Verdict:
+            def value(reading: Reading) -> Value:
+                if reading.subject.kind == "current":
+                    return glance(reading, network)
+                return Value(*[self.read(reading, network)] * 3)
+
+            return judged(condition, value, "possibly")
+
+        return looked
 
 
 @dataclass(frozen=True)

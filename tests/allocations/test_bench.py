@@ -69,7 +69,9 @@ def test_a_table_reads_each_width_once_and_estimates_products_of_cuts(bench: Cal
             taken = [count if q == number else 0 for q in range(3)]
             assert cost == pytest.approx((1000 + macs(found.network(taken))) / whole / bound)
     assert found.measurements == 1 + sum(len(queue.steps) for queue in found.queues), "the whole network once"
+    found.cost([1, 1, 1])
     before = found.measurements
+    assert before == 2 + sum(len(queue.steps) for queue in found.queues), "and the one without all that may go"
     for taken in every(found)[::7]:
         exact = (1000 + macs(found.network(taken))) / whole / bound
         assert found.cost(taken) == pytest.approx(exact, rel=0.12), "cuts of neighbours win less together"
@@ -86,7 +88,7 @@ def test_groups_that_are_alike_share_a_table(data: ImageDataset, tmp_path: Path)
     found = bench_of(network, data, tmp_path, "latency < 0.8", lambda n: sum(p.numel() for p in n.module.parameters()))
     tables = [found.table(number) for number in range(4)]
     assert tables[1] == tables[2], "both lie between convolutions of the same widths"
-    assert found.measurements == 1 + 3 * 3, "the first, one of the two, and the last"
+    assert found.measurements == 1 + 3 * 3, "the first, the two together, and the last"
 
 
 def test_what_a_search_judges_by_is_not_what_it_trains_by(data: ImageDataset) -> None:

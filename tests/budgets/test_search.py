@@ -44,9 +44,11 @@ class Bench:
 
         return judge(condition, value, "surely" if surely else "likely")
 
-    def search(self, until: Condition | None, guard: Condition | None = None, many: bool = False) -> SearchResult:
+    def search(
+        self, until: Condition | None, guard: Condition | None = None, many: bool = False, look: Any = None
+    ) -> SearchResult:
         most = len(next(iter(self.curves.values()))) - 1
-        return smallest(lambda k: k, most, until, guard, self.judge, many=many)  # type: ignore[arg-type,return-value]
+        return smallest(lambda k: k, most, until, guard, self.judge, many=many, look=look)  # type: ignore[arg-type,return-value]
 
     def brute(self, until: Condition) -> int | None:
         """The first number at which it holds, from all of them."""
@@ -114,6 +116,50 @@ def test_on_many_stairs_what_is_found_is_fast_enough_and_few_are_timed(most: int
     if costs[most] < bound:
         assert found.met and costs[found.count - 1] >= bound or found.count == 0
     assert bench.times("latency") <= math.log2(most + 1) + 2 + 3 * LOOKS
+
+
+def brief(bench: Bench, width: float, off: Sequence[float], looked: list[int]) -> Callable[[Condition, Any], Verdict]:
+    """A look whose intervals are ± `width`, and hold the truth; its values are off by up to that."""
+
+    def look(condition: Condition, k: Any) -> Verdict:
+        def value(reading: Reading) -> Value:
+            number = bench.curves[reading.metric.name][k]
+            if reading.metric.source != "clock":
+                return Value(number, number, number)
+            looked.append(k)
+            number *= 1 + width * off[k % len(off)]
+            return Value(number, number / (1 + width), number / (1 - width))
+
+        return judge(condition, value, "possibly")
+
+    return look
+
+
+@given(st.deferred(lambda: conditions), st.integers(1, LOOKS - 1), st.booleans(), st.data())
+def test_brief_looks_change_nothing_but_how_much_is_measured_surely(
+    until: Condition, most: int, many: bool, data: Any
+) -> None:
+    fall = lambda: [1.0, *sorted(data.draw(st.lists(st.floats(0.01, 1), min_size=most, max_size=most)), reverse=True)]  # noqa: E731
+    curves = {"latency": stairs(data.draw, most) if many else fall(), "flops": fall(), "params": fall()}
+    off = data.draw(st.lists(st.floats(-1, 1), min_size=1, max_size=5))
+    bench, looked = Bench(**curves), list[int]()
+    found = bench.search(until, many=many, look=brief(bench, 0.03, off, looked))
+    naive = bench.brute(until)
+    assert found.met == (naive is not None)
+    assert not found.met or found.count == naive
+    assert found.verdict is None or len(found.verdict.figures) == len(list(each_test_of(until))), "a sure one"
+
+
+def test_of_many_steps_few_are_measured_surely() -> None:
+    costs = [1 - k / 400 for k in range(301)]
+    alone, looking, looked = Bench(latency=costs), Bench(latency=costs), list[int]()
+    until, off = below(CLOCK, 0.7), [math.sin(k) for k in range(40)]
+    assert alone.search(until, many=True).count == 121
+    assert looking.search(until, many=True, look=brief(looking, 0.02, off, looked)).count == 121
+    assert looking.times("latency") <= 10 < 20 <= alone.times("latency")
+    out_of_reach = Bench(latency=costs)
+    found = out_of_reach.search(below(CLOCK, 0.1), many=True, look=brief(out_of_reach, 0.02, off, looked))
+    assert not found.met and found.count == 300 and out_of_reach.times("latency") == 1, "a refusal is sure"
 
 
 def test_wider_is_not_slower_is_not_assumed() -> None:

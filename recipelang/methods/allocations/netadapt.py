@@ -29,7 +29,7 @@ class NetAdapt:
         steps, and that with the lowest loss (`by=score`: the best score) is kept, with its tuned values. It ends when
         the budget surely holds.
     Cost: computed costs exactly; those of a clock from a table that is measured here: some widths of each group with
-        the others whole, briefly, once for groups that are alike. What is kept is measured in every iteration, and
+        the others whole, briefly, groups that are alike cut together. What is kept is measured in every iteration, and
         corrects the estimates of the next one; so a search needs the measurements of its table and at most one in each
         iteration. The record counts them.
     Needs: a short training and a pass over these samples for every group in every iteration.
