@@ -204,7 +204,7 @@ def test_kl_is_the_published_search(sort: str) -> None:
     levels = 32
     observed = seen(values)
     low, high = made("kl", bins=512).range(observed, scheme)
-    expected = naive_threshold(values.numpy(), 512, levels, 2**scheme.bits)
+    expected = naive_threshold(values.numpy(), 512, levels, max(2**scheme.bits, 32))
     assert float(torch.maximum(-low, high)) == pytest.approx(min(expected, float(values.abs().max())), rel=1e-5)
 
 

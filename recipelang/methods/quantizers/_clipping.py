@@ -52,7 +52,7 @@ def errors(
 
 
 def fewer(values: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Values whose errors are nearly those of many more: the outermost stay, of the others neighbours become their mean.
+    """Values whose errors are nearly those of many more: the outermost stay, others become means of neighbours.
 
     Args:
         values: (N,), or rows, which stay as they are.

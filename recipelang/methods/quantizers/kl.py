@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy
     from torch import Tensor
 
+#: thresholds begin at this part of the range, 128 of 2048 bins: with fewer, one bin can have nearly everything
+FIRST = 16
 #: what a bin has at least that merged bins say is empty: the divergence is finite and still prefers others
 LEAST = 1e-9
 
@@ -55,7 +57,7 @@ class KL(Uniform):
         counts: Any = torch.histc(values[values != 0].abs(), self.bins, 0, top).double().numpy()
         levels = {
             stop: numbers(float(low), float(high), top * stop / self.bins, scheme)
-            for stop in range(min(2**scheme.bits, self.bins), self.bins + 1)
+            for stop in range(max(2**scheme.bits, self.bins // FIRST), self.bins + 1)
         }
         lost = divergences(counts, levels)
         limit = torch.tensor(top * min(lost, key=lambda stop: lost[stop]) / self.bins)
