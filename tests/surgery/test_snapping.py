@@ -35,11 +35,14 @@ def test_one_step_is_torchs_kernel(shape: tuple[int, ...], channels_last: bool, 
     assert torch.equal(mine.grad, theirs.grad)  # type: ignore[arg-type]
 
 
-def test_a_step_for_each_row_is_torchs_kernel() -> None:
+@pytest.mark.parametrize("zeros", [[0] * 6, [-8, -3, 0, 1, 5, 7]])
+def test_a_step_for_each_row_is_torchs_kernel(zeros: list[int]) -> None:
     x, g, scale = values((6, 4, 3, 3)), values((6, 4, 3, 3), 1), values((6,), 2).abs() + 0.1
     mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-    ours = rounded(mine, scale.view(-1, 1, 1, 1), -7, 7)
-    kernel = torch.fake_quantize_per_channel_affine(theirs, scale, torch.zeros(6, dtype=torch.int32), 0, -7, 7)
+    zero = torch.tensor(zeros, dtype=torch.int32)
+    rows = zero.view(-1, 1, 1, 1)
+    ours = rounded(mine, scale.view(-1, 1, 1, 1), -8 - rows, 7 - rows)
+    kernel = torch.fake_quantize_per_channel_affine(theirs, scale, zero, 0, -8, 7)
     assert torch.equal(ours, kernel)
     ours.backward(g)
     kernel.backward(g)

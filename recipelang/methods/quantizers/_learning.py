@@ -1,9 +1,9 @@
-"""What quantizers that learn share: the integers of a grid without its zero point, and the range to begin with."""
+"""What quantizers that learn share: symmetric weights, the range to begin with, and powers of two."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recipelang.catalogue import setting
 from recipelang.kinds import Quantizer
@@ -25,23 +25,6 @@ class Symmetric(Quantizer):
         choices=("tensor", "channel"),
         help="Whether the whole weight has one range, as in the paper, or each output channel has its own.",
     )
-
-
-def limits(grid: Any, value: Tensor, scale: Tensor | None = None) -> tuple[Tensor, Any, Any]:
-    """Of a `Grid` on a value: the step, to be broadcast over it, and the ends of the integers less the zero point.
-
-    Args:
-        grid: its scale and its zero.
-        value: whose shape and device they get.
-        scale: in place of the grid's, with gradients.
-    """
-    low, high = grid.scheme.low, grid.scheme.high
-    step, zero = (grid if scale is None else replace(grid, scale=scale)).spread(value.shape, value.device)
-    if grid.scheme.symmetric:
-        return step, low, high
-    if grid.scheme.axis is None and zero.device.type == "cpu":
-        return step, low - int(zero), high - int(zero)
-    return step, low - zero, high - zero
 
 
 def least_error(observed: Observed, scheme: Scheme, shares: int = 60) -> tuple[Tensor, Tensor]:

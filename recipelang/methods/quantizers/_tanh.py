@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recipelang.methods.quantizers._learning import limits
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -18,7 +16,7 @@ def flattened(value: Tensor, one: Any) -> Tensor:
     bent = value.tanh()
     axis, sizes = one.scheme.axis, bent.abs()
     most = sizes.amax() if axis is None else sizes.amax([k for k in range(value.ndim) if k != axis], keepdim=True)
-    step, _, high = limits(one, value)
+    step, _, high = one.steps(value)
     return bent / most.clamp_min(TINY) * (step * high)
 
 
@@ -26,7 +24,7 @@ def levels(value: Tensor, one: Any) -> Tensor:
     """The nearest numbers of the grid to `flattened`, with gradients through tanh and the maximum."""
     from recipelang.surgery.snapping import rounded
 
-    return rounded(flattened(value, one), *limits(one, value))
+    return rounded(flattened(value, one), *one.steps(value))
 
 
 def settled(one: Any, value: Tensor | None) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recipelang.catalogue import method
 from recipelang.kinds import Moment, Observed, Scheme
 from recipelang.lazy import torch
-from recipelang.methods.quantizers._learning import least_error, limits
+from recipelang.methods.quantizers._learning import least_error
 from recipelang.methods.quantizers._uniform import Uniform
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Lsq(Uniform):
         """v̂, with gradients for v and s."""
         from recipelang.surgery.snapping import stepped
 
-        step, low, high = limits(one, value, state.step)
+        step, low, high = one.steps(value, state.step)
         most = float(torch.as_tensor(high).max()) or float(-torch.as_tensor(low).min())
         count = state.elements or value[0].numel()
         return stepped(value, step, low, high, (count * most) ** -0.5)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Moment, Observed, Scheme
 from recipelang.lazy import torch
-from recipelang.methods.quantizers._learning import Symmetric, limits
+from recipelang.methods.quantizers._learning import Symmetric
 from recipelang.methods.quantizers._tanh import levels, settled
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Pact(Symmetric):
 
         if state is None:
             return levels(value, one)
-        step, low, high = limits(self._grid(one, state), value)
+        step, low, high = self._grid(one, state).steps(value)
         return clipped(value, state.low, state.high, step, low, high)
 
     def penalty(self, one: Any, state: Any, moment: Moment) -> Tensor | None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.kinds import Scheme
 from recipelang.surgery.entries import Wrong, entry, shown, text
+from recipelang.surgery.snapping import rounded
 
 FEWEST, MOST = 2, 16  # bits
 #: inputs of a group in a file that anyone may have written
@@ -78,25 +79,25 @@ class Grid:
         return f"has {scales} scales along axis {axis}, and the network has the shape {tuple(value.shape)}"
 
     def apply(self, value: Tensor) -> Tensor:
-        """The nearest numbers of the grid, of the value's type; computed in float32, also under autocast.
-
-        Values more than 2³¹ steps away from zero, which only a tensor that was observed as zero can have, become some
-        number of the grid: torch's kernel counts steps in 32 bits.
-        """
-        scale, zero = self.scale.to(value.device), self.zero.to(value.device)
-        axis, group = self.scheme.axis, self.scheme.group
-        limits = self.scheme.low, self.scheme.high
+        """The nearest numbers of the grid, of the value's type; computed in float32, also under autocast."""
         with torch.autocast(value.device.type, enabled=False):
-            if axis is None:
-                snapped = torch.fake_quantize_per_tensor_affine(value.float(), scale, zero, *limits)
-            elif group is None:
-                snapped = torch.fake_quantize_per_channel_affine(value.float(), scale, zero, axis, *limits)
-            else:
-                groups = grouped(value.float(), axis, group)
-                each = groups.flatten(0, 1), scale.flatten(), zero.flatten()
-                rows = torch.fake_quantize_per_channel_affine(*each, 0, *limits)
-                snapped = ungrouped(rows.view_as(groups), value.shape, axis)
+            snapped = rounded(value.float(), *self.steps(value))
         return snapped.to(value.dtype)
+
+    def steps(self, value: Tensor, scale: Tensor | None = None) -> tuple[Tensor, int | Tensor, int | Tensor]:
+        """The step, to be broadcast over a value, and the ends of the integers less the zero point.
+
+        Args:
+            value: whose shape and device they get.
+            scale: in place of the grid's, with gradients.
+        """
+        step, zero = (self if scale is None else replace(self, scale=scale)).spread(value.shape, value.device)
+        low, high = self.scheme.low, self.scheme.high
+        if self.scheme.symmetric:
+            return step, low, high
+        if self.scheme.axis is None and zero.device.type == "cpu":
+            return step, low - int(zero), high - int(zero)
+        return step, low - zero, high - zero
 
     def codes(self, value: Tensor) -> Tensor:
         """The integers n of the nearest numbers, int32."""
