@@ -32,6 +32,7 @@ FOLDERS: Mapping[str, str] = {
     "pattern": "patterns",
     "permutation": "permutations",
     "quantizer": "quantizers",
+    "widths": "widths",
     "optimizer": "optimizers",
     "companion": "companions",
     "schedule": "schedules",

@@ -27,6 +27,7 @@ PROTOCOLS: Mapping[str, str] = {
     "pattern": "Pattern",
     "permutation": "Permutation",
     "quantizer": "Quantizer",
+    "widths": "WidthSearch",
     "optimizer": "Optimizer",
     "companion": "Companion",
     "schedule": "Schedule",

@@ -48,6 +48,7 @@ WORK = {
         *("range", "restriction", "needs", "parts", "bits", "learns"),
         *("begin", "computed", "penalty", "after_step", "finish"),
     ),
+    "widths": ("course", "looks", "budget"),
     "optimizer": ("build",),
     "companion": (
         *(
@@ -86,6 +87,7 @@ FROM_THE_LITERATURE = {
     "permutation",
     "companion",
     "quantizer",
+    "widths",
     "schedule",
     "ramp",
     "optimizer",

@@ -94,6 +94,10 @@ if TYPE_CHECKING:
     from recipelang.kinds.unit import Group as Group
     from recipelang.kinds.unit import Offer as Offer
     from recipelang.kinds.unit import Unit as Unit
+    from recipelang.kinds.widths import Choice as Choice
+    from recipelang.kinds.widths import WidthBench as WidthBench
+    from recipelang.kinds.widths import Widths as Widths
+    from recipelang.kinds.widths import WidthSearch as WidthSearch
 
 #: file → what is offered here of it
 OFFERED = {
@@ -124,6 +128,7 @@ OFFERED = {
     "seen": "Moment Seen",
     "task": "DEFAULT_TASK Task serves",
     "unit": "Gone Group Offer Unit",
+    "widths": "Choice WidthBench WidthSearch Widths",
 }
 _HOME = {name: file for file, names in OFFERED.items() for name in names.split()}
 

@@ -74,6 +74,7 @@ class Metric(Protocol):
     Optional:
         machine: whether a metric of the structure depends on the machine, which then enters the key of its number.
         require(): refuses, before any work, a machine that cannot measure it.
+        by_bits: whether a cost depends on how many bits numbers have; default true.
 
     A metric whose formula changes declares `version: ClassVar[int]`, 1 where it does not, and numbers measured by
     another version are not read from the store.

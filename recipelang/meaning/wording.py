@@ -27,6 +27,7 @@ KINDS: dict[str, KindWords] = {
     "pattern": KindWords("a sparsity pattern", "patterns", "after `sparsify`"),
     "permutation": KindWords("a permutation", "permutations", "after `sparsify … with`"),
     "quantizer": KindWords("a quantizer", "quantizers", "after `quantize … by`"),
+    "widths": KindWords("a search for widths", "searches for widths", "after `quantize … until … with`"),
     "optimizer": KindWords("an optimizer", "optimizers", "after `with`"),
     "companion": KindWords("a companion of a training", "companions", "after `with`"),
     "schedule": KindWords("a schedule", "schedules", "after `over`"),

@@ -113,10 +113,10 @@ def sizes_of(network: Network, queues: Sequence[Queue]) -> list[list[float]]:
     stride and k of a convolution, 0 and 1 of anything else.
     """
     makers = [_maker(network.module, queue) for queue in queues]
-    places = _places(network, {path for path, _ in makers})
+    places = entering(network, {path for path, _ in makers})
     found = []
     for queue, (path, weight) in zip(queues, makers, strict=True):
-        stride, kernel = _window(network.module, path)
+        stride, kernel = window_of(network.module, path)
         inputs = weight.numel() / len(weight) / kernel**2 if weight is not None and weight.ndim > 1 else 1.0
         height, width = places.get(path, (1, 1))
         found.append([float(queue.group.size), float(inputs), height, width, stride, kernel])
@@ -131,7 +131,7 @@ def _maker(module: nn.Module, queue: Queue) -> tuple[str, Tensor | None]:
     return next(iter(queue.group.layers), ""), weight
 
 
-def _window(module: nn.Module, path: str) -> tuple[float, float]:
+def window_of(module: nn.Module, path: str) -> tuple[float, float]:
     """Stride and edge of the kernel of a convolution; 0 and 1 of anything else."""
     layer = module.get_submodule(path)
     if not isinstance(layer, nn.modules.conv._ConvNd):
@@ -139,7 +139,7 @@ def _window(module: nn.Module, path: str) -> tuple[float, float]:
     return float(layer.stride[0]), float(layer.kernel_size[0])
 
 
-def _places(network: Network, paths: set[str]) -> dict[str, tuple[float, float]]:
+def entering(network: Network, paths: set[str]) -> dict[str, tuple[float, float]]:
     """Module path → height and width of what enters it."""
     found: dict[str, tuple[float, float]] = {}
 

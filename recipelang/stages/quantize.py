@@ -6,6 +6,8 @@ import copy
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +16,7 @@ from recipelang.errors import Refusal
 from recipelang.kinds import Figure, Observed
 from recipelang.kinds.figure import words
 from recipelang.scoring.streams import See, extremes, numbers
+from recipelang.stages._widths import foreseen, searched
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.network import Network
 from recipelang.surgery.places import at_places
@@ -34,8 +37,12 @@ def run(operation: Quantize, context: Context) -> Outcome:
     Raises:
         Refusal: RCP1403: the selection has nothing that can be quantized; RCP1010: a number is NaN or infinite;
             RCP1008: there is no data to observe.
+        OutOfReach: RCP0904: a budget of widths cannot be met.
     """
     found = _require(operation, context.network)
+    if operation.widths is not None:
+        done = searched(operation, context, found, partial(_observed, operation))
+        return replace(done, note="; ".join(filter(None, (done.note, _left(found)))))
     grids = weight_grids(context.network, found.weights, operation.bits, operation.estimator)
     rounded = context.network.restricted(grids)
     if found.activations:
@@ -56,6 +63,8 @@ def foresee(operation: Quantize, network: Network, known: Known) -> Foresight:
         Refusal: RCP1403: there is nothing to quantize.
     """
     found = _require(operation, network)
+    if operation.widths is not None:
+        return foreseen(operation, network, found, _left(found))
     return Foresight(tuple(filter(None, (words(_counted(found, operation.bits)), _left(found)))))
 
 

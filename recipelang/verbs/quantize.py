@@ -14,9 +14,10 @@ from recipelang.meaning.reader import Reader
 from recipelang.meaning.training import names
 from recipelang.meaning.values import DIMENSIONS
 from recipelang.meaning.verb import Clause, Verb
-from recipelang.plan import Needs, Samples, Selection, later
+from recipelang.plan import Condition, Needs, Samples, Selection, later
 from recipelang.syntax import nodes
 from recipelang.units import listed
+from recipelang.verbs import _widths
 
 MOST = BITS[-1]
 DEFAULT_QUANTIZER = "minmax"
@@ -35,27 +36,49 @@ class Quantize:
     before_healthy: ClassVar[bool] = False
 
     parts: tuple[str, ...]
-    bits: int
+    bits: int  # 0 where `widths` searches for them
     estimator: Any  # the quantizer; its name here is that of the keys
     selection: Selection = Selection()
     samples: Samples | None = None
     rounder: Any = later(None)
     hardware: Any = later(None)
     widths: Any = later(None)
+    until: Condition | None = later(None)  # of `widths`
+    guard: Condition | None = later(None)
 
     def needs(self) -> Needs:
-        """Data for activations. Every `quantize` imposes the same restriction: several of them are one."""
-        return Needs(selection=self.selection, samples=self.samples, restriction="quantized")
+        """Data for activations, and the budget of a search. Every `quantize` imposes the same restriction: several of
+        them are one."""
+        return Needs(
+            selection=self.selection,
+            samples=self.samples,
+            restriction="quantized",
+            until=self.until,
+            guard=self.guard,
+            looks=24 if self.until else 5,
+            glances=getattr(self.widths, "looks", 0),
+            searches=self.widths.name if self.widths is not None else "",
+        )
+
+    @property
+    def able(self) -> tuple[int, ...]:
+        """The widths that a search may choose."""
+        return tuple(bits for bits in self.estimator.bits if bits in BITS)
 
 
 def read(reader: Reader) -> Quantize | None:
     """`quantize weights, activations to 8 bits`, `quantize weights to 4 bits by mse with adaround in "layer3.*"`."""
     quantizer = _quantizer(reader)
     parts = _parts(reader, quantizer)
-    bits = _bits(reader, quantizer)
+    searches = _widths.asked(reader)
+    searched = _widths.read(reader, quantizer) if searches else _widths.Searched(None, None)
+    bits = 0 if searches else _bits(reader, quantizer) or MOST
     beside = _ingredients(reader)
+    if "widths" in beside and beside["widths"] is not None:
+        _widths.checked(reader, beside["widths"])
     samples = _samples(reader, _looks(parts, quantizer, beside))
-    made = Quantize(parts, bits or MOST, quantizer, modules.selection(reader), samples, **beside)
+    selected = modules.selection(reader)
+    made = Quantize(parts, bits, quantizer, selected, samples, until=searched.until, guard=searched.guard, **beside)
     return reader.done(made)
 
 
@@ -92,7 +115,8 @@ def _bits(reader: Reader, quantizer: Any) -> int | None:
     able = getattr(quantizer, "bits", BITS)
     if node is None:
         if reader.clause("to") is None:
-            reader.refuse("RCP0403", "`quantize` does not say to how many bits", None, f"write `to {_spelt(able[-1])}`")
+            help = f"write `to {_spelt(able[-1])}`, or `until size < 25%` to have widths searched for"
+            reader.refuse("RCP0403", "`quantize` does not say to how many bits", None, help)
         return None
     number = node.quantity if isinstance(node, nodes.Number) else None
     if number is None or number.dimension != "bits":
@@ -166,9 +190,11 @@ VERB = Verb(
     summary="Rounds weights and activations to a grid of few numbers, for hardware that computes in integers.",
     operands="what to quantize: `weights`, `activations`, or both",
     clauses=(
-        Clause("to", "the number of bits: `8 bits`", required=True),
+        Clause("to", "the number of bits: `8 bits`; without it, `until` or `while` has them searched for"),
         Clause("by", "the quantizer: which numbers there are, and how they are learned", default=DEFAULT_QUANTIZER),
         Clause("with", "how weights are rounded, what the hardware computes with, how widths are chosen: one of each"),
+        Clause("until", "a budget: places get the widths that harm least and meet it, from 8 bits down"),
+        Clause("while", "a guard: widths that break it are undone"),
         Clause("in", "modules to quantize", default="all that compute products and sums"),
         Clause("except", "modules to leave in floating point"),
         Clause("on", "the data on which activations are observed", default=DEFAULT_SAMPLES),
@@ -184,6 +210,8 @@ VERB = Verb(
         "What products and sums read is quantized; BatchNorm and ReLU belong to the layer before them.",
         "The full-precision weights are kept: later training moves them, and computes with their rounded values. "
         "Another `quantize` of the same weights replaces their grids; of others, it adds to them.",
+        "With `until size < 25%` in place of `to`, every place gets a width of its own: `with sensitivity` (default) or"
+        " `with haq` searches for them, and `while top1 drop < 1%` must hold as well.",
         "Accuracy is that of the rounded network everywhere. Time is not: only a runtime that computes in integers, "
         "such as `latency(runtime=onnxruntime)`, is faster.",
     ),

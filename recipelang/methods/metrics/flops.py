@@ -33,6 +33,7 @@ class Flops:
     better: ClassVar[str] = "lower"
     unit: ClassVar[str] = "FLOPs"
     source: ClassVar[str] = "structure"
+    by_bits: ClassVar[bool] = False
     version: ClassVar[int] = 2
 
     def measure(self, deployed: nn.Module, network: Any, input_shape: tuple[int, ...]) -> Measurement:

@@ -40,6 +40,7 @@ class Memory:
     better: ClassVar[str] = "lower"
     unit: ClassVar[str] = "B"
     source: ClassVar[str] = "structure"
+    by_bits: ClassVar[bool] = False
 
     batch: int = setting(1, type="integer", low=1, help="Images in the call.")
     precision: str = setting("float32", type="word", choices=PRECISIONS, help="Of weights, images and activations.")

@@ -28,6 +28,7 @@ class Params:
     better: ClassVar[str] = "lower"
     unit: ClassVar[str] = "params"
     source: ClassVar[str] = "structure"
+    by_bits: ClassVar[bool] = False
 
     def measure(self, deployed: nn.Module, network: Any, input_shape: tuple[int, ...]) -> Measurement:
         """Parameters of `network.module`."""
