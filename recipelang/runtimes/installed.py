@@ -11,6 +11,8 @@ from recipelang.kinds import Finding
 
 #: What writes, checks and executes ONNX programs.
 ONNX = ("onnx", "onnxscript", "onnxruntime")
+#: What writes ONNX programs and executes them by OpenVINO.
+OPENVINO = ("onnx", "onnxscript", "openvino")
 
 
 def absent(libraries: Sequence[str]) -> list[str]:

@@ -7,10 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from recipelang.runtimes.onnx_products import FORM
 from recipelang.runtimes.onnx_session import Session
-
-#: Only changes the form of a value: the operation that computes reads its result.
-FORM = {"DequantizeLinear", "Transpose", "Reshape", "Unsqueeze", "Squeeze", "Cast", "Identity"}
 
 
 def fused(program: bytes, places: Collection[str]) -> dict[str, str]:

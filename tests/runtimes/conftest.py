@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from recipelang.catalogue import find
 from recipelang.kinds import ModelRequest, Preprocessing
 from recipelang.surgery.network import Network
+
+sys.path.insert(0, str(Path(__file__).parent))  # `residual_block`
 
 
 @pytest.fixture

@@ -21,9 +21,10 @@ from recipelang.errors import Refusal
 from recipelang.kernels.nm.reference import nm_mask
 from recipelang.kinds import Preprocessing
 from recipelang.methods.patterns.nm import NM
-from recipelang.runtimes import onnx_executable
+from recipelang.runtimes import onnx_compared
+from recipelang.runtimes.onnx_compared import require_same
 from recipelang.runtimes.onnx_program import as_bytes, onnx_program
-from recipelang.runtimes.onnx_session import Session, require_same
+from recipelang.runtimes.onnx_session import Session
 from recipelang.surgery.entry import enter
 from recipelang.surgery.masks import sparsify
 from recipelang.surgery.network import Network
@@ -230,9 +231,10 @@ def test_what_the_runtime_does_not_take_is_refused_with_its_words() -> None:
 def test_answers_that_are_no_numbers_are_never_the_same() -> None:
     images = torch.ones(1, 2)
     with pytest.raises(Refusal):
-        require_same(lambda x: x * torch.nan, images.flatten(), [images], 1.0)
+        require_same("onnxruntime", lambda x: x * torch.nan, images.flatten(), [images], 1.0)
 
 
-def test_calls_of_every_size_use_all_images_up() -> None:
-    assert onnx_executable._sizes((1, 3, 8), 12) == [1, 3, 8]
-    assert onnx_executable._sizes((5,), 8) == [5, 3]
+def test_enough_images_are_compared_in_whole_calls() -> None:
+    assert onnx_compared._sizes((1, 3, 8)) == [1, 3, 8]
+    assert onnx_compared._sizes((5,)) == [5, 5]
+    assert onnx_compared._sizes((1, 3)) == [1, 3, 1, 3]

@@ -10,87 +10,33 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from residual_block import answers, plain, quantized
 
 from recipelang.catalogue import find
 from recipelang.errors import Refusal
-from recipelang.kinds import Deployment, Observed
+from recipelang.kinds import Deployment
 from recipelang.methods.patterns.nm import NM
-from recipelang.plan import Selection
 from recipelang.runtimes import onnx_integers
 from recipelang.runtimes.eager import prepare as prepare_torch
+from recipelang.runtimes.onnx_compared import distance
 from recipelang.runtimes.onnx_executable import prepare
 from recipelang.runtimes.onnx_integers import grids
-from recipelang.runtimes.onnx_session import Session, distance
+from recipelang.runtimes.onnx_session import Session
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.folding import folded
 from recipelang.surgery.masks import sparsify
-from recipelang.surgery.network import Network
-from recipelang.surgery.places import at_places
-from recipelang.surgery.quantizing import activation_grids, places_of, weight_grids
 from recipelang.surgery.restricting import is_parameter
 from recipelang.surgery.restrictions.codebook import Codebook
-from recipelang.surgery.tracing import evaluating, example_input
+from recipelang.surgery.tracing import example_input
 
 onnx = pytest.importorskip("onnx", reason='needs pip install "recipelang[onnxruntime]"')
 pytest.importorskip("onnxruntime", reason='needs pip install "recipelang[onnxruntime]"')
-
-
-class Block(nn.Module):
-    """What a residual network has: a norm with negative factors, a padded shortcut, pooling, and two ends."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.norm = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
-        self.one, self.bn1 = nn.Conv2d(8, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16)
-        self.two, self.bn2 = nn.Conv2d(16, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
-        self.linear = nn.Linear(16, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = functional.relu(self.norm(self.stem(x)))
-        y = self.bn2(self.two(functional.relu(self.bn1(self.one(x)))))
-        x = functional.relu(y + functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 4, 4)))
-        return self.linear(functional.max_pool2d(x, 2).mean((2, 3)))
-
-
-def plain() -> Network:
-    torch.manual_seed(0)
-    module = Block()
-    for norm in (module.norm, module.bn1, module.bn2):
-        nn.init.uniform_(norm.weight, -1.5, 1.5)
-        nn.init.normal_(norm.bias, 0, 0.3)
-        norm.running_mean.normal_(0, 0.2)
-        norm.running_var.uniform_(0.5, 1.5)
-    return Network(module.eval(), {}, (3, 16, 16))
-
-
-def quantized(network: Network, bits: int = 8, parts: tuple[str, ...] = ("weights", "activations")) -> Network:
-    """With grids over what seeded images show."""
-    minmax = find("quantizer", "minmax")()  # type: ignore[misc]
-    found = places_of(network, Selection(), parts)
-    seen: dict[str, Observed] = {}
-
-    def watch(place: str, value: Tensor) -> Tensor:
-        if place in found.activations:
-            seen[place] = Observed(value.detach().amin(), value.detach().amax(), value.detach().flatten())
-        return value
-
-    with evaluating(network.module), at_places(network.module, watch):
-        network.module(example_input(network, 32))
-    grids = weight_grids(network, found.weights, bits, minmax) | activation_grids(seen, bits, minmax)
-    return network.restricted(grids)
 
 
 @pytest.fixture(scope="module")
 def ready() -> Any:
     """What onnxruntime executes of the quantized network."""
     return prepare(quantized(plain()), Deployment(batch=2))
-
-
-def answers(call: Any, images: Tensor) -> Tensor:
-    with torch.no_grad():
-        return torch.as_tensor(call(images)).double().flatten()
 
 
 def test_the_answer_is_that_of_the_simulated_network(ready: Any) -> None:

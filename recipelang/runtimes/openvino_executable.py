@@ -1,0 +1,66 @@
+"""Networks as ONNX programs that have been executed by OpenVINO and compared with the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recipelang.kinds import Deployment, LayerExecution
+from recipelang.runtimes import onnx_program
+from recipelang.runtimes.installed import OPENVINO, version_of
+from recipelang.runtimes.layers import executed
+from recipelang.runtimes.onnx_compared import verify
+from recipelang.runtimes.onnx_integers import grids
+from recipelang.runtimes.onnx_products import multiplied, ways
+from recipelang.runtimes.onnx_program import as_bytes
+from recipelang.runtimes.openvino_session import RUNTIME, Compiled, kernels
+from recipelang.surgery.network import Network
+from recipelang.surgery.restricting import is_parameter
+
+NO_KERNELS = "OpenVINO multiplies zeros like any other number"
+
+
+@dataclass(frozen=True)
+class OpenVinoExecutable:
+    """A compiled program and what it executes."""
+
+    network: Network = field(repr=False)
+    program: bytes = field(repr=False)
+    compiled: Compiled = field(repr=False)
+    shape: tuple[int, ...]
+    note: str = ""
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Images B×C×H×W, float32 on the CPU → the network's answer."""
+        return self.compiled(inputs)
+
+    def execution(self) -> tuple[LayerExecution, ...]:
+        """How each layer executes: in integers where OpenVINO chose such a kernel, else in float32."""
+        weights = [place for place in grids(self.network) if is_parameter(place)]
+        places = multiplied(self.program, weights) if weights else {}
+        told = kernels(self.compiled.compiled(self.shape), places) if places else {}
+        chosen = ways(self.network, self.program, RUNTIME, told)
+        return executed(self.network, chosen, lambda product: NO_KERNELS)
+
+
+def versions() -> Mapping[str, Any]:
+    """The software that decides how a program looks and how fast it is."""
+    libraries = {name: version_of(name) for name in OPENVINO}
+    return {**libraries, "torch": torch.__version__, "program": onnx_program.VERSION}
+
+
+def prepare(network: Network, how: Deployment) -> OpenVinoExecutable:
+    """The network's program compiled for `how.batch` inputs, compared with the deployed form.
+
+    Raises:
+        Refusal: RCP0716: the network cannot be an ONNX program; RCP1028: OpenVINO gives other answers; RCP1029: it
+            cannot execute it.
+    """
+    program = as_bytes(onnx_program.onnx_program(network))
+    compiled = Compiled(program, how.threads)
+    verify(network, RUNTIME, compiled, (how.batch,))
+    return OpenVinoExecutable(network, program, compiled, (how.batch, *network.input_shape))
