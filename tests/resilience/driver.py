@@ -5,10 +5,10 @@ Requests come as lines of JSON on stdin, each is answered by one line on stdout:
     {"do": "start", "arguments": ["run", …], "folder": …, "out": …, "err": …}   → {"process": 123}
     {"do": "wait", "process": 123}                                              → {"code": -9}
 
-What a request may hold besides: `environment` to add (a null removes), `stdin`, `every` (seconds between checkpoints),
-`largest` (bytes that a file may have), and `blow`: {"at": n, "how": …, "only": …} befalls the n-th time that a file
-under the folder, whose path holds `only`, is opened for writing or moved: the process gets a signal (`SIGKILL`), or
-this and all that follow fail with an error (`ENOSPC`).
+What a request may hold besides: `environment` to add (a null removes), `stdin`, `every` (seconds between checkpoints, and
+between what a search keeps), `largest` (bytes that a file may have), and `blow`: {"at": n, "how": …, "only": …} befalls
+the n-th time that a file under the folder, whose path holds `only`, is opened for writing or moved: the process gets a
+signal (`SIGKILL`), or this and all that follow fail with an error (`ENOSPC`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import sys
 import traceback
 from typing import Any
 
+import recipelang.budgets.memory
 import recipelang.report.render
 import recipelang.report.terminal
 import recipelang.run.engine
@@ -65,6 +66,7 @@ def act(request: dict[str, Any]) -> int:
     for number, name, mode in ((0, "stdin", os.O_RDONLY), (1, "out", os.O_WRONLY), (2, "err", os.O_WRONLY)):
         os.dup2(os.open(request.get(name, os.devnull), mode), number)
     recipelang.training.loop.SAVE_EVERY = request.get("every", 30.0)
+    recipelang.budgets.memory.SAVE_EVERY = request.get("every", 1.0)
     if "largest" in request:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest"], resource.RLIM_INFINITY))
     if "blow" in request:

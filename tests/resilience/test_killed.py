@@ -142,6 +142,35 @@ export safetensors
     same_after(recipe, tmp_path, text, "round-", (2, 5))
 
 
+SEARCHES = {
+    "sensitivity": "sensitivity until flops < 0.6",
+    "eagleeye": "eagleeye(12) until flops < 0.6",
+    "netadapt": "netadapt(reduction=0.2, steps=2) until flops < 0.7",
+    "amc": "amc(8, hidden=8) until flops < 0.6",
+    "ecc": "ecc(6) until flops < 0.6",
+}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_killed_at_random_moments(recipe, tmp_path: Path, name: str) -> None:  # type: ignore[no-untyped-def]
+    head = "model digits_vgg\ndata digits(batch=32)\ntrain for 2 steps\n"
+    text = f"{head}prune filters(round=8) by magnitude with {SEARCHES[name]}\nmeasure params\nexport safetensors\n"
+    (tmp_path / "a.rcp").write_text(text)
+    assert recipe("run", "a.rcp", "--out", "whole", "--store", "another").code == 0
+    chance, kills = random.Random(name), 0
+    while True:
+        # of the files in which a search keeps what it has found out and what it trains, each opened and then moved
+        blow = {"at": chance.randint(2, 14) * (1 + kills), "how": "SIGKILL", "only": "search-"}
+        if (ended := recipe(*RUN, every=OFTEN, blow=blow)).code != -signal.SIGKILL:
+            break
+        kills += 1
+    assert ended.code == 0, ended.err
+    assert kills >= 2
+    assert written(tmp_path / "out/main") == written(tmp_path / "whole/main")
+    assert numbers(tmp_path / "out/report.json") == numbers(tmp_path / "whole/report.json")
+    assert [p.name for p in (tmp_path / ".recipe/work").iterdir()] == []
+
+
 def test_a_rerun_computes_nothing(recipe, undisturbed: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
     before = written(tmp_path / ".recipe/store")
