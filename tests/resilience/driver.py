@@ -5,10 +5,10 @@ Requests come as lines of JSON on stdin, each is answered by one line on stdout:
     {"do": "start", "arguments": ["run", …], "folder": …, "out": …, "err": …}   → {"process": 123}
     {"do": "wait", "process": 123}                                              → {"code": -9}
 
-What a request may hold besides: `environment` to add (a null removes), `stdin`, `every` (seconds between checkpoints, and
-between what a search keeps), `largest` (bytes that a file may have), and `blow`: {"at": n, "how": …, "only": …} befalls
-the n-th time that a file under the folder, whose path holds `only`, is opened for writing or moved: the process gets a
-signal (`SIGKILL`), or this and all that follow fail with an error (`ENOSPC`).
+What a request may hold besides: `environment` to add (a null removes), `stdin`, `every` (seconds between checkpoints,
+and between what a search keeps), `largest` (bytes that a file may have), and `blow`: {"at": n, "how": …, "only": …}
+befalls the n-th time that a file under the folder, whose path holds `only`, is opened for writing or moved: the process
+gets a signal (`SIGKILL`), or this and all that follow fail with an error (`ENOSPC`).
 """
 
 from __future__ import annotations
