@@ -33,6 +33,7 @@ FOLDERS: Mapping[str, str] = {
     "permutation": "permutations",
     "quantizer": "quantizers",
     "widths": "widths",
+    "rounder": "rounders",
     "optimizer": "optimizers",
     "companion": "companions",
     "schedule": "schedules",

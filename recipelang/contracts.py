@@ -28,6 +28,7 @@ PROTOCOLS: Mapping[str, str] = {
     "permutation": "Permutation",
     "quantizer": "Quantizer",
     "widths": "WidthSearch",
+    "rounder": "Rounder",
     "optimizer": "Optimizer",
     "companion": "Companion",
     "schedule": "Schedule",

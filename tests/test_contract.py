@@ -49,6 +49,7 @@ WORK = {
         *("begin", "computed", "penalty", "after_step", "finish"),
     ),
     "widths": ("course", "looks", "budget"),
+    "rounder": ("round", "unit", "looks_at_data"),
     "optimizer": ("build",),
     "companion": (
         *(
@@ -88,6 +89,7 @@ FROM_THE_LITERATURE = {
     "companion",
     "quantizer",
     "widths",
+    "rounder",
     "schedule",
     "ramp",
     "optimizer",

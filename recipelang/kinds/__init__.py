@@ -74,6 +74,15 @@ if TYPE_CHECKING:
     from recipelang.kinds.quantizer import Scheme as Scheme
     from recipelang.kinds.ramp import Ramp as Ramp
     from recipelang.kinds.restriction import Restriction as Restriction
+    from recipelang.kinds.rounder import BLOCK as BLOCK
+    from recipelang.kinds.rounder import LAYER as LAYER
+    from recipelang.kinds.rounder import NETWORK as NETWORK
+    from recipelang.kinds.rounder import UNITS as UNITS
+    from recipelang.kinds.rounder import Piece as Piece
+    from recipelang.kinds.rounder import Rounded as Rounded
+    from recipelang.kinds.rounder import Rounder as Rounder
+    from recipelang.kinds.rounder import masked as masked
+    from recipelang.kinds.rounder import nearest as nearest
     from recipelang.kinds.rounds import EvenRounds as EvenRounds
     from recipelang.kinds.rounds import InRounds as InRounds
     from recipelang.kinds.runtime import PRECISIONS as PRECISIONS
@@ -122,6 +131,7 @@ OFFERED = {
     "quantizer": "BITS QUANTIZED Observed Quantizer Scheme",
     "ramp": "Ramp",
     "restriction": "Restriction",
+    "rounder": "BLOCK LAYER NETWORK UNITS Piece Rounded Rounder masked nearest",
     "rounds": "EvenRounds InRounds",
     "runtime": "PRECISIONS Deployment Executable Finding LayerExecution Runtime",
     "schedule": "DecidingSchedule Masking Schedule",

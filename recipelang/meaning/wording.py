@@ -28,6 +28,7 @@ KINDS: dict[str, KindWords] = {
     "permutation": KindWords("a permutation", "permutations", "after `sparsify … with`"),
     "quantizer": KindWords("a quantizer", "quantizers", "after `quantize … by`"),
     "widths": KindWords("a search for widths", "searches for widths", "after `quantize … until … with`"),
+    "rounder": KindWords("a rounder", "rounders", "after `quantize … with`"),
     "optimizer": KindWords("an optimizer", "optimizers", "after `with`"),
     "companion": KindWords("a companion of a training", "companions", "after `with`"),
     "schedule": KindWords("a schedule", "schedules", "after `over`"),

@@ -43,7 +43,14 @@ class Entering:
 
     def squares(self) -> Tensor:
         """Sum over rows of x², float64 G×I×kernel."""
-        sums = self.images.square().sum(0, keepdim=True, dtype=torch.float64)
+        return self._summed(self.images.square())
+
+    def sums(self) -> Tensor:
+        """Sum over rows of x, float64 G×I×kernel."""
+        return self._summed(self.images)
+
+    def _summed(self, images: Tensor) -> Tensor:
+        sums = images.sum(0, keepdim=True, dtype=torch.float64)
         windows = self._windows(sums)[0]  # C×positions…×kernel…: the sum over images is computed once
         axes = tuple(range(1, 1 + len(self.kernel)))
         return (windows.sum(axes) if axes else windows).unflatten(0, (self.groups, -1))

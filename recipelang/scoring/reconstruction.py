@@ -27,32 +27,60 @@ def sampling_rows(
     Raises:
         Refusal: during the pass, RCP1010: an input is not a finite number.
     """
-    kept: dict[str, Tensor] = {}
-    seen = dict.fromkeys(weights, 0)
     random = numpy.random.default_rng(seed)
+    kept = {name: RowSample(name, count, random) for name in weights}
 
-    @torch.no_grad()
     def see(name: str, entering: Entering) -> None:
-        fresh, stay = share(random, seen[name], entering.rows, count)
-        seen[name] += entering.rows
-        rows = entering.sample(torch.from_numpy(fresh).to(entering.images.device)).float()
-        if not bool(torch.isfinite(rows).all()):
-            raise Refusal(
-                "RCP1010",
-                f"an input of `{name}` is NaN or infinite",
-                "training has diverged: lower the learning rate, or start from other weights",
-            )
-        before = kept[name][:, torch.from_numpy(stay).to(rows.device)] if name in kept else rows[:, :0]
-        kept[name] = torch.cat([before, rows], 1)
+        kept[name].see(entering)
 
     def after() -> dict[str, tuple[Tensor, Tensor]]:
-        with torch.no_grad():
-            return {name: (rows, _outputs(rows, weights[name])) for name, rows in kept.items()}
+        found = {name: sample.rows for name, sample in kept.items()}
+        return {name: (rows, outputs_of(rows, weights[name])) for name, rows in found.items() if rows is not None}
 
     return Collector("sampling inputs and outputs", lambda _: watching(weights, see)), after
 
 
-def _outputs(rows: Tensor, weight: Tensor) -> Tensor:
+class RowSample:
+    """A bounded sample of the rows that enter one weight, each as likely as every other.
+
+    Args:
+        name: of the weight.
+        count: rows at most.
+        random: decides. Two networks that are given the same images, and two generators of one seed, keep rows of the
+            same places.
+    """
+
+    def __init__(self, name: str, count: int, random: numpy.random.Generator) -> None:
+        self._name, self._count, self._random, self._seen = name, count, random, 0
+        self.rows: Tensor | None = None  # G×n×K
+
+    @torch.no_grad()
+    def see(self, entering: Entering) -> None:
+        """Draw among the rows of one product.
+
+        Raises:
+            Refusal: RCP1010: one that is drawn is not a finite number.
+        """
+        fresh, stay = share(self._random, self._seen, entering.rows, self._count)
+        self._seen += entering.rows
+        rows = entering.sample(torch.from_numpy(fresh).to(entering.images.device)).float()
+        if not bool(torch.isfinite(rows).all()):
+            raise Refusal(
+                "RCP1010",
+                f"an input of `{self._name}` is NaN or infinite",
+                "training has diverged: lower the learning rate, or start from other weights",
+            )
+        before = rows[:, :0] if self.rows is None else self.rows[:, torch.from_numpy(stay).to(rows.device)]
+        self.rows = torch.cat([before, rows], 1)
+
+
+@torch.no_grad()
+def outputs_of(rows: Tensor, weight: Tensor) -> Tensor:
     """G×n×K rows and a weight O×I×kernel… → n×O, the outputs of group after group."""
+    return products(rows, weight)
+
+
+def products(rows: Tensor, weight: Tensor) -> Tensor:
+    """`outputs_of`, with gradients."""
     matrix = weight.movedim(1, -1).flatten(1).unflatten(0, (len(rows), -1))  # G×O/G×K, K in the order kernel…, I
     return (rows @ matrix.mT).movedim(0, 1).flatten(1)
