@@ -232,7 +232,7 @@ def _write(path: Path, identity: str, done: _Done) -> None:
         "left": json.dumps(done.left),
         "grids": json.dumps({name: {"kind": grid.kind, **grid.json()} for name, grid in done.grids.items()}),
     }
-    header["digest"] = digest(tensors, of=json.dumps(header))
+    header["digest"] = digest(tensors, of=json.dumps(header, sort_keys=True))
     with atomic(path) as file:
         file.write(to_safetensors(tensors, metadata=header))
 
@@ -245,7 +245,7 @@ def _read(path: Path, identity: str) -> _Done | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         told = header.pop("digest", "")
         right = header.get("format"), header.get("identity")
-        if right != (FORMAT, identity) or told != digest(tensors, of=json.dumps(header)):
+        if right != (FORMAT, identity) or told != digest(tensors, of=json.dumps(header, sort_keys=True)):
             return None
         grids = {}
         for name, one in json.loads(header["grids"]).items():

@@ -16,6 +16,7 @@ from recipelang.errors import Refusal
 from recipelang.kinds import Figure, Observed
 from recipelang.kinds.figure import words
 from recipelang.scoring.streams import See, extremes, numbers
+from recipelang.stages._rounded import rounded
 from recipelang.stages._widths import foreseen, searched
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.network import Network
@@ -36,7 +37,7 @@ def run(operation: Quantize, context: Context) -> Outcome:
 
     Raises:
         Refusal: RCP1403: the selection has nothing that can be quantized; RCP1010: a number is NaN or infinite;
-            RCP1008: there is no data to observe.
+            RCP1008: there is no data to observe; RCP1434: a rounder needs uniform grids.
         OutOfReach: RCP0904: a budget of widths cannot be met.
     """
     found = _require(operation, context.network)
@@ -44,14 +45,17 @@ def run(operation: Quantize, context: Context) -> Outcome:
         done = searched(operation, context, found, partial(_observed, operation))
         return replace(done, note="; ".join(filter(None, (done.note, _left(found)))))
     grids = weight_grids(context.network, found.weights, operation.bits, operation.estimator)
-    rounded = context.network.restricted(grids)
+    network, said = context.network, ""
+    if operation.rounder and grids:
+        made = rounded(operation.rounder, context, grids, operation.samples)
+        network, grids, said = made.network, dict(made.grids), made.note
     if found.activations:
-        seen = _observed(operation, context, rounded, found.activations)
+        seen = _observed(operation, context, network.restricted(grids), found.activations)
         grids |= activation_grids(seen, operation.bits, operation.estimator)
     return Outcome(
-        context.network.clone().restricted(grids),
+        network.clone().restricted(grids),
         reached=_counted(found, operation.bits),
-        note=_left(found),
+        note="; ".join(filter(None, (said, _left(found)))),
         edits=tuple(f"`{place}` has {grid.name}" for place, grid in grids.items()),
     )
 

@@ -73,7 +73,7 @@ def read(reader: Reader) -> Quantize | None:
     searches = _widths.asked(reader)
     searched = _widths.read(reader, quantizer) if searches else _widths.Searched(None, None)
     bits = 0 if searches else _bits(reader, quantizer) or MOST
-    beside = _ingredients(reader)
+    beside = _ingredients(reader, parts, searches)
     if "widths" in beside and beside["widths"] is not None:
         _widths.checked(reader, beside["widths"])
     samples = _samples(reader, _looks(parts, quantizer, beside))
@@ -147,7 +147,7 @@ def _range(bits: tuple[int, ...]) -> str:
     return f"{bits[0]} to {bits[-1]}" if whole else listed(map(str, bits), last="or")
 
 
-def _ingredients(reader: Reader) -> dict[str, Any]:
+def _ingredients(reader: Reader, parts: tuple[str, ...], searches: bool) -> dict[str, Any]:
     """The clause `with`: at most one method of each kind, in any order."""
     kinds = tuple(kind for kind in INGREDIENTS if kind in catalogue.FOLDERS)
     found: dict[str, Any] = {}
@@ -159,6 +159,13 @@ def _ingredients(reader: Reader) -> dict[str, Any]:
             lookup(node, kinds, "`with` of `quantize`", reader.refuse)
         elif kind in found:
             reader.refuse("RCP0408", f"`with` names a second {kind}", node.span, "keep one")
+        elif kind == "rounder" and searches:
+            message = f"`{node.name}` rounds to a given width, and this statement searches for widths"
+            help = "leave it out, or write `to 4 bits` in place of `until`"
+            reader.refuse("RCP1436", message, node.span, help)
+        elif kind == "rounder" and parts and "weights" not in parts:
+            message = f"`{node.name}` decides how weights are rounded, and this statement quantizes none"
+            reader.refuse("RCP1435", message, node.span, "write `quantize weights, activations …`, or leave it out")
         else:
             found[kind] = reader.method(node, kind, "`with` of `quantize`", f"with {catalogue.names(kind)[0]}")
     return found
@@ -208,7 +215,10 @@ VERB = Verb(
         "The settings `per` and `form` of a quantizer change that. Zero is on every grid, so masks, padding and ReLU "
         "stay exact.",
         "What products and sums read is quantized; BatchNorm and ReLU belong to the layer before them.",
-        "The full-precision weights are kept: later training moves them, and computes with their rounded values. "
+        "A rounder (`with adaround`) replaces the weights with numbers of their grids, one piece of the network after "
+        "another; activations are observed afterwards. Without one, weights become the nearest numbers.",
+        "The full-precision weights are kept, unless a rounder replaced them: later training moves them, and computes "
+        "with their rounded values. "
         "Another `quantize` of the same weights replaces their grids; of others, it adds to them.",
         "With `until size < 25%` in place of `to`, every place gets a width of its own: `with sensitivity` (default) or"
         " `with haq` searches for them, and `while top1 drop < 1%` must hold as well.",
