@@ -34,6 +34,7 @@ FOLDERS: Mapping[str, str] = {
     "quantizer": "quantizers",
     "widths": "widths",
     "rounder": "rounders",
+    "hardware": "hardware",
     "optimizer": "optimizers",
     "companion": "companions",
     "schedule": "schedules",

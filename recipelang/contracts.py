@@ -29,6 +29,7 @@ PROTOCOLS: Mapping[str, str] = {
     "quantizer": "Quantizer",
     "widths": "WidthSearch",
     "rounder": "Rounder",
+    "hardware": "Hardware",
     "optimizer": "Optimizer",
     "companion": "Companion",
     "schedule": "Schedule",

@@ -50,6 +50,7 @@ WORK = {
     ),
     "widths": ("course", "looks", "budget"),
     "rounder": ("round", "unit", "looks_at_data"),
+    "hardware": ("bits", "per", "weights", "activations", "signed", "powers", "executes"),
     "optimizer": ("build",),
     "companion": (
         *(
@@ -90,6 +91,7 @@ FROM_THE_LITERATURE = {
     "quantizer",
     "widths",
     "rounder",
+    "hardware",
     "schedule",
     "ramp",
     "optimizer",

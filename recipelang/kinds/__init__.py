@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.export import ExportMethod as ExportMethod
     from recipelang.kinds.export import ObservingExport as ObservingExport
     from recipelang.kinds.figure import Figure as Figure
+    from recipelang.kinds.hardware import Hardware as Hardware
     from recipelang.kinds.loss import SEVERAL as SEVERAL
     from recipelang.kinds.loss import Loss as Loss
     from recipelang.kinds.loss import OutputLoss as OutputLoss
@@ -118,6 +119,7 @@ OFFERED = {
     "evidence": "Ablation Again Evidence",
     "export": "Beside ExportMethod ObservingExport",
     "figure": "Figure",
+    "hardware": "Hardware",
     "loss": "SEVERAL Loss OutputLoss",
     "metric": "Measurement Metric Percentiles PredictionMetric",
     "model": "ModelMethod ModelRequest",

@@ -27,6 +27,7 @@ KINDS: dict[str, KindWords] = {
     "pattern": KindWords("a sparsity pattern", "patterns", "after `sparsify`"),
     "permutation": KindWords("a permutation", "permutations", "after `sparsify … with`"),
     "quantizer": KindWords("a quantizer", "quantizers", "after `quantize … by`"),
+    "hardware": KindWords("a hardware profile", "hardware profiles", "after `quantize … with`"),
     "widths": KindWords("a search for widths", "searches for widths", "after `quantize … until … with`"),
     "rounder": KindWords("a rounder", "rounders", "after `quantize … with`"),
     "optimizer": KindWords("an optimizer", "optimizers", "after `with`"),

@@ -37,12 +37,14 @@ class Grids:
         network: before; not changed.
         weights: parameter name → the axis of its outputs.
         quantizer: decides the numbers.
+        hardware: that must have them; None: any.
         observed: of the activations, with the weights at their widest.
     """
 
     network: Network
     weights: Mapping[str, int]
     quantizer: Any
+    hardware: Any = None
     observed: Mapping[str, Observed] = field(default_factory=dict)
     _made: dict[tuple[str, int], Restriction] = field(default_factory=dict)
 
@@ -53,9 +55,9 @@ class Grids:
     def _one(self, place: str, bits: int) -> Restriction:
         if (place, bits) not in self._made:
             if place in self.weights:
-                made = weight_grids(self.network, {place: self.weights[place]}, bits, self.quantizer)
+                made = weight_grids(self.network, {place: self.weights[place]}, bits, self.quantizer, self.hardware)
             else:
-                made = activation_grids({place: self.observed[place]}, bits, self.quantizer)
+                made = activation_grids({place: self.observed[place]}, bits, self.quantizer, self.hardware)
             self._made[place, bits] = made[place]
         return self._made[place, bits]
 
@@ -74,7 +76,7 @@ def searched(operation: Quantize, context: Context, found: Places, observe: Obse
     """
     before, division = context.network, divided(context.data, context.seed, context.smoke)
     choices = choices_of(before, found.weights, found.activations, operation.able)
-    grids = Grids(before, found.weights, operation.estimator)
+    grids = Grids(before, found.weights, operation.estimator, operation.hardware)
     if found.activations:
         weights = [one for one in choices if one.part == "weights"]
         rounded = before.restricted(grids(weights, [one.bits[-1] for one in weights]))
@@ -88,7 +90,7 @@ def searched(operation: Quantize, context: Context, found: Places, observe: Obse
         judge=context.judge,
         glance=context.glance,
         division=division,
-        decides=[canonical(operation.estimator), canonical(operation.samples)],
+        decides=[canonical(operation.estimator), canonical(operation.samples), canonical(operation.hardware)],
         search=operation.widths,
         seed=context.seed,
         folder=context.folder,
@@ -118,7 +120,9 @@ def foreseen(operation: Quantize, network: Network, found: Places, left: str) ->
     counts = (("weight", len(found.weights)), ("activation", len(found.activations)))
     what = " and ".join(counted(count, noun) for noun, count in counts if count)
     span = f"{operation.able[0]} to {operation.able[-1]} bits"
-    limit = network.restricted(weight_grids(network, found.weights, operation.able[0], operation.estimator))
+    limit = network.restricted(
+        weight_grids(network, found.weights, operation.able[0], operation.estimator, operation.hardware)
+    )
     said = f"{what}: {span} each, as `{operation.widths.name}` finds"
     return Foresight(tuple(filter(None, (said, left))), limit if found.weights else None)
 

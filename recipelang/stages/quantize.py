@@ -44,14 +44,14 @@ def run(operation: Quantize, context: Context) -> Outcome:
     if operation.widths is not None:
         done = searched(operation, context, found, partial(_observed, operation))
         return replace(done, note="; ".join(filter(None, (done.note, _left(found)))))
-    grids = weight_grids(context.network, found.weights, operation.bits, operation.estimator)
+    grids = weight_grids(context.network, found.weights, operation.bits, operation.estimator, operation.hardware)
     network, said = context.network, ""
     if operation.rounder and grids:
         made = rounded(operation.rounder, context, grids, operation.samples)
         network, grids, said = made.network, dict(made.grids), made.note
     if found.activations:
         seen = _observed(operation, context, network.restricted(grids), found.activations)
-        grids |= activation_grids(seen, operation.bits, operation.estimator)
+        grids |= activation_grids(seen, operation.bits, operation.estimator, operation.hardware)
     return Outcome(
         network.clone().restricted(grids),
         reached=_counted(found, operation.bits),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recipelang import catalogue
 from recipelang.errors import Refusal
-from recipelang.kinds import Observed, Quantizer, Restriction, Scheme
+from recipelang.kinds import Hardware, Observed, Quantizer, Restriction, Scheme
 from recipelang.plan import Selection
 from recipelang.surgery.network import Network
 from recipelang.surgery.places import ATTENTION, FunctionCall, calls_of, quantizable
@@ -103,7 +103,7 @@ def _weights(
 
 @torch.no_grad()
 def weight_grids(
-    network: Network, weights: Mapping[str, int], bits: int, quantizer: Quantizer
+    network: Network, weights: Mapping[str, int], bits: int, quantizer: Quantizer, hardware: Hardware | None = None
 ) -> dict[str, Restriction]:
     """Parameter name → the numbers that it may hold: signed, as the settings `per`, `form` and `group` say.
 
@@ -112,6 +112,7 @@ def weight_grids(
         weights: parameter name → the axis of its outputs.
         bits: of one number.
         quantizer: decides the numbers.
+        hardware: that must have them, if any.
 
     Raises:
         Refusal: RCP1010: a weight is NaN or infinite.
@@ -127,14 +128,20 @@ def weight_grids(
             )
         scheme = weight_scheme(quantizer, bits, axis)
         values = rows_of(weight, scheme)
-        found[name] = _restriction(quantizer, Observed(values.amin(-1), values.amax(-1), values), scheme)
+        observed = Observed(values.amin(-1), values.amax(-1), values)
+        found[name] = _restriction(quantizer, observed, scheme, hardware)
     return found
 
 
-def activation_grids(observed: Mapping[str, Observed], bits: int, quantizer: Quantizer) -> dict[str, Restriction]:
+def activation_grids(
+    observed: Mapping[str, Observed], bits: int, quantizer: Quantizer, hardware: Hardware | None = None
+) -> dict[str, Restriction]:
     """Place → the numbers that an activation may hold: one grid, unsigned with a zero point where it is affine."""
+    signed = hardware is not None and hardware.signed
     return {
-        place: _restriction(quantizer, seen, activation_scheme(quantizer, bits, float(seen.low) < 0))
+        place: _restriction(
+            quantizer, seen, activation_scheme(quantizer, bits, signed or float(seen.low) < 0), hardware
+        )
         for place, seen in observed.items()
     }
 
@@ -175,12 +182,15 @@ def rows_of(weight: Tensor, scheme: Scheme) -> Tensor:
     return torch.stack([*whole, repeated], 1)
 
 
-def _restriction(quantizer: Quantizer, observed: Observed, scheme: Scheme) -> Restriction:
-    """What a quantizer restricts a tensor to; what it trains bears its spelling."""
+def _restriction(
+    quantizer: Quantizer, observed: Observed, scheme: Scheme, hardware: Hardware | None = None
+) -> Restriction:
+    """What a quantizer restricts a tensor to, as the hardware has it; what it trains bears its spelling."""
     made: Any = quantizer.restriction(observed, scheme)
     if made is None:
         low, high = quantizer.range(observed, scheme)
         made = Grid.between(_as(low, observed.low), _as(high, observed.low), scheme)
+        made = made.shifting() if hardware is not None and hardware.powers else made
     return replace(made, trained=catalogue.spell(quantizer)) if quantizer.learns else made
 
 

@@ -17,7 +17,7 @@ from recipelang.meaning.verb import Clause, Verb
 from recipelang.plan import Condition, Needs, Samples, Selection, later
 from recipelang.syntax import nodes
 from recipelang.units import listed
-from recipelang.verbs import _widths
+from recipelang.verbs import _hardware, _widths
 
 MOST = BITS[-1]
 DEFAULT_QUANTIZER = "minmax"
@@ -63,7 +63,8 @@ class Quantize:
     @property
     def able(self) -> tuple[int, ...]:
         """The widths that a search may choose."""
-        return tuple(bits for bits in self.estimator.bits if bits in BITS)
+        able = BITS if self.hardware is None else self.hardware.bits
+        return tuple(bits for bits in self.estimator.bits if bits in able)
 
 
 def read(reader: Reader) -> Quantize | None:
@@ -78,6 +79,8 @@ def read(reader: Reader) -> Quantize | None:
         _widths.checked(reader, beside["widths"])
     samples = _samples(reader, _looks(parts, quantizer, beside))
     selected = modules.selection(reader)
+    if not reader.failed and beside.get("hardware") is not None:
+        quantizer = _hardware.fitted(reader, quantizer, parts, bits, beside["hardware"])
     made = Quantize(parts, bits, quantizer, selected, samples, until=searched.until, guard=searched.guard, **beside)
     return reader.done(made)
 

@@ -132,6 +132,13 @@ class Grid:
         zero = torch.where(rows < 0, self.scheme.low + self.scheme.high - self.zero, self.zero)
         return replace(self, scale=(self.scale * rows.abs()).clamp_min(SMALLEST), zero=zero)
 
+    def shifting(self) -> Grid:
+        """The grid with each scale raised to the next power of two: it reaches as far, and zero points follow."""
+        scale = torch.exp2(self.scale.double().log2().sub(1e-6).ceil()).float()
+        low = (self.scheme.low - self.zero) * self.scale
+        zero = (self.scheme.low - low / scale).round().clamp(self.scheme.low, self.scheme.high)
+        return replace(self, scale=scale, zero=self.zero if self.scheme.symmetric else zero.to(torch.int32))
+
     def hold(self, parameter: Tensor, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Nothing: the parameter keeps its full precision."""
 
