@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from recipelang.kinds.restriction import Restriction
 from recipelang.kinds.seen import Moment
@@ -11,6 +11,8 @@ from recipelang.kinds.seen import Moment
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+    from recipelang.plan import Selection
 
 #: what can be quantized
 QUANTIZED = ("weights", "activations")
@@ -86,12 +88,27 @@ class Quantizer(Protocol):
         parts: what it can quantize; `check` refuses the others.
         bits: the widths that it has; `check` refuses the others.
         learns: whether it takes part in training. Its spelling is then in `trained` of the restrictions.
+        keeps_zero: whether zero stays zero; where it does not, masked weights are refused.
+        ends: whether the first and the last layer are quantized where the recipe selects no modules with `in`.
+        inputs_of_products: whether activations are what products read, before a ReLU, so that sums read numbers that
+            are not quantized; else they are what functions return.
     """
 
     needs: ClassVar[str] = "extremes"
     parts: ClassVar[tuple[str, ...]] = QUANTIZED
     bits: ClassVar[tuple[int, ...]] = BITS
     learns: ClassVar[bool] = False
+    keeps_zero: ClassVar[bool] = True
+    ends: ClassVar[bool] = True
+    inputs_of_products: ClassVar[bool] = False
+
+    def prepared(self, network: Any, selection: Selection) -> tuple[Any, Selection]:
+        """The `Network` that is quantized in place of this one, and the selection in it; here both as they are."""
+        return network, selection
+
+    def why_not(self, observed: Observed) -> str:
+        """Why an activation of which this was seen stays in floating point; "" where it need not."""
+        return ""
 
     def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
         """The smallest and the largest value of the grid, of the shape of `observed.low`."""

@@ -20,7 +20,7 @@ from recipelang.stages._rounded import rounded
 from recipelang.stages._widths import foreseen, searched
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.network import Network
-from recipelang.surgery.places import at_places
+from recipelang.surgery.places import at_places, reads
 from recipelang.surgery.quantizing import Places, activation_grids, places_of, weight_grids
 from recipelang.surgery.restricting import on_device
 from recipelang.surgery.simulated import computing
@@ -37,21 +37,25 @@ def run(operation: Quantize, context: Context) -> Outcome:
 
     Raises:
         Refusal: RCP1403: the selection has nothing that can be quantized; RCP1010: a number is NaN or infinite;
-            RCP1008: there is no data to observe; RCP1434: a rounder needs uniform grids.
+            RCP1008: there is no data to observe; RCP1434: a rounder needs uniform grids;
+            RCP1454: a mask would not stay.
         OutOfReach: RCP0904: a budget of widths cannot be met.
     """
-    found = _require(operation, context.network)
+    network, found = _require(operation, context.network)
     if operation.widths is not None:
         done = searched(operation, context, found, partial(_observed, operation))
         return replace(done, note="; ".join(filter(None, (done.note, _left(found)))))
-    grids = weight_grids(context.network, found.weights, operation.bits, operation.estimator, operation.hardware)
-    network, said = context.network, ""
+    grids = weight_grids(network, found.weights, operation.bits, operation.estimator, operation.hardware)
+    said = ""
     if operation.rounder and grids:
-        made = rounded(operation.rounder, context, grids, operation.samples)
+        made = rounded(operation.rounder, replace(context, network=network), grids, operation.samples)
         network, grids, said = made.network, dict(made.grids), made.note
     if found.activations:
         seen = _observed(operation, context, network.restricted(grids), found.activations)
-        grids |= activation_grids(seen, operation.bits, operation.estimator, operation.hardware)
+        useless = {place: why for place, one in seen.items() if (why := operation.estimator.why_not(one))}
+        found = found.without(useless)
+        wanted = {place: one for place, one in seen.items() if place not in useless}
+        grids |= activation_grids(wanted, operation.bits, operation.estimator, operation.hardware)
     return Outcome(
         network.clone().restricted(grids),
         reached=_counted(found, operation.bits),
@@ -66,14 +70,16 @@ def foresee(operation: Quantize, network: Network, known: Known) -> Foresight:
     Raises:
         Refusal: RCP1403: there is nothing to quantize.
     """
-    found = _require(operation, network)
+    _, found = _require(operation, network)
     if operation.widths is not None:
         return foreseen(operation, network, found, _left(found))
     return Foresight(tuple(filter(None, (words(_counted(found, operation.bits)), _left(found)))))
 
 
-def _require(operation: Quantize, network: Network) -> Places:
-    found = places_of(network, operation.selection, operation.parts)
+def _require(operation: Quantize, network: Network) -> tuple[Network, Places]:
+    """The network that is quantized, and what of it."""
+    network, selection = operation.estimator.prepared(network, operation.selection)
+    found = places_of(network, selection, operation.parts, operation.estimator)
     if not found.weights and not found.activations:
         reasons = "; ".join(f"`{name}`: {why}" for name, why in list(found.floating.items())[:3])
         raise Refusal(
@@ -81,7 +87,7 @@ def _require(operation: Quantize, network: Network) -> Places:
             f"nothing here can be quantized: {reasons or 'the selection computes no product and no sum'}",
             "name more modules in `in`, or fewer in `except`",
         )
-    return found
+    return network, found
 
 
 def _observed(
@@ -100,7 +106,7 @@ def _observed(
                 value = one.apply(value)
             return value
 
-        return at_places(module, change)
+        return at_places(module, change, reading=reads((*places, *active)))
 
     def passes(what: str) -> Iterable[Any]:
         return _inputs(operation, context, what)
@@ -144,7 +150,7 @@ def _counted(found: Places, bits: int) -> tuple[Figure, ...]:
 
 
 def _have(count: int, bits: int) -> str:
-    return f"{'has' if count == 1 else 'have'} {bits} bits"
+    return f"{'has' if count == 1 else 'have'} {counted(bits, 'bit')}"
 
 
 def _left(found: Places) -> str:

@@ -15,7 +15,9 @@ from recipelang.kinds import Hardware, Observed, Quantizer, Restriction, Scheme
 from recipelang.plan import Selection
 from recipelang.surgery.network import Network
 from recipelang.surgery.places import ATTENTION, FunctionCall, calls_of, quantizable
+from recipelang.surgery.product_inputs import inputs_of_products, outermost
 from recipelang.surgery.products import idle_weights, products_of
+from recipelang.surgery.restricting import module_of
 from recipelang.surgery.restrictions.grid import Grid
 from recipelang.surgery.selectors import resolve
 from recipelang.surgery.tracing import example_input
@@ -41,28 +43,64 @@ class Places:
     floating: Mapping[str, str]
     inputs: Mapping[str, str]
 
+    def without(self, activations: Mapping[str, str]) -> Places:
+        """Without these activations: place → why."""
+        left = {module_of(place): why for place, why in activations.items()}
+        kept = tuple(place for place in self.activations if place not in activations)
+        return replace(self, activations=kept, inputs={**self.inputs, **left})
 
-def places_of(network: Network, selection: Selection, parts: Collection[str]) -> Places:
+
+def places_of(
+    network: Network, selection: Selection, parts: Collection[str], quantizer: Quantizer | None = None
+) -> Places:
     """What of a network can have a grid.
 
     Args:
         network: weights are listed in its order.
         selection: the modules that `in` and `except` select. An activation is quantized for the modules that read it.
         parts: `weights`, `activations` or both.
+        quantizer: says whether the first and the last layer are among them, and which activations; None: the rule.
 
     Raises:
-        Refusal: RCP0703: a selector matches nothing. RCP0731, RCP1405: the network cannot be observed.
+        Refusal: RCP0703: a selector matches nothing. RCP0731, RCP1405: the network cannot be observed. RCP1454: a
+            weight has a mask, and the quantizer would not keep its zeros.
     """
     chosen = set(resolve(network.module, selection)) | (set() if selection.include else {""})
     calls = calls_of(network.module, example_input(network))
+    ends = _ends(calls) if quantizer is not None and not quantizer.ends and not selection.include else {}
     weights, floating = _weights(network, calls, chosen)
-    read = {place: wanting for place, paths in quantizable(calls).items() if (wanting := chosen.intersection(paths))}
+    floating |= {name: ends[path] for name in weights if (path := name.rpartition(".")[0]) in ends}
+    weights = {name: axis for name, axis in weights.items() if name not in floating}
+    if quantizer is not None and not quantizer.keeps_zero and "weights" in parts:
+        _require_no_masks(network, weights, quantizer)
+    chosen -= ends.keys()
+    found = inputs_of_products(calls) if quantizer is not None and quantizer.inputs_of_products else quantizable(calls)
+    read = {place: wanting for place, paths in found.items() if (wanting := chosen.intersection(paths))}
     return Places(
         weights=weights if "weights" in parts else {},
         activations=tuple(read) if "activations" in parts else (),
         floating=floating if "weights" in parts else {},
         inputs=_unobserved(calls, weights, set().union(*read.values())) if "activations" in parts else {},
     )
+
+
+def _ends(calls: Mapping[str, FunctionCall]) -> dict[str, str]:
+    """Path of a layer that multiplies before or after all others → why it stays in floating point."""
+    first, last = outermost(calls)
+    return {
+        **dict.fromkeys(last, "the last layer, unless `in` names it"),
+        **dict.fromkeys(first, "the first layer, unless `in` names it"),
+    }
+
+
+def _require_no_masks(network: Network, weights: Collection[str], quantizer: Any) -> None:
+    masked = [name for name in weights for one in network.restrictions.get(name, ()) if one.kind == "mask"]
+    if masked:
+        raise Refusal(
+            "RCP1454",
+            f"`{masked[0]}` has a mask, and `{quantizer.name}` has no zero: what is masked would be a number again",
+            "quantize by `twn`, `ttq` or `gxnor`, which keep zeros, or leave the masked modules out with `except`",
+        )
 
 
 def _unobserved(

@@ -78,6 +78,8 @@ def read(reader: Reader) -> Quantize | None:
     if "widths" in beside and beside["widths"] is not None:
         _widths.checked(reader, beside["widths"])
     samples = _samples(reader, _looks(parts, quantizer, beside))
+    if "weights" in parts and not getattr(quantizer, "keeps_zero", True):
+        _no_zeros(reader, quantizer)
     selected = modules.selection(reader)
     if not reader.failed and beside.get("hardware") is not None:
         quantizer = _hardware.fitted(reader, quantizer, parts, bits, beside["hardware"])
@@ -117,6 +119,8 @@ def _bits(reader: Reader, quantizer: Any) -> int | None:
     node = reader.argument("to")
     able = getattr(quantizer, "bits", BITS)
     if node is None:
+        if reader.clause("to") is None and len(able) == 1:
+            return int(able[0])
         if reader.clause("to") is None:
             help = f"write `to {_spelt(able[-1])}`, or `until size < 25%` to have widths searched for"
             reader.refuse("RCP0403", "`quantize` does not say to how many bits", None, help)
@@ -138,6 +142,22 @@ def _bits(reader: Reader, quantizer: Any) -> int | None:
         )
         return None
     return int(number.number)
+
+
+def _no_zeros(reader: Reader, quantizer: Any) -> None:
+    """Refuse a quantizer without zero where all of its weights are masked; a stage knows of others."""
+    if reader.flow.zeros is None:
+        return
+    zeros, place = reader.flow.zeros
+    if zeros.selection in (Selection(), modules.selection(reader)):
+        by = reader.argument("by")
+        reader.refuse(
+            "RCP1454",
+            f"weights have masks ({place.seen_from(reader.statement.verb.span)}), and `{quantizer.name}` has no zero: "
+            "what is masked would be a number again",
+            by.span if by is not None else None,
+            "quantize by `twn`, `ttq` or `gxnor`, which keep zeros",
+        )
 
 
 def _spelt(bits: int) -> str:
@@ -200,7 +220,11 @@ VERB = Verb(
     summary="Rounds weights and activations to a grid of few numbers, for hardware that computes in integers.",
     operands="what to quantize: `weights`, `activations`, or both",
     clauses=(
-        Clause("to", "the number of bits: `8 bits`; without it, `until` or `while` has them searched for"),
+        Clause(
+            "to",
+            "the number of bits: `8 bits`; without it, `until` or `while` has them searched for, and a quantizer that "
+            "has one width has that",
+        ),
         Clause("by", "the quantizer: which numbers there are, and how they are learned", default=DEFAULT_QUANTIZER),
         Clause("with", "how weights are rounded, what the hardware computes with, how widths are chosen: one of each"),
         Clause("until", "a budget: places get the widths that harm least and meet it, from 8 bits down"),
