@@ -89,11 +89,15 @@ class Rounder(Protocol):
 
     Attributes:
         looks_at_data: whether the statement needs `on`.
+        uniform: whether it goes from one number of a uniform grid to the next; `quantize` then refuses codebooks.
         unit: what a piece is: `layer` (one weight), `block` (the weights between two places through which everything
             passes) or `network`.
     """
 
     looks_at_data: ClassVar[bool]
+
+    @property
+    def uniform(self) -> bool: ...
 
     @property
     def unit(self) -> str: ...

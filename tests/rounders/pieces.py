@@ -25,7 +25,7 @@ def rounder(name: str, **settings: Any) -> Any:
     """A method with few steps, if it has any."""
     found: Any = catalogue.find("rounder", name)
     if "steps" in found.__dataclass_fields__:
-        settings = {"steps": 20, **settings}
+        settings = {"steps": 6, **settings}
     return found(**settings)
 
 

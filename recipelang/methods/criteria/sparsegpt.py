@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
-from recipelang.errors import Refusal
 from recipelang.kinds import Evidence
 from recipelang.lazy import torch
 
@@ -82,42 +81,25 @@ class SparseGPT:
             Refusal: RCP0704: a weight is NaN; RCP1011: H is singular.
         """
         from recipelang.kernels.nm.reference import nm_mask
+        from recipelang.measuring.surgeon import columnwise, upper_of
 
         dead = moments.diagonal() == 0
-        rest = weight.double().masked_fill(dead, 0)  # remaining columns; finished ones hold their new values
+        rest = weight.double().masked_fill(dead, 0)
         keep = torch.zeros_like(weight, dtype=torch.bool)
-        # Row j of the upper factor U of H⁻¹ = UᵀU is [H_R⁻¹]_jR / √[H_R⁻¹]_jj for the columns R from j on.
-        upper = torch.linalg.cholesky(torch.cholesky_inverse(self._factor(moments)), upper=True)
         size = max(m, self.block // m * m)
-        for start in range(0, weight.shape[1], size):
-            columns = slice(start, start + size)
-            part, factor = rest[:, columns], upper[columns, columns]
-            errors = torch.zeros_like(part)
-            for j in range(part.shape[1]):
-                if j % m == 0:
-                    group = slice(j, j + m)
-                    keep[:, columns][:, group] = nm_mask((part[:, group] / factor.diagonal()[group]) ** 2, n, m)
-                gone = part[:, j].masked_fill(keep[:, start + j], 0)
-                errors[:, j] = gone / factor[j, j]
-                part[:, j:] -= errors[:, j, None] * factor[j, j:]
-            rest[:, columns.stop :] -= errors @ upper[columns, columns.stop :]
+
+        def decide(column: int, part: Tensor, factor: Tensor) -> Tensor:
+            j = column % size
+            if j % m == 0:
+                group = slice(j, j + m)
+                worth = (part[:, group] / factor.diagonal()[group]) ** 2
+                keep[:, column : column + m] = nm_mask(worth, n, m)
+            return part[:, j].masked_fill(~keep[:, column], 0)
+
+        rest = columnwise(rest, upper_of(moments, self.damp, "sparsegpt"), decide, size)
         return keep, rest.masked_fill(~keep, 0).to(weight.dtype)
 
     def _factor(self, moments: Tensor) -> Tensor:
-        """The lower Cholesky factor of H = moments, damped, …×K×K float64; inputs that are always 0 are decoupled.
+        from recipelang.measuring.surgeon import damped_factor
 
-        Raises:
-            Refusal: RCP1011: H is singular despite the damping.
-        """
-        hessian = moments.to(torch.float64, copy=True)
-        diagonal = hessian.diagonal(dim1=-2, dim2=-1)
-        mean = diagonal.mean(-1, keepdim=True)
-        diagonal.add_(self.damp * mean).masked_fill_(diagonal == 0, 1)
-        factor, failed = torch.linalg.cholesky_ex(hessian)
-        if bool(failed.any()):
-            raise Refusal(
-                "RCP1011",
-                f"the inputs of a weight depend on each other too closely for damp={self.damp:g}",
-                f"more damping helps: `sparsegpt(damp={min(1.0, self.damp * 10):g})`",
-            )
-        return factor
+        return damped_factor(moments, self.damp, "sparsegpt")
