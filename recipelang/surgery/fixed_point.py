@@ -1,7 +1,7 @@
 """Requantization in integers alone: a sum of 32 bits becomes 8 bits without a number of floating point.
 
 A real factor M is M₀·2^(shift - 31), M₀ an integer from 2³⁰ to 2³¹ - 1: the sum is multiplied with the high half of a
-doubled product, which rounds to nearest, and shifted, rounding half away from zero. Jacob et al. 2018, section 2.2,
+doubled product, which rounds half up, and shifted, which rounds half away from zero. Jacob et al. 2018, section 2.2,
 equations 5 to 8, and appendix B, as gemmlowp computes it; integers are held in int64, so that nothing overflows.
 """
 
@@ -49,7 +49,7 @@ def requantized(sums: Tensor, whole: Tensor, shift: Tensor, zero: int, low: int,
 
 
 def _high_half(a: Tensor, b: Tensor) -> Tensor:
-    """round(a·b / 2³¹), half towards plus infinity as gemmlowp's SaturatingRoundingDoublingHighMul."""
+    """round(a·b / 2³¹), half up, as gemmlowp's SaturatingRoundingDoublingHighMul."""
     product = a * b
     nudge = torch.where(product >= 0, 2**30, 1 - 2**30)
     return torch.div(product + nudge, 2**31, rounding_mode="trunc").clamp_max(HIGHEST)

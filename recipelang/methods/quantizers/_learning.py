@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recipelang.catalogue import setting
-from recipelang.kinds import Quantizer
+from recipelang.kinds import Observed, Quantizer, Scheme
 from recipelang.lazy import torch
+from recipelang.methods.quantizers._clipping import least_error
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from recipelang.kinds import Observed, Scheme
 
 
 @dataclass(frozen=True)
@@ -27,25 +26,9 @@ class Symmetric(Quantizer):
     )
 
 
-def least_error(observed: Observed, scheme: Scheme, shares: int = 60) -> tuple[Tensor, Tensor]:
-    """The range, of `shares` equal parts of the observed one, whose grid has the least mean squared error."""
-    from recipelang.surgery.restrictions.grid import Grid
-
-    values = observed.values
-    if values is None:
-        return observed.low, observed.high
-    low, high = observed.low.float(), observed.high.float()
-    rows = values.float().flatten(0, -2) if values.ndim > 1 else values.float()
-    flat = replace(scheme, axis=0 if values.ndim > 1 else None, group=None)
-    best, share = torch.full_like(high, torch.inf), torch.ones_like(high)
-    for part in range(1, shares + 1):
-        tried = part / shares
-        ends = (low * tried, high * tried)
-        grid = Grid.between(*(ends if values.ndim == 1 else (ends[0].flatten(), ends[1].flatten())), flat)
-        error = (grid.apply(rows) - rows).square().mean(-1).view(high.shape)
-        share = torch.where(error < best, torch.full_like(share, tried), share)
-        best = torch.minimum(error, best)
-    return low * share, high * share
+def least_squares(observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
+    """The range of `mse` with its defaults."""
+    return least_error(observed, scheme, norm=2.0, steps=100)
 
 
 def powers_of_two(top: Tensor, count: int, both: bool = True) -> Tensor:

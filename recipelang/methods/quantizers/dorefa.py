@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Moment, Observed, Scheme
 from recipelang.lazy import torch
-from recipelang.methods.quantizers._learning import Symmetric, least_error
+from recipelang.methods.quantizers._learning import Symmetric, least_squares
 from recipelang.methods.quantizers._tanh import levels, settled
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class DoReFa(Symmetric):
 
     def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
         """The extremes of a weight; of an activation the range of least squared error."""
-        return (observed.low, observed.high) if scheme.signed else least_error(observed, scheme)
+        return (observed.low, observed.high) if scheme.signed else least_squares(observed, scheme)
 
     def computed(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
         """ŵ; of an activation the nearest numbers, whose gradients are rounded where `gradients` says so."""

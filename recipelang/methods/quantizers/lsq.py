@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recipelang.catalogue import method
 from recipelang.kinds import Moment, Observed, Scheme
 from recipelang.lazy import torch
-from recipelang.methods.quantizers._learning import least_error
+from recipelang.methods.quantizers._learning import least_squares
 from recipelang.methods.quantizers._uniform import Uniform
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Lsq(Uniform):
 
     def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
         """That of least squared error."""
-        return least_error(observed, scheme)
+        return least_squares(observed, scheme)
 
     def begin(self, one: Any, value: Tensor | None) -> nn.Module:
         """The steps."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method
 from recipelang.kinds import Moment, Observed, Scheme
-from recipelang.methods.quantizers._learning import least_error
+from recipelang.methods.quantizers._learning import least_squares
 from recipelang.methods.quantizers._uniform import Uniform
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Ste(Uniform):
 
     def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
         """That of least squared error."""
-        return least_error(observed, scheme)
+        return least_squares(observed, scheme)
 
     def computed(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
         """v̂, with the gradient of v."""
