@@ -79,7 +79,7 @@ def out_of_reach(
     Args:
         outcome: with the best network found.
         found: where the search ended.
-        tallies: of each unit.
+        tallies: of each unit; of no parts where nothing was removed yet.
     """
     verdict = found.verdict
     if verdict is None and operation.until:
@@ -89,7 +89,8 @@ def out_of_reach(
     how = "before the guard is violated" if found.guarded else f"with every removable {' and '.join(ones)} removed"
     if searched and not found.guarded:
         how = f"with what `{operation.allocation.name}` found"
-    count = " and ".join(counted(tally.count, tally.unit.one) for tally in tallies)
+    if found.guarded or any(tally.count for tally in tallies):
+        how += f" ({' and '.join(counted(tally.count, tally.unit.one) for tally in tallies)})"
     text = operation.until.text if operation.until else ""
     at = verdict.text if verdict else "?"
     if operation.until and verdict and (short := missed(operation.until, verdict)):
@@ -105,7 +106,7 @@ def out_of_reach(
             help = f"ask for less, let `{operation.allocation.name}` try more, or let more {more} be removed"
         else:
             help = f"ask for less, or let more {more} be removed; no criterion changes how far {far} can go"
-    message = f"`until {text}` is out of reach: {how} ({count}), it is at {at}"
+    message = f"`until {text}` is out of reach: {how}, it is at {at}"
     return OutOfReach("RCP0904", message, help, outcome)
 
 

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from recipelang.budgets.bench import Told
-from recipelang.budgets.conditions import relaxed
+from recipelang.budgets.conditions import assuming, relaxed
 from recipelang.budgets.iterations import Iterations
 from recipelang.budgets.offering import described, emptied, offered, remaining, wanted
+from recipelang.budgets.search import SearchResult
 from recipelang.budgets.tally import Tally
 from recipelang.budgets.weighing import usual
 from recipelang.errors import Refusal
@@ -35,7 +36,7 @@ def run(operation: Prune, context: Context) -> Outcome:
     Raises:
         Refusal: RCP0910: nothing can be removed; RCP0911: fewer parts than asked for; RCP1007: nothing that the
             criterion can score.
-        OutOfReach: RCP0904: the budget cannot be met.
+        OutOfReach: RCP0904: the budget cannot be met; before any training where its computed costs tell.
     """
     if operation.criterion is None:
         assert operation.training is not None  # a companion of it decides
@@ -47,6 +48,8 @@ def run(operation: Prune, context: Context) -> Outcome:
         Tally(one.unit, operation.criterion.name, several=several, iterations=Iterations(compares))
         for one in operation.alone
     ]
+    if operation.training is not None and (operation.rounds > 1 or operation.training.course is not None):
+        _require_reach(operation, context, tallies)
     outcome, totals, said = pace.before(Outcome(start)), dict[str, int](), list[Told]()
     for turn, part in enumerate(pace.parts, 1):
         until = relaxed(operation.until, lambda r: context.read(r, start), part) if operation.until and part else None
@@ -66,6 +69,22 @@ def run(operation: Prune, context: Context) -> Outcome:
         if found.guarded:
             break
     return outcome
+
+
+def _require_reach(operation: Prune, context: Context, tallies: Sequence[Tally]) -> None:
+    """Refuse a budget whose computed costs no removal can meet, before anything is trained for it.
+
+    Raises:
+        OutOfReach: RCP0904: they are not met without anything that may be removed.
+    """
+    computed = assuming(operation.until, True) if operation.until else True
+    if isinstance(computed, bool):
+        return
+    far = _furthest(operation, context.network, [offered(one, context.network) for one in operation.alone])
+    verdict = context.judge(computed, far, True)
+    if not verdict.holds:
+        asked, found = replace(operation, until=computed), SearchResult(0, verdict, False)
+        raise out_of_reach(asked, Outcome(far), found, tallies, context)
 
 
 def _weakest(operation: Prune, context: Context) -> Weakest:
