@@ -48,6 +48,14 @@ class Told:
     note: str = ""
     plots: tuple[Plot, ...] = ()
 
+    def labelled(self, label: str) -> Told:
+        """The same, told apart from what other searches of the step say: `round 2`."""
+        return Told(
+            tuple(replace(figure, what=f"{figure.what} ({label})".lstrip()) for figure in self.figures),
+            f"{label}: {self.note}" if self.note else "",
+            tuple(replace(plot, title=f"{plot.title} ({label})") for plot in self.plots),
+        )
+
 
 class Cutter(Protocol):
     """What removes steps from a network for a search: parts (`budgets.joint`), or pieces (`scoring.dividing`)."""

@@ -107,6 +107,10 @@ class Companion(Protocol):
         """What it finds on a `Network`, in words, for the plan: which parts it may remove."""
         return ()
 
+    def too_short(self, steps: int, per_epoch: int) -> str:
+        """What to say where a training of this many steps is too short for it to do anything, for the plan; else ""."""
+        return ""
+
     def begin(self, network: Any, moment: Moment) -> nn.Module | None:
         """Prepare, before the first step and again when a checkpoint is continued; its state is loaded afterwards.
 

@@ -181,7 +181,7 @@ def fit_schedules(needs: Needs, data: Dataset) -> tuple[str, ...]:
     """Compare the ramps and schedules of a step's training, if it trains, with its length on this data.
 
     Returns:
-        how its target is reached, where it has one.
+        how its target is reached, where it has one, and which companions it is too short for.
 
     Raises:
         Refusal: RCP0312: a milestone, a warm-up or an update comes after its end.
@@ -196,4 +196,6 @@ def fit_schedules(needs: Needs, data: Dataset) -> tuple[str, ...]:
     if needs.rounds > 1 and course:
         schedules.require_steps(course, part, per_epoch)
     schedules.fit(replace(needs.training, duration=part, course=course if needs.rounds == 1 else None), per_epoch)
-    return (schedules.told(course, needs.training.duration, per_epoch),) if course else ()
+    steps = round(part.steps(per_epoch))
+    short = (companion.too_short(steps, per_epoch) for companion in needs.training.companions)
+    return (*((schedules.told(course, needs.training.duration, per_epoch),) if course else ()), *filter(None, short))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from recipelang.meaning import schedules
 from recipelang.plan import Duration, Training
@@ -25,8 +25,11 @@ class Pace(Protocol):
     """Turns of removal, and the training around them.
 
     Attributes:
+        called: what a turn is called: `round`, `update`.
         parts: after each turn, the part of the whole statement that is removed: it does not fall, and ends at 1.
     """
+
+    called: ClassVar[str]
 
     @property
     def parts(self) -> Sequence[float]: ...
@@ -75,6 +78,8 @@ def _updates(training: Training, per_epoch: int) -> tuple[tuple[int, float], ...
 class Rounds:
     """Equal parts, each with its share of the training, which is a training of its own."""
 
+    called: ClassVar[str] = "round"
+
     training: Training | None
     count: int
     context: Context
@@ -108,6 +113,8 @@ class Gradual:
         total, per_epoch: its steps, and those of an epoch.
         updates: the step before which each update is, and the part of the statement that is then removed.
     """
+
+    called: ClassVar[str] = "update"
 
     training: Training
     context: Context
@@ -145,6 +152,8 @@ class Gradual:
 @dataclass(frozen=True)
 class Soft:
     """One training, at whose updates the weakest parts are set to zero; all are removed after it."""
+
+    called: ClassVar[str] = "update"
 
     training: Training
     context: Context

@@ -45,6 +45,7 @@ class Turn:
         tallies: of the units of `operation`.
         said: what allocations that try have said of their search.
         offers: of each unit, where they are known.
+        label: of a turn among several: `round 2`, `update 2`.
     """
 
     operation: Prune
@@ -55,6 +56,7 @@ class Turn:
     tallies: Sequence[Tally]
     said: list[Told] = field(default_factory=list)
     offers: Sequence[Offer] | None = None
+    label: str = ""
 
     def done(self, part: float, totals: dict[str, int]) -> tuple[Network, SearchResult]:
         """The network after the round, and where its search ended.
@@ -191,7 +193,7 @@ class Turn:
         steps, from_there, said = explored(
             self.operation, self.context, self.turn, self.until, self._division, queues, together
         )
-        self.said.extend(said)
+        self.said.extend(one.labelled(self.label) if self.label else one for one in said)
         return steps, from_there
 
     def _search(self, together: JointRemoval, steps: Sequence[RemovalStep]) -> SearchResult:

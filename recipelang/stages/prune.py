@@ -55,7 +55,8 @@ def run(operation: Prune, context: Context) -> Outcome:
         until = relaxed(operation.until, lambda r: context.read(r, start), part) if operation.until and part else None
         for step in operation.alone if operation.amounts[0].given else (operation,):
             here = [tally for tally in tallies if tally.unit in [amount.unit for amount in step.amounts]]
-            once = Turn(step, context, turn, outcome.network, until, here, said)
+            label = f"{pace.called} {turn}" if len(pace.parts) > 1 else ""
+            once = Turn(step, context, turn, outcome.network, until, here, said, label=label)
             try:
                 network, found = once.done(part, totals)
             except Refusal as refusal:

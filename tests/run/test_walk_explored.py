@@ -56,6 +56,19 @@ def test_a_search_that_was_killed_goes_on_and_ends_with_the_same_bytes(
     assert apart.run(text).weights() == lab.run(text).weights()
 
 
+@pytest.mark.parametrize(
+    ("over", "word"), [("over 2 rounds", "round"), ("over agp(begin=0 steps, every=1 steps) for 2 steps", "update")]
+)
+def test_what_several_searches_of_a_statement_say_is_told_apart(lab: Any, over: str, word: str) -> None:
+    done = lab.run(HEAD + f"prune filters(round=8) by magnitude with eagleeye(2) until flops < 0.7 {over}\n")
+    step = done.steps(verb="prune")[0]
+    titles = [plot["title"] for plot in step["plots"]]
+    assert len(set(titles)) == len(titles) >= 1 and all(f"({word} " in title for title in titles)
+    told = [figure["what"] for figure in step["reached"] if figure.get("noun") == "signature"]
+    assert len(set(told)) == len(told) >= 1 and told[-1] == f"within the budget ({word} 2)"
+    assert f"{word} 2: eagleeye: loss" in step["note"]
+
+
 def test_the_report_draws_the_curves(lab: Any, tmp_path: Path) -> None:
     done = lab.run(HEAD + "prune filters(round=8) by magnitude with sensitivity until flops < 0.7\n")
     write(build(done.result.report), ("markdown", "html"), tmp_path)

@@ -63,6 +63,13 @@ def test_the_plan_says_what_may_go(apart: Any, find_row: Any) -> None:
     assert row.details[0] == "joint may remove 140 of 160 filters, in 5 groups" and "and 6 more" in row.details[1]
 
 
+def test_the_plan_says_where_a_training_is_too_short_for_any_gate_to_close(lab: Any, find_row: Any) -> None:
+    short = find_row(lab.plan(f"{HEAD}prune filters by joint for 40 steps\n", smoke=False), "prune")
+    assert "a gate of `joint` moves by about 0.4 in 40 steps and closes after 1," in short.details[-1]
+    long = find_row(lab.plan(f"{HEAD}prune filters by joint(lr=0.1) for 40 steps\n", smoke=False), "prune")
+    assert not any("too short" in line for line in long.details)
+
+
 @pytest.mark.parametrize(
     "statement", [JOINT.replace("filters", "heads"), "finetune for 1 steps with joint(unit=neurons)"]
 )
@@ -71,6 +78,7 @@ def test_a_network_without_the_unit_is_refused_by_plan_and_run(statement: str, a
         with pytest.raises(StepFailed) as failed:
             refuses(f"{HEAD}{statement}\n")
         assert [d.code for d in failed.value.diagnostics] == ["RCP0910"]
+        assert "filters can be removed here: write `prune filters …`" in str(failed.value.diagnostics[0].help)
 
 
 class Killed(Exception):

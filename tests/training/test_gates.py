@@ -229,3 +229,36 @@ def test_settings_that_contradict_each_other() -> None:
         with pytest.raises(SettingError) as error:
             L0(**{name: value})  # type: ignore[arg-type]
         assert error.value.field == name
+
+
+# short trainings --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, {"drop": 0.5}, {"gamma": -0.3, "zeta": 1.4, "drop": 0.2}])
+def test_l0_says_how_far_a_gate_is_from_closing(settings: dict[str, float]) -> None:
+    gates = L0(**settings)
+    start = math.log((1 - gates.drop) / gates.drop)
+    assert float(gates.ends(torch.tensor(start - gates.closing - 1e-4))) == 0
+    assert float(gates.ends(torch.tensor(start - gates.closing + 1e-4))) > 0
+    assert L0(drop=0.999, gamma=-0.9).closing == 0, "closed from the start"
+
+
+@pytest.mark.parametrize(
+    ("companion", "enough"),
+    [(L0(), 46), (Joint(), 100), (Joint(init=0.5, lr=0.1), 5), (Joint(lr=Linear(0.04, 0.0)), 50)],
+)
+def test_a_training_is_too_short_where_no_gate_can_get_so_far(companion: Any, enough: int) -> None:
+    assert companion.too_short(enough, 10) == ""
+    said = companion.too_short(enough - 2, 10)
+    assert f"`{companion.name}`" in said and f"{companion.closing:.3g}" in said
+
+
+def test_adam_moves_no_real_further_than_is_said(network: Network) -> None:
+    """With gradients of one sign and any size, a step is about `lr`: what is said is no understatement."""
+    companion = Joint(lr=0.01)
+    state: Any = companion.begin(network, MOMENT)
+    for step in range(60):
+        (state.leaf.sum() * (1.0 + step % 7)).backward()
+        companion.after_step(network, None, state, Moment(step, 60, 10))
+    moved = float(companion.init - state.reals.min())
+    assert 0.5 * 60 * 0.01 < moved <= 1.05 * 60 * 0.01

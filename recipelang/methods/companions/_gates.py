@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.kinds import Moment
 from recipelang.methods.companions._deciding import Deciding
+from recipelang.units import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +24,24 @@ class Gating(Deciding):
 
     units: ClassVar[tuple[str, ...]] = ("filters", "neurons", "heads", "layers")
     excludes: ClassVar[tuple[str, ...]] = ("quantized",)
+
+    lr: Any
+
+    def too_short(self, steps: int, per_epoch: int) -> str:
+        """Adam moves a number by about `lr` a step: whether that is far enough for any gate to close."""
+        moved = sum(Moment(step, steps, per_epoch).value(self.lr) for step in range(steps))
+        if moved >= self.closing:
+            return ""
+        moves = f"a gate of `{self.name}` moves by about {moved:.3g} in {counted(steps, 'step')}"
+        return (
+            f"too short: {moves} and closes after {self.closing:.3g}, so nothing may be removed; train longer, or set "
+            "a larger `lr`"
+        )
+
+    @property
+    @abstractmethod
+    def closing(self) -> float:
+        """How far what is trained for a gate is, at the start, from where the gate is closed."""
 
     def foresee(self, network: Any) -> tuple[str, ...]:
         """What it may remove; errors as of `gated`."""

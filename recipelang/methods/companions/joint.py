@@ -56,6 +56,11 @@ class Joint(Gating):
     def __post_init__(self) -> None:
         _ = self.chosen  # refuses a unit that has no masks
 
+    @property
+    def closing(self) -> float:
+        """From `init` to 0."""
+        return float(self.init)
+
     def begin(self, network: Any, moment: Moment) -> GateState:
         """The masks, all at `init`; errors as of `gated`."""
         from recipelang.surgery.gating import GateState

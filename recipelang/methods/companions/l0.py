@@ -78,13 +78,21 @@ class L0(Gating):
             raise SettingError("drop", "gates that are always closed learn nothing", "write `drop=0.5`")
         _ = self.chosen  # refuses a unit that has no gates
 
+    @property
+    def closing(self) -> float:
+        """From log α at the start to log(−γ/ζ), where the gate of the end is 0 (equation 13)."""
+        return max(0.0, self._middle - math.log(-self.gamma / self.zeta))
+
+    @property
+    def _middle(self) -> float:
+        return math.log((1 - self.drop) / self.drop)
+
     def begin(self, network: Any, moment: Moment) -> GateState:
         """log α of every gate, normal around that of `drop` with deviation 0.01; errors as of `gated`."""
         from recipelang.surgery.gating import GateState, weights_of
 
         gated = self.gated(network)
-        middle = math.log((1 - self.drop) / self.drop)
-        state = GateState(gated, middle + 0.01 * torch.randn(gated.gates.total))
+        state = GateState(gated, self._middle + 0.01 * torch.randn(gated.gates.total))
         state.register_buffer("weights", weights_of(network.module, gated.offer.groups), persistent=False)
         return state
 

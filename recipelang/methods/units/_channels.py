@@ -13,7 +13,7 @@ from recipelang.errors import Refusal
 from recipelang.kinds import Criterion, Evidence
 from recipelang.kinds.unit import Gone, Group, Offer
 from recipelang.methods.units._scores import filter_scores
-from recipelang.units import counted
+from recipelang.units import counted, listed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -129,9 +129,18 @@ def offered_channels(network: Any, kind: str, one: str, round: int | None, selec
         raise Refusal(
             "RCP0910",
             f"no {one} of this network can be removed: {_why_none(found, kind, one, stay)}",
-            "`recipe layers MODEL` lists what can be removed, and why the rest stays",
+            _instead(sorted({each.kind for each in found.groups if each.kind != kind and chosen >= {*each.makers}})),
         )
     return Offer(tuple(groups), stay, found)
+
+
+def _instead(kinds: Sequence[str]) -> str:
+    """What to do where a kind has nothing: name those that have."""
+    layers = "`recipe layers MODEL` lists what can be removed, and why the rest stays"
+    if not kinds:
+        return layers
+    companion = f"`unit={kinds[0]}` among the settings of a companion"
+    return f"{listed(kinds)} can be removed here: write `prune {kinds[0]} …`, or {companion}; {layers}"
 
 
 def _removable(network: Any) -> Any:
