@@ -19,6 +19,9 @@ class Edit(Protocol):
         kind: the name of its file, under `edit` in its JSON.
         resizes: whether the modules that stay may give outputs of another size: only the network's output is compared.
 
+    Optional:
+        rewrites: whether nothing is gone: modules compute the same in another form; default false.
+
     Optional, for edits that a unit makes:
         neutralised(module): a context manager: inside the block the module computes without what the edit removes, and
             afterwards it is as it was. `ablate` needs it.

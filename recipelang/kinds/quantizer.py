@@ -92,6 +92,8 @@ class Quantizer(Protocol):
         ends: whether the first and the last layer are quantized where the recipe selects no modules with `in`.
         inputs_of_products: whether activations are what products read, before a ReLU, so that sums read numbers that
             are not quantized; else they are what functions return.
+        observes: whether it looks at activations; without, `Observed` is 0 to 0, and no data are needed.
+        products: the layers that it quantizes: `linear`, `convolution`, `transposed convolution`; () is all, and sums.
     """
 
     needs: ClassVar[str] = "extremes"
@@ -101,6 +103,8 @@ class Quantizer(Protocol):
     keeps_zero: ClassVar[bool] = True
     ends: ClassVar[bool] = True
     inputs_of_products: ClassVar[bool] = False
+    observes: ClassVar[bool] = True
+    products: ClassVar[tuple[str, ...]] = ()
 
     def prepared(self, network: Any, selection: Selection) -> tuple[Any, Selection]:
         """The `Network` that is quantized in place of this one, and the selection in it; here both as they are."""

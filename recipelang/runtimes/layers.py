@@ -55,7 +55,8 @@ def executed(
     removed = [
         LayerExecution(getattr(edit, "name", str(edit)), (), "removed", str(edit))
         for edit in network.edits
-        if not edit.resizes  # a layer that lost channels has a row of its own
+        # a layer that lost channels, or is written in another form, has a row of its own
+        if not (edit.resizes or getattr(edit, "rewrites", False))
     ]
     products = products_of(network)
     rows = []

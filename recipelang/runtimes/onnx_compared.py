@@ -13,6 +13,7 @@ from torch import Tensor
 from recipelang.errors import Refusal
 from recipelang.runtimes.layers import VERIFIED_IMAGES
 from recipelang.runtimes.onnx_integers import rounds
+from recipelang.runtimes.onnx_linear import reading
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.tracing import example_input, first_line
@@ -60,9 +61,11 @@ def verify(
     apart = distance(simulated, flat_answers(deployed(replace(network, restrictions=masks)), calls))
     if not math.isfinite(apart):  # in float32 the answers overflow, which the ends of grids prevent
         apart = OVERFLOWED
+    as_read = reading(network)  # a runtime may round what weights in groups are multiplied with, and need not
+    off = TOLERANCE + (distance(flat_answers(as_read, calls), simulated) if as_read else 0.0)
     if as_written is not None:
-        require_same(runtime, as_written(), simulated, calls, AS_WRITTEN * apart + TOLERANCE)
-    require_same(runtime, optimised, simulated, calls, OPTIMISED * apart + TOLERANCE)
+        require_same(runtime, as_written(), simulated, calls, AS_WRITTEN * apart + off)
+    require_same(runtime, optimised, simulated, calls, OPTIMISED * apart + off)
 
 
 def _sizes(batches: Sequence[int]) -> list[int]:

@@ -17,11 +17,13 @@ from recipelang.runtimes.layers import VERIFIED_IMAGES, ExecutedAs, executed
 from recipelang.runtimes.onnx_compared import verify
 from recipelang.runtimes.onnx_fused import fused
 from recipelang.runtimes.onnx_integers import grids
+from recipelang.runtimes.onnx_linear import container, said
 from recipelang.runtimes.onnx_products import ways
 from recipelang.runtimes.onnx_program import as_bytes
 from recipelang.runtimes.onnx_session import RUNTIME, Session
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import is_parameter
+from recipelang.surgery.restrictions.grid import Grid
 
 NO_KERNELS = "onnxruntime has no sparse kernels"
 #: Batch sizes that a program for any batch is tried with.
@@ -43,11 +45,17 @@ class OnnxExecutable:
 
     def execution(self) -> tuple[LayerExecution, ...]:
         """How each layer executes: in integers where onnxruntime fuses them, else in float32."""
-        weights = [place for place in grids(self.network) if is_parameter(place)]
+        weights = {place: grid for place, grid in grids(self.network).items() if is_parameter(place)}
         found = fused(self.program, weights) if weights else {}
-        told = {place: ExecutedAs("int8", f"one {name} with the recipe's scales") for place, name in found.items()}
+        told = {place: _executed(weights[place], operation) for place, operation in found.items()}
         chosen = ways(self.network, self.program, RUNTIME, told)
         return executed(self.network, chosen, lambda product: NO_KERNELS)
+
+
+def _executed(grid: Grid, operation: str) -> ExecutedAs:
+    """How an operation multiplies a weight: in `int8`, or in `int4` where it holds two numbers in a byte."""
+    bits = container(grid.scheme.bits) if operation == "MatMulNBits" else 8
+    return ExecutedAs(f"int{bits}", said(grid, operation))
 
 
 def versions() -> Mapping[str, Any]:

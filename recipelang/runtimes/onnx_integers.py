@@ -19,11 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
+from recipelang.runtimes.onnx_linear import DYNAMIC, GROUPED, in_groups, marked
 from recipelang.surgery.folding import folded
 from recipelang.surgery.network import Habits, Network
 from recipelang.surgery.places import at_places, calls_of, moved, reads
 from recipelang.surgery.restricting import is_parameter
 from recipelang.surgery.restrictions.codebook import Codebook
+from recipelang.surgery.restrictions.dynamic import Dynamic
 from recipelang.surgery.restrictions.grid import Grid, grouped, ungrouped
 from recipelang.surgery.simulated import computing
 from recipelang.surgery.tracing import example_input
@@ -50,7 +52,7 @@ def rounds(network: Network) -> bool:
     """
     for place, each in computing(network.restrictions).items():
         for one in each:
-            if not isinstance(one, Grid | Codebook):
+            if not isinstance(one, Grid | Codebook | Dynamic):
                 raise Refusal(
                     "RCP0716",
                     f"the network cannot be written as onnx: the {one.kind} of `{place}` has no form there",
@@ -59,14 +61,23 @@ def rounds(network: Network) -> bool:
     return bool(computing(network.restrictions))
 
 
+def dynamic(network: Network) -> frozenset[str]:
+    """The places whose range is computed."""
+    return frozenset(p for p, each in network.restrictions.items() if any(isinstance(one, Dynamic) for one in each))
+
+
 class Integers(nn.Module):
     """A folded network in which each grid and codebook is an operation of the exported program.
+
+    Weights in groups and ranges that are computed are operations of a domain of ours, which `onnx_linear.rewritten`
+    replaces with onnxruntime's.
 
     Args:
         network: with grids or codebooks; is not changed.
 
     Attributes:
-        names: name of a buffer → the place whose integers, scales, zeros or levels it holds.
+        names: name of a buffer → the place whose integers, scales, zeros, levels or numbers it holds.
+        groups: the name that holds the numbers of a weight in groups → its place, its grid, and the weight.
     """
 
     def __init__(self, network: Network) -> None:
@@ -79,9 +90,16 @@ class Integers(nn.Module):
         self._recipelang_habits = getattr(ready.module, "_recipelang_habits", Habits())
         self.names: dict[str, str] = {}
         self._held: dict[str, dict[str, str]] = {}
+        self.groups: dict[str, tuple[str, Grid, Tensor]] = {}
         for place, grid in self._grids.items():
             if is_parameter(place) and grid.scheme.bits <= MOST_BITS:
-                self._hold(place, _integers(grid, self._weight(place)))
+                weight = self._weight(place)
+                if in_groups(grid, weight.shape):
+                    self._hold(place, {"numbers": grid.apply(weight)})
+                    self.groups[f"{place}.numbers"] = place, grid, weight
+                else:
+                    self._hold(place, _integers(grid, weight))
+        self._dynamic = dynamic(ready)
         self._codebooks = codebooks(ready)
         for place, codebook in self._codebooks.items():
             if is_parameter(place):
@@ -110,11 +128,15 @@ class Integers(nn.Module):
         if codebook := self._codebooks.get(place):
             held = [getattr(self, name) for name in self._held[place].values()]
             return held[0] if is_parameter(place) else _nearest(value, codebook.axis, *held)
+        if place in self._dynamic:
+            return marked(DYNAMIC, value)
         grid = self._grids.get(place)
         if grid is None:
             return value
         if grid.scheme.bits > MOST_BITS:
             return _in_floats(grid, value)
+        if f"{place}.numbers" in self.groups:
+            return marked(GROUPED, getattr(self, self._held[place]["numbers"]))
         if place in self._held:
             integers, scale, zero = (getattr(self, name) for name in self._held[place].values())
             return _dequantized(grid, value.shape, integers, scale, zero)

@@ -14,6 +14,7 @@ from torch import nn
 
 from recipelang.errors import Refusal
 from recipelang.runtimes.onnx_integers import Integers, rounds
+from recipelang.runtimes.onnx_linear import rewritten
 from recipelang.surgery.card import card
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
@@ -46,6 +47,7 @@ def onnx_program(network: Network, opset: int = OPSET) -> Any:
     integers = Integers(network) if rounds(network) else None
     model = _stripped(_exported(integers or deployed(network), network, opset))
     _rename(model, integers.names if integers else {})
+    model = rewritten(model, integers.groups if integers else {})
     model.metadata_props.add(key=CARD, value=card(network))
     _check(model)
     return model

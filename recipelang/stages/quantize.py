@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from recipelang.errors import Refusal
@@ -21,7 +22,7 @@ from recipelang.stages._widths import foreseen, searched
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.network import Network
 from recipelang.surgery.places import at_places, reads
-from recipelang.surgery.quantizing import Places, activation_grids, places_of, weight_grids
+from recipelang.surgery.quantizing import Places, activation_grids, attending, places_of, weight_grids
 from recipelang.surgery.restricting import on_device
 from recipelang.surgery.simulated import computing
 from recipelang.training.smoke import few
@@ -41,6 +42,7 @@ def run(operation: Quantize, context: Context) -> Outcome:
             RCP1454: a mask would not stay.
         OutOfReach: RCP0904: a budget of widths cannot be met.
     """
+    context = replace(context, network=attending(context.network, operation.selection))
     network, found = _require(operation, context.network)
     if operation.widths is not None:
         done = searched(operation, context, found, partial(_observed, operation))
@@ -51,7 +53,10 @@ def run(operation: Quantize, context: Context) -> Outcome:
         made = rounded(operation.rounder, replace(context, network=network), grids, operation.samples)
         network, grids, said = made.network, dict(made.grids), made.note
     if found.activations:
-        seen = _observed(operation, context, network.restricted(grids), found.activations)
+        unseen = Observed(torch.zeros(()), torch.zeros(()))
+        seen: Mapping[str, Observed] = dict.fromkeys(found.activations, unseen)
+        if operation.estimator.observes:
+            seen = _observed(operation, context, network.restricted(grids), found.activations)
         useless = {place: why for place, one in seen.items() if (why := operation.estimator.why_not(one))}
         found = found.without(useless)
         wanted = {place: one for place, one in seen.items() if place not in useless}
@@ -70,7 +75,7 @@ def foresee(operation: Quantize, network: Network, known: Known) -> Foresight:
     Raises:
         Refusal: RCP1403: there is nothing to quantize.
     """
-    _, found = _require(operation, network)
+    network, found = _require(operation, attending(network, operation.selection))
     if operation.widths is not None:
         return foreseen(operation, network, found, _left(found))
     return Foresight(tuple(filter(None, (words(_counted(found, operation.bits)), _left(found)))))

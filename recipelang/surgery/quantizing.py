@@ -13,6 +13,9 @@ from recipelang import catalogue
 from recipelang.errors import Refusal
 from recipelang.kinds import Hardware, Observed, Quantizer, Restriction, Scheme
 from recipelang.plan import Selection
+from recipelang.surgery.edits import apply_edits
+from recipelang.surgery.edits.unfold_attention import UnfoldAttention
+from recipelang.surgery.headed import foldable
 from recipelang.surgery.network import Network
 from recipelang.surgery.places import ATTENTION, FunctionCall, calls_of, quantizable
 from recipelang.surgery.product_inputs import inputs_of_products, outermost
@@ -59,7 +62,8 @@ def places_of(
         network: weights are listed in its order.
         selection: the modules that `in` and `except` select. An activation is quantized for the modules that read it.
         parts: `weights`, `activations` or both.
-        quantizer: says whether the first and the last layer are among them, and which activations; None: the rule.
+        quantizer: says which layers are among them, whether the first and the last one are, and which activations;
+            None: the rule. Of one for some kinds of layers, activations are quantized just where such a layer reads.
 
     Raises:
         Refusal: RCP0703: a selector matches nothing. RCP0731, RCP1405: the network cannot be observed. RCP1454: a
@@ -68,13 +72,15 @@ def places_of(
     chosen = set(resolve(network.module, selection)) | (set() if selection.include else {""})
     calls = calls_of(network.module, example_input(network))
     ends = _ends(calls) if quantizer is not None and not quantizer.ends and not selection.include else {}
-    weights, floating = _weights(network, calls, chosen)
+    kinds = quantizer.products if quantizer is not None else ()
+    weights, floating = _weights(network, calls, chosen, kinds or KINDS)
     floating |= {name: ends[path] for name in weights if (path := name.rpartition(".")[0]) in ends}
     weights = {name: axis for name, axis in weights.items() if name not in floating}
     if quantizer is not None and not quantizer.keeps_zero and "weights" in parts:
         _require_no_masks(network, weights, quantizer)
     chosen -= ends.keys()
     found = inputs_of_products(calls) if quantizer is not None and quantizer.inputs_of_products else quantizable(calls)
+    found = _read_by(calls, weights) if kinds else found
     read = {place: wanting for place, paths in found.items() if (wanting := chosen.intersection(paths))}
     return Places(
         weights=weights if "weights" in parts else {},
@@ -116,8 +122,33 @@ def _unobserved(
     return found
 
 
+def _read_by(calls: Mapping[str, FunctionCall], weights: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Place → the paths of the layers with these weights that read it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for call in calls.values():
+        if call.computes and call.reads and set(call.parameters) & set(weights):
+            found[call.reads[0]] = (*found.get(call.reads[0], ()), *sorted(call.layers))
+    return {place: found[place] for place in calls if place in found}
+
+
+def attending(network: Network, selection: Selection) -> Network:
+    """The network with the attention layers of a selection unfolded, so that their products are functions of their own;
+    the same network where it has none. It computes the same.
+
+    Raises:
+        Refusal: RCP0703: a selector matches nothing.
+    """
+    chosen = set(resolve(network.module, selection))
+    paths = tuple(
+        path
+        for path in foldable(network.module, example_input(network))
+        if any(one == path or one.startswith(f"{path}.") for one in chosen)
+    )
+    return apply_edits(network, [UnfoldAttention(paths)]) if paths else network
+
+
 def _weights(
-    network: Network, calls: Mapping[str, FunctionCall], chosen: Collection[str]
+    network: Network, calls: Mapping[str, FunctionCall], chosen: Collection[str], kinds: Collection[str]
 ) -> tuple[dict[str, int], dict[str, str]]:
     """The weights that can have a grid, with the axis of their outputs; and the reasons for the others."""
     read = {name for call in calls.values() for name in call.parameters}
@@ -128,7 +159,7 @@ def _weights(
             continue
         if not product.parameter:
             floating[product.name] = product.why
-        elif product.kind not in KINDS:
+        elif product.kind not in kinds:
             floating[product.name] = f"the weight of a {product.kind} layer"
         elif product.name not in read:
             floating[product.name] = "it is read below torch's functions"

@@ -48,6 +48,10 @@ def read(reader: Reader, quantizer: Any) -> Searched:
             by.span if by is not None else None,
             "write `by mse`, or `to 4 bits`",
         )
+    if quantizer is not None and len(quantizer.bits) == 1:
+        by = reader.argument("by")
+        message = f"`{quantizer.name}` has {quantizer.bits[0]} bits alone, and there is no width to search for"
+        reader.refuse("RCP1470", message, by.span if by else None, f"write `to {quantizer.bits[0]} bits`")
     names = catalogue.names("widths")
     if not any(_named(node) in names for node in reader.arguments("with")):
         reader.add("with", DEFAULT_SEARCH)

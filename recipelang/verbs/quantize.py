@@ -77,7 +77,7 @@ def read(reader: Reader) -> Quantize | None:
     beside = _ingredients(reader, parts, searches)
     if "widths" in beside and beside["widths"] is not None:
         _widths.checked(reader, beside["widths"])
-    samples = _samples(reader, _looks(parts, quantizer, beside))
+    samples = _samples(reader, _looks(parts, quantizer, beside), quantizer)
     if "weights" in parts and not getattr(quantizer, "keeps_zero", True):
         _no_zeros(reader, quantizer)
     selected = modules.selection(reader)
@@ -197,21 +197,24 @@ def _ingredients(reader: Reader, parts: tuple[str, ...], searches: bool) -> dict
 def _looks(parts: Iterable[str], quantizer: Any, beside: dict[str, Any]) -> bool:
     """Whether data are observed: for activations, and for weights by what compares what the network computes."""
     rounded = getattr(beside.get("rounder"), "looks_at_data", False)
-    return "activations" in parts or rounded or getattr(quantizer, "needs", "") == "loss"
+    observed = "activations" in parts and getattr(quantizer, "observes", True)
+    return observed or rounded or getattr(quantizer, "needs", "") == "loss"
 
 
-def _samples(reader: Reader, looks: bool) -> Samples | None:
+def _samples(reader: Reader, looks: bool, quantizer: Any) -> Samples | None:
     """The clause `on`, where data are observed."""
     given = reader.argument("on")
     if looks and given is None:
         reader.add("on", DEFAULT_SAMPLES)
     if not looks and given is not None:
-        reader.refuse(
-            "RCP1402",
-            "the range of a weight is known without data, and `quantize weights` looks at none",
-            given.span,
-            "leave `on` out, or write `quantize weights, activations`",
-        )
+        message = "the range of a weight is known without data, and `quantize weights` looks at none"
+        help = "leave `on` out, or write `quantize weights, activations`"
+        if not getattr(quantizer, "observes", True):
+            message = (
+                f"`{quantizer.name}` computes the range of an activation when the network runs, and looks at no data"
+            )
+            help = "leave `on` out, or write `by minmax`"
+        reader.refuse("RCP1402", message, given.span, help)
         return None
     return places.samples(reader)
 

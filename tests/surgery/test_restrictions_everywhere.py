@@ -119,7 +119,9 @@ def test_channels_leave_with_it(kind: str, digits: Network) -> None:
     (one,) = network.restrictions[PLACE]
     weight = network.module.get_parameter(PLACE)
     cut = one.carried(weight.shape, lambda tensor: tensor[4:, 2:])
-    assert cut.why_not(weight[4:, 2:]) == "" and torch.equal(cut.apply(weight[4:, 2:]), one.apply(weight)[4:, 2:])
+    assert cut.why_not(weight[4:, 2:]) == ""
+    if kind != "dynamic":  # the range of a part is another one
+        assert torch.equal(cut.apply(weight[4:, 2:]), one.apply(weight)[4:, 2:])
     assert (architecture(network) != architecture(replace(network, restrictions={}))) == one.computes
 
 

@@ -53,6 +53,10 @@ def test_a_budget_in_place_of_a_width_names_the_usual_search() -> None:
         ("quantize weights until size > 25%", [("RCP0608", "size > 25%")]),
         ("quantize weights until top1 drop > 1%", [("RCP0607", "top1 drop > 1%")]),
         ("quantize weights", [("RCP0403", "quantize")]),
+        ("quantize weights, activations to 8 bits by dynamic", []),
+        ("quantize weights, activations to 4 bits by dynamic", [("RCP1401", "4 bits")]),
+        ("quantize weights, activations to 8 bits by dynamic on train", [("RCP1402", "train")]),
+        ("quantize weights until size < 25% by dynamic", [("RCP1470", "dynamic")]),
     ],
 )
 def test_what_is_refused(text: str, expected: list[tuple[str, str]]) -> None:

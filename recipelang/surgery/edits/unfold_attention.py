@@ -24,6 +24,7 @@ class UnfoldAttention:
 
     kind: ClassVar[str] = "unfold_attention"
     resizes: ClassVar[bool] = False
+    rewrites: ClassVar[bool] = True
 
     paths: tuple[str, ...]
 
