@@ -31,8 +31,9 @@ def before(verb: Verb, statement: nodes.Statement, flow: Flow, refuse: Refuse) -
         elif verb.provides and flow.first_use:
             message = f"the statement {flow.first_use.at(span)} needs `{name}`, which comes later"
             refuse("RCP0505", message, span, f"move `{name} …` before {flow.first_use.seen_from(span)}")
-    if verb.sparse_first and not flow.sparse:
-        refuse("RCP0915", "there is no sparse layer to accelerate", span, "write `sparsify nm 2:4` above")
+    if verb.sparse_first and not (flow.sparse or flow.restricted):
+        help = "write `sparsify nm 2:4` or `quantize weights, activations to 8 bits` above"
+        refuse("RCP0915", "there is no sparse or quantized layer to accelerate", span, help)
     for other in verb.not_after:
         if other in flow.last:
             _not_after(verb, statement, other, flow, refuse)

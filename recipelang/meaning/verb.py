@@ -84,7 +84,7 @@ class Verb:
         joins: whether it makes one of the variants current again.
         not_after: verbs that must not come before it.
         why_not_after: the reason; `{place}` is where the other verb is.
-        sparse_first: whether weights must be in a pattern before it.
+        sparse_first: whether weights must be in a pattern or on a grid before it.
         restricts: whether it may restrict the network for the hardware, so that there is a `recovered` after it.
         own_to_file: whether `use` leaves it out.
         inserts: whether it represents another file (`read` gives an `Insert`).

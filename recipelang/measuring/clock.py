@@ -32,6 +32,8 @@ from recipelang.profile import DEVICE
 Executable: TypeAlias = Callable[[Tensor], Any]
 #: Shortest time that is measured at once; a faster network is called several times in a row.
 SHORTEST_S = 1e-3
+#: Calls from which one of several networks is chosen.
+TO_CHOOSE = 15
 WARM_UP_CALLS = 3
 WARM_UP_S = 0.3
 #: Factor by which the series grows before its interval is checked again.
@@ -185,6 +187,23 @@ def compare_latency(
         if progress:
             progress.stop()
     return replace(measurement(samples, "runs"), percentiles=_percentiles(samples[:, -1], calls[-1]))
+
+
+def typical(networks: Sequence[Executable], example: Tensor, threads: int, device: str) -> list[float]:
+    """Median seconds of one call of each of several networks, called in turn: to choose, not to report.
+
+    Args:
+        networks: prepared for `device`.
+        example: one input, B×C×H×W.
+        threads: CPU threads of torch while timing.
+        device: `cpu`, `cuda` or `cuda:N`.
+    """
+    place = check_device(device)
+    stopwatch = (CudaStopwatch if place.type == "cuda" else CpuStopwatch)(example.to(place))
+    with undisturbed(threads):
+        calls = warm_up(networks, stopwatch, SHORTEST_S)
+        samples = series(networks, calls, stopwatch, TO_CHOOSE, math.inf, math.inf, None)
+    return [float(seconds) for seconds in np.median(samples, axis=0)]
 
 
 def _percentiles(seconds: np.ndarray, calls: int) -> Percentiles:

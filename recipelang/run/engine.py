@@ -167,7 +167,8 @@ class _Run:
                 continue
             for metric in clocks:
                 try:
-                    self.readings.measurer.prepare(metric, network)
+                    measurer = self.readings.measurer
+                    measurer.prepare(measurer.executed(metric, network), network)
                 except Refusal as refusal:
                     if refusal.code == "RCP1305":  # a missing device leaves its column empty, with a note there
                         lane.error = refusal.at(None)

@@ -28,6 +28,7 @@ from recipelang.kinds import (
 from recipelang.measuring.hardware import fingerprint
 from recipelang.measuring.predict import take
 from recipelang.plan import canonical
+from recipelang.run.chosen import chosen
 from recipelang.run.options import Options
 from recipelang.run.states import architecture, content
 from recipelang.run.store import Entry, Store, key_of
@@ -81,6 +82,22 @@ class Measurer:
         Raises:
             Refusal: the metric cannot be measured on this network, data or machine.
         """
+        executed = chosen(metric, network, self)
+        found = self._measure(executed.metric, network, healthy, data, split, beside, briefly)
+        note = "; ".join(filter(None, (found.note, executed.note)))
+        return replace(found, note=note) if executed.note else found
+
+    def _measure(
+        self,
+        metric: Any,
+        network: Network,
+        healthy: Network,
+        data: Dataset,
+        split: str,
+        beside: Sequence[PredictionMetric],
+        briefly: bool,
+    ) -> Measurement:
+        """The metric, from the store where it is known."""
         data = seen_by(data, network.classes, network.preprocessing)
         ingredients = self.ingredients(metric, network, healthy, data, split)
         briefly = briefly and metric.source == "clock" and hasattr(metric, "glance")
@@ -225,6 +242,10 @@ class Measurer:
         key = content(network), runtime, how
         return _kept(self._prepared, key, lambda: runtime.prepare(network, how, self.progress), 6)
 
+    def executed(self, metric: Any, network: Network) -> Any:
+        """The metric with the runtime that times the network: see `run.chosen`."""
+        return chosen(metric, network, self).metric
+
     def execution(self, metric: Any, network: Network) -> tuple[LayerExecution, ...]:
         """How each layer executes where a clock times the network.
 
@@ -233,6 +254,7 @@ class Measurer:
         Raises:
             Refusal: as of `prepare`; RCP0731: the network's products cannot be observed.
         """
+        metric = self.executed(metric, network)
         runtime, how = metric.runtime, metric.deployment
         if runtime.brief:
             return tuple(self.prepare(metric, network).execution())

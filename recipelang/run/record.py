@@ -184,6 +184,7 @@ def _layers(network: Network, columns: Sequence[Reading], readings: Readings) ->
             return [asdict(row) for row in executed(network)]
         for metric in clocks:
             with suppress(Refusal):  # a column that could not be measured has already been noted
+                metric = readings.measurer.executed(metric, network)
                 rows = readings.measurer.execution(metric, network)
                 if not {row.executes for row in rows} <= USUAL:
                     special[_on(metric, default)] = rows

@@ -1,8 +1,8 @@
 """Choose how sparse layers execute in the deployed form.
 
 A property of the deployed copy, not of the weights, so training may follow it. The choice itself is made by
-measurement where the network is deployed: `runtimes/sparse.py`. On a CPU no kernel uses an N:M pattern: the layers
-run dense, and the report says "masked only".
+measurement where the network is deployed: of kernels in `runtimes/sparse.py`, of runtimes in `run/chosen.py`. On a CPU
+no kernel uses an N:M pattern: the layers run dense, and the report says "masked only".
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import torch
 
+from recipelang.catalogue import names
 from recipelang.errors import Refusal
 from recipelang.kernels.nm.device import describe, no_sparse_tensor_cores
 from recipelang.kernels.nm.problem import Device
@@ -21,6 +22,7 @@ from recipelang.runtimes.eager import execution
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.network import Accelerated, Network
 from recipelang.surgery.selectors import resolve
+from recipelang.surgery.simulated import computing
 from recipelang.verbs.accelerate import Accelerate
 
 
@@ -28,31 +30,35 @@ def run(operation: Accelerate, context: Context) -> Outcome:
     """Record the choice in the network; the deployed form reads it.
 
     Raises:
-        Refusal: RCP0915: the selection holds no weight in an N:M pattern. RCP1305: the recipe demands a sparse kernel
-            and this machine can run none.
+        Refusal: RCP0915: the selection holds no weight in an N:M pattern, and no runtime is asked for. RCP1305: the
+            recipe demands a sparse kernel and this machine can run none.
     """
     network = context.network
     chosen = {"", *resolve(network.module, operation.selection)}  # "": a network that is one layer
     held = ((name, name.rpartition(".")[0]) for name, _ in network.module.named_parameters())
     paths = {name.removesuffix(".weight"): path for name, path in held if name in network.masks and path in chosen}
-    if not paths:
+    runtimes = _runtimes(operation, network)
+    if not paths and not runtimes:
         message, help = "there is no sparse layer to accelerate", "write `sparsify nm 2:4` above"
         if network.masks:
             message = "`in` and `except` select no sparse layer to accelerate"
             help = f"a sparse layer is, for example, `{next(iter(network.masks)).removesuffix('.weight')}`"
         raise Refusal("RCP0915", message, help)
-    layers = sorted(set(paths.values()))
     sparse_here = require_device(operation)
     before = "it replaces an earlier `accelerate`" if network.accelerated else ""
     accelerated = replace(
         network,
         accelerated=Accelerated(
-            layers=tuple(layers),
+            layers=tuple(sorted(set(paths.values()))),
             kernels=_kernels(operation),
             goal=operation.goal,
             int8=any(kernel.int8 for kernel in operation.kernels),
+            runtimes=runtimes,
         ),
     )
+    if runtimes:
+        of = Figure("whichever is fastest where the network is timed", len(runtimes), noun="runtime")
+        return Outcome(accelerated, reached=(of,), note="; ".join(filter(None, (", ".join(runtimes), before))))
     if sparse_here:
         chosen_there = Figure("chosen by measurement where the network is timed", len(paths), noun="layer")
         return Outcome(accelerated, reached=(chosen_there,), note=before)
@@ -61,6 +67,13 @@ def run(operation: Accelerate, context: Context) -> Outcome:
     reached = tuple(Figure(way, number, noun="layer") for way, number in ways)
     why = sorted({row.why for row in rows if row.why})
     return Outcome(accelerated, reached=reached, note="; ".join([*why, before]).strip("; "))
+
+
+def _runtimes(operation: Accelerate, network: Network) -> tuple[str, ...]:
+    """The runtimes to choose from: those that are named, or all for a quantized network."""
+    if operation.runtimes or operation.goal != "latency" or operation.kernels:
+        return tuple(runtime.name for runtime in operation.runtimes)
+    return names("runtime") if computing(network.restrictions) else ()
 
 
 def foresee(operation: Accelerate, network: Network, known: Known) -> Foresight:

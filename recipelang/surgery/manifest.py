@@ -240,13 +240,14 @@ def _accelerated(value: Any) -> Accelerated | None:
         return None
     entries = mapping(value, "`accelerated`")
     names = {key: sequence(entry(entries, key), f"`{key}`", MOST_TENSORS) for key in ("layers", "kernels")}
+    names["runtimes"] = sequence(entries.get("runtimes", []), "`runtimes`", MOST_TENSORS)
     for each in names.values():
         for name in each:
             text(name, "a name of `accelerated`")
     goal, int8 = entry(entries, "goal"), entry(entries, "int8")
     if not isinstance(goal, str) or goal not in GOALS or not isinstance(int8, bool):
         raise Wrong("`goal` or `int8` of `accelerated` is invalid")
-    return Accelerated(tuple(names["layers"]), tuple(names["kernels"]), goal, int8)
+    return Accelerated(tuple(names["layers"]), tuple(names["kernels"]), goal, int8, tuple(names["runtimes"]))
 
 
 # files ----------------------------------------------------------------------------------------

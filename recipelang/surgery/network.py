@@ -47,16 +47,20 @@ class Accelerated:
         kernels: the names of the kernels that may be chosen; `dense` among them allows a layer to stay dense.
         goal: `latency` or `memory`.
         int8: whether their weights are rounded to 8 bits.
+        runtimes: the names of the runtimes of which the fastest executes it where it is timed; none: torch does.
     """
 
     layers: tuple[str, ...]
     kernels: tuple[str, ...]
     goal: str
     int8: bool = False
+    runtimes: tuple[str, ...] = ()
 
     def json(self) -> dict[str, Any]:
-        """The fields, lists for tuples."""
-        return {**asdict(self), "layers": list(self.layers), "kernels": list(self.kernels)}
+        """The fields, lists for tuples; without `runtimes` where there are none, as older versions wrote it."""
+        told = {**asdict(self), "layers": list(self.layers), "kernels": list(self.kernels)}
+        runtimes = told.pop("runtimes")
+        return {**told, "runtimes": list(runtimes)} if runtimes else told
 
 
 @dataclass(frozen=True)

@@ -120,3 +120,27 @@ def test_a_rerun_of_a_quantized_network_opens_no_session(
     monkeypatch.setattr(Session, "__init__", never)
     again = lab.run(QUANTIZED.replace("export onnx\n", ""))
     assert again.made == 0 and again.variant()["layers"] == quantized.variant()["layers"]
+
+
+CHOSEN = """model digits_resnet
+data digits
+measure latency(batch=2)
+quantize weights, activations to 8 bits by minmax on train(samples=64)
+accelerate by latency with onnxruntime, openvino
+expect latency(batch=2) < 10s
+"""
+
+
+def test_accelerate_chooses_the_runtime_that_times_the_network(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino", reason='needs pip install "recipelang[openvino]"')
+    monkeypatch.setattr(Latency, "measure", lambda self, mine, theirs, shape, _: self.glance(mine, theirs, shape))
+    done = lab.run(CHOSEN)
+    assert done.code == 0
+    (on,) = {row["on"] for row in done.variant()["layers"]}
+    assert on in ("onnxruntime, cpu, batch 2", "openvino, cpu, batch 2")
+    name, note = on.partition(",")[0], done.variant()["metrics"]["latency(batch=2)"]["note"]
+    assert note.startswith(f"executed by {name}, and so is healthy in the ratio; chosen from {name} ")
+    asked = lab.run(CHOSEN.replace("measure latency(batch=2)", f"measure latency(batch=2, runtime={name})"))
+    same = asked.metric(f"latency(batch=2, runtime={name})")
+    assert same == done.metric("latency(batch=2)"), "one measurement, under two names"
+    assert lab.run(CHOSEN).made == 0

@@ -6,17 +6,21 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from torch import Tensor, nn
+from torch import Tensor, nn, tensor
 
+from recipelang.catalogue import names
 from recipelang.errors import Refusal
+from recipelang.kinds import Scheme
 from recipelang.kinds.figure import words
 from recipelang.methods.kernels.dense import Dense
 from recipelang.methods.patterns.nm import NM
+from recipelang.methods.runtimes.torch import Torch
 from recipelang.plan import Selection, Selector
 from recipelang.stages import accelerate
 from recipelang.stages.context import Context, Outcome
 from recipelang.surgery.masks import eligible, sparsify
 from recipelang.surgery.network import Accelerated, Network
+from recipelang.surgery.restrictions.grid import Grid
 from recipelang.verbs.accelerate import Accelerate
 
 
@@ -79,3 +83,25 @@ def test_a_selection_without_a_sparse_layer_is_refused() -> None:
     assert refused.value.code == "RCP0915" and "`head`" in refused.value.help
     with pytest.raises(Refusal, match="there is no sparse layer to accelerate$"):
         run(Network(Attention().eval(), {}, (1, 2, 4)))
+
+
+def quantized() -> Network:
+    """With a grid on the weight of one layer."""
+    network = Network(OneLayer(8, 4).eval(), {}, (1, 2, 4))
+    scheme = Scheme(8, signed=True, symmetric=True, axis=None)
+    return network.restricted({"weight": Grid.between(tensor(-1.0), tensor(1.0), scheme)})
+
+
+def test_a_quantized_network_gets_all_runtimes_or_those_that_are_named() -> None:
+    outcome = run(quantized(), Accelerate())
+    assert settings(outcome).runtimes == names("runtime") and settings(outcome).layers == ()
+    assert words(outcome.reached) == f"{len(names('runtime'))} runtimes whichever is fastest where the network is timed"
+    named = run(quantized(), Accelerate(runtimes=(Torch(),)))
+    assert settings(named).runtimes == ("torch",) and named.note == "torch"
+    assert settings(run(sparse(Attention()), Accelerate())).runtimes == (), "nothing of a sparse network changes"
+
+
+def test_kernels_and_memory_are_not_a_question_of_runtimes() -> None:
+    for operation in (Accelerate((Dense(),)), Accelerate(goal="memory")):
+        with pytest.raises(Refusal, match="there is no sparse layer"):
+            run(quantized(), operation)

@@ -1,0 +1,184 @@
+"""Accuracy of 8 bits after training, beside what other tools reach with the same images for calibration.
+
+    python benchmarks/quantization_accuracy.py --weights FILE --data FOLDER [--depth 56] [--seeds 3] [--images 512]
+
+Top-1 of a CIFAR ResNet on all test images of CIFAR-10, in percent, of the program as its runtime executes it: ours and
+onnxruntime's static quantization by onnxruntime, NNCF's by OpenVINO, and torchao's pt2e graph by torch. Each seed draws
+other images of the training split, and every tool gets the same ones. A tool that is not installed is left out:
+`pip install onnxruntime`, `nncf`, `torchao`. Without data and weights there is nothing to measure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent))
+from quantization import quantized
+
+from recipelang.kinds import Deployment
+from recipelang.methods.data.cifar10 import Cifar10
+from recipelang.methods.runtimes.onnxruntime import OnnxRuntime
+from recipelang.nets.cifar_resnet import cifar_resnet
+from recipelang.runtimes.installed import absent
+from recipelang.runtimes.onnx_program import as_bytes, onnx_program
+from recipelang.runtimes.onnx_session import Session
+from recipelang.surgery.deployed import deployed
+from recipelang.surgery.network import Network
+
+#: Ours: name → the quantizer and its settings.
+OURS: dict[str, dict[str, Any]] = {
+    "minmax": {},
+    "percentile": {},
+    "mse": {},
+    "kl": {"bins": 2048},
+    "aciq": {},
+}
+BATCH = 100
+Call = Callable[[Tensor], Tensor]
+
+
+def ours(name: str, **settings: Any) -> Callable[[Network, Tensor], Call]:
+    """A quantizer of this project, executed by onnxruntime."""
+
+    def made(network: Network, images: Tensor) -> Call:
+        ready = OnnxRuntime().prepare(quantized(network, images, name, **settings), Deployment(batch=BATCH))
+        return ready  # type: ignore[return-value]
+
+    return made
+
+
+def onnxruntime_static(network: Network, images: Tensor) -> Call:
+    """`onnxruntime.quantization.quantize_static`: QDQ, per channel, signed weights, as its documentation advises."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.left = iter(images.split(64))
+
+        def get_next(self) -> Any:
+            part = next(self.left, None)
+            return None if part is None else {"input": part.numpy()}
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain, ready, after = (Path(folder) / name for name in ("plain.onnx", "ready.onnx", "after.onnx"))
+        plain.write_bytes(as_bytes(onnx_program(network)))
+        quant_pre_process(str(plain), str(ready))
+        how: Any = {"quant_format": QuantFormat.QDQ, "per_channel": True, "weight_type": QuantType.QInt8}
+        quantize_static(str(ready), str(after), Reader(), activation_type=QuantType.QUInt8, **how)
+        return Session(after.read_bytes())
+
+
+def nncf_static(network: Network, images: Tensor) -> Call:
+    """`nncf.quantize` of the OpenVINO model, with its default preset and its bias correction."""
+    import nncf
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(as_bytes(onnx_program(network)))
+    data = nncf.Dataset([part.numpy() for part in images.split(1)])
+    after = nncf.quantize(model, data, subset_size=len(images))
+    request = core.compile_model(after, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
+    return lambda inputs: torch.from_numpy(request.infer({0: inputs.numpy()})[0].copy())
+
+
+def torchao_pt2e(network: Network, images: Tensor) -> Call:
+    """torchao's pt2e with the quantizer for x86, its graph executed by torch."""
+    from torchao.quantization.pt2e import move_exported_model_to_eval
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
+        X86InductorQuantizer,
+        get_default_x86_inductor_quantization_config,
+    )
+
+    module = deployed(network)
+    shape = {0: torch.export.Dim("batch", min=2, max=4096)}
+    exported = torch.export.export(module, (images[:4],), dynamic_shapes=(shape,)).module()
+    prepared: Any = prepare_pt2e(
+        exported, X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config())
+    )
+    for part in images.split(64):
+        prepared(part)
+    converted: Any = convert_pt2e(prepared)
+    move_exported_model_to_eval(converted)
+    return lambda inputs: converted(inputs)
+
+
+def float32(network: Network, images: Tensor) -> Call:
+    """Healthy, by onnxruntime."""
+    ready = OnnxRuntime().prepare(network, Deployment(batch=BATCH))
+    return ready  # type: ignore[return-value]
+
+
+def tools() -> Iterator[tuple[str, Callable[[Network, Tensor], Call]]]:
+    """What is measured: ours, and what is installed of others."""
+    for name, settings in OURS.items():
+        yield f"recipelang {name}", ours(name, **settings)
+    for library, name, made in (
+        ("onnxruntime", "onnxruntime static", onnxruntime_static),
+        ("nncf", "nncf", nncf_static),
+        ("torchao", "torchao pt2e", torchao_pt2e),
+    ):
+        if not absent([library]):
+            yield name, made
+
+
+def top1(call: Call, images: Tensor, labels: Tensor) -> float:
+    """Percent."""
+    with torch.no_grad():
+        found = torch.cat([call(part).argmax(1) for part in images.split(BATCH)])
+    return 100 * float((found == labels).float().mean())
+
+
+def main() -> None:
+    """Print the accuracy of each tool: the mean over seeds, and each of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", default="", help="a CIFAR ResNet as safetensors")
+    parser.add_argument("--data", default="", help="folder of CIFAR-10")
+    parser.add_argument("--depth", type=int, default=56)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--json", default="", help="a file for the numbers")
+    asked = parser.parse_args()
+    if not asked.weights or not asked.data:
+        print("skipped: it needs --weights and --data")
+        return
+    torch.set_num_threads(1)
+    module = cifar_resnet(asked.depth, channels=3, classes=10)
+    module.load_state_dict(load_file(asked.weights))
+    network = Network(module.eval(), {}, (3, 32, 32))
+    data = Cifar10(asked.data).open(Path)
+    batches = list(data.batches("test", batch=500))
+    images, labels = (torch.cat([part[n] for part in batches]) for n in (0, 1))
+    drawn = []
+    for seed in range(asked.seeds):
+        parts = [part.inputs for part in data.batches("train", samples=asked.images, seed=seed)]
+        drawn.append(torch.cat(parts))
+    whole = top1(float32(network, images), images, labels)
+    print(f"{'float32':22} {whole:.2f}", flush=True)
+    found = {"float32": [whole]}
+    for name, made in tools():
+        try:
+            found[name] = [top1(made(network, each), images, labels) for each in drawn]
+        except Exception as error:  # other tools raise anything: one that fails is told, and the rest is measured
+            print(f"{name:22} failed: {type(error).__name__}: {str(error).strip().splitlines()[0]}", flush=True)
+            continue
+        listed = " ".join(f"{each:.2f}" for each in found[name])
+        print(f"{name:22} {statistics.mean(found[name]) - whole:+.2f} points ({listed})", flush=True)
+    if asked.json:
+        Path(asked.json).write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
