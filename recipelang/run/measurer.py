@@ -19,7 +19,6 @@ from recipelang.kinds import (
     Executable,
     LayerExecution,
     Measurement,
-    Percentiles,
     PredictionMetric,
     Progress,
     Runtime,
@@ -30,8 +29,9 @@ from recipelang.measuring.predict import take
 from recipelang.plan import canonical
 from recipelang.run.chosen import chosen
 from recipelang.run.options import Options
+from recipelang.run.remeasured import read, rows_of
 from recipelang.run.states import architecture, content
-from recipelang.run.store import Entry, Store, key_of
+from recipelang.run.store import Store, key_of
 from recipelang.run.tasks import measuring
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
@@ -155,7 +155,7 @@ class Measurer:
         if entry is None:
             return None
         try:
-            return _read(entry)
+            return read(entry)
         except (OSError, EOFError, ValueError, TypeError):  # an older version may have written something else
             self.store.disbelieve(key)
             return None
@@ -269,7 +269,7 @@ class Measurer:
         key = key_of(ingredients)
         with self.store.hold(key):
             entry = self.store.find(key)
-            if entry is not None and (told := _rows(entry.record.get("layers"))):
+            if entry is not None and (told := rows_of(entry.record.get("layers"))):
                 return told
             rows = self.prepare(metric, network).execution()
             self.store.work(key)
@@ -303,30 +303,3 @@ def _kept(known: dict[K, V], key: K, make: Callable[[], V], most: int) -> V:
             known.pop(next(iter(known)))
         known[key] = make()
     return known[key]
-
-
-def _rows(value: Any) -> tuple[LayerExecution, ...]:
-    """Rows as they were stored; none where an entry holds something else."""
-    try:
-        return tuple(LayerExecution(**{**row, "shape": tuple(row["shape"])}) for row in value)
-    except (TypeError, KeyError):
-        return ()
-
-
-def _read(entry: Entry) -> Measurement:
-    """A measurement as it was stored.
-
-    Raises:
-        OSError, EOFError, ValueError, TypeError: the entry is not a measurement.
-    """
-    record = dict(entry.record)
-    numbers = [record.get(name) for name in ("value", "low", "high")]
-    numbers += [x for name in ("ratio", "ratio_low", "ratio_high") if (x := record.get(name)) is not None]
-    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
-        raise ValueError("not a measurement")
-    samples = None
-    if "per_sample.npy" in entry.files:
-        samples = numpy.load(entry.folder / "per_sample.npy", allow_pickle=False)
-    spread = record.get("percentiles")
-    spread = Percentiles(**spread) if isinstance(spread, Mapping) else None
-    return Measurement(**{**record, "per_sample": samples, "percentiles": spread})

@@ -6,6 +6,7 @@ are removed, symbols of unknown sizes get one name, and the class names and the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,9 @@ EXTRA = "onnxruntime"
 #: The key of our metadata in the program.
 CARD = "recipelang.json"
 INPUT, OUTPUT = "input", "output"
+#: How the exporter says that it knows no translation: `<OpOverload(op='prims.bessel_j0', overload='default')>`.
+NO_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='(?:\w+\.)?(\w+)'")
+OTHERWISE = "use `export safetensors`, which writes any network, and time it by torch"
 OPSET = 20
 
 
@@ -75,26 +79,35 @@ def _exported(module: nn.Module, network: Network, opset: int) -> Any:
                 verbose=False,
             )
     except Exception as error:  # torch raises many kinds for code that it cannot trace or translate
-        if "Constraints violated" in str(error):
-            raise refused(
-                "its code fixes how many images a batch has: `len(x)` counts them at once",
-                "write `x.shape[0]` for `len(x)` in `forward`, or use `export safetensors`",
-            ) from error
-        raise refused(f"{type(error).__name__}: {_cause(error)}") from error
+        raise _untranslated(error) from error
     assert program is not None  # it is None only where a file was asked for
     return program.model_proto
 
 
-def _cause(error: BaseException) -> str:
-    """The first line of the error that the exporter's own error wraps."""
+def _untranslated(error: BaseException) -> Refusal:
+    """The refusal of code that the exporter cannot translate, in words for whoever wrote the code."""
+    kind, told = type(error).__name__, str(error)
     while error.__cause__ is not None:
         error = error.__cause__
-    return first_line(error)
+    if "Constraints violated" in told:
+        return refused(
+            "its code fixes how many images a batch has: `len(x)` counts them at once",
+            f"write `x.shape[0]` for `len(x)` in `forward`, or {OTHERWISE}",
+        )
+    if "DataDependent" in type(error).__name__ or "data-dependent" in first_line(error):
+        return refused(
+            "which way its code takes depends on the numbers of the input (`if`, `while`, `float(…)` or `len(…)` of a "
+            "result), and a program is the same for every input",
+            f"write it with tensors (`torch.where`), or {OTHERWISE}",
+        )
+    if missing := NO_OPERATOR.search(str(error)):
+        return refused(f"ONNX has no operator for `{missing[1]}`", f"write it with other functions, or {OTHERWISE}")
+    return refused(f"{kind}: {first_line(error)}")
 
 
-def refused(why: str, help: str = "use `export safetensors`, which writes any network") -> Refusal:
+def refused(why: str, help: str = "") -> Refusal:
     """The refusal of a network that cannot be an ONNX program."""
-    return Refusal("RCP0716", f"the network cannot be written as onnx: {why}", help)
+    return Refusal("RCP0716", f"the network cannot be written as onnx: {why}", help or OTHERWISE)
 
 
 def _stripped(model: Any) -> Any:

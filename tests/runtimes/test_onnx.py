@@ -206,9 +206,29 @@ class Depends(nn.Module):
         return self.linear(x) if float(x.sum()) > 0 else self.linear(-x)
 
 
-@pytest.mark.parametrize(("module", "help"), [(Counts(), "`x.shape[0]` for `len(x)`"), (Depends(), "safetensors")])
-def test_a_network_that_cannot_be_a_program_leaves_nothing_behind(module: nn.Module, help: str, tmp_path: Path) -> None:
-    with pytest.raises(Refusal) as caught:
+class Unknown(nn.Module):
+    """Has a function that ONNX lacks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.linear(torch.special.bessel_j0(x.flatten(1)))
+
+
+@pytest.mark.parametrize(
+    ("module", "why", "help"),
+    [
+        (Counts(), "fixes how many images", "`x.shape[0]` for `len(x)`"),
+        (Depends(), "depends on the numbers of the input", "`torch.where`"),
+        (Unknown(), "no operator for `bessel_j0`", "safetensors"),
+    ],
+)
+def test_a_network_that_cannot_be_a_program_leaves_nothing_behind(
+    module: nn.Module, why: str, help: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Refusal, match=why) as caught:
         write(Network(module, {}, (1, 2, 2)), tmp_path)
     assert caught.value.code == "RCP0716" and help in caught.value.help
     assert list(tmp_path.iterdir()) == []
