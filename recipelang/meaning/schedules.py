@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 CODE = "RCP0312"
 HELP = "epochs count from 0; train longer, or write earlier milestones and a shorter warm-up"
-HELP_OVER = "train longer, or let the schedule begin earlier and update more often: `every=10 steps`"
+#: a schedule that updates about so often fits into its training
+UPDATES = 10
 #: moments of a schedule that a plan shows
 SHOWN = 5
 
@@ -64,7 +65,7 @@ def check(given: tuple[Any, ...], duration: Duration, rounds: int, refuse: Refus
     """
     part = share(duration, rounds)
     for call in _calls(given):
-        for kind, help in (("ramp", HELP), ("schedule", HELP_OVER)):
+        for kind, help in (("ramp", HELP), ("schedule", _help_over(part))):
             found = catalogue.find(kind, call.path[0].text) if len(call.path) == 1 else None
             made = bind(call, found, lambda *_: None) if found else None
             for mark in made.marks() if made else ():
@@ -89,13 +90,14 @@ def fit(training: Training, per_epoch: int) -> None:
         for mark in part.marks() if hasattr(part, "marks") and not any(part is ramp for ramp in written) else ():
             if _late(mark, training.duration, per_epoch):
                 steps = f" (an epoch is {per_epoch} step{'s' * (per_epoch != 1)})"
-                help = HELP_OVER if course and part is course.schedule else HELP
+                help = _help_over(training.duration, per_epoch) if course and part is course.schedule else HELP
                 raise Refusal(CODE, _message(mark, training.duration, 1) + steps, help)
     least = 1 if course and getattr(course.schedule, "soft", False) else 2  # parts leave after the training as well
     if course and len(moments(course, training.duration, per_epoch)) < least:
         own = "moves nothing: its first update is after its end" if hasattr(course.schedule, "companion") else ""
         message = f"`{course.schedule.name}` {own or 'sets its target at once: there is no second update'}"
-        raise Refusal(CODE, _message(Mark("", training.duration, message), training.duration, 1), HELP_OVER)
+        help = _help_over(training.duration, per_epoch)
+        raise Refusal(CODE, _message(Mark("", training.duration, message), training.duration, 1), help)
 
 
 def require_steps(course: Course, part: Duration, per_epoch: int) -> None:
@@ -154,6 +156,13 @@ def _late(mark: Mark, duration: Duration, per_epoch: int | None) -> bool:
 def _message(mark: Mark, duration: Duration, rounds: int) -> str:
     lasts = "the training lasts" if rounds == 1 else f"each of {rounds} rounds trains"
     return f"{mark.otherwise}: {lasts} {duration}"
+
+
+def _help_over(duration: Duration, per_epoch: int | None = None) -> str:
+    """What to write instead, with updates that fit into a training of this length, as far as it is known."""
+    known = per_epoch is not None or duration.unit == "steps"
+    every = max(1, int(duration.steps(per_epoch or 1)) // UPDATES) if known else UPDATES
+    return f"train longer, or let the schedule begin earlier and update more often: `every={every} steps`"
 
 
 def _calls(node: Any) -> Iterator[nodes.Call]:

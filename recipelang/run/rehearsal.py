@@ -202,7 +202,7 @@ class Rehearsal(Walk):
         if lane.network:
             other = self._known(lane, needs.spends) if needs.spends and not lane.supposed else None
             details, needs = foreseen(needs, lane.network, other), settled(needs, lane.network, other)
-        if data and not self.options.smoke:
+        if data:
             details = (*details, *fit_schedules(needs, data))
         if lane.network:
             details = (*self._details(operation, lane), *details)

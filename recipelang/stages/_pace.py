@@ -48,12 +48,16 @@ def pace_of(training: Training | None, rounds: int, context: Context, weakest: W
         training, rounds: of the statement.
         context: of the stage.
         weakest: what a network in training would lose, for a schedule that only sets parts to zero.
+
+    Raises:
+        Refusal: RCP0312: the schedule does not fit into the training as it is written, in a smoke run as well.
     """
     if training is None or training.course is None:
         return Rounds(training, rounds, context)
     if getattr(training.course.schedule, "soft", False):
         return Soft(training, context, weakest)
     per_epoch = steps_of_epoch(context.data)
+    schedules.fit(training, per_epoch)
     total = steps_of(training.duration, per_epoch, context.smoke)
     updates = ((0, 0.5), (total - 1, 1.0)) if context.smoke else _updates(training, per_epoch)
     return Gradual(training, context, total, per_epoch, updates)

@@ -28,7 +28,9 @@ class Gating(Deciding):
     lr: Any
 
     def too_short(self, steps: int, per_epoch: int) -> str:
-        """Adam moves a number by about `lr` a step: whether that is far enough for any gate to close."""
+        """Adam moves a number by about `lr` a step: where that is not far enough for any gate to close, it says so."""
+        if self.closing is None:
+            return ""
         moved = sum(Moment(step, steps, per_epoch).value(self.lr) for step in range(steps))
         if moved >= self.closing:
             return ""
@@ -39,9 +41,10 @@ class Gating(Deciding):
         )
 
     @property
-    @abstractmethod
-    def closing(self) -> float:
-        """How far what is trained for a gate is, at the start, from where the gate is closed."""
+    def closing(self) -> float | None:
+        """How far what Adam trains for a gate is, at the start, from where the gate is closed; None where that is not
+        what closes it."""
+        return None
 
     def foresee(self, network: Any) -> tuple[str, ...]:
         """What it may remove; errors as of `gated`."""
