@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
+from recipelang.kinds.progress import Progress
 from recipelang.kinds.restriction import Restriction
 from recipelang.kinds.seen import Moment
 
@@ -67,6 +69,12 @@ class Observed:
     values: Tensor | None = None
 
 
+#: what was seen at a place, and the integers of the grid that is sought for it
+Sought: TypeAlias = tuple[Observed, Scheme]
+#: place → its restriction: the loss of the network with them
+Loss: TypeAlias = Callable[[Mapping[str, Restriction]], float]
+
+
 class Quantizer(Protocol):
     """`quantize … by NAME(…)`: which numbers a weight or an activation may hold, and how they are learned, if they are.
 
@@ -111,8 +119,12 @@ class Quantizer(Protocol):
         return network, selection
 
     def why_not(self, observed: Observed) -> str:
-        """Why an activation of which this was seen stays in floating point; "" where it need not."""
-        return ""
+        """Why an activation of which this was seen stays in floating point; "" where it need not.
+
+        One that was always zero does: the grid of a range without width would clip whatever comes later.
+        """
+        always = not bool(observed.low.any() or observed.high.any())
+        return "it was zero on all samples" if always else ""
 
     def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
         """The smallest and the largest value of the grid, of the shape of `observed.low`."""
@@ -121,6 +133,16 @@ class Quantizer(Protocol):
     def restriction(self, observed: Observed, scheme: Scheme) -> Restriction | None:
         """What the tensor is restricted to; None: the grid over `range` (`Grid.between`)."""
         return None
+
+    def joint(self, sought: Mapping[str, Sought], loss: Loss, progress: Progress) -> Mapping[str, Restriction]:
+        """The restrictions of all places together; asked, instead of `range` and `restriction`, where it needs `loss`.
+
+        Args:
+            sought: place → what was seen there, with values, and the integers of its grid.
+            loss: the mean loss, on the samples of the statement, of the network with restrictions at these places.
+            progress: what is told while the loss is computed again and again.
+        """
+        raise TypeError(f"{type(self).__name__} chooses each range alone")
 
     def begin(self, one: Restriction, value: Tensor | None) -> nn.Module | None:
         """Its state at a place before training: parameters are trained along, buffers are its own numbers.

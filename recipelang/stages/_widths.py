@@ -50,7 +50,15 @@ class Grids:
 
     def __call__(self, choices: Sequence[Choice], widths: Widths) -> dict[str, Restriction]:
         """Place → its grid; those of 0 bits have none."""
-        return {one.place: self._one(one.place, bits) for one, bits in zip(choices, widths, strict=True) if bits}
+        return {
+            one.place: self._one(one.place, bits)
+            for one, bits in zip(choices, widths, strict=True)
+            if bits and not self._left(one.place)
+        }
+
+    def _left(self, place: str) -> str:
+        """Why an activation stays in floating point; "" for all else."""
+        return self.quantizer.why_not(self.observed[place]) if place in self.observed else ""
 
     def _one(self, place: str, bits: int) -> Restriction:
         if (place, bits) not in self._made:

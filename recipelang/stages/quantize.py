@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Figure, Observed
+from recipelang.kinds import Figure, Observed, Restriction
 from recipelang.kinds.figure import words
 from recipelang.scoring.streams import See, extremes, numbers
+from recipelang.stages._joint import jointly
 from recipelang.stages._rounded import rounded
 from recipelang.stages._widths import foreseen, searched
 from recipelang.stages.context import Context, Foresight, Known, Outcome
@@ -31,6 +32,8 @@ from recipelang.verbs.quantize import Quantize
 
 #: values of an activation that an estimator sees where extremes are not enough
 SEEN = 2**16
+#: of a quantizer that does not observe activations
+UNSEEN = Observed(torch.zeros(()), torch.zeros(()))
 
 
 def run(operation: Quantize, context: Context) -> Outcome:
@@ -47,19 +50,23 @@ def run(operation: Quantize, context: Context) -> Outcome:
     if operation.widths is not None:
         done = searched(operation, context, found, partial(_observed, operation))
         return replace(done, note="; ".join(filter(None, (done.note, _left(found)))))
-    grids = weight_grids(network, found.weights, operation.bits, operation.estimator, operation.hardware)
+    together: dict[str, Restriction] = {}
+    if operation.estimator.needs == "loss":
+        together, found = jointly(operation, replace(context, network=network), found, partial(_observed, operation))
+        grids = {place: one for place, one in together.items() if place in found.weights}
+    else:
+        grids = weight_grids(network, found.weights, operation.bits, operation.estimator, operation.hardware)
     said = ""
     if operation.rounder and grids:
         made = rounded(operation.rounder, replace(context, network=network), grids, operation.samples)
         network, grids, said = made.network, dict(made.grids), made.note
-    if found.activations:
-        unseen = Observed(torch.zeros(()), torch.zeros(()))
-        seen: Mapping[str, Observed] = dict.fromkeys(found.activations, unseen)
+    if together:
+        grids |= {place: one for place, one in together.items() if place not in found.weights}
+    elif found.activations:
+        wanted: Mapping[str, Observed] = dict.fromkeys(found.activations, UNSEEN)
         if operation.estimator.observes:
             seen = _observed(operation, context, network.restricted(grids), found.activations)
-        useless = {place: why for place, one in seen.items() if (why := operation.estimator.why_not(one))}
-        found = found.without(useless)
-        wanted = {place: one for place, one in seen.items() if place not in useless}
+            wanted, found = found.wanting(operation.estimator, seen)
         grids |= activation_grids(wanted, operation.bits, operation.estimator, operation.hardware)
     return Outcome(
         network.clone().restricted(grids),

@@ -52,6 +52,11 @@ class Places:
         kept = tuple(place for place in self.activations if place not in activations)
         return replace(self, activations=kept, inputs={**self.inputs, **left})
 
+    def wanting(self, quantizer: Quantizer, seen: Mapping[str, Observed]) -> tuple[dict[str, Observed], Places]:
+        """What was seen of the activations that a quantizer gives grids, and the places without the others."""
+        useless = {place: why for place, one in seen.items() if (why := quantizer.why_not(one))}
+        return {place: one for place, one in seen.items() if place not in useless}, self.without(useless)
+
 
 def places_of(
     network: Network, selection: Selection, parts: Collection[str], quantizer: Quantizer | None = None
@@ -186,6 +191,19 @@ def weight_grids(
     Raises:
         Refusal: RCP1010: a weight is NaN or infinite.
     """
+    sought = sought_weights(network, weights, bits, quantizer)
+    return {name: _restriction(quantizer, *one, hardware) for name, one in sought.items()}
+
+
+@torch.no_grad()
+def sought_weights(
+    network: Network, weights: Mapping[str, int], bits: int, quantizer: Quantizer
+) -> dict[str, tuple[Observed, Scheme]]:
+    """Parameter name → its values and the integers of the grid that is sought; arguments as of `weight_grids`.
+
+    Raises:
+        Refusal: RCP1010: a weight is NaN or infinite.
+    """
     found = {}
     for name, axis in weights.items():
         weight = network.module.get_parameter(name).detach().cpu().float()
@@ -197,8 +215,7 @@ def weight_grids(
             )
         scheme = weight_scheme(quantizer, bits, axis)
         values = rows_of(weight, scheme)
-        observed = Observed(values.amin(-1), values.amax(-1), values)
-        found[name] = _restriction(quantizer, observed, scheme, hardware)
+        found[name] = Observed(values.amin(-1), values.amax(-1), values), scheme
     return found
 
 
@@ -206,11 +223,17 @@ def activation_grids(
     observed: Mapping[str, Observed], bits: int, quantizer: Quantizer, hardware: Hardware | None = None
 ) -> dict[str, Restriction]:
     """Place → the numbers that an activation may hold: one grid, unsigned with a zero point where it is affine."""
+    sought = sought_activations(observed, bits, quantizer, hardware)
+    return {place: _restriction(quantizer, *one, hardware) for place, one in sought.items()}
+
+
+def sought_activations(
+    observed: Mapping[str, Observed], bits: int, quantizer: Quantizer, hardware: Hardware | None = None
+) -> dict[str, tuple[Observed, Scheme]]:
+    """Place → what was seen and the integers of the grid that is sought."""
     signed = hardware is not None and hardware.signed
     return {
-        place: _restriction(
-            quantizer, seen, activation_scheme(quantizer, bits, signed or float(seen.low) < 0), hardware
-        )
+        place: (seen, activation_scheme(quantizer, bits, signed or float(seen.low) < 0))
         for place, seen in observed.items()
     }
 

@@ -50,8 +50,8 @@ def _numbers(quantizer: Any, hardware: Any) -> str:
     """Why the hardware cannot compute with the numbers of a quantizer at all; "" where it may."""
     if type(quantizer).restriction is not Quantizer.restriction:
         return f"computes with uniform grids, and `{quantizer.name}` has numbers of its own"
-    if hardware.powers and quantizer.learns:
-        return f"has scales that are powers of two, and `{quantizer.name}` trains its ranges to any number"
+    if hardware.powers and (quantizer.learns or quantizer.needs == "loss"):
+        return f"has scales that are powers of two, and `{quantizer.name}` moves its ranges to any number"
     return ""
 
 

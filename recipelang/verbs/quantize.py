@@ -57,8 +57,15 @@ class Quantize:
             guard=self.guard,
             looks=24 if self.until else 5,
             glances=getattr(self.widths, "looks", 0),
-            searches=self.widths.name if self.widths is not None else "",
+            searches=self._searches,
         )
+
+    @property
+    def _searches(self) -> str:
+        """What computes the network again and again."""
+        if self.widths is not None:
+            return str(self.widths.name)
+        return str(self.estimator.name) if self.estimator.needs == "loss" else ""
 
     @property
     def able(self) -> tuple[int, ...]:
