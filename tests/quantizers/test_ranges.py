@@ -21,13 +21,15 @@ from recipelang.methods.quantizers.aciq import ratio
 from recipelang.surgery.restrictions.grid import Grid
 
 WEIGHTS = Scheme(4, signed=True, symmetric=True, axis=0)
-#: those that only choose ranges, from the values of a place alone
-CHOOSING = [
-    name
-    for name in names("quantizer")
-    if not find("quantizer", name).learns and find("quantizer", name).needs != "loss"  # type: ignore[union-attr]
-    and "range" in vars(find("quantizer", name))
-]  # fmt: skip
+
+
+def _chooses(name: str) -> bool:
+    """Whether a method only chooses ranges, from the values of a place alone."""
+    cls: Any = find("quantizer", name)
+    return not cls.learns and cls.needs != "loss" and cls.observes and "range" in vars(cls)
+
+
+CHOOSING = [name for name in names("quantizer") if _chooses(name)]
 
 
 def made(name: str, **given: Any) -> Any:
