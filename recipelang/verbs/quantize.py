@@ -255,7 +255,8 @@ VERB = Verb(
         "A rounder (`with adaround`) replaces the weights with numbers of their grids, one piece of the network after "
         "another; activations are observed afterwards. Without one, weights become the nearest numbers.",
         "The full-precision weights are kept, unless a rounder replaced them: later training moves them, and computes "
-        "with their rounded values. "
+        "with their rounded values. A quantizer that learns, such as `lsq`, takes part in every later training: "
+        "`finetune`, `distill`, the trainings of `prune`. "
         "Another `quantize` of the same weights replaces their grids; of others, it adds to them.",
         "With `until size < 25%` in place of `to`, every place gets a width of its own: `with sensitivity` (default) or"
         " `with haq` searches for them, and `while top1 drop < 1%` must hold as well.",

@@ -334,6 +334,8 @@ def test_uniq_has_equally_probable_levels(bits: int) -> None:
         book.levels, torch.tensor(norm.ppf((torch.arange(count) + 0.5) / count) * sigma).float(), atol=1e-6
     )
     assert book.holds_zero and book.bits <= bits
+    part = (torch.tensor(norm.cdf(weight.double() / sigma)) * count).floor().long()
+    assert (book.apply(weight) == book.levels[part]).float().mean() > 0.998, "all but those at an end"
     torch.manual_seed(5)
     computed = quantizer.computed(weight, book, None, NOW)
     torch.manual_seed(5)

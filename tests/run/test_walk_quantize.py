@@ -70,6 +70,23 @@ def test_few_bits_hurt_and_training_after_them_repairs(lab: Any) -> None:
     assert hurt.weights() != tuned.weights()
 
 
+def test_a_quantizer_that_learns_is_trained_along_wherever_the_network_goes(lab: Any) -> None:
+    training = "distill from healthy for 2 steps with 0.7 * apprentice + 0.3 * task, sgd(lr=0.05)"
+    few = "quantize weights, activations to 4 bits by lsq on train(samples=64)\n"
+    start = lab.run(HEAD + few)
+    tuned = lab.run(HEAD + few + training + "\n")
+    later = f'model artifact("{tuned.folder / "main"}")\ndata digits\nmeasure top1\nfinetune for 2 steps\n'
+    ends = [run.folder / "main" for run in (start, tuned, lab.run(later))]
+    steps = [load_file(end / "restrictions.safetensors") for end in ends]
+    for before, after in zip(steps, steps[1:], strict=False):
+        assert before.keys() == after.keys()
+        moved = {name for name in before if not torch.equal(before[name], after[name])}
+        scales = {name for name in before if name.endswith(".scale")}
+        assert moved <= scales and len(moved) > 0.9 * len(scales), "a step that nothing depends on may stay"
+    for end in ends:
+        assert {one["trained"] for each in grids(end).values() for one in each} == {"lsq"}
+
+
 def test_statements_add_up_and_replace_each_other(lab: Any) -> None:
     text = HEAD + 'quantize weights to 8 bits except last\nquantize weights to 4 bits in "layer1.*"\n'
     done = lab.run(text)

@@ -23,7 +23,7 @@ class Uniq(Symmetric):
     Formula: weights as a normal distribution of mean 0, F its distribution function with the standard deviation of the
         weights, k = 2^b - 1 levels at F⁻¹((i + 1/2)/k), equally probable, one of them 0. In training
         ŵ = F⁻¹(clip(F(w) + e, 1/2k, 1 - 1/2k)), e uniform in -1/2k … 1/2k for every weight and step. Afterwards ŵ is
-        the nearest level, of the standard deviation that the weights then have.
+        the level i = ⌊k·F(w)⌋, for the standard deviation that the weights then have.
     Shapes: one standard deviation for a weight (`per`).
     Needs: training after it.
     When it misleads: the noise is that of levels at quantiles, coarse where weights are large and few; below 4 bits it
@@ -41,7 +41,8 @@ class Uniq(Symmetric):
         from recipelang.surgery.restrictions.codebook import Codebook
 
         assert observed.values is not None
-        return Codebook.of(quantiles(deviation(observed.values, -1), 2**scheme.bits - 1), scheme.axis)
+        levels, edges = quantiles(deviation(observed.values, -1), 2**scheme.bits - 1)
+        return Codebook(levels, scheme.axis, edges=edges)
 
     def computed(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
         """ŵ with noise; what is zero, under a mask, stays zero."""
@@ -55,8 +56,8 @@ class Uniq(Symmetric):
         """The levels for the standard deviation that the weights have now."""
         assert value is not None
         size = self._deviation(value, one)
-        sizes = size.flatten() if one.axis is not None else size
-        return replace(one, levels=quantiles(sizes, one.count).float().contiguous())
+        levels, edges = quantiles(size.flatten() if one.axis is not None else size, one.count)
+        return replace(one, levels=levels, edges=edges)
 
     def _deviation(self, value: Tensor, one: Any) -> Tensor:
         if one.axis is None:
@@ -70,9 +71,18 @@ def deviation(values: Tensor, axis: int) -> Tensor:
     return values.float().square().mean(axis).sqrt().clamp_min(1e-12)
 
 
-def quantiles(size: Tensor, count: int) -> Tensor:
-    """(…) → (…, count): the middles of equally probable parts of a normal distribution of this standard deviation."""
-    middles = (torch.arange(count, dtype=torch.float64) + 0.5) / count
-    levels = torch.special.ndtri(middles)
-    levels[count // 2] = 0  # ndtri(1/2), exactly
-    return (size.double()[..., None].cpu() * levels).to(size.device)
+def quantiles(size: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The middles of equally probable parts of a normal distribution, and the ends between them.
+
+    Args:
+        size: its standard deviation, (…).
+        count: of the parts, an odd number.
+
+    Returns:
+        (…, count) and (…, count - 1), float32.
+    """
+    ends = torch.special.ndtri(torch.arange(1, count, dtype=torch.float64) / count)
+    middles = torch.special.ndtri((torch.arange(count, dtype=torch.float64) + 0.5) / count)
+    middles[count // 2] = 0  # ndtri(1/2), exactly
+    levels, edges = (size.double().cpu()[..., None] * numbers for numbers in (middles, ends))
+    return levels.float().contiguous().to(size.device), edges.float().contiguous().to(size.device)
