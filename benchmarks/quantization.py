@@ -16,7 +16,6 @@ import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -26,10 +25,12 @@ from torch import Tensor
 
 from recipelang.catalogue import find
 from recipelang.kinds import Batch, Deployment
+from recipelang.methods.tasks.classification import Classification
 from recipelang.nets.cifar_resnet import cifar_resnet
 from recipelang.plan import Samples
 from recipelang.run.progress import Silent
 from recipelang.stages import quantize
+from recipelang.stages.context import Context
 from recipelang.surgery.edits import apply_edits
 from recipelang.surgery.edits.remove_layer import RemoveLayer
 from recipelang.surgery.network import Network
@@ -77,9 +78,9 @@ def quantized(network: Network, images: Tensor, quantizer: str = "minmax", bits:
         samples=Samples("train", len(images)),
         **({"rounder": rounder()} if rounder else {}),
     )
-    context: Any = SimpleNamespace(
-        network=network, data=Images(images), seed=0, device="cpu", threads=1, progress=Silent(), smoke=False
-    )
+    asked: Any = None  # nothing here has another state or a condition
+    data: Any = Images(images)
+    context = Context(network, data, Classification(), 0, "cpu", 1, Path(), asked, asked, asked, progress=Silent())
     return quantize.run(operation, context).network
 
 
