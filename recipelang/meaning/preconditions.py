@@ -87,6 +87,7 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
         flow.zeros = None  # a statement that was refused may have left others
     elif needs and needs.zeros:
         flow.zeros = needs.zeros, span
+    _stale(verb, statement, flow, notes)
     if needs and needs.restriction:
         flow.restrictions |= {needs.restriction}
     if needs and _removes(needs):
@@ -99,6 +100,16 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
         flow.restrictions = frozenset()  # those of the state that the recipe returns to are known when it runs
     if compresses(found) if needs else not verb.operation.before_healthy:
         flow.healthy = True
+
+
+def _stale(verb: Verb, statement: nodes.Statement, flow: Flow, notes: Notes) -> None:
+    """Warn of a statement that comes after a restriction which was chosen for the network before it (RCP1409)."""
+    for restriction, why in verb.stale:
+        if restriction in flow.restrictions and flow.restricted is not None:
+            span = statement.verb.span
+            place = flow.restricted.seen_from(span)
+            help = f"move `{statement.verb.text} …` before {place}, or repeat that statement after this one"
+            notes.warn("RCP1409", f"{why} ({place})", span, help)
 
 
 def _removes(needs: Needs) -> bool:

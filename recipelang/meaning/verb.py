@@ -84,6 +84,7 @@ class Verb:
         joins: whether it makes one of the variants current again.
         not_after: verbs that must not come before it.
         why_not_after: the reason; `{place}` is where the other verb is.
+        stale: (a restriction of the network, why this verb comes before it): it is a warning where it does not.
         sparse_first: whether weights must be in a pattern or on a grid before it.
         restricts: whether it may restrict the network for the hardware, so that there is a `recovered` after it.
         own_to_file: whether `use` leaves it out.
@@ -107,6 +108,7 @@ class Verb:
     joins: bool = False
     not_after: tuple[str, ...] = ()
     why_not_after: str = ""
+    stale: tuple[tuple[str, str], ...] = ()
     sparse_first: bool = False
     restricts: bool = False
     own_to_file: bool = False

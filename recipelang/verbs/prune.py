@@ -281,6 +281,7 @@ VERB = Verb(
         "Several units, `prune layers, filters …`, are weighed by the importance lost for what is won of the budget; "
         "with a number each, `prune 2 layers, 30% filters …`, they are removed one after another.",
     ),
+    stale=(("quantized", "the ranges of `quantize` were chosen for the network with what this removes"),),
     not_after=("accelerate",),
     why_not_after="removing {what} after `accelerate` ({place}) breaks the kernels chosen there",
 )

@@ -274,5 +274,6 @@ VERB = Verb(
         "Where removal comes just before and `recovered` is named later, tuning for 3 epochs is inserted between; "
         "`no recovery` leaves it out.",
     ),
+    stale=(("quantized", "the ranges of `quantize` were chosen for weights that this sets to zero"),),
     restricts=True,
 )

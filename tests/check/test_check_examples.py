@@ -8,6 +8,7 @@ import pytest
 
 from recipelang.check import check
 from recipelang.errors import RecipeError
+from recipelang.plan import steps_of
 from recipelang.syntax.parse import parse
 
 EXAMPLES = Path(__file__).parent.parent / "cases" / "examples"
@@ -18,8 +19,7 @@ NOT_YET = {
     "f_iterative_filters": {"vgg19_bn", "cifar100"},
     "h_joint_masks": {"vgg16_bn"},
     "i_two_four_kernels": {"imagenet", "with", "cutlass"},
-    "j_int8_kl": {"imagenet", "fold", "kl"},
-    "k_qat_lsq": {"lsq"},
+    "j_int8_kl": {"imagenet", "fold"},
     "l_ftwt_budget": {"vgg16_bn", "gate"},
     "m_self_vit": {"timm.deit_tiny_patch16_224", "cifar100", "self", "cut", "with"},
     "n_query_efficient": {
@@ -27,7 +27,6 @@ NOT_YET = {
     },
     "o_deep_compression": {"imagenet", "weights", "share", "encode"},
     "p_low_rank": {"imagenet", "factorize"},
-    "q_two_budgets_fallback": {"kl"},
     "r_sweep_27": {"with"},
     "s_deploy": {"card"},
     "t_super_resolution": {"div2k", "set5", "set14", "psnr", "l1", "ssim", "with"},
@@ -39,7 +38,7 @@ def text_of(name: str) -> str:
 
 
 def test_every_example_is_named_here() -> None:
-    accepted = {"a_oneliner", "b_first_day", "g_agp_while_training"}
+    accepted = {"a_oneliner", "b_first_day", "g_agp_while_training", "k_qat_lsq", "q_two_budgets_fallback"}
     assert {path.stem for path in EXAMPLES.glob("*.rcp")} == {*NOT_YET, *accepted}
 
 
@@ -56,6 +55,13 @@ def test_masks_that_follow_a_schedule_while_training() -> None:
     sparsify = plan.nodes[3].operation  # type: ignore[union-attr]
     assert str(sparsify.pattern) == "80% sparse" and sparsify.training.duration.count == 60
     assert sparsify.training.course.target == 0.8 and sparsify.training.course.schedule.start == 0.05
+
+
+@pytest.mark.parametrize("name", ["k_qat_lsq", "q_two_budgets_fallback"])
+def test_quantization_is_read_as_it_is_written(name: str) -> None:
+    plan = check(parse(text_of(name), f"{name}.rcp"), read=lambda path: text_of(path.removesuffix(".rcp")))
+    quantized = [step.operation for step in steps_of(plan.nodes) if step.operation.verb == "quantize"]
+    assert quantized and not any(warning.code == "RCP1409" for warning in plan.warnings)
 
 
 @pytest.mark.parametrize("name", NOT_YET)

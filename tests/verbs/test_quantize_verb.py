@@ -59,7 +59,7 @@ def test_what_is_left_out_is_filled_in() -> None:
         ("quantize weights to 8 bits by minmac", [("RCP0202", "minmac")]),
         ("quantize weights to 8 bits on train(samples=512)", [("RCP1402", "train(samples=512)")]),
         ("quantize weights, activations to 8 bits on test", [("RCP0513", "test")]),
-        ("quantize weights to 8 bits\naccelerate", [("RCP0915", "accelerate")]),
+        ("quantize weights to 8 bits\naccelerate", []),
         ("quantize weights to 8 bits\ndistill from healthy, recovered", []),
         ("distill from healthy, recovered\nquantize weights to 8 bits", [("RCP0501", "recovered")]),
         ('data digits\nmodel digits_resnet\nquantize weights to 8 bits\nquantize weights to 4 bits in "layer1"', []),
@@ -74,3 +74,17 @@ def test_tuning_is_inserted_between_removal_and_quantization_where_recovered_is_
     plan = check(parse("prune 2 layers by magnitude\nquantize weights to 8 bits\ndistill from healthy, recovered"))
     verbs = [(s.operation.verb, s.implied) for s in steps_of(plan.nodes)]
     assert verbs[-4:] == [("prune", False), ("finetune", True), ("quantize", False), ("distill", False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("quantize weights to 8 bits\nprune 2 layers by magnitude", ["RCP1409"]),
+        ("quantize weights to 8 bits\nsparsify nm 2:4", ["RCP1409"]),
+        ("prune 2 layers by magnitude\nsparsify nm 2:4\nquantize weights to 8 bits", []),
+    ],
+)
+def test_ranges_are_chosen_for_the_network_that_they_are_for(text: str, expected: list[str]) -> None:
+    plan = check(parse(f"model digits_resnet\ndata digits\ntrain for 1 epoch\n{text}"))
+    assert [d.code for d in plan.warnings] == expected
+    assert all("line" in d.message and "repeat" in d.help for d in plan.warnings)
