@@ -72,7 +72,7 @@ def test_filters_are_removed_until_a_clock_says_so_and_few_readings_are_sure(
     done = apart.run(CHAIN + f"prune filters by magnitude until latency < 0.7 with {asked}\n")
     assert done.code == 0
     (reached,) = [figure for figure in done.steps(verb="prune")[0]["reached"] if figure.get("what") == "latency"]
-    assert 0.5 < reached["value"] < 0.7, "met, and not by taking everything"
+    assert 0.2 < reached["value"] < 0.7, "met, and not by taking everything, which is at 0.04"
     assert (len(clock.sure), len(clock.brief)) <= FILTERS[asked] and len(clock.brief) <= FILTERS[asked][1]
 
 

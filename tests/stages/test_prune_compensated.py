@@ -50,7 +50,7 @@ def context(network: Network, folder: Path) -> Any:
             return Verdict(torch.allclose(tried.module.eval()(IMAGES), before, atol=1e-4), ())
 
     return SimpleNamespace(
-        network=network, data=None, task=None, seed=0, device="cpu", threads=1, folder=folder, judge=judge,
+        network=network, data=None, task=None, seed=0, device="cpu", threads=1, folder=folder, judge=judge, look=None,
         read=lambda reading, network: 1.0, progress=Silent(), smoke=False,
     )  # fmt: skip
 
