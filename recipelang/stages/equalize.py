@@ -1,0 +1,74 @@
+"""Cross-layer equalization: the same function, with ranges that are alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import exp
+
+from recipelang.errors import Refusal
+from recipelang.kinds import Figure
+from recipelang.kinds.figure import words
+from recipelang.stages.context import Context, Foresight, Known, Outcome
+from recipelang.surgery.equalizing import Pair, equalized, pairs_of
+from recipelang.surgery.network import Network
+from recipelang.surgery.selectors import resolve
+from recipelang.surgery.simulated import computing
+from recipelang.units import counted
+from recipelang.verbs.equalize import Equalize
+
+
+def run(operation: Equalize, context: Context) -> Outcome:
+    """Equalize the pairs of layers of the selection.
+
+    Raises:
+        Refusal: RCP1437: a weight is quantized. RCP1438: no two layers can be equalized.
+    """
+    pairs, left = _require(operation, context.network)
+    network, moved, stay = equalized(context.network, pairs)
+    return Outcome(
+        network,
+        reached=(_counted(len(moved)),),
+        note=_left(left | stay),
+        edits=tuple(f"channels of `{name}` are scaled by up to {exp(most):.3g}" for name, most in moved.items()),
+    )
+
+
+def foresee(operation: Equalize, network: Network, known: Known) -> Foresight:
+    """How many pairs there are.
+
+    Raises:
+        Refusal: as `run`.
+    """
+    pairs, left = _require(operation, network)
+    return Foresight(tuple(filter(None, (words((_counted(len(pairs)),)), _left(left)))))
+
+
+def _require(operation: Equalize, network: Network) -> tuple[Sequence[Pair], dict[str, str]]:
+    if places := sorted(computing(network.restrictions)):
+        raise Refusal(
+            "RCP1437",
+            f"`{places[0]}` is quantized, and its grid was chosen for the network as it is",
+            "write `equalize` before `quantize`",
+        )
+    pairs, left = pairs_of(network, resolve(network.module, operation.selection))
+    if not pairs:
+        raise Refusal(
+            "RCP1438",
+            f"no two layers can be equalized: {_left(left) or 'the selection contains none'}",
+            "leave `equalize` out; ranges for each channel (`per=channel`) need it less",
+        )
+    return pairs, left
+
+
+def _counted(count: int) -> Figure:
+    return Figure(f"{'is' if count == 1 else 'are'} equalized", count, noun="pair")
+
+
+def _left(left: Mapping[str, str]) -> str:
+    """What begins no pair, by reason."""
+    parts = []
+    for why, count in Counter(left.values()).most_common(3):
+        first = next(name for name, reason in left.items() if reason == why)
+        parts.append(f"{counted(count, 'layer')}, for example `{first}` ({why})")
+    return f"begins no pair: {'; '.join(parts)}" if parts else ""
