@@ -1,6 +1,6 @@
-"""Linear layers on grids in onnxruntime: products of one row, a vision transformer and a text-like encoder at batch 1.
+"""Linear layers on grids in onnxruntime: single layers of some rows, and whole transformers at batch 1.
 
-    python benchmarks/transformers.py [--only decode,encoder,vit] [--rounds 15] [--json FILE]
+    python benchmarks/transformers.py [--only products,decode,encoder,vit] [--rounds 15] [--json FILE]
 
 Every network has random weights and is compared with its simulation before it is timed. One thread, processor time of
 the process, all variants of a network alternating; numbers are medians, divided by that of the network in float32 in
@@ -16,6 +16,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from recipelang.surgery.quantizing import activation_grids, attending, places_of
 from recipelang.surgery.tracing import example_input
 
 GROUP = 64
+#: rows × inputs → outputs: decoding with a language model, and what ViT-B/16 and a smaller transformer multiply
+PRODUCTS = ((1, 2048, 5632), (1, 768, 3072), (8, 2048, 2048), (197, 768, 3072), (50, 384, 1536))
 #: Seconds of processor time that a sample lasts at least.
 SAMPLE = 0.05
 
@@ -68,6 +71,11 @@ def vit() -> Network:
     module = vit_b_16(weights=None)
     nn.init.normal_(module.heads.head.weight, std=0.02)
     return Network(module.eval(), {}, (3, 224, 224))
+
+
+def product(rows: int, inputs: int, outputs: int) -> Network:
+    """One linear layer of so many rows."""
+    return Network(nn.Linear(inputs, outputs).eval(), {}, (rows, inputs))
 
 
 NETWORKS: dict[str, Callable[[], Network]] = {"decode": decode, "encoder": encoder, "vit": vit}
@@ -113,10 +121,10 @@ def timed(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[fl
     return found
 
 
-def measured(name: str, rounds: int) -> list[dict[str, Any]]:
+def measured(name: str, made: Callable[[], Network], rounds: int) -> list[dict[str, Any]]:
     """A row for each variant of a network."""
     torch.manual_seed(0)
-    network = attending(NETWORKS[name](), Selection())
+    network = attending(made(), Selection())
     inputs = example_input(network, 1)
     with torch.no_grad():
         whole = deployed(network)(inputs).double()
@@ -140,16 +148,22 @@ def measured(name: str, rounds: int) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure, print a table for each network, and write the numbers."""
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    reader.add_argument("--only", default=",".join(NETWORKS), help="names of networks")
+    reader.add_argument("--only", default=",".join(("products", *NETWORKS)), help="what is measured")
     reader.add_argument("--rounds", type=int, default=15)
     reader.add_argument("--json", type=Path)
     asked = reader.parse_args()
     torch.set_num_threads(1)
     every = []
+    chosen: dict[str, Callable[[], Network]] = {}
     for name in asked.only.split(","):
-        rows = measured(name, asked.rounds)
+        if name == "products":
+            chosen |= {f"{r} × {i} → {o}": partial(product, r, i, o) for r, i, o in PRODUCTS}
+        else:
+            chosen[name] = NETWORKS[name]
+    for name, made in chosen.items():
+        rows = measured(name, made, asked.rounds)
         every += rows
-        print(f"\n{name}: {NETWORKS[name].__doc__}\n")
+        print(f"\n{name}\n")
         print("| variant | time, of float32 | quartiles | off | layers |\n|---|---|---|---|---|")
         for row in rows:
             layers = ", ".join(f"{count} {executes}" for executes, count in row["executes"].items())

@@ -120,3 +120,12 @@ def test_on_a_tiny_network_it_is_the_best_of_all_assignments(lab: Any) -> None:
     best = min(harm(each) for each in itertools.product(range(2, 9), repeat=3) if size(each) < 0.17 * whole)
     taken = tuple(found[place] for place in shapes)
     assert size(taken) == done.metric("size") and harm(taken) == pytest.approx(best)
+
+
+def test_ranges_that_are_computed_need_no_data_and_leave_convolutions_alone(lab: Any) -> None:
+    done = lab.run("model digits_vgg\ndata digits\nmeasure size\nquantize weights, activations to 8 bits by dynamic\n")
+    network = artifact.load(done.folder / "main")
+    kinds = {place: one.kind for place, each in network.restrictions.items() for one in each}
+    (weight,) = [place for place in kinds if place.endswith("weight")]
+    assert sorted(kinds.values()) == ["dynamic", "grid"] and "convolution" in done.steps(verb="quantize")[0]["note"]
+    assert f"`{weight}` has 8 bits" in done.steps(verb="quantize")[0]["edits"]

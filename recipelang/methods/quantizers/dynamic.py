@@ -25,7 +25,7 @@ class Dynamic(Quantizer):
     Shapes: an activation of any shape → one range.
     Executed: onnxruntime: DynamicQuantizeLinear and MatMulInteger, fused into one operation. OpenVINO and torch compute
         the same in float32.
-    Measured: see docs/transformers.md (`benchmarks/transformers.py`).
+    Measured: docs/quantization.md has times (`benchmarks/transformers.py`).
     When it misleads: the range is that of the whole batch, so an answer depends a little on what is beside it in the
         batch: evaluation in batches is not exactly what batches of one give.
     Source: ONNX, operator DynamicQuantizeLinear; Zafrir et al., "Q8BERT: quantized 8bit BERT", 2019, for weights and
