@@ -8,7 +8,7 @@ from typing import Any
 
 from recipelang.errors import Span
 from recipelang.meaning import tasks
-from recipelang.plan import Zeros
+from recipelang.plan import Needs, Zeros
 
 #: states that the language itself names, and words with another meaning: a recipe cannot give these names
 RESERVED = ("healthy", "recovered", "current", "self", "control", "scratch", "train", "val", "test", "first", "last")
@@ -38,6 +38,7 @@ class Flow:
         outgrown: states, `healthy` among them, of which the current network has certainly lost parts since.
         across: where weights were put into a pattern across channels, which removing channels would break.
         zeros: the masks of the last statement that left some, and where; None where they are not known.
+        grids: what the statement before gave grids, and where; None where something trained or changed since.
         restrictions: those that the current network is certainly under; while variants are open, that one of them is.
         task: the class of the recipe's task.
     """
@@ -60,6 +61,7 @@ class Flow:
     outgrown: frozenset[str] = frozenset()
     across: Span | None = None
     zeros: tuple[Zeros, Span] | None = None
+    grids: tuple[Needs, Span] | None = None
     restrictions: frozenset[str] = frozenset()
     task: Any = field(default_factory=tasks.default)
 
@@ -137,6 +139,7 @@ def joined(before: Flow, ends: list[Flow]) -> Flow:
     after.sparse = any(end.sparse for end in ends)
     after.across = next((end.across for end in ends if end.across), None)
     after.outgrown = frozenset.intersection(*(end.outgrown for end in ends))
+    after.grids = None
     after.zeros = ends[0].zeros if len({end.zeros for end in ends}) == 1 else None
     after.restrictions = frozenset.intersection(*(end.restrictions for end in ends))
     for end in ends:

@@ -7,7 +7,7 @@ from typing import Any
 from recipelang.meaning.diagnostics import Notes, Refuse
 from recipelang.meaning.flow import Flow
 from recipelang.meaning.verb import Verb
-from recipelang.plan import Built, Named, Needs, Returned, alters, compresses
+from recipelang.plan import Built, Named, Needs, Returned, Selection, alters, compresses
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 
@@ -88,6 +88,11 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
     elif needs and needs.zeros:
         flow.zeros = needs.zeros, span
     _stale(verb, statement, flow, notes)
+    if needs and needs.grids:
+        _replaced(needs, statement, flow, notes)
+        flow.grids = needs, span
+    elif altering or role == "training":
+        flow.grids = None
     if needs and needs.restriction:
         flow.restrictions |= {needs.restriction}
     if needs and _removes(needs):
@@ -100,6 +105,18 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
         flow.restrictions = frozenset()  # those of the state that the recipe returns to are known when it runs
     if compresses(found) if needs else not verb.operation.before_healthy:
         flow.healthy = True
+
+
+def _replaced(needs: Needs, statement: nodes.Statement, flow: Flow, notes: Notes) -> None:
+    """Warn of grids that replace all those of the statement before, with nothing in between (RCP1410)."""
+    if flow.grids is None:
+        return
+    earlier, place = flow.grids
+    whole = needs.selection in (Selection(), earlier.selection)
+    if whole and set(earlier.grids) <= set(needs.grids):
+        here = statement.verb.span
+        message = f"every grid of `{statement.verb.text}` {place.at(here)} is replaced by this one"
+        notes.warn("RCP1410", message, here, "remove one of the two; with `in`, the later line counts for its modules")
 
 
 def _stale(verb: Verb, statement: nodes.Statement, flow: Flow, notes: Notes) -> None:

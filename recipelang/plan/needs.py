@@ -33,6 +33,7 @@ class Needs:
         across: whether weights are afterwards in a pattern across channels, which removing channels would break; None:
             as before.
         zeros: the masks that it leaves; None where those of before stay.
+        grids: the parts that it gives grids in the modules of `selection`, in place of those that they have.
         repeated: whether a control repeats the step as it is, and not only its training.
         scratch: whether its training starts from new random weights, as that of a control then does.
     """
@@ -57,6 +58,7 @@ class Needs:
     sparse: bool = False
     across: bool | None = None
     zeros: Zeros | None = None
+    grids: tuple[str, ...] = ()
     repeated: bool = False
     scratch: bool = False
 

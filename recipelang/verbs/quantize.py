@@ -53,6 +53,7 @@ class Quantize:
             selection=self.selection,
             samples=self.samples,
             restriction="quantized",
+            grids=self.parts,
             until=self.until,
             guard=self.guard,
             looks=24 if self.until else 5,
