@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from recipelang.budgets.conditions import Value, judge, relaxed
+from recipelang.budgets.conditions import Value, excess, judge, missed, relaxed
 from recipelang.plan import All, Any_, Reading, Test
 
 
@@ -17,6 +17,7 @@ class Clock:
     name: ClassVar[str] = "latency"
     unit: ClassVar[str] = "s"
     source: ClassVar[str] = "clock"
+    role: ClassVar[str] = "cost"
 
 
 LATENCY = Reading(Clock(), form="ratio")
@@ -71,3 +72,27 @@ def test_a_part_of_the_way_lies_between_start_and_budget() -> None:
     assert bounds == pytest.approx([1.0, 0.9, 0.8, 0.6])
     both = relaxed(All((test, Test(LATENCY, "<", 0.2))), lambda r: 1.0, 0.5)
     assert [t.bound for t in both.tests] == pytest.approx([0.8, 0.6])  # type: ignore[union-attr]
+
+
+def test_by_how_much_a_clock_misses_its_bound_at_either_end_of_its_interval() -> None:
+    slow = Test(LATENCY, "<", 0.5)
+    verdict = judge(slow, at(0.55, 0.6, 0.75), "surely")
+    assert excess(slow, verdict) == pytest.approx(0.75 / 0.5 - 1)
+    assert excess(slow, verdict, best=True) == pytest.approx(0.55 / 0.5 - 1)
+    assert excess(slow, judge(slow, at(0.45, 0.5, 0.6), "surely"), best=True) == 0
+    few = Test(LATENCY, ">", 2.0)  # of which more is better
+    verdict = judge(few, at(1.0, 1.6, 1.8), "surely")
+    assert excess(few, verdict) == pytest.approx(2.0 / 1.0 - 1)
+    assert excess(few, verdict, best=True) == pytest.approx(2.0 / 1.8 - 1)
+
+
+def test_of_and_the_worst_and_of_or_the_nearest_counts_and_what_is_missed_is_named() -> None:
+    near, far = Test(LATENCY, "<", 0.5), Test(LATENCY, "<", 0.4)
+    read = at(0.52, 0.52, 0.52)
+    for joined, worst in ((All((near, far)), 0.52 / 0.4), (Any_((near, far)), 0.52 / 0.5)):
+        verdict = judge(joined, read, "surely")
+        assert excess(joined, verdict) == pytest.approx(worst - 1)
+        assert len(missed(joined, verdict)) == 2
+    half = judge(All((Test(LATENCY, "<", 0.6), far)), read, "surely")
+    assert missed(All((Test(LATENCY, "<", 0.6), far)), half) == (far.text,)
+    assert missed(near, judge(near, read, "surely")) == (), "a condition of one test needs no names"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from chains import bare_queue
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipelang.searching.settling import enough, settled, widest_first
+from recipelang.searching.bilinear import BilinearCost
+from recipelang.searching.settling import cheapest_first, enough, settled, widest_first
 
 QUEUES = [bare_queue(4, "a"), bare_queue(8, "b")]
 ORDER = widest_first(QUEUES, [0, 0])
@@ -62,3 +65,27 @@ def test_where_a_quality_is_missing_no_more_is_taken() -> None:
     """`until flops < 0.5 and top1 > 90%`: to remove more does not raise an accuracy."""
     found = settled(QUEUES, Scales(11, good=False), [[1, 1]], widest_first(QUEUES, [1, 1]))  # type: ignore[arg-type]
     assert found == [1, 1]
+
+
+@given(st.data())
+def test_the_cheapest_step_is_the_one_that_loses_least_for_what_it_wins(data: Any) -> None:
+    """Naively: prices from differences of the cost itself, which has no product of a group with itself."""
+    number = lambda low: st.floats(low, 2)  # noqa: E731
+    cost = BilinearCost(((0, 1),), 0.1, (data.draw(number(0.1)), data.draw(number(0.1))), (data.draw(number(0.1)),))
+    norms = [data.draw(st.lists(number(0.0), min_size=size, max_size=size)) for size in (4, 8)]
+    start = [data.draw(st.integers(0, 3)), data.draw(st.integers(0, 7))]
+    order, counts = cheapest_first(QUEUES, start, norms, cost), list(start)
+    for chosen in order:
+        prices = []
+        for q, queue in enumerate(QUEUES):
+            if counts[q] == len(queue.steps):
+                prices.append(float("inf"))
+                continue
+            shares = [[1 - n / 4 for n in range(5)], [1 - n / 8 for n in range(9)]]
+            now = [shares[k][count] for k, count in enumerate(counts)]
+            after = [shares[k][count + (k == q)] for k, count in enumerate(counts)]
+            won = float(cost(torch.tensor(now).double()) - cost(torch.tensor(after).double()))
+            prices.append(sum(norms[q][part] for part in queue.steps[counts[q]].parts) / won)
+        assert prices[chosen] <= min(prices) * (1 + 1e-6) + 1e-12
+        counts[chosen] += 1
+    assert counts == [len(queue.steps) for queue in QUEUES]

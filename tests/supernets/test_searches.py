@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from random import Random
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from recipelang.supernets.chaining import fitted
 from recipelang.supernets.chains import Bins
 from recipelang.supernets.evolution import Budget, Genes, best, crossed, generation, last, mutated, random_genes
-from recipelang.supernets.greedy import slimmed
+from recipelang.supernets.greedy import finest, slimmed
 
 mosts = st.lists(st.integers(1, 5), min_size=1, max_size=5).map(tuple)
 
@@ -157,3 +158,15 @@ def test_a_small_budget_has_fewer_networks_than_a_generation(size: int, found: i
     budget = Budget((5, 5), lambda genes: sum(genes) >= 3)
     new = generation({}, budget, size, 0.1, Random(0))
     assert len(set(new)) == len(new) == found and all(map(budget.fits, new))
+
+
+@given(st.integers(0, 9), st.integers(1, 9), st.integers(1, 20))
+def test_of_several_steps_at_a_time_no_more_are_taken_than_are_needed(start: int, by: int, bound: int) -> None:
+    asked: list[int] = []
+
+    def holds(taken: Sequence[int]) -> bool:
+        asked.append(taken[1])
+        return taken[1] >= min(bound, start + by)  # it holds at the end
+
+    assert finest((3, start, 0), (3, start + by, 0), holds) == (3, max(start + 1, min(bound, start + by)), 0)
+    assert start + by not in asked, "that it holds there is known"
