@@ -35,6 +35,8 @@ FOLDERS: Mapping[str, str] = {
     "widths": "widths",
     "rounder": "rounders",
     "hardware": "hardware",
+    "sharing": "sharings",
+    "encoder": "encoders",
     "optimizer": "optimizers",
     "companion": "companions",
     "schedule": "schedules",

@@ -30,6 +30,8 @@ PROTOCOLS: Mapping[str, str] = {
     "widths": "WidthSearch",
     "rounder": "Rounder",
     "hardware": "Hardware",
+    "sharing": "Sharing",
+    "encoder": "Encoder",
     "optimizer": "Optimizer",
     "companion": "Companion",
     "schedule": "Schedule",

@@ -51,6 +51,8 @@ WORK = {
     "widths": ("course", "looks", "budget"),
     "rounder": ("round", "unit", "looks_at_data"),
     "hardware": ("bits", "per", "weights", "activations", "signed", "powers", "executes"),
+    "sharing": ("values", "bits", "gradient"),
+    "encoder": ("encode", "decode"),
     "optimizer": ("build",),
     "companion": (
         *(
@@ -92,6 +94,8 @@ FROM_THE_LITERATURE = {
     "widths",
     "rounder",
     "hardware",
+    "sharing",
+    "encoder",
     "schedule",
     "ramp",
     "optimizer",

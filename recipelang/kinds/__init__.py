@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.data import Labels as Labels
     from recipelang.kinds.data import names_of as names_of
     from recipelang.kinds.edit import Edit as Edit
+    from recipelang.kinds.encoder import Encoder as Encoder
     from recipelang.kinds.evidence import Ablation as Ablation
     from recipelang.kinds.evidence import Again as Again
     from recipelang.kinds.evidence import Evidence as Evidence
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.schedule import Schedule as Schedule
     from recipelang.kinds.seen import Moment as Moment
     from recipelang.kinds.seen import Seen as Seen
+    from recipelang.kinds.sharing import Sharing as Sharing
     from recipelang.kinds.task import DEFAULT_TASK as DEFAULT_TASK
     from recipelang.kinds.task import Task as Task
     from recipelang.kinds.task import serves as serves
@@ -116,6 +118,7 @@ OFFERED = {
     "criterion": "Compensator Criterion Solver voters why_no_sum why_unfit",
     "data": "Batch DataMethod Dataset Labels names_of",
     "edit": "Edit",
+    "encoder": "Encoder",
     "evidence": "Ablation Again Evidence",
     "export": "Beside ExportMethod ObservingExport",
     "figure": "Figure",
@@ -138,6 +141,7 @@ OFFERED = {
     "runtime": "PRECISIONS Deployment Executable Finding LayerExecution Runtime",
     "schedule": "DecidingSchedule Masking Schedule",
     "seen": "Moment Seen",
+    "sharing": "Sharing",
     "task": "DEFAULT_TASK Task serves",
     "unit": "Gone Group Offer Unit",
     "widths": "Choice WidthBench WidthSearch Widths",

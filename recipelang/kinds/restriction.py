@@ -38,6 +38,9 @@ class Restriction(Protocol):
     def hold(self, parameter: Tensor, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Bring a parameter, and the optimizer's state of it, back to what is allowed, in place."""
 
+    def gathered(self, gradient: Tensor) -> Tensor:
+        """The gradient with which an optimizer moves the parameter, for that of the loss."""
+
     def holds(self, value: Tensor) -> bool:
         """Whether a parameter is as `hold` leaves it."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from recipelang.errors import Span
 from recipelang.meaning import tasks
-from recipelang.plan import Needs, Zeros
+from recipelang.plan import Closes, Needs, Zeros
 
 #: states that the language itself names, and words with another meaning: a recipe cannot give these names
 RESERVED = ("healthy", "recovered", "current", "self", "control", "scratch", "train", "val", "test", "first", "last")
@@ -40,6 +40,7 @@ class Flow:
         zeros: the masks of the last statement that left some, and where; None where they are not known.
         grids: what the statement before gave grids, and where; None where something trained or changed since.
         restrictions: those that the current network is certainly under; while variants are open, that one of them is.
+        closed: what may not follow, with the verb and the place of the statement that says so.
         task: the class of the recipe's task.
     """
 
@@ -63,6 +64,7 @@ class Flow:
     zeros: tuple[Zeros, Span] | None = None
     grids: tuple[Needs, Span] | None = None
     restrictions: frozenset[str] = frozenset()
+    closed: tuple[tuple[Closes, str, Span], ...] = ()
     task: Any = field(default_factory=tasks.default)
 
     def copy(self) -> Flow:
@@ -142,6 +144,7 @@ def joined(before: Flow, ends: list[Flow]) -> Flow:
     after.grids = None
     after.zeros = ends[0].zeros if len({end.zeros for end in ends}) == 1 else None
     after.restrictions = frozenset.intersection(*(end.restrictions for end in ends))
+    after.closed = tuple(dict.fromkeys(closed for end in ends for closed in end.closed))
     for end in ends:
         after.last.update(end.last)
     return after

@@ -34,6 +34,11 @@ def before(verb: Verb, statement: nodes.Statement, flow: Flow, refuse: Refuse) -
     if verb.sparse_first and not (flow.sparse or flow.restricted):
         help = "write `sparsify nm 2:4` or `quantize weights, activations to 8 bits` above"
         refuse("RCP0915", "there is no sparse or quantized layer to accelerate", span, help)
+    for closes, other, first in flow.closed:
+        if name in closes.verbs or (verb.operation is not None and verb.operation.role in closes.roles):
+            message = f"`{name}` cannot follow `{other}` ({first.seen_from(span)}): {closes.why}"
+            refuse("RCP0506", message, span, f"move `{name} …` before {first.seen_from(span)}")
+            break
     for other in verb.not_after:
         if other in flow.last:
             _not_after(verb, statement, other, flow, refuse)
@@ -95,6 +100,8 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
         flow.grids = None
     if needs and needs.restriction:
         flow.restrictions |= {needs.restriction}
+    if needs and needs.closes:
+        flow.closed = (*(one for one in flow.closed if one[1] != name), (needs.closes, name, span))
     if needs and _removes(needs):
         flow.outgrown = frozenset(("healthy", *flow.named("state")))
     if needs and isinstance(needs.writes, Named):
@@ -102,6 +109,7 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
     if needs and isinstance(needs.writes, Returned):
         flow.outgrown = frozenset()
         flow.across = flow.zeros = None
+        flow.closed = ()
         flow.restrictions = frozenset()  # those of the state that the recipe returns to are known when it runs
     if compresses(found) if needs else not verb.operation.before_healthy:
         flow.healthy = True

@@ -30,6 +30,8 @@ KINDS: dict[str, KindWords] = {
     "hardware": KindWords("a hardware profile", "hardware profiles", "after `quantize … with`"),
     "widths": KindWords("a search for widths", "searches for widths", "after `quantize … until … with`"),
     "rounder": KindWords("a rounder", "rounders", "after `quantize … with`"),
+    "sharing": KindWords("a way to share values", "ways to share values", "after `share … by`"),
+    "encoder": KindWords("an encoder", "encoders", "after `encode by`"),
     "optimizer": KindWords("an optimizer", "optimizers", "after `with`"),
     "companion": KindWords("a companion of a training", "companions", "after `with`"),
     "schedule": KindWords("a schedule", "schedules", "after `over`"),

@@ -25,6 +25,7 @@ from recipelang.plan.keys import canonical as canonical
 from recipelang.plan.keys import parts_of as parts_of
 from recipelang.plan.lengths import Stretched as Stretched
 from recipelang.plan.lengths import lengthened as lengthened
+from recipelang.plan.needs import Closes as Closes
 from recipelang.plan.needs import Finetune as Finetune
 from recipelang.plan.needs import Needs as Needs
 from recipelang.plan.needs import Operation as Operation

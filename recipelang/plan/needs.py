@@ -10,6 +10,21 @@ from recipelang.plan.values import Condition, Samples, Selection, Training, Zero
 
 
 @dataclass(frozen=True)
+class Closes:
+    """What may not follow a step, and why.
+
+    Attributes:
+        why: continues "`prune` cannot follow `share` (line 4): …".
+        verbs: these verbs.
+        roles: operations of these roles.
+    """
+
+    why: str
+    verbs: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Needs:
     """What an operation needs and what it leaves; a field that is not given is not needed.
 
@@ -36,6 +51,7 @@ class Needs:
         grids: the parts that it gives grids in the modules of `selection`, in place of those that they have.
         repeated: whether a control repeats the step as it is, and not only its training.
         scratch: whether its training starts from new random weights, as that of a control then does.
+        closes: what may not follow it, until another state becomes the current one.
     """
 
     writes: Effect = MADE
@@ -61,6 +77,7 @@ class Needs:
     grids: tuple[str, ...] = ()
     repeated: bool = False
     scratch: bool = False
+    closes: Closes | None = None
 
     @property
     def conditions(self) -> tuple[Condition, ...]:

@@ -3,7 +3,8 @@
 model.json                 how to build the original: method, settings, classes, input size, preprocessing
 surgery.json               what was removed, and what limits the numbers at which place
 restrictions.safetensors   tensors of the restrictions: `layer1.0.conv1.weight@mask.keep`
-model.safetensors          the weights, zeros included; 2:4 weights in their packed form where requested
+model.safetensors          the weights, zeros included; 2:4 weights in their packed form where requested; weights of few
+                           values as the bytes of an encoder where the recipe says `encode` (surgery/encoding.py)
 
 Together they are `Network.described` and `Network.tensors`, and nothing else.
 """
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.files import atomic
 from recipelang.kinds import Restriction
+from recipelang.surgery import encoding
 from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.edits import replay
 from recipelang.surgery.entries import Wrong, shown
@@ -32,6 +34,7 @@ from recipelang.surgery.manifest import (
     FORMAT,
     MASKS,
     MODEL,
+    PLAIN_FORMAT,
     RESTRICTIONS,
     SURGERY,
     WEIGHTS,
@@ -85,14 +88,20 @@ def save(network: Network, folder: Path, *, packed: bool = False) -> tuple[Path,
     """
     folder.mkdir(parents=True, exist_ok=True)
     described = network.described()
-    surgery = {"format": FORMAT} | {name: described.pop(name) for name in IN_SURGERY}
-    names = packed_names(network) if packed else {}
-    model = {"format": FORMAT, **described} | ({"packed": names} if names else {})
+    state, restricting = dict(network.module.state_dict()), network.restricting()
+    if network.encoded:
+        state, restricting, stored = encoding.packed(network)
+        described["encoded"] = stored.json()
+    form = {"format": FORMAT if network.encoded else PLAIN_FORMAT}
+    surgery = form | {name: described.pop(name) for name in IN_SURGERY}
+    found = packed_names(network) if packed else {}
+    names = {name: shape for name, shape in found.items() if name in state}
+    model = {**form, **described} | ({"packed": names} if names else {})
     _write(folder / MODEL, _json(model))
     _write(folder / SURGERY, _json(surgery))
     masks = [tensor_name(name, "mask", "keep") for name in names]
-    _write(folder / RESTRICTIONS, to_bytes(_plain(pack_masks(network.restricting(), masks))))
-    _write(folder / WEIGHTS, to_bytes(_plain(pack_weights(network.module.state_dict(), list(names)))))
+    _write(folder / RESTRICTIONS, to_bytes(_plain(pack_masks(restricting, masks))))
+    _write(folder / WEIGHTS, to_bytes(_plain(pack_weights(state, list(names)))))
     return tuple(folder / name for name in FILES)
 
 
@@ -110,7 +119,7 @@ def require_readable(network: Network, folder: Path) -> None:
     """
     back = load(folder, trust=True)  # its code has already run in this process
     described, own, read = back.described(), network.tensors(), back.tensors()
-    different = [name for name, value in network.described().items() if _json(described[name]) != _json(value)]
+    different = [name for name, value in network.described().items() if _json(described.get(name)) != _json(value)]
     different += [name for name, value in own.items() if name not in read or not _equal(value, read[name])]
     if different := different or [name for name in read if name not in own]:
         raise damaged(folder, f"`{different[0]}` is not read as it was written")
@@ -143,7 +152,12 @@ def load(folder: Path, *, trust: bool = False) -> Network:
     most = 8 * sum(tensor.numel() for tensor in module.state_dict().values() if isinstance(tensor, Tensor))
     try:
         weights = unpack_weights(read_tensors(folder / WEIGHTS, most), told.packed)
-        restrictions = _restrictions(folder, told, most)
+        restricting = read_tensors(folder / (MASKS if told.version == 1 else RESTRICTIONS), most)
+        if told.encoded:
+            weights, restricting = encoding.unpacked(module, told.encoded, told.restrictions, weights, restricting)
+        restrictions = _restrictions(folder, told, restricting)
+    except ValueError as error:
+        raise damaged(folder, f"`{WEIGHTS}` is not encoded as `{MODEL}` says: {first_line(error)}") from error
     except KeyError as error:
         raise damaged(folder, f"{error} is missing, which is packed according to `{MODEL}`") from error
     load_weights(module, weights, f"the weights of `{folder.name}`")
@@ -156,6 +170,7 @@ def load(folder: Path, *, trust: bool = False) -> Network:
         classes=told.classes,
         preprocessing=told.preprocessing,
         accelerated=told.accelerated,
+        encoded=told.encoded.by if told.encoded else "",
     )
     if off := broken(network):
         kinds = " and ".join(one.kind for one in network.restrictions[off[0]])
@@ -230,10 +245,9 @@ def fresh(network: Network, seed: int) -> Network:
     return replace(network, module=module)
 
 
-def _restrictions(folder: Path, told: Manifest, most: int) -> dict[str, tuple[Restriction, ...]]:
-    """The restrictions of a folder, of any version, with their tensors."""
+def _restrictions(folder: Path, told: Manifest, tensors: dict[str, Tensor]) -> dict[str, tuple[Restriction, ...]]:
+    """The restrictions of a folder, of any version, with their tensors, which are used up."""
     file = MASKS if told.version == 1 else RESTRICTIONS
-    tensors = read_tensors(folder / file, most)
     if told.version == 1:  # masks alone, by the names of their weights
         tensors = {tensor_name(name, "mask", "keep"): mask for name, mask in tensors.items()}
     tensors = unpack_masks(tensors, {tensor_name(name, "mask", "keep"): shape for name, shape in told.packed.items()})

@@ -22,6 +22,7 @@ from recipelang.errors import Refusal
 from recipelang.images.preprocessing import from_entries
 from recipelang.kinds import DEFAULT_TASK, Preprocessing
 from recipelang.surgery.edits import Edit, from_json
+from recipelang.surgery.encoding import Stored
 from recipelang.surgery.entries import MOST_TENSORS, Wrong, entry, mapping, numbers, sequence, shown, text, whole
 from recipelang.surgery.network import Accelerated
 from recipelang.surgery.packing import weight_shape
@@ -29,8 +30,10 @@ from recipelang.surgery.tracing import first_line
 from recipelang.surgery.untrusted import check_header, json_of, require_regular
 from recipelang.verbs.accelerate import GOALS
 
-NAME, VERSION = "recipelang.model", 2
+NAME, VERSION = "recipelang.model", 3
 FORMAT = f"{NAME}/{VERSION}"
+#: what a network without encoded weights is written as, which earlier versions read
+PLAIN_FORMAT = f"{NAME}/2"
 FILES = ("model.json", "surgery.json", "restrictions.safetensors", "model.safetensors")
 MODEL, SURGERY, RESTRICTIONS, WEIGHTS = FILES
 #: where version 1 kept its masks, by the names of their weights, in place of RESTRICTIONS
@@ -52,6 +55,7 @@ class Manifest:
         version: of the format.
         restrictions: place → the kind and the JSON of each restriction there; their own entries are not checked yet.
         packed: parameter name → shape of each weight in packed form.
+        encoded: how weights are encoded; None where none is.
     """
 
     version: int
@@ -63,6 +67,7 @@ class Manifest:
     edits: tuple[Edit, ...]
     restrictions: dict[str, list[dict[str, Any]]]
     packed: dict[str, list[int]]
+    encoded: Stored | None
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -89,6 +94,7 @@ def read_manifest(folder: Path) -> Manifest:
             edits=tuple(map(from_json, sequence(entry(surgery, "edits"), "`edits`", MOST_EDITS))),
             restrictions=_restrictions(surgery, version),
             packed={name: weight_shape(shape) for name, shape in mapping(model.get("packed", {}), "`packed`").items()},
+            encoded=Stored.read(model.get("encoded")),
         )
     except (TypeError, ValueError) as error:  # `weight_shape` and `from_entries` raise them
         raise damaged(folder, f"`{MODEL}` or `{SURGERY}` has a wrong entry: {first_line(error)}") from error

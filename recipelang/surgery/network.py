@@ -79,6 +79,7 @@ class Network:
         classes: class names, in the order of the outputs; none where the task has no classes.
         preprocessing: how an image becomes an input.
         accelerated: settings of `accelerate`; None where the deployed form runs dense.
+        encoded: the encoder that its files are written with; "": none.
         habits: what was found about it when it was first run (`recipelang.surgery.probe`).
     """
 
@@ -90,6 +91,7 @@ class Network:
     classes: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
     accelerated: Accelerated | None = None
+    encoded: str = ""
     habits: Habits = Habits()
 
     @property
@@ -132,6 +134,7 @@ class Network:
             "classes": list(self.classes),
             "preprocessing": entries(self.preprocessing) if self.preprocessing else None,
             "accelerated": self.accelerated.json() if self.accelerated else None,
+            **({"encoded": self.encoded} if self.encoded else {}),
             "edits": [edit.json() for edit in self.edits],
             "restrictions": {
                 place: [{"kind": one.kind, **one.json()} for one in each]

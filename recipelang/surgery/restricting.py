@@ -71,6 +71,17 @@ def hold(module: nn.Module, restrictions: Restrictions, optimizer: torch.optim.O
             restriction.hold(parameter, optimizer)
 
 
+@torch.no_grad()
+def gather(module: nn.Module, restrictions: Restrictions) -> None:
+    """Replace the gradients of restricted parameters by those with which an optimizer moves them, in place."""
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    for name, each in restrictions.items():
+        parameter = parameters.get(name)
+        for one in each if parameter is not None else ():
+            if parameter is not None and parameter.grad is not None:
+                parameter.grad = one.gathered(parameter.grad)
+
+
 def broken(network: Network) -> tuple[str, ...]:
     """The names of the parameters that are not as a restriction holds them.
 

@@ -25,7 +25,7 @@ from recipelang.meaning import schedules
 from recipelang.plan import Duration, Training, canonical
 from recipelang.surgery.layout import wants_channels_last
 from recipelang.surgery.network import Network, Restrictions
-from recipelang.surgery.restricting import broken, hold, on_device
+from recipelang.surgery.restricting import broken, gather, hold, on_device
 from recipelang.surgery.simulated import simulated
 from recipelang.surgery.tracing import let_go
 from recipelang.surgery.weights import digest
@@ -122,11 +122,18 @@ def fit(
         Refusal: RCP0312 a ramp is longer than the training; RCP0713 the network cannot run in training mode; RCP0725
             nothing has gradients; RCP0811 the loss is not finite; RCP0812 outputs do not fit the data; RCP0814
             BatchNorm cannot train on batches of one image; RCP0815 a teacher's outputs have another shape; RCP0816
-            out of memory; RCP0821 … RCP0823 a loss finds no positions to compare; RCP0825 one is skipped in a step.
+            out of memory; RCP0821 … RCP0823 a loss finds no positions to compare; RCP0825 one is skipped in a step;
+            RCP1446 the network is encoded.
         KeyboardInterrupt: after the checkpoint is written.
     """
     batch = min(data.batch, samples or data.size("train"), data.size("train"))
     _refuse_single_images(network.module, batch)
+    if network.encoded:
+        raise Refusal(
+            "RCP1446",
+            f"the network was encoded by `{network.encoded}`, and what is encoded is not trained any more",
+            "train the network from before `encode`",
+        )
     if not any(parameter.requires_grad for parameter in network.module.parameters()):
         raise _nothing_trains("every parameter of the network is frozen")
     per_epoch = steps_of_epoch(data, samples)
@@ -279,6 +286,7 @@ def _step(job: _Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     job.companions.before_update(state.optimizer, moment)
+    gather(state.module, job.restrictions)
     state.optimizer.step()
     hold(state.module, job.restrictions, state.optimizer)
     job.learning.after_step(state.optimizer, moment)

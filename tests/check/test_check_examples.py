@@ -25,7 +25,7 @@ NOT_YET = {
     "n_query_efficient": {
         *("timm.deit_tiny_patch16_224", "imagenet", "deit", "query_efficient", "self", "queries", "time", "with")
     },
-    "o_deep_compression": {"imagenet", "weights", "share", "encode"},
+    "o_deep_compression": {"imagenet"},
     "p_low_rank": {"imagenet", "factorize"},
     "r_sweep_27": {"with"},
     "s_deploy": {"card"},
@@ -48,6 +48,14 @@ def test_the_one_liner_is_a_whole_recipe() -> None:
     assert [n.operation.verb for n in plan.nodes] == [  # type: ignore[union-attr]
         *("data", "model", "train", "prune", "finetune", "sparsify", "distill")
     ]
+
+
+def test_deep_compression_on_images_that_are_here() -> None:
+    text = text_of("o_deep_compression").replace("imagenet(", 'folder("photos", ')
+    plan = check(parse(text, "o_deep_compression.rcp"))
+    linear, convolutions = (n.operation for n in plan.nodes if n.operation.verb == "share")  # type: ignore[union-attr]
+    assert (linear.bits, convolutions.bits, linear.sharing.name) == (5, 8, "kmeans")
+    assert [n.operation.verb for n in plan.nodes][-4:-1] == ["finetune", "encode", "expect"]  # type: ignore[union-attr]
 
 
 def test_masks_that_follow_a_schedule_while_training() -> None:

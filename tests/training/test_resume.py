@@ -28,8 +28,10 @@ from recipelang.methods.ramps.cosine import Cosine
 from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import Duration, Term, Training
 from recipelang.surgery.network import Network
+from recipelang.surgery.restricting import restrict
 from recipelang.surgery.restrictions.grid import Grid
 from recipelang.surgery.restrictions.mask import Mask
+from recipelang.surgery.restrictions.shared import Shared
 from recipelang.training import checkpoint
 from recipelang.training import loop as loop
 from recipelang.training.loop import FitRecord, fit
@@ -60,6 +62,7 @@ def test_killed_twice_and_the_same_bytes(
 ) -> None:
     masked = network.restricted({"7.weight": Mask("some", torch.rand(3, 72) < 0.5)})
     masked = masked.restricted(GRIDS) if precision == "float32" else masked
+    masked = restrict(masked, {"4.weight": Shared(torch.randint(-1, 5, (8, 8, 3, 3)).to(torch.int16), 5)})
     teachers = (Teacher("a", network), Teacher("b", masked))
     how: Any = {"task": TASK, "seed": 4, "precision": precision, "teachers": teachers}
     training = Training(Duration(3), optimizer, (Term(1.0, Mis(beta=1.0, gamma=1.0)),))

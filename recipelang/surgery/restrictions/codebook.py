@@ -120,6 +120,10 @@ class Codebook:
     def hold(self, parameter: Tensor, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Nothing: the parameter keeps its full precision."""
 
+    def gathered(self, gradient: Tensor) -> Tensor:
+        """The gradient itself."""
+        return gradient
+
     def holds(self, value: Tensor) -> bool:
         """Any value is allowed: the nearest levels are computed with."""
         return True

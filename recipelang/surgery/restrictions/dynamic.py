@@ -50,6 +50,10 @@ class Dynamic:
     def hold(self, parameter: Tensor, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Nothing."""
 
+    def gathered(self, gradient: Tensor) -> Tensor:
+        """The gradient itself."""
+        return gradient
+
     def holds(self, value: Tensor) -> bool:
         """Any value is allowed."""
         return True

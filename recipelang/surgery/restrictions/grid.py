@@ -142,6 +142,10 @@ class Grid:
     def hold(self, parameter: Tensor, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Nothing: the parameter keeps its full precision."""
 
+    def gathered(self, gradient: Tensor) -> Tensor:
+        """The gradient itself."""
+        return gradient
+
     def holds(self, value: Tensor) -> bool:
         """Any value is allowed: the nearest numbers of the grid are computed with."""
         return True

@@ -53,6 +53,10 @@ class Mask:
             if isinstance(state, Tensor) and state.shape == parameter.shape:
                 state.masked_fill_(gone, 0)
 
+    def gathered(self, gradient: Tensor) -> Tensor:
+        """The gradient itself."""
+        return gradient
+
     def holds(self, value: Tensor) -> bool:
         """Whether every excluded element is zero."""
         return not value.detach()[~self.keep.to(value.device)].count_nonzero()
