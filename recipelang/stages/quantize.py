@@ -48,7 +48,7 @@ def run(operation: Quantize, context: Context) -> Outcome:
     context = replace(context, network=attending(context.network, operation.selection))
     network, found = _require(operation, context.network)
     if operation.widths is not None:
-        done = searched(operation, context, found, partial(_observed, operation))
+        done = searched(operation, replace(context, network=network), found, partial(_observed, operation))
         return replace(done, note="; ".join(filter(None, (done.note, _left(found)))))
     together: dict[str, Restriction] = {}
     if operation.estimator.needs == "loss":
