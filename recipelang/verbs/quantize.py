@@ -129,7 +129,7 @@ def _bits(reader: Reader, quantizer: Any) -> int | None:
     if node is None:
         if reader.clause("to") is None and len(able) == 1:
             return int(able[0])
-        if reader.clause("to") is None:
+        if reader.clause("to") is None and quantizer is not None:
             help = f"write `to {_spelt(able[-1])}`, or `until size < 25%` to have widths searched for"
             reader.refuse("RCP0403", "`quantize` does not say to how many bits", None, help)
         return None

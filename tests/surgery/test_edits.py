@@ -18,6 +18,7 @@ from recipelang.kinds import Edit
 from recipelang.nets.digits_resnet import digits_resnet
 from recipelang.surgery.candidates import find_layers
 from recipelang.surgery.edits import RemoveLayer, apply_edits, from_json, remove, replay
+from recipelang.surgery.edits.ensemble import Ensemble
 from recipelang.surgery.edits.unfold_attention import UnfoldAttention
 from recipelang.surgery.network import Network
 from recipelang.surgery.removable import find_removable
@@ -168,9 +169,10 @@ SAMPLES: dict[str, Callable[[Network], Edit]] = {
     "remove_layer": lambda network: RemoveLayer("layer1.2", ("layer1.2",)),
     "remove_channels": remove_some_channels,
     "unfold_attention": lambda network: UnfoldAttention(("attention",)),
+    "ensemble": lambda network: Ensemble(3),
 }
 #: kinds of edits that change no answer, with a network that has what they change
-EXACT: dict[str, Callable[[], nn.Module]] = {"unfold_attention": Attentive}
+EXACT: dict[str, Callable[[], nn.Module]] = {"unfold_attention": Attentive, "ensemble": digits_resnet}
 
 
 @pytest.mark.parametrize("kind", catalogue.names("edit"))
