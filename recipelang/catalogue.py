@@ -37,6 +37,7 @@ FOLDERS: Mapping[str, str] = {
     "hardware": "hardware",
     "sharing": "sharings",
     "encoder": "encoders",
+    "source": "sources",
     "optimizer": "optimizers",
     "companion": "companions",
     "schedule": "schedules",

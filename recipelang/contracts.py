@@ -32,6 +32,7 @@ PROTOCOLS: Mapping[str, str] = {
     "hardware": "Hardware",
     "sharing": "Sharing",
     "encoder": "Encoder",
+    "source": "Source",
     "optimizer": "Optimizer",
     "companion": "Companion",
     "schedule": "Schedule",

@@ -53,6 +53,7 @@ WORK = {
     "hardware": ("bits", "per", "weights", "activations", "signed", "powers", "executes"),
     "sharing": ("values", "bits", "gradient"),
     "encoder": ("encode", "decode"),
+    "source": ("samples", "together", "require", "make"),
     "optimizer": ("build",),
     "companion": (
         *(
@@ -96,6 +97,7 @@ FROM_THE_LITERATURE = {
     "hardware",
     "sharing",
     "encoder",
+    "source",
     "schedule",
     "ramp",
     "optimizer",

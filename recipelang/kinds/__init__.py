@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.seen import Moment as Moment
     from recipelang.kinds.seen import Seen as Seen
     from recipelang.kinds.sharing import Sharing as Sharing
+    from recipelang.kinds.source import Source as Source
     from recipelang.kinds.task import DEFAULT_TASK as DEFAULT_TASK
     from recipelang.kinds.task import Task as Task
     from recipelang.kinds.task import serves as serves
@@ -142,6 +143,7 @@ OFFERED = {
     "schedule": "DecidingSchedule Masking Schedule",
     "seen": "Moment Seen",
     "sharing": "Sharing",
+    "source": "Source",
     "task": "DEFAULT_TASK Task serves",
     "unit": "Gone Group Offer Unit",
     "widths": "Choice WidthBench WidthSearch Widths",

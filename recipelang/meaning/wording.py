@@ -32,6 +32,7 @@ KINDS: dict[str, KindWords] = {
     "rounder": KindWords("a rounder", "rounders", "after `quantize … with`"),
     "sharing": KindWords("a way to share values", "ways to share values", "after `share … by`"),
     "encoder": KindWords("an encoder", "encoders", "after `encode by`"),
+    "source": KindWords("a source of samples", "sources of samples", "after `quantize … on`"),
     "optimizer": KindWords("an optimizer", "optimizers", "after `with`"),
     "companion": KindWords("a companion of a training", "companions", "after `with`"),
     "schedule": KindWords("a schedule", "schedules", "after `over`"),

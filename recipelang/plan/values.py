@@ -107,11 +107,16 @@ class Zeros:
 
 @dataclass(frozen=True)
 class Samples:
-    """The data that `on` names: a split, at most this many samples of it, and the data set."""
+    """The data that `on` names: a split, at most this many samples of it, and the data set.
+
+    Attributes:
+        source: a method of kind `source` that makes the samples from the network; the split is then not looked at.
+    """
 
     split: str
     count: int | None = None
     data: str = ""
+    source: Any = later(None)
 
 
 @dataclass(frozen=True)

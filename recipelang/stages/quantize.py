@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Figure, Observed, Restriction
+from recipelang.kinds import Dataset, Figure, Observed, Restriction
 from recipelang.kinds.figure import words
 from recipelang.scoring.streams import See, extremes, numbers
 from recipelang.stages._joint import jointly
+from recipelang.stages._made import made
 from recipelang.stages._rounded import rounded
 from recipelang.stages._widths import foreseen, searched
 from recipelang.stages.context import Context, Foresight, Known, Outcome
@@ -42,36 +43,42 @@ def run(operation: Quantize, context: Context) -> Outcome:
     Raises:
         Refusal: RCP1403: the selection has nothing that can be quantized; RCP1010: a number is NaN or infinite;
             RCP1008: there is no data to observe; RCP1434: a rounder needs uniform grids;
-            RCP1454: a mask would not stay.
+            RCP1439: a source cannot make samples of this network; RCP1454: a mask would not stay.
         OutOfReach: RCP0904: a budget of widths cannot be met.
     """
     context = replace(context, network=attending(context.network, operation.selection))
     network, found = _require(operation, context.network)
+    source, told = operation.samples.source if operation.samples else None, ""
+    observed = partial(_observed, operation)
+    if source is not None:
+        data, told = made(source, replace(context, network=network))
+        observed = partial(_observed, operation, instead=data)
+        context = replace(context, data=context.data if operation.widths else data)
     if operation.widths is not None:
-        done = searched(operation, replace(context, network=network), found, partial(_observed, operation))
-        return replace(done, note="; ".join(filter(None, (done.note, _left(found)))))
+        done = searched(operation, replace(context, network=network), found, observed)
+        return replace(done, note="; ".join(filter(None, (told, done.note, _left(found)))))
     together: dict[str, Restriction] = {}
     if operation.estimator.needs == "loss":
-        together, found = jointly(operation, replace(context, network=network), found, partial(_observed, operation))
+        together, found = jointly(operation, replace(context, network=network), found, observed)
         grids = {place: one for place, one in together.items() if place in found.weights}
     else:
         grids = weight_grids(network, found.weights, operation.bits, operation.estimator, operation.hardware)
     said = ""
     if operation.rounder and grids:
-        made = rounded(operation.rounder, replace(context, network=network), grids, operation.samples)
-        network, grids, said = made.network, dict(made.grids), made.note
+        rounding = rounded(operation.rounder, replace(context, network=network), grids, operation.samples)
+        network, grids, said = rounding.network, dict(rounding.grids), rounding.note
     if together:
         grids |= {place: one for place, one in together.items() if place not in found.weights}
     elif found.activations:
         wanted: Mapping[str, Observed] = dict.fromkeys(found.activations, UNSEEN)
         if operation.estimator.observes:
-            seen = _observed(operation, context, network.restricted(grids), found.activations)
+            seen = observed(context, network.restricted(grids), found.activations)
             wanted, found = found.wanting(operation.estimator, seen)
         grids |= activation_grids(wanted, operation.bits, operation.estimator, operation.hardware)
     return Outcome(
         network.clone().restricted(grids),
         reached=_counted(found, operation.bits),
-        note="; ".join(filter(None, (said, _left(found)))),
+        note="; ".join(filter(None, (told, said, _left(found)))),
         edits=tuple(f"`{place}` has {grid.name}" for place, grid in grids.items()),
     )
 
@@ -80,9 +87,11 @@ def foresee(operation: Quantize, network: Network, known: Known) -> Foresight:
     """How many weights and activations get grids, and what stays in floating point.
 
     Raises:
-        Refusal: RCP1403: there is nothing to quantize.
+        Refusal: RCP1403: there is nothing to quantize. RCP1439: a source cannot make samples of this network.
     """
     network, found = _require(operation, attending(network, operation.selection))
+    if operation.samples is not None and operation.samples.source is not None:
+        operation.samples.source.require(network.module)
     if operation.widths is not None:
         return foreseen(operation, network, found, _left(found))
     return Foresight(tuple(filter(None, (words(_counted(found, operation.bits)), _left(found)))))
@@ -103,9 +112,14 @@ def _require(operation: Quantize, network: Network) -> tuple[Network, Places]:
 
 
 def _observed(
-    operation: Quantize, context: Context, network: Network, places: Collection[str]
+    operation: Quantize, context: Context, network: Network, places: Collection[str], instead: Dataset | None = None
 ) -> Mapping[str, Observed]:
-    """What passes these places while everything that already has a grid is rounded."""
+    """What passes these places while everything that already has a grid is rounded.
+
+    Args:
+        instead: what is observed in place of the context's data.
+    """
+    context = replace(context, data=instead) if instead is not None else context
     module = copy.deepcopy(network.module).to(context.device).eval()
     active = computing(on_device(network.restrictions, context.device))
 

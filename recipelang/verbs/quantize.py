@@ -224,6 +224,9 @@ def _samples(reader: Reader, looks: bool, quantizer: Any) -> Samples | None:
             help = "leave `on` out, or write `by minmax`"
         reader.refuse("RCP1402", message, given.span, help)
         return None
+    if given is not None and names(given, "source") and not reader.flow.is_data(given.name):
+        source = reader.method(given, "source", "`on` of `quantize`", f"on {DEFAULT_SAMPLES}")
+        return Samples("train", source.samples, source=source) if source is not None else None
     return places.samples(reader)
 
 
@@ -242,7 +245,11 @@ VERB = Verb(
         Clause("while", "a guard: widths that break it are undone"),
         Clause("in", "modules to quantize", default="all that compute products and sums"),
         Clause("except", "modules to leave in floating point"),
-        Clause("on", "the data on which activations are observed", default=DEFAULT_SAMPLES),
+        Clause(
+            "on",
+            "the data on which activations are observed: a split, or a source that makes them from the network",
+            default=DEFAULT_SAMPLES,
+        ),
     ),
     example="quantize weights, activations to 8 bits by minmax on train(samples=512)",
     read=read,

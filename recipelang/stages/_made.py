@@ -1,0 +1,169 @@
+"""Samples that a source makes from a network, as a data set; each batch is stored once it is done."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from recipelang.catalogue import spell
+from recipelang.files import atomic
+from recipelang.kinds import Batch, Dataset, Labels, Preprocessing, Source
+from recipelang.stages.context import Context
+from recipelang.surgery.weights import digest
+from recipelang.training.smoke import few
+from recipelang.units import counted
+
+FORMAT = "recipelang.made/1"
+
+
+@dataclass(frozen=True)
+class Made:
+    """Inputs N×… with the network's own answers as targets: the same in every split.
+
+    Attributes:
+        like: the data set in whose place it stands.
+        batch: samples per batch.
+    """
+
+    name: str
+    like: Dataset
+    inputs: Tensor
+    targets: Any
+    fingerprint: str
+    batch: int
+
+    @property
+    def target(self) -> str:
+        """What it offers: as the data set."""
+        return self.like.target
+
+    @property
+    def labels(self) -> Labels | None:
+        """The classes of the data set."""
+        return self.like.labels
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """None: there are no images from which these were made."""
+        return None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one input."""
+        return tuple(self.inputs.shape[1:])
+
+    @property
+    def target_shape(self) -> tuple[int, ...] | None:
+        """Of one target, as in the data set."""
+        return self.like.target_shape
+
+    def size(self, split: str) -> int:
+        """How many samples were made."""
+        return len(self.inputs)
+
+    def batches(
+        self,
+        split: str,
+        *,
+        batch: int | None = None,
+        samples: int | None = None,
+        epoch: int | None = None,
+        seed: int = 0,
+        start: int = 0,
+    ) -> Iterator[Batch]:
+        """All samples in order: no two of them are of the same kind, so there is nothing to draw."""
+        size, total = batch or self.batch, min(samples or len(self.inputs), len(self.inputs))
+        for at in range(start * size, total, size):
+            part = slice(at, min(at + size, total))
+            yield Batch(self.inputs[part], self.targets[part])
+
+
+def made(source: Source, context: Context) -> tuple[Made, str]:
+    """The samples that a source makes from the context's network, and a sentence about them.
+
+    A run that is killed repeats one batch at most. The network computes in float32 with the weights that it holds.
+
+    Raises:
+        Refusal: RCP1439: none can be made of this network; RCP1010: a number is NaN or infinite.
+    """
+    module = copy.deepcopy(context.network.module).float().to(context.device).eval()
+    source.require(module)
+    parts, ends = [], []
+    total = few(source.samples, context.smoke) or source.samples
+    # the last batch has the others' size: one image alone has no statistics
+    counts = [min(source.together, total)] * -(-total // source.together)
+    steps = int(getattr(source, "steps", 1))
+    context.progress.start(f"making {counted(total, 'sample')}", len(counts) * steps)
+    try:
+        for number, count in enumerate(counts):
+            path = context.folder / "made" / f"{number:04}.safetensors"
+            identity = json.dumps([spell(source), number, count, context.seed, context.smoke])
+            found = _read(path, identity)
+            if found is None:
+                generator = torch.Generator().manual_seed(context.seed * 1_000_003 + number)
+                start = torch.randn(count, *context.network.input_shape, generator=generator)
+                inputs, *far = source.make(module, start.to(context.device), context.progress, context.smoke)
+                found = inputs.cpu(), torch.tensor(far, dtype=torch.float64)
+                _write(path, identity, *found)
+            else:
+                context.progress.advance(steps)
+            parts.append(found[0])
+            ends.append(found[1])
+    finally:
+        context.progress.stop()
+    inputs = torch.cat(parts)[:total]
+    before, after = torch.stack(ends).mean(0).tolist()
+    name = str(getattr(source, "name", "made"))
+    data = Made(
+        name,
+        context.data,
+        inputs,
+        _targets(module, inputs, context, source.together),
+        digest({"inputs": inputs}, of=name),
+        source.together,
+    )
+    return data, f"`{name}` made {counted(total, 'sample')}: distance to the statistics {before:.3g} → {after:.3g}"
+
+
+@torch.no_grad()
+def _targets(module: Any, inputs: Tensor, context: Context, size: int) -> Any:
+    """What the network itself answers, as targets."""
+    found = []
+    for part in inputs.split(size):
+        raw = module(part.to(context.device))
+        found.append(context.task.labels(context.task.answer(raw, None, context.data.labels)).cpu())
+    return torch.cat(found)
+
+
+# what is stored ------------------------------------------------------------------------------
+
+
+def _write(path: Path, identity: str, inputs: Tensor, far: Tensor) -> None:
+    tensors = {"inputs": inputs.contiguous(), "far": far}
+    header = {"format": FORMAT, "identity": identity}
+    header["digest"] = digest(tensors, of=json.dumps(header, sort_keys=True))
+    with atomic(path) as file:
+        file.write(to_safetensors(tensors, metadata=header))
+
+
+def _read(path: Path, identity: str) -> tuple[Tensor, Tensor] | None:
+    """What a file holds; None where it is missing, incomplete, altered or of another batch."""
+    with contextlib.suppress(OSError, SafetensorError, ValueError, KeyError):
+        with safe_open(path, "pt") as file:
+            header = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        told = header.pop("digest", "")
+        right = header.get("format"), header.get("identity")
+        if right == (FORMAT, identity) and told == digest(tensors, of=json.dumps(header, sort_keys=True)):
+            return tensors["inputs"], tensors["far"]
+    return None
