@@ -128,7 +128,7 @@ def test_the_report_says_which_masks_are_replaced_and_let_zeros_go() -> None:
 
 
 def test_scores_of_elements_are_summed_over_the_piece() -> None:
-    """Seed 003: S = Σ |w| over the granularity."""
+    """S = Σ |w| over the granularity."""
     plain = network()
     masks = sparse("sparsify filters to 50% by magnitude", plain).network.masks
     for name, mask in masks.items():
