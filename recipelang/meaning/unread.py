@@ -43,6 +43,7 @@ RESOLVED_BY: Mapping[str, Callable[[Verb], bool]] = {
     "RCP0591": lambda verb: verb.restricts or not (verb.operation is None or verb.operation.before_healthy),
     "RCP0915": lambda verb: verb.restricts,
     "RCP1301": lambda verb: verb.restricts,
+    "RCP1445": lambda verb: verb.restricts,
 }
 #: longer unread texts are not searched for verbs
 MOST_WORDS = 2000
