@@ -98,4 +98,5 @@ VERB = Verb(
         "`prune` and `sparsify` come before it, `encode` after it. `size` counts the numbers and the values; no "
         "runtime is faster.",
     ),
+    restricts=True,
 )
