@@ -231,7 +231,10 @@ def series(
     budget_s: float,
     progress: Progress | None,
 ) -> np.ndarray:
-    """Rounds × networks, seconds. It stops by the interval's width, never by the ratio's value: no bias."""
+    """Rounds × networks, seconds. It stops by the interval's width, never by the ratio's value: no bias.
+
+    An infinite `half_width` takes any number of networks; another, one or two.
+    """
     rounds: list[list[float]] = []
     start = stopwatch.now()
     target = min_pairs
@@ -245,7 +248,7 @@ def series(
             if progress:
                 progress.advance()
         samples = np.array(rounds)
-        if _uncertainty(samples) <= half_width or stopwatch.now() - start >= budget_s:
+        if math.isinf(half_width) or _uncertainty(samples) <= half_width or stopwatch.now() - start >= budget_s:
             return samples
         target = math.ceil(len(rounds) * GROWTH)
 

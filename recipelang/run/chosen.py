@@ -75,7 +75,8 @@ def chosen(metric: Any, network: Network, at: Prepares) -> Chosen:
         help = "add `torch` to the runtimes of `accelerate`, or change what `latency` asks for"
         raise Refusal("RCP1461", f"none of the runtimes of `accelerate` executes the network: {listed}", help)
     best = min(seconds, key=lambda name: seconds[name])
-    beside = [f"{name} {1e3 * time:.3g} ms" for name, time in sorted(seconds.items(), key=lambda item: item[1])]
+    in_order = sorted(seconds.items(), key=lambda item: item[1])
+    beside = [f"{name} {1e3 * time:.3g} ms" if len(seconds) > 1 else f"{name} alone" for name, time in in_order]
     beside += [f"not {name}: {why}" for name, why in reasons.items()]
     return Chosen(able[best], f"executed by {best}, and so is healthy in the ratio; chosen from {', '.join(beside)}")
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Measurement
-from recipelang.measuring.clock import CpuStopwatch, CudaStopwatch, compare_latency, undisturbed, waited
+from recipelang.measuring.clock import CpuStopwatch, CudaStopwatch, compare_latency, typical, undisturbed, waited
 
 EXAMPLE = torch.zeros(1, 1)
 
@@ -282,3 +282,9 @@ def test_real_networks_on_the_real_clock() -> None:
     measured = compare_latency(nn.Sequential(*[layer] * 20), layer, example, budget_s=1.0)
     assert measured.n >= 50 and measured.low <= measured.value <= measured.high
     assert measured.ratio is not None and measured.ratio > 2
+
+
+@pytest.mark.parametrize("many", [1, 2, 3, 4])
+def test_any_number_of_networks_is_called_in_turn_to_choose(many: int) -> None:
+    seconds = typical([nn.Identity() for _ in range(many)], torch.zeros(1, 1), 1, "cpu")
+    assert len(seconds) == many and min(seconds) > 0

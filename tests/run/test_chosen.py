@@ -63,6 +63,11 @@ def test_the_fastest_is_chosen_and_the_others_are_named(bench: Bench) -> None:
     )
 
 
+def test_a_runtime_without_a_choice_has_no_time_that_nobody_measured(bench: Bench) -> None:
+    found = chosen(Latency(), network(("torch",)), bench)
+    assert found.note.endswith("chosen from torch alone")
+
+
 def test_it_is_chosen_once_for_each_way_of_calling(bench: Bench) -> None:
     for metric, times in ((Latency(), 1), (Latency(), 1), (Latency(batch=8), 2), (Latency(threads=2), 3)):
         chosen(metric, network(), bench)
