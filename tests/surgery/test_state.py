@@ -27,6 +27,7 @@ from recipelang.surgery.restrictions.dynamic import Dynamic
 from recipelang.surgery.restrictions.grid import Grid
 from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.restrictions.shared import Shared
+from recipelang.surgery.weights import digest
 
 PLACE = "layer1.0.conv1.weight"
 ROWS = Scheme(8, signed=True, symmetric=True, axis=0)
@@ -252,3 +253,9 @@ def test_an_unknown_kind_is_refused_by_name(kind: str, network: Network, tmp_pat
     with pytest.raises(Refusal, match=f"a restriction of the kind `{kind}` at `{PLACE}`") as refused:
         artifact.load(tmp_path)
     assert refused.value.code == "RCP0746"
+
+
+def test_the_digest_of_a_tensor_does_not_depend_on_the_stride_of_a_dimension_of_one_element() -> None:
+    strided = torch.arange(18.0)[::9][:1]
+    assert strided.is_contiguous() and strided.stride() == (9,)
+    assert digest({"scale": strided}) == digest({"scale": strided.clone(memory_format=torch.contiguous_format)})
