@@ -146,10 +146,17 @@ def _bits(reader: Reader, quantizer: Any) -> int | None:
             "RCP1401",
             f"{f'`{quantizer.name}`' if quantizer else 'a grid'} has {_range(able)} bits; `{node.text}` is outside",
             node.span,
-            f"write `to {_spelt(nearest)}`{', or fewer with `finetune` after it' if nearest == MOST else ''}",
+            f"write `to {_spelt(nearest)}`{_otherwise(number.number, able)}",
         )
         return None
     return int(number.number)
+
+
+def _otherwise(asked: float, able: tuple[int, ...]) -> str:
+    """What else helps someone who asked for a width that is not among these."""
+    if asked == 1:
+        return ", or quantize `by bwn`, whose weights have one bit"
+    return ", or fewer with `finetune` after it" if asked > able[-1] == MOST and len(able) > 1 else ""
 
 
 def _no_zeros(reader: Reader, quantizer: Any) -> None:

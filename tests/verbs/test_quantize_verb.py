@@ -93,3 +93,17 @@ def test_ranges_are_chosen_for_the_network_that_they_are_for(text: str, expected
     plan = check(parse(f"model digits_resnet\ndata digits\ntrain for 1 epoch\n{text}"))
     assert [d.code for d in plan.warnings] == expected
     assert all("line" in d.message and d.help for d in plan.warnings)
+
+
+@pytest.mark.parametrize(
+    ("text", "help"),
+    [
+        ("quantize weights to 1 bit", "write `to 2 bits`, or quantize `by bwn`, whose weights have one bit"),
+        ("quantize weights to 9 bits", "write `to 8 bits`, or fewer with `finetune` after it"),
+        ("quantize weights to 4 bits by dynamic", "write `to 8 bits`"),
+    ],
+)
+def test_the_help_names_a_width_that_there_is(text: str, help: str) -> None:
+    with pytest.raises(RecipeError) as raised:
+        check(parse(text))
+    assert [found.help for found in raised.value.diagnostics] == [help]
