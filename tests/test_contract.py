@@ -53,7 +53,7 @@ WORK = {
     "hardware": ("bits", "per", "weights", "activations", "signed", "powers", "executes"),
     "sharing": ("values", "bits", "gradient"),
     "encoder": ("encode", "decode"),
-    "source": ("samples", "together", "require", "make"),
+    "source": ("samples", "together", "require_network", "make"),
     "optimizer": ("build",),
     "companion": (
         *(

@@ -23,8 +23,8 @@ class Source(Protocol):
     @property
     def together(self) -> int: ...
 
-    def require(self, module: Any) -> None:
-        """Refuse a network of which no inputs can be made.
+    def require_network(self, network: Any) -> None:
+        """Refuse a `Network` of which no inputs can be made, as far as its modules tell.
 
         Raises:
             Refusal: with the reason.

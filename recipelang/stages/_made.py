@@ -97,7 +97,7 @@ def made(source: Source, context: Context) -> tuple[Made, str]:
         Refusal: RCP1439: none can be made of this network; RCP1010: a number is NaN or infinite.
     """
     module = copy.deepcopy(context.network.module).float().to(context.device).eval()
-    source.require(module)
+    source.require_network(context.network)
     parts, ends = [], []
     total = few(source.samples, context.smoke) or source.samples
     # the last batch has the others' size: one image alone has no statistics

@@ -91,7 +91,7 @@ def foresee(operation: Quantize, network: Network, known: Known) -> Foresight:
     """
     network, found = _require(operation, attending(network, operation.selection))
     if operation.samples is not None and operation.samples.source is not None:
-        operation.samples.source.require(network.module)
+        operation.samples.source.require_network(network)
     if operation.widths is not None:
         return foreseen(operation, network, found, _left(found))
     return Foresight(tuple(filter(None, (words(_counted(found, operation.bits)), _left(found)))))

@@ -164,3 +164,11 @@ def test_a_criterion_that_changes_what_enters_weights_says_that_grids_are_in_its
     error = done.variant()["error"]
     assert error["code"] == "RCP1007" and "quantized" in error["message"]
     assert error["help"].startswith("write `prune` before `quantize`")
+
+
+def test_images_made_from_the_network_stand_in_place_of_data(lab: Any) -> None:
+    done = lab.run(TRAINED + "quantize weights, activations to 8 bits on zeroq(samples=16, steps=20)\n", smoke=False)
+    main = done.variant()
+    (step,) = done.steps(verb="quantize")
+    assert "`zeroq` made 16 samples: distance to the statistics" in step["note"]
+    assert abs(main["metrics"]["top1"]["value"] - main["metrics"]["top1"]["healthy"]) < 0.05

@@ -49,13 +49,13 @@ class ZeroQ:
         True, type="boolean", help="Whether channels of images have mean 0 and deviation 1 themselves."
     )
 
-    def require(self, module: Any) -> None:
+    def require_network(self, network: Any) -> None:
         """Refuse a network without statistics.
 
         Raises:
             Refusal: RCP1439.
         """
-        if not _norms(module):
+        if not _norms(network.module):
             raise Refusal(
                 "RCP1439",
                 "`zeroq` makes images from the statistics of BatchNorm, and the network has no BatchNorm that keeps "
