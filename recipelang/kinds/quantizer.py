@@ -92,7 +92,8 @@ class Quantizer(Protocol):
 
     Attributes:
         needs: `extremes` of activations, `samples` for a bounded sample of their values as well, or `loss` for a
-            function of the whole network's loss. All values of a weight are always there.
+            function of the whole network's loss; `statistics` for what BatchNorm tells (`observes` is then False, and a
+            setting `deviations` says how far from the mean a range reaches). All values of a weight are always there.
         parts: what it can quantize; `check` refuses the others.
         bits: the widths that it has; `check` refuses the others.
         learns: whether it takes part in training. Its spelling is then in `trained` of the restrictions.

@@ -225,9 +225,7 @@ def _samples(reader: Reader, looks: bool, quantizer: Any) -> Samples | None:
         message = "the range of a weight is known without data, and `quantize weights` looks at none"
         help = "leave `on` out, or write `quantize weights, activations`"
         if not getattr(quantizer, "observes", True):
-            message = (
-                f"`{quantizer.name}` computes the range of an activation when the network runs, and looks at no data"
-            )
+            message = f"`{quantizer.name}` knows the range of an activation without data, and looks at none"
             help = "leave `on` out, or write `by minmax`"
         reader.refuse("RCP1402", message, given.span, help)
         return None

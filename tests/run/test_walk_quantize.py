@@ -172,3 +172,11 @@ def test_images_made_from_the_network_stand_in_place_of_data(lab: Any) -> None:
     (step,) = done.steps(verb="quantize")
     assert "`zeroq` made 16 samples: distance to the statistics" in step["note"]
     assert abs(main["metrics"]["top1"]["value"] - main["metrics"]["top1"]["healthy"]) < 0.05
+
+
+def test_dfq_quantizes_activations_without_data(lab: Any) -> None:
+    done = lab.run(TRAINED + "quantize weights, activations to 8 bits by dfq\n", smoke=False)
+    main = done.variant()
+    (step,) = done.steps(verb="quantize")
+    assert "without data the range of the network's input is not known" in step["note"]
+    assert abs(main["metrics"]["top1"]["value"] - main["metrics"]["top1"]["healthy"]) < 0.05

@@ -1,0 +1,49 @@
+"""`dfq(deviations=…)`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from recipelang.catalogue import method, setting
+from recipelang.kinds import Observed, Scheme
+from recipelang.methods.quantizers._uniform import Uniform
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@method("quantizer", "dfq")
+@dataclass(frozen=True)
+class DFQ(Uniform):
+    """Ranges of activations from BatchNorm alone: no data are needed.
+
+    What: BatchNorm makes channels that are nearly normal, with its shift as mean and its scale as deviation. After
+        `equalize` this is data-free quantization as published, without its correction of biases.
+    Formula: activations: min_c (β_c − n·|γ_c|) to max_c (β_c + n·|γ_c|), both clipped as the ReLU (ReLU6) after the
+        BatchNorm clips; a sum of two: means and variances of both, of the clipped normal distribution in closed form,
+        are added. Weights: their extremes, as `minmax`.
+    Shapes: C shifts and scales → one range.
+    Needs: BatchNorm with a scale before what is quantized. The network's input, and what no BatchNorm determines, stay
+        in floating point, with the reason.
+    When it misleads: the terms of a residual sum are taken as independent. Six deviations waste a part of the grid:
+        with data, `minmax` or `mse` is better.
+    Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019,
+        section 5 and appendix C.
+    """
+
+    needs: ClassVar[str] = "statistics"
+    observes: ClassVar[bool] = False
+
+    deviations: float = setting(
+        6.0,
+        type="number",
+        low=0,
+        high=100,
+        open_low=True,
+        help="How many deviations from the mean a range reaches.",
+    )
+
+    def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
+        """The extremes of a weight, or what BatchNorm tells of an activation."""
+        return observed.low, observed.high
