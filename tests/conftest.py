@@ -19,6 +19,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("recipelang", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("recipelang")
 
+
+@pytest.fixture(autouse=True)
+def ctrl_c() -> None:
+    """Every test hears Ctrl-C as Python does, whatever a library that an earlier one has loaded made of it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 # Tools that stand in for a GPU are shared by several rooms.
 sys.path.insert(0, str(Path(__file__).parent / "kernels"))
 
