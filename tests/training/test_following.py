@@ -110,7 +110,8 @@ def test_the_same_as_a_training_written_by_hand(another: Any, data: ImageDataset
 
 
 def test_the_target_holds_after_a_training_that_is_too_short(network: Network, data: ImageDataset, silent: Any) -> None:
-    training = Training(Duration(3), Sgd(0.1), companions=(following(Agp(begin=Duration(2), every=Duration(2, "steps"))),))
+    late = following(Agp(begin=Duration(2), every=Duration(2, "steps")))
+    training = Training(Duration(3), Sgd(0.1), companions=(late,))
     trained, record = fit(network, data, training, progress=silent(), task=TASK, seed=1, smoke=True)
     assert record.steps == 2
     assert all(Weights(0.8).holds(trained.module.get_parameter(name)) for name in NAMES)
