@@ -33,6 +33,7 @@ def images(split: str) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.fixture(scope="module")
 def trained() -> Network:
     """The embedded network after three epochs of a loop by hand."""
+    torch.manual_seed(0)  # the weights that it begins with do not depend on the tests before this one
     network: Network = find("model", "digits_resnet")().build(ModelRequest())  # type: ignore[misc]
     inputs, labels = images("train")
     optimizer = torch.optim.Adam(network.module.parameters(), 3e-3)
@@ -73,7 +74,7 @@ def test_the_integers_at_the_first_places_are_those_of_the_simulation(
     found = session.run(made[:10], {"input": inputs.numpy()})
     for n, (codes, expected) in enumerate(zip(found, seen, strict=False)):
         apart = numpy.abs(codes.astype(numpy.int32) - expected.numpy())
-        assert codes.any() and apart.max() <= (2 if n else 1) and (apart > 0).mean() <= 0.01
+        assert codes.any() and apart.max() <= (1 if n < 5 else 2) and (apart > 0).mean() <= 0.01
 
 
 @pytest.mark.parametrize("name", [name for name in names("runtime") if name != "torch"])
