@@ -26,8 +26,9 @@ def ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Tools that stand in for a GPU are shared by several rooms.
-sys.path.insert(0, str(Path(__file__).parent / "kernels"))
+# What several rooms share: tools that stand in for a GPU, and what `check` says of a text (`checked`).
+for room in ("kernels", "check"):
+    sys.path.insert(0, str(Path(__file__).parent / room))
 
 
 @pytest.fixture

@@ -6,28 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+from checked import refused, step
 
 from recipelang.catalogue import find, names
-from recipelang.check import check
-from recipelang.errors import RecipeError
 from recipelang.kinds import BITS, Observed, Scheme
-from recipelang.plan import steps_of
 from recipelang.surgery.network import Network
 from recipelang.surgery.quantizing import activation_grids, weight_grids
 from recipelang.surgery.restrictions.grid import Grid
-from recipelang.syntax.parse import parse
 
 NAMES = names("hardware")
-
-
-def step(text: str) -> Any:
-    return list(steps_of(check(parse(text)).nodes))[-1].operation
-
-
-def refused(text: str) -> list[tuple[str, str]]:
-    with pytest.raises(RecipeError) as caught:
-        check(parse(text))
-    return [(d.code, text[d.span.start : d.span.end] if d.span else "") for d in caught.value.diagnostics]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,7 +33,7 @@ def test_what_is_left_open_becomes_what_it_has(name: str, digits: Network) -> No
     """Every profile, from the plainest statement to the grids: nothing is outside of what it says."""
     profile: Any = find("hardware", name)
     bits = profile.bits[0]
-    asked = step(f"quantize weights, activations to {bits} bits with {name}")
+    asked = step(f"quantize weights, activations to {bits} bits with {name}").operation
     assert asked.hardware.name == name
     weights = weight_grids(digits, {"conv1.weight": 0, "linear.weight": 0}, bits, asked.estimator, asked.hardware)
     values = torch.rand(100)
@@ -66,7 +53,9 @@ def test_what_is_left_open_becomes_what_it_has(name: str, digits: Network) -> No
 
 
 def test_tflite_is_what_quantize_has_without_hardware() -> None:
-    plain, tflite = (step(f"quantize weights, activations to 8 bits{with_}") for with_ in ("", " with tflite"))
+    plain, tflite = (
+        step(f"quantize weights, activations to 8 bits{with_}").operation for with_ in ("", " with tflite")
+    )
     assert plain.estimator == tflite.estimator
 
 
@@ -91,7 +80,7 @@ def test_what_the_hardware_does_not_have_is_refused(text: str, expected: list[tu
 
 
 def test_a_search_for_widths_stays_within_the_hardware() -> None:
-    assert step("quantize weights until size < 30% with nart_gpu").able == (4, 8)
+    assert step("quantize weights until size < 30% with nart_gpu").operation.able == (4, 8)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from checked import refused, step
 
 from recipelang.check import check
 from recipelang.errors import RecipeError
 from recipelang.plan import Samples, steps_of
 from recipelang.syntax.parse import parse
-
-
-def refused(text: str) -> list[tuple[str, str]]:
-    try:
-        check(parse(text))
-    except RecipeError as error:
-        return [(d.code, text[d.span.start : d.span.end] if d.span else "") for d in error.diagnostics]
-    return []
-
-
-def step(text: str) -> Any:
-    return list(steps_of(check(parse(text)).nodes))[-1]
 
 
 def test_what_is_left_out_is_filled_in() -> None:

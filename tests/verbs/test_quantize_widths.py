@@ -2,26 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-
-from recipelang.check import check
-from recipelang.errors import RecipeError
-from recipelang.plan import steps_of
-from recipelang.syntax.parse import parse
-
-
-def refused(text: str) -> list[tuple[str, str]]:
-    try:
-        check(parse(text))
-    except RecipeError as error:
-        return [(d.code, text[d.span.start : d.span.end] if d.span else "") for d in error.diagnostics]
-    return []
-
-
-def step(text: str) -> Any:
-    return list(steps_of(check(parse(text)).nodes))[-1]
+from checked import refused, step
 
 
 def test_a_budget_in_place_of_a_width_names_the_usual_search() -> None:
