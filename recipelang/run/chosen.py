@@ -8,12 +8,13 @@ from typing import Any, Protocol
 
 from recipelang.catalogue import find
 from recipelang.errors import Refusal, SettingError
-from recipelang.kinds import Executable
+from recipelang.kinds import Executable, Measurement
 from recipelang.measuring.clock import typical
 from recipelang.measuring.hardware import fingerprint
 from recipelang.run.states import architecture
 from recipelang.run.store import Store, key_of
 from recipelang.surgery.network import Network
+from recipelang.units import show
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,22 @@ class Chosen:
 
     Attributes:
         metric: with this runtime.
-        note: what it was chosen from; "" where there was no choice.
+        among: what it was chosen from; "" where there was no choice.
     """
 
     metric: Any
-    note: str = ""
+    among: str = ""
+
+    def noted(self, measured: Measurement) -> Measurement:
+        """A measurement with this metric, and in its note the runtime and what was measured of healthy in it.
+
+        The row of healthy shows its time by torch, which is not the base of the ratio.
+        """
+        if not self.among:
+            return measured
+        healthy = f": {show(measured.value / measured.ratio, self.metric.unit)}" if measured.ratio else ""
+        told = f"executed by {self.metric.runtime.name}, and so is healthy in the ratio{healthy}; {self.among}"
+        return replace(measured, note="; ".join(filter(None, (measured.note, told))))
 
 
 class Prepares(Protocol):
@@ -78,7 +90,7 @@ def chosen(metric: Any, network: Network, at: Prepares) -> Chosen:
     in_order = sorted(seconds.items(), key=lambda item: item[1])
     beside = [f"{name} {1e3 * time:.3g} ms" if len(seconds) > 1 else f"{name} alone" for name, time in in_order]
     beside += [f"not {name}: {why}" for name, why in reasons.items()]
-    return Chosen(able[best], f"executed by {best}, and so is healthy in the ratio; chosen from {', '.join(beside)}")
+    return Chosen(able[best], f"chosen from {', '.join(beside)}")
 
 
 def _able(metric: Any, names: Sequence[str], network: Network) -> tuple[dict[str, Any], dict[str, str]]:

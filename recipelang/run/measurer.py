@@ -83,9 +83,7 @@ class Measurer:
             Refusal: the metric cannot be measured on this network, data or machine.
         """
         executed = chosen(metric, network, self)
-        found = self._measure(executed.metric, network, healthy, data, split, beside, briefly)
-        note = "; ".join(filter(None, (found.note, executed.note)))
-        return replace(found, note=note) if executed.note else found
+        return executed.noted(self._measure(executed.metric, network, healthy, data, split, beside, briefly))
 
     def _measure(
         self,

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from recipelang.errors import Refusal
+from recipelang.kinds import Measurement
 from recipelang.methods.metrics.latency import Latency
 from recipelang.methods.metrics.top1 import Top1
 from recipelang.methods.runtimes.onnxruntime import OnnxRuntime
@@ -58,14 +59,20 @@ def network(runtimes: tuple[str, ...] = ALL) -> Network:
 def test_the_fastest_is_chosen_and_the_others_are_named(bench: Bench) -> None:
     found = chosen(Latency(batch=4), network(), bench)
     assert found.metric == Latency(batch=4, runtime=OpenVino())
-    assert found.note == (
-        "executed by openvino, and so is healthy in the ratio; chosen from openvino 1 ms, onnxruntime 2 ms, torch 9 ms"
-    )
+    assert found.among == "chosen from openvino 1 ms, onnxruntime 2 ms, torch 9 ms"
+
+
+def test_the_note_says_what_healthy_takes_in_the_same_runtime(bench: Bench) -> None:
+    measured = Measurement(1e-3, 1e-3, 1e-3, ratio=0.25, note="batch of 4")
+    told = chosen(Latency(batch=4), network(), bench).noted(measured)
+    assert told.note.startswith("batch of 4; executed by openvino, and so is healthy in the ratio: 4 ms; chosen from ")
+    assert replace(told, note=measured.note) == measured
+    assert chosen(Latency(), network(()), bench).noted(measured) is measured
 
 
 def test_a_runtime_without_a_choice_has_no_time_that_nobody_measured(bench: Bench) -> None:
     found = chosen(Latency(), network(("torch",)), bench)
-    assert found.note.endswith("chosen from torch alone")
+    assert found.among.endswith("chosen from torch alone")
 
 
 def test_it_is_chosen_once_for_each_way_of_calling(bench: Bench) -> None:
@@ -80,16 +87,16 @@ def test_it_is_chosen_once_for_each_way_of_calling(bench: Bench) -> None:
 def test_a_runtime_that_cannot_is_left_out_with_its_reason(bench: Bench) -> None:
     bench.refused = ("openvino",)
     found = chosen(Latency(), network(), bench)
-    assert found.metric.runtime == OnnxRuntime() and "not openvino: openvino cannot execute the network" in found.note
+    assert found.metric.runtime == OnnxRuntime() and "not openvino: openvino cannot execute the network" in found.among
     assert chosen(Latency(), network(), bench) == found, "the reason is in the store, too"
     on_gpu = chosen(Latency(device="cuda"), network(), bench)
-    assert on_gpu.metric == Latency(device="cuda") and "onnxruntime executes on cpu only" in on_gpu.note
+    assert on_gpu.metric == Latency(device="cuda") and "onnxruntime executes on cpu only" in on_gpu.among
 
 
 def test_a_library_that_is_missing_is_a_reason(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installed, "absent", lambda libraries: ["openvino"] if "openvino" in libraries else [])
     found = chosen(Latency(), network(), bench)
-    assert found.metric.runtime == OnnxRuntime() and "needs openvino, and it is not installed" in found.note
+    assert found.metric.runtime == OnnxRuntime() and "needs openvino, and it is not installed" in found.among
 
 
 def test_where_none_can_the_reasons_are_told(bench: Bench) -> None:

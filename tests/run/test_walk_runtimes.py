@@ -13,6 +13,7 @@ from recipelang.report.context import build
 from recipelang.report.render import write
 from recipelang.runtimes import installed
 from recipelang.runtimes.onnx_session import Session
+from recipelang.units import show
 
 pytestmark = pytest.mark.slow
 
@@ -138,8 +139,11 @@ def test_accelerate_chooses_the_runtime_that_times_the_network(lab: Any, monkeyp
     assert done.code == 0
     (on,) = {row["on"] for row in done.variant()["layers"]}
     assert on in ("onnxruntime, cpu, batch 2", "openvino, cpu, batch 2")
-    name, note = on.partition(",")[0], done.variant()["metrics"]["latency(batch=2)"]["note"]
-    assert note.startswith(f"executed by {name}, and so is healthy in the ratio; chosen from {name} ")
+    name, metric = on.partition(",")[0], done.variant()["metrics"]["latency(batch=2)"]
+    healthy = show(metric["value"] / metric["ratio"], "s")
+    assert metric["note"].startswith(
+        f"executed by {name}, and so is healthy in the ratio: {healthy}; chosen from {name} "
+    )
     asked = lab.run(CHOSEN.replace("measure latency(batch=2)", f"measure latency(batch=2, runtime={name})"))
     same = asked.metric(f"latency(batch=2, runtime={name})")
     assert same == done.metric("latency(batch=2)"), "one measurement, under two names"
