@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from recipelang.kinds.progress import Progress
 from recipelang.kinds.restriction import Restriction
 from recipelang.kinds.seen import Moment
+from recipelang.lazy import torch
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
     from recipelang.plan import Selection
@@ -92,8 +92,7 @@ class Quantizer(Protocol):
 
     Attributes:
         needs: `extremes` of activations, `samples` for a bounded sample of their values as well, or `loss` for a
-            function of the whole network's loss; `statistics` for what BatchNorm tells (`observes` is then False, and a
-            setting `deviations` says how far from the mean a range reaches). All values of a weight are always there.
+            function of the whole network's loss. All values of a weight are always there.
         parts: what it can quantize; `check` refuses the others.
         bits: the widths that it has; `check` refuses the others.
         learns: whether it takes part in training. Its spelling is then in `trained` of the restrictions.
@@ -101,7 +100,7 @@ class Quantizer(Protocol):
         ends: whether the first and the last layer are quantized where the recipe selects no modules with `in`.
         inputs_of_products: whether activations are what products read, before a ReLU, so that sums read numbers that
             are not quantized; else they are what functions return.
-        observes: whether it looks at activations; without, `Observed` is 0 to 0, and no data are needed.
+        observes: whether it looks at activations; without, `Observed` is what `known` says, and no data are needed.
         products: the layers that it quantizes: `linear`, `convolution`, `transposed convolution`; () is all, and sums.
     """
 
@@ -126,6 +125,16 @@ class Quantizer(Protocol):
         """
         always = not bool(observed.low.any() or observed.high.any())
         return "it was zero on all samples" if always else ""
+
+    def known(self, network: Any, places: Sequence[str]) -> tuple[Mapping[str, Observed], Mapping[str, str]]:
+        """Of a quantizer that does not observe activations: what it knows of them, here nothing, 0 to 0; and the places
+        of which it would have to know more, which stay in floating point, with the reason.
+
+        Args:
+            network: a `Network`.
+            places: of the activations.
+        """
+        return dict.fromkeys(places, Observed(torch.zeros(()), torch.zeros(()))), {}
 
     def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
         """The smallest and the largest value of the grid, of the shape of `observed.low`."""

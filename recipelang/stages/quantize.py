@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from recipelang.errors import Refusal
@@ -27,17 +26,12 @@ from recipelang.surgery.places import at_places, reads
 from recipelang.surgery.quantizing import Places, activation_grids, attending, places_of, weight_grids
 from recipelang.surgery.restricting import on_device
 from recipelang.surgery.simulated import computing
-from recipelang.surgery.spreads import spreads_of
 from recipelang.training.smoke import few
 from recipelang.units import counted
 from recipelang.verbs.quantize import Quantize
 
 #: values of an activation that an estimator sees where extremes are not enough
 SEEN = 2**16
-#: what a quantizer `needs` that knows activations from BatchNorm
-STATISTICS = "statistics"
-#: of a quantizer that does not observe activations
-UNSEEN = Observed(torch.zeros(()), torch.zeros(()))
 
 
 def run(operation: Quantize, context: Context) -> Outcome:
@@ -73,11 +67,10 @@ def run(operation: Quantize, context: Context) -> Outcome:
     if together:
         grids |= {place: one for place, one in together.items() if place not in found.weights}
     elif found.activations:
-        wanted: Mapping[str, Observed] = dict.fromkeys(found.activations, UNSEEN)
-        if operation.estimator.observes or operation.estimator.needs == STATISTICS:
-            seen = observed(context, network.restricted(grids), found.activations)
-            wanted, found = found.wanting(operation.estimator, seen)
-        grids |= activation_grids(wanted, operation.bits, operation.estimator, operation.hardware)
+        seen = observed(context, network.restricted(grids), found.activations)
+        if operation.estimator.observes:
+            seen, found = found.wanting(operation.estimator, seen)
+        grids |= activation_grids(seen, operation.bits, operation.estimator, operation.hardware)
     return Outcome(
         network.clone().restricted(grids),
         reached=_counted(found, operation.bits),
@@ -104,16 +97,15 @@ def _require(operation: Quantize, network: Network) -> tuple[Network, Places]:
     """The network that is quantized, and what of it."""
     network, selection = operation.estimator.prepared(network, operation.selection)
     found = places_of(network, selection, operation.parts, operation.estimator)
-    if operation.estimator.needs == STATISTICS and found.activations:
-        known, why = spreads_of(network)
+    if found.activations and not operation.estimator.observes:
+        known, why = operation.estimator.known(network, found.activations)
         # by place: several of them may be of one module, for different reasons
-        left = {place: why[place] for place in found.activations if place not in known}
-        kept = tuple(place for place in found.activations if place in known)
-        found = replace(found, activations=kept, inputs={**found.inputs, **left})
-        if not found.activations:
+        found = replace(found, activations=tuple(known), inputs={**found.inputs, **why})
+        if not known:
             raise Refusal(
                 "RCP1439",
-                f"`{operation.estimator.name}` takes ranges of activations from BatchNorm, and none here tells any",
+                f"`{operation.estimator.name}` looks at no data, and knows the range of no activation here: "
+                f"{next(iter(why.values()))}",
                 "write `by minmax`, which observes data",
             )
     if not found.weights and not found.activations:
@@ -134,10 +126,8 @@ def _observed(
     Args:
         instead: what is observed in place of the context's data.
     """
-    if operation.estimator.needs == STATISTICS:
-        known, _ = spreads_of(network)
-        ends = {place: known[place].ends(operation.estimator.deviations) for place in places}
-        return {place: Observed(torch.tensor(low), torch.tensor(high)) for place, (low, high) in ends.items()}
+    if not operation.estimator.observes:
+        return operation.estimator.known(network, tuple(places))[0]
     context = replace(context, data=instead) if instead is not None else context
     module = copy.deepcopy(network.module).to(context.device).eval()
     active = computing(on_device(network.restrictions, context.device))

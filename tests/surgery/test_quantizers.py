@@ -92,7 +92,7 @@ def test_activations_lie_on_grids_that_hold_zero(name: str, bits: int, shift: fl
 @pytest.mark.parametrize("name", NAMES)
 def test_it_lists_what_it_needs(name: str) -> None:
     cls: Any = catalogue.find("quantizer", name)
-    assert Quantizer in cls.__mro__ and cls.needs in ("extremes", "samples", "loss", "statistics")
+    assert Quantizer in cls.__mro__ and cls.needs in ("extremes", "samples", "loss")
     assert cls.parts and set(cls.parts) <= set(QUANTIZED)
     assert cls.bits and sorted(set(cls.bits)) == list(cls.bits) and 1 <= cls.bits[0] <= cls.bits[-1] <= 8
     if cls.needs == "extremes" and "activations" in cls.parts:

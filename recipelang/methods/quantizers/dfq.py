@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Observed, Scheme
+from recipelang.lazy import torch
 from recipelang.methods.quantizers._uniform import Uniform
 
 if TYPE_CHECKING:
@@ -32,7 +34,6 @@ class DFQ(Uniform):
         section 5 and appendix C.
     """
 
-    needs: ClassVar[str] = "statistics"
     observes: ClassVar[bool] = False
 
     deviations: float = setting(
@@ -43,6 +44,15 @@ class DFQ(Uniform):
         open_low=True,
         help="How many deviations from the mean a range reaches.",
     )
+
+    def known(self, network: Any, places: Sequence[str]) -> tuple[Mapping[str, Observed], Mapping[str, str]]:
+        """The ranges that BatchNorm tells, and why it tells nothing of the others."""
+        from recipelang.surgery.spreads import spreads_of
+
+        spreads, why = spreads_of(network)
+        ends = {place: spreads[place].ends(self.deviations) for place in places if place in spreads}
+        told = {place: Observed(torch.tensor(low), torch.tensor(high)) for place, (low, high) in ends.items()}
+        return told, {place: why[place] for place in places if place not in told}
 
     def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
         """The extremes of a weight, or what BatchNorm tells of an activation."""
