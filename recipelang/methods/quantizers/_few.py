@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recipelang import catalogue
 from recipelang.kinds import Moment, Observed, Quantizer, Restriction, Scheme
 from recipelang.lazy import torch
+from recipelang.methods.quantizers._clipping import values_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,18 +64,16 @@ class Few(Quantizer):
 
     def why_not(self, observed: Observed) -> str:
         """Two signs say nothing where nearly all values have the same."""
-        assert observed.values is not None  # `needs` asks for them
-        above = float((observed.values >= ABOVE_ZERO).float().mean())
+        above = float((values_of(observed) >= ABOVE_ZERO).float().mean())
         return "" if ALIKE < above < 1 - ALIKE or self.bits != (1,) else "its signs are all alike"
 
     def restriction(self, observed: Observed, scheme: Scheme) -> Restriction:
         """The codebook of the levels."""
-        assert observed.values is not None  # `needs` asks for them
-        values = observed.values.float()
+        values = values_of(observed)
         if not scheme.signed:
             return _codebook(*self.input_levels(values.flatten(), scheme.bits), None)
-        levels, edges = self.weight_levels(values if scheme.axis is not None else values[None], scheme.bits)
-        return _codebook(*(levels, edges) if scheme.axis is not None else (levels[0], edges[0]), scheme.axis)
+        levels = self.weight_levels(values if scheme.axis is not None else values[None], scheme.bits)
+        return _codebook(*_of_rows(levels, scheme.axis), scheme.axis)
 
     def begin(self, one: Any, value: Tensor | None) -> Any:
         """A state without numbers, that knows whether it is that of a weight."""
@@ -86,11 +85,19 @@ class Few(Quantizer):
         """The levels of a weight or an input."""
         return (self.weight if state.of_weight else self.input)(value, one, state, moment)
 
-    def refitted(self, one: Any, value: Tensor) -> Restriction:
+    def refitted(self, one: Any, value: Tensor) -> Any:
         """The codebook of a weight as it has become."""
-        levels, edges = self.weight_levels(rows_of(value.detach().float(), one.axis), bits_of(one))
-        made: Restriction = releveled(one, *(levels, edges) if one.axis is not None else (levels[0], edges[0]))
-        return made
+        return releveled(one, self.weight_levels(rows_of(value.detach().float(), one.axis), bits_of(one)))
+
+
+@dataclass(frozen=True)
+class Binary(Few):
+    """Weights are ± the mean of their sizes."""
+
+    def weight_levels(self, rows: Tensor, bits: int) -> Levels:
+        """The levels -α and α with the edge zero, α the mean of |w|: that with the least Σ (w - α sign w)²."""
+        level = mean_size(rows)
+        return torch.stack((-level, level), -1), torch.zeros_like(level)[..., None]
 
 
 def _codebook(levels: Tensor, edges: Tensor, axis: int | None) -> Restriction:
@@ -99,9 +106,21 @@ def _codebook(levels: Tensor, edges: Tensor, axis: int | None) -> Restriction:
     return made
 
 
-def releveled(one: Any, levels: Tensor, edges: Tensor) -> Any:
-    """A codebook with other levels and edges."""
-    return replace(one, levels=levels.detach().contiguous(), edges=edges.detach().contiguous())
+def releveled(one: Any, levels: Levels) -> Any:
+    """A codebook with other levels and edges, given for each row."""
+    values, edges = (each.detach().contiguous() for each in _of_rows(levels, one.axis))
+    return replace(one, levels=values, edges=edges)
+
+
+def _of_rows(levels: Levels, axis: int | None) -> Levels:
+    """The levels of all rows, or of the only one where they share a codebook."""
+    return levels if axis is not None else (levels[0][0], levels[1][0])
+
+
+def level_of(one: Any, value: Tensor) -> Tensor:
+    """The largest level of a codebook, where the value is."""
+    level: Tensor = one.levels[-1].to(value.device)
+    return level
 
 
 def bits_of(one: Any) -> int:
@@ -136,8 +155,8 @@ def signs(value: Tensor, level: Tensor) -> Tensor:
 
 
 def input_signs(value: Tensor, level: Tensor) -> Tensor:
-    """level above zero, -level from zero down: what computes in place of an input."""
-    return torch.where(value >= ABOVE_ZERO, level, -level)
+    """What computes in place of an input: level above zero, else -level, with the gradient of the hard tanh."""
+    return straight(torch.where(value >= ABOVE_ZERO, level, -level), windowed(value, level))
 
 
 def thirds(value: Tensor, edge: Tensor, up: Tensor, down: Tensor) -> Tensor:
@@ -151,13 +170,8 @@ def windowed(value: Tensor, level: Tensor) -> Tensor:
 
 
 def mean_size(rows: Tensor) -> Tensor:
-    """C×N → (C,): the mean of |w|, the level α with the least Σ (w - α sign w)²."""
+    """C×N → (C,): the mean of |w|."""
     return rows.abs().mean(1).clamp_min(SMALLEST)
-
-
-def two(level: Tensor) -> Levels:
-    """(C,) → the levels -level and level with the edge zero."""
-    return torch.stack((-level, level), -1), torch.zeros_like(level)[..., None]
 
 
 def three(edge: Tensor, up: Tensor, down: Tensor) -> Levels:

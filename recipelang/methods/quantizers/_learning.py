@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Symmetric(Quantizer):
-    """A quantizer whose weights lie symmetrically around zero, by default with one step."""
+    """A quantizer whose weights lie symmetrically around zero, by default with one step; its ranges begin as they were
+    seen, unless a method says otherwise."""
 
     per: str = setting(
         "tensor",
@@ -25,10 +26,19 @@ class Symmetric(Quantizer):
         help="Whether the whole weight has one range, as in the paper, or each output channel has its own.",
     )
 
+    def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
+        """The extremes that were seen."""
+        return observed.low, observed.high
+
 
 def least_squares(observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
     """The range of `mse` with its defaults."""
     return least_error(observed, scheme, norm=2.0, steps=100)
+
+
+def keep_between(parameter: Tensor, low: Tensor, high: Tensor) -> None:
+    """Clip a weight to its range, in place."""
+    parameter.copy_(parameter.maximum(low).minimum(high))
 
 
 def powers_of_two(top: Tensor, count: int, both: bool = True) -> Tensor:

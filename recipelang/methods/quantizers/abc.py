@@ -14,9 +14,7 @@ from recipelang.methods.quantizers._few import (
     Few,
     Levels,
     along,
-    bits_of,
     releveled,
-    rows_of,
     straight,
 )
 
@@ -73,11 +71,8 @@ class Abc(Few):
 
     def weight(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
         """The sum of the bases, with the sum of their gradients."""
-        rows = rows_of(value.detach(), one.axis)
-        levels, edges = self.weight_levels(rows, bits_of(one))
-        found = levels.gather(1, torch.searchsorted(edges.contiguous(), rows.contiguous(), right=True))
-        whole = found.view(value.shape) if one.axis is None else _back(found, value, one.axis)
-        return straight(whole, along(levels[:, -1], value, one.axis) * value)
+        now = self.refitted(one, value)
+        return straight(now.apply(value.detach()), along(now.levels[..., -1], value, one.axis) * value)
 
     def input(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
         """The sum of the binary activations."""
@@ -96,9 +91,10 @@ class Abc(Few):
     def finish(self, one: Any, state: Any, value: Tensor | None) -> Restriction:
         """The levels of the trained bases."""
         if value is not None:
-            return self.refitted(one, value)
+            made: Restriction = self.refitted(one, value)
+            return made
         edges, order = state.edges.detach().sort()
-        made: Restriction = releveled(one, sums(state.scales.detach()[order][None])[0], edges)
+        made = releveled(one, (sums(state.scales.detach()[order][None]), edges[None]))
         return made
 
 
@@ -125,8 +121,3 @@ def sums(scales: Tensor) -> Tensor:
 
 def _plus_minus(above: Tensor) -> Tensor:
     return above.to(torch.float32) * 2 - 1
-
-
-def _back(rows: Tensor, value: Tensor, axis: int) -> Tensor:
-    """C×N in the shape of the value whose rows these are."""
-    return rows.view(value.movedim(axis, 0).shape).movedim(0, axis)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Moment
 from recipelang.lazy import torch
-from recipelang.methods.quantizers._few import Few, Levels, mean_size, signs, straight, two
+from recipelang.methods.quantizers._few import Binary, level_of, signs, straight
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @method("quantizer", "binaryconnect")
 @dataclass(frozen=True)
-class BinaryConnect(Few):
+class BinaryConnect(Binary):
     """Weights of one bit, ±h, the same h for a whole layer; activations stay as they are.
 
     What: products compute with signs, updates move latent weights in floating point, which are kept from -h to h.
@@ -39,13 +39,9 @@ class BinaryConnect(Few):
 
     stochastic: bool = setting(False, type="boolean", positional=True, help="Draw the signs in training.")
 
-    def weight_levels(self, rows: Tensor, bits: int) -> Levels:
-        """±h."""
-        return two(mean_size(rows))
-
     def weight(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
         """The signs, or drawn ones, times h."""
-        level = one.levels[-1].to(value.device)
+        level = level_of(one, value)
         if not self.stochastic:
             return straight(signs(value, level), value)
         drawn = torch.rand_like(value.detach())
@@ -53,7 +49,7 @@ class BinaryConnect(Few):
 
     def after_step(self, parameter: Any, one: Any, state: Any, moment: Moment, optimizer: Any) -> None:
         """Latent weights stay from -h to h."""
-        level = float(one.levels[-1])
+        level = level_of(one, parameter)
         parameter.clamp_(-level, level)
 
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recipelang.catalogue import method
 from recipelang.kinds import Moment
 from recipelang.methods.quantizers._few import (
-    Few,
+    Binary,
     Levels,
     input_signs,
-    mean_size,
+    level_of,
     signs,
     straight,
-    two,
     two_of_inputs,
     windowed,
 )
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 @method("quantizer", "bnn")
 @dataclass(frozen=True)
-class Bnn(Few):
+class Bnn(Binary):
     """Weights and inputs of one bit: what products multiply are signs.
 
     What: the binarized neural network, deterministic. A product of signs is an XNOR and a count of bits.
@@ -46,26 +45,21 @@ class Bnn(Few):
 
     per: ClassVar[str] = "tensor"
 
-    def weight_levels(self, rows: Tensor, bits: int) -> Levels:
-        """±h."""
-        return two(mean_size(rows))
-
     def input_levels(self, values: Tensor, bits: int) -> Levels:
         """±β."""
         return two_of_inputs(values)
 
     def weight(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
         """h sign(w), with the gradient of the hard tanh."""
-        level = one.levels[-1].to(value.device)
+        level = level_of(one, value)
         return straight(signs(value, level), windowed(value, level))
 
     def input(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
         """β sign(x), with the gradient of the hard tanh."""
-        level = one.levels[-1].to(value.device)
-        return straight(input_signs(value, level), windowed(value, level))
+        return input_signs(value, level_of(one, value))
 
     def after_step(self, parameter: Any, one: Any, state: Any, moment: Moment, optimizer: Any) -> None:
         """Latent weights stay from -h to h."""
         if parameter is not None:
-            level = float(one.levels[-1])
+            level = level_of(one, parameter)
             parameter.clamp_(-level, level)

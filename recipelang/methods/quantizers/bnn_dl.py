@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Moment
+from recipelang.methods.quantizers._few import level_of
 from recipelang.methods.quantizers.bnn import Bnn
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class BnnDl(Bnn):
     def input(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
         """As `bnn`; the penalty of what was read is kept until the loss asks for it."""
         levels = super().input(value, one, state, moment)
-        state.seen = distribution(value / one.levels[-1].to(value.device))
+        state.seen = distribution(value / level_of(one, value))
         return levels
 
     def penalty(self, one: Any, state: Any, moment: Moment) -> Tensor | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Moment, Restriction
-from recipelang.methods.quantizers._few import Few, Levels, along, mean_size, rows_of, signs, straight, two, windowed
+from recipelang.methods.quantizers._few import Binary, along, mean_size, rows_of, signs, straight, windowed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @method("quantizer", "bwn")
 @dataclass(frozen=True)
-class Bwn(Few):
+class Bwn(Binary):
     """Weights of one bit with a scale for each filter, ±α; activations stay as they are.
 
     What: the binary weight network of XNOR-Net's paper. The scale follows the latent weights in every step.
@@ -36,22 +36,14 @@ class Bwn(Few):
 
     per: str = setting("channel", type="word", choices=("channel", "tensor"), help="What has a scale of its own.")
 
-    def weight_levels(self, rows: Tensor, bits: int) -> Levels:
-        """±α."""
-        return two(mean_size(rows))
-
     def weight(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
-        """α sign(w), with the gradient of the paper."""
-        return scaled_signs(value, one.axis)
+        """α sign(w), with the gradient 1/n + α · 1{|w| ≤ 1}."""
+        rows = rows_of(value.detach(), one.axis)
+        level = along(mean_size(rows), value, one.axis)
+        window = windowed(value, level.new_ones(()))
+        return straight(signs(value, level), value / rows.shape[1] + level * window)
 
     def finish(self, one: Any, state: Any, value: Tensor | None) -> Restriction:
         """The levels of the trained weights; an input's are those that training computed with."""
-        return one if value is None else self.refitted(one, value)
-
-
-def scaled_signs(value: Tensor, axis: int | None) -> Tensor:
-    """α sign(w), with the gradient 1/n + α · 1{|w| ≤ 1}."""
-    rows = rows_of(value.detach(), axis)
-    level = along(mean_size(rows), value, axis)
-    one = level.new_ones(())
-    return straight(signs(value, level), value / rows.shape[1] + level * windowed(value, one))
+        made: Restriction = one if value is None else self.refitted(one, value)
+        return made

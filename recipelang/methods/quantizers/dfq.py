@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from recipelang.catalogue import method, setting
-from recipelang.kinds import Observed, Scheme
+from recipelang.kinds import Observed
 from recipelang.lazy import torch
-from recipelang.methods.quantizers._uniform import Uniform
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from recipelang.methods.quantizers.minmax import MinMax
 
 
 @method("quantizer", "dfq")
 @dataclass(frozen=True)
-class DFQ(Uniform):
+class DFQ(MinMax):
     """Ranges of activations from BatchNorm alone: no data are needed.
 
     What: BatchNorm makes channels that are nearly normal, with its shift as mean and its scale as deviation. After
@@ -53,7 +50,3 @@ class DFQ(Uniform):
         ends = {place: spreads[place].ends(self.deviations) for place in places if place in spreads}
         told = {place: Observed(torch.tensor(low), torch.tensor(high)) for place, (low, high) in ends.items()}
         return told, {place: why[place] for place in places if place not in told}
-
-    def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
-        """The extremes of a weight, or what BatchNorm tells of an activation."""
-        return observed.low, observed.high

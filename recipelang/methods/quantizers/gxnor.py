@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Moment
 from recipelang.lazy import torch
-from recipelang.methods.quantizers._few import SMALLEST, Few, Levels, straight, thirds, three
+from recipelang.methods.quantizers._few import SMALLEST, Few, Levels, level_of, straight, thirds, three
 from recipelang.methods.quantizers.twn import Twn
 
 if TYPE_CHECKING:
@@ -57,13 +57,12 @@ class Gxnor(Few):
     def weight(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
         """The state of each weight, straight-through."""
         state.before = value.detach().clone()
-        level = one.levels[-1].to(value.device)
+        level = level_of(one, value)
         return straight(thirds(value, level / 2, level, level), value)
 
     def input(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
         """The ternary input, with the derivative of two rectangular pulses."""
-        level = one.levels[-1].to(value.device)
-        edge = one.edges[-1].to(value.device)
+        level, edge = level_of(one, value), one.edges[-1].to(value.device)
         return straight(thirds(value, edge, level, level), value * self.slope(value.detach(), level))
 
     def slope(self, value: Tensor, level: Tensor) -> Tensor:
@@ -76,7 +75,7 @@ class Gxnor(Few):
         """The update of the optimizer, as transitions between states."""
         if parameter is None or not hasattr(state, "before"):
             return
-        update, level = parameter - state.before, one.levels[-1].to(parameter.device)
+        update, level = parameter - state.before, level_of(one, parameter)
         drawn = torch.rand_like(update)
         parameter.copy_(moved(thirds(state.before, level / 2, level, level), update, level, self.jump, drawn))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method, setting
-from recipelang.kinds import Moment, Observed, Scheme
+from recipelang.kinds import Moment
 from recipelang.lazy import torch
-from recipelang.methods.quantizers._uniform import Uniform
+from recipelang.methods.quantizers.minmax import MinMax
 from recipelang.plan import Duration
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @method("quantizer", "ioa")
 @dataclass(frozen=True)
-class Ioa(Uniform):
+class Ioa(MinMax):
     """Integer arithmetic only: ranges follow weights and activations while the network trains.
 
     What: the training of integer-only inference: 8 bits, straight-through, with ranges that are observed, not learned.
@@ -39,42 +39,35 @@ class Ioa(Uniform):
         Duration(0), type="duration", help="How long activations stay in floating point while their ranges settle."
     )
 
-    def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
-        """The extremes that were seen."""
-        return observed.low, observed.high
-
     def begin(self, one: Any, value: Tensor | None) -> nn.Module | None:
         """The means of an activation's extremes, from those of its grid."""
         if value is not None:
             return None
         state = torch.nn.Module()
-        for name, end in (("low", one.scheme.low), ("high", one.scheme.high)):
-            state.register_buffer(name, (one.scale * (end - one.zero)).float().clone())
+        for name, end in zip(("low", "high"), one.ends, strict=True):
+            state.register_buffer(name, end.float().clone())
         return state
 
     def computed(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
         """The nearest numbers of a grid over the range as it is now."""
         if state is None:
-            return self._weight(value.detach(), one).apply(value)
+            return _around(value.detach(), one).apply(value)
         seen = value.detach()
         state.low.lerp_(seen.amin().clamp_max(0), 1 - self.memory)
         state.high.lerp_(seen.amax().clamp_min(0), 1 - self.memory)
         if moment.step < self.delay.steps(moment.per_epoch):
             return value
-        return self._activation(one, state).apply(value)
+        nearest: Tensor = one.over(state.low, state.high).apply(value)
+        return nearest
 
     def finish(self, one: Any, state: Any, value: Tensor | None) -> Any:
         """The grid over the weights, or over the means."""
-        return self._activation(one, state) if value is None else self._weight(value, one)
+        return one.over(state.low, state.high) if value is None else _around(value, one)
 
-    def _activation(self, one: Any, state: Any) -> Any:
-        from recipelang.surgery.restrictions.grid import Grid
 
-        return replace(Grid.between(state.low, state.high, one.scheme), trained=one.trained)
+def _around(value: Tensor, one: Any) -> Any:
+    """The grid over a weight as it is."""
+    from recipelang.surgery.quantizing import rows_of
 
-    def _weight(self, value: Tensor, one: Any) -> Any:
-        from recipelang.surgery.quantizing import rows_of
-        from recipelang.surgery.restrictions.grid import Grid
-
-        rows = rows_of(value, one.scheme)
-        return replace(Grid.between(rows.amin(-1), rows.amax(-1), one.scheme), trained=one.trained)
+    rows = rows_of(value, one.scheme)
+    return one.over(rows.amin(-1), rows.amax(-1))

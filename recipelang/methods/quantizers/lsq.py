@@ -47,6 +47,8 @@ class Lsq(Uniform):
         state: Any = torch.nn.Module()
         state.step = torch.nn.Parameter(one.scale.clone())
         state.elements = 0 if value is None else value.numel() // one.scale.numel()
+        low, high = one.scheme.low - one.zero, one.scheme.high - one.zero
+        state.most = float(high.max()) or float(-low.min())
         return state
 
     def computed(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
@@ -54,9 +56,8 @@ class Lsq(Uniform):
         from recipelang.surgery.snapping import stepped
 
         step, low, high = one.steps(value, state.step)
-        most = float(torch.as_tensor(high).max()) or float(-torch.as_tensor(low).min())
         count = state.elements or value[0].numel()
-        return stepped(value, step, low, high, (count * most) ** -0.5)
+        return stepped(value, step, low, high, (count * state.most) ** -0.5)
 
     def after_step(self, parameter: Any, one: Any, state: Any, moment: Moment, optimizer: Any) -> None:
         """Steps stay positive."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method, setting
-from recipelang.kinds import Moment, Observed, Scheme
+from recipelang.kinds import Moment
 from recipelang.lazy import torch
 from recipelang.methods.quantizers._learning import Symmetric
 from recipelang.methods.quantizers._tanh import levels, settled
@@ -37,17 +37,14 @@ class Pact(Symmetric):
 
     decay: float = setting(1e-4, type="number", low=0, help="λ of the penalty on the ends, λ/2·α² for each.")
 
-    def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
-        """The extremes that were seen."""
-        return observed.low, observed.high
-
     def begin(self, one: Any, value: Tensor | None) -> nn.Module | None:
         """The ends of an activation's range."""
         if value is not None:
             return None
         state = torch.nn.Module()
-        ends = [one.scale * (end - one.zero) for end in (one.scheme.low, one.scheme.high)]
-        state.low, state.high = (torch.nn.Parameter(end.detach().clone(), requires_grad=bool(end != 0)) for end in ends)
+        state.low, state.high = (
+            torch.nn.Parameter(end.detach().clone(), requires_grad=bool(end != 0)) for end in one.ends
+        )
         return state
 
     def computed(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
@@ -56,7 +53,7 @@ class Pact(Symmetric):
 
         if state is None:
             return levels(value, one)
-        step, low, high = self._grid(one, state).steps(value)
+        step, low, high = _grid(one, state).steps(value)
         return clipped(value, state.low, state.high, step, low, high)
 
     def penalty(self, one: Any, state: Any, moment: Moment) -> Tensor | None:
@@ -76,10 +73,8 @@ class Pact(Symmetric):
 
     def finish(self, one: Any, state: Any, value: Tensor | None) -> Any:
         """The grid between the ends."""
-        return settled(one, value) if state is None else self._grid(one, state)
+        return settled(one, value) if state is None else _grid(one, state)
 
-    def _grid(self, one: Any, state: Any) -> Any:
-        from recipelang.surgery.restrictions.grid import Grid
 
-        grid = Grid.between(state.low.detach(), state.high.detach(), one.scheme)
-        return replace(grid, trained=one.trained)
+def _grid(one: Any, state: Any) -> Any:
+    return one.over(state.low.detach(), state.high.detach())

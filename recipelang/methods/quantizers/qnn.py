@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Moment, Observed, Restriction, Scheme
 from recipelang.lazy import torch
-from recipelang.methods.quantizers._learning import Symmetric, powers_of_two
+from recipelang.methods.quantizers._few import along
+from recipelang.methods.quantizers._learning import Symmetric, keep_between, powers_of_two
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,10 +36,6 @@ class Qnn(Symmetric):
 
     steps: str = setting("linear", type="word", choices=("linear", "log"), help="Equal steps, or powers of two.")
 
-    def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
-        """The extremes that were seen."""
-        return observed.low, observed.high
-
     def restriction(self, observed: Observed, scheme: Scheme) -> Restriction | None:
         """A grid, or powers of two with zero."""
         if self.steps == "linear":
@@ -61,19 +58,15 @@ class Qnn(Symmetric):
     def after_step(self, parameter: Any, one: Any, state: Any, moment: Moment, optimizer: Any) -> None:
         """Weights stay within the range."""
         if parameter is not None:
-            low, high = self._ends(one, parameter)
-            parameter.copy_(parameter.maximum(low).minimum(high))
+            keep_between(parameter, *self._ends(one, parameter))
 
     def _ends(self, one: Any, value: Tensor) -> tuple[Tensor, Tensor]:
         """The smallest and the largest number, to be broadcast."""
         if one.kind == "grid":
-            step, _ = one.spread(value.shape, value.device)
-            return step * one.scheme.low, step * one.scheme.high
+            step, low, high = one.steps(value)
+            return step * low, step * high
         levels = one.levels.to(value.device)
-        rows = [-1 if k == one.axis else 1 for k in range(value.ndim)]
-        ends = levels[..., 0], levels[..., -1]
-        low, high = ends if one.axis is None else (end.view(rows) for end in ends)
-        return low, high
+        return along(levels[..., 0], value, one.axis), along(levels[..., -1], value, one.axis)
 
 
 #: powers of two on one side of zero: float32 has no smaller ones that matter, and a code is one byte

@@ -80,6 +80,6 @@ class Ttq(Few):
     def finish(self, one: Any, state: Any, value: Tensor | None) -> Restriction:
         """The trained levels, with the edges of the trained weights."""
         assert value is not None  # `parts`
-        levels, edges = three(self.edge(rows_of(value.detach().float(), one.axis)), state.up, state.down)
-        made: Restriction = releveled(one, *(levels, edges) if one.axis is not None else (levels[0], edges[0]))
+        edge = self.edge(rows_of(value.detach().float(), one.axis))
+        made: Restriction = releveled(one, three(edge, state.up, state.down))
         return made

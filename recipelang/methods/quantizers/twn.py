@@ -59,4 +59,5 @@ class Twn(Few):
     def finish(self, one: Any, state: Any, value: Tensor | None) -> Restriction:
         """The levels of the trained weights."""
         assert value is not None  # `parts`
-        return self.refitted(one, value)
+        made: Restriction = self.refitted(one, value)
+        return made

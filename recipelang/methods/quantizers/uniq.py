@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recipelang.catalogue import method
 from recipelang.kinds import Moment, Observed, Restriction, Scheme
 from recipelang.lazy import torch
+from recipelang.methods.quantizers._clipping import values_of
+from recipelang.methods.quantizers._few import along, rows_of
 from recipelang.methods.quantizers._learning import Symmetric
 
 if TYPE_CHECKING:
@@ -40,8 +42,7 @@ class Uniq(Symmetric):
         """The levels for the standard deviation of the weights."""
         from recipelang.surgery.restrictions.codebook import Codebook
 
-        assert observed.values is not None
-        levels, edges = quantiles(deviation(observed.values, -1), 2**scheme.bits - 1)
+        levels, edges = quantiles(deviation(values_of(observed)), 2**scheme.bits - 1)
         return Codebook(levels, scheme.axis, edges=edges)
 
     def computed(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
@@ -61,14 +62,13 @@ class Uniq(Symmetric):
 
     def _deviation(self, value: Tensor, one: Any) -> Tensor:
         if one.axis is None:
-            return deviation(value.flatten(), -1)
-        found = deviation(value.movedim(one.axis, 0).flatten(1), -1)
-        return found.view([-1 if k == one.axis else 1 for k in range(value.ndim)])
+            return deviation(value.flatten())
+        return along(deviation(rows_of(value, one.axis)), value, one.axis)
 
 
-def deviation(values: Tensor, axis: int) -> Tensor:
-    """√(mean w²): the standard deviation about zero; positive."""
-    return values.float().square().mean(axis).sqrt().clamp_min(1e-12)
+def deviation(values: Tensor) -> Tensor:
+    """√(mean w²) along the last axis: the standard deviation about zero; positive."""
+    return values.float().square().mean(-1).sqrt().clamp_min(1e-12)
 
 
 def quantiles(size: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from recipelang.catalogue import method
-from recipelang.kinds import Moment, Observed, Scheme
-from recipelang.methods.quantizers._learning import Symmetric
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from recipelang.kinds import Moment
+from recipelang.methods.quantizers._learning import Symmetric, keep_between
 
 
 @method("quantizer", "wrpn")
@@ -32,13 +29,8 @@ class Wrpn(Symmetric):
 
     learns: ClassVar[bool] = True
 
-    def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:
-        """The extremes that were seen."""
-        return observed.low, observed.high
-
     def after_step(self, parameter: Any, one: Any, state: Any, moment: Moment, optimizer: Any) -> None:
         """Weights stay within the range."""
         if parameter is not None:
-            step, _ = one.spread(parameter.shape, parameter.device)
-            end = step * one.scheme.high
-            parameter.copy_(parameter.maximum(-end).minimum(end))
+            step, low, high = one.steps(parameter)
+            keep_between(parameter, step * low, step * high)

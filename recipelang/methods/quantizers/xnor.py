@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from recipelang.catalogue import method, setting
-from recipelang.kinds import Moment, Restriction
-from recipelang.methods.quantizers._few import (
-    Few,
-    Levels,
-    input_signs,
-    mean_size,
-    straight,
-    two,
-    two_of_inputs,
-    windowed,
-)
-from recipelang.methods.quantizers.bwn import scaled_signs
+from recipelang.catalogue import method
+from recipelang.kinds import QUANTIZED, Moment
+from recipelang.methods.quantizers._few import Levels, input_signs, level_of, two_of_inputs
+from recipelang.methods.quantizers.bwn import Bwn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +16,7 @@ if TYPE_CHECKING:
 
 @method("quantizer", "xnor")
 @dataclass(frozen=True)
-class Xnor(Few):
+class Xnor(Bwn):
     """Weights and inputs of one bit, the weights with a scale for each filter.
 
     What: XNOR-Net. The difference from `bnn` is the scale of each filter, which follows the latent weights.
@@ -42,25 +33,12 @@ class Xnor(Few):
         sections 3.1 and 3.2 and algorithm 1.
     """
 
-    per: str = setting("channel", type="word", choices=("channel", "tensor"), help="What has a scale of its own.")
-
-    def weight_levels(self, rows: Tensor, bits: int) -> Levels:
-        """±α."""
-        return two(mean_size(rows))
+    parts: ClassVar[tuple[str, ...]] = QUANTIZED
 
     def input_levels(self, values: Tensor, bits: int) -> Levels:
         """±β."""
         return two_of_inputs(values)
 
-    def weight(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
-        """α sign(w), with the gradient of the paper."""
-        return scaled_signs(value, one.axis)
-
     def input(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
         """β sign(x), with the gradient of the hard tanh."""
-        level = one.levels[-1].to(value.device)
-        return straight(input_signs(value, level), windowed(value, level))
-
-    def finish(self, one: Any, state: Any, value: Tensor | None) -> Restriction:
-        """The levels of the trained weights; an input's are those that training computed with."""
-        return one if value is None else self.refitted(one, value)
+        return input_signs(value, level_of(one, value))

@@ -65,6 +65,16 @@ class Grid:
         """`8 bits`."""
         return f"{self.scheme.bits} bits"
 
+    @property
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """Its smallest and its largest number, of the shape of `scale`."""
+        low, high = (self.scale * (end - self.zero) for end in (self.scheme.low, self.scheme.high))
+        return low, high
+
+    def over(self, low: Tensor, high: Tensor) -> Grid:
+        """The grid of the same integers over another range, as of `between`."""
+        return replace(Grid.between(low, high, self.scheme), trained=self.trained)
+
     def why_not(self, value: Tensor) -> str:
         """Why it cannot be on this tensor; "" where it can."""
         axis, group = self.scheme.axis, self.scheme.group
