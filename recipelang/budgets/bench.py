@@ -26,9 +26,8 @@ from recipelang.kinds import Ablation, Batch, Dataset, Figure, Plot, Progress, Q
 from recipelang.plan import Condition, Duration, Reading, Samples, Training, canonical
 from recipelang.scoring.ablation import measured_on
 from recipelang.surgery.edits import left
-from recipelang.surgery.network import Network
+from recipelang.surgery.network import Network, content
 from recipelang.surgery.simulated import running
-from recipelang.surgery.weights import digest
 from recipelang.training.batchnorm import recalibrate
 from recipelang.training.loop import fit
 from recipelang.training.machine import reproducible, to_device
@@ -288,7 +287,7 @@ class Workbench:
             "queues": [
                 [queue.unit, queue.group.name, [str(step.parts) for step in queue.steps]] for queue in self.queues
             ],
-            "network": digest(self.whole.tensors(), of=json.dumps(self.whole.described(), sort_keys=True)),
+            "network": content(self.whole),
             "data": [self.division.rest.fingerprint, self.division.held.fingerprint],
             "run": [self.seed, torch.device(self.device).type, self.threads, self.smoke, torch.__version__],
             "optimizer": canonical(self.optimizer),

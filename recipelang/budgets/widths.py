@@ -25,9 +25,8 @@ from recipelang.images.batches import count, moved
 from recipelang.kinds import Ablation, Batch, Choice, Figure, Plot, Progress, Task, Widths
 from recipelang.plan import All, Condition, Reading, Test, canonical, tests_of
 from recipelang.scoring.ablation import measured_on
-from recipelang.surgery.network import Network
+from recipelang.surgery.network import Network, content
 from recipelang.surgery.simulated import running
-from recipelang.surgery.weights import digest
 from recipelang.training.machine import reproducible, to_device
 from recipelang.units import counted
 
@@ -282,7 +281,7 @@ class WidthsBench:
             "until": canonical(self.until),
             "choices": [[choice.place, *choice.bits] for choice in self.choices],
             "grids": self.decides,
-            "network": digest(self.whole.tensors(), of=json.dumps(self.whole.described(), sort_keys=True)),
+            "network": content(self.whole),
             "data": [self.division.rest.fingerprint, self.division.held.fingerprint],
             "run": [self.seed, torch.device(self.device).type, self.threads, self.smoke, torch.__version__],
             "task": canonical(self.task),

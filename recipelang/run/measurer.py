@@ -30,11 +30,11 @@ from recipelang.plan import canonical
 from recipelang.run.chosen import chosen
 from recipelang.run.options import Options
 from recipelang.run.remeasured import read, rows_of
-from recipelang.run.states import architecture, content
+from recipelang.run.states import architecture
 from recipelang.run.store import Store, key_of
 from recipelang.run.tasks import measuring
 from recipelang.surgery.deployed import deployed
-from recipelang.surgery.network import Network
+from recipelang.surgery.network import Network, content
 from recipelang.surgery.raised import raised_by
 from recipelang.surgery.tasks import task_named
 from recipelang.training.smoke import few

@@ -11,8 +11,7 @@ from typing import Any
 
 from recipelang.kinds import Preprocessing, Restriction
 from recipelang.surgery import artifact
-from recipelang.surgery.network import Network
-from recipelang.surgery.weights import digest
+from recipelang.surgery.network import Network, content
 
 
 @dataclass(frozen=True)
@@ -58,11 +57,6 @@ def architecture(network: Network) -> str:
 def _timed(restriction: Restriction, network: Network) -> bool:
     """Whether a restriction may decide how fast the network is."""
     return restriction.computes or network.accelerated is not None
-
-
-def content(network: Network) -> str:
-    """Digest of everything that a network is: what it says of itself, and every tensor."""
-    return digest(network.tensors(), of=json.dumps(network.described(), sort_keys=True))
 
 
 def save(network: Network, folder: Path) -> State:

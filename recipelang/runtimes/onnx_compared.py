@@ -13,7 +13,7 @@ from torch import Tensor
 from recipelang.errors import Refusal
 from recipelang.runtimes.layers import VERIFIED_IMAGES
 from recipelang.runtimes.onnx_integers import rounds
-from recipelang.runtimes.onnx_linear import reading
+from recipelang.runtimes.onnx_reading import reading
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.tracing import example_input, first_line

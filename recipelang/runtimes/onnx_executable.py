@@ -19,7 +19,6 @@ from recipelang.runtimes.onnx_fused import fused
 from recipelang.runtimes.onnx_integers import grids
 from recipelang.runtimes.onnx_linear import container, said
 from recipelang.runtimes.onnx_products import ways
-from recipelang.runtimes.onnx_program import as_bytes
 from recipelang.runtimes.onnx_session import RUNTIME, Session
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import is_parameter
@@ -69,7 +68,7 @@ def prepare(network: Network, how: Deployment) -> OnnxExecutable:
     Raises:
         Refusal: as of `verified_program`.
     """
-    program = as_bytes(onnx_program.onnx_program(network))
+    program = onnx_program.program_of(network)
     session = Session(program, how.threads)
     verify(network, RUNTIME, session, (how.batch,), partial(Session, program, optimised=False))
     return OnnxExecutable(network, program, session)
@@ -82,6 +81,6 @@ def verified_program(network: Network, opset: int) -> bytes:
         Refusal: RCP0716: the network cannot be an ONNX program; RCP1028: onnxruntime gives other answers; RCP1029: it
             cannot execute it.
     """
-    program = as_bytes(onnx_program.onnx_program(network, opset))
+    program = onnx_program.program_of(network, opset)
     verify(network, RUNTIME, Session(program), BATCHES, partial(Session, program, optimised=False))
     return program

@@ -50,7 +50,8 @@ def rounds(network: Network) -> bool:
     Raises:
         Refusal: RCP0716: it computes with a restriction of another kind, for which there is none.
     """
-    for place, each in computing(network.restrictions).items():
+    found = computing(network.restrictions)
+    for place, each in found.items():
         for one in each:
             if not isinstance(one, Grid | Codebook | Dynamic):
                 raise Refusal(
@@ -58,7 +59,7 @@ def rounds(network: Network) -> bool:
                     f"the network cannot be written as onnx: the {one.kind} of `{place}` has no form there",
                     "use `export safetensors`, which writes any network",
                 )
-    return bool(computing(network.restrictions))
+    return bool(found)
 
 
 def dynamic(network: Network) -> frozenset[str]:

@@ -10,26 +10,21 @@ so it does not matter whether it writes a layer as Gemm or as MatMul and Add. Wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
-from recipelang.surgery.deployed import deployed
-from recipelang.surgery.network import Network
-from recipelang.surgery.restrictions.grid import SMALLEST, Grid, grouped
+from recipelang.runtimes.onnx_graph import Graph
+from recipelang.surgery.restrictions.grid import Grid, grouped
 
 #: The domain of what the exporter is given, and that of onnxruntime's own operations.
 OURS, MICROSOFT = "recipelang", "com.microsoft"
 GROUPED, DYNAMIC = "Grouped", "Dynamic"
-#: What the deployed form puts before the names of parameters, where restrictions are simulated.
-INNER = "inner."
 #: Sizes of groups that MatMulNBits has.
 BLOCKS = (16, 32, 64, 128, 256)
 #: Level 4: what the operation reads is rounded to 8 bits, so that integers are multiplied. Without it 8 bits are slower
@@ -52,7 +47,7 @@ def in_groups(grid: Grid, shape: Sequence[int]) -> bool:
 
 
 def container(bits: int) -> int:
-    """The bits in which MatMulNBits holds integers of so many bits."""
+    """The bits in which MatMulNBits holds integers of this many bits."""
     return 4 if bits <= 4 else 8
 
 
@@ -63,106 +58,6 @@ def said(grid: Grid, operation: str) -> str:
     bits = grid.scheme.bits
     held = f", where {bits} bits are held in {container(bits)}" if bits != container(bits) else ""
     return f"one {operation}{held}; it rounds what it reads to 8 bits for each group of {grid.scheme.group}"
-
-
-class Reading(TorchFunctionMode):
-    """Within the block, linear layers read what MatMulNBits reads: rounded to 8 bits for each group, symmetric.
-
-    Args:
-        groups: the weights whose layers do so → the number of inputs in a group.
-    """
-
-    def __init__(self, groups: Mapping[nn.Parameter, int]) -> None:
-        super().__init__()
-        self._groups = {id(weight): group for weight, group in groups.items()}
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is functional.linear and (group := self._groups.get(id(args[1]))):
-            args = (_rounded(args[0], group), *args[1:])
-        return func(*args, **(kwargs or {}))
-
-
-def _rounded(value: Tensor, group: int) -> Tensor:
-    width = value.shape[-1]
-    parts = functional.pad(value, (0, -width % group)).unflatten(-1, (-1, group))
-    scale = parts.abs().amax(-1, keepdim=True).clamp_min(SMALLEST) / 127
-    return ((parts / scale).round() * scale).flatten(-2)[..., :width]
-
-
-def reading(network: Network) -> Callable[[Tensor], Any] | None:
-    """The deployed form where its weights in groups are multiplied by MatMulNBits; None where it has none."""
-    groups, weights, others = {}, {}, dict(network.restrictions)
-    for name, parameter in network.module.named_parameters():
-        for one in network.restrictions.get(name, ()):
-            if isinstance(one, Grid) and one.scheme.bits <= 8 and in_groups(one, parameter.shape):
-                assert one.scheme.group is not None
-                groups[name], weights[name] = one.scheme.group, one.apply(parameter.detach())
-                others[name] = tuple(other for other in network.restrictions[name] if not other.computes)
-    if not groups:
-        return None
-    snapped = network.clone()
-    with torch.no_grad():
-        for name, value in weights.items():
-            snapped.module.get_parameter(name).copy_(value)
-    module = deployed(replace(snapped, restrictions=others))
-    known = {name.removeprefix(INNER): parameter for name, parameter in module.named_parameters()}
-    mode = {known[name]: group for name, group in groups.items() if name in known}
-
-    def call(inputs: Tensor) -> Any:
-        with Reading(mode), torch.no_grad():
-            return module(inputs)
-
-    return call
-
-
-@dataclass
-class _Graph:
-    """A graph that is changed: who makes and who reads each value."""
-
-    graph: Any
-    made: dict[str, Any] = field(default_factory=dict)
-    readers: dict[str, list[Any]] = field(default_factory=dict)
-    new: dict[int, list[Any]] = field(default_factory=dict)  # id of a node → what takes its place
-    instead: dict[str, str] = field(default_factory=dict)  # an initializer → the one that has its name if it is unread
-
-    def __post_init__(self) -> None:
-        self.held = {value.name: value for value in self.graph.initializer}
-        for node in self.graph.node:
-            self.made |= dict.fromkeys(node.output, node)
-            for name in node.input:
-                self.readers.setdefault(name, []).append(node)
-
-    def hold(self, name: str, array: NDArray[Any]) -> str:
-        """An initializer of this name, once."""
-        from onnx import numpy_helper
-
-        if name not in self.held:
-            self.held[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
-        return name
-
-    def replace(self, node: Any, by: Sequence[Any]) -> None:
-        self.new[id(node)] = list(by)
-
-    def finish(self) -> None:
-        """Write nodes and initializers that something still reads."""
-        nodes = [one for node in self.graph.node for one in self.new.get(id(node), [node])]
-        outputs = {value.name for value in self.graph.output}
-        while True:
-            read = {name for node in nodes for name in node.input} | outputs
-            kept = [node for node in nodes if read & set(node.output)]
-            if len(kept) == len(nodes):
-                break
-            nodes = kept
-        used = {name for node in nodes for name in node.input} | outputs
-        named = {new: old for new, old in self.instead.items() if old not in used}
-        for node in nodes:
-            node.input[:] = [named.get(name, name) for name in node.input]
-        initializers = [value for name, value in self.held.items() if name in used]
-        for value in initializers:
-            value.name = named.get(value.name, value.name)
-        del self.graph.node[:], self.graph.initializer[:]
-        self.graph.node.extend(nodes)
-        self.graph.initializer.extend(initializers)
 
 
 def rewritten(model: Any, weights: Mapping[str, tuple[str, Grid, Tensor]]) -> Any:
@@ -176,7 +71,7 @@ def rewritten(model: Any, weights: Mapping[str, tuple[str, Grid, Tensor]]) -> An
     ours = [node for node in model.graph.node if node.domain == OURS]
     if not ours:
         return model
-    graph = _Graph(model.graph)
+    graph = Graph(model.graph)
     for node in ours:
         if node.op_type == GROUPED:
             _grouped(graph, node, *weights[node.input[0]])
@@ -223,7 +118,7 @@ def _product(node: Any, value: str = "", weight: str = "") -> _Product | None:
     return _Product(node, node.input[0], node.input[2] if len(node.input) > 2 else "", node.output[0])
 
 
-def _transposed(graph: _Graph, name: str) -> list[str]:
+def _transposed(graph: Graph, name: str) -> list[str]:
     """The values that are the transpose of a matrix."""
     found = []
     for node in graph.readers.get(name, ()):
@@ -233,7 +128,7 @@ def _transposed(graph: _Graph, name: str) -> list[str]:
     return found
 
 
-def _grouped(graph: _Graph, node: Any, place: str, grid: Grid, weight: Tensor) -> None:
+def _grouped(graph: Graph, node: Any, place: str, grid: Grid, weight: Tensor) -> None:
     """A weight in groups: MatMulNBits where linear layers read it, its numbers where something else does."""
     from onnx import helper
 
@@ -266,7 +161,7 @@ def _grouped(graph: _Graph, node: Any, place: str, grid: Grid, weight: Tensor) -
     graph.replace(node, [helper.make_node("Identity", [held], [name])])
 
 
-def _packed(graph: _Graph, place: str, grid: Grid, weight: Tensor, bits: int) -> list[str]:
+def _packed(graph: Graph, place: str, grid: Grid, weight: Tensor, bits: int) -> list[str]:
     """The initializers of MatMulNBits: integers without sign, scales, and zero points where some are not in the middle.
 
     Each byte holds one code of 8 bits, or two of 4, the first one in its low half.
@@ -288,7 +183,7 @@ def _bytes(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     return codes if bits == 8 else (codes[..., 0::2] | (codes[..., 1::2] << 4)).astype(np.uint8)
 
 
-def _dynamic(graph: _Graph, node: Any) -> None:
+def _dynamic(graph: Graph, node: Any) -> None:
     """A value on a grid of its own range: integers where linear layers multiply it, its numbers for the others."""
     from onnx import TensorProto, helper
 
@@ -320,7 +215,7 @@ def _dynamic(graph: _Graph, node: Any) -> None:
         graph.replace(one, sums)
 
 
-def _integers(graph: _Graph, product: Any) -> tuple[str, str] | None:
+def _integers(graph: Graph, product: Any) -> tuple[str, str] | None:
     """The initializers with the integers of a linear layer's weight, inputs × outputs, and its scales; None where the
     weight has none, or they have zero points."""
     from onnx import numpy_helper

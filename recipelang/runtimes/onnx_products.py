@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from recipelang.runtimes.layers import ExecutedAs
+from recipelang.runtimes.onnx_graph import Graph
 from recipelang.runtimes.onnx_integers import MOST_BITS, codebooks, grids
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import is_parameter
@@ -41,19 +41,14 @@ def multiplied(program: bytes, places: Collection[str]) -> dict[str, Multiplied]
     """
     import onnx
 
-    graph = onnx.load_from_string(program).graph
-    readers: dict[str, list[Any]] = {}
-    makers = {name: node for node in graph.node for name in node.output}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    graph = Graph(onnx.load_from_string(program).graph)
     found = {}
     for place in places:
         value, node = f"{place}.integers", None
-        while (node := next(iter(readers.get(value, ())), None)) is not None and node.op_type in FORM:
+        while (node := next(iter(graph.readers.get(value, ())), None)) is not None and node.op_type in FORM:
             value = node.output[0]
         if node is not None:
-            others = [makers[name].op_type for name in node.input if name != value and name in makers]
+            others = [graph.made[name].op_type for name in node.input if name != value and name in graph.made]
             found[place] = Multiplied(node.name, node.output[0], node.op_type, "DequantizeLinear" in others)
     return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -18,16 +19,13 @@ from recipelang.runtimes.onnx_integers import Integers, rounds
 from recipelang.runtimes.onnx_linear import rewritten
 from recipelang.surgery.card import card
 from recipelang.surgery.deployed import deployed
-from recipelang.surgery.network import Network
+from recipelang.surgery.network import Network, content
+from recipelang.surgery.simulated import INNER
 from recipelang.surgery.traced import BATCH, traced
 from recipelang.surgery.tracing import example_input, first_line, hushed
 
-#: What a wrapper around the network puts before the names of its parameters.
-_INNER = "inner."
 #: Changes whenever the same network gives another program: part of the keys of measurements.
 VERSION = 1
-LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
-EXTRA = "onnxruntime"
 #: The key of our metadata in the program.
 CARD = "recipelang.json"
 INPUT, OUTPUT = "input", "output"
@@ -35,6 +33,8 @@ INPUT, OUTPUT = "input", "output"
 NO_OPERATOR = re.compile(r"No ONNX function found for <OpOverload\(op='(?:\w+\.)?(\w+)'")
 OTHERWISE = "use `export safetensors`, which writes any network, and time it by torch"
 OPSET = 20
+#: The module of the network that was written last → what its program was made of, and the program.
+_last: WeakKeyDictionary[nn.Module, tuple[str, bytes]] = WeakKeyDictionary()
 
 
 def onnx_program(network: Network, opset: int = OPSET) -> Any:
@@ -61,6 +61,21 @@ def as_bytes(model: Any) -> bytes:
     """The bytes of a program, the same for equal programs."""
     data: bytes = model.SerializeToString(deterministic=True)
     return data
+
+
+def program_of(network: Network, opset: int = OPSET) -> bytes:
+    """The bytes of `onnx_program`; the last ones are kept: several runtimes ask for the program of a network in turn.
+
+    Raises:
+        Refusal: as of `onnx_program`.
+    """
+    made_of = f"{opset} {content(network)}"
+    known, program = _last.get(network.module, ("", b""))
+    if known != made_of:
+        program = as_bytes(onnx_program(network, opset))
+        _last.clear()
+        _last[network.module] = made_of, program
+    return program
 
 
 def _exported(module: nn.Module, network: Network, opset: int) -> Any:
@@ -126,7 +141,7 @@ def _stripped(model: Any) -> Any:
 def _rename(model: Any, names: Mapping[str, str]) -> None:
     """Call what the program holds as the network does: a parameter's name, or a place and what of its grid it is."""
     held = [value.name for value in model.graph.initializer]
-    names = {name: names.get(name, name.removeprefix(_INNER)) for name in held}
+    names = {name: names.get(name, name.removeprefix(INNER)) for name in held}
     for node in model.graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
     for value in model.graph.initializer:

@@ -16,7 +16,6 @@ from recipelang.runtimes.layers import executed
 from recipelang.runtimes.onnx_compared import verify
 from recipelang.runtimes.onnx_integers import grids
 from recipelang.runtimes.onnx_products import multiplied, ways
-from recipelang.runtimes.onnx_program import as_bytes
 from recipelang.runtimes.openvino_session import RUNTIME, Compiled, kernels
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import is_parameter
@@ -60,7 +59,7 @@ def prepare(network: Network, how: Deployment) -> OpenVinoExecutable:
         Refusal: RCP0716: the network cannot be an ONNX program; RCP1028: OpenVINO gives other answers; RCP1029: it
             cannot execute it.
     """
-    program = as_bytes(onnx_program.onnx_program(network))
+    program = onnx_program.program_of(network)
     compiled = Compiled(program, how.threads)
     verify(network, RUNTIME, compiled, (how.batch,))
     return OpenVinoExecutable(network, program, compiled, (how.batch, *network.input_shape))

@@ -7,6 +7,7 @@ replayed on it give the current one, `restrictions` limit its numbers, the weigh
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from recipelang.images.preprocessing import entries
 from recipelang.kinds import DEFAULT_TASK, Preprocessing, Restriction
 from recipelang.surgery.restrictions.mask import Mask
+from recipelang.surgery.weights import digest
 
 #: place → the restrictions there, at most one of each kind
 Restrictions: TypeAlias = Mapping[str, tuple[Restriction, ...]]
@@ -160,3 +162,8 @@ class Network:
 def tensor_name(place: str, kind: str, name: str) -> str:
     """The name of a restriction's tensor, which no parameter of a module can have."""
     return f"{place}@{kind}.{name}"
+
+
+def content(network: Network) -> str:
+    """Digest of everything that a network is: what it says of itself, and every tensor."""
+    return digest(network.tensors(), of=json.dumps(network.described(), sort_keys=True))

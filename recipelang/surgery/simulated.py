@@ -21,6 +21,9 @@ from recipelang.surgery.product_inputs import inputs_of_products
 from recipelang.surgery.restricting import is_parameter, on_device
 from recipelang.surgery.tracing import device_of, evaluating, example_input
 
+#: Before the names of the parameters of what a wrapper holds as `inner`.
+INNER = "inner."
+
 
 def computing(restrictions: Restrictions) -> Restrictions:
     """Those that are part of what the network computes, by place; the others only hold their parameters."""

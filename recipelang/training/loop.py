@@ -24,11 +24,10 @@ from recipelang.kinds import Batch, Dataset, Moment, Progress, Seen, Task
 from recipelang.meaning import schedules
 from recipelang.plan import Duration, Training, canonical
 from recipelang.surgery.layout import wants_channels_last
-from recipelang.surgery.network import Network, Restrictions
+from recipelang.surgery.network import Network, Restrictions, content
 from recipelang.surgery.restricting import broken, gather, hold, on_device
 from recipelang.surgery.simulated import simulated
 from recipelang.surgery.tracing import let_go
-from recipelang.surgery.weights import digest
 from recipelang.training import checkpoint as checkpoints
 from recipelang.training import companions as accompanying
 from recipelang.training.checkpoint import TrainingState
@@ -199,10 +198,7 @@ def _identity(job: _Job, first: int, network: Network, teachers: Sequence[Teache
         "data": [job.data.fingerprint, job.batch, job.samples],
         "seed": job.seed,
         "machine": [torch.device(job.device).type, job.precision, torch.get_num_threads(), torch.__version__],
-        "networks": [
-            digest(n.tensors(), of=json.dumps(n.described(), sort_keys=True))
-            for n in (network, *(t.network for t in teachers))
-        ],
+        "networks": [content(one) for one in (network, *(teacher.network for teacher in teachers))],
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 

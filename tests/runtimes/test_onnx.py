@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from recipelang.kernels.nm.reference import nm_mask
 from recipelang.kinds import Preprocessing
 from recipelang.methods.patterns.nm import NM
 from recipelang.runtimes import onnx_compared
+from recipelang.runtimes import onnx_program as programs
 from recipelang.runtimes.onnx_compared import require_same
 from recipelang.runtimes.onnx_program import as_bytes, onnx_program
 from recipelang.runtimes.onnx_session import Session
@@ -258,3 +260,19 @@ def test_enough_images_are_compared_in_whole_calls() -> None:
     assert onnx_compared._sizes((1, 3, 8)) == [1, 3, 8]
     assert onnx_compared._sizes((5,)) == [5, 5]
     assert onnx_compared._sizes((1, 3)) == [1, 3, 1, 3]
+
+
+def test_the_program_of_a_network_is_written_again_only_where_the_network_has_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[Network] = []
+    monkeypatch.setattr(programs, "onnx_program", lambda network, opset: written.append(network) or network)
+    monkeypatch.setattr(programs, "as_bytes", lambda network: str(len(written)).encode())
+    network = small()
+    assert [programs.program_of(network) for _ in range(2)] == [b"1", b"1"]
+    assert programs.program_of(network, 19) == b"2"
+    with torch.no_grad():
+        next(network.module.parameters()).add_(1)
+    assert programs.program_of(network, 19) == b"3"
+    assert programs.program_of(replace(network, classes=tuple("ab")), 19) == b"4"
+    assert programs.program_of(network.clone(), 19) == b"5"

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from recipelang.kinds import Deployment, Scheme
 from recipelang.runtimes.onnx_compared import distance
 from recipelang.runtimes.onnx_executable import prepare
-from recipelang.runtimes.onnx_linear import container, reading
+from recipelang.runtimes.onnx_linear import container
 from recipelang.runtimes.onnx_program import as_bytes, onnx_program
+from recipelang.runtimes.onnx_reading import reading
 from recipelang.runtimes.onnx_session import Session
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network

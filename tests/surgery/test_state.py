@@ -17,10 +17,10 @@ from recipelang import catalogue
 from recipelang.errors import Refusal
 from recipelang.kinds import Preprocessing, Restriction, Scheme
 from recipelang.methods.models.artifact import Artifact
-from recipelang.run.states import architecture, content
+from recipelang.run.states import architecture
 from recipelang.surgery import artifact
 from recipelang.surgery.edits import RemoveLayer, apply_edits
-from recipelang.surgery.network import Accelerated, Network
+from recipelang.surgery.network import Accelerated, Network, content
 from recipelang.surgery.restricting import broken, hold, on_device, restrict
 from recipelang.surgery.restrictions.codebook import Codebook
 from recipelang.surgery.restrictions.dynamic import Dynamic
