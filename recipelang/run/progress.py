@@ -79,18 +79,6 @@ class Bar:
         self.console.print(line, markup=False, soft_wrap=True)
 
 
-class Silent:
-    """Prints nothing: for `plan` and for tests."""
-
-    def start(self, what: str, total: int | None = None) -> None: ...
-
-    def advance(self, parts: int = 1, note: str = "") -> None: ...
-
-    def stop(self) -> None: ...
-
-    def say(self, line: str) -> None: ...
-
-
 def progress() -> Progress:
     """A bar if stderr is a terminal, else plain lines."""
     return Bar() if sys.stderr.isatty() else Plain()

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
-from recipelang.kinds import Dataset, Progress
+from recipelang.kinds import Dataset, Progress, Quiet
 from recipelang.kinds.figure import words
 from recipelang.plan import (
     Branch,
@@ -41,7 +41,6 @@ from recipelang.run.foreseen import Foreseen, Told
 from recipelang.run.foresight import fit_schedules, foresee
 from recipelang.run.lanes import Lane
 from recipelang.run.options import Options
-from recipelang.run.progress import Silent
 from recipelang.run.store import Store
 from recipelang.run.stored import ABOVE, StoredNumbers, StoredReadings, StoredSteps, Unknown
 from recipelang.run.timing import Times
@@ -66,12 +65,12 @@ class Rehearsal(Walk):
     def __init__(self, options: Options, timed: bool, progress: Progress | None = None) -> None:
         """`timed`: whether to estimate times, which costs a few steps of training."""
         self.options, self.timed = options, timed
-        self.times = Times(options, progress or Silent())
+        self.times = Times(options, progress or Quiet())
         self.told: dict[int, list[Told]] = {}
         self.problems: dict[Diagnostic, bool] = {}
         self._open_ended = 0  # blocks of `repeat until` and `repeat while` around this point
         store = Store(options.store or Path(".recipe"), looks_only=True)
-        silent, data = Silent(), dict[str, Dataset]()
+        silent, data = Quiet(), dict[str, Dataset]()
         numbers = StoredNumbers(store, options, silent)
         readings = StoredReadings(numbers, options, data, lambda: self.lanes, lambda lane: self.controls.of(lane))
         super().__init__(StoredSteps(options, store, silent, readings, data, Path()), readings, Expectations(readings))

@@ -21,12 +21,11 @@ import torch
 
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
-from recipelang.kinds import Compensator, Dataset, Measurement, Progress, Solver, Task, voters
+from recipelang.kinds import Compensator, Dataset, Measurement, Progress, Quiet, Solver, Task, voters
 from recipelang.meaning import schedules
 from recipelang.measuring.clock import check_device
 from recipelang.plan import Duration, Needs, Operation, Training, canonical, tests_of
 from recipelang.run.options import Options
-from recipelang.run.progress import Silent
 from recipelang.run.remembered import Remembered, positive
 from recipelang.run.states import architecture
 from recipelang.run.tasks import deciding
@@ -75,7 +74,7 @@ class Times:
     """
 
     options: Options
-    progress: Progress = field(default_factory=Silent)
+    progress: Progress = field(default_factory=Quiet)
     task: Task = field(default_factory=task_named)
     _per_image: dict[str, float] = field(default_factory=dict)
     _remembered: Remembered = field(init=False)
@@ -225,7 +224,7 @@ class _Enough(Exception):
     """The time for measuring has passed."""
 
 
-class _Marks(Silent):
+class _Marks(Quiet):
     """A progress that notes when each step was done, and ends the training when the time has passed."""
 
     def __init__(self, budget: float, device: str) -> None:

@@ -18,7 +18,7 @@ from recipelang.budgets.joint import JointRemoval
 from recipelang.budgets.removal import Removal
 from recipelang.check import check
 from recipelang.images.dataset import ArrayImages, ImageDataset
-from recipelang.kinds import Preprocessing, Queue
+from recipelang.kinds import Preprocessing, Queue, Quiet
 from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.tasks.classification import Classification
 from recipelang.methods.units.filters import Filters
@@ -28,18 +28,6 @@ from recipelang.scoring.ranking import rank
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.syntax.parse import parse
-
-
-class Silent:
-    """A progress that says nothing."""
-
-    def start(self, what: str, total: int | None = None) -> None: ...
-
-    def advance(self, parts: int = 1, note: str = "") -> None: ...
-
-    def stop(self) -> None: ...
-
-    def say(self, line: str) -> None: ...
 
 
 def plain(seed: int = 0) -> Network:
@@ -102,7 +90,7 @@ def workbench(
 
     return Workbench(
         queues, together, condition(until), read, judged, division, task or Classification(), Sgd(lr), seed, "cpu", 1,
-        folder, Silent(), False, allocation,
+        folder, Quiet(), False, allocation,
     )  # fmt: skip
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from benches import Silent
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 from recipelang.budgets.bench import Workbench
+from recipelang.kinds import Quiet
 from recipelang.methods.allocations.eagleeye import EagleEye, scaled, scales
 from recipelang.plan import Samples
 from recipelang.surgery.network import Network
@@ -31,7 +31,7 @@ def counted(widths: list[int]) -> float:
 
 def loss_of(bench: Workbench, taken: list[int]) -> float:
     """The loss on the held out images with BatchNorm statistics of the others."""
-    cut = recalibrate(bench.network(taken), bench.data, Samples("train", 512), seed=0, progress=Silent())
+    cut = recalibrate(bench.network(taken), bench.data, Samples("train", 512), seed=0, progress=Quiet())
     held, targets = (torch.cat(each) for each in zip(*bench.batches(), strict=True))
     with torch.no_grad():
         return float(nn.functional.cross_entropy(cut.module.eval()(held), targets))

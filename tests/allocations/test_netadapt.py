@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from benches import Silent
 from torch import Tensor, nn
 
 from recipelang.budgets.bench import Workbench
+from recipelang.kinds import Quiet
 from recipelang.methods.allocations.netadapt import NetAdapt
 from recipelang.plan import Duration, Training
 from recipelang.surgery.network import Network
@@ -89,7 +89,7 @@ def by_hand(bench: Workbench, asked: NetAdapt, bound: float) -> tuple[list[int],
                 continue
             tuned, _ = fit(
                 cut(whole, state, kept(proposal)), bench.data, training, task=bench.task, seed=iteration + 1,
-                device="cpu", threads=1, progress=Silent(),
+                device="cpu", threads=1, progress=Quiet(),
             )  # fmt: skip
             with torch.no_grad():
                 loss = float(nn.functional.cross_entropy(tuned.module.eval()(held), targets))

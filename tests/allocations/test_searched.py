@@ -126,7 +126,7 @@ def test_a_search_that_is_killed_goes_on_and_ends_with_the_same_bytes(
     assert ended(tmp_path / "killed") == expected
     again = len(calls)
     calls.clear()
-    assert ended(tmp_path / "anew") == expected
+    assert ended(tmp_path / "fresh") == expected
     if name == "amc":
         assert again == len(calls) - 8, "what was scored before is not scored again"
 

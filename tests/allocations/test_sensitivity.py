@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from benches import Silent
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 from recipelang.budgets.bench import Workbench
 from recipelang.errors import Refusal
-from recipelang.kinds import Ablation, Group, Queue, RemovalStep
+from recipelang.kinds import Ablation, Group, Queue, Quiet, RemovalStep
 from recipelang.methods.allocations.sensitivity import Sensitivity
 
 
@@ -55,7 +54,7 @@ class Curves:
     """A bench that knows the loss of each cut."""
 
     def __init__(self, losses: Sequence[Sequence[float]]) -> None:
-        self.losses, self.progress, self.told = losses, Silent(), list[Any]()
+        self.losses, self.progress, self.told = losses, Quiet(), list[Any]()
 
     def score(self, taken: Sequence[int]) -> Ablation:
         assert sum(map(bool, taken)) <= 1, "one group at a time"
@@ -102,5 +101,5 @@ def test_the_score_may_be_what_is_harmed() -> None:
 
 
 def test_it_has_nothing_to_say_without_groups() -> None:
-    bench = SimpleNamespace(progress=Silent(), remember=lambda key, make: 1.0, tell=lambda **said: None)
+    bench = SimpleNamespace(progress=Quiet(), remember=lambda key, make: 1.0, tell=lambda **said: None)
     assert Sensitivity().explore([], bench) == []  # type: ignore[arg-type]

@@ -18,10 +18,9 @@ from recipelang.catalogue import find, names
 from recipelang.check import check
 from recipelang.errors import RecipeError, Refusal
 from recipelang.images.access import reading
-from recipelang.kinds import Batch, ModelRequest, names_of
+from recipelang.kinds import Batch, ModelRequest, Quiet, names_of
 from recipelang.measuring.predictions import measured
 from recipelang.plan import Duration, Term, Training
-from recipelang.run.progress import Silent
 from recipelang.run.tasks import require_target
 from recipelang.surgery.tasks import task_named
 from recipelang.syntax.parse import parse
@@ -135,7 +134,7 @@ def test_a_loss_that_check_accepts_trains(task: str, loss: str) -> None:
     data, network = small(task)
     training = Training(Duration(1, "steps"), find("optimizer", "sgd")(1e-3), (Term(1.0, method()),))  # type: ignore[misc]
     teachers = [Teacher(f"teacher{k}", network) for k in range(count)]
-    _, record = fit(network, data, training, task=task_named(task), seed=0, progress=Silent(), teachers=teachers)
+    _, record = fit(network, data, training, task=task_named(task), seed=0, progress=Quiet(), teachers=teachers)
     assert record.steps == 1 and np.isfinite(record.history[0]["loss"])
 
 

@@ -7,22 +7,19 @@ from typing import Any
 import numpy
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from torch import Tensor, nn
+from few import NOW, numpied, of_input, of_weight, trained, upstream, weight
+from torch import nn
 
-from recipelang.kinds import Moment, Observed, Scheme
 from recipelang.methods.quantizers.abc import Abc
 from recipelang.methods.quantizers.binaryconnect import BinaryConnect, likely
 from recipelang.methods.quantizers.bnn import Bnn
 from recipelang.methods.quantizers.bnn_dl import BnnDl, distribution
 from recipelang.methods.quantizers.bwn import Bwn
-from recipelang.methods.quantizers.gxnor import Gxnor, moved
+from recipelang.methods.quantizers.gxnor import Gxnor
 from recipelang.methods.quantizers.ttq import Ttq
 from recipelang.methods.quantizers.twn import Twn
 from recipelang.methods.quantizers.xnor import Xnor
 
-NOW = Moment(0, 10, 5)
 WEIGHTS: dict[str, Any] = {
     "binaryconnect": BinaryConnect(),
     "bnn": Bnn(),
@@ -33,40 +30,6 @@ WEIGHTS: dict[str, Any] = {
     "gxnor": Gxnor(),
     "abc": Abc(),
 }
-
-
-def weight(shape: tuple[int, ...] = (5, 3, 3, 3), seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 0.3 + 0.02
-
-
-def of_weight(method: Any, value: Tensor, bits: int | None = None) -> Any:
-    axis = 0 if method.per == "channel" else None
-    rows = value.detach().flatten(1) if axis == 0 else value.detach().flatten()
-    scheme = Scheme(bits or method.bits[0], signed=True, symmetric=True, axis=axis)
-    return method.restriction(Observed(rows.amin(-1), rows.amax(-1), rows), scheme)
-
-
-def of_input(method: Any, value: Tensor, bits: int | None = None) -> Any:
-    flat = value.detach().flatten()
-    return method.restriction(Observed(flat.min(), flat.max(), flat), Scheme(bits or method.bits[0]))
-
-
-def trained(method: Any, value: Tensor, one: Any, is_weight: bool = True) -> tuple[Tensor, Tensor, Any]:
-    """What computes in a step, its gradient for a weighted sum, and the state."""
-    value = value.clone().requires_grad_()
-    state = method.begin(one, nn.Parameter(value.detach()) if is_weight else None)
-    made = method.computed(value, one, state, NOW)
-    made.backward(upstream(value))
-    assert value.grad is not None
-    return made.detach(), value.grad, state
-
-
-def upstream(value: Tensor) -> Tensor:
-    return torch.randn(value.shape, generator=torch.Generator().manual_seed(7))
-
-
-def numpied(value: Tensor) -> Any:
-    return value.detach().double().numpy()
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
@@ -96,6 +59,12 @@ def test_zero_inputs_are_negative_and_zero_weights_positive() -> None:
     value = torch.tensor([0.0, -1.0, 1.0])
     assert of_input(Bnn(), value).apply(value).tolist() == pytest.approx([-2 / 3, -2 / 3, 2 / 3])
     assert of_weight(Bnn(), value[None]).apply(value[None])[0].tolist() == pytest.approx([2 / 3, -2 / 3, 2 / 3])
+
+
+def test_all_methods_leave_a_filter_of_one_size_as_it_is() -> None:
+    value = torch.tensor([[1.0, -1, 1, 1], [-1, 1, -1, -1]])
+    for method in (BinaryConnect(), Bnn(), Bwn(), Xnor(), Twn(), Ttq(), Gxnor()):
+        torch.testing.assert_close(of_weight(method, value).apply(value), value)
 
 
 # scales ----------------------------------------------------------------------------------------
@@ -131,29 +100,6 @@ def test_twn_is_the_papers_and_nearly_the_best_ternary_filter(per: str) -> None:
         assert got == pytest.approx(naive, rel=1e-5)
         least = min(((row - naive_ternary(row, delta)[1]) ** 2).sum() for delta in sorted(abs(row))[:-1])
         assert ((row - naive) ** 2).sum() <= 1.03 * least
-
-
-@pytest.mark.parametrize("bases", [1, 2, 3, 5])
-def test_the_bases_of_abc_are_the_papers_regression(bases: int) -> None:
-    value = weight((3, 120))
-    one = of_weight(Abc(), value, bases)
-    made, gradient, _ = trained(Abc(), value, one)
-    assert one.levels.shape == (3, bases + 1)
-    for row, got, slope, above in zip(
-        numpied(value), numpied(made), numpied(gradient), numpied(upstream(value)), strict=True
-    ):
-        shifts = [-1 + (i - 1) * 2 / (bases - 1) for i in range(1, bases + 1)] if bases > 1 else [0]
-        base = numpy.stack([numpy.where(row - row.mean() + u * row.std() >= 0, 1, -1) for u in shifts], 1)
-        alpha = numpy.linalg.lstsq(base, row, rcond=None)[0]
-        assert alpha.min() > 0
-        assert got == pytest.approx(base @ alpha, rel=1e-4)
-        assert slope == pytest.approx(above * alpha.sum(), rel=1e-4)
-
-
-def test_more_bases_leave_less_error() -> None:
-    value = weight((6, 300))
-    errors = [float((of_weight(Abc(), value, bases).apply(value) - value).square().sum()) for bases in range(1, 6)]
-    assert errors == sorted(errors, reverse=True) and errors[-1] < 0.25 * errors[0]
 
 
 # estimators ------------------------------------------------------------------------------------
@@ -241,63 +187,6 @@ def test_ttq_keeps_its_scales_positive_and_executes_what_it_learned() -> None:
     assert torch.equal(after.apply(value) == 0.5, value >= 0.05 * value.abs().max())
 
 
-# gxnor -----------------------------------------------------------------------------------------
-
-
-def test_the_derivative_of_a_ternary_input_is_two_pulses() -> None:
-    method = Gxnor(sparsity=0.5, pulse=0.25)
-    value = torch.linspace(-2, 2, 401)
-    one = of_input(method, torch.ones(3))
-    made, gradient, _ = trained(method, value, one, is_weight=False)
-    size, above = abs(numpied(value)), numpied(upstream(value))
-    ties = [abs(size - edge) < 1e-6 for edge in (0.25, 0.5, 0.75)]
-    sign = numpy.where(size >= 0.5, numpy.sign(numpied(value)), 0)
-    assert (numpied(made) == sign)[~ties[1]].all()
-    wanted = above * ((size >= 0.25) & (size <= 0.75)) / (2 * 0.25)
-    clear = ~(ties[0] | ties[2])
-    assert numpied(gradient)[clear] == pytest.approx(wanted[clear], rel=1e-5)
-    area = float(method.slope(value, torch.tensor(1.0)).sum()) * 0.01
-    assert area == pytest.approx(float(made[-1] - made[0]), abs=0.05), "the pulses have the area of the two steps"
-
-
-def naive_transition(w: float, update: float, m: float, drawn: float) -> float:
-    """Equations 13 to 20, for the states -1, 0 and 1."""
-    rho = min(1 - w, update) if update >= 0 else max(-1 - w, update)
-    kappa = int(rho)
-    nu = rho - kappa
-    probability = numpy.tanh(m * abs(nu))
-    return w + kappa + (numpy.sign(rho) if drawn < probability else 0)
-
-
-@given(
-    st.lists(
-        st.tuples(st.sampled_from([-1.0, 0.0, 1.0]), st.floats(-3, 3, width=32), st.floats(0, 1, width=32)),
-        min_size=1,
-        max_size=8,
-    ),
-    st.sampled_from([1.0, 0.125]),
-)
-def test_transitions_are_the_papers(cases: list[tuple[float, float, float]], level: float) -> None:
-    states, updates, drawn = (torch.tensor(each, dtype=torch.float64) for each in zip(*cases, strict=True))
-    got = moved(states * level, updates * level, torch.tensor(level, dtype=torch.float64), 3.0, drawn)
-    assert got.tolist() == [level * naive_transition(w, u, 3.0, d) for w, u, d in cases]
-
-
-def test_a_step_without_an_update_moves_nothing_and_a_large_one_moves_all() -> None:
-    value = weight()
-    method, parameter = Gxnor(), nn.Parameter(value.clone())
-    one = of_weight(method, value)
-    state = method.begin(one, parameter)
-    states = method.computed(parameter, one, state, NOW).detach()
-    with torch.no_grad():
-        method.after_step(parameter, one, state, NOW, None)
-        assert torch.equal(parameter, states)
-        method.computed(parameter, one, state, NOW)
-        parameter.add_(10)
-        method.after_step(parameter, one, state, NOW, None)
-    assert torch.equal(parameter, one.levels[-1].expand_as(parameter))
-
-
 # bnn_dl ----------------------------------------------------------------------------------------
 
 
@@ -323,41 +212,3 @@ def test_the_penalty_is_asked_once_for_each_step_and_weights_have_none() -> None
     level = value.abs().mean()
     assert float(method.penalty(one, state, NOW)) == pytest.approx(2 * float(distribution(value / level)))  # type: ignore[arg-type]
     assert method.penalty(one, state, NOW) is None
-
-
-# inputs of abc ---------------------------------------------------------------------------------
-
-
-def test_edges_and_scales_of_an_input_have_the_gradients_of_their_steps() -> None:
-    method, value = Abc(), weight((50,)) * 3
-    one = of_input(method, value, 3)
-    _, gradient, state = trained(method, value, one, is_weight=False)
-    x, above = numpied(value), numpied(upstream(value))
-    scales, edges, width = numpied(state.scales), numpied(state.edges), float(one.levels[-1])
-    inside = [abs(x - edge) <= width / 2 for edge in edges]
-    assert numpied(gradient) == pytest.approx(
-        above * sum(s * i / width for s, i in zip(scales, inside, strict=True)), rel=1e-4
-    )
-    for n in range(3):
-        signs = numpy.where(x >= edges[n], 1, -1)
-        assert float(state.scales.grad[n]) == pytest.approx((above * signs).sum(), rel=1e-4)
-        assert float(state.edges.grad[n]) == pytest.approx(-(above * scales[n] * inside[n] / width).sum(), rel=1e-4)
-
-
-def test_inputs_of_abc_stay_a_codebook_when_edges_change_places() -> None:
-    method, value = Abc(), weight((200,)) * 3
-    one = of_input(method, value, 2)
-    state: Any = method.begin(one, None)
-    with torch.no_grad():
-        state.edges.copy_(torch.tensor([0.9, -0.4]))
-        state.scales.copy_(torch.tensor([0.1, -5.0]))
-        method.after_step(None, one, state, NOW, None)
-    after: Any = method.finish(one, state, None)
-    assert after.edges.tolist() == pytest.approx([-0.4, 0.9]) and (after.levels.diff() >= 0).all()
-    torch.testing.assert_close(after.apply(value), method.computed(value, one, state, NOW).detach())
-
-
-def test_all_methods_leave_a_filter_of_one_size_as_it_is() -> None:
-    value = torch.tensor([[1.0, -1, 1, 1], [-1, 1, -1, -1]])
-    for method in (BinaryConnect(), Bnn(), Bwn(), Xnor(), Twn(), Ttq(), Gxnor()):
-        torch.testing.assert_close(of_weight(method, value).apply(value), value)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from contexts import context
+from killing import Killed, kill_after
 from torch import Tensor, nn
 
 from recipelang import catalogue
@@ -28,12 +29,6 @@ from recipelang.surgery.simulated import running
 from recipelang.syntax.parse import parse
 from recipelang.training import loop
 from recipelang.training.loop import fit
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "stages"))
-sys.path.insert(0, str(Path(__file__).parent.parent / "training"))
-
-from contexts import Silent, context
-from killing import Killed, kill_after
 
 BOTH = {
     "bnn": "quantize weights, activations by bnn",
@@ -181,9 +176,9 @@ def test_killed_and_the_same_bytes(name: str, digits: Any, tmp_path: Path, monke
     start = quantize.run(operation(STATEMENTS[name]), context(network(Depthwise()), digits)).network
     training = Training(Duration(6, "steps"), Adam(0.01))
     how: Any = {"task": Classification(), "seed": 3, "precision": "float32", "samples": 256}
-    whole, _ = fit(start, digits, training, progress=Silent(), **how)
+    whole, _ = fit(start, digits, training, progress=Quiet(), **how)
 
-    class Dying(Silent):
+    class Dying(Quiet):
         done = 0
 
         def advance(self, parts: int = 1, note: str = "") -> None:
@@ -193,7 +188,7 @@ def test_killed_and_the_same_bytes(name: str, digits: Any, tmp_path: Path, monke
     with pytest.raises(Killed), monkeypatch.context() as often:
         often.setattr(loop, "SAVE_EVERY", -1.0)
         fit(start, digits, training, progress=Dying(), checkpoint=tmp_path / "c", **how)
-    again, record = fit(start, digits, training, progress=Silent(), checkpoint=tmp_path / "c", **how)
+    again, record = fit(start, digits, training, progress=Quiet(), checkpoint=tmp_path / "c", **how)
     assert record.resumed_at and all(torch.equal(v, whole.tensors()[n]) for n, v in again.tensors().items())
     assert set(again.tensors()) == set(whole.tensors())
 

@@ -1,80 +1,21 @@
-"""Each rounder against its formula: brute force, autograd, naive loops, exact means."""
+"""Each rounder on one matrix against its formula: brute force, autograd, naive loops, least squares."""
 
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pieces import grids_of, round_, rounder
-from torch import Tensor, nn
-from torch.nn import functional as F
+from matrices import Matrix, matrix
+from pieces import rounder
+from torch import Tensor
 
-from recipelang.kinds import Scheme
+from recipelang.kinds import Quiet
 from recipelang.methods.rounders import _learned
 from recipelang.methods.rounders.bitsplit import Split
 from recipelang.methods.rounders.gptq import GPTQ
-from recipelang.scoring.rounding_parts import PartPiece
-from recipelang.scoring.rounding_pieces import divided
-from recipelang.scoring.rounding_rows import RowsPiece
-from recipelang.surgery.network import Network
-from recipelang.surgery.restrictions.grid import Grid
-
-
-class Quiet:
-    def start(self, what: str, total: int | None = None) -> None: ...
-
-    def advance(self, parts: int = 1, note: str = "") -> None: ...
-
-    def stop(self) -> None: ...
-
-    def say(self, line: str) -> None: ...
-
-
-class Matrix:
-    """A piece of one weight N×K and rows that enter it, as plain as can be."""
-
-    name, seed, brief, batches = "w", 0, False, 1
-
-    def __init__(self, weight: Tensor, rows: Tensor, bits: int = 3, keep: Tensor | None = None) -> None:
-        self.rows, self.weights = rows, {"w": weight}
-        scheme = Scheme(bits, signed=True, symmetric=True, axis=0)
-        self.grids: dict[str, Any] = {"w": Grid.between(weight.amin(1), weight.amax(1), scheme)}
-        self.keep = {} if keep is None else {"w": keep}
-
-    def computed(self, values: dict[str, Tensor], batch: int) -> Tensor:
-        return self.rows @ values["w"].mT
-
-    def wanted(self, batch: int) -> Tensor:
-        return self.rows @ self.weights["w"].mT
-
-    def sensitivity(self, batch: int) -> Tensor:
-        return torch.ones_like(self.wanted(batch))
-
-    def moments(self, name: str) -> Tensor:
-        return (2 / len(self.rows) * self.rows.mT @ self.rows)[None]
-
-    def means(self, name: str) -> tuple[Tensor, Tensor]:
-        mean = self.rows.double().mean(0, keepdim=True)
-        return mean, mean
-
-    def error(self, value: Tensor) -> float:
-        return float((self.computed({"w": value}, 0) - self.wanted(0)).square().sum())
-
-
-def matrix(seed: int, outputs: int = 4, inputs: int = 6, rows: int = 40, **others: Any) -> Matrix:
-    generator = torch.Generator().manual_seed(seed)
-    mixing = torch.randn(inputs, inputs, generator=generator)  # inputs depend on each other
-    return Matrix(
-        torch.randn(outputs, inputs, generator=generator),
-        torch.randn(rows, inputs, generator=generator) @ mixing,
-        **others,
-    )
-
 
 # adaround ------------------------------------------------------------------------------------
 
@@ -223,159 +164,3 @@ def test_alpha_is_least_squares() -> None:
         outputs, wanted = piece.rows.double() @ made[row], piece.rows.double() @ piece.weights["w"][row].double()
         alpha = torch.linalg.lstsq(outputs[:, None], wanted[:, None]).solution
         assert float(split.factor[0, row]) == pytest.approx(float(alpha), rel=1e-5)
-
-
-# bias_correction -----------------------------------------------------------------------------
-
-
-class Means(nn.Module):
-    """A layer with a bias, one with a BatchNorm, one with neither."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.biased, self.normed = nn.Conv2d(4, 6, 3, padding=1), nn.Conv2d(6, 6, 3, bias=False, groups=2)
-        self.norm, self.head = nn.BatchNorm2d(6), nn.Linear(6, 3, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.norm(self.normed(self.biased(x).relu())).relu().mean((2, 3)))
-
-
-def test_the_mean_of_every_output_is_what_it_was(images: Any, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    network = Network(Means().eval(), {"model": "test"}, (4, 8, 8), classes=("a", "b", "c"))
-    made = round_(network, rounder("bias_correction"), grids_of(network, 3), images, tmp_path)
-    seen: dict[str, list[Tensor]] = {}
-    for module in (network.module, made.network.module):
-        for path, part in module.named_modules():
-            if path in ("biased", "norm"):
-                part.register_forward_hook(
-                    lambda _, args, output, path=path: seen.setdefault(path, []).append(output.double().mean((0, 2, 3)))
-                )
-        with torch.no_grad():
-            module(images.images[:48])
-    for path, (before, after) in seen.items():
-        torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5, msg=path)
-    assert "`bias_correction` has no effect on 1 weight, for example `head.weight`" in made.note
-    assert "no bias, and no BatchNorm follows" in made.note
-
-
-def test_it_corrects_what_another_rounder_made(chain: Network, images: Any, tmp_path: Path) -> None:
-    from recipelang.errors import SettingError
-
-    grids = grids_of(chain, 3)
-    made = round_(chain, rounder("bias_correction", rounding=rounder("gptq")), grids, images, tmp_path / "a")
-    first = "stem.0.weight"
-    alone = round_(chain, rounder("gptq"), {first: grids[first]}, images, tmp_path / "b")
-    assert torch.equal(made.network.module.get_parameter(first), alone.network.module.get_parameter(first))
-    with pytest.raises(SettingError, match="several weights"):
-        rounder("bias_correction", rounding=rounder("brecq"))
-
-
-# brecq ---------------------------------------------------------------------------------------
-
-
-def test_blocks_are_those_that_everything_passes(chain: Network) -> None:
-    names = list(grids_of(chain, 4))
-    assert [(d.path, len(d.names)) for d in divided(chain, names, "block")] == [
-        ("stem.0", 1),
-        ("blocks.0", 2),
-        ("blocks.1", 2),
-        ("depthwise", 1),
-        ("head", 1),
-    ]
-    assert [d.names for d in divided(chain, names, "layer")] == [(name,) for name in names]
-    assert divided(chain, names, "network")[0].names == tuple(names)
-
-
-def test_every_network_is_divided_without_remainder(network: Network) -> None:
-    names = set(grids_of(network, 4))
-    for unit in ("layer", "block", "network"):
-        found = [name for division in divided(network, names, unit) for name in division.names]
-        assert sorted(found) == sorted(names)
-
-
-def pieces_seen(network: Network, method: Any, images: Any, folder: Path) -> dict[str, Any]:
-    """The pieces that a rounder was given."""
-    seen = {}
-    inner = type(method).round
-
-    class Watching:
-        name, unit, looks_at_data, uniform = "watching", method.unit, True, True
-
-        def round(self, piece: Any, progress: Any) -> Any:
-            seen[piece.name] = piece
-            piece.wanted(0), piece.sensitivity(0)
-            return inner(method, piece, progress)
-
-    round_(network, Watching(), grids_of(network, 4), images, folder)
-    return seen
-
-
-def test_sensitivities_are_squared_gradients_by_autograd(chain: Network, images: Any, tmp_path: Path) -> None:
-    seen = pieces_seen(chain, rounder("brecq", steps=1), images, tmp_path)
-    piece = seen["blocks.1"]
-    assert isinstance(piece, PartPiece) and piece.batches == 2
-    module, squares = chain.module, []
-    for batch in range(2):
-        x, y = images.images[32 * batch : 32 * batch + 32][: 48 - 32 * batch], images.targets
-        y = y[32 * batch : 32 * batch + len(x)]
-        with torch.no_grad():
-            wanted = module.blocks(module.stem(x))
-        torch.testing.assert_close(piece.wanted(batch), wanted)
-        each = []
-        for image, label in zip(wanted, y, strict=True):  # one image at a time
-            z = image[None].clone().requires_grad_()
-            scores = module.head(module.depthwise(z).relu().mean((2, 3)))
-            each.append(torch.autograd.grad(F.cross_entropy(scores, label[None]), z)[0].square())
-        squares.append(torch.cat(each))
-    mean = torch.cat(squares).mean()
-    for batch in range(2):
-        torch.testing.assert_close(piece.sensitivity(batch), squares[batch] / mean, rtol=1e-3, atol=1e-4)
-
-
-def test_a_block_computes_with_other_values_as_the_network_does(chain: Network, images: Any, tmp_path: Path) -> None:
-    piece = pieces_seen(chain, rounder("brecq", steps=1), images, tmp_path)["blocks.0"]
-    torch.testing.assert_close(piece.computed(piece.weights, 0)[:1].shape, piece.wanted(0)[:1].shape)
-    doubled = {name: 2 * value for name, value in piece.weights.items()}
-    assert not torch.allclose(piece.computed(doubled, 0), piece.computed(piece.weights, 0))
-    values = {name: value.clone().requires_grad_() for name, value in piece.weights.items()}
-    piece.computed(values, 0).sum().backward()
-    assert all(bool(value.grad.any()) for value in values.values())
-
-
-def test_the_loss_of_a_block_is_the_weighted_square(chain: Network, images: Any, tmp_path: Path) -> None:
-    piece = pieces_seen(chain, rounder("brecq", steps=1), images, tmp_path)["blocks.1"]
-    grids: Any = piece.grids
-    values = {name: grids[name].apply(weight) for name, weight in piece.weights.items()}
-    expected = ((piece.computed(values, 0) - piece.wanted(0)) ** 2 * piece.sensitivity(0)).sum(1).mean() / 3.0
-    assert float(_learned.error(piece, values, 0, True, 3.0)) == pytest.approx(float(expected), rel=1e-5)
-
-
-def test_rows_are_what_enters_a_weight_and_what_follows_it(chain: Network, images: Any, tmp_path: Path) -> None:
-    seen = pieces_seen(chain, rounder("adaround", steps=1), images, tmp_path)
-    piece = seen["blocks.0.conv1.weight"]
-    assert isinstance(piece, RowsPiece)
-    wanted = torch.cat([piece.wanted(n) for n in range(piece.batches)])
-    with torch.no_grad():
-        block = chain.module.blocks[0]
-        outputs = block.bn1(block.conv1(chain.module.stem(images.images[:48]))).relu()  # norm and ReLU included
-    everything = outputs.movedim(1, -1).flatten(0, -2)
-    assert len(wanted) == len(everything), "all 48·64 rows are kept"
-    torch.testing.assert_close(wanted.sum(0), everything.sum(0), rtol=1e-4, atol=1e-2)
-    torch.testing.assert_close(wanted.sort(0).values, everything.sort(0).values, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("per", ["layer", "block", "network"])
-def test_a_learned_block_is_nearer_to_the_loss_than_nearest(
-    per: str, chain: Network, images: Any, tmp_path: Path
-) -> None:
-    method = rounder("brecq", steps=200, per=per)
-    piece = list(pieces_seen(chain, method, images, tmp_path).values())[-1]
-    grids: Any = piece.grids
-    plain = {name: grids[name].apply(weight) for name, weight in piece.weights.items()}
-    made = method.round(piece, Quiet()).values
-
-    def error(values: Any) -> float:
-        return sum(float(_learned.error(piece, values, n, True, 1.0)) for n in range(piece.batches))
-
-    assert error(made) < error(plain)

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from recipelang.errors import Refusal, StepFailed
-from recipelang.kinds import Measurement
+from recipelang.kinds import Measurement, Quiet
 from recipelang.measuring import machine
 from recipelang.methods.metrics.latency import Latency
 from recipelang.nets.cifar_resnet import cifar_resnet
 from recipelang.plan import steps_of
 from recipelang.run import foresight, planning, remembered, timing
-from recipelang.run.progress import Silent
 from recipelang.run.remembered import Remembered
 from recipelang.run.timing import Times
 
@@ -128,7 +127,7 @@ def test_a_time_taken_while_the_machine_was_busy_is_taken_again(lab: Any, monkey
 
     for loaded, taken in ((True, 1), (True, 1), (False, 2), (False, 2), (True, 2)):
         monkeypatch.setattr(remembered, "busy", lambda loaded=loaded: loaded)
-        assert Remembered(Silent()).numbers({"of": "x"}, measure, timing.TRAINING) is not None
+        assert Remembered(Quiet()).numbers({"of": "x"}, measure, timing.TRAINING) is not None
         assert len(looks) == taken
 
 

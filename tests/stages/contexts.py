@@ -10,24 +10,12 @@ import torch
 from torch import Tensor
 
 from recipelang.check import check
-from recipelang.kinds import Labels
+from recipelang.kinds import Labels, Quiet
 from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import steps_of
 from recipelang.stages.context import Context
 from recipelang.surgery.network import Network
 from recipelang.syntax.parse import parse
-
-
-class Silent:
-    """A progress that says nothing."""
-
-    def start(self, what: str, total: int | None = None) -> None: ...
-
-    def advance(self, parts: int = 1, note: str = "") -> None: ...
-
-    def stop(self) -> None: ...
-
-    def say(self, line: str) -> None: ...
 
 
 class Images:
@@ -69,5 +57,5 @@ def context(
     smoke: bool = False,
 ) -> Context:
     """A network on images on the processor; where a stage asks for a state, a verdict or a reading, the test fails."""
-    task, progress = task or Classification(), progress or Silent()
+    task, progress = task or Classification(), progress or Quiet()
     return Context(network, data, task, seed, "cpu", 1, folder, state, unused, unused, progress, smoke)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from contexts import Silent
 from torch import nn
 
 from recipelang.budgets.verdict import Verdict
 from recipelang.check import check
+from recipelang.kinds import Quiet
 from recipelang.plan import steps_of
 from recipelang.stages.prune import run
 from recipelang.surgery.network import Network
@@ -51,7 +51,7 @@ def context(network: Network, folder: Path) -> Any:
 
     return SimpleNamespace(
         network=network, data=None, task=None, seed=0, device="cpu", threads=1, folder=folder, judge=judge, look=None,
-        read=lambda reading, network: 1.0, progress=Silent(), smoke=False,
+        read=lambda reading, network: 1.0, progress=Quiet(), smoke=False,
     )  # fmt: skip
 
 
