@@ -74,7 +74,7 @@ def vit() -> Network:
 
 
 def product(rows: int, inputs: int, outputs: int) -> Network:
-    """One linear layer of so many rows."""
+    """One linear layer of this many rows."""
     return Network(nn.Linear(inputs, outputs).eval(), {}, (rows, inputs))
 
 

@@ -17,7 +17,7 @@ from recipelang.training.rounds import share
 from recipelang.training.windows import Window, one_history, steps_of, steps_of_epoch
 from recipelang.verbs.prune import Prune
 
-#: a schedule may have more updates; after so many, no group becomes narrower
+#: a schedule may have more updates; after this many, no group becomes narrower
 MOST_TURNS = 16
 
 

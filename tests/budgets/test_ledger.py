@@ -211,7 +211,7 @@ def take(accounts: Accounts, step: RemovalStep) -> float:
 
 
 def test_a_goal_that_is_reached_wins_nothing_more_until_all_are() -> None:
-    """Cheap steps for one goal, dear ones for the other: the order turns to what is missing."""
+    """Cheap steps for one goal, expensive ones for the other: the order turns to what is missing."""
     a, b = (Group(name, 5, least=1, layers=(name,)) for name in "ab")
     queues = [
         Queue(group, (cost,) * 5, tuple(RemovalStep(group.name, (k,), cost, "filters") for k in range(4)), "filters")

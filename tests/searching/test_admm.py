@@ -56,11 +56,11 @@ def cost() -> BilinearCost:
 
 @given(st.tuples(*[st.floats(0.1, 1)] * 4), st.tuples(*[HALF] * 3), st.floats(0, 3), st.floats(0, 3))
 def test_the_widths_step_goes_down_the_gradient_of_the_lagrangian(
-    shares: tuple[float, ...], multipliers: tuple[float, ...], width: float, dear: float
+    shares: tuple[float, ...], multipliers: tuple[float, ...], width: float, price: float
 ) -> None:
     used, allowed = torch.tensor(shares).double().reshape(2, 2)
     now = Multipliers(torch.tensor(multipliers[:2]).double(), torch.tensor(multipliers[2]).double())
-    by, least = Factors((width, 2 * width), dear, (0.1, 0.3)), torch.full((2,), 0.1).double()
+    by, least = Factors((width, 2 * width), price, (0.1, 0.3)), torch.full((2,), 0.1).double()
     factor, rate = torch.tensor(by.width).double(), torch.tensor(by.rate).double()
     allowed.requires_grad_()
     over = (cost()(allowed) - 1).clamp_min(0)
@@ -68,7 +68,7 @@ def test_the_widths_step_goes_down_the_gradient_of_the_lagrangian(
         (now.width * (used - allowed)).sum()
         + (factor / 2 * (used - allowed).clamp_min(0) ** 2).sum()
         + now.cost * (cost()(allowed) - 1)
-        + dear / 2 * over**2
+        + price / 2 * over**2
     )
     (gradient,) = torch.autograd.grad(whole, allowed)
     allowed = allowed.detach()

@@ -58,7 +58,7 @@ class ActivationMaps:
         activation_maps(network, example_input(network))
 
     def write(self, network: Any, folder: Path, beside: Beside) -> tuple[Path, ...]:
-        """Write picture and numbers into `folder`.
+        """Write image and numbers into `folder`.
 
         Raises:
             Refusal: RCP0716: the network, or healthy, has no class activation maps, or the two have different classes.

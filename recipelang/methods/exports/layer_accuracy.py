@@ -47,7 +47,7 @@ class LayerAccuracy:
     )
 
     def write(self, network: Any, folder: Path, beside: Beside) -> tuple[Path, ...]:
-        """Write the picture and the numbers into `folder`.
+        """Write the image and the numbers into `folder`.
 
         Raises:
             Refusal: RCP0910: the network has no layer that can be removed; RCP0708: it has no head whose inputs tell

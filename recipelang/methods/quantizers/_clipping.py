@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-#: of more values than these together, only so many at each end, and means of the others, are rounded in a search
+#: of more values than these together, only this many at each end, and means of the others, are rounded in a search
 OUTERMOST, BETWEEN = 1024, 4096
 
 

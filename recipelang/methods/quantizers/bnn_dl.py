@@ -22,7 +22,7 @@ TINY = 1e-10
 class BnnDl(Bnn):
     """`bnn` with a penalty on how the inputs of its products are distributed, so that their signs say something.
 
-    What: three ways in which a channel is useless are made dear: all its values have one sign (degeneration), hardly
+    What: three ways in which a channel is useless are penalised: all its values have one sign (degeneration), hardly
         any is inside the window that has gradients (saturation), or all are far inside it, so that the gradient is
         that of another function (mismatch).
     Formula: for each channel, μ and σ of x/β over the batch and its places: degeneration max(μ² - σ², 0), saturation

@@ -24,8 +24,8 @@ class Inq(Symmetric):
         yet rounded trains in full precision.
     Formula: b bits: levels 0 and ±2^n for n = n₁ - 2^(b-2) + 1 … n₁, n₁ = ⌊log₂(4/3 · max|w|)⌋. A training is divided
         evenly into as many parts as `shares` has numbers below 1; in part k the share σ_k of the weights with the
-        largest |w| is at its nearest levels, for good, and the gradient of the others alone moves them. At the end all
-        are.
+        largest |w| stays at its nearest levels, and the others train by their gradient. At the end all are at
+        their levels.
     Shapes: one set of levels for a weight (`per`).
     Needs: training after it, longer than a fine-tuning; until then every weight is at its nearest level.
     When it misleads: the learning rate should rise again where a part begins (`lr=step(…)`, or a training for each),
