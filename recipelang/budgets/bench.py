@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ from torch import Tensor
 from recipelang.budgets.conditions import Value
 from recipelang.budgets.costs import Costs
 from recipelang.budgets.held import Division
-from recipelang.budgets.memory import Memory
+from recipelang.budgets.memory import Memory, memory_of
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import Refusal
 from recipelang.images.batches import moved
@@ -26,7 +25,7 @@ from recipelang.kinds import Ablation, Batch, Dataset, Figure, Plot, Progress, Q
 from recipelang.plan import Condition, Duration, Reading, Samples, Training, canonical
 from recipelang.scoring.ablation import measured_on
 from recipelang.surgery.edits import left
-from recipelang.surgery.network import Network, content
+from recipelang.surgery.network import Network
 from recipelang.surgery.simulated import running
 from recipelang.training.batchnorm import recalibrate
 from recipelang.training.loop import fit
@@ -281,17 +280,11 @@ class Workbench:
     @cached_property
     def memory(self) -> Memory:
         """What the search has found out so far."""
-        decides = {
+        own = {
             "allocation": canonical(self.allocation),
-            "until": canonical(self.until),
             "queues": [
                 [queue.unit, queue.group.name, [str(step.parts) for step in queue.steps]] for queue in self.queues
             ],
-            "network": content(self.whole),
-            "data": [self.division.rest.fingerprint, self.division.held.fingerprint],
-            "run": [self.seed, torch.device(self.device).type, self.threads, self.smoke, torch.__version__],
             "optimizer": canonical(self.optimizer),
-            "task": canonical(self.task),
         }
-        identity = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-        return Memory(self.folder / f"search-{self.name}.json", identity)
+        return memory_of(self, f"search-{self.name}.json", own)

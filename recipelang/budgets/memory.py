@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import torch
+
+from recipelang.budgets.held import Division
 from recipelang.files import write_text
+from recipelang.kinds import Task
+from recipelang.plan import Condition, canonical
+from recipelang.surgery.network import Network, content
 
 FORMAT = "recipelang.search/1"
 SAVE_EVERY = 1.0  # seconds: of what comes faster, some is found out again after a kill
+
+
+class Searched(Protocol):
+    """What decides every search: `Workbench`, `WidthsBench`."""
+
+    until: Condition | None
+    division: Division
+    task: Task
+    seed: int
+    device: str
+    threads: int
+    folder: Path
+    smoke: bool
+
+    @property
+    def whole(self) -> Network:
+        """The network before."""
 
 
 class Memory:
@@ -61,3 +85,23 @@ class Memory:
                 known = told.get("known")
                 return known if isinstance(known, dict) else {}
         return {}
+
+
+def memory_of(bench: Searched, file: str, own: Mapping[str, Any]) -> Memory:
+    """What a search has found out so far.
+
+    Args:
+        bench: of the search.
+        file: in the step's folder.
+        own: what else decides it, as JSON: its method, and what it chooses from.
+    """
+    decides = {
+        **own,
+        "until": canonical(bench.until),
+        "network": content(bench.whole),
+        "data": [bench.division.rest.fingerprint, bench.division.held.fingerprint],
+        "run": [bench.seed, torch.device(bench.device).type, bench.threads, bench.smoke, torch.__version__],
+        "task": canonical(bench.task),
+    }
+    identity = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    return Memory(bench.folder / file, identity)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -19,13 +18,13 @@ from torch import nn
 from recipelang.budgets.bench import BRIEF, Told
 from recipelang.budgets.conditions import Value
 from recipelang.budgets.held import Division
-from recipelang.budgets.memory import Memory
+from recipelang.budgets.memory import Memory, memory_of
 from recipelang.budgets.verdict import Verdict
 from recipelang.images.batches import count, moved
 from recipelang.kinds import Ablation, Batch, Choice, Figure, Plot, Progress, Task, Widths
 from recipelang.plan import All, Condition, Reading, Test, canonical, tests_of
 from recipelang.scoring.ablation import measured_on
-from recipelang.surgery.network import Network, content
+from recipelang.surgery.network import Network
 from recipelang.surgery.simulated import running
 from recipelang.training.machine import reproducible, to_device
 from recipelang.units import counted
@@ -197,10 +196,8 @@ class WidthsBench:
         note = f"clocks: {counted(len(brief), 'brief measurement')}, ± {100 * half:.1f} % (median, 95 %)"
         for test in tests_of(self.until):
             if test.reading.metric.source == "clock" and not self._responds(test.reading):
-                note += (
-                    f"; {test.reading.metric.name} does not depend on the width: what executes here is as fast with "
-                )
-                note += "all of them"
+                name = test.reading.metric.name
+                note += f"; {name} does not depend on the width: what executes here is as fast with all of them"
         self.tell(note=note)
 
     # -- how well it does ------------------------------------------------------------------------------
@@ -276,15 +273,9 @@ class WidthsBench:
     @cached_property
     def _memory(self) -> Memory:
         """What the search has found out so far."""
-        decides = {
+        own = {
             "search": canonical(self.search),
-            "until": canonical(self.until),
             "choices": [[choice.place, *choice.bits] for choice in self.choices],
             "grids": self.decides,
-            "network": content(self.whole),
-            "data": [self.division.rest.fingerprint, self.division.held.fingerprint],
-            "run": [self.seed, torch.device(self.device).type, self.threads, self.smoke, torch.__version__],
-            "task": canonical(self.task),
         }
-        identity = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-        return Memory(self.folder / "search-widths.json", identity)
+        return memory_of(self, "search-widths.json", own)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-#: how many trades are kept after each item; of more, the best within each of so many equal parts of the range of prices
+#: how many trades are kept after each item: of more, the best within each of this many equal parts of the price range
 MOST = 4096
 
 

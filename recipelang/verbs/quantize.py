@@ -12,12 +12,11 @@ from recipelang.meaning import modules, places
 from recipelang.meaning.lookup import lookup
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.training import names
-from recipelang.meaning.values import DIMENSIONS
 from recipelang.meaning.verb import Clause, Verb
 from recipelang.plan import Condition, Needs, Samples, Selection, later
 from recipelang.syntax import nodes
 from recipelang.units import listed
-from recipelang.verbs import _hardware, _widths
+from recipelang.verbs import _bits, _hardware, _widths
 
 MOST = BITS[-1]
 DEFAULT_QUANTIZER = "minmax"
@@ -81,9 +80,9 @@ def read(reader: Reader) -> Quantize | None:
     parts = _parts(reader, quantizer)
     searches = _widths.asked(reader)
     searched = _widths.read(reader, quantizer) if searches else _widths.Searched(None, None)
-    bits = 0 if searches else _bits(reader, quantizer) or MOST
+    bits = 0 if searches else _width(reader, quantizer) or MOST
     beside = _ingredients(reader, parts, searches)
-    if "widths" in beside and beside["widths"] is not None:
+    if beside.get("widths") is not None:
         _widths.checked(reader, beside["widths"])
     samples = _samples(reader, _looks(parts, quantizer, beside), quantizer)
     if "weights" in parts and not getattr(quantizer, "keeps_zero", True):
@@ -122,7 +121,7 @@ def _parts(reader: Reader, quantizer: Any) -> tuple[str, ...]:
     return tuple(part for part in QUANTIZED if part in parts)
 
 
-def _bits(reader: Reader, quantizer: Any) -> int | None:
+def _width(reader: Reader, quantizer: Any) -> int | None:
     """The clause `to`."""
     node = reader.argument("to")
     able = getattr(quantizer, "bits", BITS)
@@ -133,23 +132,19 @@ def _bits(reader: Reader, quantizer: Any) -> int | None:
             help = f"write `to {_spelt(able[-1])}`, or `until size < 25%` to have widths searched for"
             reader.refuse("RCP0403", "`quantize` does not say to how many bits", None, help)
         return None
-    number = node.quantity if isinstance(node, nodes.Number) else None
-    if number is None or number.dimension != "bits":
-        plain = number is not None and number.unit == "" and number.number == int(number.number)
-        what = DIMENSIONS[number.dimension] if number else "not a number"
-        help = f"write `to {node.text} bits`" if plain else f"write `to {_spelt(able[-1])}`"
-        reader.refuse("RCP0302", f"`to` of `quantize` takes a number of bits; this is {what}", node.span, help)
+    number = _bits.number(reader, node, _spelt(able[-1]))
+    if number is None:
         return None
-    if number.number not in able:
-        nearest = min(able, key=lambda bits: abs(bits - number.number))
+    if number not in able:
+        nearest = min(able, key=lambda bits: abs(bits - number))
         reader.refuse(
             "RCP1401",
             f"{f'`{quantizer.name}`' if quantizer else 'a grid'} has {_range(able)} bits; `{node.text}` is outside",
             node.span,
-            f"write `to {_spelt(nearest)}`{_otherwise(number.number, able)}",
+            f"write `to {_spelt(nearest)}`{_otherwise(number, able)}",
         )
         return None
-    return int(number.number)
+    return int(number)
 
 
 def _otherwise(asked: float, able: tuple[int, ...]) -> str:
@@ -187,14 +182,13 @@ def _range(bits: tuple[int, ...]) -> str:
 
 def _ingredients(reader: Reader, parts: tuple[str, ...], searches: bool) -> dict[str, Any]:
     """The clause `with`: at most one method of each kind, in any order."""
-    kinds = tuple(kind for kind in INGREDIENTS if kind in catalogue.FOLDERS)
     found: dict[str, Any] = {}
     for node in reader.arguments("with"):
-        kind = next((kind for kind in kinds if names(node, kind)), "")
-        if not isinstance(node, nodes.Call) or not kinds:
+        kind = next((kind for kind in INGREDIENTS if names(node, kind)), "")
+        if not isinstance(node, nodes.Call):
             reader.refuse("RCP0405", "`with` of `quantize` takes names of methods", node.span, "leave it out")
         elif not kind:
-            lookup(node, kinds, "`with` of `quantize`", reader.refuse)
+            lookup(node, INGREDIENTS, "`with` of `quantize`", reader.refuse)
         elif kind in found:
             reader.refuse("RCP0408", f"`with` names a second {kind}", node.span, "keep one")
         elif kind == "rounder" and searches:

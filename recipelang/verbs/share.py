@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 
 from recipelang.meaning import modules
 from recipelang.meaning.reader import Reader
-from recipelang.meaning.values import DIMENSIONS
 from recipelang.meaning.verb import Clause, Verb
 from recipelang.plan import Closes, Needs, Selection
-from recipelang.syntax import nodes
+from recipelang.verbs import _bits
 
 WEIGHTS = "weights"
 DEFAULT_SHARING = "kmeans"
@@ -51,31 +50,27 @@ def read(reader: Reader) -> Share | None:
         reader.add("by", DEFAULT_SHARING)
     by = reader.argument("by")
     sharing = reader.method(by, "sharing", "`by`", f"by {DEFAULT_SHARING}") if by is not None else None
-    bits = _bits(reader, sharing)
+    bits = _width(reader, sharing)
     return reader.done(Share(bits or MOST, sharing, modules.selection(reader)))
 
 
-def _bits(reader: Reader, sharing: Any) -> int | None:
+def _width(reader: Reader, sharing: Any) -> int | None:
     """The clause `to`."""
     node = reader.argument("to")
     if node is None:
         if reader.clause("to") is None:
             reader.refuse("RCP0403", "`share` does not say how many values a weight has", None, "write `to 5 bits`")
         return None
-    number = node.quantity if isinstance(node, nodes.Number) else None
-    if number is None or number.dimension != "bits":
-        plain = number is not None and number.unit == "" and number.number == int(number.number)
-        what = DIMENSIONS[number.dimension] if number else "not a number"
-        help = f"write `to {node.text} bits`" if plain else "write `to 5 bits`"
-        reader.refuse("RCP0302", f"`to` of `share` takes a number of bits; this is {what}", node.span, help)
+    number = _bits.number(reader, node, "5 bits")
+    if number is None:
         return None
     allowed = sharing.bits if sharing is not None else range(1, MOST + 1)
-    if number.number not in allowed:
+    if number not in allowed:
         few, most = min(allowed), max(allowed)
         message = f"the number of a shared value has {few} to {most} bits; `{node.text}` is outside"
         reader.refuse("RCP1444", message, node.span, f"write `to {min(max(few, 5), most)} bits`")
         return None
-    return int(number.number)
+    return int(number)
 
 
 VERB = Verb(
