@@ -24,11 +24,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from recipelang.catalogue import find
-from recipelang.kinds import Batch, Deployment
+from recipelang.kinds import Batch, Deployment, Quiet
 from recipelang.methods.tasks.classification import Classification
 from recipelang.nets.cifar_resnet import cifar_resnet
 from recipelang.plan import Samples
-from recipelang.run.progress import Silent
 from recipelang.stages import quantize
 from recipelang.stages.context import Context
 from recipelang.surgery.edits import apply_edits
@@ -80,7 +79,7 @@ def quantized(network: Network, images: Tensor, quantizer: str = "minmax", bits:
     )
     asked: Any = None  # nothing here has another state or a condition
     data: Any = Images(images)
-    context = Context(network, data, Classification(), 0, "cpu", 1, Path(), asked, asked, asked, progress=Silent())
+    context = Context(network, data, Classification(), 0, "cpu", 1, Path(), asked, asked, asked, progress=Quiet())
     return quantize.run(operation, context).network
 
 
