@@ -17,7 +17,7 @@ from recipelang.errors import Refusal
 from recipelang.images.batches import copied
 from recipelang.kinds import Restriction
 from recipelang.scoring.rounding_twins import Enough, Twins
-from recipelang.surgery.tracing import hooked
+from recipelang.surgery.tracing import hooked, not_finite
 from recipelang.surgery.wiring import main_tensor
 
 #: bytes that are kept of a piece, at most; of more batches than fit some are drawn
@@ -123,11 +123,7 @@ class PartPiece:
         def leave(part: nn.Module, args: Any, output: Any) -> None:
             made = main_tensor(output)
             if made is None or not bool(torch.isfinite(made).all()):
-                raise Refusal(
-                    "RCP1010",
-                    f"a number at `{self.name}` is NaN or infinite",
-                    "training has diverged: lower the learning rate, or start from other weights",
-                )
+                raise not_finite(self.name)
             left.append(made.clone())
             if len(left) == self._calls:
                 raise Enough

@@ -17,8 +17,7 @@ import numpy
 import torch
 from torch import Tensor, nn
 
-from recipelang.errors import Refusal
-from recipelang.surgery.tracing import hooked
+from recipelang.surgery.tracing import hooked, not_finite
 from recipelang.surgery.wiring import main_tensor
 
 #: called with a place and the tensor there
@@ -67,7 +66,7 @@ def extremes(
             return
         low, high = rows.amin(1), rows.amax(1)
         if not bool(torch.isfinite(low).all() and torch.isfinite(high).all()):
-            raise _not_finite(place)
+            raise not_finite(place)
         low, high = (low[0], high[0]) if axis is None else (low, high)
         before = found.get(place)
         found[place] = Extremes(
@@ -106,7 +105,7 @@ def numbers(module: nn.Module, watch: Watch, passes: Passes, count: int, seed: i
         new = values[torch.from_numpy(fresh).to(values.device)].float()
         kept[place] = torch.cat([kept[place][torch.from_numpy(stay).to(new.device)], new]) if place in kept else new
         if not bool(torch.isfinite(kept[place]).all()):
-            raise _not_finite(place)
+            raise not_finite(place)
 
     for inputs in passes("sampling activations"):
         with watch(see):
@@ -186,11 +185,3 @@ def sides_watched(module: nn.Module, paths: Iterable[str], see: Callable[[str, s
 
     with modules_watched(module, [place for path in paths for place in (f"{path}:input", path)], show):
         yield
-
-
-def _not_finite(place: str) -> Refusal:
-    return Refusal(
-        "RCP1010",
-        f"a number at `{place}` is NaN or infinite",
-        "training has diverged: lower the learning rate, or start from other weights",
-    )

@@ -18,7 +18,7 @@ from recipelang.surgery.simulated import running
 from recipelang.training.smoke import few
 from recipelang.verbs.quantize import Quantize
 
-#: what passes activations of a network
+#: what passes some places of a network, on the data of a context
 Observe = Callable[[Context, Network, Collection[str]], Mapping[str, Observed]]
 
 

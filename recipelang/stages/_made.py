@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from recipelang.catalogue import spell
-from recipelang.files import atomic
 from recipelang.kinds import Batch, Dataset, Labels, Preprocessing, Source
+from recipelang.stages import _sealed
 from recipelang.stages.context import Context
 from recipelang.surgery.weights import digest
 from recipelang.training.smoke import few
@@ -108,17 +104,18 @@ def made(source: Source, context: Context) -> tuple[Made, str]:
         for number, count in enumerate(counts):
             path = context.folder / "made" / f"{number:04}.safetensors"
             identity = json.dumps([spell(source), number, count, context.seed, context.smoke])
-            found = _read(path, identity)
-            if found is None:
+            known = _sealed.read(path, FORMAT, identity)
+            if known is None:
                 generator = torch.Generator().manual_seed(context.seed * 1_000_003 + number)
                 start = torch.randn(count, *context.network.input_shape, generator=generator)
                 inputs, *far = source.make(module, start.to(context.device), context.progress, context.smoke)
-                found = inputs.cpu(), torch.tensor(far, dtype=torch.float64)
-                _write(path, identity, *found)
+                found = {"inputs": inputs.cpu().contiguous(), "far": torch.tensor(far, dtype=torch.float64)}
+                _sealed.write(path, FORMAT, identity, found)
             else:
+                found, _ = known
                 context.progress.advance(steps)
-            parts.append(found[0])
-            ends.append(found[1])
+            parts.append(found["inputs"])
+            ends.append(found["far"])
     finally:
         context.progress.stop()
     inputs = torch.cat(parts)[:total]
@@ -143,27 +140,3 @@ def _targets(module: Any, inputs: Tensor, context: Context, size: int) -> Any:
         raw = module(part.to(context.device))
         found.append(context.task.labels(context.task.answer(raw, None, context.data.labels)).cpu())
     return torch.cat(found)
-
-
-# what is stored ------------------------------------------------------------------------------
-
-
-def _write(path: Path, identity: str, inputs: Tensor, far: Tensor) -> None:
-    tensors = {"inputs": inputs.contiguous(), "far": far}
-    header = {"format": FORMAT, "identity": identity}
-    header["digest"] = digest(tensors, of=json.dumps(header, sort_keys=True))
-    with atomic(path) as file:
-        file.write(to_safetensors(tensors, metadata=header))
-
-
-def _read(path: Path, identity: str) -> tuple[Tensor, Tensor] | None:
-    """What a file holds; None where it is missing, incomplete, altered or of another batch."""
-    with contextlib.suppress(OSError, SafetensorError, ValueError, KeyError):
-        with safe_open(path, "pt") as file:
-            header = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        told = header.pop("digest", "")
-        right = header.get("format"), header.get("identity")
-        if right == (FORMAT, identity) and told == digest(tensors, of=json.dumps(header, sort_keys=True)):
-            return tensors["inputs"], tensors["far"]
-    return None

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
-from recipelang.files import atomic
 from recipelang.images.batches import count, moved
 from recipelang.kinds import LAYER, Batch, Progress, Restriction, Rounded
 from recipelang.plan import Samples
@@ -26,14 +22,14 @@ from recipelang.scoring.rounding_pieces import Division, divided
 from recipelang.scoring.rounding_rows import RowsPiece, following, reached
 from recipelang.scoring.rounding_twins import Twins
 from recipelang.scoring.weights import no_samples
+from recipelang.stages import _sealed
+from recipelang.stages._reasons import by_reason
 from recipelang.stages.context import Context
 from recipelang.surgery import restricting
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import on_device
 from recipelang.surgery.restrictions.grid import Grid
-from recipelang.surgery.weights import digest
 from recipelang.training.smoke import few
-from recipelang.units import counted
 
 FORMAT = "recipelang.rounded/1"
 #: samples that run together
@@ -206,11 +202,8 @@ def _with(network: Network, state: Mapping[str, Tensor]) -> Network:
 
 def _said(rounder: Any, done: _Done) -> str:
     """What was not rounded as the method does, by reason."""
-    parts = []
-    for why, number in Counter(done.left.values()).most_common(3):
-        first = next(name for name, reason in done.left.items() if reason == why)
-        parts.append(f"{counted(number, 'weight')}, for example `{first}` ({why})")
-    return f"`{rounder.name}` has no effect on {'; '.join(parts)}" if parts else ""
+    left = by_reason(done.left, "weight")
+    return f"`{rounder.name}` has no effect on {'; '.join(left)}" if left else ""
 
 
 # what is stored ------------------------------------------------------------------------------
@@ -226,35 +219,26 @@ def _write(path: Path, identity: str, done: _Done) -> None:
     tensors = {f"state {name}": value.contiguous() for name, value in done.state.items()}
     for name, grid in done.grids.items():
         tensors |= {f"grid {name} {key}": value.contiguous() for key, value in grid.tensors().items()}
-    header = {
-        "format": FORMAT,
-        "identity": identity,
-        "left": json.dumps(done.left),
-        "grids": json.dumps({name: {"kind": grid.kind, **grid.json()} for name, grid in done.grids.items()}),
-    }
-    header["digest"] = digest(tensors, of=json.dumps(header, sort_keys=True))
-    with atomic(path) as file:
-        file.write(to_safetensors(tensors, metadata=header))
+    grids = json.dumps({name: {"kind": grid.kind, **grid.json()} for name, grid in done.grids.items()})
+    _sealed.write(path, FORMAT, identity, tensors, left=json.dumps(done.left), grids=grids)
 
 
 def _read(path: Path, identity: str) -> _Done | None:
     """What a file holds; None where it is missing, incomplete, altered or of another piece."""
-    with contextlib.suppress(OSError, SafetensorError, ValueError, KeyError, Refusal):
-        with safe_open(path, "pt") as file:
-            header = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        told = header.pop("digest", "")
-        right = header.get("format"), header.get("identity")
-        if right != (FORMAT, identity) or told != digest(tensors, of=json.dumps(header, sort_keys=True)):
-            return None
+    known = _sealed.read(path, FORMAT, identity)
+    if known is None:
+        return None
+    tensors, told = known
+    with contextlib.suppress(ValueError, KeyError, Refusal):
         grids = {}
-        for name, one in json.loads(header["grids"]).items():
-            start = f"grid {name} "
-            own = {key.removeprefix(start): value for key, value in tensors.items() if key.startswith(start)}
-            grids[name] = restricting.read(name, one, own)
-        state = {key.removeprefix("state "): value for key, value in tensors.items() if key.startswith("state ")}
-        return _Done(state, grids, json.loads(header["left"]))
+        for name, one in json.loads(told["grids"]).items():
+            grids[name] = restricting.read(name, one, _of(f"grid {name} ", tensors))
+        return _Done(_of("state ", tensors), grids, json.loads(told["left"]))
     return None
+
+
+def _of(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 class _Numbered:

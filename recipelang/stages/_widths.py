@@ -6,7 +6,7 @@ choices ─ search ─▶ widths from the widest to the narrowest ─ budget, gu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,17 +16,16 @@ from recipelang.budgets.held import divided
 from recipelang.budgets.search import SearchResult, smallest
 from recipelang.budgets.verdict import Verdict
 from recipelang.budgets.widths import WidthsBench
+from recipelang.errors import Refusal
 from recipelang.kinds import Choice, Figure, Line, Observed, Plot, Restriction, Widths
 from recipelang.plan import canonical, tests_of
 from recipelang.searching.choices import choices_of
+from recipelang.stages._joint import Observe
 from recipelang.stages.context import Context, Foresight, Outcome, OutOfReach
 from recipelang.surgery.network import Network
 from recipelang.surgery.quantizing import Places, activation_grids, weight_grids
 from recipelang.units import counted
 from recipelang.verbs.quantize import Quantize
-
-#: what passes some places of a network, on the data of a context
-Observe = Callable[[Context, Network, Collection[str]], Mapping[str, Observed]]
 
 
 @dataclass
@@ -50,17 +49,10 @@ class Grids:
 
     def __call__(self, choices: Sequence[Choice], widths: Widths) -> dict[str, Restriction]:
         """Place → its grid; those of 0 bits have none."""
-        return {
-            one.place: self._one(one.place, bits)
-            for one, bits in zip(choices, widths, strict=True)
-            if bits and not self._left(one.place)
-        }
+        return {one.place: self.of(one.place, bits) for one, bits in zip(choices, widths, strict=True) if bits}
 
-    def _left(self, place: str) -> str:
-        """Why an activation stays in floating point; "" for all else."""
-        return self.quantizer.why_not(self.observed[place]) if place in self.observed else ""
-
-    def _one(self, place: str, bits: int) -> Restriction:
+    def of(self, place: str, bits: int) -> Restriction:
+        """The grid of a place."""
         if (place, bits) not in self._made:
             if place in self.weights:
                 made = weight_grids(self.network, {place: self.weights[place]}, bits, self.quantizer, self.hardware)
@@ -70,8 +62,9 @@ class Grids:
         return self._made[place, bits]
 
 
-def searched(operation: Quantize, context: Context, found: Places, observe: Observe) -> Outcome:
-    """The network with the widths that a search finds: the first ones that meet the budget, as far as the guard allows.
+def searched(operation: Quantize, context: Context, found: Places, observe: Observe) -> tuple[Outcome, Places]:
+    """The network with the widths that a search finds, and the places that have some of them: the first widths that
+    meet the budget, as far as the guard allows.
 
     Args:
         operation: with a search.
@@ -79,16 +72,20 @@ def searched(operation: Quantize, context: Context, found: Places, observe: Obse
         observe: what passes activations.
 
     Raises:
+        Refusal: RCP1403: no activation needs a grid, and nothing else is quantized.
         OutOfReach: RCP0904: the budget cannot be met, or not before the guard is violated; the network that comes
             nearest is its outcome.
     """
     before, division = context.network, divided(context.data, context.seed, context.smoke)
-    choices = choices_of(before, found.weights, found.activations, operation.able)
     grids = Grids(before, found.weights, operation.estimator, operation.hardware)
     if found.activations:
-        weights = [one for one in choices if one.part == "weights"]
-        rounded = before.restricted(grids(weights, [one.bits[-1] for one in weights]))
-        grids.observed = observe(replace(context, data=division.rest), rounded, found.activations)
+        rounded = before.restricted({name: grids.of(name, operation.able[-1]) for name in found.weights})
+        seen = observe(replace(context, data=division.rest), rounded, found.activations)
+        grids.observed, found = found.wanting(operation.estimator, seen)
+    choices = choices_of(before, found.weights, found.activations, operation.able)
+    if not choices:
+        why = "; ".join(dict.fromkeys(found.inputs.values()))
+        raise Refusal("RCP1403", f"nothing here can be quantized: {why}", "name more modules in `in`")
     bench = WidthsBench(
         choices=choices,
         whole=before,
@@ -120,7 +117,7 @@ def searched(operation: Quantize, context: Context, found: Places, observe: Obse
     outcome = _told(operation, context, choices, widths, result.verdict, grids, bench.told, result.guarded)
     if not result.met:
         raise _out_of_reach(operation, context, outcome, choices, widths, result)
-    return outcome
+    return outcome, found
 
 
 def foreseen(operation: Quantize, network: Network, found: Places, left: str) -> Foresight:

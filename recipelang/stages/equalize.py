@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import exp
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Figure
 from recipelang.kinds.figure import words
+from recipelang.stages._reasons import by_reason
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.equalizing import Pair, equalized, pairs_of
 from recipelang.surgery.network import Network
 from recipelang.surgery.selectors import resolve
 from recipelang.surgery.simulated import computing
-from recipelang.units import counted
 from recipelang.verbs.equalize import Equalize
 
 
@@ -67,8 +66,4 @@ def _counted(count: int) -> Figure:
 
 def _left(left: Mapping[str, str]) -> str:
     """What begins no pair, by reason."""
-    parts = []
-    for why, count in Counter(left.values()).most_common(3):
-        first = next(name for name, reason in left.items() if reason == why)
-        parts.append(f"{counted(count, 'layer')}, for example `{first}` ({why})")
-    return f"begins no pair: {'; '.join(parts)}" if parts else ""
+    return f"begins no pair: {'; '.join(by_reason(left, 'layer'))}" if left else ""

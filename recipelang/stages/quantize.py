@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -18,6 +17,7 @@ from recipelang.kinds.figure import words
 from recipelang.scoring.streams import See, extremes, numbers
 from recipelang.stages._joint import jointly
 from recipelang.stages._made import made
+from recipelang.stages._reasons import by_reason
 from recipelang.stages._rounded import rounded
 from recipelang.stages._widths import foreseen, searched
 from recipelang.stages.context import Context, Foresight, Known, Outcome
@@ -52,7 +52,7 @@ def run(operation: Quantize, context: Context) -> Outcome:
         observed = partial(_observed, operation, instead=data)
         context = replace(context, data=context.data if operation.widths else data)
     if operation.widths is not None:
-        done = searched(operation, replace(context, network=network), found, observed)
+        done, found = searched(operation, replace(context, network=network), found, observed)
         return replace(done, note="; ".join(filter(None, (told, done.note, _left(found)))))
     together: dict[str, Restriction] = {}
     if operation.estimator.needs == "loss":
@@ -190,9 +190,5 @@ def _have(count: int, bits: int) -> str:
 
 def _left(found: Places) -> str:
     """What stays in floating point, and why, by reason."""
-    parts = []
-    for what, reasons in (("weight", found.floating), ("input", found.inputs)):
-        for why, count in Counter(reasons.values()).most_common(3):
-            first = next(name for name, reason in reasons.items() if reason == why)
-            parts.append(f"{counted(count, what)}, for example of `{first}` ({why})")
+    parts = by_reason(found.floating, "weight", "of ") + by_reason(found.inputs, "input", "of ")
     return f"in floating point: {'; '.join(parts)}" if parts else ""

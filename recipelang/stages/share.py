@@ -8,13 +8,14 @@ from torch import Tensor
 from recipelang.errors import Refusal
 from recipelang.kinds import Figure
 from recipelang.kinds.figure import words
+from recipelang.stages._reasons import by_reason
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.network import Network
 from recipelang.surgery.quantizing import Places, places_of
 from recipelang.surgery.restricting import restrict
 from recipelang.surgery.restrictions.shared import Shared
 from recipelang.surgery.sparse import sparse_float_bytes
-from recipelang.units import counted
+from recipelang.surgery.tracing import not_finite
 from recipelang.verbs.share import Share
 
 
@@ -61,11 +62,7 @@ def _shared(operation: Share, context: Context, name: str) -> tuple[Shared, Tens
     """The groups of a weight, and the weight as they make it."""
     weight = context.network.module.get_parameter(name).detach().cpu().float()
     if not bool(weight.isfinite().all()):
-        raise Refusal(
-            "RCP1010",
-            f"a number at `{name}` is NaN or infinite",
-            "training has diverged: lower the learning rate, or start from other weights",
-        )
+        raise not_finite(name)
     mask = context.network.masks.get(name)
     kept = torch.ones_like(weight, dtype=torch.bool) if mask is None else mask.keep.cpu()
     codes = torch.full(weight.shape, -1, dtype=torch.int16)
@@ -105,7 +102,4 @@ def _sizes(shared: dict[str, Shared]) -> tuple[Figure, ...]:
 
 def _left(found: Places) -> str:
     """Which weights stay as they are, and why."""
-    if not found.floating:
-        return ""
-    name, why = next(iter(found.floating.items()))
-    return f"as they are: {counted(len(found.floating), 'weight')}, for example `{name}` ({why})"
+    return f"as they are: {'; '.join(by_reason(found.floating, 'weight'))}" if found.floating else ""

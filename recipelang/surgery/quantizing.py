@@ -23,7 +23,7 @@ from recipelang.surgery.products import idle_weights, products_of
 from recipelang.surgery.restricting import module_of
 from recipelang.surgery.restrictions.grid import Grid
 from recipelang.surgery.selectors import resolve
-from recipelang.surgery.tracing import example_input
+from recipelang.surgery.tracing import example_input, not_finite
 
 #: inputs that share a scale with `per=group`, where a method does not say how many
 DEFAULT_GROUP = 64
@@ -208,11 +208,7 @@ def sought_weights(
     for name, axis in weights.items():
         weight = network.module.get_parameter(name).detach().cpu().float()
         if not bool(weight.isfinite().all()):
-            raise Refusal(
-                "RCP1010",
-                f"a number at `{name}` is NaN or infinite",
-                "training has diverged: lower the learning rate, or start from other weights",
-            )
+            raise not_finite(name)
         scheme = weight_scheme(quantizer, bits, axis)
         values = rows_of(weight, scheme)
         found[name] = Observed(values.amin(-1), values.amax(-1), values), scheme
