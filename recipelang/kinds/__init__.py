@@ -83,6 +83,8 @@ if TYPE_CHECKING:
     from recipelang.kinds.rounder import Piece as Piece
     from recipelang.kinds.rounder import Rounded as Rounded
     from recipelang.kinds.rounder import Rounder as Rounder
+    from recipelang.kinds.rounder import as_matrices as as_matrices
+    from recipelang.kinds.rounder import as_weight as as_weight
     from recipelang.kinds.rounder import masked as masked
     from recipelang.kinds.rounder import nearest as nearest
     from recipelang.kinds.rounds import EvenRounds as EvenRounds
@@ -137,7 +139,7 @@ OFFERED = {
     "quantizer": "BITS QUANTIZED Observed Quantizer Scheme",
     "ramp": "Ramp",
     "restriction": "Restriction",
-    "rounder": "BLOCK LAYER NETWORK UNITS Piece Rounded Rounder masked nearest",
+    "rounder": "BLOCK LAYER NETWORK UNITS Piece Rounded Rounder as_matrices as_weight masked nearest",
     "rounds": "EvenRounds InRounds",
     "runtime": "PRECISIONS Deployment Executable Finding LayerExecution Runtime",
     "schedule": "DecidingSchedule Masking Schedule",

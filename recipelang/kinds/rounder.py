@@ -114,6 +114,16 @@ class Rounder(Protocol):
         """
 
 
+def as_matrices(weight: Tensor, groups: int = 1) -> Tensor:
+    """O×I×kernel… → G×O/G×K, K in the order kernel…, I: as `Piece.moments` has it."""
+    return weight.movedim(1, -1).flatten(1).unflatten(0, (groups, -1))
+
+
+def as_weight(matrices: Tensor, like: Tensor) -> Tensor:
+    """The inverse of `as_matrices`, of the shape of a weight."""
+    return matrices.reshape(like.movedim(1, -1).shape).movedim(-1, 1).contiguous()
+
+
 def masked(piece: Piece, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The values with zeros where masks have them."""
     return {name: value * piece.keep[name] if name in piece.keep else value for name, value in values.items()}

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 from recipelang.errors import Refusal
 from recipelang.images.batches import count
 from recipelang.kinds import Batch, Evidence
+from recipelang.surgery.finite import DIVERGED
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def descend(
                 raise Refusal(
                     "RCP1005",
                     f"{what}: the loss is {float(value.detach()):g}",
-                    "training has diverged: lower the learning rate, or start from other weights",
+                    DIVERGED,
                 )
             optimizer.zero_grad()
             value.backward()

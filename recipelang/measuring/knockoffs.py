@@ -22,9 +22,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recipelang.errors import Refusal
 from recipelang.kinds import Batch, Evidence
 from recipelang.measuring.gates import Gates, descend, gates_of, in_order, minibatches
+from recipelang.surgery.finite import not_finite
 
 #: how far correlations are shrunk to zero: with it, a feature that repeats another has a knockoff that repeats it too
 SHRINKAGE = 1e-2
@@ -183,11 +183,7 @@ def knockoffs_of(evidence: Evidence, gates: Gates, held: Batch, size: int) -> di
             evidence.answer_loss(batch)
     for (name, _), found in moments.items():
         if not found.finite:
-            raise Refusal(
-                "RCP1010",
-                f"an input of `{name}` is NaN or infinite",
-                "training has diverged: lower the learning rate, or start from other weights",
-            )
+            raise not_finite(f"an input of `{name}`")
     return {place: found.knockoffs() for place, found in moments.items()}
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recipelang.kinds import Evidence
+from recipelang.kinds import Evidence, as_matrices
 
 #: largest number of inputs of a reader whose K×K moments are gathered: 0.5 GB in float64
 LARGEST = 8192
@@ -119,8 +119,7 @@ def readers(evidence: Evidence, names: Sequence[str]) -> Iterator[Reader]:
 
 def _reader(evidence: Evidence, name: str, inputs: Tensor, sampled: bool) -> Reader:
     weight = evidence.weights[name].detach()
-    matrix = weight.movedim(1, -1).flatten(1).unflatten(0, (len(inputs), -1)).double()
-    return Reader(name, weight, matrix, inputs, sampled)
+    return Reader(name, weight, as_matrices(weight, len(inputs)).double(), inputs, sampled)
 
 
 def contributions(evidence: Evidence) -> dict[str, Contributions]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 
-#: the number of a column, the part of the weight from the start of its block on, and of the factor → what it becomes
+#: the number of a column, the columns of its block from it on, the diagonal of the factor there → what it becomes
 Decide = Callable[[int, Tensor, Tensor], Tensor]
 
 
@@ -23,17 +23,16 @@ def columnwise(weight: Tensor, upper: Tensor, decide: Decide, block: int) -> Ten
     Args:
         weight: N×K float64; changed in place.
         upper: K×K, U of H⁻¹ = UᵀU: its row j is [H_R⁻¹]_jR / √[H_R⁻¹]_jj.
-        decide: (j, columns of j's block as they are, the block of U) → N, what column j becomes. j counts from the
-            start of the weight.
+        decide: (j, columns of j's block from j on as they are, the diagonal of U there) → N, what column j becomes.
         block: columns whose corrections are applied to the rest together; no effect on the result.
     """
     for start in range(0, weight.shape[1], block):
         columns = slice(start, start + block)
         part, factor = weight[:, columns], upper[columns, columns]
-        errors = torch.zeros_like(part)
+        errors, scales = torch.zeros_like(part), factor.diagonal()
         for j in range(part.shape[1]):
-            gone = part[:, j] - decide(start + j, part, factor)
-            errors[:, j] = gone / factor[j, j]
+            gone = part[:, j] - decide(start + j, part[:, j:], scales[j:])
+            errors[:, j] = gone / scales[j]
             part[:, j:] -= errors[:, j, None] * factor[j, j:]
         weight[:, columns.stop :] -= errors @ upper[columns, columns.stop :]
     return weight

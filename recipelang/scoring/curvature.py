@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from recipelang.errors import Refusal
 from recipelang.images.batches import count
 from recipelang.kinds import Batch
+from recipelang.surgery.finite import finite
 from recipelang.surgery.operands import unfused
 
 
@@ -44,7 +44,7 @@ def fisher_diagonal(
     def squared(batch: Batch, tensors: list[Tensor]) -> list[Tensor | None]:
         logs = answer(batch).log_softmax(1)
         chances = logs.detach().exp().cpu()
-        _require_finite("the network's answer", chances)
+        _finite("the network's answer", chances)
         sums: list[Tensor | None] = [None] * len(tensors)
         for probe in range(probes):
             labels = torch.multinomial(chances, 1, generator=generator).to(logs.device)
@@ -114,7 +114,7 @@ def _averaged(
         for tensor in tensors:
             tensor.requires_grad_(False)
     for name, total in zip(weights, totals, strict=True):
-        _require_finite(f"the second derivative of `{name}`", total.div_(samples * probes))
+        _finite(f"the second derivative of `{name}`", total.div_(samples * probes))
     return dict(zip(weights, totals, strict=True))
 
 
@@ -126,7 +126,5 @@ def _signs(shape: torch.Size, generator: torch.Generator) -> Tensor:
     return torch.randint(0, 2, shape, generator=generator).float() * 2 - 1
 
 
-def _require_finite(what: str, tensor: Tensor) -> None:
-    if not bool(torch.isfinite(tensor).all()):
-        help = "training has diverged: lower the learning rate, or start from other weights"
-        raise Refusal("RCP1005", f"{what} is NaN or infinite", help)
+def _finite(what: str, tensor: Tensor) -> None:
+    finite(what, tensor, "RCP1005")

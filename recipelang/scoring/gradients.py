@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recipelang.scoring.passes import Collector, require_finite
+from recipelang.scoring.passes import Collector
+from recipelang.surgery.finite import finite
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def gathering(tensors: Mapping[str, Tensor], signed: bool) -> tuple[Collector, C
 
     def after() -> Gradients:
         for name, total in squares.items():
-            require_finite(name, total)
+            finite(f"the gradient of `{name}`", total, "RCP1005")
         for total in (*squares.values(), *means.values()):
             total.div_(count)
         return Gradients(squares, means)

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recipelang.errors import Refusal
 from recipelang.scoring.inputs import Entering, See, watching
 from recipelang.scoring.passes import Collector
+from recipelang.surgery.finite import finite
 
 #: bytes of the second moments that are gathered together, in one pass
 TOGETHER = 2**30
 
 
-def reached(module: nn.Module, weights: Mapping[str, Tensor], images: Tensor) -> dict[str, int]:
+def reached(module: Callable[[Any], Any], weights: Mapping[str, Tensor], images: Any) -> dict[str, int]:
     """Names of the weights that an input reaches, in order of execution → how often in one forward pass."""
     counts: dict[str, int] = {}
 
@@ -47,7 +47,7 @@ def gathering_norms(weights: Mapping[str, Tensor]) -> tuple[Collector, Callable[
         sums[name] = sums[name] + squares if name in sums else squares
 
     def after() -> dict[str, Tensor]:
-        norms = {name: _finite(name, total).sqrt().float() for name, total in sums.items()}
+        norms = {name: finite(f"an input of `{name}`", total).sqrt().float() for name, total in sums.items()}
         # In groups every output has its own inputs; otherwise one row is enough for all.
         return {
             name: n if len(n) == 1 else n.repeat_interleave(len(weights[name]) // len(n), 0)
@@ -96,7 +96,7 @@ def _gathered(
     alone = _UntilSeen(module, calls)
     look(Collector(what, lambda _: watching(weights, alone.counting(see)), alone=alone))
     for name in list(sums):
-        yield name, _finite(name, sums.pop(name).mul_(2 / rows[name])).float()
+        yield name, finite(f"an input of `{name}`", sums.pop(name).mul_(2 / rows[name])).float()
 
 
 class _Enough(BaseException):
@@ -148,13 +148,3 @@ def _together(weights: Mapping[str, Tensor], calls: Mapping[str, int]) -> Iterat
 def _groups(weight: Tensor) -> int:
     """As many groups as outputs in a depthwise convolution; other groups take too little memory to count."""
     return len(weight) if weight.ndim > 2 and weight.shape[1] == 1 else 1
-
-
-def _finite(name: str, total: Tensor) -> Tensor:
-    if bool(torch.isfinite(total).all()):
-        return total
-    raise Refusal(
-        "RCP1010",
-        f"an input of `{name}` is NaN or infinite",
-        "training has diverged: lower the learning rate, or start from other weights",
-    )

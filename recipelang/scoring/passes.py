@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from recipelang.errors import Refusal
 from recipelang.kinds import Batch
 from recipelang.scoring.together import asked
+from recipelang.surgery.finite import finite
 
 
 def _nothing(*_: Any) -> Any:
@@ -124,8 +124,7 @@ def one_pass(
                 made = loss(Batch(inputs, batch.targets)) if differentiating else run(inputs)
             if not differentiating:
                 continue
-            if not bool(torch.isfinite(made)):
-                raise _diverged("the loss")
+            finite("the loss", made, "RCP1005")
             images = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor) and leaf.requires_grad]
             with ExitStack() as stack:
                 for block in differentiating:
@@ -134,21 +133,6 @@ def one_pass(
             known = {key: gradient for key, gradient in zip(tensors, found, strict=False) if gradient is not None}
             for each in collectors:
                 each.given({name: known[id(w)] for name, w in each.tensors.items() if id(w) in known})
-
-
-def require_finite(name: str, gradients: Tensor) -> None:
-    """Refuse gradients that are not finite numbers.
-
-    Raises:
-        Refusal: RCP1005.
-    """
-    if not bool(torch.isfinite(gradients).all()):
-        raise _diverged(f"the gradient of `{name}`")
-
-
-def _diverged(what: str) -> Refusal:
-    help = "training has diverged: lower the learning rate, or start from other weights"
-    return Refusal("RCP1005", f"{what} is NaN or infinite", help)
 
 
 @contextmanager

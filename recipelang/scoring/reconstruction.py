@@ -8,10 +8,11 @@ import numpy
 import torch
 from torch import Tensor
 
-from recipelang.errors import Refusal
+from recipelang.kinds import as_matrices
 from recipelang.scoring.inputs import Entering, watching
 from recipelang.scoring.passes import Collector
 from recipelang.scoring.streams import share
+from recipelang.surgery.finite import finite
 
 
 def sampling_rows(
@@ -64,12 +65,7 @@ class RowSample:
         fresh, stay = share(self._random, self._seen, entering.rows, self._count)
         self._seen += entering.rows
         rows = entering.sample(torch.from_numpy(fresh).to(entering.images.device)).float()
-        if not bool(torch.isfinite(rows).all()):
-            raise Refusal(
-                "RCP1010",
-                f"an input of `{self._name}` is NaN or infinite",
-                "training has diverged: lower the learning rate, or start from other weights",
-            )
+        finite(f"an input of `{self._name}`", rows)
         before = rows[:, :0] if self.rows is None else self.rows[:, torch.from_numpy(stay).to(rows.device)]
         self.rows = torch.cat([before, rows], 1)
 
@@ -82,5 +78,4 @@ def outputs_of(rows: Tensor, weight: Tensor) -> Tensor:
 
 def products(rows: Tensor, weight: Tensor) -> Tensor:
     """`outputs_of`, with gradients."""
-    matrix = weight.movedim(1, -1).flatten(1).unflatten(0, (len(rows), -1))  # G×O/G×K, K in the order kernel…, I
-    return (rows @ matrix.mT).movedim(0, 1).flatten(1)
+    return (rows @ as_matrices(weight, len(rows)).mT).movedim(0, 1).flatten(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_leaves, tree_map
 
-from recipelang.errors import Refusal
 from recipelang.images.batches import copied
 from recipelang.kinds import Restriction
 from recipelang.scoring.rounding_twins import Enough, Twins
-from recipelang.surgery.tracing import hooked, not_finite
+from recipelang.surgery.finite import finite, not_finite
+from recipelang.surgery.tracing import hooked
 from recipelang.surgery.wiring import main_tensor
 
 #: bytes that are kept of a piece, at most; of more batches than fit some are drawn
@@ -88,26 +88,30 @@ class PartPiece:
     @cached_property
     def _kept(self) -> tuple[_Kept, ...]:
         found: list[_Kept] = []
-        for batch, chosen in self._chosen(f"what enters and leaves `{self.name}`"):
-            if chosen:
-                found += self._seen(batch)
+        for batch in self._chosen(f"what enters and leaves `{self.name}`"):
+            seen = self._seen(batch)
+            self._choose(seen)
+            found += seen
         return tuple(found)
 
-    def _chosen(self, what: str) -> Iterator[tuple[Any, bool]]:
-        """All batches, and whether each is kept: the first tells how many fit."""
-        count, batches = 0, self._twins.known.setdefault("batches", {})
-        chosen: set[int] | None = batches.get(self._path)
+    def _chosen(self, what: str) -> Iterator[Any]:
+        """The batches that are kept: the first always, and after it those that `_choose` drew."""
+        left, known = {0}, self._twins.known.chosen
         for number, batch in enumerate(self._twins.batches(what)):
-            if chosen is None:
-                size = sum(_size((kept.args, kept.kwargs, kept.wanted, kept.wanted)) for kept in self._seen(batch))
-                fitting, total = max(1, BYTES // max(1, size)), self._twins.count
-                random = numpy.random.default_rng(self.seed)
-                chosen = {0, *(random.permutation(max(0, total - 1))[: fitting - 1] + 1).tolist()}
-                batches[self._path] = chosen
-            yield batch, number in chosen
-            count += number in chosen
-            if count == len(chosen):
+            if number in left:
+                yield batch
+                left = {one for one in known[self._path] if one > number}
+            if not left:
                 return
+
+    def _choose(self, seen: Sequence[_Kept]) -> None:
+        """Draw the batches that are kept, once for each module: what was seen of the first tells how many fit."""
+        if self._path in self._twins.known.chosen:
+            return
+        size = sum(_size((kept.args, kept.kwargs, kept.wanted, kept.wanted)) for kept in seen)
+        fitting, total = max(1, BYTES // max(1, size)), self._twins.count
+        drawn = numpy.random.default_rng(self.seed).permutation(max(0, total - 1))[: fitting - 1] + 1
+        self._twins.known.chosen[self._path] = {0, *drawn.tolist()}
 
     @torch.no_grad()
     def _seen(self, batch: Any) -> list[_Kept]:
@@ -122,9 +126,9 @@ class PartPiece:
 
         def leave(part: nn.Module, args: Any, output: Any) -> None:
             made = main_tensor(output)
-            if made is None or not bool(torch.isfinite(made).all()):
-                raise not_finite(self.name)
-            left.append(made.clone())
+            if made is None:
+                raise not_finite(f"a number at `{self.name}`")
+            left.append(finite(f"a number at `{self.name}`", made).clone())
             if len(left) == self._calls:
                 raise Enough
 
@@ -138,9 +142,8 @@ class PartPiece:
     def _sensitivities(self) -> list[Tensor]:
         """Of each batch: the squared gradient of each sample's loss, relative to the mean of all."""
         found: list[Tensor] = []
-        for batch, chosen in self._chosen(f"the loss behind `{self.name}`"):
-            if chosen:
-                found += self._squares(batch)
+        for batch in self._chosen(f"how the loss depends on `{self.name}`"):
+            found += self._squares(batch)
         mean = sum(float(each.sum()) for each in found) / max(1, sum(each.numel() for each in found))
         return [each / mean if mean > 0 else torch.ones_like(each) for each in found]
 
@@ -159,12 +162,7 @@ class PartPiece:
             if not loss.requires_grad:
                 return [torch.zeros_like(each) for each in made]
             found = torch.autograd.grad(loss, made, allow_unused=True)
-        if not bool(torch.isfinite(loss)):
-            raise Refusal(
-                "RCP1005",
-                "the loss is NaN or infinite",
-                "training has diverged: lower the learning rate, or start from other weights",
-            )
+        finite("the loss", loss, "RCP1005")
         pairs = zip(found, made, strict=True)
         return [torch.zeros_like(one) if each is None else each.square() for each, one in pairs]
 

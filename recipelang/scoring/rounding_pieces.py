@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from torch import nn
-
 from recipelang.kinds import BLOCK, NETWORK
 from recipelang.surgery.network import Network
 from recipelang.surgery.points import find_points
@@ -39,9 +37,9 @@ def divided(network: Network, names: Collection[str], unit: str) -> tuple[Divisi
         names: of parameters.
         unit: `layer`, `block` or `network`.
     """
-    calls = record_calls(network.module, example_input(network))
     if unit == NETWORK:
         return (Division("", tuple(names), 1),)
+    calls = record_calls(network.module, example_input(network))
     blocks = _blocks(network, names) if unit == BLOCK else ()
     found: dict[tuple[str, str], list[str]] = {}
     for name in names:
@@ -71,10 +69,7 @@ def _blocks(network: Network, names: Collection[str]) -> tuple[str, ...]:
     found = []
     for path in sorted(holding, key=len, reverse=True):
         inside = [other for other in holding if other.startswith(f"{path}.")]
-        if through[path] and not inside and _several(network.module, path, names):
+        several = sum(name.startswith(f"{path}.") for name in names) > 1
+        if through[path] and not inside and several:
             found.append(path)
     return tuple(found)
-
-
-def _several(module: nn.Module, path: str, names: Collection[str]) -> bool:
-    return sum(name.startswith(f"{path}.") for name in names) > 1

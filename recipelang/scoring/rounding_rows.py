@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy
@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recipelang.errors import Refusal
 from recipelang.kinds import Restriction
+from recipelang.scoring import input_statistics
 from recipelang.scoring.inputs import Entering, See, watching
 from recipelang.scoring.reconstruction import RowSample, outputs_of, products
 from recipelang.scoring.rounding_twins import Enough, Twins
+from recipelang.surgery.finite import finite
 from recipelang.surgery.places import PRODUCTS, readers_of
 
 #: rows that are kept of a weight, at most, and bytes of the rows that are kept at a time
@@ -69,7 +70,7 @@ class RowsPiece:
         return self._followed(self._outputs[self._order[batch]])
 
     def sensitivity(self, batch: int) -> Tensor:
-        return torch.ones_like(self.wanted(batch))
+        return torch.ones_like(self._outputs[self._order[batch]])
 
     def moments(self, name: str) -> Tensor | None:
         sums: list[Tensor] = []
@@ -82,7 +83,7 @@ class RowsPiece:
             rows += entering.rows
 
         self._pass(self._twins.rounded, see, "moments")
-        return _finite(name, sums[0].mul_(2 / rows)) if sums else None
+        return finite(f"an input of `{name}`", sums[0].mul_(2 / rows)) if sums else None
 
     def means(self, name: str) -> tuple[Tensor, Tensor] | None:
         found = []
@@ -99,7 +100,7 @@ class RowsPiece:
             self._pass(module, see, "means")
             if not sums:
                 return None
-            found.append(_finite(name, sums[0].movedim(1, -1).flatten(1) / rows))
+            found.append(finite(f"an input of `{name}`", sums[0].movedim(1, -1).flatten(1) / rows))
         return found[0], found[1]
 
     @cached_property
@@ -117,14 +118,13 @@ class RowsPiece:
     @cached_property
     def _outputs(self) -> Tensor:
         """n×O: what the network before made of the rows at the same places of the same images."""
-        known = self._twins.known.setdefault("outputs", {})
+        known = self._twins.known.outputs
         if self.name not in known:
             several = list(_fitting(self._twins, self.name))
             what = self.name if len(several) == 1 else f"{self.name}` and `{several[-1]}"
             found = _sampled(self._twins, self._twins.before, several, what)
             known.update({name: outputs for name, (_, outputs) in found.items()})
-        outputs: Tensor = known.pop(self.name)
-        return outputs
+        return known.pop(self.name)
 
     @cached_property
     def _following(self) -> Following:
@@ -169,20 +169,11 @@ def _sole(calls: Mapping[str, Any], readers: Mapping[str, Sequence[str]], place:
 
 def reached(twins: Twins) -> dict[str, int]:
     """The rounded weights whose inputs are observed, in order of execution → how often in one pass."""
-    known: dict[str, int] | None = twins.known.get("reached")
-    if known is None:
-        known = {}
-
-        def see(name: str, entering: Entering) -> None:
-            assert known is not None
-            known[name] = known.get(name, 0) + 1
-
+    if twins.known.reached is None:
         batch = next(iter(twins.batches("")), None)
-        if batch is not None:
-            with torch.no_grad(), watching(_weights(twins.before, twins.weights), see):
-                twins.run(twins.before, batch.inputs)
-        twins.known["reached"] = known
-    return known
+        run, weights = partial(twins.run, twins.before), _weights(twins.before, twins.weights)
+        twins.known.reached = {} if batch is None else input_statistics.reached(run, weights, batch.inputs)
+    return twins.known.reached
 
 
 def _weights(module: Any, names: Iterable[str]) -> dict[str, Tensor]:
@@ -236,13 +227,3 @@ def _look(twins: Twins, module: Any, names: Sequence[str], see: See, what: str) 
         left = of_a_pass
         with watching(_weights(module, names), counting):
             twins.run(module, batch.inputs)
-
-
-def _finite(name: str, total: Tensor) -> Tensor:
-    if bool(torch.isfinite(total).all()):
-        return total
-    raise Refusal(
-        "RCP1010",
-        f"an input of `{name}` is NaN or infinite",
-        "training has diverged: lower the learning rate, or start from other weights",
-    )

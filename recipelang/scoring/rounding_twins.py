@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +23,21 @@ from recipelang.surgery.tracing import example_input
 
 class Enough(BaseException):
     """Everything that was asked for has been seen; no `except Exception` of a network may catch this."""
+
+
+@dataclass
+class Known:
+    """What was gathered for one piece and is of use to others.
+
+    Attributes:
+        reached: weight → how often it multiplies in one pass; None before a pass was made.
+        outputs: weight → outputs of the network before, until its piece takes them.
+        chosen: path of a module → the numbers of the batches that are kept of it.
+    """
+
+    reached: dict[str, int] | None = None
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+    chosen: dict[str, set[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,6 +131,6 @@ class Twins:
         return calls_of(self.before, example_input(plain))
 
     @cached_property
-    def known(self) -> dict[Any, Any]:
-        """What was gathered for all pieces."""
-        return {}
+    def known(self) -> Known:
+        """What was gathered so far."""
+        return Known()

@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Progress, Solver
+from recipelang.kinds import Progress, Solver, as_matrices, as_weight
 from recipelang.scoring.evidence import Gathered
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import restrict
@@ -40,15 +39,15 @@ def solved(
     for name in order:
         for _, moments in evidence.second_moments((name,)):
             weight = evidence.weights[name]
-            keep, matrix = criterion.solve(_matrix(weight), moments[0], pattern.n, pattern.m)
+            keep, matrix = criterion.solve(as_matrices(weight)[0], moments[0], pattern.n, pattern.m)
             if not bool(torch.isfinite(matrix).all()):
                 raise Refusal(
                     "RCP1006",
                     f"the correction of `{name}` is NaN or infinite",
                     "its weights or inputs are extremely large: training has diverged, or the weights are damaged",
                 )
-            weight.copy_(_weight(matrix, weight))
-            masks[name] = Mask(str(pattern), _weight(keep, weight).cpu())
+            weight.copy_(as_weight(matrix, weight))
+            masks[name] = Mask(str(pattern), as_weight(keep, weight).cpu())
             values[name] = weight.cpu().clone()
     return restrict(evidence.network, masks, values), tuple(name for name in names if name in masks)
 
@@ -71,13 +70,3 @@ class _Numbered:
 
     def say(self, line: str) -> None:
         self._inner.say(line)
-
-
-def _matrix(weight: Tensor) -> Tensor:
-    """O×I×kh×kw → O×(kh·kw·I)."""
-    return weight.movedim(1, -1).flatten(1)
-
-
-def _weight(matrix: Tensor, like: Tensor) -> Tensor:
-    """O×(kh·kw·I) → O×I×kh×kw."""
-    return matrix.reshape(like.movedim(1, -1).shape).movedim(-1, 1).contiguous()

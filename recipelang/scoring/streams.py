@@ -17,7 +17,8 @@ import numpy
 import torch
 from torch import Tensor, nn
 
-from recipelang.surgery.tracing import hooked, not_finite
+from recipelang.surgery.finite import not_finite
+from recipelang.surgery.tracing import hooked
 from recipelang.surgery.wiring import main_tensor
 
 #: called with a place and the tensor there
@@ -66,7 +67,7 @@ def extremes(
             return
         low, high = rows.amin(1), rows.amax(1)
         if not bool(torch.isfinite(low).all() and torch.isfinite(high).all()):
-            raise not_finite(place)
+            raise not_finite(f"a number at `{place}`")
         low, high = (low[0], high[0]) if axis is None else (low, high)
         before = found.get(place)
         found[place] = Extremes(
@@ -105,7 +106,7 @@ def numbers(module: nn.Module, watch: Watch, passes: Passes, count: int, seed: i
         new = values[torch.from_numpy(fresh).to(values.device)].float()
         kept[place] = torch.cat([kept[place][torch.from_numpy(stay).to(new.device)], new]) if place in kept else new
         if not bool(torch.isfinite(kept[place]).all()):
-            raise not_finite(place)
+            raise not_finite(f"a number at `{place}`")
 
     for inputs in passes("sampling activations"):
         with watch(see):

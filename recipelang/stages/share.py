@@ -10,12 +10,12 @@ from recipelang.kinds import Figure
 from recipelang.kinds.figure import words
 from recipelang.stages._reasons import by_reason
 from recipelang.stages.context import Context, Foresight, Known, Outcome
+from recipelang.surgery.finite import finite
 from recipelang.surgery.network import Network
 from recipelang.surgery.quantizing import Places, places_of
 from recipelang.surgery.restricting import restrict
 from recipelang.surgery.restrictions.shared import Shared
 from recipelang.surgery.sparse import sparse_float_bytes
-from recipelang.surgery.tracing import not_finite
 from recipelang.verbs.share import Share
 
 
@@ -61,8 +61,7 @@ def _require(operation: Share, network: Network) -> Places:
 def _shared(operation: Share, context: Context, name: str) -> tuple[Shared, Tensor]:
     """The groups of a weight, and the weight as they make it."""
     weight = context.network.module.get_parameter(name).detach().cpu().float()
-    if not bool(weight.isfinite().all()):
-        raise not_finite(name)
+    finite(f"a number at `{name}`", weight)
     mask = context.network.masks.get(name)
     kept = torch.ones_like(weight, dtype=torch.bool) if mask is None else mask.keep.cpu()
     codes = torch.full(weight.shape, -1, dtype=torch.int16)

@@ -15,6 +15,7 @@ from recipelang.kinds import Hardware, Observed, Quantizer, Restriction, Scheme
 from recipelang.plan import Selection
 from recipelang.surgery.edits import apply_edits
 from recipelang.surgery.edits.unfold_attention import UnfoldAttention
+from recipelang.surgery.finite import finite
 from recipelang.surgery.headed import foldable
 from recipelang.surgery.network import Network
 from recipelang.surgery.places import ATTENTION, FunctionCall, calls_of, quantizable
@@ -23,7 +24,7 @@ from recipelang.surgery.products import idle_weights, products_of
 from recipelang.surgery.restricting import module_of
 from recipelang.surgery.restrictions.grid import Grid
 from recipelang.surgery.selectors import resolve
-from recipelang.surgery.tracing import example_input, not_finite
+from recipelang.surgery.tracing import example_input
 
 #: inputs that share a scale with `per=group`, where a method does not say how many
 DEFAULT_GROUP = 64
@@ -207,8 +208,7 @@ def sought_weights(
     found = {}
     for name, axis in weights.items():
         weight = network.module.get_parameter(name).detach().cpu().float()
-        if not bool(weight.isfinite().all()):
-            raise not_finite(name)
+        finite(f"a number at `{name}`", weight)
         scheme = weight_scheme(quantizer, bits, axis)
         values = rows_of(weight, scheme)
         found[name] = Observed(values.amin(-1), values.amax(-1), values), scheme

@@ -181,12 +181,3 @@ def first_line(error: BaseException) -> str:
     """The first line of an exception's text, shortened: enough for a message."""
     text = str(error).strip().splitlines()
     return text[0][:200] if text else "no details"
-
-
-def not_finite(place: str) -> Refusal:
-    """The refusal of a parameter or an activation that is not finite."""
-    return Refusal(
-        "RCP1010",
-        f"a number at `{place}` is NaN or infinite",
-        "training has diverged: lower the learning rate, or start from other weights",
-    )

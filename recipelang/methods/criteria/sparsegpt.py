@@ -88,13 +88,10 @@ class SparseGPT:
         keep = torch.zeros_like(weight, dtype=torch.bool)
         size = max(m, self.block // m * m)
 
-        def decide(column: int, part: Tensor, factor: Tensor) -> Tensor:
-            j = column % size
-            if j % m == 0:
-                group = slice(j, j + m)
-                worth = (part[:, group] / factor.diagonal()[group]) ** 2
-                keep[:, column : column + m] = nm_mask(worth, n, m)
-            return part[:, j].masked_fill(~keep[:, column], 0)
+        def decide(column: int, left: Tensor, scales: Tensor) -> Tensor:
+            if column % m == 0:
+                keep[:, column : column + m] = nm_mask((left[:, :m] / scales[:m]) ** 2, n, m)
+            return left[:, 0].masked_fill(~keep[:, column], 0)
 
         rest = columnwise(rest, upper_of(moments, self.damp, "sparsegpt"), decide, size)
         return keep, rest.masked_fill(~keep, 0).to(weight.dtype)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from recipelang.kinds import Piece, Progress
+from recipelang.kinds import Piece, Progress, Rounded, nearest
 from recipelang.lazy import torch
 from recipelang.methods.rounders._uniform import limits_of, on_grid, step_of
 
@@ -89,10 +89,13 @@ def energy_of(piece: Piece) -> float:
     return found or 1.0
 
 
-def learned(
-    piece: Piece, progress: Progress, *, steps: int, lr: float, weight: float, weighted: bool
-) -> dict[str, Tensor]:
-    """New values of all weights of a piece, rounded up or down.
+def unreached(piece: Piece) -> Rounded:
+    """What a rounder that learns answers of a piece that nothing enters."""
+    return Rounded(nearest(piece), left=dict.fromkeys(piece.weights, "no input reaches it"))
+
+
+def learned(piece: Piece, progress: Progress, *, steps: int, lr: float, weight: float, weighted: bool) -> Rounded:
+    """New values of all weights of a piece, rounded up or down; the nearest ones where nothing enters it.
 
     Args:
         steps: of Adam.
@@ -100,23 +103,50 @@ def learned(
         weight: of the regulariser.
         weighted: whether errors count by the sensitivity of the loss.
     """
+    if not piece.batches:
+        return unreached(piece)
     soft = {name: Soft(value, piece.grids[name]) for name, value in piece.weights.items()}
     adam = torch.optim.Adam([one.variable for one in soft.values()], lr)
+
+    def regulariser(done: float) -> Tensor | float:
+        if done < WARM_UP:
+            return 0.0
+        return weight * sum(undecided(one.variable, beta_at(done)) for one in soft.values())
+
+    descend(piece, progress, adam, steps, soft, weighted=weighted, beside=regulariser)
+    return Rounded(on_grid(piece, {name: one.steps() for name, one in soft.items()}))
+
+
+def descend(
+    piece: Piece,
+    progress: Progress,
+    adam: torch.optim.Optimizer,
+    steps: int,
+    learning: Mapping[str, Any],
+    *,
+    weighted: bool = False,
+    beside: Callable[[float], Tensor | float] = lambda done: 0.0,
+) -> None:
+    """Steps that bring what a piece computes nearer to what is wanted, each with one of its batches.
+
+    Args:
+        adam: of what is learned.
+        steps: how many, unless a few are enough.
+        learning: parameter name → what gives its value, with gradients: `value()`.
+        weighted: whether errors count by the sensitivity of the loss.
+        beside: the part of the steps that are done → what is added to the error.
+    """
     draw = torch.Generator().manual_seed(piece.seed)
     steps, energy = min(steps, BRIEF) if piece.brief else steps, energy_of(piece)
     progress.start(f"rounding `{piece.name}`", steps)
     try:
         for step in range(steps):
             batch = int(torch.randint(piece.batches, (), generator=draw))
-            values = {name: one.value() * piece.keep.get(name, 1) for name, one in soft.items()}
-            loss = error(piece, values, batch, weighted, energy)
-            if step >= WARM_UP * steps:
-                beta = beta_at(step / steps)
-                loss = loss + weight * sum(undecided(one.variable, beta) for one in soft.values())
+            values = {name: one.value() * piece.keep.get(name, 1) for name, one in learning.items()}
+            loss = error(piece, values, batch, weighted, energy) + beside(step / steps)
             adam.zero_grad()
             loss.backward()
             adam.step()
             progress.advance()
     finally:
         progress.stop()
-    return on_grid(piece, {name: one.steps() for name, one in soft.items()})

@@ -41,13 +41,3 @@ def on_grid(piece: Piece, steps: dict[str, Tensor], grids: Any = None) -> dict[s
     for name, whole in steps.items():
         found[name] = grids[name].values(whole.to(torch.int32) + zero_of(grids[name], whole))
     return masked(piece, found)
-
-
-def as_matrices(weight: Tensor, groups: int) -> Tensor:
-    """O×I×kernel → G×O/G×K, K in the order kernel…, I."""
-    return weight.movedim(1, -1).flatten(1).unflatten(0, (groups, -1))
-
-
-def as_weight(matrices: Tensor, like: Tensor) -> Tensor:
-    """The inverse of `as_matrices`."""
-    return matrices.reshape(like.movedim(1, -1).shape).movedim(-1, 1).contiguous()

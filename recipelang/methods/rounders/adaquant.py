@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method, setting
-from recipelang.kinds import LAYER, Piece, Progress, Rounded, nearest
+from recipelang.kinds import LAYER, Piece, Progress, Rounded
 from recipelang.lazy import torch
-from recipelang.methods.rounders._learned import BRIEF, energy_of, error
+from recipelang.methods.rounders._learned import descend, unreached
 from recipelang.methods.rounders._uniform import limits_of, on_grid, step_of
 
 if TYPE_CHECKING:
@@ -43,33 +43,17 @@ class AdaQuant:
     def round(self, piece: Piece, progress: Progress) -> Rounded:
         """Learned values on learned grids; the nearest ones where nothing enters the weight."""
         if not piece.batches:
-            return Rounded(nearest(piece), left=dict.fromkeys(piece.weights, "no input reaches it"))
+            return unreached(piece)
         learning = {name: _Learning(value, piece.grids[name]) for name, value in piece.weights.items()}
-        self._learn(piece, learning, progress)
-        grids = {name: one.grid() for name, one in learning.items()}
-        with torch.no_grad():
-            steps = {name: one.whole() for name, one in learning.items()}
-        return Rounded(on_grid(piece, steps, grids), grids=grids)
-
-    def _learn(self, piece: Piece, learning: dict[str, _Learning], progress: Progress) -> None:
         groups = [
             {"params": [one.moved for one in learning.values()], "lr": self.lr},
             {"params": [one.log for one in learning.values()], "lr": self.scale_lr},
         ]
-        adam, draw = torch.optim.Adam(groups), torch.Generator().manual_seed(piece.seed)
-        steps, energy = min(self.steps, BRIEF) if piece.brief else self.steps, energy_of(piece)
-        progress.start(f"rounding `{piece.name}`", steps)
-        try:
-            for _ in range(steps):
-                batch = int(torch.randint(piece.batches, (), generator=draw))
-                values = {name: one.value() * piece.keep.get(name, 1) for name, one in learning.items()}
-                loss = error(piece, values, batch, False, energy)
-                adam.zero_grad()
-                loss.backward()
-                adam.step()
-                progress.advance()
-        finally:
-            progress.stop()
+        descend(piece, progress, torch.optim.Adam(groups), self.steps, learning)
+        grids = {name: one.grid() for name, one in learning.items()}
+        with torch.no_grad():
+            steps = {name: one.whole() for name, one in learning.items()}
+        return Rounded(on_grid(piece, steps, grids), grids=grids)
 
 
 class _Learning:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recipelang.catalogue import method, setting
-from recipelang.kinds import LAYER, Piece, Progress, Rounded, nearest
+from recipelang.kinds import LAYER, Piece, Progress, Rounded
 from recipelang.methods.rounders._learned import learned
 
 
@@ -37,6 +37,4 @@ class AdaRound:
 
     def round(self, piece: Piece, progress: Progress) -> Rounded:
         """Learned values; the nearest ones where nothing enters the weight."""
-        if not piece.batches:
-            return Rounded(nearest(piece), left=dict.fromkeys(piece.weights, "no input reaches it"))
-        return Rounded(learned(piece, progress, steps=self.steps, lr=self.lr, weight=self.weight, weighted=False))
+        return learned(piece, progress, steps=self.steps, lr=self.lr, weight=self.weight, weighted=False)

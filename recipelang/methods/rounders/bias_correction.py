@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 from recipelang.catalogue import method, setting
 from recipelang.errors import SettingError
-from recipelang.kinds import LAYER, Piece, Progress, Rounded, nearest
-from recipelang.methods.rounders._uniform import as_matrices
+from recipelang.kinds import LAYER, Piece, Progress, Rounded, as_matrices, nearest
 
 
 @method("rounder", "bias_correction")

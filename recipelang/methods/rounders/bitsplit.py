@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method, setting
-from recipelang.kinds import LAYER, Piece, Progress, Rounded, nearest
+from recipelang.kinds import LAYER, Piece, Progress, Rounded, as_matrices, as_weight, nearest
 from recipelang.lazy import torch
-from recipelang.methods.rounders._uniform import as_matrices, as_weight, on_grid, step_of, zero_of
+from recipelang.methods.rounders._uniform import on_grid, step_of, zero_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recipelang.catalogue import method, setting
-from recipelang.kinds import UNITS, Piece, Progress, Rounded, nearest
+from recipelang.kinds import UNITS, Piece, Progress, Rounded
 from recipelang.methods.rounders._learned import learned
 
 
@@ -44,7 +44,4 @@ class BRECQ:
 
     def round(self, piece: Piece, progress: Progress) -> Rounded:
         """Learned values; the nearest ones where nothing enters the block."""
-        if not piece.batches:
-            return Rounded(nearest(piece), left=dict.fromkeys(piece.weights, "no input reaches it"))
-        told = {"steps": self.steps, "lr": self.lr, "weight": self.weight}
-        return Rounded(learned(piece, progress, **told, weighted=self.fisher))  # type: ignore[arg-type]
+        return learned(piece, progress, steps=self.steps, lr=self.lr, weight=self.weight, weighted=self.fisher)

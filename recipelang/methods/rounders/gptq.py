@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method, setting
-from recipelang.kinds import LAYER, Piece, Progress, Rounded, nearest
+from recipelang.kinds import LAYER, Piece, Progress, Rounded, as_matrices, as_weight, nearest
 from recipelang.lazy import torch
-from recipelang.methods.rounders._uniform import as_matrices, as_weight, limits_of, on_grid, step_of
+from recipelang.methods.rounders._uniform import limits_of, on_grid, step_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,8 +91,8 @@ class GPTQ:
         step, low, high, keep = (each[:, order] for each in (step, low, high, keep))
         whole = torch.zeros_like(weight)
 
-        def decide(column: int, part: Tensor, factor: Tensor) -> Tensor:
-            value = part[:, column % self.block] / step[:, column]
+        def decide(column: int, left: Tensor, scales: Tensor) -> Tensor:
+            value = left[:, 0] / step[:, column]
             whole[:, column] = value.round().clamp(low[:, column], high[:, column]) * keep[:, column]
             return whole[:, column] * step[:, column]
 
