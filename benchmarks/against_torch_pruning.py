@@ -30,7 +30,7 @@ from torch import nn
 
 from recipelang.budgets import conditions
 from recipelang.check import check
-from recipelang.kinds import Dataset, Measurement, ModelRequest, names_of
+from recipelang.kinds import Dataset, Measurement, ModelRequest, Quiet, names_of
 from recipelang.measuring.predict import take
 from recipelang.methods.data.cifar10 import Cifar10
 from recipelang.methods.metrics.flops import Flops
@@ -64,18 +64,6 @@ THEIRS: dict[str, dict[str, Any]] = {
     "theirs, L1, multiples of 8": {"p": 1, "round_to": 8},
     "theirs, L2, global": {"global_pruning": True},
 }
-
-
-class Silent:
-    """Progress that prints nothing."""
-
-    def start(self, what: str, total: int | None = None) -> None: ...
-
-    def advance(self, parts: int = 1, note: str = "") -> None: ...
-
-    def stop(self) -> None: ...
-
-    def say(self, line: str) -> None: ...
 
 
 @dataclass
@@ -129,14 +117,14 @@ class Bench:
                 condition, lambda reading: self.read(reading, network), "surely" if surely else "likely"
             ),
             read=lambda reading, network: self.read(reading, network).value,
-            progress=Silent(),
+            progress=Quiet(),
         )
         return prune.run(operation(statement), context).network
 
     def tuned(self, network: Network, seed: int) -> Network:
         """After the fine-tuning that everything gets."""
         training = Training(Duration(1, "epochs"), Sgd(lr=0.01))
-        return fit(network, self.data, training, task=Classification(), seed=seed, samples=IMAGES, progress=Silent())[0]
+        return fit(network, self.data, training, task=Classification(), seed=seed, samples=IMAGES, progress=Quiet())[0]
 
     def accuracy(self, network: Network, split: str) -> float:
         """Of 1."""

@@ -18,10 +18,10 @@ from dataclasses import fields
 from typing import Any
 
 import torch
-from training import Silent, synthetic
+from training import synthetic
 
 from recipelang import catalogue
-from recipelang.kinds import Dataset, Masking, ModelRequest
+from recipelang.kinds import Dataset, Masking, ModelRequest, Quiet
 from recipelang.methods.companions.ssl import Ssl
 from recipelang.methods.companions.sss import Sss
 from recipelang.methods.models.resnet20 import ResNet20
@@ -50,7 +50,7 @@ MORE = {
 }
 
 
-class Marks(Silent):
+class Marks(Quiet):
     """Notes the processor time at the end of every step."""
 
     def __init__(self) -> None:

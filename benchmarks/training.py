@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from recipelang.images.dataset import ArrayImages, ImageDataset
-from recipelang.kinds import ModelRequest, Preprocessing
+from recipelang.kinds import ModelRequest, Preprocessing, Quiet
 from recipelang.methods.models.resnet20 import ResNet20
 from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.ramps.cosine import Cosine
@@ -30,18 +30,6 @@ from recipelang.training.loop import fit
 from recipelang.training.machine import choose_precision
 
 TARGET = 0.97
-
-
-class Silent:
-    """Progress that prints nothing."""
-
-    def start(self, what: str, total: int | None = None) -> None: ...
-
-    def advance(self, parts: int = 1, note: str = "") -> None: ...
-
-    def stop(self) -> None: ...
-
-    def say(self, line: str) -> None: ...
 
 
 def synthetic() -> ImageDataset:
@@ -77,7 +65,7 @@ def by_us(network: Network, data: ImageDataset, steps: int, precision: str, fold
     training = Training(Duration(steps, "steps"), Sgd(Cosine(0.01)))
     path = folder / "checkpoint"
     path.unlink(missing_ok=True)
-    fit(network, data, training, task=Classification(), seed=0, progress=Silent(), precision=precision, checkpoint=path)
+    fit(network, data, training, task=Classification(), seed=0, progress=Quiet(), precision=precision, checkpoint=path)
 
 
 def main() -> None:

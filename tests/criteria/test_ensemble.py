@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from checked import step
 from scipy.stats import rankdata
 
 from recipelang import catalogue
@@ -14,7 +15,7 @@ from recipelang.catalogue import spell
 from recipelang.check import check
 from recipelang.errors import RecipeError, Refusal
 from recipelang.methods.units.layers import Layers
-from recipelang.plan import Selection, canonical, steps_of
+from recipelang.plan import Selection, canonical
 from recipelang.scoring.evidence import Gathered
 from recipelang.scoring.ranking import part_scores, rank, score_elements
 from recipelang.surgery.network import Network
@@ -23,7 +24,7 @@ from recipelang.syntax.parse import parse
 
 
 def criterion(text: str, unit: str = "layers") -> Any:
-    return list(steps_of(check(parse(f"prune 1 {unit} by {text}")).nodes))[-1].operation.criterion
+    return step(f"prune 1 {unit} by {text}").operation.criterion
 
 
 def evidence_of(lab: Any, method: Any, unit: str, data: Any = None, module: Any = None) -> tuple[Any, Gathered]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from checked import step
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ OPERATORS = st.sampled_from(["<", "<=", ">", ">="])
 
 
 def condition(text: str) -> Any:
-    return list(steps_of(check(parse(text)).nodes))[-1].operation.condition
+    return step(text).operation.condition
 
 
 def codes(text: str) -> list[str]:
@@ -68,7 +69,7 @@ def test_expect_reads_the_test_split_and_until_the_validation_split() -> None:
 def test_subjects_are_states_and_variants_by_their_full_names() -> None:
     until = "prune layers by $c until latency < a.latency"
     text = f"sweep c in taylor {{\n variant a {{ prune 1 layers by $c }}\n variant b {{ {until} }}\n}}"
-    prune = list(steps_of(check(parse(text)).nodes))[-1].operation
+    prune = step(text).operation
     assert isinstance(prune.until.bound, Reading)
     assert (prune.until.bound.subject.kind, prune.until.bound.subject.name) == ("variant", "c=taylor, a")
     left = condition("expect healthy.top1 > 9%").reading
@@ -84,7 +85,7 @@ def test_times_are_compared_with_those_of_another_network_as_ratios_to_healthy()
         "params < a.params": "value",
         "top1 > a.top1": "value",
     }.items():
-        test = list(steps_of(check(parse(f"{recipe}expect {text}")).nodes))[-1].operation.condition
+        test = step(f"{recipe}expect {text}").operation.condition
         assert (test.reading.form, test.bound.form) == (form, form), text
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
+from checked import step
 
 from recipelang import catalogue
 from recipelang.catalogue import method, setting
@@ -98,7 +99,7 @@ def methods(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def operation(text: str) -> Any:
-    return list(steps_of(check(parse(text)).nodes))[-1].operation
+    return step(text).operation
 
 
 def refused(text: str) -> list[tuple[str, str, str]]:

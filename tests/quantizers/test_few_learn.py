@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from checked import step
 from contexts import context
 from killing import Killed, kill_after
 from torch import Tensor, nn
 
 from recipelang import catalogue
-from recipelang.check import check
 from recipelang.errors import RecipeError, Refusal
 from recipelang.images.batches import count
 from recipelang.kinds import Quiet
@@ -20,13 +20,12 @@ from recipelang.measuring.structure import stored_bytes
 from recipelang.methods.optimizers.adam import Adam
 from recipelang.methods.ramps.cosine import Cosine
 from recipelang.methods.tasks.classification import Classification
-from recipelang.plan import Duration, Training, steps_of
+from recipelang.plan import Duration, Training
 from recipelang.stages import quantize
 from recipelang.surgery import artifact
 from recipelang.surgery.network import Network
 from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.simulated import running
-from recipelang.syntax.parse import parse
 from recipelang.training import loop
 from recipelang.training.loop import fit
 
@@ -49,7 +48,7 @@ STATEMENTS = {
 
 
 def operation(statement: str) -> Any:
-    return list(steps_of(check(parse(f"model digits_lenet\ndata digits\n{statement}\n")).nodes))[-1].operation
+    return step(f"model digits_lenet\ndata digits\n{statement}\n").operation
 
 
 class Depthwise(nn.Module):

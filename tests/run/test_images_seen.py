@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from checked import step
 from torch import nn
 
 from recipelang.check import check
@@ -34,7 +35,7 @@ from recipelang.syntax.parse import parse
     ],
 )
 def test_passes_that_are_shared_count_once(by: str, images: float) -> None:
-    operation: Any = list(steps_of(check(parse(f"prune 1 layers by {by}")).nodes))[-1].operation
+    operation: Any = step(f"prune 1 layers by {by}").operation
     network = Network(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2)).eval(), {}, (1, 4, 4))
     torch.manual_seed(0)
     data: Any = SimpleNamespace(size=lambda split: {"train": 1000, "val": 40}[split])

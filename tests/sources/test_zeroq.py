@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from checked import step
 from torch import Tensor, nn
 
 from recipelang.check import check
@@ -15,7 +16,6 @@ from recipelang.errors import RecipeError, Refusal
 from recipelang.kinds import Labels, Quiet
 from recipelang.methods.sources.zeroq import ZeroQ
 from recipelang.methods.tasks.classification import Classification
-from recipelang.plan import steps_of
 from recipelang.stages._made import made
 from recipelang.stages.context import Context
 from recipelang.stages.quantize import foresee, run
@@ -65,7 +65,7 @@ def context(whole: Network, folder: Path, **changes: Any) -> Context:
 
 
 def operation(text: str) -> Any:
-    return list(steps_of(check(parse(text)).nodes))[-1].operation
+    return step(text).operation
 
 
 def naive(module: Any, images: Tensor, normalised: bool) -> Tensor:

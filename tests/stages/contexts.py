@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from checked import step
 from torch import Tensor
 
-from recipelang.check import check
 from recipelang.kinds import Labels, Quiet
 from recipelang.methods.tasks.classification import Classification
-from recipelang.plan import steps_of
 from recipelang.stages.context import Context
 from recipelang.surgery.network import Network
-from recipelang.syntax.parse import parse
 
 
 class Images:
@@ -38,7 +36,7 @@ class Images:
 
 def operation(text: str) -> Any:
     """The operation of the last statement."""
-    return list(steps_of(check(parse(text)).nodes))[-1].operation
+    return step(text).operation
 
 
 def unused(*_: Any) -> Any:

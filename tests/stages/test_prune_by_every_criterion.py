@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from checked import step
 from contexts import context
 from torch import Tensor, nn
 
@@ -18,7 +19,6 @@ from recipelang.check import check
 from recipelang.errors import RecipeError, Refusal
 from recipelang.kinds import Labels, why_unfit
 from recipelang.nets.srresnet import SRResNet
-from recipelang.plan import steps_of
 from recipelang.stages import prune
 from recipelang.surgery.network import Network
 from recipelang.syntax.parse import parse
@@ -139,7 +139,7 @@ def test_every_unit_by_every_criterion_prunes_or_is_refused_before_it_runs(
             check(parse(text))
         assert [d.code for d in refused.value.diagnostics] == ["RCP0413"]
         return
-    operation: Any = list(steps_of(check(parse(text)).nodes))[-1].operation
+    operation: Any = step(text).operation
     convolutional = isinstance(network.module, Convolutional)
     absent = {"heads"} if convolutional else {"filters"}
     bare = "batchnorm" in kinds[0].needs and (unit == "neurons" or not convolutional)
@@ -167,7 +167,7 @@ def test_layers_without_what_a_criterion_needs_stay_and_the_plan_says_so() -> No
     module.second = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1))
     net = Network(module.eval(), {}, (3, 8, 8), classes=("a", "b", "c"))
     for by in ("bn", "ensemble(magnitude, bn_taylor)"):
-        operation: Any = list(steps_of(check(parse(f"prune 1 layers by {by}")).nodes))[-1].operation
+        operation: Any = step(f"prune 1 layers by {by}").operation
         assert prune.foresee(operation, net, lambda _: None).found == ("1 layer can be removed: `first`",)
 
 
@@ -182,7 +182,7 @@ def test_a_task_without_classes_by_every_criterion(enlarging: Network, criterion
             check(parse(text))
         assert {d.code for d in refused.value.diagnostics} <= {"RCP0413", "RCP0437"}
         return
-    operation: Any = list(steps_of(check(parse(text)).nodes))[-1].operation
+    operation: Any = step(text).operation
     data, task = Pairs(), catalogue.find("task", "superresolution")()  # type: ignore[misc]
     outcome = prune.run(operation, context(enlarging, data, task=task))
     assert len(outcome.network.edits) == 1 and outcome.ranking

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from checked import step
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -135,11 +136,10 @@ def test_after_quantize_it_is_refused_at_check() -> None:
 
 def test_the_stage_says_what_it_did_and_refuses_what_it_cannot(network: Network) -> None:
     from recipelang.errors import Refusal
-    from recipelang.plan import steps_of
     from recipelang.stages import equalize
 
     def operation(text: str) -> Any:
-        return list(steps_of(check(parse(text)).nodes))[-1].operation
+        return step(text).operation
 
     context: Any = SimpleNamespace(network=network)
     outcome = equalize.run(operation("equalize"), context)
