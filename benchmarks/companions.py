@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -98,6 +99,17 @@ def trained(network: Network, data: Dataset, steps: int, companions: tuple[Any, 
     return marks.step
 
 
+def in_turn(names: Sequence[str], rounds: int, measure: Callable[[str], float]) -> dict[str, list[float]]:
+    """What each of several ways takes in every round, one after another, each round beginning with the next one."""
+    found: dict[str, list[float]] = {name: [] for name in names}
+    order = list(names)
+    for _ in range(rounds):
+        for name in order:
+            found[name].append(measure(name))
+        order = [*order[1:], order[0]]
+    return found
+
+
 def main() -> None:
     every: dict[str, Any] = {name: catalogue.find("schedule", name) for name in catalogue.names("schedule")}
     names = [name for name, cls in every.items() if "masks" in cls.moves and not hasattr(cls, "states")]
@@ -114,12 +126,7 @@ def main() -> None:
     network = ResNet20().build(ModelRequest(classes=data.classes, input_shape=data.input_shape))
     ways: dict[str, tuple[Any, ...]] = {"": ()}
     ways |= {name: (companion(name, network, given.every),) for name in given.only.split(",")}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    order = list(ways)
-    for _ in range(given.rounds):
-        for name in order:
-            seconds[name].append(trained(network, data, given.steps, ways[name]))
-        order = [*order[1:], order[0]]
+    seconds = in_turn(list(ways), given.rounds, lambda name: trained(network, data, given.steps, ways[name]))
     plain = seconds.pop("")
     precision = choose_precision("auto", "cpu")
     print(

@@ -16,7 +16,7 @@ import statistics
 from typing import Any
 
 import torch
-from companions import Marks
+from companions import Marks, in_turn
 from training import synthetic
 
 from recipelang import catalogue
@@ -87,12 +87,7 @@ def main() -> None:
     network = model().build(ModelRequest(classes=data.classes, input_shape=data.input_shape))
     ways = {PLAIN: network}
     ways |= {name: quantized(network, name, given.bits, data) for name in given.only.split(",")}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    order = list(ways)
-    for _ in range(given.rounds):
-        for name in order:
-            seconds[name].append(step(ways[name], data, given.steps, given.precision))
-        order = [*order[1:], order[0]]
+    seconds = in_turn(list(ways), given.rounds, lambda name: step(ways[name], data, given.steps, given.precision))
     plain = seconds.pop(PLAIN)
     taken = 1e3 * statistics.median(plain)
     print(f"{given.model}, batches of {data.batch}, {given.precision}: a plain step takes {taken:.0f} ms")
