@@ -204,7 +204,7 @@ class Workbench:
     # -- how well it does ------------------------------------------------------------------------------
 
     def score(self, given: Taken | Network, *, recalibrated: bool = False) -> Ablation:
-        """Loss and score on the samples that are held out; a loss that is no number is infinite."""
+        """Loss and score on the samples that are held out; a loss that is not a number is infinite."""
         network = self._given(given)
         if recalibrated:
             network = self._recalibrated(network)

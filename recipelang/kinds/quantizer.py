@@ -78,7 +78,7 @@ Loss: TypeAlias = Callable[[Mapping[str, Restriction]], float]
 class Quantizer(Protocol):
     """`quantize … by NAME(…)`: which numbers a weight or an activation may hold, and how they are learned, if they are.
 
-    A method that only chooses ranges defines `range`; what is outside of a range is clipped to its ends. A grid is
+    A method that only chooses ranges defines `range`; what is outside a range is clipped to its ends. A grid is
     decided by its range: `Grid.between` widens it to hold zero, so that no method can lose the zeros of masks, padding
     and ReLU. A method with other numbers than those of a grid defines `restriction`. One that takes part in later
     training (`learns`) also says what computes there.

@@ -138,7 +138,7 @@ class WidthBench(Protocol):
 
     def harm(self, widths: Widths, samples: int) -> float:
         """How far the network's answers are from those of `whole`: the task's divergence, mean over this many held-out
-        samples; infinite where it is no number."""
+        samples; infinite where it is not a number."""
 
     def score(self, widths: Widths) -> Ablation:
         """Loss and score on the part of the training split that is held out: calibration does not see it."""

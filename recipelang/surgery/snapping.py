@@ -57,7 +57,7 @@ def clipped(value: Tensor, lowest: Tensor, highest: Tensor, step: Tensor, low: A
         low, high: integers, with low ≤ 0 ≤ high.
 
     Returns:
-        The nearest numbers. ∂/∂value is 1 inside of the range, ∂/∂highest is 1 where value ≥ step·high and ∂/∂lowest is
+        The nearest numbers. ∂/∂value is 1 inside the range, ∂/∂highest is 1 where value ≥ step·high and ∂/∂lowest is
         1 where value ≤ step·low, else 0 (Choi et al. 2018, equation 3).
     """
     return _Clipped.apply(value, lowest, highest, step, low, high)

@@ -72,7 +72,7 @@ def test_masks_stay_and_values_are_on_the_grid(name: str, seed: int, bits: int) 
     value, grid = made.values["w"], made.grids.get("w", piece.grids["w"])
     assert not value[~keep].any()
     assert torch.equal(grid.apply(value), value)
-    if name == "bitsplit":  # the others are no descents
+    if name == "bitsplit":  # the others do not descend in every step
         assert piece.error(value) <= piece.error(piece.grids["w"].apply(piece.weights["w"])) * (1 + 1e-5)
 
 

@@ -39,7 +39,7 @@ class Abc(Few):
         would take M.
     Needs: data for inputs; training afterwards (`finetune`, `train`). Inputs are read before a ReLU; sums stay in
         floating point, and so do the first and the last layer unless `in` names them.
-    Masks: zero is no level, so masked weights are refused.
+    Masks: zero is not a level, so masked weights are refused.
     When it misleads: three bases cost nine binary products: compare it with `to 2 bits` of a grid as well.
     Source: Lin, Zhao, Pan 2017, "Towards Accurate Binary Convolutional Neural Network", equations 1 to 9.
     """

@@ -20,11 +20,11 @@ class Faq(Symmetric):
     """Fine-tuning after quantization: fixed-point numbers near a trained network, and a long fine-tuning.
 
     What: steps are powers of two, so that a product is rescaled by a shift. The network starts from full precision, and
-        the noise of rounding is fought by training: larger batches, and a learning rate that falls slowly to almost
+        training has to overcome the noise of rounding: larger batches, and a learning rate that falls slowly to almost
         nothing, `finetune for 8 epochs with sgd(lr=cosine(1e-3, to=1e-5))`.
     Formula: step = 2^l. Weights: the smallest step with which the largest |w| is on the grid. Activations: the smallest
         with which the quantile `share` of those seen above zero, and of the sizes of those below, is. The gradient
-        passes inside of the range and is zero outside.
+        passes inside the range and is zero outside.
     Shapes: one step for a weight (`per`), one for an activation.
     Needs: a trained network, and training after it.
     When it misleads: a step that is a power of two wastes up to a bit of the range; where the hardware multiplies,

@@ -27,8 +27,8 @@ class Gxnor(Few):
         its derivative is taken as 1/(2a) where (r - a) β ≤ |x| ≤ (r + a) β, else 0. β and h are the mean of |x| and
         the level of `twn` when it is quantized; the paper has 1 for both: a BatchNorm absorbs the factors.
     Shapes: a weight of any shape → 3 levels; an input of a product → 3 levels.
-    Needs: data for β; training afterwards (`finetune`, `train`) whose learning rate ends near zero, for at a constant
-        one weights go on jumping. It has 2 bits, and `to` may be left out. Inputs are read before a ReLU; sums stay in
+    Needs: data for β; training afterwards (`finetune`, `train`) whose learning rate ends near zero: at a constant one
+        weights keep jumping. It has 2 bits, and `to` may be left out. Inputs are read before a ReLU; sums stay in
         floating point, and so do the first and the last layer unless `in` names them.
     Masks: zero is a level, and a masked weight has no update, so masks stay.
     When it misleads: a short training with a large learning rate ends with noise in the weights.

@@ -23,7 +23,7 @@ class Ioa(MinMax):
     What: the training of integer-only inference: 8 bits, straight-through, with ranges that are observed, not learned.
     Formula: weights: the range of `minmax`, of the weights as they are in each step. Activations: low and high are
         means of the extremes of each batch, low ← m·low + (1 - m)·min, m = `memory`; they are not rounded before
-        `delay`. The gradient passes inside of a range and is zero outside. Executed in integers, a product's sum of 32
+        `delay`. The gradient passes inside a range and is zero outside. Executed in integers, a product's sum of 32
         bits is multiplied by M = s₁·s₂/s₃ = 2^-n·M₀ with M₀ an integer of 32 bits (`surgery/fixed_point.py`).
     Shapes: one range for each output of a weight, or as `per` says; one for an activation.
     Needs: training after it, some hundred steps for the means to follow.

@@ -35,11 +35,11 @@ class KL(Uniform):
         with the smallest Σ P log(P / Q) is the end of the range; the shorter side ends there or where it ended.
     Shapes: N values of an activation, or of a whole weight (`per=tensor`) → one range.
     Needs: of activations a bounded sample of the values, 65,536 at most.
-    Why without zeros: they are on every grid. Counted, those of a ReLU would forbid to merge the first bin with the
+    Why without zeros: they are on every grid. Counted, those of a ReLU would prevent merging the first bin with the
         next, and tails would be clipped for nothing.
     When it misleads: below 8 bits few numbers hold little of a distribution whatever the threshold is. A row or group
-        of a weight is no distribution to speak of: with `per=channel` and `per=group` weights keep their extremes, as
-        they do in TensorRT, where activations alone are calibrated.
+        of a weight has too few values for a histogram: with `per=channel` and `per=group` weights keep their extremes,
+        as they do in TensorRT, where activations alone are calibrated.
     Source: Migacz 2017, "8-bit Inference with TensorRT", GPU Technology Conference; zeros: found here.
     """
 

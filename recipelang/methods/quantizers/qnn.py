@@ -48,7 +48,7 @@ class Qnn(Symmetric):
         return Codebook.of(powers_of_two(most.log2().round(), count, both=below), scheme.axis)
 
     def computed(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
-        """The nearest numbers, with a gradient inside of the range."""
+        """The nearest numbers, with a gradient inside the range."""
         if one.kind == "grid":
             nearest: Tensor = one.apply(value)
             return nearest

@@ -20,7 +20,7 @@ class Ste(Uniform):
     """The plain straight-through estimator: in training, rounding has the gradient of the identity everywhere.
 
     What: the baseline of quantization-aware training. Grids stay as they are; only weights learn.
-    Formula: v̂ = the nearest number of the grid; ∂v̂/∂v = 1, also outside of the range of the grid, where every other
+    Formula: v̂ = the nearest number of the grid; ∂v̂/∂v = 1, also outside the range of the grid, where every other
         quantizer here has 0.
     Shapes: those of the grids.
     Needs: training after it. The grids are those of least squared error.

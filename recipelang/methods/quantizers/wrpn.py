@@ -15,10 +15,10 @@ from recipelang.methods.quantizers._learning import Symmetric, keep_between
 class Wrpn(Symmetric):
     """Wide reduced precision: the plainest numbers of few bits, in a network with more filters.
 
-    What: what is lost in bits is won back in width: with twice the filters (`width=2` of a built-in network) and few
+    What: what is lost in bits is recovered by width: with twice the filters (`width=2` of a built-in network) and few
         bits a network computes less than before in full precision.
     Formula: weights are clipped to -r … r, also in training, and ŵ = r/n · round(n·w/r), n = 2^(b-1) - 1; activations
-        x̂ = a/m · round(m·clip(x/a, 0, 1)), m = 2^b - 1. The gradient passes inside of the range and is zero outside.
+        x̂ = a/m · round(m·clip(x/a, 0, 1)), m = 2^b - 1. The gradient passes inside the range and is zero outside.
         r and a are the extremes that were seen (the paper has 1, for networks trained from the start). An activation
         that was seen below zero has an affine grid.
     Shapes: one range for a weight (`per`), one for an activation.

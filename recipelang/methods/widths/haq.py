@@ -26,7 +26,7 @@ UPDATES, ACTOR, CRITIC = 2, 1e-3, 1e-2
 class Haq:
     """An agent goes through the places and says how many bits each has; what comes out of it is its reward.
 
-    What: an episode is one pass over the places whose width wins something of the budget. The agent sees a place and
+    What: an episode is one pass over the places whose width changes the budget's figures. The agent sees a place and
         answers with an action; widths above the budget are lowered place after place, the network is quantized and
         scored. It learns from all episodes so far (DDPG), and the best assignment that it has met is taken.
     State: (k, inputs, outputs, kernel, stride, positions, elements, depthwise, weight or activation, last action), each
