@@ -15,9 +15,7 @@ from recipelang.surgery.quantizing import activation_grids, weight_grids
 from recipelang.surgery.restrictions.grid import Grid, grouped
 
 NAMES = catalogue.names("quantizer")
-BITS = [2, 4, 8]
-
-
+BITS = [1, 2, 4, 8]
 #: the settings that say what has a range of its own, as every method with uniform grids has them
 SHARED: list[dict[str, Any]] = [
     {},
@@ -28,23 +26,26 @@ SHARED: list[dict[str, Any]] = [
 ]
 
 
-def made(name: str, bits: int, part: str, **settings: Any) -> Any:
-    """The quantizer, or a skip where it does not have these settings, bits or part."""
-    cls: Any = catalogue.find("quantizer", name)
-    if part not in cls.parts or bits not in cls.bits:
-        pytest.skip(f"{name} has no {bits} bits for {part}")
-    if missing := settings.keys() - {setting.name for setting in catalogue.settings(cls)}:
-        pytest.skip(f"{name} has no setting {min(missing)}")
-    return cls(**settings)
+#: the forms of the grids of activations; the first one is the method's own
+FORMS: list[dict[str, Any]] = [{}, {"form": "symmetric"}, {"form": "affine"}]
 
 
-@pytest.mark.parametrize("shared", SHARED, ids=str)
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("bits", BITS)
+def cases(part: str, settings: list[dict[str, Any]]) -> list[Any]:
+    """Every quantizer of this part, at each width and with each of these settings that it has."""
+    found = []
+    for name in NAMES:
+        cls: Any = catalogue.find("quantizer", name)
+        own = {setting.name for setting in catalogue.settings(cls)}
+        widths = [bits for bits in BITS if bits in cls.bits] if part in cls.parts else []
+        found += [(name, bits, given) for bits in widths for given in settings if given.keys() <= own]
+    return [pytest.param(*case, id=f"{case[0]}-{case[1]}-{case[2]}") for case in found]
+
+
+@pytest.mark.parametrize(("name", "bits", "shared"), cases("weights", SHARED))
 def test_weights_lie_on_grids_that_hold_zero(name: str, bits: int, shared: dict[str, Any], digits: Network) -> None:
     with torch.no_grad():
         digits.module.get_parameter("conv1.weight")[0] = 0  # a filter that is gone
-    quantizer = made(name, bits, "weights", **shared)
+    quantizer = catalogue.find("quantizer", name)(**shared)  # type: ignore[misc]
     found = weight_grids(digits, {"conv1.weight": 0, "linear.weight": 0}, bits, quantizer)
     for place, grid in found.items():
         weight = digits.module.get_parameter(place).detach()
@@ -70,22 +71,21 @@ def _rows(grid: Any, weight: Tensor) -> Tensor:
     return snapped.flatten(1)
 
 
-@pytest.mark.parametrize("form", [None, "symmetric", "affine"])
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize(("name", "bits", "given"), cases("activations", FORMS))
 @pytest.mark.parametrize("shift", [-3.0, 0.0, 3.0])
-def test_activations_lie_on_grids_that_hold_zero(name: str, bits: int, shift: float, form: str | None) -> None:
+def test_activations_lie_on_grids_that_hold_zero(name: str, bits: int, given: dict[str, Any], shift: float) -> None:
     values = torch.randn(4096, generator=torch.Generator().manual_seed(1)) + shift
     seen = Observed(values.min(), values.max(), values)
-    quantizer = made(name, bits, "activations", **({"form": form} if form else {}))
+    quantizer = catalogue.find("quantizer", name)(**given)  # type: ignore[misc]
     (grid,) = activation_grids({"here": seen}, bits, quantizer).values()
     assert len(grid.apply(values).unique()) <= 2**bits
     assert float(grid.apply(torch.zeros(1))) == 0 or not quantizer.keeps_zero
     if not isinstance(grid, Grid) or quantizer.learns:
         return
-    assert grid.scheme.symmetric == (form == "symmetric")
+    symmetric = given.get("form") == "symmetric"
+    assert grid.scheme.symmetric == symmetric
     error = (grid.apply(values) - values).square().mean() / values.square().mean()
-    slack = 4 if form == "symmetric" else 1  # half of its numbers may be where nothing is
+    slack = 4 if symmetric else 1  # half of its numbers may be where nothing is
     assert error < {2: 0.5 * slack, 4: 0.05 * slack, 8: 0.001 * slack}[bits]
 
 
