@@ -137,13 +137,8 @@ class Measurer:
                 {"hardware": fingerprint(), "torch": torch.__version__} if getattr(metric, "machine", False) else {}
             )
             return {**common, "content": content(network), **machine}
-        return {
-            **common,
-            "content": content(network),
-            "data": data.fingerprint,
-            "split": split,
-            **measuring(self.task),
-        }
+        seen = {"data": data.fingerprint, "split": split, **measuring(self.task)}
+        return {**common, "content": content(network), **seen}
 
     def known(self, key: str) -> Measurement | None:
         """The stored measurement; None if there is none to use, or it is to be taken again."""
@@ -177,12 +172,11 @@ class Measurer:
         key: str,
         beside: Sequence[PredictionMetric],
     ) -> Measurement:
-        name = spell(metric)
         if metric.source == "predictions":
             measured = self._predicted(metric, network, data, split, key, beside)
         elif metric.source == "clock":
             mine, theirs = self.prepare(metric, network), self.prepare(metric, healthy)
-            self.progress.start(f"timing {name}", None)
+            self.progress.start(f"timing {spell(metric)}", None)
             try:
                 measured = metric.measure(mine, theirs, network.input_shape, self.progress)
             finally:

@@ -68,8 +68,7 @@ def run(operation: Quantize, context: Context) -> Outcome:
         grids |= {place: one for place, one in together.items() if place not in found.weights}
     elif found.activations:
         seen = observed(context, network.restricted(grids), found.activations)
-        if operation.estimator.observes:
-            seen, found = found.wanting(operation.estimator, seen)
+        seen, found = found.wanting(operation.estimator, seen)
         grids |= activation_grids(seen, operation.bits, operation.estimator, operation.hardware)
     return Outcome(
         network.clone().restricted(grids),

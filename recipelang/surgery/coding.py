@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from recipelang.surgery.entries import Wrong
 from recipelang.surgery.restrictions.codebook import Codebook
 from recipelang.surgery.restrictions.grid import Grid
 from recipelang.surgery.restrictions.shared import Shared
-from recipelang.surgery.sparse import WIDTH_BYTES, WIDTHS, bits_for, fewest, gapped, positions
+from recipelang.surgery.sparse import WIDTH_BYTES, WIDTHS, code_bytes, fewest, gapped, positions
 
 
 @dataclass(frozen=True)
@@ -98,12 +97,9 @@ def weight_of(codes: Codes, shape: torch.Size, one: Grid | Codebook) -> Tensor:
 
 def plain_bytes(codes: Codes) -> int:
     """Bytes of the numbers with a fixed number of bits each, in the smaller layout, and of what they stand for."""
-    zeros = codes.zero is not None and not bool(codes.kept.all())
-    spare = codes.kind == "shared" and not zeros  # its number of zero is in use only where there are some
-    bits = len(codes.numbers) * bits_for(codes.count - spare)
-    if zeros:
-        bits = min(bits, fewest(codes.kept, codes.count - 1)[0] + 8 * WIDTH_BYTES)
-    return codes.aside + ceil(bits / 8)
+    kept = codes.kept
+    spare = codes.kind == "shared" and bool(kept.all())  # its number of zero is in use only where there are some
+    return codes.aside + code_bytes(kept, codes.count - 1, zero=not spare)
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,11 @@ from recipelang.images.preprocessing import from_entries
 from recipelang.kinds import DEFAULT_TASK, Preprocessing
 from recipelang.surgery.edits import Edit, from_json
 from recipelang.surgery.encoding import Stored
-from recipelang.surgery.entries import MOST_TENSORS, Wrong, entry, mapping, numbers, sequence, shown, text, whole
+from recipelang.surgery.entries import Wrong, entry, mapping, numbers, sequence, shown, text, whole
 from recipelang.surgery.network import Accelerated
 from recipelang.surgery.packing import weight_shape
 from recipelang.surgery.tracing import first_line
 from recipelang.surgery.untrusted import check_header, json_of, require_regular
-from recipelang.verbs.accelerate import GOALS
 
 NAME, VERSION = "recipelang.model", 3
 FORMAT = f"{NAME}/{VERSION}"
@@ -90,7 +89,7 @@ def read_manifest(folder: Path) -> Manifest:
             input_shape=shape,
             classes=classes,
             preprocessing=_preprocessing(entry(model, "preprocessing"), shape[0]),
-            accelerated=_accelerated(entry(model, "accelerated")),
+            accelerated=Accelerated.read(entry(model, "accelerated")),
             edits=tuple(map(from_json, sequence(entry(surgery, "edits"), "`edits`", MOST_EDITS))),
             restrictions=_restrictions(surgery, version),
             packed={name: weight_shape(shape) for name, shape in mapping(model.get("packed", {}), "`packed`").items()},
@@ -238,22 +237,6 @@ def _restrictions(surgery: dict[str, Any], version: int) -> dict[str, list[dict[
         if len(set(kinds)) != len(kinds) or not kinds:
             raise Wrong(f"`restrictions` has none, or two of a kind, at {shown(place)}")
     return found
-
-
-def _accelerated(value: Any) -> Accelerated | None:
-    """The settings of `accelerate` as its stage records them."""
-    if value is None:
-        return None
-    entries = mapping(value, "`accelerated`")
-    names = {key: sequence(entry(entries, key), f"`{key}`", MOST_TENSORS) for key in ("layers", "kernels")}
-    names["runtimes"] = sequence(entries.get("runtimes", []), "`runtimes`", MOST_TENSORS)
-    for each in names.values():
-        for name in each:
-            text(name, "a name of `accelerated`")
-    goal, int8 = entry(entries, "goal"), entry(entries, "int8")
-    if not isinstance(goal, str) or goal not in GOALS or not isinstance(int8, bool):
-        raise Wrong("`goal` or `int8` of `accelerated` is invalid")
-    return Accelerated(tuple(names["layers"]), tuple(names["kernels"]), goal, int8, tuple(names["runtimes"]))
 
 
 # files ----------------------------------------------------------------------------------------

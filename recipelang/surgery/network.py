@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from recipelang.images.preprocessing import entries
 from recipelang.kinds import DEFAULT_TASK, Preprocessing, Restriction
+from recipelang.surgery.entries import MOST_TENSORS, Wrong, entry, mapping, sequence, text
 from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.weights import digest
+from recipelang.verbs.accelerate import GOALS
 
 #: place → the restrictions there, at most one of each kind
 Restrictions: TypeAlias = Mapping[str, tuple[Restriction, ...]]
@@ -63,6 +65,26 @@ class Accelerated:
         told = {**asdict(self), "layers": list(self.layers), "kernels": list(self.kernels)}
         runtimes = told.pop("runtimes")
         return {**told, "runtimes": list(runtimes)} if runtimes else told
+
+    @staticmethod
+    def read(value: Any) -> Accelerated | None:
+        """What `json` made; None where nothing is accelerated.
+
+        Raises:
+            Wrong: it describes nothing.
+        """
+        if value is None:
+            return None
+        told = mapping(value, "`accelerated`")
+        names = {key: sequence(entry(told, key), f"`{key}`", MOST_TENSORS) for key in ("layers", "kernels")}
+        names["runtimes"] = sequence(told.get("runtimes", []), "`runtimes`", MOST_TENSORS)
+        for each in names.values():
+            for name in each:
+                text(name, "a name of `accelerated`")
+        goal, int8 = entry(told, "goal"), entry(told, "int8")
+        if not isinstance(goal, str) or goal not in GOALS or not isinstance(int8, bool):
+            raise Wrong("`goal` or `int8` of `accelerated` is invalid")
+        return Accelerated(tuple(names["layers"]), tuple(names["kernels"]), goal, int8, tuple(names["runtimes"]))
 
 
 @dataclass(frozen=True)

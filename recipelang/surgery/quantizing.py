@@ -54,8 +54,12 @@ class Places:
         return replace(self, activations=kept, inputs={**self.inputs, **left})
 
     def wanting(self, quantizer: Quantizer, seen: Mapping[str, Observed]) -> tuple[dict[str, Observed], Places]:
-        """What was seen of the activations that a quantizer gives grids, and the places without the others."""
-        useless = {place: why for place, one in seen.items() if (why := quantizer.why_not(one))}
+        """What was seen of the activations that a quantizer gives grids, and the places without the others.
+
+        Of activations that were not observed, none is left out.
+        """
+        reasons = {place: quantizer.why_not(one) for place, one in seen.items()} if quantizer.observes else {}
+        useless = {place: why for place, why in reasons.items() if why}
         return {place: one for place, one in seen.items() if place not in useless}, self.without(useless)
 
 

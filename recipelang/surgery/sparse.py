@@ -43,7 +43,7 @@ def gapped(kept: Tensor, width: int) -> tuple[Tensor, Tensor]:
 
 
 def bits_for(count: int) -> int:
-    """Bits of one of so many numbers."""
+    """Bits of one of this many numbers."""
     return (count - 1).bit_length()
 
 
@@ -60,6 +60,20 @@ def fewest(kept: Tensor, count: int | None) -> tuple[int, int]:
         bits = 32 if count is None else bits_for(count + bool(fillers))
         found.append((number * (bits + width), width))
     return min(found)
+
+
+def code_bytes(kept: Tensor, count: int, zero: bool) -> int:
+    """Bytes of numbers with a fixed number of bits each, densely or as nonzeros and gaps where that is smaller.
+
+    Args:
+        kept: bool (N,): what is not zero.
+        count: how many different nonzero numbers there may be.
+        zero: whether zero is one of the numbers of the dense layout.
+    """
+    bits = len(kept) * bits_for(count + zero)
+    if not bool(kept.all()):
+        bits = min(bits, fewest(kept, count)[0] + 8 * WIDTH_BYTES)
+    return -(-bits // 8)
 
 
 def sparse_float_bytes(kept: Tensor) -> int:

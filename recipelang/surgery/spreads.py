@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from recipelang.surgery.folding import BATCH_NORMS
 from recipelang.surgery.network import Network
-from recipelang.surgery.places import MOVES, SUMS, FunctionCall, calls_of
+from recipelang.surgery.places import SUMS, FunctionCall, calls_of
 from recipelang.surgery.restricting import INPUT
 from recipelang.surgery.tracing import example_input
 
@@ -24,7 +24,7 @@ RELUS = {"relu", "relu_"}
 CLIPS = {"relu6", "hardtanh", "hardtanh_"}
 #: means of numbers of one channel: as far apart as those, at most
 AVERAGES = {"avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d"}
-#: of `MOVES`, those that keep the channels where they are
+#: move numbers, and keep the channels where they are
 KEEPS = {"contiguous", "dropout", "dropout2d", "feature_dropout", "max_pool1d", "max_pool2d", "max_pool3d", "flatten"}
 
 
@@ -44,8 +44,7 @@ class Spread:
 
     def clipped(self, low: float, high: float) -> Spread:
         """Clipped once more."""
-        ends = (min(max(end, low), high) for end in (self.low, self.high))
-        return replace(self, low=(lowest := next(ends)), high=max(lowest, next(ends)))
+        return replace(self, low=min(max(self.low, low), high), high=min(max(self.high, low), high))
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and variance of what is clipped, in closed form."""
@@ -65,7 +64,7 @@ class Spread:
         return self.mean + shift, (square - shift.square()).clamp_min(0)
 
     def ends(self, deviations: float) -> tuple[float, float]:
-        """The smallest and the largest number within so many deviations of the mean, over all channels."""
+        """The smallest and the largest number within this many deviations of the mean, over all channels."""
         reach = deviations * self.deviation
         low, high = ((self.mean + side * reach).clamp(self.low, self.high) for side in (-1, 1))
         return float(low.min()), float(high.max())
@@ -112,6 +111,6 @@ def _spread(module: nn.Module, call: FunctionCall, known: Mapping[str, Spread]) 
         part: Any = module.get_submodule(call.path)
         if isinstance(part, nn.Hardtanh):
             return terms[0].clipped(float(part.min_val), float(part.max_val))
-    if len(terms) == 1 and call.function in AVERAGES | (KEEPS & (MOVES | {"max_pool1d"})):
+    if len(terms) == 1 and call.function in AVERAGES | KEEPS:
         return terms[0]
     return f"BatchNorm does not tell how what `{call.function}` returns spreads"

@@ -115,10 +115,8 @@ def test_nothing_is_chosen_where_a_runtime_is_named_or_nothing_is_timed(bench: B
 
 
 def test_the_choice_is_read_from_artifacts_and_older_ones_have_none() -> None:
-    from recipelang.surgery.manifest import _accelerated
-
     told = network().accelerated
-    assert told is not None and _accelerated(told.json()) == told
+    assert told is not None and Accelerated.read(told.json()) == told
     older = {"layers": ["a"], "kernels": ["dense"], "goal": "latency", "int8": False}
-    assert _accelerated(older) == Accelerated(("a",), ("dense",), "latency")
+    assert Accelerated.read(older) == Accelerated(("a",), ("dense",), "latency")
     assert Accelerated(("a",), ("dense",), "latency").json() == older

@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 
 import torch
 from checked import step
-from torch import Tensor
 
-from recipelang.kinds import Labels, Quiet
+from recipelang.kinds import Batch, Labels, Quiet
 from recipelang.methods.tasks.classification import Classification
 from recipelang.stages.context import Context
 from recipelang.surgery.network import Network
@@ -27,11 +26,11 @@ class Images:
     def size(self, split: str) -> int:
         return 16
 
-    def batches(self, split: str, **_: Any) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, split: str, **_: Any) -> Iterator[Batch]:
         generator = torch.Generator().manual_seed(0)
         for _ in range(2):
             labels = torch.arange(8) % 3
-            yield torch.randn(8, 4, 8, 8, generator=generator) + labels[:, None, None, None], labels
+            yield Batch(torch.randn(8, 4, 8, 8, generator=generator) + labels[:, None, None, None], labels)
 
 
 def operation(text: str) -> Any:

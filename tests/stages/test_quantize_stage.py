@@ -10,6 +10,7 @@ import torch
 from contexts import Images, context, operation
 from torch import Tensor, nn
 
+from recipelang.budgets.conditions import Value, judge
 from recipelang.errors import Refusal
 from recipelang.stages.quantize import run
 from recipelang.surgery.network import Network
@@ -52,6 +53,23 @@ def test_an_activation_that_was_always_zero_stays_in_floating_point(method: str,
     assert "it was zero on all samples" in outcome.note
     assert not any(place.endswith("relu") for place in bits(outcome))
     assert {"first.weight", "dead.weight", "last.weight", "input"} <= bits(outcome).keys()
+
+
+def test_a_search_of_widths_counts_no_activation_that_stays_in_floating_point(tmp_path: Any) -> None:
+    def size(_: Any, network: Network) -> float:
+        weights = dict(network.module.named_parameters())
+        return sum(one.stored(weights[name]) for name in weights for one in network.restrictions.get(name, ()))
+
+    def verdict(condition: Any, network: Network, surely: bool) -> Any:
+        return judge(condition, lambda reading: Value(*[size(reading, network)] * 3), "surely" if surely else "likely")
+
+    text = "quantize weights, activations until size < 400B with sensitivity(8)"
+    outcome = quantized(text, tmp_path, read=size, judge=verdict)
+    assert "it was zero on all samples" in outcome.note
+    activations = [place for place in bits(outcome) if not place.endswith("weight")]
+    assert not any(place.endswith("relu") for place in activations)
+    (counted,) = (figure for figure in outcome.reached if figure.noun == "activation")
+    assert counted.value == len(activations)
 
 
 def test_a_second_statement_gives_the_first_and_last_layers_other_widths(tmp_path: Any) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from recipelang.surgery.entries import Wrong, entry, shown
-from recipelang.surgery.sparse import WIDTH_BYTES, bits_for, fewest
+from recipelang.surgery.sparse import code_bytes
 
 MOST = 256  # groups: a number of one is one byte
 GRADIENTS = ("sum", "mean")
@@ -87,9 +86,7 @@ class Shared:
     def stored(self, value: Tensor | None) -> int:
         """The numbers of the groups, densely or with gaps where that is smaller, and 4 bytes for each group's value."""
         kept = (self.codes >= 0).flatten()
-        zeros = not bool(kept.all())
-        dense = len(kept) * bits_for(self.count + zeros)
-        return ceil(min(dense, fewest(kept, self.count)[0] + 8 * WIDTH_BYTES if zeros else dense) / 8) + 4 * self.count
+        return code_bytes(kept, self.count, zero=not bool(kept.all())) + 4 * self.count
 
     def tensors(self) -> Mapping[str, Tensor]:
         """`codes`."""
