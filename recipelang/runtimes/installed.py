@@ -9,10 +9,14 @@ from importlib.metadata import PackageNotFoundError, version
 from recipelang.errors import Refusal
 from recipelang.kinds import Finding
 
-#: What writes, checks and executes ONNX programs.
-ONNX = ("onnx", "onnxscript", "onnxruntime")
-#: What writes ONNX programs and executes them by OpenVINO.
-OPENVINO = ("onnx", "onnxscript", "openvino")
+
+def programs_in(library: str) -> tuple[str, ...]:
+    """What writes and checks ONNX programs, and the library that executes them."""
+    return "onnx", "onnxscript", library
+
+
+#: What `export onnx` needs: its programs are executed before they are written.
+ONNX = programs_in("onnxruntime")
 
 
 def absent(libraries: Sequence[str]) -> list[str]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from recipelang.kinds import Deployment, LayerExecution
 from recipelang.runtimes import onnx_program
-from recipelang.runtimes.installed import ONNX, version_of
 from recipelang.runtimes.layers import VERIFIED_IMAGES, ExecutedAs, executed
 from recipelang.runtimes.onnx_compared import verify
 from recipelang.runtimes.onnx_fused import fused
@@ -55,11 +51,6 @@ def _executed(grid: Grid, operation: str) -> ExecutedAs:
     """How an operation multiplies a weight: in `int8`, or in `int4` where it holds two numbers in a byte."""
     bits = container(grid.scheme.bits) if operation == "MatMulNBits" else 8
     return ExecutedAs(f"int{bits}", said(grid, operation))
-
-
-def versions() -> Mapping[str, Any]:
-    """The software that decides how a program looks and how fast it is."""
-    return {**{name: version_of(name) for name in ONNX}, "torch": torch.__version__, "program": onnx_program.VERSION}
 
 
 def prepare(network: Network, how: Deployment) -> OnnxExecutable:

@@ -7,7 +7,7 @@ are removed, symbols of unknown sizes get one name, and the class names and the 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from recipelang.errors import Refusal
+from recipelang.runtimes.installed import version_of
 from recipelang.runtimes.onnx_integers import Integers, rounds
 from recipelang.runtimes.onnx_linear import rewritten
 from recipelang.surgery.card import card
@@ -55,6 +56,11 @@ def onnx_program(network: Network, opset: int = OPSET) -> Any:
     model.metadata_props.add(key=CARD, value=card(network))
     _check(model)
     return model
+
+
+def versions(libraries: Sequence[str]) -> Mapping[str, Any]:
+    """The software that decides how a program looks and how fast these libraries execute it."""
+    return {**{name: version_of(name) for name in libraries}, "torch": torch.__version__, "program": VERSION}
 
 
 def as_bytes(model: Any) -> bytes:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from recipelang.kinds import Deployment, LayerExecution
 from recipelang.runtimes import onnx_program
-from recipelang.runtimes.installed import OPENVINO, version_of
 from recipelang.runtimes.layers import executed
 from recipelang.runtimes.onnx_compared import verify
 from recipelang.runtimes.onnx_integers import grids
@@ -44,12 +40,6 @@ class OpenVinoExecutable:
         told = kernels(self.compiled.compiled(self.shape), places) if places else {}
         chosen = ways(self.network, self.program, RUNTIME, told)
         return executed(self.network, chosen, lambda product: NO_KERNELS)
-
-
-def versions() -> Mapping[str, Any]:
-    """The software that decides how a program looks and how fast it is."""
-    libraries = {name: version_of(name) for name in OPENVINO}
-    return {**libraries, "torch": torch.__version__, "program": onnx_program.VERSION}
 
 
 def prepare(network: Network, how: Deployment) -> OpenVinoExecutable:

@@ -7,6 +7,7 @@ ECCV 2018, section 3.2: truncated normal noise, no discount, rewards less their 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -89,6 +90,25 @@ class Agent:
         self.remembered = [*self.remembered, *transitions][-self.how.memory :]
         reward = transitions[-1].reward
         self.usual = reward if self.usual is None else self.usual + NEWEST * (reward - self.usual)
+
+    def episode(self, states: Sequence[Tensor], actions: Sequence[float], reward: float, updates: int) -> None:
+        """Remember an episode, whose reward is that of each of its actions, and learn from what is remembered.
+
+        Args:
+            states: before each action.
+            actions: as many.
+            reward: of the whole episode.
+            updates: for each action.
+        """
+        last = len(actions) - 1
+        self.remember(
+            [
+                Transition(states[at], action, reward, states[min(at + 1, last)], float(at < last))
+                for at, action in enumerate(actions)
+            ]
+        )
+        for _ in range(updates * len(actions)):
+            self.learn()
 
     def learn(self) -> None:
         """One update of critic and actor, and of the targets that follow them."""

@@ -21,6 +21,11 @@ from recipelang.kinds import Choice, Widths
 FEATURES = 10
 
 
+def priced(prices: Sequence[Sequence[float]]) -> list[int]:
+    """The numbers of the choices whose narrower widths win something of the budget."""
+    return [number for number, each in enumerate(prices) if any(price < 0 for price in each)]
+
+
 def width_of(action: float, bits: Sequence[int]) -> int:
     """The width that an action in 0…1 stands for (equation 1): round(low − ½ + action · (high − low + 1)), and of the
     widths that a place may have the nearest one.

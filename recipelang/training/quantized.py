@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.kinds import Moment, Quantizer, Restriction
 from recipelang.meaning.spelling import built
-from recipelang.surgery.network import Network, Restrictions
+from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import hold, is_parameter
 
 #: place, restriction, value → what computes in place of the value
@@ -142,12 +142,6 @@ def quantizer_of(spelling: str, place: str) -> Quantizer:
         )
     learned: Quantizer = quantizer
     return learned
-
-
-def trained_along(restrictions: Restrictions) -> tuple[str, ...]:
-    """The spellings of the quantizers that train restrictions, each once."""
-    spellings = (getattr(one, "trained", "") for each in restrictions.values() for one in each)
-    return tuple(dict.fromkeys(spelling for spelling in spellings if spelling))
 
 
 def without_decay(optimizer: torch.optim.Optimizer, learning: Learning) -> torch.optim.Optimizer:

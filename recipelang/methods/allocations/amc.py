@@ -5,21 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from recipelang import catalogue
 from recipelang.catalogue import method, setting
-from recipelang.errors import SettingError
 from recipelang.kinds import Bench, Figure, Queue, RemovalStep
 from recipelang.lazy import torch
+from recipelang.methods.allocations._agents import WORST, random_episodes, require_learning, score_as_share
 from recipelang.methods.allocations._shown import course_plot, kept_plot
 
 if TYPE_CHECKING:
     from recipelang.searching.agent import Agent
     from recipelang.searching.course import Course
 
-#: a loss is no larger than this as an error
-WORST = 10.0
 #: the width of the noise after an episode, as a part of that before it
 SHRINKS = 0.97
 #: updates of the agent for each action, and its learning rates
@@ -75,14 +72,12 @@ class Amc:
     hidden: int = setting(64, type="integer", low=1, help="Units of the agent's layers.")
 
     def __post_init__(self) -> None:
-        if self.warmup is not None and self.warmup >= self.episodes:
-            message = f"{self.warmup} random episodes of {self.episodes} leave none to learn in"
-            raise SettingError("warmup", message, "leave `warmup` out: a quarter of the episodes is usual")
+        require_learning(self.episodes, self.warmup)
 
     @property
     def _random(self) -> int:
         """The number of episodes of random actions."""
-        return self.episodes // 4 if self.warmup is None else self.warmup
+        return random_episodes(self.episodes, self.warmup)
 
     def explore(self, queues: Sequence[Queue], bench: Bench) -> Sequence[RemovalStep]:
         """The steps of the signature with the highest reward that surely meets the budget."""
@@ -143,18 +138,9 @@ class Amc:
 
     def _learn(self, course: Course, agent: Agent, taken: Sequence[int], reward: float, episode: int) -> None:
         """Remember the episode, and learn from what is remembered."""
-        from recipelang.searching.agent import Transition
-
         states = [course.state(taken[:at]) for at in range(len(taken))]
-        found = []
-        for at, count in enumerate(taken):
-            last = at == len(taken) - 1
-            after = states[at] if last else states[at + 1]
-            found.append(Transition(states[at], course.removed(at, count), reward, after, 0.0 if last else 1.0))
-        agent.remember(found)
-        if episode >= self._random:
-            for _ in range(UPDATES * len(taken)):
-                agent.learn()
+        actions = [course.removed(at, count) for at, count in enumerate(taken)]
+        agent.episode(states, actions, reward, UPDATES if episode >= self._random else 0)
 
     def _rewarded(self, bench: Bench, taken: Sequence[int]) -> float:
         """−error, or −error · log(FLOPs), of the network without these steps."""
@@ -172,6 +158,5 @@ class Amc:
         if self.reward == "flops":
             module = deployed(network)
             flops = float(count(module, example(module, network.input_shape, batch=1)).flops)
-        shown: Any = catalogue.find("metric", bench.task.metrics[0])
-        share = found.score is not None and shown is not None and shown.unit == "%"
-        return (1 - found.score if share and found.score is not None else min(found.loss, WORST)), flops
+        share = score_as_share(found, bench.task)
+        return (min(found.loss, WORST) if share is None else 1 - share), flops

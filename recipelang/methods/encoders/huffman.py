@@ -118,7 +118,6 @@ def _decoded(data: bytes, lengths: Any, count: int) -> Any:
 
     At every bit it is known which code would begin there; from one beginning to the next is then a list to follow.
     """
-    longest = int(lengths[-1])
     firsts = _canonical(lengths) << (numpy.uint64(LONGEST) - lengths.astype(numpy.uint64))
     padded = numpy.frombuffer(data + bytes(8), numpy.uint8)
     places, bit, end = numpy.empty(count, numpy.int64), 0, 8 * len(data)
@@ -136,7 +135,7 @@ def _decoded(data: bytes, lengths: Any, count: int) -> Any:
             here += steps[here]
         places[done : done + len(visited)] = found[visited]
         done, bit = done + len(visited), bit + here
-    if bit > end or end - bit >= 8 or longest > LONGEST:
+    if bit > end or end - bit >= 8:
         raise ValueError("codes end before or after their last number")
     return places
 

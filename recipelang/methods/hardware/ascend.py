@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recipelang.catalogue import method
-from recipelang.kinds import Hardware
+from recipelang.methods.hardware._forms import Affine
 
 
 @method("hardware", "ascend")
 @dataclass(frozen=True)
-class Ascend(Hardware):
+class Ascend(Affine):
     """The grids of Huawei's ACL on the Ascend 310: 8 bits, affine, a range for each output channel of a weight.
 
     Formula: 256 integers and a zero point for each range.
@@ -22,5 +22,3 @@ class Ascend(Hardware):
     executes: ClassVar[str] = "Huawei Ascend 310 through ACL"
     bits: ClassVar[tuple[int, ...]] = (8,)
     per: ClassVar[tuple[str, ...]] = ("channel",)
-    weights: ClassVar[tuple[str, ...]] = ("affine",)
-    activations: ClassVar[tuple[str, ...]] = ("affine",)

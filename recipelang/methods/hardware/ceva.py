@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recipelang.catalogue import method
-from recipelang.kinds import Hardware
+from recipelang.methods.hardware._forms import Affine
 
 
 @method("hardware", "ceva")
 @dataclass(frozen=True)
-class Ceva(Hardware):
+class Ceva(Affine):
     """The grids of Ceva's DSPs: 8 bits, affine, for each output channel or the whole weight.
 
     Formula: 256 integers and a zero point for each range. Its 16 bits are not offered: no grid of `quantize` is finer
@@ -23,5 +23,3 @@ class Ceva(Hardware):
     executes: ClassVar[str] = "Ceva DSPs"
     bits: ClassVar[tuple[int, ...]] = (8,)
     per: ClassVar[tuple[str, ...]] = ("channel", "tensor")
-    weights: ClassVar[tuple[str, ...]] = ("affine",)
-    activations: ClassVar[tuple[str, ...]] = ("affine",)

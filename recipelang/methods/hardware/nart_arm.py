@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recipelang.catalogue import method
-from recipelang.kinds import Hardware
+from recipelang.kinds import BITS
+from recipelang.methods.hardware._forms import Affine
 
 
 @method("hardware", "nart_arm")
 @dataclass(frozen=True)
-class NartARM(Hardware):
+class NartARM(Affine):
     """The grids of NART-QUANT on ARM processors: 2 to 8 bits, affine, one range for a whole weight.
 
     Formula: 2^b integers and a zero point for each weight and each activation.
@@ -20,7 +21,5 @@ class NartARM(Hardware):
     """
 
     executes: ClassVar[str] = "ARM processors through NART-QUANT"
-    bits: ClassVar[tuple[int, ...]] = (2, 3, 4, 5, 6, 7, 8)
+    bits: ClassVar[tuple[int, ...]] = BITS
     per: ClassVar[tuple[str, ...]] = ("tensor",)
-    weights: ClassVar[tuple[str, ...]] = ("affine",)
-    activations: ClassVar[tuple[str, ...]] = ("affine",)

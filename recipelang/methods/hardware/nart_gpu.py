@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recipelang.catalogue import method
-from recipelang.kinds import Hardware
+from recipelang.methods.hardware._forms import Symmetric
 
 
 @method("hardware", "nart_gpu")
 @dataclass(frozen=True)
-class NartGPU(Hardware):
+class NartGPU(Symmetric):
     """The grids of NART-QUANT on NVIDIA GPUs: 4 or 8 bits, symmetric, for each output channel or the whole weight.
 
     Formula: integers of both signs around zero, for weights and activations.
@@ -22,6 +22,3 @@ class NartGPU(Hardware):
     executes: ClassVar[str] = "NVIDIA GPUs through NART-QUANT"
     bits: ClassVar[tuple[int, ...]] = (4, 8)
     per: ClassVar[tuple[str, ...]] = ("channel", "tensor")
-    weights: ClassVar[tuple[str, ...]] = ("symmetric",)
-    activations: ClassVar[tuple[str, ...]] = ("symmetric",)
-    signed: ClassVar[bool] = True

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recipelang.catalogue import method
-from recipelang.kinds import Hardware
+from recipelang.kinds import BITS
+from recipelang.methods.hardware._forms import DynamicFixedPoint
 
 
 @method("hardware", "ristretto")
 @dataclass(frozen=True)
-class Ristretto(Hardware):
+class Ristretto(DynamicFixedPoint):
     """Dynamic fixed point, as Ristretto has it: symmetric, one scale for a weight, a power of two.
 
     Formula: scale 2^-f, f the number of bits after the point, the largest with which the range still fits: the scale
@@ -23,9 +24,4 @@ class Ristretto(Hardware):
     """
 
     executes: ClassVar[str] = "hardware with dynamic fixed point"
-    bits: ClassVar[tuple[int, ...]] = (2, 3, 4, 5, 6, 7, 8)
-    per: ClassVar[tuple[str, ...]] = ("tensor",)
-    weights: ClassVar[tuple[str, ...]] = ("symmetric",)
-    activations: ClassVar[tuple[str, ...]] = ("symmetric",)
-    signed: ClassVar[bool] = True
-    powers: ClassVar[bool] = True
+    bits: ClassVar[tuple[int, ...]] = BITS

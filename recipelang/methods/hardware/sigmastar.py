@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recipelang.catalogue import method
-from recipelang.kinds import Hardware
+from recipelang.methods.hardware._forms import Symmetric
 
 
 @method("hardware", "sigmastar")
 @dataclass(frozen=True)
-class SigmaStar(Hardware):
+class SigmaStar(Symmetric):
     """The grids of SigmaStar's SDK: 8 bits, symmetric, a scale for each output channel of a weight.
 
     Formula: integers of both signs around zero, for weights and activations. Its 16 bits are not offered.
@@ -22,6 +22,3 @@ class SigmaStar(Hardware):
     executes: ClassVar[str] = "SigmaStar chips"
     bits: ClassVar[tuple[int, ...]] = (8,)
     per: ClassVar[tuple[str, ...]] = ("channel",)
-    weights: ClassVar[tuple[str, ...]] = ("symmetric",)
-    activations: ClassVar[tuple[str, ...]] = ("symmetric",)
-    signed: ClassVar[bool] = True

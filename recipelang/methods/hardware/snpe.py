@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recipelang.catalogue import method
-from recipelang.kinds import Hardware
+from recipelang.methods.hardware._forms import Affine
 
 
 @method("hardware", "snpe")
 @dataclass(frozen=True)
-class SNPE(Hardware):
+class SNPE(Affine):
     """The grids of SNPE on Qualcomm's Hexagon DSP: 8 bits, affine, one range for a whole weight.
 
     Formula: 256 integers and a zero point for each weight and each activation.
@@ -24,5 +24,3 @@ class SNPE(Hardware):
     executes: ClassVar[str] = "Qualcomm Hexagon DSPs through SNPE"
     bits: ClassVar[tuple[int, ...]] = (8,)
     per: ClassVar[tuple[str, ...]] = ("tensor",)
-    weights: ClassVar[tuple[str, ...]] = ("affine",)
-    activations: ClassVar[tuple[str, ...]] = ("affine",)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from recipelang.catalogue import method
-from recipelang.kinds import Hardware
+from recipelang.methods.hardware._forms import Symmetric
 
 
 @method("hardware", "tensorrt")
 @dataclass(frozen=True)
-class TensorRT(Hardware):
+class TensorRT(Symmetric):
     """The grids of TensorRT on NVIDIA GPUs: 8 bits, symmetric, a scale for each output channel of a weight.
 
     Formula: integers -127 … 127, zero is 0, for weights and activations, also after a ReLU.
@@ -24,6 +24,3 @@ class TensorRT(Hardware):
     executes: ClassVar[str] = "NVIDIA GPUs through TensorRT"
     bits: ClassVar[tuple[int, ...]] = (8,)
     per: ClassVar[tuple[str, ...]] = ("channel", "tensor")
-    weights: ClassVar[tuple[str, ...]] = ("symmetric",)
-    activations: ClassVar[tuple[str, ...]] = ("symmetric",)
-    signed: ClassVar[bool] = True

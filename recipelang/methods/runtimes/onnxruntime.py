@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from recipelang.catalogue import method
-from recipelang.kinds import Deployment, Executable, Finding, Progress
+from recipelang.kinds import Deployment, Executable, Progress
+from recipelang.methods.runtimes._programs import Programs
 
 
 @method("runtime", "onnxruntime")
 @dataclass(frozen=True)
-class OnnxRuntime:
+class OnnxRuntime(Programs):
     """The deployed network as an ONNX program in onnxruntime, on the CPU: what `export onnx` writes.
 
     What: quantized layers execute in 8-bit integers, with the scales of the recipe; others in float32. Before anything
@@ -25,27 +25,7 @@ class OnnxRuntime:
     Source: https://onnxruntime.ai.
     """
 
-    devices: ClassVar[tuple[str, ...]] = ("cpu",)
-    precisions: ClassVar[tuple[str, ...]] = ("float32",)
-    compiles: ClassVar[bool] = False
-    brief: ClassVar[bool] = False
-
-    def require(self) -> None:
-        """Refuse a machine without onnxruntime or the exporter's libraries.
-
-        Raises:
-            Refusal: RCP1027.
-        """
-        from recipelang.runtimes.installed import ONNX, require_libraries
-
-        require_libraries("runtime=onnxruntime", ONNX, "onnxruntime")
-
-    def versions(self, network: Any) -> Mapping[str, Any]:
-        """Versions of onnxruntime and of what makes its programs."""
-        from recipelang.runtimes.onnx_executable import versions
-
-        self.require()
-        return versions()
+    used_by: ClassVar[str] = "`export onnx` and `latency(runtime=onnxruntime)`"
 
     def prepare(self, network: Any, how: Deployment, progress: Progress | None = None) -> Executable:
         """A session of the network's ONNX program.
@@ -58,10 +38,3 @@ class OnnxRuntime:
 
         self.require()
         return prepare(network, how)
-
-    def findings(self) -> tuple[Finding, ...]:
-        """Whether it is installed."""
-        from recipelang.runtimes.installed import ONNX, libraries_found
-
-        use = "`export onnx` and `latency(runtime=onnxruntime)`"
-        return (libraries_found("onnxruntime", ONNX, "onnxruntime", use),)

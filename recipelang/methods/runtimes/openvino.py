@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from recipelang.catalogue import method
-from recipelang.kinds import Deployment, Executable, Finding, Progress
+from recipelang.kinds import Deployment, Executable, Progress
+from recipelang.methods.runtimes._programs import Programs
 
 
 @method("runtime", "openvino")
 @dataclass(frozen=True)
-class OpenVino:
+class OpenVino(Programs):
     """The deployed network as an ONNX program in OpenVINO, on the CPU: the program that `export onnx` writes.
 
     What: quantized layers execute in 8-bit integers, with the scales of the recipe; others in float32, also on CPUs on
@@ -27,27 +27,7 @@ class OpenVino:
     Source: https://docs.openvino.ai.
     """
 
-    devices: ClassVar[tuple[str, ...]] = ("cpu",)
-    precisions: ClassVar[tuple[str, ...]] = ("float32",)
-    compiles: ClassVar[bool] = False
-    brief: ClassVar[bool] = False
-
-    def require(self) -> None:
-        """Refuse a machine without OpenVINO or the exporter's libraries.
-
-        Raises:
-            Refusal: RCP1027.
-        """
-        from recipelang.runtimes.installed import OPENVINO, require_libraries
-
-        require_libraries("runtime=openvino", OPENVINO, "openvino")
-
-    def versions(self, network: Any) -> Mapping[str, Any]:
-        """Versions of OpenVINO and of what makes its programs."""
-        from recipelang.runtimes.openvino_executable import versions
-
-        self.require()
-        return versions()
+    used_by: ClassVar[str] = "`latency(runtime=openvino)`"
 
     def prepare(self, network: Any, how: Deployment, progress: Progress | None = None) -> Executable:
         """The network's ONNX program, compiled.
@@ -60,9 +40,3 @@ class OpenVino:
 
         self.require()
         return prepare(network, how)
-
-    def findings(self) -> tuple[Finding, ...]:
-        """Whether it is installed."""
-        from recipelang.runtimes.installed import OPENVINO, libraries_found
-
-        return (libraries_found("openvino", OPENVINO, "openvino", "`latency(runtime=openvino)`"),)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
-from recipelang import catalogue
 from recipelang.catalogue import method, setting
-from recipelang.errors import SettingError
 from recipelang.kinds import Figure, WidthBench, Widths
+from recipelang.methods.allocations._agents import WORST, random_episodes, require_learning, score_as_share
+from recipelang.methods.allocations._shown import course_plot
 
 if TYPE_CHECKING:
     from recipelang.searching.agent import Agent
     from recipelang.searching.widths import WidthCourse
 
-#: λ of the reward, and a loss is no larger than this as an error
-SCALE, WORST = 0.1, 10.0
+#: λ of the reward
+SCALE = 0.1
 #: updates of the agent for each action, and its learning rates
 UPDATES, ACTOR, CRITIC = 2, 1e-3, 1e-2
 
@@ -60,29 +61,26 @@ class Haq:
     hidden: int = setting(64, type="integer", low=1, help="Units of the agent's layers.")
 
     def __post_init__(self) -> None:
-        if self.warmup is not None and self.warmup >= self.episodes:
-            message = f"{self.warmup} random episodes of {self.episodes} leave none to learn in"
-            raise SettingError("warmup", message, "leave `warmup` out: a quarter of the episodes is usual")
+        require_learning(self.episodes, self.warmup)
 
     @property
     def _random(self) -> int:
-        return self.episodes // 4 if self.warmup is None else self.warmup
+        return random_episodes(self.episodes, self.warmup)
 
     def course(self, bench: WidthBench) -> Sequence[Widths]:
         """From the widest, past the assignment with the highest reward, to the narrowest."""
-        from recipelang.methods.allocations._shown import course_plot
         from recipelang.searching.agent import Agent, Learning
-        from recipelang.searching.widths import FEATURES, WidthCourse, way
+        from recipelang.searching.widths import FEATURES, WidthCourse, priced, way
 
         prices = [bench.prices(number) for number in range(len(bench.choices))]
-        open = [number for number, each in enumerate(prices) if any(price < 0 for price in each)]
+        open = priced(prices)
         widest = [choice.bits[-1] for choice in bench.choices]
         narrowest = [one.bits[0] if n in open else one.bits[-1] for n, one in enumerate(bench.choices)]
         if not open or bench.price(narrowest) > 1 or bench.price(widest) <= 1:
             return way(bench.choices, open, widest)  # nothing to decide
         course = WidthCourse(bench.choices, open)
         agent = Agent(FEATURES, bench.seed, Learning(hidden=self.hidden, actor=ACTOR, critic=CRITIC))
-        before = bench.remember("before", lambda: self._judged(bench, [0] * len(bench.choices)))
+        before = bench.remember("before", partial(self._judged, bench, [0] * len(bench.choices)))
         tried: dict[tuple[int, ...], float] = {}
         rewards: list[float] = []
         bench.progress.start("trying widths", self.episodes)
@@ -90,7 +88,7 @@ class Haq:
             actions, widths = self._episode(course, agent, episode, bench)
             key = tuple(widths)
             if key not in tried:
-                found = bench.remember(f"widths {list(key)}", lambda key=key: self._judged(bench, key))  # type: ignore[misc]
+                found = bench.remember(f"widths {list(key)}", partial(self._judged, bench, key))
                 tried[key] = SCALE * (float(found) - float(before))
             rewards.append(tried[key])
             self._learn(course, agent, actions, rewards[-1], episode)
@@ -130,21 +128,11 @@ class Haq:
 
     def _learn(self, course: WidthCourse, agent: Agent, actions: Sequence[float], reward: float, episode: int) -> None:
         """Remember the episode, and learn from what is remembered."""
-        from recipelang.searching.agent import Transition
-
         states = [course.state(at, actions[at - 1] if at else 0.0) for at in range(len(actions))]
-        found = []
-        for at, action in enumerate(actions):
-            last = at == len(actions) - 1
-            found.append(Transition(states[at], action, reward, states[at if last else at + 1], float(not last)))
-        agent.remember(found)
-        if episode >= self._random:
-            for _ in range(UPDATES * len(actions)):
-                agent.learn()
+        agent.episode(states, actions, reward, UPDATES if episode >= self._random else 0)
 
     def _judged(self, bench: WidthBench, widths: Widths) -> float:
         """The task's score where that is a share, else the negative loss."""
         found = bench.score(widths)
-        shown: Any = catalogue.find("metric", bench.task.metrics[0])
-        share = found.score is not None and shown is not None and shown.unit == "%"
-        return found.score if share and found.score is not None else -min(found.loss, WORST)
+        share = score_as_share(found, bench.task)
+        return -min(found.loss, WORST) if share is None else share

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
@@ -41,11 +42,11 @@ class Sensitivity:
     def course(self, bench: WidthBench) -> Sequence[Widths]:
         """The undominated widths, from the widest."""
         from recipelang.searching.knapsack import trades
-        from recipelang.searching.widths import never_less
+        from recipelang.searching.widths import never_less, priced
 
         choices, widest = bench.choices, [choice.bits[-1] for choice in bench.choices]
         prices = [list(bench.prices(number)) for number in range(len(choices))]
-        open = [number for number, each in enumerate(prices) if any(price < 0 for price in each)]
+        open = priced(prices)
         harms = self._swept(bench, open)
         bench.tell(plots=(self._drawn([choices[number] for number in open], harms),) if open else ())
         found = trades(  # the widest first, so that it is taken where nothing distinguishes two widths
@@ -69,7 +70,7 @@ class Sensitivity:
             for bits in bench.choices[number].bits:
                 alone = [*none[:number], bits, *none[number + 1 :]]
                 key = f"harm {self.samples} {bench.choices[number].place} {bits}"
-                harms.append(float(bench.remember(key, lambda alone=alone: bench.harm(alone, self.samples))))  # type: ignore[misc]
+                harms.append(float(bench.remember(key, partial(bench.harm, alone, self.samples))))
                 bench.progress.advance()
             found.append(harms)
         bench.progress.stop()
