@@ -64,7 +64,7 @@ def ways(network: Network, program: bytes, runtime: str, told: Mapping[str, Exec
     """
     weights = {place: grid for place, grid in grids(network).items() if is_parameter(place)}
     places = multiplied(program, weights) if weights else {}
-    levels = f"its levels are multiplied as numbers: {runtime} has no kernels for codebooks"
+    levels = f"its levels are multiplied in float32: {runtime} has no kernels for codebooks"
     found = {place: ExecutedAs("float32", levels) for place in codebooks(network) if is_parameter(place)}
     for place, grid in weights.items():
         where = places.get(place)
@@ -73,12 +73,12 @@ def ways(network: Network, program: bytes, runtime: str, told: Mapping[str, Exec
         elif (way := told.get(place)) is not None and way.executes != "float32":
             found[place] = way
         elif where is not None and not where.integers:
-            why = "its integers become numbers first: what they are multiplied with is in float32"
+            why = "its integers are converted to float32 first: what they are multiplied with is in float32"
             found[place] = ExecutedAs("float32", why)
         elif way is not None:
             found[place] = way
         else:
-            operation = f" of {where.operation}" if where else ""
-            why = f"its integers become numbers first: {runtime} has no integer form{operation} here"
+            operation = f" for {where.operation}" if where else ""
+            why = f"its integers are converted to float32 first: {runtime} has no integer kernel{operation} here"
             found[place] = ExecutedAs("float32", why)
     return found

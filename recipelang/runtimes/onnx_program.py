@@ -117,7 +117,7 @@ def _untranslated(error: BaseException) -> Refusal:
         )
     if "DataDependent" in type(error).__name__ or "data-dependent" in first_line(error):
         return refused(
-            "which way its code takes depends on the numbers of the input (`if`, `while`, `float(…)` or `len(…)` of a "
+            "which path its code takes depends on the values of the input (`if`, `while`, `float(…)` or `len(…)` of a "
             "result), and a program is the same for every input",
             f"write it with tensors (`torch.where`), or {OTHERWISE}",
         )

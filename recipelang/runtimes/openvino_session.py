@@ -92,7 +92,7 @@ def kernels(compiled: Any, places: Mapping[str, Multiplied]) -> dict[str, Execut
             told = dict.fromkeys(names, ExecutedAs("float32", why)) | told
         elif kind in PRODUCTS:
             integers = kernel.lower().endswith("_i8")
-            why = f"{kind} with the recipe's scales" if integers else "its integers become numbers first"
+            why = f"{kind} with the recipe's scales" if integers else "its integers are converted to float32 first"
             told |= dict.fromkeys(names, ExecutedAs("int8" if integers else "float32", f"{why} ({kernel})"))
     # What gives the answer has the name of the answer.
     found = {place: told.get(where.node) or told.get(where.gives) for place, where in places.items()}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
-
 from recipelang.errors import Refusal
 from recipelang.kinds import Figure
 from recipelang.stages.context import Context, Foresight, Known, Outcome
@@ -22,10 +20,16 @@ def run(operation: Encode, context: Context) -> Outcome:
     Raises:
         Refusal: RCP1445: no weight holds few values.
     """
-    _require(context.network)
     network = replace(settled(context.network), encoded=operation.encoder.name)
+    found = coded(network)
+    if not found:
+        raise Refusal(
+            "RCP1445",
+            "there is nothing to encode: no weight of the network holds few values",
+            "write `share weights to 5 bits`, or `quantize weights to 8 bits`, above",
+        )
     told, sums = [], dict.fromkeys(("float32", "without zeros", "as codes", "encoded"), 0)
-    for name, codes in coded(network).items():
+    for name, codes in found.items():
         made, numbers = encode(codes, operation.encoder), len(codes.numbers)
         sizes = 4 * numbers, sparse_float_bytes(codes.kept), plain_bytes(codes), made.bytes + codes.aside
         for what, size in zip(sums, sizes, strict=True):
@@ -44,13 +48,3 @@ def run(operation: Encode, context: Context) -> Outcome:
 def foresee(operation: Encode, network: Network, known: Known) -> Foresight:
     """Nothing: which weights hold few values is known when it runs, except where a network comes with none."""
     return Foresight()
-
-
-@torch.no_grad()
-def _require(network: Network) -> None:
-    if not coded(network):
-        raise Refusal(
-            "RCP1445",
-            "there is nothing to encode: no weight of the network holds few values",
-            "write `share weights to 5 bits`, or `quantize weights to 8 bits`, above",
-        )
