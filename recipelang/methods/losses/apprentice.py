@@ -22,7 +22,7 @@ class Apprentice(OutputLoss):
 
     What: distillation around any quantizer that learns: `quantize weights to 4 bits by wrpn` and then
         `distill from healthy for … with apprentice` is the paper's scheme C, in which student and teacher begin with
-        the same weights. Scheme A trains the teacher along, whose term α·H(y, teacher) does not concern the student.
+        the same weights. Scheme A trains the teacher as well, whose term α·H(y, teacher) does not concern the student.
     Formula: β · task(s, y) + γ · D(t, s); s and t are the answers of student and teacher, D the divergence of the task
         (classification: KL of the softmax at temperature 1, which differs from the paper's cross-entropy by the entropy
         of the teacher, and has the same gradient).

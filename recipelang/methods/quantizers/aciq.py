@@ -46,7 +46,7 @@ class ACIQ(Uniform):
         type="word",
         choices=("nearer", "laplace", "normal"),
         positional=True,
-        help="What the values are taken for; `nearer`: the one of the two with the larger likelihood, for each range.",
+        help="The assumed distribution; `nearer`: the one of the two with the larger likelihood, for each range.",
     )
 
     def range(self, observed: Observed, scheme: Scheme) -> tuple[Tensor, Tensor]:

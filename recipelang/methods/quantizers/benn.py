@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @method("quantizer", "benn")
 @dataclass(frozen=True)
 class Benn(Bnn):
-    """Several networks of `bnn` in one: their answers are averaged, which makes them better and steadier than one.
+    """Several networks of `bnn` in one: their answers are averaged, for more accuracy and stability than one has.
 
     What: the network becomes an ensemble of copies of itself (an edit of its log), all of it one network for
         evaluation, size, clocks, export and later steps. Every member is quantized by `bnn`.

@@ -26,7 +26,7 @@ class Dynamic(Quantizer):
     Executed: onnxruntime: DynamicQuantizeLinear and MatMulInteger, fused into one operation. OpenVINO and torch compute
         the same in float32.
     Measured: docs/quantization.md has times (`benchmarks/transformers.py`).
-    When it misleads: the range is that of the whole batch, so an answer depends a little on what is beside it in the
+    When it misleads: the range is that of the whole batch, so an answer depends a little on the other inputs of its
         batch: evaluation in batches is not exactly what batches of one give.
     Source: ONNX, operator DynamicQuantizeLinear; Zafrir et al., "Q8BERT: quantized 8bit BERT", 2019, for weights and
         activations of 8 bits in transformers.

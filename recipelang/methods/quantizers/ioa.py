@@ -26,7 +26,7 @@ class Ioa(MinMax):
         `delay`. The gradient passes inside a range and is zero outside. Executed in integers, a product's sum of 32
         bits is multiplied by M = s₁·s₂/s₃ = 2^-n·M₀ with M₀ an integer of 32 bits (`surgery/fixed_point.py`).
     Shapes: one range for each output of a weight, or as `per` says; one for an activation.
-    Needs: training after it, some hundred steps for the means to follow.
+    Needs: training after it, a few hundred steps until the means follow.
     When it misleads: one batch with an outlier widens a range for 1/(1 - m) steps. Below 8 bits `lsq` is better.
     Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
         Inference", sections 2.2, 2.4 and 3.1.
@@ -34,7 +34,9 @@ class Ioa(MinMax):
 
     learns: ClassVar[bool] = True
 
-    memory: float = setting(0.99, type="number", low=0, high=0.99999, help="Of the means, what is left after a batch.")
+    memory: float = setting(
+        0.99, type="number", low=0, high=0.99999, help="How much of the means each batch leaves as it was."
+    )
     delay: Duration = setting(
         Duration(0), type="duration", help="How long activations stay in floating point while their ranges settle."
     )

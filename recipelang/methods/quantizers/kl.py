@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: thresholds begin at this part of the range, 128 of 2048 bins: with fewer, one bin can have nearly everything
 FIRST = 16
-#: what a bin has at least that merged bins say is empty: the divergence is finite and still prefers others
+#: the least count of a bin that merged bins leave empty: the divergence is finite and still prefers others
 LEAST = 1e-9
 
 
@@ -40,7 +40,7 @@ class KL(Uniform):
     When it misleads: below 8 bits few numbers hold little of a distribution whatever the threshold is. A row or group
         of a weight has too few values for a histogram: with `per=channel` and `per=group` weights keep their extremes,
         as they do in TensorRT, where activations alone are calibrated.
-    Source: Migacz 2017, "8-bit Inference with TensorRT", GPU Technology Conference; zeros: found here.
+    Source: Migacz 2017, "8-bit Inference with TensorRT", GPU Technology Conference. Leaving zeros out: this project.
     """
 
     needs: ClassVar[str] = "samples"

@@ -33,7 +33,7 @@ class LAPQ(Uniform):
         moves a factor for each place (0.4 … 1.6, for all rows of a weight together) to less loss.
     Shapes: N values for each range → one range each, all places at once.
     Needs: `on train(samples=512)` with labels, also for weights; `evaluations` passes over these samples.
-    When it misleads: it fits the samples: use some hundred. With 8 bits there is nothing to gain. The first sweep of
+    When it misleads: it fits the samples: use a few hundred. With 8 bits there is nothing to gain. The first sweep of
         Powell's method needs some ten evaluations for each place; where there are fewer, the last places stay.
     Source: Nahshan et al. 2019, "Loss Aware Post-training Quantization", arXiv:1911.07190, sections 4.1 to 4.3.
     """

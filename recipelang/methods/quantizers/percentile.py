@@ -26,7 +26,7 @@ class Percentile(Uniform):
     Shapes: N values for each range → one range each.
     Needs: of activations a bounded sample of the values, 65,536 at most.
     When it misleads: the share is the same for a bell of values and for one with long tails, which should lose more. A
-        channel of few weights has no outliers to speak of: its range hardly changes.
+        channel of few weights hardly has outliers: its range stays nearly as it was.
     Source: McKinstry et al. 2018, arXiv:1809.04191; Wu et al. 2020, arXiv:2004.09602, section 4.
     """
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @method("quantizer", "uniq")
 @dataclass(frozen=True)
 class Uniq(Symmetric):
-    """Uniform noise in training: weights learn to bear an error as large as that of rounding, with exact gradients.
+    """Uniform noise in training: weights learn to tolerate an error as large as that of rounding, with exact gradients.
 
     What: quantization-aware training without a straight-through gradient: nothing is rounded before the training ends.
     Formula: weights as a normal distribution of mean 0, F its distribution function with the standard deviation of the

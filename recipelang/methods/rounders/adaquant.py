@@ -27,7 +27,7 @@ class AdaQuant:
     Shapes: as `adaround`; s as the scales of the grid. V is learned in steps of the grid, and log s.
     Needs: `on train(samples=512)`, without labels; one pass for each weight, up to that weight, and a uniform grid.
         The steps of activations, which the source learns too, come from their quantizer, observed afterwards.
-    When it misleads: weights may go anywhere, so that few images are fitted sooner than by `adaround`.
+    When it misleads: weights may go anywhere, so it overfits few images sooner than `adaround`.
     Source: Hubara et al., "Improving Post Training Neural Quantization: Layer-wise Calibration and Integer
         Programming", 2020, arXiv:2006.10518, equation 2.
     """

@@ -22,8 +22,8 @@ class AdaRound:
         second term does not count. At the end h is rounded.
     Shapes: up to 8192 rows x of K inputs enter a weight, of all images and positions; 256 of them in a step.
     Needs: `on train(samples=512)`, without labels; one pass for each weight, up to that weight, and a uniform grid.
-    When it misleads: it knows no more than the rows that it saw: with few images and many inputs it fits these. A step
-        up or down is all it can do: with 2 bits the range matters more, so write `by mse`.
+    When it misleads: it sees only the sampled rows: with few images and many inputs it overfits them. A step up or
+        down is all it can do: with 2 bits the range matters more, so write `by mse`.
     Source: Nagel et al., "Up or Down? Adaptive Rounding for Post-Training Quantization", ICML 2020, equations 21 to 25.
     """
 

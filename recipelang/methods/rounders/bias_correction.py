@@ -15,8 +15,8 @@ from recipelang.kinds import LAYER, Piece, Progress, Rounded, as_matrices, neare
 class BiasCorrection:
     """Weights become the nearest numbers, and each output is shifted so that its mean is what it was.
 
-    What: rounding errors of a row do not cancel, so every channel is off by a constant that a bias can take back. Where
-        a BatchNorm follows, its mean takes it.
+    What: rounding errors of a row do not cancel, so every channel is off by a constant that a bias can compensate.
+        Where a BatchNorm follows, its running mean does.
     Formula: shift of output o = Σ_k W_ok E[x_k] - Σ_k Ŵ_ok E[x̂_k], means over all images and positions, x̂ what enters
         once the layers before are rounded.
     Shapes: G×K means of the inputs of a weight; N shifts.

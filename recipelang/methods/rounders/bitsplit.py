@@ -25,7 +25,8 @@ class BitSplit:
         from the highest bit down, the best of the three. H = 2·XᵀX / rows. No turn makes the error larger.
     Shapes: W, q, t_m: N×K for each group of a convolution, K = I or kh·kw·I; H K×K.
     Needs: `on train(samples=512)`, without labels; one pass for each weight, up to that weight, and symmetric grids.
-    When it misleads: it follows H as far as it goes, so that few rows are fitted. Turns end in a local minimum.
+    When it misleads: it minimises the error of the sampled rows alone, so it overfits few of them. Turns end
+        in a local minimum.
     Source: Wang et al., "Towards Accurate Post-training Network Quantization via Bit-Split and Stitching", ICML 2020,
         equations 5 to 12.
     """

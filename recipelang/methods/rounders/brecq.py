@@ -13,7 +13,7 @@ from recipelang.methods.rounders._learned import learned
 @method("rounder", "brecq")
 @dataclass(frozen=True)
 class BRECQ:
-    """Weights are rounded up or down, block by block, so that the loss that the block's output makes stays.
+    """Weights are rounded up or down, block by block, so that the block's output changes the loss as little as it can.
 
     What: as `adaround`, but the weights of a block are rounded together, and errors count by how much the loss depends
         on them. A block is a smallest module through which everything passes; weights in none are pieces alone.
@@ -22,8 +22,8 @@ class BRECQ:
         e the mean square of z; h, β as in `adaround`.
     Shapes: what enters and leaves a block with 32 images in a step; up to 256 MB of them are kept.
     Needs: `on train(samples=512)` with labels; forward and backward passes for each block, and a uniform grid.
-    When it misleads: a network that fits its training images has gradients of a few of them alone. `per=network` sees
-        more than its few images can say.
+    When it misleads: in a network that fits its training images only a few of them have gradients. `per=network`
+        adapts more weights at once than few images determine.
     Source: Li et al., "BRECQ: Pushing the Limit of Post-Training Quantization by Block Reconstruction", ICLR 2021,
         equation 10 and algorithm 1.
     """

@@ -26,8 +26,8 @@ BRIEF = 2
 class ZeroQ:
     """Images that make every BatchNorm see the statistics that it keeps.
 
-    What: for networks whose data are not at hand. What activations are observed on is distilled from the network: noise
-        is changed by gradients until means and deviations before each BatchNorm are those of training.
+    What: for networks whose data are not available. What activations are observed on is distilled from the network:
+        noise is changed by gradients until means and deviations before each BatchNorm are those of training.
     Formula: minimise over x, from N(0, 1), by Adam: Σ_i mean (μ̃_i(x) − μ_i)² + mean (σ̃_i(x) − σ_i)², means over
         channels, i the BatchNorm layers with the kept μ_i and σ_i, tildes those of the batch x; with `normalised` also
         the input itself with μ = 0 and σ = 1. The step size becomes a tenth after 100 steps without progress.
