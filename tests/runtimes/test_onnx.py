@@ -223,7 +223,7 @@ class Unknown(nn.Module):
     ("module", "why", "help"),
     [
         (Counts(), "fixes how many images", "`x.shape[0]` for `len(x)`"),
-        (Depends(), "depends on the numbers of the input", "`torch.where`"),
+        (Depends(), "depends on the values of the input", "`torch.where`"),
         (Unknown(), "no operator for `bessel_j0`", "safetensors"),
     ],
 )
