@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
 import torch
+from contexts import context
 from torch import Tensor, nn
 
+from recipelang.stages import prune
 from recipelang.stages.context import Outcome
 from recipelang.surgery.network import Network
 
@@ -58,3 +65,14 @@ def network_of(kind: type[nn.Module]) -> Network:
 
 def tensors(outcome: Outcome) -> dict[str, bytes]:
     return {name: t.contiguous().numpy().tobytes() for name, t in outcome.network.tensors().items()}
+
+
+def killed(plan: Any, network: Network, data: Any, folder: Path, deaths: Sequence[int]) -> tuple[Outcome, Outcome, int]:
+    """The outcome of a run that nothing disturbed, that of one which dies after each of these numbers of steps, and how
+    many steps were left for the last attempt."""
+    whole = prune.run(plan, context(network, data, folder / "whole"))
+    for steps in deaths:
+        with pytest.raises(InterruptedError):
+            prune.run(plan, context(network, data, folder / "killed", Progress(steps)))
+    rest = Progress()
+    return whole, prune.run(plan, context(network, data, folder / "killed", rest)), rest.taken

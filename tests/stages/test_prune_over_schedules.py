@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 import torch
 from contexts import context, operation, unused
-from gradual import Progress, Residual, network_of, tensors
+from gradual import Progress, Residual, killed, network_of, tensors
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -190,13 +190,8 @@ def test_killed_at_any_step_and_the_same_bytes(
     monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
     plan = operation(f"prune {AMOUNTS[unit]} by taylor {OVER}")
     network = network_of(Residual)
-    whole = prune.run(plan, context(network, data, tmp_path / "whole"))
-    for steps in (1, 2, 3):  # the last of each is lost
-        with pytest.raises(InterruptedError):
-            prune.run(plan, context(network, data, tmp_path / "killed", Progress(steps)))
-    rest = Progress()
-    again = prune.run(plan, context(network, data, tmp_path / "killed", rest))
-    assert rest.taken == 8 - 0 - 1 - 2
+    whole, again, taken = killed(plan, network, data, tmp_path, (1, 2, 3))  # the last step of each is lost
+    assert taken == 8 - 0 - 1 - 2
     assert tensors(again) == tensors(whole) and again.network.described() == whole.network.described()
     assert (again.ranking, again.history, again.edits) == (whole.ranking, whole.history, whole.edits)
 

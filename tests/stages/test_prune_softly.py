@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from contexts import context, operation
-from gradual import Progress, Residual, network_of, tensors
+from gradual import Residual, killed, network_of, tensors
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -94,13 +94,8 @@ def test_the_weakest_become_zero_at_every_update_and_go_on_being_trained(
 def test_softly_killed_and_the_same_bytes(data: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
     plan, network = operation(SOFT.replace("magnitude", "taylor")), network_of(Residual)
-    whole = prune.run(plan, context(network, data, tmp_path / "whole"))
-    for steps in (3, 2):  # the last of each is lost
-        with pytest.raises(InterruptedError):
-            prune.run(plan, context(network, data, tmp_path / "killed", Progress(steps)))
-    rest = Progress()
-    again = prune.run(plan, context(network, data, tmp_path / "killed", rest))
-    assert rest.taken == 7 - 2 - 1 and tensors(again) == tensors(whole) and again.history == whole.history
+    whole, again, taken = killed(plan, network, data, tmp_path, (3, 2))  # the last step of each is lost
+    assert taken == 7 - 2 - 1 and tensors(again) == tensors(whole) and again.history == whole.history
 
 
 def test_a_normalised_filter_is_zero_by_its_scale() -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
-from contexts import context, operation
+from contexts import Given, context, operation
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import VisionTransformer
 
 from recipelang.errors import Refusal
 from recipelang.kernels.nm.reference import nm_holds
-from recipelang.kinds import Labels, ModelRequest
+from recipelang.kinds import ModelRequest
 from recipelang.kinds.figure import words
 from recipelang.methods.criteria.sparsegpt import SparseGPT
 from recipelang.methods.data.digits import Digits
@@ -30,22 +29,6 @@ from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import broken
 
 CRITERIA = ("magnitude", "taylor", "wanda", "sparsegpt")
-
-
-@dataclass(frozen=True)
-class Images:
-    """A data set in memory; all of it is for training."""
-
-    images: Tensor
-    name: ClassVar[str] = "memory"
-    labels: ClassVar[Labels] = Labels(("a", "b", "c"))
-
-    def size(self, split: str) -> int:
-        return len(self.images)
-
-    def batches(self, split: str, **_: Any) -> Iterator[tuple[Tensor, Tensor]]:
-        for images in self.images.split(8):
-            yield images, torch.arange(len(images)) % 3
 
 
 def sparse(network: Network, data: Any, criterion: str, on: str = "train") -> Outcome:
@@ -109,7 +92,7 @@ def test_a_convolution_is_solved_as_the_linear_layer_that_it_is() -> None:
     convolution = nn.Conv2d(8, 6, 3, padding=1, stride=2)
     module = nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)).eval()
     images = F.conv2d(torch.randn(24, 3, 8, 8), torch.randn(8, 3, 2, 2)) + 0.2 * torch.randn(24, 8, 7, 7)
-    found = sparse(Network(module, {}, (8, 7, 7)), Images(images), "sparsegpt").network.module[0]  # type: ignore[index]
+    found = sparse(Network(module, {}, (8, 7, 7)), Given(images), "sparsegpt").network.module[0]  # type: ignore[index]
     # The same layer by unfolding: patches come as (I, kh, kw) and are turned to (kh, kw, I).
     patches = F.unfold(images, 3, padding=1, stride=2).movedim(1, -1).flatten(0, 1)
     patches = patches.unflatten(1, (8, 9)).mT.flatten(1).double()
@@ -140,7 +123,7 @@ def test_attention_groups_and_idle_weights(criterion: str) -> None:
     torch.manual_seed(0)
     network = Network(Mixed().eval(), {}, (4, 8, 8))
     able, _ = eligible(network, operation("sparsify nm 2:4").pattern)
-    outcome = sparse(network, Images(torch.randn(24, 4, 8, 8)), criterion)
+    outcome = sparse(network, Given(torch.randn(24, 4, 8, 8)), criterion)
     assert set(outcome.network.masks) == set(able) and "aux.weight" not in able
     assert {"vit.encoder.layers.encoder_layer_0.self_attention.in_proj_weight", "again.weight"} <= set(able)
     assert not broken(outcome.network) and "a convolution with 2 groups" in outcome.note

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
-from contexts import context, operation
+from contexts import Given, context, operation
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
@@ -54,25 +53,9 @@ class Counting:
     def say(self, line: str) -> None: ...
 
 
-@dataclass(frozen=True)
-class Images:
-    """A data set in memory; all of it is for training."""
-
-    images: Tensor
-    name: ClassVar[str] = "memory"
-    labels: ClassVar[Labels] = Labels(CLASSES)
-
-    def size(self, split: str) -> int:
-        return len(self.images)
-
-    def batches(self, split: str, **_: Any) -> Iterator[tuple[Tensor, Tensor]]:
-        for images in self.images.split(16):
-            yield images, torch.arange(len(images)) % 10
-
-
 def given(network: Network, progress: Any = None) -> Context:
     images = torch.randn(48, *network.input_shape, generator=torch.Generator().manual_seed(3))
-    return context(network, Images(images), progress=progress or Counting())
+    return context(network, Given(images, 16, Labels(CLASSES)), progress=progress or Counting())
 
 
 def sparse(text: str, network: Network) -> Outcome:
