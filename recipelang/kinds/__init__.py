@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.points import middle as middle
     from recipelang.kinds.points import paired as paired
     from recipelang.kinds.preprocessing import Preprocessing as Preprocessing
+    from recipelang.kinds.progress import Numbered as Numbered
     from recipelang.kinds.progress import Progress as Progress
     from recipelang.kinds.progress import Quiet as Quiet
     from recipelang.kinds.quantizer import BITS as BITS
@@ -135,7 +136,7 @@ OFFERED = {
     "plot": "Line Plot",
     "points": "Pairing Point Points middle paired",
     "preprocessing": "Preprocessing",
-    "progress": "Progress Quiet",
+    "progress": "Numbered Progress Quiet",
     "quantizer": "BITS QUANTIZED Observed Quantizer Scheme",
     "ramp": "Ramp",
     "restriction": "Restriction",

@@ -31,3 +31,29 @@ class Quiet:
     def stop(self) -> None: ...
 
     def say(self, line: str) -> None: ...
+
+
+class Numbered:
+    """A progress in which each piece of work is for one of several things: says which one of how many.
+
+    Args:
+        inner: shows it.
+        one: what each of them is called: `weight`.
+        count: how many there are.
+    """
+
+    def __init__(self, inner: Progress, one: str, count: int) -> None:
+        self._inner, self._one, self._count = inner, one, count
+        self.number = 0  # of the one at work, from 1
+
+    def start(self, what: str, total: int | None = None) -> None:
+        self._inner.start(f"{self._one} {self.number} of {self._count}, {what}", total)
+
+    def advance(self, parts: int = 1, note: str = "") -> None:
+        self._inner.advance(parts, note)
+
+    def stop(self) -> None:
+        self._inner.stop()
+
+    def say(self, line: str) -> None:
+        self._inner.say(line)

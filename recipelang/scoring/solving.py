@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Progress, Solver, as_matrices, as_weight
+from recipelang.kinds import Numbered, Quiet, Solver, as_matrices, as_weight
 from recipelang.scoring.evidence import Gathered
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import restrict
@@ -34,9 +34,10 @@ def solved(
     asked = set(names)
     masks, values = {}, {}
     order = [name for name in evidence.reached if name in asked]
-    if evidence.progress:
-        evidence = replace(evidence, progress=_Numbered(evidence.progress, len(order)))
-    for name in order:
+    progress = Numbered(evidence.progress or Quiet(), "weight", len(order))
+    evidence = replace(evidence, progress=progress)
+    for number, name in enumerate(order):
+        progress.number = number + 1
         for _, moments in evidence.second_moments((name,)):
             weight = evidence.weights[name]
             keep, matrix = criterion.solve(as_matrices(weight)[0], moments[0], pattern.n, pattern.m)
@@ -50,23 +51,3 @@ def solved(
             masks[name] = Mask(str(pattern), as_weight(keep, weight).cpu())
             values[name] = weight.cpu().clone()
     return restrict(evidence.network, masks, values), tuple(name for name in names if name in masks)
-
-
-class _Numbered:
-    """Progress in which every piece of work is for one weight: says which one of how many."""
-
-    def __init__(self, inner: Progress, count: int) -> None:
-        self._inner, self._number, self._count = inner, 0, count
-
-    def start(self, what: str, total: int | None = None) -> None:
-        self._number += 1
-        self._inner.start(f"weight {self._number} of {self._count}, {what}", total)
-
-    def advance(self, parts: int = 1, note: str = "") -> None:
-        self._inner.advance(parts, note)
-
-    def stop(self) -> None:
-        self._inner.stop()
-
-    def say(self, line: str) -> None:
-        self._inner.say(line)

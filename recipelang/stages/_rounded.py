@@ -15,7 +15,7 @@ from torch import Tensor
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
 from recipelang.images.batches import count, moved
-from recipelang.kinds import LAYER, Batch, Progress, Restriction, Rounded
+from recipelang.kinds import LAYER, Batch, Numbered, Progress, Restriction, Rounded
 from recipelang.plan import Samples
 from recipelang.scoring.rounding_parts import PartPiece
 from recipelang.scoring.rounding_pieces import Division, divided
@@ -79,7 +79,7 @@ def rounded(rounder: Any, context: Context, grids: Mapping[str, Restriction], sa
     """
     _require_uniform(rounder, grids)
     done, pieces = _Done(), divided(context.network, tuple(grids), rounder.unit)
-    progress = _Numbered(context.progress, len(pieces))
+    progress = Numbered(context.progress, "piece", len(pieces))
     names = tuple(name for piece in pieces for name in piece.names)
     twins = _twins(rounder, replace(context, progress=progress), names, samples)
     active = on_device({name: (one,) for name, one in grids.items()}, context.device)
@@ -239,22 +239,3 @@ def _read(path: Path, identity: str) -> _Done | None:
 
 def _of(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-class _Numbered:
-    """Progress in which every piece of work is for one piece: says which one of how many."""
-
-    def __init__(self, inner: Progress, pieces: int) -> None:
-        self._inner, self._pieces, self.number = inner, pieces, 0
-
-    def start(self, what: str, total: int | None = None) -> None:
-        self._inner.start(f"piece {self.number} of {self._pieces}, {what}", total)
-
-    def advance(self, parts: int = 1, note: str = "") -> None:
-        self._inner.advance(parts, note)
-
-    def stop(self) -> None:
-        self._inner.stop()
-
-    def say(self, line: str) -> None:
-        self._inner.say(line)

@@ -56,7 +56,7 @@ def test_a_rerun_prepares_and_times_nothing(done: Any, lab: Any, monkeypatch: py
     assert again.made == 0
     assert again.metric(CLOCK) == done.metric(CLOCK)
     monkeypatch.setattr("recipelang.runtimes.installed.version_of", lambda library: "0.0")
-    monkeypatch.setattr("recipelang.runtimes.onnx_executable.version_of", lambda library: "0.0")
+    monkeypatch.setattr("recipelang.runtimes.onnx_program.version_of", lambda library: "0.0")
     with pytest.raises(AssertionError, match="a session was opened"):  # another version is timed again
         lab.run(TEXT.replace("export onnx\n", ""))
 
