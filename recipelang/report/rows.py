@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recipelang.report import words
 from recipelang.report.measured import Measured, Metric
@@ -47,6 +48,7 @@ class Row:
         dominated: shown names of networks that are at least as good in everything and clearly better in something.
         seeds: how many seeds it was run with; 1 if the recipe names none.
         goes_on: whether the recipe ends with this network; see `record.Variant`.
+        anchor: the id of its row on a page, unlike that of every other row: `row-gentle`.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Row:
     dominated: tuple[str, ...] = ()
     seeds: int = 1
     goes_on: bool = False
+    anchor: str = ""
 
     @property
     def kind(self) -> str:
@@ -88,6 +91,18 @@ def rows(named: Sequence[tuple[str, Report]], metrics: Sequence[Metric]) -> tupl
         shown = {v.name: v.name if len(named) == 1 else f"{run}: {v.name}" for v in report.variants}
         variants = sorted(report.variants, key=lambda v: ORDER[v.kind])
         found += [_row(variant, shown, origin, beside.get(variant.name), metrics, last) for variant in variants]
+    named_rows = zip(found, anchors([row.name for row in found]), strict=True)
+    return tuple(replace(row, anchor=anchor) for row, anchor in named_rows)
+
+
+def anchors(names: Sequence[str]) -> tuple[str, ...]:
+    """An id for each of the rows with these names: its letters and digits, numbered where others have the same."""
+    found: list[str] = []
+    counted: dict[str, int] = {}
+    for name in names:
+        plain = "row-" + (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:48].strip("-") or "network")
+        counted[plain] = number = counted.get(plain, 0) + 1
+        found.append(plain if number == 1 else f"{plain}_{number}")  # an underscore is in no plain id
     return tuple(found)
 
 
