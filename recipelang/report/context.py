@@ -17,6 +17,7 @@ from typing import Any
 from recipelang.errors import Refusal
 from recipelang.report import parts, summary
 from recipelang.report.agreement import Agreement, agreements
+from recipelang.report.best import best
 from recipelang.report.decode import visible
 from recipelang.report.domination import dominated
 from recipelang.report.executing import Layers, execution
@@ -208,7 +209,7 @@ def _context(sources: tuple[RecordedRun, ...], title: str) -> ReportContext:
         for metric in source.report.metrics:
             columns.setdefault(metric.name, metric)
     metrics = tuple(columns.values())
-    found = dominated(rows([(source.name, source.report) for source in sources], metrics), metrics)
+    found = best(dominated(rows([(source.name, source.report) for source in sources], metrics), metrics), metrics)
     shown = most_of(found, MOST_ROWS)
     several, ranked = len(sources) > 1, parts.rankings(shown)
     said = [_warning(w, s.name if several else "") for s in sources for w in s.report.warnings]

@@ -25,6 +25,8 @@ class Cell:
         change: against healthy.
         control: against the control.
         measured: the number itself, for charts; None if there is none.
+        n: how many seeds the value is the mean of; 1 if it is a single number.
+        best: whether no variant is better in this column; see `best.best`.
     """
 
     metric: Metric
@@ -34,6 +36,8 @@ class Cell:
     change: Change | None
     control: Change | None
     measured: Measured | None
+    n: int = 1
+    best: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ def _cell(variant: Variant, control: Variant | None, metric: Metric) -> Cell:
     if beside is None and control:  # a record without the paired comparison
         beside = words.against(measured, control.metrics.get(metric.name), metric)
     how = measured.interval if measured else ""
-    return Cell(metric, value, words.interval(measured, metric), how, change, beside, measured)
+    return Cell(metric, value, words.interval(measured, metric), how, change, beside, measured, max(1, len(values)))
 
 
 def seed_values(runs: Sequence[Run], metric: str) -> list[float]:
