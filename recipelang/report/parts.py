@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from recipelang.kinds import figure as figures
 from recipelang.report import words
-from recipelang.report.record import Epoch, Ranked, Run, Step, Trouble
+from recipelang.report.curves import Epoch
+from recipelang.report.record import Ranked, Run, Step, Trouble
 from recipelang.report.rows import Row
 from recipelang.units import listed
 
@@ -239,7 +240,7 @@ def trainings(found: Sequence[Row]) -> tuple[Training, ...]:
                 first.setdefault(place, step)
                 points = curves.setdefault(place, {}).setdefault((row.name, run.seed), [])
                 done = points[-1].epoch if points else 0.0
-                points += [Epoch(done + p.epoch, p.loss, p.lr) for p in step.history or ()]
+                points += [replace(p, epoch=done + p.epoch) for p in step.history or ()]
     return tuple(Training(step, _once(curves[place])) for place, step in first.items())
 
 

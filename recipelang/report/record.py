@@ -14,7 +14,10 @@ from typing import Any, Literal, TypeAlias
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Figure, Plot
+from recipelang.report.costs import Cost
+from recipelang.report.curves import Epoch
 from recipelang.report.decode import NAME, cut, decode, schema, visible
+from recipelang.report.layered import LayerPair, Profile
 from recipelang.report.measured import Measured, Metric
 
 FORMAT, FORMATS = "recipelang.report/2", ("recipelang.report/1", "recipelang.report/2")
@@ -55,21 +58,6 @@ class Ranked:
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """One point of a training curve.
-
-    Attributes:
-        epoch: how many epochs were done; not always a whole number.
-        loss: mean training loss since the point before.
-        lr: learning rate at the end.
-    """
-
-    epoch: float
-    loss: float | None
-    lr: float | None = None
-
-
-@dataclass(frozen=True)
 class Step:
     """One statement as it was carried out.
 
@@ -87,7 +75,9 @@ class Step:
         ranking: importance of every unit that could be removed, least important first; of groups of units, in the
             order of the network.
         history: the training curve.
+        unvalidated: why the points of the curve have no validation; "" where they have, or there is no curve.
         plots: other curves, such as those of a search.
+        cost: what it took when it was done; null where it is not known, or there was nothing to do.
     """
 
     verb: str
@@ -103,7 +93,9 @@ class Step:
     edits: tuple[str | Mapping[str, Any], ...] = ()
     ranking: tuple[Ranked, ...] | None = None
     history: tuple[Epoch, ...] | None = None
+    unvalidated: str = ""
     plots: tuple[Plot, ...] = ()
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True)
@@ -115,12 +107,14 @@ class Run:
         folder: the folder of its network, relative to the report.
         metrics: as measured under this seed.
         steps: in order.
+        cost: what its steps took; those before healthy are healthy's.
     """
 
     seed: int | None = None
     folder: str = ""
     metrics: Mapping[str, Measured] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +170,9 @@ class Variant:
         metrics: the mean over seeds.
         layers: how each layer executes.
         runs: one per seed.
+        cost: what it took to make it from healthy, the mean over seeds; of healthy, what it took to make that.
+        forms: width, zeros and bits of every layer with a weight, beside healthy's; of the first seed.
+        profiles: where the time is, one for each `profile` that the recipe measures; of the first seed.
     """
 
     name: str = field(metadata=NAME)
@@ -189,6 +186,9 @@ class Variant:
     metrics: Mapping[str, Measured] = field(default_factory=dict)
     layers: tuple[Execution, ...] = ()
     runs: tuple[Run, ...] = ()
+    cost: Cost | None = None
+    forms: tuple[LayerPair, ...] = ()
+    profiles: tuple[Profile, ...] = ()
 
 
 @dataclass(frozen=True)

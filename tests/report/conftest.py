@@ -1,4 +1,4 @@
-"""Two records to make reports from: one pruned network with its control, and a sweep over seeds."""
+"""Records to make reports from: a pruned network with its control, a sweep over seeds, and layers with their times."""
 
 from __future__ import annotations
 
@@ -40,3 +40,9 @@ def main_record() -> dict[str, Any]:
 def study_record() -> dict[str, Any]:
     """Nine sweep points with three seeds each, three of them failed, one chosen, and a control."""
     return json.loads((FIXTURES / "study.json").read_text("utf-8"))
+
+
+@pytest.fixture
+def layers_record() -> dict[str, Any]:
+    """Two variants with cost, validation, the form of every layer and a profile."""
+    return json.loads((FIXTURES / "layers.json").read_text("utf-8"))

@@ -77,6 +77,34 @@ def test_a_refusal_names_the_place(main_record: dict[str, Any]) -> None:
     assert "a number or null" in refused.value.message
 
 
+def test_cost_layers_and_profile_are_read(layers_record: dict[str, Any]) -> None:
+    VALIDATOR.validate(layers_record)
+    smaller, fewer = read(layers_record).variants[1:]
+    assert smaller.cost is not None and smaller.cost.epochs == 2.0 and smaller.cost.passes["train"] == 2.0
+    last = next(step for step in smaller.runs[0].steps if step.history)
+    assert last.history and last.history[-1].validation and last.history[-1].validation.n == 180
+    removed = [pair for pair in fewer.forms if pair.own is None]
+    assert removed and all(pair.healthy for pair in removed)
+    (profile,) = fewer.profiles
+    taken = sum(layer.own.seconds for layer in profile.layers if layer.own)
+    assert profile.watched == pytest.approx(taken) and {layer.layer for layer in profile.layers} >= {""}
+
+
+def test_a_record_without_them_is_read_as_before(layers_record: dict[str, Any]) -> None:
+    for variant in layers_record["variants"]:
+        for name in ("cost", "forms", "profiles"):
+            del variant[name]
+        for run in variant["runs"]:
+            del run["cost"]
+            for step in run["steps"]:
+                del step["cost"], step["unvalidated"]
+                for row in step["history"] or ():
+                    del row["validation"], row["score"]
+    VALIDATOR.validate(layers_record)
+    first = read(layers_record).variants[1]
+    assert (first.cost, first.forms, first.profiles) == (None, (), ())
+
+
 def test_another_version_is_refused(main_record: dict[str, Any]) -> None:
     main_record["format"] = "recipelang.report/3"
     with pytest.raises(Refusal) as refused:
