@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -33,9 +34,7 @@ class Compiled:
     """
 
     def __init__(self, program: bytes, threads: int = 1) -> None:
-        import openvino
-
-        self._core = openvino.Core()
+        self._core = _core()
         self._how = {
             "INFERENCE_PRECISION_HINT": "f32",  # else some CPUs compute in bfloat16, healthy included
             "INFERENCE_NUM_THREADS": threads,
@@ -73,6 +72,19 @@ class Compiled:
             except Exception as error:  # as above
                 raise cannot_execute(RUNTIME, error) from error
         return self._compiled[shape]
+
+
+@cache
+def _core() -> Any:
+    """The one `openvino.Core` of the process, which is never freed.
+
+    Its CPU plugin puts a signal stack of its own in place of the thread's, and puts the previous one back when it is
+    unloaded. Where two are unloaded in the order in which they came, the previous one is that of the first, which is
+    freed: the next Ctrl-C would then end the process with a segmentation fault.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def kernels(compiled: Any, places: Mapping[str, Multiplied]) -> dict[str, ExecutedAs]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,3 +106,34 @@ def test_products_that_are_compiled_as_one_are_not_counted_as_integers() -> None
     assert distance(answers(ready, images), simulated) <= distance(simulated, exact)
     for row in ready.execution():
         assert row.executes == "int8" or "does not tell in which numbers" in row.why
+
+
+CTRL_C = """
+import signal, sys
+import onnx, torch
+from onnx import TensorProto, helper
+from recipelang.runtimes.openvino_session import Compiled
+
+value = helper.make_tensor_value_info
+graph = helper.make_graph(
+    [helper.make_node("Relu", ["x"], ["y"])], "g",
+    [value("x", TensorProto.FLOAT, ["n", 4])], [value("y", TensorProto.FLOAT, ["n", 4])],
+)
+program = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+first, second = Compiled(program), Compiled(program)
+first(torch.ones(2, 4)), second(torch.ones(2, 4))
+del first
+del second
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_ctrl_c_is_heard_after_programs_were_freed_in_any_order() -> None:
+    root = Path(__file__).parent.parent.parent
+    ended = subprocess.run([sys.executable, "-c", CTRL_C], cwd=root, capture_output=True, text=True, check=False)
+    assert ended.returncode == 130, (
+        f"{signal.Signals(-ended.returncode).name if ended.returncode < 0 else ended.stderr}"
+    )
