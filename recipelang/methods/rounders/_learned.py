@@ -138,6 +138,8 @@ def descend(
     """
     draw = torch.Generator().manual_seed(piece.seed)
     steps, energy = min(steps, BRIEF) if piece.brief else steps, energy_of(piece)
+    if weighted:
+        piece.sensitivity(0)  # the pass that finds them all has a progress of its own
     progress.start(f"rounding `{piece.name}`", steps)
     try:
         for step in range(steps):
