@@ -64,9 +64,9 @@ def recipe() -> None:
     \b
     recipe run -e 'prune layers by imprint until latency<0.7; sparsify nm 2:4; distill from healthy, recovered'
 
-    Exit codes: 0 done, 1 the recipe is wrong, 2 wrong usage, 3 a step failed, 4 an `expect` was not met,
-    5 work to do (only plan --detailed-exitcode), 70 a bug in recipelang, 130 interrupted (and resumable),
-    141 the output was closed by its reader.
+    Exit codes: 0 done, 1 the recipe is wrong, 2 wrong usage, 3 a step failed, 4 an `expect` was not met or a
+    `--fail-if` holds, 5 work to do (only plan --detailed-exitcode), 70 a bug in recipelang, 130 interrupted
+    (and resumable), 141 the output was closed by its reader.
     """
 
 

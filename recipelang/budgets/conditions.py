@@ -93,6 +93,13 @@ def name_of(reading: Reading) -> str:
     return f"{owner}{spell(reading.metric)}{tail}{against}"
 
 
+def column_of(reading: Reading) -> str:
+    """The heading of a reading's column: the metric, and the data if it is not the test split of the recipe's first."""
+    places = [reading.data] if reading.data else []
+    places += [reading.split] if reading.split != "test" and reading.metric.source == "predictions" else []
+    return f"{spell(reading.metric)}{' on ' + ' '.join(places) if places else ''}"
+
+
 def relaxed(condition: Condition, start: Callable[[Reading], float], share: float) -> Condition:
     """The condition for a part of the way: bounds between the starting values and the final bounds.
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from recipelang.commands.boundary import DONE, coloured
+from recipelang.commands.boundary import DONE, NOT_MET, WrongUsage, coloured, say
 from recipelang.commands.sources import PathArgument
 from recipelang.errors import RecipeError, Refusal
 from recipelang.plan import effects, steps_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from recipelang.run.engine import RunResult
 
 DEFAULT_FORMS = ("markdown", "html")
+FORMS = ("md", "html", "csv")  # a test compares them with the catalogue
 
 
 def forms_of(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
@@ -28,49 +30,152 @@ def forms_of(context: click.Context, parameter: click.Parameter, text: str | Non
     return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip())) if text else ()
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What `report` and `compare` are asked for beside the runs: see their options.
+
+    Attributes:
+        forms: to write. out: where; None is the command's own place, `-` standard output.
+        view: which networks, in which order. limits: conditions under which the command fails.
+        as_json: print JSON and no table.
+    """
+
+    forms: tuple[str, ...]
+    out: Path | None
+    limits: tuple[str, ...]
+    only: tuple[str, ...]
+    front: bool
+    sort: str
+    as_json: bool
+
+    @property
+    def printed(self) -> bool:
+        """Whether a form is printed instead of written: `--out -`."""
+        return self.out is not None and str(self.out) == "-"
+
+    def __post_init__(self) -> None:
+        if self.printed and (len(self.forms) != 1 or self.as_json):
+            raise click.UsageError("`--out -` prints one form: name it, as in `--to md --out -`.")
+
+
+def _asking(command: Callable[..., int]) -> Callable[..., int]:
+    """The options that `report` and `compare` share; the command gets them as one `Asked`."""
+    options = (
+        click.option("--to", "forms", callback=forms_of, metavar="FORM,…", help=f"Forms to write: {', '.join(FORMS)}."),
+        click.option("--out", metavar="DIR", type=PathArgument(), help="Where to write; `-` prints the form itself."),
+        click.option(
+            "--fail-if",
+            "limits",
+            multiple=True,
+            metavar="CONDITION",
+            help="End with exit code 4 if a network meets it, noise aside: 'top1 drop > 1%'. May be repeated.",
+        ),
+        click.option(
+            "--only",
+            multiple=True,
+            metavar="NAME",
+            help="Networks to show: names, runs, or parts such as 'budget=0.5', with `*`. May be repeated.",
+        ),
+        click.option("--front", is_flag=True, help="Leave out variants that another network dominates."),
+        click.option("--sort", default="", metavar="METRIC", help="Sort the variants by a column, the best first."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON; write only with --to or --out."),
+    )
+
+    @wraps(command)
+    def asked(*arguments: Any, **named: Any) -> int:
+        own = {field.name: named.pop(field.name) for field in fields(Asked)}
+        return command(*arguments, asked=Asked(**own), **named)
+
+    for option in reversed(options):
+        asked = option(asked)
+    return asked
+
+
 @click.command()
 @click.argument("run", type=PathArgument())
-@click.option("--to", "forms", callback=forms_of, metavar="FORMAT,…", help="Formats to write; default md,html.")
-@click.option("--out", metavar="DIR", type=PathArgument(), help="Where to write; default into the run.")
-@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON; write only with --to or --out.")
-def report(run: Path, forms: tuple[str, ...], out: Path | None, as_json: bool) -> int:
+@_asking
+def report(run: Path, asked: Asked) -> int:
     """Show the table of a finished run and write its report again.
 
-    RUN is a run's folder or its report.json.
+    RUN is a run's folder or its report.json. Without --to, Markdown and HTML are written, into the run. `--json` prints
+    the record.
     """
     from recipelang.report.context import load
     from recipelang.report.machine import record_json
 
-    context = load(run)
-    asked = bool(forms) or out is not None or not as_json
-    files = _write(context, forms or DEFAULT_FORMS, out or (run if run.is_dir() else run.parent)) if asked else []
-    if as_json:
-        click.echo(record_json(context))
-    else:
-        _print(context, files)
-    return DONE
+    context = _limited(load(run), asked)
+    forms = asked.forms or (() if asked.as_json and asked.out is None else DEFAULT_FORMS)
+    return _show(context, asked, forms, run if run.is_dir() else run.parent, lambda files: record_json(context))
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN…", type=PathArgument())
-@click.option("--to", "forms", callback=forms_of, metavar="FORMAT,…", help="Also write the comparison: md,html.")
-@click.option("--out", metavar="DIR", type=PathArgument(), help="Where to write; default here.")
-@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
-def compare(runs: tuple[Path, ...], forms: tuple[str, ...], out: Path | None, as_json: bool) -> int:
+@_asking
+def compare(runs: tuple[Path, ...], asked: Asked) -> int:
     """Show several finished runs side by side.
 
-    Each RUN, a folder or its report.json, is compared with its own healthy network.
+    Each RUN, a folder or its report.json, is compared with its own healthy network. Nothing is written without --to or
+    --out. `--json` prints the comparison.
     """
     from recipelang.report.context import compare, load
     from recipelang.report.machine import comparison_json
 
-    context = compare([load(run) for run in runs])
-    files = _write(context, forms or DEFAULT_FORMS, out or Path()) if forms or out is not None else []
-    if as_json:
-        click.echo(comparison_json(context, files))
+    context = _limited(compare([load(run) for run in runs]), asked)
+    forms = asked.forms or (DEFAULT_FORMS if asked.out is not None else ())
+    return _show(context, asked, forms, Path(), lambda files: comparison_json(context, files))
+
+
+def _limited(context: ReportContext, asked: Asked) -> ReportContext:
+    """The context as asked for, with the verdicts of `--fail-if`.
+
+    Raises:
+        WrongUsage: a condition, a network or a column is wrong.
+    """
+    from recipelang.report.context import viewed
+    from recipelang.report.view import View
+
+    try:
+        shown = viewed(context, View(asked.only, asked.front, asked.sort))
+        if not asked.limits:
+            return shown
+        from recipelang.report.failing import limited  # it reads the language, which takes longer than a report
+
+        return limited(shown, asked.limits, every=bool(asked.only))
+    except RecipeError as error:
+        raise WrongUsage(error.diagnostics, error.text) from None
+    except Refusal as refusal:
+        raise WrongUsage([refusal.at(None)]) from None
+
+
+def _show(
+    context: ReportContext,
+    asked: Asked,
+    forms: Iterable[str],
+    beside: Path,
+    as_json: Callable[[Iterable[Path]], str],
+) -> int:
+    """Write the forms, print what is asked for, and tell the limits that are broken; the exit code."""
+    if asked.printed:
+        from recipelang.report.render import alone
+
+        click.echo(alone(context, asked.forms[0]), nl=False)
     else:
-        _print(context, files)
-    return DONE
+        files = _write(context, forms, asked.out or beside) if forms else []
+        if asked.as_json:
+            click.echo(as_json(files))
+        else:
+            _print(context, files)
+    return _ended(context)
+
+
+def _ended(context: ReportContext) -> int:
+    """Tell the limits that are broken, undecided or close on stderr; the exit code."""
+    for verdict in context.limits:
+        if verdict.expectation.holds is not True or verdict.note:
+            about = f"{verdict.of}: " if verdict.of else ""
+            note = f" ({verdict.note})" if verdict.note else ""
+            say(f"{verdict.mark} {about}{verdict.value}; expected {verdict.expectation.text}{note}")
+    return DONE if all(verdict.expectation.holds for verdict in context.limits) else NOT_MET
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from recipelang.report.runs import RecordedRun, environment, unlike
 from recipelang.report.searches import Search, searches
 from recipelang.report.spreads import Spread, spreads
 from recipelang.report.verdicts import ShownVerdict, shown_verdict
+from recipelang.report.view import View, select
 from recipelang.units import listed, show
 
 LARGEST_FILE = 100_000_000  # bytes of a report.json: some thousands of networks with all their curves and rankings
@@ -46,7 +47,8 @@ class ReportContext:
         headline: (name, what was achieved) of the networks that the recipes end with.
         sentences: the summary: the headline, then what was achieved by others.
         leading: the row that the report presents first; None if there is no single one.
-        verdicts: of every `expect`.
+        verdicts: of every `expect`, and of every `--fail-if` of the command line.
+        limits: those of them that are of `--fail-if`.
         journeys: the steps.
         layers: (row name, how its layers execute).
         percentiles: of clocks.
@@ -81,6 +83,7 @@ class ReportContext:
     arrivals: tuple[str, ...] = ()
     percentiles: tuple[PercentileTable, ...] = ()
     searches: tuple[Search, ...] = ()
+    limits: tuple[ShownVerdict, ...] = ()
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -203,13 +206,23 @@ def table(context: ReportContext) -> tuple[tuple[str, ...], ...]:
     return (header, *body)
 
 
-def _context(sources: tuple[RecordedRun, ...], title: str) -> ReportContext:
+def viewed(context: ReportContext, view: View) -> ReportContext:
+    """The context with the networks that a view shows, in its order.
+
+    Raises:
+        Refusal: RCP1131: it names a network or a column that is not there.
+    """
+    return context if view == View() else _context(context.sources, context.title, view)
+
+
+def _context(sources: tuple[RecordedRun, ...], title: str, view: View = View()) -> ReportContext:  # noqa: B008 (frozen)
     columns: dict[str, Metric] = {}
     for source in sources:
         for metric in source.report.metrics:
             columns.setdefault(metric.name, metric)
     metrics = tuple(columns.values())
-    found = best(dominated(rows([(source.name, source.report) for source in sources], metrics), metrics), metrics)
+    found = dominated(rows([(source.name, source.report) for source in sources], metrics), metrics)
+    found = best(select(found, metrics, view), metrics)
     shown = most_of(found, MOST_ROWS)
     several, ranked = len(sources) > 1, parts.rankings(shown)
     said = [_warning(w, s.name if several else "") for s in sources for w in s.report.warnings]

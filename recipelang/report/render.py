@@ -51,12 +51,25 @@ def render(context: ReportContext, form: str) -> dict[str, str]:
     """
     card: Any = form_of(form)
     drawn = charts(context) if card.charts else Charts((), (), (), ())
-    template = _environment().get_template(card.template)
-    text = template.render(context=context, charts=drawn, table=table(context))
-    files = {card.file: text}
+    files = {card.file: _text(card, context, drawn)}
     if card.charts == "files":
         files |= {f"figures/{chart.name}.svg": standalone(chart.svg) for chart in drawn.all}
     return files
+
+
+def alone(context: ReportContext, form: str) -> str:
+    """A form as one text, to be pasted or piped: without the files beside it, and so without images that are files.
+
+    Raises:
+        Refusal: RCP1105: there is no such form.
+    """
+    card: Any = form_of(form)
+    return _text(card, context, charts(context) if card.charts == "inline" else Charts((), (), (), ()))
+
+
+def _text(card: Any, context: ReportContext, drawn: Charts) -> str:
+    template = _environment().get_template(card.template)
+    return template.render(context=context, charts=drawn, table=table(context))
 
 
 def write(context: ReportContext, forms: Iterable[str], folder: Path) -> tuple[Path, ...]:

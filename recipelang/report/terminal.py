@@ -70,10 +70,10 @@ def print_table(context: ReportContext, console: Console) -> None:
 
 def _texts(cell: Cell) -> tuple[Text, Text]:
     """Value, and change against healthy."""
-    change = cell.change
+    change, value = cell.change, Text(cell.value, style="bold" if cell.best else "")
     if change is None:
-        return Text(cell.value), Text("")
-    return Text(cell.value), Text(change.text + (f" {words.NOISE}" if change.noise else ""), style=TONES[change.tone])
+        return value, Text("")
+    return value, Text(change.text + (f" {words.NOISE}" if change.noise else ""), style=TONES[change.tone])
 
 
 def _style(row: Row) -> str:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
+from recipelang.budgets.conditions import column_of
 from recipelang.catalogue import find, spell
 from recipelang.errors import Diagnostic, Refusal
 from recipelang.kinds import LayerExecution, Task, figure
@@ -39,22 +40,15 @@ def columns_of(lanes: Sequence[Lane], task: Task, plan: Plan) -> list[Reading]:
         asked = [Reading(metric, CURRENT) for metric in (*made, *(test.reading.metric for test in tests))]
     unique: dict[str, Reading] = {}
     for reading in asked:
-        unique.setdefault(title(reading), reading)
+        unique.setdefault(column_of(reading), reading)
     return list(unique.values())
-
-
-def title(reading: Reading) -> str:
-    """The heading of a column: the metric, and the data if it is not the test split of the recipe's first."""
-    places = [reading.data] if reading.data else []
-    places += [reading.split] if reading.split != "test" and reading.metric.source == "predictions" else []
-    return f"{spell(reading.metric)}{' on ' + ' '.join(places) if places else ''}"
 
 
 def columns_json(columns: Sequence[Reading]) -> list[dict[str, Any]]:
     """The columns as the report describes them."""
     return [
         {
-            "name": title(r),
+            "name": column_of(r),
             "unit": r.metric.unit,
             "role": r.metric.role,
             "better": r.metric.better,
@@ -126,7 +120,7 @@ def _variant(
         "metrics": {
             heading: cells.numbers(reading.metric, [measured[heading][1] for measured in seeds])
             for reading in columns
-            if all((heading := title(reading)) in measured for measured in seeds)
+            if all((heading := column_of(reading)) in measured for measured in seeds)
         },
         "layers": _layers(readings.network(current), columns, readings)
         if current and (group[0].written or not error)
@@ -156,7 +150,7 @@ def _measured(
         return found
     for reading in columns:
         try:
-            found[title(reading)] = reading, _read(reading, lane, readings, control)
+            found[column_of(reading)] = reading, _read(reading, lane, readings, control)
         except Refusal as refusal:
             readings.trouble.append(f"{name}: {refusal.message}")
     return found
