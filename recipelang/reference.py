@@ -29,7 +29,7 @@ def pages() -> dict[str, str]:
         "docs/verbs.md": _verbs(),
         "docs/methods.md": _methods(),
         "docs/errors.md": _errors(),
-        "editors/recipe.tmLanguage.json": textmate(),
+        "editors/vscode/recipe.tmLanguage.json": textmate(),
     }
 
 

@@ -29,7 +29,7 @@ FLOORS = (
     ("stages",),
     ("run",),
     ("report",),
-    ("commands", "cli", "reference", "textmate", "predictor"),
+    ("commands", "cli", "reference", "textmate", "pygments_lexer", "predictor"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: rooms that may import torch at the top of a file

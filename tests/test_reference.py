@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(
-    "name", ["docs/verbs.md", "docs/methods.md", "docs/errors.md", "editors/recipe.tmLanguage.json"]
+    "name", ["docs/verbs.md", "docs/methods.md", "docs/errors.md", "editors/vscode/recipe.tmLanguage.json"]
 )
 def test_the_reference_is_up_to_date(name: str) -> None:
     assert (ROOT / name).read_text(encoding="utf-8") == reference.pages()[name], "run `make docs`"

@@ -46,11 +46,15 @@ class Token(NamedTuple):
         return self.end == after.start
 
 
+#: what matches no terminal: a string that is not closed, a number with something attached; else a single character
+STRAY = r'"[^"\n]*|[0-9][\w.:]*'
+
+
 @cache
 def _scanner() -> re.Pattern[str]:
-    """All terminals as one expression, in the order in which they are tried, and two forms of what matches none."""
+    """All terminals as one expression, in the order in which they are tried, and the forms of what matches none."""
     parts = [f"(?P<{name}>{expression})" for name, expression in tables().terminals.items()]
-    return re.compile("|".join([*parts, r'(?P<STRAY>"[^"\n]*|[0-9][\w.:]*|.)']), re.DOTALL)
+    return re.compile("|".join([*parts, rf"(?P<STRAY>{STRAY}|.)"]), re.DOTALL)
 
 
 def scan(text: str) -> Iterator[Token]:
