@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from recipelang.report import words
-from recipelang.report.chart import WIDTH, Chart
+from recipelang.report.chart import WIDTH, Chart, text_of
 from recipelang.report.spreads import Spread
-from recipelang.report.svg import INK, MUTED, drawing, to_svg
+from recipelang.report.svg import INK, MUTED, drawing, marked, to_svg
 
 MOST_BOXES = 40
+HEADER = ("network", "seeds", "least", "lower quartile", "median", "upper quartile", "greatest")
 
 
 def box_plot(spread: Spread, colour: dict[str, str]) -> Chart:
@@ -16,14 +17,16 @@ def box_plot(spread: Spread, colour: dict[str, str]) -> Chart:
     Args:
         colour: of a network, by its name.
     """
-    shown = spread.boxes[:MOST_BOXES]
+    shown, told = spread.boxes[:MOST_BOXES], spread.table
     with drawing(WIDTH, 0.75 + 0.5 * len(shown)) as figure:
         axes = figure.subplots()
         for place, box in enumerate(shown):
             least, lower, median, upper, greatest = box.quartiles
             shade = colour.get(box.row.name, INK)
             axes.plot([least, greatest], [place, place], color=shade, linewidth=1.2)
-            axes.barh(place, upper - lower, left=lower, height=0.34, color=shade, alpha=0.3)
+            (bar,) = axes.barh(place, upper - lower, left=lower, height=0.34, color=shade, alpha=0.3)
+            tip = f"{box.row.name}: median {told[place][2][2]}, quartiles {told[place][2][1]} and {told[place][2][3]}"
+            marked(bar, tip, box.row.anchor)
             axes.plot([median, median], [place - 0.17, place + 0.17], color=shade, linewidth=2)
             axes.plot(box.numbers, [place] * len(box.numbers), "o", color=shade, markersize=2.6, alpha=0.7)
             line = {"transform": axes.get_yaxis_transform(), "va": "bottom", "fontsize": 9.5}
@@ -40,5 +43,6 @@ def box_plot(spread: Spread, colour: dict[str, str]) -> Chart:
         caption = "The box is from the lower to the upper quartile, the line in it the median; a dot is a seed."
         if len(spread.boxes) > len(shown):
             caption += f" {len(shown)} of {len(spread.boxes)} networks are drawn."
-        title = f"{spread.metric.name} over seeds"
-        return Chart(name, title, caption, to_svg(figure, name, f"spread of {spread.metric.name} over seeds"))
+        svg = to_svg(figure, name, f"spread of {spread.metric.name} over seeds")
+        rows = ((row, str(count), *quartiles) for row, count, quartiles in spread.table)
+        return Chart(name, f"{spread.metric.name} over seeds", caption, svg, "spread", text_of(HEADER, rows))

@@ -3,57 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from recipelang.report import words
 from recipelang.report.axes import FARTHEST, limits_of, point, reaches_beyond
 from recipelang.report.boxes import box_plot
-from recipelang.report.chart import MARKS, WIDTH, Chart
+from recipelang.report.chart import MARKS, WIDTH, Chart, Charts, Text, text_of
 from recipelang.report.context import ReportContext, most_of
 from recipelang.report.parts import Curve, Ranking, Training
 from recipelang.report.rows import Cell, Row
 from recipelang.report.searches import curves
-from recipelang.report.svg import ACCENT, GONE, INK, LINE, MUTED, REFERENCE, SERIES, drawing, to_svg
+from recipelang.report.svg import ACCENT, GONE, INK, LINE, MUTED, REFERENCE, SERIES, drawing, marked, to_svg
 
 MOST_UNITS, MOST_CHARTS, MOST_NAMED, MOST_DRAWN = 60, 12, 8, 60
 BEYOND = ", some longer than the frame"
 
 
-@dataclass(frozen=True)
-class Charts:
-    """All charts of a report; `left_out` is the number of those that are only in report.json."""
-
-    comparison: tuple[Chart, ...]
-    spread: tuple[Chart, ...]
-    importance: tuple[Chart, ...]
-    training: tuple[Chart, ...]
-    search: tuple[Chart, ...] = ()
-    left_out: int = 0
-
-    @property
-    def all(self) -> tuple[Chart, ...]:
-        """Every chart, in the order of the page."""
-        return self.comparison + self.spread + self.importance + self.search + self.training
-
-
 def charts(context: ReportContext) -> Charts:
-    """The charts that the context has numbers for."""
+    """The charts that the context has numbers for, in the order of the page."""
     colour = colours(context)
-    compared = [tradeoff(context, colour)]
     bearing = [i for i, m in enumerate(context.metrics) if m.role != "property"]
-    compared += [bars(context.rows, i, colour) for i in bearing[:MOST_CHARTS]]
-    ranked, searched, trained = context.rankings, context.searches, context.trainings
-    kinds = (bearing, context.spreads, ranked, searched, trained)
-    return Charts(
-        comparison=tuple(chart for chart in compared if chart),
-        spread=tuple(box_plot(spread, colour) for spread in context.spreads[:MOST_CHARTS]),
-        importance=tuple(importance(r, i) for i, r in enumerate(ranked[:MOST_CHARTS])),
-        search=tuple(curves(s, i) for i, s in enumerate(searched[:MOST_CHARTS])),
-        training=tuple(training(t, i, colour) for i, t in enumerate(trained[:MOST_CHARTS])),
-        left_out=sum(max(0, len(found) - MOST_CHARTS) for found in kinds),
+    kinds: tuple[tuple[Sequence[Any], Callable[[int], Chart | None]], ...] = (
+        (bearing, lambda i: bars(context.rows, bearing[i], colour)),
+        (context.spreads, lambda i: box_plot(context.spreads[i], colour)),
+        (context.rankings, lambda i: importance(context.rankings[i], i)),
+        (context.searches, lambda i: curves(context.searches[i], i)),
+        (context.trainings, lambda i: training(context.trainings[i], i, colour)),
     )
+    drawn = [tradeoff(context, colour)]
+    drawn += [draw(i) for found, draw in kinds for i in range(min(len(found), MOST_CHARTS))]
+    left_out = sum(max(0, len(found) - MOST_CHARTS) for found, _ in kinds)
+    return Charts(tuple(chart for chart in drawn if chart), left_out)
 
 
 def groups(context: ReportContext) -> dict[str, str]:
@@ -108,7 +89,7 @@ def tradeoff(context: ReportContext, colour: dict[str, str]) -> Chart | None:
     with drawing(WIDTH, 3.0 + 0.2 * math.ceil(len(set(labels)) / columns)) as figure:
         axes = figure.subplots()
         for place, (row, px, py) in enumerate(drawn):
-            axes.errorbar(
+            spot = axes.errorbar(
                 [px.value],
                 [py.value],
                 xerr=[[px.below], [px.above]],
@@ -120,6 +101,7 @@ def tradeoff(context: ReportContext, colour: dict[str, str]) -> Chart | None:
                 markerfacecolor="none" if row.dominated else colour[row.name],
                 label="_" if labels[place] in labels[:place] else labels[place],
             )
+            marked(spot.lines[0], _tip(row, x, y), row.anchor)
         axes.axvline(1, color=LINE, linewidth=1.2, zorder=0)
         across, up = limits_of([px for _, px, _ in drawn], held=[1.0]), limits_of([py for _, _, py in drawn])
         axes.set_xlim(*across)
@@ -134,7 +116,22 @@ def tradeoff(context: ReportContext, colour: dict[str, str]) -> Chart | None:
         side = "Right" if cost.better == "higher" else "Left"
         caption = f"{side} and {better} is better. Bars are 95 % intervals{BEYOND if cut else ''}.{hollow}"
         caption += _of(len(context.rows))
-        return Chart("tradeoff", title, caption, to_svg(figure, "tradeoff", title))
+        header = ("network", cost.name, f"{cost.name}, of healthy", quality.name, "")
+        rows = (
+            (row.name, row.cells[x].value, f"{px.value:.2f}×", row.cells[y].value, "dominated" if row.dominated else "")
+            for row, px, _ in drawn
+        )
+        return Chart("tradeoff", title, caption, to_svg(figure, "tradeoff", title), "front", text_of(header, rows))
+
+
+def _tip(row: Row, *columns: int) -> str:
+    """A network's name and its numbers in these columns."""
+    return f"{row.name}: {', '.join(_told(row.cells[i]) for i in columns)}"
+
+
+def _told(cell: Cell) -> str:
+    change = f" ({cell.change})" if cell.change else ""
+    return f"{cell.metric.name} {cell.value}{change}"
 
 
 def _of(rows: int) -> str:
@@ -163,12 +160,16 @@ def bars(rows: Sequence[Row], index: int, colour: dict[str, str]) -> Chart | Non
             shade = colour[row.name]
             error = [[spot.below], [spot.above]] if spot.below or spot.above else None
             if relative:
-                axes.barh(place, spot.value, height=0.3, color=shade, alpha=0.85)
+                (bar,) = axes.barh(place, spot.value, height=0.3, color=shade, alpha=0.85)
+                marked(bar, _tip(row, index), row.anchor)
                 axes.errorbar([spot.value], [place], xerr=error, fmt="none", ecolor=INK, elinewidth=1.4, capsize=2.5)
                 axes.plot([1, 1], [place - 0.2, place + 0.2], color=INK, linewidth=1)
             else:
                 mark = MARKS[row.kind]
-                axes.errorbar([spot.value], [place], xerr=error, fmt=mark, color=shade, markersize=6, elinewidth=1.4)
+                dot = axes.errorbar(
+                    [spot.value], [place], xerr=error, fmt=mark, color=shade, markersize=6, elinewidth=1.4
+                )
+                marked(dot.lines[0], _tip(row, index), row.anchor)
             _name(axes, place, row, row.cells[index])
         _frame(axes, len(drawn))
         points = [spot for _, spot in drawn]
@@ -182,7 +183,15 @@ def bars(rows: Sequence[Row], index: int, colour: dict[str, str]) -> Chart | Non
         if any(p.below or p.above for p in points):
             caption += f" Whiskers are 95 % intervals{BEYOND if reaches_beyond(points, limits) else ''}."
         caption += _of(len(rows))
-        return Chart(name, metric.name, caption, to_svg(figure, name, f"{metric.name} of every network"))
+        svg = to_svg(figure, name, f"{metric.name} of every network")
+        return Chart(name, metric.name, caption, svg, "comparison", _metric_text(drawn, index))
+
+
+def _metric_text(drawn: Sequence[tuple[Row, Any]], index: int) -> Text:
+    """One metric of the networks: value, change against healthy, interval of the value."""
+    header = ("network", drawn[0][0].cells[index].metric.name, "against healthy", "95 % interval")
+    cells = ((row, row.cells[index]) for row, _ in drawn)
+    return text_of(header, ((row.name, c.value, str(c.change or "–"), c.interval or "–") for row, c in cells))
 
 
 def _name(axes: Any, place: int, row: Row, cell: Cell) -> None:
@@ -210,7 +219,9 @@ def importance(ranking: Ranking, index: int) -> Chart:
     with drawing(WIDTH, 0.75 + 0.19 * max(4, len(shown))) as figure:
         axes = figure.subplots()
         kept_colour = [GONE if unit.removed else ACCENT for unit in shown]
-        axes.barh(range(len(shown)), [unit.score for unit in shown], height=0.66, color=kept_colour)
+        drawn = axes.barh(range(len(shown)), [unit.score for unit in shown], height=0.66, color=kept_colour)
+        for bar, unit in zip(drawn, shown, strict=True):
+            marked(bar, f"{unit.layer}: {unit.score:.4g}, {'removed' if unit.removed else 'kept'}")
         axes.set_yticks(range(len(shown)), [words.shorten(unit.layer, 30) for unit in shown])
         for label, unit in zip(axes.get_yticklabels(), shown, strict=True):
             label.set(family="DejaVu Sans Mono", fontsize=8, color=GONE if unit.removed else MUTED)
@@ -224,9 +235,11 @@ def importance(ranking: Ranking, index: int) -> Chart:
         if len(known) < len(ranking.ranked):
             caption += f" {len(ranking.ranked) - len(known)} have no score."
         name = f"importance-{index}"
-        return Chart(
-            name, ranking.step.text, caption, to_svg(figure, name, f"importance ranking of {ranking.step.text}")
-        )
+        svg = to_svg(figure, name, f"importance ranking of {ranking.step.text}")
+        lines = ((unit.layer, f"{unit.score:.4g}", "removed" if unit.removed else "kept") for unit in known)
+        text = text_of(("unit", "importance", ""), lines)
+        caption = f"{ranking.name}: {caption}"
+        return Chart(name, "Importance", caption, svg, "importance", text, ranking.step.text)
 
 
 def _removed(ranking: Ranking, index: int) -> Chart:
@@ -237,7 +250,8 @@ def _removed(ranking: Ranking, index: int) -> Chart:
         axes = figure.subplots()
         shares = [100 * (unit.gone or 0) / (unit.of or 1) for unit in shown]
         axes.barh(range(len(shown)), 100, height=0.66, color=ACCENT)
-        axes.barh(range(len(shown)), shares, height=0.66, color=GONE)
+        for bar, unit in zip(axes.barh(range(len(shown)), shares, height=0.66, color=GONE), shown, strict=True):
+            marked(bar, f"{unit.layer}: {unit.gone or 0} of {unit.of} removed")
         names = [f"{words.shorten(unit.layer, 24)} {unit.gone or 0}/{unit.of}" for unit in shown]
         axes.set_yticks(range(len(shown)), names)
         for label in axes.get_yticklabels():
@@ -250,8 +264,11 @@ def _removed(ranking: Ranking, index: int) -> Chart:
         gone, whole = (sum(getattr(unit, name) or 0 for unit in groups) for name in ("gone", "of"))
         caption = f"{gone:,} of {whole:,} removed (orange), by group of coupled channels, in the order of the network"
         caption += f"; the first {MOST_UNITS} are shown." if len(groups) > len(shown) else "."
-        name, title = f"importance-{index}", ranking.step.text
-        return Chart(name, title, caption, to_svg(figure, name, f"removed by {title}"))
+        name, caption = f"importance-{index}", f"{ranking.name}: {caption}"
+        svg = to_svg(figure, name, f"removed by {ranking.step.text}")
+        lines = ((unit.layer, str(unit.gone or 0), str(unit.of)) for unit in groups)
+        text = text_of(("group", "removed", "of"), lines)
+        return Chart(name, "Removed of each group", caption, svg, "importance", text, ranking.step.text)
 
 
 def training(trained: Training, index: int, colour: dict[str, str]) -> Chart:
@@ -276,7 +293,19 @@ def training(trained: Training, index: int, colour: dict[str, str]) -> Chart:
         caption = f"{len(names)} networks" if len(names) > 1 else f"{names[0]}"
         caption += f", {len(seeds)} seeds each." if len(seeds) > 1 else "."
         name = f"training-{index}"
-        return Chart(name, trained.step.text, caption, to_svg(figure, name, f"training loss of {trained.step.text}"))
+        svg = to_svg(figure, name, f"training loss of {trained.step.text}")
+        return Chart(name, "Training loss", caption, svg, "training", _training_text(trained), trained.step.text)
+
+
+def _training_text(trained: Training) -> Text:
+    """The first and the last loss of every curve."""
+    lines = []
+    for curve in trained.curves:
+        first, last = (f"{p.loss:.4g}" if p.loss is not None else "–" for p in (curve.points[0], curve.points[-1]))
+        lines.append(
+            (curve.name, "–" if curve.seed is None else str(curve.seed), f"{curve.points[-1].epoch:g}", first, last)
+        )
+    return text_of(("network", "seed", "epochs", "first loss", "last loss"), lines)
 
 
 def _curve(axes: Any, curve: Curve, colour: str, dashes: str, label: str) -> None:

@@ -17,8 +17,9 @@ from recipelang import catalogue, paths
 from recipelang.errors import Refusal, nearest
 from recipelang.files import below, write_text
 from recipelang.report import escape, words
+from recipelang.report.chart import Charts
 from recipelang.report.context import ReportContext, table
-from recipelang.report.plots import Charts, charts
+from recipelang.report.plots import charts
 from recipelang.report.summary import signs
 from recipelang.report.svg import palette, standalone
 from recipelang.units import counted, listed
@@ -50,7 +51,7 @@ def render(context: ReportContext, form: str) -> dict[str, str]:
         Refusal: RCP1105: there is no such form.
     """
     card: Any = form_of(form)
-    drawn = charts(context) if card.charts else Charts((), (), (), ())
+    drawn = charts(context) if card.charts else Charts()
     files = {card.file: _text(card, context, drawn)}
     if card.charts == "files":
         files |= {f"figures/{chart.name}.svg": standalone(chart.svg) for chart in drawn.all}

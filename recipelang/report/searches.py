@@ -9,7 +9,7 @@ from typing import Any
 from recipelang.kinds import Line, Plot
 from recipelang.report import words
 from recipelang.report.axes import FARTHEST
-from recipelang.report.chart import WIDTH, Chart
+from recipelang.report.chart import WIDTH, Chart, Text, text_of
 from recipelang.report.parts import steps_of
 from recipelang.report.record import Step
 from recipelang.report.rows import Row
@@ -65,7 +65,26 @@ def curves(search: Search, index: int) -> Chart:
         if len(named) < len(plot.lines):
             caption += f" {len(plot.lines)} lines; the {len(named)} that reach highest are named."
         name = f"search-{index}"
-        return Chart(name, plot.title, caption, to_svg(figure, name, f"{plot.title} of {search.step.text}"))
+        svg = to_svg(figure, name, f"{plot.title} of {search.step.text}")
+        return Chart(name, plot.title, caption, svg, "search", _text(plot), search.step.text)
+
+
+def _text(plot: Plot) -> Text:
+    """Where each line starts and ends, and its extremes."""
+    rows = []
+    for line in plot.lines:
+        points = _points(line)
+        if points:
+            ys = [y for _, y in points]
+            ends = (f"{y:.4g} at {x:.4g}" for x, y in (points[0], points[-1]))
+            rows.append((line.name or plot.y, *ends, f"{min(ys):.4g}", f"{max(ys):.4g}"))
+    return text_of((plot.y, "first", "last", "lowest", "highest"), rows)
+
+
+def _points(line: Line) -> list[tuple[float, float]]:
+    """The points of a line that an axis can show."""
+    points = [(x, y) for x, y in zip(line.x, line.y, strict=False) if x is not None and y is not None]
+    return [(x, y) for x, y in points if abs(x) <= FARTHEST and abs(y) <= FARTHEST]
 
 
 def _named(lines: Sequence[Line]) -> tuple[Line, ...]:
@@ -77,8 +96,7 @@ def _named(lines: Sequence[Line]) -> tuple[Line, ...]:
 
 
 def _line(axes: Any, plot: Plot, line: Line, colour: str, named: bool) -> None:
-    points = [(x, y) for x, y in zip(line.x, line.y, strict=False) if x is not None and y is not None]
-    points = [(x, y) for x, y in points if abs(x) <= FARTHEST and abs(y) <= FARTHEST]
+    points = _points(line)
     style = "" if plot.points else "-"
     marker = "o" if plot.points or len(points) < 12 else ""
     label = words.shorten(line.name, 30) if named and line.name else "_"

@@ -6,6 +6,7 @@ matplotlib is loaded here and only when a chart is drawn.
 from __future__ import annotations
 
 import io
+import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ THEME = {
     "#b83a3b": ("--series-7", "#f08080"),
     "#44818f": ("--series-8", "#7fc0cf"),
 }
+TIP = "tip:"  # an id that starts so holds the JSON of a tip and a row, in ASCII
+
 INK, MUTED, LINE, ACCENT, GONE, REFERENCE = list(THEME)[:6]
 SERIES = (ACCENT, *list(THEME)[6:])
 
@@ -84,6 +87,11 @@ def drawing(width: float, height: float) -> Iterator[Any]:
         yield figure
 
 
+def marked(artist: Any, tip: str, row: str = "") -> None:
+    """Let the element of an artist say what it is (`data-tip`), and which row of the comparison it stands for."""
+    artist.set_gid(TIP + json.dumps([tip, row]))
+
+
 def to_svg(figure: Any, name: str, alt: str) -> str:
     """The figure as an `<svg>` element.
 
@@ -118,7 +126,11 @@ def to_svg(figure: Any, name: str, alt: str) -> str:
 def _adapt(element: ElementTree.Element, name: str) -> None:
     """Unique ids, only on elements that are referred to; the page's colours and typefaces."""
     for key, text in list(element.attrib.items()):
-        if key == "id" and element.tag not in (f"{{{SVG}}}path", f"{{{SVG}}}clipPath"):
+        if key == "id" and text.startswith(TIP):
+            del element.attrib[key]
+            tip, row = json.loads(text.removeprefix(TIP))
+            element.attrib |= {"data-tip": tip} | ({"data-row": row} if row else {})
+        elif key == "id" and element.tag not in (f"{{{SVG}}}path", f"{{{SVG}}}clipPath"):
             del element.attrib[key]
         elif key == "id":
             element.set(key, f"{name}-{text}")
@@ -143,7 +155,8 @@ def palette(dark: bool) -> str:
 
 
 def standalone(svg: str) -> str:
-    """The same as a separate file that is dark if the reader's page is."""
+    """The same as a separate file that is dark if the reader's page is, and in which tips show without a script."""
+    svg = re.sub(r' data-tip="([^"]*)"(?: data-row="[^"]*")?>', r"><title>\1</title>", svg)
     style = f"<style>@media (prefers-color-scheme: dark) {{ svg {{ {palette(dark=True)} }} }}</style>"
     head, end, rest = svg.partition(">")
     return f"{head}{end}{style}{rest}\n"

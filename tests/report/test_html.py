@@ -136,7 +136,7 @@ def test_charts_are_xml_whatever_the_names(plant: str, main_record: dict[str, An
 
 def test_a_ranking_has_a_bar_for_every_unit_and_another_colour_for_the_removed(main_record: dict[str, Any]) -> None:
     ranking = main_record["variants"][1]["runs"][0]["steps"][2]["ranking"]
-    (chart,) = charts(build(main_record)).importance
+    (chart,) = charts(build(main_record)).in_group("importance")
     bars = re.findall(r'<path d="[^"]*z[^"]*"[^>]*fill: var\(--(gone|accent),', chart.svg)
     assert len(bars) == len(ranking)
     assert bars.count("gone") == sum(unit["removed"] for unit in ranking) == 8
@@ -145,8 +145,8 @@ def test_a_ranking_has_a_bar_for_every_unit_and_another_colour_for_the_removed(m
 def test_groups_show_how_much_of_each_was_removed(main_record: dict[str, Any]) -> None:
     groups = [{"layer": f"conv{k}", "score": 1.0, "removed": k > 0, "gone": 4 * k, "of": 16} for k in range(4)]
     main_record["variants"][1]["runs"][0]["steps"][2]["ranking"] = groups
-    (chart,) = charts(build(main_record)).importance
-    assert chart.caption.startswith("24 of 64 removed (orange), by group of coupled channels")
+    (chart,) = charts(build(main_record)).in_group("importance")
+    assert chart.caption.startswith("main: 24 of 64 removed (orange), by group of coupled channels")
     assert all(f">conv{k} {4 * k}/16<" in chart.svg for k in range(4))
     bars = re.findall(r'<path d="([^"]*z[^"]*)"[^>]*fill: var\(--gone,', chart.svg)
     across = [[float(x) for x, _ in re.findall(r"([\d.]+) ([\d.]+)", bar)] for bar in bars]
@@ -157,7 +157,7 @@ def test_groups_show_how_much_of_each_was_removed(main_record: dict[str, Any]) -
 def test_a_long_ranking_is_cut_and_says_so(main_record: dict[str, Any]) -> None:
     units = [{"layer": f"l{i}", "score": i / 7, "removed": False} for i in range(200)]
     main_record["variants"][1]["runs"][0]["steps"][2]["ranking"] = units
-    (chart,) = charts(build(main_record)).importance
+    (chart,) = charts(build(main_record)).in_group("importance")
     assert "the 60 least important are shown" in chart.caption
     assert ">l59<" in chart.svg and ">l60<" not in chart.svg
 
@@ -201,6 +201,6 @@ def test_axes_hold_every_point_and_do_not_go_with_giant_intervals(found: list[tu
 
 def test_a_chart_says_where_an_interval_leaves_its_frame(study_record: dict[str, Any]) -> None:
     measured = study_record["variants"][1]["metrics"]["top1"]
-    assert not any("longer than the frame" in c.caption for c in charts(build(study_record)).comparison[2:])
+    assert not any("longer than the frame" in c.caption for c in charts(build(study_record)).in_group("comparison")[1:])
     measured |= {"low": -1.0, "high": 2.0}
-    assert any("longer than the frame" in c.caption for c in charts(build(study_record)).comparison)
+    assert any("longer than the frame" in c.caption for c in charts(build(study_record)).in_group("comparison"))

@@ -40,6 +40,6 @@ def test_a_curve_says_what_it_shows_and_of_which_statement(searched: dict[str, A
 
 
 def test_of_many_lines_those_that_reach_highest_are_named(searched: dict[str, Any]) -> None:
-    few, many = charts(build(searched)).search
+    few, many = charts(build(searched)).in_group("search")
     assert few.caption == "main."
     assert many.caption == f"main. {MOST_NAMED + 2} lines; the {MOST_NAMED} that reach highest are named."

@@ -44,7 +44,7 @@ def test_a_table_and_a_box_are_in_every_form_for_reading(draws: dict[str, Any]) 
     context = build(draws)
     files = render(context, "markdown")
     assert "## Spread over seeds" in files["report.md"] and "| main | 11 |" in files["report.md"]
-    drawn = charts(context).spread
+    drawn = charts(context).in_group("spread")
     assert len(drawn) == len(context.spreads) > 1
     for chart in drawn:
         assert f"figures/{chart.name}.svg" in files and chart.svg.count("<use ") >= 11  # a dot for each seed
