@@ -21,6 +21,8 @@ from recipelang.report.best import best
 from recipelang.report.decode import visible
 from recipelang.report.domination import dominated
 from recipelang.report.executing import Layers, execution
+from recipelang.report.making import Making, making
+from recipelang.report.outcomes import Outcome, outcomes
 from recipelang.report.percentiles import PercentileTable, percentiles
 from recipelang.report.record import Metric, Trouble, read
 from recipelang.report.rows import Row, rows
@@ -59,6 +61,8 @@ class ReportContext:
         warnings: what needs attention.
         legend: (sign, meaning) of the signs that the comparison uses.
         notes: (metric, what its numbers include or leave out).
+        outcomes: what every statement was asked for and reached, network by network.
+        making: what the networks cost to make.
         arrivals: what was found, replaced or removed when networks were loaded.
     """
 
@@ -84,6 +88,8 @@ class ReportContext:
     percentiles: tuple[PercentileTable, ...] = ()
     searches: tuple[Search, ...] = ()
     limits: tuple[ShownVerdict, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    making: Making = Making()
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -225,6 +231,7 @@ def _context(sources: tuple[RecordedRun, ...], title: str, view: View = View()) 
     found = best(select(found, metrics, view), metrics)
     shown = most_of(found, MOST_ROWS)
     several, ranked = len(sources) > 1, parts.rankings(shown)
+    journeys = parts.journeys(shown, [source.name for source in sources])
     said = [_warning(w, s.name if several else "") for s in sources for w in s.report.warnings]
     return ReportContext(
         title=title,
@@ -235,7 +242,9 @@ def _context(sources: tuple[RecordedRun, ...], title: str, view: View = View()) 
         sentences=summary.sentences(found),
         leading=None if several else summary.leading(found),
         verdicts=tuple(shown_verdict(e, s.name if several else "") for s in sources for e in s.report.expectations),
-        journeys=parts.journeys(shown, [source.name for source in sources]),
+        journeys=journeys,
+        outcomes=outcomes(journeys),
+        making=making(shown),
         layers=tuple(
             (row.name, execution(row.variant)) for row in shown if row.kind == "variant" and row.variant.layers
         ),

@@ -67,7 +67,7 @@ def journeys(found: Sequence[Row], runs_named: Sequence[str]) -> tuple[Journey, 
     for origin in sorted({row.origin for row in found}):
         mine = [row for row in found if row.origin == origin and row.variant.runs]
         healthy = next((row.variant.runs[0].steps for row in mine if row.kind == "healthy"), ())
-        told = {row.name: _after(healthy, row.variant.runs) for row in mine if row.kind != "healthy"}
+        told = {row.name: after(healthy, row.variant.runs) for row in mine if row.kind != "healthy"}
         paths = [run.steps for runs in told.values() for run in runs]
         shared = _shared(paths) if len(told) > 1 else 0
         once = (*healthy, *paths[0][:shared]) if paths else healthy
@@ -82,7 +82,7 @@ def journeys(found: Sequence[Row], runs_named: Sequence[str]) -> tuple[Journey, 
     return tuple(result)
 
 
-def _after(before: Sequence[Step], runs: Sequence[Run]) -> list[Run]:
+def after(before: Sequence[Step], runs: Sequence[Run]) -> list[Run]:
     """The runs without the steps that made the healthy network, if they include those."""
     start = [_same(step) for step in before]
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,7 @@ class Cell:
         control: against the control.
         measured: the number itself, for charts; None if there is none.
         n: how many seeds the value is the mean of; 1 if it is a single number.
+        deviation: the standard deviation over these seeds; None with one.
         best: whether no variant is better in this column; see `best.best`.
     """
 
@@ -38,6 +40,12 @@ class Cell:
     measured: Measured | None
     n: int = 1
     best: bool = False
+    deviation: float | None = None
+
+    @property
+    def counted(self) -> str:
+        """The value, with the number of seeds that it is the mean of: "91.20 ± 0.31 % (n=3)"."""
+        return f"{self.value} (n={self.n})" if self.n > 1 else self.value
 
 
 @dataclass(frozen=True)
@@ -147,7 +155,17 @@ def _cell(variant: Variant, control: Variant | None, metric: Metric) -> Cell:
     if beside is None and control:  # a record without the paired comparison
         beside = words.against(measured, control.metrics.get(metric.name), metric)
     how = measured.interval if measured else ""
-    return Cell(metric, value, words.interval(measured, metric), how, change, beside, measured, max(1, len(values)))
+    return Cell(
+        metric=metric,
+        value=value,
+        interval=words.interval(measured, metric),
+        how=how,
+        change=change,
+        control=beside,
+        measured=measured,
+        n=max(1, len(values)),
+        deviation=statistics.stdev(values) if len(values) > 1 else None,
+    )
 
 
 def seed_values(runs: Sequence[Run], metric: str) -> list[float]:
