@@ -30,6 +30,7 @@ COMMANDS = {
     "layers": "machine.layers",
     "init": "machine.init",
     "doctor": "machine.doctor",
+    "lsp": "editor.lsp",
     "gc": "work.gc",
 }
 

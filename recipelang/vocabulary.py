@@ -41,6 +41,8 @@ def describe(verb: str) -> dict[str, Any]:
         "name": verb,
         "summary": found.summary,
         "operands": found.operands,
+        "accepts": list(found.accepts),
+        "words": list(found.words),
         "clauses": [dataclasses.asdict(clause) for clause in found.clauses],
         "block": found.block,
         "example": found.example,

@@ -26,8 +26,8 @@ def ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# What several rooms share: tools that stand in for a GPU, and what `check` says of a text (`checked`).
-for room in ("kernels", "check"):
+# What several rooms share: stand-ins for a GPU, what `check` says of a text (`checked`), an editor (`talking`).
+for room in ("kernels", "check", "editor"):
     sys.path.insert(0, str(Path(__file__).parent / room))
 
 

@@ -23,6 +23,7 @@ FLOORS = (
     ("meaning",),
     ("verbs",),
     ("check", "vocabulary"),
+    ("editor",),
     ("surgery", "nets", "kernels", "images", "measuring", "searching", "runtimes", "supernets"),
     ("methods",),
     ("training", "scoring", "budgets"),

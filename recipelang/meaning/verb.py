@@ -12,6 +12,24 @@ if TYPE_CHECKING:
     from recipelang.syntax import nodes
 
 
+#: what may stand in a statement and is not a method: sort → an example
+SORTS = {
+    "state": "healthy",
+    "split": "val",
+    "condition": "latency < 0.7",
+    "modules": '"layer1.*"',
+    "epochs": "3 epochs",
+    "rounds": "5 rounds",
+    "times": "3 times",
+    "bits": "8 bits",
+    "share": "80%",
+    "value": "1e-2",
+    "name": "NAME",
+    "folder": '"deploy"',
+    "file": '"base.rcp"',
+}
+
+
 @dataclass(frozen=True)
 class Clause:
     """A clause that a verb takes.
@@ -21,12 +39,16 @@ class Clause:
         takes: what may follow it, in words, for the card.
         required: whether the statement is incomplete without it.
         default: what holds without it, in words or recipe text, for the card.
+        accepts: what may follow it, for editors: kinds of methods, and sorts of `SORTS`.
+        words: single words that may follow it.
     """
 
     word: str
     takes: str
     required: bool = False
     default: str = ""
+    accepts: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +92,7 @@ class Verb:
     Attributes:
         summary: what it does, in one sentence.
         operands: what follows the verb, in words.
+        accepts, words: what may follow it, for editors, as of a clause.
         clauses: the clauses that it takes; every other one is refused.
         example: a recipe that uses it, one line or several.
         read: turns a statement into an operation, or into `Points`, `Loop`, `Switch` or `Insert`; None where the
@@ -115,6 +138,8 @@ class Verb:
     inserts: bool = False
     throughout: bool = False
     verdict: bool = False
+    accepts: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
     def clause(self, word: str) -> Clause | None:
         """The clause of this word, where the verb takes it."""

@@ -6,7 +6,7 @@ a tree is that of its own words: brackets around it belong to the tree above.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TypeAlias
 
@@ -158,6 +158,24 @@ def _place(tree: Tree, taken: list[Parsed]) -> None:
         if last := child.closing if isinstance(child, Tree) else child:
             tree.last, tree.closing = tree.last or last, last
             break
+
+
+def accepted(words: Iterable[Token]) -> frozenset[str]:
+    """The terminals that may follow these words, with which a text begins; none where the words themselves do not fit.
+
+    Args:
+        words: as the grammar sees them: no comments, and no line ends but those that end a statement.
+    """
+    parse, states = tables(), [tables().start]
+    for word in words:
+        while (step := parse.states[states[-1]].get(word.type, NONE)) < 0:
+            if step == NONE:
+                return frozenset()
+            rule = parse.rules[~step]
+            del states[len(states) - rule.size :]
+            states.append(parse.states[states[-1]][rule.name])
+        states.append(step)
+    return _accepted(states, parse)
 
 
 def _accepted(states: list[int], parse: Tables) -> frozenset[str]:

@@ -75,9 +75,10 @@ def _place(reader: Reader) -> str:
 VERB = Verb(
     summary="Makes one variant current: the best by a metric, or the first that meets every `expect` above.",
     operands="`first`, or nothing",
+    words=("first",),
     clauses=(
-        Clause("by", "a metric; the best value wins"),
-        Clause("on", "a data set; always its validation split", default="val"),
+        Clause("by", "a metric; the best value wins", accepts=("metric",)),
+        Clause("on", "a data set; always its validation split", default="val", accepts=("split",)),
     ),
     example="sweep lr in 1e-2, 1e-3 {\n  finetune for 3 epochs with sgd(lr=$lr)\n}\nchoose by top1",
     read=read,

@@ -39,7 +39,8 @@ def read(reader: Reader) -> Data | None:
 VERB = Verb(
     summary="Names the data to work on; with `as`, another data set to measure on.",
     operands="a data set",
-    clauses=(Clause("as", "a name for a second data set"),),
+    accepts=("data",),
+    clauses=(Clause("as", "a name for a second data set", accepts=("name",)),),
     example='data folder("photos", size=224, split=[80%, 10%, 10%])',
     read=read,
     operation=Data,

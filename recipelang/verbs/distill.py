@@ -79,10 +79,17 @@ VERB = Verb(
     summary="Trains the network to agree with its teachers.",
     operands="nothing",
     clauses=(
-        Clause("from", "the teachers: `healthy`, `recovered`, a kept state, a second model", required=True),
-        Clause("for", "a number of epochs or steps", default=str(DEFAULT_RECOVERY)),
-        Clause("with", "a loss, an optimizer, companions", default=DEFAULTS),
-        Clause("on", "`train(samples=N)`: part of the training split", default="all of it"),
+        Clause(
+            "from",
+            "the teachers: `healthy`, `recovered`, a kept state, a second model",
+            required=True,
+            accepts=("state",),
+        ),
+        Clause("for", "a number of epochs or steps", default=str(DEFAULT_RECOVERY), accepts=("epochs",)),
+        Clause(
+            "with", "a loss, an optimizer, companions", default=DEFAULTS, accepts=("loss", "optimizer", "companion")
+        ),
+        Clause("on", "`train(samples=N)`: part of the training split", default="all of it", accepts=("split",)),
     ),
     example="sparsify nm 2:4\ndistill from healthy, recovered for 3 epochs with mis, sgd(lr=1e-3)",
     read=read,

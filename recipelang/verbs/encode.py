@@ -54,7 +54,7 @@ def read(reader: Reader) -> Encode | None:
 VERB = Verb(
     summary="Stores the weights that hold few values as the bytes of an encoder, without loss.",
     operands="nothing",
-    clauses=(Clause("by", "the encoder", default=DEFAULT_ENCODER),),
+    clauses=(Clause("by", "the encoder", default=DEFAULT_ENCODER, accepts=("encoder",)),),
     example="share weights to 5 bits by kmeans\nfinetune for 3 epochs\nencode by huffman",
     read=read,
     operation=Encode,

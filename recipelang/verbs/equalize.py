@@ -45,8 +45,8 @@ VERB = Verb(
     "changes.",
     operands="nothing",
     clauses=(
-        Clause("in", "modules whose layers are equalized", default="all"),
-        Clause("except", "modules that stay as they are"),
+        Clause("in", "modules whose layers are equalized", default="all", accepts=("modules",)),
+        Clause("except", "modules that stay as they are", accepts=("modules",)),
     ),
     example="equalize",
     read=read,

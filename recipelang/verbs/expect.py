@@ -52,7 +52,8 @@ def read(reader: Reader) -> Expect | None:
 VERB = Verb(
     summary="States the verdict: unless the condition holds, the run ends with exit code 4.",
     operands="conditions; all of them must hold",
-    clauses=(Clause("on", "a split or a data set", default="the test split"),),
+    accepts=("condition",),
+    clauses=(Clause("on", "a split or a data set", default="the test split", accepts=("split",)),),
     example="expect top1 drop < 1% and latency < 0.7",
     read=read,
     operation=Expect,

@@ -66,7 +66,10 @@ def _never_over_another(reader: Reader, formats: tuple[Any, ...], folder: str) -
 VERB = Verb(
     summary="Writes the network for use without recipelang.",
     operands="formats",
-    clauses=(Clause("to", "a folder in quotes, under the output folder", default="the output folder"),),
+    accepts=("export",),
+    clauses=(
+        Clause("to", "a folder in quotes, under the output folder", default="the output folder", accepts=("folder",)),
+    ),
     example='export safetensors, pt2 to "deploy"',
     read=read,
     operation=Export,

@@ -19,9 +19,14 @@ VERB = Verb(
     summary="Trains the network after surgery, on the task's own loss; masks and patterns are kept.",
     operands="nothing",
     clauses=(
-        Clause("for", "a number of epochs or steps", required=True),
-        Clause("with", "an optimizer, a loss that needs no teacher, companions", default=training.TUNING),
-        Clause("on", "`train(samples=N)`: part of the training split", default="all of it"),
+        Clause("for", "a number of epochs or steps", required=True, accepts=("epochs",)),
+        Clause(
+            "with",
+            "an optimizer, a loss that needs no teacher, companions",
+            default=training.TUNING,
+            accepts=("optimizer", "loss", "companion"),
+        ),
+        Clause("on", "`train(samples=N)`: part of the training split", default="all of it", accepts=("split",)),
     ),
     example="prune 2 layers by imprint\nfinetune for 10 epochs with sgd(lr=1e-3)",
     read=read,

@@ -41,7 +41,7 @@ def read(reader: Reader) -> Keep | None:
 VERB = Verb(
     summary="Gives the current state a name, to start from or to distill from later.",
     operands="nothing",
-    clauses=(Clause("as", "the name", required=True),),
+    clauses=(Clause("as", "the name", required=True, accepts=("name",)),),
     example="keep as pruned",
     read=read,
     operation=Keep,

@@ -52,7 +52,8 @@ def read(reader: Reader) -> Measure | None:
 VERB = Verb(
     summary="Measures here, and shows these columns in the report.",
     operands="metrics",
-    clauses=(Clause("on", "splits or data sets", default="the test split"),),
+    accepts=("metric",),
+    clauses=(Clause("on", "splits or data sets", default="the test split", accepts=("split",)),),
     example="measure top1, latency(batch=64), flops",
     read=read,
     operation=Measure,

@@ -39,7 +39,8 @@ def read(reader: Reader) -> Model | None:
 VERB = Verb(
     summary="Names the network to work on; with `as`, another network to distill from.",
     operands="a model",
-    clauses=(Clause("as", "a name for a second network"),),
+    accepts=("model",),
+    clauses=(Clause("as", "a name for a second network", accepts=("name",)),),
     example='model resnet56(weights="resnet56.safetensors")\nmodel torchvision.resnet50(weights="DEFAULT") as teacher',
     read=read,
     operation=Model,

@@ -18,6 +18,7 @@ def read(reader: Reader) -> Switch | None:
 VERB = Verb(
     summary="Leaves out the tuning that is otherwise inserted between removal and a hardware restriction.",
     operands="`recovery`",
+    words=("recovery",),
     clauses=(),
     example="no recovery\nprune 2 layers by imprint\nsparsify nm 2:4\ndistill from healthy, recovered",
     read=read,

@@ -242,27 +242,38 @@ def _tuner(reader: Reader, allocation: Any) -> Any | None:
 VERB = Verb(
     summary="Removes the least important parts of the network until a budget holds, or a given number of them.",
     operands=f"one or several units, with a number or share before them: {listing(catalogue.names('unit'))}",
+    accepts=("unit",),
     clauses=(
-        Clause("by", "the criterion that ranks, or a companion of a training that decides, as `joint`", required=True),
-        Clause("until", "a budget: stop as soon as it holds"),
-        Clause("while", "a guard: a removal that breaks it is undone"),
-        Clause("in", "modules to remove from", default="all"),
-        Clause("except", "modules to keep"),
+        Clause(
+            "by",
+            "the criterion that ranks, or a companion of a training that decides, as `joint`",
+            required=True,
+            accepts=("criterion", "companion"),
+        ),
+        Clause("until", "a budget: stop as soon as it holds", accepts=("condition",)),
+        Clause("while", "a guard: a removal that breaks it is undone", accepts=("condition",)),
+        Clause("in", "modules to remove from", default="all", accepts=("modules",)),
+        Clause("except", "modules to keep", accepts=("modules",)),
         Clause(
             "over",
             "a number of rounds, or a schedule: `agp(every=1 epochs)`; each round or update ranks again",
             default="1 round",
+            accepts=("rounds", "schedule"),
         ),
         Clause(
-            "for", "training, divided among the rounds; with a schedule, the one in which it removes", default="none"
+            "for",
+            "training, divided among the rounds; with a schedule, the one in which it removes",
+            default="none",
+            accepts=("epochs",),
         ),
         Clause(
             "with",
             f"how the removal is divided among groups: {listing(catalogue.names('allocation'))}; an optimizer and a "
             "loss for that training",
             default=f"`global`, for several units `knapsack`; {training.TUNING}",
+            accepts=("allocation", "optimizer", "loss", "companion"),
         ),
-        Clause("on", "the data that the criterion uses", default="train"),
+        Clause("on", "the data that the criterion uses", default="train", accepts=("split",)),
     ),
     example="prune layers by imprint until latency < 0.7 while top1 drop < 2%",
     read=read,

@@ -232,22 +232,38 @@ def _samples(reader: Reader, looks: bool, quantizer: Any) -> Samples | None:
 VERB = Verb(
     summary="Rounds weights and activations to a grid of few numbers, for hardware that computes in integers.",
     operands="what to quantize: `weights`, `activations`, or both",
+    words=("weights", "activations"),
     clauses=(
         Clause(
             "to",
             "the number of bits: `8 bits`; without it, `until` or `while` has them searched for, and a quantizer that "
             "has one width has that",
+            accepts=("bits",),
         ),
-        Clause("by", "the quantizer: which numbers there are, and how they are learned", default=DEFAULT_QUANTIZER),
-        Clause("with", "how weights are rounded, what the hardware computes with, how widths are chosen: one of each"),
-        Clause("until", "a budget: places get the widths that harm least and meet it, from 8 bits down"),
-        Clause("while", "a guard: widths that break it are undone"),
-        Clause("in", "modules to quantize", default="all that compute products and sums"),
-        Clause("except", "modules to leave in floating point"),
+        Clause(
+            "by",
+            "the quantizer: which numbers there are, and how they are learned",
+            default=DEFAULT_QUANTIZER,
+            accepts=("quantizer",),
+        ),
+        Clause(
+            "with",
+            "how weights are rounded, what the hardware computes with, how widths are chosen: one of each",
+            accepts=("rounder", "hardware", "widths"),
+        ),
+        Clause(
+            "until",
+            "a budget: places get the widths that harm least and meet it, from 8 bits down",
+            accepts=("condition",),
+        ),
+        Clause("while", "a guard: widths that break it are undone", accepts=("condition",)),
+        Clause("in", "modules to quantize", default="all that compute products and sums", accepts=("modules",)),
+        Clause("except", "modules to leave in floating point", accepts=("modules",)),
         Clause(
             "on",
             "the data on which activations are observed: a split, or a source that makes them from the network",
             default=DEFAULT_SAMPLES,
+            accepts=("split", "source"),
         ),
     ),
     example="quantize weights, activations to 8 bits by minmax on train(samples=512)",

@@ -39,7 +39,7 @@ def read(reader: Reader) -> Recalibrate | None:
 VERB = Verb(
     summary="Estimates the running statistics of every BatchNorm again, without training a weight.",
     operands="nothing",
-    clauses=(Clause("on", "a split, and how many samples of it", default="train(samples=2048)"),),
+    clauses=(Clause("on", "a split, and how many samples of it", default="train(samples=2048)", accepts=("split",)),),
     example="recalibrate on train(samples=2048)",
     read=read,
     operation=Recalibrate,

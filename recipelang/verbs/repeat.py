@@ -44,9 +44,10 @@ def _times(reader: Reader, node: nodes.Condition) -> int | None:
 VERB = Verb(
     summary="Repeats its block: a number of times, until a budget holds, or as long as a guard holds.",
     operands="`N times`, or nothing",
+    accepts=("times",),
     clauses=(
-        Clause("until", "a budget: stop as soon as it holds"),
-        Clause("while", "a guard: the round that breaks it is undone"),
+        Clause("until", "a budget: stop as soon as it holds", accepts=("condition",)),
+        Clause("while", "a guard: the round that breaks it is undone", accepts=("condition",)),
     ),
     example="repeat while top1 drop < 1% {\n  prune 1 layer by imprint\n  finetune for 1 epoch\n}",
     read=read,

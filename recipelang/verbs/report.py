@@ -38,7 +38,10 @@ def read(reader: Reader) -> Report | None:
 VERB = Verb(
     summary="Chooses the formats of the comparison report.",
     operands="formats",
-    clauses=(Clause("to", "a folder in quotes, under the output folder", default="the output folder"),),
+    accepts=("report",),
+    clauses=(
+        Clause("to", "a folder in quotes, under the output folder", default="the output folder", accepts=("folder",)),
+    ),
     example="report markdown, html",
     read=read,
     operation=Report,

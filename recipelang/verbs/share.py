@@ -76,11 +76,12 @@ def _width(reader: Reader, sharing: Any) -> int | None:
 VERB = Verb(
     summary="Makes the elements of each weight share a few values, so that only their numbers are stored.",
     operands="`weights`",
+    words=("weights",),
     clauses=(
-        Clause("to", "the bits of the number of a value: 5 bits for 32 values", required=True),
-        Clause("by", "how the values are chosen", default=DEFAULT_SHARING),
-        Clause("in", "modules whose weights share", default="all that compute products"),
-        Clause("except", "modules whose weights stay as they are"),
+        Clause("to", "the bits of the number of a value: 5 bits for 32 values", required=True, accepts=("bits",)),
+        Clause("by", "how the values are chosen", default=DEFAULT_SHARING, accepts=("sharing",)),
+        Clause("in", "modules whose weights share", default="all that compute products", accepts=("modules",)),
+        Clause("except", "modules whose weights stay as they are", accepts=("modules",)),
     ),
     example="sparsify weights by magnitude to 80%\nshare weights to 5 bits by kmeans\nfinetune for 3 epochs",
     read=read,

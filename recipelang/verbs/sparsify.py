@@ -232,30 +232,39 @@ def _scoring(pattern: Any) -> list[str]:
 VERB = Verb(
     summary="Sets weights to zero in a pattern, at once or during a training; masks are kept through later training.",
     operands="a pattern and its numbers: `nm 2:4`, `weights`, `blocks 4x4`",
+    accepts=("pattern",),
     clauses=(
         Clause(
             "by",
             "the criterion that scores weights, or filters for `filters`; none beside a schedule that ranks itself",
             default=DEFAULT_CRITERION,
+            accepts=("criterion",),
         ),
-        Clause("to", "the share of zeros, for a pattern that leaves it open: `weights to 90%`"),
+        Clause("to", "the share of zeros, for a pattern that leaves it open: `weights to 90%`", accepts=("share",)),
         Clause(
             "over",
             "a number of rounds, or a schedule that raises the target, or moves the masks, during a training",
             default="at once",
+            accepts=("rounds", "schedule"),
         ),
-        Clause("for", "how long that training is"),
-        Clause("from", "`scratch`: that training starts from new random weights", default="the current weights"),
+        Clause("for", "how long that training is", accepts=("epochs",)),
+        Clause(
+            "from",
+            "`scratch`: that training starts from new random weights",
+            default="the current weights",
+            words=("scratch",),
+        ),
         Clause(
             "with",
             "how input channels are reordered first: `permute`; how the target is divided among weights: "
             f"{listing(_target.dividing())}; with `over`, an optimizer, a loss, companions",
             default=f"`uniform`; with `over`, {training.TUNING}; from scratch or an early state, "
             f"{training.FROM_SCRATCH}",
+            accepts=("permutation", "allocation", "optimizer", "loss", "companion"),
         ),
-        Clause("in", "modules to sparsify", default="all that can take the pattern"),
-        Clause("except", "modules to leave dense"),
-        Clause("on", "the data that the criterion uses", default="train"),
+        Clause("in", "modules to sparsify", default="all that can take the pattern", accepts=("modules",)),
+        Clause("except", "modules to leave dense", accepts=("modules",)),
+        Clause("on", "the data that the criterion uses", default="train", accepts=("split",)),
     ),
     example='sparsify nm 2:4 by magnitude except "fc"',
     read=read,

@@ -41,7 +41,7 @@ def read(reader: Reader) -> Start | None:
 VERB = Verb(
     summary="Goes back to a named state.",
     operands="nothing",
-    clauses=(Clause("from", "`healthy`, `recovered` or a kept state", required=True),),
+    clauses=(Clause("from", "`healthy`, `recovered` or a kept state", required=True, accepts=("state",)),),
     example="start from healthy",
     read=read,
     operation=Start,

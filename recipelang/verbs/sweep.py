@@ -55,7 +55,8 @@ def _values(reader: Reader, node: Any) -> Iterator[Any]:
 VERB = Verb(
     summary="Opens one variant for each value; inside, `$NAME` is the value.",
     operands="the name of the parameter",
-    clauses=(Clause("in", "values, or a range with both ends: `1..4`", required=True),),
+    accepts=("name",),
+    clauses=(Clause("in", "values, or a range with both ends: `1..4`", required=True, accepts=("value",)),),
     example="sweep criterion in taylor, magnitude {\n  prune 2 layers by $criterion\n}",
     read=read,
     rules=("Nested sweeps form products.", "What comes before it is done once and shared."),

@@ -36,6 +36,7 @@ def read(reader: Reader) -> Task | None:
 VERB = Verb(
     summary="Says what the network is for: its loss and the metrics of the report.",
     operands="a task",
+    accepts=("task",),
     clauses=(),
     example="task classification",
     read=read,

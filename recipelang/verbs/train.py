@@ -46,14 +46,20 @@ VERB = Verb(
     summary="Trains the network on the task, from its current weights or from scratch.",
     operands="nothing",
     clauses=(
-        Clause("for", "a number of epochs or steps", required=True),
-        Clause("with", "an optimizer, a loss, companions", default=training.FROM_SCRATCH),
+        Clause("for", "a number of epochs or steps", required=True, accepts=("epochs",)),
+        Clause(
+            "with",
+            "an optimizer, a loss, companions",
+            default=training.FROM_SCRATCH,
+            accepts=("optimizer", "loss", "companion"),
+        ),
         Clause(
             "from",
             "`scratch`: random weights in the current architecture; `scratch(equal=flops)` trains as much longer as "
             "the network needs less than `healthy`",
+            words=("scratch",),
         ),
-        Clause("on", "`train(samples=N)`: part of the training split", default="all of it"),
+        Clause("on", "`train(samples=N)`: part of the training split", default="all of it", accepts=("split",)),
     ),
     example="train for 30 epochs with sgd(lr=0.1)",
     read=read,

@@ -25,6 +25,7 @@ def read(reader: Reader) -> Insert | None:
 VERB = Verb(
     summary="Inserts the statements of another recipe, without its `report` and `export`.",
     operands="a file in quotes, beside this one",
+    accepts=("file",),
     clauses=(),
     example='use "base.rcp"\nchoose by latency',
     read=read,

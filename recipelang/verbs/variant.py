@@ -17,6 +17,7 @@ def read(reader: Reader) -> VariantPoints | None:
 VERB = Verb(
     summary="Opens one way to continue; each variant starts from the state before the first.",
     operands="a name",
+    accepts=("name",),
     clauses=(),
     example="variant gentle {\n  prune 1 layer by imprint\n}\nvariant firm {\n  prune 3 layers by imprint\n}",
     read=read,

@@ -1,0 +1,105 @@
+"""The texts that an editor has open, with the files and the profile beside them, and what is known of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from recipelang.editor.analysis import Analysis, analyse
+from recipelang.errors import Diagnostic, RecipeError, Refusal
+from recipelang.files import expanded
+from recipelang.profile import Profile, locate, parse_profile
+
+#: more of a file is not read: some have no end
+MOST_BYTES = 2**24
+
+
+@dataclass
+class Documents:
+    """What is open, by the path of each file; a text that was never saved has a path of its own that is no file.
+
+    Attributes:
+        texts: path → text as it is in the editor, which may differ from the file.
+        known: path → the last analysis of a text.
+    """
+
+    texts: dict[Path, str] = field(default_factory=dict)
+    known: dict[Path, Analysis] = field(default_factory=dict)
+    _profiles: dict[Path, tuple[tuple[int, int], Profile]] = field(default_factory=dict)
+
+    def analysed(self, path: Path) -> Analysis:
+        """The analysis of an open text as it is now; the last one where nothing has changed since."""
+        text, last = self.texts[path], self.known.get(path)
+        return last if last and last.text == text else self.analyse(path, text)
+
+    def analyse(self, path: Path, text: str) -> Analysis:
+        """Analyse a text, with the profile and the files beside it as they are now."""
+        folder = path.parent if path.is_absolute() else None
+        profile, wrong = self._profile(folder) if folder else (Profile(), ())
+        found = analyse(
+            text,
+            path.name,
+            aliases=profile.aliases,
+            text_of=None if folder is None else lambda name: self.text_of(folder / name),
+        )
+        if wrong:
+            found = Analysis(found.recipe, (*wrong, *found.diagnostics), found.plan, found.files)
+        self.known[path] = found
+        return found
+
+    def text_of(self, path: Path) -> str:
+        """The text of a file, as it is in the editor where it is open there.
+
+        Raises:
+            OSError: it cannot be read.
+            UnicodeDecodeError: it is not UTF-8 text.
+        """
+        path = Path(*_normal(path))
+        if path in self.texts:
+            return self.texts[path]
+        try:
+            expanded(str(path))
+        except Refusal as refusal:
+            raise OSError(0, refusal.message) from None
+        if path.exists() and not path.is_file():
+            raise OSError(0, "it is not a file")
+        with path.open("rb") as opened:
+            return opened.read(MOST_BYTES).decode("utf-8-sig")
+
+    def users_of(self, path: Path) -> list[Path]:
+        """The open texts that use a file, or did so when they were last analysed."""
+        return [
+            other
+            for other, found in self.known.items()
+            if other != path and any(Path(*_normal(other.parent / name)) == path for name in found.files)
+        ]
+
+    def _profile(self, folder: Path) -> tuple[Profile, tuple[Diagnostic, ...]]:
+        """The nearest profile, and what is wrong with it; it is read again when its file changes."""
+        try:
+            place = locate(folder)
+            if place is None:
+                return Profile(), ()
+            state = place.stat()
+            stamp = (state.st_mtime_ns, state.st_size)
+            last = self._profiles.get(place)
+            if last is None or last[0] != stamp:
+                last = stamp, parse_profile(self.text_of(place), place)
+                self._profiles[place] = last
+            return last[1], ()
+        except RecipeError as error:
+            return Profile(), error.diagnostics
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            return Profile(), (Diagnostic("RCP1201", f"the profile cannot be read: {why}", path=str(folder)),)
+
+
+def _normal(path: Path) -> tuple[str, ...]:
+    """The parts of a path, without `.` and `..`; links are not followed."""
+    parts: list[str] = []
+    for part in path.parts:
+        if part == ".." and len(parts) > 1:
+            parts.pop()
+        elif part != ".":
+            parts.append(part)
+    return tuple(parts)

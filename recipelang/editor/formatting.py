@@ -1,0 +1,67 @@
+"""The formatter's result as edits: only of what changes, and only in the lines that were asked for."""
+
+from __future__ import annotations
+
+from itertools import groupby, takewhile
+from typing import NamedTuple
+
+from recipelang.lazy import difflib
+from recipelang.syntax.format import format
+
+#: of more lines than this, all are replaced
+MOST_COMPARED = 1000
+
+
+class Edit(NamedTuple):
+    """A stretch of a text, by its offsets, and what replaces it."""
+
+    start: int
+    end: int
+    text: str
+
+
+def formatted(text: str, start: int = 0, end: int | None = None) -> tuple[Edit, ...]:
+    """The edits that format a recipe, or those lines of it between two offsets; line ends stay as they are.
+
+    Raises:
+        RecipeError: the text has syntax errors; nothing is formatted then.
+        Refusal: RCP0119: the formatter would change its meaning.
+    """
+    result = format(text)
+    if "\r\n" in text:
+        result = result.replace("\n", "\r\n")
+    before, after = text.splitlines(keepends=True), result.splitlines(keepends=True)
+    offsets = [0]
+    for line in before:
+        offsets.append(offsets[-1] + len(line))
+    end = len(text) if end is None else end
+    found = (Edit(offsets[a], offsets[b], "".join(after[c:d])) for a, b, c, d in _changes(before, after))
+    return tuple(edit for edit in found if edit.start <= end and (edit.end > start or edit.end >= len(text)))
+
+
+def _changes(before: list[str], after: list[str]) -> list[tuple[int, int, int, int]]:
+    """The runs of lines that differ: from, to, and from and to in the result.
+
+    Where there are as many lines as before, they are compared one by one: the search for common runs takes seconds on
+    a long recipe, and is left out where most of it differs.
+    """
+    if len(before) == len(after):
+        same = [old == new for old, new in zip(before, after, strict=True)]
+        runs = [[index for index, _ in run] for equal, run in groupby(enumerate(same), key=lambda p: p[1]) if not equal]
+        return [(run[0], run[-1] + 1, run[0], run[-1] + 1) for run in runs]
+    head = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
+    ends = zip(reversed(before[head:]), reversed(after[head:]), strict=False)
+    tail = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], ends))
+    old, new = before[head : len(before) - tail], after[head : len(after) - tail]
+    if len(old) > MOST_COMPARED:
+        return [(head, head + len(old), head, head + len(new))]
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    found = (codes[1:] for codes in matcher.get_opcodes() if codes[0] != "equal")
+    return [(head + a, head + b, head + c, head + d) for a, b, c, d in found]
+
+
+def applied(text: str, edits: tuple[Edit, ...]) -> str:
+    """The text after edits, which do not overlap."""
+    for edit in sorted(edits, reverse=True):
+        text = text[: edit.start] + edit.text + text[edit.end :]
+    return text

@@ -1,0 +1,54 @@
+"""Edits that format a recipe, compared with the formatter's own result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recipelang.editor import formatting
+from recipelang.editor.formatting import applied, formatted
+from recipelang.errors import RecipeError
+from recipelang.syntax.format import format
+
+RECIPES = sorted((Path(__file__).parent.parent.parent / "recipes").rglob("*.rcp"))
+UNTIDY = """prune   layers  by imprint
+   until latency<0.7
+
+
+
+# note
+finetune for 3epochs;  measure top1
+keep as  a
+"""
+
+
+def spoilt(text: str) -> str:
+    """The same recipe, badly laid out."""
+    return text.replace(" for ", "   for  ").replace("\n  ", "\n      ").replace("\n\n", "\n\n\n\n") + "\n\n"
+
+
+@pytest.mark.parametrize("text", [UNTIDY, *(spoilt(file.read_text(encoding="utf-8")) for file in RECIPES)])
+def test_the_edits_give_what_the_formatter_gives(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert applied(text, formatted(text)) == format(text)
+    assert formatted(format(text)) == ()
+    monkeypatch.setattr(formatting, "MOST_COMPARED", 1)
+    assert applied(text, formatted(text)) == format(text)
+
+
+def test_only_the_lines_that_were_asked_for_are_formatted() -> None:
+    end = UNTIDY.index("\n")
+    first = applied(UNTIDY, formatted(UNTIDY, 0, end))
+    assert first.startswith("prune layers by imprint\n") and first.endswith("keep as  a\n")
+    last = applied(UNTIDY, formatted(UNTIDY, UNTIDY.index("keep"), UNTIDY.index("keep") + 1))
+    assert last.startswith("prune   layers") and last.endswith("keep as a\n")
+
+
+def test_line_ends_of_windows_stay() -> None:
+    text = "prune   layers by imprint\r\n  until latency < 0.7\r\n"
+    assert applied(text, formatted(text)) == "prune layers by imprint\r\n  until latency < 0.7\r\n"
+
+
+def test_a_text_with_a_mistake_is_not_formatted() -> None:
+    with pytest.raises(RecipeError):
+        formatted("prune layers by\n")
