@@ -53,6 +53,7 @@ ABSTRACT: Mapping[str, tuple[str, ...]] = {
 MEASURED: Mapping[str, tuple[str, ...]] = {
     "structure": ("deployed", "network", "input_shape"),
     "clock": ("executable", "healthy", "input_shape", "progress"),
+    "execution": ("rows", "network", "input_shape"),
 }
 
 

@@ -81,6 +81,7 @@ WORK = {
 MEASURES = {
     "structure": ("measure",),
     "clock": ("measure",),
+    "execution": ("measure", "runtime", "deployment"),
     "predictions": ("tasks", "start", "add", "result"),
 }
 FROM_THE_LITERATURE = {
@@ -201,7 +202,8 @@ def test_where_every_setting_has_a_default_the_method_builds_and_enters_a_key() 
 def test_methods_play_the_roles_that_their_kind_knows() -> None:
     assert {find("metric", n).role for n in catalogue.names("metric")} <= {"cost", "quality", "property"}
     assert {find("metric", n).better for n in catalogue.names("metric")} <= {"lower", "higher"}
-    assert {find("metric", n).source for n in catalogue.names("metric")} <= {"structure", "predictions", "clock"}
+    sources = {find("metric", n).source for n in catalogue.names("metric")}
+    assert sources <= {"structure", "predictions", "clock", "execution"}
     assert {find("criterion", n).unit for n in catalogue.names("criterion")} <= {
         "element",
         "filter",

@@ -178,11 +178,11 @@ class Workbench:
 
         def look() -> tuple[float, float, float]:
             network = self.network(taken)
-            found = self.glance(reading, network) if self.glance else Value(*[self.read(reading, network)] * 3)
+            found = self.glance(reading, network) if self.glance else Value.exactly(self.read(reading, network))
             return found.value, found.low, found.high
 
         name = json.dumps(canonical(reading), sort_keys=True).replace("[", "(")
-        return Value(*self.remember(f"{BRIEF}{name} {list(taken)}", look))
+        return Value.between(self.remember(f"{BRIEF}{name} {list(taken)}", look))
 
     def tell_clocks(self) -> None:
         """Add how often clocks were read, and how sure they were."""

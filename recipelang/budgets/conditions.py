@@ -14,11 +14,26 @@ from recipelang.plan import All, Any_, Condition, Reading, Test, tests_of
 
 @dataclass(frozen=True)
 class Value:
-    """A reading's value with its interval of measurement; computed numbers have low = value = high."""
+    """A reading's value with its interval of measurement; computed numbers have low = value = high.
+
+    Attributes:
+        note: what the measurement says beside the number.
+    """
 
     value: float
     low: float
     high: float
+    note: str = ""
+
+    @classmethod
+    def exactly(cls, value: float) -> Value:
+        """A computed number."""
+        return cls(value, value, value)
+
+    @classmethod
+    def between(cls, ends: tuple[float, float, float]) -> Value:
+        """A measured number and its interval: value, low, high."""
+        return cls(*ends)
 
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -44,7 +59,8 @@ def judge(condition: Condition, read: Callable[[Reading], Value], how: str) -> V
     verdicts = [judge(inner, read, how) for inner in condition.tests]
     combine = all if isinstance(condition, All) else any
     figures = _joined(condition, [verdict.figures for verdict in verdicts])
-    return Verdict(combine(v.holds for v in verdicts), figures, any(v.marginal for v in verdicts))
+    notes = tuple(note for verdict in verdicts for note in verdict.notes)
+    return Verdict(combine(v.holds for v in verdicts), figures, any(v.marginal for v in verdicts), notes)
 
 
 def bounds(condition: Condition, joins: str = "") -> tuple[Figure, ...]:
@@ -73,7 +89,7 @@ def _judge_test(test: Test, read: Callable[[Reading], Value], how: str) -> Verdi
         holds = how != "surely"
     low, high = (left.low, left.high) if left.low < left.high else (None, None)
     figure = replace(_figure(test, bound), value=left.value, low=low, high=high)
-    return Verdict(holds, (figure,), ends[0] != ends[1])
+    return Verdict(holds, (figure,), ends[0] != ends[1], (left.note,) if left.note and not holds else ())
 
 
 def _figure(test: Test, bound: float | None) -> Figure:

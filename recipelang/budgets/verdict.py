@@ -15,11 +15,13 @@ class Verdict:
         holds: as the caller asked: surely (`until`), by the point estimate (`while`) or possibly (`expect`).
         figures: the reading of every test with its interval, and the bound that it was held against.
         marginal: whether the bound is inside an interval, so that noise decides.
+        notes: what the measurements say of tests that do not hold: the layers that are in floating point.
     """
 
     holds: bool
     figures: tuple[Figure, ...]
     marginal: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

@@ -178,10 +178,10 @@ class WidthsBench:
                 found = self.glance(reading, self.network(widths))
                 return found.value, found.low, found.high
 
-            return Value(*self.remember(key, look))
+            return Value.between(self.remember(key, look))
         if key not in self._computed:
             self._computed[key] = self.read(reading, self.network(widths))
-        return Value(*[self._computed[key]] * 3)
+        return Value.exactly(self._computed[key])
 
     @cached_property
     def _computed(self) -> dict[str, float]:

@@ -70,6 +70,8 @@ class Metric(Protocol):
             `clock`        measure(executable, healthy_executable, input_shape, progress) -> Measurement; it also has
                            `runtime`, which prepares both, and `deployment`, how (`kinds/runtime.py`); optional:
                            glance(executable, healthy_executable, input_shape) -> Measurement, in a second, for plans
+            `execution`    measure(rows, network, input_shape) -> Measurement; rows say how each layer executes
+                           (`kinds.LayerExecution`); it has `runtime` and `deployment`, as a clock has
 
     Optional:
         machine: whether a metric of the structure depends on the machine, which then enters the key of its number.

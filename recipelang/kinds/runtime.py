@@ -52,6 +52,16 @@ class LayerExecution:
     executes: str
     why: str
 
+    @property
+    def multiplies(self) -> bool:
+        """Whether it takes part in evaluation."""
+        return self.executes not in ("removed", "never")
+
+    @property
+    def in_integers(self) -> bool:
+        """Whether its products are of integers: `int8`, `int4`."""
+        return self.executes.startswith("int")
+
 
 class Executable(Protocol):
     """A network that a runtime has prepared: call it on inputs on its device and in its precision.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch._ops import HigherOrderOperator, OpOverload
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 from recipelang.errors import Refusal
@@ -41,24 +42,32 @@ class Count:
     Attributes:
         flops: 2 for each multiply-accumulate of convolutions, matrix products, attention and recurrent cells.
         uncounted: names of operations that ran and have no known formula, in order of their first call.
+        of: memory of a weight → the operations of its products, for the weights that were asked for.
     """
 
     flops: int
     uncounted: tuple[str, ...] = ()
+    of: Mapping[int, float] = field(default_factory=dict)
 
 
-def count(module: nn.Module, example: Tensor, kept: Mapping[int, float] = MappingProxyType({})) -> Count:
+def count(
+    module: nn.Module,
+    example: Tensor,
+    kept: Mapping[int, float] = MappingProxyType({}),
+    weights: Collection[int] = (),
+) -> Count:
     """Count one call with a copy of `example`, in evaluation mode, whichever kernels the device would choose.
 
     Args:
         module: left unchanged, with its modes.
         example: B×C×H×W.
         kept: memory of a weight (`provenance.memory_of`) → the part of its elements that count; of others, all do.
+        weights: memory of those whose products are counted apart, too.
 
     Raises:
         Refusal: RCP0730: the network does not run while its operations are watched.
     """
-    counter = _Counter(kept)
+    counter = _Counter(kept, dict.fromkeys(weights, 0.0))
     try:
         with evaluating(module), _products_in_the_open(example.device), counter:
             module(example.clone())
@@ -68,7 +77,7 @@ def count(module: nn.Module, example: Tensor, kept: Mapping[int, float] = Mappin
             f"the network's operations cannot be counted: {type(error).__name__}: {first_line(error)}",
             "leave `flops` out of `measure` and of conditions",
         ) from error
-    return Count(round(counter.flops), tuple(counter.uncounted))
+    return Count(round(counter.flops), tuple(counter.uncounted), counter.of)
 
 
 @contextmanager
@@ -84,10 +93,11 @@ class _Counter(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
-    def __init__(self, kept: Mapping[int, float]) -> None:
+    def __init__(self, kept: Mapping[int, float], of: dict[int, float]) -> None:
         super().__init__()
         self.flops = 0.0
         self.kept = kept
+        self.of = of
         self.uncounted: dict[str, None] = {}
         self._formulas = {**flop_registry, **{op: shape_wrapper(formula) for op, formula in _formulas().items()}}
 
@@ -102,7 +112,9 @@ class _Counter(TorchDispatchMode):
                 return outcome
         outcome = func(*args, **kwargs)
         if formula is not None:
-            self.flops += int(formula(*args, **kwargs, out_val=outcome)) * self._part(args)
+            flops = int(formula(*args, **kwargs, out_val=outcome)) * self._part(args)
+            self.flops += flops
+            self._note(args, flops)
         elif name := _may_multiply(operation):
             self.uncounted.setdefault(name)
         return outcome
@@ -112,6 +124,13 @@ class _Counter(TorchDispatchMode):
         if not self.kept:
             return 1.0
         return min((self.kept.get(memory_of(one), 1.0) for one in operands if isinstance(one, Tensor)), default=1.0)
+
+    def _note(self, operands: tuple[Any, ...], flops: float) -> None:
+        """Add a product to its weight; to several weights of one operation in proportion to their elements."""
+        tensors = [leaf for leaf in tree_leaves(operands) if isinstance(leaf, Tensor)] if self.of else []
+        mine = {memory: one.numel() for one in tensors if (memory := memory_of(one)) in self.of}
+        for memory, elements in mine.items():
+            self.of[memory] += flops * elements / sum(mine.values())
 
 
 def _may_multiply(operation: Any) -> str:

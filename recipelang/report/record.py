@@ -204,6 +204,7 @@ class Expectation:
         figures: what was measured, with the bounds.
         margin: whether the bound is inside the interval (true), or a sentence about it.
         held: how many of the seeds hold; null with one seed.
+        note: what the measurements say of what was missed.
         seeds_hold: the same in records of form 1: `3/3`.
     """
 
@@ -215,6 +216,7 @@ class Expectation:
     figures: tuple[Figure, ...] = ()
     margin: bool | str | float | None = None
     held: Figure | None = None
+    note: str = ""
     seeds_hold: str | None = ""
 
 

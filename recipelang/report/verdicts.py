@@ -46,6 +46,8 @@ def shown_verdict(expectation: Expectation, run: str) -> ShownVerdict:
         notes.append(figures.words([expectation.held]))
     elif expectation.seeds_hold and not expectation.seeds_hold.endswith("/1"):
         notes.append(f"{expectation.seeds_hold} seeds hold")
+    if expectation.note:
+        notes.append(expectation.note)
     of = ": ".join(name for name in (run, expectation.variant) if name)
     return ShownVerdict(
         expectation,

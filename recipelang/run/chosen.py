@@ -19,7 +19,7 @@ from recipelang.units import show
 
 @dataclass(frozen=True)
 class Chosen:
-    """A clock with the runtime that it uses.
+    """A clock, or what is read of an execution, with the runtime that it uses.
 
     Attributes:
         metric: with this runtime.
@@ -37,7 +37,10 @@ class Chosen:
         if not self.among:
             return measured
         healthy = f": {show(measured.value / measured.ratio, self.metric.unit)}" if measured.ratio else ""
-        told = f"executed by {self.metric.runtime.name}, and so is healthy in the ratio{healthy}; {self.among}"
+        told = f"executed by {self.metric.runtime.name}"
+        if measured.ratio:
+            told += f", and so is healthy in the ratio{healthy}"
+        told += f"; {self.among}"
         return replace(measured, note="; ".join(filter(None, (measured.note, told))))
 
 
@@ -54,7 +57,7 @@ def chosen(metric: Any, network: Network, at: Prepares) -> Chosen:
     """The clock that times the network: with the fastest of its runtimes where it names none itself.
 
     Args:
-        metric: any; only a clock that executes by torch, as it does where nothing is said, may get another runtime.
+        metric: any; only one that executes by torch, as it does where nothing is said, may get another runtime.
         network: with the runtimes that `accelerate` gave it.
         at: prepares it.
 
@@ -62,7 +65,7 @@ def chosen(metric: Any, network: Network, at: Prepares) -> Chosen:
         Refusal: RCP1461: none of the runtimes can execute it.
     """
     names = network.accelerated.runtimes if network.accelerated else ()
-    if not names or metric.source != "clock" or metric.runtime.name != "torch":
+    if not names or metric.source not in ("clock", "execution") or metric.runtime.name != "torch":
         return Chosen(metric)
     able, reasons = _able(metric, names, network)
     ingredients = {

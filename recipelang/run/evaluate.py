@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from recipelang.budgets.conditions import Value
@@ -67,16 +67,16 @@ class Readings:
         owner, subject = self._subject(reading, lane, network)
         mine = self.measure(reading, subject, owner, briefly)
         if reading.form == "value":
-            return _value(mine)
+            return replace(_value(mine), note=mine.note)
         if reading.form == "ratio" and mine.ratio is not None:
             return Value(mine.ratio, mine.ratio_low or mine.ratio, mine.ratio_high or mine.ratio)
         reference = self.measure(reading, self._reference(reading, owner), owner, briefly)
         if reading.form == "ratio":
             if reference.value == 0:
                 raise Refusal("RCP0907", f"healthy has a {spell(reading.metric)} of 0, so there is no ratio to it")
-            return _exactly(mine.value / reference.value)
+            return Value.exactly(mine.value / reference.value)
         sign = 1 if reading.form == "drop" else -1
-        return _exactly(sign * (reference.value - mine.value))
+        return Value.exactly(sign * (reference.value - mine.value))
 
     def _subject(self, reading: Reading, lane: Lane, network: Network | None) -> tuple[Lane, Network]:
         kind, name = reading.subject.kind, reading.subject.name
@@ -108,15 +108,12 @@ class Readings:
 def mean(values: list[Value]) -> Value:
     """The mean over seeds, also of the ends of the intervals."""
     n = len(values)
-    return Value(sum(v.value for v in values) / n, sum(v.low for v in values) / n, sum(v.high for v in values) / n)
-
-
-def _exactly(value: float) -> Value:
-    return Value(value, value, value)
+    value, low, high = (sum(ends) / n for ends in zip(*((v.value, v.low, v.high) for v in values), strict=True))
+    return Value(value, low, high, next((v.note for v in values if v.note), ""))
 
 
 def _value(measured: Measurement) -> Value:
     """A clock keeps its interval; the sampling error of a finite test set does not loosen a bound."""
     if measured.ratio is None:
-        return _exactly(measured.value)
+        return Value.exactly(measured.value)
     return Value(measured.value, measured.low, measured.high)

@@ -44,6 +44,11 @@ class Judged:
         return self.verdict.text if self.verdict else self.why
 
     @property
+    def notes(self) -> str:
+        """What the measurements say of what was missed."""
+        return "; ".join(self.verdict.notes) if self.verdict and not self.verdict.holds else ""
+
+    @property
     def margin(self) -> str:
         """Whether the verdict depends on noise."""
         return "within the noise" if self.verdict and self.verdict.marginal else ""
@@ -119,6 +124,7 @@ class Expectations:
                 "value": j.why or None,
                 "figures": figure.stored(j.verdict.figures) if j.verdict else [],
                 "margin": j.margin,
+                "note": j.notes,
                 "held": j.held.json() if j.held else None,
             }
             for j in self.judged

@@ -125,13 +125,17 @@ class Measurer:
     def ingredients(
         self, metric: Any, network: Network, healthy: Network, data: Dataset, split: str
     ) -> Mapping[str, Any]:
-        """What determines the number: for a clock architectures and hardware, else the network and the data."""
+        """What determines the number: for a clock architectures and hardware, else the network and the data, or what
+        executes it."""
         common = {"verb": "measure", "metric": canonical(metric), "smoke": self.options.smoke}
         if (version := getattr(metric, "version", 1)) != 1:
             common["version"] = version
         if metric.source == "clock":
             pair = [architecture(network), architecture(healthy)]
             return {**common, "architectures": pair, "hardware": fingerprint(), **metric.runtime.versions(network)}
+        if metric.source == "execution":
+            ways = {"hardware": fingerprint(), **metric.runtime.versions(network)}
+            return {**common, "content": content(network), **ways}
         if metric.source == "structure":
             machine = (
                 {"hardware": fingerprint(), "torch": torch.__version__} if getattr(metric, "machine", False) else {}
@@ -181,6 +185,8 @@ class Measurer:
                 measured = metric.measure(mine, theirs, network.input_shape, self.progress)
             finally:
                 self.progress.stop()
+        elif metric.source == "execution":
+            measured = metric.measure(self.execution(metric, network), network, network.input_shape)
         else:
             measured = metric.measure(self._deploy(network), network, network.input_shape)
         return _finite(metric, measured)

@@ -171,12 +171,12 @@ def _read(reading: Reading, lane: Lane, readings: Readings, control: Lane | None
 def _layers(network: Network, columns: Sequence[Reading], readings: Readings) -> list[dict[str, Any]]:
     """How each layer executes, and on what where a runtime of the columns does more than multiply dense weights."""
     default = _metric("latency")
-    clocks = [reading.metric for reading in columns if reading.metric.source == "clock"]
+    executed_by = [reading.metric for reading in columns if reading.metric.source in ("clock", "execution")]
     special: dict[str, tuple[LayerExecution, ...]] = {}
     try:
         if plain(network):
             return [asdict(row) for row in executed(network)]
-        for metric in clocks:
+        for metric in executed_by:
             with suppress(Refusal):  # a column that could not be measured has already been noted
                 metric = readings.measurer.executed(metric, network)
                 rows = readings.measurer.execution(metric, network)

@@ -212,7 +212,8 @@ class Walk:
             self.worker.settle_healthy(lane)
         for judged in self.expectations.judge(step, lanes, filters):
             mark = {True: "holds", False: "missed", None: "undecided"}[judged.holds]
-            margin = f" ({judged.margin})" if judged.margin else ""
+            aside = "; ".join(filter(None, (judged.margin, judged.notes)))
+            margin = f" ({aside})" if aside else ""
             self.worker.progress.say(f"    {step.text}: {mark}, {judged.text}{margin}")
 
     # repeat -----------------------------------------------------------------------------------

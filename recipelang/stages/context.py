@@ -71,7 +71,7 @@ class Context:
             def value(reading: Reading) -> Value:
                 if reading.subject.kind == "current":
                     return glance(reading, network)
-                return Value(*[self.read(reading, network)] * 3)
+                return Value.exactly(self.read(reading, network))
 
             return judged(condition, value, "possibly")
 

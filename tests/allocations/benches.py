@@ -86,7 +86,7 @@ def workbench(
         return float(counts[0] / counts[1])
 
     def judged(asked: Condition, given: Network, surely: bool) -> Any:
-        return judge(asked, lambda reading: Value(*[read(reading, given)] * 3), "surely")
+        return judge(asked, lambda reading: Value.exactly(read(reading, given)), "surely")
 
     return Workbench(
         queues, together, condition(until), read, judged, division, task or Classification(), Sgd(lr), seed, "cpu", 1,

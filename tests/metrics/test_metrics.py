@@ -55,7 +55,7 @@ def of_structure(name: str, module: nn.Module, shape: tuple[int, int, int] = (3,
 def test_every_metric_says_what_it_is(name: str) -> None:
     found = catalogue.find("metric", name)
     assert found.role in ("cost", "quality", "property") and found.better in ("lower", "higher")
-    assert found.source in ("structure", "predictions", "clock")
+    assert found.source in ("structure", "predictions", "clock", "execution")
     for heading in ("Formula:", "Shapes:", "When it misleads:", "Source:"):
         assert heading in catalogue.card(found), heading
 

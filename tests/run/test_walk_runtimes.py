@@ -148,3 +148,30 @@ def test_accelerate_chooses_the_runtime_that_times_the_network(lab: Any, monkeyp
     same = asked.metric(f"latency(batch=2, runtime={name})")
     assert same == done.metric("latency(batch=2)"), "one measurement, under two names"
     assert lab.run(CHOSEN).made == 0
+
+
+SHARE = "integers(runtime=onnxruntime)"
+
+
+def test_a_recipe_demands_integers_and_hears_which_layer_is_not(lab: Any) -> None:
+    some = QUANTIZED.replace("measure top1, " + CLOCK, f"measure {SHARE}, integers(of=layers, runtime=onnxruntime)")
+    some = some.replace("export onnx\n", f"expect {SHARE} > 99%\n").replace("8 bits by", '8 bits except "layer2.*" by')
+    done = lab.run(some)
+    assert done.code == 4 and done.verdicts == [("main", False)]
+    assert done.metric(SHARE, "healthy") == 0.0 and 0.5 < done.metric(SHARE) < 0.9
+    (told,) = done.result.report["expectations"]
+    assert "`layer2.0.conv2`" in told["note"] and "its weight has no grid" in told["note"]
+    (verdict,) = build(done.result.report).verdicts
+    assert verdict.note == told["note"]
+    assert [row["executes"] for row in done.variant()["layers"]].count("int8") >= 10
+    assert lab.run(some).made == 0
+
+
+def test_integers_of_the_chosen_runtime_and_as_a_guard(lab: Any) -> None:
+    text = QUANTIZED.replace("measure top1, " + CLOCK, "measure integers").replace("export onnx\n", "")
+    assert lab.run(text).metric("integers") == 0.0, "torch simulates"
+    chosen = lab.run(text + "accelerate by latency with onnxruntime\nexpect integers > 99%\n")
+    assert chosen.code == 0 and chosen.metric("integers") > 0.99
+    guarded = f"quantize weights, activations until size < 30% while {SHARE} > 99% on train(samples=64)\n"
+    kept = lab.run(text.replace(text.splitlines()[-1] + "\n", guarded))
+    assert kept.code == 0 and kept.variant()["metrics"]["integers"]

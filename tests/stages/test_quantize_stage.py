@@ -61,7 +61,7 @@ def test_a_search_of_widths_counts_no_activation_that_stays_in_floating_point(tm
         return sum(one.stored(weights[name]) for name in weights for one in network.restrictions.get(name, ()))
 
     def verdict(condition: Any, network: Network, surely: bool) -> Any:
-        return judge(condition, lambda reading: Value(*[size(reading, network)] * 3), "surely" if surely else "likely")
+        return judge(condition, lambda reading: Value.exactly(size(reading, network)), "surely" if surely else "likely")
 
     text = "quantize weights, activations until size < 400B with sensitivity(8)"
     outcome = quantized(text, tmp_path, read=size, judge=verdict)

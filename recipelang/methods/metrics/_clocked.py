@@ -1,61 +1,23 @@
-"""What metrics of a clock share: how both networks are called, and the times of alternate calls."""
+"""What metrics of a clock share: the times of alternate calls of two networks that a runtime executes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from recipelang.catalogue import setting, spell
-from recipelang.errors import SettingError
-from recipelang.kinds import PRECISIONS, Deployment, Executable, Measurement, Runtime
-from recipelang.lazy import torch
-from recipelang.methods.runtimes.torch import Torch
-from recipelang.profile import DEVICE
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from recipelang.kinds import Executable, Measurement
+from recipelang.methods.metrics._executed import Executed
 
 #: of a measurement in about a second, for a plan, which does not decide close cases
 BRIEFLY: dict[str, Any] = {"min_pairs": 8, "half_width": 0.05, "budget_s": 0.5}
 
 
 @dataclass(frozen=True)
-class Clocked:
+class Clocked(Executed):
     """A metric for which the network and the healthy one are called alternately."""
 
     role: ClassVar[str] = "cost"
     source: ClassVar[str] = "clock"
-
-    batch: int = setting(1, type="integer", low=1, help="Images in one call.")
-    threads: int = setting(1, type="integer", low=1, help="CPU threads while timing.")
-    device: str = setting("cpu", type="text", help='`"cpu"`, `"cuda"` or `"cuda:1"`.')
-    precision: str = setting("float32", type="word", choices=PRECISIONS, help="Of weights, images and activations.")
-    compiled: bool = setting(
-        False, type="boolean", help="Whether both are compiled by torch.compile, on a GPU as CUDA graphs."
-    )
-    runtime: Runtime = setting(Torch(), type="method", kind="runtime", later=True, help="What executes both networks.")
-
-    def __post_init__(self) -> None:
-        if not DEVICE.fullmatch(self.device):
-            raise SettingError("device", f'`"{self.device}"` is not a device', 'write `"cpu"`, `"cuda"` or `"cuda:1"`')
-        name, what = spell(self.runtime), self.runtime
-        if self.device.partition(":")[0] not in what.devices:
-            raise SettingError("device", f"{name} executes on {' and '.join(what.devices)} only", "remove `device`")
-        if self.precision not in what.precisions:
-            help = f"write `precision={what.precisions[0]}`"
-            raise SettingError("precision", f"{name} computes in {', '.join(what.precisions)} here", help)
-        if self.compiled and not what.compiles:
-            raise SettingError("compiled", f"{name} has no other way of compiling networks", "remove `compiled`")
-
-    @property
-    def deployment(self) -> Deployment:
-        """How the runtime is to prepare both networks."""
-        return Deployment(self.device, self.precision, self.compiled, self.batch, self.threads)
-
-    def example(self, input_shape: tuple[int, ...]) -> Tensor:
-        """A batch of standard normal numbers, the same at every call."""
-        drawn = torch.randn(self.batch, *input_shape, generator=torch.Generator().manual_seed(0))
-        return drawn.to(getattr(torch, self.precision))
 
     def timed(
         self, executable: Executable, healthy: Executable, input_shape: tuple[int, ...], **how: Any
