@@ -41,6 +41,15 @@ def card_at(text: str, offset: int) -> Card | None:
     return Card(word.start, word.end, told) if told else None
 
 
+def prepare() -> None:
+    """Load every verb and method, so that no answer has to wait for it: together a fifth of a second."""
+    for kind in catalogue.FOLDERS:
+        for name in catalogue.names(kind):
+            method_named(name, (kind,))
+    for name in vocabulary.verbs():
+        verb_of(name)
+
+
 def _told(place: Cursor, word: Token) -> str | None:
     """What the word is where it stands."""
     follows = place.text[word.end :].lstrip(" \t")

@@ -5,6 +5,7 @@ Only the words before the place count, so that a statement that is half typed ha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from recipelang.syntax.place import Place
 
 #: terminals of words that are typed letter by letter; a string is one too, its letters are module names or files
 _TYPED = frozenset(("NAME", "PARAMETER", "STRING", *(word.upper() for word in RESERVED)))
+_UNIT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]+)")
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,11 @@ def cursor(text: str, offset: int, *, within: bool = False) -> Cursor:
     if len(words) > 1 and words[-1].start == offset == words[-2].end and words[-1].type not in _TYPED:
         words.pop()  # `sgd|(`: about the word, not about the sign after it
     last = words[-1] if words else None
+    if last and last.type == "STRAY" and last.end == offset and (begun := _UNIT.fullmatch(last.text)):
+        middle = last.start + begun.end(1)  # `12m`: a number and a unit that is half typed
+        unit = last._replace(type="NAME", text=begun[2], start=middle, column=last.column + begun.end(1))
+        words[-1:] = [last._replace(type="NUMBER", text=begun[1], end=middle), unit]
+        last = unit
     if last and last.type == "COMMENT" and last.start < offset <= last.end:
         return Cursor(text, offset, last, ())
     touches = last is not None and last.start <= offset <= last.end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from recipelang.editor.analysis import Analysis, analyse
@@ -12,6 +13,8 @@ from recipelang.profile import Profile, locate, parse_profile
 
 #: more of a file is not read: some have no end
 MOST_BYTES = 2**24
+#: of more recipes beside one, these are offered
+MOST_FILES = 500
 
 
 @dataclass
@@ -65,6 +68,13 @@ class Documents:
             raise OSError(0, "it is not a file")
         with path.open("rb") as opened:
             return opened.read(MOST_BYTES).decode("utf-8-sig")
+
+    def recipes_in(self, folder: Path) -> list[str]:
+        """The recipes in a folder and the folders in it, relative to it; none where it is not a folder."""
+        if not folder.is_absolute():
+            return []
+        places = (*folder.glob("*.rcp"), *folder.glob("*/*.rcp"))
+        return sorted(place.relative_to(folder).as_posix() for place in islice(places, MOST_FILES))
 
     def users_of(self, path: Path) -> list[Path]:
         """The open texts that use a file, or did so when they were last analysed."""

@@ -49,7 +49,7 @@ class Expected:
 
 
 #: the value of a `let` or a sweep
-ANYTHING = Expected(accepts=(*catalogue.FOLDERS,))
+ANYTHING = Expected(accepts=(*catalogue.FOLDERS, "split"))
 
 
 def expected(place: Cursor) -> Expected:
@@ -72,8 +72,13 @@ def verb_of(name: str) -> Verb | None:
 
 
 def method_of(call: Call) -> tuple[str, type] | None:
-    """The kind and class of the method that is called, as the place of the call has it."""
-    return method_named(call.path[0], expected(call.outside).kinds)
+    """The kind and class of the method that is called, as the place of the call has it: `latency` of `early.latency`,
+    and `torchvision` of `torchvision.resnet18`, which takes the rest of its name as a setting."""
+    kinds = expected(call.outside).kinds
+    found = method_named(call.path[0], kinds)
+    if len(call.path) > 1 and not (found and any(s.dotted for s in catalogue.settings(found[1]))):
+        return method_named(call.path[-1], kinds)
+    return found
 
 
 def method_named(name: str, kinds: Iterable[str]) -> tuple[str, type] | None:

@@ -20,6 +20,7 @@ from pygls.uris import to_fs_path
 from recipelang import __version__
 from recipelang.editor import cards
 from recipelang.editor.analysis import Analysis, place_in
+from recipelang.editor.completion import Choice, card_of, choices_at
 from recipelang.editor.documents import Documents
 from recipelang.editor.formatting import Edit, formatted
 from recipelang.editor.positions import Lines
@@ -74,6 +75,7 @@ def path_of(uri: str) -> Path:
 
 @SERVER.feature(lsp.INITIALIZED)
 def _begun(server: RecipeServer, params: lsp.InitializedParams) -> None:
+    server.checker.submit(cards.prepare)
     if server.process_id:
         asyncio.get_running_loop().create_task(_watch(server.process_id))
 
@@ -249,6 +251,58 @@ def _hover(server: RecipeServer, params: lsp.HoverParams) -> lsp.Hover | None:
     lines = server.lines(text)
     card = cards.card_at(text, _offset(lines, params.position))
     return lsp.Hover(_markdown(card.text), _range(lines, card.start, card.end)) if card else None
+
+
+#: sort of a choice → how editors show it
+_KINDS = {
+    "parameter": lsp.CompletionItemKind.Variable,
+    "setting": lsp.CompletionItemKind.Property,
+    "word": lsp.CompletionItemKind.EnumMember,
+    "unit": lsp.CompletionItemKind.Unit,
+    "state": lsp.CompletionItemKind.Reference,
+    "variant": lsp.CompletionItemKind.Module,
+    "split": lsp.CompletionItemKind.Value,
+    "file": lsp.CompletionItemKind.File,
+    "module": lsp.CompletionItemKind.Field,
+    "method": lsp.CompletionItemKind.Function,
+    "verb": lsp.CompletionItemKind.Keyword,
+    "clause": lsp.CompletionItemKind.Keyword,
+}
+
+
+@SERVER.feature(
+    lsp.TEXT_DOCUMENT_COMPLETION, lsp.CompletionOptions(trigger_characters=list(' .$"(,='), resolve_provider=True)
+)
+def _complete(server: RecipeServer, params: lsp.CompletionParams) -> lsp.CompletionList | None:
+    text = server.text(params.text_document.uri)
+    if text is None:
+        return None
+    lines, folder = server.lines(text), path_of(params.text_document.uri).parent
+    found = choices_at(text, _offset(lines, params.position), files=lambda: server.documents.recipes_in(folder))
+    place = _range(lines, found.start, found.end)
+    items = [
+        lsp.CompletionItem(
+            label=choice.label,
+            kind=_KINDS[choice.sort],
+            detail=choice.wrong or choice.note or choice.owner or None,
+            tags=[lsp.CompletionItemTag.Deprecated] if choice.wrong else None,
+            sort_text=f"{number:04}",
+            filter_text=choice.label,
+            text_edit=lsp.TextEdit(place, choice.insert or choice.label),
+            data={"sort": choice.sort, "owner": choice.owner},
+        )
+        for number, choice in enumerate(found.items)
+    ]
+    return lsp.CompletionList(is_incomplete=False, items=items)
+
+
+@SERVER.feature(lsp.COMPLETION_ITEM_RESOLVE)
+def _resolve(server: RecipeServer, item: lsp.CompletionItem) -> lsp.CompletionItem:
+    """The card of the choice that the editor shows in full."""
+    data = item.data if isinstance(item.data, dict) else {}
+    card = card_of(Choice(item.label, str(data.get("sort", "")), owner=str(data.get("owner", ""))))
+    item.documentation = _markdown(card) if card else None
+    return item
 
 
 def _markdown(text: str) -> lsp.MarkupContent:

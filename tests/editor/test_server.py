@@ -87,6 +87,19 @@ def test_words_have_cards_and_calls_their_settings(editor: Editor, folder: Path)
     assert signature["label"].startswith("sgd(lr=0.01, ") and signature["activeParameter"] == 0
 
 
+def test_words_are_completed_and_tell_what_they_are(editor: Editor, folder: Path) -> None:
+    uri, _ = opened(editor, folder, "complete.rcp", "keep as 😀\nprune layers by im until latency < 0.7\n")
+    found = editor.at("completion", uri, 1, 18)["items"]
+    imprint = next(item for item in found if item["label"] == "imprint")
+    assert place({"range": imprint["textEdit"]["range"]}) == (1, 16, 1, 18)
+    assert imprint["textEdit"]["newText"] == "imprint"
+    told = editor.ask("completionItem/resolve", **imprint)["documentation"]["value"]
+    assert told.startswith("**imprint** (criterion")
+    editor.change(uri, "prune layers by")
+    assert editor.at("completion", uri, 0, 15) is not None and editor.at("completion", uri, 9, 9)["items"]
+    editor.diagnostics(uri)
+
+
 def test_a_used_file_is_read_as_it_is_in_the_editor(editor: Editor, folder: Path) -> None:
     (folder / "base.rcp").write_text("prune 1 layer by imprint\n")
     uri, found = opened(editor, folder, "user.rcp", '# first line\nuse "base.rcp"\nmeasure top1\n')
