@@ -9,6 +9,7 @@ from typing import Any
 from recipelang.budgets.conditions import Value
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
+from recipelang.images.counted import Read, counted
 from recipelang.kinds import Dataset, Measurement
 from recipelang.plan import Reading
 from recipelang.run.lanes import Lane
@@ -30,6 +31,7 @@ class Readings:
         control: gives the control lane of a lane.
         together: (data, split) → metrics of predictions that the plan reads there.
         trouble: what could not be measured, for the report.
+        read: what is read of the data sets, for the costs of steps.
     """
 
     measurer: Measurer
@@ -39,6 +41,7 @@ class Readings:
     control: Callable[[Lane], Lane]
     together: Mapping[tuple[str, str], tuple[Any, ...]] = field(default_factory=dict)
     trouble: list[str] = field(default_factory=list)
+    read: Read = field(default_factory=Read)
 
     def network(self, state: State) -> Network:
         """The network of a state."""
@@ -48,7 +51,7 @@ class Readings:
         """The metric of a network on the reading's data and split; a clock compares it with the lane's healthy, where
         that is enough `briefly`."""
         healthy = self.network(lane.healthy) if lane.healthy else network
-        data = self.datasets[reading.data]
+        data = counted(self.datasets[reading.data], self.read, reading.data)
         beside = self.together.get((reading.data, reading.split), ())
         return self.measurer.measure(reading.metric, network, healthy, data, reading.split, beside, briefly)
 

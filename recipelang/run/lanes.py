@@ -31,7 +31,9 @@ class StepRecord:
     edits: tuple[str, ...] = ()
     ranking: tuple[Mapping[str, Any], ...] = ()
     history: tuple[Mapping[str, Any], ...] = ()
+    unvalidated: str = ""
     plots: tuple[Mapping[str, Any], ...] = ()
+    cost: Mapping[str, Any] | None = None  # None if there was nothing to do
 
 
 @dataclass

@@ -18,6 +18,7 @@ def as_record(outcome: Outcome) -> dict[str, Any]:
         "edits": list(outcome.edits),
         "ranking": [dict(row) for row in outcome.ranking],
         "history": [dict(row) for row in outcome.history],
+        **({"unvalidated": outcome.unvalidated} if outcome.unvalidated else {}),
         **({"plots": plot.stored(outcome.plots)} if outcome.plots else {}),
         "trained": [{"count": t.duration.count, "unit": t.duration.unit} for t in outcome.training],
     }
@@ -26,7 +27,7 @@ def as_record(outcome: Outcome) -> dict[str, Any]:
 def is_record(record: Mapping[str, Any]) -> bool:
     """Whether a step of this version wrote the record: an older version may have written something else."""
     lists = [record.get(name, []) for name in ("edits", "ranking", "history", "trained", "plots")]
-    texts = [record.get("content"), record.get("note", "")]
+    texts = [record.get("content"), record.get("note", ""), record.get("unvalidated", "")]
     try:
         for name in ("asked", "reached"):
             figure.read(record.get(name, ""))
@@ -34,6 +35,7 @@ def is_record(record: Mapping[str, Any]) -> bool:
         return False
     return (
         all(isinstance(text, str) for text in texts)
+        and isinstance(record.get("cost", {}), dict)
         and all(isinstance(rows, list) for rows in lists)
         and all(isinstance(row, str) for row in lists[0])
         and all(isinstance(row, dict) for rows in lists[1:] for row in rows)

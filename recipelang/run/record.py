@@ -15,7 +15,7 @@ from recipelang.catalogue import find, spell
 from recipelang.errors import Diagnostic, Refusal
 from recipelang.kinds import LayerExecution, Task, figure
 from recipelang.plan import CURRENT, Plan, Reading, conditions_of, tests_of
-from recipelang.run import cells
+from recipelang.run import cells, costs
 from recipelang.run.evaluate import Readings
 from recipelang.run.lanes import Lane, StepRecord, by_variant
 from recipelang.runtimes.layers import USUAL, executed, plain
@@ -23,6 +23,9 @@ from recipelang.surgery.network import Network
 
 #: columns of a report whose recipe has no `measure`, after the task's own
 DEFAULT_COLUMNS = ("latency", "flops", "params", "size", "sparsity")
+
+#: what a row of a history has beside numbers
+_WORDS = ("validation", "unvalidated")
 
 #: resets what a `choose` may have set on a lane
 UNCHOSEN: dict[str, Any] = {"chosen": False, "lost": False, "passed": False, "origin": None}
@@ -98,12 +101,13 @@ def _variant(
 ) -> dict[str, Any]:
     error = next((lane.error for lane in group if lane.error), None)
     seeds = [_measured(name, lane, columns, readings, controls.get((name, lane.seed))) for lane in group]
-    runs = [
+    runs: list[dict[str, Any]] = [
         {
             "seed": lane.seed if lane.seeded else None,
             "folder": lane.folder if kind != "healthy" and _whole(lane) else "",
             "metrics": {title: cells.numbers(reading.metric, [cell]) for title, (reading, cell) in measured.items()},
-            "steps": [_step(step) for step in (lane.steps if kind == "healthy" else lane.steps[lane.shared :])],
+            "steps": [_step(step) for step in _own(lane, kind)],
+            "cost": costs.together([step.cost for step in _own(lane, kind)]),
         }
         for lane, measured in zip(group, seeds, strict=True)
     ]
@@ -126,14 +130,26 @@ def _variant(
         if current and (group[0].written or not error)
         else [],
         "runs": runs,
+        "cost": costs.mean([run["cost"] for run in runs]),
     }
+
+
+def _own(lane: Lane, kind: str) -> list[StepRecord]:
+    """The steps of a row: those before healthy are healthy's."""
+    return lane.steps if kind == "healthy" else lane.steps[lane.shared :]
 
 
 def _step(step: StepRecord) -> dict[str, Any]:
     """A step as the report holds it."""
     figures = {"asked": step.asked, "reached": step.reached}
     told = {name: said if isinstance(said, str) else figure.stored(said) for name, said in figures.items()}
-    return {**asdict(step), **told}
+    return {**asdict(step), **told, "history": [_point(row) for row in step.history]}
+
+
+def _point(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a history, with the task's score under one name as well."""
+    scores = [value for name, value in row.items() if name not in ("epoch", "loss", "lr", *_WORDS)]
+    return {**row, "score": scores[0] if scores else None}
 
 
 def _whole(lane: Lane) -> bool:

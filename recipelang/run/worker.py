@@ -17,6 +17,7 @@ from recipelang.budgets.conditions import judge
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import MachineFailed, Refusal, StepFailed, line_of
 from recipelang.images.access import reading
+from recipelang.images.counted import counted
 from recipelang.images.view import seen_by
 from recipelang.kinds import Dataset, Progress, Task, figure
 from recipelang.plan import (
@@ -36,6 +37,7 @@ from recipelang.plugins import raised_by_one
 from recipelang.run import keys, outcomes, states
 from recipelang.run.bookkeeping import note
 from recipelang.run.building import build
+from recipelang.run.costs import UNKNOWN, Spent
 from recipelang.run.evaluate import Readings
 from recipelang.run.lanes import Lane, StepRecord
 from recipelang.run.options import Options
@@ -62,6 +64,7 @@ class Worker:
         datasets: opened data sets by name; "" is the recipe's first.
         task: of the recipe.
         partial: where the best candidate is saved if a budget is out of reach.
+        spent: notes what steps take.
         made, stored: how many steps were done, and how many were in the store.
     """
 
@@ -74,7 +77,11 @@ class Worker:
     task: Task = field(default_factory=task_named)
     made: int = 0
     stored: int = 0
+    spent: Spent = field(init=False, repr=False)
     fresh: set[str] = field(default_factory=set)  # keys made again in this run, so that `--fresh` makes each once
+
+    def __post_init__(self) -> None:
+        self.spent = Spent(self.options.device, self.readings.read)
 
     def step(self, step: Step, lane: Lane) -> None:
         """Take a lane through a step.
@@ -100,6 +107,8 @@ class Worker:
         seconds = time.monotonic() - began if works and not cached else None
         shown = {f.name: record[f.name] for f in fields(StepRecord) if f.name in record}
         shown |= {name: figure.read(record[name]) for name in ("asked", "reached") if name in record}
+        if works and "content" in record:
+            shown["cost"] = record.get("cost") or UNKNOWN
         lane.steps.append(replace(book, seconds=seconds, cached=cached, **shown))
         self._say(step, lane.steps[-1], lane)
 
@@ -167,7 +176,10 @@ class Worker:
             why = self.store.why_again(key)
             if why:
                 self.progress.say(f"    {why}; this step is done again")
-            record = make(self.store.work(key))
+            folder = self.store.work(key)
+            with self.spent.noting(continued=any(folder.iterdir())) as cost:
+                record = make(folder)
+            record = {**record, "cost": cost}
             self.fresh.add(key)
             self.made += 1
             return self.store.finish(key, ingredients, record, files), False
@@ -271,7 +283,7 @@ class Worker:
         assert lane.current  # _stage made sure
         return Context(
             network=self.readings.network(lane.current),
-            data=self.seen(lane.current),
+            data=counted(self.seen(lane.current), self.readings.read),
             task=self.task,
             seed=keys.seed_of(operation, lane),
             device=self.options.device,

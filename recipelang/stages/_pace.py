@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from recipelang.meaning import schedules
 from recipelang.plan import Duration, Training
@@ -105,7 +105,8 @@ class Rounds:
         seed = nth_seed(self.context.seed, len(outcome.training))
         tuned, record = _fit(outcome.network, training, self.context, seed, f"round-{turn}")
         history = continued(outcome.history, record.history)
-        return replace(outcome, network=tuned, history=history, training=(*outcome.training, training))
+        told: dict[str, Any] = {"history": history, "unvalidated": outcome.unvalidated or record.unvalidated}
+        return replace(outcome, network=tuned, training=(*outcome.training, training), **told)
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,8 @@ class Gradual:
         )
         self._done.append((start, record))
         history = one_history(self._done, self.per_epoch)
-        return replace(outcome, network=tuned, history=history, training=(self.training,))
+        told: dict[str, Any] = {"history": history, "unvalidated": outcome.unvalidated or record.unvalidated}
+        return replace(outcome, network=tuned, training=(self.training,), **told)
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,8 @@ class Soft:
         softening = Softening(self.training.course, self.weakest)
         joined = replace(self.training, companions=(*self.training.companions, softening))
         tuned, record = _fit(outcome.network, joined, self.context, self.context.seed, "softly")
-        return replace(outcome, network=tuned, history=record.history, training=(self.training,))
+        told: dict[str, Any] = {"history": record.history, "unvalidated": record.unvalidated}
+        return replace(outcome, network=tuned, training=(self.training,), **told)
 
     def after(self, outcome: Outcome, turn: int, last: bool) -> Outcome:
         """There is none."""
@@ -186,4 +189,5 @@ def _fit(
 ) -> tuple[Network, FitRecord]:
     """The training loop, with a checkpoint of this name."""
     at = context.folder / name
-    return fit(network, context.data, training, seed=seed, checkpoint=at, window=window, **context.working)
+    how = {"checkpoint": at, "window": window, "validate": True, **context.working}
+    return fit(network, context.data, training, seed=seed, **how)

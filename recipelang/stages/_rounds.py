@@ -77,6 +77,7 @@ def in_rounds(
             parts[-1],
             seed=nth_seed(context.seed, turn - 1),
             checkpoint=context.folder / f"round-{turn}",
+            validate=True,
             **context.working,
         )
         records.append(record)
@@ -85,7 +86,14 @@ def in_rounds(
     note += f", each round from `{schedule.rewind}`" if state is not None else ""
     single = getattr(pattern, "piece", "weight") == "weight"
     reached = (*(ranked.agreement(keep) if single else ()), *done.figures)
-    return Outcome(network, reached=reached, note=note, history=done.history, training=tuple(parts))
+    return Outcome(
+        network,
+        reached=reached,
+        note=note,
+        history=done.history,
+        unvalidated=done.unvalidated,
+        training=tuple(parts),
+    )
 
 
 def _masks(

@@ -88,7 +88,8 @@ class Outcome:
         note: one sentence for the user.
         edits: what was removed or masked, as text.
         ranking: (unit, score, removed) from the most to the least important, where something was ranked.
-        history: per epoch of training: epoch, loss, learning rate.
+        history: per epoch of training: epoch, loss, learning rate, validation.
+        unvalidated: why the history has no validation; "" where it has, or is empty.
         training: the training done, for the control.
         plots: curves for the report.
     """
@@ -100,6 +101,7 @@ class Outcome:
     edits: tuple[str, ...] = ()
     ranking: tuple[Mapping[str, Any], ...] = ()
     history: tuple[Mapping[str, Any], ...] = ()
+    unvalidated: str = ""
     training: tuple[Training, ...] = ()
     plots: tuple[Plot, ...] = ()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
@@ -181,7 +182,8 @@ def _gradual(
     outcome = _outcome(operation, context.network, tuned.network, taken, dense | scoring.unscored(names, taken), ())
     reached = (*outcome.reached, *tuned.reached)
     note = "; ".join(filter(None, (tuned.note, outcome.note)))
-    outcome = replace(outcome, reached=reached, note=note, history=tuned.history, training=tuned.training)
+    told: dict[str, Any] = {"history": tuned.history, "unvalidated": tuned.unvalidated, "training": tuned.training}
+    outcome = replace(outcome, reached=reached, note=note, **told)
     return _told(outcome, said)
 
 

@@ -60,6 +60,7 @@ def tune(context: Context, training: Training, samples: Samples | None, teachers
         seed=context.seed,
         samples=samples.count if samples else None,
         checkpoint=context.folder / "checkpoint",
+        validate=True,
         **context.working,
     )
     removing = [companion.name for companion in training.companions if companion.leaves == PARTS]
@@ -71,5 +72,6 @@ def tune(context: Context, training: Training, samples: Samples | None, teachers
         edits=left.edits,
         ranking=left.ranking,
         history=record.history,
+        unvalidated=record.unvalidated,
         training=(training,),
     )

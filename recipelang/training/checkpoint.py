@@ -43,7 +43,7 @@ class TrainingState:
     loss: float = 0.0
     score: float = 0
     seen: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _devices(module: nn.Module) -> list[int]:

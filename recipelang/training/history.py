@@ -27,7 +27,8 @@ class FitRecord:
         precision: `float32` or `bfloat16`, for matrix products and convolutions.
         resumed_at: the step at which a checkpoint was resumed, 0 without one.
         history: per epoch: `epoch` (from 1), `loss` and the task's score, such as `accuracy`, under its name (both
-            means over the augmented samples), `lr` of its last step.
+            means over the augmented samples), `lr` of its last step; `validation`, where the training validated then.
+        unvalidated: why it did not validate; "" where it did, or was not asked to.
         left: what its companions leave, with the trained network.
     """
 
@@ -37,6 +38,7 @@ class FitRecord:
     precision: str
     resumed_at: int
     history: tuple[Row, ...]
+    unvalidated: str = ""
     left: Finished = field(default=Finished(None), compare=False, repr=False)
 
     @property
@@ -60,7 +62,9 @@ def together(records: Sequence[FitRecord]) -> FitRecord:
     history: tuple[Row, ...] = ()
     for record in records:
         history = continued(history, record.history)
-    return replace(records[-1], steps=steps, images=images, epochs=round(epochs, 3), history=history)
+    unvalidated = next((record.unvalidated for record in records if record.unvalidated), "")
+    last = replace(records[-1], unvalidated=unvalidated)
+    return replace(last, steps=steps, images=images, epochs=round(epochs, 3), history=history)
 
 
 class EpochTally:

@@ -38,6 +38,8 @@ from recipelang.training.machine import Interrupts, autocast, choose_precision, 
 from recipelang.training.quantized import Learning, learning, without_decay
 from recipelang.training.teachers import Teacher
 from recipelang.training.terms import Terms
+from recipelang.training.trainable import nothing_trains, require_trainable
+from recipelang.training.validating import Validating, unvalidated, validating
 from recipelang.training.windows import Window, steps_of, steps_of_epoch
 
 SAVE_EVERY = 30.0  # seconds
@@ -66,6 +68,7 @@ class _Job:
     terms: Terms
     companions: Companions
     learning: Learning
+    validating: Validating | None
 
     def moment(self, step: int) -> Moment:
         return Moment(step, self.total, self.per_epoch)
@@ -87,6 +90,7 @@ def fit(
     precision: str = "auto",
     window: Window | None = None,
     smoke: bool = False,
+    validate: bool = False,
 ) -> tuple[Network, FitRecord]:
     """Train a copy of the network.
 
@@ -111,7 +115,9 @@ def fit(
         precision: `auto`, `float32` or `bfloat16`.
         window: these steps are some of a longer training, whose course ramps, companions and the order of images
             follow; the optimizer begins with each window, and random numbers are drawn from one seed for each.
-        smoke: at most two steps.
+        smoke: at most two steps, without validation.
+        validate: whether the history says how the network does on validation samples after an epoch; what is trained
+            is the same.
 
     Returns:
         The trained network, on the CPU, and the record. Parts that a companion has decided to remove are still in the
@@ -126,15 +132,7 @@ def fit(
         KeyboardInterrupt: after the checkpoint is written.
     """
     batch = min(data.batch, samples or data.size("train"), data.size("train"))
-    _refuse_single_images(network.module, batch)
-    if network.encoded:
-        raise Refusal(
-            "RCP1446",
-            f"the network was encoded by `{network.encoded}`, and what is encoded is not trained any more",
-            "train the network from before `encode`",
-        )
-    if not any(parameter.requires_grad for parameter in network.module.parameters()):
-        raise _nothing_trains("every parameter of the network is frozen")
+    require_trainable(network, batch)
     per_epoch = steps_of_epoch(data, samples)
     steps = steps_of(training.duration, per_epoch, smoke)
     first, total = (window.start, window.total) if window else (0, steps)
@@ -163,6 +161,9 @@ def fit(
             Terms(training, task, live, [teacher.on(device) for teacher in teachers]),
             accompanying.begin(training.companions, live, Moment(first, total, per_epoch), device),
             learning(live, device),
+            validating(data, task, training.companions, min(per_epoch, total) * batch, device, seed)
+            if validate and not smoke
+            else None,
         )
         identity = _identity(job, first, network, teachers)
         parts = nn.ModuleDict({**job.terms.parts, **job.companions.states, **job.learning.states}).to(device).train()
@@ -179,7 +180,8 @@ def fit(
     if off := broken(trained):
         raise RuntimeError(f"a restriction of {off[0]} does not hold after training")
     epochs = round(steps / per_epoch, 3)
-    return trained, FitRecord(steps, steps * batch, epochs, job.precision, start, tuple(state.history), left)
+    told = tuple(state.history), unvalidated(job.validating, state.history)
+    return trained, FitRecord(steps, steps * batch, epochs, job.precision, start, *told, left)
 
 
 def _together(module: nn.Module, parts: nn.Module) -> nn.Module:
@@ -203,15 +205,6 @@ def _identity(job: _Job, first: int, network: Network, teachers: Sequence[Teache
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
-def _refuse_single_images(module: nn.Module, batch: int) -> None:
-    if batch == 1 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules()):
-        raise Refusal(
-            "RCP0814",
-            "BatchNorm cannot train on batches of one image: it would subtract the image from itself",
-            "write `batch=32` in the data, or use more samples",
-        )
-
-
 def _train(job: _Job, state: TrainingState, path: Path | None, identity: str, progress: Progress) -> None:
     """Take the remaining steps."""
     state.module.train()
@@ -230,6 +223,7 @@ def _train(job: _Job, state: TrainingState, path: Path | None, identity: str, pr
                 whole = state.step % job.per_epoch == 0 or state.step == job.end
                 if whole:
                     tally.close(lr, job.per_epoch)
+                    _validate(job, state)
                 progress.advance(1, f"loss {tally.last:.3f}")
                 waited = time.monotonic() - saved
                 due = waited > SAVE_EVERY or (whole and waited > WORTH_SAVING) or state.step == job.end
@@ -244,6 +238,14 @@ def _train(job: _Job, state: TrainingState, path: Path | None, identity: str, pr
         raise Refusal("RCP0816", f"training does not fit into the memory of `{job.device}`", help) from error
     finally:
         progress.stop()
+
+
+def _validate(job: _Job, state: TrainingState) -> None:
+    """Add to the last point of the history how the network does on validation samples, where that is due."""
+    asked = job.validating
+    if asked is not None and asked.due(state.step, job.per_epoch, job.total):
+        instead = job.learning.instead(job.moment(state.step - 1))
+        state.history[-1] |= asked.point(state.module, state.parts, job.restrictions, instead)
 
 
 def _batches(job: _Job, done: int) -> Iterator[Batch]:
@@ -278,7 +280,7 @@ def _step(job: _Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[
         loss = sum(job.companions.penalties(seen, moment), loss)
     loss = sum(job.learning.penalties(moment), loss)
     if not loss.requires_grad:
-        raise _nothing_trains("nothing that the loss depends on has gradients")
+        raise nothing_trains("nothing that the loss depends on has gradients")
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     job.companions.before_update(state.optimizer, moment)
@@ -293,11 +295,3 @@ def _step(job: _Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[
 def _answered(raw: Any, targets: Any, job: _Job) -> Any:
     """A teacher's output, as an answer of the task where a loss compares it."""
     return job.task.answer(raw, targets, job.data.labels) if job.terms.compares_outputs else raw
-
-
-def _nothing_trains(why: str) -> Refusal:
-    return Refusal(
-        "RCP0725",
-        f"there is nothing to train: {why}",
-        "remove `requires_grad_(False)` and `torch.no_grad()` from the parts of the network to be trained",
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recipelang.kinds import Dataset
 from recipelang.plan import Duration
@@ -39,14 +39,14 @@ def steps_of(duration: Duration, per_epoch: int, smoke: bool = False) -> int:
     return min(steps, smoking.STEPS) if smoke else steps
 
 
-def one_history(windows: Sequence[tuple[int, FitRecord]], per_epoch: int) -> tuple[Mapping[str, float], ...]:
+def one_history(windows: Sequence[tuple[int, FitRecord]], per_epoch: int) -> tuple[Mapping[str, Any], ...]:
     """The rows of windows as one training has them: where an epoch was cut, the mean over its steps.
 
     Args:
         windows: the first step and the record of each, in order.
         per_epoch: steps of an epoch.
     """
-    epochs: dict[float, list[tuple[int, Mapping[str, float]]]] = {}
+    epochs: dict[float, list[tuple[int, Mapping[str, Any]]]] = {}
     for start, record in windows:
         at = start
         for row in record.history:
@@ -56,12 +56,14 @@ def one_history(windows: Sequence[tuple[int, FitRecord]], per_epoch: int) -> tup
     return tuple(_mean(rows) for rows in epochs.values())
 
 
-def _mean(rows: Sequence[tuple[int, Mapping[str, float]]]) -> Mapping[str, float]:
+def _mean(rows: Sequence[tuple[int, Mapping[str, Any]]]) -> Mapping[str, Any]:
     """One row of several: what is a mean over images is averaged, the rest is that of the last."""
     if len(rows) == 1:
         return rows[0][1]
     last, steps = rows[-1][1], sum(count for count, _ in rows)
     means = {
-        name: sum(count * row[name] for count, row in rows) / steps for name in last if name not in ("epoch", "lr")
+        name: sum(count * row[name] for count, row in rows) / steps
+        for name in last
+        if name not in ("epoch", "lr", "validation", "unvalidated")
     }
     return {**last, **means}

@@ -134,8 +134,11 @@ def test_a_loss_that_check_accepts_trains(task: str, loss: str) -> None:
     data, network = small(task)
     training = Training(Duration(1, "steps"), find("optimizer", "sgd")(1e-3), (Term(1.0, method()),))  # type: ignore[misc]
     teachers = [Teacher(f"teacher{k}", network) for k in range(count)]
-    _, record = fit(network, data, training, task=task_named(task), seed=0, progress=Quiet(), teachers=teachers)
+    how: dict[str, Any] = {"seed": 0, "progress": Quiet(), "teachers": teachers, "validate": True}
+    _, record = fit(network, data, training, task=task_named(task), **how)
     assert record.steps == 1 and np.isfinite(record.history[0]["loss"])
+    seen = record.history[0]["validation"]
+    assert np.isfinite([seen["loss"], seen["score"]]).all() and 0 < seen["n"] <= data.size("val")
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -56,7 +56,8 @@ def test_every_verb_works_on_super_resolution(enlarged: Any) -> None:
     assert {m["name"]: m["unit"] for m in enlarged.result.report["metrics"]}["psnr"] == "dB"
     assert enlarged.removed("healthy") == 0 and enlarged.metric("sparsity", "b") > 0.3
     trained = [step for step in enlarged.steps("healthy", "train") if step["history"]]
-    assert set(trained[0]["history"][0]) == {"epoch", "loss", "psnr", "lr"}
+    row = trained[0]["history"][0]
+    assert set(row) == {"epoch", "loss", "psnr", "lr", "score"} and row["score"] == row["psnr"]
     assert (enlarged.folder / "main" / "export" / "model.pt2").is_file()
 
 
