@@ -10,120 +10,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recipelang.errors import Refusal
-from recipelang.report import parts, summary
-from recipelang.report.agreement import Agreement, agreements
+from recipelang.report import links, parts, remarks, summary, words
+from recipelang.report.agreement import agreements
 from recipelang.report.best import best
+from recipelang.report.content import MOST_ROWS, MOST_TOLD, ReportContext, most_of
 from recipelang.report.decode import visible
 from recipelang.report.domination import dominated
-from recipelang.report.executing import Layers, execution
-from recipelang.report.making import Making, making
-from recipelang.report.outcomes import Outcome, outcomes
-from recipelang.report.percentiles import PercentileTable, percentiles
-from recipelang.report.record import Metric, Trouble, read
+from recipelang.report.executing import execution
+from recipelang.report.making import making
+from recipelang.report.outcomes import outcomes
+from recipelang.report.percentiles import percentiles
+from recipelang.report.record import Metric, read
 from recipelang.report.rows import Row, rows
 from recipelang.report.runs import RecordedRun, environment, unlike
-from recipelang.report.searches import Search, searches
-from recipelang.report.spreads import Spread, spreads
-from recipelang.report.verdicts import ShownVerdict, shown_verdict
+from recipelang.report.searches import searches
+from recipelang.report.spreads import spreads
+from recipelang.report.standing import lines
+from recipelang.report.verdicts import shown_verdict
 from recipelang.report.view import View, select
 from recipelang.units import listed, show
 
 LARGEST_FILE = 100_000_000  # bytes of a report.json: some thousands of networks with all their curves and rankings
-MOST_ROWS = 300  # of a table for reading; the CSV has all
-
-
-@dataclass(frozen=True)
-class ReportContext:
-    """The content of a report, independent of its form.
-
-    Attributes:
-        title: of the report.
-        sources: the runs, one unless several are compared.
-        metrics: the columns.
-        rows: the comparison; healthy first.
-        headline: (name, what was achieved) of the networks that the recipes end with.
-        sentences: the summary: the headline, then what was achieved by others.
-        leading: the row that the report presents first; None if there is no single one.
-        verdicts: of every `expect`, and of every `--fail-if` of the command line.
-        limits: those of them that are of `--fail-if`.
-        journeys: the steps.
-        layers: (row name, how its layers execute).
-        percentiles: of clocks.
-        spreads: numbers of networks with many seeds.
-        rankings, searches, trainings: what the charts show.
-        agreements: rankings of the same units side by side.
-        environment: (name, one text per source).
-        warnings: what needs attention.
-        legend: (sign, meaning) of the signs that the comparison uses.
-        notes: (metric, what its numbers include or leave out).
-        outcomes: what every statement was asked for and reached, network by network.
-        making: what the networks cost to make.
-        arrivals: what was found, replaced or removed when networks were loaded.
-    """
-
-    title: str
-    sources: tuple[RecordedRun, ...]
-    metrics: tuple[Metric, ...]
-    rows: tuple[Row, ...]
-    headline: tuple[tuple[str, str], ...]
-    sentences: tuple[tuple[str, str], ...]
-    leading: Row | None
-    verdicts: tuple[ShownVerdict, ...]
-    journeys: tuple[parts.Journey, ...]
-    layers: tuple[tuple[str, tuple[Layers, ...]], ...]
-    spreads: tuple[Spread, ...]
-    rankings: tuple[parts.Ranking, ...]
-    agreements: tuple[Agreement, ...]
-    trainings: tuple[parts.Training, ...]
-    environment: tuple[tuple[str, tuple[str, ...]], ...]
-    warnings: tuple[str, ...]
-    legend: tuple[tuple[str, str], ...]
-    notes: tuple[tuple[str, str], ...] = ()
-    arrivals: tuple[str, ...] = ()
-    percentiles: tuple[PercentileTable, ...] = ()
-    searches: tuple[Search, ...] = ()
-    limits: tuple[ShownVerdict, ...] = ()
-    outcomes: tuple[Outcome, ...] = ()
-    making: Making = Making()
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What a reader should know before the numbers: how networks were loaded, and what needs attention."""
-        return self.arrivals + self.warnings
-
-    @property
-    def shown(self) -> tuple[Row, ...]:
-        """The rows that a page has room for: the leading ones, and the first of the others; in order."""
-        return most_of(self.rows, MOST_ROWS)
-
-    @property
-    def more(self) -> int:
-        """How many rows are not shown."""
-        return len(self.rows) - len(self.shown)
-
-    @property
-    def controls(self) -> bool:
-        """Whether any number is compared with a control."""
-        return any(cell.control for row in self.rows for cell in row.cells)
-
-    @property
-    def unpaired(self) -> bool:
-        """Whether numbers are compared with a control as if the two had been measured independently."""
-        cells = [cell for row in self.rows for cell in row.cells if cell.control]
-        return any(cell.measured is not None and cell.measured.control is None for cell in cells)
-
-
-def most_of(found: Sequence[Row], most: int) -> tuple[Row, ...]:
-    """At most `most` rows, in order: first the leading ones, healthy and controls, then the others."""
-    if len(found) <= most:
-        return tuple(found)
-    ranked = sorted(range(len(found)), key=lambda i: (not found[i].goes_on, found[i].kind == "variant", i))
-    return tuple(found[i] for i in sorted(ranked[:most]))
 
 
 def build(report: Mapping[str, Any], name: str = "") -> ReportContext:
@@ -229,10 +140,9 @@ def _context(sources: tuple[RecordedRun, ...], title: str, view: View = View()) 
     metrics = tuple(columns.values())
     found = dominated(rows([(source.name, source.report) for source in sources], metrics), metrics)
     found = best(select(found, metrics, view), metrics)
-    shown = most_of(found, MOST_ROWS)
+    shown = most_of(found, MOST_TOLD)
     several, ranked = len(sources) > 1, parts.rankings(shown)
     journeys = parts.journeys(shown, [source.name for source in sources])
-    said = [_warning(w, s.name if several else "") for s in sources for w in s.report.warnings]
     return ReportContext(
         title=title,
         sources=sources,
@@ -240,6 +150,7 @@ def _context(sources: tuple[RecordedRun, ...], title: str, view: View = View()) 
         rows=found,
         headline=summary.headline(found),
         sentences=summary.sentences(found),
+        lines=lines(most_of(found, MOST_ROWS), [source.report for source in sources]),
         leading=None if several else summary.leading(found),
         verdicts=tuple(shown_verdict(e, s.name if several else "") for s in sources for e in s.report.expectations),
         journeys=journeys,
@@ -253,30 +164,21 @@ def _context(sources: tuple[RecordedRun, ...], title: str, view: View = View()) 
         agreements=agreements(ranked),
         trainings=parts.trainings(shown),
         environment=environment(sources),
-        warnings=(*said, *unlike(sources)),
+        warnings=(*remarks.warnings(sources), *unlike(sources)),
         legend=summary.legend(found),
         notes=summary.notes(found),
-        arrivals=_arrivals(shown, sources),
-        percentiles=percentiles(shown, metrics),
+        arrivals=remarks.arrivals(shown, sources),
+        percentiles=percentiles(most_of(found, MOST_ROWS), metrics),
         searches=searches(shown),
+        recipes=links.recipes(sources, journeys),
+        parameters=_parameters(found),
     )
 
 
-def _arrivals(found: Sequence[Row], sources: Sequence[RecordedRun]) -> tuple[str, ...]:
-    """The notes of the steps that loaded networks, each once."""
-    told: dict[str, None] = {}
+def _parameters(found: Sequence[Row]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The parameters of sweeps that have several values, with these."""
+    values: dict[str, dict[str, None]] = {}
     for row in found:
-        run = f"{sources[row.origin].name}: " if len(sources) > 1 else ""
-        for step in (step for run_ in row.variant.runs for step in run_.steps):
-            if step.verb == "model" and step.note:
-                told[f"{run}`{step.text}`: {step.note}"] = None
-    return tuple(told)
-
-
-def _warning(warning: str | Trouble, run: str) -> str:
-    prefix = f"{run}: " if run else ""
-    if isinstance(warning, str):
-        return prefix + warning
-    place = f"line {warning.line}: " if warning.line else ""
-    code = f" ({warning.code})" if warning.code else ""
-    return f"{prefix}{place}{warning.message}{code}" + (f". {warning.help}" if warning.help else "")
+        for name, value in row.variant.parameters.items():
+            values.setdefault(name, {})[words.plain(value)] = None
+    return tuple((name, tuple(of)) for name, of in values.items() if len(of) > 1)

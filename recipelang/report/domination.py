@@ -15,10 +15,10 @@ MOST_NAMED = 5  # of those that dominate one network, if there are many
 
 
 def dominated(found: Sequence[Row], metrics: Sequence[Metric]) -> tuple[Row, ...]:
-    """The rows, each variant with the names of those that dominate it.
+    """The rows, each variant with the names of those that dominate it, and with what the foremost of them is better in.
 
-    Only if a cost and a quality were measured: without a quality, a network that costs more is not worse. Not among
-    more than `MOST` networks.
+    The foremost is a network that the recipe goes on with, or one that nothing dominates. Only if a cost and a quality
+    were measured: without a quality, a network that costs more is not worse. Not among more than `MOST` networks.
     """
     deciding = [i for i, m in enumerate(metrics) if m.role != "property"]
     if {metrics[i].role for i in deciding} != {"cost", "quality"} or len(found) > MOST:
@@ -26,20 +26,30 @@ def dominated(found: Sequence[Row], metrics: Sequence[Metric]) -> tuple[Row, ...
     columns = [_column([row.cells[i] for row in found]) for i in deciding]
     origins = np.array([row.origin for row in found])
     stands = np.array([not row.failed for row in found])
-    most = len(found) if len(found) <= 1000 else MOST_NAMED
-    result = []
+    beaten: dict[int, tuple[list[int], list[np.ndarray]]] = {}  # place → who dominates it, and in which columns
     for place, row in enumerate(found):
         if row.kind != "variant" or row.failed:
-            result.append(row)
             continue
-        as_good, clearly = stands.copy(), np.zeros(len(found), bool)
+        as_good, clearly, columnwise = stands.copy(), np.zeros(len(found), bool), []
         as_good[place] = False
         for column in columns:
             good, better = column.against(place, origins == row.origin)
             as_good &= good
             clearly |= better
-        names = [found[i].name for i in np.flatnonzero(as_good & clearly)[:most]]
-        result.append(replace(row, dominated=tuple(names)))
+            columnwise.append(better)
+        by = np.flatnonzero(as_good & clearly)
+        if by.size:
+            beaten[place] = by.tolist(), [better[by] for better in columnwise]
+    most = len(found) if len(found) <= 1000 else MOST_NAMED
+    result = list(found)
+    for place, (rivals, columnwise) in beaten.items():
+        first = min(range(len(rivals)), key=lambda n: (not found[rivals[n]].goes_on, rivals[n] in beaten, n))
+        result[place] = replace(
+            found[place],
+            dominated=tuple(found[i].name for i in rivals[:most]),
+            lost_to=found[rivals[first]].name,
+            lost_in=tuple(metrics[i].name for i, better in zip(deciding, columnwise, strict=True) if better[first]),
+        )
     return tuple(result)
 
 

@@ -47,6 +47,8 @@ class Journey:
         seeds: "seeds 0, 1 and 2", or "".
         steps: in order.
         error: what ended it early.
+        origin: which report it comes from, counted from 0.
+        anchor: its id on a page; its n-th step has the same with `-n`.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Journey:
     steps: tuple[Done, ...]
     shared: bool = False
     error: Trouble | None = None
+    origin: int = 0
+    anchor: str = ""
 
 
 def journeys(found: Sequence[Row], runs_named: Sequence[str]) -> tuple[Journey, ...]:
@@ -73,13 +77,26 @@ def journeys(found: Sequence[Row], runs_named: Sequence[str]) -> tuple[Journey, 
         once = (*healthy, *paths[0][:shared]) if paths else healthy
         if once:
             name = runs_named[origin] if len(runs_named) > 1 else ""
-            result.append(Journey(name, "", _merged([Run(steps=once)], 0), shared=True))
+            anchor = f"steps-{origin + 1}"
+            result.append(Journey(name, "", _merged([Run(steps=once)], 0), shared=True, origin=origin, anchor=anchor))
         for row in mine:
             result += [
-                Journey(row.name, _seeds(alike), _merged(alike, shared), error=row.variant.error)
-                for alike in _alike(told.get(row.name, ()))
+                Journey(
+                    row.name,
+                    _seeds(alike),
+                    _merged(alike, shared),
+                    error=row.variant.error,
+                    origin=origin,
+                    anchor=steps_anchor(row, number),
+                )
+                for number, alike in enumerate(_alike(told.get(row.name, ())))
             ]
     return tuple(result)
+
+
+def steps_anchor(row: Row, number: int = 0) -> str:
+    """The id of the steps of a network; a number tells those apart that only some of its seeds took."""
+    return f"steps-of-{row.anchor.removeprefix('row-')}{f'.{number + 1}' if number else ''}"
 
 
 def after(before: Sequence[Step], runs: Sequence[Run]) -> list[Run]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,8 @@ from recipelang.files import below, write_text
 from recipelang.report import escape, words
 from recipelang.report.chart import Charts
 from recipelang.report.context import ReportContext, table
+from recipelang.report.page import policy, script, style
+from recipelang.report.parts import steps_anchor
 from recipelang.report.plots import charts
 from recipelang.report.summary import signs
 from recipelang.report.svg import palette, standalone
@@ -65,7 +66,7 @@ def alone(context: ReportContext, form: str) -> str:
         Refusal: RCP1105: there is no such form.
     """
     card: Any = form_of(form)
-    return _text(card, context, charts(context) if card.charts == "inline" else Charts((), (), (), ()))
+    return _text(card, context, charts(context) if card.charts == "inline" else Charts())
 
 
 def _text(card: Any, context: ReportContext, drawn: Charts) -> str:
@@ -124,27 +125,19 @@ def _environment() -> jinja2.Environment:
         "signs": signs,
         "listed": listed,
         "counted": counted,
-        "highlight": highlight,
+        "key": words.key,
         "inline": _inline,
     }
-    environment.globals |= {"palette": palette, "style": _style}
+    environment.globals |= {
+        "palette": palette,
+        "style": style,
+        "script": script,
+        "policy": policy,
+        "steps_anchor": steps_anchor,
+    }
     return environment
-
-
-def _style() -> Markup:
-    """The style sheet: our own file, so it is not escaped."""
-    return Markup((paths.reports() / "report.css").read_text("utf-8"))
 
 
 def _inline(svg: str) -> Markup:
     """A chart: our own SVG, in which all text is escaped already."""
     return Markup(svg)
-
-
-def highlight(line: str) -> tuple[tuple[str, str], ...]:
-    """A line of a recipe in pieces: (class, text); classes are `verb`, `string`, `comment` and ""."""
-    pieces: list[tuple[str, str]] = []
-    for match in re.finditer(r'(?P<string>"[^"]*")|(?P<comment>#.*)|(?P<verb>^\s*[a-z]\w*)|[^"#]+|.', line):
-        kind = match.lastgroup or ""
-        pieces.append((kind, match[0]))
-    return tuple(pieces)

@@ -58,6 +58,7 @@ class Row:
         origin: which report it comes from, counted from 0.
         control: the shown name of its control; "".
         dominated: shown names of networks that are at least as good in everything and clearly better in something.
+        lost_to: the foremost of these; "". lost_in: the metrics in which that one is clearly better.
         seeds: how many seeds it was run with; 1 if the recipe names none.
         goes_on: whether the recipe ends with this network; see `record.Variant`.
         anchor: the id of its row on a page, unlike that of every other row: `row-gentle`.
@@ -69,6 +70,8 @@ class Row:
     cells: tuple[Cell, ...]
     control: str = ""
     dominated: tuple[str, ...] = ()
+    lost_to: str = ""
+    lost_in: tuple[str, ...] = ()
     seeds: int = 1
     goes_on: bool = False
     anchor: str = ""

@@ -21,7 +21,7 @@ def leading(rows: Sequence[Row]) -> Row | None:
 def headline(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
     """(name, sentence) of the networks that the recipes end with; empty if there are many."""
     found = [row for row in rows if row.goes_on]
-    return tuple((row.title, _sentence(row)) for row in found) if len(found) <= MOST else ()
+    return tuple((row.title, said(row)) for row in found) if len(found) <= MOST else ()
 
 
 def sentences(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
@@ -29,25 +29,34 @@ def sentences(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
     variants = [row for row in rows if row.kind == "variant"]
     if not variants:
         controls = [row for row in rows if row.kind == "control"]
-        return tuple((row.name, _sentence(row)) for row in controls) or (("", "Nothing was compressed."),)
+        return tuple((row.name, said(row)) for row in controls) or (("", "Nothing was compressed."),)
     told = headline(rows)
     if len(variants) <= MOST:
-        return (*told, *((row.title, _sentence(row)) for row in variants if not row.goes_on))
+        return (*told, *((row.title, said(row)) for row in variants if not row.goes_on))
+    return (*told, ("", overview(rows)))
+
+
+def overview(rows: Sequence[Row]) -> str:
+    """One sentence on all variants: how many reached their end, and which of them nothing dominates."""
+    variants = [row for row in rows if row.kind == "variant"]
+    if not variants:
+        return "Nothing was compressed."
     done = [row for row in variants if not row.failed]
     best = [row.name for row in done if not row.dominated]
-    overview = f"{len(done)} of {len(variants)} variants reached their end"
+    text = f"{len(done)} of {len(variants)} variants reached their end"
     if best and len(best) < len(done):
-        overview += f"; no other network is at least as good in everything as {listed(best)}"
-    return (*told, ("", f"{overview}."))
+        text += f"; no other network is at least as good in everything as {listed(best)}"
+    return f"{text}."
 
 
-def _sentence(row: Row) -> str:
+def said(row: Row) -> str:
+    """How a network compares with healthy and with its control, or why it failed; half a sentence."""
     error = row.variant.error
     if error is not None:
         place = f" at line {error.line}" if error.line else ""
         code = f" ({error.code})" if error.code else ""
         return f"failed{place}: {error.message}{code}"
-    against_healthy = [said for cell in row.cells if (said := _said(cell))]
+    against_healthy = [text for cell in row.cells if (text := _against_healthy(cell))]
     text = ", ".join(against_healthy) if against_healthy else "nothing was measured against healthy"
     qualities = [
         f"{cell.metric.name} {_noisy(str(cell.control.text), cell.control.interval, cell.control.noise)}"
@@ -57,7 +66,7 @@ def _sentence(row: Row) -> str:
     return f"{text}; against its control {', '.join(qualities)}" if qualities else text
 
 
-def _said(cell: Cell) -> str:
+def _against_healthy(cell: Cell) -> str:
     change = cell.change
     if change is None:
         return ""

@@ -44,6 +44,12 @@ def number(value: float, digits: int) -> str:
     return f"{rounded:.{digits}f}".replace("-", "−")
 
 
+def key(measured: Measured | None) -> str:
+    """A number to sort by, as short as it can be; "" if there is none."""
+    value = None if measured is None else measured.value
+    return "" if value is None or not math.isfinite(value) else f"{value:.7g}"
+
+
 def short(value: float) -> str:
     """A rank: a whole number, or one decimal where some share it."""
     return number(value, 0 if float(value).is_integer() else 1)

@@ -11,9 +11,10 @@ from recipelang.catalogue import method
 @method("report", "html")
 @dataclass(frozen=True)
 class HtmlReport:
-    """The comparison report as `report.html`: one file, charts inside, no script, nothing loaded from elsewhere.
+    """The comparison report as `report.html`: one file, charts inside, nothing loaded from elsewhere.
 
-    What: the same as `markdown`, for the screen (light and dark), phones and paper.
+    What: the same as `markdown`, for the screen (light and dark), phones and paper; tables are sorted and filtered by a
+    script in the file, and nothing is lost where it is not run.
     When it misleads: a difference marked `≈` is within the noise of the measurement; its sign means nothing.
     """
 
