@@ -22,6 +22,7 @@ from recipelang.errors import Diagnostic, RecipeError, Span, typed
 from recipelang.meaning import recovery, tasks, trees
 from recipelang.meaning.diagnostics import Notes
 from recipelang.meaning.flow import Flow
+from recipelang.meaning.mentions import Mentions
 from recipelang.meaning.parameters import Bindings, Bound
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.settings import bind
@@ -49,6 +50,7 @@ def check(
     seeds: tuple[int, ...] | None = None,
     read: Callable[[str], str] | None = None,
     mistakes: Sequence[Diagnostic] = (),
+    mentions: Mentions | None = None,
 ) -> Plan:
     """The plan of a recipe.
 
@@ -62,11 +64,12 @@ def check(
         read: the text of a file that the recipe uses, by its path from the recipe's folder; raises OSError or
             RecipeError. None reads nothing, and `use` is refused.
         mistakes: the errors of `syntax.parse.read` for statements that the recipe therefore lacks.
+        mentions: where the names go that are given and used, whether or not the recipe is right.
 
     Raises:
         RecipeError: the recipe is wrong; carries every diagnostic, in order of the text.
     """
-    notes = Notes(recipe.path, list(mistakes))
+    notes = Notes(recipe.path, list(mistakes), mentions=Mentions() if mentions is None else mentions)
     unread = Unread(_find, verbs.names, verbs.why_not)
     unread.text(recipe.unread)
     body = settle(recipe.body.items, sets or {}, notes)
@@ -183,7 +186,7 @@ def _step(text: str, why: str, task: Any = None) -> Step:
     """A step that is not in the recipe, read by its own verb."""
     statement = trees.statement(text)
     verb = _find(statement.verb.text)
-    reader = Reader(statement, Flow(task=task or tasks.default()), Notes(), {}, lambda name: None)
+    reader = Reader(statement, Flow(task=task or tasks.default()), Notes(), {})
     operation: Operation | None = verb.read(reader) if verb else None
     assert operation is not None, text  # it is the language's own
     return Step(operation, show(reader.statement), implied=True, why=why)
@@ -237,7 +240,7 @@ def _warn_unused(walk: Walk, bindings: Mapping[str, Bindings], flow: Flow, notes
                 "remove it, or write `$" + name + "` where it was meant",
             )
     for name, (sort, span) in {**walk.named, **flow.names}.items():
-        if name not in walk.used:
+        if name not in notes.mentions.used:
             what = {"state": "state", "model": "model", "data": "data set"}.get(sort, sort)
             notes.warn("RCP0251", f"{what} `{name}` is never used", span, "remove the line, or use the name somewhere")
 

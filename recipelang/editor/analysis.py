@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from recipelang.check import check
 from recipelang.errors import Diagnostic, RecipeError, Refusal
+from recipelang.meaning.mentions import Mentions
 from recipelang.plan import Plan
 from recipelang.syntax import nodes
 from recipelang.syntax.parse import read
@@ -21,12 +22,14 @@ class Analysis:
         recipe: the statements that could be read.
         diagnostics: every mistake and warning, in the order of the text; those of used files carry their path.
         plan: the checked recipe; None where there is a mistake.
+        mentions: where names are given and used.
         files: the paths that `use` named, as they were asked for, those that could not be read included.
     """
 
     recipe: nodes.Recipe
     diagnostics: tuple[Diagnostic, ...]
     plan: Plan | None
+    mentions: Mentions
     files: frozenset[str] = frozenset()
 
     @property
@@ -56,6 +59,7 @@ def analyse(
     """
     recipe, mistakes = read(text, path)
     asked: set[str] = set()
+    mentions = Mentions()
 
     def found(name: str) -> str:
         asked.add(name)
@@ -64,12 +68,12 @@ def analyse(
         return text_of(name)
 
     try:
-        plan = check(recipe, profile=aliases, read=found, mistakes=mistakes)
+        plan = check(recipe, profile=aliases, read=found, mistakes=mistakes, mentions=mentions)
     except RecipeError as error:
-        return Analysis(recipe, error.diagnostics, None, frozenset(asked))
+        return Analysis(recipe, error.diagnostics, None, mentions, frozenset(asked))
     except Refusal as refusal:  # the declaration of a plug-in is wrong
-        return Analysis(recipe, (*mistakes, refusal.at(None)), None, frozenset(asked))
-    return Analysis(recipe, plan.warnings, plan, frozenset(asked))
+        return Analysis(recipe, (*mistakes, refusal.at(None)), None, mentions, frozenset(asked))
+    return Analysis(recipe, plan.warnings, plan, mentions, frozenset(asked))
 
 
 def place_in(recipe: nodes.Recipe, path: str) -> nodes.String | None:

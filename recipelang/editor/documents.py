@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -36,19 +37,35 @@ class Documents:
         return last if last and last.text == text else self.analyse(path, text)
 
     def analyse(self, path: Path, text: str) -> Analysis:
-        """Analyse a text, with the profile and the files beside it as they are now."""
-        folder = path.parent if path.is_absolute() else None
-        profile, wrong = self._profile(folder) if folder else (Profile(), ())
-        found = analyse(
-            text,
-            path.name,
-            aliases=profile.aliases,
-            text_of=None if folder is None else lambda name: self.text_of(folder / name),
-        )
-        if wrong:
-            found = Analysis(found.recipe, (*wrong, *found.diagnostics), found.plan, found.files)
-        self.known[path] = found
-        return found
+        """Analyse a text, with the profile and the files beside it as they are now, and remember it."""
+        self.known[path] = self.as_if(path, {path.name: text})
+        return self.known[path]
+
+    def as_if(self, path: Path, texts: Mapping[str, str]) -> Analysis:
+        """The analysis of a file that there would be with other texts of it and of files that it uses.
+
+        Args:
+            path: the recipe.
+            texts: that of the recipe under its name, those of others under their paths from its folder.
+        """
+        profile, wrong = self._profile(path.parent) if path.is_absolute() else (Profile(), ())
+
+        def text_of(name: str) -> str:
+            return texts[name] if name in texts else self.beside(path, name)
+
+        found = analyse(texts[path.name], path.name, aliases=profile.aliases, text_of=text_of)
+        return replace(found, diagnostics=(*wrong, *found.diagnostics)) if wrong else found
+
+    def beside(self, path: Path, name: str) -> str:
+        """The text of a file that a recipe names.
+
+        Raises:
+            OSError: it cannot be read, or the recipe is not in a folder.
+            UnicodeDecodeError: it is not UTF-8 text.
+        """
+        if not path.is_absolute():
+            raise OSError(0, "this text is not in a folder")
+        return self.text_of(path.parent / name)
 
     def text_of(self, path: Path) -> str:
         """The text of a file, as it is in the editor where it is open there.

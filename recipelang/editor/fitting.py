@@ -47,7 +47,7 @@ def unfit(place: Cursor, names: Iterable[str], items: Sequence[Item]) -> dict[st
             continue
         notes = Notes()
         try:
-            verb.read(Reader(statement, Flow(task=task, restricted=statement.span), notes, {}, lambda name: None))
+            verb.read(Reader(statement, Flow(task=task, restricted=statement.span), notes, {}))
         except (RecipeError, Refusal):  # a plug-in
             continue
         at = place.start - start

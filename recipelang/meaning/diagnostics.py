@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from recipelang.errors import Diagnostic, RecipeError, Span
+from recipelang.meaning.mentions import Mentions
 
 
 class Refuse(Protocol):
@@ -25,11 +26,13 @@ class Notes:
 
     Attributes:
         path: the file being read; goes into every note.
+        mentions: the names that are given and used.
     """
 
     path: str = ""
     errors: list[Diagnostic] = field(default_factory=list)
     warnings: list[Diagnostic] = field(default_factory=list)
+    mentions: Mentions = field(default_factory=Mentions)
 
     def refuse(self, code: str, message: str, span: Span | None, help: str = "") -> None:
         """Note a mistake once, however often the place is read (a sweep reads its body for every value).

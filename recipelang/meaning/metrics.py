@@ -92,6 +92,8 @@ def _subject(reader: Reader, call: nodes.Call) -> Subject | None:
             message = f"variant `{owner.text}` ends in variants of its own and has no single {call.path[1].text}"
             reader.refuse("RCP0213", message, owner.span, "`choose by …` at its end, or name one of the inner variants")
             return None
+        if full in reader.notes.mentions.variants:
+            reader.notes.mentions.use(reader.notes.path, owner.span, reader.notes.mentions.variants[full])
         return Subject("variant", full)
     if owner.text == "current":
         return CURRENT
@@ -99,7 +101,7 @@ def _subject(reader: Reader, call: nodes.Call) -> Subject | None:
         names.no_recovered(reader, owner.span)
         return None
     if flow.is_state(owner.text):
-        reader.use(owner.text)
+        reader.use(owner.text, owner.span)
         return Subject("state", owner.text)
     everything = (*flow.states, *flow.variants)
     guess = did_you_mean(owner.text, everything)

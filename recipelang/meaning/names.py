@@ -27,6 +27,7 @@ def new(reader: Reader, node: Any, sort: str) -> str | None:
         message = f"`{word}` is already taken {taken[1].at(node.span)}"
         reader.refuse("RCP0207", message, node.span, "choose another name")
         return None
+    reader.notes.mentions.give(sort, reader.notes.path, node.span)
     if sort != "variant":
         reader.flow.names[word] = sort, node.span
     return word
@@ -50,7 +51,7 @@ def state(reader: Reader, node: Any, purpose: str) -> str | None:
             f"{guess}states here: {listing(known)}; `keep as {word}` names one",
         )
     else:
-        reader.use(word)
+        reader.use(word, node.span)
         return word
     return None
 

@@ -71,6 +71,7 @@ class Bindings:
             if known is not None:
                 known.used = True
                 self.every[known.path, known.span][1].used = True
+                notes.mentions.use(notes.path, parameter.span, known.span, known.path)
                 return known.value
             bound = listing([f"${name}" for name in self.bound]) if self.bound else "nothing"
             close = nearest(parameter.name, self.bound)

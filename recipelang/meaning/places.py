@@ -56,7 +56,7 @@ def place(reader: Reader, node: Any, split: str, *, partly: bool = False) -> Sam
         guess = did_you_mean(name or "", (*SPLITS, *sets))
         reader.refuse("RCP0209", shown, node.span, f"{guess}one of {listing((*SPLITS, *sets))}")
         return None
-    reader.use(name)
+    reader.use(name, node.path[0].span)
     if node.arguments and not partly:
         reader.refuse("RCP0405", f"`{reader.verb}` reads the whole split", node.span, f"write `on {name}`")
         return None

@@ -6,7 +6,7 @@ A Reader never stops at a mistake: it notes it, returns None and continues with 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -32,7 +32,6 @@ class Reader:
         flow: what is known of the network here.
         notes: where mistakes go.
         aliases: names of the profile → the expression that they stand for.
-        use: called with a name when something refers to it, so that unused names can be found.
         failed: whether anything was refused.
     """
 
@@ -40,7 +39,6 @@ class Reader:
     flow: Flow
     notes: Notes
     aliases: Mapping[str, str]
-    use: Callable[[str], None]
     failed: bool = False
 
     # -- notes ---------------------------------------------------------------------------------------
@@ -53,6 +51,13 @@ class Reader:
     def done(self, read: T) -> T | None:
         """What was read, unless something in the statement was refused."""
         return None if self.failed else read
+
+    def use(self, name: str, span: Span) -> None:
+        """Note that a word refers to a state, a model or a data set, those of the language itself included."""
+        mentions = self.notes.mentions
+        mentions.used.add(name)
+        if name in self.flow.names:
+            mentions.use(self.notes.path, span, self.flow.names[name][1])
 
     # -- parts of the statement ----------------------------------------------------------------------
 

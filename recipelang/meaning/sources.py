@@ -90,7 +90,7 @@ def _expand(
             continue
         elif verb.inserts:
             notes.path = path
-            insert = verb.read(Reader(item, Flow(), notes, {}, lambda name: None))
+            insert = verb.read(Reader(item, Flow(), notes, {}))
             if isinstance(insert, Insert) and not (item.clauses or item.block):
                 other = posixpath.normpath(posixpath.join(folder, insert.file))
                 used = _file(other, item, trail, text_of, notes, unread)

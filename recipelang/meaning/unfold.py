@@ -44,7 +44,6 @@ class Walk:
         aliases: names of the profile → recipe text.
         switches: what was switched on, and where.
         places: full names of variants → where each is.
-        used: names of states, models and data sets that something refers to.
         named: names that variants gave: what each is, and where it was given.
         walked, words: how many statements so far, and how many words they have.
     """
@@ -54,7 +53,6 @@ class Walk:
     aliases: Mapping[str, str]
     switches: dict[str, Span | None] = field(default_factory=dict)
     places: dict[str, Span] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)
     named: dict[str, tuple[str, Span]] = field(default_factory=dict)
     walked: int = 0
     words: int = 0
@@ -106,6 +104,7 @@ class Walk:
         extent = bindings.extent(let.value)
         self._limit(extent, let.value.span)
         bindings.bind(let.name.text, bindings.fill(let.value, self.notes), extent, let.name.span, path)
+        self.notes.mentions.give("parameter", path, let.name.span)
 
     def _count(self, statement: nodes.Statement, bindings: Bindings) -> None:
         """Count a statement and its words before its values are filled in.
@@ -157,7 +156,7 @@ class Walk:
         filled = bindings[placed.path].fill(statement, self.notes)
         if verb.provides:
             filled = alias(filled, self.aliases, self.notes.refuse)
-        reader = Reader(filled, flow, self.notes, self.aliases, self.used.add)
+        reader = Reader(filled, flow, self.notes, self.aliases)
         found = self._read(verb, reader)
         preconditions.after(verb, found, statement, flow, self.notes)
         if found is None:
@@ -197,7 +196,7 @@ class Walk:
             return
         self.unread.refused(statement, verb)
         filled = bindings[placed.path].fill(statement, self.notes)
-        verb.read(Reader(filled, flow.copy(), self.notes, self.aliases, self.used.add))
+        verb.read(Reader(filled, flow.copy(), self.notes, self.aliases))
 
     # -- blocks --------------------------------------------------------------------------------------
 
@@ -211,6 +210,7 @@ class Walk:
             if self.places.setdefault(full, here) != here:
                 message = f"there is already a variant `{name}` {self.places[full].at(here)}"
                 self.notes.refuse("RCP0207", message, here, "choose another name")
+            self.notes.mentions.variants.setdefault(full, here)
             bound = bindings[path].inner()
             for parameter, value in values:
                 bound.bind(parameter, value, bound.extent(value), statement.operands[0].span, path)
@@ -258,7 +258,7 @@ class Walk:
         self, placed: Placed, statement: nodes.Statement, bindings: Mapping[str, Bindings], flow: Flow
     ) -> None:
         """Note what is wrong in a block whose own statement is wrong; the values of its parameter are unknown."""
-        outer, self.notes = self.notes, Notes(placed.path)
+        outer, self.notes = self.notes, Notes(placed.path, mentions=self.notes.mentions)
         inside = flow.copy()
         inside.branch = False  # the block may be that of a variant
         self.walk(_inner(placed, statement), bindings, inside, False)

@@ -124,7 +124,7 @@ def _tried(statement: nodes.Statement, context: ReportContext, task: str) -> tup
     flow, notes = _flow(context), Notes()
     if task:
         flow.task = catalogue.find("task", task)
-    reader = Reader(statement, flow, notes, {}, lambda name: None)
+    reader = Reader(statement, flow, notes, {})
     node = reader.argument("on")
     place = Samples("test") if node is None else places.place(reader, node, "test")
     if place is None:

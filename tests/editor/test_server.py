@@ -54,15 +54,16 @@ def test_mistakes_are_shown_while_typing_and_vanish(editor: Editor, folder: Path
     assert editor.diagnostics(uri) == []
 
 
-def test_columns_count_as_was_agreed(folder: Path) -> None:
+def test_columns_count_as_was_agreed(editor: Editor, folder: Path) -> None:
     text = 'export pt2 to "😀é" bye x\n'
-    for encodings, columns in (((), (20, 23)), (("utf-8",), (23, 26)), (("utf-32", "utf-16"), (19, 22))):
-        with talking(folder, encodings) as editor:
-            assert editor.able["capabilities"]["positionEncoding"] == (encodings or ("utf-16",))[0]
-            uri, (found,) = opened(editor, folder, "wide.rcp", text)
-            assert (place(found)[1], place(found)[3]) == columns
-            card = editor.at("hover", uri, 0, 11)
-            assert card["contents"]["value"].startswith("**to** (clause of `export`)")
+    assert editor.able["capabilities"]["positionEncoding"] == "utf-16"
+    _, (found,) = opened(editor, folder, "wide.rcp", text)
+    assert (place(found)[1], place(found)[3]) == (20, 23)
+    with talking(folder, ("utf-8",)) as other:
+        assert other.able["capabilities"]["positionEncoding"] == "utf-8"
+        uri, (found,) = opened(other, folder, "wide.rcp", text)
+        assert (place(found)[1], place(found)[3]) == (23, 26)
+        assert other.at("hover", uri, 0, 11)["contents"]["value"].startswith("**to** (clause of `export`)")
 
 
 def test_a_text_is_formatted_whole_and_in_part(editor: Editor, folder: Path) -> None:
@@ -97,6 +98,32 @@ def test_words_are_completed_and_tell_what_they_are(editor: Editor, folder: Path
     assert told.startswith("**imprint** (criterion")
     editor.change(uri, "prune layers by")
     assert editor.at("completion", uri, 0, 15) is not None and editor.at("completion", uri, 9, 9)["items"]
+    editor.diagnostics(uri)
+
+
+def test_names_are_followed_and_renamed(editor: Editor, folder: Path) -> None:
+    (folder / "kept.rcp").write_text("train for 1 epoch\nkeep as early\n")
+    text = 'use "kept.rcp"\nlet tune = sgd\nprune 1 layer by imprint\ndistill from early with kd, $tune\n'
+    uri, _ = opened(editor, folder, "names.rcp", text)
+    kept = (folder / "kept.rcp").as_uri()
+    assert place(editor.at("definition", uri, 3, 29)) == (1, 4, 1, 8)
+    there = editor.at("definition", uri, 3, 15)
+    assert there["uri"] == kept and place(there) == (1, 8, 1, 13)
+    assert editor.at("definition", uri, 0, 6)["uri"] == kept and editor.at("definition", uri, 2, 1) is None
+    words = editor.at("references", uri, 1, 5, context={"includeDeclaration": True})
+    assert [place(word) for word in words] == [(1, 4, 1, 8), (3, 28, 3, 33)]
+    assert len(editor.at("references", uri, 1, 5, context={"includeDeclaration": False})) == 1
+    assert [mark["kind"] for mark in editor.at("documentHighlight", uri, 1, 5)] == [3, 2]
+    assert editor.at("hover", uri, 3, 29)["contents"]["value"].startswith("**tune** (value, line 2)")
+    assert editor.at("prepareRename", uri, 3, 29)["placeholder"] == "tune"
+    assert editor.at("prepareRename", uri, 2, 1) is None
+    edits = editor.at("rename", uri, 3, 29, newName="slow")["changes"]
+    assert [(place(e), e["newText"]) for e in edits[uri]] == [((1, 4, 1, 8), "slow"), ((3, 29, 3, 33), "slow")]
+    assert set(editor.at("rename", uri, 3, 15, newName="late")["changes"]) == {uri, kept}
+    with pytest.raises(RuntimeError, match="`with` is not a name"):
+        editor.at("rename", uri, 3, 29, newName="with")
+    editor.change(uri, text.replace("$tune", "$tun"))
+    assert editor.at("definition", uri, 3, 29) is None, "asked before the check has begun"
     editor.diagnostics(uri)
 
 
@@ -172,8 +199,8 @@ def test_an_editor_that_died_is_noticed_by_its_process(folder: Path) -> None:
     dead.wait()
     code = (
         "import recipelang.editor.server as s\n"
-        "s.WATCH = 0.05\n"
-        f"s.RecipeServer.process_id = property(lambda self: {dead.pid}, lambda self, value: None)\n"
+        "s.texts.WATCH = 0.05\n"
+        f"type(s.SERVER).process_id = property(lambda self: {dead.pid}, lambda self, value: None)\n"
         "s.serve()\n"
     )
     with talking(folder, code=code) as editor:
