@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 WIDTH = 5.0  # inches of 72 units: close to the width of a phone, so that text stays readable there
-MARKS = {"healthy": "D", "control": "s", "variant": "o"}
 #: where a chart belongs on the page, in its order
 GROUPS = ("front", "comparison", "spread", "layers", "importance", "agreement", "search", "training", "maps")
+LONGEST_OF_TWO = 29  # characters of a label in a legend of two columns
 MOST_LINES = 60  # of a chart's numbers as text
 
 
@@ -31,6 +31,12 @@ def text_of(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Text:
     """The first rows of a table, and how many more there are."""
     found = tuple(rows)
     return Text(header, found[:MOST_LINES], max(0, len(found) - MOST_LINES))
+
+
+def columns(labels: Sequence[str]) -> int:
+    """How many columns a legend with these labels has room for."""
+    longest = max(map(len, labels), default=0)
+    return 1 if longest > LONGEST_OF_TWO else 2 if longest > 14 else 3
 
 
 @dataclass(frozen=True)

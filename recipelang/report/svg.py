@@ -31,7 +31,7 @@ THEME = {
     "#b83a3b": ("--series-7", "#f08080"),
     "#44818f": ("--series-8", "#7fc0cf"),
 }
-TIP = "tip:"  # an id that starts so holds the JSON of a tip and a row, in ASCII
+TIP = "tip:"  # an id that starts so holds the JSON of tips and rows, in ASCII
 
 INK, MUTED, LINE, ACCENT, GONE, REFERENCE = list(THEME)[:6]
 SERIES = (ACCENT, *list(THEME)[6:])
@@ -87,9 +87,15 @@ def drawing(width: float, height: float) -> Iterator[Any]:
         yield figure
 
 
-def marked(artist: Any, tip: str, row: str = "") -> None:
-    """Let the element of an artist say what it is (`data-tip`), and which row of the comparison it stands for."""
-    artist.set_gid(TIP + json.dumps([tip, row]))
+def marked(artist: Any, *points: tuple[str, str]) -> None:
+    """Let the elements of an artist say what they are.
+
+    Args:
+        artist: a bar, or a line with a marker for each point.
+        points: for each, in order, its tip (`data-tip`) and the anchor of the row that it stands for (`data-row`), or
+            "" for none.
+    """
+    artist.set_gid(TIP + json.dumps(points))
 
 
 def to_svg(figure: Any, name: str, alt: str) -> str:
@@ -128,8 +134,7 @@ def _adapt(element: ElementTree.Element, name: str) -> None:
     for key, text in list(element.attrib.items()):
         if key == "id" and text.startswith(TIP):
             del element.attrib[key]
-            tip, row = json.loads(text.removeprefix(TIP))
-            element.attrib |= {"data-tip": tip} | ({"data-row": row} if row else {})
+            _say(element, json.loads(text.removeprefix(TIP)))
         elif key == "id" and element.tag not in (f"{{{SVG}}}path", f"{{{SVG}}}clipPath"):
             del element.attrib[key]
         elif key == "id":
@@ -149,6 +154,13 @@ def _adapt(element: ElementTree.Element, name: str) -> None:
         element.set("style", style)
 
 
+def _say(element: ElementTree.Element, points: list[list[str]]) -> None:
+    """Tips for the markers of a line in their order, or for a single shape."""
+    shapes = list(element.iter(f"{{{SVG}}}use")) or [element]
+    for shape, (tip, row) in zip(shapes, points, strict=True):
+        shape.attrib |= {"data-tip": tip} | ({"data-row": row} if row else {})
+
+
 def palette(dark: bool) -> str:
     """The page's colours as CSS declarations."""
     return "; ".join(f"{variable}: {night if dark else day}" for day, (variable, night) in THEME.items())
@@ -156,6 +168,7 @@ def palette(dark: bool) -> str:
 
 def standalone(svg: str) -> str:
     """The same as a separate file that is dark if the reader's page is, and in which tips show without a script."""
+    svg = re.sub(r' data-tip="([^"]*)"(?: data-row="[^"]*")? />', r"><title>\1</title></use>", svg)
     svg = re.sub(r' data-tip="([^"]*)"(?: data-row="[^"]*")?>', r"><title>\1</title>", svg)
     style = f"<style>@media (prefers-color-scheme: dark) {{ svg {{ {palette(dark=True)} }} }}</style>"
     head, end, rest = svg.partition(">")

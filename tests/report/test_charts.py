@@ -41,7 +41,7 @@ def test_tips_are_titles_in_a_separate_file_whatever_they_hold() -> None:
     tip = '"a" <b> & ü\u2028>'
     with drawing(2, 2) as figure:
         (line,) = figure.subplots().plot([1], [1], "o")
-        marked(line, tip, "row-a")
+        marked(line, (tip, "row-a"))
         svg = to_svg(figure, "x", "alt")
     (point,) = (e for e in ElementTree.fromstring(svg).iter() if e.get("data-row"))
     assert (point.get("data-tip"), point.get("data-row"), point.get("id")) == (tip, "row-a", None)

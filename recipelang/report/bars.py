@@ -1,0 +1,117 @@
+"""One metric of every network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recipelang.report import words
+from recipelang.report.axes import Point, limits_of, point, reaches_beyond
+from recipelang.report.chart import WIDTH, Chart, Text, text_of
+from recipelang.report.fronts import BEYOND, tip
+from recipelang.report.looks import Look
+from recipelang.report.rows import Row
+from recipelang.report.svg import INK, MUTED, drawing, marked, to_svg
+
+MOST_DRAWN, MOST_ROOMY = 60, 16
+
+
+def bars(rows: Sequence[Row], index: int, look: Mapping[str, Look]) -> Chart | None:
+    """One metric of all networks: costs as bars from zero, qualities as points with their intervals.
+
+    A few networks stand in the order of the comparison with their names above; many from the best to the worst.
+    """
+    metric = rows[0].cells[index].metric if rows else None
+    if metric is None:
+        return None
+    relative = metric.role == "cost"
+    drawn = [(row, p) for row in _first(rows) if (p := point(row.cells[index], relative, row.kind))]
+    if len(drawn) < 2:
+        return None
+    roomy = len(drawn) <= MOST_ROOMY
+    if not roomy:
+        drawn.sort(key=lambda one: one[1].value * (1 if metric.better == "lower" else -1))
+    points = [spot for _, spot in drawn]
+    limits = limits_of(points, held=[0.0, 1.0] if relative else ())
+    limits = (0.0, limits[1]) if relative else limits
+    with drawing(WIDTH, 0.62 + (0.44 if roomy else 0.185) * len(drawn)) as figure:
+        axes = figure.subplots()
+        axes.set_xlim(*limits)
+        _reference(axes, drawn, relative, 0.16 if roomy else 0.5)
+        for place, (row, spot) in enumerate(drawn):
+            _mark(axes, place, spot, look[row.name], relative, (tip(row, index), row.anchor))
+        (_names_above if roomy else _names_left)(axes, drawn, index)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("of healthy" if relative else f"{metric.name}{' (%)' if metric.unit == '%' else ''}")
+        name = f"metric-{index}"
+        svg = to_svg(figure, name, f"{metric.name} of every network")
+    split = f", on {metric.split}" if metric.split else ""
+    caption = f"{metric.better.capitalize()} is better{split}."
+    if any(p.below or p.above for p in points):
+        caption += f" Whiskers are 95 % intervals{BEYOND if reaches_beyond(points, limits) else ''}."
+    caption += " The thin line is healthy." if any(row.kind == "healthy" for row, _ in drawn) else ""
+    caption += "" if roomy else " From the best to the worst."
+    caption += f" {MOST_DRAWN} of {len(rows):,} networks are drawn." if len(rows) > MOST_DRAWN else ""
+    return Chart(name, metric.name, caption, svg, "comparison", _text(drawn, index))
+
+
+def _first(rows: Sequence[Row]) -> list[Row]:
+    """The rows that the chart has room for, in order: healthy, what recipes end with, controls, then others."""
+    kinds = {"healthy": 0, "control": 2}
+    rank = [kinds.get(row.kind, 1 if row.goes_on else 3) for row in rows]
+    return [rows[i] for i in sorted(sorted(range(len(rows)), key=lambda i: (rank[i], i))[:MOST_DRAWN])]
+
+
+def _reference(axes: Any, drawn: Sequence[tuple[Row, Point]], relative: bool, reach: float) -> None:
+    """A line in each row where healthy is; its reach above and below leaves room for what is written there."""
+    healthy = [spot.value for row, spot in drawn if row.kind == "healthy"]
+    if relative or healthy:
+        at = 1.0 if relative else healthy[0]
+        rows = range(len(drawn))
+        axes.vlines(
+            [at] * len(rows), [k - reach for k in rows], [k + reach for k in rows], MUTED, linewidth=0.9, zorder=0.5
+        )
+
+
+def _mark(axes: Any, place: int, spot: Point, look: Look, relative: bool, said: tuple[str, str]) -> None:
+    error = [[spot.below], [spot.above]] if spot.below or spot.above else None
+    if relative:
+        (bar,) = axes.barh(place, spot.value, height=0.3, color=look.colour, alpha=0.85)
+        marked(bar, said)
+        if error:
+            axes.errorbar([spot.value], [place], xerr=error, fmt="none", ecolor=INK, elinewidth=1.3, capsize=2)
+    else:
+        if error:
+            axes.errorbar([spot.value], [place], xerr=error, fmt="none", ecolor=look.colour, elinewidth=1.4)
+        (dot,) = axes.plot([spot.value], [place], look.shape, color=look.colour, markersize=6)
+        marked(dot, said)
+
+
+def _names_above(axes: Any, drawn: Sequence[tuple[Row, Point]], index: int) -> None:
+    """Each name above its bar, its value at the right; no vertical axis."""
+    line = {"transform": axes.get_yaxis_transform(), "va": "bottom", "fontsize": 9.5}
+    for place, (row, _) in enumerate(drawn):
+        axes.text(0.0, place - 0.22, words.shorten(row.name, 38), ha="left", color=INK, **line)
+        axes.text(1.0, place - 0.22, row.cells[index].value, ha="right", color=MUTED, **line)
+    axes.set_ylim(len(drawn) - 0.55, -0.75)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+
+
+def _names_left(axes: Any, drawn: Sequence[tuple[Row, Point]], index: int) -> None:
+    """Each name left of its bar, its value at the right."""
+    axes.set_ylim(len(drawn) - 0.4, -0.6)
+    axes.set_yticks(range(len(drawn)), [words.shorten(row.name, 24) for row, _ in drawn], fontsize=8.5)
+    axes.tick_params(axis="y", length=0)
+    for label, (row, _) in zip(axes.get_yticklabels(), drawn, strict=True):
+        label.set(color=INK if row.kind != "variant" or row.goes_on else MUTED)
+    line = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 8.5, "color": MUTED}
+    for place, (row, _) in enumerate(drawn):
+        axes.text(1.01, place, row.cells[index].value, ha="left", **line)
+
+
+def _text(drawn: Sequence[tuple[Row, Any]], index: int) -> Text:
+    """One metric of the networks: value, change against healthy, interval of the value."""
+    header = ("network", drawn[0][0].cells[index].metric.name, "against healthy", "95 % interval")
+    cells = ((row, row.cells[index]) for row, _ in drawn)
+    return text_of(header, ((row.name, c.value, str(c.change or "–"), c.interval or "–") for row, c in cells))
