@@ -36,3 +36,17 @@ def load(
     from recipelang.predictor import load as load_predictor  # loads torch: only when asked for
 
     return load_predictor(expanded(str(folder)), trust=trust, device=device, precision=precision, batch=batch)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """What `%load_ext recipelang` calls: cells that begin with `%%recipe` are recipes."""
+    from recipelang.notebook.magic import register
+
+    register(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """What `%unload_ext recipelang` calls."""
+    from recipelang.notebook.magic import withdraw
+
+    withdraw(shell)

@@ -30,7 +30,7 @@ FLOORS = (
     ("stages",),
     ("run",),
     ("report",),
-    ("commands", "cli", "reference", "textmate", "pygments_lexer", "predictor"),
+    ("commands", "cli", "reference", "textmate", "pygments_lexer", "predictor", "notebook"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: rooms that may import torch at the top of a file
@@ -41,6 +41,8 @@ HEAVY = {
 MAY_REACH_UP = {
     # `recipelang.load` is the entry point for users; it imports the predictor when called.
     ("__init__", "predictor"),
+    # IPython looks for `load_ipython_extension` in the package that `%load_ext` names.
+    ("__init__", "notebook"),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,10 +34,12 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Options of both `plan` and `run`, in the order of --help.
-_SHARED = (
+_RECIPE = (
     click.argument("file", required=False),
     click.option("-e", "oneliner", metavar="TEXT", help="Use this recipe instead of a file."),
+)
+#: Options of both `plan` and `run`, and of a notebook's cell, in the order of --help.
+_SHARED = (
     click.option("--set", "sets", multiple=True, callback=sets_of, metavar="NAME=VALUE", help="Set a `let`."),
     click.option("--model", metavar="MODEL", help="The network, instead of the recipe's: 'torchvision.resnet18'."),
     click.option("--data", metavar="DATA", help="The data, instead of the recipe's: 'folder(\"photos\")'."),
@@ -60,8 +62,17 @@ _SHARED = (
 )
 
 
-def _shared(command: F) -> F:
+def shared(command: F) -> F:
+    """A command with the options that a run and a plan of any recipe have."""
     for option in reversed(_SHARED):
+        command = option(command)
+    return command
+
+
+def _of_recipe(command: F) -> F:
+    """A command with the recipe that it names, and the shared options."""
+    command = shared(command)
+    for option in reversed(_RECIPE):
         command = option(command)
     return command
 
@@ -76,16 +87,20 @@ class _Prepared:
 def _prepare(arguments: dict[str, Any], command: str) -> _Prepared:
     """From the options of `plan` and `run` to a checked plan and the options of the engine."""
     recipe = sources([arguments["file"]] if arguments["file"] else [], arguments["oneliner"])[0]
-    request = Request(**{name: arguments[name] for name in ("profile", "model", "data", "sets", "control", "seeds")})
     with pointing_at(recipe):
-        plan, profile = checked(recipe, request)
+        plan, profile = checked(recipe, request_of(arguments))
         stay_inside(plan, outside=arguments["outside"])
     print_diagnostics(plan.warnings, recipe.text_at)
-    return _Prepared(recipe, plan, _options(arguments, recipe, profile, command))
+    return _Prepared(recipe, plan, options_of(arguments, recipe, profile, command))
 
 
-def _options(arguments: dict[str, Any], recipe: Source, profile: Profile, command: str) -> Options:
-    """The command line overrides the profile."""
+def request_of(arguments: Mapping[str, Any]) -> Request:
+    """What the shared options add to a recipe."""
+    return Request(**{name: arguments[name] for name in ("profile", "model", "data", "sets", "control", "seeds")})
+
+
+def options_of(arguments: Mapping[str, Any], recipe: Source, profile: Profile, command: str) -> Options:
+    """The options of the engine; the shared options override the profile."""
     from recipelang.run.options import Options
 
     return Options(
@@ -105,7 +120,7 @@ def _options(arguments: dict[str, Any], recipe: Source, profile: Profile, comman
 
 
 @click.command()
-@_shared
+@_of_recipe
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 5 where there is work to do, with 0 where none.")
 @click.pass_obj
@@ -133,7 +148,7 @@ def _show_plan(prepared: _Prepared, *, as_json: bool = False, detailed: bool = F
 
 
 @click.command()
-@_shared
+@_of_recipe
 @click.option("--dry-run", is_flag=True, help="Only show what would be done: the same as `recipe plan`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result of the run as JSON; all else goes to stderr.")
 @click.pass_obj
@@ -146,7 +161,6 @@ def run(command: str, dry_run: bool, as_json: bool, **arguments: Any) -> int:
     prepared = _prepare(arguments, command)
     if dry_run:
         return _show_plan(prepared, as_json=as_json)
-    from recipelang.kinds.figure import read, words
     from recipelang.run import engine
 
     with pointing_at(prepared.recipe):
@@ -159,13 +173,21 @@ def run(command: str, dry_run: bool, as_json: bool, **arguments: Any) -> int:
         written.show()
     print_diagnostics(result.diagnostics, prepared.recipe.text_at)
     if result.exit_code == NOT_MET:
-        for verdict in result.report["expectations"]:
-            if not verdict["holds"]:
-                where = ", ".join(filter(None, (f"line {verdict['line']}", verdict["variant"])))
-                outcome = "undecided" if verdict["holds"] is None else "not met"
-                measured = words(read(verdict["figures"])) or verdict["value"]
-                say(f"{outcome}: `{verdict['text']}` ({where}): {measured}")
+        for line in unmet(result.report):
+            say(line)
     return result.exit_code
+
+
+def unmet(report: Mapping[str, Any]) -> Iterator[str]:
+    """A line on every `expect` of a record that does not hold, or that could not be decided."""
+    from recipelang.kinds.figure import read, words
+
+    for verdict in report["expectations"]:
+        if not verdict["holds"]:
+            where = ", ".join(filter(None, (f"line {verdict['line']}", verdict["variant"])))
+            outcome = "undecided" if verdict["holds"] is None else "not met"
+            measured = words(read(verdict["figures"])) or verdict["value"]
+            yield f"{outcome}: `{verdict['text']}` ({where}): {measured}"
 
 
 @click.command()

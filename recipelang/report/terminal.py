@@ -34,7 +34,7 @@ def print_table(context: ReportContext, console: Console) -> None:
         console: where it is printed; it decides about colour.
     """
     if not console.is_terminal:  # a file has no width: use one that everyone can read
-        console = Screen(file=console.file, width=WIDTH, color_system=None)
+        console = Screen(file=console.file, width=WIDTH, color_system=None, force_jupyter=False)
     width = min(WIDTH, console.width)
     for name, sentence in context.headline:
         text = Text.assemble((words.shorten(name, 2 * MOST_NAME), "bold"), ": ", sentence.replace("`", ""))

@@ -1,0 +1,74 @@
+"""From a cell to a checked plan.
+
+The first line of a recipe in a notebook is that of `%%recipe` itself, so that lines are counted as the notebook counts
+them. Variables that the recipe names and does not bind are bound there by `let`: the record of a run then says itself
+what their values were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recipelang.commands.sources import Request, Source, checked
+from recipelang.errors import RecipeError, Refusal
+from recipelang.notebook.values import literal
+
+if TYPE_CHECKING:
+    from recipelang.plan import Plan
+    from recipelang.profile import Profile
+
+NOT_BOUND = "RCP0206"
+
+
+def source(text: str, name: str) -> Source:
+    """The recipe of a cell.
+
+    Args:
+        text: the lines after that of the magic.
+        name: what messages and the output folder call it.
+    """
+    return Source(f"\n{text}", name, Path.cwd())
+
+
+def prepared(recipe: Source, request: Request, variables: Mapping[str, Any]) -> tuple[Source, Plan, Profile]:
+    """The recipe with the variables that it names, its plan, and the profile.
+
+    Args:
+        recipe: a cell, see `source`.
+        request: what the options add.
+        variables: of the notebook, by name.
+
+    Raises:
+        RecipeError: the recipe is wrong; all mistakes at once. RCP1250: a variable is no value of a recipe.
+    """
+    try:
+        return recipe, *checked(recipe, request)
+    except RecipeError as error:
+        bound = _bound(recipe, error, variables)
+        if not bound:
+            raise
+    lets = "; ".join(f"let {name} = {value}" for name, value in bound.items())
+    recipe = replace(recipe, text=lets + recipe.text)
+    return recipe, *checked(recipe, request)
+
+
+def _bound(recipe: Source, error: RecipeError, variables: Mapping[str, Any]) -> dict[str, str]:
+    """The variables of the notebook that stand for a name that is not bound: name → text of its value.
+
+    Raises:
+        RecipeError: RCP1250, at the name.
+    """
+    found: dict[str, str] = {}
+    for missing in error.diagnostics:
+        if missing.code != NOT_BOUND or missing.path not in ("", recipe.path) or missing.span is None:
+            continue
+        name = recipe.text[missing.span.start : missing.span.end].removeprefix("$")
+        if name in variables:
+            try:
+                found[name] = literal(name, variables[name])
+            except Refusal as refusal:
+                raise RecipeError([refusal.at(missing.span, recipe.path)], recipe.text) from None
+    return found

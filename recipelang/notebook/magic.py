@@ -1,0 +1,149 @@
+"""`%%recipe`: a cell that is a recipe. `%load_ext recipelang` brings it; the extra `jupyter` brings the kernel."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+from IPython.display import display
+
+from recipelang.commands.boundary import DONE, print_diagnostics
+from recipelang.commands.results import finish, stay_inside
+from recipelang.commands.sources import Source
+from recipelang.commands.work import options_of, request_of, shared, unmet
+from recipelang.kinds import Progress
+from recipelang.notebook.cells import prepared, source
+from recipelang.notebook.finished import Finished
+from recipelang.notebook.live import Live
+from recipelang.notebook.told import CellFailed, failed, telling
+from recipelang.plan import Plan, steps_of
+from recipelang.units import counted
+
+if TYPE_CHECKING:
+    from recipelang.run.options import Options
+
+NAME = "recipe"
+
+
+@click.command(f"%%{NAME}", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.argument("what", type=click.Choice(["run", "plan", "check"]), default="run")
+@click.option("--as", "bound", metavar="NAME", help="The variable that the result gets; also names the run.")
+@shared
+def _line(**arguments: Any) -> None:
+    """Run the recipe in this cell and show its report; or only `plan` or `check` it.
+
+    `$name` takes the variable `name` of the notebook where the recipe itself gives `name` no value.
+    """
+
+
+def register(shell: Any) -> None:
+    """Bring the magic into a notebook or an IPython session."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, see `cli.main`
+    magic = partial(_cell, shell)
+    magic.__doc__ = _line.get_help(click.Context(_line, info_name=_line.name))
+    shell.register_magic_function(magic, "cell", NAME)
+
+
+def withdraw(shell: Any) -> None:
+    """Remove what `register` brought."""
+    shell.magics_manager.magics["cell"].pop(NAME, None)
+
+
+def _cell(shell: Any, line: str, cell: str) -> Finished | None:
+    """Do what a cell asks for; the result of a run.
+
+    Raises:
+        CellFailed: the recipe or the options are wrong, a step failed, or an `expect` was not met.
+    """
+    arguments = _arguments(line)
+    if arguments is None:
+        return None
+    recipe = source(cell, arguments["bound"] or "cell")
+    with telling(lambda path: recipe.text_at(path)):
+        recipe, plan, profile = prepared(recipe, request_of(arguments), shell.user_ns)
+        print_diagnostics(plan.warnings, recipe.text_at)
+        if arguments["what"] == "check":
+            print(f"{recipe.path}: ok, {counted(sum(1 for _ in steps_of(plan.nodes)), 'statement')}")
+            return None
+        stay_inside(plan, outside=arguments["outside"])
+        options = options_of(arguments, recipe, profile, f"%%{NAME} {line}".strip())
+        progress = _progress(shell)
+        if arguments["what"] == "plan":
+            _plan(recipe, plan, options, progress)
+            return None
+        return _run(shell, recipe, plan, options, progress, arguments)
+
+
+def _arguments(line: str) -> Mapping[str, Any] | None:
+    """The options on the line of the magic; None where it asks for help, which is printed."""
+    try:
+        arguments = _line.make_context(_line.name, shlex.split(line)).params
+        bound = arguments["bound"]
+        if bound is not None and not bound.isidentifier():
+            raise click.BadParameter(f"`{bound}` is not a name for a variable.", param_hint="--as")
+        return arguments
+    except click.exceptions.Exit:
+        return None
+    except click.ClickException as error:
+        raise CellFailed([f"error: {error.format_message()}", " = help: `%%recipe --help` lists the options"]) from None
+    except ValueError as error:  # shlex: a quote that is not closed
+        raise CellFailed([f"error: the options cannot be read: {error}"]) from None
+
+
+def _progress(shell: Any) -> Progress:
+    """A bar in the cell; in a terminal that of the command line."""
+    if hasattr(shell, "kernel"):
+        return Live()
+    from recipelang.run.progress import progress
+
+    return progress()
+
+
+def _plan(recipe: Source, plan: Plan, options: Options, progress: Progress) -> None:
+    """Show what a run would do.
+
+    Raises:
+        CellFailed: a step is known to fail.
+    """
+    from recipelang.run import planning
+
+    try:
+        report = planning.make(plan, options, progress=progress)
+    finally:
+        progress.stop()
+    print(report.text().rstrip())
+    if report.problems:
+        raise failed(report.problems, recipe.text_at)
+
+
+def _run(
+    shell: Any, recipe: Source, plan: Plan, options: Options, progress: Progress, arguments: Mapping[str, Any]
+) -> Finished:
+    """Carry the recipe out, and give the result its name.
+
+    Raises:
+        CellFailed: a step failed, or an `expect` was not met; the report is shown first.
+    """
+    from recipelang.lazy import torch
+    from recipelang.run import engine
+
+    threads = torch.get_num_threads()
+    try:
+        result = engine.execute(plan, options, progress)
+    finally:
+        torch.set_num_threads(threads)  # the notebook's own work goes on with as many as before
+    written = finish(result, plan, outside=options.outside)
+    print(result.summary)
+    finished = Finished(result.folder, result.report, result.exit_code, written.context)
+    if arguments["bound"]:
+        shell.user_ns[arguments["bound"]] = finished
+    if result.exit_code == DONE:
+        print_diagnostics(result.diagnostics, recipe.text_at)
+        return finished
+    display(finished)
+    wrong = failed(result.diagnostics, recipe.text_at)
+    raise CellFailed([*wrong.lines, *unmet(result.report)])
