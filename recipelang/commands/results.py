@@ -22,12 +22,31 @@ if TYPE_CHECKING:
     from recipelang.run.engine import RunResult
 
 DEFAULT_FORMS = ("markdown", "html")
-FORMS = ("md", "html", "csv")  # a test compares them with the catalogue
+FORMS = ("md", "html", "csv", "latex", "json", "model_card")  # a test compares them with the catalogue
 
 
-def forms_of(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
-    """`md,html` as single words; a click callback. The report decides what the words mean."""
+def forms_of(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[Any, ...]:
+    """`md,html` as single words, `model_card(license="mit")` as forms with settings; a click callback.
+
+    The report decides what single words mean.
+
+    Raises:
+        WrongUsage: settings that a form does not have, at their place in the option.
+    """
+    if text and "(" in text:
+        return _with_settings(text)
     return tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip())) if text else ()
+
+
+def _with_settings(text: str) -> tuple[Any, ...]:
+    """The forms that a `report` statement of the language would name."""
+    from recipelang.meaning.typed import methods  # settings are rare, and the language takes a while to load
+    from recipelang.report.forms import SHORT
+
+    try:
+        return methods(text, "report", "--to ", SHORT)
+    except RecipeError as error:
+        raise WrongUsage(error.diagnostics, error.text) from None
 
 
 @dataclass(frozen=True)
@@ -35,12 +54,12 @@ class Asked:
     """What `report` and `compare` are asked for beside the runs: see their options.
 
     Attributes:
-        forms: to write. out: where; None is the command's own place, `-` standard output.
+        forms: to write, names or forms with settings. out: where; None is the command's own place, `-` standard output.
         view: which networks, in which order. limits: conditions under which the command fails.
         as_json: print JSON and no table.
     """
 
-    forms: tuple[str, ...]
+    forms: tuple[Any, ...]
     out: Path | None
     limits: tuple[str, ...]
     only: tuple[str, ...]
@@ -150,7 +169,7 @@ def _limited(context: ReportContext, asked: Asked) -> ReportContext:
 def _show(
     context: ReportContext,
     asked: Asked,
-    forms: Iterable[str],
+    forms: Iterable[Any],
     beside: Path,
     as_json: Callable[[Iterable[Path]], str],
 ) -> int:
@@ -205,12 +224,12 @@ def finish(result: RunResult, plan: Plan, *, outside: bool) -> Written:
     context = build(result.report, name=result.folder.name)
     left = [step.operation.needs().writes for step in steps_of(plan.nodes)]
     asked = [effect for effect in left if isinstance(effect, effects.Reported)]
-    here = [form.name for reported in asked if not reported.to for form in reported.formats]
+    here = [form for reported in asked if not reported.to for form in reported.formats]
     files = _write(context, dict.fromkeys(here or DEFAULT_FORMS), result.folder)
     for reported in asked:
         if reported.to:
             folder = inside(result.folder, reported.to, outside)
-            files += _write(context, dict.fromkeys(form.name for form in reported.formats), folder)
+            files += _write(context, dict.fromkeys(reported.formats), folder)
     return Written(context, tuple(files))
 
 
@@ -249,7 +268,7 @@ def _print(context: ReportContext, files: Iterable[Path]) -> None:
         click.echo(str(file))
 
 
-def _write(context: ReportContext, forms: Iterable[str], folder: Path) -> list[Path]:
+def _write(context: ReportContext, forms: Iterable[Any], folder: Path) -> list[Path]:
     """Write the report; its files, without the images beside it."""
     from recipelang.report.render import write
 

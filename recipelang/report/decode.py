@@ -11,6 +11,7 @@ that an older reader accepts a file with additions.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import types
 import unicodedata
@@ -198,6 +199,15 @@ def _plain(kind: Any, value: Any, where: str, longest: int) -> Any:
     if kind in (bool, types.NoneType) and isinstance(value, kind):
         return value
     raise _Misfit(where, _WORDS[kind], value)
+
+
+def finite(value: Any) -> Any:
+    """A JSON value in which numbers that JSON cannot represent (a NaN loss) are null."""
+    if isinstance(value, Mapping):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def schema(cls: type, title: str, address: str) -> dict[str, Any]:

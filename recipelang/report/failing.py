@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from recipelang import catalogue
-from recipelang.errors import Diagnostic, RecipeError, Span, nearest, typed
+from recipelang.errors import Diagnostic, RecipeError, Span, nearest
 from recipelang.kinds import figure
-from recipelang.meaning import conditions, places
+from recipelang.meaning import conditions, places, typed
 from recipelang.meaning.diagnostics import Notes
 from recipelang.meaning.flow import Flow
-from recipelang.meaning.reader import Reader
 from recipelang.plan import Condition, Reading, Samples, tests_of
 from recipelang.report.context import ReportContext
 from recipelang.report.measured import Measured
@@ -22,14 +21,13 @@ from recipelang.report.record import Expectation
 from recipelang.report.rows import Row
 from recipelang.report.verdicts import ShownVerdict
 from recipelang.syntax import nodes
-from recipelang.syntax.parse import read as parsed
 from recipelang.units import listed
 
 if TYPE_CHECKING:
     from recipelang.budgets.conditions import Value
 
-OPTION, VERB = "--fail-if ", "expect    "  # equally long, so that columns of what is shown agree
-assert len(OPTION) == len(VERB)
+OPTION, VERB = "--fail-if ", "expect"
+HELP = "write `--fail-if 'top1 drop > 1%'`; for several conditions, join them by `and` or `or`, or repeat the option"
 
 
 class _Undecided(Exception):
@@ -82,55 +80,38 @@ def _read(text: str, context: ReportContext) -> Condition:
     Raises:
         RecipeError: it is not one, or reads what was not measured.
     """
-    shown = OPTION + text
-    tree, mistakes = parsed(VERB + text)
-    items = tree.body.items
-    if mistakes or len(items) != 1 or not isinstance(items[0], nodes.Statement):
-        wrong = [_moved(d, shown) for d in mistakes] or [_not_one(text, shown)]
-        raise RecipeError(wrong)
-    statement = items[0]
-    clauses = [clause.word.text for clause in statement.clauses]
-    if len(statement.operands) != 1 or statement.block or clauses not in ([], ["on"]):
-        raise RecipeError([_not_one(text, shown)])
+    statement = typed.statement(VERB, text, OPTION, HELP)
+    if len(statement.operands) != 1 or [clause.word.text for clause in statement.clauses] not in ([], ["on"]):
+        raise RecipeError([typed.not_one(text, OPTION, HELP)])
     tried = [_tried(statement, context, task) for task in ("", *catalogue.names("task"))]
     condition, notes = next((found for found in tried if found[0] is not None), tried[0])
     if condition is None:
-        raise RecipeError([_moved(diagnostic, shown) for diagnostic in notes.errors])
+        raise RecipeError([typed.moved(_ours(diagnostic), VERB, text, OPTION) for diagnostic in notes.errors])
     for reading in _readings(condition):
-        _require(reading, context, shown)
+        _require(reading, context, text)
     return condition
 
 
-def _not_one(text: str, shown: str) -> Diagnostic:
-    help = (
-        "write `--fail-if 'top1 drop > 1%'`; for several conditions, join them by `and` or `or`, or repeat the option"
-    )
-    return Diagnostic("RCP0601", f"`{text}` is not a single condition", typed(shown, len(OPTION)), help)
-
-
-def _moved(found: Diagnostic, shown: str) -> Diagnostic:
-    """A mistake at its place in the option."""
-    span = found.span
-    if found.code == "RCP0501":  # its help is about recipes
-        message, help = "a report does not hold the network `recovered`", "name `healthy` or a variant"
-        found = dataclasses.replace(found, code="RCP1130", message=message, help=help)
-    if span is None or span.line != 1:
-        return dataclasses.replace(found, span=typed(shown, len(OPTION)), path="")
-    return dataclasses.replace(found, span=dataclasses.replace(span, typed=shown), path="")
+def _ours(found: Diagnostic) -> Diagnostic:
+    """A mistake whose help is about recipes, told for reports."""
+    if found.code != "RCP0501":
+        return found
+    message, help = "a report does not hold the network `recovered`", "name `healthy` or a variant"
+    return dataclasses.replace(found, code="RCP1130", message=message, help=help)
 
 
 def _tried(statement: nodes.Statement, context: ReportContext, task: str) -> tuple[Condition | None, Notes]:
     """The condition as a recipe of this task would read it; default the task of recipes that name none."""
-    flow, notes = _flow(context), Notes()
+    flow = _flow(context)
     if task:
         flow.task = catalogue.find("task", task)
-    reader = Reader(statement, flow, notes, {})
+    reader = typed.reader(statement, flow)
     node = reader.argument("on")
     place = Samples("test") if node is None else places.place(reader, node, "test")
     if place is None:
-        return None, notes
+        return None, reader.notes
     condition = conditions.read(reader, statement.operands[0], place.split, place.data)
-    return (None if notes.errors else condition), notes
+    return (None if reader.notes.errors else condition), reader.notes
 
 
 def _flow(context: ReportContext) -> Flow:
@@ -142,7 +123,7 @@ def _flow(context: ReportContext) -> Flow:
     return Flow(variants=ChainMap(variants), names=ChainMap(data), healthy=True)
 
 
-def _require(reading: Reading, context: ReportContext, shown: str) -> None:
+def _require(reading: Reading, context: ReportContext, text: str) -> None:
     """Refuse a metric that none of the runs measured.
 
     Raises:
@@ -156,8 +137,8 @@ def _require(reading: Reading, context: ReportContext, shown: str) -> None:
     guess = f"did you mean `{alike}`? " if alike else ""
     measured = f"measured: {listed([f'`{name}`' for name in known])}" if known else "no metric was measured"
     message = f"`{column}` was not measured in {'this run' if len(context.sources) == 1 else 'these runs'}"
-    span = dataclasses.replace(reading.span, typed=shown) if reading.span else typed(shown, len(OPTION))
-    raise RecipeError([Diagnostic("RCP1130", message, span, f"{guess}{measured}")])
+    wrong = Diagnostic("RCP1130", message, reading.span, f"{guess}{measured}")
+    raise RecipeError([typed.moved(wrong, VERB, text, OPTION)])
 
 
 # -- what was measured -------------------------------------------------------------------------------

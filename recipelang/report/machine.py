@@ -1,4 +1,4 @@
-"""What `run --json` and `compare --json` print; `report --json` prints the record itself.
+"""What `run --json` and `compare --json` print, and the form `json`; `report --json` prints the record itself.
 
 `reports/run.schema.json` and `reports/compare.schema.json` are made from these classes, and a test compares them.
 """
@@ -6,16 +6,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from recipelang.kinds import figure as figures
 from recipelang.report.context import ReportContext
-from recipelang.report.decode import schema
+from recipelang.report.costs import Cost
+from recipelang.report.decode import finite, schema
+from recipelang.report.making import cost_of
 from recipelang.report.measured import Measured, Metric
-from recipelang.report.record import Report, Scalar, Trouble
-from recipelang.report.render import finite
+from recipelang.report.record import Execution, Report, Scalar, Step, Trouble, Variant
+from recipelang.report.rows import Row, seed_values
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One statement as it was carried out.
+
+    Attributes:
+        text: the statement in canonical form.
+        line: of the recipe; null if the language added it.
+        asked, reached: in words.
+        note: a remark of the step.
+        seconds: how long it took when it was done, under this seed; null where it is not known.
+    """
+
+    text: str
+    line: int | None
+    asked: str
+    reached: str
+    note: str
+    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -34,6 +58,12 @@ class Network:
         dominated_by: networks that are at least as good in everything and clearly better in something.
         error: why it failed; null if it did not.
         metrics: by the name of the column.
+        per_seed: the values under each seed, by the name of the column; empty with one seed.
+        best_in: the columns in which no variant is better.
+        control: the network that it is compared with beside healthy, within the run; "" if there is none.
+        steps: what each was asked for and reached, in words, in order; under the first seed where seeds differ.
+        layers: how each executes.
+        cost: what it took to make it; null where it is not known.
     """
 
     run: str
@@ -47,6 +77,12 @@ class Network:
     dominated_by: tuple[str, ...]
     error: Trouble | None
     metrics: Mapping[str, Measured]
+    per_seed: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    best_in: tuple[str, ...] = ()
+    control: str = ""
+    steps: tuple[Asked, ...] = ()
+    layers: tuple[Execution, ...] = ()
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +111,7 @@ class Comparison:
         runs: their names.
         metrics: the columns, in order.
         networks: of all runs, healthy first within each.
-        expectations: of all runs.
+        expectations: of all runs, and of `--fail-if`: what must not be.
         warnings: what makes them hard to compare, and the warnings of each.
         files: the files that were written.
     """
@@ -112,22 +148,8 @@ class Finished:
 
 def comparison_json(context: ReportContext, files: Iterable[Path] = ()) -> str:
     """A comparison as JSON: every network, also those that a page has no room for."""
-    networks = tuple(
-        Network(
-            run=context.sources[row.origin].name,
-            name=row.variant.name,
-            kind=row.variant.kind,
-            goes_on=row.goes_on,
-            chosen=row.variant.chosen,
-            origin=row.variant.origin,
-            parameters=row.variant.parameters,
-            seeds=row.seeds,
-            dominated_by=row.dominated,
-            error=row.variant.error,
-            metrics=row.variant.metrics,
-        )
-        for row in context.rows
-    )
+    healthy = {row.origin: row.variant for row in context.rows if row.kind == "healthy"}
+    networks = tuple(_network(context, row, healthy.get(row.origin)) for row in context.rows)
     found = Comparison(
         format="recipelang.compare/1",
         runs=tuple(source.name for source in context.sources),
@@ -138,6 +160,41 @@ def comparison_json(context: ReportContext, files: Iterable[Path] = ()) -> str:
         files=tuple(map(str, files)),
     )
     return _text(asdict(found))
+
+
+def _network(context: ReportContext, row: Row, healthy: Variant | None) -> Network:
+    variant, run = row.variant, context.sources[row.origin].name
+    values = {cell.metric.name: tuple(seed_values(variant.runs, cell.metric.name)) for cell in row.cells if cell.n > 1}
+    return Network(
+        run=run,
+        name=variant.name,
+        kind=variant.kind,
+        goes_on=row.goes_on,
+        chosen=variant.chosen,
+        origin=variant.origin,
+        parameters=variant.parameters,
+        seeds=row.seeds,
+        dominated_by=row.dominated,
+        error=variant.error,
+        metrics={name: _deviating(measured, values.get(name, ())) for name, measured in variant.metrics.items()},
+        per_seed=values,
+        best_in=tuple(cell.metric.name for cell in row.cells if cell.best),
+        control=row.control.removeprefix(f"{run}: ") if len(context.sources) > 1 else row.control,
+        steps=tuple(map(_step, variant.runs[0].steps)) if variant.runs else (),
+        layers=variant.layers,
+        cost=cost_of(variant, healthy),
+    )
+
+
+def _deviating(measured: Measured, values: Sequence[float]) -> Measured:
+    """The number with its standard deviation over seeds, which older records do not state."""
+    return replace(measured, std=statistics.stdev(values)) if measured.std is None and len(values) > 1 else measured
+
+
+def _step(step: Step) -> Asked:
+    line = None if step.implied else step.line
+    asked, reached = figures.words(step.asked), figures.words(step.reached)
+    return Asked(step.text, line, asked, reached, step.note or "", step.seconds)
 
 
 def run_json(

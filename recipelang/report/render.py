@@ -3,87 +3,69 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
-from recipelang import catalogue, paths
-from recipelang.errors import Refusal, nearest
+from recipelang.errors import Refusal
 from recipelang.files import below, write_text
-from recipelang.report import escape, words
 from recipelang.report.chart import Charts
-from recipelang.report.context import ReportContext, table
-from recipelang.report.page import policy, script, style
-from recipelang.report.parts import steps_anchor
+from recipelang.report.context import ReportContext
+from recipelang.report.decode import finite
+from recipelang.report.forms import made
 from recipelang.report.plots import charts
-from recipelang.report.summary import signs
-from recipelang.report.svg import palette, standalone
-from recipelang.units import counted, listed
-
-SHORT = {"md": "markdown"}
+from recipelang.report.svg import standalone
+from recipelang.report.templates import filled
 
 
-def form_of(name: str) -> type:
-    """The card of a form: `markdown` (or `md`), `html`, `csv`.
-
-    Raises:
-        Refusal: RCP1105: there is no such form.
-    """
-    card = catalogue.find("report", SHORT.get(name, name))
-    if card is None:
-        known = catalogue.names("report")
-        like = nearest(name, known)
-        help = f"did you mean `{like}`?" if like else f"the forms are {', '.join(f'`{k}`' for k in known)}"
-        raise Refusal("RCP1105", f"there is no report form `{name}`", help)
-    return card
-
-
-def render(context: ReportContext, form: str) -> dict[str, str]:
+def render(context: ReportContext, form: Any) -> dict[str, str]:
     """The files of a report in one form: path under the report's folder → text.
 
     The same context gives the same bytes.
 
+    Args:
+        context: the content.
+        form: its name, or the form with its settings.
+
     Raises:
-        Refusal: RCP1105: there is no such form.
+        Refusal: RCP1105: there is no such form; RCP1132: its template has an error.
     """
-    card: Any = form_of(form)
+    card = made(form)
     drawn = charts(context) if card.charts else Charts()
-    files = {card.file: _text(card, context, drawn)}
+    templates = {card.file: card.template, **getattr(card, "beside", {})}
+    files = {name: filled(card, template, context, drawn) for name, template in templates.items()}
     if card.charts == "files":
         files |= {f"figures/{chart.name}.svg": standalone(chart.svg) for chart in drawn.all}
     return files
 
 
-def alone(context: ReportContext, form: str) -> str:
+def alone(context: ReportContext, form: Any) -> str:
     """A form as one text, to be pasted or piped: without the files beside it, and so without images that are files.
 
     Raises:
-        Refusal: RCP1105: there is no such form.
+        Refusal: RCP1105: there is no such form; RCP1132: its template has an error.
     """
-    card: Any = form_of(form)
-    return _text(card, context, charts(context) if card.charts == "inline" else Charts())
+    card = made(form)
+    return filled(card, card.template, context, charts(context) if card.charts == "inline" else Charts())
 
 
-def _text(card: Any, context: ReportContext, drawn: Charts) -> str:
-    template = _environment().get_template(card.template)
-    return template.render(context=context, charts=drawn, table=table(context))
-
-
-def write(context: ReportContext, forms: Iterable[str], folder: Path) -> tuple[Path, ...]:
+def write(context: ReportContext, forms: Iterable[Any], folder: Path) -> tuple[Path, ...]:
     """Write the report in these forms, and for a single run its `report.json`; the files written, main ones first.
 
+    Args:
+        context: the content.
+        forms: their names, or forms with their settings.
+        folder: where to write.
+
     Raises:
-        Refusal: RCP1105: there is no such form; RCP0918: a link would lead out of the folder. Nothing is written then.
+        Refusal: RCP1105: there is no such form; RCP1132: its template has an error; RCP1133: a file there is somebody
+            else's; RCP0918: a link would lead out of the folder. Nothing is written then.
         OSError: the folder cannot be written.
     """
     files: dict[str, str] = {}
-    for form in forms:
+    for form in map(made, forms):
         files |= render(context, form)
+        _spare(folder / form.file, getattr(form, "ours", ""))
     if len(context.sources) == 1:
         files["report.json"] = json.dumps(finite(context.sources[0].data), indent=1) + "\n"
     places = {below(folder, name): text for name, text in files.items()}
@@ -92,52 +74,16 @@ def write(context: ReportContext, forms: Iterable[str], folder: Path) -> tuple[P
     return tuple(folder / name for name in sorted(files, key=lambda name: name.startswith("figures/")))
 
 
-def finite(value: Any) -> Any:
-    """A JSON value in which numbers that JSON cannot represent (a NaN loss) are null."""
-    if isinstance(value, Mapping):
-        return {key: finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _spare(file: Path, ours: str) -> None:
+    """Refuse to overwrite a file that a form did not write, such as the README of a project.
 
+    Args:
+        file: to be written.
+        ours: a text that every file of this form holds; "" if its name is taken by nothing else.
 
-@cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(paths.reports()),
-        undefined=jinja2.StrictUndefined,
-        # Given explicitly: Jinja's own choice only checks the last suffix, which is .j2.
-        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "md": escape.markdown,
-        "code": escape.code,
-        "prose": escape.prose,
-        "prose_html": escape.prose_html,
-        "fence": escape.fence,
-        "csv": escape.csv_line,
-        "plain": words.plain,
-        "number": words.number,
-        "short": words.short,
-        "signs": signs,
-        "listed": listed,
-        "counted": counted,
-        "key": words.key,
-        "inline": _inline,
-    }
-    environment.globals |= {
-        "palette": palette,
-        "style": style,
-        "script": script,
-        "policy": policy,
-        "steps_anchor": steps_anchor,
-    }
-    return environment
-
-
-def _inline(svg: str) -> Markup:
-    """A chart: our own SVG, in which all text is escaped already."""
-    return Markup(svg)
+    Raises:
+        Refusal: RCP1133.
+    """
+    if ours and file.is_file() and ours not in file.read_text("utf-8", errors="replace"):
+        message = f"`{file}` is not a model card of recipelang, and is not overwritten"
+        raise Refusal("RCP1133", message, "name another folder, or remove the file")

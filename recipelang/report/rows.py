@@ -44,8 +44,8 @@ class Cell:
 
     @property
     def counted(self) -> str:
-        """The value, with the number of seeds that it is the mean of: "91.20 ± 0.31 % (n=3)"."""
-        return f"{self.value} (n={self.n})" if self.n > 1 else self.value
+        """The value; one that differs between seeds with their number: "91.20 ± 0.31 % (n=3)"."""
+        return f"{self.value} (n={self.n})" if self.deviation else self.value
 
 
 @dataclass(frozen=True)

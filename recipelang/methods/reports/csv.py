@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,11 +14,17 @@ from recipelang.catalogue import method
 class CsvReport:
     """The comparison as `report.csv`: a row for every network, seed and metric, numbers in base units.
 
-    What: variant, kind, seed (empty for the mean over seeds), metric, unit, split, value, interval, and how it
-    compares with healthy. Seconds, bytes, counts, and fractions of 1; for spreadsheets and data frames.
+    What: variant, kind, seed (empty for the mean over seeds), metric, unit, split, value, interval, how it compares
+    with healthy and with the control, standard deviation and number of seeds, whether it is the best of its column or
+    dominated, and rows for what each network cost to make. Beside it are `report-steps.csv` (what every step was asked
+    for and reached) and `report-layers.csv` (how every layer executes). Seconds, bytes, counts, and fractions of 1.
     When it misleads: the mean over seeds is listed beside the seeds it is computed from; select by `seed`.
     """
 
     file: ClassVar[str] = "report.csv"
     template: ClassVar[str] = "report.csv.j2"
     charts: ClassVar[str] = ""
+    beside: ClassVar[Mapping[str, str]] = {
+        "report-steps.csv": "report-steps.csv.j2",
+        "report-layers.csv": "report-layers.csv.j2",
+    }

@@ -1,0 +1,121 @@
+"""A report as flat tables for spreadsheets and data frames: numbers, steps, layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+from recipelang.kinds import figure as figures
+from recipelang.report.context import ReportContext
+from recipelang.report.making import cost_of
+from recipelang.report.measured import Against, Measured, Metric
+from recipelang.report.rows import Cell, Row
+
+Line = tuple[object, ...]
+
+_MEASURED = (
+    "value", "low", "high", "n", "healthy", "ratio", "ratio_low", "ratio_high",
+    "difference", "difference_low", "difference_high", "noise",
+)  # fmt: skip
+_PERCENTILES = ("p50", "p90", "p99")
+_AGAINST = tuple(field.name for field in fields(Against))
+NUMBERS = (
+    "run", "variant", "kind", "seed", "metric", "unit", "split", *_MEASURED, *_PERCENTILES,
+    "std", "seeds", "interval", "note", "control", *(f"control_{name}" for name in _AGAINST),
+    "best", "dominated_by", "chosen", "goes_on", "error",
+)  # fmt: skip
+STEPS = ("run", "variant", "kind", "seed", "line", "step", "asked", "reached", "note", "seconds", "cached", "error")
+LAYERS = ("run", "variant", "kind", "layer", "shape", "executes", "why", "on")
+
+
+def numbers(context: ReportContext) -> Iterator[Line]:
+    """A line for every network and metric, and for every seed of several; one for a network without numbers; and what
+    each cost to make."""
+    yield NUMBERS
+    healthy = {row.origin: row.variant for row in context.rows if row.kind == "healthy"}
+    for row in context.rows:
+        lines = [_mean(context, row, cell) for cell in row.cells if cell.measured]
+        yield from lines or [_line(context, row)]
+        for run in row.variant.runs:
+            if run.seed is not None and row.seeds > 1:
+                for metric in context.metrics:
+                    if metric.name in run.metrics:
+                        yield _line(context, row, run.seed, metric, run.metrics[metric.name])
+        cost = cost_of(row.variant, healthy.get(row.origin))
+        if cost:
+            passes = {f"cost: passes over {split}": ("", number) for split, number in cost.passes.items()}
+            told = {"cost: time": ("s", cost.seconds), "cost: epochs": ("", cost.epochs), **passes}
+            for name, (unit, value) in {**told, "cost: energy": ("J", cost.joules)}.items():
+                if value is not None:
+                    metric = Metric(name, unit, "cost", "lower")
+                    yield _line(context, row, None, metric, Measured(value, note=cost.note))
+
+
+def _mean(context: ReportContext, row: Row, cell: Cell) -> Line:
+    assert cell.measured is not None
+    return _line(context, row, None, cell.metric, cell.measured, cell)
+
+
+def _line(
+    context: ReportContext,
+    row: Row,
+    seed: int | None = None,
+    metric: Metric | None = None,
+    measured: Measured | None = None,
+    cell: Cell | None = None,
+) -> Line:
+    """One line; `cell` only for the mean over seeds."""
+    times = measured.percentiles if measured else None
+    error = row.variant.error
+    return (
+        *_who(context, row),
+        seed,
+        *((metric.name, metric.unit, metric.split) if metric else (None,) * 3),
+        *(getattr(measured, name, None) for name in _MEASURED),
+        *(getattr(times, name, None) for name in _PERCENTILES),
+        cell.deviation if cell else None,
+        cell.n if cell else None,
+        measured.interval if measured else None,
+        measured.note if measured else None,
+        row.control or None,
+        *(getattr(measured.control if measured else None, name, None) for name in _AGAINST),
+        cell.best if cell else None,
+        "; ".join(row.dominated),
+        row.variant.chosen,
+        row.goes_on,
+        error.message if error else None,
+    )
+
+
+def _who(context: ReportContext, row: Row) -> tuple[str, str, str]:
+    return context.sources[row.origin].name, row.variant.name, row.kind
+
+
+def steps(context: ReportContext) -> Iterator[Line]:
+    """A line for every step of every network under every seed; the last step of one that failed has the error."""
+    yield STEPS
+    for row in context.rows:
+        for run in row.variant.runs:
+            for place, step in enumerate(run.steps):
+                failed = row.variant.error is not None and place == len(run.steps) - 1
+                yield (
+                    *_who(context, row),
+                    run.seed,
+                    None if step.implied else step.line,
+                    step.text,
+                    figures.words(step.asked),
+                    figures.words(step.reached),
+                    step.note,
+                    step.seconds,
+                    step.cached,
+                    row.variant.error.message if failed and row.variant.error else None,
+                )
+
+
+def layers(context: ReportContext) -> Iterator[Line]:
+    """A line for every layer: how it executes, and why."""
+    yield LAYERS
+    for row in context.rows:
+        for layer in row.variant.layers:
+            shape = layer.shape if isinstance(layer.shape, str) else "×".join(map(str, layer.shape))
+            yield (*_who(context, row), layer.layer, shape, layer.executes, layer.why, layer.on)
