@@ -57,7 +57,8 @@ class Finished:
 
 def page(context: ReportContext, folder: Path) -> str:
     """The report as HTML: the file of the run, and made again where the recipe asks for other forms alone."""
-    from recipelang.report.forms import form_of, render
+    from recipelang.report.forms import form_of
+    from recipelang.report.render import render
 
     card: Any = form_of("html")
     written = folder / card.file
