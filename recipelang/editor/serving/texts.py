@@ -107,10 +107,13 @@ async def _check(server: RecipeServer, uri: str) -> None:
 def shown_diagnostics(server: RecipeServer, path: Path, found: Analysis) -> list[lsp.Diagnostic]:
     """The diagnostics of a document as the protocol has them."""
     lines = server.lines(found.text)
-    return [_shown(server, lines, path, found, diagnostic) for diagnostic in found.diagnostics]
+    return [shown_diagnostic(server, lines, path, found, diagnostic) for diagnostic in found.diagnostics]
 
 
-def _shown(server: RecipeServer, lines: Lines, path: Path, found: Analysis, diagnostic: Diagnostic) -> lsp.Diagnostic:
+def shown_diagnostic(
+    server: RecipeServer, lines: Lines, path: Path, found: Analysis, diagnostic: Diagnostic
+) -> lsp.Diagnostic:
+    """One diagnostic as the protocol has it; one of another file is shown at the `use` that leads there."""
     said = diagnostic.message + (f"\nhelp: {diagnostic.help}" if diagnostic.help else "")
     place = range_of(lines, 0, 0)
     related = None
