@@ -30,7 +30,7 @@ FLOORS = (
     ("stages",),
     ("run",),
     ("report",),
-    ("commands", "cli", "reference", "textmate", "pygments_lexer", "predictor", "notebook"),
+    ("commands", "cli", "__main__", "reference", "textmate", "pygments_lexer", "predictor", "notebook"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: rooms that may import torch at the top of a file
