@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import sys
 
-from recipelang.editor.serving import fixing, naming, texts, words
+from recipelang.editor.serving import fixing, naming, structure, texts, words
 from recipelang.editor.serving.host import SERVER
 
 #: whose functions answer the editor; they enter themselves where they are defined
-ANSWERS = (texts, words, naming, fixing)
+ANSWERS = (texts, words, naming, fixing, structure)
 
 
 def serve() -> None:

@@ -127,6 +127,33 @@ def test_names_are_followed_and_renamed(editor: Editor, folder: Path) -> None:
     editor.diagnostics(uri)
 
 
+def test_mistakes_have_fixes(editor: Editor, folder: Path) -> None:
+    uri, (wrong,) = opened(editor, folder, "fix.rcp", "# 😀\nprune layers by imprnt until latency < 0.7\n")
+    (fix,) = editor.about("codeAction", uri, range=wrong["range"], context={"diagnostics": [wrong]})
+    assert fix["title"] == "Change to `imprint`" and fix["isPreferred"] and fix["kind"] == "quickfix"
+    (edit,) = fix["edit"]["changes"][uri]
+    assert place({"range": edit["range"]}) == place(wrong) and edit["newText"] == "imprint"
+    assert fix["diagnostics"] == [wrong]
+    elsewhere = {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 1}}
+    assert editor.about("codeAction", uri, range=elsewhere, context={"diagnostics": []}) == []
+    only = {"diagnostics": [], "only": ["refactor"]}
+    assert editor.about("codeAction", uri, range=wrong["range"], context=only) is None
+
+
+def test_a_text_has_a_shape_and_colours(editor: Editor, folder: Path) -> None:
+    uri, _ = opened(editor, folder, "shape.rcp", "# a\n# b\nvariant a { # 😀\n  let t = sgd\n  train for 1 epoch wi")
+    (variant,) = editor.about("documentSymbol", uri)
+    assert variant["name"] == "variant a" and [c["name"] for c in variant["children"]] == [
+        "let t = sgd",
+        "train for 1 epoch wi",
+    ]
+    assert [(f["startLine"], f["endLine"]) for f in editor.about("foldingRange", uri)] == [(0, 1), (2, 4)]
+    legend = editor.able["capabilities"]["semanticTokensProvider"]["legend"]["tokenTypes"]
+    data = editor.about("semanticTokens/full", uri)["data"]
+    assert data[:10] == [0, 0, 3, legend.index("comment"), 0, 1, 0, 3, legend.index("comment"), 0]
+    assert data[10:20] == [1, 0, 7, legend.index("keyword"), 0, 0, 12, 4, legend.index("comment"), 0]
+
+
 def test_a_used_file_is_read_as_it_is_in_the_editor(editor: Editor, folder: Path) -> None:
     (folder / "base.rcp").write_text("prune 1 layer by imprint\n")
     uri, found = opened(editor, folder, "user.rcp", '# first line\nuse "base.rcp"\nmeasure top1\n')
