@@ -31,6 +31,7 @@ COMMANDS = {
     "init": "machine.init",
     "doctor": "machine.doctor",
     "lsp": "editor.lsp",
+    "completion": "shells.completion",
     "gc": "work.gc",
 }
 
@@ -54,6 +55,10 @@ class _Recipe(click.Group):
         if module != "language":
             gc.enable()
         found: click.Command = getattr(importlib.import_module(f"recipelang.commands.{module}"), command)
+        if "_RECIPE_COMPLETE" in os.environ:
+            from recipelang.commands import shells
+
+            shells.prepare(found)
         return found
 
 
