@@ -221,7 +221,7 @@ def finish(result: RunResult, plan: Plan, *, outside: bool) -> Written:
     from recipelang.report.context import build
     from recipelang.run.output import inside
 
-    context = build(result.report, name=result.folder.name)
+    context = build(result.report, name=result.folder.name, folder=result.folder)
     left = [step.operation.needs().writes for step in steps_of(plan.nodes)]
     asked = [effect for effect in left if isinstance(effect, effects.Reported)]
     here = [form for reported in asked if not reported.to for form in reported.formats]

@@ -9,6 +9,7 @@ from functools import cached_property
 from recipelang.report import links, parts, summary
 from recipelang.report.agreement import Agreement
 from recipelang.report.executing import Layers
+from recipelang.report.exhibits import Exhibits
 from recipelang.report.making import Making
 from recipelang.report.outcomes import Outcome
 from recipelang.report.percentiles import PercentileTable
@@ -47,6 +48,7 @@ class ReportContext:
         spreads: numbers of networks with many seeds.
         rankings, searches, trainings: what the charts show.
         agreements: rankings of the same units side by side.
+        exhibits: what exports left for readers.
         environment: (name, one text per source).
         warnings: what needs attention.
         legend: (sign, meaning) of the signs that the comparison uses.
@@ -80,6 +82,7 @@ class ReportContext:
     arrivals: tuple[str, ...] = ()
     percentiles: tuple[PercentileTable, ...] = ()
     searches: tuple[Search, ...] = ()
+    exhibits: Exhibits = Exhibits()
     limits: tuple[ShownVerdict, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     making: Making = Making()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from recipelang.report.content import MOST_ROWS, MOST_TOLD, ReportContext, most_
 from recipelang.report.decode import visible
 from recipelang.report.domination import dominated
 from recipelang.report.executing import execution
+from recipelang.report.exhibits import exhibits
 from recipelang.report.making import making
 from recipelang.report.outcomes import outcomes
 from recipelang.report.percentiles import percentiles
@@ -37,18 +39,19 @@ from recipelang.units import listed, show
 LARGEST_FILE = 100_000_000  # bytes of a report.json: some thousands of networks with all their curves and rankings
 
 
-def build(report: Mapping[str, Any], name: str = "") -> ReportContext:
+def build(report: Mapping[str, Any], name: str = "", folder: Path | None = None) -> ReportContext:
     """The context of one run.
 
     Args:
         report: the content of `report.json`.
         name: the run's name beside others; default: its title.
+        folder: where the run left its files, for what exports show; None if there are none.
 
     Raises:
         Refusal: RCP1101, RCP1102: the content is not such a record.
     """
     record = read(report)
-    return _context((RecordedRun(visible(name) or record.title, record, report),), record.title)
+    return _context((RecordedRun(visible(name) or record.title, record, report, folder),), record.title)
 
 
 def load(path: Path) -> ReportContext:
@@ -70,7 +73,7 @@ def load(path: Path) -> ReportContext:
         raise Refusal(
             "RCP1101", f"`{file}` is not JSON: {error}", "run the recipe again; finished steps come from the store"
         ) from error
-    return build(data, name=file.resolve().parent.name)
+    return build(data, name=file.resolve().parent.name, folder=file.parent)
 
 
 def _text(file: Path) -> str:
@@ -108,7 +111,7 @@ def compare(contexts: Sequence[ReportContext]) -> ReportContext:
     for source in sources:
         taken[source.name] = taken.get(source.name, 0) + 1
         name = source.name if taken[source.name] == 1 else f"{source.name} ({taken[source.name]})"
-        named.append(RecordedRun(name, source.report, source.data))
+        named.append(replace(source, name=name))
     title = named[0].report.title if len(named) == 1 else listed([source.name for source in named])
     return _context(tuple(named), title)
 
@@ -142,6 +145,7 @@ def _context(sources: tuple[RecordedRun, ...], title: str, view: View = View()) 
     found = best(select(found, metrics, view), metrics)
     shown = most_of(found, MOST_TOLD)
     several, ranked = len(sources) > 1, parts.rankings(shown)
+    shown_by_exports = exhibits(most_of(found, MOST_ROWS), sources)
     journeys = parts.journeys(shown, [source.name for source in sources])
     return ReportContext(
         title=title,
@@ -164,7 +168,7 @@ def _context(sources: tuple[RecordedRun, ...], title: str, view: View = View()) 
         agreements=agreements(ranked),
         trainings=parts.trainings(shown),
         environment=environment(sources),
-        warnings=(*remarks.warnings(sources), *unlike(sources)),
+        warnings=(*remarks.warnings(sources), *unlike(sources), *shown_by_exports.unread),
         legend=summary.legend(found),
         notes=summary.notes(found),
         arrivals=remarks.arrivals(shown, sources),
@@ -172,6 +176,7 @@ def _context(sources: tuple[RecordedRun, ...], title: str, view: View = View()) 
         searches=searches(shown),
         recipes=links.recipes(sources, journeys),
         parameters=_parameters(found),
+        exhibits=shown_by_exports,
     )
 
 

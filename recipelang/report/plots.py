@@ -7,13 +7,16 @@ from typing import Any
 
 from recipelang.report.bars import bars
 from recipelang.report.boxes import box_plot
-from recipelang.report.chart import Chart, Charts
+from recipelang.report.chart import GROUPS, Chart, Charts
 from recipelang.report.context import ReportContext
 from recipelang.report.fronts import fronts
 from recipelang.report.importance import importance
+from recipelang.report.looking import depth_chart, maps
 from recipelang.report.looks import looks
 from recipelang.report.losses import training
+from recipelang.report.ranks import correlations, ranks
 from recipelang.report.searches import curves
+from recipelang.report.trajectories import trajectories
 
 MOST_CHARTS = 12  # of one kind
 
@@ -26,10 +29,14 @@ def charts(context: ReportContext) -> Charts:
         (bearing, lambda i: bars(context.rows, bearing[i], look)),
         (context.spreads, lambda i: box_plot(context.spreads[i], look)),
         (context.rankings, lambda i: importance(context.rankings[i], i)),
+        (context.agreements, lambda i: ranks(context.agreements[i], i)),
+        (context.agreements, lambda i: correlations(context.agreements[i], i)),
         (context.searches, lambda i: curves(context.searches[i], i)),
         (context.trainings, lambda i: training(context.trainings[i], i, look)),
     )
-    drawn: list[Chart | None] = [*fronts(context, look)]
+    drawn: list[Chart | None] = [*fronts(context, look), *trajectories(context.rows, context.metrics, look)]
     drawn += [draw(i) for found, draw in kinds for i in range(min(len(found), MOST_CHARTS))]
+    drawn += [depth_chart(context.exhibits.depths, look)] if context.exhibits.depths else []
+    drawn += maps(context.exhibits.maps)
     left_out = sum(max(0, len(found) - MOST_CHARTS) for found, _ in kinds)
-    return Charts(tuple(chart for chart in drawn if chart), left_out)
+    return Charts(tuple(sorted(filter(None, drawn), key=lambda chart: GROUPS.index(chart.group))), left_out)

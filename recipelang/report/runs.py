@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from recipelang.report import words
@@ -21,11 +22,13 @@ class RecordedRun:
         name: unique among the runs.
         report: the record.
         data: the JSON that the record was read from, unchanged.
+        folder: where the run left its files; None if the record is all that is known.
     """
 
     name: str
     report: Report
     data: Mapping[str, Any]
+    folder: Path | None = None
 
 
 def environment(sources: Sequence[RecordedRun]) -> tuple[tuple[str, tuple[str, ...]], ...]:

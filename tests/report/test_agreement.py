@@ -13,6 +13,7 @@ from scipy.stats import rankdata, spearmanr
 from recipelang.report.agreement import agreements
 from recipelang.report.context import build
 from recipelang.report.parts import Ranking
+from recipelang.report.plots import charts
 from recipelang.report.record import Ranked, Step
 from recipelang.report.render import render
 
@@ -61,5 +62,12 @@ def test_both_forms_for_reading_have_the_ranks(main_record: dict[str, Any]) -> N
     (found,) = context.agreements
     assert found.names == ("main", "other") and found.correlations[0][1] == pytest.approx(-1)
     text = render(context, "markdown")["report.md"]
-    assert "### Ranks side by side" in text and "| main | 1.00 | −1.00 |" in text
+    assert "## Ranks side by side" in text and "| main | 1.00 | −1.00 |" in text
     assert "Ranks side by side" in render(context, "html")["report.html"]
+    table, matrix = charts(context).in_group("agreement")
+    assert [row[1:] for row in matrix.text.rows] == [("1.00", "−1.00"), ("−1.00", "1.00")]
+    units = len(found.ranks)
+    assert table.svg.count("data-tip=") == 2 * units == 2 * len(table.text.rows)
+    unit, (first, second) = found.ranks[0]
+    assert table.text.rows[0] == (unit, f"{first:.0f}", f"{second:.0f}")
+    assert f"{unit}: rank {first:.0f} of {units} by main" in table.svg

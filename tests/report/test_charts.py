@@ -28,7 +28,7 @@ def test_every_chart_has_a_group_numbers_and_points_of_known_rows(name: str, req
         root = ElementTree.fromstring(chart.svg)
         rows = [element.get("data-row") for element in root.iter() if element.get("data-row")]
         assert set(rows) <= anchors and all(e.get("data-tip") for e in root.iter() if e.get("data-row"))
-        if chart.group in ("front", "comparison"):
+        if chart.name.startswith(("front-", "metric-")):
             assert len(rows) == len(chart.text.rows) == len(set(rows))
 
 
