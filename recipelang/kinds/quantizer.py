@@ -97,6 +97,7 @@ class Quantizer(Protocol):
         bits: the widths that it has; `check` refuses the others.
         learns: whether it takes part in training. Its spelling is then in `trained` of the restrictions.
         keeps_zero: whether zero stays zero; where it does not, masked weights are refused.
+        uniform: whether the numbers of a weight are those of a uniform grid; where not, most rounders are refused.
         ends: whether the first and the last layer are quantized where the recipe selects no modules with `in`.
         inputs_of_products: whether activations are what products read, before a ReLU, so that sums read numbers that
             are not quantized; else they are what functions return.
@@ -109,6 +110,7 @@ class Quantizer(Protocol):
     bits: ClassVar[tuple[int, ...]] = BITS
     learns: ClassVar[bool] = False
     keeps_zero: ClassVar[bool] = True
+    uniform: ClassVar[bool] = True
     ends: ClassVar[bool] = True
     inputs_of_products: ClassVar[bool] = False
     observes: ClassVar[bool] = True

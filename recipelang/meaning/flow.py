@@ -8,7 +8,7 @@ from typing import Any
 
 from recipelang.errors import Span
 from recipelang.meaning import tasks
-from recipelang.plan import Closes, Needs, Zeros
+from recipelang.plan import Closes, FewValues, Needs, Zeros
 
 #: states that the language itself names, and words with another meaning: a recipe cannot give these names
 RESERVED = ("healthy", "recovered", "current", "self", "control", "scratch", "train", "val", "test", "first", "last")
@@ -38,6 +38,7 @@ class Flow:
         outgrown: states, `healthy` among them, of which the current network has certainly lost parts since.
         across: where weights were put into a pattern across channels, which removing channels would break.
         zeros: the masks of the last statement that left some, and where; None where they are not known.
+        few: the weights that hold few values, by each statement that made them so, and where.
         grids: what the statement before gave grids, and where; None where something trained or changed since.
         restrictions: those that the current network is certainly under; while variants are open, that one of them is.
         closed: what may not follow, with the verb and the place of the statement that says so.
@@ -62,6 +63,7 @@ class Flow:
     outgrown: frozenset[str] = frozenset()
     across: Span | None = None
     zeros: tuple[Zeros, Span] | None = None
+    few: tuple[tuple[FewValues, Span], ...] = ()
     grids: tuple[Needs, Span] | None = None
     restrictions: frozenset[str] = frozenset()
     closed: tuple[tuple[Closes, str, Span], ...] = ()
@@ -142,6 +144,7 @@ def joined(before: Flow, ends: list[Flow]) -> Flow:
     after.across = next((end.across for end in ends if end.across), None)
     after.outgrown = frozenset.intersection(*(end.outgrown for end in ends))
     after.grids = None
+    after.few = tuple(one for one in ends[0].few if all(one in end.few for end in ends))
     after.zeros = ends[0].zeros if len({end.zeros for end in ends}) == 1 else None
     after.restrictions = frozenset.intersection(*(end.restrictions for end in ends))
     after.closed = tuple(dict.fromkeys(closed for end in ends for closed in end.closed))

@@ -92,6 +92,11 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
         flow.zeros = None  # a statement that was refused may have left others
     elif needs and needs.zeros:
         flow.zeros = needs.zeros, span
+    if needs and (few := needs.few):
+        replaced = [
+            one for one in flow.few if one[0].how == few.how and few.selection in (Selection(), one[0].selection)
+        ]
+        flow.few = (*(one for one in flow.few if one not in replaced), (few, span))
     _stale(verb, statement, flow, notes)
     if needs and needs.grids:
         _replaced(needs, statement, flow, notes)
@@ -109,7 +114,7 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
     if needs and isinstance(needs.writes, Returned):
         flow.outgrown = frozenset()
         flow.across = flow.zeros = None
-        flow.closed = ()
+        flow.closed = flow.few = ()
         flow.restrictions = frozenset()  # those of the state that the recipe returns to are known when it runs
     if compresses(found) if needs else not verb.operation.before_healthy:
         flow.healthy = True

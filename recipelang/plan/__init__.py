@@ -47,6 +47,7 @@ from recipelang.plan.values import Any_ as Any_
 from recipelang.plan.values import Condition as Condition
 from recipelang.plan.values import Course as Course
 from recipelang.plan.values import Duration as Duration
+from recipelang.plan.values import FewValues as FewValues
 from recipelang.plan.values import Mark as Mark
 from recipelang.plan.values import Reading as Reading
 from recipelang.plan.values import Samples as Samples

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from recipelang.plan.effects import MADE, Effect
-from recipelang.plan.values import Condition, Samples, Selection, Training, Zeros, later
+from recipelang.plan.values import Condition, FewValues, Samples, Selection, Training, Zeros, later
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Needs:
         looks: on how many networks it measures its budget, about. `glances`: on how many more it looks briefly.
         searches: what tries networks before it decides, in words, which takes time that nobody knows before; "" for
             nothing.
+        rounder: what rounds the weights of `selection` piece by piece, a method of kind `rounder`; None: nothing.
         selection: the modules that it works on; None where it selects none.
         states: names of the states that it reads: teachers, and where it starts. `teachers`: those that teach.
         spends: the state whose FLOPs for the written duration its training spends, and so lasts longer on a network
@@ -48,6 +49,7 @@ class Needs:
         across: whether weights are afterwards in a pattern across channels, which removing channels would break; None:
             as before.
         zeros: the masks that it leaves; None where those of before stay.
+        few: the weights that hold few values afterwards; None where it makes none.
         grids: the parts that it gives grids in the modules of `selection`, in place of those that they have.
         repeated: whether a control repeats the step as it is, and not only its training.
         scratch: whether its training starts from new random weights, as that of a control then does.
@@ -66,6 +68,7 @@ class Needs:
     looks: int = 5
     glances: int = 0
     searches: str = ""
+    rounder: Any = None
     selection: Selection | None = None
     states: tuple[str, ...] = ()
     teachers: tuple[str, ...] = ()
@@ -74,6 +77,7 @@ class Needs:
     sparse: bool = False
     across: bool | None = None
     zeros: Zeros | None = None
+    few: FewValues | None = None
     grids: tuple[str, ...] = ()
     repeated: bool = False
     scratch: bool = False

@@ -106,6 +106,26 @@ class Zeros:
 
 
 @dataclass(frozen=True)
+class FewValues:
+    """The weights of which modules hold few values after a step.
+
+    Attributes:
+        how: `shared`: groups of elements are one number each; `rounded`: what computes is the nearest number of a grid
+            or codebook.
+        selection: of the modules.
+        zero: whether zero is one of the numbers, so that what a mask holds at zero stays zero.
+    """
+
+    how: str
+    selection: Selection
+    zero: bool = True
+
+    def covers(self, selection: Selection) -> bool:
+        """Whether it is certainly about modules of this selection too, whatever the network."""
+        return self.selection == selection or Selection() in (self.selection, selection)
+
+
+@dataclass(frozen=True)
 class Samples:
     """The data that `on` names: a split, at most this many samples of it, and the data set.
 

@@ -116,6 +116,8 @@ class PlanReport:
         if self.work_to_do:
             guess = any(row.guess for row in self.rows if row.state == "runs")
             lines.append(f"rough time: {_duration(self._seconds())}{', partly a guess' if guess else ''}")
+        elif any(row.state == "fails" for row in self.rows):
+            lines.append("nothing runs before the step that fails: see above")
         else:
             lines.append("nothing to do: every step is in the store")
         return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"

@@ -2,6 +2,7 @@
 
     training      a few steps of the real loop, on the recipe's own data
     a criterion   from a forward pass: a guess
+    rounding      a few steps of the rounder on three pieces, times steps and pieces (`run.timing_rounders`)
     a clock       a short measurement of the two networks, alternately, as in a full one
 
 Training and clocks are remembered (`run.remembered`), by the networks' structure and everything else that determines
@@ -29,6 +30,7 @@ from recipelang.run.options import Options
 from recipelang.run.remembered import Remembered, positive
 from recipelang.run.states import architecture
 from recipelang.run.tasks import deciding
+from recipelang.run.timing_rounders import rounding_seconds
 from recipelang.runtimes.layers import plain
 from recipelang.stages.context import Known
 from recipelang.surgery.deployed import deployed
@@ -113,7 +115,15 @@ class Times:
         clocks = [test.reading.metric for test in tests_of(needs.until) if test.reading.metric.source == "clock"]
         timed = needs.looks * sum(getattr(clock, "seconds", LATENCY_SECONDS) for clock in clocks)
         timed += needs.glances * GLANCE_SECONDS * len(clocks)
-        more = (images * self.seconds_per_image(network) if images else 0.0) + timed
+        if needs.grids and needs.samples is not None and needs.samples.source is None:
+            there = data.size(needs.samples.split)
+            images += 2 * min(needs.samples.count or there, there)  # activations are observed, at most twice
+        rounding = 0.0
+        if needs.rounder is not None:
+            how = self.task, self.options.device, self._remembered, self.seconds_per_image
+            with _threads(self.options.threads):
+                rounding = rounding_seconds(needs, network, data, *how)
+        more = rounding + (images * self.seconds_per_image(network) if images else 0.0) + timed
         return Estimate(known.seconds + more, known.guess or more > 0 or bool(needs.searches))
 
     # training -----------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from recipelang import contracts, plugins
+from recipelang.errors import Refusal
 from recipelang.plan import Operation
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ def run(operation: Operation, context: Context) -> Outcome:
     """Do what an operation says.
 
     Raises:
-        Refusal: it cannot be done; OutOfReach: its budget cannot be met.
+        Refusal: it cannot be done, RCP1446 where the network is encoded; OutOfReach: its budget cannot be met.
     """
+    _require_open(operation, context.network)
     outcome: Outcome = _stage(operation.verb).run(operation, context)
     return outcome
 
@@ -44,10 +46,22 @@ def foresee(operation: Operation, network: Network, known: Known) -> Foresight |
         known: the networks of other states, in the same way.
 
     Raises:
-        Refusal: it cannot apply to this network.
+        Refusal: it cannot apply to this network, RCP1446 where that is encoded.
     """
+    _require_open(operation, network)
     foresees = vars(_stage(operation.verb)).get("foresee")
     return foresees(operation, network, known) if foresees else None
+
+
+def _require_open(operation: Operation, network: Network) -> None:
+    """Refuse to train or change a network that an artifact holds encoded; within a recipe, `check` does."""
+    if network.encoded and operation.role in ("training", "surgery"):
+        done = "trained" if operation.role == "training" else "changed"
+        raise Refusal(
+            "RCP1446",
+            f"the network was encoded by `{network.encoded}`, and what is encoded is not {done} any more",
+            f"`{operation.verb}` the network from before `encode`",
+        )
 
 
 @cache

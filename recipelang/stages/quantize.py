@@ -23,7 +23,7 @@ from recipelang.stages._widths import foreseen, searched
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.network import Network
 from recipelang.surgery.places import at_places, reads
-from recipelang.surgery.quantizing import Places, activation_grids, attending, places_of, weight_grids
+from recipelang.surgery.quantizing import Places, activation_grids, attending, places_of, require_apart, weight_grids
 from recipelang.surgery.restricting import on_device
 from recipelang.surgery.simulated import computing
 from recipelang.training.smoke import few
@@ -40,7 +40,8 @@ def run(operation: Quantize, context: Context) -> Outcome:
     Raises:
         Refusal: RCP1403: the selection has nothing that can be quantized; RCP1010: a number is NaN or infinite;
             RCP1008: there is no data to observe; RCP1434: a rounder needs uniform grids;
-            RCP1439: a source cannot make samples of this network; RCP1454: a mask would not stay.
+            RCP1439: a source cannot make samples of this network; RCP1454: a mask would not stay; RCP1480: a weight
+            shares its values.
         OutOfReach: RCP0904: a budget of widths cannot be met.
     """
     context = replace(context, network=attending(context.network, operation.selection))
@@ -96,6 +97,7 @@ def _require(operation: Quantize, network: Network) -> tuple[Network, Places]:
     """The network that is quantized, and what of it."""
     network, selection = operation.estimator.prepared(network, operation.selection)
     found = places_of(network, selection, operation.parts, operation.estimator)
+    require_apart(network, found.weights, "shared")
     if found.activations and not operation.estimator.observes:
         known, why = operation.estimator.known(network, found.activations)
         # by place: several of them may be of one module, for different reasons

@@ -12,7 +12,7 @@ from recipelang.stages._reasons import by_reason
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.finite import finite
 from recipelang.surgery.network import Network
-from recipelang.surgery.quantizing import Places, places_of
+from recipelang.surgery.quantizing import Places, places_of, require_apart
 from recipelang.surgery.restricting import restrict
 from recipelang.surgery.restrictions.shared import Shared
 from recipelang.surgery.sparse import sparse_float_bytes
@@ -23,7 +23,8 @@ def run(operation: Share, context: Context) -> Outcome:
     """Group the elements of the weights of the selection, and make each group its value.
 
     Raises:
-        Refusal: RCP1403: the selection has no weight that can share; RCP1010: a weight is NaN or infinite.
+        Refusal: RCP1403: the selection has no weight that can share; RCP1480: one is quantized; RCP1010: one is NaN
+            or infinite.
     """
     found = _require(operation, context.network)
     shared: dict[str, Shared] = {}
@@ -39,7 +40,7 @@ def foresee(operation: Share, network: Network, known: Known) -> Foresight:
     """How many weights share values, and which do not.
 
     Raises:
-        Refusal: RCP1403: none can.
+        Refusal: RCP1403: none can; RCP1480: one is quantized.
     """
     found = _require(operation, network)
     return Foresight(tuple(filter(None, (words(_counted(operation, found)), _left(found)))))
@@ -47,6 +48,7 @@ def foresee(operation: Share, network: Network, known: Known) -> Foresight:
 
 def _require(operation: Share, network: Network) -> Places:
     found = places_of(network, operation.selection, ("weights",))
+    require_apart(network, found.weights, "grid", "codebook")
     if not found.weights:
         reasons = "; ".join(f"`{name}`: {why}" for name, why in list(found.floating.items())[:3])
         raise Refusal(

@@ -82,8 +82,16 @@ def require_room(network: Network, pattern: Pattern, names: Collection[str], tar
 
     Raises:
         Refusal: RCP0547: a weight is in a pattern for hardware and would leave it, or the other way round; RCP0432:
-            more of these weights are zero than the schedule is to end with.
+            more of these weights are zero than the schedule is to end with; RCP1454: a weight has levels without zero.
     """
+    for name in names:
+        for one in network.restrictions.get(name, ()):
+            if not getattr(one, "holds_zero", True):
+                raise Refusal(
+                    "RCP1454",
+                    f"`{name}` has {one.name} without zero: what a mask holds at zero would be a number",
+                    "sparsify first, and quantize by `twn`, `ttq` or `gxnor`, which keep zeros",
+                )
     there = {name: network.masks[name] for name in names if name in network.masks}
     for name, mask in there.items():
         hardware = mask.pattern if HARDWARE.fullmatch(mask.pattern) else ""

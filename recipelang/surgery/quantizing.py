@@ -119,6 +119,27 @@ def _require_no_masks(network: Network, weights: Collection[str], quantizer: Any
         )
 
 
+def require_apart(network: Network, weights: Collection[str], *kinds: str) -> None:
+    """Refuse shared values and a grid or codebook on the same weight.
+
+    Args:
+        weights: parameter names.
+        kinds: of restrictions that they must not have.
+
+    Raises:
+        Refusal: RCP1480.
+    """
+    found = [name for name in weights for one in network.restrictions.get(name, ()) if one.kind in kinds]
+    if found:
+        there = "shares its values" if "shared" in kinds else "is quantized"
+        raise Refusal(
+            "RCP1480",
+            f"`{found[0]}` {there}, and on a grid with a range for each output, one shared value would become several "
+            "numbers",
+            f'leave it out, `except "{found[0].rpartition(".")[0]}"`, or start from a network without',
+        )
+
+
 def _unobserved(
     calls: Mapping[str, FunctionCall], weights: Collection[str], supplied: Collection[str]
 ) -> dict[str, str]:

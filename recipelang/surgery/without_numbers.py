@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
 
 from recipelang.surgery.beside import TORCHS_OWN, held_tensors
 from recipelang.surgery.parity import answers_in
@@ -45,21 +45,39 @@ def run_without_numbers(module: nn.Module, example: Tensor) -> Any:
     Raises:
         Exception: whatever the network raises.
     """
+    found, _ = _sizes_alone(module, example)
+    return module(example) if found is None else found
+
+
+def branches_on_values(module: nn.Module, example: Tensor) -> bool:
+    """Whether its code asks for the numbers of a result, in evaluation: `if`, `while`, `float(…)`.
+
+    Args:
+        module: left unchanged, with its modes.
+        example: an input, B×C×H×W.
+    """
+    with evaluating(module):
+        return isinstance(_sizes_alone(module, example)[1], DataDependentOutputException)
+
+
+def _sizes_alone(module: nn.Module, example: Tensor) -> tuple[Any, Exception | None]:
+    """The output without numbers, None where it has none to keep; and why it could not be computed."""
     before = [
         (part, {k: copy.copy(v) if isinstance(v, KEEPING) else v for k, v in _own(part)}) for part in module.modules()
     ]
+    found, why = None, None
     try:
         with FakeTensorMode(allow_non_fake_inputs=True) as mode:
             found = module(mode.from_tensor(example))
-    except Exception:  # its code may branch on values: then the run below decides
-        found = None
+    except Exception as error:  # its code may branch on values: then a run with numbers decides
+        why = error
     if any(isinstance(tensor, FakeTensor) for tensor in held_tensors(module)):
         found = None  # it keeps activations, or values that it computes once, and is not to keep these
         for part, attributes in before:
             for name, _ in _own(part):
                 del vars(part)[name]
             vars(part).update(attributes)
-    return module(example) if found is None else found
+    return found, why
 
 
 def _own(part: nn.Module) -> list[tuple[str, Any]]:

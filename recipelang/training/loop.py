@@ -127,8 +127,7 @@ def fit(
         Refusal: RCP0312 a ramp is longer than the training; RCP0713 the network cannot run in training mode; RCP0725
             nothing has gradients; RCP0811 the loss is not finite; RCP0812 outputs do not fit the data; RCP0814
             BatchNorm cannot train on batches of one image; RCP0815 a teacher's outputs have another shape; RCP0816
-            out of memory; RCP0821 … RCP0823 a loss finds no positions to compare; RCP0825 one is skipped in a step;
-            RCP1446 the network is encoded.
+            out of memory; RCP0821 … RCP0823 a loss finds no positions to compare; RCP0825 one is skipped in a step.
         KeyboardInterrupt: after the checkpoint is written.
     """
     batch = min(data.batch, samples or data.size("train"), data.size("train"))

@@ -12,20 +12,13 @@ def require_trainable(network: Network, batch: int) -> None:
     """Refuse a network that cannot be trained on batches of this many images.
 
     Raises:
-        Refusal: RCP0725: nothing has gradients; RCP0814: BatchNorm cannot train on batches of one image; RCP1446: the
-            network is encoded.
+        Refusal: RCP0725: nothing has gradients; RCP0814: BatchNorm cannot train on batches of one image.
     """
     if batch == 1 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.module.modules()):
         raise Refusal(
             "RCP0814",
             "BatchNorm cannot train on batches of one image: it would subtract the image from itself",
             "write `batch=32` in the data, or use more samples",
-        )
-    if network.encoded:
-        raise Refusal(
-            "RCP1446",
-            f"the network was encoded by `{network.encoded}`, and what is encoded is not trained any more",
-            "train the network from before `encode`",
         )
     if not any(parameter.requires_grad for parameter in network.module.parameters()):
         raise nothing_trains("every parameter of the network is frozen")

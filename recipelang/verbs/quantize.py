@@ -13,10 +13,10 @@ from recipelang.meaning.lookup import lookup
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.training import names
 from recipelang.meaning.verb import Clause, Verb
-from recipelang.plan import Condition, Needs, Samples, Selection, later
+from recipelang.plan import Condition, FewValues, Needs, Samples, Selection, later
 from recipelang.syntax import nodes
 from recipelang.units import listed
-from recipelang.verbs import _bits, _hardware, _widths
+from recipelang.verbs import _bits, _few, _hardware, _widths
 
 MOST = BITS[-1]
 DEFAULT_QUANTIZER = "minmax"
@@ -52,13 +52,22 @@ class Quantize:
             selection=self.selection,
             samples=self.samples,
             restriction="quantized",
+            few=self._few,
             grids=self.parts,
             until=self.until,
             guard=self.guard,
             looks=24 if self.until else 5,
             glances=getattr(self.widths, "looks", 0),
             searches=self._searches,
+            rounder=self.rounder,
         )
+
+    @property
+    def _few(self) -> FewValues | None:
+        """Its weights, of which some have a width of their own."""
+        if "weights" not in self.parts:
+            return None
+        return FewValues("rounded", self.selection, getattr(self.estimator, "keeps_zero", True))
 
     @property
     def _searches(self) -> str:
@@ -81,13 +90,15 @@ def read(reader: Reader) -> Quantize | None:
     searches = _widths.asked(reader)
     searched = _widths.read(reader, quantizer) if searches else _widths.Searched(None, None)
     bits = 0 if searches else _width(reader, quantizer) or MOST
-    beside = _ingredients(reader, parts, searches)
+    beside = _ingredients(reader, parts, searches, quantizer)
     if beside.get("widths") is not None:
         _widths.checked(reader, beside["widths"])
     samples = _samples(reader, _looks(parts, quantizer, beside), quantizer)
     if "weights" in parts and not getattr(quantizer, "keeps_zero", True):
         _no_zeros(reader, quantizer)
     selected = modules.selection(reader)
+    if "weights" in parts:
+        _few.apart(reader, "shared", selected)
     if not reader.failed and beside.get("hardware") is not None:
         quantizer = _hardware.fitted(reader, quantizer, parts, bits, beside["hardware"])
     made = Quantize(parts, bits, quantizer, selected, samples, until=searched.until, guard=searched.guard, **beside)
@@ -180,7 +191,7 @@ def _range(bits: tuple[int, ...]) -> str:
     return f"{bits[0]} to {bits[-1]}" if whole else listed(map(str, bits), last="or")
 
 
-def _ingredients(reader: Reader, parts: tuple[str, ...], searches: bool) -> dict[str, Any]:
+def _ingredients(reader: Reader, parts: tuple[str, ...], searches: bool, quantizer: Any) -> dict[str, Any]:
     """The clause `with`: at most one method of each kind, in any order."""
     found: dict[str, Any] = {}
     for node in reader.arguments("with"):
@@ -200,6 +211,12 @@ def _ingredients(reader: Reader, parts: tuple[str, ...], searches: bool) -> dict
             reader.refuse("RCP1435", message, node.span, "write `quantize weights, activations …`, or leave it out")
         else:
             found[kind] = reader.method(node, kind, "`with` of `quantize`", f"with {catalogue.names(kind)[0]}")
+            if kind == "rounder" and getattr(found[kind], "uniform", False) and not getattr(quantizer, "uniform", True):
+                message = (
+                    f"`{node.name}` goes from one number of a uniform grid to the next, and `{quantizer.name}` has "
+                )
+                message += "levels instead"
+                reader.refuse("RCP1434", message, node.span, "quantize `by minmax` or `by mse`, or leave it out")
     return found
 
 

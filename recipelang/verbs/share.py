@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from recipelang.meaning import modules
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
-from recipelang.plan import Closes, Needs, Selection
-from recipelang.verbs import _bits
+from recipelang.plan import Closes, FewValues, Needs, Selection
+from recipelang.verbs import _bits, _few
 
 WEIGHTS = "weights"
 DEFAULT_SHARING = "kmeans"
@@ -35,7 +35,8 @@ class Share:
 
     def needs(self) -> Needs:
         """Every `share` imposes the same restriction: several of them are one."""
-        return Needs(selection=self.selection, restriction="shared", closes=CLOSES)
+        few = FewValues("shared", self.selection)
+        return Needs(selection=self.selection, restriction="shared", few=few, closes=CLOSES)
 
 
 def read(reader: Reader) -> Share | None:
@@ -50,8 +51,9 @@ def read(reader: Reader) -> Share | None:
         reader.add("by", DEFAULT_SHARING)
     by = reader.argument("by")
     sharing = reader.method(by, "sharing", "`by`", f"by {DEFAULT_SHARING}") if by is not None else None
-    bits = _width(reader, sharing)
-    return reader.done(Share(bits or MOST, sharing, modules.selection(reader)))
+    bits, selected = _width(reader, sharing), modules.selection(reader)
+    _few.apart(reader, "rounded", selected)
+    return reader.done(Share(bits or MOST, sharing, selected))
 
 
 def _width(reader: Reader, sharing: Any) -> int | None:
@@ -91,6 +93,8 @@ VERB = Verb(
         "Every weight has values of its own. Zeros of a mask share nothing and stay zeros: they are stored as gaps.",
         "Later training moves the values; every element stays with the value that it has.",
         "Another `share` of the same weights replaces their values; of others, it adds to them.",
+        "The same weights are not quantized as well: on a grid with a range for each output, one value would become "
+        "several numbers. `quantize activations` may come before or after.",
         "`prune` and `sparsify` come before it, `encode` after it. `size` counts the numbers and the values; no "
         "runtime is faster.",
     ),

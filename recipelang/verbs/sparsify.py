@@ -15,7 +15,7 @@ from recipelang.meaning.wording import listing
 from recipelang.plan import Course, Needs, Samples, Selection, Training, Zeros, later
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
-from recipelang.verbs import _over, _target
+from recipelang.verbs import _few, _over, _target
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ def read(reader: Reader) -> Sparsify | None:
     )
     if not reader.failed:
         _over.masks(reader, made.zeros, made.schedule)
+        _few.zeros_stay(reader, made.selection)
     return reader.done(made)
 
 

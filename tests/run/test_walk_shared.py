@@ -84,8 +84,22 @@ def test_an_encoded_network_is_not_trained(lab: Any, tmp_path: Path) -> None:
     lab.run(ENCODED).folder.joinpath("main").rename(tmp_path / "small")
     head = f'model artifact("{tmp_path / "small"}")\ndata digits\n'
     assert lab.run(head + "measure size\n").code == 0
-    failed = lab.run(head + "finetune for 2 steps\n")
-    assert failed.code != 0 and "encoded by `huffman`" in str(failed.variant()["error"])
+    for line in ("finetune for 2 steps", "sparsify nm 2:4", "quantize weights to 4 bits", "prune 1 layers by random"):
+        for act in (lab.plan, lab.run):
+            with pytest.raises(StepFailed, match="encoded by `huffman`") as failed:
+                act(head + line + "\n")
+            assert [one.code for one in failed.value.diagnostics] == ["RCP1446"]
+    two = lab.run(f"{head}variant a {{\n  finetune for 2 steps\n}}\nvariant b {{\n  accelerate\n}}\n")
+    assert "encoded by `huffman`" in str(two.variant("a")["error"])
+
+
+def test_a_weight_of_an_artifact_does_not_share_values_and_have_a_grid(lab: Any, tmp_path: Path) -> None:
+    for name, text in {"shared": SHARED, "rounded": HEAD + "quantize weights to 8 bits\n"}.items():
+        lab.run(text).folder.joinpath("main").rename(tmp_path / name)
+    for name, line in {"shared": "quantize weights to 8 bits", "rounded": "share weights to 4 bits"}.items():
+        with pytest.raises(StepFailed, match="several numbers") as failed:
+            lab.plan(f'model artifact("{tmp_path / name}")\ndata digits\n{line}\n')
+        assert [one.code for one in failed.value.diagnostics] == ["RCP1480"]
 
 
 @pytest.mark.parametrize(

@@ -236,6 +236,18 @@ def test_a_network_that_cannot_be_a_program_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["onnx", "pt2"])
+def test_a_plan_knows_that_code_depends_on_values(name: str) -> None:
+    export: Any = find("export", name)
+    with pytest.raises(Refusal, match="which path|cannot trace") as caught:
+        export().require_network(Network(Depends(), {}, (1, 2, 2)))
+    assert caught.value.code == "RCP0716"
+    with pytest.MonkeyPatch.context() as patch:  # other networks are not traced
+        patch.setattr("torch.export.export", None)
+        export().require_network(Network(Unknown(), {}, (1, 2, 2)))
+        export().require_network(small())
+
+
 def test_a_program_with_other_answers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Session.__call__
     monkeypatch.setattr(Session, "__call__", lambda self, inputs: real(self, inputs) * 1.01)

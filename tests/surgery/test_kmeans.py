@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from recipelang.methods.sharings.kmeans import KMeans
 from recipelang.stages.share import nearest
+from recipelang.surgery.restrictions.shared import Shared
 
 
 def numbers(seed: int, count: int = 400) -> Tensor:
@@ -84,3 +87,17 @@ def test_random_starts_follow_the_seed() -> None:
     values = numbers(5)
     same = [KMeans("random").values(values, 16, seed) for seed in (3, 3, 4)]
     assert torch.equal(same[0], same[1]) and not torch.equal(same[0], same[2])
+
+
+def test_a_step_with_the_mean_is_that_of_the_weights_alone_projected_onto_those_that_share() -> None:
+    """So what trains without sharing trains: a group's curvature is 1ᵀH1/n, and never more than the largest of H."""
+    draw = torch.Generator().manual_seed(0)
+    codes = torch.randint(-1, 5, (6, 40), generator=draw).to(torch.int16)
+    one = Shared(codes, 5, KMeans().gradient)
+    weight = one.values(torch.randn(5, generator=draw))
+    gradient = torch.randn(6, 40, generator=draw)
+    with_it = weight - 0.3 * one.gathered(gradient)
+    assert torch.allclose(with_it, one.apply(weight - 0.3 * gradient), atol=1e-6)
+    summed = replace(one, gradient="sum").gathered(gradient)
+    members = torch.bincount(codes.flatten().long() + 1)[1:].float()
+    assert torch.allclose(summed, one.values(one.levels(one.gathered(gradient)).float() * members), atol=1e-4)

@@ -38,6 +38,20 @@ class Onnx:
 
         require_libraries("export onnx", ONNX, "onnxruntime")
 
+    def require_network(self, network: Any) -> None:
+        """Refuse, in a plan, a network whose code depends on values in a way that no program has.
+
+        Raises:
+            Refusal: RCP0716.
+        """
+        from recipelang.surgery.tracing import example_input
+        from recipelang.surgery.without_numbers import branches_on_values
+
+        if branches_on_values(network.module, example_input(network)):
+            from recipelang.runtimes.onnx_program import program_of
+
+            program_of(network, self.opset)
+
     def write(self, network: Any, folder: Path) -> tuple[Path, ...]:
         """Write the program into `folder`, after onnxruntime's answers were compared with the network's.
 

@@ -32,6 +32,18 @@ class Pt2:
 
     cannot_hold: ClassVar[Mapping[str, tuple[str, str]]] = {"quantized": (NO_INTEGERS, INSTEAD)}
 
+    def require_network(self, network: Any) -> None:
+        """Refuse, in a plan, a network whose code depends on values in a way that no program has.
+
+        Raises:
+            Refusal: RCP0716.
+        """
+        from recipelang.surgery.tracing import example_input
+        from recipelang.surgery.without_numbers import branches_on_values
+
+        if branches_on_values(network.module, example_input(network)):
+            self._program(network)
+
     def write(self, network: Any, folder: Path) -> tuple[Path, ...]:
         """Write the program into `folder`, after it was read back and compared with the deployed network.
 
@@ -39,14 +51,26 @@ class Pt2:
             Refusal: RCP0716: torch.export cannot trace the network, or the program gives different outputs.
         """
         from recipelang.files import atomic
-        from recipelang.surgery.card import card
         from recipelang.surgery.deployed import deployed
         from recipelang.surgery.simulated import computing
-        from recipelang.surgery.traced import traced
-        from recipelang.surgery.tracing import example_input, first_line, hushed
+        from recipelang.surgery.tracing import example_input
 
         if computing(network.restrictions):
             raise _refused(NO_INTEGERS, INSTEAD)
+        written, reloaded = self._program(network)
+        for size in (1, 3):
+            _compare(reloaded, deployed(network), example_input(network, size))
+        with atomic(folder / FILE) as file:
+            file.write(written.getbuffer())
+        return (folder / FILE,)
+
+    def _program(self, network: Any) -> tuple[io.BytesIO, Any]:
+        """The bytes of the program, and the program as it is read back from them."""
+        from recipelang.surgery.card import card
+        from recipelang.surgery.deployed import deployed
+        from recipelang.surgery.traced import traced
+        from recipelang.surgery.tracing import example_input, first_line, hushed
+
         module, example = deployed(network), example_input(network)
         written = io.BytesIO()  # torch's error for a full disk is not an OSError
         try:
@@ -61,11 +85,7 @@ class Pt2:
                     "write `x.shape[0]` for `len(x)` in `forward`, or use `export safetensors`",
                 ) from error
             raise _refused(f"torch.export cannot trace it: {type(error).__name__}: {first_line(error)}") from error
-        for size in (1, 3):
-            _compare(reloaded, module, example_input(network, size))
-        with atomic(folder / FILE) as file:
-            file.write(written.getbuffer())
-        return (folder / FILE,)
+        return written, reloaded
 
 
 def _compare(reloaded: Any, module: Any, images: Any) -> None:

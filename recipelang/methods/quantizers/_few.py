@@ -42,6 +42,7 @@ class Few(Quantizer):
     needs: ClassVar[str] = "samples"
     learns: ClassVar[bool] = True
     keeps_zero: ClassVar[bool] = False
+    uniform: ClassVar[bool] = False
     inputs_of_products: ClassVar[bool] = True
     ends: ClassVar[bool] = False
     bits: ClassVar[tuple[int, ...]] = (1,)

@@ -35,6 +35,7 @@ class Inq(Symmetric):
 
     parts: ClassVar[tuple[str, ...]] = ("weights",)
     bits: ClassVar[tuple[int, ...]] = (2, 3, 4, 5)
+    uniform: ClassVar[bool] = False
     learns: ClassVar[bool] = True
 
     shares: tuple[float, ...] = setting(

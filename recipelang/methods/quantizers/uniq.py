@@ -36,6 +36,7 @@ class Uniq(Symmetric):
     """
 
     parts: ClassVar[tuple[str, ...]] = ("weights",)
+    uniform: ClassVar[bool] = False
     learns: ClassVar[bool] = True
 
     def restriction(self, observed: Observed, scheme: Scheme) -> Restriction:

@@ -25,13 +25,16 @@ class KMeans:
     Formula: argmin over groups of Σ_groups Σ_(w in group) (w − c)², by Lloyd's rounds: each number joins the nearest
         centroid, each centroid becomes the mean of its group, until nothing moves. Starting centroids c_k, k = 0 … K−1:
         `linear` min + k·(max − min)/(K − 1); `density` the quantile (k + 1/2)/K; `random` K of the numbers. Training:
-        ∂L/∂c = Σ_(w in group) ∂L/∂w.
+        g = 1/n · Σ_(w in group) ∂L/∂w for each of the n elements. That is a step of the weights one by one, projected
+        onto weights that share (Bertsekas 1976): 1ᵀH1/n ≤ λ_max(H), so a learning rate with which they train without
+        sharing trains here too. `gradient=sum` is the paper's ∂L/∂c = Σ ∂L/∂w, whose curvature 1ᵀH1 grows with n.
     Shapes: N numbers of one weight, without those that a mask sets to zero → at most K = 2^bits centroids.
     Needs: weights alone, no data.
     When it misleads: an outlier takes a centroid of `linear` for itself; `density` and `random` have none for the few
-        large weights, which matter most. With the sum of gradients, groups of thousands move far in one step: use a
-        small learning rate, or `gradient=mean`.
-    Source: Han, Mao and Dally 2016, "Deep Compression", arXiv:1510.00149, section 3; Lloyd 1982.
+        large weights, which matter most. With `gradient=sum`, groups of thousands move far in one step, and a usual
+        learning rate diverges.
+    Source: Han, Mao and Dally 2016, "Deep Compression", arXiv:1510.00149, section 3; Lloyd 1982; Bertsekas 1976,
+        "On the Goldstein-Levitin-Polyak gradient projection method".
     """
 
     bits: ClassVar[tuple[int, ...]] = tuple(range(1, 9))
@@ -44,10 +47,10 @@ class KMeans:
         help="Where centroids start: evenly between the extremes, evenly among the numbers, or at random ones.",
     )
     gradient: str = setting(
-        "sum",
+        "mean",
         type="word",
-        choices=("sum", "mean"),
-        help="What a centroid gets in training: the sum of its elements' gradients, which is its own, or their mean.",
+        choices=("mean", "sum"),
+        help="What a centroid gets in training: the mean of its elements' gradients, or their sum.",
     )
 
     def values(self, numbers: Tensor, count: int, seed: int) -> Tensor:
