@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +58,10 @@ class Piece(Protocol):
         """2/rows · XᵀX of all rows X that enter a weight in G groups, G×K×K, K in the order kernel…, I; None where
         what enters is not observed."""
 
+    def expected(self, name: str) -> Tensor | None:
+        """The mean of what enters a weight as BatchNorm tells without data, G×K, K in the order kernel…, I; None where
+        it does not."""
+
     def means(self, name: str) -> tuple[Tensor, Tensor] | None:
         """The means of all rows that enter a weight, in the network before and in that whose earlier pieces are
         rounded: G×K each, float64; None where what enters is not observed."""
@@ -94,7 +98,8 @@ class Rounder(Protocol):
             passes) or `network`.
     """
 
-    looks_at_data: ClassVar[bool]
+    @property
+    def looks_at_data(self) -> bool: ...
 
     @property
     def uniform(self) -> bool: ...

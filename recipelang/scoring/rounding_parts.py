@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from recipelang.images.batches import copied
 from recipelang.kinds import Restriction
+from recipelang.scoring.rounding_expected import expected
 from recipelang.scoring.rounding_twins import Enough, Twins
 from recipelang.surgery.finite import finite, not_finite
 from recipelang.surgery.tracing import hooked
@@ -81,6 +82,9 @@ class PartPiece:
 
     def moments(self, name: str) -> Tensor | None:
         return None
+
+    def expected(self, name: str) -> Tensor | None:
+        return expected(self._twins, name)
 
     def means(self, name: str) -> tuple[Tensor, Tensor] | None:
         return None

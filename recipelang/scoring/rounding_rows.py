@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -16,30 +15,15 @@ from recipelang.kinds import Restriction
 from recipelang.scoring import input_statistics
 from recipelang.scoring.inputs import Entering, See, watching
 from recipelang.scoring.reconstruction import RowSample, outputs_of, products
+from recipelang.scoring.rounding_expected import expected
 from recipelang.scoring.rounding_twins import Enough, Twins
 from recipelang.surgery.finite import finite
-from recipelang.surgery.places import PRODUCTS, readers_of
+from recipelang.surgery.following import Following, following
 
 #: rows that are kept of a weight, at most, and bytes of the rows that are kept at a time
 ROWS, BYTES = 8192, 2**28
 #: rows in a batch
 TOGETHER = 256
-RELUS = {"relu", "relu_"}
-
-
-@dataclass(frozen=True)
-class Following:
-    """What is computed from the outputs of a weight before anything else reads them.
-
-    Attributes:
-        bias: name of the parameter that is added; "" where there is none.
-        norm: path of the BatchNorm that alone reads the sum; "" where there is none.
-        relu: whether a ReLU follows.
-    """
-
-    bias: str = ""
-    norm: str = ""
-    relu: bool = False
 
 
 class RowsPiece:
@@ -84,6 +68,9 @@ class RowsPiece:
 
         self._pass(self._twins.rounded, see, "moments")
         return finite(f"an input of `{name}`", sums[0].mul_(2 / rows)) if sums else None
+
+    def expected(self, name: str) -> Tensor | None:
+        return expected(self._twins, name)
 
     def means(self, name: str) -> tuple[Tensor, Tensor] | None:
         found = []
@@ -142,29 +129,6 @@ class RowsPiece:
 
     def _pass(self, module: Any, see: See, what: str) -> None:
         _look(self._twins, module, [self.name], see, f"{what} of the inputs of `{self.name}`")
-
-
-def following(calls: Mapping[str, Any], name: str) -> Following:
-    """What follows the only product with a weight, found by what reads what.
-
-    Args:
-        calls: of `places.calls_of`.
-        name: of the weight.
-    """
-    using = [place for place, call in calls.items() if call.function in PRODUCTS and name in call.parameters]
-    if len(using) != 1 or calls[using[0]].parameters[0] != name:
-        return Following()
-    readers, bias = readers_of(calls), "".join(calls[using[0]].parameters[1:2])
-    place, norm = using[0], ""
-    if (after := _sole(calls, readers, place)) and calls[after].function == "batch_norm":
-        place, norm = after, calls[after].path
-    after = _sole(calls, readers, place)
-    return Following(bias, norm, bool(after) and calls[after].function in RELUS)
-
-
-def _sole(calls: Mapping[str, Any], readers: Mapping[str, Sequence[str]], place: str) -> str:
-    found = set(readers[place])
-    return found.pop() if len(found) == 1 else ""
 
 
 def reached(twins: Twins) -> dict[str, int]:

@@ -18,6 +18,7 @@ from recipelang.surgery.network import Network, Restrictions
 from recipelang.surgery.places import at_places, calls_of
 from recipelang.surgery.restricting import INPUT, is_parameter, on_device
 from recipelang.surgery.simulated import computing
+from recipelang.surgery.spreads import Spread
 from recipelang.surgery.tracing import example_input
 
 
@@ -32,11 +33,13 @@ class Known:
     Attributes:
         reached: weight → how often it multiplies in one pass; None before a pass was made.
         outputs: weight → outputs of the network before, until its piece takes them.
+        spreads: place → how its numbers spread, as BatchNorm tells; None before it was asked.
         chosen: path of a module → the numbers of the batches that are kept of it.
     """
 
     reached: dict[str, int] | None = None
     outputs: dict[str, Tensor] = field(default_factory=dict)
+    spreads: Mapping[str, Spread] | None = None
     chosen: dict[str, set[int]] = field(default_factory=dict)
 
 

@@ -19,13 +19,14 @@ from recipelang.kinds import LAYER, Batch, Numbered, Progress, Restriction, Roun
 from recipelang.plan import Samples
 from recipelang.scoring.rounding_parts import PartPiece
 from recipelang.scoring.rounding_pieces import Division, divided
-from recipelang.scoring.rounding_rows import RowsPiece, following, reached
+from recipelang.scoring.rounding_rows import RowsPiece, reached
 from recipelang.scoring.rounding_twins import Twins
 from recipelang.scoring.weights import no_samples
 from recipelang.stages import _sealed
 from recipelang.stages._reasons import by_reason
 from recipelang.stages.context import Context
 from recipelang.surgery import restricting
+from recipelang.surgery.following import following
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import on_device
 from recipelang.surgery.restrictions.grid import Grid
