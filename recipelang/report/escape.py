@@ -64,5 +64,6 @@ def csv_line(values: Iterable[object]) -> str:
     """One line of CSV (RFC 4180). A text that a spreadsheet would take for a formula is prefixed with an apostrophe."""
     buffer = io.StringIO()
     safe = (f"'{v}" if isinstance(v, str) and v[:1] in ("=", "+", "-", "@", "\t") else v for v in values)
-    csv.writer(buffer, lineterminator="").writerow("" if v is None else v for v in safe)
-    return buffer.getvalue()
+    ending = "\r\n"  # what it consists of is quoted inside a cell
+    csv.writer(buffer, lineterminator=ending).writerow("" if v is None else v for v in safe)
+    return buffer.getvalue().removesuffix(ending)

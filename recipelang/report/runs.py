@@ -47,6 +47,9 @@ def unlike(sources: Sequence[RecordedRun]) -> tuple[str, ...]:
             differ = f"the runs differ in `{name}`: {listed(dict.fromkeys(values))}"
             kind = "qualities" if name == "data" else "times"
             found.append(f"{differ}; compare their {kind} only with their own healthy")
+    measured = [{metric.name for metric in source.report.metrics} for source in sources]
+    if len(sources) > 1 and all(measured) and not set.intersection(*measured):
+        found.append("the runs have no metric in common: compare each only with its own healthy")
     splits: dict[str, set[str]] = {}
     for source in sources:
         for metric in source.report.metrics:
