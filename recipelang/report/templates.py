@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import traceback
 from collections.abc import Sequence
 from functools import cache
@@ -87,7 +88,7 @@ def _environment() -> jinja2.Environment:
         "counted": counted,
         "key": words.key,
         "inline": _inline,
-        "quoted": repr,
+        "quoted": _quoted,
         "comment": _comment,
     }
     environment.globals |= {
@@ -103,6 +104,11 @@ def _environment() -> jinja2.Environment:
         "subjects": subjects,
     }
     return environment
+
+
+def _quoted(text: str) -> str:
+    """A text as Python writes it, in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _comment(text: str) -> str:
