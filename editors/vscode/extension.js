@@ -62,7 +62,6 @@ async function start(output) {
   client = new LanguageClient("recipelang", "Recipe", server, {
     documentSelector: SELECTOR,
     outputChannel: output,
-    synchronize: { fileEvents: vscode.workspace.createFileSystemWatcher("**/{*.rcp,recipe.yaml}") },
   });
   try {
     await client.start();
