@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from recipelang.kinds.layer_times import LayerTimes
+
 if TYPE_CHECKING:
     import numpy
 
@@ -41,6 +43,7 @@ class Measurement:
         per_sample: float32 N, one value per sample, for paired differences; None where there are none.
         note: what the number covers or leaves out, for the reader: "of 5,312 weights".
         percentiles: of a clock that times single calls; None for other numbers.
+        layers: of a clock that times layers: what each takes; None for other numbers.
     """
 
     value: float
@@ -54,6 +57,7 @@ class Measurement:
     per_sample: numpy.ndarray | None = field(default=None, compare=False, repr=False)
     note: str = ""
     percentiles: Percentiles | None = None
+    layers: LayerTimes | None = None
 
 
 class Metric(Protocol):

@@ -20,6 +20,9 @@ class Restriction(Protocol):
         kind: the file's name; at most one restriction of a kind is at a place.
         computes: whether `apply` is part of what the network computes. A restriction that is not holds its parameter
             after every step instead, so that nothing has to be applied.
+
+    Optional:
+        bits: how many bits a number takes under it; without it, as many as before.
     """
 
     kind: ClassVar[str]

@@ -104,6 +104,9 @@ class Runtime(Protocol):
         precisions: what it computes in.
         compiles: whether it has another way of compiling networks, which `compiled=true` asks for.
         brief: whether preparing takes less than a second, so that `recipe plan` may time it.
+
+    Optional:
+        watches: whether what it prepares has `watch() -> kinds.Watch`, which times its layers; default false.
     """
 
     devices: ClassVar[tuple[str, ...]]

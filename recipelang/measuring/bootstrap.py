@@ -53,14 +53,15 @@ def resampled_medians(samples: np.ndarray, *, seed: int = 0) -> np.ndarray:
     return medians
 
 
-def _interval(value: float, resampled: np.ndarray) -> Interval:
+def interval(value: float, resampled: np.ndarray) -> Interval:
+    """An estimate, with the interval that its values in resampled rounds give."""
     low, high = np.percentile(resampled, [2.5, 97.5])
     return Interval(float(value), float(low), float(high))
 
 
 def median_interval(samples: np.ndarray, *, seed: int = 0) -> Interval:
     """Median of `samples` (rounds, seconds) with its 95 % bootstrap interval."""
-    return _interval(float(np.median(samples)), resampled_medians(samples[:, None], seed=seed)[:, 0])
+    return interval(float(np.median(samples)), resampled_medians(samples[:, None], seed=seed)[:, 0])
 
 
 def ratio_interval(samples: np.ndarray, *, seed: int = 0) -> tuple[Interval, Interval]:
@@ -74,4 +75,4 @@ def ratio_interval(samples: np.ndarray, *, seed: int = 0) -> tuple[Interval, Int
     """
     medians = resampled_medians(samples, seed=seed)
     healthy, candidate = np.median(samples, axis=0)
-    return _interval(candidate, medians[:, 1]), _interval(candidate / healthy, medians[:, 1] / medians[:, 0])
+    return interval(candidate, medians[:, 1]), interval(candidate / healthy, medians[:, 1] / medians[:, 0])

@@ -153,7 +153,7 @@ class Measurer:
             return None
         try:
             return read(entry)
-        except (OSError, EOFError, ValueError, TypeError):  # an older version may have written something else
+        except (OSError, EOFError, ValueError, TypeError, KeyError):  # an older version may have written something else
             self.store.disbelieve(key)
             return None
 

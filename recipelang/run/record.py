@@ -15,7 +15,7 @@ from recipelang.catalogue import find, spell
 from recipelang.errors import Diagnostic, Refusal
 from recipelang.kinds import LayerExecution, Task, figure
 from recipelang.plan import CURRENT, Plan, Reading, conditions_of, tests_of
-from recipelang.run import cells, costs
+from recipelang.run import cells, costs, layers
 from recipelang.run.evaluate import Readings
 from recipelang.run.lanes import Lane, StepRecord, by_variant
 from recipelang.runtimes.layers import USUAL, executed, plain
@@ -130,6 +130,8 @@ def _variant(
         if current and (group[0].written or not error)
         else [],
         "runs": runs,
+        "forms": _forms(group[0], error, readings),
+        "profiles": layers.profiles((h, r.metric, cell.mine) for h, (r, cell) in seeds[0].items()),
         "cost": costs.mean([run["cost"] for run in runs]),
     }
 
@@ -202,6 +204,17 @@ def _layers(network: Network, columns: Sequence[Reading], readings: Readings) ->
         return [{**asdict(row), "on": on} for on, rows in (special or {"": rows}).items() for row in rows]
     except Refusal as refusal:  # a network that cannot be watched can still be trained and timed
         readings.trouble.append(refusal.message)
+        return []
+
+
+def _forms(lane: Lane, error: Diagnostic | None, readings: Readings) -> list[dict[str, Any]]:
+    """Width, zeros and bits of every layer, beside healthy's."""
+    if lane.current is None or (error and not lane.written):
+        return []
+    try:
+        return layers.forms(lane.current, lane.healthy, readings.measurer.store, readings.network)
+    except Refusal as refusal:  # a network that cannot be watched can still be trained and timed
+        readings.trouble.append(f"{lane.name}: {layers.untold(refusal)}")
         return []
 
 

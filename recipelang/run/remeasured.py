@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from recipelang.kinds import LayerExecution, Measurement, Percentiles
+from recipelang.kinds.layer_times import times_of
 from recipelang.run.store import Entry
 
 
@@ -23,7 +24,7 @@ def read(entry: Entry) -> Measurement:
     """A measurement as it was stored.
 
     Raises:
-        OSError, EOFError, ValueError, TypeError: the entry is not a measurement.
+        OSError, EOFError, ValueError, TypeError, KeyError: the entry is not a measurement.
     """
     record = dict(entry.record)
     numbers = [record.get(name) for name in ("value", "low", "high")]
@@ -35,4 +36,5 @@ def read(entry: Entry) -> Measurement:
         samples = numpy.load(entry.folder / "per_sample.npy", allow_pickle=False)
     spread = record.get("percentiles")
     spread = Percentiles(**spread) if isinstance(spread, Mapping) else None
-    return Measurement(**{**record, "per_sample": samples, "percentiles": spread})
+    told = {"percentiles": spread, "layers": times_of(record.get("layers"))}
+    return Measurement(**{**record, "per_sample": samples, **told})

@@ -20,6 +20,7 @@ from recipelang.kernels.nm.timer import CudaTimer
 from recipelang.kinds import Deployment, LayerExecution, Progress
 from recipelang.measuring.clock import check_device
 from recipelang.runtimes.layers import VERIFIED_IMAGES, ExecutedAs, executed, not_asked
+from recipelang.runtimes.module_watch import ModuleWatch, watch_of
 from recipelang.runtimes.sparse import accelerate, require_sparse
 from recipelang.surgery.attention import unfold_attention
 from recipelang.surgery.calls import leave_to_python
@@ -27,7 +28,7 @@ from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import Product
 from recipelang.surgery.simulated import computing
-from recipelang.surgery.tracing import evaluating, example_input, first_line
+from recipelang.surgery.tracing import device_of, evaluating, example_input, first_line
 
 ON_CPU = Deployment()
 
@@ -50,6 +51,10 @@ class Eager:
     def __call__(self, inputs: Tensor) -> Any:
         """Inputs B×… on the module's device and in its precision → the network's answer."""
         return self.module(inputs)
+
+    def watch(self) -> ModuleWatch:
+        """A watch of its modules; one that torch has compiled has none."""
+        return watch_of(self.module, device_of(self.module))
 
     def execution(self) -> tuple[LayerExecution, ...]:
         """How each layer executes."""

@@ -16,9 +16,12 @@ from recipelang.runtimes.onnx_integers import grids
 from recipelang.runtimes.onnx_linear import container, said
 from recipelang.runtimes.onnx_products import ways
 from recipelang.runtimes.onnx_session import RUNTIME, Session
+from recipelang.runtimes.onnx_watch import OnnxWatch
+from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import is_parameter
 from recipelang.surgery.restrictions.grid import Grid
+from recipelang.surgery.simulated import INNER
 
 NO_KERNELS = "onnxruntime has no sparse kernels"
 #: Batch sizes that a program for any batch is tried with.
@@ -32,11 +35,18 @@ class OnnxExecutable:
     network: Network = field(repr=False)
     program: bytes = field(repr=False)
     session: Session = field(repr=False)
+    threads: int = 1
     note: str = ""
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Images B×C×H×W, float32 on the CPU → the network's answer."""
         return self.session(inputs)
+
+    def watch(self) -> OnnxWatch:
+        """A watch of its layers, in a session of its own."""
+        module = deployed(self.network)
+        held = {name.removeprefix(INNER): weight for name, weight in module.named_parameters()}
+        return OnnxWatch(self.program, held, self.threads)
 
     def execution(self) -> tuple[LayerExecution, ...]:
         """How each layer executes: in integers where onnxruntime fuses them, else in float32."""
@@ -62,7 +72,7 @@ def prepare(network: Network, how: Deployment) -> OnnxExecutable:
     program = onnx_program.program_of(network)
     session = Session(program, how.threads)
     verify(network, RUNTIME, session, (how.batch,), partial(Session, program, optimised=False))
-    return OnnxExecutable(network, program, session)
+    return OnnxExecutable(network, program, session, how.threads)
 
 
 def verified_program(network: Network, opset: int) -> bytes:

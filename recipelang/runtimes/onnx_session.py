@@ -19,12 +19,15 @@ class Session:
         threads: CPU threads of one call; those that wait do not spin, since they would take time from what runs beside.
         optimised: whether its graph is optimised, as onnxruntime does where nothing is said.
         keep: a file that receives the optimised graph, to see what was fused.
+        profile: the beginning of the path of a file that receives the times of operations, at `end_profile`.
 
     Raises:
         Refusal: RCP1029: onnxruntime cannot execute the program.
     """
 
-    def __init__(self, program: bytes, threads: int = 1, *, optimised: bool = True, keep: str = "") -> None:
+    def __init__(
+        self, program: bytes, threads: int = 1, *, optimised: bool = True, keep: str = "", profile: str = ""
+    ) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -37,6 +40,8 @@ class Session:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if keep:
             options.optimized_model_filepath = keep
+        if profile:
+            options.enable_profiling, options.profile_file_prefix = True, profile
         try:
             self._session = onnxruntime.InferenceSession(program, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises classes of its own, which have no common base
@@ -46,3 +51,7 @@ class Session:
         """Inputs B×…, float32 on the CPU → the network's answer."""
         (answer,) = self._session.run(None, {INPUT: inputs.numpy()})
         return torch.from_numpy(answer)
+
+    def end_profile(self) -> str:
+        """Write the times of operations; the path of the file."""
+        return str(self._session.end_profiling())

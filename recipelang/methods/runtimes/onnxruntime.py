@@ -25,6 +25,7 @@ class OnnxRuntime(Programs):
     Source: https://onnxruntime.ai.
     """
 
+    watches: ClassVar[bool] = True
     used_by: ClassVar[str] = "`export onnx` and `latency(runtime=onnxruntime)`"
 
     def prepare(self, network: Any, how: Deployment, progress: Progress | None = None) -> Executable:

@@ -27,6 +27,7 @@ class Torch:
     precisions: ClassVar[tuple[str, ...]] = PRECISIONS
     compiles: ClassVar[bool] = True
     brief: ClassVar[bool] = True
+    watches: ClassVar[bool] = True
 
     def require(self) -> None:
         """Torch is always installed."""

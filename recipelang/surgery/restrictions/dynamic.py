@@ -29,6 +29,11 @@ class Dynamic:
     scheme: ClassVar[Scheme] = Scheme(8)
 
     @property
+    def bits(self) -> int:
+        """Of one number."""
+        return self.scheme.bits
+
+    @property
     def name(self) -> str:
         """`8 bits, range computed`."""
         return f"{self.scheme.bits} bits, range computed"

@@ -66,6 +66,11 @@ class Grid:
         return f"{self.scheme.bits} bits"
 
     @property
+    def bits(self) -> int:
+        """Of one number."""
+        return self.scheme.bits
+
+    @property
     def ends(self) -> tuple[Tensor, Tensor]:
         """Its smallest and its largest number, of the shape of `scale`."""
         low, high = (self.scale * (end - self.zero) for end in (self.scheme.low, self.scheme.high))

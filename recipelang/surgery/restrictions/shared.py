@@ -43,6 +43,11 @@ class Shared:
         """`32 shared values`."""
         return f"{self.count} shared values"
 
+    @property
+    def bits(self) -> int:
+        """Of the number of a group."""
+        return max(1, (self.count - 1).bit_length())
+
     def why_not(self, value: Tensor) -> str:
         """Why it cannot be on this weight; "" where it can."""
         if value.shape == self.codes.shape:
