@@ -60,7 +60,7 @@ def _verbs(context: ReportContext) -> list[str]:
     said: dict[str, None] = {}
     for row in subjects(context):
         for run in row.variant.runs:
-            said |= {step.verb: None for step in run.steps if step.verb not in ("model", "data", "task") and step.verb}
+            said |= {step.verb: None for step in run.steps if step.asked or step.reached or step.edits}
     return list(said)
 
 

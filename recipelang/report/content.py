@@ -136,6 +136,13 @@ class ReportContext:
         return "" if variants == 1 and self.leading else summary.overview(self.rows)
 
     @property
+    def ends(self) -> frozenset[str]:
+        """The names of the variants that the recipes end with; none where that distinguishes none of several."""
+        variants = [row for row in self.rows if row.kind == "variant"]
+        found = frozenset(row.name for row in variants if row.goes_on)
+        return found if len(found) < len(variants) or len(variants) == 1 else frozenset()
+
+    @property
     def marked(self) -> bool:
         """Whether any number is the best of its column."""
         return any(cell.best for row in self.rows for cell in row.cells)

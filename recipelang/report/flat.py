@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from recipelang.kinds import figure as figures
 from recipelang.report.context import ReportContext
+from recipelang.report.layered import LayerForm, LayerSeconds
 from recipelang.report.making import cost_of
 from recipelang.report.measured import Against, Measured, Metric
 from recipelang.report.rows import Cell, Row
@@ -25,7 +26,23 @@ NUMBERS = (
     "best", "dominated_by", "chosen", "goes_on", "error",
 )  # fmt: skip
 STEPS = ("run", "variant", "kind", "seed", "line", "step", "asked", "reached", "note", "seconds", "cached", "error")
-LAYERS = ("run", "variant", "kind", "layer", "shape", "executes", "why", "on")
+_FORM = tuple(field.name for field in fields(LayerForm))
+LAYERS = (
+    "run", "variant", "kind", "layer", "type", "shape", "executes", "why", "on",
+    *_FORM, *(f"healthy_{name}" for name in _FORM),
+)  # fmt: skip
+_SECONDS = tuple(field.name for field in fields(LayerSeconds))
+TIMES = (
+    "run",
+    "variant",
+    "kind",
+    "profile",
+    "on",
+    "layer",
+    "type",
+    *_SECONDS,
+    *(f"healthy_{name}" for name in _SECONDS),
+)
 
 
 def numbers(context: ReportContext) -> Iterator[Line]:
@@ -113,9 +130,37 @@ def steps(context: ReportContext) -> Iterator[Line]:
 
 
 def layers(context: ReportContext) -> Iterator[Line]:
-    """A line for every layer: how it executes, and why."""
+    """A line for every layer: how it executes and why, and what it is beside healthy's."""
     yield LAYERS
     for row in context.rows:
-        for layer in row.variant.layers:
-            shape = layer.shape if isinstance(layer.shape, str) else "×".join(map(str, layer.shape))
-            yield (*_who(context, row), layer.layer, shape, layer.executes, layer.why, layer.on)
+        runs = {layer.layer: layer for layer in row.variant.layers}
+        pairs = {pair.layer: pair for pair in row.variant.forms}
+        for name in dict.fromkeys((*runs, *pairs)):
+            layer, pair = runs.get(name), pairs.get(name)
+            shape = layer.shape if layer else None
+            yield (
+                *_who(context, row),
+                name,
+                pair.kind if pair else None,
+                "×".join(map(str, shape)) if isinstance(shape, tuple) else shape,
+                *(getattr(layer, part, None) for part in ("executes", "why", "on")),
+                *(getattr(pair.own if pair else None, part, None) for part in _FORM),
+                *(getattr(pair.healthy if pair else None, part, None) for part in _FORM),
+            )
+
+
+def times(context: ReportContext) -> Iterator[Line]:
+    """A line for every layer of every profile: what it takes of a call of the network, beside healthy's."""
+    yield TIMES
+    for row in context.rows:
+        for profile in row.variant.profiles:
+            for layer in profile.layers:
+                yield (
+                    *_who(context, row),
+                    profile.name,
+                    profile.on,
+                    layer.layer,
+                    layer.kind,
+                    *(getattr(layer.own, part, None) for part in _SECONDS),
+                    *(getattr(layer.healthy, part, None) for part in _SECONDS),
+                )

@@ -62,5 +62,5 @@ def _parts(word: str) -> list[str]:
     """A word in parts between which it may break: after punctuation, and within a long run of letters."""
     if len(word) <= LONGEST_RUN:
         return [word]
-    pieces = re.findall(r"[^=,_/:.(\[-]*[=,_/:.(\[-]?", word)
+    pieces = re.findall(r"[^=,_/:(\[]*[=,_/:(\[]?", word)
     return [piece[i : i + LONGEST_RUN] for piece in pieces if piece for i in range(0, len(piece), LONGEST_RUN)]

@@ -16,6 +16,7 @@ from recipelang.kinds import figure as figures
 from recipelang.report.context import ReportContext
 from recipelang.report.costs import Cost
 from recipelang.report.decode import finite, schema
+from recipelang.report.layered import LayerPair, Profile
 from recipelang.report.making import cost_of
 from recipelang.report.measured import Measured, Metric
 from recipelang.report.record import Execution, Report, Scalar, Step, Trouble, Variant
@@ -63,6 +64,7 @@ class Network:
         control: the network that it is compared with beside healthy, within the run; "" if there is none.
         steps: what each was asked for and reached, in words, in order; under the first seed where seeds differ.
         layers: how each executes.
+        forms: width, zeros and bits of each beside healthy's. profiles: what each takes of a call.
         cost: what it took to make it; null where it is not known.
     """
 
@@ -82,6 +84,8 @@ class Network:
     control: str = ""
     steps: tuple[Asked, ...] = ()
     layers: tuple[Execution, ...] = ()
+    forms: tuple[LayerPair, ...] = ()
+    profiles: tuple[Profile, ...] = ()
     cost: Cost | None = None
 
 
@@ -182,6 +186,8 @@ def _network(context: ReportContext, row: Row, healthy: Variant | None) -> Netwo
         control=row.control.removeprefix(f"{run}: ") if len(context.sources) > 1 else row.control,
         steps=tuple(map(_step, variant.runs[0].steps)) if variant.runs else (),
         layers=variant.layers,
+        forms=variant.forms,
+        profiles=variant.profiles,
         cost=cost_of(variant, healthy),
     )
 

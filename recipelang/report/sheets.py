@@ -15,7 +15,7 @@ from recipelang.report.summary import CHOSEN, DOMINATED, FAILED, signs
 
 T = TypeVar("T")
 WIDEST_NAME = 34  # letters of a name that is not broken into lines
-ROOM = 80  # letters in footnote size that are as wide as the text of an article
+ROOM = 78  # letters in footnote size that are as wide as the text of an article
 BROKEN_NAME = 0.3  # of that width, for longer names
 MOST_LINES = 40  # of a table that fits on a page
 MOST_STEPS = 160  # statements that are told; report.json has all
@@ -77,21 +77,26 @@ def _compared(context: ReportContext, rows: Sequence[Row], columns: Sequence[Col
         split = f" ({latex(metric.split)})" if metric.split else ""
         first = groups[index][1] if index in groups else len(header)
         groups[index] = f"{latex(metric.name)}{split}", first, len(header)
-    lines = [(_name(row), *(_TEXTS[column](row.cells[index]) for index, column in columns)) for row in rows]
+    ends = context.ends
+    lines = [
+        (_name(row, row.name in ends), *(_TEXTS[column](row.cells[index]) for index, column in columns)) for row in rows
+    ]
     names = rf"p{{{BROKEN_NAME}\textwidth}}" if wide else "l"
     shown = tuple(header) if any(header) else ()
     return Sheet("", "", names + "l" * len(columns), shown, tuple(lines), tuple(groups.values()))
 
 
 def _plain(row: Row) -> str:
-    """The name with its signs, as wide as it is printed."""
-    return f"{signs(row)}{row.name}{' (failed)' if row.failed else ''}"
+    """The name with its signs, about as wide as it is printed."""
+    return (
+        f"{signs(row)}{row.name}{' (failed)' if row.failed else ''}{'.' * (len(row.name) // 8 if row.goes_on else 0)}"
+    )
 
 
-def _name(row: Row) -> str:
+def _name(row: Row, bold: bool) -> str:
     before = (CHOSEN if row.variant.chosen else "") + (DOMINATED if row.dominated else "")
     name = broken(row.name)
-    shown = rf"\textbf{{{name}}}" if row.kind == "variant" and row.goes_on else name
+    shown = rf"\textbf{{{name}}}" if bold else name
     return f"{latex(before)}{' ' if before else ''}{shown}{' (failed)' if row.failed else ''}"
 
 

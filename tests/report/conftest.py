@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # `held`
 FIXTURES = Path(__file__).parent / "fixtures"
 STATED = ("format", "kind", "role", "better", "unit")  # fields whose words mean something
 

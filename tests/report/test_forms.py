@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import html
 import html.parser
@@ -12,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,37 +18,23 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
+from held import INPUTS, nothing_in_common, texts
 
 from recipelang import catalogue, paths
-from recipelang.check import check
 from recipelang.cli import main
 from recipelang.commands.results import FORMS
-from recipelang.errors import Refusal, SettingError
-from recipelang.methods.reports.model_card import ModelCardReport
-from recipelang.plan import Reported, steps_of
+from recipelang.errors import Refusal
 from recipelang.report import templates
-from recipelang.report.chart import Charts
-from recipelang.report.context import ReportContext, build, compare
-from recipelang.report.flat import LAYERS, NUMBERS, STEPS
+from recipelang.report.context import ReportContext, build
+from recipelang.report.flat import LAYERS, NUMBERS, STEPS, TIMES
 from recipelang.report.forms import SHORT, made
-from recipelang.report.latex import broken, latex
+from recipelang.report.latex import latex
 from recipelang.report.machine import schemas
 from recipelang.report.render import write
-from recipelang.report.templates import filled
-from recipelang.syntax.parse import parse
 
 GOLDEN = Path(__file__).parent / "golden"
 KINDS = catalogue.names("report")
 GOLDEN_FORMS = [name for name in KINDS if name not in ("html", "markdown")]  # the page has its own tests
-
-
-def texts(context: ReportContext, form: Any) -> dict[str, str]:
-    """The files of a form, without its charts, which have tests of their own."""
-    card = made(form)
-    files = {card.file: card.template, **getattr(card, "beside", {})}
-    return {name: filled(card, template, context, Charts()) for name, template in files.items()}
 
 
 # -- what there is -----------------------------------------------------------------------------------
@@ -83,114 +67,6 @@ def test_every_form_says_the_same(study_record: dict[str, Any]) -> None:
 
 
 # -- what a record may hold --------------------------------------------------------------------------
-
-
-def planted(text: str) -> Callable[[dict[str, Any], Any], ReportContext]:
-    """Every free text of a record ends with this one."""
-    return lambda record, change: build(change(record, lambda old: old + text))
-
-
-def named(name: str) -> Callable[[dict[str, Any], Any], ReportContext]:
-    """The variant has this name."""
-
-    def changed(record: dict[str, Any], change: Any) -> ReportContext:
-        record["variants"][1]["name"] = name
-        record["variants"][2]["control_of"] = [name]
-        return build(record)
-
-    return changed
-
-
-def one_class(record: dict[str, Any], change: Any) -> ReportContext:
-    for variant in record["variants"]:
-        variant["metrics"]["top1"] |= {"value": 1.0, "low": 1.0, "high": 1.0, "difference": 0.0, "noise": True}
-    return build(record)
-
-
-def no_test_split(record: dict[str, Any], change: Any) -> ReportContext:
-    record["metrics"][1] |= {"name": "top1 on val", "split": "val"}
-    for variant in record["variants"]:
-        variant["metrics"]["top1 on val"] = variant["metrics"].pop("top1")
-    return build(record)
-
-
-def no_metrics(record: dict[str, Any], change: Any) -> ReportContext:
-    record["metrics"] = []
-    for variant in record["variants"]:
-        variant["metrics"] = {}
-    return build(record)
-
-
-def nothing_in_common(record: dict[str, Any], change: Any) -> ReportContext:
-    other = copy.deepcopy(record)
-    other["metrics"] = [{"name": "psnr", "unit": "dB", "role": "quality", "better": "higher", "split": "test"}]
-    for variant in other["variants"]:
-        variant["metrics"] = {"psnr": {"value": 30.0, "unit": "dB"}}
-    return compare([build(record, "a"), build(other, "b")])
-
-
-def all_failed(record: dict[str, Any], change: Any) -> ReportContext:
-    for variant in record["variants"][1:]:
-        variant |= {"metrics": {}, "layers": [], "error": {"message": "the loss is NaN", "code": "RCP0805", "line": 6}}
-    return build(record)
-
-
-def only_healthy(record: dict[str, Any], change: Any) -> ReportContext:
-    record["variants"] = record["variants"][:1]
-    return build(record)
-
-
-def not_finite(record: dict[str, Any], change: Any) -> ReportContext:
-    for measured in record["variants"][1]["metrics"].values():
-        measured |= {"value": float("nan"), "ratio": float("inf"), "difference": float("-inf")}
-    return build(record)
-
-
-def least(record: dict[str, Any], change: Any) -> ReportContext:
-    """The fields without which there is no record."""
-    variants = [{"name": v["name"], "kind": v["kind"]} for v in record["variants"]]
-    kept = {"format": record["format"], "title": "", "recipe": {"path": "", "text": ""}}
-    return build({**kept, "metrics": [], "variants": variants})
-
-
-def many(record: dict[str, Any], change: Any) -> ReportContext:
-    variant = record["variants"][1] | {"runs": [], "layers": []}
-    record["variants"] += [variant | {"name": f"v{i}", "goes_on": False} for i in range(1000)]
-    record["variants"][1]["goes_on"] = True
-    return build(record)
-
-
-def seeds_that_differ_in_number(record: dict[str, Any], change: Any) -> ReportContext:
-    run = record["variants"][1]["runs"][0]
-    record["variants"][1]["runs"] = [run | {"seed": seed} for seed in range(3)]
-    record["variants"][1]["runs"][2] = run | {"seed": 2, "metrics": {}, "steps": run["steps"][:3]}
-    return build(record)
-
-
-INPUTS: dict[str, Callable[[dict[str, Any], Any], ReportContext]] = {
-    "bars": planted("a|b `|` \\|"),
-    "script": planted("<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"),
-    "newlines": planted("\n\n# no heading\r\n- no item\n---\nbase_model: no/key\n"),
-    "right to left": planted("\u202eabc\u202c\u200f\u2066x\u2069"),
-    "latex": planted(r"\input{/etc/passwd} 100% $x$ {a_b^c} ~ \end{tabular} & # \\ [2em] * -- ?` ^^5c"),
-    "yaml": planted("': \"{[- &a *a !!python/object:os.system %TAG @ ` # no"),
-    "formula": planted("=1+1"),
-    "letters": planted("é ß 中文 عربى 😀 e\u0301 \x00\x1b[31m \ud800"),
-    "thousand letters": named("x" * 1000),
-    "a formula as name": named("=HYPERLINK(1)"),
-    "a long name in words": named("criterion=imprint, budget=0.5, " * 6 + "end"),
-    "an empty name": named(""),
-    "one class": one_class,
-    "no test split": no_test_split,
-    "no metrics": no_metrics,
-    "nothing in common": nothing_in_common,
-    "all failed": all_failed,
-    "only healthy": only_healthy,
-    "not finite": not_finite,
-    "least": least,
-    "many": many,
-    "seeds that differ in number": seeds_that_differ_in_number,
-}
 
 
 def cells(line: str) -> int:
@@ -246,7 +122,7 @@ def holds_as_html(context: ReportContext, files: dict[str, str]) -> None:
 
 
 def holds_as_csv(context: ReportContext, files: dict[str, str]) -> None:
-    for (name, text), header in zip(files.items(), (NUMBERS, STEPS, LAYERS), strict=True):
+    for (name, text), header in zip(files.items(), (NUMBERS, STEPS, LAYERS, TIMES), strict=True):
         lines = list(csv.reader(io.StringIO(text)))
         assert tuple(lines[0]) == header and {len(line) for line in lines} == {len(header)}, name
         assert not any(cell[:1] in ("=", "+", "@") for line in lines for cell in line), name
@@ -405,119 +281,15 @@ def test_a_plug_in_has_its_template_beside_it(
     assert texts(build(main_record), theirs) == {"names.txt": "healthy;main;control;"}
 
 
-# -- what readers of the forms read ------------------------------------------------------------------
-
-
-def test_the_hub_reads_the_model_card(study_record: dict[str, Any], main_record: dict[str, Any]) -> None:
-    hub = pytest.importorskip("huggingface_hub", reason="the Hub's own reader is not installed")
-    form = ModelCardReport(base_model="owner/name", license="mit", model_name="A: net", dataset="cifar10")
-    card = hub.ModelCard(texts(build(main_record), form)["README.md"])
-    assert (card.data.base_model, card.data.license, card.data.datasets) == ("owner/name", "mit", ["cifar10"])
-    assert card.data.base_model_relation == "finetune" and card.data.model_name == "A: net"
-    found = {result.metric_name: result for result in card.data.eval_results}
-    assert found["top1"].metric_value == main_record["variants"][1]["metrics"]["top1"]["value"]
-    assert (found["top1"].metric_type, found["top1"].task_type) == ("accuracy", "image-classification")
-    assert (found["top1"].dataset_name, found["top1"].dataset_split) == ("cifar10", "test")
-    assert "model-index" in hub.ModelCard(texts(build(study_record), "model_card")["README.md"]).data.to_yaml()
-    several = compare([build(main_record, "a"), build(study_record, "b")])
-    names = [entry["name"] for entry in yaml.safe_load(front(several))["model-index"]]
-    assert names == ["cifar10_resnet56: a: main", "criteria_and_budgets: b: criterion=imprint, budget=0.8"]
-
-
-def front(context: ReportContext) -> str:
-    return texts(context, "model_card")["README.md"].split("---\n")[1]
-
-
-def test_a_quantized_network_is_related_as_such(main_record: dict[str, Any]) -> None:
-    main_record["variants"][1]["runs"][0]["steps"].append({"verb": "quantize", "text": "quantize to 8 bits"})
-    told = yaml.safe_load(texts(build(main_record), ModelCardReport(base_model="a/b"))["README.md"].split("---\n")[1])
-    assert told["base_model_relation"] == "quantized" and "quantize" in told["tags"]
-
-
-@pytest.mark.parametrize(
-    ("settings", "field"),
-    [({"base_model": "https://hub/a/b"}, "base_model"), ({"base_model": "a/b/c"}, "base_model"),
-     ({"license": "MIT License"}, "license"), ({"dataset": "my data"}, "dataset")],
-)  # fmt: skip
-def test_names_that_the_hub_would_refuse_are_refused(settings: dict[str, str], field: str) -> None:
-    with pytest.raises(SettingError) as refused:
-        ModelCardReport(**settings)
-    assert refused.value.field == field
-
-
-def test_the_readme_of_a_project_is_not_overwritten(main_record: dict[str, Any], tmp_path: Path) -> None:
-    context = build(main_record)
-    (tmp_path / "README.md").write_text("# My project\n")
-    with pytest.raises(Refusal) as refused:
-        write(context, ["csv", "model_card"], tmp_path)
-    assert refused.value.code == "RCP1133" and [p.name for p in tmp_path.iterdir()] == ["README.md"]
-    (tmp_path / "README.md").unlink()
-    write(context, ["model_card"], tmp_path)
-    assert [path.name for path in write(context, ["model_card"], tmp_path)] == ["README.md", "report.json"]
-
-
-def test_forms_with_settings_come_from_the_command_line_and_from_recipes(
-    main_record: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "report.json").write_text(json.dumps(main_record), "utf-8")
-    for forms, code, said in (
-        ('csv, card(base_model="owner/name")', 0, ""),
-        ('card(base_modl="owner/name")', 2, "did you mean `base_model`?"),
-        ('card(base_model="owner name")', 2, "is not a name on the Hub"),
-        ("card(", 2, "RCP01"),
-        ("latex(3)", 2, "RCP0306"),
-    ):
-        with pytest.raises(SystemExit) as ended:
-            main(["report", str(tmp_path), "--to", forms, "--out", str(tmp_path / "out")])
-        assert ended.value.code == code and said in capsys.readouterr().err, forms
-    assert "base_model: owner/name\n" in (tmp_path / "out" / "README.md").read_text("utf-8")
-    plan = check(parse('model digits_lenet\ndata digits\nprune layers by random until flops < 0.9\n'
-                       'report model_card(base_model="owner/name")'))  # fmt: skip
-    (effect,) = [e for step in steps_of(plan.nodes) if isinstance(e := step.operation.needs().writes, Reported)]
-    assert effect.formats == (ModelCardReport(base_model="owner/name"),)
-
-
-# -- LaTeX -------------------------------------------------------------------------------------------
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
-def test_text_in_latex_is_ascii_without_live_commands(text: str) -> None:
-    for shown in (latex(text), broken(text)):
-        assert shown.isascii() and "\n" not in shown
-        bare = re.sub(r"\\[{}]", "", shown)
-        assert bare.count("{") == bare.count("}")
-        commands = set(re.findall(r"\\([A-Za-z]+)", shown))
-        assert not commands & {"input", "end", "begin", "write", "def", "catcode", "include", "csname"}
-        assert not re.search(r"(?<!\\)[&#%_]", re.sub(r"\\.", "", shown))
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a_b & 5% {x}", r"a\_b \& 5\% \{x\}"),
-        ("−0.4 … +0.2 ≈ 0.68×", r"$-$0.4 \ldots{} +0.2 $\approx$ 0.68$\times$"),
-        ("0.67–0.69", "0.67--0.69"),
-        ("--fail-if", "-{}-fail-if"),
-        ("é ñ ß ø", r"\'{e} \~{n} \ss{} \o{}"),
-        ("e\u0301", r"\'{e}"),
-        ("中", r"\texttt{U+4E2D}"),
-        ("a\n b", "a b"),
-        ("''", "'{}'"),
-    ],
-)
-def test_text_in_latex(text: str, shown: str) -> None:
-    assert latex(text) == shown
-
-
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
-@pytest.mark.parametrize("held", ["latex", "letters", "bars", "a long name in words", "thousand letters"])
-def test_the_tables_compile_with_booktabs_alone(
-    held: str, main_record: dict[str, Any], texts_changed: Any, tmp_path: Path
-) -> None:
-    (tmp_path / "report.tex").write_text(texts(INPUTS[held](main_record, texts_changed), "latex")["report.tex"])
-    lines = (r"\documentclass{article}", r"\usepackage{booktabs}", r"\begin{document}", r"\input{report}")
-    (tmp_path / "paper.tex").write_text("\n".join((*lines, r"\end{document}")))
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
-    assert done.returncode == 0, done.stdout[-2000:].decode(errors="replace")
-    assert (tmp_path / "paper.pdf").stat().st_size > 10_000
+def test_layers_are_told_in_the_forms_for_programs(layers_record: dict[str, Any]) -> None:
+    context = build(layers_record)
+    files = texts(context, "csv")
+    widths = [line for line in csv.DictReader(io.StringIO(files["report-layers.csv"])) if line["healthy_width"]]
+    times = [line for line in csv.DictReader(io.StringIO(files["report-times.csv"])) if line["seconds"]]
+    assert widths and times
+    told = {network["name"]: network for network in json.loads(texts(context, "json")["comparison.json"])["networks"]}
+    variant = next(v for v in layers_record["variants"] if v.get("profiles"))
+    assert [form["layer"] for form in told[variant["name"]]["forms"]] == [f["layer"] for f in variant["forms"]]
+    first = variant["profiles"][0]
+    assert told[variant["name"]]["profiles"][0]["layers"][0]["layer"] == first["layers"][0]["layer"]
+    assert {line["profile"] for line in times} >= {first["name"]}

@@ -132,8 +132,8 @@ def test_markup_of_the_terminal_is_not_obeyed(main_record: dict[str, Any]) -> No
 
 def test_the_files_of_a_report(main_record: dict[str, Any], tmp_path: Path) -> None:
     written = write(build(main_record), ["markdown", "html", "csv"], tmp_path / "new")
-    tables = ["report.csv", "report-steps.csv", "report-layers.csv"]
-    assert [p.name for p in written[:6]] == ["report.md", "report.html", *tables, "report.json"]
+    tables = ["report.csv", "report-steps.csv", "report-layers.csv", "report-times.csv"]
+    assert [p.name for p in written[:7]] == ["report.md", "report.html", *tables, "report.json"]
     assert json.loads((tmp_path / "new" / "report.json").read_text("utf-8")) == main_record
     assert all(p.is_file() for p in written)
     assert not [p for p in (tmp_path / "new").rglob("*") if p.name.endswith(".part")]

@@ -17,7 +17,8 @@ class CsvReport:
     What: variant, kind, seed (empty for the mean over seeds), metric, unit, split, value, interval, how it compares
     with healthy and with the control, standard deviation and number of seeds, whether it is the best of its column or
     dominated, and rows for what each network cost to make. Beside it are `report-steps.csv` (what every step was asked
-    for and reached) and `report-layers.csv` (how every layer executes). Seconds, bytes, counts, and fractions of 1.
+    for and reached), `report-layers.csv` (how every layer executes, its width, zeros and bits before and after) and
+    `report-times.csv` (what every layer takes, where a profile was measured). Seconds, bytes, counts, fractions of 1.
     When it misleads: the mean over seeds is listed beside the seeds it is computed from; select by `seed`.
     """
 
@@ -27,4 +28,5 @@ class CsvReport:
     beside: ClassVar[Mapping[str, str]] = {
         "report-steps.csv": "report-steps.csv.j2",
         "report-layers.csv": "report-layers.csv.j2",
+        "report-times.csv": "report-times.csv.j2",
     }
