@@ -6,9 +6,10 @@ Only the words before the place count, so that a statement that is half typed ha
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from recipelang.syntax.grammar import CLAUSES, CLOSING, OPENING, RESERVED, Token, scan
 from recipelang.syntax.lalr import END, accepted
@@ -143,6 +144,12 @@ class Cursor:
         return _dotted(self.statement) if self.before and self.before.type == "DOT" else ()
 
 
+@lru_cache(maxsize=4)
+def words_of(text: str) -> tuple[Token, ...]:
+    """Every word of a text, comments and line ends included: scanned once for all questions about it."""
+    return tuple(scan(text))
+
+
 def cursor(text: str, offset: int, *, within: bool = False) -> Cursor:
     """The place of an offset.
 
@@ -151,13 +158,8 @@ def cursor(text: str, offset: int, *, within: bool = False) -> Cursor:
         offset: a number of characters.
         within: whether a word that the offset only touches at its start counts as typed; then the place is about it.
     """
-    line_end = text.find("\n", offset)
-    scanned = scan(text[: line_end if line_end >= 0 else len(text)])
-    words: list[Token] = []
-    for word in scanned:
-        if word.start > offset or (word.start == offset and not within):
-            break
-        words.append(word)
+    every = words_of(text)
+    words = list(every[: bisect_left(every, offset + within, key=lambda word: word.start)])
     if len(words) > 1 and words[-1].start == offset == words[-2].end and words[-1].type not in _TYPED:
         words.pop()  # `sgd|(`: about the word, not about the sign after it
     last = words[-1] if words else None

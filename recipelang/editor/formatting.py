@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import groupby, takewhile
 from typing import NamedTuple
 
+from recipelang.editor.cursor import words_of
 from recipelang.lazy import difflib
 from recipelang.syntax.format import format
+from recipelang.syntax.grammar import CLOSING, CONTINUING, OPENING, Token
 
 #: of more lines than this, all are replaced
 MOST_COMPARED = 1000
@@ -27,7 +31,7 @@ def formatted(text: str, start: int = 0, end: int | None = None) -> tuple[Edit, 
         RecipeError: the text has syntax errors; nothing is formatted then.
         Refusal: RCP0119: the formatter would change its meaning.
     """
-    result = format(text)
+    result = "\n".join(_formatted(part) for part in parts_of(text))
     if "\r\n" in text:
         result = result.replace("\n", "\r\n")
     before, after = text.splitlines(keepends=True), result.splitlines(keepends=True)
@@ -36,7 +40,40 @@ def formatted(text: str, start: int = 0, end: int | None = None) -> tuple[Edit, 
         offsets.append(offsets[-1] + len(line))
     end = len(text) if end is None else end
     found = (Edit(offsets[a], offsets[b], "".join(after[c:d])) for a, b, c, d in _changes(before, after))
-    return tuple(edit for edit in found if edit.start <= end and (edit.end > start or edit.end >= len(text)))
+    return tuple(edit for edit in found if edit.start <= end and (edit.end > start or edit.start >= start))
+
+
+@lru_cache(maxsize=20_000)
+def _formatted(part: str) -> str:
+    """A part of a recipe in canonical layout: of a long one, only the part that changes is formatted again."""
+    return format(part)
+
+
+def parts_of(text: str) -> list[str]:
+    """The text cut at blank lines between statements outside of blocks: what one part holds does not depend on others.
+
+    A text that cannot be read is one part.
+    """
+    words = words_of(text)
+    ends = _ended(words)
+    cuts, depth = [0], 0
+    for index, word in enumerate(words):
+        blank = index > 1 and words[index - 1].text == words[index - 2].text == "\n"
+        if blank and not depth and ends[index] and word.text != "\n":
+            cuts.append(word.start - (word.column - 1))
+        depth += (word.type in OPENING) - (word.type in CLOSING)
+    parts = [text[a:b] for a, b in zip(cuts, (*cuts[1:], len(text)), strict=True)]
+    return [part for part in parts if part.strip("\ufeff \t\r\n")] or [text]
+
+
+def _ended(words: Sequence[Token]) -> list[bool]:
+    """For each word, whether a statement may begin there: the next word that is no comment does not continue one."""
+    ended, found = True, []
+    for word in reversed(words):
+        if word.type != "COMMENT" and word.text != "\n":
+            ended = word.type not in CONTINUING
+        found.append(ended)
+    return found[::-1]
 
 
 def _changes(before: list[str], after: list[str]) -> list[tuple[int, int, int, int]]:

@@ -6,7 +6,7 @@ A help line is made for people; whether a reading is right is found out by tryin
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from recipelang.editor.expected import verb_of
@@ -230,7 +230,7 @@ def _moved(text: str, line: int, item: Item | None) -> Iterator[Fix]:
         yield Fix(f"Move before line {line}", (Edit(target, target, text[start:end]), Edit(start, end, "")))
 
 
-def _item_at(items: list[Item], offset: int) -> Item | None:
+def _item_at(items: Sequence[Item], offset: int) -> Item | None:
     """The innermost statement at an offset."""
     for item in items:
         if item.start <= offset <= item.end:

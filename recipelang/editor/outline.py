@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
+from recipelang.editor.cursor import words_of
 from recipelang.editor.expected import verb_of
 from recipelang.meaning.verb import Verb
-from recipelang.syntax.grammar import Token, scan, statement_ends
+from recipelang.syntax.grammar import Token, statement_ends
 
 
 @dataclass
@@ -67,9 +69,10 @@ class Scope:
         return tuple(dict.fromkeys(name for sort in sorts for name in reversed(self.names.get(sort, {}))))
 
 
-def outline(text: str) -> list[Item]:
+@lru_cache(maxsize=4)
+def outline(text: str) -> tuple[Item, ...]:
     """The items of a text; a block that is not closed ends with the text, a brace that closes nothing is left out."""
-    words = [word for word in scan(text) if word.type != "COMMENT"]
+    words = [word for word in words_of(text) if word.type != "COMMENT"]
     ends = set(statement_ends(words))
     top: list[Item] = []
     open_: list[tuple[list[Item], Item | None]] = []  # the items around each open block, and its statement
@@ -99,7 +102,7 @@ def outline(text: str) -> list[Item]:
     for _, item in open_:
         if item:
             item.end = len(text)
-    return top
+    return tuple(top)
 
 
 def _finish(items: list[Item], words: list[Token]) -> None:

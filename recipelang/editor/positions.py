@@ -42,7 +42,7 @@ class Lines:
         """(line, column) of a character; an offset beyond the text is its end."""
         offset = max(0, min(offset, len(self.text)))
         line = bisect_right(self._starts, offset) - 1
-        return line, self._size(self.text[self._starts[line] : offset])
+        return line, self.size(self.text[self._starts[line] : offset])
 
     def offset(self, line: int, column: int) -> int:
         """The character at a place; a column beyond its line is the line's end, a line beyond the text the text's.
@@ -61,5 +61,6 @@ class Lines:
                 return start + index
         return end
 
-    def _size(self, text: str) -> int:
+    def size(self, text: str) -> int:
+        """How many columns a stretch of a line takes."""
         return len(text) if text.isascii() else sum(map(self._units, text))

@@ -6,6 +6,7 @@ nothing was typed for a moment and runs in a thread of its own.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -21,6 +22,7 @@ def serve() -> None:
 
     What a plug-in prints goes to standard error, so that it cannot get into the conversation.
     """
+    gc.set_threshold(100_000, 20, 50)  # what is known of a long recipe is much, and none of it is garbage
     speech = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     SERVER.start_io(sys.stdin.buffer, speech)

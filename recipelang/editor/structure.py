@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from recipelang.editor.cursor import words_of
 from recipelang.editor.outline import Item, outline
-from recipelang.syntax.grammar import scan
 
 #: longer statements are cut
 WIDEST = 80
@@ -77,7 +77,7 @@ def _blocks(text: str, items: Sequence[Item]) -> Iterator[Fold]:
 def _comments(text: str) -> Iterator[Fold]:
     before = 0  # the last line with a word that is no comment
     lines: list[int] = []
-    for word in scan(text):
+    for word in words_of(text):
         if word.type == "COMMENT" and word.line != before:
             lines.append(word.line)
         elif word.type != "COMMENT" and word.text != "\n":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,8 @@ def find(name: str) -> Verb | None:
     Raises:
         Refusal: RCP0252 to RCP0255: a plug-in is declared wrongly, cannot be imported, or breaks its contract.
     """
-    if name.isidentifier() and not name.startswith("_") and (HERE / f"{name}.py").is_file():
+    # os.path: a name that is too long for a file is no file
+    if name.isidentifier() and not name.startswith("_") and os.path.isfile(HERE / f"{name}.py"):
         verb: Verb = importlib.import_module(f"recipelang.verbs.{name}").VERB
         return verb
     if name not in names():

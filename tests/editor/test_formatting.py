@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recipelang.editor import formatting
 from recipelang.editor.formatting import applied, formatted
@@ -34,6 +36,38 @@ def test_the_edits_give_what_the_formatter_gives(text: str, monkeypatch: pytest.
     assert formatted(format(text)) == ()
     monkeypatch.setattr(formatting, "MOST_COMPARED", 1)
     assert applied(text, formatted(text)) == format(text)
+
+
+STATEMENTS = (
+    "keep  as a",
+    "# note",
+    "",
+    "",
+    "variant b {\n\n  # in\n\n  measure   top1\n\n}",
+    "prune 2 layers",
+    "  by taylor",
+)
+MORE = ("measure top1   # here", "measure top1,latency # there", "seeds 0,\n\n  1", "let a = [1,\n\n2]", "\t", "\r")
+
+
+@given(st.lists(st.sampled_from((*STATEMENTS, *MORE)), max_size=12))
+def test_parts_of_a_recipe_are_formatted_as_the_whole(lines: list[str]) -> None:
+    text = "\n".join(lines) + "\n"
+    try:
+        whole = format(text)
+    except RecipeError:
+        return
+    assert applied(text, formatted(text)).replace("\r\n", "\n") == whole
+
+
+def test_of_a_long_recipe_only_the_part_that_changes_is_formatted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    formatting._formatted.cache_clear()
+    text = "".join(f"keep   as a{number}\n\n" for number in range(100))
+    assert len(formatted(text)) == 100 or applied(text, formatted(text)) == format(text)
+    seen: list[str] = []
+    monkeypatch.setattr(formatting, "format", lambda part: seen.append(part) or format(part))
+    formatted(text.replace("a50", "b50"))
+    assert len(seen) == 1
 
 
 def test_only_the_lines_that_were_asked_for_are_formatted() -> None:

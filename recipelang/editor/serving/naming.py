@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 
 from lsprotocol import types as lsp
@@ -34,13 +35,15 @@ async def _named(server: RecipeServer, uri: str, position: lsp.Position) -> tupl
     return (path_of(uri), found, symbol) if symbol else None
 
 
-def _location(server: RecipeServer, uri: str, found: Analysis, mention: Mention) -> lsp.Location:
-    """Where a word is, in this document or in a file that it uses."""
-    path, text = path_of(uri), found.text
-    if mention.path != found.recipe.path:
-        text = server.documents.beside(path, mention.path)
-        uri = (path.parent / mention.path).as_uri()
-    return lsp.Location(uri, range_of(server.lines(text), mention.span.start, mention.span.end))
+def _locations(server: RecipeServer, uri: str, found: Analysis, words: Iterable[Mention]) -> list[lsp.Location]:
+    """Where words are, in this document and in files that it uses."""
+    path, made = path_of(uri), list[lsp.Location]()
+    for name, several in groupby(words, key=lambda word: word.path):
+        own = name == found.recipe.path
+        lines = server.lines(found.text if own else server.documents.beside(path, name))
+        there = uri if own else (path.parent / name).as_uri()
+        made += [lsp.Location(there, range_of(lines, word.span.start, word.span.end)) for word in several]
+    return made
 
 
 @SERVER.feature(lsp.TEXT_DOCUMENT_DEFINITION)
@@ -48,7 +51,7 @@ async def _define(server: RecipeServer, params: lsp.DefinitionParams) -> lsp.Loc
     named = await _named(server, params.text_document.uri, params.position)
     if named is None:
         return await _used_file(server, params)
-    return _location(server, params.text_document.uri, named[1], named[2].given)
+    return _locations(server, params.text_document.uri, named[1], (named[2].given,))[0]
 
 
 async def _used_file(server: RecipeServer, params: lsp.DefinitionParams) -> lsp.Location | None:
@@ -73,7 +76,7 @@ async def _refer(server: RecipeServer, params: lsp.ReferenceParams) -> list[lsp.
         return None
     _, found, symbol = named
     words = (*((symbol.given,) if params.context.include_declaration else ()), *symbol.uses)
-    return [_location(server, params.text_document.uri, found, word) for word in words]
+    return _locations(server, params.text_document.uri, found, words)
 
 
 @SERVER.feature(lsp.TEXT_DOCUMENT_DOCUMENT_HIGHLIGHT)

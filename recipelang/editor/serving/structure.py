@@ -80,7 +80,7 @@ def _colour(server: RecipeServer, params: lsp.SemanticTokensParams) -> lsp.Seman
         kind = _TOKENS.get(role)
         if kind is None:
             continue
-        (at, first), (_, last) = lines.place(word.start), lines.place(word.end)
-        data += [at - line, first - column if at == line else first, last - first, _LEGEND.index(kind), 0]
+        at, first = lines.place(word.start)
+        data += (at - line, first - column if at == line else first, lines.size(word.text), _LEGEND.index(kind), 0)
         line, column = at, first
     return lsp.SemanticTokens(data)
