@@ -12,7 +12,7 @@ from recipelang.cli import COMMANDS, main
 from recipelang.cli import recipe as program
 
 ROOT = Path(__file__).parent.parent
-GUIDES = ("README.md", "docs/language.md", "docs/profile.md", "docs/kernels.md")
+GUIDES = ("README.md", "docs/language.md", "docs/profile.md", "docs/reports.md", "docs/kernels.md")
 BLOCK = re.compile(r"^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

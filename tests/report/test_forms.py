@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from held import INPUTS, nothing_in_common, texts
 
 from recipelang import catalogue, paths
 from recipelang.cli import main
+from recipelang.commands import results
 from recipelang.commands.results import FORMS
 from recipelang.errors import Refusal
 from recipelang.report import templates
@@ -261,24 +263,16 @@ def test_a_template_with_an_error_is_named_and_nothing_is_written(
         templates._environment.cache_clear()
 
 
-def test_a_plug_in_has_its_template_beside_it(
+def test_the_plug_in_of_the_guide_has_its_template_beside_it(
     main_record: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "their_forms.py").write_text(
-        "from dataclasses import dataclass\n"
-        "from recipelang.catalogue import method\n"
-        '@method("report", "names")\n'
-        "@dataclass(frozen=True)\n"
-        "class Names:\n"
-        '    """Names of networks."""\n'
-        '    file = "names.txt"\n'
-        '    template = "names.txt.j2"\n'
-        '    charts = ""\n'
-    )
-    (tmp_path / "names.txt.j2").write_text("{% for row in context.rows %}{{ row.name }};{% endfor %}")
+    guide = (Path(__file__).parents[2] / "docs" / "reports.md").read_text("utf-8")
+    program, template = re.findall(r"```(?:python|text)\n(.*?)```", guide, re.S)[-2:]
+    (tmp_path / "their_forms.py").write_text(program, "utf-8")
+    (tmp_path / "names.txt.j2").write_text(template, "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     theirs = importlib.import_module("their_forms").Names()
-    assert texts(build(main_record), theirs) == {"names.txt": "healthy;main;control;"}
+    assert texts(build(main_record), theirs) == {"names.txt": "healthy\nmain\ncontrol\n"}
 
 
 def test_layers_are_told_in_the_forms_for_programs(layers_record: dict[str, Any]) -> None:
@@ -293,3 +287,16 @@ def test_layers_are_told_in_the_forms_for_programs(layers_record: dict[str, Any]
     first = variant["profiles"][0]
     assert told[variant["name"]]["profiles"][0]["layers"][0]["layer"] == first["layers"][0]["layer"]
     assert {line["profile"] for line in times} >= {first["name"]}
+
+
+def test_the_guide_shows_commands_that_can_be_typed() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "reports.md").read_text("utf-8")
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", guide, re.S) for line in block.splitlines()]
+    typed = [shlex.split(re.sub(r" > \w+\.md$", "", line), comments=True) for line in lines]
+    for _, name, *rest in typed:
+        command = {"report": results.report, "compare": results.compare}.get(name)
+        if command is not None:
+            asked = command.make_context(name, rest).params
+            assert asked["forms"] or "--to" not in rest
+    assert len(typed) >= 7
+    assert all(f"| `{form}` |" in guide for form in FORMS)
