@@ -38,8 +38,7 @@ def bars(rows: Sequence[Row], index: int, look: Mapping[str, Look]) -> Chart | N
         axes = figure.subplots()
         axes.set_xlim(*limits)
         _reference(axes, drawn, relative, 0.16 if roomy else 0.5)
-        for place, (row, spot) in enumerate(drawn):
-            _mark(axes, place, spot, look[row.name], relative, (tip(row, index), row.anchor))
+        _marks(axes, drawn, index, look, relative)
         (_names_above if roomy else _names_left)(axes, drawn, index)
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("of healthy" if relative else f"{metric.name}{' (%)' if metric.unit == '%' else ''}")
@@ -73,18 +72,27 @@ def _reference(axes: Any, drawn: Sequence[tuple[Row, Point]], relative: bool, re
         )
 
 
-def _mark(axes: Any, place: int, spot: Point, look: Look, relative: bool, said: tuple[str, str]) -> None:
-    error = [[spot.below], [spot.above]] if spot.below or spot.above else None
+def _marks(axes: Any, drawn: Sequence[tuple[Row, Point]], index: int, look: Mapping[str, Look], relative: bool) -> None:
+    """Bars from zero, or points, with their intervals."""
+    shades, spots = [look[row.name].colour for row, _ in drawn], [spot for _, spot in drawn]
+    values, places = [spot.value for spot in spots], range(len(drawn))
+    sure = [k for k, spot in enumerate(spots) if spot.below or spot.above]
+    error = [[spots[k].below for k in sure], [spots[k].above for k in sure]]
+    at = [values[k] for k in sure]
     if relative:
-        (bar,) = axes.barh(place, spot.value, height=0.3, color=look.colour, alpha=0.85)
-        marked(bar, said)
-        if error:
-            axes.errorbar([spot.value], [place], xerr=error, fmt="none", ecolor=INK, elinewidth=1.3, capsize=2)
-    else:
-        if error:
-            axes.errorbar([spot.value], [place], xerr=error, fmt="none", ecolor=look.colour, elinewidth=1.4)
-        (dot,) = axes.plot([spot.value], [place], look.shape, color=look.colour, markersize=6)
-        marked(dot, said)
+        for bar, (row, _) in zip(axes.barh(places, values, height=0.3, color=shades, alpha=0.85), drawn, strict=True):
+            marked(bar, (tip(row, index), row.anchor))
+        if sure:
+            axes.errorbar(at, sure, xerr=error, fmt="none", ecolor=INK, elinewidth=1.3, capsize=2)
+        return
+    if sure:
+        axes.errorbar(at, sure, xerr=error, fmt="none", ecolor=[shades[k] for k in sure], elinewidth=1.4)
+    kinds: dict[Look, list[int]] = {}
+    for k, (row, _) in enumerate(drawn):
+        kinds.setdefault(look[row.name], []).append(k)
+    for found, members in kinds.items():
+        (line,) = axes.plot([values[k] for k in members], members, found.shape, color=found.colour, markersize=6)
+        marked(line, *((tip(drawn[k][0], index), drawn[k][0].anchor) for k in members))
 
 
 def _names_above(axes: Any, drawn: Sequence[tuple[Row, Point]], index: int) -> None:

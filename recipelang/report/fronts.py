@@ -100,8 +100,7 @@ def _front(context: ReportContext, look: Mapping[str, Look], x: int, y: int) -> 
     shown, cost, quality = _shown(context, x, y), context.metrics[x], context.metrics[y]
     if sum(one.row.kind != "healthy" for one in shown) < 2 or len({one.x.value for one in shown}) < 2:
         return None
-    near = _near(shown, quality)
-    limits = limits_of([one.x for one in shown], held=[1.0]), limits_of([one.y for one in near])
+    limits = _limits(shown, quality)
     page = _page(limits)
     low, high = limits[1]
     at = [page(one.x.value, min(max(one.y.value, low), high)) for one in shown]
@@ -129,7 +128,11 @@ def _front(context: ReportContext, look: Mapping[str, Look], x: int, y: int) -> 
         name, title = f"front-{x}", f"{quality.name} against {cost.name}"
         moved = any(math.dist(a, b) > 2 for a, b in zip(at, marks, strict=True))
         svg = to_svg(figure, name, title)
-    caption = _caption(context, shown, cost, quality, limits) + _edge(len(shown) - len(near)) + (MOVED if moved else "")
+    caption = (
+        _caption(context, shown, cost, quality, limits)
+        + _edge(sum(not low <= one.y.value <= high for one in shown))
+        + (MOVED if moved else "")
+    )
     header = ("network", cost.name, "of healthy", quality.name, "on the front", "dominated")
     rows = (
         (
@@ -164,6 +167,17 @@ def _caption(
         said += " Hollow marks are dominated."
     total = sum(1 for row in context.rows if not row.failed)
     return said + (f" {len(shown)} of {total:,} networks are drawn." if len(shown) == MOST_POINTS < total else "")
+
+
+def _limits(shown: Sequence[Shown], quality: Metric) -> tuple[Place, Place]:
+    """The ends of both axes, with room for the intervals that are drawn."""
+    sides = [one.x if _with_interval(one, shown) else Point(one.x.value, 0, 0) for one in shown]
+    heights = [one.y if _with_interval(one, shown) else Point(one.y.value, 0, 0) for one in _near(shown, quality)]
+    return limits_of(sides, held=[1.0]), limits_of(heights)
+
+
+def _with_interval(one: Shown, shown: Sequence[Shown]) -> bool:
+    return len(shown) <= MOST_INTERVALS or _rank(one) == 0
 
 
 def _near(shown: Sequence[Shown], quality: Metric) -> list[Shown]:
@@ -212,26 +226,41 @@ def _stairs(axes: Any, shown: Sequence[Shown], cost: Metric, limits: tuple[Place
 def _marks(
     axes: Any, shown: Sequence[Shown], look: Mapping[str, Look], columns: tuple[int, int], places: Sequence[Place]
 ) -> None:
-    """Intervals and leads where a network is, its mark where it hides no other one."""
-    low, high = axes.get_ylim()
-    for one, (mx, my) in zip(shown, places, strict=True):
-        colour = look[one.row.name].colour
-        x, y = one.x.value, one.y.value
-        if len(shown) <= MOST_INTERVALS or _rank(one) == 0:
-            error = {"xerr": [[one.x.below], [one.x.above]], "yerr": [[one.y.below], [one.y.above]]}
-            axes.errorbar([x], [y], **error, fmt="none", ecolor=colour, elinewidth=1.0, alpha=0.55, zorder=2)
-        if (mx, my) != (x, y) and low <= y <= high:
-            axes.plot([x, mx], [y, my], color=colour, linewidth=0.7, zorder=2)
+    """Intervals and leads where a network is, its mark where it hides no other one; all of one look at once."""
     kinds: dict[tuple[Look, bool, bool], list[int]] = {}
     for i, one in enumerate(shown):
         kinds.setdefault((look[one.row.name], bool(one.row.dominated), one.row.variant.chosen), []).append(i)
     for (found, hollow, chosen), members in kinds.items():
+        _intervals(axes, [shown[i] for i in members if _with_interval(shown[i], shown)], found)
+        _leads(axes, [(shown[i], places[i]) for i in members], found)
         (line,) = axes.plot(
             [places[i][0] for i in members], [places[i][1] for i in members], found.shape, color=found.colour,
             markerfacecolor="none" if hollow else found.colour, markersize=8 if chosen else 5.5,
             markeredgewidth=1.1, zorder=3 if hollow else 4,
         )  # fmt: skip
         marked(line, *((tip(shown[i].row, *columns), shown[i].row.anchor) for i in members))
+
+
+def _intervals(axes: Any, shown: Sequence[Shown], found: Look) -> None:
+    style: dict[str, Any] = {"colors": found.colour, "linewidth": 1.0, "alpha": 0.55, "zorder": 2}
+    wide = [one for one in shown if one.x.below or one.x.above]
+    high = [one for one in shown if one.y.below or one.y.above]
+    if wide:
+        ends = [[one.x.value - one.x.below for one in wide], [one.x.value + one.x.above for one in wide]]
+        axes.hlines([one.y.value for one in wide], *ends, **style)
+    if high:
+        ends = [[one.y.value - one.y.below for one in high], [one.y.value + one.y.above for one in high]]
+        axes.vlines([one.x.value for one in high], *ends, **style)
+
+
+def _leads(axes: Any, marks: Sequence[tuple[Shown, Place]], found: Look) -> None:
+    """A thin line from a mark that was moved to its place, unless that is beyond the frame."""
+    low, high = axes.get_ylim()
+    far = [(one, place) for one, place in marks if place != (one.x.value, one.y.value) and low <= one.y.value <= high]
+    if far:
+        xs = [x for one, place in far for x in (one.x.value, place[0], math.nan)]
+        ys = [y for one, place in far for y in (one.y.value, place[1], math.nan)]
+        axes.plot(xs, ys, color=found.colour, linewidth=0.7, zorder=2)
 
 
 def _numbers(

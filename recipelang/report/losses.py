@@ -12,7 +12,7 @@ from recipelang.report.chart import WIDTH, Chart, Text, columns, text_of
 from recipelang.report.curves import Epoch, Validation
 from recipelang.report.looks import MOST_GROUPS, SHAPES, Look
 from recipelang.report.parts import Curve, Training
-from recipelang.report.svg import SERIES, drawing, marked, to_svg
+from recipelang.report.svg import MUTED, SERIES, drawing, marked, to_svg
 
 
 def training(trained: Training, index: int, look: Mapping[str, Look]) -> Chart:
@@ -52,8 +52,9 @@ def _look(name: str, place: int, count: int, look: Mapping[str, Look]) -> Look:
     known = look.get(name)
     if known is not None and (known.group == name or count > MOST_GROUPS):
         return known
-    group = words.shorten(name, 44) if count <= MOST_GROUPS else "several"
-    return Look(group, SERIES[place % len(SERIES)], SHAPES[place % len(SHAPES)], place)
+    if count > MOST_GROUPS:  # a curve that networks of several groups share
+        return Look("several networks", MUTED, ".", 2)
+    return Look(words.shorten(name, 44), SERIES[place % len(SERIES)], SHAPES[place % len(SHAPES)], place)
 
 
 def _caption(trained: Training, names: Sequence[str], seen: Sequence[Validation]) -> str:

@@ -23,23 +23,28 @@ def apart(places: Sequence[Place], room: float, farthest: float, frame: Place) -
     """
     inside = room / 2, np.array(frame) - room / 2
     start = np.array(places, float).reshape(-1, 2).clip(*inside)
-    now = start.copy()
-    angles = GOLDEN * np.arange(len(start))
-    ways = np.stack([np.cos(angles), np.sin(angles)], 1)
+    now, count = start.copy(), len(start)
+    first, second = np.triu_indices(count, 1)
+    reach = np.abs(start[first] - start[second]).max(1, initial=0) < room + 2 * farthest  # others never meet
+    first, second = first[reach], second[reach]
+    ways = np.stack([np.cos(GOLDEN * np.arange(count)), np.sin(GOLDEN * np.arange(count))], 1)
     for _ in range(ROUNDS):
-        between = now[:, None] - now[None]
-        distance = np.hypot(between[..., 0], between[..., 1])
-        near = (distance < room) & ~np.eye(len(now), dtype=bool)
+        between = now[first] - now[second]
+        distance = np.hypot(between[:, 0], between[:, 1])
+        near = distance < room
         if not near.any():
             break
-        way = np.where((distance < 1e-6)[..., None], ways[:, None] - ways[None], between)
-        way /= np.maximum(np.hypot(way[..., 0], way[..., 1]), 1e-9)[..., None]
-        push = (way * ((room - distance + 0.02) * near)[..., None]).sum(1)
-        now += push / 2 / np.maximum(near.sum(1), 1)[:, None]
+        one, other, way, gap = first[near], second[near], between[near], room - distance[near] + 0.02
+        same = distance[near] < 1e-6
+        way[same] = ways[one[same]] - ways[other[same]]
+        way *= (gap / np.maximum(np.hypot(way[:, 0], way[:, 1]), 1e-9))[:, None]
+        meet = np.maximum(np.bincount(one, minlength=count) + np.bincount(other, minlength=count), 1)
+        for axis in (0, 1):
+            push = np.bincount(one, way[:, axis], count) - np.bincount(other, way[:, axis], count)
+            now[:, axis] += push / 2 / meet
         moved = now - start
         length = np.maximum(np.hypot(moved[:, 0], moved[:, 1]), 1e-9)
-        now = start + moved * np.minimum(1, farthest / length)[:, None]
-        now = now.clip(*inside)
+        now = (start + moved * np.minimum(1, farthest / length)[:, None]).clip(*inside)
     return [(float(x), float(y)) for x, y in now]
 
 

@@ -16,7 +16,7 @@ from recipelang.report.looks import looks
 from recipelang.report.losses import training
 from recipelang.report.ranks import correlations, ranks
 from recipelang.report.searches import curves
-from recipelang.report.trajectories import trajectories
+from recipelang.report.trajectories import routes, trajectory
 
 MOST_CHARTS = 12  # of one kind
 
@@ -24,8 +24,10 @@ MOST_CHARTS = 12  # of one kind
 def charts(context: ReportContext) -> Charts:
     """The charts that the context has numbers for, in the order of the page."""
     look = looks(context.rows, [source.name for source in context.sources])
+    ways = routes(context.rows, context.metrics)
     bearing = [i for i, m in enumerate(context.metrics) if m.role != "property"]
     kinds: tuple[tuple[Sequence[Any], Callable[[int], Chart | None]], ...] = (
+        (ways, lambda i: trajectory(ways[i], i, look)),
         (bearing, lambda i: bars(context.rows, bearing[i], look)),
         (context.spreads, lambda i: box_plot(context.spreads[i], look)),
         (context.rankings, lambda i: importance(context.rankings[i], i)),
@@ -34,7 +36,7 @@ def charts(context: ReportContext) -> Charts:
         (context.searches, lambda i: curves(context.searches[i], i)),
         (context.trainings, lambda i: training(context.trainings[i], i, look)),
     )
-    drawn: list[Chart | None] = [*fronts(context, look), *trajectories(context.rows, context.metrics, look)]
+    drawn: list[Chart | None] = [*fronts(context, look)]
     drawn += [draw(i) for found, draw in kinds for i in range(min(len(found), MOST_CHARTS))]
     drawn += [depth_chart(context.exhibits.depths, look)] if context.exhibits.depths else []
     drawn += maps(context.exhibits.maps)

@@ -35,26 +35,35 @@ class Way:
     values: tuple[float, ...]
 
 
-def trajectories(rows: Sequence[Row], metrics: Sequence[Metric], look: Mapping[str, Look]) -> tuple[Chart, ...]:
-    """A chart for each sequence of statements that networks share, if more than its end was measured."""
-    alike: dict[tuple[int, tuple[str, ...]], list[Row]] = {}
+@dataclass(frozen=True)
+class Route:
+    """A sequence of statements that networks share.
+
+    Attributes:
+        stops: healthy, then the verb of each statement.
+        panels: (metric, ways) of each metric of which more than the ends is known, qualities first.
+    """
+
+    stops: tuple[str, ...]
+    panels: tuple[tuple[Metric, tuple[Way, ...]], ...]
+
+
+def routes(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[Route]:
+    """The sequences along which something was measured, of variants that reached their end."""
+    healthy = {row.origin: row for row in rows if row.kind == "healthy"}
+    alike: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         verbs = tuple(step.verb for step in _steps(row.variant.runs[0])) if row.variant.runs else ()
         if row.kind == "variant" and not row.failed and 0 < len(verbs) <= MOST_STEPS:
-            alike.setdefault((row.origin, verbs), []).append(row)
-    healthy = {row.origin: row for row in rows if row.kind == "healthy"}
-    charts: list[Chart] = []
-    for (origin, verbs), found in alike.items():
-        found = sorted(found, key=lambda row: not row.goes_on)[:MOST_GROUPS]
-        panels = [
-            (metric, ways)
-            for metric in metrics
-            if metric.role != "property" and (ways := _ways(found, healthy.get(origin), metric))
-        ]
-        panels.sort(key=lambda panel: panel[0].role != "quality")
+            alike.setdefault(verbs, []).append(row)
+    found = []
+    for verbs, members in alike.items():
+        first = sorted(members, key=lambda row: not row.goes_on)[:MOST_GROUPS]
+        kinds = sorted((m for m in metrics if m.role != "property"), key=lambda m: m.role != "quality")
+        panels = [(metric, ways) for metric in kinds if (ways := _ways(first, healthy, metric))]
         if panels:
-            charts.append(_drawn(panels[:MOST_PANELS], verbs, look, len(charts)))
-    return tuple(charts)
+            found.append(Route(("healthy", *verbs), tuple(panels[:MOST_PANELS])))
+    return found
 
 
 def _steps(run: Run) -> list[Step]:
@@ -64,16 +73,16 @@ def _steps(run: Run) -> list[Step]:
     return steps[made:]
 
 
-def _ways(rows: Sequence[Row], healthy: Row | None, metric: Metric) -> list[Way]:
+def _ways(rows: Sequence[Row], healthy: Mapping[int, Row], metric: Metric) -> tuple[Way, ...]:
     """The ways on which something was measured between healthy and the end."""
     found = []
     for row in rows:
-        lines = [_values(run, row, healthy, metric) for run in row.variant.runs]
+        lines = [_values(run, row, healthy.get(row.origin), metric) for run in row.variant.runs]
         lines = [line for line in lines if len(line) == len(lines[0])]
         values = tuple(_mean([line[k] for line in lines]) for k in range(len(lines[0])))
         if any(not math.isnan(value) for value in values[1:-1]):
             found.append(Way(row, values))
-    return found
+    return tuple(found)
 
 
 def _values(run: Run, row: Row, healthy: Row | None, metric: Metric) -> list[float]:
@@ -119,10 +128,9 @@ def _mean(values: Sequence[float]) -> float:
     return statistics.fmean(known) if known else math.nan
 
 
-def _drawn(
-    panels: Sequence[tuple[Metric, list[Way]]], verbs: Sequence[str], look: Mapping[str, Look], index: int
-) -> Chart:
-    stops = ["healthy", *verbs]
+def trajectory(route: Route, index: int, look: Mapping[str, Look]) -> Chart:
+    """A panel for each metric over the statements, a line for each network."""
+    panels, stops = route.panels, route.stops
     entries = list(dict.fromkeys(look[way.row.name] for _, ways in panels for way in ways))
     labels = [entry.group for entry in entries]
     wide = columns(labels)
@@ -180,7 +188,7 @@ def _told(value: float, metric: Metric) -> str:
     return f"{words.number(value, 2)} %" if metric.unit == "%" else words.quantity(value, metric.unit)
 
 
-def _text(panels: Sequence[tuple[Metric, list[Way]]], stops: Sequence[str]) -> Text:
+def _text(panels: Sequence[tuple[Metric, Sequence[Way]]], stops: Sequence[str]) -> Text:
     rows = (
         (way.row.name, metric.name, *(_told(value, metric) for value in way.values))
         for metric, ways in panels

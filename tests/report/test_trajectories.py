@@ -10,12 +10,13 @@ import pytest
 from recipelang.report.chart import Chart
 from recipelang.report.context import build
 from recipelang.report.looks import looks
-from recipelang.report.trajectories import trajectories
+from recipelang.report.trajectories import routes, trajectory
 
 
 def drawn(record: dict[str, Any]) -> tuple[Chart, ...]:
     context = build(record)
-    return trajectories(context.rows, context.metrics, looks(context.rows, ["run"]))
+    look = looks(context.rows, ["run"])
+    return tuple(trajectory(one, k, look) for k, one in enumerate(routes(context.rows, context.metrics)))
 
 
 @pytest.fixture
