@@ -36,6 +36,15 @@ def expanded(text: str) -> Path:
     raise Refusal("RCP1214", f"`{shortened(text)}` is not a path: {why}", "use another path")
 
 
+def cache_folder() -> Path:
+    """`$RECIPELANG_CACHE`, else the user's cache folder; without a home folder, one in the temporary folder."""
+    import platformdirs  # only what keeps something needs it
+
+    chosen = os.environ.get("RECIPELANG_CACHE")
+    folder = Path(chosen or platformdirs.user_cache_dir("recipelang"))
+    return folder if chosen or folder.is_absolute() else Path(tempfile.gettempdir()) / f"recipelang-{os.getuid()}"
+
+
 def shortened(text: str, most: int = 100) -> str:
     """The text, without its middle where it is longer than `most` characters."""
     half = (most - 1) // 2

@@ -16,6 +16,7 @@ from recipelang import paths
 from recipelang.catalogue import find, names
 from recipelang.commands.boundary import DONE, WrongUsage, say
 from recipelang.commands.sources import PathArgument, Request, Source, checked, pointing_at, profile_for
+from recipelang.editor import modules
 from recipelang.errors import Diagnostic, Refusal, StepFailed
 from recipelang.kinds import DEFAULT_TASK, ModelRequest, names_of
 from recipelang.plan import Built, Opened, Selection, Tasked, steps_of
@@ -197,7 +198,9 @@ def _network(model: str, data: str | None, task: str | None, profile: str | None
                     target_shape=opened.target_shape,
                 )
             step = named
-            return builds.method.build(request)
+            network = builds.method.build(request)
+            modules.remember(builds.method, recipe.folder, network.module)
+            return network
         except Refusal as refusal:
             raise StepFailed([refusal.at(step.span, step.path)]) from refusal
 

@@ -68,7 +68,7 @@ def choices_at(
     text: str,
     offset: int,
     *,
-    modules: Callable[[], Iterable[str]] = tuple,
+    modules: Callable[[], Iterable[tuple[str, str]]] = tuple,
     files: Callable[[], Iterable[str]] = tuple,
 ) -> Choices:
     """What may be typed at an offset.
@@ -76,7 +76,7 @@ def choices_at(
     Args:
         text: the text, finished or not.
         offset: where.
-        modules: the names of the network's modules, where they are known.
+        modules: (path, class) of the network's modules, where they are known.
         files: the recipes that may be used, relative to the recipe's folder.
     """
     place = cursor(text, offset)
@@ -84,7 +84,10 @@ def choices_at(
     if in_comment(place):
         return Choices(offset, offset, ())
     if place.prefix.startswith('"'):
-        return _in_quotes(place, modules, files)
+        return _in_quotes(place, lambda: (path for path, _ in modules()), files)
+    if place.call and place.call.path == ("type",) and "modules" in expected(place.call.outside).accepts:
+        kinds = sorted({kind for _, kind in modules()})
+        return Choices(place.start, end, tuple(Choice(kind, "module") for kind in kinds))
     items = outline(text)
     found = _Finder(place, scope_at(items, place.start)).choices()
     unique = {(choice.label, choice.sort): choice for choice in found}

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from recipelang.editor.analysis import Analysis, analyse
+from recipelang.editor.modules import Modules, known, model_of
 from recipelang.errors import Diagnostic, RecipeError, Refusal
 from recipelang.files import expanded
 from recipelang.profile import Profile, locate, parse_profile
@@ -85,6 +86,12 @@ class Documents:
             raise OSError(0, "it is not a file")
         with path.open("rb") as opened:
             return opened.read(MOST_BYTES).decode("utf-8-sig")
+
+    def modules_of(self, path: Path) -> Modules:
+        """The modules of the network of an open recipe, where a command has built it on this machine before."""
+        aliases = self._profile(path.parent)[0].aliases if path.is_absolute() else {}
+        method = model_of(self.texts[path], aliases)
+        return known(method, path.parent.resolve()) if method is not None else ()
 
     def recipes_in(self, folder: Path) -> list[str]:
         """The recipes in a folder and the folders in it, relative to it; none where it is not a folder."""

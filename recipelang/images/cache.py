@@ -9,28 +9,18 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
-from recipelang.files import atomic
+from recipelang.files import atomic, cache_folder
 
 if TYPE_CHECKING:
     import numpy as np
 
 UNUSED = 30  # days after which an array is freed
-
-
-def cache_folder() -> Path:
-    """`$RECIPELANG_CACHE`, else the user's cache folder; without a home folder, one in the temporary folder."""
-    chosen = os.environ.get("RECIPELANG_CACHE")
-    folder = Path(chosen or platformdirs.user_cache_dir("recipelang"))
-    return folder if chosen or folder.is_absolute() else Path(tempfile.gettempdir()) / f"recipelang-{os.getuid()}"
 
 
 def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], np.ndarray]) -> np.ndarray:

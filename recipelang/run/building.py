@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from recipelang.editor import modules
 from recipelang.errors import Refusal
 from recipelang.images.classes import is_numbered, listed, match, unknown_to
 from recipelang.images.view import seen_by
@@ -55,6 +56,7 @@ def build(
     )
     with random_numbers(seed):
         network: Network = method.build(request)
+    modules.remember(method, options.recipe_dir, network.module)
     _require_task(network, request, name)
     if data is None:
         return network, "; ".join(network.habits.notes)

@@ -23,7 +23,7 @@ def offered(marked: str) -> Choices:
     return choices_at(
         marked.replace("|", ""),
         marked.index("|"),
-        modules=lambda: ["conv1", "layer1.0"],
+        modules=lambda: [("conv1", "Conv2d"), ("layer1.0", "BasicBlock")],
         files=lambda: ["base.rcp"],
     )
 
@@ -90,6 +90,7 @@ def labels(marked: str, *sorts: str) -> list[str]:
         (SWEEP, "$lr cosine", "lr"),
         ("variant a { let b = 1 }\ntrain for 1 epoch with |", "sgd", "$b"),
         ("prune layers by imprint in |", "first last type", "conv1"),
+        ("prune layers by imprint in type(|", "Conv2d BasicBlock", "conv1"),
         ('prune layers by imprint in "|', "conv1 layer1.0", "first"),
         ('prune layers by imprint in "la|"', "layer1.0", ""),
         ('use "|', "base.rcp", "conv1"),

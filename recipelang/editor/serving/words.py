@@ -52,8 +52,13 @@ def _complete(server: RecipeServer, params: lsp.CompletionParams) -> lsp.Complet
     text = server.text(params.text_document.uri)
     if text is None:
         return None
-    lines, folder = server.lines(text), path_of(params.text_document.uri).parent
-    found = choices_at(text, offset_of(lines, params.position), files=lambda: server.documents.recipes_in(folder))
+    lines, path, documents = server.lines(text), path_of(params.text_document.uri), server.documents
+    found = choices_at(
+        text,
+        offset_of(lines, params.position),
+        modules=lambda: documents.modules_of(path),
+        files=lambda: documents.recipes_in(path.parent),
+    )
     place = range_of(lines, found.start, found.end)
     items = [
         lsp.CompletionItem(
