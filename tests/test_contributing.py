@@ -42,7 +42,7 @@ keep as before
 prune 1 norms by random
 bound 0.05 in "0", "3"
 distill from before for 4 steps with pooled, sgd(lr=1e-2)
-quantize weights to 8 bits by trimmed(0.95)
+quantize weights to 8 bits by trimmed(0.95) with dithered
 measure distance, params, latency(runtime=inference)
 expect params < 1
 """
@@ -128,7 +128,7 @@ def test_the_page_shows_every_kind_that_families_add() -> None:
     kinds = {point.partition(".")[0] for point in examples()}
     assert kinds >= {
         *("criterion", "loss", "metric", "task", "unit", "edit", "restriction", "companion", "runtime", "data"),
-        *("verb", "stage", "quantizer"),
+        *("verb", "stage", "quantizer", "rounder"),
     }
     assert set(PROTOCOLS) <= {*catalogue.FOLDERS, *catalogue.PARTS}
 
@@ -166,6 +166,7 @@ MISTAKES = {
     "data.stripes": ('target = "class"', "", "it has no `target`"),
     "companion.average": ("def begin(self, network, moment)", "def begin(self)", "cannot be called as `begin("),
     "quantizer.trimmed": ("def range", "def limits", "it has no `range` or `restriction`"),
+    "rounder.dithered": ("def round(self, piece, progress)", "def round(self, piece)", "cannot be called as `round("),
     "runtime.inference": ("brief = True", "", "it has no `brief`"),
     "unit.norms": ("def aggregate", "def gather", "it has no `aggregate`"),
     "verb.bound": ("def needs(self)", "def asks(self)", "it has no `needs`"),
@@ -178,6 +179,7 @@ USES = {
     "data.stripes": "data stripes\nmodel digits_resnet\nprune 1 layer by random",
     "companion.average": "train for 1 epoch with average",
     "quantizer.trimmed": "quantize weights to 8 bits by trimmed",
+    "rounder.dithered": "quantize weights to 8 bits with dithered",
     "runtime.inference": "prune 1 layer by random\nmeasure latency(runtime=inference)",
     "unit.norms": "prune 1 norms by random",
     "verb.bound": "bound 0.5",
