@@ -16,6 +16,7 @@ from recipelang.commands.results import finish, stay_inside
 from recipelang.commands.sources import Source
 from recipelang.commands.work import options_of, request_of, shared, unmet
 from recipelang.kinds import Progress
+from recipelang.notebook import completion
 from recipelang.notebook.cells import prepared, source
 from recipelang.notebook.finished import Finished
 from recipelang.notebook.live import Live
@@ -46,11 +47,14 @@ def register(shell: Any) -> None:
     magic = partial(_cell, shell)
     magic.__doc__ = _line.get_help(click.Context(_line, info_name=_line.name))
     shell.register_magic_function(magic, "cell", NAME)
+    shell.Completer.custom_matchers.append(completion.words)
 
 
 def withdraw(shell: Any) -> None:
     """Remove what `register` brought."""
     shell.magics_manager.magics["cell"].pop(NAME, None)
+    while completion.words in shell.Completer.custom_matchers:
+        shell.Completer.custom_matchers.remove(completion.words)
 
 
 def _cell(shell: Any, line: str, cell: str) -> Finished | None:
