@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -260,3 +262,21 @@ def test_a_form_can_be_printed_to_be_piped(recipe: Any, tmp_path: Path, main_rec
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.json"]
     assert recipe("report", str(tmp_path), "--out", "-").code == 2
     assert recipe("report", str(tmp_path), "--to", "md,csv", "--out", "-").code == 2
+
+
+def test_finished_runs_are_judged_and_written_without_torch(tmp_path: Path, main_record: dict[str, Any]) -> None:
+    (tmp_path / "report.json").write_text(json.dumps(main_record), "utf-8")
+    program = (
+        "import sys; from recipelang.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "finally:\n    assert not {'torch', 'torchvision'} & set(sys.modules)\n"
+    )
+    forms = "csv,latex,json,card(license='mit')".replace("'", '"')
+    command = ["compare", str(tmp_path), "--fail-if", "top1 drop > 50%", "--sort", "top1", "--to", forms]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command, "--out", str(tmp_path / "out")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert {"report.csv", "report.tex", "comparison.json", "README.md"} <= {
+        p.name for p in (tmp_path / "out").iterdir()
+    }
