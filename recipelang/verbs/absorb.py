@@ -51,6 +51,7 @@ VERB = Verb(
     summary="Moves what BatchNorm adds far above zero through the ReLU into the next layer, so that activations have "
     "smaller ranges.",
     operands="`biases`",
+    words=("biases",),
     clauses=(
         Clause("in", "modules whose layers give and absorb", default="all", accepts=("modules",)),
         Clause("except", "modules that stay as they are", accepts=("modules",)),
