@@ -19,7 +19,7 @@ from recipelang.plan import effects, steps_of
 if TYPE_CHECKING:
     from recipelang.plan import Plan
     from recipelang.report.context import ReportContext
-    from recipelang.run.engine import RunResult
+    from recipelang.run.result import RunResult
 
 DEFAULT_FORMS = ("markdown", "html")
 FORMS = ("md", "html", "csv", "latex", "json", "model_card")  # a test compares them with the catalogue

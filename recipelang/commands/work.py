@@ -135,11 +135,15 @@ def plan(command: str, as_json: bool, detailed_exitcode: bool, **arguments: Any)
 
 
 def _show_plan(prepared: _Prepared, *, as_json: bool = False, detailed: bool = False) -> int:
-    from recipelang.run import planning
+    from recipelang.run import answers
     from recipelang.run.progress import progress
 
     with pointing_at(prepared.recipe):
-        report = planning.make(prepared.plan, prepared.options, progress=progress())
+        report = answers.recall_plan(prepared.plan, prepared.options, progress())
+        if report is None:
+            from recipelang.run import planning  # it loads torch
+
+            report = planning.make(prepared.plan, prepared.options, progress=progress())
     click.echo(json.dumps(report.json(), indent=2) if as_json else report.text().rstrip())
     print_diagnostics(report.problems, prepared.recipe.text_at)
     if report.problems:
@@ -161,10 +165,14 @@ def run(command: str, dry_run: bool, as_json: bool, **arguments: Any) -> int:
     prepared = _prepare(arguments, command)
     if dry_run:
         return _show_plan(prepared, as_json=as_json)
-    from recipelang.run import engine
+    from recipelang.run import answers
 
     with pointing_at(prepared.recipe):
-        result = engine.execute(prepared.plan, prepared.options)
+        result = answers.recall(prepared.plan, prepared.options)
+        if result is None:
+            from recipelang.run import engine  # it loads torch
+
+            result = engine.execute(prepared.plan, prepared.options)
     written = finish(result, prepared.plan, outside=prepared.options.outside)
     say(result.summary)
     if as_json:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 UNUSED = 30  # days after which an array is freed
+DRAWN = "charts"  # folder of the charts of reports, which are freed like arrays
 
 
 def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], np.ndarray]) -> np.ndarray:
@@ -54,7 +55,7 @@ def free_arrays(*, everything: bool = False, dry_run: bool = False) -> int:
         dry_run: only count.
     """
     oldest, freed = time.time() - UNUSED * 86_400, 0
-    for path in (cache_folder() / "arrays").glob("*.npy"):
+    for path in (*(cache_folder() / "arrays").glob("*.npy"), *(cache_folder() / DRAWN).glob("*.json")):
         with contextlib.suppress(OSError):
             status = path.stat()
             if everything or status.st_mtime < oldest:

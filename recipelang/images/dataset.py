@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 from recipelang.errors import Refusal
 from recipelang.images.augment import CROP_DRAWS, SHIFT_DRAWS, shift_and_flip
@@ -23,6 +22,7 @@ from recipelang.images.preprocessing import entries, follow
 from recipelang.images.resize import fit_image, random_part
 from recipelang.images.splits import SPLITS
 from recipelang.kinds import Batch, Labels, Preprocessing
+from recipelang.lazy import torch
 
 #: draws(indices, count) → uniform numbers N×count; None where nothing is augmented
 Draws = Callable[[np.ndarray, int], np.ndarray]

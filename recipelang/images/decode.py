@@ -7,17 +7,19 @@ import stat
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-import torch
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.images.depth import NoRange, is_deep, samples_of, stated_top, to_eight, white_is_zero
 from recipelang.images.resize import fit_image
 from recipelang.kinds import Preprocessing
+from recipelang.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".gif", ".tif", ".tiff"})
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "GIF", "TIFF")

@@ -11,12 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.images.dataset import no_images
@@ -25,6 +23,10 @@ from recipelang.images.draws import AUGMENT, ORDER, shuffled, subset, uniform
 from recipelang.images.preprocessing import entries
 from recipelang.images.resize import channels_last
 from recipelang.kinds import Batch, Preprocessing
+from recipelang.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: random numbers per image: row, column, one of the eight symmetries of a square
 DRAWS = 3

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from recipelang.errors import Refusal
 from recipelang.images.classes import listed, match, unknown_to
 from recipelang.kinds import Batch, Dataset, Labels, Preprocessing, names_of
+from recipelang.lazy import torch
 
 HELP = "name the class folders as the network names its classes, or train a network for these classes"
 

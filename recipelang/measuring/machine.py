@@ -8,7 +8,6 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 #: CPU features that change how fast a network runs, by their names in /proc/cpuinfo (x86, then ARM).
@@ -111,6 +110,8 @@ def gpus() -> tuple[tuple[str, tuple[int, int], int], ...]:
 
 def package_version(name: str) -> str:
     """Version of an installed package, or "" if it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # takes long to import, and few ask for it
+
     try:
         return version(name)
     except PackageNotFoundError:

@@ -23,6 +23,7 @@ from recipelang.plan.effects import Tasked as Tasked
 from recipelang.plan.effects import Written as Written
 from recipelang.plan.keys import canonical as canonical
 from recipelang.plan.keys import parts_of as parts_of
+from recipelang.plan.keys import whole as whole
 from recipelang.plan.lengths import Stretched as Stretched
 from recipelang.plan.lengths import lengthened as lengthened
 from recipelang.plan.needs import Closes as Closes

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import PurePath
 from typing import Any
 
 from recipelang.errors import Span
@@ -61,3 +63,29 @@ def _keyed(value: Any) -> Iterator[dataclasses.Field[Any]]:
         old = one.metadata.get("later", False) and getattr(value, one.name) == one.default
         if one.metadata.get("key", True) and not old:
             yield one
+
+
+def whole(value: Any) -> Any:
+    """A value of dataclasses as JSON, with all that is in it: unlike `canonical`, also texts, spans and names. Two
+    values with the same JSON are equal.
+
+    Raises:
+        TypeError: a value of another type, which two processes could not compare.
+    """
+    if isinstance(value, float):
+        return {"is": "float", "value": value.hex()}
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [whole(inner) for inner in value]
+    if isinstance(value, Mapping):
+        return {"is": "mapping", "items": [[whole(key), whole(inner)] for key, inner in value.items()]}
+    if isinstance(value, bytes):
+        return {"is": "bytes", "sha256": hashlib.sha256(value).hexdigest()}
+    if isinstance(value, PurePath):
+        return {"is": "path", "value": str(value)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind: Any = type(value)
+        fields = {field.name: whole(getattr(value, field.name)) for field in dataclasses.fields(kind)}
+        return {"is": f"{kind.__module__}.{kind.__qualname__}", "fields": fields}
+    raise TypeError(f"{type(value).__name__} cannot be compared")

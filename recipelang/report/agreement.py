@@ -50,15 +50,21 @@ def agreements(rankings: Sequence[Ranking]) -> tuple[Agreement, ...]:
 
 
 def _agreement(found: Sequence[tuple[str, Mapping[str, float]]]) -> Agreement:
-    from scipy.stats import rankdata
-
     units = sorted(found[0][1], key=_in_order)
-    columns = [rankdata([scores[unit] for unit in units]).tolist() for _, scores in found]
+    columns = [_ranks([scores[unit] for unit in units]) for _, scores in found]
     return Agreement(
         tuple(name for name, _ in found),
         tuple((unit, ranks) for unit, ranks in zip(units, zip(*columns, strict=True), strict=True)),
         tuple(tuple(_correlation(a, b) for b in columns) for a in columns),
     )
+
+
+def _ranks(scores: Sequence[float]) -> list[float]:
+    """The rank of each score from 1 up; equal ones share the mean of theirs."""
+    places: dict[float, list[int]] = {}
+    for place, score in enumerate(sorted(scores), 1):
+        places.setdefault(score, []).append(place)
+    return [sum(places[score]) / len(places[score]) for score in scores]
 
 
 def _in_order(name: str) -> list[tuple[int, str]]:

@@ -12,8 +12,8 @@ from recipelang.files import below, write_text
 from recipelang.report.chart import Charts
 from recipelang.report.context import ReportContext
 from recipelang.report.decode import finite
+from recipelang.report.drawn import drawn
 from recipelang.report.forms import made
-from recipelang.report.plots import charts
 from recipelang.report.svg import standalone
 from recipelang.report.templates import filled
 
@@ -31,11 +31,11 @@ def render(context: ReportContext, form: Any) -> dict[str, str]:
         Refusal: RCP1105: there is no such form; RCP1132: its template has an error.
     """
     card = made(form)
-    drawn = charts(context) if card.charts else Charts()
+    shown = drawn(context) if card.charts else Charts()
     templates = {card.file: card.template, **getattr(card, "beside", {})}
-    files = {name: filled(card, template, context, drawn) for name, template in templates.items()}
+    files = {name: filled(card, template, context, shown) for name, template in templates.items()}
     if card.charts == "files":
-        files |= {f"figures/{chart.name}.svg": standalone(chart.svg) for chart in drawn.all}
+        files |= {f"figures/{chart.name}.svg": standalone(chart.svg) for chart in shown.all}
     return files
 
 
@@ -46,7 +46,7 @@ def alone(context: ReportContext, form: Any) -> str:
         Refusal: RCP1105: there is no such form; RCP1132: its template has an error.
     """
     card = made(form)
-    return filled(card, card.template, context, charts(context) if card.charts == "inline" else Charts())
+    return filled(card, card.template, context, drawn(context) if card.charts == "inline" else Charts())
 
 
 def write(context: ReportContext, forms: Iterable[Any], folder: Path) -> tuple[Path, ...]:

@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from recipelang.images.view import seen_by
 from recipelang.kinds import Beside, Dataset, Progress
 from recipelang.measuring.hardware import environment
 from recipelang.measuring.machine import default_threads
-from recipelang.plan import Plan, Step, Written, steps_of
-from recipelang.run import planning, record
+from recipelang.plan import Plan, Step, Written
+from recipelang.run import answers, planning, record
 from recipelang.run.controls import Controls
 from recipelang.run.evaluate import Readings
 from recipelang.run.expectations import Expectations
@@ -28,33 +28,14 @@ from recipelang.run.measurer import Measurer
 from recipelang.run.options import Options
 from recipelang.run.output import PARTIAL, inside, output_folder, whole, without_partial
 from recipelang.run.progress import progress as default_progress
+from recipelang.run.result import RunResult, summary
 from recipelang.run.states import State
 from recipelang.run.store import Store
 from recipelang.run.walk import Walk
 from recipelang.run.worker import Worker
-from recipelang.surgery.artifact import files_in
+from recipelang.surgery.files import files_in
 from recipelang.surgery.network import Network
 from recipelang.trouble import machine_trouble
-from recipelang.units import counted, show
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """The result of a run.
-
-    Attributes:
-        report: the record, as `reports/report.schema.json` describes it.
-        folder: the output folder.
-        exit_code: 0 done, 3 a step failed, 4 an `expect` was not met.
-        diagnostics: what went wrong, at lines of the recipe.
-        summary: one line on what came from the store.
-    """
-
-    report: dict[str, Any]
-    folder: Path
-    exit_code: int
-    diagnostics: tuple[Diagnostic, ...] = field(default=())
-    summary: str = ""
 
 
 def execute(plan: Plan, options: Options, progress: Progress | None = None) -> RunResult:
@@ -107,7 +88,7 @@ class _Run:
         self.walk.lanes = [lane]
         failures: list[Diagnostic] = []
         try:
-            self.worker.open_data(steps_of(self.plan.nodes))
+            self.worker.open_data(self.plan.nodes)
             self.walk.walk(self.plan.nodes, [lane])
         except MachineFailed:
             raise
@@ -124,7 +105,13 @@ class _Run:
         failures += [lane.error for lane in lanes if lane.error and not lane.lost]
         report = self._report(lanes)
         code = 3 if failures else 4 if self.expectations.missed else 0
-        return RunResult(report, self.out, code, tuple(dict.fromkeys(failures)), self._summary())
+        worker = self.worker
+        told = summary(worker.stored, worker.made, worker.store)
+        result = RunResult(report, self.out, code, tuple(dict.fromkeys(failures)), told)
+        if not failures and not self.readings.trouble:  # what failed once may be possible next time
+            steps = worker.made + worker.stored
+            answers.keep(self.plan, self.options, worker.store, worker.datasets, lanes, result, steps)
+        return result
 
     def _merge_origins(self) -> None:
         """A lane that continued from a choice and changed nothing more is the candidate that was chosen."""
@@ -217,9 +204,3 @@ class _Run:
                 dict.fromkeys([*(w.message for w in self.plan.warnings), *self.controls.notes, *self.readings.trouble])
             ),
         }
-
-    def _summary(self) -> str:
-        made, stored = self.worker.made, self.worker.stored
-        size = show(self.worker.store.size(), "B")
-        steps = counted(made + stored, "step")
-        return f"{steps}: {stored} from the store, {made} done; {self.worker.store.root} holds {size}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from recipelang.errors import Refusal
 from recipelang.files import below, expanded, keep_inside, write_text
 from recipelang.run.store import Store, remove
-from recipelang.surgery.artifact import FILES
+from recipelang.surgery.files import FILES
 
 RECIPE, REPORT, PARTIAL = "recipe.rcp", "report.json", "partial"
 

@@ -4,6 +4,7 @@
     .recipe/work/abcdef…/       unfinished work, checkpoints included; becomes an entry by one rename
     .recipe/locks/abcdef….lock  held while an entry is made; the system frees it when its holder dies
     .recipe/runs/0123….json     which entries a run used, so that `gc` keeps them while its output exists
+    .recipe/answers/            results of whole runs, in the same form (`run/answers.py`)
 
 An entry that was torn, cut short or altered is noticed by its digests, removed and made again, and the reason is
 reported: see `run/manifest.py` for what the digests cover and what they do not protect from.
@@ -70,6 +71,7 @@ class Store:
     Attributes:
         root: the folder.
         used: keys of the entries that were found or made.
+        missed: keys that were looked for in vain.
         unsound: why entries could not be used, by key.
     """
 
@@ -77,9 +79,11 @@ class Store:
         """`looks_only`: leave damaged entries where they are; a plan changes nothing."""
         self.root, self.looks_only = root, looks_only
         self.used: set[str] = set()
+        self.missed: set[str] = set()
         self.unsound: dict[str, str] = {}
 
-    def _place(self, key: str) -> Path:
+    def place(self, key: str) -> Path:
+        """The folder of a finished entry, whether or not there is one."""
         return self.root / "store" / key[:2] / key
 
     def work(self, key: str) -> Path:
@@ -90,8 +94,9 @@ class Store:
 
     def find(self, key: str) -> Entry | None:
         """The finished entry, verified by its digests; None if there is none that can be used."""
-        folder = self._place(key)
+        folder = self.place(key)
         if not folder.is_dir():
+            self.missed.add(key)
             return None
         try:
             manifest = sound(folder, key)
@@ -104,9 +109,10 @@ class Store:
     def disbelieve(self, key: str, why: str = ALTERED) -> None:
         """Remove an entry that cannot be used, and note why."""
         self.unsound[key] = why
+        self.missed.add(key)
         self.used.discard(key)
         if not self.looks_only:
-            self._discard(self._place(key))
+            self._discard(self.place(key))
 
     def why_again(self, key: str) -> str:
         """Why a piece of work that was done before is done again; "" if it was not. Returned once."""
@@ -139,7 +145,7 @@ class Store:
         for name in files:
             with (work / name).open("rb") as file:
                 os.fsync(file.fileno())
-        place = self._place(key)
+        place = self.place(key)
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.exists():  # `--fresh`, or made again after damage
             self._discard(place)
@@ -222,6 +228,9 @@ class Store:
                 if self._free(folder, dry_run):
                     counts[part] += 1
                     freed += size
+        beside = Store(self.root / "answers")
+        if beside.root.is_dir():
+            freed += beside.gc(everything=everything, dry_run=dry_run).bytes
         return Freed(counts["store"], counts["work"], freed)
 
     def _free(self, folder: Path, dry_run: bool) -> bool:

@@ -7,7 +7,7 @@ method, and everything else `bookkeeping.py`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from recipelang import stages
 from recipelang.budgets.conditions import judge
 from recipelang.budgets.verdict import Verdict
 from recipelang.errors import MachineFailed, Refusal, StepFailed, line_of
-from recipelang.images.access import reading
 from recipelang.images.counted import counted
 from recipelang.images.view import seen_by
 from recipelang.kinds import Dataset, Progress, Task, figure
@@ -34,7 +33,7 @@ from recipelang.plan import (
     tests_of,
 )
 from recipelang.plugins import raised_by_one
-from recipelang.run import keys, outcomes, states
+from recipelang.run import keys, opening, outcomes, states
 from recipelang.run.bookkeeping import note
 from recipelang.run.building import build
 from recipelang.run.costs import UNKNOWN, Spent
@@ -44,7 +43,7 @@ from recipelang.run.options import Options
 from recipelang.run.retraining import repeated_by_control
 from recipelang.run.states import State
 from recipelang.run.store import Entry, Store, key_of
-from recipelang.run.tasks import require_target, taken_together, task_of
+from recipelang.run.tasks import taken_together, task_of
 from recipelang.stages.context import Context, Outcome, OutOfReach
 from recipelang.surgery.artifact import FILES
 from recipelang.surgery.network import Network
@@ -117,22 +116,16 @@ class Worker:
         self.task = self.readings.measurer.task = task_of(nodes)
         self.readings.together = taken_together(nodes)
 
-    def open_data(self, steps: Iterable[Step], progress: Progress | None = None) -> None:
+    def open_data(self, nodes: tuple[Node, ...], progress: Progress | None = None) -> None:
         """Open the recipe's data sets first, so that a model above its data is built for its classes as well.
 
         Raises:
             StepFailed: with the diagnostic at the data's line.
         """
-        for step in steps:
-            asked = step.operation.needs().writes
-            if isinstance(asked, Opened) and asked.name not in self.datasets:
-                try:
-                    with reading(self.options.follow_links, progress or self.progress, self.options.trust, self.task):
-                        data = asked.method.open(self.options.resolve)
-                    require_target(data, self.task)
-                    self.datasets[asked.name] = data
-                except Refusal as refusal:
-                    raise StepFailed([refusal.at(step.span, step.path)]) from refusal
+        for step, asked in opening.asked(nodes):
+            if asked.name not in self.datasets:
+                said = progress or self.progress
+                self.datasets[asked.name] = opening.opened(step, asked, self.options, self.task, said)
 
     def settle_healthy(self, lane: Lane) -> None:
         """`healthy` is the network before the first step that compresses; set once."""

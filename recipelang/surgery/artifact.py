@@ -29,15 +29,10 @@ from recipelang.surgery import encoding
 from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.edits import replay
 from recipelang.surgery.entries import Wrong, shown
+from recipelang.surgery.files import FILES, MASKS, MODEL, RESTRICTIONS, SURGERY, WEIGHTS, files_in
 from recipelang.surgery.manifest import (
-    FILES,
     FORMAT,
-    MASKS,
-    MODEL,
     PLAIN_FORMAT,
-    RESTRICTIONS,
-    SURGERY,
-    WEIGHTS,
     Manifest,
     damaged,
     read_interface,
@@ -103,11 +98,6 @@ def save(network: Network, folder: Path, *, packed: bool = False) -> tuple[Path,
     _write(folder / RESTRICTIONS, to_bytes(_plain(pack_masks(restricting, masks))))
     _write(folder / WEIGHTS, to_bytes(_plain(pack_weights(state, list(names)))))
     return tuple(folder / name for name in FILES)
-
-
-def files_in(folder: Path) -> tuple[str, ...]:
-    """The names of the files of a saved network that are in `folder`, also where an earlier version wrote them."""
-    return tuple(name for name in (*FILES, MASKS) if (folder / name).exists())
 
 
 def require_readable(network: Network, folder: Path) -> None:

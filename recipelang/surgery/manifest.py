@@ -24,6 +24,7 @@ from recipelang.kinds import DEFAULT_TASK, Preprocessing
 from recipelang.surgery.edits import Edit, from_json
 from recipelang.surgery.encoding import Stored
 from recipelang.surgery.entries import Wrong, entry, mapping, numbers, sequence, shown, text, whole
+from recipelang.surgery.files import MODEL, SURGERY
 from recipelang.surgery.network import Accelerated
 from recipelang.surgery.packing import weight_shape
 from recipelang.surgery.tracing import first_line
@@ -33,10 +34,6 @@ NAME, VERSION = "recipelang.model", 3
 FORMAT = f"{NAME}/{VERSION}"
 #: what a network without encoded weights is written as, which earlier versions read
 PLAIN_FORMAT = f"{NAME}/2"
-FILES = ("model.json", "surgery.json", "restrictions.safetensors", "model.safetensors")
-MODEL, SURGERY, RESTRICTIONS, WEIGHTS = FILES
-#: where version 1 kept its masks, by the names of their weights, in place of RESTRICTIONS
-MASKS = "masks.safetensors"
 
 LARGEST_SIDE, LARGEST_INPUT = 4096, 2**24  # pixels; numbers in one image
 MOST_CLASSES, MOST_EDITS, MOST_AT_A_PLACE, MOST_AXES = 2**16, 10_000, 16, 6

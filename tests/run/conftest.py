@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,9 +16,10 @@ from recipelang.check import check
 from recipelang.plan import Plan
 from recipelang.report.context import build
 from recipelang.report.render import write
-from recipelang.run import engine, planning
+from recipelang.run import answers, engine, planning
 from recipelang.run.options import Options
-from recipelang.run.planning import PlanLine, PlanReport
+from recipelang.run.planlines import PlanLine, PlanReport
+from recipelang.run.result import RunResult
 from recipelang.syntax.parse import parse
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "reports" / "report.schema.json").read_text())
@@ -44,7 +45,7 @@ class Listening:
 class Done:
     """A finished run, and the shortest ways to what a test asks of it."""
 
-    result: engine.RunResult
+    result: RunResult
     said: tuple[str, ...]
 
     @property
@@ -104,7 +105,11 @@ class Lab:
         """Run a recipe; the record must fit its schema and give a report."""
         asked = {name: changes.pop(name) for name in ("control", "seeds", "sets") if name in changes}
         listening = Listening()
-        result = engine.execute(self.checked(text, files, **asked), self.options(**changes), listening)
+        plan, options = self.checked(text, files, **asked), self.options(**changes)
+        recalled = answers.recall(plan, replace(options, out=self.folder / f"recalled-{next(self.numbers)}"), listening)
+        result = engine.execute(plan, options, listening)
+        if recalled is not None:  # of everything that was run before, the answer must be that of the walk
+            assert lasting(recalled) == lasting(result)
         jsonschema.validate(json.loads(json.dumps(result.report)), SCHEMA)
         new = _kinds(result.report) not in self.drawn  # charts take longer than most runs: each kind of record once
         self.drawn.add(_kinds(result.report))
@@ -118,6 +123,21 @@ class Lab:
         json.dumps(report.json())
         assert report.text()
         return report
+
+
+def lasting(result: RunResult) -> tuple[Any, ...]:
+    """What two runs must have in common that find every step in the store: all but when and in how much time."""
+    report = json.loads(json.dumps({**result.report, "created": "", "command": ""}))
+    report["environment"].pop("date")
+    for run in (run for variant in report["variants"] for run in variant["runs"]):
+        steps = [{**step, "seconds": step["seconds"] is not None} for step in run["steps"]]
+        run["steps"] = json.loads(json.dumps(steps, sort_keys=True))  # the store keeps them in this order
+    written = {
+        str(path.relative_to(result.folder)): path.read_bytes()
+        for path in result.folder.rglob("*")
+        if path.is_file() and "report" not in path.name and "figures" not in path.parts
+    }
+    return json.dumps(report), written, result.exit_code, result.diagnostics, result.summary
 
 
 def _kinds(report: dict[str, Any]) -> Any:
