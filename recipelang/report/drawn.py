@@ -15,7 +15,6 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from typing import Any
 
 from recipelang.files import write_text
-from recipelang.images.cache import DRAWN, cache_folder
 from recipelang.plan import whole
 from recipelang.report.chart import Chart, Charts, Text
 from recipelang.report.context import ReportContext
@@ -23,7 +22,6 @@ from recipelang.report.making import Making
 from recipelang.report.plots import charts
 from recipelang.report.record import Step
 from recipelang.report.runs import RecordedRun
-from recipelang.run.surroundings import surroundings
 
 MOST_ROWS = 100  # naming the numbers of more takes as long as drawing them
 LARGEST_FILE = 50_000_000  # bytes
@@ -31,6 +29,9 @@ LARGEST_FILE = 50_000_000  # bytes
 
 def drawn(context: ReportContext) -> Charts:
     """The charts of a context: those that were drawn of the same numbers before, else drawn and kept."""
+    from recipelang.images.cache import DRAWN, cache_folder
+    from recipelang.run.surroundings import surroundings
+
     if len(context.rows) > MOST_ROWS:
         return charts(context)
     seen, here = visible(context), surroundings()

@@ -13,6 +13,7 @@ import pytest
 from recipelang.report import drawn
 from recipelang.report.context import ReportContext, build
 from recipelang.report.plots import charts
+from recipelang.run import surroundings
 
 RECORDS = ("main_record", "study_record", "layers_record")
 
@@ -84,9 +85,9 @@ def test_other_code_draws_again(
     context = build(main_record)
     drawn.drawn(context)
     for name in ("code", "packages"):
-        here = {**drawn.surroundings(), name: "changed"}
+        here = {**surroundings.surroundings(), name: "changed"}
         with monkeypatch.context() as patch:
-            patch.setattr(drawn, "surroundings", lambda here=here: here)
+            patch.setattr(surroundings, "surroundings", lambda here=here: here)
             drawn.drawn(context)
     assert len(counted) == 3
 
