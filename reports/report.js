@@ -80,7 +80,11 @@
     head.dataset.name = head.firstChild.textContent.trim();
     const button = document.createElement("button");
     button.type = "button";
-    button.append(...head.childNodes);
+    const arrow = document.createElement("span");
+    arrow.className = "arrow";
+    arrow.ariaHidden = "true";
+    const [name, ...rest] = head.childNodes;
+    button.append(name, arrow, ...rest);
     button.addEventListener("click", () => sort(head));
     head.append(button);
   }
@@ -219,8 +223,32 @@
     for (const details of opened) details.open = false;
   });
 
+  // --- contents -------------------------------------------------------------------------------------------------------
+  function contents() {
+    const nav = find("#contents");
+    for (const heading of all("h2[id]")) {
+      const link = document.createElement("a");
+      link.href = `#${heading.id}`;
+      link.textContent = heading.textContent;
+      nav.append(link, " ");
+    }
+    const button = document.createElement("button");
+    button.type = "button";
+    const parts = () => all("main details:not(.numbers, .edits, .became, .layers)");
+    const label = () => { button.textContent = parts().every((part) => part.open) ? "Fold all" : "Unfold all"; };
+    button.addEventListener("click", () => {
+      const open = button.textContent === "Unfold all";
+      for (const part of parts()) part.open = open;
+      label();
+    });
+    label();
+    nav.append(button);
+    nav.hidden = false;
+  }
+
   // --- start -----------------------------------------------------------------------------------------------------------
   for (const hidden of all(".scripted")) hidden.hidden = false;
+  contents();
   if (body) {
     search.addEventListener("input", filter);
     for (const control of [...choices, ...boxes]) control.addEventListener("change", filter);

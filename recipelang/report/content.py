@@ -14,7 +14,7 @@ from recipelang.report.making import Making
 from recipelang.report.outcomes import Outcome
 from recipelang.report.percentiles import PercentileTable
 from recipelang.report.record import Metric
-from recipelang.report.rows import Row
+from recipelang.report.rows import Cell, Row
 from recipelang.report.runs import RecordedRun
 from recipelang.report.searches import Search
 from recipelang.report.spreads import Spread
@@ -94,7 +94,7 @@ class ReportContext:
         """What a reader should know before the numbers: how networks were loaded, and what needs attention."""
         return self.arrivals + self.warnings
 
-    @property
+    @cached_property
     def shown(self) -> tuple[Row, ...]:
         """The rows that a page has room for: the leading ones, and the first of the others; in order."""
         return most_of(self.rows, MOST_ROWS)
@@ -104,17 +104,17 @@ class ReportContext:
         """How many rows are not shown."""
         return len(self.rows) - len(self.shown)
 
-    @property
+    @cached_property
     def listed(self) -> tuple[Row, ...]:
         """The rows of a table that can be sorted and filtered."""
         return most_of(self.rows, MOST_LISTED)
 
-    @property
+    @cached_property
     def told(self) -> frozenset[str]:
         """The anchors of the rows whose steps are told."""
         return frozenset(row.anchor for row in most_of(self.rows, MOST_TOLD))
 
-    @property
+    @cached_property
     def front(self) -> tuple[Row, ...]:
         """The variants that reached their end and that no other network dominates."""
         return tuple(row for row in self.rows if row.kind == "variant" and not row.failed and not row.dominated)
@@ -134,6 +134,23 @@ class ReportContext:
         """One sentence on all variants; "" if there is only one."""
         variants = sum(row.kind == "variant" for row in self.rows)
         return "" if variants == 1 and self.leading else summary.overview(self.rows)
+
+    @cached_property
+    def champions(self) -> tuple[tuple[Metric, str, tuple[Row, ...]], ...]:
+        """(metric, its best value, the variants that have it or are as good) of every column that has a best."""
+        found = []
+        for place, metric in enumerate(self.metrics):
+            best = [row for row in self.rows if row.cells[place].best]
+            if best:
+                best.sort(key=lambda row: _rank(row.cells[place], metric))
+                found.append((metric, best[0].cells[place].value, tuple(best)))
+        return tuple(found)
+
+    @cached_property
+    def seeds(self) -> int:
+        """How many seeds every network has; 0 if they differ."""
+        counts = {row.seeds for row in self.rows if not row.failed}
+        return counts.pop() if len(counts) == 1 else 0
 
     @property
     def ends(self) -> frozenset[str]:
@@ -166,6 +183,11 @@ class ReportContext:
         """Whether numbers are compared with a control as if the two had been measured independently."""
         cells = [cell for row in self.rows for cell in row.cells if cell.control]
         return any(cell.measured is not None and cell.measured.control is None for cell in cells)
+
+
+def _rank(cell: Cell, metric: Metric) -> float:
+    value = cell.measured.value if cell.measured else None
+    return 0.0 if value is None else value if metric.better == "lower" else -value
 
 
 def most_of(found: Sequence[Row], most: int) -> tuple[Row, ...]:

@@ -147,6 +147,7 @@ def _context(sources: tuple[RecordedRun, ...], title: str, view: View = View()) 
     several, ranked = len(sources) > 1, parts.rankings(shown)
     shown_by_exports = exhibits(most_of(found, MOST_ROWS), sources)
     journeys = parts.journeys(shown, [source.name for source in sources])
+    verdicts = tuple(shown_verdict(e, s.name if several else "") for s in sources for e in s.report.expectations)
     return ReportContext(
         title=title,
         sources=sources,
@@ -156,7 +157,7 @@ def _context(sources: tuple[RecordedRun, ...], title: str, view: View = View()) 
         sentences=summary.sentences(found),
         lines=lines(most_of(found, MOST_ROWS), [source.report for source in sources]),
         leading=None if several else summary.leading(found),
-        verdicts=tuple(shown_verdict(e, s.name if several else "") for s in sources for e in s.report.expectations),
+        verdicts=verdicts,
         journeys=journeys,
         outcomes=outcomes(journeys),
         making=making(shown),
@@ -174,7 +175,7 @@ def _context(sources: tuple[RecordedRun, ...], title: str, view: View = View()) 
         arrivals=remarks.arrivals(shown, sources),
         percentiles=percentiles(most_of(found, MOST_ROWS), metrics),
         searches=searches(shown),
-        recipes=links.recipes(sources, journeys),
+        recipes=links.recipes(sources, shown, journeys, verdicts),
         parameters=_parameters(found),
         exhibits=shown_by_exports,
     )

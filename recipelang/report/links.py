@@ -1,4 +1,4 @@
-"""The recipes of a report, each line with its words told apart and with links to the steps that it became."""
+"""The recipes of a report, each line with its words told apart and with links to what it became."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recipelang.report.parts import Journey
+from recipelang.report.rows import Row
 from recipelang.report.runs import RecordedRun
+from recipelang.report.verdicts import ShownVerdict
 from recipelang.syntax.roles import roles
 
 MOST_RECIPES, MOST_LINES, MOST_LINKS = 20, 5000, 100  # of a page; of a recipe; of a line
@@ -19,13 +21,15 @@ class Line:
     Attributes:
         anchor: its id on the page.
         pieces: (role, text), blanks included; together the line. The role is a word of `syntax.roles`, or "".
-        steps: (id of the step, name of the network, or "" for all) of what it became.
-        more: how many more steps it became.
+        noun: what it leads to: `step`, `verdict` or `network`; "" if to nothing.
+        places: (id, name of the network, or "" for all) of these.
+        more: how many more there are.
     """
 
     anchor: str
     pieces: tuple[tuple[str, str], ...]
-    steps: tuple[tuple[str, str], ...] = ()
+    noun: str = ""
+    places: tuple[tuple[str, str], ...] = ()
     more: int = 0
 
 
@@ -45,32 +49,41 @@ class ShownRecipe:
     cut: int = 0
 
 
-def recipes(sources: Sequence[RecordedRun], journeys: Sequence[Journey]) -> tuple[ShownRecipe, ...]:
+Places = dict[tuple[int, int], list[tuple[str, str]]]  # (run, line) → (id on the page, name of the network)
+
+
+def recipes(
+    sources: Sequence[RecordedRun], found: Sequence[Row], journeys: Sequence[Journey], verdicts: Sequence[ShownVerdict]
+) -> tuple[ShownRecipe, ...]:
     """The recipes of some runs, each different text once; of very many only the first with their lines.
 
     Args:
         sources: the runs.
+        found: the rows of the comparison.
         journeys: the steps that the page shows.
+        verdicts: of every `expect`, in the order of the runs.
     """
     alike: dict[tuple[str, str], list[int]] = {}
     for origin, source in enumerate(sources):
         alike.setdefault((source.report.recipe.path, source.report.recipe.text), []).append(origin)
-    became = _became(journeys)
-    found = []
+    steps, judged, named = _steps(journeys), _verdicts(sources, verdicts), _named(found)
+    shown = []
     for number, ((path, text), origins) in enumerate(alike.items()):
         written = text.splitlines() if number < MOST_RECIPES else []
-        steps: dict[int, list[tuple[str, str]]] = {}
-        for origin in origins:
-            for line, step in became.get(origin, ()):
-                steps.setdefault(line, []).append(step)
-        lines = tuple(
-            Line(anchor_of(number, line), pieces, tuple(at[:MOST_LINKS]), max(0, len(at) - MOST_LINKS))
-            for line, pieces in enumerate(highlight("\n".join(written[:MOST_LINES])) if written else (), 1)
-            for at in [steps.get(line, [])]
-        )
-        names = tuple(sources[origin].name for origin in origins)
-        found.append(ShownRecipe(names, path, lines, max(0, len(written) - MOST_LINES)))
-    return tuple(found)
+        lines = []
+        for line, pieces in enumerate(highlight("\n".join(written[:MOST_LINES])) if written else (), 1):
+            networks = [place for origin in origins for place in named.get((origin, *_names(pieces)), ())]
+            ways = (
+                ("step", [place for origin in origins for place in steps.get((origin, line), ())]),
+                ("verdict", [place for origin in origins for place in judged.get((origin, line), ())]),
+                ("network", networks),
+            )
+            noun, places = next(((noun, places) for noun, places in ways if places), ("", []))
+            more = max(0, len(places) - MOST_LINKS)
+            lines.append(Line(anchor_of(number, line), pieces, noun, tuple(places[:MOST_LINKS]), more))
+        runs = tuple(sources[origin].name for origin in origins)
+        shown.append(ShownRecipe(runs, path, tuple(lines), max(0, len(written) - MOST_LINES)))
+    return tuple(shown)
 
 
 def anchor_of(recipe: int, line: int) -> str:
@@ -84,16 +97,53 @@ def line_anchors(found: Sequence[ShownRecipe], sources: Sequence[RecordedRun]) -
     return tuple(tuple(line.anchor for line in of[source.name].lines) for source in sources)
 
 
-def _became(journeys: Sequence[Journey]) -> dict[int, list[tuple[int, tuple[str, str]]]]:
-    """Run → (line, (id of a step, name of the network))."""
-    found: dict[int, list[tuple[int, tuple[str, str]]]] = {}
+def verdict_anchor(number: int) -> str:
+    """The id of a verdict, counted from 1."""
+    return f"expectation-{number}"
+
+
+def _steps(journeys: Sequence[Journey]) -> Places:
+    found: Places = {}
     for journey in journeys:
         for number, done in enumerate(journey.steps, 1):
             if done.step.line and not done.step.implied:
                 name = "" if journey.shared else journey.name
-                place = found.setdefault(journey.origin, [])
-                place.append((done.step.line, (f"{journey.anchor}-{number}", name)))
+                found.setdefault((journey.origin, done.step.line), []).append((f"{journey.anchor}-{number}", name))
     return found
+
+
+def _verdicts(sources: Sequence[RecordedRun], verdicts: Sequence[ShownVerdict]) -> Places:
+    found: Places = {}
+    number = 0
+    for origin, source in enumerate(sources):
+        for expected in source.report.expectations:
+            number += 1
+            if expected.line and number <= len(verdicts):
+                place = verdict_anchor(number), verdicts[number - 1].of
+                found.setdefault((origin, expected.line), []).append(place)
+    return found
+
+
+def _named(found: Sequence[Row]) -> dict[tuple[int, str, str], list[tuple[str, str]]]:
+    """(run, verb, name) → the rows that such a statement makes or picks."""
+    places: dict[tuple[int, str, str], list[tuple[str, str]]] = {}
+    for row in found:
+        place = row.anchor, row.name
+        if row.kind == "control":
+            places.setdefault((row.origin, "control", ""), []).append(place)
+        if row.kind == "variant":
+            places.setdefault((row.origin, "variant", row.variant.name), []).append(place)
+        if row.variant.chosen:
+            places.setdefault((row.origin, "choose", ""), []).append(place)
+    return places
+
+
+def _names(pieces: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """The verb of a line, and the name that comes after `variant`."""
+    texts = [text for _, text in pieces if text.strip()]
+    if not texts or pieces[0][0] not in ("verb", "") or texts[0] not in ("variant", "control", "choose"):
+        return "", ""
+    return texts[0], texts[1] if texts[0] == "variant" and len(texts) > 1 else ""
 
 
 def highlight(text: str) -> tuple[tuple[tuple[str, str], ...], ...]:

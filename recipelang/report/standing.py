@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -73,8 +74,8 @@ def _choice(report: Report) -> str:
     """The statement by which the recipe chose; "" if it did not."""
     if not any(variant.chosen for variant in report.variants):
         return ""
-    steps = (step for variant in report.variants for run in variant.runs for step in run.steps)
-    return next((step.text for step in steps if step.verb == "choose"), "choose")
+    written = re.search(r"^\s*(choose\b[^#;\n]*)", report.recipe.text, re.MULTILINE)
+    return written[1].strip() if written else "choose"
 
 
 def _why(row: Row, leads: bool, missed: Sequence[str], choice: str, compared: tuple[bool, bool]) -> str:

@@ -45,7 +45,8 @@ def overview(rows: Sequence[Row]) -> str:
     best = [row.name for row in done if not row.dominated]
     text = f"{len(done)} of {len(variants)} variants reached their end"
     if best and len(best) < len(done):
-        text += f"; no other network is at least as good in everything as {listed(best)}"
+        named = listed(best) if len(best) <= MOST else f"any of {len(best)} of them"
+        text += f"; no other network is at least as good in everything as {named}"
     return f"{text}."
 
 
@@ -128,7 +129,7 @@ def notes(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
                 told.setdefault(cell.metric.name, {}).setdefault(cell.measured.note, []).append(row.name)
     found = []
     for metric, names in told.items():
-        texts = [note if len(names) == 1 else f"{note} ({listed(of)})" for note, of in names.items() if note]
+        texts = [note if len(names) == 1 else f"{note} ({listed(of, most=2)})" for note, of in names.items() if note]
         if texts:
             found.append((metric, "; ".join(texts)))
     return tuple(found)

@@ -111,7 +111,8 @@ def test_the_page_says_what_was_achieved(main_record: dict[str, Any]) -> None:
     assert found.shown.count("within the noise: the interval is compatible with no change") == 1
     headings = [a["id"] for tag, a in found.elements if tag == "h2" and a.get("id")]
     assert headings == [
-        "comparison", "words", "expectations", "recipe", "steps", "layers", "importance", "training", "environment"
+        "comparison", "words", "expectations", "charts", "making", "recipe", "steps", "layers", "importance",
+        "training", "environment",
     ]  # fmt: skip
 
 

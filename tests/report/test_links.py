@@ -39,10 +39,10 @@ def test_lines_and_steps_lead_to_each_other(main_record: dict[str, Any]) -> None
     html = render(context, "html")["report.html"]
     (recipe,) = context.recipes
     steps = [done.step for journey in context.journeys for done in journey.steps if not done.step.implied]
-    linked = {int(line.anchor.removeprefix("line-")) for line in recipe.lines if line.steps}
+    linked = {int(line.anchor.removeprefix("line-")) for line in recipe.lines if line.noun == "step"}
     assert linked == {step.line for step in steps if step.line} and linked
-    for line in recipe.lines:
-        for anchor, _ in line.steps:
+    for line in (line for line in recipe.lines if line.noun == "step"):
+        for anchor, _ in line.places:
             place = re.search(rf'<li id="{re.escape(anchor)}">.*?</li>', html, re.DOTALL)
             assert place and f'href="#{line.anchor}"' in place[0]
 
@@ -50,16 +50,31 @@ def test_lines_and_steps_lead_to_each_other(main_record: dict[str, Any]) -> None
 def test_a_line_of_a_sweep_leads_to_the_step_of_every_network(study_record: dict[str, Any]) -> None:
     context = build(study_record)
     (recipe,) = context.recipes
-    names = [name for _, name in recipe.lines[5].steps]
+    names = [name for _, name in recipe.lines[5].places]
     assert names == [row.name for row in context.rows if row.kind == "variant"]
+
+
+def test_lines_without_steps_lead_to_verdicts_and_networks(main_record: dict[str, Any]) -> None:
+    main_record["recipe"]["text"] = "variant main {\n}\ncontrol\nexpect top1 drop < 1%\nchoose by top1\nlet a = 1"
+    main_record["variants"][1]["chosen"] = True
+    for variant in main_record["variants"]:
+        for step in variant["runs"][0]["steps"] if variant["runs"] else ():
+            step["line"] = None
+    main_record["expectations"] = [{"text": "top1 drop < 1%", "line": 4, "variant": "main", "holds": True}]
+    (recipe,) = build(main_record).recipes
+    told = [(line.noun, line.places) for line in recipe.lines]
+    assert told[0] == told[4] == ("network", (("row-main", "main"),)) and told[1] == told[5] == ("", ())
+    assert told[2] == ("network", (("row-control", "control"),))
+    assert told[3] == ("verdict", (("expectation-1", "main"),))
+    assert 'id="expectation-1"' in render(build(main_record), "html")["report.html"]
 
 
 def test_equal_recipes_are_shown_once(main_record: dict[str, Any]) -> None:
     both = compare([build(main_record, "a"), build(main_record, "b")])
     (recipe,) = both.recipes
     assert recipe.runs == ("a", "b")
-    anchors = [anchor for line in recipe.lines for anchor, _ in line.steps]
-    alone = [anchor for line in build(main_record).recipes[0].lines for anchor, _ in line.steps]
+    anchors = [anchor for line in recipe.lines for anchor, _ in line.places]
+    alone = [anchor for line in build(main_record).recipes[0].lines for anchor, _ in line.places]
     assert len(anchors) == len(set(anchors)) == 2 * len(alone)
 
 
