@@ -2,7 +2,6 @@
 "use strict";
 
 const vscode = require("vscode");
-const { LanguageClient, TransportKind } = require("vscode-languageclient/node");
 const { find } = require("./executable");
 
 const SELECTOR = [
@@ -10,7 +9,7 @@ const SELECTOR = [
   { language: "recipe", scheme: "untitled" },
 ];
 
-/** @type {LanguageClient | undefined} */
+/** @type {import("vscode-languageclient/node").LanguageClient | undefined} */
 let client;
 /** @type {string[]} the command that the server was started with */
 let recipe = ["recipe"];
@@ -56,6 +55,7 @@ async function start(output) {
   }
   recipe = found.command;
   output.appendLine(`recipelang ${found.version}: ${recipe.join(" ")} (${found.origin})`);
+  const { LanguageClient, TransportKind } = require("vscode-languageclient/node"); // only where there is a server
   const [command, ...words] = recipe;
   const options = { cwd: trusted ? paths[0] : undefined };
   const server = { command, args: [...words, "lsp"], options, transport: TransportKind.stdio };
