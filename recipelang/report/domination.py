@@ -21,7 +21,7 @@ def dominated(found: Sequence[Row], metrics: Sequence[Metric]) -> tuple[Row, ...
     were measured: without a quality, a network that costs more is not worse. Not among more than `MOST` networks.
     """
     deciding = [i for i, m in enumerate(metrics) if m.role != "property"]
-    if {metrics[i].role for i in deciding} != {"cost", "quality"} or len(found) > MOST:
+    if {metrics[i].role for i in deciding} != {"cost", "quality"} or not 0 < len(found) <= MOST:
         return tuple(found)
     columns = [_column([row.cells[i] for row in found]) for i in deciding]
     origins = np.array([row.origin for row in found])

@@ -154,7 +154,7 @@ def _width(context: ReportContext, index: int, column: str) -> int:
     cells = [row.cells[index] for row in context.shown]
     parts = {"change": [c.change for c in cells], "control": [c.control for c in cells]}
     texts = [str(part or "") for part in parts.get(column, ())] or [cell.counted for cell in cells]
-    return 3 + max(len(_HEADS[column, context.metrics[index].role]), *map(len, texts))
+    return 3 + max([len(_HEADS[column, context.metrics[index].role]), *map(len, texts)])
 
 
 def _legend(context: ReportContext) -> str:

@@ -87,6 +87,11 @@ def least(record: dict[str, Any], change: Any) -> ReportContext:
     return build({**kept, "metrics": [], "variants": variants})
 
 
+def nothing(record: dict[str, Any], change: Any) -> ReportContext:
+    """Not even a healthy network."""
+    return build(record | {"variants": []})
+
+
 def many(record: dict[str, Any], change: Any) -> ReportContext:
     variant = record["variants"][1] | {"runs": [], "layers": []}
     record["variants"] += [variant | {"name": f"v{i}", "goes_on": False} for i in range(1000)]
@@ -122,6 +127,7 @@ INPUTS: dict[str, Callable[[dict[str, Any], Any], ReportContext]] = {
     "only healthy": only_healthy,
     "not finite": not_finite,
     "least": least,
+    "nothing": nothing,
     "many": many,
     "seeds that differ in number": seeds_that_differ_in_number,
 }
