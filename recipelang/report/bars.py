@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recipelang.report import words
 from recipelang.report.axes import Point, limits_of, point, reaches_beyond
 from recipelang.report.chart import WIDTH, Chart, Text, text_of
 from recipelang.report.fronts import BEYOND, tip
+from recipelang.report.listing import MOST_ROOMY, ROOMY, TIGHT, names_above, names_left
 from recipelang.report.looks import Look
 from recipelang.report.rows import Row
 from recipelang.report.svg import INK, MUTED, drawing, marked, to_svg
 
-MOST_DRAWN, MOST_ROOMY = 60, 16
+MOST_DRAWN = 60
 
 
 def bars(rows: Sequence[Row], index: int, look: Mapping[str, Look]) -> Chart | None:
@@ -34,12 +34,12 @@ def bars(rows: Sequence[Row], index: int, look: Mapping[str, Look]) -> Chart | N
     points = [spot for _, spot in drawn]
     limits = limits_of(points, held=[0.0, 1.0] if relative else ())
     limits = (0.0, limits[1]) if relative else limits
-    with drawing(WIDTH, 0.62 + (0.44 if roomy else 0.185) * len(drawn)) as figure:
+    with drawing(WIDTH, 0.62 + (ROOMY if roomy else TIGHT) * len(drawn)) as figure:
         axes = figure.subplots()
         axes.set_xlim(*limits)
         _reference(axes, drawn, relative, 0.16 if roomy else 0.5)
         _marks(axes, drawn, index, look, relative)
-        (_names_above if roomy else _names_left)(axes, drawn, index)
+        (names_above if roomy else names_left)(axes, [(row, row.cells[index].value) for row, _ in drawn])
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("of healthy" if relative else f"{metric.name}{' (%)' if metric.unit == '%' else ''}")
         name = f"metric-{index}"
@@ -93,29 +93,6 @@ def _marks(axes: Any, drawn: Sequence[tuple[Row, Point]], index: int, look: Mapp
     for found, members in kinds.items():
         (line,) = axes.plot([values[k] for k in members], members, found.shape, color=found.colour, markersize=6)
         marked(line, *((tip(drawn[k][0], index), drawn[k][0].anchor) for k in members))
-
-
-def _names_above(axes: Any, drawn: Sequence[tuple[Row, Point]], index: int) -> None:
-    """Each name above its bar, its value at the right; no vertical axis."""
-    line = {"transform": axes.get_yaxis_transform(), "va": "bottom", "fontsize": 9.5}
-    for place, (row, _) in enumerate(drawn):
-        axes.text(0.0, place - 0.22, words.shorten(row.name, 38), ha="left", color=INK, **line)
-        axes.text(1.0, place - 0.22, row.cells[index].value, ha="right", color=MUTED, **line)
-    axes.set_ylim(len(drawn) - 0.55, -0.75)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-
-
-def _names_left(axes: Any, drawn: Sequence[tuple[Row, Point]], index: int) -> None:
-    """Each name left of its bar, its value at the right."""
-    axes.set_ylim(len(drawn) - 0.4, -0.6)
-    axes.set_yticks(range(len(drawn)), [words.shorten(row.name, 24) for row, _ in drawn], fontsize=8.5)
-    axes.tick_params(axis="y", length=0)
-    for label, (row, _) in zip(axes.get_yticklabels(), drawn, strict=True):
-        label.set(color=INK if row.kind != "variant" or row.goes_on else MUTED)
-    line = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 8.5, "color": MUTED}
-    for place, (row, _) in enumerate(drawn):
-        axes.text(1.01, place, row.cells[index].value, ha="left", **line)
 
 
 def _text(drawn: Sequence[tuple[Row, Any]], index: int) -> Text:

@@ -12,7 +12,7 @@ from markupsafe import escape
 from recipelang.report import words
 from recipelang.report.chart import WIDTH, Chart, columns, text_of
 from recipelang.report.exhibits import Depths, Maps, smaller
-from recipelang.report.looks import MOST_GROUPS, Look
+from recipelang.report.looks import MOST_GROUPS, Look, own
 from recipelang.report.svg import drawing, marked, to_svg
 
 MOST_NETWORKS = 6
@@ -62,10 +62,11 @@ def depth_chart(found: Sequence[Depths], look: Mapping[str, Look]) -> Chart:
     place = {name: k for k, name in enumerate(names)}
     labels = [words.shorten(one.row.name, 44) for one in drawn]
     wide = columns(labels)
+    mark = own([one.row.name for one in drawn], look)
     with drawing(WIDTH, 3.3 + (0.2 * -(-len(labels) // wide) if len(labels) > 1 else 0)) as figure:
         axes = figure.subplots()
         for one, label in zip(drawn, labels, strict=True):
-            mine = look[one.row.name]
+            mine = mark[one.row.name]
             xs = [*(place[name] for name, _, _ in one.layers), len(names)]
             ys = [100 * after for _, _, after in one.layers] + [100 * one.whole]
             (line,) = axes.plot(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from recipelang.report import words
 from recipelang.report.rows import Row
-from recipelang.report.svg import INK, REFERENCE, SERIES
+from recipelang.report.svg import INK, MUTED, REFERENCE, SERIES
 
 MOST_GROUPS = 8  # colours, and entries of a legend
 SHAPES = ("o", "^", "v", "P", "X", "p", "<", ">")
@@ -36,6 +36,10 @@ class Look:
         return DASHES[self.place % len(DASHES)]
 
 
+#: of a curve that networks of several groups share
+SHARED = Look("several networks", MUTED, ".", 2)
+
+
 def looks(rows: Sequence[Row], runs: Sequence[str]) -> dict[str, Look]:
     """Row name → its look.
 
@@ -59,6 +63,28 @@ def looks(rows: Sequence[Row], runs: Sequence[str]) -> dict[str, Look]:
             place = order.index(grouped[row.name])
             colour, shape = (choices[place % len(choices)] for choices in (SERIES, SHAPES))
             found[row.name] = Look(words.shorten(grouped[row.name], 44), colour, shape, place)
+    return found
+
+
+def own(names: Sequence[str], look: Mapping[str, Look]) -> dict[str, Look]:
+    """Looks for the curves of one chart: of few, each has its own; of many, those of their groups.
+
+    Args:
+        names: of networks, or of several that share a curve.
+        look: of a network in all charts.
+    """
+    if len(names) > MOST_GROUPS:
+        return {name: look.get(name, SHARED) for name in names}
+    found, place = {}, 0
+    alone = len({look[name].group for name in names if name in look}) == len(names)
+    for name in names:
+        known = look.get(name)
+        if known is not None and (alone or known.colour in (INK, REFERENCE)):
+            found[name] = known
+        else:
+            colour, shape = (choices[place % len(choices)] for choices in (SERIES, SHAPES))
+            found[name] = Look(words.shorten(name, 44), colour, shape, place)
+            place += 1
     return found
 
 

@@ -10,9 +10,9 @@ from recipelang.report import words
 from recipelang.report.axes import FARTHEST
 from recipelang.report.chart import WIDTH, Chart, Text, columns, text_of
 from recipelang.report.curves import Epoch, Validation
-from recipelang.report.looks import MOST_GROUPS, SHAPES, Look
+from recipelang.report.looks import Look, own
 from recipelang.report.parts import Curve, Training
-from recipelang.report.svg import MUTED, SERIES, drawing, marked, to_svg
+from recipelang.report.svg import drawing, marked, to_svg
 
 
 def training(trained: Training, index: int, look: Mapping[str, Look]) -> Chart:
@@ -21,7 +21,7 @@ def training(trained: Training, index: int, look: Mapping[str, Look]) -> Chart:
     Where a training was validated, its score stands below over the same epochs; where it has no score, its loss.
     """
     names = list(dict.fromkeys(curve.name for curve in trained.curves))
-    mine = {name: _look(name, place, len(names), look) for place, name in enumerate(names)}
+    mine = own(names, look)
     seen = [p.validation for curve in trained.curves for p in curve.points if p.validation is not None]
     entries = {found.group: found for found in mine.values()}
     wide = columns([*entries])
@@ -33,9 +33,9 @@ def training(trained: Training, index: int, look: Mapping[str, Look]) -> Chart:
             if seen:
                 scores = [_score(point.validation, seen[0]) for point in curve.points]
                 _curve(panels[1], curve, scores, mine[curve.name])
-        panels[0].set_ylabel("training loss")
+        panels[0].set_ylabel("training loss", fontsize=9)
         if seen:
-            panels[1].set_ylabel(_scored(seen[0]))
+            panels[1].set_ylabel(_scored(seen[0]), fontsize=9)
         panels[-1].set_xlabel("epochs")
         panels[-1].margins(x=0.03)
         if lines:
@@ -47,23 +47,14 @@ def training(trained: Training, index: int, look: Mapping[str, Look]) -> Chart:
     return Chart(name, "Training", caption, svg, "training", _text(trained, seen), trained.step.text)
 
 
-def _look(name: str, place: int, count: int, look: Mapping[str, Look]) -> Look:
-    """That of the network in all charts; of few curves, or of one that several networks share, one of its own."""
-    known = look.get(name)
-    if known is not None and (known.group == name or count > MOST_GROUPS):
-        return known
-    if count > MOST_GROUPS:  # a curve that networks of several groups share
-        return Look("several networks", MUTED, ".", 2)
-    return Look(words.shorten(name, 44), SERIES[place % len(SERIES)], SHAPES[place % len(SHAPES)], place)
-
-
 def _caption(trained: Training, names: Sequence[str], seen: Sequence[Validation]) -> str:
     seeds = {curve.seed for curve in trained.curves}
     said = f"{len(names)} networks" if len(names) > 1 else words.shorten(names[0], 80)
     said += f", {len(seeds)} seeds each." if len(seeds) > 1 else "."
     if seen:
         counts = {one.n for one in seen}
-        said += f" Below: {_scored(seen[0])} of {max(counts):,} validation samples."
+        what = "loss" if seen[0].score is None else seen[0].name
+        said += f" Below: {what} on {max(counts):,} validation samples."
     elif trained.step.unvalidated:
         said += f" No validation: {trained.step.unvalidated}."
     return said

@@ -10,10 +10,11 @@ from recipelang.kinds import Line, Plot
 from recipelang.report import words
 from recipelang.report.axes import FARTHEST
 from recipelang.report.chart import WIDTH, Chart, Text, text_of
+from recipelang.report.looks import DASHES, SHAPES
 from recipelang.report.parts import steps_of
 from recipelang.report.record import Step
 from recipelang.report.rows import Row
-from recipelang.report.svg import LINE, SERIES, drawing, to_svg
+from recipelang.report.svg import LINE, SERIES, drawing, marked, to_svg
 from recipelang.units import listed
 
 MOST_NAMED = 8  # lines that a legend has room for
@@ -55,12 +56,12 @@ def curves(search: Search, index: int) -> Chart:
         axes = figure.subplots()
         for line in sorted(plot.lines, key=lambda line: line in named):  # named ones on top
             place = named.index(line) if line in named else -1
-            _line(axes, plot, line, SERIES[place % len(SERIES)] if place >= 0 else LINE, place >= 0)
+            _line(axes, plot, line, place)
         axes.set_xlabel(plot.x)
         axes.set_ylabel(plot.y)
         axes.margins(x=0.02)
         if len(named) > 1:
-            figure.legend(loc="outside lower center", ncols=2, handlelength=1.4)
+            figure.legend(loc="outside lower center", ncols=2, handlelength=2.4)
         caption = f"{search.name}."
         if len(named) < len(plot.lines):
             caption += f" {len(plot.lines)} lines; the {len(named)} that reach highest are named."
@@ -95,10 +96,20 @@ def _named(lines: Sequence[Line]) -> tuple[Line, ...]:
     return tuple(line for line in lines if line in highest[:MOST_NAMED])
 
 
-def _line(axes: Any, plot: Plot, line: Line, colour: str, named: bool) -> None:
+def _line(axes: Any, plot: Plot, line: Line, place: int) -> None:
+    """A line of the plot; `place` is its number among the named ones, −1 for one that is not named."""
     points = _points(line)
-    style = "" if plot.points else "-"
-    marker = "o" if plot.points or len(points) < 12 else ""
+    named = place >= 0
+    colour = SERIES[place % len(SERIES)] if named else LINE
+    style = "" if plot.points else DASHES[place % len(DASHES)] if named else "-"
+    every = max(1, len(points) // 12)  # marks tell lines apart whose colours look alike
     label = words.shorten(line.name, 30) if named and line.name else "_"
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    axes.plot(xs, ys, color=colour, linewidth=1.5, linestyle=style, marker=marker, markersize=3.5, label=label)
+    (drawn,) = axes.plot(
+        [x for x, _ in points], [y for _, y in points], color=colour, linewidth=1.5, linestyle=style, label=label,
+        marker=SHAPES[place % len(SHAPES)] if named or plot.points else "", markersize=4,
+        markevery=1 if plot.points else every,
+    )  # fmt: skip
+    marks = points if plot.points else points[::every]
+    if named and marks:
+        name = line.name or plot.y
+        marked(drawn, *((f"{name}: {y:.4g} at {plot.x} {x:.4g}", "") for x, y in marks))

@@ -12,7 +12,7 @@ from recipelang.kinds import Figure
 from recipelang.report import words
 from recipelang.report.axes import FARTHEST
 from recipelang.report.chart import WIDTH, Chart, Text, columns, text_of
-from recipelang.report.looks import MOST_GROUPS, Look
+from recipelang.report.looks import MOST_GROUPS, Look, own
 from recipelang.report.measured import Measured, Metric
 from recipelang.report.record import Run, Step
 from recipelang.report.rows import Row
@@ -42,14 +42,16 @@ class Route:
     Attributes:
         stops: healthy, then the verb of each statement.
         panels: (metric, ways) of each metric of which more than the ends is known, qualities first.
+        networks: how many have these statements; those that recipes end with are drawn first.
     """
 
     stops: tuple[str, ...]
     panels: tuple[tuple[Metric, tuple[Way, ...]], ...]
+    networks: int
 
 
 def routes(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[Route]:
-    """The sequences along which something was measured, of variants that reached their end."""
+    """The sequences along which a quality was measured, or a cost more than once; of variants that did not fail."""
     healthy = {row.origin: row for row in rows if row.kind == "healthy"}
     alike: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
@@ -61,9 +63,14 @@ def routes(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[Route]:
         first = sorted(members, key=lambda row: not row.goes_on)[:MOST_GROUPS]
         kinds = sorted((m for m in metrics if m.role != "property"), key=lambda m: m.role != "quality")
         panels = [(metric, ways) for metric in kinds if (ways := _ways(first, healthy, metric))]
-        if panels:
-            found.append(Route(("healthy", *verbs), tuple(panels[:MOST_PANELS])))
+        if any(metric.role == "quality" or _changing(ways) for metric, ways in panels):
+            found.append(Route(("healthy", *verbs), tuple(panels[:MOST_PANELS]), len(members)))
     return found
+
+
+def _changing(ways: Sequence[Way]) -> bool:
+    """Whether any of the ways has two numbers or more between its ends."""
+    return any(sum(not math.isnan(value) for value in way.values[1:-1]) > 1 for way in ways)
 
 
 def _steps(run: Run) -> list[Step]:
@@ -131,7 +138,8 @@ def _mean(values: Sequence[float]) -> float:
 def trajectory(route: Route, index: int, look: Mapping[str, Look]) -> Chart:
     """A panel for each metric over the statements, a line for each network."""
     panels, stops = route.panels, route.stops
-    entries = list(dict.fromkeys(look[way.row.name] for _, ways in panels for way in ways))
+    mine = own(list(dict.fromkeys(way.row.name for _, ways in panels for way in ways)), look)
+    entries = list(mine.values())
     labels = [entry.group for entry in entries]
     wide = columns(labels)
     lines = math.ceil(len(labels) / wide) if len(labels) > 1 else 0
@@ -139,7 +147,7 @@ def trajectory(route: Route, index: int, look: Mapping[str, Look]) -> Chart:
         axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
         for panel, (metric, ways) in zip(axes, panels, strict=True):
             for way in ways:
-                _line(panel, way, metric, look[way.row.name], stops)
+                _line(panel, way, metric, mine[way.row.name], stops)
             panel.set_ylabel(_scale(metric), fontsize=9)
             if metric.role == "cost":
                 panel.axhline(1, color=LINE, linewidth=1.2, zorder=0)
@@ -151,6 +159,8 @@ def trajectory(route: Route, index: int, look: Mapping[str, Look]) -> Chart:
         name = f"trajectory-{index}"
         svg = to_svg(figure, name, "quality and costs along the statements of the recipe")
     caption = "What was measured after each statement; a statement without a mark was not followed by a measurement."
+    if route.networks > MOST_GROUPS:
+        caption += f" {MOST_GROUPS} of {route.networks} networks are drawn."
     caption += " Means over seeds." if any(way.row.seeds > 1 for _, ways in panels for way in ways) else ""
     return Chart(name, "Along the recipe", caption, svg, "front", _text(panels, stops))
 

@@ -67,6 +67,12 @@ def test_variants_with_the_same_statements_share_a_chart_and_others_have_their_o
     assert {row[0] for row in second.text.rows} == {"shorter"}
 
 
+def test_a_cost_that_is_known_once_is_no_way(measured: dict[str, Any]) -> None:
+    steps = next(v for v in measured["variants"] if v["name"] == "main")["runs"][0]["steps"]
+    steps[3]["metrics"] = {}
+    assert drawn(measured) == ()
+
+
 def test_only_ends_are_no_way(main_record: dict[str, Any]) -> None:
     for variant in main_record["variants"]:
         for run in variant["runs"]:

@@ -30,6 +30,7 @@ class ActivationMaps:
 
     What: `activation_maps.png`, a row for each test image with the image, healthy's map and this network's map of the
         image's class; and `activation_maps.json` with what each network answered and how alike the two maps are.
+        Reports show the first images.
     Formula: M_c = Σ_k w_ck F_k, F the last feature map, w the head's weights: the mean of M_c over places, plus the
         head's bias, is the score of class c. Every map is scaled to its own range. Alikeness is the correlation of the
         two maps over places, −1 … 1.

@@ -26,7 +26,7 @@ class LayerAccuracy:
 
     What: `layer_accuracy.svg`, a bar for each layer that can be removed, in the order of the network, and a line at the
         accuracy of the whole network; `layer_accuracy.json` with the same numbers, and the accuracy at each layer's
-        input.
+        input. Reports draw the networks side by side.
     Formula: as of the criterion `imprint`: class means of embeddings over training images (Eq 4.1, 4.2), and the share
         of validation images whose class has the nearest one (Eq 4.3).
     Shapes: activations B×F×H×W, tokens B×F×T or B×F, pooled to about `embedding` values.
