@@ -46,8 +46,8 @@ class Finished:
     def __repr__(self) -> str:
         from recipelang.report.terminal import WIDTH, Screen, print_table
 
-        out = io.StringIO()
-        print_table(self.context, Screen(file=out, width=WIDTH, force_jupyter=False))
+        out = io.StringIO()  # no terminal, whatever a kernel says in FORCE_COLOR
+        print_table(self.context, Screen(file=out, width=WIDTH, force_terminal=False, force_jupyter=False))
         return f"{out.getvalue()}{self.folder}"
 
     def _repr_mimebundle_(self, include: Collection[str] = (), exclude: Collection[str] = ()) -> dict[str, str]:

@@ -37,7 +37,7 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> Any:
             return super().process_message(message, cell, index)
 
     client = Client(book, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
-    with pytest.raises(nbclient.exceptions.CellExecutionError):
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match="imprnt"):
         client.execute()
     book.metadata["sent"] = sent
     return book
@@ -55,6 +55,7 @@ def test_the_bar_moves_in_place(notebook: Any) -> None:
 def test_the_report_is_in_the_cell(notebook: Any) -> None:
     (result,) = [output for output in notebook.cells[1].outputs if output.output_type == "execute_result"]
     assert "<iframe" in result.data["text/html"] and "healthy" in result.data["text/plain"]
+    assert "\x1b" not in result.data["text/plain"]
     assert notebook.cells[2].outputs[0].data["text/plain"] == "'Predictor'"
 
 
