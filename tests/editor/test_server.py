@@ -50,6 +50,7 @@ def test_mistakes_are_shown_while_typing_and_vanish(editor: Editor, folder: Path
     editor.change(uri, "let tune = sgd\nprune 1 layer by imprint\n", 3)
     (unused,) = editor.diagnostics(uri)
     assert (unused["code"], unused["severity"], place(unused)) == ("RCP0250", 2, (0, 4, 0, 8))
+    assert unused["tags"] == [1], "shown faded"
     editor.tell("textDocument/didClose", textDocument={"uri": uri})
     assert editor.diagnostics(uri) == []
 
@@ -188,6 +189,21 @@ def test_the_profile_names_models_and_its_mistakes_are_shown(editor: Editor, tmp
     (tmp_path / "recipe.yaml").write_bytes(b"aliases: {\xff}\n")
     editor.tell("textDocument/didSave", textDocument={"uri": uri})
     assert {d["code"] for d in editor.diagnostics(uri)} == {"RCP1201", "RCP0202"}
+
+
+def test_a_bug_is_told_and_other_questions_are_answered(folder: Path) -> None:
+    broken = (
+        "import recipelang.editor.analysis as a\n"
+        "def check(*args, **options):\n"
+        "    raise ZeroDivisionError('oh')\n"
+        "a.check = check\n"
+        "from recipelang.cli import main; main(['lsp'])\n"
+    )
+    with talking(folder, code=broken) as editor:
+        uri, (told,) = opened(editor, folder, "bug.rcp", "measure top1\n")
+        assert "this is a bug in recipelang" in told["message"] and "ZeroDivisionError: oh" in told["message"]
+        assert editor.at("hover", uri, 0, 1)["contents"]["value"].startswith("**measure** (verb)")
+        assert any("bug" in error for error in editor.errors) and editor.leave() == 0
 
 
 def test_what_a_plug_in_prints_does_not_get_into_the_conversation(folder: Path) -> None:

@@ -8,14 +8,18 @@ from pathlib import Path
 
 from lsprotocol import types as lsp
 
+from recipelang import __version__
 from recipelang.editor import cards
 from recipelang.editor.analysis import Analysis, place_in
 from recipelang.editor.positions import Lines
 from recipelang.editor.serving.host import SERVER, RecipeServer, path_of, range_of
 from recipelang.errors import Diagnostic
+from recipelang.plugins import raised_by_one
 
 #: seconds without typing before a text is checked
 QUIET = 0.15
+#: warnings of names that nothing uses, which editors show faded
+UNUSED = ("RCP0250", "RCP0251")
 #: seconds between two looks whether the editor is still there
 WATCH = 5.0
 
@@ -97,11 +101,25 @@ async def _check(server: RecipeServer, uri: str) -> None:
     if text is None:
         return
     loop = asyncio.get_running_loop()
-    found = await loop.run_in_executor(server.checker, server.documents.analyse, path, text)
+    try:
+        found = await loop.run_in_executor(server.checker, server.documents.analyse, path, text)
+    except Exception as error:  # a bug of ours or of a plug-in: the other questions are still answered
+        _failed(server, uri, error)
+        return
     if server.documents.texts.get(path) != text:
         return  # it changed meanwhile, and is checked again
     shown = shown_diagnostics(server, path, found)
     server.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, shown))
+
+
+def _failed(server: RecipeServer, uri: str, error: Exception) -> None:
+    """Say that a text could not be checked, and whose fault it is."""
+    theirs = raised_by_one(error)
+    whose = theirs.message if theirs else f"this is a bug in recipelang {__version__}: {type(error).__name__}: {error}"
+    server.window_log_message(lsp.LogMessageParams(lsp.MessageType.Error, f"{whose} (while checking {uri})"))
+    start = lsp.Range(lsp.Position(0, 0), lsp.Position(0, 1))
+    shown = lsp.Diagnostic(start, f"the recipe could not be checked: {whose}", source="recipe")
+    server.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, [shown]))
 
 
 def shown_diagnostics(server: RecipeServer, path: Path, found: Analysis) -> list[lsp.Diagnostic]:
@@ -130,7 +148,13 @@ def shown_diagnostic(
         said = f"{diagnostic.path}{line}: {said}"
     severity = lsp.DiagnosticSeverity.Warning if diagnostic.severity == "warning" else lsp.DiagnosticSeverity.Error
     return lsp.Diagnostic(
-        place, said, severity=severity, code=diagnostic.code, source="recipe", related_information=related
+        place,
+        said,
+        severity=severity,
+        code=diagnostic.code,
+        source="recipe",
+        tags=[lsp.DiagnosticTag.Unnecessary] if diagnostic.code in UNUSED else None,
+        related_information=related,
     )
 
 
