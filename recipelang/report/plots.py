@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from recipelang.report.anatomy import anatomy, changed
 from recipelang.report.bars import bars
 from recipelang.report.boxes import box_plot
 from recipelang.report.chart import GROUPS, Chart, Charts
@@ -14,6 +15,7 @@ from recipelang.report.importance import importance
 from recipelang.report.looking import depth_chart, maps
 from recipelang.report.looks import looks
 from recipelang.report.losses import training
+from recipelang.report.profiles import profile_chart, profiled
 from recipelang.report.ranks import correlations, ranks
 from recipelang.report.searches import curves
 from recipelang.report.trajectories import routes, trajectory
@@ -26,6 +28,7 @@ def charts(context: ReportContext) -> Charts:
     look = looks(context.rows, [source.name for source in context.sources])
     ways = routes(context.rows, context.metrics)
     bearing = [i for i, m in enumerate(context.metrics) if m.role != "property"]
+    profiles, layered = profiled(context.shown), changed(context.shown)
     kinds: tuple[tuple[Sequence[Any], Callable[[int], Chart | None]], ...] = (
         (ways, lambda i: trajectory(ways[i], i, look)),
         (bearing, lambda i: bars(context.rows, bearing[i], look)),
@@ -35,6 +38,8 @@ def charts(context: ReportContext) -> Charts:
         (context.agreements, lambda i: correlations(context.agreements[i], i)),
         (context.searches, lambda i: curves(context.searches[i], i)),
         (context.trainings, lambda i: training(context.trainings[i], i, look)),
+        (profiles, lambda i: profile_chart(profiles[i], i)),
+        (layered, lambda i: anatomy(layered[i], i)),
     )
     drawn: list[Chart | None] = [*fronts(context, look)]
     drawn += [draw(i) for found, draw in kinds for i in range(min(len(found), MOST_CHARTS))]

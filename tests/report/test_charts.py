@@ -15,7 +15,7 @@ from recipelang.report.render import render
 from recipelang.report.svg import drawing, marked, standalone, to_svg
 
 
-@pytest.mark.parametrize("name", ["main", "study"])
+@pytest.mark.parametrize("name", ["main", "study", "layers"])
 def test_every_chart_has_a_group_numbers_and_points_of_known_rows(name: str, request: pytest.FixtureRequest) -> None:
     context = build(request.getfixturevalue(f"{name}_record"))
     drawn = charts(context)
