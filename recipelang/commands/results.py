@@ -136,10 +136,10 @@ def compare(runs: tuple[Path, ...], asked: Asked) -> int:
     Each RUN, a folder or its report.json, is compared with its own healthy network. Nothing is written without --to or
     --out. `--json` prints the comparison.
     """
-    from recipelang.report.context import compare, load
+    from recipelang.report.context import recorded, side_by_side
     from recipelang.report.machine import comparison_json
 
-    context = _limited(compare([load(run) for run in runs]), asked)
+    context = _limited(side_by_side([recorded(run) for run in runs]), asked)
     forms = asked.forms or (DEFAULT_FORMS if asked.out is not None else ())
     return _show(context, asked, forms, Path(), lambda files: comparison_json(context, files))
 

@@ -50,12 +50,27 @@ def build(report: Mapping[str, Any], name: str = "", folder: Path | None = None)
     Raises:
         Refusal: RCP1101, RCP1102: the content is not such a record.
     """
+    run = _recorded(report, name, folder)
+    return _context((run,), run.report.title)
+
+
+def _recorded(report: Mapping[str, Any], name: str, folder: Path | None) -> RecordedRun:
     record = read(report)
-    return _context((RecordedRun(visible(name) or record.title, record, report, folder),), record.title)
+    return RecordedRun(visible(name) or record.title, record, report, folder)
 
 
 def load(path: Path) -> ReportContext:
     """The context of a run from its folder, or from its `report.json`.
+
+    Raises:
+        Refusal: as of `recorded`.
+    """
+    run = recorded(path)
+    return _context((run,), run.report.title)
+
+
+def recorded(path: Path) -> RecordedRun:
+    """A run from its folder, or from its `report.json`.
 
     Raises:
         Refusal: RCP1103: there is no record; RCP1101, RCP1102: it is not one; RCP1106: it is too large.
@@ -73,7 +88,7 @@ def load(path: Path) -> ReportContext:
         raise Refusal(
             "RCP1101", f"`{file}` is not JSON: {error}", "run the recipe again; finished steps come from the store"
         ) from error
-    return build(data, name=file.resolve().parent.name, folder=file.parent)
+    return _recorded(data, file.resolve().parent.name, file.parent)
 
 
 def _text(file: Path) -> str:
@@ -96,12 +111,16 @@ def _text(file: Path) -> str:
 
 
 def compare(contexts: Sequence[ReportContext]) -> ReportContext:
+    """The runs of several contexts side by side; see `side_by_side`."""
+    return side_by_side([source for context in contexts for source in context.sources])
+
+
+def side_by_side(sources: Sequence[RecordedRun]) -> ReportContext:
     """Several runs side by side, each against its own healthy; equal run names are numbered.
 
     Raises:
         Refusal: RCP1104: there is nothing to compare.
     """
-    sources = [source for context in contexts for source in context.sources]
     if not sources:
         raise Refusal(
             "RCP1104", "there is no run to compare", "name one or more run folders: `recipe compare runs/a runs/b`"

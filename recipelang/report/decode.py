@@ -16,18 +16,22 @@ import re
 import types
 import unicodedata
 from collections.abc import Mapping
-from functools import cache
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from recipelang.errors import Refusal
+from recipelang.report.readers import (
+    LARGEST,
+    LARGEST_WHOLE,
+    LONGEST,
+    LONGEST_KEY,
+    SMALLEST,
+    fields_of,
+    form_of,
+    reader,
+)
 
 T = TypeVar("T")
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
-#: characters of a text, unless its field says otherwise; and of a key
-LONGEST, LONGEST_KEY = 2000, 200
-#: larger numbers are no measurements, smaller ones become zero: products and ratios stay finite
-LARGEST, SMALLEST = 1e100, 1e-100
-LARGEST_WHOLE = 2**53
 NAME = {"longest": LONGEST_KEY}  # metadata of a field that holds a name
 DEEPEST = 20  # levels of a value without a stated type
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", types.NoneType: "null"}
@@ -52,7 +56,13 @@ def decode(cls: type[T], value: Any) -> T:
         Refusal: RCP1101, naming the first place that does not fit.
     """
     try:
-        found: T = _decode(cls, value, "", LONGEST)
+        kind: Any = cls
+        found: T = reader(kind, LONGEST, _careful)(value)
+        return found
+    except _Misfit:
+        pass  # once more, to name the place
+    try:
+        found = _decode(cls, value, "", LONGEST)
         return found
     except _Misfit as misfit:
         place, shown = cut(visible(misfit.where), 120) or "content", visible(_shown(misfit.value))
@@ -61,6 +71,10 @@ def decode(cls: type[T], value: Any) -> T:
             f"the report's `{place}` must be {misfit.expected}, and is `{shown}`",
             "write the report again with `recipe run`; the form is described by reports/report.schema.json",
         ) from None
+
+
+def _careful(kind: Any, value: Any, longest: int) -> Any:
+    return _decode(kind, value, "", longest)
 
 
 def _shown(value: object) -> str:
@@ -91,32 +105,10 @@ def _stand_in(char: str) -> str:
     return "\ufffd" if hidden else " " if char.isspace() else char
 
 
-@cache
-def _fields(cls: type) -> tuple[tuple[str, Any, bool, int], ...]:
-    """(name, type, whether it is required, maximum length of its texts) of each field."""
-    hints = get_type_hints(cls)
-    missing = dataclasses.MISSING
-    return tuple(
-        (
-            f.name,
-            hints[f.name],
-            f.default is missing and f.default_factory is missing,
-            f.metadata.get("longest", LONGEST),
-        )
-        for f in dataclasses.fields(cls)
-    )
-
-
-@cache
-def _form(kind: Any) -> tuple[Any, tuple[Any, ...]]:
-    """The origin of a type and its arguments."""
-    return get_origin(kind), get_args(kind)
-
-
 def _decode(kind: Any, value: Any, where: str, longest: int) -> Any:
     if kind in _WORDS:
         return _plain(kind, value, where, longest)
-    origin, inner = _form(kind)
+    origin, inner = form_of(kind)
     if origin in (Union, types.UnionType):
         return _union(inner, value, where, longest)
     if origin is Literal:
@@ -158,7 +150,7 @@ def _dataclass(cls: type, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
         raise _Misfit(where, "an object", value)
     found = {}
-    for name, kind, required, longest in _fields(cls):
+    for name, kind, required, longest in fields_of(cls):
         place = f"{where}.{name}" if where else name
         if name in value:
             found[name] = _decode(kind, value[name], place, longest)
@@ -257,9 +249,9 @@ def _describe(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
             "description": (kind.__doc__ or "").strip().splitlines()[0],
             "properties": {
                 field: {**_describe(type_, definitions), **({"description": words[field]} if field in words else {})}
-                for field, type_, _, _ in _fields(kind)  # type: ignore[arg-type]
+                for field, type_, _, _ in fields_of(kind)  # type: ignore[arg-type]
             },
-            "required": [field for field, _, required, _ in _fields(kind) if required],  # type: ignore[arg-type]
+            "required": [field for field, _, required, _ in fields_of(kind) if required],  # type: ignore[arg-type]
         }
     return {"$ref": f"#/$defs/{name}"}
 
