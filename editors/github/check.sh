@@ -25,13 +25,13 @@ token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 code=0
 echo "::add-matcher::$here/matcher.json"
 echo "::stop-commands::$token"
-recipe check "${files[@]}" 2>&1 || code=$?
+recipe check -- "${files[@]}" 2>&1 || code=$?
 echo "::$token::"
 echo "::remove-matcher owner=recipelang::"
 
 if [ "${INPUT_FORMAT:-true}" = true ]; then
   for file in "${files[@]}"; do
-    difference=$(recipe fmt --diff "$file" 2>/dev/null) || continue # it cannot be read, which is told above
+    difference=$(recipe fmt --diff -- "$file" 2>/dev/null) || continue # it cannot be read, which is told above
     [ -n "$difference" ] || continue
     echo "::stop-commands::$token"
     printf '%s\n' "$difference"

@@ -14,4 +14,4 @@ while IFS= read -r limit; do
   [ -z "${limit//[[:space:]]/}" ] || limits+=(--fail-if "$limit")
 done <<<"${INPUT_FAIL_IF:-}"
 
-recipe compare "${runs[@]}" --to md --out - ${limits[@]+"${limits[@]}"} >>"${GITHUB_STEP_SUMMARY:?}"
+recipe compare --to md --out - ${limits[@]+"${limits[@]}"} -- "${runs[@]}" >>"${GITHUB_STEP_SUMMARY:?}"

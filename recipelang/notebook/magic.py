@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from IPython.display import display
 
 from recipelang.commands.boundary import DONE, print_diagnostics
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from recipelang.run.options import Options
 
 NAME = "recipe"
+_NO_RUN = ("bound", "out", "store", "device", "threads", "smoke", "fresh", "trust", "outside")
+#: what a cell does → the parameters that would change nothing of it
+IDLE = {"run": (), "plan": ("bound",), "check": _NO_RUN}
 
 
 @click.command(f"%%{NAME}", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -85,7 +89,9 @@ def _cell(shell: Any, line: str, cell: str) -> Finished | None:
 def _arguments(line: str) -> Mapping[str, Any] | None:
     """The options on the line of the magic; None where it asks for help, which is printed."""
     try:
-        arguments = _line.make_context(_line.name, shlex.split(line)).params
+        context = _line.make_context(_line.name, shlex.split(line))
+        arguments = context.params
+        _refuse_idle(context)
         bound = arguments["bound"]
         if bound is not None and not bound.isidentifier():
             raise click.BadParameter(f"`{bound}` is not a name for a variable.", param_hint="--as")
@@ -96,6 +102,19 @@ def _arguments(line: str) -> Mapping[str, Any] | None:
         raise CellFailed([f"error: {error.format_message()}", " = help: `%%recipe --help` lists the options"]) from None
     except ValueError as error:  # shlex: a quote that is not closed
         raise CellFailed([f"error: the options cannot be read: {error}"]) from None
+
+
+def _refuse_idle(context: click.Context) -> None:
+    """Refuse an option that what the cell does has no use for.
+
+    Raises:
+        click.UsageError: with the option.
+    """
+    what = context.params["what"]
+    for parameter in context.command.params:
+        given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+        if given and parameter.name in IDLE[what]:
+            raise click.UsageError(f"`{parameter.opts[0]}` changes nothing of `%%{NAME} {what}`.")
 
 
 def _progress(shell: Any) -> Progress:

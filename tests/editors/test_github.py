@@ -79,7 +79,8 @@ def test_a_layout_that_differs_is_a_note_and_can_be_left_out(tmp_path: Path) -> 
 
 
 def test_right_recipes_pass(tmp_path: Path) -> None:
-    (tmp_path / "one.rcp").write_text("prune 1 layer by imprint\n")
+    for name in ("one.rcp", "-e.rcp"):
+        (tmp_path / name).write_text("prune 1 layer by imprint\n")
     done = script("check.sh", tmp_path, INPUT_FILES="*.rcp")
     assert (done.returncode, notes(done.stdout)) == (0, [])
 

@@ -118,6 +118,8 @@ def test_an_expectation_that_is_not_met_shows_the_report_and_fails(shell: Intera
     ("line", "said"),
     [
         ("--sed 1", "No such option"),
+        ("check --smoke", "`--smoke` changes nothing of `%%recipe check`"),
+        ("plan --as x", "`--as` changes nothing of `%%recipe plan`"),
         ("walk", "walk"),
         ("--as 2x", "not a name for a variable"),
         ("--set 'a=1", "the options cannot be read"),

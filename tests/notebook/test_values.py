@@ -43,7 +43,7 @@ PLAIN = st.text(st.characters(exclude_characters='"', exclude_categories=("C", "
 NUMBERS = st.integers(0, 10**12) | st.floats(0, 1e14, allow_nan=False) | st.booleans()
 
 
-@given(st.recursive(NUMBERS | PLAIN, lambda inner: st.lists(inner, max_size=4), max_leaves=8))
+@given(st.recursive(NUMBERS | PLAIN, lambda inner: st.lists(inner, max_size=3), max_leaves=4))
 def test_a_value_reads_back_as_itself(value: Any) -> None:
     assert same(value, read_back(literal("x", value)))
 
