@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
-from recipelang.commands.boundary import DONE, WrongUsage
+from recipelang.commands.boundary import DONE, WrongUsage, say
 from recipelang.errors import Diagnostic
 
 
@@ -22,5 +24,7 @@ def lsp(stdio: bool) -> int:
             raise
         message = f"the language server needs the library `{error.name}`, which is not installed"
         raise WrongUsage([Diagnostic("RCP1027", message, help='`pip install "recipelang[lsp]"`')]) from None
+    if sys.stdin.isatty():
+        say("waiting for an editor on standard input; docs/editors.md says how one starts this command")
     serve()
     return DONE

@@ -187,7 +187,8 @@ def test_the_profile_names_models_and_its_mistakes_are_shown(editor: Editor, tmp
     editor.tell("textDocument/didSave", textDocument={"uri": uri})
     assert {d["code"] for d in editor.diagnostics(uri)} == {"RCP1211", "RCP0202"}
     (tmp_path / "recipe.yaml").write_bytes(b"aliases: {\xff}\n")
-    editor.tell("textDocument/didSave", textDocument={"uri": uri})
+    profile = (tmp_path / "recipe.yaml").as_uri()
+    editor.tell("workspace/didChangeWatchedFiles", changes=[{"uri": profile, "type": 2}])
     assert {d["code"] for d in editor.diagnostics(uri)} == {"RCP1201", "RCP0202"}
 
 

@@ -59,9 +59,10 @@ def _typed(server: RecipeServer, params: lsp.DidChangeTextDocumentParams) -> Non
     _changed(server, uri, server.workspace.get_text_document(uri).source)
 
 
+@SERVER.feature(lsp.WORKSPACE_DID_CHANGE_WATCHED_FILES)
 @SERVER.feature(lsp.TEXT_DOCUMENT_DID_SAVE)
-def _saved(server: RecipeServer, params: lsp.DidSaveTextDocumentParams) -> None:
-    """A saved file may be used by others, and files beside it may have changed."""
+def _saved(server: RecipeServer, params: lsp.DidSaveTextDocumentParams | lsp.DidChangeWatchedFilesParams) -> None:
+    """Other texts may use a file that was saved or has changed, and the profile may be among them."""
     for uri in list(server.workspace.text_documents):
         _schedule(server, uri)
 
