@@ -19,7 +19,7 @@ from recipelang.report.runs import RecordedRun
 from recipelang.report.searches import Search
 from recipelang.report.spreads import Spread
 from recipelang.report.standing import Line
-from recipelang.report.verdicts import ShownVerdict
+from recipelang.report.verdicts import ShownVerdict, told_verdicts
 
 MOST_ROWS = 300  # of a table for reading; the CSV has all
 MOST_LISTED = 5000  # of a table that can be sorted and filtered
@@ -134,6 +134,11 @@ class ReportContext:
         """One sentence on all variants; "" if there is only one."""
         variants = sum(row.kind == "variant" for row in self.rows)
         return "" if variants == 1 and self.leading else summary.overview(self.rows)
+
+    @cached_property
+    def told_verdicts(self) -> tuple[tuple[int, ShownVerdict], ...]:
+        """(number from 1, verdict) of those that a page has room for."""
+        return told_verdicts(self.verdicts)
 
     @cached_property
     def champions(self) -> tuple[tuple[Metric, str, tuple[Row, ...]], ...]:

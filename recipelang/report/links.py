@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from recipelang.report.parts import Journey
 from recipelang.report.rows import Row
 from recipelang.report.runs import RecordedRun
-from recipelang.report.verdicts import ShownVerdict
+from recipelang.report.verdicts import ShownVerdict, told_verdicts
 from recipelang.syntax.roles import roles
 
 MOST_RECIPES, MOST_LINES, MOST_LINKS = 20, 5000, 100  # of a page; of a recipe; of a line
@@ -114,13 +114,11 @@ def _steps(journeys: Sequence[Journey]) -> Places:
 
 def _verdicts(sources: Sequence[RecordedRun], verdicts: Sequence[ShownVerdict]) -> Places:
     found: Places = {}
-    number = 0
-    for origin, source in enumerate(sources):
-        for expected in source.report.expectations:
-            number += 1
-            if expected.line and number <= len(verdicts):
-                place = verdict_anchor(number), verdicts[number - 1].of
-                found.setdefault((origin, expected.line), []).append(place)
+    told = dict(told_verdicts(verdicts))
+    written = [(origin, one.line) for origin, source in enumerate(sources) for one in source.report.expectations]
+    for number, (origin, line) in enumerate(written, 1):
+        if line and number in told:
+            found.setdefault((origin, line), []).append((verdict_anchor(number), told[number].of))
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from recipelang.report.record import Trouble
 from recipelang.report.rows import Row
 from recipelang.report.runs import RecordedRun
+from recipelang.units import listed
 
 
 def arrivals(found: Sequence[Row], sources: Sequence[RecordedRun]) -> tuple[str, ...]:
@@ -21,15 +22,19 @@ def arrivals(found: Sequence[Row], sources: Sequence[RecordedRun]) -> tuple[str,
 
 
 def warnings(sources: Sequence[RecordedRun]) -> tuple[str, ...]:
-    """The warnings of the records."""
-    several = len(sources) > 1
-    return tuple(_warning(w, s.name if several else "") for s in sources for w in s.report.warnings)
+    """The warnings of the records, each once, with the names of the runs that have it if there are several."""
+    told: dict[str, dict[str, None]] = {}
+    for source in sources:
+        for warning in source.report.warnings:
+            told.setdefault(_warning(warning), {})[source.name] = None
+    if len(sources) == 1:
+        return tuple(told)
+    return tuple(f"{listed(names, most=3)}: {warning}" for warning, names in told.items())
 
 
-def _warning(warning: str | Trouble, run: str) -> str:
-    prefix = f"{run}: " if run else ""
+def _warning(warning: str | Trouble) -> str:
     if isinstance(warning, str):
-        return prefix + warning
+        return warning
     place = f"line {warning.line}: " if warning.line else ""
     code = f" ({warning.code})" if warning.code else ""
-    return f"{prefix}{place}{warning.message}{code}" + (f". {warning.help}" if warning.help else "")
+    return f"{place}{warning.message}{code}" + (f". {warning.help}" if warning.help else "")

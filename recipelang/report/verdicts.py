@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recipelang.kinds import figure as figures
 from recipelang.report import words
 from recipelang.report.record import Expectation
+
+MOST_VERDICTS = 200  # of a page
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,13 @@ class ShownVerdict:
     verdict: str
     value: str
     note: str
+
+
+def told_verdicts(found: Sequence[ShownVerdict]) -> tuple[tuple[int, ShownVerdict], ...]:
+    """(number from 1, verdict) of those that a page has room for: the first ones, and those that are not met."""
+    numbered = tuple(enumerate(found, 1))
+    missed = [one for one in numbered if one[1].verdict != "met"][:MOST_VERDICTS]
+    return tuple(one for one in numbered if one[0] <= MOST_VERDICTS or one in missed)
 
 
 def shown_verdict(expectation: Expectation, run: str) -> ShownVerdict:

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # `held`
 FIXTURES = Path(__file__).parent / "fixtures"
-STATED = ("format", "kind", "role", "better", "unit")  # fields whose words mean something
+STATED = ("format", "kind", "verb", "role", "better", "unit")  # fields whose words mean something
 
 
 def change_texts(value: Any, change: Any) -> Any:
