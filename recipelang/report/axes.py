@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from recipelang.report.rows import Cell
 
+BEYOND = ", some longer than the frame"  # of intervals, in a caption
 FARTHEST = 1e30  # larger than any measurement, and than any axis can show
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recipelang.report.axes import Point, limits_of, point, reaches_beyond
+from recipelang.report.axes import BEYOND, Point, limits_of, point, reaches_beyond
 from recipelang.report.chart import WIDTH, Chart, Text, text_of
-from recipelang.report.fronts import BEYOND, tip
 from recipelang.report.listing import MOST_ROOMY, ROOMY, TIGHT, names_above, names_left
 from recipelang.report.looks import Look
 from recipelang.report.rows import Row
 from recipelang.report.svg import INK, MUTED, drawing, marked, to_svg
+from recipelang.report.tips import tip
 
 MOST_DRAWN = 60
 

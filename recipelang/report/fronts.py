@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from recipelang.report import words
-from recipelang.report.axes import Point, limits_of, point, reaches_beyond
+from recipelang.report.axes import BEYOND, Point, limits_of, point, reaches_beyond
 from recipelang.report.chart import LONGEST_OF_TWO, WIDTH, Chart, columns, text_of
 from recipelang.report.context import ReportContext
 from recipelang.report.looks import Look
 from recipelang.report.measured import Metric
 from recipelang.report.placing import Place, apart, beside
-from recipelang.report.rows import Cell, Row
+from recipelang.report.rows import Row
 from recipelang.report.svg import INK, LINE, MUTED, drawing, marked, to_svg
+from recipelang.report.tips import tip
 from recipelang.units import counted
 
 MOST_FRONTS = 3  # of one quality: one for each cost
@@ -23,7 +24,6 @@ MOST_POINTS, MOST_INTERVALS, MOST_NUMBERED = 300, 24, 9
 PLOT_WIDTH, PLOT_HEIGHT, AROUND = 306.0, 186.0, 52.0  # units of the page: what the axes have, and what is below them
 ROOM, FARTHEST_MOVE = 6.5, 15.0
 FAR_BELOW = 2.0  # spans of the front: what is worse is drawn at the edge, so that the others can be told apart
-BEYOND = ", some longer than the frame"
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,7 @@ MOVED = " Marks that would hide each other are moved apart; a thin line leads to
 
 
 def _edge(count: int) -> str:
-    few = f" {counted(count, 'network')} far worse {'is' if count == 1 else 'are'} drawn at the edge."
-    return few if count else ""
+    return f" {counted(count, 'network')} far worse {'is' if count == 1 else 'are'} drawn at the edge." if count else ""
 
 
 def _caption(
@@ -299,13 +298,3 @@ def _handle(mark: Look | None) -> Any:
     if mark is None:
         return Line2D([], [], linestyle="none")
     return Line2D([], [], linestyle="none", marker=mark.shape, color=mark.colour, markersize=6)
-
-
-def tip(row: Row, *columns: int) -> str:
-    """A network's name and its numbers in these columns."""
-    return f"{row.name}: {', '.join(_told(row.cells[i]) for i in columns)}"
-
-
-def _told(cell: Cell) -> str:
-    change = f" ({cell.change})" if cell.change else ""
-    return f"{cell.metric.name} {cell.value}{change}"

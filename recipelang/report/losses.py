@@ -38,6 +38,8 @@ def training(trained: Training, index: int, look: Mapping[str, Look]) -> Chart:
             panels[1].set_ylabel(_scored(seen[0]), fontsize=9)
         panels[-1].set_xlabel("epochs")
         panels[-1].margins(x=0.03)
+        if all(point.epoch == int(point.epoch) for curve in trained.curves for point in curve.points):
+            panels[-1].xaxis.get_major_locator().set_params(integer=True)
         if lines:
             handles = [_handle(found) for found in entries.values()]
             figure.legend(handles, [*entries], loc="outside lower center", ncols=wide, handlelength=2.4)
