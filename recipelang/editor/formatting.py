@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import groupby, takewhile
 from typing import NamedTuple
 
 from recipelang.editor.cursor import words_of
+from recipelang.errors import RecipeError, Refusal
 from recipelang.lazy import difflib
 from recipelang.syntax.format import format
 from recipelang.syntax.grammar import CLOSING, CONTINUING, OPENING, Token
@@ -41,6 +43,12 @@ def formatted(text: str, start: int = 0, end: int | None = None) -> tuple[Edit, 
     end = len(text) if end is None else end
     found = (Edit(offsets[a], offsets[b], "".join(after[c:d])) for a, b, c, d in _changes(before, after))
     return tuple(edit for edit in found if edit.start <= end and (edit.end > start or edit.start >= start))
+
+
+def prepare(text: str) -> None:
+    """Format a text and keep its parts, so that the next question about them is answered at once."""
+    with suppress(RecipeError, Refusal):
+        formatted(text)
 
 
 @lru_cache(maxsize=20_000)

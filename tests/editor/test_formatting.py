@@ -64,6 +64,9 @@ def test_of_a_long_recipe_only_the_part_that_changes_is_formatted_again(monkeypa
     formatting._formatted.cache_clear()
     text = "".join(f"keep   as a{number}\n\n" for number in range(100))
     assert len(formatted(text)) == 100 or applied(text, formatted(text)) == format(text)
+    formatting._formatted.cache_clear()
+    formatting.prepare(text)
+    formatting.prepare("prune layers by")
     seen: list[str] = []
     monkeypatch.setattr(formatting, "format", lambda part: seen.append(part) or format(part))
     formatted(text.replace("a50", "b50"))

@@ -11,6 +11,7 @@ from lsprotocol import types as lsp
 from recipelang import __version__
 from recipelang.editor import cards
 from recipelang.editor.analysis import Analysis, place_in
+from recipelang.editor.formatting import prepare
 from recipelang.editor.positions import Lines
 from recipelang.editor.serving.host import SERVER, RecipeServer, path_of, range_of
 from recipelang.errors import Diagnostic
@@ -18,6 +19,8 @@ from recipelang.plugins import raised_by_one
 
 #: seconds without typing before a text is checked
 QUIET = 0.15
+#: a longer text is laid out in advance, so that formatting it is answered at once
+LONG = 20_000
 #: warnings of names that nothing uses, which editors show faded
 UNUSED = ("RCP0250", "RCP0251")
 #: seconds between two looks whether the editor is still there
@@ -111,6 +114,8 @@ async def _check(server: RecipeServer, uri: str) -> None:
         return  # it changed meanwhile, and is checked again
     shown = shown_diagnostics(server, path, found)
     server.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, shown))
+    if len(text) > LONG:
+        await loop.run_in_executor(server.checker, prepare, text)
 
 
 def _failed(server: RecipeServer, uri: str, error: Exception) -> None:
