@@ -118,7 +118,7 @@ def test_many_networks_are_counted_and_the_first_are_shown(main_record: dict[str
     assert f"{context.more} more networks" in shown(context)
     page = render(context, "html")["report.html"]
     assert all(f'id="row-v{i}"' in page for i in range(2000)) and len(page) < 5_000_000
-    assert "60 of 2003 networks are drawn" in page
+    assert "60 of 2,003 networks are drawn" in page
     assert "v1999" in render(context, "csv")["report.csv"]
 
 
