@@ -11,6 +11,8 @@ const SELECTOR = [
 
 /** @type {import("vscode-languageclient/node").LanguageClient | undefined} */
 let client;
+/** @type {{dispose(): void} | undefined} what tells the server of files that change outside the editor */
+let watcher;
 /** @type {string[]} the command that the server was started with */
 let recipe = ["recipe"];
 /** @type {Promise<void>} starts and stops, one after another */
@@ -59,9 +61,11 @@ async function start(output) {
   const [command, ...words] = recipe;
   const options = { cwd: trusted ? paths[0] : undefined };
   const server = { command, args: [...words, "lsp"], options, transport: TransportKind.stdio };
+  watcher = vscode.workspace.createFileSystemWatcher("**/{*.rcp,recipe.yaml}"); // recipes used, and the profile
   client = new LanguageClient("recipelang", "Recipe", server, {
     documentSelector: SELECTOR,
     outputChannel: output,
+    synchronize: { fileEvents: watcher },
   });
   try {
     await client.start();
@@ -75,6 +79,7 @@ async function start(output) {
 async function stop() {
   const running = client;
   client = undefined;
+  watcher?.dispose();
   await running?.dispose();
 }
 
