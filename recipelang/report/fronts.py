@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from recipelang.report import words
 from recipelang.report.axes import BEYOND, Point, limits_of, point, reaches_beyond
 from recipelang.report.chart import LONGEST_OF_TWO, WIDTH, Chart, columns, text_of
 from recipelang.report.context import ReportContext
-from recipelang.report.looks import Look
+from recipelang.report.looks import MOST_GROUPS, Look
 from recipelang.report.measured import Metric
 from recipelang.report.placing import Place, apart, beside
 from recipelang.report.rows import Row
@@ -19,7 +20,7 @@ from recipelang.report.svg import INK, LINE, MUTED, drawing, marked, to_svg
 from recipelang.report.tips import tip
 from recipelang.units import counted
 
-MOST_FRONTS = 3  # of one quality: one for each cost
+MOST_FRONTS = 3  # of one quality: one for each cost; of very many networks only the first
 MOST_POINTS, MOST_INTERVALS, MOST_NUMBERED = 300, 24, 9
 PLOT_WIDTH, PLOT_HEIGHT, AROUND = 306.0, 186.0, 52.0  # units of the page: what the axes have, and what is below them
 ROOM, FARTHEST_MOVE = 6.5, 15.0
@@ -48,7 +49,7 @@ def fronts(context: ReportContext, look: Mapping[str, Look]) -> tuple[Chart, ...
     if quality is None:
         return ()
     drawn = (_front(context, look, cost, quality) for cost in costs(context.metrics))
-    return tuple(chart for chart in drawn if chart)[:MOST_FRONTS]
+    return tuple(itertools.islice((chart for chart in drawn if chart), 1 if context.folded else MOST_FRONTS))
 
 
 def costs(metrics: Sequence[Metric]) -> list[int]:
@@ -87,7 +88,10 @@ def _shown(context: ReportContext, x: int, y: int) -> list[Shown]:
     lower = tuple(context.metrics[i].better == "lower" for i in (x, y))
     flags = best_of([(one.x.value, one.y.value) for one in found], (lower[0], lower[1]))
     marks = [Shown(one.row, one.x, one.y, best) for one, best in zip(found, flags, strict=True)]
-    order = sorted(range(len(marks)), key=lambda i: (_rank(marks[i]), i))
+    # healthy is at 1 in every run: those of many runs would take the room of the networks
+    many = sum(one.row.kind == "healthy" for one in marks) > MOST_GROUPS
+    last = [many and one.row.kind == "healthy" and not one.best for one in marks]
+    order = sorted(range(len(marks)), key=lambda i: (last[i], _rank(marks[i]), i))
     return [marks[i] for i in sorted(order[:MOST_POINTS])]
 
 

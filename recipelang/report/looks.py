@@ -44,7 +44,7 @@ def looks(rows: Sequence[Row], runs: Sequence[str]) -> dict[str, Look]:
     """Row name → its look.
 
     A variant is its own group. Many variants are grouped by the first parameter of their sweep that has few values,
-    or else by their run.
+    or else by their run; healthy and controls of many runs are one group each.
 
     Args:
         rows: of the comparison.
@@ -55,10 +55,10 @@ def looks(rows: Sequence[Row], runs: Sequence[str]) -> dict[str, Look]:
     order = list(dict.fromkeys(grouped[row.name] for row in variants))
     found = {}
     for row in rows:
-        if row.kind == "healthy":
-            found[row.name] = Look(words.shorten(row.name, 44), INK, "D")
-        elif row.kind == "control":
-            found[row.name] = Look(words.shorten(row.name, 44), REFERENCE, "s")
+        if row.kind in ("healthy", "control"):
+            colour, shape = (INK, "D") if row.kind == "healthy" else (REFERENCE, "s")
+            group = row.name if len(runs) <= MOST_GROUPS else row.kind
+            found[row.name] = Look(words.shorten(group, 44), colour, shape)
         else:
             place = order.index(grouped[row.name])
             colour, shape = (choices[place % len(choices)] for choices in (SERIES, SHAPES))

@@ -20,7 +20,7 @@ from recipelang.report.ranks import correlations, ranks
 from recipelang.report.searches import curves
 from recipelang.report.trajectories import routes, trajectory
 
-MOST_CHARTS = 12  # of one kind
+MOST_CHARTS, MOST_OF_MANY = 12, 1  # of one kind; where a page opens with the front and folds the rest
 
 
 def charts(context: ReportContext) -> Charts:
@@ -41,9 +41,10 @@ def charts(context: ReportContext) -> Charts:
         (profiles, lambda i: profile_chart(profiles[i], i)),
         (layered, lambda i: anatomy(layered[i], i)),
     )
+    most = MOST_OF_MANY if context.folded else MOST_CHARTS
     drawn: list[Chart | None] = [*fronts(context, look)]
-    drawn += [draw(i) for found, draw in kinds for i in range(min(len(found), MOST_CHARTS))]
+    drawn += [draw(i) for found, draw in kinds for i in range(min(len(found), most))]
     drawn += [depth_chart(context.exhibits.depths, look)] if context.exhibits.depths else []
     drawn += maps(context.exhibits.maps)
-    left_out = sum(max(0, len(found) - MOST_CHARTS) for found, _ in kinds)
+    left_out = sum(max(0, len(found) - most) for found, _ in kinds)
     return Charts(tuple(sorted(filter(None, drawn), key=lambda chart: GROUPS.index(chart.group))), left_out)

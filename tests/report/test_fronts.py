@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipelang.report.chart import Chart
-from recipelang.report.context import build
+from recipelang.report.context import build, compare
 from recipelang.report.fronts import MOST_NUMBERED, MOST_POINTS, best_of, fronts
-from recipelang.report.looks import looks
+from recipelang.report.looks import MOST_GROUPS, looks
 from recipelang.report.placing import apart, beside
+from recipelang.report.plots import charts
 
 PLACES = st.lists(st.tuples(st.integers(0, 9).map(float), st.integers(0, 9).map(float)), min_size=1, max_size=30)
 FRAME = (300.0, 200.0)
@@ -113,6 +114,27 @@ def test_of_a_thousand_networks_the_front_is_always_drawn(main_record: dict[str,
     (best,) = (row.anchor for row in build(record).rows if row.name == record["variants"][-1]["name"])
     for chart in front(record)[:1]:
         assert best in marks_of(chart) and f"{MOST_POINTS} of 322 networks are drawn." in chart.caption
+
+
+def test_healthy_of_many_runs_leaves_room_for_the_networks(main_record: dict[str, Any]) -> None:
+    """Of a hundred runs more than fit are drawn, each with healthy at 1: those are what is left out."""
+    context = compare([build(main_record, f"run {number}") for number in range(MOST_POINTS // 3 + 20)])
+    look = looks(context.rows, [source.name for source in context.sources])
+    assert len({found.group for found in look.values()}) <= MOST_GROUPS
+    (chart,) = fronts(context, look)
+    drawn = marks_of(chart)
+    assert len(drawn) == MOST_POINTS
+    assert all(row.anchor in drawn for row in context.rows if row.kind != "healthy")
+
+
+def test_of_very_many_networks_one_chart_of_a_kind_is_drawn(main_record: dict[str, Any]) -> None:
+    """A page of a thousand runs must stay small, and quick to make: the number of charts does not grow."""
+    some, more = (compare([build(main_record, str(n)) for n in range(count)]) for count in (34, 51))
+    found = [charts(context) for context in (some, more)]
+    assert [chart.name for chart in found[0].all] == [chart.name for chart in found[1].all]
+    assert found[1].left_out > found[0].left_out
+    names = [chart.name.rpartition("-")[0] for chart in found[0].all]
+    assert len(names) == len(set(names))
 
 
 def test_equal_costs_have_no_front(main_record: dict[str, Any]) -> None:
