@@ -88,11 +88,18 @@ def _shown(context: ReportContext, x: int, y: int) -> list[Shown]:
     lower = tuple(context.metrics[i].better == "lower" for i in (x, y))
     flags = best_of([(one.x.value, one.y.value) for one in found], (lower[0], lower[1]))
     marks = [Shown(one.row, one.x, one.y, best) for one, best in zip(found, flags, strict=True)]
-    # healthy is at 1 in every run: those of many runs would take the room of the networks
-    many = sum(one.row.kind == "healthy" for one in marks) > MOST_GROUPS
-    last = [many and one.row.kind == "healthy" and not one.best for one in marks]
-    order = sorted(range(len(marks)), key=lambda i: (last[i], _rank(marks[i]), i))
+    last = _in_the_way(marks)
+    order = sorted(range(len(marks)), key=lambda i: (i in last, _rank(marks[i]), i))
     return [marks[i] for i in sorted(order[:MOST_POINTS])]
+
+
+def _in_the_way(marks: Sequence[Shown]) -> set[int]:
+    """Those of many runs' healthy that would only take the room of networks: all are at 1, and many are the same."""
+    healthy = [i for i, one in enumerate(marks) if one.row.kind == "healthy"]
+    if len(healthy) <= MOST_GROUPS:
+        return set()
+    first = {(marks[i].x.value, marks[i].y.value): i for i in reversed(healthy) if marks[i].best}
+    return set(healthy) - set(first.values())
 
 
 def _rank(one: Shown) -> int:
