@@ -232,6 +232,8 @@ def _samples(reader: Reader, looks: bool, quantizer: Any) -> Samples | None:
     given = reader.argument("on")
     if looks and given is None:
         reader.add("on", DEFAULT_SAMPLES)
+    if not looks and given is not None and reader.failed:
+        return None  # a rounder that is not known may look at data
     if not looks and given is not None:
         message = "the range of a weight is known without data, and `quantize weights` looks at none"
         help = "leave `on` out, or write `quantize weights, activations`"
