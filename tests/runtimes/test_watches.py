@@ -237,3 +237,33 @@ def test_a_network_of_torch_has_a_watch() -> None:
         watch.sample(torch.randn(1, 16, 8, 8), 1)
     watch.close()
     assert list(watch.finish().seconds) == ["", "0", "1", "2", "3"]
+
+
+def test_pieces_on_a_gpu_lie_between_two_events_of_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand, on events that read a synthetic clock: the same pieces as on a CPU, and one event a cut."""
+    clock, recorded = Clock(), list[Any]()
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self, stream: Any) -> None:
+            self.at = clock.time
+            recorded.append(stream)
+
+        def elapsed_time(self, later: Any) -> float:
+            return 1000.0 * (later.at - self.at)  # milliseconds
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    module = nn.Sequential(Work(clock, 1.0), Block(clock)).eval()
+    watch = watch_of(module, torch.device("cuda"))
+    for _ in range(2):
+        watch.sample(torch.zeros(1), 2)
+    seen = watch.finish()
+    watch.close()
+    expected = {"": 0.0, "0": 1.0, "1": 0.07, "1.twice": 0.4, "1.once.0": 5.3}  # nothing on a GPU waits for a core
+    for layer, seconds in expected.items():
+        assert list(seen.seconds[layer]) == pytest.approx([seconds, seconds])
+    assert set(recorded) == {"stream of cuda"} and len(recorded) == 2 * 2 * 2 * 6
