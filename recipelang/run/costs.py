@@ -41,7 +41,7 @@ class Spent:
         with _Joules(self.meters) as joules:
             yield told
         samples = {split: n - before.get(split, 0) for split, n in self.read.samples.items()}
-        passes = {split: round(n / max(1, self.read.sizes[split]), 4) for split, n in samples.items() if n}
+        passes = {split: round(n / max(1, self.read.sizes[split]), 4) for split, n in sorted(samples.items()) if n}
         told |= {
             "seconds": time.monotonic() - began,
             "epochs": round(self.read.epochs - epochs, 4),
@@ -124,7 +124,7 @@ def together(costs: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None
     return {
         "seconds": _sum([cost.get("seconds") for cost in given]),
         "epochs": round(sum(cost.get("epochs") or 0.0 for cost in given), 4),
-        "passes": passes,
+        "passes": dict(sorted(passes.items())),
         "samples": sum(cost.get("samples") or 0 for cost in given),
         "joules": None if None in joules else _sum(joules),
         "at_least": any(cost.get("at_least") for cost in given),

@@ -51,7 +51,7 @@ def _known(state: State, store: Store, load: Callable[[State], Network]) -> Mapp
             rows = [asdict(form) for form in forms_of(load(state))]
             store.work(key)
             store.finish(key, ingredients, {"forms": rows}, [])
-    return {row["layer"]: row for row in rows}  # type: ignore[union-attr]
+    return {row["layer"]: asdict(Form(**row)) for row in rows}  # type: ignore[union-attr]  # in the order of the fields
 
 
 def _sound(rows: Any) -> bool:
