@@ -82,7 +82,8 @@ def test_nothing_goes_wrong_and_nothing_is_asked_for(
     axe = pytest.importorskip("axe_core_python.sync_playwright", reason="axe-core-python is not installed").Axe()
     html = request.getfixturevalue(name).html
     with visit(browser, html, tmp_path, color_scheme=scheme) as seen:
-        seen.page.click("#contents button")  # unfold all
+        if name == "main":
+            seen.page.click("#contents button")  # unfold all
         found = axe.run(seen.page, options={"resultTypes": ["violations"], **rules})
         wrong = [
             (violation["id"], node["target"], node["failureSummary"])
