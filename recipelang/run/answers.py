@@ -170,6 +170,12 @@ def _plans(looks_only: bool = False) -> Store:
     return Store(cache_folder() / "plans", looks_only=looks_only)
 
 
+def free_plans(*, dry_run: bool = False) -> int:
+    """Forget all plans; the bytes that they took. The next plan of each recipe is made again."""
+    plans = _plans()
+    return plans.gc(everything=True, dry_run=dry_run).bytes if plans.root.is_dir() else 0
+
+
 def keep_plan(plan: Plan, options: Options, store: Store, datasets: Mapping[str, Dataset], report: PlanReport) -> None:
     """Keep the answer of a plan whose every step is in the store.
 

@@ -275,6 +275,10 @@ def test_a_plan_is_answered_where_everything_is_stored(answered: Answered, monke
     assert answers.recall_plan(plan, options, Quiet()) is None
     walked = planning.make(plan, options)
     assert answers.recall_plan(plan, options, Quiet()) == walked and not walked.work_to_do
+    assert answers.free_plans(dry_run=True) == answers.free_plans() > 0 == answers.free_plans()
+    assert answers.recall_plan(plan, options, Quiet()) is None
+    planning.make(plan, options)
+    assert answers.recall_plan(plan, options, Quiet()) == walked
     shutil.rmtree(entry_of(answered, "prune"))
     assert answers.recall_plan(plan, options, Quiet()) is None
     assert planning.make(plan, options).work_to_do
