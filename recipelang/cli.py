@@ -52,7 +52,7 @@ class _Recipe(click.Group):
         if name not in COMMANDS:
             return None
         module, _, command = COMMANDS[name].partition(".")
-        if module != "language":
+        if module not in ("language", "results"):  # reports make many objects, and little garbage
             gc.enable()
         found: click.Command = getattr(importlib.import_module(f"recipelang.commands.{module}"), command)
         if "_RECIPE_COMPLETE" in os.environ:
