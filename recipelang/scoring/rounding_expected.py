@@ -29,9 +29,7 @@ def expected(twins: Twins, name: str) -> Tensor | None:
     mean = known.spreads[place].moments()[0].to(weight.device)
     channels, kernel = weight.shape[1], weight[0, 0].numel()
     if using[0].function == "linear":
-        if channels % len(mean):
-            return None
-        return mean.repeat_interleave(channels // len(mean))[None]  # of a flattened map, channel after channel
+        return mean[None] if channels == len(mean) else None  # a flattened map may be read in another order
     if len(mean) % channels or using[0].function.startswith("conv_transpose"):
         return None
     return mean.view(-1, 1, channels).expand(-1, kernel, -1).flatten(1)

@@ -102,7 +102,9 @@ class _Calls(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kind = getattr(func, "__name__", "")
         if kind in ("__get__", "__set__") or kind.startswith("_has_"):
-            return func(*args, **(kwargs or {}))
+            made = func(*args, **(kwargs or {}))
+            self.seen_as(args, made)
+            return made
         place = f"{self._path}:{kind.strip('_')}"
         self._count[place] += 1
         count = self._count[place]
@@ -116,6 +118,9 @@ class _Calls(TorchFunctionMode):
     def called(self, place: str, kind: str, func: Any, args: Any, kwargs: Any) -> Any:
         """Do what the function does."""
         raise NotImplementedError
+
+    def seen_as(self, args: Any, made: Any) -> None:
+        """An attribute of a tensor was read: `x.mT` has the numbers of x, and is no place of its own."""
 
     def parameter(self, value: Any) -> str:
         """The name of a parameter; "" for anything else."""
@@ -143,6 +148,12 @@ class _Finding(_Calls):
                     self._made[id(x)] = place
             self._held += floats
         return made
+
+    def seen_as(self, args: Any, made: Any) -> None:
+        place = self._made.get(id(args[0])) if args else None
+        if place is not None and isinstance(made, Tensor) and made.is_floating_point():
+            self._made.setdefault(id(made), place)
+            self._held.append(made)
 
 
 class _Changing(_Calls):

@@ -310,3 +310,28 @@ def test_a_removed_layer_takes_its_grids_along(digits: Network) -> None:
     with torch.no_grad():
         assert running(smaller).eval()(example_input(digits)).isfinite().all()
     assert replace(smaller, restrictions={}).described() != smaller.described()
+
+
+class Turned(nn.Module):
+    """Patches as rows, by an attribute or by a function."""
+
+    def __init__(self, attribute: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.attribute, self.patches, self.linear = attribute, nn.Conv2d(1, 4, 2, 2), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x).relu().flatten(2)
+        return self.linear(x.mT if self.attribute else x.transpose(1, 2)).mean(1)
+
+
+def test_what_is_turned_by_an_attribute_has_the_place_of_its_numbers() -> None:
+    example = torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    calls = calls_of(Turned(True).eval(), example)
+    assert calls["linear:linear"].reads == (":flatten",) and calls["linear:linear"].computes
+    answers = []
+    for attribute in (True, False):
+        module = Turned(attribute).eval()
+        with at_places(module, lambda place, value: value.round() if place == ":flatten" else value):
+            answers.append(module(example))
+    assert torch.equal(*answers)
