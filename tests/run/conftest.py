@@ -106,7 +106,8 @@ class Lab:
         asked = {name: changes.pop(name) for name in ("control", "seeds", "sets") if name in changes}
         listening = Listening()
         plan, options = self.checked(text, files, **asked), self.options(**changes)
-        recalled = answers.recall(plan, replace(options, out=self.folder / f"recalled-{next(self.numbers)}"), listening)
+        elsewhere = replace(options, out=self.folder / f"recalled-{next(self.numbers)}")
+        recalled = answers.recall(plan, elsewhere, Listening())
         result = engine.execute(plan, options, listening)
         if recalled is not None:  # of everything that was run before, the answer must be that of the walk
             assert lasting(recalled) == lasting(result)
