@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
@@ -28,7 +29,11 @@ def check(files: tuple[str, ...], oneliner: str | None, profile: str | None, as_
 
     FILES are recipes; `-` reads standard input. Exit code 1 where there is a mistake.
     """
-    results = [_checked_file(recipe, Request(profile=profile)) for recipe in sources(files, oneliner)]
+    request = Request(profile=profile)
+    if files and oneliner is None:
+        results = [_checked_file(name, request) for name in files]
+    else:
+        results = [_checked(recipe, request) for recipe in sources(files, oneliner)]
     if as_json:
         report = [
             {"path": recipe.path, "ok": code == DONE, "steps": steps, "diagnostics": [d.json() for d in diagnostics]}
@@ -43,7 +48,16 @@ def check(files: tuple[str, ...], oneliner: str | None, profile: str | None, as_
     return max(code for _, code, _, _ in results)
 
 
-def _checked_file(recipe: Source, request: Request) -> tuple[Source, int, int, tuple[Diagnostic, ...]]:
+def _checked_file(name: str, request: Request) -> tuple[Source, int, int, tuple[Diagnostic, ...]]:
+    """The same as `_checked` of a file; where it cannot be read, the other files are still checked."""
+    try:
+        recipe = source(name)
+    except RecipeError as error:
+        return Source("", name, Path.cwd()), error.exit_code, 0, error.diagnostics
+    return _checked(recipe, request)
+
+
+def _checked(recipe: Source, request: Request) -> tuple[Source, int, int, tuple[Diagnostic, ...]]:
     """(recipe, exit code, number of steps, diagnostics with warnings)."""
     try:
         plan, _ = checked(recipe, request)
@@ -63,11 +77,13 @@ def fmt(files: tuple[str, ...], only_check: bool, diff: bool) -> int:
     """
     code = DONE
     for name in files:
-        recipe = source(name)
         try:
+            recipe = source(name)
             with pointing_at(recipe):
                 changed = _format_one(recipe, write=not (only_check or diff), diff=diff)
-        except click.exceptions.Exit as wrong:  # the other files are still formatted
+        except (RecipeError, click.exceptions.Exit) as wrong:  # the other files are still formatted
+            if isinstance(wrong, RecipeError):
+                print_diagnostics(wrong.diagnostics, lambda path: "")
             code = max(code, wrong.exit_code)
             continue
         if changed and only_check:

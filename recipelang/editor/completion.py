@@ -89,7 +89,8 @@ def choices_at(
         kinds = sorted({kind for _, kind in modules()})
         return Choices(place.start, end, tuple(Choice(kind, "module") for kind in kinds))
     items = outline(text)
-    found = _Finder(place, scope_at(items, place.start)).choices()
+    start = place.statement[0].start if place.statement else place.start  # a statement does not know its own names
+    found = _Finder(place, scope_at(items, start)).choices()
     unique = {(choice.label, choice.sort): choice for choice in found}
     methods = [choice.label for choice in unique.values() if choice.sort == "method"]
     wrong = unfit(place, methods, items) if place.statement and not place.path else {}

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from recipelang.syntax.grammar import CLAUSES, CLOSING, OPENING, RESERVED, Token, scan
+from recipelang.syntax.grammar import CLAUSES, CLOSING, DEEPEST, OPENING, RESERVED, Token, scan
 from recipelang.syntax.lalr import END, accepted
 from recipelang.syntax.place import Place
 
@@ -121,8 +121,9 @@ class Cursor:
 
     @cached_property
     def call(self) -> Call | None:
-        """The innermost call that is open here."""
-        for index in reversed(_opened(self.statement)):
+        """The innermost call that is open here; None in deeper brackets than a recipe may have."""
+        opened = _opened(self.statement)
+        for index in reversed(opened) if len(opened) <= DEEPEST else ():
             name = _name_before(self.statement, index)
             if name:
                 given, setting = _settings(self.statement[index + 1 :])

@@ -21,6 +21,8 @@ from recipelang.syntax.parse import read
 
 #: what is wrong only because more is still to be typed: settings that are required, values that do not go together
 _LATER = ("RCP0304", "RCP0306", "RCP0307")
+#: in a statement of more characters nothing is tried, since each trial reads all of it
+LONGEST_TRIED = 5_000
 
 
 def unfit(place: Cursor, names: Iterable[str], items: Sequence[Item]) -> dict[str, str]:
@@ -32,9 +34,9 @@ def unfit(place: Cursor, names: Iterable[str], items: Sequence[Item]) -> dict[st
         items: of the whole text, for what holds throughout the recipe: its task.
     """
     verb = verb_of(place.verb)
-    if verb is None or verb.block or place.call:
-        return {}
     start = place.statement[0].start
+    if verb is None or verb.block or place.call or place.start - start > LONGEST_TRIED:
+        return {}
     typed = place.text[start : place.start]
     task = _task(place.text, items)
     part = verb.clause(place.clause) if place.clause else verb

@@ -16,7 +16,7 @@ from recipelang.editor.formatting import applied
 from recipelang.editor.offers import Fix, offers
 from recipelang.errors import Diagnostic
 
-#: of one mistake, this many readings are tried, and so many fixes are offered
+#: of one mistake, this many readings are tried, and this many fixes are offered
 MOST_TRIED, MOST_OFFERED = 20, 3
 #: in a longer text only other names are offered, which need no trial
 LONGEST_TRIED = 20_000
@@ -54,11 +54,13 @@ def _helps(before: Analysis, wrong: Diagnostic, fix: Fix, after: Analysis) -> bo
     """Whether the mistake is gone and no other has come.
 
     Where just what is wrong was replaced, or the statement can be read at last, mistakes elsewhere that come to light
-    are not the fix's own.
+    are not the fix's own; nor is any where the message itself asks for the name.
     """
     known, left = Counter(map(_key, before.diagnostics)), Counter(map(_key, after.diagnostics))
     if left[_key(wrong)] >= known[_key(wrong)]:
         return False
+    if fix.sure:
+        return True
     new = [d for d in after.diagnostics if d.severity == "error" and left[_key(d)] > known[_key(d)]]
     if not (fix.exact or wrong.code.startswith("RCP01")):
         return not new

@@ -9,7 +9,7 @@ from functools import lru_cache
 from recipelang.editor.cursor import words_of
 from recipelang.editor.expected import verb_of
 from recipelang.meaning.verb import Verb
-from recipelang.syntax.grammar import Token, statement_ends
+from recipelang.syntax.grammar import DEEPEST, Token, statement_ends
 
 
 @dataclass
@@ -71,7 +71,8 @@ class Scope:
 
 @lru_cache(maxsize=4)
 def outline(text: str) -> tuple[Item, ...]:
-    """The items of a text; a block that is not closed ends with the text, a brace that closes nothing is left out."""
+    """The items of a text; a block that is not closed ends with the text, a brace that closes nothing is left out, and
+    so is a block that is nested deeper than a recipe may be."""
     words = [word for word in words_of(text) if word.type != "COMMENT"]
     ends = set(statement_ends(words))
     top: list[Item] = []
@@ -79,7 +80,7 @@ def outline(text: str) -> tuple[Item, ...]:
     items, current = top, list[Token]()
     for index, word in enumerate(words):
         if word.type == "LBRACE":
-            item = Item(current, word.end, []) if current else None
+            item = Item(current, word.end, []) if current and len(open_) < DEEPEST else None
             if item:
                 items.append(item)
             open_.append((items, item))

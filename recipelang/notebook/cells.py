@@ -1,4 +1,4 @@
-"""From a cell to a checked plan.
+"""From a cell to a recipe.
 
 The first line of a recipe in a notebook is that of `%%recipe` itself, so that lines are counted as the notebook counts
 them. Variables that the recipe names and does not bind are bound there by `let`: the record of a run then says itself
@@ -10,15 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from recipelang.commands.sources import Request, Source, checked
+from recipelang.commands.sources import Source
 from recipelang.errors import RecipeError, Refusal
 from recipelang.notebook.values import literal
-
-if TYPE_CHECKING:
-    from recipelang.plan import Plan
-    from recipelang.profile import Profile
 
 NOT_BOUND = "RCP0206"
 
@@ -33,26 +29,22 @@ def source(text: str, name: str) -> Source:
     return Source(f"\n{text}", name, Path.cwd())
 
 
-def prepared(recipe: Source, request: Request, variables: Mapping[str, Any]) -> tuple[Source, Plan, Profile]:
-    """The recipe with the variables that it names, its plan, and the profile.
+def with_variables(recipe: Source, error: RecipeError, variables: Mapping[str, Any]) -> Source:
+    """The recipe with the variables of the notebook that it names and does not bind, in its first line.
 
     Args:
         recipe: a cell, see `source`.
-        request: what the options add.
+        error: what is wrong with it alone.
         variables: of the notebook, by name.
 
     Raises:
-        RecipeError: the recipe is wrong; all mistakes at once. RCP1250: a variable is no value of a recipe.
+        RecipeError: `error` itself, where no variable is missing. RCP1250: a variable is no value of a recipe.
     """
-    try:
-        return recipe, *checked(recipe, request)
-    except RecipeError as error:
-        bound = _bound(recipe, error, variables)
-        if not bound:
-            raise
+    bound = _bound(recipe, error, variables)
+    if not bound:
+        raise error
     lets = "; ".join(f"let {name} = {value}" for name, value in bound.items())
-    recipe = replace(recipe, text=lets + recipe.text)
-    return recipe, *checked(recipe, request)
+    return replace(recipe, text=lets + recipe.text)
 
 
 def _bound(recipe: Source, error: RecipeError, variables: Mapping[str, Any]) -> dict[str, str]:

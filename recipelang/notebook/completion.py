@@ -15,11 +15,12 @@ def is_recipe(cell: str) -> bool:
 @context_matcher(identifier="recipelang", priority=100)
 def words(context: CompletionContext) -> SimpleMatcherResult:
     """What may be typed in a recipe; in other cells, and on the line of the magic, nothing."""
-    head, newline, recipe = context.full_text.partition("\n")
-    if not (newline and context.cursor_line and is_recipe(head)):
+    lines = context.full_text.split("\n")
+    head = next((number for number, line in enumerate(lines) if line.strip()), 0)  # empty lines may come before
+    if context.cursor_line <= head or not is_recipe(lines[head]):
         return {"completions": [], "suppress": False}
-    before = context.full_text.split("\n")[1 : context.cursor_line]
-    offset = sum(len(line) + 1 for line in before) + context.cursor_position
+    recipe = "\n".join(lines[head + 1 :])
+    offset = sum(len(line) + 1 for line in lines[head + 1 : context.cursor_line]) + context.cursor_position
     found = choices_at(recipe, offset)
     typed = recipe[found.start : offset]
     return {

@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from functools import partial
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,11 +15,12 @@ from IPython.display import display
 
 from recipelang.commands.boundary import DONE, print_diagnostics
 from recipelang.commands.results import finish, stay_inside
-from recipelang.commands.sources import Source
+from recipelang.commands.sources import Source, checked
 from recipelang.commands.work import options_of, request_of, shared, unmet
+from recipelang.errors import RecipeError
 from recipelang.kinds import Progress
 from recipelang.notebook import completion
-from recipelang.notebook.cells import prepared, source
+from recipelang.notebook.cells import source, with_variables
 from recipelang.notebook.finished import Finished
 from recipelang.notebook.live import Live
 from recipelang.notebook.told import CellFailed, failed, telling
@@ -72,7 +74,12 @@ def _cell(shell: Any, line: str, cell: str) -> Finished | None:
         return None
     recipe = source(cell, arguments["bound"] or "cell")
     with telling(lambda path: recipe.text_at(path)):
-        recipe, plan, profile = prepared(recipe, request_of(arguments), shell.user_ns)
+        request = request_of(arguments)
+        try:
+            plan, profile = checked(recipe, request)
+        except RecipeError as error:
+            recipe = with_variables(recipe, error, shell.user_ns)
+            plan, profile = checked(recipe, request)
         print_diagnostics(plan.warnings, recipe.text_at)
         if arguments["what"] == "check":
             print(f"{recipe.path}: ok, {counted(sum(1 for _ in steps_of(plan.nodes)), 'statement')}")
@@ -93,7 +100,7 @@ def _arguments(line: str) -> Mapping[str, Any] | None:
         arguments = context.params
         _refuse_idle(context)
         bound = arguments["bound"]
-        if bound is not None and not bound.isidentifier():
+        if bound is not None and (not bound.isidentifier() or iskeyword(bound)):
             raise click.BadParameter(f"`{bound}` is not a name for a variable.", param_hint="--as")
         return arguments
     except click.exceptions.Exit:

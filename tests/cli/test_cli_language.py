@@ -110,6 +110,19 @@ def test_files_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "it is a folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["check"], ["fmt", "--check"]])
+def test_a_file_that_cannot_be_read_leaves_no_other_out(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "latin.rcp").write_bytes(b"# \xe9\n")
+    (tmp_path / "wrong.rcp").write_text("measure [\n")
+    names = [str(tmp_path / name) for name in ("latin.rcp", "wrong.rcp")]
+    assert recipe(*command, *names) == 1
+    assert recipe(*command, str(tmp_path / "missing.rcp"), *names) == 2
+    told = capsys.readouterr().err
+    assert told.count("RCP1202") == told.count("wrong.rcp:1:") == 2 and told.count("RCP1201") == 1
+
+
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     file = tmp_path / "windows.rcp"
     file.write_bytes(b"\xef\xbb\xbf" + ONELINER.replace("; ", "\r\n").encode())

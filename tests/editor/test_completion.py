@@ -93,6 +93,9 @@ def labels(marked: str, *sorts: str) -> list[str]:
         ("prune layers by imprint in type(|", "Conv2d BasicBlock", "conv1"),
         ('prune layers by imprint in "|', "conv1 layer1.0", "first"),
         ('prune layers by imprint in "la|"', "layer1.0", ""),
+        ("let a = 1\nlet b = |", "$a", "$b"),
+        ("sweep a in 1, |", "", "$a"),
+        ("sweep a in 1, 2 { prune |", "$a", ""),
         ('use "|', "base.rcp", "conv1"),
         ('export pt2 to "|', "", "base.rcp conv1"),
         ("# prune |", "", "layers"),
@@ -126,6 +129,11 @@ def test_what_the_statement_would_refuse_comes_last_with_the_reason() -> None:
     assert "does not rank filters" in ranking["imprint"] and not ranking["taylor"]
     task = {c.label: c.wrong for c in offered("prune layers by taylor until |\ntask superresolution(scale=2)").items}
     assert "task" in task["top1"] and not task["psnr"] and not task["latency"]
+
+
+def test_in_a_very_long_statement_nothing_is_tried() -> None:
+    text = "prune layers by imprint until " + "latency < 0.7 and " * 500
+    assert "latency" in labels(text + "|") and not any(c.wrong for c in offered(text + "|").items)
 
 
 def swept(text: str, line: int) -> bool:

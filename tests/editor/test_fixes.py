@@ -73,6 +73,7 @@ PRUNE = "prune layers by imprint until latency < 0.7\n"
         ("sparsify nm 2:4\ndistill from healty", "sparsify nm 2:4\ndistill from healthy"),
         ("variant a {\n  prune 1 layer by imprint\n", "variant a {\n  prune 1 layer by imprint\n}\n"),
         ("let a = sgd\ntrain for 1 epoch\n", "train for 1 epoch\n"),
+        (f"variant a {{\n  {PRUNE}}}\ntran for 1 epoch", f"variant a {{\n  {PRUNE}}}\ntrain for 1 epoch"),
         ("let a = sgd\ntrain for 1 epoch with $b\n", "let a = sgd\ntrain for 1 epoch with $a\n"),
     ],
 )

@@ -60,6 +60,8 @@ def test_any_text_has_answers(text: str, offset: int) -> None:
 
 
 STRANGE = ["\ufeff", "\x00", "\r", "\r\n\r\n", "\u2028prune", "a" * 300, "a" * 200_001, "{" * 50, '"' * 9]
+#: nested far deeper than a recipe may be
+STRANGE += ["variant a { " * 1500, "train for 1 epoch with " + "sgd(lr=" * 600, "prune layers by " + "a([{" * 600]
 
 
 @pytest.mark.parametrize("text", STRANGE, ids=range(len(STRANGE)))

@@ -166,6 +166,10 @@ def test_a_used_file_is_read_as_it_is_in_the_editor(editor: Editor, folder: Path
     assert theirs["relatedInformation"][0]["location"]["uri"] == base
     editor.change(base, "prune 1 layer by imprint\n")
     assert editor.diagnostics(base) == editor.diagnostics(uri) == []
+    editor.change(base, "prune 1 layer by imprnt\n", version=3)
+    assert len(editor.diagnostics(base)) == len(editor.diagnostics(uri)) == 1
+    editor.tell("textDocument/didClose", textDocument={"uri": base})  # not saved: the file counts again
+    assert editor.diagnostics(base) == editor.diagnostics(uri) == []
 
 
 def test_files_that_are_gone_or_no_text(editor: Editor, folder: Path) -> None:

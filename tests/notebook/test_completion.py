@@ -26,6 +26,7 @@ def offered(shell: InteractiveShell, cell: str) -> list[str]:
         ("%%recipe --as x\ndata digits\npru|", "%%recipe --as x\ndata digits\nprune"),
         ("%%recipe\nlet tune = sgd(lr=0.1)\ntrain for 2 epochs with $tu|", "train for 2 epochs with $tune"),
         ("%%recipe\nprune layers by imprint unt|\nmeasure top1", "prune layers by imprint until\nmeasure top1"),
+        ("\n \n%%recipe\nmeasure top1\nprune filters by magn|", "measure top1\nprune filters by magnitude"),
         ("%%recipe\nprune filters by |", "%%recipe\nprune filters by taylor"),
     ],
 )

@@ -103,6 +103,12 @@ def test_a_variable_that_is_no_value_is_refused_at_its_place(shell: InteractiveS
     assert "RCP1250" in lines(result) and "--> cell:6:30" in lines(result) and "is a `object`" in lines(result)
 
 
+def test_a_value_that_does_not_fit_is_shown_with_the_line_that_binds_it(shell: InteractiveShell) -> None:
+    shell.run_cell("limit = 'much'")
+    result, _ = ran(shell, "%%recipe check\n" + SMALL + "expect params < $limit\n")
+    assert '1 | let limit = "much"\n' in lines(result)
+
+
 def test_a_name_that_nothing_binds_is_the_mistake_of_the_recipe(shell: InteractiveShell) -> None:
     result, _ = ran(shell, "%%recipe check\n" + SMALL + "train for 1 step with sgd(lr=$rate)\n")
     assert "RCP0206" in lines(result)
@@ -122,6 +128,7 @@ def test_an_expectation_that_is_not_met_shows_the_report_and_fails(shell: Intera
         ("plan --as x", "`--as` changes nothing of `%%recipe plan`"),
         ("walk", "walk"),
         ("--as 2x", "not a name for a variable"),
+        ("--as class", "not a name for a variable"),
         ("--set 'a=1", "the options cannot be read"),
         ("--seeds one", "not a list of distinct whole numbers"),
         ("run file.rcp", "unexpected extra argument"),

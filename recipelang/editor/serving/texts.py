@@ -78,14 +78,20 @@ def _closed(server: RecipeServer, params: lsp.DidCloseTextDocumentParams) -> Non
     server.documents.texts.pop(path, None)
     server.documents.known.pop(path, None)
     server.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(params.text_document.uri, []))
+    _schedule_users(server, path)  # what was typed and not saved is gone
 
 
 def _changed(server: RecipeServer, uri: str, text: str) -> None:
     """Take a new text and check it soon, and those that use it."""
     path = path_of(uri)
     server.documents.texts[path] = text
-    users = set(server.documents.users_of(path))
     _schedule(server, uri)
+    _schedule_users(server, path)
+
+
+def _schedule_users(server: RecipeServer, path: Path) -> None:
+    """Check the open texts that use a file."""
+    users = set(server.documents.users_of(path))
     for other in list(server.workspace.text_documents):
         if path_of(other) in users:
             _schedule(server, other)
