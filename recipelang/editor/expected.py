@@ -109,7 +109,7 @@ def _in_call(call: Call) -> Expected:
 
 
 def _in_word(call: Call) -> Expected:
-    """In the brackets of what is no method: of a split, of `drop` and `rise`, of `scratch` and `type`."""
+    """In the brackets of a word that is not a method: of a split, of `drop` and `rise`, of `scratch` and `type`."""
     known = {
         **dict.fromkeys(("train", "val", "test"), Setting("samples", "integer", 512, help="How many of its images.")),
         **dict.fromkeys(("drop", "rise"), Setting("from", "word", "healthy", choices=("healthy", "control"))),

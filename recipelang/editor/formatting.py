@@ -93,7 +93,8 @@ def _changes(before: list[str], after: list[str]) -> list[tuple[int, int, int, i
     if len(before) == len(after):
         same = [old == new for old, new in zip(before, after, strict=True)]
         runs = [[index for index, _ in run] for equal, run in groupby(enumerate(same), key=lambda p: p[1]) if not equal]
-        return [(run[0], run[-1] + 1, run[0], run[-1] + 1) for run in runs]
+        parts = [part for run in runs for part in _lines_alone(before, after, run)]
+        return [(part[0], part[-1] + 1, part[0], part[-1] + 1) for part in parts]
     head = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
     ends = zip(reversed(before[head:]), reversed(after[head:]), strict=False)
     tail = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], ends))
@@ -103,6 +104,12 @@ def _changes(before: list[str], after: list[str]) -> list[tuple[int, int, int, i
     matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     found = (codes[1:] for codes in matcher.get_opcodes() if codes[0] != "equal")
     return [(head + a, head + b, head + c, head + d) for a, b, c, d in found]
+
+
+def _lines_alone(before: list[str], after: list[str], run: list[int]) -> list[list[int]]:
+    """Each line of a run by itself, where no word has moved to another line; else all of them together."""
+    stay = all("".join(before[line].split()) == "".join(after[line].split()) for line in run)
+    return [[line] for line in run] if stay else [run]
 
 
 def applied(text: str, edits: tuple[Edit, ...]) -> str:

@@ -27,7 +27,7 @@ from recipelang.syntax import nodes
 from recipelang.syntax.parse import read
 
 FORMAT = "recipelang.modules/1"
-#: of a larger network, these are remembered, and of a file, so much is read
+#: of a larger network, these are remembered, and of a file, this much is read
 MOST_MODULES, MOST_CHARACTERS = 5_000, 2_000_000
 Modules = tuple[tuple[str, str], ...]  # (path, class) of each
 

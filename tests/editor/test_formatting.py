@@ -81,6 +81,12 @@ def test_only_the_lines_that_were_asked_for_are_formatted() -> None:
     assert last.startswith("prune   layers") and last.endswith("keep as a\n")
 
 
+def test_of_several_untidy_lines_in_a_row_only_those_asked_for_are_formatted() -> None:
+    text = "measure  top1\nmeasure  latency\nkeep  as a\n"
+    at = text.index("latency")
+    assert applied(text, formatted(text, at, at)) == "measure  top1\nmeasure latency\nkeep  as a\n"
+
+
 def test_line_ends_of_windows_stay() -> None:
     text = "prune   layers by imprint\r\n  until latency < 0.7\r\n"
     assert applied(text, formatted(text)) == "prune layers by imprint\r\n  until latency < 0.7\r\n"
