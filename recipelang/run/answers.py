@@ -189,7 +189,7 @@ def keep_plan(plan: Plan, options: Options, store: Store, datasets: Mapping[str,
     key = key_for(plan, options)
     if key is None:
         return
-    record = {"premises": premises(plan, options, datasets, store), "report": asdict(report)}
+    record = {"premises": premises(plan, options, datasets, store), "told": asdict(report)}
     plans = _plans()
     with suppress(OSError), plans.hold(key):
         plans.work(key)
@@ -205,7 +205,7 @@ def recall_plan(plan: Plan, options: Options, progress: Progress | None = None) 
     said = progress or default_progress()
     if answer is None or not hold(answer.record["premises"], plan, options, store, said):
         return None
-    told, load = answer.record["report"], BUSY if busy() else ""
+    told, load = answer.record["told"], BUSY if busy() else ""
     if told["hardware"].endswith(BUSY) and not load:
         return None  # times that were measured on a busy machine are measured again
     rows = tuple(PlanLine(**{**row, "details": tuple(row["details"])}) for row in told["rows"])

@@ -81,9 +81,7 @@ def _packages() -> Iterator[str]:
         yield entry
         try:
             with os.scandir(entry or os.curdir) as inside:
-                yield from (
-                    _stamp(Path(one.path)) for one in inside if one.name.endswith((".dist-info", ".egg-info", ".pth"))
-                )
+                yield from (_stamp(Path(one.path)) for one in inside if one.name.endswith(INSTALLED))
         except OSError:  # not a folder
             continue
 

@@ -20,7 +20,8 @@ from recipelang.measuring.clock import compare_latency
 from recipelang.methods.metrics.latency import Latency
 from recipelang.methods.metrics.throughput import Throughput
 from recipelang.report.context import build
-from recipelang.report.plots import colours, tradeoff
+from recipelang.report.fronts import fronts
+from recipelang.report.looks import looks
 from recipelang.report.render import write
 from recipelang.run.cells import SeedReading, numbers
 from recipelang.run.measurer import Measurer
@@ -128,7 +129,6 @@ def test_a_cost_of_which_more_is_better_is_better_to_the_right() -> None:
         for metric in record["metrics"]:
             metric["better"] = better if metric["role"] == "cost" else metric["better"]
         context = build(record)
-        chart = tradeoff(context, colours(context))
-        assert chart is not None
+        chart = fronts(context, looks(context.rows, [source.name for source in context.sources]))[0]
         captions.append(chart.caption)
     assert [caption.split(".")[0] for caption in captions] == ["Left and up is better", "Right and up is better"]

@@ -39,8 +39,8 @@ def test_prune_by_a_companion_is_a_training_with_it(lab: Any) -> None:
     assert plain.weights("control") == done.weights("control"), "the control trains as if there were no gates"
 
     drawn = charts(build(done.result.report)).in_group("importance")
-    assert [chart.title for chart in drawn] == [step["text"]]
-    assert "removed (orange), by group of coupled channels" in drawn[0].caption
+    assert [(chart.title, chart.statement) for chart in drawn] == [("Removed of each group", step["text"])]
+    assert "removed (pale), by group of coupled channels" in drawn[0].caption
     assert all(f"{layer} {lost}/{of}" in drawn[0].svg for layer, (lost, of) in gone.items())
 
 
