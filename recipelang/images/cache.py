@@ -83,7 +83,9 @@ class Known:
 
 
 class Digests:
-    """What was found in the files under a folder, keyed by (name, size, time of change).
+    """What was found in the files under a folder, keyed by (name, size, times of change).
+
+    Two times: a tool can set that of the content back, as archives and `touch` do, and not that of the file's record.
 
     Args:
         root: the folder; each has its own file in the cache.
@@ -102,10 +104,10 @@ class Digests:
         """What is known about the file, if it has not changed since; else None."""
         key = ascii(name)
         entry = self._known.get(key)
-        if not (isinstance(entry, list) and entry[:2] == [status.st_size, status.st_mtime_ns]):
+        if not (isinstance(entry, list) and entry[:3] == _stamp(status)):
             return None
         with contextlib.suppress(ValueError, TypeError):
-            digest, frames, peak, whole = entry[2:]
+            digest, frames, peak, whole = entry[3:]
             known = Known(
                 bytes.fromhex(str(digest)), bool(frames), None if peak is None else int(str(peak)), bool(whole)
             )
@@ -116,10 +118,14 @@ class Digests:
     def put(self, name: str, status: os.stat_result, known: Known) -> None:
         """Remember what was found in a file."""
         found = [known.digest.hex(), known.frames, known.peak, known.whole]
-        self._seen[ascii(name)] = [status.st_size, status.st_mtime_ns, *found]
+        self._seen[ascii(name)] = [*_stamp(status), *found]
 
     def save(self) -> None:
         """Write what was seen; files that are gone are forgotten."""
         if self._seen != self._known:
             with contextlib.suppress(OSError), atomic(self._path) as file:
                 file.write(json.dumps(self._seen).encode("ascii"))
+
+
+def _stamp(status: os.stat_result) -> list[object]:
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]

@@ -52,9 +52,9 @@ def print_table(context: ReportContext, console: Console) -> None:
         table.add_column("", no_wrap=True)
         for i in indices:
             table.add_column(Text(heads[i]), no_wrap=True)
-        texts = zip(*(columns[i] for i in indices), strict=True)
-        for row, name, cells in zip(context.shown, names, texts, strict=True):
-            table.add_row(Text(name, style=_style(row)), *(Text("  ").join(filter(len, pair)) for pair in cells))
+        for place, (row, name) in enumerate(zip(context.shown, names, strict=True)):
+            cells = (Text("  ").join(filter(len, columns[i][place])) for i in indices)
+            table.add_row(Text(name, style=_style(row)), *cells)
         console.print(table, crop=False, width=width)
         console.print()
     if context.more:

@@ -125,11 +125,18 @@ def test_what_is_known_of_a_file_is_not_read_again(tmp_path: Path, monkeypatch: 
     save(tmp_path / "cats" / "1.png", 77)
     os.utime(tmp_path / "cats" / "1.png", (time.time() + 5, time.time() + 5))
     assert opened(tmp_path, size=64).fingerprint != data.fingerprint and read == ["cats/1.png"]
+    read.clear()
+    path, status = tmp_path / "cats" / "1.png", (tmp_path / "cats" / "1.png").stat()
+    path.write_bytes(path.read_bytes()[:-1] + b"?")  # as long, and with the old time
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    opened(tmp_path, size=64)
+    assert read == ["cats/1.png"]
+    read.clear()
     opened(tmp_path, size=64, unreadable="skip")  # looks closer, once
-    assert len(read) == 13
+    assert len(read) == 12
     opened(tmp_path, size=64, unreadable="skip")
     opened(tmp_path, size=64)
-    assert len(read) == 13
+    assert len(read) == 12
 
 
 def test_many_files_say_how_far_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

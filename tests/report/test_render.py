@@ -123,6 +123,14 @@ def test_the_terminal_table_fits_and_is_plain_off_a_terminal(name: str, request:
     assert not re.search(r"\S…|…\S", text.split("≈ within")[0])  # no name is cut; intervals have theirs between spaces
 
 
+def test_a_run_that_measured_nothing_is_shown(main_record: dict[str, Any]) -> None:
+    main_record["metrics"] = []
+    out = io.StringIO()
+    print_table(build(main_record), Console(file=out))
+    lines = [line.strip() for line in out.getvalue().splitlines()]
+    assert "healthy" in lines and "main: nothing was measured against healthy" in lines
+
+
 def test_markup_of_the_terminal_is_not_obeyed(main_record: dict[str, Any]) -> None:
     main_record["variants"][1]["name"] = "[red]main[/red]"
     out = io.StringIO()
