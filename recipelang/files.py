@@ -13,6 +13,8 @@ from recipelang.lazy import tempfile
 
 #: the longest name and path on Linux, macOS and Windows, in bytes
 LONGEST_NAME, LONGEST_PATH = 255, 4000
+#: of a recipe, this much is read, far more than any has: some files have no end
+MOST_BYTES = 2**24
 
 
 def expanded(text: str) -> Path:
@@ -34,6 +36,23 @@ def expanded(text: str) -> Path:
         except RuntimeError:
             why = f"there is no home folder for `{Path(text).parts[0]}`"
     raise Refusal("RCP1214", f"`{shortened(text)}` is not a path: {why}", "use another path")
+
+
+def used_text(file: Path) -> str:
+    """The text of a file that a recipe names; a stranger's recipe may name a pipe, and reading it would wait.
+
+    Raises:
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is not UTF-8 text.
+    """
+    try:
+        expanded(str(file))
+    except Refusal as refusal:
+        raise OSError(0, refusal.message) from None
+    if file.exists() and not file.is_file():
+        raise OSError(0, "it is not a file")
+    with file.open("rb") as opened:
+        return opened.read(MOST_BYTES).decode("utf-8-sig")
 
 
 def cache_folder() -> Path:

@@ -14,13 +14,11 @@ import click
 
 from recipelang.commands.boundary import WrongUsage, print_diagnostics
 from recipelang.errors import Diagnostic, RecipeError, Refusal
-from recipelang.files import expanded, shortened
+from recipelang.files import MOST_BYTES, expanded, shortened, used_text
 from recipelang.profile import DEVICE, Profile, locate, parse_profile
 
 if TYPE_CHECKING:
     from recipelang.plan import Plan
-
-MOST_BYTES = 2**24
 
 
 class PathArgument(click.ParamType):
@@ -123,17 +121,6 @@ def _bytes(file: Path) -> bytes:
         return opened.read(MOST_BYTES)
 
 
-def _used(file: Path) -> str:
-    """The text of a file that a recipe names; a stranger's recipe may name a pipe, and reading it would wait."""
-    try:
-        expanded(str(file))
-    except Refusal as refusal:
-        raise OSError(0, refusal.message) from None
-    if file.exists() and not file.is_file():
-        raise OSError(0, "it is not a file")
-    return _bytes(file).decode("utf-8-sig")
-
-
 def _decoded(raw: bytes, path: str) -> str:
     try:
         return raw.decode("utf-8-sig")
@@ -183,7 +170,7 @@ def checked(recipe: Source, request: Request) -> tuple[Plan, Profile]:
         sets=request.sets or {},
         control=request.control,
         seeds=request.seeds,
-        read=lambda path: _used(recipe.folder / path),
+        read=lambda path: used_text(recipe.folder / path),
         mistakes=mistakes,
     )
     return plan, profile

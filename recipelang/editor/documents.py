@@ -9,12 +9,10 @@ from pathlib import Path
 
 from recipelang.editor.analysis import Analysis, analyse
 from recipelang.editor.modules import Modules, known, model_of
-from recipelang.errors import Diagnostic, RecipeError, Refusal
-from recipelang.files import expanded
+from recipelang.errors import Diagnostic, RecipeError
+from recipelang.files import used_text
 from recipelang.profile import Profile, locate, parse_profile
 
-#: more of a file is not read: some have no end
-MOST_BYTES = 2**24
 #: of more recipes beside one, these are offered
 MOST_FILES = 500
 
@@ -76,16 +74,7 @@ class Documents:
             UnicodeDecodeError: it is not UTF-8 text.
         """
         path = Path(*_normal(path))
-        if path in self.texts:
-            return self.texts[path]
-        try:
-            expanded(str(path))
-        except Refusal as refusal:
-            raise OSError(0, refusal.message) from None
-        if path.exists() and not path.is_file():
-            raise OSError(0, "it is not a file")
-        with path.open("rb") as opened:
-            return opened.read(MOST_BYTES).decode("utf-8-sig")
+        return self.texts[path] if path in self.texts else used_text(path)
 
     def modules_of(self, path: Path) -> Modules:
         """The modules of the network of an open recipe, where a command has built it on this machine before."""

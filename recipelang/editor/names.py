@@ -120,7 +120,7 @@ def renamed(
     """
     new = new.removeprefix("$") if symbol.sort in ("parameter", "variant") else new
     if not _NAME.fullmatch(new) or new in RESERVED:
-        help = "a name has letters, digits and `_`, begins with no digit, and is not a word of the language"
+        help = "a name has letters, digits and `_`, does not begin with a digit, and is not a word of the language"
         raise Refusal("RCP0110", f"`{new}` is not a name", help)
     if symbol.sort != "parameter" and new in flow.RESERVED:
         raise Refusal("RCP0207", f"`{new}` already has a meaning", "choose another name")
