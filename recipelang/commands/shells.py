@@ -90,6 +90,7 @@ _FOUND: dict[str, Find | None] = {
     "data": _methods("data"),
     "task": _methods("task"),
     "forms": _forms,
+    "sort": _methods("metric"),
     "sets": _lets,
     "device": _devices,
 }

@@ -53,6 +53,7 @@ def test_files_are_left_to_the_shell_and_the_names_of_a_recipe_are_read(tmp_path
     assert asked(tmp_path, "run", "r.rcp", "--set", "") == [("plain", "tune="), ("plain", "lr=")]
     assert asked(tmp_path, "run", "gone.rcp", "--set", "") == []
     assert asked(tmp_path, "run", "r.rcp", "--device", "cu") == [("plain", "cuda"), ("plain", "cuda:0")]
+    assert asked(tmp_path, "compare", "x", "--sort", "lat") == [("plain", "latency")]
     assert ("plain", "markdown,html") in asked(tmp_path, "report", "x", "--to", "markdown,h")
 
 
