@@ -71,9 +71,9 @@ def test_a_text_is_formatted_whole_and_in_part(editor: Editor, folder: Path) -> 
     text = "prune   layers by imprint until latency<0.7\nkeep as   a\n"
     uri, _ = opened(editor, folder, "format.rcp", text)
     edits = editor.about("formatting", uri, options=OPTIONS)
-    assert [e["newText"] for e in edits] == ["prune layers by imprint until latency < 0.7\nkeep as a\n"]
+    assert [e["newText"] for e in edits] == ["prune layers by imprint until latency < 0.7\n", "keep as a\n"]
     lines = {"start": {"line": 1, "character": 0}, "end": {"line": 1, "character": 4}}
-    assert editor.about("rangeFormatting", uri, options=OPTIONS, range=lines) is not None
+    assert editor.about("rangeFormatting", uri, options=OPTIONS, range=lines) == edits[1:]
     editor.change(uri, "prune layers by\n")
     editor.diagnostics(uri)
     assert editor.about("formatting", uri, options=OPTIONS) is None, "a text with a mistake stays as it is"
