@@ -48,10 +48,12 @@ def drawn(context: ReportContext) -> Charts:
 
 def visible(context: ReportContext) -> ReportContext:
     """The context as charts see it: numbers and names, not when, where and how fast they were found."""
+    # The name of a run tells it from others; alone it is that of a folder, and each run writes a new one.
+    names = [source.name for source in context.sources] if len(context.sources) > 1 else [""]
     seen: ReportContext = _timeless(
         replace(
             context,
-            sources=tuple(_without_time(source) for source in context.sources),
+            sources=tuple(_without_time(source, name) for source, name in zip(context.sources, names, strict=True)),
             journeys=(),
             environment=(),
             warnings=(),
@@ -63,9 +65,9 @@ def visible(context: ReportContext) -> ReportContext:
     return seen
 
 
-def _without_time(source: RecordedRun) -> RecordedRun:
+def _without_time(source: RecordedRun, name: str) -> RecordedRun:
     report = replace(source.report, created="", command="", environment={}, warnings=(), variants=())
-    return replace(source, report=report, data={}, folder=None)
+    return replace(source, name=name, report=report, data={}, folder=None)
 
 
 def _timeless(value: Any) -> Any:

@@ -60,6 +60,11 @@ def test_a_rerun_draws_nothing(main_record: dict[str, Any], counted: list[Any]) 
     assert len(counted) == 1
 
 
+def test_the_folder_of_a_run_alone_draws_nothing_again(main_record: dict[str, Any], counted: list[Any]) -> None:
+    wanted = drawn.drawn(build(main_record, "run-1"))
+    assert drawn.drawn(build(main_record, "run-2")) == wanted and len(counted) == 1
+
+
 CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a metric": lambda r: r["variants"][1]["metrics"]["top1"].update(value=0.5),
     "an interval": lambda r: r["variants"][1]["metrics"]["top1"].update(low=0.1),
