@@ -249,6 +249,22 @@ def test_no_width_of_a_window_makes_the_page_wider_than_it(
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_a_name_without_a_space_makes_no_page_wider(browser: Any, main_record: dict[str, Any], tmp_path: Path) -> None:
+    for number, variant in enumerate(main_record["variants"]):
+        variant["name"] = "n" * 1000 + str(number)
+    html = render(build(main_record), "html")["report.html"]
+    for width in (360, 1000):
+        with visit(browser, html, tmp_path, viewport={"width": width, "height": 800}) as seen:
+            assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_table_that_scrolls_says_so_at_its_foot(browser: Any, sweep: Page, study: Page, tmp_path: Path) -> None:
+    shade = "getComputedStyle(document.querySelector('.scroll.wide')).backgroundImage"
+    for page, expected in ((sweep, True), (study, False)):
+        with visit(browser, page.html, tmp_path) as seen:
+            assert ("gradient" in seen.page.evaluate(shade)) == expected
+
+
 def test_no_other_script_runs(browser: Any, main_record: dict[str, Any], texts_changed: Any, tmp_path: Path) -> None:
     plant = "<script>planted=1</script><img src=x onerror=planted=1>"
     context = build(texts_changed(main_record, lambda text: text + plant))
