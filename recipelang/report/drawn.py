@@ -55,6 +55,7 @@ def visible(context: ReportContext) -> ReportContext:
             context,
             sources=tuple(_without_time(source, name) for source, name in zip(context.sources, names, strict=True)),
             journeys=(),
+            recipes=(),
             environment=(),
             warnings=(),
             arrivals=(),
