@@ -11,6 +11,7 @@ from rich.text import Text
 from recipelang.report import words
 from recipelang.report.context import ReportContext
 from recipelang.report.rows import Cell, Row
+from recipelang.report.runs import unlike
 from recipelang.report.summary import signs
 
 WIDTH = 100
@@ -39,9 +40,10 @@ def print_table(context: ReportContext, console: Console) -> None:
     for name, sentence in context.headline:
         text = Text.assemble((words.shorten(name, 2 * MOST_NAME), "bold"), ": ", sentence.replace("`", ""))
         console.print(text, width=width)
-    for arrival in context.arrivals:
-        console.print(Text(f"note: {arrival.replace('`', '')}", style="yellow"), soft_wrap=True)
-    if context.headline or context.arrivals:
+    notes = (*context.arrivals, *unlike(context.sources))
+    for note in notes:
+        console.print(Text(f"note: {note.replace('`', '')}", style="yellow"), soft_wrap=True)
+    if context.headline or notes:
         console.print()
     names = [signs(row) + words.shorten(row.name, MOST_NAME) for row in context.shown]
     columns = [[_texts(row.cells[i]) for row in context.shown] for i in range(len(context.metrics))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import math
 import re
 import statistics
@@ -247,6 +248,17 @@ def test_the_headline_is_the_network_that_the_recipe_goes_on_with(main_record: d
     out = io.StringIO()
     print_table(context, Console(file=out))
     assert out.getvalue().startswith(f"{name}: latency")
+
+
+def test_the_terminal_says_what_makes_runs_hard_to_compare(main_record: dict[str, Any]) -> None:
+    other = json.loads(json.dumps(main_record))
+    other["environment"]["data"] = "other images"
+    out = io.StringIO()
+    print_table(compare([build(main_record, "a"), build(other, "b")]), Console(file=out))
+    assert "note: the runs differ in data: " in out.getvalue()
+    out = io.StringIO()
+    print_table(compare([build(main_record, "a"), build(main_record, "b")]), Console(file=out))
+    assert "note:" not in out.getvalue()
 
 
 def test_a_chosen_variant_that_nothing_follows_leads_by_its_name(main_record: dict[str, Any]) -> None:
