@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -19,6 +21,9 @@ from recipelang.report.page import policy, script
 from recipelang.report.plots import charts
 from recipelang.report.render import render
 
+GOLDEN = Path(__file__).parent / "golden"
+#: what another file or another version of the plotting library changes: it has tests of its own
+ELSEWHERE = re.compile(r"(?s)(?<=<style>).*?(?=</style>)|(?<=<script>).*?(?=</script>)|<svg.*?</svg>|'sha256-[^']+'")
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 PLANTS = [
     "<script>alert(1)</script>{{ 7 * 7 }}{% raw %}",
@@ -64,6 +69,15 @@ class Page(HTMLParser):
 def page(record: dict[str, Any]) -> tuple[Page, str]:
     html = render(build(record), "html")["report.html"]
     return Page(html), html
+
+
+@pytest.mark.parametrize("name", ["main", "study"])
+def test_the_page_is_as_it_was(name: str, request: pytest.FixtureRequest) -> None:
+    text = ELSEWHERE.sub("…", render(build(request.getfixturevalue(f"{name}_record")), "html")["report.html"])
+    golden = GOLDEN / f"{name}.html"
+    if os.environ.get("RECIPELANG_GOLDEN") == "write":
+        golden.write_text(text, "utf-8")
+    assert text == golden.read_text("utf-8"), "run with RECIPELANG_GOLDEN=write and read the difference"
 
 
 @pytest.mark.parametrize("name", ["main", "study"])
