@@ -7,6 +7,7 @@ is gone and no other one has come.
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Callable
 from itertools import chain, islice
@@ -18,6 +19,8 @@ from recipelang.errors import Diagnostic
 
 #: of one mistake, this many readings are tried, and this many fixes are offered
 MOST_TRIED, MOST_OFFERED = 20, 3
+#: a text of nothing but brackets is slow to read: after this many seconds of processor time no other reading is tried
+LONGEST_TRIAL = 0.5
 #: in a longer text only other names are offered, which need no trial
 LONGEST_TRIED = 20_000
 
@@ -36,9 +39,11 @@ def fixes(found: Analysis, wrong: Diagnostic, again: Callable[[str], Analysis]) 
     if len(found.text) > LONGEST_TRIED:
         return tuple(fix for fix in chain(*groups) if fix.sure)[:MOST_OFFERED]
     offered: dict[str, Fix] = {}
-    tried = 0
+    tried, began = 0, time.process_time()
     for group in groups:
         for fix in islice(group, max(0, MOST_TRIED - tried)):
+            if tried and time.process_time() - began > LONGEST_TRIAL:
+                break
             tried += 1
             after = applied(found.text, fix.edits)
             if after in offered or not _helps(found, wrong, fix, again(after)):

@@ -108,6 +108,22 @@ def test_in_a_long_recipe_names_are_fixed_untried(monkeypatch: pytest.MonkeyPatc
     assert fixes(found, unit, never) == ()
 
 
+def test_a_text_that_is_slow_to_read_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def again(text: str) -> Analysis:
+        tried.append(text)
+        monkeypatch.setattr("time.process_time", lambda: float("inf"))
+        return look(text)
+
+    found = look("prune 2 layers by latency")
+    fixes(found, found.diagnostics[0], lambda text: tried.append(text) or look(text))  # type: ignore[func-returns-value]
+    assert len(tried) > 1
+    tried.clear()
+    fixes(found, found.diagnostics[0], again)
+    assert len(tried) == 1
+
+
 def texts() -> list[str]:
     """The recipe of every case of the tests of messages."""
     parts = [
