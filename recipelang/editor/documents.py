@@ -30,11 +30,6 @@ class Documents:
     known: dict[Path, Analysis] = field(default_factory=dict)
     _profiles: dict[Path, tuple[tuple[int, int], Profile]] = field(default_factory=dict)
 
-    def analysed(self, path: Path) -> Analysis:
-        """The analysis of an open text as it is now; the last one where nothing has changed since."""
-        text, last = self.texts[path], self.known.get(path)
-        return last if last and last.text == text else self.analyse(path, text)
-
     def analyse(self, path: Path, text: str) -> Analysis:
         """Analyse a text, with the profile and the files beside it as they are now, and remember it."""
         self.known[path] = self.as_if(path, {path.name: text})

@@ -267,13 +267,22 @@ def measurement(samples: np.ndarray, single: str) -> Measurement:
         samples: as `series` gives them, n×2 or n×1.
         single: what a row of healthy alone is called, in the plural.
     """
-    value, ratio = summary(samples)
+    return stated(*summary(samples), len(samples), f"{len(samples)} {'pairs' if samples.shape[1] == 2 else single}")
+
+
+def stated(value: Interval, ratio: Interval, n: int, drawn: str) -> Measurement:
+    """A measurement with the intervals of its value and of its ratio to healthy.
+
+    Args:
+        n: how many samples there are.
+        drawn: what was resampled: `50 pairs`.
+    """
     return Measurement(
         value=value.value,
         low=value.low,
         high=value.high,
-        n=len(samples),
-        interval=f"bootstrap of {len(samples)} {'pairs' if samples.shape[1] == 2 else single}",
+        n=n,
+        interval=f"bootstrap of {drawn}",
         ratio=ratio.value,
         ratio_low=ratio.low,
         ratio_high=ratio.high,

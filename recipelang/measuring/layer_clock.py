@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +27,7 @@ from recipelang.measuring.clock import (
     Executable,
     Stopwatch,
     check_device,
+    stated,
     undisturbed,
     warm_up,
 )
@@ -161,15 +163,8 @@ def measurement(plain: np.ndarray, seen: Sequence[Watched], how: str) -> Measure
         for name in side_by_side(list(rows[0]), list(rows[-1]))
     )
     beside = {} if alone else {"healthy": unwatched[0], "watched_healthy": healthy}
-    return Measurement(
-        value=value.value,
-        low=value.low,
-        high=value.high,
-        n=len(plain),
-        interval=f"bootstrap of {counted(len(plain), 'round')}",
-        ratio=ratio.value,
-        ratio_low=ratio.low,
-        ratio_high=ratio.high,
+    return replace(
+        stated(value, ratio, len(plain), counted(len(plain), "round")),
         note=f"its layers together; a call that nothing watches takes {unwatched[-1] / own:.2f} times that",
         layers=LayerTimes(layers, unwatched[-1], own, n=len(plain), how=how, **beside),
     )

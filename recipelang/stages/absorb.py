@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Figure
 from recipelang.kinds.figure import words
+from recipelang.stages._pairs import Found, require_pairs
 from recipelang.stages._reasons import by_reason
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.absorbing import absorbed, absorbing
-from recipelang.surgery.equalizing import Pair
 from recipelang.surgery.network import Network
-from recipelang.surgery.selectors import resolve
-from recipelang.surgery.simulated import computing
 from recipelang.verbs.absorb import Absorb
 
 LOW = "no channel is above zero by three deviations"
@@ -46,21 +44,13 @@ def foresee(operation: Absorb, network: Network, known: Known) -> Foresight:
     return Foresight(tuple(filter(None, (words(found), _left(left)))))
 
 
-def _require(operation: Absorb, network: Network) -> tuple[Sequence[Pair], dict[str, str]]:
-    if places := sorted(computing(network.restrictions)):
-        raise Refusal(
-            "RCP1437",
-            f"`{places[0]}` is quantized, and its grid was chosen for the network as it is",
-            "write `absorb biases` before `quantize`",
-        )
-    pairs, left = absorbing(network, resolve(network.module, operation.selection))
-    if not pairs:
-        raise Refusal(
-            "RCP1438",
-            f"no layer can absorb a bias: {_left(left) or 'the selection contains none'}",
-            "leave `absorb biases` out",
-        )
-    return pairs, left
+def _require(operation: Absorb, network: Network) -> Found:
+    return require_pairs(network, operation.selection, absorbing, "absorb biases", _none)
+
+
+def _none(left: Mapping[str, str]) -> Refusal:
+    why = _left(left) or "the selection contains none"
+    return Refusal("RCP1438", f"no layer can absorb a bias: {why}", "leave `absorb biases` out")
 
 
 def _left(left: Mapping[str, str]) -> str:

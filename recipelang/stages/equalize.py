@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import exp
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Figure
 from recipelang.kinds.figure import words
+from recipelang.stages._pairs import Found, require_pairs
 from recipelang.stages._reasons import by_reason
 from recipelang.stages.context import Context, Foresight, Known, Outcome
-from recipelang.surgery.equalizing import Pair, equalized, pairs_of
+from recipelang.surgery.equalizing import equalized, pairs_of
 from recipelang.surgery.network import Network
-from recipelang.surgery.selectors import resolve
-from recipelang.surgery.simulated import computing
 from recipelang.verbs.equalize import Equalize
 
 
@@ -43,21 +42,16 @@ def foresee(operation: Equalize, network: Network, known: Known) -> Foresight:
     return Foresight(tuple(filter(None, (words((_counted(len(pairs)),)), _left(left)))))
 
 
-def _require(operation: Equalize, network: Network) -> tuple[Sequence[Pair], dict[str, str]]:
-    if places := sorted(computing(network.restrictions)):
-        raise Refusal(
-            "RCP1437",
-            f"`{places[0]}` is quantized, and its grid was chosen for the network as it is",
-            "write `equalize` before `quantize`",
-        )
-    pairs, left = pairs_of(network, resolve(network.module, operation.selection))
-    if not pairs:
-        raise Refusal(
-            "RCP1438",
-            f"no two layers can be equalized: {_left(left) or 'the selection contains none'}",
-            "leave `equalize` out; ranges for each channel (`per=channel`) need it less",
-        )
-    return pairs, left
+def _require(operation: Equalize, network: Network) -> Found:
+    return require_pairs(network, operation.selection, pairs_of, "equalize", _none)
+
+
+def _none(left: Mapping[str, str]) -> Refusal:
+    return Refusal(
+        "RCP1438",
+        f"no two layers can be equalized: {_left(left) or 'the selection contains none'}",
+        "leave `equalize` out; ranges for each channel (`per=channel`) need it less",
+    )
 
 
 def _counted(count: int) -> Figure:
