@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from recipelang.errors import Refusal
 from recipelang.plan import Selection
+from recipelang.stages._reasons import by_reason
 from recipelang.surgery.equalizing import Pair
 from recipelang.surgery.network import Network
 from recipelang.surgery.selectors import resolve
@@ -19,14 +20,14 @@ def require_pairs(
     selection: Selection,
     find: Callable[[Network, Sequence[str]], Found],
     statement: str,
-    none: Callable[[dict[str, str]], Refusal],
+    none: Callable[[str], Refusal],
 ) -> Found:
     """The pairs of the selected layers, and why the others begin none.
 
     Args:
         find: gives both.
         statement: as it is written, for the message.
-        none: the refusal where there is no pair, from the reasons of the layers.
+        none: the refusal where there is no pair, from the reasons.
 
     Raises:
         Refusal: RCP1437: the network is quantized; what `none` gives.
@@ -39,5 +40,5 @@ def require_pairs(
         )
     pairs, left = find(network, resolve(network.module, selection))
     if not pairs:
-        raise none(left)
+        raise none("; ".join(by_reason(left, "layer")) or "the selection contains none")
     return pairs, left

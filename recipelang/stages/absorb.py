@@ -48,8 +48,7 @@ def _require(operation: Absorb, network: Network) -> Found:
     return require_pairs(network, operation.selection, absorbing, "absorb biases", _none)
 
 
-def _none(left: Mapping[str, str]) -> Refusal:
-    why = _left(left) or "the selection contains none"
+def _none(why: str) -> Refusal:
     return Refusal("RCP1438", f"no layer can absorb a bias: {why}", "leave `absorb biases` out")
 
 

@@ -46,10 +46,10 @@ def _require(operation: Equalize, network: Network) -> Found:
     return require_pairs(network, operation.selection, pairs_of, "equalize", _none)
 
 
-def _none(left: Mapping[str, str]) -> Refusal:
+def _none(why: str) -> Refusal:
     return Refusal(
         "RCP1438",
-        f"no two layers can be equalized: {_left(left) or 'the selection contains none'}",
+        f"no two layers can be equalized: {why}",
         "leave `equalize` out; ranges for each channel (`per=channel`) need it less",
     )
 
