@@ -102,6 +102,8 @@ if TYPE_CHECKING:
     from recipelang.kinds.seen import Moment as Moment
     from recipelang.kinds.seen import Seen as Seen
     from recipelang.kinds.sharing import Sharing as Sharing
+    from recipelang.kinds.shift import Shift as Shift
+    from recipelang.kinds.shift import shift_of as shift_of
     from recipelang.kinds.source import Source as Source
     from recipelang.kinds.task import DEFAULT_TASK as DEFAULT_TASK
     from recipelang.kinds.task import Task as Task
@@ -145,6 +147,7 @@ OFFERED = {
     "runtime": "PRECISIONS Deployment Executable Finding LayerExecution Runtime",
     "schedule": "DecidingSchedule Masking Schedule",
     "seen": "Moment Seen",
+    "shift": "Shift shift_of",
     "sharing": "Sharing",
     "source": "Source",
     "task": "DEFAULT_TASK Task serves",

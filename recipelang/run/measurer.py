@@ -12,6 +12,7 @@ from torch import nn
 
 from recipelang.catalogue import spell
 from recipelang.errors import Refusal
+from recipelang.images.disturbed import disturbed
 from recipelang.images.view import seen_by
 from recipelang.kinds import (
     Dataset,
@@ -23,6 +24,7 @@ from recipelang.kinds import (
     Progress,
     Runtime,
     Task,
+    shift_of,
 )
 from recipelang.measuring.hardware import fingerprint
 from recipelang.measuring.predict import take
@@ -96,7 +98,7 @@ class Measurer:
         briefly: bool,
     ) -> Measurement:
         """The metric, from the store where it is known."""
-        data = seen_by(data, network.classes, network.preprocessing)
+        data = looked_at(metric, network, data)
         ingredients = self.ingredients(metric, network, healthy, data, split)
         briefly = briefly and metric.source == "clock" and hasattr(metric, "glance")
         if briefly:  # never in the place of a sure one, and no sure one in its place: a rerun decides alike
@@ -206,7 +208,7 @@ class Measurer:
             keys = {key: metric}
             for other in beside:
                 also = key_of(self.ingredients(other, network, network, data, split))
-                if also not in keys and self.known(also) is None:
+                if shift_of(other) == shift_of(metric) and also not in keys and self.known(also) is None:
                     keys[also] = other
             taken = take(
                 list(keys.values()),
@@ -273,6 +275,16 @@ class Measurer:
             self.store.work(key)
             self.store.finish(key, ingredients, {"layers": [asdict(row) for row in rows]}, [])
             return rows
+
+
+def looked_at(metric: Any, network: Network, data: Dataset) -> Dataset:
+    """The data on which a metric is measured: as the network sees it, and disturbed where the metric asks for it.
+
+    Raises:
+        Refusal: RCP0819: the network does not know a class of the data. RCP1016: the data cannot be disturbed.
+    """
+    seen = seen_by(data, network.classes, network.preprocessing)
+    return disturbed(seen, shift_of(metric)) if metric.source == "predictions" else seen
 
 
 def _finite(metric: Any, measured: Measurement) -> Measurement:

@@ -8,13 +8,12 @@ from typing import Any
 
 from recipelang.budgets.conditions import Value
 from recipelang.errors import Refusal
-from recipelang.images.view import seen_by
 from recipelang.kinds import Dataset, Measurement, PredictionMetric
 from recipelang.plan import Reading
 from recipelang.run import keys
 from recipelang.run.evaluate import Readings
 from recipelang.run.lanes import Lane
-from recipelang.run.measurer import Measurer
+from recipelang.run.measurer import Measurer, looked_at
 from recipelang.run.store import Entry, key_of
 from recipelang.run.worker import Worker
 from recipelang.surgery.network import Network
@@ -39,7 +38,7 @@ class StoredNumbers(Measurer):
         beside: Sequence[PredictionMetric] = (),
         briefly: bool = False,
     ) -> Measurement:
-        data = seen_by(data, network.classes, network.preprocessing)
+        data = looked_at(metric, network, data)
         known = self.known(key_of(self.ingredients(metric, network, healthy, data, split)))
         if known is None:
             raise Unknown("a number it needs is not measured yet")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method
 from recipelang.lazy import torch
+from recipelang.methods.metrics._shifted import Shifted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @method("metric", "loss")
 @dataclass(frozen=True)
-class Loss:
+class Loss(Shifted):
     """Cross-entropy: how surprised the network is by the labels, in nats.
 
     Formula: loss = 1/N · Σ (log Σ_c exp y_nc − y_n,label).

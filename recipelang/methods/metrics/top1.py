@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method
+from recipelang.methods.metrics._shifted import Shifted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 
 @method("metric", "top1")
 @dataclass(frozen=True)
-class Top1:
+class Top1(Shifted):
     """Accuracy: the share of samples whose highest output is the label.
 
-    Formula: top1 = 1/N · Σ [argmax_c y_nc = label_n]; of equal outputs, the lower class counts.
+    Formula: top1 = 1/N · Σ [argmax_c y_nc = label_n]; of equal outputs, the lower class counts. `top1(blur=0.9)` and
+        `top1(noise=0.1)` measure it on disturbed images.
     Shapes: outputs y N×C, labels N.
     Interval: Wilson's score interval, 95 %. Two networks on the same samples are compared sample by sample.
     When it misleads: with classes of very different size, where the largest class decides; and against a network that

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method
 from recipelang.errors import Refusal
+from recipelang.methods.metrics._shifted import Shifted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @method("metric", "top5")
 @dataclass(frozen=True)
-class Top5:
+class Top5(Shifted):
     """Top-5 accuracy: the share of samples whose label is among the five highest outputs.
 
     Formula: top5 = 1/N · Σ [fewer than five classes are ahead of label_n]; of equal outputs, the lower class is ahead.
