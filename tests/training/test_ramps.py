@@ -15,8 +15,16 @@ from torch.optim import lr_scheduler
 from recipelang import catalogue
 from recipelang.errors import Refusal, SettingError
 from recipelang.meaning import schedules
+from recipelang.methods.optimizers.adadelta import Adadelta
+from recipelang.methods.optimizers.adafactor import Adafactor
+from recipelang.methods.optimizers.adagrad import Adagrad
 from recipelang.methods.optimizers.adam import Adam
+from recipelang.methods.optimizers.adamax import Adamax
 from recipelang.methods.optimizers.adamw import AdamW
+from recipelang.methods.optimizers.nadam import NAdam
+from recipelang.methods.optimizers.radam import RAdam
+from recipelang.methods.optimizers.rmsprop import RMSprop
+from recipelang.methods.optimizers.rprop import Rprop
 from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.ramps.cosine import Cosine
 from recipelang.methods.ramps.linear import Linear
@@ -106,6 +114,20 @@ def optimized(method: Any, reference: Any) -> tuple[list[torch.Tensor], list[tor
         (Sgd(0.1, 0.8, 0.0, True), lambda m: torch.optim.SGD(m.parameters(), 0.1, momentum=0.8, nesterov=True)),
         (Adam(0.01, weight_decay=0.1), lambda m: torch.optim.Adam(m.parameters(), 0.01, weight_decay=0.1)),
         (AdamW(0.01, 0.8, 0.9, 0.0), lambda m: torch.optim.AdamW(m.parameters(), 0.01, (0.8, 0.9), weight_decay=0)),
+        (Adadelta(0.5, 0.8, 0.1), lambda m: torch.optim.Adadelta(m.parameters(), 0.5, 0.8, weight_decay=0.1)),
+        (Adafactor(0.1, 1.5, 0.1), lambda m: torch.optim.Adafactor(m.parameters(), 0.1, d=1.5, weight_decay=0.1)),
+        (Adagrad(0.1, 0.2, 0.1), lambda m: torch.optim.Adagrad(m.parameters(), 0.1, lr_decay=0.2, weight_decay=0.1)),
+        (Adamax(0.1, 0.8, 0.7, 0.1), lambda m: torch.optim.Adamax(m.parameters(), 0.1, (0.8, 0.7), weight_decay=0.1)),
+        (NAdam(0.1, 0.8, 0.7, 0.1), lambda m: torch.optim.NAdam(m.parameters(), 0.1, (0.8, 0.7), weight_decay=0.1)),
+        (
+            RAdam(0.1, 0.8, 0.7, 0.1, True),
+            lambda m: torch.optim.RAdam(m.parameters(), 0.1, (0.8, 0.7), 1e-8, 0.1, decoupled_weight_decay=True),
+        ),
+        (
+            RMSprop(0.1, 0.8, 0.5, 0.01, True, 0.1),
+            lambda m: torch.optim.RMSprop(m.parameters(), 0.1, 0.8, 0.01, 0.1, 0.5, True),
+        ),
+        (Rprop(0.1, 0.4, 1.3), lambda m: torch.optim.Rprop(m.parameters(), 0.1, (0.4, 1.3))),
     ],
 )
 def test_optimizers_step_as_torchs(method: Any, reference: Any) -> None:
@@ -192,7 +214,9 @@ def test_every_optimizer_takes_a_ramp_and_leaves_frozen_parameters(name: str) ->
     module(torch.randn(2, 3, 5, 5))
     module[0].requires_grad_(False)
     method: Any = catalogue.find("optimizer", name)
-    optimizer = method(lr=Linear(0.25)).build(module)
+    ramps = next(setting.ramp for setting in catalogue.settings(method) if setting.name == "lr")
+    assert ramps or method is Rprop  # whose steps follow from signs alone
+    optimizer = method(lr=Linear(0.25) if ramps else 0.25).build(module)
     assert {g["lr"] for g in optimizer.param_groups} == {0.25}
     trained = [p for g in optimizer.param_groups for p in g["params"]]
     assert len(trained) == 4 and all(p.requires_grad for p in trained)

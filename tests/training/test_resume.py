@@ -17,6 +17,7 @@ from killing import Killed, kill_after
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from recipelang import catalogue
 from recipelang.errors import Refusal
 from recipelang.images.dataset import ImageDataset
 from recipelang.kinds import Scheme
@@ -76,6 +77,22 @@ def test_killed_twice_and_the_same_bytes(
     assert bytes_of(again) == bytes_of(whole)
     assert again[1].history == whole[1].history
     assert [p.name for p in path.parent.iterdir()] == ["checkpoint"]
+
+
+@pytest.mark.parametrize("name", catalogue.names("optimizer"))
+def test_with_every_optimizer(network: Network, data: ImageDataset, silent: Any, tmp_path: Path, name: str) -> None:
+    masked = network.restricted({"7.weight": Mask("some", torch.rand(3, 72) < 0.5)})
+    training, path = Training(Duration(2), catalogue.find("optimizer", name)()), tmp_path / "c"
+    whole = fit(masked, data, training, task=TASK, seed=4, progress=silent())
+    with pytest.raises(Killed):
+        fit(masked, data, training, task=TASK, seed=4, progress=silent(kill_after(3)), checkpoint=path)
+    again = fit(masked, data, training, task=TASK, seed=4, progress=silent(), checkpoint=path)
+    assert again[1].resumed_at == 2 and bytes_of(again) == bytes_of(whole)
+    assert all((a != b).any() for a, b in zip(parameters(network), parameters(again[0]), strict=True))
+
+
+def parameters(network: Network) -> list[Tensor]:
+    return [p.detach() for p in network.module.parameters()]
 
 
 def test_a_finished_training_is_not_repeated(network: Network, data: ImageDataset, silent: Any, tmp_path: Path) -> None:
