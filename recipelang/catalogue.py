@@ -102,12 +102,13 @@ def setting(
 
 
 def settings(method: type) -> tuple[Setting, ...]:
-    """The settings of a method, in the order of its fields."""
-    return tuple(
+    """The settings of a method in the order of its fields, those that are written first before those it inherits."""
+    found = [
         Setting(name=f.name, default=f.default, **f.metadata["setting"])
         for f in dataclasses.fields(method)
         if "setting" in f.metadata
-    )
+    ]
+    return tuple(sorted(found, key=lambda one: not (one.positional or one.dotted)))
 
 
 def method(kind: str, name: str) -> Any:

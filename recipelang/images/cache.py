@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recipelang.files import atomic, cache_folder
@@ -83,16 +82,14 @@ class Known:
 
 
 class Digests:
-    """What was found in the files under a folder, keyed by (name, size, times of change).
-
-    Two times: a tool can set that of the content back, as archives and `touch` do, and not that of the file's record.
+    """What was found in the images of one place, keyed by (name, stamp).
 
     Args:
-        root: the folder; each has its own file in the cache.
+        place: a folder, for example (`readers.Reader`); each has its own file in the cache.
     """
 
-    def __init__(self, root: Path) -> None:
-        where = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()
+    def __init__(self, place: str) -> None:
+        where = hashlib.sha256(os.fsencode(place)).hexdigest()
         self._path = cache_folder() / "digests" / f"{where}.json"
         self._known: dict[str, list[object]] = {}
         with contextlib.suppress(OSError, ValueError):
@@ -100,11 +97,11 @@ class Digests:
             self._known = read if isinstance(read, dict) else {}
         self._seen: dict[str, list[object]] = {}
 
-    def get(self, name: str, status: os.stat_result) -> Known | None:
+    def get(self, name: str, stamp: list[int]) -> Known | None:
         """What is known about the file, if it has not changed since; else None."""
         key = ascii(name)
         entry = self._known.get(key)
-        if not (isinstance(entry, list) and entry[:3] == _stamp(status)):
+        if not (isinstance(entry, list) and entry[:3] == stamp):
             return None
         with contextlib.suppress(ValueError, TypeError):
             digest, frames, peak, whole = entry[3:]
@@ -115,17 +112,12 @@ class Digests:
             return known
         return None  # written by an older version, which did not look as closely
 
-    def put(self, name: str, status: os.stat_result, known: Known) -> None:
-        """Remember what was found in a file."""
-        found = [known.digest.hex(), known.frames, known.peak, known.whole]
-        self._seen[ascii(name)] = [*_stamp(status), *found]
+    def put(self, name: str, stamp: list[int], known: Known) -> None:
+        """Remember what was found in a file; a stamp is three numbers."""
+        self._seen[ascii(name)] = [*stamp, known.digest.hex(), known.frames, known.peak, known.whole]
 
     def save(self) -> None:
         """Write what was seen; files that are gone are forgotten."""
         if self._seen != self._known:
             with contextlib.suppress(OSError), atomic(self._path) as file:
                 file.write(json.dumps(self._seen).encode("ascii"))
-
-
-def _stamp(status: os.stat_result) -> list[object]:
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]

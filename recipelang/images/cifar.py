@@ -16,7 +16,8 @@ import numpy as np
 from recipelang.errors import Refusal
 from recipelang.images.dataset import ArrayImages, ImageDataset, fingerprint
 from recipelang.images.decode import read_bytes, shown
-from recipelang.images.folder import IMAGENET_MEAN, IMAGENET_STD, Files, find_splits, open_files
+from recipelang.images.files import IMAGENET_MEAN, IMAGENET_STD, Files, open_files
+from recipelang.images.folder import find_splits
 from recipelang.images.scan import folder_at
 from recipelang.images.splits import SPLITS
 from recipelang.kinds import Preprocessing

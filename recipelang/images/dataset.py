@@ -9,16 +9,16 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from recipelang.errors import Refusal
 from recipelang.images.augment import CROP_DRAWS, SHIFT_DRAWS, shift_and_flip
-from recipelang.images.decode import normalise, open_image, read_bytes
+from recipelang.images.decode import normalise, open_image
 from recipelang.images.draws import AUGMENT, ORDER, shuffled, subset, uniform
 from recipelang.images.preprocessing import entries, follow
+from recipelang.images.readers import Reader
 from recipelang.images.resize import fit_image, random_part
 from recipelang.images.splits import SPLITS
 from recipelang.kinds import Batch, Labels, Preprocessing
@@ -71,13 +71,13 @@ class FileImages:
     """Large images, decoded by a pool of threads a few batches ahead.
 
     Attributes:
-        root, names: the files.
+        reader, names: the files.
         labels: int64 N.
         preprocessing: size and crop.
         augment: whether training takes random-resized crops and mirrors.
     """
 
-    root: Path
+    reader: Reader
     names: Sequence[str]
     labels: np.ndarray
     preprocessing: Preprocessing
@@ -101,7 +101,7 @@ class FileImages:
     def _one(self, index: int, draws: np.ndarray | None) -> np.ndarray:
         name = self.names[index]
         how = self.preprocessing
-        image = open_image(read_bytes(self.root / name, name), name, len(how.mean), how.bits)
+        image = open_image(self.reader.read(name), name, len(how.mean), how.bits)
         if draws is None:
             return fit_image(image, self.preprocessing)
         return random_part(image, self.preprocessing, draws)

@@ -1,77 +1,92 @@
-"""What is known about every image of a folder: its digest and its header; those that cannot be read."""
+"""What is known about every image of a data set: its digest and its header; those that cannot be read."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass
 
 from recipelang.errors import Refusal
 from recipelang.images.access import current
 from recipelang.images.cache import Digests, Known
-from recipelang.images.decode import inspect, open_image, read_bytes, shown
-from recipelang.images.scan import ClassFolders
+from recipelang.images.decode import inspect, open_image, shown
+from recipelang.images.readers import Reader, Stamp
 
 CHUNK = 256  # files that a thread looks at before it returns them
 MENTIONED = 5  # files that a message names
 
 
-def look_at(found: ClassFolders, skip: bool = False) -> tuple[ClassFolders, tuple[Known, ...], tuple[str, ...]]:
-    """Look at every image: SHA-256 of its bytes, and what its header says. A known file is not read again.
+@dataclass(frozen=True)
+class Looked:
+    """What a look at images showed.
+
+    Attributes:
+        kept: the positions of the images that can be read, sorted.
+        known: what is known about each of these.
+        left_out: the names of the others.
+    """
+
+    kept: tuple[int, ...]
+    known: tuple[Known, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def look_at(reader: Reader, names: Sequence[str], skip: bool = False) -> Looked:
+    """Look at every image: SHA-256 of its bytes, and what its header says. A known one is not read again.
 
     Args:
-        found: the images.
+        names: of the images.
         skip: whether images that cannot be read are left out; all are then decoded completely, to find every one.
-
-    Returns:
-        the images that can be read, what is known about each, and the names of those left out.
 
     Raises:
         Refusal: RCP0805 files are damaged or not images; RCP0806 they are too large: the first few, and how many.
-            RCP0803: no image of a class can be read.
     """
-    digests = Digests(found.root)
-    looks = _all(found, digests, skip)
+    digests = Digests(reader.place)
+    looks = _all(reader, names, digests, skip)
     digests.save()
-    bad = [(name, look) for name, look in zip(found.names, looks, strict=True) if isinstance(look, Refusal)]
-    if not bad:
-        return found, tuple(look for look in looks if isinstance(look, Known)), ()
-    if not skip:
-        raise unreadable(bad, len(found.names))
-    kept = [i for i, look in enumerate(looks) if isinstance(look, Known)]
-    left = dataclasses.replace(
-        found, names=tuple(found.names[i] for i in kept), labels=tuple(found.labels[i] for i in kept)
-    )
-    there = set(left.labels)
-    for label, name in enumerate(found.classes):
-        if label not in there:
-            raise Refusal(
-                "RCP0803",
-                f"no image of the class `{shown(name)}` can be read",
-                "replace its files with intact copies, or remove the folder",
-            )
-    return left, tuple(look for look in looks if isinstance(look, Known)), tuple(name for name, _ in bad)
+    bad = [(name, look) for name, look in zip(names, looks, strict=True) if isinstance(look, Refusal)]
+    if bad and not skip:
+        raise unreadable(bad, len(names))
+    kept = tuple(i for i, look in enumerate(looks) if isinstance(look, Known))
+    return Looked(kept, tuple(look for look in looks if isinstance(look, Known)), tuple(name for name, _ in bad))
 
 
-def _all(found: ClassFolders, digests: Digests, whole: bool) -> list[Known | Refusal]:
+def require_classes(before: Set[int], kept: Set[int], classes: Sequence[str]) -> None:
+    """Refuse to leave out all images of a class.
+
+    Args:
+        before, kept: the classes of all images, and of those that can be read.
+        classes: their names.
+
+    Raises:
+        Refusal: RCP0803.
+    """
+    if gone := sorted(before - kept):
+        raise Refusal(
+            "RCP0803",
+            f"no image of the class `{shown(classes[gone[0]])}` can be read",
+            "replace its files with intact copies, or remove the class",
+        )
+
+
+def _all(reader: Reader, names: Sequence[str], digests: Digests, whole: bool) -> list[Known | Refusal]:
     """What is known about every file, in order: by several threads, some files at a time."""
 
-    def some(first: int) -> list[tuple[os.stat_result | None, Known | Refusal]]:
-        return [_one(found.root, name, digests, whole) for name in found.names[first : first + CHUNK]]
+    def some(first: int) -> list[tuple[Stamp | None, Known | Refusal]]:
+        return [_one(reader, name, digests, whole) for name in names[first : first + CHUNK]]
 
     looks: list[Known | Refusal] = []
-    progress = current().progress if len(found.names) > CHUNK else None
+    progress = current().progress if len(names) > CHUNK else None
     if progress:
-        progress.start(f"looking at the images of `{shown(found.root.name)}`", len(found.names))
+        progress.start(f"looking at the images of `{shown(reader.shown)}`", len(names))
     try:
         with ThreadPoolExecutor(min(32, 4 * (os.cpu_count() or 1))) as pool:
-            for rows in pool.map(some, range(0, len(found.names), CHUNK)):
-                for status, look in rows:
-                    if status is not None and isinstance(look, Known):
-                        digests.put(found.names[len(looks)], status, look)
+            for rows in pool.map(some, range(0, len(names), CHUNK)):
+                for stamp, look in rows:
+                    if stamp is not None and isinstance(look, Known):
+                        digests.put(names[len(looks)], stamp, look)
                     looks.append(look)
                 if progress:
                     progress.advance(len(rows))
@@ -81,18 +96,18 @@ def _all(found: ClassFolders, digests: Digests, whole: bool) -> list[Known | Ref
     return looks
 
 
-def _one(root: Path, name: str, digests: Digests, whole: bool) -> tuple[os.stat_result | None, Known | Refusal]:
-    """What is known about a file, with its status if that is new."""
+def _one(reader: Reader, name: str, digests: Digests, whole: bool) -> tuple[Stamp | None, Known | Refusal]:
+    """What is known about a file, with its stamp if that is new."""
     try:
-        status = os.stat(os.path.join(root, name))
-        known = digests.get(name, status)
+        stamp = reader.stamp(name)
+        known = digests.get(name, stamp)
         if known is not None and known.whole >= whole:
             return None, known
-        data = read_bytes(root / name, name)
+        data = reader.read(name)
         look = inspect(data, name)
         if whole:
             open_image(data, name)
-        return status, Known(hashlib.sha256(data).digest(), look.frames, look.peak, whole)
+        return stamp, Known(hashlib.sha256(data).digest(), look.frames, look.peak, whole)
     except Refusal as refusal:
         return None, refusal
     except OSError as error:

@@ -13,11 +13,12 @@ from pathlib import Path
 from recipelang.errors import Refusal
 from recipelang.images.dataset import fingerprint
 from recipelang.images.decode import read_bytes, shown, size_of
-from recipelang.images.folder import SPLIT_NAMES, refuse_unclear_range
+from recipelang.images.files import refuse_unclear_range
 from recipelang.images.inspection import look_at, names_of
 from recipelang.images.pairs import FileWholes, PairDataset, Wholes, plain
+from recipelang.images.readers import FolderReader
 from recipelang.images.scan import folder_at, scan_images, subfolders
-from recipelang.images.splits import SPLITS, divide
+from recipelang.images.splits import SPLIT_NAMES, SPLITS, divide
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,9 @@ def _splits(
     found = {s: scan_images(root / folder) for s, folder in roles.items()} if given else {"train": scan_images(root)}
     files, notes, peaks = {}, [], []
     for split, folder in found.items():
-        readable, known, _ = look_at(folder)
+        known = look_at(FolderReader(folder.root), folder.names).known
         peaks += [look.peak for look in known if look.peak is not None]
-        files[split] = _Files(readable.root, readable.names, tuple(look.digest for look in known))
+        files[split] = _Files(folder.root, folder.names, tuple(look.digest for look in known))
     refuse_unclear_range(peaks, bits)
     ignored = sum(folder.ignored for folder in found.values())
     notes += [f"{ignored} file{'s' * (ignored != 1)} skipped: not images"] if ignored else []

@@ -12,6 +12,12 @@ from recipelang.errors import Refusal
 from recipelang.images.decode import shown
 
 SPLITS = ("train", "val", "test")
+#: what people call the three splits, in lower case
+SPLIT_NAMES = {
+    **{"train": "train", "training": "train"},
+    **{"val": "val", "valid": "val", "validation": "val", "dev": "val", "development": "val"},
+    **{"test": "test", "testing": "test"},
+}
 
 
 def divide(

@@ -15,9 +15,10 @@ from PIL import Image
 
 from recipelang import catalogue
 from recipelang.errors import Refusal
-from recipelang.images import decode, inspection, scan
+from recipelang.images import decode, inspection, readers, scan
 from recipelang.images.access import reading
 from recipelang.images.decode import inspect, open_image
+from recipelang.images.readers import FolderReader
 
 
 def save(path: Path, seed: int = 0) -> None:
@@ -120,7 +121,7 @@ def test_what_is_known_of_a_file_is_not_read_again(tmp_path: Path, monkeypatch: 
         read.append(name)
         return decode.read_bytes(path, name)
 
-    monkeypatch.setattr(inspection, "read_bytes", counted)
+    monkeypatch.setattr(readers, "read_bytes", counted)
     assert opened(tmp_path, size=64).fingerprint == data.fingerprint and read == []
     save(tmp_path / "cats" / "1.png", 77)
     os.utime(tmp_path / "cats" / "1.png", (time.time() + 5, time.time() + 5))
@@ -291,5 +292,5 @@ def test_an_image_that_has_been_taken_away_meanwhile(tmp_path: Path) -> None:
     found = scan.scan_classes(tmp_path)
     (tmp_path / "cats" / "1.png").unlink()
     with pytest.raises(Refusal, match=r"cats/1.png") as caught:
-        inspection.look_at(found)
+        inspection.look_at(FolderReader(found.root), found.names)
     assert caught.value.code == "RCP0805"

@@ -38,6 +38,7 @@ TASKS = names("task")
 OF_PREDICTIONS = [name for name in names("metric") if find("metric", name).source == "predictions"]  # type: ignore[union-attr]
 #: a `data` method → recipe text that opens it in a folder made by `folders`
 OPENS = {
+    "csv": '"labels.csv", size=8',
     "folder": '"classes", size=8',
     "cifar10": '"cifar"',
     "images": '"photos", crop=16',
@@ -172,6 +173,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ):
             (root / place).mkdir(parents=True, exist_ok=True)
             pixels.save(root / place / f"{k}.png")
+    rows = "".join(f"photos/{k}.png,{'ab'[k % 2]}\n" for k in range(12))
+    (root / "labels.csv").write_text(f"path,label\n{rows}")
     return root
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
-from recipelang.errors import SettingError
+from recipelang.methods.data._images import ImageSettings
 
 if TYPE_CHECKING:
     from recipelang.kinds import Dataset
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @method("data", "folder")
 @dataclass(frozen=True)
-class Folder:
+class Folder(ImageSettings):
     """Your own images, one folder per class.
 
     What: `photos/cat/1.jpg`, `photos/dog/2.png` … are divided among training, validation and test by `split`, class by
@@ -46,34 +46,6 @@ class Folder:
     target: ClassVar[str] = "class"
 
     root: str = setting(type="text", positional=True, hashed=False, help="Folder of the class folders, or its alias.")
-    size: int | tuple[int, int] = setting(
-        224, type="size", low=8, high=1024, help="Side in pixels of the network's input, or `[height, width]`."
-    )
-    batch: int = setting(32, type="integer", low=1, help="Images per training batch.")
-    split: tuple[float, ...] = setting(
-        (0.8, 0.1, 0.1), type="numbers", help="Shares of training, validation and test; they add up to 100 %."
-    )
-    seed: int = setting(0, type="integer", low=0, help="Seed of the division.")
-    augment: str = setting("standard", type="word", choices=("standard", "none"), help="Augmentation in training.")
-    channels: int = setting(3, type="integer", low=1, high=3, help="3: colour; 1: grey, for grey data.")
-    bits: int | None = setting(
-        None, type="integer", low=9, high=16, help="How many bits 16-bit images use if their files do not say."
-    )
-    unreadable: str = setting(
-        "refuse", type="word", choices=("refuse", "skip"), help="Whether images that cannot be read are left out."
-    )
-
-    def __post_init__(self) -> None:
-        if self.channels == 2:
-            raise SettingError("channels", "an image has 1 channel or 3, not 2", "write `channels=1` or `channels=3`")
-        right = "three shares that add up to 100 %, as in `split=[80%, 10%, 10%]`"
-        if len(self.split) != 3:
-            raise SettingError("split", f"`split` has {len(self.split)} shares; it needs three", f"write {right}")
-        if any(s < 0 for s in self.split) or abs(sum(self.split) - 1) > 1e-6:
-            total = f"{100 * sum(self.split):g} %"
-            raise SettingError("split", f"the shares of `split` add up to {total}", f"write {right}")
-        if self.split[0] == 0:
-            raise SettingError("split", "`split` leaves nothing to train on", f"write {right}")
 
     def open(self, resolve: Callable[[str], Path]) -> Dataset:
         """Open the data.
@@ -83,14 +55,4 @@ class Folder:
         """
         from recipelang.images.folder import open_folder
 
-        return open_folder(
-            resolve(self.root),
-            size=self.size if isinstance(self.size, tuple) else (self.size, self.size),
-            batch=self.batch,
-            split=self.split,
-            seed=self.seed,
-            augment=self.augment == "standard",
-            channels=self.channels,
-            bits=self.bits,
-            skip=self.unreadable == "skip",
-        )
+        return open_folder(resolve(self.root), **self.how())

@@ -1,0 +1,223 @@
+"""What the rows of a table say: a path or a text each, its class, and perhaps its split."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from recipelang.errors import Refusal
+from recipelang.images.classes import alike, printable
+from recipelang.images.decode import SUFFIXES, shown
+from recipelang.images.splits import SPLIT_NAMES
+from recipelang.images.table import Table, column_of, lines_of, listed
+
+#: usual names of columns, without `_`, `-` and spaces
+USUAL: Mapping[str, tuple[str, ...]] = {
+    "path": ("path", "file", "filename", "filepath", "image", "imagepath", "imagefile", "imagename", "img", "imgpath"),
+    "text": ("text", "sentence", "review", "content"),
+    "label": ("label", "class", "target", "category", "classname", "labelname", "labels", "y"),
+    "split": ("split", "subset", "partition", "set", "fold"),
+}
+LONGEST_NAME = 1_000  # characters, of a class
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}(?:\.0*)?")  # pandas writes 1.0 in a column with gaps
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Samples as a table lists them, in its order.
+
+    Attributes:
+        table: with the lines, for messages.
+        value: the column of paths or texts.
+        values: what is in it.
+        labels: class number of each sample.
+        splits: `train`, `val` or `test` of each; all `train` where no column says.
+        lines: where each stands in the file.
+        classes: their names: sorted, numbers by size.
+        notes: what the user is told: which columns were guessed.
+    """
+
+    table: Table
+    value: str
+    values: tuple[str, ...]
+    labels: tuple[int, ...]
+    splits: tuple[str, ...]
+    lines: tuple[int, ...]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def list_samples(table: Table, what: str, *, value: str, label: str, split_by: str, names: str) -> Listing:
+    """Read the rows of a table as samples.
+
+    Args:
+        what: `path` or `text`: what a sample is.
+        value, label, split_by: columns; "" finds them by their usual names, and the label as the one column that is
+            left. Without a column of splits every sample is of `train`.
+        names: `auto`: labels are all numbers, or all text; `text`: whatever they are, they are names.
+
+    Raises:
+        Refusal: RCP0853: a column is missing; RCP0854: a cell is empty or not understood, labels are numbers and text,
+            one path has two classes; RCP0804: there is one class.
+    """
+    columns = _columns(table, what, {what: value, "label": label, "split": split_by})
+    places = {role: table.columns.index(name) for role, name in columns.items()}
+    for role in (what, *(role for role in ("label", "split") if role in columns)):
+        _require_filled(table, columns[role], places[role])
+    classes, labels = _classes(table, columns["label"], names)
+    splits = _splits(table, columns["split"]) if "split" in columns else ["train"] * len(table.rows)
+    _require_trained(table, classes, labels, splits)
+    values = table.cells(columns[what])
+    kept = _each_once(table, values, classes, labels, splits) if what == "path" else list(range(len(values)))
+    notes = _notes(table, columns, {what: value, "label": label, "split": split_by}, len(values) - len(kept), classes)
+    return Listing(
+        table,
+        columns[what],
+        tuple(values[k] for k in kept),
+        tuple(labels[k] for k in kept),
+        tuple(splits[k] for k in kept),
+        tuple(table.lines[k] for k in kept),
+        classes,
+        notes,
+    )
+
+
+def _columns(table: Table, what: str, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Role → column."""
+    words = {"path": "the path", "text": "the text", "label": "the label", "split": "the split"}
+    settings = {"path": "path", "text": "text", "label": "label", "split": "split_by"}
+    found = {
+        role: column
+        for role, name in wanted.items()
+        if (column := column_of(table, name, USUAL[role], words[role], settings[role])) is not None
+    }
+    left = [column for column in table.columns if column and column not in found.values()]
+    for role in (what, "label"):  # of `photo,breed` one is known by the other
+        other = "label" if role == what else what
+        if role not in found and other in found and len(left) == 1:
+            found[role] = left.pop()
+    for role in (what, "label"):
+        if role not in found:
+            raise _no_column(table, words[role], role)
+    if twice := [role for role in found if list(found.values()).count(found[role]) > 1]:
+        message = f"the column `{shown(found[twice[0]])}` of `{table.file}` cannot be both {words[twice[0]]}"
+        raise Refusal("RCP0853", f"{message} and {words[twice[1]]}", f"name another column: `{settings[twice[1]]}=`")
+    return found
+
+
+def _no_column(table: Table, words: str, role: str) -> Refusal:
+    data = [column for column in table.columns if any(column.lower().endswith(suffix) for suffix in SUFFIXES)]
+    if data:
+        message = f"`{table.file}` has no header: its first line is `{shown(','.join(table.columns))[:80]}`"
+        return Refusal("RCP0852", message, "write a first line with names of columns, such as `path,label`")
+    help = f'write which column: `{role}="{shown(table.columns[0])}"`; the columns are {listed(table.columns)}'
+    return Refusal("RCP0853", f"`{table.file}` has no column that is known to hold {words}", help)
+
+
+def _cell(table: Table, lines: Sequence[int], message: str, help: str) -> Refusal:
+    return Refusal("RCP0854", f"`{table.file}`, {lines_of(lines)}: {message}", help)
+
+
+def _require_filled(table: Table, column: str, place: int) -> None:
+    if empty := [line for row, line in zip(table.rows, table.lines, strict=True) if not row[place]]:
+        raise _cell(table, empty, f"no `{shown(column)}`", "fill the cells, or remove the lines")
+
+
+def _classes(table: Table, column: str, names: str) -> tuple[tuple[str, ...], list[int]]:
+    """The names of the classes, and the number of each row's."""
+    cells = table.cells(column)
+    lines: dict[str, list[int]] = {}
+    for cell, line in zip(cells, table.lines, strict=True):
+        lines.setdefault(cell, []).append(line)
+    if odd := [cell for cell in lines if not cell.isprintable() or len(cell) > LONGEST_NAME]:
+        message = f"`{shown(odd[0])[:60]}` is not the name of a class"
+        raise _cell(table, lines[odd[0]], message, f"name classes in at most {LONGEST_NAME:,} printable characters")
+    numbers = names == "auto" and _are_numbers(table, column, lines)
+    name_of = {cell: str(int(cell.partition(".")[0])) if numbers else cell for cell in lines}
+    classes = tuple(sorted(set(name_of.values()), key=int if numbers else None))
+    if len(classes) == 1:
+        message = f"`{printable(classes[0])}` is the only class in the column `{shown(column)}` of `{table.file}`"
+        help = 'two classes at least; write another column: `label="…"`'
+        raise Refusal("RCP0804", f"{message}, and one class leaves nothing to distinguish", help)
+    number = {name: k for k, name in enumerate(classes)}
+    return classes, [number[name_of[cell]] for cell in cells]
+
+
+def _are_numbers(table: Table, column: str, lines: Mapping[str, Sequence[int]]) -> bool:
+    """Whether labels are whole numbers; not if they are text.
+
+    Raises:
+        Refusal: RCP0854: some are numbers and some are text, or they are decimal numbers.
+    """
+    numbers = [cell for cell in lines if _NUMBER.fullmatch(cell)]
+    decimal = [cell for cell in numbers if not _WHOLE.fullmatch(cell)]
+    text = [cell for cell in lines if cell not in set(numbers)]
+    rows = lambda cells: sorted(line for cell in cells for line in lines[cell])  # noqa: E731
+    if text and numbers:
+        count, those = len(rows(numbers)), rows(text)
+        few, many = (numbers, "text") if count < len(those) else (text, "numbers")
+        message = f"the labels {listed(few)} are {'numbers' if many == 'text' else 'text'}, the others {many}"
+        raise _cell(table, rows(few), message, "fix these lines, or write `labels=text` if all are names of classes")
+    if decimal:
+        message = f"`{shown(column)}` has numbers with decimals, as `{decimal[0]}`, which are not classes"
+        raise _cell(table, rows(decimal), message, "write `labels=text` if they are names of classes")
+    return bool(numbers)
+
+
+def _splits(table: Table, column: str) -> list[str]:
+    cells = table.cells(column)
+    if odd := [cell for cell in dict.fromkeys(cells) if cell.casefold() not in SPLIT_NAMES]:
+        rows = [line for cell, line in zip(cells, table.lines, strict=True) if cell in set(odd)]
+        help = f"the splits are {', '.join(SPLIT_NAMES)}"
+        if column.casefold() != "split":
+            help += f"; if `{shown(column)}` is something else, rename it"
+        raise _cell(table, rows, f"{listed(odd)} in `{shown(column)}` is not a split", help)
+    return [SPLIT_NAMES[cell.casefold()] for cell in cells]
+
+
+def _require_trained(table: Table, classes: Sequence[str], labels: Sequence[int], splits: Sequence[str]) -> None:
+    """Every class is trained."""
+    trained = {label for label, split in zip(labels, splits, strict=True) if split == "train"}
+    if not trained:
+        message = f"`{table.file}` has no rows of the split `train`, only of {listed(sorted(set(splits)))}"
+        raise Refusal("RCP0854", message, "write `train` for the rows to train on, or remove the column")
+    for label, split, line in zip(labels, splits, table.lines, strict=True):
+        if label not in trained:
+            message = f"the class `{printable(classes[label])}` of `{split}` (`{table.file}`, line {line})"
+            raise Refusal("RCP0810", f"{message} is not in `train`", "every class needs samples to train on")
+
+
+def _each_once(
+    table: Table, values: Sequence[str], classes: Sequence[str], labels: Sequence[int], splits: Sequence[str]
+) -> list[int]:
+    """The rows without repetitions of the same path in the same split."""
+    first: dict[str, int] = {}
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for k, value in enumerate(values):
+        before = first.setdefault(value, k)
+        if labels[before] != labels[k]:
+            one, other = (printable(classes[labels[row]]) for row in (before, k))
+            message = f"`{shown(value)[:80]}` is `{one}` and `{other}`"
+            raise _cell(table, [table.lines[before], table.lines[k]], message, "an image has one class")
+        if (value, splits[k]) not in seen:
+            seen.add((value, splits[k]))
+            kept.append(k)
+    return kept
+
+
+def _notes(
+    table: Table, columns: Mapping[str, str], wanted: Mapping[str, str], repeated: int, classes: Sequence[str]
+) -> tuple[str, ...]:
+    """Which columns were guessed, and what was left out."""
+    guessed = [f"{role} from `{shown(column)}`" for role, column in columns.items() if not wanted[role]]
+    notes = [f"`{table.file}`: {', '.join(guessed)}"] if guessed else []
+    if repeated:
+        notes.append(f"{repeated} row{'s' * (repeated != 1)} of `{table.file}` repeated and used once")
+    if table.empty:
+        notes.append(f"{table.empty} empty row{'s' * (table.empty != 1)} of `{table.file}` skipped")
+    for one, other in alike(classes):
+        notes.append(f"the classes `{printable(one)}` and `{printable(other)}` look alike and are two classes")
+    return tuple(notes)

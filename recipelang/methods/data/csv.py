@@ -1,0 +1,61 @@
+"""The data set `csv`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from recipelang.catalogue import method, setting
+from recipelang.methods.data._images import ImageSettings
+
+if TYPE_CHECKING:
+    from recipelang.kinds import Dataset
+
+
+@method("data", "csv")
+@dataclass(frozen=True)
+class Csv(ImageSettings):
+    """Images that a CSV file lists, each with its class: `csv("labels.csv")`.
+
+    What: the first line names the columns; a row is an image. `path`, `label` and `split_by` say which column is what;
+    without them, columns are found by usual names (`path`, `file`, `image` …; `label`, `class`, `target` …; `split`,
+    `subset` …), of two columns one by the other, and the plan says which were found. Values are separated by commas,
+    semicolons or tabs, quoted where they contain one, in UTF-8 (or UTF-16 with its mark).
+    Paths start at the folder of the file, or at `root`; absolute ones are used as they are, links are followed, and
+    `suffix=".jpg"` is added to each. Files that are missing are reported together. Nothing is downloaded.
+    Classes: whole numbers, or text; in the order of their size, or of the alphabet. A mixture is refused, as it is
+    mostly a mistake; `labels=text` takes whatever is there as names.
+    Splits: `train`, `val` (`valid`, `validation`, `dev`) and `test`, if there is such a column; what it lacks is cut
+    from `train` by `split`, class by class, by a hash of (seed, bytes), as of `folder`: copies of an image are never in
+    two splits that are cut, and counted in the note where the file puts them there.
+    Shapes, range and augmentation: as of `folder`.
+    When it misleads: only byte-equal copies are recognised; rows of one patient, video or place belong in one split,
+    which the file has to say.
+    Source: RFC 4180; the file.
+    """
+
+    target: ClassVar[str] = "class"
+
+    file: str = setting(type="text", positional=True, hashed=False, help="The CSV file, or its alias.")
+    path: str = setting("", type="text", help="Column of the paths.")
+    label: str = setting("", type="text", help="Column of the classes.")
+    split_by: str = setting("", type="text", help="Column of the splits.")
+    labels: str = setting(
+        "auto", type="word", choices=("auto", "text"), help="`text`: labels are names even if some look like numbers."
+    )
+    root: str = setting("", type="text", hashed=False, help="Where relative paths start; default: beside the file.")
+    suffix: str = setting("", type="text", help='Added to every path: `".jpg"`.')
+
+    def open(self, resolve: Callable[[str], Path]) -> Dataset:
+        """Open the data.
+
+        Raises:
+            Refusal: RCP0852 to RCP0855: the table is invalid; RCP0801, RCP0803 to RCP0808, RCP0810, RCP0820: its images
+                or classes are.
+        """
+        from recipelang.images.listed import Columns, open_listed
+
+        columns = Columns(self.path, self.label, self.split_by, self.labels, self.suffix)
+        return open_listed(resolve(self.file), resolve(self.root) if self.root else None, columns, **self.how())
