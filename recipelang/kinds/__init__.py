@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.points import Point as Point
     from recipelang.kinds.points import Points as Points
     from recipelang.kinds.points import middle as middle
+    from recipelang.kinds.points import none_fits as none_fits
     from recipelang.kinds.points import paired as paired
     from recipelang.kinds.preprocessing import Preprocessing as Preprocessing
     from recipelang.kinds.progress import Numbered as Numbered
@@ -136,7 +137,7 @@ OFFERED = {
     "pattern": "PATTERN_SCORES Pattern",
     "permutation": "Permutation",
     "plot": "Line Plot",
-    "points": "Pairing Point Points middle paired",
+    "points": "Pairing Point Points middle none_fits paired",
     "preprocessing": "Preprocessing",
     "progress": "Numbered Progress Quiet",
     "quantizer": "BITS QUANTIZED Observed Quantizer Scheme",

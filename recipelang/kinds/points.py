@@ -156,12 +156,12 @@ def middle(loss: str, student: Points, teachers: Sequence[Points], fits: Callabl
     raise none_fits(loss, student, teachers)
 
 
-def none_fits(loss: str, student: Points, teachers: Sequence[Points]) -> Refusal:
+def none_fits(loss: str, student: Points, teachers: Sequence[Points], wanted: str = "positions to compare") -> Refusal:
     """The refusal of a loss that finds nothing to compare, with what there is."""
     there = "; ".join(f"{points.whose} has {listed(points.stages()) or 'no maps'}" for points in (student, *teachers))
     return Refusal(
         "RCP0821",
-        f"`{loss}` finds no positions to compare: {there}",
+        f"`{loss}` finds no {wanted}: {there}",
         f'name some: `{loss}(student="…", teacher="…")`; `recipe layers MODEL` lists modules',
     )
 

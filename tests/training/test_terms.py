@@ -299,7 +299,7 @@ ARCHITECTURES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("loss", ["at", "fitnet"])
+@pytest.mark.parametrize("loss", ["ab", "at", "fitnet", "nst", "sp", "vid"])
 def test_architectures_that_learn_from_others(name: str, loss: str, silent: Any) -> None:
     """The first layer moves and the head only decays: the loss alone trains what lies below its positions."""
     random = np.random.default_rng(0)
@@ -325,7 +325,10 @@ def test_architectures_that_learn_from_others(name: str, loss: str, silent: Any)
 def test_every_loss_trains_with_teachers_of_another_architecture(
     name: str, data: ImageDataset, silent: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Finite, the same bytes if killed, the network moves, its teachers do not, and nothing is left behind."""
+    """Finite, the same bytes if killed, the network moves, its teachers do not, and nothing is left behind.
+
+    `fsp` alone asks for teachers with stages as wide as the network's.
+    """
     monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
     kind: Any = catalogue.find("loss", name)
     least, most = kind.teachers
@@ -335,7 +338,8 @@ def test_every_loss_trains_with_teachers_of_another_architecture(
         pytest.skip(f"a loss of {kind.tasks}")
     student = resnet()
     for count in {least, min(most, 2)}:
-        teachers, path = tuple(plain(seed) for seed in range(count)), tmp_path / str(count)
+        other = (lambda seed: resnet(seed=seed + 1)) if name == "fsp" else plain
+        teachers, path = tuple(other(seed) for seed in range(count)), tmp_path / str(count)
         before = [{n: t.clone() for n, t in teacher.module.state_dict().items()} for teacher in teachers]
         trained, record = train(student, data, silent, kind(), teachers=teachers)
         with pytest.raises(Killed):

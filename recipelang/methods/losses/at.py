@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from recipelang.catalogue import method, setting
-from recipelang.kinds import SEVERAL, Loss, Moment, Pairing, Point, Points, Seen, Task, paired
+from recipelang.kinds import Point
 from recipelang.lazy import torch
-from recipelang.methods.losses._positions import STUDENT, TEACHER, as_maps, grid, names, require_pairs, resized
+from recipelang.methods.losses._pairs import PairLoss, smaller
+from recipelang.methods.losses._positions import STUDENT, TEACHER, as_maps, grid
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
 @method("loss", "at")
 @dataclass(frozen=True)
-class At(Loss):
+class At(PairLoss):
     """Attention transfer: attend to the same places of an image as the teachers.
 
     What: compares where networks are active, not how, so their widths may differ, and their classes too.
@@ -35,9 +36,6 @@ class At(Loss):
     Source: Zagoruyko and Komodakis 2017, Paying More Attention to Attention, Eq 2; β = 1000 as there.
     """
 
-    teachers: ClassVar[tuple[int, int]] = (1, SEVERAL)
-    complete: ClassVar[bool] = False
-
     beta: float = setting(
         1000.0, type="number", low=0, help="Weight of the maps against the task's loss; less for small maps."
     )
@@ -45,49 +43,22 @@ class At(Loss):
     student: str = setting("", type="text", help=STUDENT)
     teacher: str = setting("", type="text", help=TEACHER)
 
-    def __post_init__(self) -> None:
-        require_pairs(self.student, self.teacher, "at")
+    def fits(self, mine: Point, theirs: Point) -> str:
+        """Maps of the same size, or those that are named."""
+        return _comparable(mine, theirs) if self.student else _same_size(mine, theirs)
 
-    def points(self, student: Points, teachers: tuple[Points, ...]) -> tuple[Pairing, ...]:
-        """The ends of stages with maps of the same size, or those that are named."""
-        fits = _comparable if self.student else _same_size
-        return paired("at", student, teachers, fits, names(self.student), names(self.teacher))
-
-    def __call__(
-        self,
-        student: Seen,
-        teachers: tuple[Seen, ...],
-        targets: Any,
-        task: Task,
-        parts: nn.Module | None,
-        moment: Moment,
-    ) -> Tensor:
-        """Features of student and teachers, B×C×H×W or B×T×D each → scalar."""
-        distances = [
-            self._distance(mine, theirs)
-            for teacher in teachers
-            for mine, theirs in zip(student.features, teacher.features, strict=True)
-        ]
-        return self.beta * torch.stack(distances).sum() / len(teachers)
-
-    def _distance(self, mine: Tensor, theirs: Tensor) -> Tensor:
+    def distance(self, mine: Tensor, theirs: Tensor, adapter: None) -> Tensor:
+        """Activations B×C×H×W or B×T×D → scalar."""
         if mine.ndim != 3 or mine.shape[1] != theirs.shape[1]:
             mine, theirs = as_maps(mine), as_maps(theirs)
-        one, two = _smaller(self._attention(mine), self._attention(theirs))
+        one, two = self._attention(mine), self._attention(theirs)
+        one, two = smaller(one, two) if one.ndim == 3 else (one, two)
         unit = torch.nn.functional.normalize
-        return (unit(one.flatten(1)) - unit(two.flatten(1))).square().mean()
+        return self.beta * (unit(one.flatten(1)) - unit(two.flatten(1))).square().mean()
 
     def _attention(self, features: Tensor) -> Tensor:
         """B×C×H×W → B×H×W; B×T×D → B×T. The mean over channels: the norm divides their number out."""
         return features.abs().pow(self.p).mean(2 if features.ndim == 3 else 1)
-
-
-def _smaller(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
-    """Two maps, both as large as the smaller one."""
-    if one.shape == two.shape:
-        return one, two
-    height, width = (min(lengths) for lengths in zip(one.shape[1:], two.shape[1:], strict=True))
-    return resized(one, (height, width)), resized(two, (height, width))
 
 
 def _same_size(one: Point, two: Point) -> str:
