@@ -71,7 +71,8 @@ class Companion(Protocol):
     that a companion remembers survives. After `finish` the module is discarded.
 
     A clause or a verb names companions by putting them into `plan.Training.companions`: the loop runs what is
-    there, in that order. The control of a variant trains without them, and a training's key includes them. A
+    there, first those that are `ordinary`, else in that order. The control of a variant trains without the others, and
+    a training's key includes all of them. A
     companion that a stage makes for itself (a schedule that follows a target, say) goes in the same way:
     `fit(network, data, replace(training, companions=(*training.companions, Follow(…))), …)`.
 
@@ -89,11 +90,14 @@ class Companion(Protocol):
         units: the names of the units that it decides about, where it leaves parts; `prune UNIT by NAME for …` is then a
             training with it, and `of` is asked.
         excludes: the hardware restrictions (`plan.Needs.restriction`) of networks that it cannot train.
+        ordinary: whether it belongs to how a network trains (clipping, averages), and not to what is done to make it
+            smaller: a control trains with it too.
     """
 
     leaves: ClassVar[str] = ""
     units: ClassVar[tuple[str, ...]] = ()
     excludes: ClassVar[tuple[str, ...]] = ()
+    ordinary: ClassVar[bool] = False
 
     def of(self, unit: Unit, selection: Selection) -> Companion:
         """The same companion, deciding about this unit of `prune`, in these modules; asked where it has `units`."""

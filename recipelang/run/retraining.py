@@ -17,7 +17,8 @@ def repeated_by_control(step: Step, record: Mapping[str, Any]) -> list[Step]:
     """
     training, made = step.operation.needs().training, []
     if training is not None:
-        alone = replace(training, losses=(), companions=(), course=None)
+        kept = tuple(companion for companion in training.companions if companion.ordinary)
+        alone = replace(training, losses=(), companions=kept, course=None)
         made = [_as_long(alone, Duration(**done), step) for done in record.get("trained", ())]
     again = repeated(step.operation, tuple(made))
     return [Step(one, f"{one.verb} {_training_text(one)}".strip(), step.span, step.path, implied=True) for one in again]
@@ -35,4 +36,5 @@ def _training_text(operation: Operation) -> str:
     if needs.training is None:
         return ""
     length = f"{'from scratch ' * needs.scratch}for {needs.training.duration}"
-    return f"{length} with {needs.training.text or spell(needs.training.optimizer)}"
+    text = needs.training.text or spell(needs.training.optimizer)
+    return f"{length} with {', '.join((*map(spell, needs.training.companions), text))}"

@@ -83,7 +83,8 @@ def begin(companions: tuple[Companion, ...], network: Network, moment: Moment, d
     """Prepare the companions of a training.
 
     Args:
-        companions: methods, in order.
+        companions: methods, in order; those that are ordinary come first, so that what others leave is left of the
+            network that the training ends with.
         network: the network that trains, on the device.
         moment: its first step.
         device: where their states go.
@@ -93,6 +94,7 @@ def begin(companions: tuple[Companion, ...], network: Network, moment: Moment, d
     """
     for companion in companions:
         companion.require_network(network)
-    begun = ((companion, companion.begin(network, moment)) for companion in companions)
+    ordered = sorted(companions, key=lambda companion: not companion.ordinary)
+    begun = ((companion, companion.begin(network, moment)) for companion in ordered)
     running = ((companion, state.to(device).train() if state is not None else None) for companion, state in begun)
     return Companions(network, tuple(running))
