@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -68,10 +68,16 @@ def together(records: Sequence[FitRecord]) -> FitRecord:
 
 
 class EpochTally:
-    """Loss and score of the epoch so far; reads the numbers only every few steps, since that makes a GPU wait."""
+    """Loss and score of the epoch so far; reads the numbers only every few steps, since that makes a GPU wait.
 
-    def __init__(self, state: TrainingState, every: int) -> None:
-        self.state, self.every, self.last = state, every, math.nan
+    Args:
+        state: what the numbers are added to.
+        every: steps between two readings.
+        exploded: what to say of a loss that is not finite, after its value.
+    """
+
+    def __init__(self, state: TrainingState, every: int, exploded: Callable[[], str] = str) -> None:
+        self.state, self.every, self.last, self.exploded = state, every, math.nan, exploded
         self.name = ""  # of the score; "" where the task has none
         self.waiting: list[tuple[Tensor, Tensor | None, int, int, float]] = []
 
@@ -93,7 +99,7 @@ class EpochTally:
             if not math.isfinite(self.last):
                 raise Refusal(
                     "RCP0811",
-                    f"the loss became {self.last} at step {step + 1}, with the learning rate {lr:g}",
+                    f"the loss became {self.last} at step {step + 1}, with the learning rate {lr:g}{self.exploded()}",
                     f"write a lower learning rate, as in `lr={lr / 10:.2g}`, or warm it up: "
                     f"`lr=cosine({lr:.2g}, warmup=1 epochs)`",
                 )

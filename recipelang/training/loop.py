@@ -209,7 +209,7 @@ def _train(job: _Job, state: TrainingState, path: Path | None, identity: str, pr
     state.module.train()
     progress.start("training", job.total)
     progress.advance(state.step)
-    tally = EpochTally(state, LOOK_EVERY.get(torch.device(job.device).type, 1))
+    tally = EpochTally(state, LOOK_EVERY.get(torch.device(job.device).type, 1), job.terms.exploded)
     saved = time.monotonic()
     try:
         with Interrupts() as interrupts:

@@ -18,6 +18,7 @@ from recipelang.surgery.points import Capture
 from recipelang.training.heads import Head, mean_answer
 from recipelang.training.positions import compares_outputs, pairings
 from recipelang.training.teachers import Teacher, untranslated
+from recipelang.units import listed
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Terms:
             _Looking(term, places, term.loss.parts(places) if term.loss else None)
             for term, places in zip(terms, found, strict=True)
         )
+        self._values: list[tuple[Term, Tensor]] = []  # of the last batch
         self.compares_outputs = compares_outputs(training)
         every = [pairing for one in self._terms for pairing in one.pairings]
         self._captures = (
@@ -91,15 +93,25 @@ class Terms:
         """
         found = [capture.features() for capture in self._captures]
         total = heads[0].answer.new_zeros(())
+        self._values = []
         for head in heads:
             for one in self._terms:
                 if not one.pairings:
                     value = self._term(one, images, head.answer, taught, targets, moment, found)
                     total = total + head.weight * value
+                    self._values.append((one.term, value.detach()))
         for one in self._terms:
             if one.pairings:
-                total = total + self._term(one, images, mean_answer(heads), taught, targets, moment, found)
+                value = self._term(one, images, mean_answer(heads), taught, targets, moment, found)
+                total = total + value
+                self._values.append((one.term, value.detach()))
         return total
+
+    def exploded(self) -> str:
+        """Which terms are not finite in the last batch, in words; "" where all are, or none."""
+        names = {id(term): f"`{term.loss.name if term.loss else 'task'}`" for term, _ in self._values}
+        broken = {id(term): names[id(term)] for term, value in self._values if not value.isfinite()}
+        return f"; of its terms, {listed(tuple(broken.values()))} did" if 0 < len(broken) < len(names) else ""
 
     def _term(
         self,

@@ -20,6 +20,7 @@ from recipelang.kinds import Loss, Moment, Pairing, Points, Preprocessing, Seen,
 from recipelang.methods.losses.at import At
 from recipelang.methods.losses.fitnet import FitNet
 from recipelang.methods.losses.kd import Kd
+from recipelang.methods.losses.sp import Sp
 from recipelang.methods.losses.task import TaskLoss
 from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.tasks.classification import Classification
@@ -351,3 +352,8 @@ def test_every_loss_trains_with_teachers_of_another_architecture(
         assert list(trained.module.state_dict()) == list(student.module.state_dict())
         for teacher, state in zip(teachers, before, strict=True):
             assert all(torch.equal(state[n], t) for n, t in teacher.module.state_dict().items())
+
+
+def test_a_term_that_explodes_is_named(data: ImageDataset, silent: Any) -> None:
+    with pytest.raises(Refusal, match="became inf at step 1, .*; of its terms, `sp` did$"):
+        train(resnet(), data, silent, Term(1e39, Sp()), Term(1.0, TaskLoss()), teachers=(plain(),))
