@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from recipelang.kinds.data import Batch, Labels
 from recipelang.kinds.figure import Figure
 from recipelang.kinds.seen import Moment, Seen
 from recipelang.kinds.unit import Offer, Unit
@@ -81,6 +82,8 @@ class Companion(Protocol):
         before_step → batch → outputs → loss + penalties → gradients → before_update → optimizer
                               └ inside `computing`                     → restrictions hold → after_step
 
+    `batch` may change what the network and its teachers are given.
+
     Inherit from this class: what does not concern a companion then does nothing.
 
     Attributes:
@@ -136,6 +139,17 @@ class Companion(Protocol):
     def before_step(self, network: Any, state: nn.Module | None, moment: Moment) -> None:
         """Before the network computes; the network is that of `begin`."""
         return None
+
+    def batch(
+        self, network: Any, batch: Batch, labels: Labels | None, state: nn.Module | None, moment: Moment
+    ) -> Batch:
+        """What the network and its teachers are given instead of a batch; its targets as the task's loss takes them.
+
+        Args:
+            batch: on the device; is not changed.
+            labels: the classes of the data, where it has any.
+        """
+        return batch
 
     def computing(self, network: Any, state: nn.Module | None, moment: Moment) -> AbstractContextManager[None]:
         """The block in which the network computes its outputs in a step: what multiplies there, gates or masks, does so

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from recipelang.kinds import Companion, Finished, Moment, Seen
+from recipelang.kinds import Batch, Companion, Finished, Labels, Moment, Seen
 from recipelang.surgery.network import Network
 
 
@@ -34,6 +34,12 @@ class Companions:
         """Before the network computes."""
         for companion, state in self.running:
             companion.before_step(self.network, state, moment)
+
+    def batch(self, batch: Batch, labels: Labels | None, moment: Moment) -> Batch:
+        """What the network and its teachers are given."""
+        for companion, state in self.running:
+            batch = companion.batch(self.network, batch, labels, state, moment)
+        return batch
 
     @contextmanager
     def computing(self, moment: Moment) -> Iterator[None]:

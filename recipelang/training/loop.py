@@ -261,9 +261,9 @@ def _batches(job: _Job, done: int) -> Iterator[Batch]:
 
 def _step(job: _Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[str, Tensor] | None, int]:
     """One optimizer step: loss (scalar), name and sum of the task's score, number of samples."""
-    images, targets = batch
     moment = job.moment(state.step)
     job.companions.before_step(moment)
+    images, targets = job.companions.batch(batch, job.data.labels, moment)
     # A network may change its input images in training mode only; teachers and companions use them afterwards.
     given = copied(images) if job.terms.teachers or job.companions.running else images
     with autocast(job.device, job.precision), job.terms.watching():

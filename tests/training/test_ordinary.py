@@ -96,7 +96,7 @@ def test_an_average_longer_than_the_training_is_told() -> None:
 
 def test_which_companions_are_ordinary() -> None:
     found = {name: catalogue.find("companion", name) for name in catalogue.names("companion")}
-    assert {name for name, one in found.items() if one.ordinary} == {"clip", "ema"}  # type: ignore[union-attr]
+    assert {name for name, one in found.items() if one.ordinary} == {"clip", "cutmix", "ema", "mixup"}  # type: ignore[union-attr]
     assert not any(one.leaves for one in found.values() if one.ordinary)  # type: ignore[union-attr]
 
 
@@ -105,9 +105,9 @@ def test_a_control_clips_and_averages_too(tmp_path: Path) -> None:
         model digits_resnet
         data digits
         prune 2 layers by random
-        finetune for 2 steps with ema(0.5), clip(0.1), slimming(1e-3)
+        finetune for 2 steps with ema(0.5), clip(0.1), mixup, slimming(1e-3)
         control
         measure top1
     """
     result = execute(check(parse(text)), Options(out=tmp_path / "out", store=tmp_path / "store", threads=1))
-    assert "finetune for 2 steps with ema(0.5), clip(0.1), sgd(" in json.dumps(result.report)
+    assert "finetune for 2 steps with ema(0.5), clip(0.1), mixup, sgd(" in json.dumps(result.report)

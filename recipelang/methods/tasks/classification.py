@@ -54,7 +54,7 @@ class Classification:
         return scores
 
     def loss(self, answer: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy: outputs B×C, labels B → scalar, mean over the batch."""
+        """Cross-entropy: outputs B×C, labels B or shares of classes B×C → scalar, mean over the batch."""
         return torch.nn.functional.cross_entropy(answer, targets, label_smoothing=self.smoothing)
 
     def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
@@ -67,10 +67,10 @@ class Classification:
         return answer.argmax(1)
 
     def score(self, answer: Tensor, targets: Tensor) -> tuple[str, Tensor]:
-        """Accuracy: the number of correct answers of the batch."""
+        """Accuracy: the number of correct answers of the batch; of shares of classes B×C the largest is the label."""
         from recipelang.measuring.predictions import correct
 
-        return "accuracy", correct(answer, targets, 1).sum()
+        return "accuracy", correct(answer, targets if targets.ndim == 1 else targets.argmax(1), 1).sum()
 
 
 def _misfit(raw: Any, labels: Labels | None) -> Refusal:
