@@ -5,23 +5,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from recipelang.errors import Refusal
 from recipelang.images.access import current
 from recipelang.images.dataset import fingerprint, no_images
 from recipelang.images.draws import AUGMENT, ORDER, bits, shuffled, subset
 from recipelang.images.samples import Refuse, read_sample, shape_of
 from recipelang.images.splits import SPLITS, divide
+from recipelang.images.workers import at, in_processes, require_processes
 from recipelang.kinds import Batch, Labels, Preprocessing, Task
 
 #: fetch(data set, index, number) → a sample; what the user's code draws follows from the number
 Fetch = Callable[[Any, int, int], Any]
 MOST_CLASSES = 2**16
 LONGEST_TEXT = 1_000  # characters, of the name of a class
+CHUNK = 32  # samples that are looked at before they are reported
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class OwnDataset:
         sources: split → its samples.
         fetch: reads a sample.
         refuse: makes refusals in which the user's function is named.
+        workers: how many processes read samples; 0 is this one. It decides nothing.
     """
 
     name: str
@@ -71,6 +75,7 @@ class OwnDataset:
     refuse: Refuse
     notes: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None  # the code does it itself
+    workers: int = 0
 
     def part(self, chosen: np.ndarray) -> OwnDataset:
         """The same with only these training samples (sorted numbers)."""
@@ -107,14 +112,18 @@ class OwnDataset:
             count = min(count, len(chosen))
             chosen = chosen[: len(chosen) // count * count]
         draws = bits((seed, AUGMENT, epoch) if epoch is not None else (0, AUGMENT), source.indices)
-        for first in range(start * count, len(chosen), count):
-            for run in _alike(source, chosen[first : first + count]):
-                read = [self._sample(source, int(k), int(draws[k])) for k in run]
-                inputs = torch.stack([sample for sample, _ in read])
-                if self.target == "class":
-                    yield Batch(inputs, torch.from_numpy(source.labels[run]))
-                else:
-                    yield Batch(inputs, torch.stack([target for _, target in read]))
+
+        def read(run: np.ndarray) -> Batch:
+            some = [self._sample(source, int(k), int(draws[k])) for k in run]
+            inputs = torch.stack([sample for sample, _ in some])
+            if self.target == "class":
+                return Batch(inputs, torch.from_numpy(source.labels[run]))
+            return Batch(inputs, torch.stack([target for _, target in some]))
+
+        cuts = range(start * count, len(chosen), count)
+        runs = (run for first in cuts for run in _alike(source, chosen[first : first + count]))
+        workers = min(self.workers, len(cuts) // 2)  # a process takes longer to start than a batch
+        yield from in_processes(read, runs, workers, lambda sample, why: _died(split, sample, why, self.refuse))
 
     def _split(self, split: str) -> IndexedSamples:
         source = self.sources[split]
@@ -124,6 +133,7 @@ class OwnDataset:
 
     def _sample(self, source: IndexedSamples, k: int, draw: int) -> tuple[Tensor, Any]:
         index = int(source.indices[k])
+        at(index)
         sample, target = read_sample(self.fetch(source.whole, index, draw), index, self.target, self.refuse)
         if (tuple(sample.shape), shape_of(target)) != source.shapes[k]:
             message = f"sample {index} has another shape than when the data was opened"
@@ -143,6 +153,7 @@ def open_own(
     fetch: Fetch,
     refuse: Refuse,
     notes: tuple[str, ...] = (),
+    workers: int = 0,
 ) -> OwnDataset:
     """Look at every sample of a user's data sets, and divide the training samples among the splits that are missing.
 
@@ -154,11 +165,15 @@ def open_own(
         task: whose targets the samples must have.
         fetch: reads a sample; raises what `refuse` makes where the user's code raises.
         refuse: makes refusals in which the user's function is named.
+        workers: how many processes read samples; 0 is this one. The samples are the same for any number.
 
     Raises:
-        Refusal: RCP0845: a sample is invalid; RCP0808: too few samples to be divided; as `refuse`.
+        Refusal: RCP0845: a sample is invalid; RCP0808: too few samples to be divided; RCP0856: a worker died; as
+            `refuse`.
     """
-    sources = {split: _look_at(data, split, task.target, fetch, refuse) for split, data in given.items()}
+    if workers:
+        require_processes()
+    sources = {split: _look_at(data, split, task.target, fetch, refuse, workers) for split, data in given.items()}
     classes = _classes(sources, given, names, refuse) if task.target == "class" else None
     missing = [split for split in SPLITS if split not in sources]
     if missing:
@@ -183,10 +198,11 @@ def open_own(
         fetch,
         refuse,
         notes,
+        workers=workers,
     )
 
 
-def _look_at(whole: Any, split: str, target: str, fetch: Fetch, refuse: Refuse) -> IndexedSamples:
+def _look_at(whole: Any, split: str, target: str, fetch: Fetch, refuse: Refuse, workers: int) -> IndexedSamples:
     """Look at every sample of a data set once."""
     try:
         count = len(whole)
@@ -199,24 +215,54 @@ def _look_at(whole: Any, split: str, target: str, fetch: Fetch, refuse: Refuse) 
         raise refuse("`train` has no samples", "return a data set with samples")
     indices = np.arange(count)
     draws = bits((0, AUGMENT), indices)
-    shapes, labels, digests = [], np.zeros(count, np.int64), []
+
+    def look(some: range) -> list[_Look]:
+        return [_one(whole, k, int(draws[k]), target, fetch, refuse) for k in some]
+
+    pieces = [range(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
+    looks: list[_Look] = []
     progress = current().progress
     if progress:
         progress.start(f"looking at the samples of `{split}`", count)
     try:
-        for k in range(count):
-            sample, goal = read_sample(fetch(whole, k, int(draws[k])), k, target, refuse)
-            shapes.append((tuple(sample.shape), shape_of(goal)))
-            digest = hashlib.sha256(repr(shapes[-1]).encode() + sample.numpy().tobytes())
-            digest.update(b"%d" % goal if isinstance(goal, int) else goal.numpy().tobytes())
-            labels[k] = goal if isinstance(goal, int) and 0 <= goal < MOST_CLASSES else -1
-            digests.append(digest.digest())
+        died = lambda sample, why: _died(split, sample, why, refuse)  # noqa: E731
+        for some in in_processes(look, pieces, min(workers, len(pieces) // 2), died):
+            looks += some
             if progress:
-                progress.advance()
+                progress.advance(len(some))
     finally:
         if progress:
             progress.stop()
-    return IndexedSamples(whole, indices, tuple(shapes), labels, tuple(digests))
+    labels = np.asarray([look.label for look in looks], np.int64)
+    return IndexedSamples(
+        whole, indices, tuple(look.shapes for look in looks), labels, tuple(look.digest for look in looks)
+    )
+
+
+class _Look(NamedTuple):
+    """What one look at a sample shows: as in `IndexedSamples`."""
+
+    shapes: tuple[Any, Any]
+    label: int
+    digest: bytes
+
+
+def _one(whole: Any, k: int, draw: int, target: str, fetch: Fetch, refuse: Refuse) -> _Look:
+    at(k)
+    sample, goal = read_sample(fetch(whole, k, draw), k, target, refuse)
+    shapes = (tuple(sample.shape), shape_of(goal))
+    digest = hashlib.sha256(repr(shapes).encode() + sample.numpy().tobytes())
+    digest.update(b"%d" % goal if isinstance(goal, int) else goal.numpy().tobytes())
+    label = goal if isinstance(goal, int) and 0 <= goal < MOST_CLASSES else -1
+    return _Look(shapes, label, digest.digest())
+
+
+def _died(split: str, sample: int | None, why: str, refuse: Refuse) -> Refusal:
+    """The refusal for a worker that ended while it read a sample."""
+    what = f"sample {sample}" if sample is not None else "a sample"
+    refusal = refuse(f"the worker that read {what} of `{split}` died: {why}", "")
+    help = "write `workers=0` to see what the sample does; a worker that was killed may have had too little memory"
+    return Refusal("RCP0856", refusal.message, help)
 
 
 def _classes(

@@ -67,7 +67,8 @@ def _deterministic() -> tuple[bool, bool]:
 
 
 def _set_deterministic(modes: tuple[bool, bool]) -> None:
-    torch.use_deterministic_algorithms(modes[0], warn_only=modes[1])
+    if modes != _deterministic():  # setting it loads torch's compiler
+        torch.use_deterministic_algorithms(modes[0], warn_only=modes[1])
 
 
 def _set_threads(count: int) -> None:
