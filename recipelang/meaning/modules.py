@@ -5,11 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from recipelang.meaning import trees
+from recipelang.meaning.verb import Clause
 from recipelang.plan import Selection, Selector
 from recipelang.syntax import nodes
 
 if TYPE_CHECKING:
     from recipelang.meaning.reader import Reader
+
+
+#: the clauses of a statement that trains
+TRAINED = (
+    Clause("in", "modules to train; the others stay as they are", default="all", accepts=("modules",)),
+    Clause("except", "modules that stay as they are", accepts=("modules",)),
+)
 
 
 def selection(reader: Reader) -> Selection:

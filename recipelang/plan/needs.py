@@ -127,7 +127,8 @@ class Finetune:
 
     def needs(self) -> Needs:
         """Its training."""
-        return Needs(training=self.training, trains_on=self.samples, scratch=self.scratch)
+        chosen = self.training.selected
+        return Needs(training=self.training, trains_on=self.samples, scratch=self.scratch, selection=chosen)
 
 
 def compresses(operation: Operation) -> bool:

@@ -171,6 +171,7 @@ class Training:
         text: the optimizer as the recipe writes it, so that a control's step reads like the one it repeats.
         companions: what accompanies it, in this order (`kinds.Companion`).
         course: the target that is raised during it; the stage adds the companion that follows it.
+        trains: the modules that it trains; what is outside stays as it is.
     """
 
     duration: Duration
@@ -179,6 +180,12 @@ class Training:
     text: str = unhashed("")
     companions: tuple[Any, ...] = later(())
     course: Course | None = later(None)
+    trains: Selection = later(Selection())
+
+    @property
+    def selected(self) -> Selection | None:
+        """The modules that it trains; None where it trains all of them."""
+        return self.trains if self.trains != Selection() else None
 
     @property
     def leaves(self) -> frozenset[str]:

@@ -38,7 +38,7 @@ from recipelang.training.machine import Interrupts, autocast, choose_precision, 
 from recipelang.training.quantized import Learning, learning, without_decay
 from recipelang.training.teachers import Teacher
 from recipelang.training.terms import Terms
-from recipelang.training.trainable import nothing_trains, require_trainable
+from recipelang.training.trainable import nothing_trains, require_trainable, training_only
 from recipelang.training.validating import Validating, unvalidated, validating
 from recipelang.training.windows import Window, steps_of, steps_of_epoch
 
@@ -69,6 +69,7 @@ class _Job:
     companions: Companions
     learning: Learning
     validating: Validating | None
+    still: tuple[nn.Module, ...]
 
     def moment(self, step: int) -> Moment:
         return Moment(step, self.total, self.per_epoch)
@@ -94,9 +95,9 @@ def fit(
 ) -> tuple[Network, FitRecord]:
     """Train a copy of the network.
 
-    The network decides what has gradients: frozen parameters stay unchanged, bit for bit. BatchNorm in training mode
-    keeps averaging its statistics, frozen or not, as in torch. Where a network returns several tensors,
-    `answers.trained` says which are trained.
+    The network and `training.trains` decide what has gradients; what is frozen stays, bit for bit. BatchNorm averages
+    its statistics, as in torch, also where the network froze it, but not outside of `training.trains`. Where a network
+    returns several tensors, `answers.trained` says which are trained.
 
     Args:
         network: the start; is not changed. Its restrictions hold after every step.
@@ -139,7 +140,7 @@ def fit(
         schedules.fit(replace(training, duration=Duration(total, "steps")) if window else training, per_epoch)
     module = to_device(network.clone().module, device)
     restrictions = on_device(network.restrictions, device)
-    with reproducible(seed + first, device, threads):
+    with reproducible(seed + first, device, threads), training_only(module, training.selected) as still:
         hold(module, restrictions)
         live = replace(network, module=module, restrictions=restrictions)
         job = _Job(
@@ -163,6 +164,7 @@ def fit(
             validating(data, task, training.companions, min(per_epoch, total) * batch, device, seed)
             if validate and not smoke
             else None,
+            still,
         )
         identity = _identity(job, first, network, teachers)
         parts = nn.ModuleDict({**job.terms.parts, **job.companions.states, **job.learning.states}).to(device).train()
@@ -207,6 +209,8 @@ def _identity(job: _Job, first: int, network: Network, teachers: Sequence[Teache
 def _train(job: _Job, state: TrainingState, path: Path | None, identity: str, progress: Progress) -> None:
     """Take the remaining steps."""
     state.module.train()
+    for part in job.still:
+        part.eval()
     progress.start("training", job.total)
     progress.advance(state.step)
     tally = EpochTally(state, LOOK_EVERY.get(torch.device(job.device).type, 1), job.terms.exploded)

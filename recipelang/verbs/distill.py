@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from recipelang.meaning import names, places, training
+from recipelang.meaning import modules, names, places, training
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
 from recipelang.plan import DEFAULT_RECOVERY, Needs, Samples, Training
@@ -27,7 +27,13 @@ class Distill:
 
     def needs(self) -> Needs:
         """Its training, and its teachers."""
-        return Needs(training=self.training, trains_on=self.samples, states=self.teachers, teachers=self.teachers)
+        return Needs(
+            training=self.training,
+            trains_on=self.samples,
+            states=self.teachers,
+            teachers=self.teachers,
+            selection=self.training.selected,
+        )
 
 
 #: number of teachers → the loss used where none is named
@@ -63,7 +69,10 @@ def read(reader: Reader) -> Distill | None:
         teachers=nodes,
         removes=True,
     )
-    return reader.done(Distill(tuple(teachers), made, places.samples(reader, trains=True))) if made else None
+    if made is None:
+        return None
+    chosen = replace(made, trains=modules.selection(reader))
+    return reader.done(Distill(tuple(teachers), chosen, places.samples(reader, trains=True)))
 
 
 def _teacher(reader: Reader, node: Any) -> str | None:
@@ -90,6 +99,7 @@ VERB = Verb(
             "with", "a loss, an optimizer, companions", default=DEFAULTS, accepts=("loss", "optimizer", "companion")
         ),
         Clause("on", "`train(samples=N)`: part of the training split", default="all of it", accepts=("split",)),
+        *modules.TRAINED,
     ),
     example="sparsify nm 2:4\ndistill from healthy, recovered for 3 epochs with mis, sgd(lr=1e-3)",
     read=read,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from recipelang.meaning import places, training
+from dataclasses import replace
+
+from recipelang.meaning import modules, places, training
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
 from recipelang.plan import Finetune
@@ -12,7 +14,10 @@ def read(reader: Reader) -> Finetune | None:
     """`finetune for 10 epochs with sgd(lr=1e-3)`."""
     reader.no_operands()
     made = training.read(reader, training.TUNING, removes=True)
-    return reader.done(Finetune(made, places.samples(reader, trains=True))) if made else None
+    if made is None:
+        return None
+    chosen = replace(made, trains=modules.selection(reader))
+    return reader.done(Finetune(chosen, places.samples(reader, trains=True)))
 
 
 VERB = Verb(
@@ -27,9 +32,13 @@ VERB = Verb(
             accepts=("optimizer", "loss", "companion"),
         ),
         Clause("on", "`train(samples=N)`: part of the training split", default="all of it", accepts=("split",)),
+        *modules.TRAINED,
     ),
     example="prune 2 layers by imprint\nfinetune for 10 epochs with sgd(lr=1e-3)",
     read=read,
     operation=Finetune,
-    rules=("Losses that compare with a teacher belong to `distill`.",),
+    rules=(
+        "Losses that compare with a teacher belong to `distill`.",
+        "What `in` and `except` leave out stays as it is, also the statistics of its BatchNorm layers.",
+    ),
 )
