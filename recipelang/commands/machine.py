@@ -18,7 +18,7 @@ from recipelang.commands.boundary import DONE, WrongUsage, say
 from recipelang.commands.sources import PathArgument, Request, Source, checked, pointing_at, profile_for
 from recipelang.editor import modules
 from recipelang.errors import Diagnostic, Refusal, StepFailed
-from recipelang.kinds import DEFAULT_TASK, ModelRequest, names_of
+from recipelang.kinds import DEFAULT_TASK, ModelRequest, inputs_of, names_of
 from recipelang.plan import Built, Opened, Selection, Tasked, steps_of
 from recipelang.profile import FILE_NAME, Profile
 from recipelang.units import listed, show
@@ -195,6 +195,7 @@ def _network(model: str, data: str | None, task: str | None, profile: str | None
                     request,
                     classes=names_of(opened),
                     input_shape=opened.input_shape,
+                    inputs=inputs_of(opened),
                     target_shape=opened.target_shape,
                 )
             step = named

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.images.view import Derived, derived
-from recipelang.kinds import Batch, Dataset, Preprocessing, Shift
+from recipelang.kinds import Batch, Dataset, Preprocessing, Shift, inputs_of
 
 #: standard deviations of the blur's kernel to each side
 REACH = 3
@@ -33,7 +33,7 @@ def disturbed(data: Dataset, shift: Shift) -> Dataset:
     if not shift:
         return data
     shape = data.input_shape
-    if len(shape) != 3 or shape[0] > 4:
+    if len(shape) != 3 or shape[0] > 4 or inputs_of(data).whole:
         message = f"only images can be blurred or noisy, and an input of `{data.name}` is {'×'.join(map(str, shape))}"
         raise Refusal("RCP1016", message, "leave `blur` and `noise` out")
     if shift.blur and _reach(shift.blur) >= min(shape[1:]):

@@ -18,7 +18,7 @@ from recipelang.images.draws import AUGMENT, ORDER, bits, shuffled, subset
 from recipelang.images.samples import Refuse, read_sample, shape_of
 from recipelang.images.splits import SPLITS, divide
 from recipelang.images.workers import at, in_processes, require_processes
-from recipelang.kinds import Batch, Labels, Preprocessing, Task
+from recipelang.kinds import FLOATING, Batch, Inputs, Labels, Preprocessing, Task
 
 #: fetch(data set, index, number) → a sample; what the user's code draws follows from the number
 Fetch = Callable[[Any, int, int], Any]
@@ -36,6 +36,7 @@ class IndexedSamples:
         indices: int64 N, of the samples.
         shapes: of the input and of the target of each sample.
         labels: int64 N where targets are classes.
+        ids: how many ids there are among the inputs, of each sample; 0 where inputs are floating point.
         digests: SHA-256 of each sample.
     """
 
@@ -44,12 +45,13 @@ class IndexedSamples:
     shapes: tuple[tuple[Any, Any], ...]
     labels: np.ndarray
     digests: tuple[bytes, ...]
+    ids: np.ndarray
 
     def take(self, chosen: np.ndarray) -> IndexedSamples:
         """The samples at these places."""
         some = [int(k) for k in chosen]
         shapes, digests = tuple(self.shapes[k] for k in some), tuple(self.digests[k] for k in some)
-        return IndexedSamples(self.whole, self.indices[chosen], shapes, self.labels[chosen], digests)
+        return IndexedSamples(self.whole, self.indices[chosen], shapes, self.labels[chosen], digests, self.ids[chosen])
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class OwnDataset:
     notes: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None  # the code does it itself
     workers: int = 0
+    inputs: Inputs = FLOATING
 
     def part(self, chosen: np.ndarray) -> OwnDataset:
         """The same with only these training samples (sorted numbers)."""
@@ -138,6 +141,9 @@ class OwnDataset:
         if (tuple(sample.shape), shape_of(target)) != source.shapes[k]:
             message = f"sample {index} has another shape than when the data was opened"
             raise self.refuse(message, "give every sample the same shape each time")
+        if sample.is_floating_point() == self.inputs.whole or _ids_in(sample) > (self.inputs.ids or 0):
+            message = f"sample {index} holds other numbers than when the data was opened, which were {self.inputs}"
+            raise self.refuse(message, "give every sample numbers of the same kind each time")
         return sample, target
 
 
@@ -179,12 +185,14 @@ def open_own(
     if missing:
         sources |= _cut(sources["train"], ("train", *missing), shares, seed, classes)
     shape, goal = _shape_of_training(sources, task.target, refuse)
+    inputs = _kind_of_inputs(sources, refuse)
     key = fingerprint(
         {split: list(sources[split].digests) for split in SPLITS},
         code=code,
         batch=batch,
         classes=classes,
         target=task.target,
+        **({"ids": inputs.ids} if inputs.whole else {}),
     )
     return OwnDataset(
         "python",
@@ -199,6 +207,7 @@ def open_own(
         refuse,
         notes,
         workers=workers,
+        inputs=inputs,
     )
 
 
@@ -235,7 +244,12 @@ def _look_at(whole: Any, split: str, target: str, fetch: Fetch, refuse: Refuse, 
             progress.stop()
     labels = np.asarray([look.label for look in looks], np.int64)
     return IndexedSamples(
-        whole, indices, tuple(look.shapes for look in looks), labels, tuple(look.digest for look in looks)
+        whole,
+        indices,
+        tuple(look.shapes for look in looks),
+        labels,
+        tuple(look.digest for look in looks),
+        np.asarray([look.ids for look in looks], np.int64),
     )
 
 
@@ -245,6 +259,7 @@ class _Look(NamedTuple):
     shapes: tuple[Any, Any]
     label: int
     digest: bytes
+    ids: int
 
 
 def _one(whole: Any, k: int, draw: int, target: str, fetch: Fetch, refuse: Refuse) -> _Look:
@@ -254,7 +269,7 @@ def _one(whole: Any, k: int, draw: int, target: str, fetch: Fetch, refuse: Refus
     digest = hashlib.sha256(repr(shapes).encode() + sample.numpy().tobytes())
     digest.update(b"%d" % goal if isinstance(goal, int) else goal.numpy().tobytes())
     label = goal if isinstance(goal, int) and 0 <= goal < MOST_CLASSES else -1
-    return _Look(shapes, label, digest.digest())
+    return _Look(shapes, label, digest.digest(), _ids_in(sample))
 
 
 def _died(split: str, sample: int | None, why: str, refuse: Refuse) -> Refusal:
@@ -325,6 +340,23 @@ def _shape_of_training(
         message = f"the {('input', 'target')[side]} of one sample of `train` is {here}, of another {there}"
         raise refuse(message, "resize or cut the samples, so that batches can be made of them")
     return shapes[0][0], None if target == "class" else shapes[0][1]
+
+
+def _ids_in(sample: Tensor) -> int:
+    """The number of ids that there are at least, if the largest is in this sample; 0 for floating-point numbers."""
+    if sample.is_floating_point():
+        return 0
+    return int(sample.max()) + 1 if sample.numel() else 1
+
+
+def _kind_of_inputs(sources: Mapping[str, IndexedSamples], refuse: Refuse) -> Inputs:
+    """What the inputs of all samples are."""
+    kinds = {bool(one) for source in sources.values() for one in source.ids}
+    if len(kinds) > 1:
+        message = "some inputs are floating-point numbers, others whole numbers"
+        raise refuse(message, "give every sample numbers of one kind: `tensor.float()`, or `tensor.long()` for ids")
+    most = max(int(source.ids.max(initial=0)) for source in sources.values())
+    return Inputs(most) if most else FLOATING
 
 
 def _alike(source: IndexedSamples, chosen: np.ndarray) -> list[np.ndarray]:

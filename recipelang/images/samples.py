@@ -11,9 +11,12 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.images.splits import SPLITS
+from recipelang.kinds.inputs import MOST_IDS
 
 #: refuse(message, help) → the refusal, in which the user's function is named
 Refuse = Callable[[str, str], Refusal]
+#: types of tensors that hold the ids of things
+IDS = (torch.int16, torch.int32, torch.int64)
 
 
 def splits_of(returned: Any, refuse: Refuse) -> dict[str, Any]:
@@ -53,7 +56,7 @@ def _indexable(value: Any) -> bool:
 
 
 def read_sample(sample: Any, index: int, target: str, refuse: Refuse) -> tuple[Tensor, Any]:
-    """Input and target of a sample: a floating-point tensor, and an int or a floating-point tensor.
+    """Input and target of a sample: a tensor of floating-point or whole numbers, and an int or a floating-point tensor.
 
     Raises:
         Refusal: as `refuse`: it is something else.
@@ -61,9 +64,29 @@ def read_sample(sample: Any, index: int, target: str, refuse: Refuse) -> tuple[T
     if not isinstance(sample, tuple | list) or len(sample) != 2:
         message = f"sample {index} is {_brief(sample)}, not a pair of input and target"
         raise refuse(message, "return `(input, target)`")
-    return _numbers(sample[0], index, "input", refuse), (
+    ids = _ids(sample[0], index, refuse)
+    return _numbers(sample[0], index, "input", refuse) if ids is None else ids, (
         _label(sample[1], index, refuse) if target == "class" else _numbers(sample[1], index, "target", refuse)
     )
+
+
+def _ids(value: Any, index: int, refuse: Refuse) -> Tensor | None:
+    """The whole numbers of an input, int64, such as the ids of tokens; None where it is something else.
+
+    Numbers of a byte are pixels that nobody has made floating point: they are not taken for ids.
+    """
+    if isinstance(value, np.ndarray) and value.dtype.kind == "i" and value.dtype.itemsize > 1:
+        value = torch.from_numpy(np.ascontiguousarray(value))
+    if not isinstance(value, Tensor) or value.dtype not in IDS or not value.ndim:
+        return None
+    if value.layout != torch.strided or value.is_meta:
+        return None  # `_numbers` says so
+    value = value.detach().to("cpu", torch.int64)
+    if bool((value < 0).any()) or bool((value >= MOST_IDS).any()):
+        odd = value[(value < 0) | (value >= MOST_IDS)][0].item()
+        message = f"the input of sample {index} holds the whole number {odd}, not the id of something"
+        raise refuse(message, f"number ids from 0 to {MOST_IDS - 1:,}, or convert other numbers: `tensor.float()`")
+    return value
 
 
 def _numbers(value: Any, index: int, what: str, refuse: Refuse) -> Tensor:

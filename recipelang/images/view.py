@@ -12,7 +12,7 @@ import numpy as np
 
 from recipelang.errors import Refusal
 from recipelang.images.classes import listed, match, unknown_to
-from recipelang.kinds import Batch, Dataset, Labels, Preprocessing, names_of
+from recipelang.kinds import Batch, Dataset, Inputs, Labels, Preprocessing, inputs_of, names_of
 from recipelang.lazy import torch
 
 HELP = "name the class folders as the network names its classes, or train a network for these classes"
@@ -84,6 +84,11 @@ class Derived:
     def input_shape(self) -> tuple[int, ...]:
         """Of one sample."""
         return self.data.input_shape
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the numbers of a sample are."""
+        return inputs_of(self.data)
 
     @property
     def target_shape(self) -> tuple[int, ...] | None:

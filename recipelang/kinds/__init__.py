@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from recipelang.kinds.export import ObservingExport as ObservingExport
     from recipelang.kinds.figure import Figure as Figure
     from recipelang.kinds.hardware import Hardware as Hardware
+    from recipelang.kinds.inputs import FLOATING as FLOATING
+    from recipelang.kinds.inputs import Inputs as Inputs
+    from recipelang.kinds.inputs import inputs_of as inputs_of
     from recipelang.kinds.loss import SEVERAL as SEVERAL
     from recipelang.kinds.loss import Loss as Loss
     from recipelang.kinds.loss import OutputLoss as OutputLoss
@@ -131,6 +134,7 @@ OFFERED = {
     "figure": "Figure",
     "hardware": "Hardware",
     "loss": "SEVERAL Loss OutputLoss",
+    "inputs": "FLOATING Inputs inputs_of",
     "metric": "Measurement Metric Percentiles PredictionMetric",
     "model": "ModelMethod ModelRequest",
     "optimizer": "Optimizer",

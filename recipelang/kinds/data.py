@@ -39,8 +39,11 @@ class Dataset(Protocol):
         preprocessing: what was applied to the images; travels with the compressed model. None: nothing is known.
         fingerprint: hex digest of names, sizes and bytes and of everything that decides the splits.
         batch: training batch size.
-        input_shape: of one input, without the batch: (channels, height, width) for images.
+        input_shape: of one input, without the batch: (channels, height, width) for images, (tokens,) for texts.
         target_shape: of one target, where the answer must have its shape; None where it need not.
+
+    Optional:
+        inputs: `Inputs`, where inputs are not floating-point numbers; ask `inputs_of`.
     """
 
     @property
@@ -73,7 +76,8 @@ class Dataset(Protocol):
         seed: int = 0,
         start: int = 0,
     ) -> Iterator[Batch]:
-        """Batches: images float32 B×C×H×W normalised, with labels int64 B or with images.
+        """Batches: inputs as `inputs` says, such as images float32 B×C×H×W normalised, with labels int64 B or
+        with images.
 
         Args:
             split: `train`, `val` or `test`.

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from recipelang.kinds.inputs import FLOATING, Inputs
+
 if TYPE_CHECKING:
     from recipelang.kinds.task import Task
 
@@ -21,6 +23,7 @@ class ModelRequest:
     trust: bool = False  # whether Python code that the recipe names may run
     weights: bool = True  # False builds the architecture alone (rebuilding from an artifact)
     task: Task | None = None  # what the network is for; None is classification
+    inputs: Inputs = FLOATING  # what the numbers of an input are; `input_shape` is beside it
     target_shape: tuple[int, ...] | None = None  # of one target of the data, where the answer must have its shape
 
 

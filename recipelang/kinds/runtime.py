@@ -68,6 +68,9 @@ class Executable(Protocol):
 
     Attributes:
         note: what must be said beside its time; "" if nothing.
+
+    Optional:
+        inputs: `Inputs`, where it is not called with floating-point numbers; ask `inputs_of`.
     """
 
     @property

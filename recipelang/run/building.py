@@ -10,7 +10,7 @@ from recipelang.editor import modules
 from recipelang.errors import Refusal
 from recipelang.images.classes import is_numbered, listed, match, unknown_to
 from recipelang.images.view import seen_by
-from recipelang.kinds import Dataset, ModelRequest, Task, names_of
+from recipelang.kinds import Dataset, ModelRequest, Task, inputs_of, names_of
 from recipelang.run.options import Options
 from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.network import Network
@@ -49,6 +49,7 @@ def build(
     request = ModelRequest(
         classes=names_of(data),
         input_shape=data.input_shape if data else None,
+        inputs=inputs_of(data),
         resolve=options.resolve,
         trust=options.trust,
         task=task or task_named(),
@@ -78,7 +79,8 @@ def require_known(network: Network, datasets: Mapping[str, Dataset]) -> None:
         Refusal: RCP0819: it has a class that the network does not know; RCP0713: the network does not take its images.
     """
     for name, data in datasets.items():
-        if name and (data.input_shape != network.input_shape or data.target_shape is not None):
+        other = (data.input_shape, inputs_of(data)) != (network.input_shape, network.inputs)
+        if name and (other or data.target_shape is not None):
             try:
                 _answer(network, data)
             except Refusal as refusal:
@@ -97,7 +99,7 @@ def require_known(network: Network, datasets: Mapping[str, Dataset]) -> None:
 def _answer(network: Network, data: Dataset) -> None:
     """Refuse inputs that the network does not take, or targets whose shape its answer does not have."""
     task = task_named(network.task)
-    answer = outputs_of(network.module, example(network.module, data.input_shape), task)
+    answer = outputs_of(network.module, example(network.module, data.input_shape, inputs=inputs_of(data)), task)
     if data.target_shape is not None:
         task.answer(answer, answer.new_zeros(len(answer), *data.target_shape))
 

@@ -126,9 +126,8 @@ def _timed(able: Mapping[str, Any], network: Network, at: Prepares) -> tuple[dic
     if len(ready) < 2:
         return dict.fromkeys(ready, 0.0), reasons
     metric = next(iter(able.values()))
-    seconds = typical(
-        list(ready.values()), metric.example(network.input_shape), metric.threads, metric.deployment.device
-    )
+    given = metric.example(network.input_shape, network.inputs)
+    seconds = typical(list(ready.values()), given, metric.threads, metric.deployment.device)
     return dict(zip(ready, seconds, strict=True)), reasons
 
 

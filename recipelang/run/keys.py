@@ -7,7 +7,7 @@ from typing import Any
 
 from recipelang.catalogue import spell
 from recipelang.images.preprocessing import entries
-from recipelang.kinds import Dataset, Task, names_of
+from recipelang.kinds import Dataset, Task, inputs_of, names_of
 from recipelang.measuring.hardware import fingerprint
 from recipelang.plan import Built, Operation, Reading, canonical, parts_of
 from recipelang.run.lanes import Lane
@@ -36,6 +36,7 @@ def built_ingredients(
         "files": [file_digest(path) if path.is_file() else None for path in method.files(options.resolve)],
         "classes": _classes(data),
         "input_shape": list(data.input_shape) if data else None,
+        **({"ids": inputs_of(data).ids} if inputs_of(data).whole else {}),
         "preprocessing": entries(data.preprocessing) if data and data.preprocessing else None,
         "named": bool(built.name),
         "other classes": sorted(others.items()),
@@ -117,6 +118,7 @@ def difference(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
         "files": "a file of weights or code changed",
         "classes": "the data has different classes",
         "input_shape": "the data has a different shape",
+        "ids": "the inputs of the data are other numbers",
         "preprocessing": "the data prepares its images differently",
         "target_shape": "the data's targets have a different shape",
         "task": "a different task, or other settings of it",

@@ -38,6 +38,7 @@ from recipelang.surgery.network import Network
 from recipelang.surgery.products import products_of
 from recipelang.surgery.raised import raised_by
 from recipelang.surgery.tasks import task_named
+from recipelang.surgery.tracing import example_input
 from recipelang.training.loop import fit
 from recipelang.training.machine import choose_precision
 from recipelang.training.positions import compares_outputs
@@ -184,7 +185,7 @@ class Times:
         """Time of a forward pass per image: the least of three, since other processes only add to it."""
         name = architecture(network)
         if name not in self._per_image:
-            module, images = deployed(network), torch.zeros(4, *network.input_shape)
+            module, images = deployed(network), torch.zeros_like(example_input(network, 4).cpu())
             with _threads(self.options.threads), torch.no_grad():
                 marks = [time.perf_counter()]
                 for _ in range(3):

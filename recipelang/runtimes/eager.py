@@ -17,7 +17,7 @@ from recipelang.kernels.nm.device import describe, no_sparse_tensor_cores, trito
 from recipelang.kernels.nm.reference import nm_holds
 from recipelang.kernels.nm.table import VERSION, table_of
 from recipelang.kernels.nm.timer import CudaTimer
-from recipelang.kinds import Deployment, LayerExecution, Progress
+from recipelang.kinds import Deployment, Inputs, LayerExecution, Progress
 from recipelang.measuring.clock import check_device
 from recipelang.runtimes.layers import VERIFIED_IMAGES, ExecutedAs, executed, not_asked
 from recipelang.runtimes.module_watch import ModuleWatch, watch_of
@@ -29,6 +29,7 @@ from recipelang.surgery.network import Network
 from recipelang.surgery.products import Product
 from recipelang.surgery.simulated import computing
 from recipelang.surgery.tracing import device_of, evaluating, example_input, first_line
+from recipelang.surgery.tracing import placed as on
 
 ON_CPU = Deployment()
 
@@ -47,6 +48,11 @@ class Eager:
     def note(self) -> str:
         """That the time of simulated grids is not that of integers."""
         return SIMULATED if computing(self.network.restrictions) else ""
+
+    @property
+    def inputs(self) -> Inputs:
+        """What it is called with."""
+        return self.network.inputs
 
     def __call__(self, inputs: Tensor) -> Any:
         """Inputs B×… on the module's device and in its precision → the network's answer."""
@@ -138,7 +144,7 @@ def placed(network: Network, how: Deployment, progress: Progress | None = None) 
         timing="graph" if how.compiled else "eager",
         resident_bytes=sum(parameter.nbytes for parameter in on_device.parameters()),
     )
-    images = examples.to(device, dtype)
+    images = on(examples, device, dtype)
     return Eager(network, *accelerate(on_device, network, images, how.batch, chooser, expected, progress))
 
 
@@ -146,7 +152,7 @@ def _computing(module: nn.Module, network: Network, how: Deployment) -> nn.Modul
     """The module, after a test call where the precision is not that of training."""
     if how.precision == "float32":
         return module
-    example = example_input(network).to(how.device, getattr(torch, how.precision))
+    example = on(example_input(network), how.device, getattr(torch, how.precision))
     try:
         with evaluating(module):
             module(example)
@@ -171,7 +177,7 @@ def _compiled(module: nn.Module, network: Network, how: Deployment) -> nn.Module
     cuda = torch.device(how.device).type == "cuda"
     leave_to_python(module)
     compiled: Any = torch.compile(module, mode="reduce-overhead" if cuda else None)
-    example = example_input(network, how.batch).to(how.device, getattr(torch, how.precision))
+    example = on(example_input(network, how.batch), how.device, getattr(torch, how.precision))
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a missing GPU is not worth a warning
     try:
         with torch.inference_mode():  # as the clock calls it, which would compile it again otherwise

@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import Tensor
 
-from recipelang.kinds import Deployment, LayerExecution
+from recipelang.kinds import Deployment, Inputs, LayerExecution
 from recipelang.runtimes import onnx_program
 from recipelang.runtimes.layers import VERIFIED_IMAGES, ExecutedAs, executed
 from recipelang.runtimes.onnx_compared import verify
@@ -38,8 +38,13 @@ class OnnxExecutable:
     threads: int = 1
     note: str = ""
 
+    @property
+    def inputs(self) -> Inputs:
+        """What it is called with."""
+        return self.network.inputs
+
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Images B×C×H×W, float32 on the CPU → the network's answer."""
+        """Inputs B×…, such as images float32, on the CPU → the network's answer."""
         return self.session(inputs)
 
     def watch(self) -> OnnxWatch:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from recipelang.kinds import Deployment, LayerExecution
+from recipelang.kinds import Deployment, Inputs, LayerExecution
 from recipelang.runtimes import onnx_program
 from recipelang.runtimes.layers import executed
 from recipelang.runtimes.onnx_compared import verify
@@ -29,8 +29,13 @@ class OpenVinoExecutable:
     shape: tuple[int, ...]
     note: str = ""
 
+    @property
+    def inputs(self) -> Inputs:
+        """What it is called with."""
+        return self.network.inputs
+
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Images B×C×H×W, float32 on the CPU → the network's answer."""
+        """Inputs B×…, such as images float32, on the CPU → the network's answer."""
         return self.compiled(inputs)
 
     def execution(self) -> tuple[LayerExecution, ...]:

@@ -20,7 +20,6 @@ from recipelang.scoring.examined import Examined
 from recipelang.scoring.maps import ENTERING, LEAVING, Sides
 from recipelang.scoring.weights import no_samples
 from recipelang.surgery.layout import wants_channels_last
-from recipelang.surgery.tracing import example
 
 Kept = TypeVar("Kept")
 
@@ -31,7 +30,7 @@ class Altered(Examined):
     @cached_property
     def reached(self) -> Mapping[str, int]:
         """Names of the weights that an input reaches, in order of execution → how often in one forward pass."""
-        return input_statistics.reached(self.module, self._parameters, example(self.module, self.network.input_shape))
+        return input_statistics.reached(self.module, self._parameters, self._example())
 
     @cached_property
     def hidden(self) -> Mapping[str, tuple[str, ...]]:
@@ -77,7 +76,7 @@ class Altered(Examined):
     def _met(self) -> set[str]:
         """The weights all of whose products can be changed."""
         weights = {name: weight for name, weight in self.weights.items() if self.products[name].parameter}
-        image = example(self.module, self.network.input_shape)
+        image = self._example()
         below: dict[str, int] = {}
 
         def see(name: str, *_: Any) -> None:

@@ -23,7 +23,6 @@ from recipelang.scoring.reconstruction import sampling_rows
 from recipelang.scoring.weights import of_groups, require_known
 from recipelang.surgery.edits import remove
 from recipelang.surgery.head import embedding_length
-from recipelang.surgery.tracing import example
 from recipelang.surgery.watching import watching_layers
 
 Observer = Callable[[str, str, Tensor, Tensor], None]
@@ -56,7 +55,7 @@ class Gathered(Altered, Differentiated):
             Refusal: RCP1009: the network has no head.
         """
         try:
-            return embedding_length(self.module, example(self.module, self.network.input_shape))
+            return embedding_length(self.module, self._example())
         except Refusal as refusal:
             help = "give the length: `imprint(embedding=64)`"
             raise Refusal("RCP1009", f"the length of this network's embedding is unknown: {refusal}", help) from refusal
@@ -106,8 +105,8 @@ class Gathered(Altered, Differentiated):
         names = self._parameters if read is None else read
         require_known(self.products, self.layers, names, "feature maps")
         weights = {name: self.weights[name] for name in names}
-        shape = self.network.input_shape
-        self._pass("train", observing(self.module, weights, read, observe, shape, gradients, shaped))
+        three = self._example(3)
+        self._pass("train", observing(self.module, weights, read, observe, three, gradients, shaped))
 
     def ablated(self, cases: Iterable[Gone], split: str = "train") -> Iterator[Ablation]:
         """Loss and score without the parts of each case.

@@ -20,7 +20,7 @@ from recipelang.surgery.layout import laid_out, wants_channels_last
 from recipelang.surgery.network import Network
 from recipelang.surgery.products import Product, find_products
 from recipelang.surgery.simulated import running
-from recipelang.surgery.tracing import example
+from recipelang.surgery.tracing import device_of, example_input
 
 T = TypeVar("T")
 
@@ -60,6 +60,10 @@ class Examined:
         module = copy.deepcopy(self.network.module).to(self.device).eval().requires_grad_(False)
         return laid_out(module)
 
+    def _example(self, batch: int = 2) -> Tensor:
+        """An input for the copy."""
+        return example_input(self.network, batch).to(device_of(self.module))
+
     @cached_property
     def running(self) -> nn.Module:
         """The copy as it computes, with its restrictions."""
@@ -80,7 +84,7 @@ class Examined:
     @cached_property
     def products(self) -> Mapping[str, Product]:
         """The weights of the copy that enter products, by name; for single weights only those that are parameters."""
-        found = find_products(self.module, example(self.module, self.network.input_shape))
+        found = find_products(self.module, self._example())
         return {product.name: product for product in found if product.parameter or self.unit == "layer"}
 
     @cached_property

@@ -22,7 +22,7 @@ def observing(
     weights: Mapping[str, Tensor],
     read: Mapping[str, Sequence[tuple[str, Tensor]]] | None,
     observe: Observe,
-    shape: tuple[int, ...],
+    three: Tensor,
     gradients: bool,
     shaped: bool = False,
 ) -> Collector:
@@ -33,11 +33,11 @@ def observing(
         weights: name → parameter that reads or makes the maps.
         read: name of a weight → (group, N×c channels of what enters it); None: what leaves each weight is shown.
         observe: is called with B×N×P.
-        shape: of one input.
+        three: three inputs.
         gradients: whether gradients are shown too.
         shaped: whether maps are B×N×c×H×W where a convolution reads or makes them, and B×N×c×P elsewhere.
     """
-    orders = orders_of(module, weights, shape)
+    orders = orders_of(module, weights, three)
     now: list[Batch] = []
 
     def see(name: str, number: int, tensor: Tensor, gradient: Tensor | None) -> None:
@@ -58,8 +58,9 @@ def observing(
         with sides.running():
             yield
 
-    # What depends on no input has gradients only on the way to parameters.
-    apart = gradients and any({WITHOUT, CONSTANT} & set(each) for each in orders.values())
+    # What depends on no input, or on ids, has gradients only on the way to parameters.
+    without = any({WITHOUT, CONSTANT} & set(each) for each in orders.values())
+    apart = gradients and (without or not three.is_floating_point())
     return Collector(
         "looking at feature maps",
         running,

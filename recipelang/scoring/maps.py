@@ -23,7 +23,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from recipelang.scoring.inputs import Memory
 from recipelang.surgery.operands import unfused
-from recipelang.surgery.tracing import example
 
 aten = torch.ops.aten
 ENTERING, LEAVING = "entering", "leaving"
@@ -148,13 +147,13 @@ def by_sample(tensor: Tensor, order: str, samples: int) -> Tensor:
     return tensor.unflatten(0, (samples, -1)).movedim(1, 2).flatten(2)
 
 
-def orders_of(module: nn.Module, weights: Mapping[str, Tensor], shape: tuple[int, ...]) -> dict[str, tuple[str, ...]]:
+def orders_of(module: nn.Module, weights: Mapping[str, Tensor], three: Tensor) -> dict[str, tuple[str, ...]]:
     """Name → how the rows of each of its products are made of samples, found by changing one sample of two.
 
     Args:
         module: in evaluation mode; it is run three times.
         weights: as for `Sides`.
-        shape: of one input.
+        three: three inputs.
     """
 
     def run(images: Tensor) -> dict[str, list[Tensor]]:
@@ -164,7 +163,6 @@ def orders_of(module: nn.Module, weights: Mapping[str, Tensor], shape: tuple[int
             module(images)
         return found
 
-    three = example(module, shape, 3)
     one, other, more = run(three[:2].clone()), run(three[[0, 2]].clone()), run(three.clone())
     return {
         name: tuple(_order(*rows) for rows in zip(calls, other.get(name, []), more.get(name, []), strict=False))

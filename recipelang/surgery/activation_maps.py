@@ -32,7 +32,7 @@ class _FeatureMaps(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if type(result) is Tensor and result.ndim == 4:
+        if type(result) is Tensor and result.ndim == 4 and result.is_floating_point():
             self.seen = [*self.seen[1 - KEPT :], result]
         return result
 

@@ -31,6 +31,7 @@ from recipelang.surgery.edits import replay
 from recipelang.surgery.entries import Wrong, shown
 from recipelang.surgery.files import FILES, MASKS, MODEL, RESTRICTIONS, SURGERY, WEIGHTS, files_in
 from recipelang.surgery.manifest import (
+    ENCODED_FORMAT,
     FORMAT,
     PLAIN_FORMAT,
     Manifest,
@@ -87,7 +88,8 @@ def save(network: Network, folder: Path, *, packed: bool = False) -> tuple[Path,
     if network.encoded:
         state, restricting, stored = encoding.packed(network)
         described["encoded"] = stored.json()
-    form = {"format": FORMAT if network.encoded else PLAIN_FORMAT}
+    plain = ENCODED_FORMAT if network.encoded else PLAIN_FORMAT
+    form = {"format": FORMAT if network.inputs.whole else plain}
     surgery = form | {name: described.pop(name) for name in IN_SURGERY}
     found = packed_names(network) if packed else {}
     names = {name: shape for name, shape in found.items() if name in state}
@@ -161,6 +163,7 @@ def load(folder: Path, *, trust: bool = False) -> Network:
         preprocessing=told.preprocessing,
         accelerated=told.accelerated,
         encoded=told.encoded.by if told.encoded else "",
+        inputs=told.inputs,
     )
     if off := broken(network):
         kinds = " and ".join(one.kind for one in network.restrictions[off[0]])
@@ -185,7 +188,8 @@ def _buffers_kept(module: nn.Module) -> Iterator[None]:
 
 def _require_answer(network: Network, folder: Path) -> None:
     """Refuse an edit log, or a changed input size, after which the network does not answer as its task wants."""
-    if not network.edits and list(network.input_shape) == network.source["input_shape"]:
+    same = (list(network.input_shape), network.inputs.ids) == (network.source["input_shape"], network.source.get("ids"))
+    if not network.edits and same:
         return  # tried when it was built
     try:
         outputs = outputs_of(network.module, example_input(network), task_named(network.task)).shape[1]

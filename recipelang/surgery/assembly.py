@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.images.classes import listed, match, unknown_to
-from recipelang.kinds import DEFAULT_TASK, ModelRequest, Preprocessing, Task
+from recipelang.kinds import DEFAULT_TASK, FLOATING, Inputs, ModelRequest, Preprocessing, Task
 from recipelang.surgery.answers import Fits
 from recipelang.surgery.artifact import another
 from recipelang.surgery.checkpoints import Checkpoint
@@ -43,6 +43,7 @@ def assemble(
     preprocessing: Preprocessing | None = None,
     files: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
+    inputs: Inputs = FLOATING,
 ) -> Network:
     """Give a module its weights and as many outputs as there are classes, and record how to build it again.
 
@@ -59,6 +60,7 @@ def assemble(
         files: path → SHA-256 of the Python files that build it, for `Network.source`; a network of a user's code is
             tried (`probe.require_sound`).
         notes: notes for the user so far.
+        inputs: what the numbers of an input are, used where the request has no shape of inputs.
 
     Raises:
         Refusal: RCP0707: the weights do not fit, or are not finite; RCP0708: the numbers of classes do not;
@@ -69,7 +71,8 @@ def assemble(
     task = request.task or task_named()
     module, wrappers = unwrapped(module)
     notes = [*notes, *(f"`{wrapper}` is removed" for wrapper in wrappers)]
-    images = example(module, shape)
+    inputs = request.inputs if request.input_shape else inputs
+    images = example(module, shape, inputs=inputs)
     asked = classes or (len(request.classes) if request.classes else None)
     first, habits = enter(module, images, task, exact=_exactly(request, asked), stranger=bool(files))
     plain_batchnorms(module, images)
@@ -90,13 +93,14 @@ def assemble(
     source |= {
         "classes": list(names),
         "input_shape": list(shape),
+        **({"ids": inputs.ids} if inputs.whole else {}),
         **({"task": task.name} if task.name != DEFAULT_TASK else {}),
         **({"files": dict(files)} if files else {}),
     }
     if files and request.weights:
         notes += require_sound(module, images, outputs_of(module, images, task), partial(another, source))
     habits = replace(habits, notes=tuple(notes))
-    return Network(module, source, shape, classes=names, preprocessing=preprocessing, habits=habits)
+    return Network(module, source, shape, classes=names, preprocessing=preprocessing, habits=habits, inputs=inputs)
 
 
 def _exactly(request: ModelRequest, classes: int | None) -> Fits | None:

@@ -27,7 +27,7 @@ from recipelang.surgery.headed import unfolded
 from recipelang.surgery.parity import TOLERANCE, answers_in, largest_difference
 from recipelang.surgery.randomised import hiding_nothing
 from recipelang.surgery.sizes import numbers_after, sizes_after
-from recipelang.surgery.tracing import evaluating, first_line
+from recipelang.surgery.tracing import evaluating, first_line, placed
 from recipelang.surgery.without_numbers import run_without_numbers
 
 Chosen = Mapping[str, Collection[int]]
@@ -168,7 +168,7 @@ class CuttingTrial:
             return found
         module, example = self.module, self.example
         try:
-            self.module, self.example = copy.deepcopy(module).double(), example.double()
+            self.module, self.example = copy.deepcopy(module).double(), placed(example, example.device, torch.float64)
             return self._difference(edit)
         except Exception:  # the module is the user's, and may have constants in 32 bits
             return found

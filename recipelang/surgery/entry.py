@@ -15,7 +15,7 @@ from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.layout import channels_first, takes_channels_last
 from recipelang.surgery.network import Habits
 from recipelang.surgery.tasks import task_named
-from recipelang.surgery.tracing import evaluating, first_line
+from recipelang.surgery.tracing import answered, as_expected, called, evaluating, first_line
 
 
 class _Entry:
@@ -110,7 +110,6 @@ def evaluated(module: nn.Module, example: Tensor) -> Any:
 
 
 def _does_not_take(module: nn.Module, example: Tensor, error: Exception) -> Refusal:
-    shape = "×".join(str(n) for n in example.shape[1:])
     why = f"{type(error).__name__}: {first_line(error)}"
     if _trains(module, example):
         return Refusal(
@@ -120,8 +119,8 @@ def _does_not_take(module: nn.Module, example: Tensor, error: Exception) -> Refu
         )
     return Refusal(
         "RCP0713",
-        f"the network does not take {shape} images: {why}",
-        "give the images the size and number of channels that the network expects, as in `size=224`",
+        f"the network does not take {called(example)}: {why}",
+        as_expected(example),
     )
 
 
@@ -136,11 +135,10 @@ def _trains(module: nn.Module, example: Tensor) -> bool:
 
 
 def _not_understood(raw: Any, example: Tensor, task: Task) -> Refusal:
-    images, shape = len(example), "×".join(str(n) for n in example.shape[1:])
-    several = len(answers.fitting(raw, images, answers.fits(task))) > 1
+    several = len(answers.fitting(raw, len(example), answers.fits(task))) > 1
     return Refusal(
         "RCP0713",
-        f"the network's answer to {images} images of {shape} is {answers.describe(raw)}"
+        f"the network's answer to {answered(example)} is {answers.describe(raw)}"
         + (", and which of these are the scores is ambiguous" if several else f", not {task.gives}"),
         "return only the scores in evaluation mode, or name them `logits`"
         if several

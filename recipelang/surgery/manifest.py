@@ -20,7 +20,8 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.images.preprocessing import from_entries
-from recipelang.kinds import DEFAULT_TASK, Preprocessing
+from recipelang.kinds import DEFAULT_TASK, Inputs, Preprocessing
+from recipelang.kinds.inputs import MOST_IDS
 from recipelang.surgery.edits import Edit, from_json
 from recipelang.surgery.encoding import Stored
 from recipelang.surgery.entries import Wrong, entry, mapping, numbers, sequence, shown, text, whole
@@ -30,8 +31,11 @@ from recipelang.surgery.packing import weight_shape
 from recipelang.surgery.tracing import first_line
 from recipelang.surgery.untrusted import check_header, json_of, require_regular
 
-NAME, VERSION = "recipelang.model", 3
+NAME, VERSION = "recipelang.model", 4
+#: what a network whose inputs are whole numbers is written as, which earlier versions would call with other numbers
 FORMAT = f"{NAME}/{VERSION}"
+#: what a network with encoded weights is written as
+ENCODED_FORMAT = f"{NAME}/3"
 #: what a network without encoded weights is written as, which earlier versions read
 PLAIN_FORMAT = f"{NAME}/2"
 
@@ -57,6 +61,7 @@ class Manifest:
     version: int
     source: dict[str, Any]
     input_shape: tuple[int, ...]
+    inputs: Inputs
     classes: tuple[str, ...]
     preprocessing: Preprocessing | None
     accelerated: Accelerated | None
@@ -84,6 +89,7 @@ def read_manifest(folder: Path) -> Manifest:
             version=version,
             source=_source(source, len(classes)),
             input_shape=shape,
+            inputs=Inputs(number_of_ids(model.get("ids"))),
             classes=classes,
             preprocessing=_preprocessing(entry(model, "preprocessing"), shape[0]),
             accelerated=Accelerated.read(entry(model, "accelerated")),
@@ -172,6 +178,15 @@ def input_shape(value: Any, name: str) -> tuple[int, ...]:
     return lengths
 
 
+def number_of_ids(value: Any) -> int | None:
+    """How many ids there are where inputs are whole numbers; None where they are floating point.
+
+    Raises:
+        Wrong: it is not such a number.
+    """
+    return None if value is None else whole(value, "`ids`", MOST_IDS)
+
+
 def class_names(value: Any, source: Mapping[str, Any] = MappingProxyType({})) -> tuple[str, ...]:
     """The names of all outputs, each once; none where the source is of another task than classification, without
     classes.
@@ -192,6 +207,7 @@ def _source(source: Mapping[str, Any], classes: int) -> dict[str, Any]:
     text(entry(source, "model"), "`model`")
     settings = mapping(entry(source, "settings"), "`settings`")
     input_shape(entry(source, "input_shape"), "`input_shape` of `source`")
+    number_of_ids(source.get("ids"))
     if len(class_names(entry(source, "classes"), source)) != classes:
         raise Wrong("`classes` and the classes of `source` differ in number")
     if classes and whole(settings.get("classes"), "`classes` of `settings`", MOST_CLASSES) != classes:

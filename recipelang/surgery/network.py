@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from recipelang.images.preprocessing import entries
-from recipelang.kinds import DEFAULT_TASK, Preprocessing, Restriction
+from recipelang.kinds import DEFAULT_TASK, FLOATING, Inputs, Preprocessing, Restriction
 from recipelang.surgery.entries import MOST_TENSORS, Wrong, entry, mapping, sequence, text
 from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.weights import digest
@@ -95,7 +95,7 @@ class Network:
         module: in training form (BatchNorm not folded). Treat it as read-only: stages work on `clone()`.
         source: JSON that `recipelang.surgery.artifact` rebuilds the original from:
             {"model": method name, "settings": {…}, "classes": […], "input_shape": [C, H, W]}, and "task": its name
-            where it is not classification.
+            where it is not classification, and "ids" where its inputs are whole numbers below that.
         edits: the edit log, in order (`recipelang.surgery.edits`).
         restrictions: place → the restrictions there, one of a kind and at most one that computes
             (`surgery/restricting.py`).
@@ -105,6 +105,7 @@ class Network:
         accelerated: settings of `accelerate`; None where the deployed form runs dense.
         encoded: the encoder that its files are written with; "": none.
         habits: what was found about it when it was first run (`recipelang.surgery.probe`).
+        inputs: what the numbers of its inputs are.
     """
 
     module: nn.Module
@@ -117,6 +118,7 @@ class Network:
     accelerated: Accelerated | None = None
     encoded: str = ""
     habits: Habits = Habits()
+    inputs: Inputs = FLOATING
 
     @property
     def masks(self) -> dict[str, Mask]:
@@ -155,6 +157,7 @@ class Network:
         return {
             "source": self.source,
             "input_shape": list(self.input_shape),
+            **({"ids": self.inputs.ids} if self.inputs.whole else {}),
             "classes": list(self.classes),
             "preprocessing": entries(self.preprocessing) if self.preprocessing else None,
             "accelerated": self.accelerated.json() if self.accelerated else None,

@@ -11,10 +11,10 @@ from torch import nn
 
 from recipelang.catalogue import Setting, find, settings
 from recipelang.errors import Refusal, SettingError
-from recipelang.kinds import DEFAULT_TASK, ModelRequest
+from recipelang.kinds import DEFAULT_TASK, Inputs, ModelRequest
 from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.codebase import Code, read_code
-from recipelang.surgery.manifest import input_shape
+from recipelang.surgery.manifest import input_shape, number_of_ids
 from recipelang.surgery.tasks import task_named
 
 #: where Python files of a given hash were seen in this process
@@ -97,7 +97,8 @@ def _request(source: Mapping[str, Any], trust: bool, folder: Path) -> ModelReque
 
     classes = tuple(str(name) for name in source["classes"]) or None
     task = task_named(str(source.get("task", DEFAULT_TASK)))
-    return ModelRequest(classes, shape, resolve=resolve, trust=trust, weights=False, task=task)
+    inputs = Inputs(number_of_ids(source.get("ids")))
+    return ModelRequest(classes, shape, resolve=resolve, trust=trust, weights=False, task=task, inputs=inputs)
 
 
 def remember_code(path: Path) -> Code:

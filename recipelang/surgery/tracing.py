@@ -16,25 +16,60 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Task
+from recipelang.kinds import FLOATING, Inputs, Task
 from recipelang.surgery.beside import held_tensors
 from recipelang.surgery.network import Network
 from recipelang.surgery.tasks import task_named
 
 
 def example_input(network: Network, batch: int = 2) -> Tensor:
-    """Seeded normal numbers, float32, of the batch and the network's input shape, on its device; always the same."""
-    return example(network.module, network.input_shape, batch)
+    """Seeded numbers of the batch and the network's input shape, on its device; always the same.
+
+    They are what its inputs are: normal numbers, float32, or whole numbers, int64, each as likely as the others.
+    """
+    return example(network.module, network.input_shape, batch, network.inputs)
 
 
-def example(module: nn.Module, input_shape: tuple[int, ...], batch: int = 2) -> Tensor:
+def example(module: nn.Module, input_shape: tuple[int, ...], batch: int = 2, inputs: Inputs = FLOATING) -> Tensor:
     """Like `example_input`, for a module that is not a Network yet.
 
     Args:
         input_shape: of one input, as its data set says: (channels, height, width) for images.
+        inputs: what its numbers are.
     """
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(batch, *input_shape, generator=generator).to(device_of(module))
+    return drawn_inputs(inputs, (batch, *input_shape), torch.Generator().manual_seed(0)).to(device_of(module))
+
+
+def drawn_inputs(inputs: Inputs, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Numbers of a shape, B×…, that may be inputs: normal numbers, float32, or whole numbers, int64."""
+    if inputs.ids is None:
+        return torch.randn(*shape, generator=generator)
+    return torch.randint(inputs.ids, shape, generator=generator)
+
+
+def placed(inputs: Tensor, device: torch.device | str, dtype: torch.dtype) -> Tensor:
+    """Inputs on a device and in a precision; whole numbers have none."""
+    return inputs.to(device, dtype) if inputs.is_floating_point() else inputs.to(device)
+
+
+def called(example: Tensor) -> str:
+    """What an example is, for messages: `3×32×32 images`, `inputs of 16 whole numbers`."""
+    shape = "×".join(str(n) for n in example.shape[1:])
+    return f"{shape} images" if example.is_floating_point() else f"inputs of {shape} whole numbers"
+
+
+def answered(example: Tensor) -> str:
+    """How many inputs an example has, and their shape: `2 images of 3×32×32`."""
+    shape = "×".join(str(n) for n in example.shape[1:])
+    what = "images" if example.is_floating_point() else "inputs of whole numbers"
+    return f"{len(example)} {what} of {shape}"
+
+
+def as_expected(example: Tensor) -> str:
+    """The help where a network does not take an example."""
+    if example.is_floating_point():
+        return "give the images the size and number of channels that the network expects, as in `size=224`"
+    return "use a network with an embedding for every id that the data has, and for every place of an input"
 
 
 def device_of(module: nn.Module) -> torch.device:
@@ -149,21 +184,20 @@ def outputs_of(module: nn.Module, example: Tensor, task: Task | None = None) -> 
         Refusal: RCP0713: the network does not take this input, or its answer is not one of the task.
     """
     task = task or task_named()
-    shape = "×".join(str(n) for n in example.shape[1:])
     try:
         with evaluating(module):
             output = module(example)
     except Exception as error:  # the module is the user's and may raise anything
         raise Refusal(
             "RCP0713",
-            f"the network does not take {shape} images: {type(error).__name__}: {first_line(error)}",
-            "give the images the size and number of channels that the network expects, as in `size=224`",
+            f"the network does not take {called(example)}: {type(error).__name__}: {first_line(error)}",
+            as_expected(example),
         ) from error
     if not isinstance(output, Tensor) or not _understood(task, output, len(example)):
         found = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise Refusal(
             "RCP0713",
-            f"the network's answer to {len(example)} images of {shape} is {found}, not {task.gives}",
+            f"the network's answer to {answered(example)} is {found}, not {task.gives}",
             f"use a {task.name} network, whose output has shape {task.form}",
         )
     return output

@@ -9,7 +9,7 @@ from recipelang.kinds import Pairing, Points
 from recipelang.plan import Term, Training
 from recipelang.surgery.network import Network
 from recipelang.surgery.points import find_points
-from recipelang.surgery.tracing import device_of, example_input, first_line
+from recipelang.surgery.tracing import called, device_of, example_input, first_line
 from recipelang.training.teachers import Teacher, untranslated
 
 
@@ -78,9 +78,8 @@ def _points(network: Network, student: Network, whose: str) -> Points:
     try:
         return find_points(module, images, whose)
     except Exception as error:  # the module is the user's and may raise anything
-        shape = "×".join(map(str, images.shape[1:]))
         raise Refusal(
             "RCP0713",
-            f"{whose} does not take {shape} images: {type(error).__name__}: {first_line(error)}",
+            f"{whose} does not take {called(images)}: {type(error).__name__}: {first_line(error)}",
             "use a teacher for images of this size",
         ) from error

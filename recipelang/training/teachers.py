@@ -59,7 +59,9 @@ class Translated(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         """Images B×C×H×W → the chosen outputs, B×len(outputs), or the whole answer."""
-        answer = self.module(images * self.scale + self.shift)
+        # whole numbers have no scale: a teacher reads the same ids
+        given = images * self.scale + self.shift if images.is_floating_point() else images
+        answer = self.module(given)
         if self.outputs is None:
             return answer
         answer = answer[0] if isinstance(answer, tuple) else answer
@@ -81,9 +83,15 @@ def translated(teacher: Network, student: Network, name: str, *, outputs: bool =
         outputs: whether its outputs are compared; without, it may have any classes.
 
     Raises:
-        Refusal: RCP0914: the teacher does not know a class, or reads other channels.
+        Refusal: RCP0914: the teacher does not know a class, or reads other channels or other kinds of numbers.
     """
-    if teacher.input_shape[0] != student.input_shape[0]:
+    if teacher.inputs.whole != student.inputs.whole:
+        raise Refusal(
+            "RCP0914",
+            f"the teacher `{name}` reads {teacher.inputs}, the network {student.inputs}",
+            "use a teacher for the same inputs",
+        )
+    if not student.inputs.whole and teacher.input_shape[0] != student.input_shape[0]:
         raise Refusal(
             "RCP0914",
             f"the teacher `{name}` reads {teacher.input_shape[0]} channels, the network {student.input_shape[0]}",

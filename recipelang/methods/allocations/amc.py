@@ -157,6 +157,6 @@ class Amc:
         found, flops = bench.score(network, recalibrated=True), 1.0
         if self.reward == "flops":
             module = deployed(network)
-            flops = float(count(module, example(module, network.input_shape, batch=1)).flops)
+            flops = float(count(module, example(module, network.input_shape, 1, network.inputs)).flops)
         share = score_as_share(found, bench.task)
         return (min(found.loss, WORST) if share is None else 1 - share), flops

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from recipelang.kinds import Executable, Measurement
+from recipelang.kinds import Executable, Measurement, inputs_of
 from recipelang.methods.metrics._executed import Executed
 
 #: of a measurement in about a second, for a plan, which does not decide close cases
@@ -35,5 +35,5 @@ class Clocked(Executed):
         from recipelang.measuring.clock import compare_latency
 
         how |= {"threads": self.threads, "device": self.device}
-        found = compare_latency(executable, healthy, self.example(input_shape), **how)
+        found = compare_latency(executable, healthy, self.example(input_shape, inputs_of(executable)), **how)
         return replace(found, note="; ".join(filter(None, (found.note, executable.note))))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from recipelang.catalogue import setting, spell
 from recipelang.errors import SettingError
-from recipelang.kinds import PRECISIONS, Deployment, Runtime
+from recipelang.kinds import FLOATING, PRECISIONS, Deployment, Inputs, Runtime
 from recipelang.lazy import torch
 from recipelang.methods.runtimes.torch import Torch
 from recipelang.profile import DEVICE
@@ -46,7 +46,9 @@ class Executed:
         """How the runtime is to prepare both networks."""
         return Deployment(self.device, self.precision, self.compiled, self.batch, self.threads)
 
-    def example(self, input_shape: tuple[int, ...]) -> Tensor:
-        """A batch of standard normal numbers, the same at every call."""
-        drawn = torch.randn(self.batch, *input_shape, generator=torch.Generator().manual_seed(0))
-        return drawn.to(getattr(torch, self.precision))
+    def example(self, input_shape: tuple[int, ...], inputs: Inputs = FLOATING) -> Tensor:
+        """A batch of standard normal numbers, or of whole numbers, the same at every call."""
+        from recipelang.surgery.tracing import drawn_inputs, placed
+
+        drawn = drawn_inputs(inputs, (self.batch, *input_shape), torch.Generator().manual_seed(0))
+        return placed(drawn, "cpu", getattr(torch, self.precision))

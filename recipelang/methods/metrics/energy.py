@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from recipelang.catalogue import method
-from recipelang.kinds import Executable, Measurement, Progress
+from recipelang.kinds import Executable, Measurement, Progress, inputs_of
 from recipelang.methods.metrics._clocked import Clocked
 
 
@@ -64,7 +64,7 @@ class Energy(Clocked):
         """
         from recipelang.measuring.energy import compare_energy, meter_of
 
-        meter, example = meter_of(self.device), self.example(input_shape)
+        meter, example = meter_of(self.device), self.example(input_shape, inputs_of(executable))
         found = compare_energy(
             executable, healthy, example, meter, threads=self.threads, device=self.device, progress=progress
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method
-from recipelang.kinds import Measurement
+from recipelang.kinds import Measurement, inputs_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,6 +45,6 @@ class Flops:
         from recipelang.measuring.flops import count
         from recipelang.surgery.tracing import example
 
-        found = count(deployed, example(deployed, input_shape, batch=1))
+        found = count(deployed, example(deployed, input_shape, 1, inputs_of(network)))
         note = f"not counted: {', '.join(found.uncounted)}" if found.uncounted else ""
         return Measurement(found.flops, found.flops, found.flops, note=note)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method, setting
 from recipelang.errors import SettingError
-from recipelang.kinds import PRECISIONS, Deployment, Measurement
+from recipelang.kinds import PRECISIONS, Deployment, Measurement, inputs_of
 from recipelang.lazy import torch
 from recipelang.profile import DEVICE
 
@@ -64,15 +64,16 @@ class Memory:
         """
         from recipelang.measuring.clock import check_device
         from recipelang.measuring.memory import peak, peak_of_cuda
-        from recipelang.runtimes.eager import placed
-        from recipelang.surgery.tracing import example
+        from recipelang.runtimes import eager
+        from recipelang.surgery.tracing import example, placed
 
         place = check_device(self.device)
         before = torch.cuda.memory_allocated(place) if place.type == "cuda" else 0
         plain = (self.device, self.precision) == ("cpu", "float32")
         how = Deployment(self.device, self.precision, batch=self.batch)
-        module = deployed if plain else placed(network, how).module
-        images = example(deployed, input_shape, self.batch).to(place, getattr(torch, self.precision))
+        module = deployed if plain else eager.placed(network, how).module
+        given = example(deployed, input_shape, self.batch, inputs_of(network))
+        images = placed(given, place, getattr(torch, self.precision))
         if place.type == "cuda":
             bytes = peak_of_cuda(module, images, before)
             return Measurement(bytes, bytes, bytes)

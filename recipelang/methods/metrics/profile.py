@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from recipelang.catalogue import method, spell
 from recipelang.errors import SettingError
-from recipelang.kinds import Executable, Measurement, Progress
+from recipelang.kinds import Executable, Measurement, Progress, inputs_of
 from recipelang.methods.metrics._clocked import Clocked
 
 
@@ -59,5 +59,6 @@ class Profile(Clocked):
         from recipelang.measuring.layer_clock import compare_layers
 
         how = {"threads": self.threads, "device": self.device, "progress": progress}
-        found = compare_layers(executable, healthy, self.example(input_shape), **how)  # type: ignore[arg-type]
+        example = self.example(input_shape, inputs_of(executable))
+        found = compare_layers(executable, healthy, example, **how)  # type: ignore[arg-type]
         return replace(found, note="; ".join(filter(None, (found.note, executable.note))))

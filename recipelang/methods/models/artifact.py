@@ -51,6 +51,7 @@ class Artifact:
         folder = request.resolve(self.folder)
         network = tried(load(folder, trust=request.trust), folder)
         if request.input_shape is not None:
-            outputs_of(network.module, example(network.module, request.input_shape), task_named(network.task))
-            network = replace(network, input_shape=request.input_shape)
+            given = example(network.module, request.input_shape, inputs=request.inputs)
+            outputs_of(network.module, given, task_named(network.task))
+            network = replace(network, input_shape=request.input_shape, inputs=request.inputs)
         return network

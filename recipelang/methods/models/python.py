@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from recipelang.catalogue import method, setting
 from recipelang.errors import Refusal, SettingError
-from recipelang.kinds import ModelRequest
+from recipelang.kinds import FLOATING, Inputs, ModelRequest
+from recipelang.kinds.inputs import MOST_IDS
 from recipelang.methods.models._own import require_file
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class Python:
             files=code.hashes,
             notes=built.notes,
             input_shape=shape,
+            inputs=_own_inputs(module),
             classes=self.classes,
             weights=weights_for(request, self.weights, self.at),
         )
@@ -141,3 +143,9 @@ def _own_shape(module: Any, named: str) -> tuple[int, ...]:
         message = f"{named} has the `input_shape` {str(shape)[:60]}, which is not (channels, height, width)"
     help = "name the data (`recipe layers` takes `--data`), or give the module `input_shape = (C, H, W)`"
     raise Refusal("RCP0712", message, help)
+
+
+def _own_inputs(module: Any) -> Inputs:
+    """What the numbers of an input are, as a module states: `ids = 30522` for whole numbers below that."""
+    ids = getattr(module, "ids", None)
+    return Inputs(ids) if type(ids) is int and 0 < ids <= MOST_IDS else FLOATING

@@ -50,11 +50,17 @@ class ZeroQ:
     )
 
     def require_network(self, network: Any) -> None:
-        """Refuse a network without statistics.
+        """Refuse a network without statistics, or one whose inputs cannot be moved by a gradient.
 
         Raises:
             Refusal: RCP1439.
         """
+        if network.inputs.whole:
+            raise Refusal(
+                "RCP1439",
+                f"`zeroq` makes floating-point inputs, and those of the network are {network.inputs}",
+                "write `on train(samples=512)`",
+            )
         if not _norms(network.module):
             raise Refusal(
                 "RCP1439",
