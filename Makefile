@@ -15,7 +15,7 @@ CANDIDATES  := python3 python3.13 python3.12 python3.11 python3.14 python
 MODERN      := 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON      ?= $(shell for p in $(CANDIDATES); do $$p -c $(MODERN) >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: run test test-slow check format docs bench sweep clean
+.PHONY: run test test-slow check format docs site bench sweep clean
 
 run: $(STAMP)
 	$(BIN)/recipe run recipes/quickstart.rcp
@@ -37,6 +37,11 @@ format: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m recipelang.reference
+
+# The documentation as a site in build/site, which opens from disk.
+site: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "build/site/index.html"
 
 bench: $(STAMP)
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -1,8 +1,7 @@
 """The reference in docs/ and the grammar for editors, printed by `python -m recipelang.reference`.
 
 Nothing is written twice: verbs come from `verbs/`, methods from `methods/`, errors from `explanations/`,
-keywords from the grammar; README.md gets an index of the methods between its markers. A test prints them again and
-compares them.
+keywords from the grammar. A test prints them again and compares them.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from recipelang.textmate import textmate
 from recipelang.vocabulary import default_text, takes
 
 _HEAD = "<!-- Printed by `make docs` from {source}; edit there. -->\n\n# {title}\n\n{lead}\n"
-_BEGIN, _END = "<!-- catalogue: printed by `make docs` -->\n", "<!-- end of catalogue -->"
 _SECTION = re.compile(r"([A-Z]\w*(?: \w+){0,3}):(?:\s|$)(.*)")
 
 
 def pages() -> dict[str, str]:
     """Path in the repository → text, for everything that is printed."""
     return {
+        "docs/catalogue.md": _catalogue(),
         "docs/verbs.md": _verbs(),
         "docs/methods.md": _methods(),
         "docs/errors.md": _errors(),
@@ -33,22 +32,22 @@ def pages() -> dict[str, str]:
     }
 
 
-def indexed(readme: str) -> str:
-    """The README with the index of the catalogue between its markers.
+# the catalogue ----------------------------------------------------------------------------------------
 
-    Raises:
-        ValueError: a marker is missing.
-    """
-    before, rest = readme.split(_BEGIN)
-    _, after = rest.split(_END)
+
+def _catalogue() -> str:
+    """Every name, each a link to its card."""
+    lead = "Every verb and every method. `recipe list` and `recipe explain NAME` print the same in a terminal."
     rows = [(folder, ", ".join(_link("methods", name) for name in names(kind))) for kind, folder in FOLDERS.items()]
     rows.insert(0, ("verbs", ", ".join(_link("verbs", name) for name in verbs.names())))
     table = [_row(("kind", "names")), _row(["---"] * 2), *map(_row, rows)]
-    return "\n".join([f"{before}{_BEGIN}", *table, "", f"{_END}{after}"])
+    head = _HEAD.format(source="`recipelang/verbs/` and `recipelang/methods/`", title="Catalogue", lead=lead)
+    foot = "A method is one file; [CONTRIBUTING.md](../CONTRIBUTING.md) shows a whole one."
+    return "\n".join([head, *table, "", foot, ""])
 
 
 def _link(page: str, name: str) -> str:
-    return f"[`{name}`](docs/{page}.md#{name})"
+    return f"[`{name}`]({page}.md#{name})"
 
 
 # verbs ------------------------------------------------------------------------------------------------
@@ -72,7 +71,7 @@ def _verb(name: str, verb: Verb) -> str:
     if verb.clauses:
         rows = [(f"`{c.word}`", c.takes, "required" if c.required else c.default or "–") for c in verb.clauses]
         lines += [*_table(("clause", "takes", "without it"), rows), ""]
-    lines += ["```", verb.example.strip(), "```", ""]
+    lines += ["```recipe", verb.example.strip(), "```", ""]
     lines += [f"- {_prose(rule)}" for rule in verb.rules]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -149,10 +148,6 @@ def main(folder: Path) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
         print(folder / name)
-    readme = folder / "README.md"
-    if readme.is_file():
-        readme.write_text(indexed(readme.read_text(encoding="utf-8")), encoding="utf-8")
-        print(readme)
 
 
 if __name__ == "__main__":

@@ -1,88 +1,86 @@
-"""README.md and the guides in docs/ are correct: recipes check, answers are as printed, links have a target."""
+"""README.md and the pages in docs/ are correct: every example runs, answers are as printed, links have a target."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
+from PIL import Image
 
-from recipelang.cli import COMMANDS, main
+from recipelang.cli import COMMANDS
 from recipelang.cli import recipe as program
+from recipelang.methods.metrics.latency import Latency
+from tests.guides.examples import Clock, Reader, blocks, left_out, pages
 
 ROOT = Path(__file__).parent.parent
-GUIDES = ("README.md", "docs/language.md", "docs/profile.md", "docs/reports.md", "docs/kernels.md")
-BLOCK = re.compile(r"^```(?P<info>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def blocks(guide: str) -> list[tuple[str, str]]:
-    """(info, text) of every fenced block, in order."""
-    found = BLOCK.finditer((ROOT / guide).read_text(encoding="utf-8"))
-    return [(match["info"], match["text"]) for match in found]
-
-
-RIGHT = [(guide, text) for guide in GUIDES for info, text in blocks(guide) if info == "recipe"]
-WRONG = [
-    (info.split()[2], text, answer)
-    for guide in GUIDES
-    for (info, text), (_, answer) in zip(blocks(guide), blocks(guide)[1:], strict=False)
-    if info.startswith("recipe wrong ")
-]
-SHELL = [text for guide in GUIDES for info, text in blocks(guide) if info == "sh"]
+#: pages whose commands train for more than a few seconds: each is typed in as it is by `make test-slow`
+WHOLE = ("docs/tutorial.md",)
 
 
 @pytest.fixture
-def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
-    """Check a recipe under a name, in its own folder: (exit code, stderr)."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a reader: the quickstart, and images of three classes that differ in colour."""
+    shutil.copy(ROOT / "recipes" / "quickstart.rcp", tmp_path)
+    draws = np.random.default_rng(0)
+    for number, name in enumerate(("bird", "cat", "dog")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for image in range(12):
+            pixels = draws.integers(0, 128, (40, 48, 3), np.uint8)
+            pixels[:, :, number] += 127
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{image}.png")
     monkeypatch.chdir(tmp_path)
-
-    def checked(name: str, text: str) -> tuple[int, str]:
-        (tmp_path / name).write_text(text, encoding="utf-8")
-        with pytest.raises(SystemExit) as left:
-            main(["check", name])
-        return int(left.value.code or 0), capsys.readouterr().err
-
-    return checked
+    return tmp_path
 
 
-def test_the_guides_have_recipes_of_both_kinds() -> None:
-    assert {guide for guide, _ in RIGHT} == {"README.md", "docs/language.md", "docs/kernels.md"}
-    assert len(WRONG) >= 2
+@pytest.mark.parametrize("page", [page for page in pages() if blocks(page)])
+def test_every_example_of_a_page_runs(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for reading in ("measure", "glance"):
+        monkeypatch.setattr(Latency, reading, Clock.read)
+    Reader(page).read()
 
 
-@pytest.mark.parametrize(("guide", "text"), RIGHT)
-def test_a_recipe_is_right_without_a_warning(check, guide: str, text: str) -> None:  # type: ignore[no-untyped-def]
-    assert check("guide.rcp", text) == (0, ""), guide
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WHOLE)
+def test_every_example_runs_as_it_is(page: str, folder: Path) -> None:
+    Reader(page, smoke=False).read()
 
 
-@pytest.mark.parametrize(("name", "text", "answer"), WRONG)
-def test_a_wrong_recipe_gets_the_answer_shown(check, name: str, text: str, answer: str) -> None:  # type: ignore[no-untyped-def]
-    code, said = check(name, text)
-    assert (code, said.strip()) == (1, answer.strip())
+def test_few_examples_are_not_run_and_each_says_why() -> None:
+    assert {str(block): block.keys["needs"] for block in left_out() if len(block.keys["needs"]) < 5} == {}
+    assert len(list(left_out())) <= 20
+
+
+def test_what_changes_the_machine_runs_no_recipe() -> None:
+    installing = [
+        (b, line) for page in pages() for b in blocks(page) if b.language == "sh" for line in b.text.splitlines()
+    ]
+    assert [(str(block), line) for block, line in installing if re.match(r"\s*recipe ", line)] == []
 
 
 def test_the_one_liner_and_the_quickstart_are_those_of_the_repository() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "prune layers by imprint until latency<0.7; sparsify nm 2:4; distill from healthy, recovered" in readme
     quickstart = (ROOT / "recipes" / "quickstart.rcp").read_text(encoding="utf-8")
-    assert quickstart.partition("\n")[2] in [text for _, text in RIGHT]
+    assert quickstart.partition("\n")[2] in [block.text for block in blocks("README.md")]
 
 
 def test_every_command_is_listed_and_every_option_named_exists() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    listed = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     commands = {name: program.get_command(click.Context(program), name) for name in COMMANDS}
-    assert set(re.findall(r"^\| `recipe (\w+)", readme, re.MULTILINE)) == set(commands)
+    assert set(re.findall(r"^\| `recipe (\w+)", listed, re.MULTILINE)) == set(commands)
     options = {name for command in commands.values() if command for p in command.params for name in p.opts} | {"--help"}
-    for guide in GUIDES[:-1]:  # the page on kernels names options of a benchmark
-        text = (ROOT / guide).read_text(encoding="utf-8")
-        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", re.sub(r"<!--|-->", "", text)))
-        assert named <= options, guide
+    for page in pages():
+        for command in re.findall(r"\brecipe \w+[^`\n]*", (ROOT / page).read_text(encoding="utf-8")):
+            assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", command)) <= options, f"{page}: {command}"
     assert all(isinstance(command, click.Command) and command.help for command in commands.values())
 
 
-@pytest.mark.parametrize("guide", [*GUIDES, "CONTRIBUTING.md"])
-def test_links_lead_somewhere(guide: str) -> None:
-    text = (ROOT / guide).read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", [*pages(), "CONTRIBUTING.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
     targets = re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", text)
-    assert [target for target in targets if not ((ROOT / guide).parent / target).exists()] == []
+    assert [target for target in targets if not ((ROOT / page).parent / target).exists()] == []
