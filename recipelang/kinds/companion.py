@@ -95,12 +95,17 @@ class Companion(Protocol):
         excludes: the hardware restrictions (`plan.Needs.restriction`) of networks that it cannot train.
         ordinary: whether it belongs to how a network trains (clipping, averages), and not to what is done to make it
             smaller: a control trains with it too.
+        settles: whether it decides which weights the network ends with; a training takes one that does.
+        judges: whether it follows how the network does on the whole validation split after every epoch; only `train`,
+            `finetune` and `distill` take one.
     """
 
     leaves: ClassVar[str] = ""
     units: ClassVar[tuple[str, ...]] = ()
     excludes: ClassVar[tuple[str, ...]] = ()
     ordinary: ClassVar[bool] = False
+    settles: ClassVar[bool] = False
+    judges: ClassVar[bool] = False
 
     def of(self, unit: Unit, selection: Selection) -> Companion:
         """The same companion, deciding about this unit of `prune`, in these modules; asked where it has `units`."""
@@ -170,6 +175,16 @@ class Companion(Protocol):
         What a companion masks itself, it masks here, also in the optimizer's state (`Restriction.hold`).
         """
         return None
+
+    def after_validation(
+        self, network: Any, state: nn.Module | None, validation: Mapping[str, Any], epoch: float
+    ) -> None:
+        """After an epoch, where it `judges`; `validation` as `report.curves.Validation` has it."""
+        return None
+
+    def stops(self, state: nn.Module | None) -> bool:
+        """Whether the training ends here, before its duration; asked after every epoch, and when it is continued."""
+        return False
 
     def finish(self, network: Any, state: nn.Module | None) -> Any:
         """The trained `Network`, on the CPU, with what stays of this companion: masks, grids, averaged weights; or a

@@ -101,7 +101,23 @@ def _companions(reader: Reader, given: list[Any], removes: bool) -> tuple[Any, .
             found[made.name] = made
             nodes_of[made] = node
     removal.by_training(reader, nodes_of, removes)
+    _ends_once(reader, nodes_of, removes)
     return tuple(found.values())
+
+
+def _ends_once(reader: Reader, companions: dict[Any, Any], removes: bool) -> None:
+    """Note companions that judge a training of several parts, or that say twice which weights a network ends with
+    (RCP0451)."""
+    settling: list[str] = []
+    for made, node in companions.items():
+        if made.judges and not removes:
+            message = f"`{made.name}` follows a training from its start to its end; `{reader.verb}` changes the network"
+            help = f"write `finetune … with {show(node)}` on a line of its own"
+            reader.refuse("RCP0451", message, node.span, help)
+        elif made.settles and settling:
+            message = f"`{settling[0]}` and `{made.name}` both decide which weights the network ends with"
+            reader.refuse("RCP0451", message, node.span, "keep one of them")
+        settling += [made.name] * made.settles
 
 
 def names(node: Any, kind: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from recipelang.kinds import PARTS
-from recipelang.plan import Finetune, Samples, Training, lengthened
+from recipelang.plan import Duration, Finetune, Samples, Training, lengthened
 from recipelang.stages._leaving import removed
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.artifact import fresh
@@ -73,5 +73,5 @@ def tune(context: Context, training: Training, samples: Samples | None, teachers
         ranking=left.ranking,
         history=record.history,
         unvalidated=record.unvalidated,
-        training=(training,),
+        training=(replace(training, duration=Duration(record.steps, "steps")) if record.cut else training,),
     )

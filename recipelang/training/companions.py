@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,17 @@ class Companions:
         """After the optimizer."""
         for companion, state in self.running:
             companion.after_step(self.network, optimizer, state, moment)
+
+    def after_validation(self, row: Mapping[str, Any]) -> None:
+        """After the row of a history, where it has a validation."""
+        if "validation" in row:
+            for companion, state in self.running:
+                companion.after_validation(self.network, state, row["validation"], row["epoch"])
+
+    @property
+    def end(self) -> bool:
+        """Whether one of them ends the training here."""
+        return any(companion.stops(state) for companion, state in self.running)
 
     def finish(self, network: Network) -> Finished:
         """The trained network, on the CPU, with what stays of its companions, and what they say of it."""

@@ -30,6 +30,7 @@ class FitRecord:
             means over the augmented samples), `lr` of its last step; `validation`, where the training validated then.
         unvalidated: why it did not validate; "" where it did, or was not asked to.
         left: what its companions leave, with the trained network.
+        cut: whether it ended before its duration.
     """
 
     steps: int
@@ -40,6 +41,7 @@ class FitRecord:
     history: tuple[Row, ...]
     unvalidated: str = ""
     left: Finished = field(default=Finished(None), compare=False, repr=False)
+    cut: bool = False
 
     @property
     def figures(self) -> tuple[Figure, ...]:

@@ -6,12 +6,9 @@ and after it, and may add to the loss. Every 30 s a checkpoint, from which a lat
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,60 +16,32 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.images.batches import copied, count, moved
+from recipelang.images.batches import copied, count
 from recipelang.kinds import Batch, Dataset, Moment, Progress, Seen, Task
 from recipelang.meaning import schedules
-from recipelang.plan import Duration, Training, canonical
+from recipelang.plan import Duration, Training
 from recipelang.surgery.layout import wants_channels_last
-from recipelang.surgery.network import Network, Restrictions, content
+from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import broken, gather, hold, on_device
 from recipelang.surgery.simulated import simulated
 from recipelang.surgery.tracing import let_go
 from recipelang.training import checkpoint as checkpoints
 from recipelang.training import companions as accompanying
 from recipelang.training.checkpoint import TrainingState
-from recipelang.training.companions import Companions
 from recipelang.training.heads import Heads, mean_answer
 from recipelang.training.history import EpochTally, FitRecord
+from recipelang.training.job import Job, batches, identity_of
 from recipelang.training.machine import Interrupts, autocast, choose_precision, reproducible, to_device
-from recipelang.training.quantized import Learning, learning, without_decay
+from recipelang.training.quantized import learning, without_decay
 from recipelang.training.teachers import Teacher
 from recipelang.training.terms import Terms
 from recipelang.training.trainable import nothing_trains, require_trainable, training_only
-from recipelang.training.validating import Validating, unvalidated, validating
+from recipelang.training.validating import require_validation, unvalidated, validating
 from recipelang.training.windows import Window, steps_of, steps_of_epoch
 
 SAVE_EVERY = 30.0  # seconds
 WORTH_SAVING = 2.0  # seconds: a shorter epoch costs less to repeat than to save
 LOOK_EVERY = {"cpu": 1, "cuda": 20}  # steps between reads of the loss: each makes a GPU wait
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What stays the same from step to step."""
-
-    data: Dataset
-    training: Training
-    task: Task
-    restrictions: Restrictions
-    seed: int
-    device: str
-    precision: str
-    samples: int | None
-    batch: int
-    per_epoch: int
-    total: int
-    end: int
-    channels_last: bool
-    heads: Heads
-    terms: Terms
-    companions: Companions
-    learning: Learning
-    validating: Validating | None
-    still: tuple[nn.Module, ...]
-
-    def moment(self, step: int) -> Moment:
-        return Moment(step, self.total, self.per_epoch)
 
 
 def fit(
@@ -128,7 +97,8 @@ def fit(
         Refusal: RCP0312 a ramp is longer than the training; RCP0713 the network cannot run in training mode; RCP0725
             nothing has gradients; RCP0811 the loss is not finite; RCP0812 outputs do not fit the data; RCP0814
             BatchNorm cannot train on batches of one image; RCP0815 a teacher's outputs have another shape; RCP0816
-            out of memory; RCP0821 … RCP0823 a loss finds no positions to compare; RCP0825 one is skipped in a step.
+            out of memory; RCP0821 … RCP0823 a loss finds no positions to compare; RCP0825 one is skipped in a step;
+            RCP0827 a companion needs a validation split.
         KeyboardInterrupt: after the checkpoint is written.
     """
     batch = min(data.batch, samples or data.size("train"), data.size("train"))
@@ -143,7 +113,7 @@ def fit(
     with reproducible(seed + first, device, threads), training_only(module, training.selected) as still:
         hold(module, restrictions)
         live = replace(network, module=module, restrictions=restrictions)
-        job = _Job(
+        job = Job(
             data,
             training,
             task,
@@ -166,7 +136,8 @@ def fit(
             else None,
             still,
         )
-        identity = _identity(job, first, network, teachers)
+        require_validation(job.validating, training.companions)
+        identity = identity_of(job, first, network, teachers)
         parts = nn.ModuleDict({**job.terms.parts, **job.companions.states, **job.learning.states}).to(device).train()
         optimizer = without_decay(training.optimizer.build(_together(module, parts)), job.learning)
         state = TrainingState(module, optimizer, parts, step=first)
@@ -180,9 +151,10 @@ def fit(
     trained = left.network
     if off := broken(trained):
         raise RuntimeError(f"a restriction of {off[0]} does not hold after training")
-    epochs = round(steps / per_epoch, 3)
+    taken = state.step - first
+    epochs = round(taken / per_epoch, 3)
     told = tuple(state.history), unvalidated(job.validating, state.history)
-    return trained, FitRecord(steps, steps * batch, epochs, job.precision, start, *told, left)
+    return trained, FitRecord(taken, taken * batch, epochs, job.precision, start, *told, left, cut=taken < steps)
 
 
 def _together(module: nn.Module, parts: nn.Module) -> nn.Module:
@@ -191,22 +163,7 @@ def _together(module: nn.Module, parts: nn.Module) -> nn.Module:
     return nn.ModuleDict({"network": module, "parts": parts}) if trains else module
 
 
-def _identity(job: _Job, first: int, network: Network, teachers: Sequence[Teacher]) -> str:
-    """Everything that determines the result: a checkpoint is continued only where all of it is the same."""
-    decides = {
-        "training": canonical(job.training),
-        "task": canonical(job.task),
-        "total": job.total,
-        **({"window": [first, job.end]} if (first, job.end) != (0, job.total) else {}),
-        "data": [job.data.fingerprint, job.batch, job.samples],
-        "seed": job.seed,
-        "machine": [torch.device(job.device).type, job.precision, torch.get_num_threads(), torch.__version__],
-        "networks": [content(one) for one in (network, *(teacher.network for teacher in teachers))],
-    }
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-
-
-def _train(job: _Job, state: TrainingState, path: Path | None, identity: str, progress: Progress) -> None:
+def _train(job: Job, state: TrainingState, path: Path | None, identity: str, progress: Progress) -> None:
     """Take the remaining steps."""
     state.module.train()
     for part in job.still:
@@ -217,7 +174,7 @@ def _train(job: _Job, state: TrainingState, path: Path | None, identity: str, pr
     saved = time.monotonic()
     try:
         with Interrupts() as interrupts:
-            for batch in _batches(job, state.step):
+            for batch in () if job.companions.end else batches(job, state.step):
                 lr = job.moment(state.step).value(job.training.optimizer.lr)
                 for group in state.optimizer.param_groups:
                     group["lr"] = lr
@@ -227,15 +184,18 @@ def _train(job: _Job, state: TrainingState, path: Path | None, identity: str, pr
                 if whole:
                     tally.close(lr, job.per_epoch)
                     _validate(job, state)
+                ended = state.step == job.end or (whole and job.companions.end)
                 progress.advance(1, f"loss {tally.last:.3f}")
                 waited = time.monotonic() - saved
-                due = waited > SAVE_EVERY or (whole and waited > WORTH_SAVING) or state.step == job.end
+                due = waited > SAVE_EVERY or (whole and waited > WORTH_SAVING) or ended
                 if path and (due or interrupts.asked):
                     tally.look()
                     checkpoints.save(path, state, identity)
                     saved = time.monotonic()
                 if interrupts.asked:
                     raise KeyboardInterrupt
+                if ended:
+                    break
     except torch.OutOfMemoryError as error:
         help = f"write a smaller `batch=` in the data; it is {job.batch}"
         raise Refusal("RCP0816", f"training does not fit into the memory of `{job.device}`", help) from error
@@ -243,27 +203,16 @@ def _train(job: _Job, state: TrainingState, path: Path | None, identity: str, pr
         progress.stop()
 
 
-def _validate(job: _Job, state: TrainingState) -> None:
+def _validate(job: Job, state: TrainingState) -> None:
     """Add to the last point of the history how the network does on validation samples, where that is due."""
     asked = job.validating
     if asked is not None and asked.due(state.step, job.per_epoch, job.total):
         instead = job.learning.instead(job.moment(state.step - 1))
         state.history[-1] |= asked.point(state.module, state.parts, job.restrictions, instead)
+        job.companions.after_validation(state.history[-1])
 
 
-def _batches(job: _Job, done: int) -> Iterator[Batch]:
-    """The remaining batches, epoch after epoch, on the device."""
-
-    def endless() -> Iterator[Batch]:
-        for epoch in itertools.count(done // job.per_epoch):
-            start = done % job.per_epoch if epoch == done // job.per_epoch else 0
-            yield from job.data.batches("train", samples=job.samples, epoch=epoch, seed=job.seed, start=start)
-
-    for inputs, targets in itertools.islice(endless(), job.end - done):
-        yield Batch(moved(inputs, job.device, channels_last=job.channels_last), moved(targets, job.device))
-
-
-def _step(job: _Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[str, Tensor] | None, int]:
+def _step(job: Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[str, Tensor] | None, int]:
     """One optimizer step: loss (scalar), name and sum of the task's score, number of samples."""
     moment = job.moment(state.step)
     job.companions.before_step(moment)
@@ -295,6 +244,6 @@ def _step(job: _Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[
     return loss.detach(), job.task.score(mean_answer(outputs).detach(), targets), count(targets)
 
 
-def _answered(raw: Any, targets: Any, job: _Job) -> Any:
+def _answered(raw: Any, targets: Any, job: Job) -> Any:
     """A teacher's output, as an answer of the task where a loss compares it."""
     return job.task.answer(raw, targets, job.data.labels) if job.terms.compares_outputs else raw

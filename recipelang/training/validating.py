@@ -108,7 +108,7 @@ def validating(
     """How a training validates, or why it does not.
 
     Args:
-        companions: of the training.
+        companions: of the training; one that judges asks for the whole split after every epoch.
         epoch: training samples of an epoch.
         device, seed: of the training.
     """
@@ -122,10 +122,24 @@ def validating(
         size = 0
     if not size:
         return Validating(data, task, why_not=f"the data `{data.name}` has no validation split")
+    if any(one.judges for one in companions):
+        return Validating(data, task, samples=size, device=device, seed=seed)
     samples = min(size, max(FEWEST, int(SHARE * epoch)))
     every = math.ceil(samples / max(1.0, SHARE * epoch))
     elements = every * SHARE * epoch * math.prod(data.input_shape)
     return Validating(data, task, samples=samples, every=every, elements=elements, device=device, seed=seed)
+
+
+def require_validation(how: Validating | None, companions: Sequence[Companion]) -> None:
+    """Refuse a companion that judges, where a training does not validate.
+
+    Raises:
+        Refusal: RCP0827.
+    """
+    judge = next((one for one in companions if one.judges), None)
+    if judge is not None and how is not None and how.why_not:
+        message = f"`{judge.name}` needs a validation split: {how.why_not}"  # type: ignore[attr-defined]
+        raise Refusal("RCP0827", message, f"leave `{judge.name}` out")  # type: ignore[attr-defined]
 
 
 def unvalidated(how: Validating | None, history: Sequence[Mapping[str, Any]]) -> str:

@@ -32,6 +32,7 @@ class Ema(Companion):
     """
 
     ordinary: ClassVar[bool] = True
+    settles: ClassVar[bool] = True
 
     decay: float = setting(0.999, type="number", low=0, high=0.999999, positional=True, help="Memory of the average.")
 
