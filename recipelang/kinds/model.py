@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +25,8 @@ class ModelRequest:
     task: Task | None = None  # what the network is for; None is classification
     inputs: Inputs = FLOATING  # what the numbers of an input are; `input_shape` is beside it
     target_shape: tuple[int, ...] | None = None  # of one target of the data, where the answer must have its shape
+    #: `Network.source["built"]` of a saved network that is built again: its library, version, configuration; else {}
+    built: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ModelMethod(Protocol):

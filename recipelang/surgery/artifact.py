@@ -30,6 +30,7 @@ from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.edits import replay
 from recipelang.surgery.entries import Wrong, shown
 from recipelang.surgery.files import FILES, MASKS, MODEL, RESTRICTIONS, SURGERY, WEIGHTS, files_in
+from recipelang.surgery.libraries import named_version
 from recipelang.surgery.manifest import (
     ENCODED_FORMAT,
     FORMAT,
@@ -136,11 +137,13 @@ def load(folder: Path, *, trust: bool = False) -> Network:
     Raises:
         Refusal: RCP0714: a file is missing, damaged, or does not fit the others; RCP0745: a later version wrote it;
             RCP0746: a restriction of an unknown kind; RCP0701, RCP0705, RCP0707: the edit log, a restriction or the
-            weights do not fit; RCP0711, RCP0715: code is needed and not trusted, missing or changed.
+            weights do not fit; RCP0711, RCP0715: code is needed and not trusted, missing or changed; RCP0763: another
+            version of the library that built it is installed, and builds another network.
     """
     told = read_manifest(folder)
-    module = rebuild(told.source, trust=trust, folder=folder)
-    replay(module, told.edits)
+    with named_version(told.source):
+        module = rebuild(told.source, trust=trust, folder=folder)
+        replay(module, told.edits)
     most = 8 * sum(tensor.numel() for tensor in module.state_dict().values() if isinstance(tensor, Tensor))
     try:
         weights = unpack_weights(read_tensors(folder / WEIGHTS, most), told.packed)
@@ -152,7 +155,8 @@ def load(folder: Path, *, trust: bool = False) -> Network:
         raise damaged(folder, f"`{WEIGHTS}` is not encoded as `{MODEL}` says: {first_line(error)}") from error
     except KeyError as error:
         raise damaged(folder, f"{error} is missing, which is packed according to `{MODEL}`") from error
-    load_weights(module, weights, f"the weights of `{folder.name}`")
+    with named_version(told.source):
+        load_weights(module, weights, f"the weights of `{folder.name}`")
     network = Network(
         module=module,
         source=told.source,

@@ -3,7 +3,7 @@ methods."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from recipelang.surgery.artifact import another
 from recipelang.surgery.checkpoints import Checkpoint
 from recipelang.surgery.entry import enter
 from recipelang.surgery.head import find_head, replace_head, replace_heads
+from recipelang.surgery.libraries import note, require_same
 from recipelang.surgery.naming import named_for
 from recipelang.surgery.network import Network
 from recipelang.surgery.probe import require_sound
@@ -42,6 +43,9 @@ def assemble(
     known: tuple[str, ...] = (),
     preprocessing: Preprocessing | None = None,
     files: Mapping[str, str] | None = None,
+    library: str = "",
+    built: Mapping[str, Any] | None = None,
+    heads: Callable[[nn.Module, int], tuple[str, ...]] | None = None,
     notes: Sequence[str] = (),
     inputs: Inputs = FLOATING,
 ) -> Network:
@@ -59,12 +63,17 @@ def assemble(
         preprocessing: of the weights.
         files: path → SHA-256 of the Python files that build it, for `Network.source`; a network of a user's code is
             tried (`probe.require_sound`).
+        library: the library that built the module, whose version is noted (`surgery/libraries.py`); "": none.
+        built: what else the library needs to build it again, as JSON: `ModelRequest.built`.
+        heads: gives the module this many outputs, in place, as its library does it, and returns the paths of the new
+            heads; default: `head.replace_heads`.
         notes: notes for the user so far.
         inputs: what the numbers of an input are, used where the request has no shape of inputs.
 
     Raises:
         Refusal: RCP0707: the weights do not fit, or are not finite; RCP0708: the numbers of classes do not;
-            RCP0713: the network does not take such images; RCP0840: its answer does not have the shape of the data's
+            RCP0713: the network does not take such images; RCP0763: another version of its library builds another
+            network; RCP0840: its answer does not have the shape of the data's
             targets; and as `probe.require_sound`.
     """
     shape = request.input_shape or input_shape
@@ -85,7 +94,7 @@ def assemble(
     names: tuple[str, ...] = ()
     if task.labelled:
         trained = pretrained or weights is not None
-        names, more = _with_classes(module, images, request, outputs, classes, weights, trained, known)
+        names, more = _with_classes(module, images, request, outputs, classes, weights, trained, known, heads)
         notes += more
         source["settings"]["classes"] = len(names)
     else:
@@ -97,6 +106,11 @@ def assemble(
         **({"task": task.name} if task.name != DEFAULT_TASK else {}),
         **({"files": dict(files)} if files else {}),
     }
+    if library and request.built:
+        require_same(request.built, module, images)
+        source["built"] = dict(request.built)
+    elif library:
+        source["built"] = {**note(library, module, images), **(built or {})}
     if files and request.weights:
         notes += require_sound(module, images, outputs_of(module, images, task), partial(another, source))
     habits = replace(habits, notes=tuple(notes))
@@ -120,6 +134,7 @@ def _with_classes(
     weights: Checkpoint | None,
     trained: bool,
     known: tuple[str, ...],
+    heads: Callable[[nn.Module, int], tuple[str, ...]] | None,
 ) -> tuple[tuple[str, ...], list[str]]:
     """Load the weights and give the module as many outputs as there are classes; their names, and notes."""
     notes, built = [], outputs
@@ -133,7 +148,7 @@ def _with_classes(
         asked = known  # the weights keep their classes, and the data's labels are matched by name
     wanted = _classes(outputs, classes, asked, trained)
     if wanted != outputs:
-        paths = replace_heads(module, images, wanted)
+        paths = heads(module, wanted) if heads else replace_heads(module, images, wanted)
         known = ()
         notes.append(_replaced(paths, built, wanted))
     elif asked and known and asked != known:

@@ -212,6 +212,8 @@ def _source(source: Mapping[str, Any], classes: int) -> dict[str, Any]:
         raise Wrong("`classes` and the classes of `source` differ in number")
     if classes and whole(settings.get("classes"), "`classes` of `settings`", MOST_CLASSES) != classes:
         raise Wrong("the number of classes differs from the number of their names")
+    for name in ("library", "version"):
+        text(mapping(source.get("built", {}), "`built`").get(name, ""), f"`{name}` of `built`")
     for path, digest in mapping(source.get("files", {}), "`files`").items():
         if not isinstance(digest, str) or not _HEX.fullmatch(digest) or Path(path).is_absolute() or ".." in path:
             raise Wrong(f"`files` has an invalid entry {shown(path)}")

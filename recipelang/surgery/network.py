@@ -94,8 +94,9 @@ class Network:
     Attributes:
         module: in training form (BatchNorm not folded). Treat it as read-only: stages work on `clone()`.
         source: JSON that `recipelang.surgery.artifact` rebuilds the original from:
-            {"model": method name, "settings": {…}, "classes": […], "input_shape": [C, H, W]}, and "task": its name
-            where it is not classification, and "ids" where its inputs are whole numbers below that.
+            {"model": method name, "settings": {…}, "classes": […], "input_shape": [C, H, W]}, "task": its name where it
+            is not classification, "ids" where its inputs are whole numbers below that, and "built": what a library
+            built it from (`surgery/libraries.py`).
         edits: the edit log, in order (`recipelang.surgery.edits`).
         restrictions: place → the restrictions there, one of a kind and at most one that computes
             (`surgery/restricting.py`).

@@ -14,6 +14,7 @@ from recipelang.errors import Refusal, SettingError
 from recipelang.kinds import DEFAULT_TASK, Inputs, ModelRequest
 from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.codebase import Code, read_code
+from recipelang.surgery.entries import mapping
 from recipelang.surgery.manifest import input_shape, number_of_ids
 from recipelang.surgery.tasks import task_named
 
@@ -98,7 +99,10 @@ def _request(source: Mapping[str, Any], trust: bool, folder: Path) -> ModelReque
     classes = tuple(str(name) for name in source["classes"]) or None
     task = task_named(str(source.get("task", DEFAULT_TASK)))
     inputs = Inputs(number_of_ids(source.get("ids")))
-    return ModelRequest(classes, shape, resolve=resolve, trust=trust, weights=False, task=task, inputs=inputs)
+    built = mapping(source.get("built", {}), "`built`")
+    return ModelRequest(
+        classes, shape, resolve=resolve, trust=trust, weights=False, task=task, inputs=inputs, built=built
+    )
 
 
 def remember_code(path: Path) -> Code:
