@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "recipelang"
 
 #: from the ground up; rooms of one line may import each other
 FLOORS = (
-    ("errors", "trouble", "units", "lazy", "paths", "files", "plugins", "__init__"),
+    ("errors", "trouble", "units", "lazy", "paths", "files", "plugins", "extras", "__init__"),
     ("syntax", "profile"),
     ("kinds", "catalogue", "contracts", "plan"),
     ("meaning",),

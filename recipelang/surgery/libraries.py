@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.runtimes.installed import version_of
+from recipelang.extras import version_of
 from recipelang.surgery.tracing import evaluating
 
 #: how far answers may be apart, relative to the largest: float64, so rounding is far below

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from recipelang.errors import Refusal, did_you_mean
-from recipelang.runtimes.installed import require_libraries
+from recipelang.extras import require_libraries
 from recipelang.surgery.checkpoints import read_weights
 from recipelang.surgery.hub import HubFolder, offline, refuse_code, unfit
 from recipelang.surgery.weights import few

@@ -1,0 +1,44 @@
+"""Libraries that the extras of this package install: which are here, and in which version, without importing them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from recipelang.errors import Refusal
+
+
+def absent(libraries: Sequence[str]) -> list[str]:
+    """Those of these libraries that are not installed; none is imported."""
+    return [name for name in libraries if importlib.util.find_spec(name) is None]
+
+
+def require_libraries(what: str, libraries: Sequence[str], extra: str) -> None:
+    """Refuse where a library is not installed.
+
+    Args:
+        what: what needs them, as a recipe writes it: `export onnx`.
+        libraries: their names as they are imported.
+        extra: the extra of this package that installs them.
+
+    Raises:
+        Refusal: RCP1027.
+    """
+    if lacking := absent(libraries):
+        listed = " and ".join(filter(None, (", ".join(lacking[:-1]), lacking[-1])))
+        verb = "they are" if len(lacking) > 1 else "it is"
+        raise Refusal("RCP1027", f"`{what}` needs {listed}, and {verb} not installed", installing(extra))
+
+
+def version_of(library: str) -> str:
+    """The version of an installed library; "" where it does not say."""
+    try:
+        return version(library)
+    except PackageNotFoundError:  # an own build, or another name as a package
+        return ""
+
+
+def installing(extra: str) -> str:
+    """The command that installs an extra of this package."""
+    return f'`pip install "recipelang[{extra}]"`'
