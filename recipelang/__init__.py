@@ -2,40 +2,79 @@
 
     recipe run -e 'prune layers by imprint until latency<0.7; sparsify nm 2:4; distill from healthy, recovered'
 
-From Python one needs a single function: `recipelang.load(folder)` gives a compressed network ready to predict.
+The same from Python, with a network and data of one's own:
+
+    import recipelang
+    result = recipelang.run("prune layers by imprint until flops<0.7; distill from healthy", model=net, data=samples)
+    print(result.table())
+    network = result.networks["main"].load()
+
+`check` and `plan` take the same arguments as `run`; `result` reads a finished run, `load` a network that a run saved.
+What a recipe or its user can do wrong is raised as `RecipeError`.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recipelang.api.calls import check as check
+    from recipelang.api.calls import plan as plan
+    from recipelang.api.calls import run as run
+    from recipelang.api.checked import Checked as Checked
+    from recipelang.api.finished import Network as Network
+    from recipelang.api.finished import Result as Result
+    from recipelang.api.finished import result as result
+    from recipelang.api.loading import load as load
+    from recipelang.errors import Diagnostic as Diagnostic
+    from recipelang.errors import RecipeError as RecipeError
+    from recipelang.run.planlines import PlanReport as PlanReport
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+#: name → the module that defines it; each is loaded when it is first used, and torch with none of them
+_WHERE = {
+    "check": "api.calls",
+    "plan": "api.calls",
+    "run": "api.calls",
+    "result": "api.finished",
+    "load": "api.loading",
+    "Checked": "api.checked",
+    "Diagnostic": "errors",
+    "Network": "api.finished",
+    "PlanReport": "run.planlines",
+    "RecipeError": "errors",
+    "Result": "api.finished",
+}
+__all__ = ["__version__", *_WHERE]
 
 
-def load(
-    folder: str | Path, *, trust: bool = False, device: str = "cpu", precision: str = "float32", batch: int = 1
-) -> Any:
-    """The compressed network in `folder` (`OUT/main` of a run), rebuilt, in evaluation mode, ready to predict.
+class _Package(ModuleType):
+    """This package, in which `check`, `plan` and `run` are functions also after the rooms of these names are loaded:
+    Python binds a loaded module in its package, and would replace the function with it."""
 
-    Nothing is unpickled and nothing is downloaded.
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _WHERE and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
 
-    Args:
-        folder: a folder with `model.json`, `surgery.json`, `restrictions.safetensors` and `model.safetensors`.
-        trust: whether the Python file of a `python("file.py:build")` network may run.
-        device: `cpu`, `cuda` or `cuda:1`.
-        precision: `float32`, `float16` or `bfloat16`. On a GPU, 2:4 layers that the recipe accelerates execute as
-            sparse in the last two, where that is faster.
-        batch: images that are usually given at once: kernels are chosen for it.
 
-    Raises:
-        Refusal: a file is missing, altered or inconsistent with the others, or this machine lacks the device.
-    """
-    from recipelang.files import expanded
-    from recipelang.predictor import load as load_predictor  # loads torch: only when asked for
+sys.modules[__name__].__class__ = _Package
 
-    return load_predictor(expanded(str(folder)), trust=trust, device=device, precision=precision, batch=batch)
+if not TYPE_CHECKING:  # a type checker would take every name for one of these
+
+    def __getattr__(name: str) -> Any:
+        """What `_WHERE` says, loaded at its first use."""
+        if name not in _WHERE:
+            raise AttributeError(f"module `recipelang` has no attribute `{name}`")
+        from importlib import import_module
+
+        found = globals()[name] = getattr(import_module(f"recipelang.{_WHERE[name]}"), name)
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def load_ipython_extension(shell: Any) -> None:

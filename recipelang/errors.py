@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, order=True)
@@ -99,20 +100,45 @@ class Diagnostic:
 
 
 class RecipeError(Exception):
-    """The recipe is wrong. Carries every diagnostic that was found, in the order of the text."""
+    """The recipe is wrong, or could not be carried out. Carries every diagnostic that was found, in the order of the
+    text.
+
+    Attributes:
+        diagnostics: each with its code, message, place and help.
+        text: of the recipe.
+        exit_code: that of the command line: 1 the recipe is wrong, 2 an argument is, 3 a step failed, 4 an `expect` was
+            not met.
+        told: every diagnostic with its line and a caret, where whoever raises it knows the lines; it is printed then.
+        result: the `Result` of a run that wrote its report before it failed; else None.
+    """
 
     exit_code = 1
 
     def __init__(self, diagnostics: Iterable[Diagnostic], text: str = "") -> None:
         self.diagnostics = tuple(diagnostics)
         self.text = text
+        self.told = ""
+        self.result: Any = None
         super().__init__("; ".join(d.message for d in self.diagnostics))
+
+    def __str__(self) -> str:
+        return self.told or super().__str__()
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the diagnostics where there are lines, and no traceback of this package."""
+        return [str(self).strip()]
 
 
 class StepFailed(RecipeError):
     """A step of a correct recipe could not be done: budget out of reach, missing file, NaN loss, full disk."""
 
     exit_code = 3
+
+
+class ExpectationFailed(RecipeError):
+    """The run is done, and an `expect` of the recipe does not hold, or could not be decided."""
+
+    exit_code = 4
 
 
 class MachineFailed(StepFailed):

@@ -17,7 +17,11 @@ PACKAGE = Path(__file__).parent.parent / "recipelang"
 
 #: from the ground up; rooms of one line may import each other
 FLOORS = (
+<<<<<<< HEAD
     ("errors", "trouble", "units", "lazy", "paths", "files", "plugins", "extras", "__init__"),
+=======
+    ("errors", "trouble", "units", "lazy", "paths", "files", "plugins", "given", "identity", "__init__"),
+>>>>>>> a34bc2b5 (Python has what the command line has: check, plan, run and result, with networks and data of the program)
     ("syntax", "profile"),
     ("kinds", "catalogue", "contracts", "plan"),
     ("meaning",),
@@ -30,7 +34,7 @@ FLOORS = (
     ("stages",),
     ("run",),
     ("report",),
-    ("commands", "cli", "__main__", "reference", "textmate", "pygments_lexer", "predictor", "notebook"),
+    ("commands", "cli", "__main__", "reference", "textmate", "pygments_lexer", "predictor", "api", "notebook"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: rooms that may import torch at the top of a file
@@ -39,8 +43,9 @@ HEAVY = {
     *("training", "scoring", "budgets", "stages", "run", "predictor"),
 }
 MAY_REACH_UP = {
-    # `recipelang.load` is the entry point for users; it imports the predictor when called.
-    ("__init__", "predictor"),
+    # What users import from the package is loaded from these when it is first used.
+    ("__init__", "api"),
+    ("__init__", "run"),
     # IPython looks for `load_ipython_extension` in the package that `%load_ext` names.
     ("__init__", "notebook"),
 }

@@ -22,6 +22,7 @@ class ModelRequest:
     resolve: Callable[[str], Path] = Path  # turns a path of the recipe into a path on this machine
     trust: bool = False  # whether Python code that the recipe names may run
     weights: bool = True  # False builds the architecture alone (rebuilding from an artifact)
+    redrawn: bool = False  # whether weights with which a network comes are drawn again at random
     task: Task | None = None  # what the network is for; None is classification
     inputs: Inputs = FLOATING  # what the numbers of an input are; `input_shape` is beside it
     target_shape: tuple[int, ...] | None = None  # of one target of the data, where the answer must have its shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any
@@ -13,16 +13,18 @@ import click
 from click.core import ParameterSource
 from IPython.display import display
 
+from recipelang.api.calls import carried_out, shown
+from recipelang.api.finished import Result
+from recipelang.api.process import borrowed
+from recipelang.api.variables import source, with_variables
 from recipelang.commands.boundary import DONE, print_diagnostics
-from recipelang.commands.results import finish, stay_inside
+from recipelang.commands.results import stay_inside
 from recipelang.commands.sources import Source, checked
 from recipelang.commands.work import options_of, request_of, shared, unmet
-from recipelang.errors import RecipeError
+from recipelang.errors import Diagnostic, RecipeError
+from recipelang.given import Given, giving
 from recipelang.kinds import Progress
 from recipelang.notebook import completion
-from recipelang.notebook.cells import source, with_variables
-from recipelang.notebook.finished import Finished
-from recipelang.notebook.live import Live
 from recipelang.notebook.told import CellFailed, failed, telling
 from recipelang.plan import Plan, steps_of
 from recipelang.units import counted
@@ -63,7 +65,7 @@ def withdraw(shell: Any) -> None:
         shell.Completer.custom_matchers.remove(completion.words)
 
 
-def _cell(shell: Any, line: str, cell: str) -> Finished | None:
+def _cell(shell: Any, line: str, cell: str) -> Result | None:
     """Do what a cell asks for; the result of a run.
 
     Raises:
@@ -75,22 +77,27 @@ def _cell(shell: Any, line: str, cell: str) -> Finished | None:
     recipe = source(cell, arguments["bound"] or "cell")
     with telling(lambda path: recipe.text_at(path)):
         request = request_of(arguments)
+        objects: dict[str, Given] = {}
         try:
             plan, profile = checked(recipe, request)
         except RecipeError as error:
-            recipe = with_variables(recipe, error, shell.user_ns)
-            plan, profile = checked(recipe, request)
+            recipe = with_variables(recipe, error, shell.user_ns, objects)
+            with giving(objects):
+                plan, profile = checked(recipe, request)
         print_diagnostics(plan.warnings, recipe.text_at)
         if arguments["what"] == "check":
             print(f"{recipe.path}: ok, {counted(sum(1 for _ in steps_of(plan.nodes)), 'statement')}")
             return None
         stay_inside(plan, outside=arguments["outside"])
         options = options_of(arguments, recipe, profile, f"%%{NAME} {line}".strip())
-        progress = _progress(shell)
-        if arguments["what"] == "plan":
-            _plan(recipe, plan, options, progress)
-            return None
-        return _run(shell, recipe, plan, options, progress, arguments)
+        progress = shown(True)
+        with giving(objects), borrowed(options.device):
+            if arguments["what"] == "plan":
+                _plan(recipe, plan, options, progress)
+                return None
+            result, diagnostics = carried_out(plan, options, progress, objects)
+        print(result.summary)
+        return _told(shell, recipe, result, diagnostics, arguments["bound"])
 
 
 def _arguments(line: str) -> Mapping[str, Any] | None:
@@ -124,15 +131,6 @@ def _refuse_idle(context: click.Context) -> None:
             raise click.UsageError(f"`{parameter.opts[0]}` changes nothing of `%%{NAME} {what}`.")
 
 
-def _progress(shell: Any) -> Progress:
-    """A bar in the cell; in a terminal that of the command line."""
-    if hasattr(shell, "kernel"):
-        return Live()
-    from recipelang.run.progress import progress
-
-    return progress()
-
-
 def _plan(recipe: Source, plan: Plan, options: Options, progress: Progress) -> None:
     """Show what a run would do.
 
@@ -150,30 +148,17 @@ def _plan(recipe: Source, plan: Plan, options: Options, progress: Progress) -> N
         raise failed(report.problems, recipe.text_at)
 
 
-def _run(
-    shell: Any, recipe: Source, plan: Plan, options: Options, progress: Progress, arguments: Mapping[str, Any]
-) -> Finished:
-    """Carry the recipe out, and give the result its name.
+def _told(shell: Any, recipe: Source, result: Result, diagnostics: Iterable[Diagnostic], bound: str | None) -> Result:
+    """The result of a run, which gets its name.
 
     Raises:
         CellFailed: a step failed, or an `expect` was not met; the report is shown first.
     """
-    from recipelang.lazy import torch
-    from recipelang.run import engine
-
-    threads = torch.get_num_threads()
-    try:
-        result = engine.execute(plan, options, progress)
-    finally:
-        torch.set_num_threads(threads)  # the notebook's own work goes on with as many as before
-    written = finish(result, plan, outside=options.outside)
-    print(result.summary)
-    finished = Finished(result.folder, result.report, result.exit_code, written.context)
-    if arguments["bound"]:
-        shell.user_ns[arguments["bound"]] = finished
+    if bound:
+        shell.user_ns[bound] = result
     if result.exit_code == DONE:
-        print_diagnostics(result.diagnostics, recipe.text_at)
-        return finished
-    display(finished)
-    wrong = failed(result.diagnostics, recipe.text_at)
-    raise CellFailed([*wrong.lines, *unmet(result.report)])
+        print_diagnostics(diagnostics, recipe.text_at)
+        return result
+    display(result)
+    wrong = failed(diagnostics, recipe.text_at)
+    raise CellFailed([*wrong.lines, *unmet(result.record)])

@@ -237,7 +237,7 @@ def fresh(network: Network, seed: int) -> Network:
         Refusal: RCP0715: the Python file that builds it is missing or has changed.
     """
     # Its code was trusted when this network was built, and is checked against its hash.
-    module = rebuild(network.source, trust=True, folder=Path(), seed=seed)
+    module = rebuild(network.source, trust=True, folder=Path(), seed=seed, redrawn=True)
     replay(module, network.edits)
     hold(module, network.restrictions)
     return replace(network, module=module)

@@ -71,7 +71,7 @@ def call_builder(file: Path, function: str, keywords: dict[str, Any], classes: i
     """
     offered = {"classes": classes} if classes is not None else {}
     ran = call_function(file, function, keywords, "the network", _refused, offered)
-    _require_network(ran.value, function, file)
+    require_network(ran.value, f"`{function}` of `{file.name}` returns")
     return BuiltByCode(ran.value.to("cpu"), ran.code, ran.notes)
 
 
@@ -137,18 +137,25 @@ def _unnoticed(data: tuple[Path, ...], file: Path) -> tuple[str, ...]:
     return (f"`{file.name}` reads {named}: steps are not run again when {change}",)
 
 
-def _require_network(module: Any, function: str, file: Path) -> None:
-    """Refuse what is not an nn.Module of Python code, or has parameters without values or of another type."""
+def require_network(module: Any, gives: str) -> None:
+    """Refuse what is not an nn.Module of Python code, or has parameters without values or of another type.
+
+    Args:
+        gives: where the module comes from, for the message: "`build` of `net.py` returns".
+
+    Raises:
+        Refusal: RCP0712.
+    """
     if not isinstance(module, nn.Module):
         raise Refusal(
             "RCP0712",
-            f"`{function}` of `{file.name}` returns {type(module).__name__}, not a network",
+            f"{gives} {type(module).__name__}, not a network",
             "return an nn.Module",
         )
     if scripted := next((part for part in module.modules() if isinstance(part, torch.jit.ScriptModule)), None):
         raise Refusal(
             "RCP0712",
-            f"`{function}` of `{file.name}` returns TorchScript (`{scripted.original_name}`), whose weights can be "
+            f"{gives} TorchScript (`{scripted.original_name}`), whose weights can be "
             "neither looked into nor trained here",
             "return the module without `torch.jit.script` and `torch.jit.trace`; `export pt2` writes a program",
         )
@@ -156,20 +163,19 @@ def _require_network(module: Any, function: str, file: Path) -> None:
     if empty := [name for name, parameter in parameters.items() if parameter.is_meta]:
         raise Refusal(
             "RCP0712",
-            f"`{function}` of `{file.name}` returns a network without values: `{empty[0]}` is on the device `meta`",
+            f"{gives} a network without values: `{empty[0]}` is on the device `meta`",
             "build the network on the CPU",
         )
     if frozen := [name for name, parameter in parameters.items() if parameter.is_inference()]:
         raise Refusal(
             "RCP0712",
-            f"`{function}` of `{file.name}` returns a network that cannot be trained: `{frozen[0]}` was made in "
-            "inference mode",
+            f"{gives} a network that cannot be trained: `{frozen[0]}` was made in inference mode",
             "build it outside `torch.inference_mode()`",
         )
     if unreal := [name for name, parameter in parameters.items() if parameter.is_complex()]:
         raise Refusal(
             "RCP0712",
-            f"`{function}` of `{file.name}` returns a network with complex parameters, as `{unreal[0]}`",
+            f"{gives} a network with complex parameters, as `{unreal[0]}`",
             "hold real and imaginary parts in a last axis of two, and use `torch.view_as_complex(self.weight)`",
         )
     types = {parameter.dtype for parameter in parameters.values() if parameter.is_floating_point()}
@@ -177,7 +183,7 @@ def _require_network(module: Any, function: str, file: Path) -> None:
         name = str(types.pop()).removeprefix("torch.")
         raise Refusal(
             "RCP0712",
-            f"`{function}` of `{file.name}` returns a network in {name}; networks are trained in float32",
+            f"{gives} a network in {name}; networks are trained in float32",
             "keep torch's default type, or return `network.float()`",
         )
 

@@ -22,7 +22,7 @@ from recipelang.surgery.tasks import task_named
 _seen: dict[str, Path] = {}
 
 
-def rebuild(source: Mapping[str, Any], *, trust: bool, folder: Path, seed: int = 0) -> nn.Module:
+def rebuild(source: Mapping[str, Any], *, trust: bool, folder: Path, seed: int = 0, redrawn: bool = False) -> nn.Module:
     """Build the original architecture of a source, with random weights; the state of all random generators is restored.
 
     Args:
@@ -30,13 +30,14 @@ def rebuild(source: Mapping[str, Any], *, trust: bool, folder: Path, seed: int =
         trust: whether Python code that it names may run.
         folder: where such code is looked for.
         seed: of the random weights.
+        redrawn: whether a network that was given with its weights gets random ones as well.
 
     Raises:
         Refusal: RCP0714: the source is damaged; RCP0711, RCP0715: code is not trusted, missing or changed; and as the
             model's method.
     """
     try:
-        method, request = _method(source), _request(source, trust, folder)
+        method, request = _method(source), _request(source, trust, folder, redrawn)
     except SettingError as error:
         raise _no_source(str(error)) from error
     except (KeyError, TypeError, ValueError) as error:
@@ -89,7 +90,7 @@ def _require_setting(wanted: Setting, value: Any) -> None:
         raise _no_source(f"the setting `{wanted.name}` cannot be {str(value)[:60]!r}")
 
 
-def _request(source: Mapping[str, Any], trust: bool, folder: Path) -> ModelRequest:
+def _request(source: Mapping[str, Any], trust: bool, folder: Path, redrawn: bool) -> ModelRequest:
     shape = input_shape(source["input_shape"], "`input_shape`")
     digest, files = source["settings"].get("digest", ""), source.get("files")
 
@@ -99,10 +100,15 @@ def _request(source: Mapping[str, Any], trust: bool, folder: Path) -> ModelReque
     classes = tuple(str(name) for name in source["classes"]) or None
     task = task_named(str(source.get("task", DEFAULT_TASK)))
     inputs = Inputs(number_of_ids(source.get("ids")))
+<<<<<<< HEAD
     built = mapping(source.get("built", {}), "`built`")
     return ModelRequest(
         classes, shape, resolve=resolve, trust=trust, weights=False, task=task, inputs=inputs, built=built
     )
+=======
+    how: dict[str, Any] = {"trust": trust, "weights": False, "redrawn": redrawn}
+    return ModelRequest(classes, shape, resolve=resolve, task=task, inputs=inputs, **how)
+>>>>>>> a34bc2b5 (Python has what the command line has: check, plan, run and result, with networks and data of the program)
 
 
 def remember_code(path: Path) -> Code:

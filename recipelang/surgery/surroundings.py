@@ -24,13 +24,20 @@ def undisturbed(file: Path) -> Iterator[None]:
     filters, torch's default type and device, gradient mode, number of threads, deterministic and precision modes.
     A warning is shown once, however often the network is built. Random numbers are restored by `chance.random_numbers`.
     """
-    before = [(write, read()) for read, write in _STATES]
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))
-        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(restored())
         _show_once()
+        sys.argv = [str(file)]
+        yield
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """After the block everything that `undisturbed` names is as before, however it ends."""
+    before = [(write, read()) for read, write in _STATES]
+    with warnings.catch_warnings():
         try:
-            sys.argv = [str(file)]
             yield
         finally:
             for write, value in before:

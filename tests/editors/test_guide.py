@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from recipelang.api.values import literal
 from recipelang.check import check
-from recipelang.notebook.values import literal
 from recipelang.syntax.parse import parse
 
 ROOT = Path(__file__).parent.parent.parent

@@ -9,10 +9,10 @@ from checked import step
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipelang import plan
 from recipelang.check import check
 from recipelang.errors import RecipeError
 from recipelang.plan import All, Any_, Reading, Test, steps_of
+from recipelang.plan import tests_of as single_tests
 from recipelang.syntax.parse import parse
 
 OPERATORS = st.sampled_from(["<", "<=", ">", ">="])
@@ -61,8 +61,8 @@ def test_expect_reads_the_test_split_and_until_the_validation_split() -> None:
         steps_of(check(parse("prune layers by taylor until flops < 0.5 while top1 drop < 1%\nexpect top1 > 9%")).nodes)
     )
     prune, expect = steps[-2].operation, steps[-1].operation
-    assert {t.reading.split for t in (*plan.tests_of(prune.until), *plan.tests_of(prune.guard))} == {"val"}
-    assert {t.reading.split for t in plan.tests_of(expect.condition)} == {"test"}
+    assert {t.reading.split for t in (*single_tests(prune.until), *single_tests(prune.guard))} == {"val"}
+    assert {t.reading.split for t in single_tests(expect.condition)} == {"test"}
     assert condition("expect top1 > 9% on val").reading.split == "val"
 
 

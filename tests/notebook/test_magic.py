@@ -11,7 +11,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import CapturedIO, capture_output
 
-from recipelang.notebook.finished import Finished
+from recipelang.api.finished import Result
 from recipelang.notebook.told import CellFailed
 
 SMALL = "data digits\nmodel digits_resnet\nprune 1 layer by magnitude\nmeasure params\n"
@@ -60,7 +60,7 @@ def test_a_run_gives_the_report_and_the_network(shell: InteractiveShell) -> None
     result, seen = ran(shell, "%%recipe --as small\n" + SMALL)
     assert result.success, seen.stderr
     small = shell.user_ns["small"]
-    assert isinstance(small, Finished) and result.result is small
+    assert isinstance(small, Result) and result.result is small
     assert small.folder == Path("runs/small-1") and small.exit_code == 0 and small.record["variants"]
     shown = small._repr_mimebundle_()
     (page,) = re.findall(r'^<iframe [^>]* srcdoc="([^"]*)"', shown["text/html"])
@@ -74,7 +74,7 @@ def test_a_run_gives_the_report_and_the_network(shell: InteractiveShell) -> None
 
 
 def test_the_frame_keeps_the_page_apart(shell: InteractiveShell) -> None:
-    from recipelang.notebook.finished import framed
+    from recipelang.api.page import framed
 
     frame = framed('<p title="a">&amp;</p><script>1</script>"><img>')
     assert re.fullmatch(

@@ -12,7 +12,7 @@ from torch import nn
 from recipelang.check import check
 from recipelang.kinds import Quiet
 from recipelang.methods.data.digits import Digits
-from recipelang.run import timing_rounders
+from recipelang.run import remembered, timing_rounders
 from recipelang.run.planning import PlanLine, PlanReport
 from recipelang.run.remembered import Remembered
 from recipelang.run.timing_rounders import rounding_seconds
@@ -36,7 +36,7 @@ def needs(statement: str) -> Any:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recipelang.run.remembered.cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(remembered, "cache_folder", lambda: tmp_path)
 
 
 def seconds(statement: str) -> float:

@@ -97,7 +97,7 @@ class Python:
         module, code = built.module, built.code
         if self.digest not in ("", code.digest):
             raise Refusal("RCP0715", *_another(self.digest, code))
-        shape = request.input_shape or _own_shape(module, f"`{function}` of `{Path(file).name}`")
+        shape = request.input_shape or own_shape(module, f"`{function}` of `{Path(file).name}`")
         where = file if not Path(file).is_absolute() else Path(file).name
         return assemble(
             module,
@@ -132,7 +132,7 @@ def _another(wanted: str, code: Code) -> tuple[str, str]:
     )
 
 
-def _own_shape(module: Any, named: str) -> tuple[int, ...]:
+def own_shape(module: Any, named: str) -> tuple[int, ...]:
     """The input shape that a module states, for a recipe without data."""
     shape = getattr(module, "input_shape", None)
     if shape is None:

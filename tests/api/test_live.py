@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from recipelang.notebook import live
+from recipelang.api import live
 
 
 class Handle:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recipelang.api.values import literal
 from recipelang.errors import Refusal
-from recipelang.notebook.values import literal
 from recipelang.syntax import nodes
 from recipelang.syntax.parse import parse
 
