@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recipelang import given as objects
 from recipelang.catalogue import method, setting
 from recipelang.errors import Refusal
+from recipelang.methods.data._fetching import fetching
 
 if TYPE_CHECKING:
     from recipelang.kinds import Dataset
@@ -48,11 +49,10 @@ class Given:
 
         Raises:
             Refusal: RCP0922: the program that has it is not the one that asks; RCP0845: a sample is invalid; RCP0808:
-                too few samples to be divided.
+                too few samples to be divided; RCP0856: a worker died.
         """
         from recipelang.images.access import current
         from recipelang.images.own import open_own
-        from recipelang.methods.data._fetching import fetching
         from recipelang.surgery.tasks import task_named
 
         given = objects.found(self.content)
@@ -80,6 +80,7 @@ class Given:
                 fetch=fetching(invalid),
                 refuse=invalid,
                 notes=given.notes,
+                workers=given.value.workers,
             )
             given.opened[self, task] = known = dataclasses.replace(opened, name=self.of)
         return known

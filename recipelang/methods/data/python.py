@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method, setting
 from recipelang.errors import Refusal, SettingError
+from recipelang.methods.data._fetching import fetching
 from recipelang.methods.data._images import require_shares
 
 if TYPE_CHECKING:
@@ -70,10 +71,8 @@ class Python:
         from recipelang.images.access import current
         from recipelang.images.own import open_own
         from recipelang.images.samples import splits_of
-        from recipelang.surgery.chance import random_numbers
         from recipelang.surgery.code import call_function
         from recipelang.surgery.tasks import task_named
-        from recipelang.surgery.tracing import first_line
 
         if not current().trust:
             raise Refusal(
@@ -87,16 +86,6 @@ class Python:
         def invalid(message: str, help: str) -> Refusal:
             return Refusal("RCP0845", f"{named}: {message}", help)
 
-        def fetch(whole: Any, index: int, number: int) -> Any:
-            try:
-                with random_numbers(number & 0x7FFF_FFFF):
-                    return whole[index]
-            except (Refusal, KeyboardInterrupt):
-                raise
-            except BaseException as error:  # the user's code may raise anything
-                message = f"sample {index} cannot be read: {type(error).__name__}: {first_line(error)}"
-                raise invalid(message, "fix `__getitem__`; every index below the length must work") from error
-
         ran = call_function(resolve(file), function, dict(self.extra), "the data sets", _refused)
         names = tuple(name.strip() for name in self.classes.split(",")) if self.classes else None
         return open_own(
@@ -107,7 +96,7 @@ class Python:
             seed=self.seed,
             names=names,
             task=current().task or task_named(),
-            fetch=fetch,
+            fetch=fetching(invalid),
             refuse=invalid,
             notes=ran.notes,
             workers=self.workers,

@@ -50,10 +50,10 @@ class Given:
             Refusal: RCP0922: the program that has it is not the one that asks; RCP0712, RCP0713 and RCP0721 to RCP0724:
                 it is not a network that can be worked on; RCP0923: new random weights cannot be drawn.
         """
-        from recipelang.methods.models.python import own_shape
+        from recipelang.methods.models.python import own_inputs, own_shape
         from recipelang.surgery.assembly import assemble
         from recipelang.surgery.given_network import built, drawn_again, require_alike, signature
-        from recipelang.surgery.tracing import example
+        from recipelang.surgery.tracing import example_input
 
         given = objects.found(self.content)
         if given is None:
@@ -74,12 +74,13 @@ class Given:
             files={self.of: given.code},
             notes=given.notes,
             input_shape=shape,
+            inputs=own_inputs(module),
             classes=self.classes,
             pretrained=not given.builds,
         )
         answers = given.opened.get(self.answers)
         if answers is None:
-            given.opened[self.answers] = answers = signature(network.module, example(network.module, shape))
+            given.opened[self.answers] = answers = signature(network.module, example_input(network))
             require_alike(self.of, self.answers, answers)
         network.source["settings"]["answers"] = list(self.answers) or answers
         return network

@@ -111,7 +111,7 @@ class Python:
             files=code.hashes,
             notes=built.notes,
             input_shape=shape,
-            inputs=_own_inputs(module),
+            inputs=own_inputs(module),
             classes=self.classes,
             weights=weights_for(request, self.weights, self.at),
         )
@@ -145,7 +145,7 @@ def own_shape(module: Any, named: str) -> tuple[int, ...]:
     raise Refusal("RCP0712", message, help)
 
 
-def _own_inputs(module: Any) -> Inputs:
+def own_inputs(module: Any) -> Inputs:
     """What the numbers of an input are, as a module states: `ids = 30522` for whole numbers below that."""
     ids = getattr(module, "ids", None)
     return Inputs(ids) if type(ids) is int and 0 < ids <= MOST_IDS else FLOATING
