@@ -119,10 +119,10 @@ class RecipeError(Exception):
         self.text = text
         self.told = ""
         self.result: Any = None
-        super().__init__("; ".join(d.message for d in self.diagnostics))
+        Exception.__init__(self, "; ".join(d.message for d in self.diagnostics))  # not that of `Refused`'s other base
 
     def __str__(self) -> str:
-        return self.told or super().__str__()
+        return self.told or Exception.__str__(self)
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows: the diagnostics where there are lines, and no traceback of this package."""
@@ -162,6 +162,14 @@ class Refusal(Exception):
     def at(self, span: Span | None, path: str = "") -> Diagnostic:
         """The same refusal as a diagnostic at a statement of a recipe: at its own word, if it has one."""
         return Diagnostic(self.code, self.message, (span and self.span) or span, self.help, path)
+
+
+class Refused(StepFailed, Refusal):
+    """A refusal as callers from Python get it: with a diagnostic, like everything else that they catch."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        StepFailed.__init__(self, [refusal.at(None)])
+        self.code, self.message, self.help, self.span = refusal.code, refusal.message, refusal.help, refusal.span
 
 
 class SettingError(ValueError):

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
+from recipelang.failures import one_exception
 from recipelang.images.decode import prepare, prepare_file
 from recipelang.kinds import PRECISIONS, Deployment, Preprocessing, Task
 from recipelang.measuring.clock import check_device
@@ -68,9 +69,14 @@ class Predictor(nn.Module):
             a `Prediction` for each image; for tasks whose answers are images, a PIL image.
 
         Raises:
-            Refusal: RCP0717: the network was saved without preprocessing; RCP0724: its answers are NaN; RCP0805,
+            RecipeError: RCP0717: the network was saved without preprocessing; RCP0724: its answers are NaN; RCP0805,
                 RCP0806: a file is not an image; RCP0843: the task's answers are neither classes nor images.
         """
+        with one_exception():
+            return self._predicted(images)
+
+    def _predicted(self, images: Any) -> list[Any]:
+        """See `predict`."""
         single = isinstance(images, str | Path) or not isinstance(images, Iterable)
         several = [images] if single else list(images)
         if not several:

@@ -17,11 +17,10 @@ PACKAGE = Path(__file__).parent.parent / "recipelang"
 
 #: from the ground up; rooms of one line may import each other
 FLOORS = (
-<<<<<<< HEAD
-    ("errors", "trouble", "units", "lazy", "paths", "files", "plugins", "extras", "__init__"),
-=======
-    ("errors", "trouble", "units", "lazy", "paths", "files", "plugins", "given", "identity", "__init__"),
->>>>>>> a34bc2b5 (Python has what the command line has: check, plan, run and result, with networks and data of the program)
+    (
+        *("errors", "trouble", "units", "lazy", "paths", "files", "plugins", "extras"),
+        *("given", "identity", "failures", "__init__"),
+    ),
     ("syntax", "profile"),
     ("kinds", "catalogue", "contracts", "plan"),
     ("meaning",),

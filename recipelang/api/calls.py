@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from recipelang.api.asked import TEXT, Asked, asked
 from recipelang.api.checked import Checked
-from recipelang.api.failures import one_exception, told
 from recipelang.api.finished import Result
 from recipelang.api.variables import with_variables
 from recipelang.commands.results import finish, stay_inside
 from recipelang.commands.sources import checked
 from recipelang.commands.work import options_of, unmet
 from recipelang.errors import Diagnostic, ExpectationFailed, RecipeError, StepFailed
+from recipelang.failures import one_exception, told
 from recipelang.given import giving
 from recipelang.kinds import Progress
 from recipelang.kinds.progress import Quiet

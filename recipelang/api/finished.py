@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from recipelang.api.failures import one_exception
 from recipelang.errors import Refusal
+from recipelang.failures import one_exception
 from recipelang.units import counted, show
 
 if TYPE_CHECKING:

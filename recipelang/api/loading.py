@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recipelang.api.failures import one_exception
 from recipelang.errors import Refusal
+from recipelang.failures import one_exception
 from recipelang.files import expanded
 
 if TYPE_CHECKING:

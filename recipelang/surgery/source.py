@@ -100,15 +100,9 @@ def _request(source: Mapping[str, Any], trust: bool, folder: Path, redrawn: bool
     classes = tuple(str(name) for name in source["classes"]) or None
     task = task_named(str(source.get("task", DEFAULT_TASK)))
     inputs = Inputs(number_of_ids(source.get("ids")))
-<<<<<<< HEAD
     built = mapping(source.get("built", {}), "`built`")
-    return ModelRequest(
-        classes, shape, resolve=resolve, trust=trust, weights=False, task=task, inputs=inputs, built=built
-    )
-=======
     how: dict[str, Any] = {"trust": trust, "weights": False, "redrawn": redrawn}
-    return ModelRequest(classes, shape, resolve=resolve, task=task, inputs=inputs, **how)
->>>>>>> a34bc2b5 (Python has what the command line has: check, plan, run and result, with networks and data of the program)
+    return ModelRequest(classes, shape, resolve=resolve, task=task, inputs=inputs, built=built, **how)
 
 
 def remember_code(path: Path) -> Code:

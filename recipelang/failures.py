@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from recipelang.errors import Diagnostic, RecipeError, Refusal, StepFailed, render
+from recipelang.errors import Diagnostic, RecipeError, Refusal, Refused, StepFailed, render
 from recipelang.plugins import raised_by_one
 from recipelang.trouble import machine_trouble
 
@@ -37,7 +37,9 @@ def one_exception(texts: Callable[[str], str] = lambda path: "") -> Iterator[Non
     except RecipeError as error:
         raise placed(error, texts) from error.__cause__
     except Refusal as refusal:
-        raise placed(StepFailed([refusal.at(None)]), texts) from refusal.__cause__
+        if isinstance(refusal, Refused):
+            raise
+        raise placed(Refused(refusal), texts) from refusal.__cause__
     except Exception as error:
         theirs = raised_by_one(error)
         known = machine_trouble(error) or (theirs.at(None) if theirs else None)
