@@ -29,6 +29,7 @@ COMMANDS = {
     "explain": "language.explain",
     "layers": "machine.layers",
     "init": "machine.init",
+    "migrate": "migrate.migrate",
     "doctor": "machine.doctor",
     "lsp": "editor.lsp",
     "completion": "shells.completion",
@@ -71,7 +72,7 @@ def recipe() -> None:
     recipe run -e 'prune layers by imprint until latency<0.7; sparsify nm 2:4; distill from healthy, recovered'
 
     Exit codes: 0 done, 1 the recipe is wrong, 2 wrong usage, 3 a step failed, 4 an `expect` was not met or a
-    `--fail-if` holds, 5 work to do (only plan --detailed-exitcode), 70 a bug in recipelang, 130 interrupted
+    `--fail-if` holds, 5 work to do (plan --detailed-exitcode, migrate), 70 a bug in recipelang, 130 interrupted
     (and resumable), 141 the output was closed by its reader.
     """
 

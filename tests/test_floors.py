@@ -26,7 +26,7 @@ FLOORS = (
     ("meaning",),
     ("verbs",),
     ("check", "vocabulary"),
-    ("editor",),
+    ("editor", "migrating"),
     ("surgery", "nets", "kernels", "images", "measuring", "searching", "runtimes", "supernets"),
     ("methods",),
     ("training", "scoring", "budgets"),

@@ -1,7 +1,7 @@
 """Where the program meets the user: diagnostics on stderr, one exit code for each kind of end, no traceback.
 
 0 done · 1 the recipe is wrong · 2 usage · 3 a step failed · 4 an `expect` was not met, or a `--fail-if` holds ·
-5 work to do (only `plan --detailed-exitcode`) · 70 a bug in recipelang · 130 interrupted (and resumable) ·
+5 work to do (`plan --detailed-exitcode`, `migrate`) · 70 a bug in recipelang · 130 interrupted (and resumable) ·
 141 the output was closed by its reader (all files are written)
 """
 
