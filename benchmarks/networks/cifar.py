@@ -3,8 +3,9 @@
     python benchmarks/networks/cifar.py --data FOLDER --out FOLDER [--networks resnet18 mobilenet_v2] [--seeds 3]
 
 Both are built from torchvision's classes. ResNet-18 has a quarter of the filters and a stem of one 3×3 convolution with
-stride 2, without pooling. MobileNetV2 has 0.35 of the channels, as the smallest of its paper, two inverted residuals at most per stage, and halves
-the side three times instead of five. A network with its weights already in the folder is not trained again.
+stride 2, without pooling. MobileNetV2 has 0.35 of the channels, as the smallest of its paper, two inverted residuals at
+most per stage, and halves the side three times instead of five. A network whose weights are in the folder is not
+trained again.
 """
 
 from __future__ import annotations

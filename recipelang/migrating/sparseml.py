@@ -37,7 +37,7 @@ NEAREST: dict[str, str] = {
     "PerLayerDistillationModifier": "`fitnet`, whose settings name its positions",
     "OutputDistillationModifier": "`fitnet`, whose settings name its positions",
     "CyclicLRModifier": "`linear` or `cosine`: a ramp has one course and no cycles",
-    "TrainableParamsModifier": "`finetune … except \"head\"`, which trains the other modules",
+    "TrainableParamsModifier": '`finetune … except "head"`, which trains the other modules',
     "SetParamModifier": "set the value in the function that `model python(…)` names",
     "GradualParamModifier": "a ramp of a setting, as in `0.5 * kd(T=4)`; parameters have none",
     "RegularizerModifier": "`weight_decay` of the optimizer",

@@ -11,6 +11,7 @@ from recipelang.migrating.finding import Fields, Findings, call, epochs, joined,
 from recipelang.migrating.losses import LOSSES, NEAREST, arguments_of, key_of, terms_of
 from recipelang.migrating.rates import steps_of
 from recipelang.migrating.reading import Value, Wrong, number
+from recipelang.migrating.selecting import selected
 from recipelang.migrating.timeline import Rate
 
 _OPTIMIZERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -175,7 +176,7 @@ class _Stage:
         fields = Fields("stage", self.value, self.findings)
         fields.drop(*_IDLE, *(name for name in self.value.mapping if re.fullmatch(r"stage\d+", name)))
         length = fields.number("num_epochs", low=1)
-        self._told_of_models()
+        frozen = self._frozen()
         criterion = fields.take("criterion")
         loss = self._loss(criterion) if criterion else ("", False)
         optimizer = self._optimizer(fields.take("optimizer"), fields.take("scheduler"), length or 1)
@@ -186,20 +187,21 @@ class _Stage:
         verb = "distill from teacher" if compares and self.taught else "train"
         if compares and not self.taught:
             verb = "distill from healthy"
-        self.findings.say(joined([verb, f"for {epochs(length)}", f"with {what}" if what else ""]), self.value)
+        self.findings.say(joined([verb, f"for {epochs(length)}", f"with {what}" if what else "", frozen]), self.value)
         fields.rest()
 
-    def _told_of_models(self) -> None:
-        """Frozen parts and parts of a network."""
+    def _frozen(self) -> str:
+        """The clause `except` with the modules that are not trained; a part of a network that is trained is told."""
+        clause = ""
         for side in ("student", "model"):
             part = self.value.get(side)
             frozen, sequential = (part.get(name) if part else None for name in ("frozen_modules", "sequential"))
             if frozen and frozen.items:
-                self.findings.missing(frozen, f"{side}: frozen_modules", "no statement freezes layers",
-                                      "freeze parameters in the function that `model python(…)` names")  # fmt: skip
+                clause = selected("except", frozen.items, self.findings, f"{side}: frozen_modules")
             if sequential and sequential.items:
                 why = "only these modules are trained there; here the whole network runs, and the loss looks at one"
                 self.findings.differs(sequential.line, f"{side}: sequential", why)
+        return clause
 
     def _loss(self, criterion: Value) -> tuple[str, bool]:
         """(the sum of terms, whether it compares with a teacher)."""

@@ -7,7 +7,7 @@ Blocks of a page run in its order, in one folder. What a block is, its language 
 - `console`: every `$ command` is run (`recipe run` with `--smoke`) and ends with code 0, or with that of `$ echo $?`
   after it; where the answer of a command is shown and nothing in it is measured, it is compared. `…` stands for any
   lines.
-- `yaml`, `toml`, `json`: can be read.
+- `yaml`, `toml`, `json`: can be read; tags that other tools give to values of YAML stay names.
 - `sh`: what changes the reader's machine (installation). Never run, and never a command of `recipe` alone.
 - `text` and other languages: shown.
 
@@ -44,10 +44,10 @@ PRINTED = {"docs/verbs.md", "docs/methods.md", "docs/errors.md", "docs/catalogue
 #: what is shown and not run: prose in a fence, and settings of other programs
 SHOWN = {"", "text", "lua", "sh"}
 #: commands whose answer is the same on every machine
-SAME = {"check", "fmt", "explain", "list", "layers"}
+SAME = {"check", "fmt", "explain", "list", "layers", "migrate"}
 
 _BLOCK = re.compile(r"^(?P<mark>```+)(?P<info>[^\n`]*)\n(?P<text>.*?)^(?P=mark)$", re.MULTILINE | re.DOTALL)
-_READERS: dict[str, Callable[[str], object]] = {"yaml": yaml.safe_load, "toml": tomllib.loads, "json": json.loads}
+_READERS: dict[str, Callable[[str], object]] = {"yaml": yaml.compose, "toml": tomllib.loads, "json": json.loads}
 
 
 @dataclass(frozen=True)
