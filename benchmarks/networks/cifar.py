@@ -37,7 +37,7 @@ def resnet18(width: int = 16) -> nn.Module:
     network.inplanes = width
     network.conv1 = nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False)
     network.bn1 = nn.BatchNorm2d(width)
-    network.maxpool = nn.Identity()  # type: ignore[assignment]
+    network.maxpool = nn.Identity()
     for number in range(4):
         stage = network._make_layer(BasicBlock, width << number, 2, stride=1 if number == 0 else 2)
         setattr(network, f"layer{number + 1}", stage)
@@ -66,7 +66,7 @@ def trained(name: str, data: Dataset, seed: int, epochs: int) -> nn.Module:
         for images, labels in data.batches("train", epoch=epoch, seed=seed):
             loss = F.cross_entropy(network(images.to(memory_format=torch.channels_last)), labels)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             cycle.step()
             total, count = total + float(loss.detach()) * len(labels), count + len(labels)
