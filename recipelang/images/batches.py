@@ -35,6 +35,11 @@ def copied(tree: Any) -> Any:
     return tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, tree)
 
 
+def chosen(tree: Any, which: Tensor) -> Any:
+    """Some samples of every tensor of a tree: those that are true in `which`, bool B."""
+    return tree_map(lambda leaf: leaf[which] if isinstance(leaf, Tensor) else leaf, tree)
+
+
 def first(tree: Any, samples: int) -> Any:
     """The first samples of every tensor of a tree."""
     return tree_map(lambda leaf: leaf[:samples] if isinstance(leaf, Tensor) else leaf, tree)

@@ -27,6 +27,8 @@ class Loss(Protocol):
         compares: what it looks at. `outputs`: the teachers' outputs have the student's shape, their classes are in
             the student's order. `features`: activations at the positions that `points` asks for; without `outputs`
             beside it, a teacher may be of any shape and have any classes.
+        chooses: whether it asks its teacher about some samples of a batch alone, which `asks` says; no other term of a
+            sum then compares with a teacher.
 
     Optional:
         for_task(task: str) -> Loss: the same loss with the defaults of a task where a recipe gives no settings. Raises
@@ -37,6 +39,20 @@ class Loss(Protocol):
     complete: ClassVar[bool]
     tasks: ClassVar[tuple[str, ...]] = ()
     compares: ClassVar[tuple[str, ...]] = ("features",)
+    chooses: ClassVar[bool] = False
+
+    def asks(self, outputs: Any, targets: Any, task: Task) -> Tensor:
+        """The network's outputs and the targets of a batch → bool B, which samples the teacher is asked about."""
+        raise NotImplementedError
+
+    def told(self, parts: nn.Module | None, seconds: float | None) -> str:
+        """What is said of it after the training, "" for nothing.
+
+        Args:
+            parts: what `parts` returned.
+            seconds: that the teachers take for a sample; None where it is not known.
+        """
+        return ""
 
     def points(self, student: Points, teachers: tuple[Points, ...]) -> tuple[Pairing, ...]:
         """The positions whose activations it looks at; asked by `plan` too, which shows them.

@@ -19,12 +19,15 @@ class Seen:
         features: activations in float32, one for each pairing of the loss that looks (`Loss.points`), in that order:
             B×C×H×W, or B×T×D for tokens, in any order of axes of the network itself. Empty where none were asked for.
         network: a `recipelang.surgery.network.Network`; its `module` is the one that computes.
+        asked: of a teacher, the samples that it answered, bool B, where a loss chooses them; `outputs` has these alone,
+            and is None where there are none. None: all of them.
     """
 
     inputs: Any
     outputs: Any
     features: tuple[Tensor, ...]
     network: Any
+    asked: Any = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.images.batches import copied, count
+from recipelang.images.batches import chosen, copied, count
 from recipelang.kinds import Batch, Dataset, Moment, Progress, Seen, Task
 from recipelang.meaning import schedules
 from recipelang.plan import Duration, Training
@@ -144,10 +144,12 @@ def fit(
         resumed = checkpoint is not None and checkpoints.load(checkpoint, state, identity)
         start = state.step if resumed else 0
         _train(job, state, checkpoint, identity, progress)
+        told_by_losses = job.terms.told()
     trained = replace(network, module=module.cpu().to(memory_format=torch.contiguous_format))
     trained.module.train(network.module.training)
     let_go(trained)
     left = job.companions.finish(job.learning.finish(trained))
+    left = replace(left, note="; ".join(filter(None, (*told_by_losses, left.note))))
     trained = left.network
     if off := broken(trained):
         raise RuntimeError(f"a restriction of {off[0]} does not hold after training")
@@ -224,9 +226,10 @@ def _step(job: Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[s
         instead = job.learning.instead(moment)
         with simulated(state.module, job.restrictions, instead), job.companions.computing(moment):
             outputs = job.heads.outputs(state.module, given, targets)
+        asked = job.terms.asked(outputs, targets)
         with torch.no_grad():
-            taught = [_answered(t.answer(images), targets, job) for t in job.terms.teachers]
-    loss = job.terms.value(images, outputs, taught, targets, moment)
+            taught = [_answered(teacher, images, targets, asked, job) for teacher in job.terms.teachers]
+    loss = job.terms.value(images, outputs, taught, targets, moment, asked)
     if job.companions.running:
         seen = Seen(images, mean_answer(outputs), (), job.companions.network)
         loss = sum(job.companions.penalties(seen, moment), loss)
@@ -244,6 +247,11 @@ def _step(job: Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[s
     return loss.detach(), job.task.score(mean_answer(outputs).detach(), targets), count(targets)
 
 
-def _answered(raw: Any, targets: Any, job: Job) -> Any:
-    """A teacher's output, as an answer of the task where a loss compares it."""
+def _answered(teacher: Teacher, images: Any, targets: Any, asked: Tensor | None, job: Job) -> Any:
+    """A teacher's output, as an answer of the task where a loss compares it; None where it is asked about nothing."""
+    if asked is not None:
+        if not asked.any():
+            return None
+        images, targets = chosen(images, asked), chosen(targets, asked)
+    raw = teacher.answer(images)
     return job.task.answer(raw, targets, job.data.labels) if job.terms.compares_outputs else raw

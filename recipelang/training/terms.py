@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from recipelang.contracts import refuse_broken
 from recipelang.errors import Refusal
-from recipelang.kinds import Moment, Pairing, Point, Seen, Task
+from recipelang.images.batches import count
+from recipelang.kinds import Loss, Moment, Pairing, Point, Seen, Task
 from recipelang.plan import Term, Training
 from recipelang.surgery.network import Network
 from recipelang.surgery.points import Capture
@@ -51,6 +54,7 @@ class Terms:
             _Looking(term, places, term.loss.parts(places) if term.loss else None)
             for term, places in zip(terms, found, strict=True)
         )
+        self._images: Any = None  # the last batch
         self._values: list[tuple[Term, Tensor]] = []  # of the last batch
         self.compares_outputs = compares_outputs(training)
         every = [pairing for one in self._terms for pairing in one.pairings]
@@ -76,8 +80,41 @@ class Terms:
                     stack.enter_context(capture.watching())
             yield
 
+    def asked(self, heads: Sequence[Head], targets: Any) -> Tensor | None:
+        """Which samples of a batch the teachers are asked about, bool B; None: all of them."""
+        chooser = next((one.term.loss for one in self._terms if one.term.loss and one.term.loss.chooses), None)
+        return chooser.asks(mean_answer(heads).detach(), targets, self.task) if chooser else None
+
+    def told(self) -> tuple[str, ...]:
+        """What the losses say after the training."""
+        told = [one for one in self._terms if one.term.loss and type(one.term.loss).told is not Loss.told]
+        seconds = self._time() if told else None
+        return tuple(text for one in told if (text := one.term.loss.told(one.parts, seconds)))
+
+    def _time(self) -> float | None:
+        """Seconds that the teachers take for a sample of the last batch, about; None where there was none."""
+        if self._images is None:
+            return None
+
+        def look() -> float:
+            start = time.perf_counter()
+            for teacher in self.teachers:
+                teacher.answer(self._images)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            return time.perf_counter() - start
+
+        with torch.no_grad():
+            return min(look() for _ in range(3)) / count(self._images)
+
     def value(
-        self, images: Tensor, heads: Sequence[Head], taught: Sequence[Any], targets: Any, moment: Moment
+        self,
+        images: Tensor,
+        heads: Sequence[Head],
+        taught: Sequence[Any],
+        targets: Any,
+        moment: Moment,
+        asked: Tensor | None = None,
     ) -> Tensor:
         """The sum on a batch, a scalar.
 
@@ -87,22 +124,23 @@ class Terms:
             taught: the outputs of the teachers.
             targets: of the batch.
             moment: where the training is.
+            asked: which samples the teachers answered, bool B; None: all of them.
 
         Raises:
             Refusal: RCP0815: a teacher's outputs have another shape; RCP0825: a position was skipped in this step.
         """
         found = [capture.features() for capture in self._captures]
         total = heads[0].answer.new_zeros(())
-        self._values = []
+        self._images, self._values = images, []
         for head in heads:
             for one in self._terms:
                 if not one.pairings:
-                    value = self._term(one, images, head.answer, taught, targets, moment, found)
+                    value = self._term(one, images, head.answer, taught, targets, moment, found, asked)
                     total = total + head.weight * value
                     self._values.append((one.term, value.detach()))
         for one in self._terms:
             if one.pairings:
-                value = self._term(one, images, mean_answer(heads), taught, targets, moment, found)
+                value = self._term(one, images, mean_answer(heads), taught, targets, moment, found, asked)
                 total = total + value
                 self._values.append((one.term, value.detach()))
         return total
@@ -122,6 +160,7 @@ class Terms:
         targets: Any,
         moment: Moment,
         found: Sequence[Mapping[Point, Tensor]],
+        asked: Tensor | None,
     ) -> Tensor:
         loss = one.term.loss
         if loss is None:
@@ -131,7 +170,7 @@ class Terms:
             _require_alike(outputs, taught[:count])
         student = Seen(images, outputs, tuple(found[0][p.student] for p in one.pairings), self.student)
         teachers = tuple(
-            Seen(images, answer, tuple(found[n][p.teachers[n - 1]] for p in one.pairings), teacher.network)
+            Seen(images, answer, tuple(found[n][p.teachers[n - 1]] for p in one.pairings), teacher.network, asked)
             for n, (teacher, answer) in enumerate(zip(self.teachers[:count], taught[:count], strict=True), start=1)
         )
         value = loss(student, teachers, targets, self.task, one.parts, moment)
@@ -147,6 +186,6 @@ def _capture(module: nn.Module, points: Iterable[Point]) -> Capture:
 
 def _require_alike(outputs: Tensor, taught: Sequence[Any]) -> None:
     for answer in taught:
-        if answer.shape != outputs.shape:
+        if answer is not None and answer.shape[1:] != outputs.shape[1:]:
             message = f"a teacher gives {answer.shape[1]} outputs, the network {outputs.shape[1]}"
             raise Refusal("RCP0815", message, "use a teacher trained on the same classes")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from recipelang import catalogue
 from recipelang.errors import SettingError
+from recipelang.kinds import Moment, Seen
 from recipelang.methods.losses.kd import Kd
 from recipelang.methods.losses.mis import Mis
 from recipelang.methods.losses.task import TaskLoss
@@ -121,6 +122,8 @@ def test_every_loss_of_outputs_is_finite_where_they_are_sure_of_themselves(name:
     loss: Any = catalogue.find("loss", name)
     outputs = torch.tensor([[100.0, -100.0], [-100.0, 100.0]], requires_grad=True)
     teachers = (torch.tensor([[-100.0, 100.0], [100.0, -100.0]]),) * loss.teachers[1]
-    value = loss().compare(outputs, torch.tensor([1, 0]), teachers, TASK)
+    asked = torch.ones(2, dtype=torch.bool) if loss.chooses else None
+    seen = tuple(Seen(None, teacher, (), None, asked) for teacher in teachers)
+    value = loss()(Seen(None, outputs, (), None), seen, torch.tensor([1, 0]), TASK, loss().parts(()), Moment(0, 2, 1))
     value.backward()
     assert value.isfinite() and outputs.grad is not None and outputs.grad.isfinite().all()
