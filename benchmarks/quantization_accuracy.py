@@ -1,11 +1,12 @@
 """Accuracy of 8 bits after training, beside what other tools reach with the same images for calibration.
 
-    python benchmarks/quantization_accuracy.py --weights FILE --data FOLDER [--depth 56] [--seeds 3] [--images 512]
+    python benchmarks/quantization_accuracy.py --weights FILE… --data FOLDER [--network resnet56] [--images 512]
 
-Top-1 of a CIFAR ResNet on all test images of CIFAR-10, in percent, of the program as its runtime executes it: ours and
-onnxruntime's static quantization by onnxruntime, NNCF's by OpenVINO, and torchao's pt2e graph by torch. Each seed draws
-other images of the training split, and every tool gets the same ones. A tool that is not installed is left out:
-`pip install onnxruntime`, `nncf`, `torchao`. Without data and weights there is nothing to measure.
+Top-1 on all test images of CIFAR-10, in percent, of the program as its runtime executes it: ours and onnxruntime's
+static quantization by onnxruntime, NNCF's by OpenVINO, and torchao's pt2e graph by torch. Each seed draws other images
+of the training split, and every tool gets the same ones. With several files of weights each seed has a network of its
+own (`networks/cifar.py` trains them). A tool that is not installed is left out: `pip install onnxruntime`, `nncf`,
+`torchao`. Without data and weights there is nothing to measure.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
+from networks.cifar import BUILDERS
 from quantization import quantized
 
 from recipelang.kinds import Deployment
@@ -141,13 +143,29 @@ def top1(call: Call, images: Tensor, labels: Tensor) -> float:
     return 100 * float((found == labels).float().mean())
 
 
+def loaded(name: str, file: str) -> Network:
+    """A network with the weights of a file."""
+    if name in BUILDERS:
+        module = BUILDERS[name]()
+    else:
+        module = cifar_resnet(int(name.removeprefix("resnet")), channels=3, classes=10)
+    module.load_state_dict(load_file(file))
+    return Network(module.eval(), {}, (3, 32, 32))
+
+
+def drawn(data: Any, count: int, seed: int) -> Tensor:
+    """Images of the training split, without augmentation of others than `batches` makes."""
+    return torch.cat([part.inputs for part in data.batches("train", samples=count, seed=seed)])
+
+
 def main() -> None:
     """Print the accuracy of each tool: the mean over seeds, and each of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", default="", help="a CIFAR ResNet as safetensors")
+    parser.add_argument("--weights", nargs="*", default=[], help="safetensors, one for all seeds or one for each")
     parser.add_argument("--data", default="", help="folder of CIFAR-10")
-    parser.add_argument("--depth", type=int, default=56)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--network", default="resnet56", choices=("resnet20", "resnet56", *BUILDERS))
+    parser.add_argument("--seeds", type=int, default=3, help="draws of images where all have the same network")
+    parser.add_argument("--only", nargs="*", default=[], help="names of tools, as they are printed")
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--json", default="", help="a file for the numbers")
     asked = parser.parse_args()
@@ -155,27 +173,28 @@ def main() -> None:
         print("skipped: it needs --weights and --data")
         return
     torch.set_num_threads(1)
-    module = cifar_resnet(asked.depth, channels=3, classes=10)
-    module.load_state_dict(load_file(asked.weights))
-    network = Network(module.eval(), {}, (3, 32, 32))
     data = Cifar10(asked.data).open(Path)
     batches = list(data.batches("test", batch=500))
     images, labels = (torch.cat([part[n] for part in batches]) for n in (0, 1))
-    drawn = []
-    for seed in range(asked.seeds):
-        parts = [part.inputs for part in data.batches("train", samples=asked.images, seed=seed)]
-        drawn.append(torch.cat(parts))
-    whole = top1(float32(network, images), images, labels)
-    print(f"{'float32':22} {whole:.2f}", flush=True)
-    found = {"float32": [whole]}
+    files = asked.weights if len(asked.weights) > 1 else asked.weights * asked.seeds
+    pairs = [(loaded(asked.network, file), drawn(data, asked.images, seed)) for seed, file in enumerate(files)]
+    alike = len(set(files)) == 1
+    whole = [top1(float32(network, images), images, labels) for network, _ in (pairs[:1] if alike else pairs)]
+    whole *= len(pairs) if alike else 1
+    print(f"{'float32':22} {statistics.mean(whole):.2f} ({' '.join(f'{each:.2f}' for each in whole)})", flush=True)
+    found = {"float32": whole}
     for name, made in tools():
+        if asked.only and name not in asked.only:
+            continue
         try:
-            found[name] = [top1(made(network, each), images, labels) for each in drawn]
+            found[name] = [top1(made(network, each), images, labels) for network, each in pairs]
         except Exception as error:  # other tools raise anything: one that fails is told, and the rest is measured
             print(f"{name:22} failed: {type(error).__name__}: {str(error).strip().splitlines()[0]}", flush=True)
             continue
-        listed = " ".join(f"{each:.2f}" for each in found[name])
-        print(f"{name:22} {statistics.mean(found[name]) - whole:+.2f} points ({listed})", flush=True)
+        apart = [each - before for each, before in zip(found[name], whole, strict=True)]
+        listed = " ".join(f"{each:+.2f}" for each in apart)
+        spread = f" ± {statistics.stdev(apart):.2f}" if len(apart) > 1 else ""
+        print(f"{name:22} {statistics.mean(apart):+.2f}{spread} points ({listed})", flush=True)
     if asked.json:
         Path(asked.json).write_text(json.dumps(found, indent=1))
 

@@ -14,6 +14,7 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,15 +32,29 @@ EPOCHS = 4
 BATCH, RATE, DECAY = 64, 0.1, 5e-4
 
 
+class Block(BasicBlock):
+    """torchvision's, with a module for each ReLU: torchao's quantizer does not take one that is used twice."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.last = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B×C×H×W → B×filters×H/stride×W/stride."""
+        branch = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        out: Tensor = self.last(branch + (x if self.downsample is None else self.downsample(x)))
+        return out
+
+
 def resnet18(width: int = 16) -> nn.Module:
     """torchvision's ResNet-18 with this many filters in its first stage, for images of 32×32 pixels in 10 classes."""
-    network = ResNet(BasicBlock, [2, 2, 2, 2], num_classes=10)
+    network = ResNet(Block, [2, 2, 2, 2], num_classes=10)
     network.inplanes = width
     network.conv1 = nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False)
     network.bn1 = nn.BatchNorm2d(width)
     network.maxpool = nn.Identity()
     for number in range(4):
-        stage = network._make_layer(BasicBlock, width << number, 2, stride=1 if number == 0 else 2)
+        stage = network._make_layer(Block, width << number, 2, stride=1 if number == 0 else 2)
         setattr(network, f"layer{number + 1}", stage)
     network.fc = nn.Linear(8 * width, 10)
     return network

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recipelang.migrating import sparseml
-from recipelang.migrating.finding import Fields, Findings, call, joined, shown
+from recipelang.migrating.finding import Fields, Findings, call, joined, percent, shown
 from recipelang.migrating.rates import epochs_of
 from recipelang.migrating.reading import Value, number
 from recipelang.migrating.selecting import selected
@@ -266,6 +266,11 @@ def _sparse(fields: Fields, timeline: Timeline, findings: Findings, criterion: s
     pattern = sparseml.pattern_of(mask.text if mask else "")
     if not pattern or (share is None and pattern == "weights"):
         findings.missing(mask or fields.value, fields.name, "it has no pattern that is known", "`sparsify nm 2:4`")
+        return
+    if criterion == "sparsegpt" and not pattern.startswith("nm"):
+        near = f"`sparsify {pattern} to {percent(share or 0)} by wanda`, which also weighs weights by their inputs"
+        findings.missing(fields.value, fields.name, "`by sparsegpt` corrects groups of weights: `nm 2:4`", near)
+        fields.drop("targets", "ignore")
         return
     settings: tuple[str, ...] = ()
     if criterion == "sparsegpt":

@@ -86,7 +86,6 @@ def _computed(name: str, value: Value, variables: Mapping[str, Value], findings:
     undefined: list[Value] = []
     found = filled(value, variables, undefined)
     for one in undefined:
-        findings.fill(
-            one.line, name, f"`{one.text[:60]}` uses a variable that the file does not define; write its value"
-        )
+        why = f"`{one.text[:60]}` uses a variable that the file does not define"
+        findings.missing(one, name, why, "its value, written into the file or the recipe")
     return found

@@ -69,10 +69,10 @@ def test_a_wanted_format_without_its_items_is_refused() -> None:
     assert code("policies: []\n", "sparseml") == "RCP1264"
 
 
-def test_a_variable_that_is_not_defined_is_to_fill_in() -> None:
+def test_a_variable_that_is_not_defined_is_told() -> None:
     found = migrate(f"modifiers:\n  {EPOCHS}  - !GMPruningModifier\n    start_epoch: eval(warm)\n    end_epoch: 4\n"
                     "    final_sparsity: 0.5\n", "r.yaml")  # fmt: skip
-    assert any(note.kind == "fill" and "eval(warm)" in note.why and note.line == 4 for note in found.notes)
+    assert any(note.kind == "missing" and "eval(warm)" in note.why and note.line == 4 for note in found.notes)
 
 
 def test_several_formats_are_told_apart_by_a_choice() -> None:
