@@ -28,7 +28,7 @@ COMMANDS = {
     "list": "language.list_words",
     "explain": "language.explain",
     "layers": "machine.layers",
-    "init": "machine.init",
+    "init": "init.init",
     "migrate": "migrate.migrate",
     "doctor": "machine.doctor",
     "lsp": "editor.lsp",

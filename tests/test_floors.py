@@ -33,6 +33,7 @@ FLOORS = (
     ("stages",),
     ("run",),
     ("report",),
+    ("drafting",),
     ("commands", "cli", "__main__", "reference", "textmate", "pygments_lexer", "predictor", "api", "notebook"),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,4 +1,4 @@
-"""Commands about this machine and what is on it: init, doctor, layers."""
+"""Commands about this machine and what is on it: doctor, layers."""
 
 from __future__ import annotations
 
@@ -12,38 +12,15 @@ from typing import Any
 
 import click
 
-from recipelang import paths
 from recipelang.catalogue import find, names
-from recipelang.commands.boundary import DONE, WrongUsage, say
-from recipelang.commands.sources import PathArgument, Request, Source, checked, pointing_at, profile_for
+from recipelang.commands.boundary import DONE, say
+from recipelang.commands.sources import Request, Source, checked, pointing_at, profile_for
 from recipelang.editor import modules
-from recipelang.errors import Diagnostic, Refusal, StepFailed
+from recipelang.errors import Refusal, StepFailed
 from recipelang.kinds import DEFAULT_TASK, ModelRequest, inputs_of, names_of
 from recipelang.plan import Built, Opened, Selection, Tasked, steps_of
 from recipelang.profile import FILE_NAME, Profile
 from recipelang.units import listed, show
-
-
-@click.command()
-@click.argument("folder", default=".", type=PathArgument())
-def init(folder: Path) -> int:
-    """Write a first recipe and a recipe.yaml, both with comments.
-
-    They go into FOLDER, default here. No file is ever overwritten.
-    """
-    starters = paths.folder("recipes") / "starter"
-    targets = {folder / name: (starters / name).read_text(encoding="utf-8") for name in ("first.rcp", FILE_NAME)}
-    for target in targets:
-        if target.exists() or target.is_symlink():
-            help = "choose another folder, or move the file"
-            raise WrongUsage([Diagnostic("RCP1205", f"`{target}` already exists", help=help)])
-    folder.mkdir(parents=True, exist_ok=True)
-    for target, text in targets.items():
-        with target.open("x", encoding="utf-8") as file:
-            file.write(text)
-        click.echo(str(target))
-    say(f"\nNow: recipe check {folder / 'first.rcp'}, then recipe run {folder / 'first.rcp'}")
-    return DONE
 
 
 @click.command()
@@ -171,7 +148,7 @@ def _network(model: str, data: str | None, task: str | None, profile: str | None
         kinds = "'artifact(\"DIR\")', 'python(\"FILE.py:FUNCTION\")' or 'resnet20(weights=\"FILE\")'"
         raise click.UsageError(f"MODEL is written as in a recipe, but `{model}` is a file; write {kinds}.")
     # A recipe names model and data together; where only the model matters, the embedded data are used.
-    own = task or _task_of(model, data)
+    own = task or task_of(model, data)
     embedded = getattr(find("task", own.partition("(")[0].strip()), "stand_in", ("digits",))[0]
     lines = [f"model {model}", f"data {data or embedded}", *([f"task {own}"] if own else []), "measure params"]
     recipe = Source("\n".join(lines), "<command line>", Path.cwd())
@@ -206,7 +183,7 @@ def _network(model: str, data: str | None, task: str | None, profile: str | None
             raise StepFailed([refusal.at(step.span, step.path)]) from refusal
 
 
-def _task_of(model: str, data: str | None) -> str:
+def task_of(model: str, data: str | None) -> str:
     """The task of a model expression, or of its data; "" for classification, or where neither says."""
     tasks = getattr(find("model", re.split(r"\W", model.strip(), maxsplit=1)[0]), "tasks", ())
     target = getattr(find("data", re.split(r"\W", (data or "").strip(), maxsplit=1)[0]), "target", "")

@@ -99,7 +99,7 @@ class PlanReport:
         lines += ["", *(f"warning: {warning}" for warning in self.warnings)]
         if self.work_to_do:
             guess = any(row.guess for row in self.rows if row.state == "runs")
-            lines.append(f"rough time: {_duration(self._seconds())}{', partly a guess' if guess else ''}")
+            lines.append(f"rough time: {duration(self._seconds())}{', partly a guess' if guess else ''}")
         elif any(row.state == "fails" for row in self.rows):
             lines.append("nothing runs before the step that fails: see above")
         else:
@@ -110,10 +110,10 @@ class PlanReport:
 def _about(row: PlanLine) -> str:
     if row.seconds is None:
         return ""
-    return f", about {_duration(row.seconds)}{' (a guess)' if row.guess else ''}"
+    return f", about {duration(row.seconds)}{' (a guess)' if row.guess else ''}"
 
 
-def _duration(value: float) -> str:
+def duration(value: float) -> str:
     """`40 s`, `3 min`, `2.5 h`: as rough as the estimate."""
     if value < 90:
         return f"{max(1, round(value))} s"

@@ -1,0 +1,331 @@
+"""`recipe init`: a first recipe for your own network, data, device and budget; without any of them, the starter."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recipelang import paths
+from recipelang.catalogue import find, names
+from recipelang.commands.boundary import DONE, WrongUsage, say
+from recipelang.commands.sources import PathArgument, Source, device_of, pointing_at, profile_for
+from recipelang.errors import Diagnostic, RecipeError, did_you_mean, typed
+from recipelang.files import used_text
+from recipelang.profile import FILE_NAME, Profile, locate, parse_profile
+
+if TYPE_CHECKING:
+    from recipelang.drafting.facts import Wish
+    from recipelang.plan import Condition, Plan
+
+RECIPE = "first.rcp"
+OPTION, BUDGET_HELP = (
+    "--budget ",
+    "write `--budget 'latency < 0.7'`, `'latency < 5ms'`, `'size < 10MB'`, `'flops < 0.5'`",
+)
+#: what is asked where a terminal is there, and what holds without an answer
+ASKED = {
+    "model": ("The network, as a recipe writes it", "digits_resnet"),
+    "data": ("The data, as a recipe writes it", ""),
+    "device": ("Where it will be executed: cpu, cuda", "cpu"),
+    "runtime": ("What executes it: torch, onnxruntime, openvino", "torch"),
+    "batch": ("Inputs in one call there", 1),
+    "budget": ("What to reach, such as 'latency < 0.7', 'size < 5MB', 'flops < 0.5'", "latency < 0.7"),
+    "drop": ("What quality may be lost, in points", 3.0),
+}
+
+
+@click.command()
+@click.argument("folder", default=".", type=PathArgument())
+@click.option("--model", metavar="MODEL", help="The network: resnet56, 'torchvision.resnet18(weights=\"DEFAULT\")'.")
+@click.option("--data", metavar="DATA", help="The data: 'folder(\"photos\", size=224)'.")
+@click.option("--task", metavar="TASK", help="What MODEL is for; default: as MODEL or the data say.")
+@click.option("--device", callback=device_of, metavar="DEVICE", help="Where it will be executed: cpu, cuda, cuda:N.")
+@click.option("--runtime", metavar="RUNTIME", help="What executes it: torch, onnxruntime, openvino.")
+@click.option("--batch", type=click.IntRange(1, 100_000), metavar="N", help="Inputs in one call; default 1.")
+@click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="CPU threads of a call; default 1.")
+@click.option("--budget", metavar="CONDITION", help="What to reach: 'latency < 0.7', 'size < 5MB', 'flops < 0.5'.")
+@click.option("--drop", type=click.FloatRange(0, 100, min_open=True), metavar="POINTS", help="Quality to give up.")
+@click.option("--trust", is_flag=True, help='Run Python code that MODEL or DATA names: python("file.py:build").')
+@click.option("--yes", is_flag=True, help="Ask nothing: take the defaults of what is not given.")
+def init(folder: Path, trust: bool, yes: bool, **given: Any) -> int:
+    """Write a first recipe for your network, with comments that say why each line is there.
+
+    It looks at the network and the data, and writes FOLDER/first.rcp, and FOLDER/recipe.yaml where files need names.
+    On a terminal it asks for what no option says. Without a terminal and options, it writes a commented example. No
+    file is ever overwritten.
+    """
+    _require_free(folder, (RECIPE, FILE_NAME))
+    asks = not yes and sys.stdin is not None and sys.stdin.isatty()
+    if not asks and not any(value is not None for value in given.values()):
+        return _starter(folder)
+    wish = _wish(_asked(given) if asks else given)
+    return _written(folder, *_drafted(folder, wish, str(given["budget"] or ""), trust=trust))
+
+
+# -- files -------------------------------------------------------------------------------------------
+
+
+def _require_free(folder: Path, files: tuple[str, ...]) -> None:
+    """Refuse a folder that has one of the files, before anything is asked.
+
+    Raises:
+        WrongUsage: RCP1205, one for each file that is there.
+    """
+    taken = [folder / name for name in files if (folder / name).exists() or (folder / name).is_symlink()]
+    if folder.exists() and not folder.is_dir():
+        taken = [folder]
+    if taken:
+        help = "choose another folder, or move the file"
+        raise WrongUsage([Diagnostic("RCP1205", f"`{target}` already exists", help=help) for target in taken])
+
+
+def _starter(folder: Path) -> int:
+    """The example: it needs no network to be looked at."""
+    starters = paths.folder("recipes") / "starter"
+    return _written(folder, *((starters / name).read_text(encoding="utf-8") for name in (RECIPE, FILE_NAME)))
+
+
+def _written(folder: Path, recipe: str, profile: str) -> int:
+    """Write the files, all of them or none."""
+    texts = {folder / RECIPE: recipe, **({folder / FILE_NAME: profile} if profile else {})}
+    folder.mkdir(parents=True, exist_ok=True)
+    made: list[Path] = []
+    try:
+        for target, text in texts.items():
+            with target.open("x", encoding="utf-8") as file:
+                made.append(target)
+                file.write(text)
+    except BaseException as error:
+        for target in made:
+            target.unlink(missing_ok=True)
+        if isinstance(error, FileExistsError):
+            _require_free(folder, tuple(target.name for target in texts))
+        raise
+    for target in texts:
+        click.echo(str(target))
+    say(f"\nNow: recipe check {folder / RECIPE}, then recipe run {folder / RECIPE}")
+    return DONE
+
+
+# -- questions ---------------------------------------------------------------------------------------
+
+
+def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, and answers for those that are not given."""
+    answers = dict(given)
+    for name, (question, default) in ASKED.items():
+        if answers[name] is not None:
+            continue
+        known: Any = default or _stand_in(answers["task"], answers["model"])
+        check = {"device": _device, "batch": int, "drop": float, "runtime": _runtime, "budget": _readable}.get(
+            name, str
+        )
+        answers[name] = click.prompt(question, default=known, value_proc=_answer(check), err=True)
+    return answers
+
+
+def _answer(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A check of an answer, whose refusal asks again."""
+
+    def checked(value: Any) -> Any:
+        try:
+            return check(value)
+        except (ValueError, click.BadParameter, click.UsageError) as wrong:
+            raise click.UsageError(str(wrong)) from None
+        except RecipeError as wrong:
+            raise click.UsageError(f"{wrong}; {BUDGET_HELP}") from None
+
+    return checked
+
+
+def _device(text: str) -> str:
+    found = device_of(None, None, str(text))  # type: ignore[arg-type]
+    return found or "cpu"
+
+
+def _readable(text: str) -> str:
+    """A budget that can be read: what the network makes of it is known later."""
+    from recipelang.meaning import typed as reading
+
+    reading.statement("expect", text, OPTION, BUDGET_HELP)
+    return text
+
+
+def _runtime(text: str) -> str:
+    """A runtime of the catalogue.
+
+    Raises:
+        click.UsageError: there is none of this name.
+    """
+    if text not in names("runtime"):
+        known = names("runtime")
+        raise click.UsageError(
+            f"There is no runtime `{text}`. {did_you_mean(text, known)}Runtimes: {', '.join(known)}."
+        )
+    return text
+
+
+CHECKS: dict[str, Callable[[Any], Any]] = {
+    "device": _device,
+    "batch": int,
+    "drop": float,
+    "runtime": _runtime,
+    "budget": _readable,
+}
+
+
+def _stand_in(task: str | None, model: str | None) -> str:
+    """The embedded data for a model."""
+    from recipelang.commands.machine import task_of
+
+    name = (task or task_of(model or "", None) or "classification").partition("(")[0].strip()
+    return str(getattr(find("task", name), "stand_in", ("digits",))[0])
+
+
+def _wish(given: Mapping[str, Any]) -> Wish:
+    """The options as what the rules read; the budget is read later, when the task is known."""
+    from recipelang.commands.machine import task_of
+    from recipelang.drafting.facts import Wish
+
+    model = given["model"] or str(ASKED["model"][1])
+    task = given["task"] or task_of(model, given["data"])
+    return Wish(
+        model=model,
+        data=given["data"] or _stand_in(task, model),
+        task=task,
+        device=given["device"] or "cpu",
+        batch=given["batch"] or 1,
+        threads=given["threads"] or 1,
+        runtime=_runtime(given["runtime"] or "torch"),
+        drop=given["drop"] or 3.0,
+    )
+
+
+# -- the recipe --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the recipe will be: what its text is checked and planned with."""
+
+    folder: Path
+    profile: Profile
+    trust: bool
+
+    def plan(self, text: str, path: str = RECIPE) -> Plan:
+        """A recipe of this folder, checked."""
+        from recipelang.check import check
+        from recipelang.syntax.parse import read
+
+        tree, mistakes = read(text, path)
+        there = lambda name: used_text(self.folder / name)  # noqa: E731
+        return check(tree, profile=self.profile.aliases, read=there, mistakes=mistakes)
+
+    @property
+    def options(self) -> Any:
+        """Of the plan."""
+        from recipelang.run.options import Options
+
+        return Options(
+            store=self.folder / ".recipe",
+            device=self.profile.device,
+            threads=self.profile.threads,
+            trust=self.trust,
+            resolve=partial(self.profile.resolve, recipe_dir=self.folder),
+            recipe_dir=self.folder,
+            follow_links=self.profile.links == "follow",
+        )
+
+
+def _drafted(folder: Path, wish: Wish, budget: str, *, trust: bool) -> tuple[str, str]:
+    """The texts of the recipe and of the profile."""
+    here = Path.cwd()
+    wish, profile, text = _placed(wish, here, folder)
+    place = _Place(folder, profile, trust)
+    lines = [*([f"task {wish.task}"] if wish.task else []), f"data {wish.data}", f"model {wish.model}"]
+    named = Source("\n".join([*lines, "measure params"]), "<command line>", folder)
+    with pointing_at(named):
+        plan = place.plan(named.text, named.path)
+        conditions = _budgets(budget, wish)
+        if budget:
+            wish = replace(wish, budget=conditions[0])
+            _require_budget(place, lines, budget)
+        from recipelang.drafting.looking import look  # it loads torch
+        from recipelang.run.progress import progress
+
+        say("looking at the network and the data")
+        facts = look(plan, wish, place.options, progress())
+    from recipelang.drafting.choosing import choose
+
+    chosen = choose(facts, conditions, place.plan, place.options, RECIPE, say)
+    for line in (*facts.found.notes, *chosen.told):
+        say(f"note: {line}")
+    return chosen.text, text
+
+
+def _placed(wish: Wish, here: Path, folder: Path) -> tuple[Wish, Profile, str]:
+    """The wish with its paths as the recipe names them, the profile that the recipe will have, and its text."""
+    from recipelang.drafting.places import moved
+    from recipelang.drafting.writing import profile_text
+
+    above = locate(folder)  # a profile above would be hidden by one here, so paths need no names then
+    model, data = (moved(text, here, folder, profile=above is None) for text in (wish.model, wish.data))
+    wish = replace(wish, model=model.text, data=data.text)
+    if above is not None:
+        return wish, profile_for(folder, None), ""
+    text = profile_text(data.named, model.named, wish.device)
+    return wish, parse_profile(text, folder.absolute() / FILE_NAME) if text else Profile(), text
+
+
+def _budgets(text: str, wish: Wish) -> list[Condition]:
+    """The user's budget, or those of the default.
+
+    Raises:
+        WrongUsage: it cannot be read, at its place in the option.
+    """
+    from recipelang.drafting.rules import DEFAULT_BOUNDS
+
+    texts = [text] if text else [f"latency < {bound}" for bound in DEFAULT_BOUNDS]
+    return [_condition(each, wish) for each in texts]
+
+
+def _condition(text: str, wish: Wish) -> Condition:
+    from recipelang.meaning import conditions
+    from recipelang.meaning import typed as reading
+    from recipelang.meaning.flow import Flow
+
+    try:
+        statement = reading.statement("expect", text, OPTION, BUDGET_HELP)
+        if len(statement.operands) != 1 or statement.clauses:
+            raise RecipeError([reading.not_one(text, OPTION, BUDGET_HELP)])
+        name = wish.task.partition("(")[0].strip()
+        reader = reading.reader(statement, Flow(healthy=True, **({"task": find("task", name)} if name else {})))
+        found = conditions.read(reader, statement.operands[0], "val", "")
+        if found is None or reader.notes.errors:
+            raise RecipeError([reading.moved(wrong, "expect", text, OPTION) for wrong in reader.notes.errors])
+    except RecipeError as error:
+        raise WrongUsage(error.diagnostics) from None
+    return found
+
+
+def _require_budget(place: _Place, lines: list[str], budget: str) -> None:
+    """Refuse a condition that removing parts cannot lead to, such as `latency > 0.7`.
+
+    Raises:
+        WrongUsage: at the option.
+    """
+    text = "\n".join([*lines, f"prune layers by random until {budget}"])
+    with suppress(RecipeError):
+        place.plan("\n".join([*lines, "prune 1 layer by random"]))
+        try:
+            place.plan(text)
+        except RecipeError as error:
+            shown = typed(f"{OPTION}{budget}", len(OPTION))
+            raise WrongUsage([replace(wrong, span=shown, path="") for wrong in error.diagnostics]) from None

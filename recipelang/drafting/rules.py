@@ -1,0 +1,438 @@
+"""What a first recipe does, and why: one function for each decision, from facts to lines. No network, no text files.
+
+Which parts go for which device, batch and budget follows the guidelines of Elkerdawy 2022, chapters 4, 5 and 8, as far
+as our own studies agree (`evidence`); where they do not, the studies decide.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recipelang.catalogue import find, spell
+from recipelang.drafting import evidence
+from recipelang.drafting.facts import Facts, Wish
+from recipelang.plan import All, Any_, Condition, Test
+from recipelang.units import counted, listed, show
+
+#: inputs of one call from which a GPU is busy enough for narrow layers to save time
+LARGE_BATCH = 32
+#: what integers leave of a float32 network's time and bytes: the worst of what docs/quantization.md measured, rounded
+INTEGER_TIME, INTEGER_SIZE = 0.55, 0.3
+#: images that a network without weights sees, and those that one sees to recover; epochs are at least and at most
+SCRATCH_IMAGES, SCRATCH_EPOCHS = 450_000, (3, 20)
+RECOVERY_IMAGES, RECOVERY_EPOCHS = 90_000, (2, 10)
+#: data this large is ranked by a part of it; validation data this small ranks layers too coarsely
+LARGE_DATA, RANKED_BY, FEW_TO_RANK = 10_000, 2000, 100
+#: points that accuracy may fall before anything is recovered
+BROKEN = {"%": "60%", "dB": "12dB"}
+DEFAULT_BOUNDS = (0.7, 0.8, 0.9)
+#: below this share of the time in layers that can go, a network has little to give
+LITTLE = 0.35
+
+
+@dataclass(frozen=True)
+class Line:
+    """A statement of the recipe, and why it is there: sentences that become the comment above it."""
+
+    text: str
+    why: tuple[str, ...] = ()
+
+    @property
+    def verb(self) -> str:
+        """Its first word."""
+        return self.text.partition(" ")[0]
+
+
+@dataclass(frozen=True)
+class Way:
+    """What is removed, ranked by what, and why: `prune layers by imprint until …`."""
+
+    units: tuple[str, ...]
+    criterion: str
+    why: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> str:
+        """The units in words."""
+        return listed(self.units)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A recipe before it is text: what is noted at its head and end, and its lines."""
+
+    head: tuple[str, ...]
+    lines: tuple[Line, ...]
+    end: tuple[str, ...] = ()
+
+
+def draft(facts: Facts, way: Way | None, budget: Condition) -> Draft:
+    """The whole recipe.
+
+    Args:
+        facts: what is known.
+        way: what is removed; None removes nothing, which integers alone may justify.
+        budget: what has to be reached.
+    """
+    clocks = _clocks(facts, budget)
+    lines = [
+        *_begin(facts),
+        *start(facts),
+        *(Line(f"let {name} = {metric}", _called(facts.wish)) for metric, name in clocks.items()),
+        measured(facts, clocks),
+        *(() if way is None else (removal(facts, way, budget, clocks), recovery(facts))),
+        *sparsity(facts),
+        *integers(facts, alone=way is None),
+        *([] if way is None and not facts.machine.sparse else [CONTROL]),
+        verdict(facts, way, budget, clocks),
+        *_written(facts),
+    ]
+    return Draft((*head(facts), *little(facts, way)), tuple(lines), hints(facts))
+
+
+# -- what goes ---------------------------------------------------------------------------------------
+
+
+def ways(facts: Facts) -> tuple[Way, ...]:
+    """What may be removed to meet the budget, the best choice first; the plan decides which can reach it."""
+    timed, structural = budget_reads(facts)
+    found = _for_time(facts, both=structural) if timed else _for_structure(facts)
+    return tuple(way for way in found if all(facts.found.has(unit) for unit in way.units))
+
+
+def budget_reads(facts: Facts) -> tuple[bool, bool]:
+    """Whether the budget reads a clock, and whether it reads the structure; the default budget is a time."""
+    sources = {test.reading.metric.source for test in facts.wish.tests} or {"clock"}
+    return "clock" in sources, "structure" in sources
+
+
+def _for_time(facts: Facts, both: bool) -> list[Way]:
+    layers = Way(("layers",), layer_criterion(facts), (*_why_layers(facts), *_why_criterion(facts)))
+    several = _several(facts)
+    narrow = _narrow(facts, ("nothing else can go: fewer channels of each layer may save little time",))
+    if both:
+        return [dataclasses.replace(several, why=(BOTH_COSTS, *several.why)), layers, *narrow]
+    if facts.on_gpu and facts.wish.batch >= LARGE_BATCH:
+        return [dataclasses.replace(several, why=(str(evidence.LARGE_BATCHES_ON_A_GPU), DECIDES)), layers, *narrow]
+    return [layers, dataclasses.replace(several, why=("layers alone do not reach the budget", DECIDES)), *narrow]
+
+
+def _for_structure(facts: Facts) -> list[Way]:
+    if facts.found.attends:
+        why = ("heads of attention and neurons of the MLPs hold most of a transformer", str(evidence.COVERED))
+        return [Way(("heads", "neurons"), "taylor", why), *_narrow(facts, ()), Way(("layers",), layer_criterion(facts))]
+    why = ("the budget counts operations or bytes", str(evidence.FILTERS_AT_EQUAL_FLOPS))
+    return [*_narrow(facts, why), _several(facts), Way(("layers",), layer_criterion(facts), _why_criterion(facts))]
+
+
+BOTH_COSTS = "one budget is a time and another is not: a layer may win more of the one, filters more of the other"
+DECIDES = "whichever loses least importance for what it wins of the budget goes next"
+
+
+def _several(facts: Facts) -> Way:
+    """Layers together with what is narrow; importance of `taylor` adds up over both."""
+    units = ("layers", "heads", "neurons") if facts.found.attends else ("layers", "filters")
+    return Way(units, "taylor", (DECIDES,))
+
+
+def _narrow(facts: Facts, why: tuple[str, ...]) -> list[Way]:
+    """Parts of every layer: heads and neurons of a transformer, filters of a convolutional network, neurons."""
+    magnitude = str(evidence.FILTERS_BY_MAGNITUDE)
+    filters = Way(("filters",), "magnitude", (*why, magnitude))
+    neurons = Way(("neurons",), "magnitude", why)
+    heads = Way(("heads", "neurons"), "taylor", (*why, str(evidence.COVERED)))
+    return [heads, neurons] if facts.found.attends else [filters, neurons]
+
+
+def _why_layers(facts: Facts) -> tuple[str, ...]:
+    if facts.on_gpu:
+        return (f"whole layers: {evidence.SMALL_BATCHES_ON_A_GPU}",)
+    if facts.found.attends:
+        return ("whole layers: fewer of them save time on any device, whatever the batch (Elkerdawy 2022, chapter 8)",)
+    return (f"whole layers: {evidence.LAYERS_SAVE_TIME}", str(evidence.LAYERS_AT_DEEP_CUTS))
+
+
+def layer_criterion(facts: Facts) -> str:
+    """`imprint` where there are labels and enough validation images to rank by, else `taylor`."""
+    return "imprint" if facts.task.labelled and facts.samples.val >= FEW_TO_RANK else "taylor"
+
+
+def _why_criterion(facts: Facts) -> tuple[str, ...]:
+    if layer_criterion(facts) == "imprint":
+        return ("`imprint` asks how much better the classes can be told apart after a layer than before it",)
+    if facts.task.labelled:
+        return (f"{counted(facts.samples.val, 'validation image')} rank layers too coarsely for `imprint`",)
+    return ("`imprint` needs classes, which the task does not have",)
+
+
+# -- lines -------------------------------------------------------------------------------------------
+
+
+def _begin(facts: Facts) -> Iterator[Line]:
+    wish = facts.wish
+    if wish.task:
+        yield Line(f"task {wish.task}")
+    yield Line(f"model {wish.model}")
+    sizes = " train, ".join(f"{size:,}" for size in (facts.samples.train, facts.samples.val))
+    classes = f"{facts.samples.classes} classes: " if facts.samples.classes else ""
+    yield Line(f"data {wish.data}", (f"{classes}{sizes} validate and {facts.samples.test:,} test",))
+
+
+def start(facts: Facts) -> Iterator[Line]:
+    """A first training where the weights, or those of the head, are random."""
+    if facts.found.pretrained:
+        return
+    epochs = _epochs(facts.samples.train, SCRATCH_IMAGES, *SCRATCH_EPOCHS)
+    why = (
+        "the weights are random, and what has not been learned cannot be kept: train first, or name weights",
+        "the network after this line is `healthy`, with which everything is compared",
+    )
+    yield Line(f"train for {counted(epochs, 'epoch')}{_optimizer(facts, '1e-3, to=0, warmup=1 epoch')}", why)
+
+
+def _epochs(there: int, wanted: int, least: int, most: int) -> int:
+    """Epochs in which a network sees about this many samples."""
+    return min(most, max(least, math.ceil(wanted / max(1, there))))
+
+
+def _optimizer(facts: Facts, rate: str, *losses: str) -> str:
+    """` with …`: transformers are tuned by AdamW, others as the task does by default."""
+    items = [*losses, *([f"adamw(lr=cosine({rate}))"] if facts.found.attends else [])]
+    return f" with {', '.join(items)}" if items else ""
+
+
+def _called(wish: Wish) -> tuple[str, ...]:
+    where = f"on {wish.device}" + (f" in {wish.runtime}" if wish.runtime != "torch" else "")
+    inputs = "one input" if wish.batch == 1 else f"{wish.batch} inputs"
+    return (f"as it will be called: {inputs} at a time, {where}",)
+
+
+def measured(facts: Facts, clocks: dict[str, str]) -> Line:
+    """The columns of the report."""
+    times = [f"${name}" for name in clocks.values()] or ["latency"]
+    return Line(f"measure {', '.join(dict.fromkeys([facts.task.metric, *times, 'flops', 'params', 'size']))}")
+
+
+def removal(facts: Facts, way: Way, budget: Condition, clocks: dict[str, str]) -> Line:
+    """`prune … until BUDGET while GUARD`."""
+    most = facts.samples.train
+    ranked = f" on train(samples={RANKED_BY})" if most > LARGE_DATA and way.criterion != "magnitude" else ""
+    text = f"prune {', '.join(way.units)} by {way.criterion} until {_spelt(eased(facts, budget), facts, clocks)}"
+    why = [*way.why]
+    if eased(facts, budget) is not budget:
+        why += ["the rest of the budget is left to integers", str(evidence.BOTH_MULTIPLY)]
+    guard = (
+        f" while {facts.task.metric} {_worse(facts)} < {BROKEN[facts.task.unit]}" if facts.task.unit in BROKEN else ""
+    )
+    if guard:
+        why.append("the guard stops where so much is lost before any recovery that there is nothing to recover")
+    if ranked:
+        why.append(f"{RANKED_BY:,} images are enough to rank by, as in docs/studies/layers_or_filters.md")
+    return Line(f"{text}{guard}{ranked}", tuple(why))
+
+
+def recovery(facts: Facts) -> Line:
+    """Distillation from healthy, as long as the data and our study suggest."""
+    samples = facts.samples
+    loss = ("kd",) if facts.task.labelled else ()
+    epochs = _epochs(samples.train, RECOVERY_IMAGES, *RECOVERY_EPOCHS)
+    length = counted(epochs, "epoch")
+    if samples.train * epochs > 2 * RECOVERY_IMAGES:
+        length = counted(math.ceil(RECOVERY_IMAGES / samples.batch), "step")
+    why = (
+        f"to recover: {evidence.DISTILLATION}",
+        f"{evidence.RECOVERY}: about {RECOVERY_IMAGES:,} images here, longer is better",
+    )
+    return Line(f"distill from healthy for {length}{_optimizer(facts, '1e-4, to=0', *loss)}", why)
+
+
+def sparsity(facts: Facts) -> Iterator[Line]:
+    """2:4, only where the device has tensor cores that skip its zeros."""
+    if not facts.machine.sparse:
+        return
+    why = (f"{facts.machine.gpu} has tensor cores that skip the zeros of 2:4", str(evidence.TWO_FOUR))
+    yield Line("sparsify nm 2:4", why)
+    yield dataclasses.replace(_again(facts), why=("`recovered` is the network before the zeros: a second teacher",))
+    yield Line("accelerate", ("each layer by whichever kernel is fastest here, dense ones included",))
+
+
+def _again(facts: Facts) -> Line:
+    first = recovery(facts)
+    return Line(first.text.replace("from healthy", "from healthy, recovered").replace("kd", "mis"))
+
+
+def executes_integers(facts: Facts) -> bool:
+    """Whether the runtime of the wish multiplies integers, on a CPU that is fast at it."""
+    return facts.wish.runtime in facts.machine.runtimes and facts.machine.multiplies
+
+
+def integers_suffice(facts: Facts, budget: Condition) -> bool:
+    """Whether integers alone are likely to meet the budget: then nothing is removed, which costs more accuracy."""
+    bound = _ratio(budget)
+    if not executes_integers(facts) or bound is None:
+        return False
+    return bound[1] >= (INTEGER_TIME if bound[0] == "latency" else INTEGER_SIZE)
+
+
+def _ratio(budget: Condition) -> tuple[str, float] | None:
+    """(metric, bound) of a budget that is one ratio of latency or size."""
+    if not isinstance(budget, Test) or budget.reading.form != "ratio" or not isinstance(budget.bound, int | float):
+        return None
+    name = budget.reading.metric.name
+    return (name, float(budget.bound)) if name in ("latency", "size") else None
+
+
+def eased(facts: Facts, budget: Condition) -> Condition:
+    """What removal has to reach: less than the whole budget where integers follow."""
+    bound = _ratio(budget)
+    if not executes_integers(facts) or bound is None or not isinstance(budget, Test):
+        return budget
+    rest = INTEGER_TIME if bound[0] == "latency" else INTEGER_SIZE
+    return dataclasses.replace(budget, bound=min(0.95, round(bound[1] / rest, 2)))
+
+
+def integers(facts: Facts, alone: bool) -> Iterator[Line]:
+    """8-bit integers, where what executes the network multiplies them."""
+    if not executes_integers(facts):
+        return
+    why = [f"{facts.wish.runtime} multiplies 8-bit integers, and this CPU is fast at it"]
+    how = "by mse on train(samples=512)"
+    if facts.found.attends and facts.wish.runtime == "onnxruntime":
+        how = "by dynamic"
+        why.append(str(evidence.INTEGERS_OF_TRANSFORMERS))
+    else:
+        why += [str(evidence.INTEGERS), str(evidence.INTEGERS_KEEP_ACCURACY)]
+    if alone:
+        why.append("that should meet the budget, so nothing is removed; if it does not, ask for a lower one")
+    yield Line(f"quantize weights, activations to 8 bits {how}", tuple(why))
+
+
+CONTROL = Line(
+    "control", ("the same training without the surgery: what further training alone does is no merit of the recipe",)
+)
+
+
+def verdict(facts: Facts, way: Way | None, budget: Condition, clocks: dict[str, str]) -> Line:
+    """`expect`: the budget, and what quality may be lost."""
+    against = "(from=control)" if way is not None or facts.machine.sparse else ""
+    lost = f"{facts.task.metric} {_worse(facts)}{against} < {_amount(facts)}"
+    what = _spelt(budget, facts, clocks)
+    what = f"({what})" if isinstance(budget, Any_) else what
+    why = "the verdict, on test data: exit code 4 if it does not hold"
+    return Line(f"expect {what} and {lost}", (why,))
+
+
+def _worse(facts: Facts) -> str:
+    return "drop" if facts.task.better == "higher" else "rise"
+
+
+def _amount(facts: Facts) -> str:
+    unit = facts.task.unit
+    return f"{facts.wish.drop:g}{unit}" if unit in BROKEN else f"{facts.wish.drop:g}"
+
+
+def _written(facts: Facts) -> Iterator[Line]:
+    if facts.wish.runtime != "torch":
+        yield Line("export onnx", (f"the program that {facts.wish.runtime} executes",))
+    yield Line("report html")
+
+
+# -- what is said ------------------------------------------------------------------------------------
+
+
+def head(facts: Facts) -> tuple[str, ...]:
+    """What was found about the network."""
+    found, wish = facts.found, facts.wish
+    flops = f", and computes {show(found.flops, 'FLOPs')} FLOPs for one input" if found.flops else ""
+    lines = [f"The network has {show(found.parameters, 'params')} parameters ({show(found.size, 'B')}){flops}."]
+    if found.seconds is not None:
+        inputs = "one input" if wish.batch == 1 else f"{wish.batch} inputs"
+        longest = listed([f"{layer} {share:.0%}" for layer, share in found.slowest])
+        where = f"; longest in {longest}" if longest else ""
+        lines.append(f"{inputs.capitalize()} took {show(found.seconds, 's')} in torch on {wish.device}{where}.")
+    can = [f"{parts.most:,} of {parts.size:,} {unit}" for unit, parts in found.parts.items() if parts.most]
+    lines.append(f"It can lose {listed(can)}." if can else "No part of it can be removed.")
+    return tuple(lines)
+
+
+def little(facts: Facts, way: Way | None) -> tuple[str, ...]:
+    """That little can be gained, where that is so."""
+    share = facts.found.removable
+    if way is None or way.units != ("layers",) or share is None or share >= LITTLE or not budget_reads(facts)[0]:
+        return ()
+    return (
+        f"Little can be gained by layers: those that can be removed take {share:.0%} of the time, so that at least "
+        f"{1 - share:.2f} of it remains.",
+    )
+
+
+def hints(facts: Facts) -> tuple[str, ...]:
+    """What is not in the recipe and may be worth a try."""
+    found: list[str] = []
+    if not facts.on_gpu and facts.wish.runtime == "torch":
+        here = [name for name in ("onnxruntime", "openvino") if name in facts.machine.runtimes]
+        slow = "" if facts.machine.multiplies else "; this CPU has no instructions for them, though"
+        how = (
+            f"`recipe init --runtime {here[0]}`, which is installed here"
+            if here
+            else '`pip install "recipelang[onnxruntime]"` and `recipe init --runtime onnxruntime`'
+        )
+        found.append(f"Not tried: {evidence.INTEGERS}. torch only simulates them: {how}{slow}.")
+    if facts.on_gpu and not facts.machine.sparse:
+        found.append("Not tried: 2:4, since this GPU has no tensor cores that skip zeros.")
+    return tuple(found)
+
+
+# -- conditions as text ------------------------------------------------------------------------------
+
+
+def placed(metric: Any, facts: Facts) -> Any:
+    """A metric as the network will be called; one that the user gave settings stays as it is."""
+    wish = facts.wish
+    if not hasattr(metric, "batch") or metric != type(metric)():
+        return metric
+    asked: dict[str, Any] = {"batch": wish.batch, "threads": wish.threads, "device": wish.device}
+    asked["runtime"] = find("runtime", wish.runtime)()  # type: ignore[misc]
+    if facts.machine.sparse:
+        asked["precision"] = "float16"
+    there = {field.name for field in dataclasses.fields(metric)}
+    return dataclasses.replace(metric, **{name: value for name, value in asked.items() if name in there})
+
+
+def _clocks(facts: Facts, budget: Condition) -> dict[str, str]:
+    """The metrics of the budget, and latency, that need settings: as they are spelt → the name of a `let`."""
+    latency: Any = find("metric", "latency")
+    tests = _tests(budget)
+    metrics = [placed(test.reading.metric, facts) for test in tests]
+    if not any(metric.name == "latency" for metric in metrics):
+        metrics.append(placed(latency(), facts))
+    spelt = dict.fromkeys(spell(metric) for metric in metrics if "(" in spell(metric))
+    return {metric: "here" if number == 0 else f"here{number + 1}" for number, metric in enumerate(spelt)}
+
+
+def _tests(condition: Condition) -> Sequence[Test]:
+    return [condition] if isinstance(condition, Test) else [t for inner in condition.tests for t in _tests(inner)]
+
+
+def _spelt(condition: Condition, facts: Facts, clocks: dict[str, str]) -> str:
+    """A condition as text, its metrics as they will be called."""
+    if isinstance(condition, All | Any_):
+        word = " and " if isinstance(condition, All) else " or "
+        parts = [_spelt(inner, facts, clocks) for inner in condition.tests]
+        inner = [f"({p})" if isinstance(t, Any_) else p for p, t in zip(parts, condition.tests, strict=True)]
+        return word.join(inner)
+    metric = spell(placed(condition.reading.metric, facts))
+    name = f"${clocks[metric]}" if metric in clocks else metric
+    return f"{name} {condition.operator} {_bound(condition)}"
+
+
+def _bound(test: Test) -> str:
+    """The bound as it was written, or a ratio that was computed."""
+    written = test.text.rpartition(test.operator)[2].strip()
+    if test.reading.form == "ratio" and isinstance(test.bound, int | float):
+        return f"{test.bound:g}"
+    return written
