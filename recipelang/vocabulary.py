@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ from recipelang.catalogue import Setting
 from recipelang.meaning.values import DIMENSIONS
 from recipelang.meaning.verb import Verb
 from recipelang.meaning.wording import KINDS, listing
-from recipelang.syntax.grammar import CLAUSES
+from recipelang.syntax.grammar import CLAUSES, Token, scan
 from recipelang.syntax.mistakes import EXAMPLES
 from recipelang.units import SINGULAR, UNITS
+from recipelang.words import BRACKETS, FORMS, LANGUAGE, LITERALS, PHRASES, SIGNS, SPLITS, STATES
 
 EXPLANATIONS = Path(__file__).parent / "explanations"
 CODE = re.compile(r"RCP\d{4}")
+#: methods of a kind that the list of what can be explained shows; `recipe list KIND` shows all
+MOST_SHOWN = 8
 
 
 def verbs() -> tuple[str, ...]:
@@ -95,33 +98,85 @@ def explain(word: str) -> str | None:
     """What a word of the language or an error code is, as plain text; None where there is no such word.
 
     Args:
-        word: `prune`, `magnitude`, `RCP0605`, `until`, `ms`, `healthy`, `drop`, `metric`; a name of several things
-            gets all their cards, and several words (`top1 drop`) the cards of each.
+        word: `prune`, `magnitude`, `RCP0605`, `until`, `ms`, `healthy`, `drop`, `metric`, `<`, `2:4`; a name of several
+            things gets all their cards, and several words (`top1 drop`) the cards of each.
     """
     return "\n\n".join(text for _, text in cards(word)) or None
 
 
 def cards(word: str) -> list[tuple[str, str]]:
-    """(sort, text) of everything that a word is: sorts are `verb`, the kinds of methods, and those of `WORDS`."""
+    """(sort, text) of everything that a word is: sorts are `verb`, `code`, `setting`, `value`, the kinds of methods,
+    and those of `_words`. Of several words every one must be known."""
     word = word.strip()
     if CODE.fullmatch(word.upper()):
         page = EXPLANATIONS / f"{word.upper()}.md"
         return [("code", page.read_text(encoding="utf-8").rstrip())] if page.is_file() else []
+    word = BRACKETS.get(word, word)
+    found = _of_name(word)
+    if found:
+        return found
+    each = [_of_token(token) for token in _own(tuple(scan(word.replace("…", " "))))]
+    shown = [card for several in each for card in several]
+    return list(dict.fromkeys(shown)) if shown and all(each) else []
+
+
+def _of_name(word: str) -> list[tuple[str, str]]:
+    """Everything that a word is by its name."""
     found = [("verb", _verb_card(word, verb))] if (verb := verb_folder.find(word)) else []
     found += [(kind, _method_card(kind, word)) for kind in catalogue.kinds_of(word)]
-    found += [(sort, text) for sort, name, text in _words() if name == word]
-    parts = word.split()
-    if len(parts) > 1 and not found:
-        each = [cards(part) for part in parts]
-        return [card for several in each for card in several] if all(each) else []
-    return found
+    found += [(sort, text) for sort, name, text in _words() if name == _phrase(word)]
+    if not found and (plural := next((name for name in catalogue.names("unit") if name == f"{word}s"), None)):
+        return _of_name(plural)
+    return found or [card for sort, name, card in _settings() if name == word for card in [(sort, card)]]
+
+
+def _own(tokens: Sequence[Token]) -> Iterator[Token]:
+    """The words of the language: without the names that a library gives, as in `torchvision.resnet18`."""
+    for index, token in enumerate(tokens):
+        dotted = index > 1 and tokens[index - 1].type == "DOT" and catalogue.kinds_of(tokens[index - 2].text)
+        method = catalogue.find(dotted[0], tokens[index - 2].text) if dotted else None
+        names = getattr(method, "dotted_names", frozenset)
+        if token.text not in names():
+            yield token
+
+
+def _phrase(word: str) -> str:
+    """Words with the dots that stand between them: `until while` is `until … while`."""
+    plain = " ".join(word.replace("…", " ").split())
+    return next((phrase for phrase in PHRASES if " ".join(phrase.replace("…", " ").split()) == plain), word)
+
+
+def _of_token(token: Token) -> list[tuple[str, str]]:
+    """What one word among several is: by its name, else by its form."""
+    if token.type == "NUMBER":
+        unit = re.sub(r"^[0-9.]+(?:[eE][+-]?[0-9]+)?[ \t]*", "", token.text)
+        return _of_name(unit) if unit else [_literal("NUMBER")]
+    if token.type in LITERALS:
+        return [_literal(token.type)]
+    return _of_name(BRACKETS.get(token.text, token.text))
+
+
+def _literal(kind: str) -> tuple[str, str]:
+    name, text = LITERALS[kind]
+    return "form of writing", f"{name} (as it is written)\n\n{text}"
 
 
 def known() -> set[str]:
     """Every word and code that `explain` knows."""
     methods = {name for kind in catalogue.FOLDERS for name in catalogue.names(kind)}
     codes = {page.stem for page in EXPLANATIONS.glob("RCP*.md")}
-    return {*verbs(), *methods, *codes, *(name for _, name, _ in _words())}
+    several = (*_words(), *_settings())
+    return {*verbs(), *methods, *codes, *(name for _, name, _ in several)}
+
+
+def sorts() -> list[tuple[str, str]]:
+    """(what, examples) of everything that can be explained, for `recipe explain` without a word."""
+    rows = [("verbs", listing(verbs())), ("clause words", listing(CLAUSES))]
+    rows += [("words", listing([*LANGUAGE, *FORMS])), ("states, splits", listing([*STATES, *SPLITS]))]
+    rows += [("together", listing(list(PHRASES))), ("signs", listing(list(SIGNS)))]
+    rows += [("units", listing([name for name in UNITS if name]))]
+    rows += [(words.many, listing(catalogue.names(kind)[:MOST_SHOWN])) for kind, words in KINDS.items()]
+    return [*rows, ("error codes", "`RCP0101` and the others of docs/errors.md")]
 
 
 def card_json(word: str) -> list[dict[str, Any]]:
@@ -146,10 +201,40 @@ def _words() -> tuple[tuple[str, str, str], ...]:
     found += [("split", name, f"{name} (split)\n\n{text}") for name, text in SPLITS.items()]
     found += [("form", name, f"{name} (form of a metric)\n\n{text}") for name, text in FORMS.items()]
     found += [("unit", name, _unit_card(name)) for name in (*UNITS, *SINGULAR) if name]
+    found += [("sign", name, f"{name} (sign)\n\n{text}") for name, text in SIGNS.items()]
+    found += [("phrase", name, f"{name} (words together)\n\n{text}") for name, text in PHRASES.items()]
     for kind, words in KINDS.items():
         shown = f"{words.many.capitalize()} are written {words.place}: {listing(catalogue.names(kind))}."
         found.append(("kind", kind, f"{kind} (kind of method)\n\n{shown}"))
     return tuple(found)
+
+
+@cache
+def _settings() -> tuple[tuple[str, str, str], ...]:
+    """(sort, word, text) of every name of a setting and every word that one takes; loads all methods."""
+    takers: dict[str, list[tuple[str, Setting]]] = {}
+    values: dict[str, dict[str, list[str]]] = {}
+    for kind in catalogue.FOLDERS:
+        for name in catalogue.names(kind):
+            cls = catalogue.find(kind, name)
+            for s in catalogue.settings(cls) if cls else ():
+                takers.setdefault(s.name, []).append((name, s))
+                for choice in s.choices:
+                    values.setdefault(choice, {}).setdefault(s.name, []).append(name)
+    found = [("setting", name, _setting_card(name, rows)) for name, rows in takers.items()]
+    return (*found, *(("value", word, _value_card(word, of)) for word, of in values.items()))
+
+
+def _setting_card(name: str, rows: Sequence[tuple[str, Setting]]) -> str:
+    """What a setting is, in each method that has it."""
+    table = _table(("of", "takes", "default", ""), [(o, takes(s), default_text(s), s.help) for o, s in rows])
+    return f"{name} (setting)\n\nIt is written in parentheses after a name: `{rows[0][0]}({name}=…)`.\n\n{table}"
+
+
+def _value_card(word: str, of: dict[str, list[str]]) -> str:
+    """Of which settings a word is a value."""
+    rows = [f"- `{name}={word}` of {listing(owners)}" for name, owners in of.items()]
+    return f"{word} (value of a setting)\n\n" + "\n".join(rows)
 
 
 def _clause_card(word: str) -> str:
@@ -224,39 +309,3 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _indented(text: str) -> str:
     return "\n".join(f"  {line}" for line in text.splitlines())
-
-
-#: words of the grammar that are neither verbs, methods nor clauses
-LANGUAGE = {
-    "let": "Gives a value a name: `let tune = sgd(lr=1e-3)`, used as `$tune`. The value may be changed from the "
-    "command line: `recipe run FILE --set tune='adam(lr=1e-4)'`.",
-    "and": "Joins conditions that must all hold: `latency < 0.7 and size < 10MB`. It binds more tightly than `or`.",
-    "or": "Joins conditions of which one must hold: `latency < 0.7 or size < 10MB`. Parentheses "
-    "group: `(a or b) and c`.",
-    "first": "In `in` and `except`, the first layer with weights; in `choose first`, the first variant that meets "
-    "every `expect` above.",
-    "last": "In `in` and `except`, the last layer with weights: `except last`.",
-    "scratch": "In `train from scratch`: random weights in the current architecture. `scratch(equal=flops)` trains as "
-    "many epochs as `healthy` could be trained with the same FLOPs.",
-}
-STATES = {
-    "healthy": "The network before the first step that compresses; every variant shares it.",
-    "recovered": "The network as it was when the last hardware restriction "
-    f"({listing(('sparsify nm', 'quantize'))}) began.",
-    "current": "The network as it is now.",
-}
-SPLITS = {
-    "train": "The images that training and most criteria use: `on train(samples=512)` is part of them.",
-    "val": "The images that decide: `until`, `while` and `choose` read them.",
-    "test": "The images of the verdict: `measure`, `expect` and reports read them, and nothing else does.",
-}
-#: what follows a metric, or what a bare number beside it means
-FORMS = {
-    "drop": "How far a quality in which higher is better has fallen, in its own points: `top1 drop < 1%` allows 90 % "
-    "to become 89 %. It is counted from `healthy`; `drop(from=control)` counts from the control.",
-    "rise": "How far a quality in which lower is better has risen, in its own unit. It is counted from `healthy`; "
-    "`rise(from=control)` counts from the control.",
-    "ratio": "A cost against a bare number or a percentage is a ratio to `healthy`: `latency < 0.7` and `latency < "
-    "70%` ask for 70 % of its latency. With a unit it is absolute: `latency < 12ms`. There is no word "
-    "`ratio` in a recipe.",
-}

@@ -25,7 +25,7 @@ FLOORS = (
     ("kinds", "catalogue", "contracts", "plan"),
     ("meaning",),
     ("verbs",),
-    ("check", "vocabulary"),
+    ("check", "vocabulary", "words"),
     ("editor", "migrating"),
     ("surgery", "nets", "kernels", "images", "measuring", "searching", "runtimes", "supernets"),
     ("methods",),
@@ -40,7 +40,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: rooms that may import torch at the top of a file
 HEAVY = {
     *("surgery", "nets", "kernels", "images", "measuring", "searching", "runtimes", "supernets"),
-    *("training", "scoring", "budgets", "stages", "run", "predictor"),
+    *("training", "scoring", "budgets", "stages", "run", "drafting", "predictor"),
 }
 MAY_REACH_UP = {
     # What users import from the package is loaded from these when it is first used.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -321,11 +320,8 @@ def _require_budget(place: _Place, lines: list[str], budget: str) -> None:
     Raises:
         WrongUsage: at the option.
     """
-    text = "\n".join([*lines, f"prune layers by random until {budget}"])
-    with suppress(RecipeError):
-        place.plan("\n".join([*lines, "prune 1 layer by random"]))
-        try:
-            place.plan(text)
-        except RecipeError as error:
-            shown = typed(f"{OPTION}{budget}", len(OPTION))
-            raise WrongUsage([replace(wrong, span=shown, path="") for wrong in error.diagnostics]) from None
+    try:
+        place.plan("\n".join([*lines, f"prune layers by random until {budget}"]))
+    except RecipeError as error:
+        shown = typed(f"{OPTION}{budget}", len(OPTION))
+        raise WrongUsage([replace(wrong, span=shown, path="") for wrong in error.diagnostics]) from None

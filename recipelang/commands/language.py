@@ -162,20 +162,23 @@ def _summaries(kind: str) -> list[tuple[str, str]]:
 
 
 @click.command()
-@click.argument("words", nargs=-1, required=True, metavar="WORD")
+@click.argument("words", nargs=-1, metavar="[WORD]")
 @click.option("--json", "as_json", is_flag=True, help="Print what the word is as JSON.")
 def explain(words: tuple[str, ...], as_json: bool) -> int:
     """Explain a word of recipes or an error code, with examples.
 
-    WORD is a verb, a method, a kind of method, a clause word, a unit, a state, a form of metric (`drop`), or a code.
+    WORD is whatever can stand in a recipe: a verb, a method, a setting, a clause word, a unit, a state, a sign (`'<'`),
+    or a code. Without it, everything that can be explained is listed by kind.
     """
     from recipelang import vocabulary
 
     word = " ".join(words)
+    if not word.strip():
+        return _explainable(as_json)
     text = vocabulary.explain(word)
     if text is None:
-        close = nearest(word, vocabulary.known())
-        say(f"error: `{word}` is neither a word of recipes nor an error code")
+        strange, close = _strange(word)
+        say(f"error: `{strange}` is neither a word of recipes nor an error code")
         say(f" = help: did you mean `{close}`?" if close else " = help: `recipe list` shows verbs and methods")
         return USAGE
     if as_json:
@@ -183,4 +186,28 @@ def explain(words: tuple[str, ...], as_json: bool) -> int:
         click.echo(json.dumps(told, indent=2))
     else:
         click.echo(text.rstrip())
+    return DONE
+
+
+def _strange(word: str) -> tuple[str, str | None]:
+    """The first of several words that is unknown, and the known one that is most similar."""
+    from recipelang import vocabulary
+
+    strange = next((part for part in word.split() if vocabulary.explain(part) is None), word)
+    return strange, nearest(strange, vocabulary.known())
+
+
+def _explainable(as_json: bool) -> int:
+    """List the kinds of words."""
+    from recipelang import vocabulary
+
+    rows = vocabulary.sorts()
+    if as_json:
+        told = {"format": "recipelang.explain/1", "words": sorted(vocabulary.known())}
+        click.echo(json.dumps(told, indent=2))
+        return DONE
+    width = max(len(what) for what, _ in rows)
+    for what, examples in rows:
+        click.echo(f"{what:<{width}}  {examples}")
+    say("\n`recipe explain WORD` explains one of them, `recipe list KIND` lists all methods of a kind.")
     return DONE

@@ -69,7 +69,7 @@ def choose(
                 return Chosen(recipe_text(drafted, name, _seconds(drafted, report)), told, report)
             if way is None or any(problem.code not in OTHERWISE for problem in problems):
                 raise RecipeError(problems, plan.text)
-            failed.append((budget, way, problems[0].message))
+            failed.append((budget, way, problems[0].message.rpartition("out of reach: ")[2]))
     raise _out_of_reach(facts, failed)
 
 

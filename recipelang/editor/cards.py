@@ -14,7 +14,9 @@ from recipelang.meaning.wording import KINDS
 from recipelang.syntax.grammar import CLAUSES, Token
 
 #: sorts of cards whose words are the language's own
-_PLAIN = ("state", "split", "form", "unit", "word", "kind")
+_PLAIN = ("state", "split", "form", "unit", "word", "kind", "sign", "form of writing", "value")
+#: terminals that are no words and have a card where they stand
+_WRITTEN = ("COMPARE", "PLUS", "STAR", "PATTERN", "RANGE", "PARAMETER")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ def _told(place: Cursor, word: Token) -> str | None:
     follows = place.text[word.end :].lstrip(" \t")
     if word.type == "NUMBER":
         return _unit(word.text)
+    if word.type in _WRITTEN:
+        return _plain(word.text)
     if word.type == "STRING" or not (word.type == "NAME" or word.text.isalpha()):
         return None
     if place.call and follows.startswith("=") and not follows.startswith("=="):
@@ -80,9 +84,7 @@ def word_card(word: str, kinds: tuple[str, ...] = ()) -> str | None:
 
 def _plain(word: str) -> str | None:
     """The card of a word that is neither a verb nor a method, nor a clause: a state, a split, a form, a unit."""
-    texts = [
-        text for sort, text in vocabulary.cards(word) if sort in ("state", "split", "form", "unit", "word", "kind")
-    ]
+    texts = [text for sort, text in vocabulary.cards(word) if sort in _PLAIN]
     return "\n\n".join(_titled(text) for text in texts) or None
 
 
