@@ -127,7 +127,7 @@ def _of_name(word: str) -> list[tuple[str, str]]:
     found += [(sort, text) for sort, name, text in _words() if name == _phrase(word)]
     if not found and (plural := next((name for name in catalogue.names("unit") if name == f"{word}s"), None)):
         return _of_name(plural)
-    return found or [card for sort, name, card in _settings() if name == word for card in [(sort, card)]]
+    return found or [(sort, text) for sort, name, text in _settings() if name == word]
 
 
 def _own(tokens: Sequence[Token]) -> Iterator[Token]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from recipelang import paths
 from recipelang.catalogue import find, names
 from recipelang.commands.boundary import DONE, WrongUsage, say
 from recipelang.commands.sources import PathArgument, Source, device_of, pointing_at, profile_for
-from recipelang.errors import Diagnostic, RecipeError, did_you_mean, typed
+from recipelang.errors import Diagnostic, RecipeError, Refusal, StepFailed, did_you_mean, typed
 from recipelang.files import used_text
 from recipelang.profile import FILE_NAME, Profile, locate, parse_profile
 
@@ -64,8 +64,9 @@ def init(folder: Path, trust: bool, yes: bool, **given: Any) -> int:
     asks = not yes and sys.stdin is not None and sys.stdin.isatty()
     if not asks and not any(value is not None for value in given.values()):
         return _starter(folder)
-    wish = _wish(_asked(given) if asks else given)
-    return _written(folder, *_drafted(folder, wish, str(given["budget"] or ""), trust=trust))
+    given = _asked(given) if asks else given
+    wish, named = _wish(given), given["data"] is not None
+    return _written(folder, *_drafted(folder, wish, str(given["budget"] or ""), trust=trust, named_data=named))
 
 
 # -- files -------------------------------------------------------------------------------------------
@@ -123,10 +124,7 @@ def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
         if answers[name] is not None:
             continue
         known: Any = default or _stand_in(answers["task"], answers["model"])
-        check = {"device": _device, "batch": int, "drop": float, "runtime": _runtime, "budget": _readable}.get(
-            name, str
-        )
-        answers[name] = click.prompt(question, default=known, value_proc=_answer(check), err=True)
+        answers[name] = click.prompt(question, default=known, value_proc=_answer(CHECKS.get(name, str)), err=True)
     return answers
 
 
@@ -171,10 +169,22 @@ def _runtime(text: str) -> str:
     return text
 
 
+def _batch(text: Any) -> int:
+    if int(text) < 1:
+        raise ValueError(f"{text} is not a number of inputs")
+    return int(text)
+
+
+def _drop(text: Any) -> float:
+    if not 0 < float(text) <= 100:
+        raise ValueError(f"{text} is not a number of points above 0")
+    return float(text)
+
+
 CHECKS: dict[str, Callable[[Any], Any]] = {
     "device": _device,
-    "batch": int,
-    "drop": float,
+    "batch": _batch,
+    "drop": _drop,
     "runtime": _runtime,
     "budget": _readable,
 }
@@ -227,6 +237,10 @@ class _Place:
         there = lambda name: used_text(self.folder / name)  # noqa: E731
         return check(tree, profile=self.profile.aliases, read=there, mistakes=mistakes)
 
+    def _resolved(self, name: str) -> Path:
+        """A path of the recipe; its folder may not exist yet, so `..` is taken out of the text."""
+        return Path(os.path.normpath(self.profile.resolve(name, self.folder)))
+
     @property
     def options(self) -> Any:
         """Of the plan."""
@@ -237,14 +251,19 @@ class _Place:
             device=self.profile.device,
             threads=self.profile.threads,
             trust=self.trust,
-            resolve=partial(self.profile.resolve, recipe_dir=self.folder),
+            resolve=self._resolved,
             recipe_dir=self.folder,
             follow_links=self.profile.links == "follow",
         )
 
 
-def _drafted(folder: Path, wish: Wish, budget: str, *, trust: bool) -> tuple[str, str]:
-    """The texts of the recipe and of the profile."""
+def _drafted(folder: Path, wish: Wish, budget: str, *, trust: bool, named_data: bool) -> tuple[str, str]:
+    """The texts of the recipe and of the profile.
+
+    Raises:
+        StepFailed: the data cannot be opened, or the network cannot be built; RCP1232: no data was named.
+        Refusal: RCP1230, RCP1231: the budget is out of reach, or nothing can be gained.
+    """
     here = Path.cwd()
     wish, profile, text = _placed(wish, here, folder)
     place = _Place(folder, profile, trust)
@@ -260,13 +279,25 @@ def _drafted(folder: Path, wish: Wish, budget: str, *, trust: bool) -> tuple[str
         from recipelang.run.progress import progress
 
         say("looking at the network and the data")
-        facts = look(plan, wish, place.options, progress())
+        try:
+            facts = look(plan, wish, place.options, progress())
+        except StepFailed as failed:
+            raise (failed if named_data else _no_data(wish, failed)) from None
     from recipelang.drafting.choosing import choose
 
     chosen = choose(facts, conditions, place.plan, place.options, RECIPE, say)
     for line in (*facts.found.notes, *chosen.told):
         say(f"note: {line}")
     return chosen.text, text
+
+
+def _no_data(wish: Wish, failed: StepFailed) -> Refusal:
+    """The network does not take the embedded data, and no others were named."""
+    why = failed.diagnostics[0].message
+    message = f"`{wish.model}` needs data to be looked at, and the embedded `{wish.data}` do not fit it: {why}"
+    forms = "`--data 'folder(\"photos\", size=224)'`, `--data 'cifar10(\"path/to/cifar10\")'`"
+    help = f"name yours: {forms}; `recipe list data` shows more"
+    return Refusal("RCP1232", message, help)
 
 
 def _placed(wish: Wish, here: Path, folder: Path) -> tuple[Wish, Profile, str]:
@@ -305,7 +336,10 @@ def _condition(text: str, wish: Wish) -> Condition:
         if len(statement.operands) != 1 or statement.clauses:
             raise RecipeError([reading.not_one(text, OPTION, BUDGET_HELP)])
         name = wish.task.partition("(")[0].strip()
-        reader = reading.reader(statement, Flow(healthy=True, **({"task": find("task", name)} if name else {})))
+        flow = Flow(healthy=True)
+        if name:
+            flow.task = find("task", name)
+        reader = reading.reader(statement, flow)
         found = conditions.read(reader, statement.operands[0], "val", "")
         if found is None or reader.notes.errors:
             raise RecipeError([reading.moved(wrong, "expect", text, OPTION) for wrong in reader.notes.errors])

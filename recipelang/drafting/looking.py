@@ -58,20 +58,21 @@ def look(plan: Plan, wish: Wish, options: Options, progress: Progress | None = N
     check_device(wish.device)
     runtime: Any = find("runtime", wish.runtime)
     runtime().require()
-    purpose = next(
-        (e.method for s in steps_of(plan.nodes) if isinstance(e := s.operation.needs().writes, Tasked)), None
-    )
-    task = purpose or task_named()
-    step, effect = next(opening.asked(plan.nodes))
-    data = opening.opened(step, effect, options, task, progress)
+    effects = [one.operation.needs().writes for one in steps_of(plan.nodes)]
+    task = next((effect.method for effect in effects if isinstance(effect, Tasked)), None) or task_named()
+    data = opening.opened(*next(opening.asked(plan.nodes)), options, task, progress)
     network, built = _network(plan, data, options, task)
     return Facts(
         wish=wish,
         found=_found(network, built, wish),
-        samples=Samples(*(data.size(split) for split in ("train", "val", "test")), data.batch, len(network.classes)),
+        samples=_samples(data, len(network.classes)),
         task=_task(task),
         machine=_machine(wish),
     )
+
+
+def _samples(data: Dataset, classes: int) -> Samples:
+    return Samples(data.size("train"), data.size("val"), data.size("test"), data.batch, classes)
 
 
 def _network(plan: Plan, data: Dataset, options: Options, task: Any) -> tuple[Network, Any]:

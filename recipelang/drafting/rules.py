@@ -14,7 +14,7 @@ from typing import Any
 
 from recipelang.catalogue import find, spell
 from recipelang.drafting import evidence
-from recipelang.drafting.facts import Facts, Wish
+from recipelang.drafting.facts import Facts, Samples, Wish
 from recipelang.plan import All, Any_, Condition, Test
 from recipelang.units import counted, listed, show
 
@@ -245,9 +245,15 @@ def recovery(facts: Facts) -> Line:
         length = counted(math.ceil(RECOVERY_IMAGES / samples.batch), "step")
     why = (
         f"to recover: {evidence.DISTILLATION}",
-        f"{evidence.RECOVERY}: about {RECOVERY_IMAGES:,} images here, longer is better",
+        f"{evidence.RECOVERY}; this one sees {_seen(samples, length):,} images",
     )
     return Line(f"distill from healthy for {length}{_optimizer(facts, '1e-4, to=0', *loss)}", why)
+
+
+def _seen(samples: Samples, length: str) -> int:
+    """Images that a training sees: the last incomplete batch of an epoch is left out."""
+    number, unit = int(length.split()[0]), length.split()[1]
+    return number * samples.batch * (samples.steps if unit.startswith("epoch") else 1)
 
 
 def sparsity(facts: Facts) -> Iterator[Line]:
@@ -306,6 +312,8 @@ def integers(facts: Facts, alone: bool) -> Iterator[Line]:
         why.append(str(evidence.INTEGERS_OF_TRANSFORMERS))
     else:
         why += [str(evidence.INTEGERS), str(evidence.INTEGERS_KEEP_ACCURACY)]
+    if budget_reads(facts)[1]:
+        why.append(str(evidence.INTEGERS_AND_SIZE))
     if alone:
         why.append("that should meet the budget, so nothing is removed; if it does not, ask for a lower one")
     yield Line(f"quantize weights, activations to 8 bits {how}", tuple(why))

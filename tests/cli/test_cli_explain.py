@@ -105,7 +105,12 @@ def test_what_the_tables_of_the_manual_write_is_explained() -> None:
         *(("until while", "until … while"), ("(", "( )"), ("{}", "{ }"), ("latency < 0.7", "< (sign)")),
         *(("12ms", "ms (unit)"), ("3 epochs", "epochs (unit)"), ("0.7", "number (as"), ("2:4", "pattern 2:4")),
         *(("lr", "(lr=…)"), ("standard", "`augment=standard`"), ("layer", "layers (unit"), ("type", "Linear")),
-        *(("torchvision.resnet18", "a classification network of"), ("torchvision.resnet81", None), ("$tune", "`let`"), ("0..4", "0, 1, 2, 3 and 4")),
+        *(
+            ("torchvision.resnet18", "a classification network of"),
+            ("torchvision.resnet81", None),
+            ("$tune", "`let`"),
+            ("0..4", "0, 1, 2, 3 and 4"),
+        ),
     ],
 )
 def test_signs_and_several_words(words: str, says: str | None) -> None:
@@ -115,7 +120,12 @@ def test_signs_and_several_words(words: str, says: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("words", "strange", "close"),
-    [("epohs", "epohs", "epochs"), ("batc", "batc", "batch"), ("latency < prnue", "prnue", "prune"), ("lrr", "lrr", "lr")],
+    [
+        ("epohs", "epohs", "epochs"),
+        ("batc", "batc", "batch"),
+        ("latency < prnue", "prnue", "prune"),
+        ("lrr", "lrr", "lr"),
+    ],
 )
 def test_a_misspelt_word_is_named_with_the_nearest(words: str, strange: str, close: str, capsys) -> None:  # type: ignore[no-untyped-def]
     assert recipe("explain", words) == 2
