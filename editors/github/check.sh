@@ -20,14 +20,30 @@ escaped() {
   printf '%s' "${text//,/%2C}"
 }
 
+# The text of a command of GitHub.
+message() {
+  local text=${1//'%'/%25}
+  text=${text//$'\r'/%0D}
+  printf '%s' "${text//$'\n'/%0A}"
+}
+
 # Recipes may come from a stranger: what they contain is never read as a command of GitHub.
 token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 code=0
 echo "::add-matcher::$here/matcher.json"
 echo "::stop-commands::$token"
-recipe check -- "${files[@]}" 2>&1 || code=$?
+told=$(recipe check -- "${files[@]}" 2>&1) || code=$?
+printf '%s\n' "$told"
 echo "::$token::"
 echo "::remove-matcher owner=recipelang::"
+
+# A file that cannot be read has no line that a matcher could find; its note is that of the file.
+if [[ $told == *'error[RCP120'[12]']'* ]]; then
+  for file in "${files[@]}"; do
+    why=$(recipe check -- "$file" 2>&1 | sed -n 's/^error\[\(RCP120[12]\)\]: /\1: /p' | head -n 1) || true
+    [ -z "$why" ] || echo "::error file=$(escaped "$file"),title=unreadable::$(message "$why")"
+  done
+fi
 
 if [ "${INPUT_FORMAT:-true}" = true ]; then
   for file in "${files[@]}"; do

@@ -148,11 +148,19 @@ def _device(text: str) -> str:
 
 
 def _readable(text: str) -> str:
-    """A budget that can be read: what the network makes of it is known later."""
-    from recipelang.meaning import typed as reading
+    """A budget that can be read in some task: what the network makes of it is known later.
 
-    reading.statement("expect", text, OPTION, BUDGET_HELP)
-    return text
+    Raises:
+        RecipeError: it is not a condition in any task.
+    """
+    mistakes = []
+    for task in ("", *names("task")):
+        try:
+            _condition(text, task)
+            return text
+        except RecipeError as error:
+            mistakes.append(error)
+    raise mistakes[0]
 
 
 def _runtime(text: str) -> str:
@@ -323,10 +331,15 @@ def _budgets(text: str, wish: Wish) -> list[Condition]:
     from recipelang.drafting.rules import DEFAULT_BOUNDS
 
     texts = [text] if text else [f"latency < {bound}" for bound in DEFAULT_BOUNDS]
-    return [_condition(each, wish) for each in texts]
+    return [_condition(each, wish.task) for each in texts]
 
 
-def _condition(text: str, wish: Wish) -> Condition:
+def _condition(text: str, task: str) -> Condition:
+    """A budget as a recipe of this task reads it.
+
+    Raises:
+        WrongUsage: it cannot be read, at its place in the option.
+    """
     from recipelang.meaning import conditions
     from recipelang.meaning import typed as reading
     from recipelang.meaning.flow import Flow
@@ -335,7 +348,7 @@ def _condition(text: str, wish: Wish) -> Condition:
         statement = reading.statement("expect", text, OPTION, BUDGET_HELP)
         if len(statement.operands) != 1 or statement.clauses:
             raise RecipeError([reading.not_one(text, OPTION, BUDGET_HELP)])
-        name = wish.task.partition("(")[0].strip()
+        name = task.partition("(")[0].strip()
         flow = Flow(healthy=True)
         if name:
             flow.task = find("task", name)

@@ -73,8 +73,24 @@ class Asked:
         return self.out is not None and str(self.out) == "-"
 
     def __post_init__(self) -> None:
+        _require_forms(self.forms)
         if self.printed and (len(self.forms) != 1 or self.as_json):
             raise click.UsageError("`--out -` prints one form: name it, as in `--to md --out -`.")
+
+
+def _require_forms(forms: Iterable[Any]) -> None:
+    """Refuse an unknown form before anything is read.
+
+    Raises:
+        WrongUsage: RCP1105.
+    """
+    from recipelang.report.forms import made
+
+    for form in forms:
+        try:
+            made(form)
+        except Refusal as refusal:
+            raise WrongUsage([refusal.at(None)]) from None
 
 
 def _asking(command: Callable[..., int]) -> Callable[..., int]:

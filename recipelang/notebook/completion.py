@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
+from IPython.core.getipython import get_ipython
 
 from recipelang.editor.completion import choices_at
+from recipelang.errors import Refusal
+from recipelang.notebook.values import literal
 
 
 def is_recipe(cell: str) -> bool:
@@ -23,13 +29,26 @@ def words(context: CompletionContext) -> SimpleMatcherResult:
     offset = sum(len(line) + 1 for line in lines[head + 1 : context.cursor_line]) + context.cursor_position
     found = choices_at(recipe, offset)
     typed = recipe[found.start : offset]
+    offered = [choice for choice in found.items if choice.label.startswith(typed) and not choice.wrong]
+    completions = [SimpleCompletion(one.insert or one.label, type=one.owner or one.sort) for one in offered]
+    if typed.startswith("$"):
+        taken = {choice.label for choice in offered}
+        completions += [
+            SimpleCompletion(f"${name}", type="notebook") for name in _variables() if f"${name}" not in taken
+        ]
     return {
-        "completions": [
-            SimpleCompletion(choice.insert or choice.label, type=choice.owner or choice.sort)
-            for choice in found.items
-            if choice.label.startswith(typed) and not choice.wrong
-        ],
+        "completions": [one for one in completions if one.text.startswith(typed)],
         "matched_fragment": typed,
         "suppress": True,
         "ordered": True,
     }
+
+
+def _variables() -> Iterator[str]:
+    """Variables of the notebook that a recipe can hold, without what IPython itself has left there."""
+    shell = get_ipython()
+    for name, value in sorted(shell.user_ns.items()) if shell else ():
+        if not name.startswith("_") and name not in shell.user_ns_hidden:
+            with contextlib.suppress(Refusal):
+                literal(name, value)
+                yield name

@@ -9,16 +9,22 @@ from recipelang.report.measured import Measured, Metric
 from recipelang.report.rows import Row
 
 
-def best(found: Sequence[Row], metrics: Sequence[Metric]) -> tuple[Row, ...]:
+def best(found: Sequence[Row], metrics: Sequence[Metric], data: Sequence[str] = ()) -> tuple[Row, ...]:
     """The rows, with the cells marked that are the best of their column among the variants.
 
     Costs whose intervals meet that of the best are as good as it, the same as for domination; qualities are compared by
-    their values. Nothing is marked where fewer than two variants have a number, or where all are equally good.
+    their values. Nothing is marked where fewer than two variants have a number, or where all are equally good; and no
+    quality where they were measured on different data.
+
+    Args:
+        found: the rows.
+        metrics: the columns.
+        data: of each run that rows come from, in words; without it, all have the same.
     """
     marked: dict[int, set[int]] = {}
     for index, metric in enumerate(metrics):
         if metric.role != "property":
-            for place in _winners(found, index, metric):
+            for place in _winners(found, index, metric, data):
                 marked.setdefault(place, set()).add(index)
     return tuple(_marked(row, marked[place]) if place in marked else row for place, row in enumerate(found))
 
@@ -28,13 +34,15 @@ def _marked(row: Row, columns: set[int]) -> Row:
     return replace(row, cells=tuple(cells))
 
 
-def _winners(found: Sequence[Row], index: int, metric: Metric) -> list[int]:
+def _winners(found: Sequence[Row], index: int, metric: Metric, data: Sequence[str]) -> list[int]:
     """The places of the best rows of one column."""
     places = [
         place
         for place, row in enumerate(found)
         if row.kind == "variant" and not row.failed and (m := row.cells[index].measured) and m.value is not None
     ]
+    if data and metric.role == "quality" and len({data[found[place].origin] for place in places}) > 1:
+        return []
     numbers = [found[place].cells[index].measured for place in places]
     one_healthy = len({found[place].origin for place in places}) == 1
     relative = metric.role == "cost" and one_healthy and all(m is not None and m.ratio is not None for m in numbers)

@@ -130,13 +130,14 @@ def steps(context: ReportContext) -> Iterator[Line]:
 
 
 def layers(context: ReportContext) -> Iterator[Line]:
-    """A line for every layer: how it executes and why, and what it is beside healthy's."""
+    """A line for every layer and way of executing: how it executes there and why, and what it is beside healthy's."""
     yield LAYERS
     for row in context.rows:
-        runs = {layer.layer: layer for layer in row.variant.layers}
+        runs = {(layer.layer, layer.on): layer for layer in row.variant.layers}
         pairs = {pair.layer: pair for pair in row.variant.forms}
-        for name in dict.fromkeys((*runs, *pairs)):
-            layer, pair = runs.get(name), pairs.get(name)
+        alone = ((name, None) for name in pairs.keys() - {name for name, _ in runs})
+        for name, on in (*runs, *sorted(alone, key=lambda key: list(pairs).index(key[0]))):
+            layer, pair = runs.get((name, on)) if on is not None else None, pairs.get(name)
             shape = layer.shape if layer else None
             yield (
                 *_who(context, row),

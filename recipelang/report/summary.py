@@ -44,6 +44,8 @@ def overview(rows: Sequence[Row]) -> str:
     done = [row for row in variants if not row.failed]
     best = [row.name for row in done if not row.dominated]
     text = f"{len(done)} of {len(variants)} variants reached their end"
+    if len(variants) == 1:
+        text = "The one variant reached its end" if done else "The one variant did not reach its end"
     if best and len(best) < len(done):
         named = listed(best) if len(best) <= MOST else f"any of {len(best)} of them"
         text += f"; no other network is at least as good in everything as {named}"

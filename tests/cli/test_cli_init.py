@@ -152,9 +152,9 @@ def test_a_profile_above_is_not_hidden(here: Path) -> None:
         (("--budget", "latency"), 2, "is not a comparison"),
         (("--budget", "flops > 0.5"), 2, "holds before anything is removed"),
         (
-            ("--budget", "flops < 0.01"),
+            ("--budget", "flops < 0.001"),
             3,
-            "reaches `flops < 0.01`: by filters, flops can reach",
+            "reaches `flops < 0.001`: by filters, flops can reach",
         ),
         (("--model", "resnet57"), 1, "did you mean `resnet56`?"),
         (("--model", "torchvision.squeezenet1_1"), 3, "the embedded `digits` do not fit it"),

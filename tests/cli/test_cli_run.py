@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from recipelang.cli import main
 
+FIXTURES = Path(__file__).parents[1] / "report" / "fixtures"
 RECIPE = "let n = 1\nprune $n layers by random\nmeasure params, top1\nexpect params < 0.99\n"
 
 
@@ -72,7 +74,7 @@ def test_the_reports_of_a_run_are_written_again(recipe, place: Path) -> None:  #
     assert written.code == 0
     assert "elsewhere/report.md" in written.out
     assert (place / "elsewhere" / "report.md").read_text() == (place / "a" / "report.md").read_text()
-    assert recipe("report", "a", "--to", "docx").code == 3
+    assert recipe("report", "a", "--to", "docx").code == 2
     missing = recipe("report", "nowhere")
     assert missing.code == 3
     assert "no such file" in missing.err.lower()
@@ -89,6 +91,15 @@ def test_commands_about_runs_print_json_and_nothing_else(recipe, place: Path) ->
     assert compared["format"] == "recipelang.compare/1"
     assert [n["run"] for n in compared["networks"] if n["goes_on"]] == ["a", "a (2)"]
     assert json.loads(recipe("run", "first.rcp", "--dry-run", "--json").out)["format"] == "recipelang.plan/1"
+
+
+def test_a_form_that_does_not_exist_is_wrong_usage(recipe, place: Path) -> None:  # type: ignore[no-untyped-def]
+    (place / "told").mkdir()
+    shutil.copyfile(FIXTURES / "main.json", place / "told" / "report.json")
+    for command in (("compare", "told", "told"), ("report", "told")):
+        told = recipe(*command, "--to", "md,pdf")
+        assert told.code == 2 and "error[RCP1105]: there is no report form `pdf`" in told.err
+    assert [file.name for file in (place / "told").iterdir()] == ["report.json"]
 
 
 def test_runs_are_compared(recipe, place: Path) -> None:  # type: ignore[no-untyped-def]

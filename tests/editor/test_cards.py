@@ -46,9 +46,7 @@ def test_the_card_of_a_word_is_that_of_its_place(marked: str, title: str) -> Non
     assert (card(marked) or "").startswith(title)
 
 
-@pytest.mark.parametrize(
-    "marked", ["# pru|ne", 'export pt2 to "pru|ne"', "prune  |  layers", "|", "zz|z", "€|"]
-)
+@pytest.mark.parametrize("marked", ["# pru|ne", 'export pt2 to "pru|ne"', "prune  |  layers", "|", "zz|z", "€|"])
 def test_nothing_is_said_of_comments_strings_blanks_and_strange_words(marked: str) -> None:
     assert card(marked) is None
 

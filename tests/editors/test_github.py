@@ -78,6 +78,16 @@ def test_a_layout_that_differs_is_a_note_and_can_be_left_out(tmp_path: Path) -> 
     assert script("check.sh", tmp_path, INPUT_FORMAT="false").returncode == 0
 
 
+def test_a_file_that_cannot_be_read_has_a_note_of_its_own(tmp_path: Path) -> None:
+    """It has no line, so the matcher finds nothing."""
+    (tmp_path / "a,b.rcp").write_bytes(b"\xff\xfe")
+    (tmp_path / "right.rcp").write_text("prune 1 layer by imprint\n")
+    done = script("check.sh", tmp_path, INPUT_FORMAT="false")
+    assert done.returncode == 1 and notes(done.stdout) == []
+    (note,) = re.findall(r"^::error (.*)$", done.stdout, re.MULTILINE)
+    assert note.startswith("file=a%2Cb.rcp,title=unreadable::RCP1202: ") and "is not UTF-8 text" in note
+
+
 def test_right_recipes_pass(tmp_path: Path) -> None:
     for name in ("one.rcp", "-e.rcp"):
         (tmp_path / name).write_text("prune 1 layer by imprint\n")

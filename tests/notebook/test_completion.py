@@ -50,3 +50,14 @@ def test_other_cells_are_completed_as_before(shell: InteractiveShell, cell: str)
 def test_unloading_takes_it_away(shell: InteractiveShell) -> None:
     shell.run_cell("%unload_ext recipelang")
     assert all("magnitude" not in text for text in offered(shell, "%%recipe\nprune filters by magn|"))
+
+
+def test_variables_of_the_notebook_are_offered_after_a_dollar(shell: InteractiveShell) -> None:
+    """Those that a recipe can hold; a `let` of the recipe itself is offered once."""
+    shell.run_cell("rate, ratios, own, _private = 0.1, [1, 2], object(), 3")
+    found = offered(shell, "%%recipe\nlet rate = 0.2\ntrain for 2 epochs with sgd(lr=$ra|)")
+    assert [text.count("$rate)") for text in found if "$rate" in text] == [1]
+    assert any("$ratios)" in text for text in found)
+    found = offered(shell, "%%recipe\ntrain for 2 epochs with sgd(lr=$|)")
+    assert any("$rate)" in text for text in found)
+    assert not any("$own" in text or "$_private" in text or "$exit" in text for text in found)

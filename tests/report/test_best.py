@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from recipelang.report.context import ReportContext, build, compare
+from recipelang.report.context import ReportContext, build, compare, side_by_side
 
 
 def variants(record: dict[str, Any], *numbers: tuple[tuple[float, float, float], float]) -> ReportContext:
@@ -62,3 +63,16 @@ def test_a_mean_says_of_how_many_seeds(study_record: dict[str, Any]) -> None:
     found = {row.name: [cell.n for cell in row.cells] for row in build(study_record).rows}
     assert set(found["criterion=imprint, budget=0.8"]) == {3}
     assert set(found["healthy"]) == {1}
+
+
+@pytest.mark.parametrize(("data", "best"), [("digits", ["b: v1"]), ("cifar10", [])])
+def test_qualities_on_different_data_have_no_best(main_record: dict[str, Any], data: str, best: list[str]) -> None:
+    """A point of digits is not a point of another data set; costs of the structure are comparable all the same."""
+    other = copy.deepcopy(main_record)
+    one = variants(main_record | {"environment": {**main_record["environment"], "data": "digits"}}, (RATIO, 0.8))
+    two = variants(other | {"environment": {**other["environment"], "data": data}}, (RATIO, 0.7), (RATIO, 0.9))
+    sources = [replace(context.sources[0], name=name) for context, name in ((one, "a"), (two, "b"))]
+    assert marked(side_by_side(sources), "top1") == best
+
+
+RATIO = (0.5, 0.49, 0.51)

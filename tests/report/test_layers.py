@@ -147,3 +147,17 @@ def test_any_layers_can_be_drawn(layers_record: dict[str, Any], pairs: list[Laye
     chart = anatomy(replace(row, variant=replace(row.variant, forms=tuple(pairs))), 0)
     assert {len(line) for line in chart.text.rows} == {len(chart.text.header)} and len(chart.svg) < 300_000
     assert chart.text.more == max(0, len(pairs) - MOST_LINES) and "<script>" not in chart.svg
+
+
+def test_a_layer_that_executes_in_several_ways_has_a_line_for_each(layers_record: dict[str, Any]) -> None:
+    variant = layers_record["variants"][1]
+    name = variant["forms"][0]["layer"]
+    ways = [{"layer": name, "shape": [8, 8], "executes": how, "why": "", "on": on} for how, on in WAYS]
+    variant["layers"] = ways
+    lines = [row for row in table(render(build(layers_record), "csv")["report-layers.csv"]) if row["layer"] == name]
+    mine = [row for row in lines if row["variant"] == variant["name"]]
+    assert [(row["executes"], row["on"]) for row in mine] == WAYS
+    assert len({row["healthy_nonzero"] for row in mine}) == 1
+
+
+WAYS = [("dense", "torch, cpu, float32, batch 1"), ("int8", "onnxruntime, cpu, float32, batch 1")]

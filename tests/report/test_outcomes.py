@@ -64,3 +64,10 @@ def test_where_nothing_is_known_there_is_no_table(main_record: dict[str, Any]) -
         variant["runs"] = []
     assert build(main_record).making.rows == ()
     assert build(main_record).outcomes == ()
+
+
+def test_a_single_variant_is_not_counted(main_record: dict[str, Any]) -> None:
+    rows = [row for row in build(main_record).rows if row.kind == "variant"][:1]
+    failed = replace(rows[0], variant=replace(rows[0].variant, error=Failure("it broke")))
+    assert summary.overview(rows) == "The one variant reached its end."
+    assert summary.overview([failed]) == "The one variant did not reach its end."
