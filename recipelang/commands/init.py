@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recipelang import paths
-from recipelang.catalogue import find, names
 from recipelang.commands.boundary import DONE, WrongUsage, say
+from recipelang.commands.machine import task_of
+from recipelang.commands.questions import ASKED, OPTION, asked, condition, runtime, stand_in
 from recipelang.commands.sources import PathArgument, Source, device_of, pointing_at, profile_for
-from recipelang.errors import Diagnostic, RecipeError, Refusal, StepFailed, did_you_mean, typed
+from recipelang.errors import Diagnostic, RecipeError, Refusal, StepFailed, typed
 from recipelang.files import used_text
 from recipelang.profile import FILE_NAME, Profile, locate, parse_profile
 
@@ -24,20 +25,6 @@ if TYPE_CHECKING:
     from recipelang.plan import Condition, Plan
 
 RECIPE = "first.rcp"
-OPTION, BUDGET_HELP = (
-    "--budget ",
-    "write `--budget 'latency < 0.7'`, `'latency < 5ms'`, `'size < 10MB'`, `'flops < 0.5'`",
-)
-#: what is asked where a terminal is there, and what holds without an answer
-ASKED = {
-    "model": ("The network, as a recipe writes it", "digits_resnet"),
-    "data": ("The data, as a recipe writes it", ""),
-    "device": ("Where it will be executed: cpu, cuda", "cpu"),
-    "runtime": ("What executes it: torch, onnxruntime, openvino", "torch"),
-    "batch": ("Inputs in one call there", 1),
-    "budget": ("What to reach, such as 'latency < 0.7', 'size < 5MB', 'flops < 0.5'", "latency < 0.7"),
-    "drop": ("What quality may be lost, in points", 3.0),
-}
 
 
 @click.command()
@@ -64,7 +51,7 @@ def init(folder: Path, trust: bool, yes: bool, **given: Any) -> int:
     asks = not yes and sys.stdin is not None and sys.stdin.isatty()
     if not asks and not any(value is not None for value in given.values()):
         return _starter(folder)
-    given = _asked(given) if asks else given
+    given = asked(given) if asks else given
     wish, named = _wish(given), given["data"] is not None
     return _written(folder, *_drafted(folder, wish, str(given["budget"] or ""), trust=trust, named_data=named))
 
@@ -114,113 +101,20 @@ def _written(folder: Path, recipe: str, profile: str) -> int:
     return DONE
 
 
-# -- questions ---------------------------------------------------------------------------------------
-
-
-def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, and answers for those that are not given."""
-    answers = dict(given)
-    for name, (question, default) in ASKED.items():
-        if answers[name] is not None:
-            continue
-        known: Any = default or _stand_in(answers["task"], answers["model"])
-        answers[name] = click.prompt(question, default=known, value_proc=_answer(CHECKS.get(name, str)), err=True)
-    return answers
-
-
-def _answer(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A check of an answer, whose refusal asks again."""
-
-    def checked(value: Any) -> Any:
-        try:
-            return check(value)
-        except (ValueError, click.BadParameter, click.UsageError) as wrong:
-            raise click.UsageError(str(wrong)) from None
-        except RecipeError as wrong:
-            raise click.UsageError(f"{wrong}; {BUDGET_HELP}") from None
-
-    return checked
-
-
-def _device(text: str) -> str:
-    found = device_of(None, None, str(text))  # type: ignore[arg-type]
-    return found or "cpu"
-
-
-def _readable(text: str) -> str:
-    """A budget that can be read in some task: what the network makes of it is known later.
-
-    Raises:
-        RecipeError: it is not a condition in any task.
-    """
-    mistakes = []
-    for task in ("", *names("task")):
-        try:
-            _condition(text, task)
-            return text
-        except RecipeError as error:
-            mistakes.append(error)
-    raise mistakes[0]
-
-
-def _runtime(text: str) -> str:
-    """A runtime of the catalogue.
-
-    Raises:
-        click.UsageError: there is none of this name.
-    """
-    if text not in names("runtime"):
-        known = names("runtime")
-        raise click.UsageError(
-            f"There is no runtime `{text}`. {did_you_mean(text, known)}Runtimes: {', '.join(known)}."
-        )
-    return text
-
-
-def _batch(text: Any) -> int:
-    if int(text) < 1:
-        raise ValueError(f"{text} is not a number of inputs")
-    return int(text)
-
-
-def _drop(text: Any) -> float:
-    if not 0 < float(text) <= 100:
-        raise ValueError(f"{text} is not a number of points above 0")
-    return float(text)
-
-
-CHECKS: dict[str, Callable[[Any], Any]] = {
-    "device": _device,
-    "batch": _batch,
-    "drop": _drop,
-    "runtime": _runtime,
-    "budget": _readable,
-}
-
-
-def _stand_in(task: str | None, model: str | None) -> str:
-    """The embedded data for a model."""
-    from recipelang.commands.machine import task_of
-
-    name = (task or task_of(model or "", None) or "classification").partition("(")[0].strip()
-    return str(getattr(find("task", name), "stand_in", ("digits",))[0])
-
-
 def _wish(given: Mapping[str, Any]) -> Wish:
     """The options as what the rules read; the budget is read later, when the task is known."""
-    from recipelang.commands.machine import task_of
     from recipelang.drafting.facts import Wish
 
     model = given["model"] or str(ASKED["model"][1])
     task = given["task"] or task_of(model, given["data"])
     return Wish(
         model=model,
-        data=given["data"] or _stand_in(task, model),
+        data=given["data"] or stand_in(task, model),
         task=task,
         device=given["device"] or "cpu",
         batch=given["batch"] or 1,
         threads=given["threads"] or 1,
-        runtime=_runtime(given["runtime"] or "torch"),
+        runtime=runtime(given["runtime"] or "torch"),
         drop=given["drop"] or 3.0,
     )
 
@@ -331,34 +225,7 @@ def _budgets(text: str, wish: Wish) -> list[Condition]:
     from recipelang.drafting.rules import DEFAULT_BOUNDS
 
     texts = [text] if text else [f"latency < {bound}" for bound in DEFAULT_BOUNDS]
-    return [_condition(each, wish.task) for each in texts]
-
-
-def _condition(text: str, task: str) -> Condition:
-    """A budget as a recipe of this task reads it.
-
-    Raises:
-        WrongUsage: it cannot be read, at its place in the option.
-    """
-    from recipelang.meaning import conditions
-    from recipelang.meaning import typed as reading
-    from recipelang.meaning.flow import Flow
-
-    try:
-        statement = reading.statement("expect", text, OPTION, BUDGET_HELP)
-        if len(statement.operands) != 1 or statement.clauses:
-            raise RecipeError([reading.not_one(text, OPTION, BUDGET_HELP)])
-        name = task.partition("(")[0].strip()
-        flow = Flow(healthy=True)
-        if name:
-            flow.task = find("task", name)
-        reader = reading.reader(statement, flow)
-        found = conditions.read(reader, statement.operands[0], "val", "")
-        if found is None or reader.notes.errors:
-            raise RecipeError([reading.moved(wrong, "expect", text, OPTION) for wrong in reader.notes.errors])
-    except RecipeError as error:
-        raise WrongUsage(error.diagnostics) from None
-    return found
+    return [condition(each, wish.task) for each in texts]
 
 
 def _require_budget(place: _Place, lines: list[str], budget: str) -> None:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from recipelang.catalogue import find, spell
 from recipelang.drafting import evidence
+from recipelang.drafting.called import clocks_of, spelt
 from recipelang.drafting.facts import Facts, Samples, Wish
-from recipelang.plan import All, Any_, Condition, Test
-from recipelang.units import counted, listed, show
+from recipelang.drafting.notes import head, hints, little
+from recipelang.plan import Any_, Condition, Test
+from recipelang.units import counted, listed
 
 #: inputs of one call from which a GPU is busy enough for narrow layers to save time
 LARGE_BATCH = 32
@@ -30,8 +30,6 @@ LARGE_DATA, RANKED_BY, FEW_TO_RANK = 10_000, 2000, 100
 #: points that accuracy may fall before anything is recovered
 BROKEN = {"%": "60%", "dB": "12dB"}
 DEFAULT_BOUNDS = (0.7, 0.8, 0.9)
-#: below this share of the time in layers that can go, a network has little to give
-LITTLE = 0.35
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def draft(facts: Facts, way: Way | None, budget: Condition) -> Draft:
         way: what is removed; None removes nothing, which integers alone may justify.
         budget: what has to be reached.
     """
-    clocks = _clocks(facts, budget)
+    clocks = clocks_of(facts, budget)
     lines = [
         *_begin(facts),
         *start(facts),
@@ -91,7 +89,9 @@ def draft(facts: Facts, way: Way | None, budget: Condition) -> Draft:
         verdict(facts, way, budget, clocks),
         *_written(facts),
     ]
-    return Draft((*head(facts), *little(facts, way)), tuple(lines), hints(facts))
+    return Draft(
+        (*head(facts), *little(facts, way.units if way else (), budget_reads(facts)[0])), tuple(lines), hints(facts)
+    )
 
 
 # -- what goes ---------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def removal(facts: Facts, way: Way, budget: Condition, clocks: dict[str, str]) -
     """`prune … until BUDGET while GUARD`."""
     most = facts.samples.train
     ranked = f" on train(samples={RANKED_BY})" if most > LARGE_DATA and way.criterion != "magnitude" else ""
-    text = f"prune {', '.join(way.units)} by {way.criterion} until {_spelt(eased(facts, budget), facts, clocks)}"
+    text = f"prune {', '.join(way.units)} by {way.criterion} until {spelt(eased(facts, budget), facts, clocks)}"
     why = [*way.why]
     if eased(facts, budget) is not budget:
         why += ["the rest of the budget is left to integers", str(evidence.BOTH_MULTIPLY)]
@@ -328,7 +328,7 @@ def verdict(facts: Facts, way: Way | None, budget: Condition, clocks: dict[str, 
     """`expect`: the budget, and what quality may be lost."""
     against = "(from=control)" if way is not None or facts.machine.sparse else ""
     lost = f"{facts.task.metric} {_worse(facts)}{against} < {_amount(facts)}"
-    what = _spelt(budget, facts, clocks)
+    what = spelt(budget, facts, clocks)
     what = f"({what})" if isinstance(budget, Any_) else what
     why = "the verdict, on test data: exit code 4 if it does not hold"
     return Line(f"expect {what} and {lost}", (why,))
@@ -347,100 +347,3 @@ def _written(facts: Facts) -> Iterator[Line]:
     if facts.wish.runtime != "torch":
         yield Line("export onnx", (f"the program that {facts.wish.runtime} executes",))
     yield Line("report html")
-
-
-# -- what is said ------------------------------------------------------------------------------------
-
-
-def head(facts: Facts) -> tuple[str, ...]:
-    """What was found about the network."""
-    found, wish = facts.found, facts.wish
-    flops = f", and computes {show(found.flops, 'FLOPs')} FLOPs for one input" if found.flops else ""
-    lines = [f"The network has {show(found.parameters, 'params')} parameters ({show(found.size, 'B')}){flops}."]
-    if found.seconds is not None:
-        inputs = "one input" if wish.batch == 1 else f"{wish.batch} inputs"
-        longest = listed([f"{layer} {share:.0%}" for layer, share in found.slowest])
-        where = f"; longest in {longest}" if longest else ""
-        lines.append(f"{inputs.capitalize()} took {show(found.seconds, 's')} in torch on {wish.device}{where}.")
-    can = [f"{parts.most:,} of {parts.size:,} {unit}" for unit, parts in found.parts.items() if parts.most]
-    lines.append(f"It can lose {listed(can)}." if can else "No part of it can be removed.")
-    return tuple(lines)
-
-
-def little(facts: Facts, way: Way | None) -> tuple[str, ...]:
-    """That little can be gained, where that is so."""
-    share = facts.found.removable
-    if way is None or way.units != ("layers",) or share is None or share >= LITTLE or not budget_reads(facts)[0]:
-        return ()
-    return (
-        f"Little can be gained by layers: those that can be removed take {share:.0%} of the time, so that at least "
-        f"{1 - share:.2f} of it remains.",
-    )
-
-
-def hints(facts: Facts) -> tuple[str, ...]:
-    """What is not in the recipe and may be worth a try."""
-    found: list[str] = []
-    if not facts.on_gpu and facts.wish.runtime == "torch":
-        here = [name for name in ("onnxruntime", "openvino") if name in facts.machine.runtimes]
-        slow = "" if facts.machine.multiplies else "; this CPU has no instructions for them, though"
-        how = (
-            f"`recipe init --runtime {here[0]}`, which is installed here"
-            if here
-            else '`pip install "recipelang[onnxruntime]"` and `recipe init --runtime onnxruntime`'
-        )
-        found.append(f"Not tried: {evidence.INTEGERS}. torch only simulates them: {how}{slow}.")
-    if facts.on_gpu and not facts.machine.sparse:
-        found.append("Not tried: 2:4, since this GPU has no tensor cores that skip zeros.")
-    return tuple(found)
-
-
-# -- conditions as text ------------------------------------------------------------------------------
-
-
-def placed(metric: Any, facts: Facts) -> Any:
-    """A metric as the network will be called; one that the user gave settings stays as it is."""
-    wish = facts.wish
-    if not hasattr(metric, "batch") or metric != type(metric)():
-        return metric
-    asked: dict[str, Any] = {"batch": wish.batch, "threads": wish.threads, "device": wish.device}
-    asked["runtime"] = find("runtime", wish.runtime)()  # type: ignore[misc]
-    if facts.machine.sparse:
-        asked["precision"] = "float16"
-    there = {field.name for field in dataclasses.fields(metric)}
-    return dataclasses.replace(metric, **{name: value for name, value in asked.items() if name in there})
-
-
-def _clocks(facts: Facts, budget: Condition) -> dict[str, str]:
-    """The metrics of the budget, and latency, that need settings: as they are spelt → the name of a `let`."""
-    latency: Any = find("metric", "latency")
-    tests = _tests(budget)
-    metrics = [placed(test.reading.metric, facts) for test in tests]
-    if not any(metric.name == "latency" for metric in metrics):
-        metrics.append(placed(latency(), facts))
-    spelt = dict.fromkeys(spell(metric) for metric in metrics if "(" in spell(metric))
-    return {metric: "here" if number == 0 else f"here{number + 1}" for number, metric in enumerate(spelt)}
-
-
-def _tests(condition: Condition) -> Sequence[Test]:
-    return [condition] if isinstance(condition, Test) else [t for inner in condition.tests for t in _tests(inner)]
-
-
-def _spelt(condition: Condition, facts: Facts, clocks: dict[str, str]) -> str:
-    """A condition as text, its metrics as they will be called."""
-    if isinstance(condition, All | Any_):
-        word = " and " if isinstance(condition, All) else " or "
-        parts = [_spelt(inner, facts, clocks) for inner in condition.tests]
-        inner = [f"({p})" if isinstance(t, Any_) else p for p, t in zip(parts, condition.tests, strict=True)]
-        return word.join(inner)
-    metric = spell(placed(condition.reading.metric, facts))
-    name = f"${clocks[metric]}" if metric in clocks else metric
-    return f"{name} {condition.operator} {_bound(condition)}"
-
-
-def _bound(test: Test) -> str:
-    """The bound as it was written, or a ratio that was computed."""
-    written = test.text.rpartition(test.operator)[2].strip()
-    if test.reading.form == "ratio" and isinstance(test.bound, int | float):
-        return f"{test.bound:g}"
-    return written

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 from IPython.core.getipython import get_ipython
 
+from recipelang.api.values import literal
 from recipelang.editor.completion import choices_at
 from recipelang.errors import Refusal
-from recipelang.notebook.values import literal
 
 
 def is_recipe(cell: str) -> bool:
@@ -47,7 +47,9 @@ def words(context: CompletionContext) -> SimpleMatcherResult:
 def _variables() -> Iterator[str]:
     """Variables of the notebook that a recipe can hold, without what IPython itself has left there."""
     shell = get_ipython()
-    for name, value in sorted(shell.user_ns.items()) if shell else ():
+    if shell is None:
+        return
+    for name, value in sorted(shell.user_ns.items()):
         if not name.startswith("_") and name not in shell.user_ns_hidden:
             with contextlib.suppress(Refusal):
                 literal(name, value)

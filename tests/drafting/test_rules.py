@@ -11,7 +11,7 @@ import pytest
 
 from recipelang.catalogue import find
 from recipelang.check import check
-from recipelang.drafting import evidence, rules
+from recipelang.drafting import called, evidence, notes, rules
 from recipelang.drafting.facts import Facts, Found, Machine, Parts, Samples, Task, Wish
 from recipelang.drafting.rules import Way
 from recipelang.drafting.writing import recipe_text
@@ -130,7 +130,7 @@ def test_two_four_only_where_the_gpu_has_it() -> None:
     lines = list(rules.sparsity(facts(device="cuda", machine=Machine(sparse=True, gpu="A100"))))
     assert [line.verb for line in lines] == ["sparsify", "distill", "accelerate"]
     assert "recovered" in lines[1].text
-    assert any("no tensor cores" in hint for hint in rules.hints(facts(device="cuda")))
+    assert any("no tensor cores" in hint for hint in notes.hints(facts(device="cuda")))
 
 
 FAST = Machine(("onnxruntime", "openvino"), multiplies=True)
@@ -164,18 +164,18 @@ def test_integers_take_their_part_of_the_budget(budget: str, alone: bool, rest: 
 
 
 def test_the_extra_of_a_runtime_is_named_where_it_is_missing() -> None:
-    assert any("pip install" in hint for hint in rules.hints(facts()))
-    assert any("installed here" in hint for hint in rules.hints(facts(machine=FAST)))
-    assert any("no instructions for them" in hint for hint in rules.hints(facts(machine=Machine(("onnxruntime",)))))
+    assert any("pip install" in hint for hint in notes.hints(facts()))
+    assert any("installed here" in hint for hint in notes.hints(facts(machine=FAST)))
+    assert any("no instructions for them" in hint for hint in notes.hints(facts(machine=Machine(("onnxruntime",)))))
 
 
 def test_a_network_with_little_to_give_is_told_so() -> None:
     known = facts("latency < 0.9", removable=0.2)
-    (told,) = rules.little(known, first(known))
+    (told,) = notes.little(known, ("layers",), True)
     assert "20% of the time" in told and "0.80" in told
     assert "Little can be gained" in text(known)
-    assert not rules.little(facts("latency < 0.7"), first(facts()))
-    assert not rules.little(facts("flops < 0.7", removable=0.1), first(facts("flops < 0.7")))
+    assert not notes.little(facts("latency < 0.7"), ("layers",), True)
+    assert not notes.little(facts("flops < 0.7", removable=0.1), ("filters",), False)
 
 
 def test_the_verdict_is_the_budget_and_what_may_be_lost() -> None:
@@ -255,4 +255,4 @@ def test_a_reason_is_a_comment_of_its_own() -> None:
 
 def test_threads_and_device_of_absent_settings_are_left_out() -> None:
     known = facts("size < 0.5", batch=8)
-    assert rules.placed(find("metric", "size")(), known) == find("metric", "size")()  # type: ignore[misc]
+    assert called.placed(find("metric", "size")(), known) == find("metric", "size")()  # type: ignore[misc]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from recipelang.report import summary
 from recipelang.report.context import build
+from recipelang.report.record import Trouble
 
 
 def test_every_statement_says_what_was_asked_and_reached(main_record: dict[str, Any]) -> None:
@@ -68,6 +71,6 @@ def test_where_nothing_is_known_there_is_no_table(main_record: dict[str, Any]) -
 
 def test_a_single_variant_is_not_counted(main_record: dict[str, Any]) -> None:
     rows = [row for row in build(main_record).rows if row.kind == "variant"][:1]
-    failed = replace(rows[0], variant=replace(rows[0].variant, error=Failure("it broke")))
+    failed = replace(rows[0], variant=replace(rows[0].variant, error=Trouble("it broke")))
     assert summary.overview(rows) == "The one variant reached its end."
     assert summary.overview([failed]) == "The one variant did not reach its end."
