@@ -16,7 +16,7 @@ def placed(error: RecipeError, texts: Callable[[str], str]) -> RecipeError:
     Args:
         texts: gives the text of the file that a diagnostic's path names.
     """
-    error.told = told(error.diagnostics, texts)
+    error.told = error.told or told(error.diagnostics, texts)  # whoever told it first knew its text
     return error
 
 

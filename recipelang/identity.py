@@ -194,7 +194,11 @@ class _Walk:
         yield "network"
         yield from self.told(type(value))
         for name, inner in sorted(vars(value).items()):
-            if name not in _OF_NETWORKS and not (name.startswith("_") and name.endswith("_hooks") and not inner):
+            if name in _OF_NETWORKS:
+                continue
+            if "_hooks" in name and isinstance(inner, Mapping):  # by numbers that count all hooks of the process
+                yield from (name, *self._all(inner.values())) if inner else ()
+            else:
                 yield name
                 yield from self.told(inner)
 
@@ -306,8 +310,10 @@ def _name(value: type) -> str:
 def _installed(module: str) -> bool:
     """Whether a module is of Python, of an installed package or of this one."""
     top = module.partition(".")[0]
+    if top == "__main__":  # a notebook or console: the program itself, whatever started it
+        return False
     if top in ("builtins", "recipelang") or top in sys.builtin_module_names or top in sys.stdlib_module_names:
-        return top != "__main__"
+        return True
     file = getattr(sys.modules.get(module) or sys.modules.get(top), "__file__", None)
     if file is None:
         return False

@@ -130,7 +130,8 @@ def run(
         recipe: the text, or the `Path` of a file, whose folder is where its relative paths start; those of a text start
             at the current folder.
         model: the network, in place of the one that the recipe names: an nn.Module, which is never changed; a function
-            without arguments that builds one, called under each seed; or text, `"torchvision.resnet18(classes=5)"`.
+            without arguments that builds one, called under the seed that holds where the recipe says `model`; or text,
+            `"torchvision.resnet18(classes=5)"`.
         data: the data, in place of what the recipe names: a torch Dataset with a length, whose samples are `(input,
             target)`; a DataLoader, which gives its data set and batch size; tensors `(inputs, targets)`; several of
             these as `{"train": …, "val": …, "test": …}`, `(train, test)` or `(train, val, test)`; or text,
@@ -225,7 +226,7 @@ def _prepared(recipe: Any, given: dict[str, Any]) -> Iterator[tuple[Asked, Plan,
                 plan, profile = checked(ready.recipe, ready.request)
         except RecipeError as error:
             objects = dict(ready.objects)
-            with one_exception():
+            with one_exception(ready.recipe.text_at):
                 bound = with_variables(ready.recipe, error, given.get("variables") or {}, objects)
             ready = replace(ready, recipe=bound, objects=objects)
             with giving(ready.objects), one_exception(ready.recipe.text_at):

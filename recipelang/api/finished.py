@@ -192,10 +192,11 @@ def result(folder: str | Path) -> Result:
 
 
 def _written() -> list[str]:
-    """The files of all forms of report."""
+    """The files of all forms of report, and the record."""
     from recipelang import catalogue
 
-    return [catalogue.find("report", name).file for name in catalogue.names("report")]  # type: ignore[union-attr]
+    forms: list[Any] = [catalogue.find("report", name) for name in catalogue.names("report")]
+    return ["report.json", *(form.file for form in forms)]
 
 
 def _exit_code(context: ReportContext) -> int:

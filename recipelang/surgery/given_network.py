@@ -84,7 +84,8 @@ def _prototype(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     """A copy of a module on the CPU in float32 without its wrappers, and notes on what was changed."""
     require_network(module, "`model` is") if not _narrow(module) else None
     try:
-        copied = copy.deepcopy(module)
+        with torch.inference_mode(False):  # a program may call inside it, and what is made there cannot be trained
+            copied = copy.deepcopy(module)
     except Exception as error:  # anything that the user's module holds may raise anything
         raise Refusal(
             "RCP0722",

@@ -18,9 +18,9 @@ from recipelang.kinds import ModelRequest
 class Given:
     """The network that a program gives: `recipelang.run(recipe, model=net)`, or `model $net` in a notebook.
 
-    It is an nn.Module, which is never changed, or a function that builds one, which is called under each seed. The
-    recipe of such a run says `given("Net", content="…")`, which the program writes and nobody needs to. Wrappers
-    (DataParallel, `torch.compile`) are removed; weights in half precision are converted to float32.
+    It is an nn.Module, which is never changed, or a function that builds one, which is called under the seed that
+    holds there. The recipe of such a run says `given("Net", content="…")`, which the program writes and nobody needs
+    to. Wrappers (DataParallel, `torch.compile`) are removed; weights in half precision are converted to float32.
 
     When it misleads: what decides that a step is known from an earlier run is the code of the network's classes, with
     everything of one's own that it uses, and its weights and attributes; files that it reads do not count. The artifact
