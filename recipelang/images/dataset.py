@@ -75,6 +75,7 @@ class FileImages:
         labels: int64 N.
         preprocessing: size and crop.
         augment: whether training takes random-resized crops and mirrors.
+        flip: whether it mirrors.
     """
 
     reader: Reader
@@ -82,6 +83,7 @@ class FileImages:
     labels: np.ndarray
     preprocessing: Preprocessing
     augment: bool
+    flip: bool = True
 
     def read(self, batches: Iterator[np.ndarray], draws: Draws | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """See `Images`."""
@@ -104,7 +106,7 @@ class FileImages:
         image = open_image(self.reader.read(name), name, len(how.mean), how.bits)
         if draws is None:
             return fit_image(image, self.preprocessing)
-        return random_part(image, self.preprocessing, draws)
+        return random_part(image, self.preprocessing, draws, self.flip)
 
 
 @dataclass(frozen=True)

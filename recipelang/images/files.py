@@ -223,7 +223,7 @@ def open_files(
     """The data set of these files.
 
     Args:
-        flip: whether small images may be mirrored where they are augmented.
+        flip: whether images are mirrored where they are augmented.
         stored: side in pixels at which small images are kept in memory, when it is not `preprocessing.size`.
 
     Raises:
@@ -239,7 +239,7 @@ def open_files(
             padding = (size[0] // 8, size[1] // 8) if augment else (0, 0)
             images[split] = ArrayImages(decoded(f, kept), f.labels, padding, flip=augment and flip)
         else:
-            images[split] = FileImages(f.reader, f.names, f.labels, preprocessing, augment)
+            images[split] = FileImages(f.reader, f.names, f.labels, preprocessing, augment, flip)
     key = fingerprint(
         {split: f.identities() for split, f in found.files.items()},
         classes=found.classes,

@@ -77,12 +77,12 @@ def _resized(size: tuple[int, int], shorter: int, crop: tuple[int, int]) -> tupl
     return max(width, round(wide * scale)), max(height, round(tall * scale))
 
 
-def random_part(image: Image.Image, preprocessing: Preprocessing, draws: np.ndarray) -> np.ndarray:
-    """A random-resized crop, mirrored with probability 1/2: uint8 H×W×C. `draws` are 5 uniform numbers."""
+def random_part(image: Image.Image, preprocessing: Preprocessing, draws: np.ndarray, flip: bool = True) -> np.ndarray:
+    """A random-resized crop, with `flip` mirrored with probability 1/2: uint8 H×W×C. `draws` are 5 uniform numbers."""
     height, width = preprocessing.size
     box = crop_box(image.width, image.height, draws)
     image = image.resize((width, height), _FILTERS[preprocessing.interpolation], box=box)
-    return channels_last(ImageOps.mirror(image) if draws[4] < 0.5 else image)
+    return channels_last(ImageOps.mirror(image) if flip and draws[4] < 0.5 else image)
 
 
 def channels_last(image: Image.Image) -> np.ndarray:

@@ -43,7 +43,9 @@ OPENS = {
     "cifar10": '"cifar"',
     "images": '"photos", crop=16',
     "python": '"data.py:build"',
+    "torchvision": '"sets", size=8',
 }
+DOTTED = {"torchvision": "torchvision.EuroSAT"}
 BESIDE = {"artifact": '"nowhere"', "given": '"Net"', "huggingface": '"folder"', "python": '"net.py:build"'}
 #: data that only a program has, which `tests/api` gives
 OF_PROGRAMS = {"given"}
@@ -172,6 +174,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
             f"classes/{'ab'[k % 2]}",
             "photos",
             *(f"cifar/{split}/{'ab'[k % 2]}" for split in ("train", "test")),
+            f"sets/eurosat/2750/{'ab'[k % 2]}",
         ):
             (root / place).mkdir(parents=True, exist_ok=True)
             pixels.save(root / place / f"{k}.png")
@@ -189,15 +192,14 @@ LABELLED = "return TensorDataset(torch.rand(12, 1, 4, 4), torch.arange(12) % 2)"
 def test_data_is_refused_exactly_where_it_lacks_the_target(task: str, data: str, folders: Path) -> None:
     method = task_named(task)
     model = method.stand_in[1]
-    found = codes(f"task {task}\ndata {data}({OPENS.get(data, '')})\nmodel {model}")
+    call = f"{DOTTED.get(data, data)}({OPENS.get(data, '')})"
+    found = codes(f"task {task}\ndata {call}\nmodel {model}")
     body = LABELLED if method.target == "class" else PAIRS
     (folders / "data.py").write_text(
         f"import torch\nfrom torch.utils.data import TensorDataset\ndef build():\n    {body}\n"
     )
     with reading(trust=True, task=method):
-        plan = check(
-            parse(f'task {_home(data) or task}\ndata {data}({OPENS.get(data, "")})\nmodel python("net.py:build")')
-        )
+        plan = check(parse(f'task {_home(data) or task}\ndata {call}\nmodel python("net.py:build")'))
         opened = next(node.operation.method for node in plan.nodes if node.operation.verb == "data").open(
             lambda name: folders / name
         )
