@@ -44,16 +44,16 @@ def lookup(call: nodes.Call, kinds: tuple[str, ...], place: str, refuse: Refuse)
     else:
         kind_words = listed((KINDS[kind].one.split(" ", 1)[1] for kind in kinds), last="or")
         whole = _dotted(call.name, kinds)
-        guess = f"did you mean `{whole}`? " if whole else did_you_mean(call.name, known)
+        guess = f"did you mean {whole}? " if whole else did_you_mean(call.name, known)
         refuse("RCP0202", f"there is no {kind_words} `{call.name}`", call.name_span, guess + choices)
     return None
 
 
 def _dotted(rest: str, kinds: tuple[str, ...]) -> str:
-    """The name whose part after the dot this is: `torchvision.resnet18` for `resnet18`; "" where there is none."""
+    """The names whose part after the dot this is: `timm.resnet18` or `torchvision.resnet18`; "" where there is none."""
     methods = ((name, catalogue.find(kind, name)) for kind in kinds for name in catalogue.names(kind))
     heads = (name for name, method in methods if rest in getattr(method, "dotted_names", frozenset)())
-    return next((f"{head}.{rest}" for head in heads), "")
+    return " or ".join(f"`{head}.{rest}`" for head in heads)
 
 
 def misspelt_clause(node: Any, *, first: bool = False) -> tuple[nodes.Call, str] | None:
