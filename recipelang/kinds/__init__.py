@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.points import middle as middle
     from recipelang.kinds.points import none_fits as none_fits
     from recipelang.kinds.points import paired as paired
+    from recipelang.kinds.points import trained as trained
     from recipelang.kinds.preprocessing import Preprocessing as Preprocessing
     from recipelang.kinds.progress import Numbered as Numbered
     from recipelang.kinds.progress import Progress as Progress
@@ -141,7 +142,7 @@ OFFERED = {
     "pattern": "PATTERN_SCORES Pattern",
     "permutation": "Permutation",
     "plot": "Line Plot",
-    "points": "Pairing Point Points middle none_fits paired",
+    "points": "Pairing Point Points middle none_fits paired trained",
     "preprocessing": "Preprocessing",
     "progress": "Numbered Progress Quiet",
     "quantizer": "BITS QUANTIZED Observed Quantizer Scheme",

@@ -26,6 +26,7 @@ class Point:
         block: whether the module holds other modules.
         channels_axis: the axis of the channels, batch included, as the network has it: 1 for B×C×H×W, 3 for B×H×W×C.
         changed: whether a later module overwrites the tensor.
+        trains: whether it depends on something that has gradients: a loss that compares it can change the network.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Point:
     block: bool
     channels_axis: int = 1
     changed: bool = False
+    trains: bool = True
 
     @property
     def channels(self) -> int:
@@ -134,7 +136,7 @@ def paired(
     if names:
         return tuple(_by_name(student, teachers, fits, names, of_teachers or names))
     found = []
-    for point in student.stages():
+    for point in trained(student):
         others = [_nearest(point, teacher.stages(), fits) for teacher in teachers]
         if all(others):
             found.append(Pairing(point, tuple(other for other in others if other)))
@@ -149,16 +151,23 @@ def middle(loss: str, student: Points, teachers: Sequence[Points], fits: Callabl
     Raises:
         Refusal: RCP0821: nothing fits.
     """
-    for point in sorted(student.stages(), key=_from_middle):
+    for point in sorted(trained(student), key=_from_middle):
         others = [[other for other in teacher.stages() if not fits(point, other)] for teacher in teachers]
         if all(others):
             return Pairing(point, tuple(min(several, key=_from_middle) for several in others))
     raise none_fits(loss, student, teachers)
 
 
+def trained(student: Points) -> tuple[Point, ...]:
+    """The stages of the network that a loss can change: before a first pooling, nothing trains."""
+    return tuple(point for point in student.stages() if point.trains)
+
+
 def none_fits(loss: str, student: Points, teachers: Sequence[Points], wanted: str = "positions to compare") -> Refusal:
     """The refusal of a loss that finds nothing to compare, with what there is."""
-    there = "; ".join(f"{points.whose} has {listed(points.stages()) or 'no maps'}" for points in (student, *teachers))
+    mine = f"{student.whose} has {listed(trained(student)) or 'no maps that training changes'}"
+    theirs = [f"{teacher.whose} has {listed(teacher.stages()) or 'no maps'}" for teacher in teachers]
+    there = "; ".join((mine, *theirs))
     return Refusal(
         "RCP0821",
         f"`{loss}` finds no {wanted}: {there}",
@@ -179,6 +188,9 @@ def _by_name(
     of_teachers: Sequence[str],
 ) -> Iterator[Pairing]:
     mine = student.named(names)
+    if still := next((point for point in mine if not point.trains), None):
+        message = f"a loss at `{still.path}` of {student.whose} has no effect: nothing that trains comes before it"
+        raise Refusal("RCP0823", message, f"stages of {student.whose}: {listed(trained(student)) or 'none'}")
     places = [teacher.named(of_teachers) for teacher in teachers]
     for number, point in enumerate(mine):
         others = tuple(place[number] for place in places)

@@ -33,6 +33,24 @@ def passed(root: Any, leaf: Any, nodes: Set[Any]) -> Set[Any]:
     return nodes & set(cuts)
 
 
+def depending(nodes: Set[Any], parameters: Set[int]) -> Set[Any]:
+    """Those of `nodes` that depend on one of the parameters, which are given by their identities."""
+    known: dict[Any, bool] = {}
+    for root in nodes:
+        stack = [root] if root is not None else []
+        while stack:
+            node = stack[-1]
+            after = [one for one, _ in node.next_functions if one is not None]
+            new = [one for one in after if one not in known] if node not in known else []
+            if new:
+                stack.extend(new)
+                continue
+            stack.pop()
+            own = id(getattr(node, "variable", None)) in parameters
+            known[node] = own or any(known[one] for one in after)
+    return {node for node in nodes if node is not None and known[node]}
+
+
 def _graph(root: Any, leaf: Any) -> Graph:
     """The steps from which the leaf can be reached."""
     following: dict[Any, list[Any]] = {}

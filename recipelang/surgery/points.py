@@ -18,7 +18,7 @@ from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _Av
 from recipelang.errors import Refusal
 from recipelang.kinds import Point, Points
 from recipelang.surgery.candidates import CONVOLUTIONS, FILTERS_FIRST_NORMS, FILTERS_LAST
-from recipelang.surgery.passages import passed
+from recipelang.surgery.passages import depending, passed
 from recipelang.surgery.tracing import evaluating, hooked
 from recipelang.surgery.wiring import main_tensor, tensors_in
 
@@ -52,8 +52,9 @@ def find_points(module: nn.Module, example: Tensor, whose: str) -> Points:
         answer = main_tensor(module(images))
     nodes = {output.node for output in watch.outputs}
     through = passed(answer.grad_fn if answer is not None else None, leaf, nodes)
+    trains = depending(nodes, {id(p) for p in module.parameters() if p.requires_grad})
     found = [
-        _point(output, through, watch.axis(output), watch.layers, module)
+        _point(output, through, watch.axis(output), watch.layers, module, output.node in trains)
         for output in watch.outputs
         if watch.counts[output.path] == 1
     ]
@@ -119,7 +120,7 @@ def _channels_axis(part: nn.Module, ndim: int) -> int | None:
     return ndim - 1 if isinstance(part, FILTERS_LAST) or type(part) is nn.LayerNorm else None
 
 
-def _point(output: _Output, through: Set[Any], axis: int, layers: int, module: nn.Module) -> Point:
+def _point(output: _Output, through: Set[Any], axis: int, layers: int, module: nn.Module, trains: bool) -> Point:
     tensor = output.tensor
     return Point(
         output.path,
@@ -129,6 +130,7 @@ def _point(output: _Output, through: Set[Any], axis: int, layers: int, module: n
         next(module.get_submodule(output.path).children(), None) is not None,
         axis,
         tensor._version != output.version,
+        trains,
     )
 
 

@@ -187,3 +187,15 @@ def test_where_they_look() -> None:
     with pytest.raises(Refusal, match="no two maps of the same widths, one after another"):
         Fsp().points(thin, (offer("the teacher", (7, 16, 16), (16, 8, 8)),))
     assert len(Fsp().points(thin, (offer("the teacher", (8, 32, 32), (16, 32, 32)),))) == 2
+
+
+def test_a_place_before_anything_that_trains_is_no_place_for_a_loss() -> None:
+    still = Point("pool", (1, 8, 8), 0.1, True, False, trains=False)
+    network = Points("the network", (still, point("s1", 8, 8, 8), point("v", 10, depth=1.0)))
+    teacher = offer("the teacher", (8, 8, 8), (16, 4, 4))
+    assert [pairing.student.path for pairing in Nst().points(network, (teacher,))] == ["s1"]
+    with pytest.raises(Refusal, match="`pool` of the network has no effect: nothing that trains comes before it"):
+        Nst(student="pool", teacher="s1").points(network, (teacher,))
+    for loss in (Nst(), Vid(), Ab(), Sp()):
+        with pytest.raises(Refusal, match="no positions to compare"):
+            loss.points(Points("the network", (still,)), (teacher,))

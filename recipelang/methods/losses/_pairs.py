@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from recipelang.kinds import SEVERAL, Loss, Moment, Pairing, Point, Points, Seen, Task, none_fits, paired
+from recipelang.kinds import SEVERAL, Loss, Moment, Pairing, Point, Points, Seen, Task, none_fits, paired, trained
 from recipelang.lazy import torch
 from recipelang.methods.losses._positions import grid, names, require_pairs, resized
 
@@ -97,7 +97,7 @@ def ends(loss: str, student: Points, teachers: tuple[Points, ...]) -> Pairing:
     Raises:
         Refusal: RCP0821: a network has no stages.
     """
-    stages = [points.stages() for points in (student, *teachers)]
+    stages = [trained(student), *(points.stages() for points in teachers)]
     if not all(stages):
         raise none_fits(loss, student, teachers)
     mine, *theirs = (of[-1] for of in stages)
