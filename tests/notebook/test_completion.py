@@ -52,8 +52,11 @@ def test_unloading_takes_it_away(shell: InteractiveShell) -> None:
     assert all("magnitude" not in text for text in offered(shell, "%%recipe\nprune filters by magn|"))
 
 
-def test_variables_of_the_notebook_are_offered_after_a_dollar(shell: InteractiveShell) -> None:
+def test_variables_of_the_notebook_are_offered_after_a_dollar(
+    shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Those that a recipe can hold; a `let` of the recipe itself is offered once."""
+    monkeypatch.setattr("recipelang.notebook.completion.get_ipython", lambda: shell)
     shell.run_cell("rate, ratios, own, _private = 0.1, [1, 2], object(), 3")
     found = offered(shell, "%%recipe\nlet rate = 0.2\ntrain for 2 epochs with sgd(lr=$ra|)")
     assert [text.count("$rate)") for text in found if "$rate" in text] == [1]
