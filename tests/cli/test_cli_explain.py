@@ -106,7 +106,7 @@ def test_what_the_tables_of_the_manual_write_is_explained() -> None:
         *(("12ms", "ms (unit)"), ("3 epochs", "epochs (unit)"), ("0.7", "number (as"), ("2:4", "pattern 2:4")),
         *(("lr", "(lr=…)"), ("standard", "`augment=standard`"), ("layer", "layers (unit"), ("type", "Linear")),
         *(
-            ("torchvision.resnet18", "a classification network of"),
+            ("torchvision.resnet18", "A classification network of"),
             ("torchvision.resnet81", None),
             ("$tune", "`let`"),
             ("0..4", "0, 1, 2, 3 and 4"),
