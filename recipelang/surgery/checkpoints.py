@@ -22,10 +22,16 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.kinds import ModelRequest
+from recipelang.surgery.parts import lightning_needs_code, refuse_distributed, refuse_parts
 from recipelang.surgery.tracing import first_line
 
+#: names under which training scripts put averaged weights, used where there are no others
+EMA_WRAPPERS = ("state_dict_ema", "model_ema", "ema_model", "ema_state_dict", "ema")
 #: names under which training scripts put a state dict inside their checkpoint, in order of preference
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "model_state", "module", "weights", "params")
+WRAPPERS = (
+    *("state_dict", "model_state_dict", "model", "net", "network", "model_state", "module", "weights", "params"),
+    *EMA_WRAPPERS,
+)
 #: keys under which the tensors are not weights
 NO_WEIGHTS = ("optim", "sched", "scaler", "criterion", "loss", "metric", "rng", "callbacks")
 DEPTH, SHOWN = 4, 5
@@ -99,6 +105,7 @@ def _opened(path: Path) -> Any:
     """What the file holds: tensors by name, or the plain containers of a torch file."""
     try:
         if not path.is_file():
+            refuse_parts(path)
             there = "is a folder, not a weights file" if path.is_dir() else "is not a file" if path.exists() else ""
             raise _unreadable(
                 f"`{path.name}` {there}" if there else f"there is no weights file `{path.name}`",
@@ -106,6 +113,7 @@ def _opened(path: Path) -> Any:
             )
         if path.name.endswith(".index.json"):
             return _shards(path)
+        refuse_parts(path)
         with path.open("rb") as file:
             start = file.read(32)
         for magic, why in NOT_WEIGHTS.items():
@@ -174,6 +182,7 @@ def _chosen(loaded: Any, shown: str, at: str) -> Checkpoint:
             "RCP0742", f"the weights file `{shown}` holds several state dicts: {names}", 'choose one with `at="NAME"`'
         )
     path = (usual or list(found))[0]
+    refuse_distributed(found[path], shown)
     others = {other: tensors for other, tensors in found.items() if other != path}
     own = ".".join(path)
     note = f"the weights are `{own}` of `{shown}`; `at` takes {_named(others, at)}" if others else ""
@@ -214,6 +223,8 @@ def _needs_code(path: Path) -> Refusal:
     except Exception:  # an old or damaged file cannot be searched
         names = []
     what = f": {', '.join(f'`{name[:80]}`' for name in names[:SHOWN])}" if names else ""
+    if refusal := lightning_needs_code(path, what):
+        return refusal
     return _unreadable(
         f"the weights file `{path.name}` cannot be read: it holds objects that are not plain tensors{what}",
         f'if you trust it, save only its weights: `net = torch.load("{path.name}", weights_only=False)`, then '

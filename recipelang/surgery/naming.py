@@ -11,12 +11,14 @@ from torch.nn.parameter import is_lazy
 from recipelang.errors import Refusal
 
 #: what DataParallel, Lightning and others put before every name
-PREFIXES = {"module", "model", "net", "network", "_orig_mod"}
+PREFIXES = {"module", "model", "net", "network", "backbone", "online_model", "_orig_mod"}
+#: what stands before the names of averaged weights: used where a file has no others
+EMA_PREFIXES = {"ema_model", "model_ema", "ema"}
 #: what torch.compile, FSDP and activation checkpointing put inside names
 INSERTED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 COUNTER = "num_batches_tracked"
-#: entry of torch's AveragedModel, besides the weights
-AVERAGED = "n_averaged"
+#: entries of torch's AveragedModel and of ema-pytorch, besides the weights
+AVERAGED = {"n_averaged", "initted", "step"}
 #: endings of names that a parametrization leaves, and what removes it
 PARAMETRIZED = {
     "_g": "weight_norm, which `torch.nn.utils.remove_weight_norm` removes",
@@ -53,6 +55,7 @@ def named_for(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], what: st
     fitting = _fitting_prefixes(found, needed)
     if "" not in fitting and fitting:
         usual = [prefix for prefix in fitting if set(prefix.split(".")) <= PREFIXES]
+        usual = usual or [prefix for prefix in fitting if set(prefix.split(".")) <= PREFIXES | EMA_PREFIXES]
         if len(usual) != 1:
             raise _which_prefix(fitting, what)
         others = [prefix for prefix in fitting if prefix != usual[0]]
@@ -61,7 +64,7 @@ def named_for(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], what: st
         found = {
             name.removeprefix(f"{usual[0]}."): tensor
             for name, tensor in found.items()
-            if name != AVERAGED and not any(name.startswith(f"{other}.") for other in others)
+            if name not in AVERAGED and not any(name.startswith(f"{other}.") for other in others)
         }
     _require_plain(found, own, what)
     return MatchedWeights(found, notes)

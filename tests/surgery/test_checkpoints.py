@@ -23,8 +23,8 @@ from recipelang.catalogue import find
 from recipelang.errors import Refusal
 from recipelang.kinds import ModelRequest
 from recipelang.surgery.assembly import assemble
-from recipelang.surgery.checkpoints import files_of, read_weights
-from recipelang.surgery.naming import PREFIXES, named_for
+from recipelang.surgery.checkpoints import EMA_WRAPPERS, WRAPPERS, files_of, read_weights
+from recipelang.surgery.naming import EMA_PREFIXES, PREFIXES, named_for
 from recipelang.surgery.network import Network
 from recipelang.surgery.weights import load_weights
 
@@ -91,6 +91,16 @@ HABITS: dict[str, Callable[[nn.Module], Any]] = {
     "EMA beside it": lambda n: {"state_dict_ema": net(7).state_dict(), "state_dict": n.state_dict()},
     "EMA inside it": lambda n: {"state_dict": {**under("model.", n.state_dict()),
                                                **under("model_ema.", net(7).state_dict())}},
+    "Lightning around a backbone": lambda n: {"state_dict": under("model.backbone.", n.state_dict()),
+                                              "hyper_parameters": {"lr": 0.1}},
+    "EMA alone": lambda n: {"state_dict_ema": n.state_dict(), "epoch": 3},
+    "EMA of timm's training": lambda n: {"arch": "x", "optimizer": {"state": {}},
+                                         "state_dict": n.state_dict(), "state_dict_ema": net(7).state_dict()},
+    "ema-pytorch": lambda n: {**under("online_model.", n.state_dict()), **under("ema_model.", net(7).state_dict()),
+                              "initted": torch.tensor(True), "step": torch.tensor(9)},
+    "the average of ema-pytorch": lambda n: {**under("ema_model.", n.state_dict()), "step": torch.tensor(9)},
+    "DeepSpeed": lambda n: {"module": n.state_dict(), "optimizer": None, "ds_version": "0.15",
+                            "param_shapes": [{k: v.shape for k, v in n.named_parameters()}]},
 }  # fmt: skip
 
 
@@ -153,7 +163,7 @@ def test_of_several_without_a_usual_name_the_user_picks(tmp_path: Path) -> None:
     assert caught.value.code == "RCP0743" and "`generator`" in caught.value.help
 
 
-@pytest.mark.parametrize("prefix", ["backbone", "encoder.body", "my_net"])
+@pytest.mark.parametrize("prefix", ["trunk", "encoder.body", "my_net"])
 def test_an_unusual_prefix_is_named_and_at_takes_it_off(prefix: str, tmp_path: Path) -> None:
     state = {**under(f"{prefix}.", net().state_dict()), "projector.weight": torch.zeros(3)}
     path = saved(tmp_path, {"state_dict": state})
@@ -216,6 +226,33 @@ def test_any_nesting_of_the_usual_wrappers_comes_off(parts: list[str], counters:
     state = {k: v for k, v in own.items() if counters or "num_batches" not in k}
     prefix = "".join(f"{part}." for part in parts)
     assert named_for(under(prefix, state), own, "w").tensors.keys() == state.keys()
+
+
+ROUNDED = {k: v.half().float() if v.is_floating_point() else v for k, v in net().state_dict().items()}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    prefix=st.lists(st.sampled_from(sorted(PREFIXES | EMA_PREFIXES)), max_size=3),
+    wrappers=st.lists(st.sampled_from(WRAPPERS), max_size=3),
+    kind=st.sampled_from([torch.float16, torch.float32, torch.float64]),
+    beside=st.sets(st.sampled_from(["optimizer", "hyper_parameters", "epoch", *EMA_WRAPPERS])),
+    safe=st.booleans(),
+)
+def test_any_composition_of_wrappings_gives_the_same_network(
+    prefix: list[str], wrappers: list[str], kind: torch.dtype, beside: set[str], safe: bool, tmp_path: Path
+) -> None:
+    state = {k: v.to(kind) if v.is_floating_point() else v for k, v in ROUNDED.items()}
+    state = under("".join(f"{part}." for part in prefix), state)
+    value: Any = state
+    for name in wrappers:
+        value = {name: value}
+    if wrappers and not set(wrappers) & set(EMA_WRAPPERS):  # of averaged weights alone, the first would be another
+        value = dict.fromkeys(beside, net(7).state_dict()) | value | {"epoch": 3, "hyper_parameters": {"lr": 0.1}}
+    path = tmp_path / "w.pt"
+    save_file(state, path) if safe else torch.save(value, path)
+    found = load(path).module.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in ROUNDED.items())
 
 
 # what is refused ------------------------------------------------------------------------------
@@ -303,6 +340,55 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
         with pytest.raises(Refusal, match=words) as caught:
             read_weights(tmp_path / name)
         assert caught.value.code == "RCP0706"
+
+
+class Settings:
+    """What a training script stores beside its weights."""
+
+
+def test_lightning_with_objects_beside_the_weights_says_what_to_save(tmp_path: Path) -> None:
+    beside = {"pytorch-lightning_version": "2.4.0", "hyper_parameters": {"config": Settings()}}
+    path = saved(tmp_path, {"state_dict": under("model.", net().state_dict()), **beside}, "last.ckpt")
+    with pytest.raises(Refusal, match="checkpoint of Lightning holds objects .*Settings") as caught:
+        read_weights(path)
+    assert caught.value.code == "RCP0706" and 'torch.save(ckpt["state_dict"]' in caught.value.help
+    torch.save(torch.load(path, weights_only=False)["state_dict"], tmp_path / "plain.pt")
+    assert torch.equal(load(tmp_path / "plain.pt").module.eval()(IMAGES), net()(IMAGES))
+
+
+@pytest.mark.parametrize(
+    ("parts", "given", "words", "command"),
+    [
+        (["global_step9/bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt"], "", "DeepSpeed", "zero_to_fp32.py saved"),
+        (["zero_pp_rank_0_mp_rank_00_model_states.pt"], "", "DeepSpeed", "zero_to_fp32.py FOLDER"),
+        (["zero_pp_rank_1_mp_rank_00_model_states.pt"] * 2, "zero_pp_rank_1_mp_rank_00_model_states.pt", "DeepSpeed",
+         "zero_to_fp32.py FOLDER"),
+        ([".metadata", "__0_0.distcp"], "", "FSDP", "dcp_to_torch saved"),
+        ([".metadata", "__0_0.distcp"], "__0_0.distcp", "FSDP", "dcp_to_torch FOLDER"),
+    ],
+)  # fmt: skip
+def test_a_network_in_parts_says_how_to_join_them(
+    parts: list[str], given: str, words: str, command: str, tmp_path: Path
+) -> None:
+    for part in parts:
+        (tmp_path / "saved" / part).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "saved" / part).write_bytes(b"PK")
+    with pytest.raises(Refusal, match=f"holds a network in parts.*{words}") as caught:
+        read_weights(tmp_path / "saved" / given)
+    assert caught.value.code == "RCP0706" and command in caught.value.help
+
+
+def test_what_joins_the_parts_of_fsdp_gives_the_network(tmp_path: Path) -> None:
+    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own: one process alone
+        checkpoint.save({"model": net().state_dict()}, checkpoint_id=tmp_path / "parts", no_dist=True)
+    with pytest.raises(Refusal, match="in parts"):
+        read_weights(tmp_path / "parts")
+    dcp_to_torch_save(tmp_path / "parts", tmp_path / "plain.pt")
+    assert torch.equal(load(tmp_path / "plain.pt").module.eval()(IMAGES), net()(IMAGES))
 
 
 # safetensors ----------------------------------------------------------------------------------
