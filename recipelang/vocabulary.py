@@ -131,12 +131,14 @@ def _of_name(word: str) -> list[tuple[str, str]]:
 
 
 def _own(tokens: Sequence[Token]) -> Iterator[Token]:
-    """The words of the language: without the names that a library gives, as in `torchvision.resnet18`."""
+    """The words of the language: without the names that a library gives, as in `torchvision.resnet18`, and without what
+    stands for a name among other words, as in `variant NAME`."""
     for index, token in enumerate(tokens):
         dotted = index > 1 and tokens[index - 1].type == "DOT" and catalogue.kinds_of(tokens[index - 2].text)
         method = catalogue.find(dotted[0], tokens[index - 2].text) if dotted else None
         names = getattr(method, "dotted_names", frozenset)
-        if token.text not in names():
+        stands_in = len(tokens) > 1 and token.text.isupper() and not _of_name(token.text)
+        if token.text not in names() and not stands_in:
             yield token
 
 

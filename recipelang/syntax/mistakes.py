@@ -164,7 +164,7 @@ def equals(place: Place) -> Mistake | None:
         value = place.after.text.strip() if place.after.type in VALUES else "…"
         if len(place.statement) == 1:
             return Mistake("RCP0103", "`=` gives a setting a value", f"write `let {name} = {value}`", word.span)
-        if place.statement[0].text == "sweep":
+        if place.statement and place.statement[0].text == "sweep":
             what, help_ = (
                 "`=` gives a setting one value, and `sweep` takes several",
                 f"write `sweep {name} in {value} {{`",

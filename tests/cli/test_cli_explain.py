@@ -94,6 +94,7 @@ def test_what_the_tables_of_the_manual_write_is_explained() -> None:
     assert len(written) > 15
     for phrase in written:
         known = phrase.replace("pruned.", "").replace("layers.latency", "latency")  # names of that recipe
+        known = re.sub(r"\b[abc]\b,?", "", known)  # values that are made up
         assert vocabulary.explain(known), phrase
 
 
