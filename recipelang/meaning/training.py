@@ -135,7 +135,9 @@ def _terms(reader: Reader, node: Any, teachers: tuple[Any, ...] | None) -> tuple
         help = "`with kd` uses one teacher, `with mis` two"
         reader.refuse("RCP0412", f"`{show(node)}` uses no teacher", node.span, help)
     comparing = [term for term in terms if term.loss.teachers[1]]
-    if len(comparing) > 1 and (chooser := next((term for term in comparing if term.loss.chooses), None)):
+    if len(comparing) > 1 and (
+        chooser := next((term for term in comparing if getattr(term.loss, "chooses", False)), None)
+    ):
         others = ", ".join(f"`{term.loss.name}`" for term in comparing if term is not chooser)
         message = f"`{chooser.loss.name}` asks the teacher about some samples only, and {others} about all of them"
         reader.refuse("RCP0412", message, node.span, "keep one of them, beside `task`")

@@ -82,12 +82,12 @@ class Terms:
 
     def asked(self, heads: Sequence[Head], targets: Any) -> Tensor | None:
         """Which samples of a batch the teachers are asked about, bool B; None: all of them."""
-        chooser = next((one.term.loss for one in self._terms if one.term.loss and one.term.loss.chooses), None)
+        chooser = next((one.term.loss for one in self._terms if getattr(one.term.loss, "chooses", False)), None)
         return chooser.asks(mean_answer(heads).detach(), targets, self.task) if chooser else None
 
     def told(self) -> tuple[str, ...]:
         """What the losses say after the training."""
-        told = [one for one in self._terms if one.term.loss and type(one.term.loss).told is not Loss.told]
+        told = [one for one in self._terms if getattr(type(one.term.loss), "told", Loss.told) is not Loss.told]
         seconds = self._time() if told else None
         return tuple(text for one in told if (text := one.term.loss.told(one.parts, seconds)))
 

@@ -291,7 +291,8 @@ def test_layers_are_told_in_the_forms_for_programs(layers_record: dict[str, Any]
 
 def test_the_guide_shows_commands_that_can_be_typed() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "reports.md").read_text("utf-8")
-    lines = [line for block in re.findall(r"```sh\n(.*?)```", guide, re.S) for line in block.splitlines()]
+    blocks = re.findall(r"```(?:sh|console)[^\n]*\n(.*?)```", guide, re.S)
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ recipe")]
     typed = [shlex.split(re.sub(r" > \w+\.md$", "", line), comments=True) for line in lines]
     for _, name, *rest in typed:
         command = {"report": results.report, "compare": results.compare}.get(name)

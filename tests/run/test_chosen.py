@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from recipelang import extras
 from recipelang.errors import Refusal
 from recipelang.kinds import Measurement
 from recipelang.methods.metrics.latency import Latency
@@ -19,7 +20,6 @@ from recipelang.methods.runtimes.openvino import OpenVino
 from recipelang.run import chosen as room
 from recipelang.run.chosen import chosen
 from recipelang.run.store import Store
-from recipelang.runtimes import installed
 from recipelang.surgery.network import Accelerated, Network
 
 ALL = ("onnxruntime", "openvino", "torch")
@@ -46,7 +46,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """On which OpenVINO takes 1 ms, onnxruntime 2 ms and torch 9 ms."""
     seconds = {"openvino": 1e-3, "onnxruntime": 2e-3, "torch": 9e-3}
     monkeypatch.setattr(room, "typical", lambda ready, *_: [seconds[name] for name in ready])
-    monkeypatch.setattr(installed, "absent", lambda libraries: [])
+    monkeypatch.setattr(extras, "absent", lambda libraries: [])
     return Bench(Store(tmp_path))
 
 
@@ -94,7 +94,7 @@ def test_a_runtime_that_cannot_is_left_out_with_its_reason(bench: Bench) -> None
 
 
 def test_a_library_that_is_missing_is_a_reason(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installed, "absent", lambda libraries: ["openvino"] if "openvino" in libraries else [])
+    monkeypatch.setattr(extras, "absent", lambda libraries: ["openvino"] if "openvino" in libraries else [])
     found = chosen(Latency(), network(), bench)
     assert found.metric.runtime == OnnxRuntime() and "needs openvino, and it is not installed" in found.among
 

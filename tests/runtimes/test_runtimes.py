@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from recipelang import extras
 from recipelang.catalogue import find, names
 from recipelang.errors import Refusal, SettingError
 from recipelang.kernels.nm.reference import nm_mask
@@ -15,7 +16,6 @@ from recipelang.kinds import PRECISIONS, Deployment, Finding, LayerExecution, Ru
 from recipelang.methods.metrics.latency import Latency
 from recipelang.methods.patterns.nm import NM
 from recipelang.plan import canonical
-from recipelang.runtimes import installed
 from recipelang.surgery.edits import RemoveLayer, apply_edits
 from recipelang.surgery.masks import sparsify
 from recipelang.surgery.network import Network
@@ -85,7 +85,7 @@ def test_the_default_runtime_changes_no_key_and_another_does() -> None:
 
 
 def test_a_library_that_is_missing_is_named_with_its_pip_line(monkeypatch: pytest.MonkeyPatch, digits: Network) -> None:
-    monkeypatch.setattr(installed, "absent", lambda libraries: ["onnx", "onnxscript", "onnxruntime"])
+    monkeypatch.setattr(extras, "absent", lambda libraries: ["onnx", "onnxscript", "onnxruntime"])
     for act in (
         lambda: made("onnxruntime").prepare(digits, Deployment()),
         lambda: made("onnxruntime").versions(digits),
