@@ -29,12 +29,21 @@ _KEY = re.compile(r'(\w+)="([^"]*)"')
 
 def on_config(config: Any) -> Any:
     """Let `folder/*.md` in the navigation stand for the pages of a folder in order, but for its README.md."""
-    for section in config.nav:
-        for pages in section.values():
-            for at, page in reversed([*enumerate(pages)]):
-                if isinstance(page, str) and page.endswith("/*.md"):
-                    found = sorted(Path(config.docs_dir).glob(page))
-                    pages[at : at + 1] = [f"{page[:-4]}{path.name}" for path in found if path.stem != "README"]
+    folder = Path(config.docs_dir)
+
+    def expanded(entries: list[Any]) -> list[Any]:
+        found: list[Any] = []
+        for entry in entries:
+            if isinstance(entry, dict):
+                found.append({name: expanded(at) if isinstance(at, list) else at for name, at in entry.items()})
+            elif entry.endswith("/*.md"):
+                pages = (path for path in sorted(folder.glob(entry)) if path.stem != "README")
+                found += [path.relative_to(folder).as_posix() for path in pages]
+            else:
+                found.append(entry)
+        return found
+
+    config.nav = expanded(config.nav)
     return config
 
 

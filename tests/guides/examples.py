@@ -39,7 +39,7 @@ from recipelang.cli import main
 from recipelang.kinds import Measurement
 
 ROOT = Path(__file__).parent.parent.parent
-#: printed from cards, whose examples tests/test_contract.py and tests/check/ read
+#: printed from cards, whose examples other tests read, like docs/gallery/ (tests/guides/test_gallery.py)
 PRINTED = {"docs/verbs.md", "docs/methods.md", "docs/errors.md", "docs/catalogue.md"}
 #: what is shown and not run: prose in a fence, and settings of other programs
 SHOWN = {"", "text", "lua", "sh"}
@@ -67,7 +67,7 @@ class Block:
 def pages() -> list[str]:
     """README.md and every page of docs/ that a person wrote."""
     found = (str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")))
-    return ["README.md", *(page for page in found if page not in PRINTED)]
+    return ["README.md", *(page for page in found if page not in PRINTED and not page.startswith("docs/gallery/"))]
 
 
 def blocks(page: str) -> list[Block]:
