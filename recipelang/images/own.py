@@ -192,7 +192,7 @@ def open_own(
         batch=batch,
         classes=classes,
         target=task.target,
-        **({"ids": inputs.ids} if inputs.whole else {}),
+        **inputs.json(),
     )
     return OwnDataset(
         "python",

@@ -21,7 +21,12 @@ SPLIT_NAMES = {
 
 
 def divide(
-    digests: Sequence[bytes], labels: Sequence[int], shares: Sequence[float], seed: int, classes: Sequence[str]
+    digests: Sequence[bytes],
+    labels: Sequence[int],
+    shares: Sequence[float],
+    seed: int,
+    classes: Sequence[str],
+    what: str = "image",
 ) -> tuple[np.ndarray, ...]:
     """Divide images among splits.
 
@@ -35,6 +40,7 @@ def divide(
         shares: of each split, adding up to 1; 0 leaves a split empty.
         seed: another seed gives another division.
         classes: names, for messages.
+        what: is divided, for messages.
 
     Returns:
         for each split, the sorted indices (int64) of its images.
@@ -64,7 +70,7 @@ def divide(
             raise Refusal(
                 "RCP0808",
                 f"the class `{shown(classes[label])}` has {len(groups)} different "
-                f"image{'s' * (len(groups) != 1)}, too few to give every split one",
-                "add images to the class, remove the class, or give a split the share 0%",
+                f"{what}{'s' * (len(groups) != 1)}, too few to give every split one",
+                f"add {what}s to the class, remove the class, or give a split the share 0%",
             )
     return tuple(np.asarray(sorted(part), np.int64) for part in parts)

@@ -16,9 +16,15 @@ class Inputs:
     Attributes:
         ids: None: floating point. Otherwise inputs are whole numbers, int64, of 0 to `ids` - 1: names of things, such
             as tokens, that can be looked up and not computed with.
+        padding: the id that fills up inputs that are shorter than others; None where there is none, or it is not known.
     """
 
     ids: int | None = None
+    padding: int | None = None
+
+    def json(self) -> dict[str, int]:
+        """What is not floating point, as entries; none where it is, as before there was anything else."""
+        return {name: value for name, value in (("ids", self.ids), ("padding", self.padding)) if value is not None}
 
     @property
     def whole(self) -> bool:

@@ -49,7 +49,7 @@ def architecture(network: Network) -> str:
     parts = {
         "source": {**source, "settings": settings},
         **{name: described[name] for name in ("edits", "accelerated", "input_shape")},
-        **({"ids": network.inputs.ids} if network.inputs.whole else {}),
+        **network.inputs.json(),
         "restrictions": [(place, each) for place, each in timed if each],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

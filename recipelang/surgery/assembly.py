@@ -102,7 +102,7 @@ def assemble(
     source |= {
         "classes": list(names),
         "input_shape": list(shape),
-        **({"ids": inputs.ids} if inputs.whole else {}),
+        **inputs.json(),
         **({"task": task.name} if task.name != DEFAULT_TASK else {}),
         **({"files": dict(files)} if files else {}),
     }

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from recipelang.errors import Refusal
 from recipelang.images.preprocessing import from_entries
-from recipelang.kinds import DEFAULT_TASK, Inputs, Preprocessing
+from recipelang.kinds import DEFAULT_TASK, FLOATING, Inputs, Preprocessing
 from recipelang.kinds.inputs import MOST_IDS
 from recipelang.surgery.edits import Edit, from_json
 from recipelang.surgery.encoding import Stored
@@ -89,7 +89,7 @@ def read_manifest(folder: Path) -> Manifest:
             version=version,
             source=_source(source, len(classes)),
             input_shape=shape,
-            inputs=Inputs(number_of_ids(model.get("ids"))),
+            inputs=whole_numbers(model),
             classes=classes,
             preprocessing=_preprocessing(entry(model, "preprocessing"), shape[0]),
             accelerated=Accelerated.read(entry(model, "accelerated")),
@@ -178,13 +178,19 @@ def input_shape(value: Any, name: str) -> tuple[int, ...]:
     return lengths
 
 
-def number_of_ids(value: Any) -> int | None:
-    """How many ids there are where inputs are whole numbers; None where they are floating point.
+def whole_numbers(told: Mapping[str, Any]) -> Inputs:
+    """What the numbers of inputs are, by the entries of `Inputs.json`.
 
     Raises:
-        Wrong: it is not such a number.
+        Wrong: they are not such numbers.
     """
-    return None if value is None else whole(value, "`ids`", MOST_IDS)
+    ids, padding = told.get("ids"), told.get("padding")
+    if ids is None:
+        return FLOATING
+    count = whole(ids, "`ids`", MOST_IDS)
+    if padding is not None and not (type(padding) is int and 0 <= padding < count):
+        raise Wrong(f"`padding` is {shown(padding)}, not one of {count:,} ids")
+    return Inputs(count, padding)
 
 
 def class_names(value: Any, source: Mapping[str, Any] = MappingProxyType({})) -> tuple[str, ...]:
@@ -207,7 +213,7 @@ def _source(source: Mapping[str, Any], classes: int) -> dict[str, Any]:
     text(entry(source, "model"), "`model`")
     settings = mapping(entry(source, "settings"), "`settings`")
     input_shape(entry(source, "input_shape"), "`input_shape` of `source`")
-    number_of_ids(source.get("ids"))
+    whole_numbers(source)
     if len(class_names(entry(source, "classes"), source)) != classes:
         raise Wrong("`classes` and the classes of `source` differ in number")
     if classes and whole(settings.get("classes"), "`classes` of `settings`", MOST_CLASSES) != classes:

@@ -95,8 +95,8 @@ class Network:
         module: in training form (BatchNorm not folded). Treat it as read-only: stages work on `clone()`.
         source: JSON that `recipelang.surgery.artifact` rebuilds the original from:
             {"model": method name, "settings": {…}, "classes": […], "input_shape": [C, H, W]}, "task": its name where it
-            is not classification, "ids" where its inputs are whole numbers below that, and "built": what a library
-            built it from (`surgery/libraries.py`).
+            is not classification, the entries of its `inputs` where these are whole numbers, and "built": what a
+            library built it from (`surgery/libraries.py`).
         edits: the edit log, in order (`recipelang.surgery.edits`).
         restrictions: place → the restrictions there, one of a kind and at most one that computes
             (`surgery/restricting.py`).
@@ -158,7 +158,7 @@ class Network:
         return {
             "source": self.source,
             "input_shape": list(self.input_shape),
-            **({"ids": self.inputs.ids} if self.inputs.whole else {}),
+            **self.inputs.json(),
             "classes": list(self.classes),
             "preprocessing": entries(self.preprocessing) if self.preprocessing else None,
             "accelerated": self.accelerated.json() if self.accelerated else None,

@@ -11,11 +11,11 @@ from torch import nn
 
 from recipelang.catalogue import Setting, find, settings
 from recipelang.errors import Refusal, SettingError
-from recipelang.kinds import DEFAULT_TASK, Inputs, ModelRequest
+from recipelang.kinds import DEFAULT_TASK, ModelRequest
 from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.codebase import Code, read_code
 from recipelang.surgery.entries import mapping
-from recipelang.surgery.manifest import input_shape, number_of_ids
+from recipelang.surgery.manifest import input_shape, whole_numbers
 from recipelang.surgery.tasks import task_named
 
 #: where Python files of a given hash were seen in this process
@@ -99,8 +99,7 @@ def _request(source: Mapping[str, Any], trust: bool, folder: Path, redrawn: bool
 
     classes = tuple(str(name) for name in source["classes"]) or None
     task = task_named(str(source.get("task", DEFAULT_TASK)))
-    inputs = Inputs(number_of_ids(source.get("ids")))
-    built = mapping(source.get("built", {}), "`built`")
+    inputs, built = whole_numbers(source), mapping(source.get("built", {}), "`built`")
     how: dict[str, Any] = {"trust": trust, "weights": False, "redrawn": redrawn}
     return ModelRequest(classes, shape, resolve=resolve, task=task, inputs=inputs, built=built, **how)
 

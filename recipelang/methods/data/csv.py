@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
+from recipelang.errors import SettingError
 from recipelang.methods.data._images import ImageSettings
 
 if TYPE_CHECKING:
     from recipelang.kinds import Dataset
 
+#: settings that have no meaning for texts
+_OF_IMAGES = ("size", "augment", "channels", "bits", "unreadable", "path", "root", "suffix")
+
 
 @method("data", "csv")
 @dataclass(frozen=True)
 class Csv(ImageSettings):
-    """Images that a CSV file lists, each with its class: `csv("labels.csv")`.
+    """Images or texts that a CSV file lists, each with its class: `csv("labels.csv")`.
 
     What: the first line names the columns; a row is an image. `path`, `label` and `split_by` say which column is what;
     without them, columns are found by usual names (`path`, `file`, `image` …; `label`, `class`, `target` …; `split`,
@@ -30,7 +34,11 @@ class Csv(ImageSettings):
     Splits: `train`, `val` (`valid`, `validation`, `dev`) and `test`, if there is such a column; what it lacks is cut
     from `train` by `split`, class by class, by a hash of (seed, bytes), as of `folder`: copies of an image are never in
     two splits that are cut, and counted in the note where the file puts them there.
-    Shapes, range and augmentation: as of `folder`.
+    Shapes, range and augmentation of images: as of `folder`.
+    Texts: `csv("reviews.csv", text="review", tokenizer="FOLDER", length=128)` takes them from a column and makes ids of
+    tokens, int64 B×length, by the tokenizer of the network's folder, or by a `tokenizer.json`. Shorter texts are filled
+    up at the end, longer ones are cut and counted in the note. Texts with equal ids are never in two splits that are
+    cut. The network leaves out what fills up: `model huggingface` does, by the tokenizer's id for it.
     When it misleads: only byte-equal copies are recognised; rows of one patient, video or place belong in one split,
     which the file has to say.
     Source: RFC 4180; the file.
@@ -47,15 +55,65 @@ class Csv(ImageSettings):
     )
     root: str = setting("", type="text", hashed=False, help="Where relative paths start; default: beside the file.")
     suffix: str = setting("", type="text", help='Added to every path: `".jpg"`.')
+    text: str = setting("", type="text", help="Column of the texts, where samples are texts.")
+    tokenizer: str = setting("", type="text", help="Of texts: folder of their network, or a `tokenizer.json`.")
+    length: int | None = setting(None, type="integer", low=2, high=2**15, help="Tokens of a text; default 128.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.text:
+            for name in ("tokenizer", "length"):
+                if getattr(self, name):
+                    help = 'name the column of the texts, as in `text="review"`, or remove it'
+                    raise SettingError(name, f"`{name}` is for texts, and these samples are images", help)
+            return
+        for name in _OF_IMAGES:
+            if getattr(self, name) != next(field.default for field in fields(self) if field.name == name):
+                raise SettingError(
+                    name, f"`{name}` is for images, and `text` says that samples are texts", f"remove `{name}`"
+                )
+        if not self.tokenizer:
+            help = 'name the folder of the network, which has one: `tokenizer="FOLDER"`'
+            raise SettingError("text", "texts need a tokenizer, which makes the ids that a network reads", help)
+
+    def require(self) -> None:
+        """Refuse where the libraries of texts are not installed (RCP1027)."""
+        from recipelang.extras import require_libraries
+
+        if self.text:
+            require_libraries("data csv", ("tokenizers", "transformers"), "hf")
 
     def open(self, resolve: Callable[[str], Path]) -> Dataset:
         """Open the data.
 
         Raises:
             Refusal: RCP0852 to RCP0855: the table is invalid; RCP0801, RCP0803 to RCP0808, RCP0810, RCP0820: its images
-                or classes are.
+                or classes are; RCP0780, RCP0781: the tokenizer is invalid, or does not fit the texts; RCP1027:
+                its library is not installed.
         """
+        if self.text:
+            return self._texts(resolve)
         from recipelang.images.listed import Columns, open_listed
 
         columns = Columns(self.path, self.label, self.split_by, self.labels, self.suffix)
         return open_listed(resolve(self.file), resolve(self.root) if self.root else None, columns, **self.how())
+
+    def _texts(self, resolve: Callable[[str], Path]) -> Dataset:
+        from recipelang.images.listing import list_samples
+        from recipelang.images.table import read_table
+        from recipelang.images.texts import open_texts
+        from recipelang.images.tokens import read_tokenizer
+
+        self.require()
+        found = list_samples(
+            read_table(resolve(self.file)),
+            "text",
+            value=self.text,
+            label=self.label,
+            split_by=self.split_by,
+            names=self.labels,
+        )
+        tokenizer = read_tokenizer(resolve(self.tokenizer), self.tokenizer)
+        return open_texts(
+            "csv", found, tokenizer, length=self.length or 128, batch=self.batch, shares=self.split, seed=self.seed
+        )

@@ -26,7 +26,8 @@ class Python:
     is cut from the training samples by `split`, class by class, by a hash of (seed, sample): equal samples are never in
     two splits. A data set has `__len__` and `__getitem__`; a sample is `(input, target)`. The file runs only under
     `--trust`; modules beside it can be imported, as of `model python`.
-    Shapes: inputs are floating-point tensors of any one shape, normalised by the code. Targets are as the task needs
+    Shapes: inputs are tensors of any one shape, of floating-point numbers, normalised by the code, or of whole numbers
+    from 0 up, the ids of tokens (int16, int32 or int64). Targets are as the task needs
     them: the number of a class from 0 up, or a floating-point tensor, an image of 0…1 for super-resolution.
     Classes: named by `classes`, else by the attribute `classes` of the training data, else numbered.
     Random numbers that the code draws for a sample, with torch, numpy or random, depend on the seed, the epoch and the

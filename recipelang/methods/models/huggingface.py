@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ IMAGES = ("AutoModelForImageClassification", "an image classifier")
 @method("model", "huggingface")
 @dataclass(frozen=True)
 class HuggingFace:
-    """An image classifier of transformers: `huggingface("microsoft/resnet-18")`, or a folder of `save_pretrained`.
+    """An image or text classifier of transformers: `huggingface("microsoft/resnet-18")`, a folder of `save_pretrained`.
 
     A recipe downloads nothing: `hf download microsoft/resnet-18` does, once. The network brings its weights, the names
     of its classes (`id2label`) and what its image processor does, which the data then follows. `classes=5` replaces the
@@ -26,7 +26,10 @@ class HuggingFace:
     Code of the folder (`auto_map`) never runs, and a `.bin` file is read as plain tensors. Weights of 16 bits become
     float32. An artifact of such a network needs transformers to load, of a version that builds the same network.
 
-    Shapes: B×C×H×W → B×classes.
+    Texts: where the data's inputs are ids, or the folder says so without data, the network is one for sequence
+    classification (BERT, DistilBERT, RoBERTa, …; decoders with such a head). Ids that fill up short texts are left out.
+
+    Shapes: B×C×H×W, or ids int64 B×tokens → B×classes.
     Needs: `pip install "recipelang[hf]"`.
     When it misleads: resizing differs by a rounding from that of the image processor; an image processor that stretches
     images is followed in size and normalisation alone, as a note says.
@@ -69,11 +72,15 @@ class HuggingFace:
 
         Raises:
             Refusal: RCP0760: it is not on this machine; RCP0761: it brings its own code; RCP0762: it is not an image
-                classifier, or damaged; RCP0706, RCP0707: its weights cannot be read or do not fit; RCP0708: the
-                numbers of classes do not fit; RCP1027: transformers is not installed.
+                or text classifier, or damaged; RCP0782: the data's ids are not those of the network; RCP0706, RCP0707:
+                its weights cannot be read or do not fit; RCP0708: the numbers of classes do not fit; RCP1027:
+                transformers is not installed.
         """
         if request.built:
             return self._again(request)
+        texts = self._of_texts(request) if request.inputs.whole or request.input_shape is None else None
+        if texts is not None:
+            return texts
         from recipelang.surgery.assembly import assemble
         from recipelang.surgery.hub import open_folder
         from recipelang.surgery.image_processor import processed
@@ -104,17 +111,49 @@ class HuggingFace:
             notes=(*loaded.notes, *seen.notes),
         )
 
+    def _of_texts(self, request: ModelRequest) -> Any:
+        """A text classifier; None where there is no data and the folder is of something else."""
+        from recipelang.surgery.assembly import assemble
+        from recipelang.surgery.encoders import TEXTS, USUAL_LENGTH, classifies_texts, of_ids, places, require_places
+        from recipelang.surgery.hub import open_folder
+        from recipelang.surgery.pretrained import load_pretrained
+
+        folder = open_folder(self.where, request.resolve, self.revision)
+        if not request.inputs.whole and not classifies_texts(folder.config):
+            return None
+        loaded = load_pretrained(folder, *TEXTS, self.classes)
+        inputs = of_ids(loaded.module, request.inputs, self.where)
+        shape = request.input_shape or (min(USUAL_LENGTH, places(loaded.module) or USUAL_LENGTH),)
+        require_places(loaded.module, shape[-1], self.where)
+        return assemble(
+            loaded.module,
+            replace(request, input_shape=shape, inputs=inputs),
+            model="huggingface",
+            settings={"where": _public(self.where, folder.path)},
+            input_shape=shape,
+            classes=self.classes,
+            pretrained=True,
+            known=loaded.names,
+            library="transformers",
+            built={"config": loaded.config},
+            notes=loaded.notes,
+        )
+
     def _again(self, request: ModelRequest) -> Any:
         """The architecture of a saved network, without the folder that it was first built from."""
         from recipelang.surgery.assembly import assemble
+        from recipelang.surgery.encoders import TEXTS, of_ids
         from recipelang.surgery.pretrained import rebuilt
 
         config = request.built.get("config")
         if not isinstance(config, dict) or request.input_shape is None:
             help = "use a folder unchanged since a run or `export safetensors` wrote it"
             raise Refusal("RCP0714", "the network's source is damaged: it has no `config`", help)
+        module = rebuilt(config, *(TEXTS if request.inputs.whole else IMAGES), self.classes)
+        if request.inputs.whole:
+            of_ids(module, request.inputs, self.where)
         return assemble(
-            rebuilt(config, *IMAGES, self.classes),
+            module,
             request,
             model="huggingface",
             settings={"where": self.where},
