@@ -19,6 +19,8 @@ from tests.guides.examples import Clock, Reader, blocks, left_out, pages
 ROOT = Path(__file__).parent.parent
 #: pages whose commands train for more than a few seconds: each is typed in as it is by `make test-slow`
 WHOLE = ("docs/tutorial.md",)
+#: pages that take most of the time of all even with `--smoke`
+SLOW = ("README.md",)
 
 
 @pytest.fixture
@@ -36,7 +38,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [page for page in pages() if blocks(page)])
+@pytest.mark.parametrize(
+    "page", [pytest.param(p, marks=pytest.mark.slow if p in SLOW else ()) for p in pages() if blocks(p)]
+)
 def test_every_example_of_a_page_runs(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for reading in ("measure", "glance"):
         monkeypatch.setattr(Latency, reading, Clock.read)
