@@ -46,6 +46,7 @@ FOLDERS: Mapping[str, str] = {
     "runtime": "runtimes",
     "export": "exports",
     "report": "reports",
+    "tracker": "trackers",
 }
 #: role → folder under recipelang, for what a file says by its kind: no card, no settings, one class per file
 PARTS: Mapping[str, str] = {"edit": "surgery/edits", "restriction": "surgery/restrictions"}

@@ -39,6 +39,7 @@ PROTOCOLS: Mapping[str, str] = {
     "ramp": "Ramp",
     "runtime": "Runtime",
     "export": "ExportMethod",
+    "tracker": "Tracker",
     "edit": "Edit",
     "restriction": "Restriction",
 }

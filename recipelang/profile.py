@@ -8,6 +8,7 @@
     store: /scratch/recipe
     launcher: local
     links: follow                                   # links in data folders, to folders and out of the data
+    tracking: {mlflow: {uri: "sqlite:///runs.db"}}  # who is told of runs
 
 Everything is optional. Nothing of it enters a key: contents do, paths do not.
 """
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import yaml
 
 FILE_NAME = "recipe.yaml"
-KEYS = ("data", "weights", "aliases", "device", "threads", "store", "launcher", "links")
+KEYS = ("data", "weights", "aliases", "device", "threads", "store", "launcher", "links", "tracking")
 #: at most this many mistakes are reported
 MOST_MISTAKES = 100
 #: a longer profile was not written by hand
@@ -52,6 +53,7 @@ class Profile:
         store: folder of the store; None takes the default.
         launcher: how work is started; `local` is this process.
         links: `follow` or `refuse`: how links to folders, and out of the data, are treated in folders of images.
+        tracking: trackers that are told of runs, methods of kind `tracker`.
         path: the file that this was read from; None where there is none.
     """
 
@@ -63,6 +65,7 @@ class Profile:
     store: Path | None = None
     launcher: str = "local"
     links: str = "refuse"
+    tracking: tuple[Any, ...] = ()
     path: Path | None = None
 
     def resolve(self, path_or_alias: str, recipe_dir: Path) -> Path:
@@ -96,7 +99,7 @@ def parse_profile(text: str, path: Path) -> Profile:
     """Read the text of a profile. Relative paths in it start at the profile's own folder.
 
     Raises:
-        RecipeError: RCP1210 … RCP1214, all mistakes at once, each with its line.
+        RecipeError: RCP1210 … RCP1214, RCP1220, RCP1221, all mistakes at once, each with its line.
     """
     reader = _Reader(path)
     values = reader.read(text)
@@ -116,6 +119,7 @@ def parse_profile(text: str, path: Path) -> Profile:
         store=place(values["store"]) if "store" in values else None,
         launcher=values.get("launcher", "local"),
         links=values.get("links", "refuse"),
+        tracking=values.get("tracking", ()),
         path=path,
     )
 
@@ -159,7 +163,9 @@ class _Reader:
             return {}
         return {key: self.value(key, node) for key, node in self.entries(root, KEYS)}
 
-    def entries(self, mapping: yaml.MappingNode, known: tuple[str, ...] = ()) -> list[tuple[str, yaml.Node]]:
+    def entries(
+        self, mapping: yaml.MappingNode, known: tuple[str, ...] = (), code: str = "RCP1211", what: str = "the profile"
+    ) -> list[tuple[str, yaml.Node]]:
         """The (key, value node) pairs; keys that are unknown, not text or repeated are refused."""
         seen: dict[str, yaml.Node] = {}
         for key, node in mapping.value:
@@ -168,7 +174,7 @@ class _Reader:
             elif known and key.value not in known:
                 guess = did_you_mean(key.value, known) if len(self.mistakes) < MOST_MISTAKES else ""
                 help = f"{guess}keys: {', '.join(known)}"
-                self.refuse("RCP1211", f"the profile has no key `{key.value}`", key, help)
+                self.refuse(code, f"{what} has no key `{key.value}`", key, help)
             elif key.value in seen:
                 self.refuse("RCP1213", f"`{key.value}` appears twice", key, "keep one of the two lines")
             else:
@@ -179,6 +185,10 @@ class _Reader:
         """The checked value of one key; a mistake is noted, and the value is then meaningless."""
         if key in ("data", "weights", "aliases"):
             return self.names(key, node)
+        if key == "tracking":
+            from recipelang import trackers  # few profiles name any
+
+            return trackers.read(node, self)
         problem = _problem(key, node)
         if problem:
             self.refuse("RCP1212", problem, node, f"write {_EXAMPLES[key]}")

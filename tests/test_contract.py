@@ -76,6 +76,7 @@ WORK = {
     "kernel": ("executes", "int8"),
     "runtime": ("prepare", "require", "versions", "findings", "devices", "precisions", "compiles", "brief"),
     "report": (),
+    "tracker": ("begin", "require", "placed", "networks"),
 }
 #: what a metric is measured from → the functions that measure it
 MEASURES = {

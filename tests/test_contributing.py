@@ -128,7 +128,7 @@ def test_the_page_shows_every_kind_that_families_add() -> None:
     kinds = {point.partition(".")[0] for point in examples()}
     assert kinds >= {
         *("criterion", "loss", "metric", "task", "unit", "edit", "restriction", "companion", "runtime", "data"),
-        *("verb", "stage", "quantizer", "rounder"),
+        *("verb", "stage", "quantizer", "rounder", "tracker"),
     }
     assert set(PROTOCOLS) <= {*catalogue.FOLDERS, *catalogue.PARTS}
 
@@ -142,13 +142,17 @@ def test_a_strangers_plug_in_works_for_every_kind(installed: Path) -> None:
     planned = recipe(installed, "plan", "r.rcp", "--trust")
     assert planned.returncode == 0, planned.stderr
     assert "2 weights are bounded" in planned.stdout
-    ran = recipe(installed, "run", "r.rcp", "--trust")
+    ran = recipe(installed, "run", "r.rcp", "--trust", "--track", "lines")
     assert ran.returncode == 0, ran.stderr
     report = json.loads((installed / "runs" / "r-1" / "report.json").read_text(encoding="utf-8"))
     (main,) = [variant for variant in report["variants"] if variant["name"] == "main"]
     assert {"distance", "params", "latency(runtime=inference)"} <= set(main["metrics"])
     reached = {step["verb"]: step["reached"] for step in main["runs"][0]["steps"]}
     assert reached["bound"] == [{"what": "bounded", "value": 2, "noun": "weight"}]
+    lines = [json.loads(line) for line in (installed / "told.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert lines[0]["run"] == "r-1" and lines[-1] == {"status": "finished"}
+    assert {line["network"] for line in lines if "results" in line} == {"healthy", "main"}
+    assert "train/step/loss" in {line.get("name") for line in lines}
     again = recipe(installed, "run", "r.rcp", "--trust")
     assert " 0 done;" in again.stderr + again.stdout
 
@@ -168,6 +172,7 @@ MISTAKES = {
     "quantizer.trimmed": ("def range", "def limits", "it has no `range` or `restriction`"),
     "rounder.dithered": ("def round(self, piece, progress)", "def round(self, piece)", "cannot be called as `round("),
     "runtime.inference": ("brief = True", "", "it has no `brief`"),
+    "tracker.lines": ("networks = False", "", "it has no `networks`"),
     "unit.norms": ("def aggregate", "def gather", "it has no `aggregate`"),
     "verb.bound": ("def needs(self)", "def asks(self)", "it has no `needs`"),
 }
@@ -181,6 +186,7 @@ USES = {
     "quantizer.trimmed": "quantize weights to 8 bits by trimmed",
     "rounder.dithered": "quantize weights to 8 bits with dithered",
     "runtime.inference": "prune 1 layer by random\nmeasure latency(runtime=inference)",
+    "tracker.lines": "prune 1 layer by random",
     "unit.norms": "prune 1 norms by random",
     "verb.bound": "bound 0.5",
 }
@@ -192,6 +198,8 @@ def test_a_plug_in_that_breaks_its_contract_is_refused_at_check(tmp_path: Path, 
     right, wrong, said = MISTAKES[point]
     assert right in files[point]
     install(tmp_path, files | {point: files[point].replace(right, wrong)})
+    if point == "tracker.lines":  # no recipe names a tracker
+        (tmp_path / "recipe.yaml").write_text("tracking: lines\n")
     found = recipe(tmp_path, "check", "-e", USES[point])
     assert found.returncode == 1, found.stderr
     assert "RCP0255" in found.stderr and said in found.stderr and point.partition(".")[2] in found.stderr

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recipelang.commands.boundary import DONE, NOT_MET, WrongUsage, coloured, say
+from recipelang.commands.boundary import DONE, FAILED, NOT_MET, WrongUsage, coloured, say
 from recipelang.commands.sources import PathArgument
 from recipelang.errors import RecipeError, Refusal
 from recipelang.plan import effects, steps_of
@@ -233,6 +233,27 @@ class Written:
 
 
 def finish(result: RunResult, plan: Plan, *, outside: bool) -> Written:
+    """Write the reports of a run, in the forms and places that the recipe asks for, and give them to its trackers.
+
+    What becomes of trackers is in the record, too, so it is written again where one fails at the very end.
+    """
+    from recipelang import kinds
+
+    following, warnings = result.following, result.report["warnings"]
+    following.results(result.report)
+    warnings += following.warnings
+    written = _reports(result, plan, outside=outside)
+    status = kinds.FAILED if result.exit_code == FAILED else kinds.FINISHED
+    following.files(result.folder, written.files, result.report, status)
+    if late := [warning for warning in following.warnings if warning not in warnings]:
+        warnings += late
+        written = _reports(result, plan, outside=outside)
+    for place in following.places:
+        say(place)
+    return written
+
+
+def _reports(result: RunResult, plan: Plan, *, outside: bool) -> Written:
     """Write the reports of a run, in the forms and places that the recipe asks for."""
     from recipelang.report.context import build
     from recipelang.run.output import inside

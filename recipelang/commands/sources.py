@@ -16,6 +16,7 @@ from recipelang.commands.boundary import WrongUsage, print_diagnostics
 from recipelang.errors import Diagnostic, RecipeError, Refusal
 from recipelang.files import MOST_BYTES, expanded, shortened, used_text
 from recipelang.profile import DEVICE, Profile, locate, parse_profile
+from recipelang.trackers import KIND, NONE
 
 if TYPE_CHECKING:
     from recipelang.plan import Plan
@@ -217,3 +218,37 @@ def device_of(context: click.Context, parameter: click.Parameter, text: str | No
     if text is not None and not DEVICE.fullmatch(text):
         raise click.BadParameter(f"there is no device `{text}`; write `cpu`, `cuda` or `cuda:0`.")
     return text
+
+
+def trackers_of(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[Any, ...] | None:
+    """`mlflow`, `mlflow(experiment="mine"), tensorboard` as trackers, any number of times, `none` as no tracker; None
+    where nothing is given; a click callback.
+
+    Raises:
+        WrongUsage: one of them is wrong, at its place in the option.
+    """
+    if not texts:
+        return None
+    if [text.strip() for text in texts] == [NONE]:
+        return ()
+    return tracked(texts, Path.cwd(), "--track ")
+
+
+def tracked(texts: Iterable[str], folder: Path, option: str) -> tuple[Any, ...]:
+    """The trackers that some texts name, with their settings, as a recipe would write them.
+
+    Args:
+        texts: one or several trackers each.
+        folder: where relative paths of their settings start.
+        option: as it is shown before a text: `--track `.
+
+    Raises:
+        WrongUsage: one of them is wrong, at its place in the text.
+    """
+    from recipelang.meaning.typed import methods  # few runs name any, and the language takes a while to load
+
+    try:
+        found = [one for text in texts for one in methods(text, KIND, option, {})]
+    except RecipeError as error:
+        raise WrongUsage(error.diagnostics, error.text) from None
+    return tuple(tracker.placed(folder) for tracker in dict.fromkeys(found))

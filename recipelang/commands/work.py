@@ -24,6 +24,7 @@ from recipelang.commands.sources import (
     seeds_of,
     sets_of,
     sources,
+    trackers_of,
 )
 from recipelang.units import counted, show
 
@@ -59,6 +60,14 @@ _SHARED = (
     click.option("--fresh", is_flag=True, help="Compute and measure again what the store holds."),
     click.option("--trust", is_flag=True, help='Run Python code that the recipe names: python("file.py:build").'),
     click.option("--outside", is_flag=True, help="Let `export … to` and `report … to` leave the output folder."),
+    click.option(
+        "--track",
+        "tracking",
+        multiple=True,
+        callback=trackers_of,
+        metavar="TRACKER",
+        help="Tell mlflow, tensorboard or wandb of the run, or `none`; default: as recipe.yaml. May be repeated.",
+    ),
 )
 
 
@@ -86,12 +95,16 @@ class _Prepared:
 
 def _prepare(arguments: dict[str, Any], command: str) -> _Prepared:
     """From the options of `plan` and `run` to a checked plan and the options of the engine."""
+    from recipelang.run.following import require
+
     recipe = sources([arguments["file"]] if arguments["file"] else [], arguments["oneliner"])[0]
     with pointing_at(recipe):
         plan, profile = checked(recipe, request_of(arguments))
         stay_inside(plan, outside=arguments["outside"])
     print_diagnostics(plan.warnings, recipe.text_at)
-    return _Prepared(recipe, plan, options_of(arguments, recipe, profile, command))
+    options = options_of(arguments, recipe, profile, command)
+    require(options.tracking)
+    return _Prepared(recipe, plan, options)
 
 
 def request_of(arguments: Mapping[str, Any]) -> Request:
@@ -116,6 +129,7 @@ def options_of(arguments: Mapping[str, Any], recipe: Source, profile: Profile, c
         command=command,
         follow_links=profile.links == "follow",
         outside=arguments["outside"],
+        tracking=profile.tracking if (asked := arguments.get("tracking")) is None else asked,
     )
 
 

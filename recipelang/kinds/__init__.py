@@ -72,9 +72,11 @@ if TYPE_CHECKING:
     from recipelang.kinds.points import paired as paired
     from recipelang.kinds.points import trained as trained
     from recipelang.kinds.preprocessing import Preprocessing as Preprocessing
+    from recipelang.kinds.progress import Measured as Measured
     from recipelang.kinds.progress import Numbered as Numbered
     from recipelang.kinds.progress import Progress as Progress
     from recipelang.kinds.progress import Quiet as Quiet
+    from recipelang.kinds.progress import hears as hears
     from recipelang.kinds.quantizer import BITS as BITS
     from recipelang.kinds.quantizer import QUANTIZED as QUANTIZED
     from recipelang.kinds.quantizer import Observed as Observed
@@ -113,6 +115,13 @@ if TYPE_CHECKING:
     from recipelang.kinds.task import DEFAULT_TASK as DEFAULT_TASK
     from recipelang.kinds.task import Task as Task
     from recipelang.kinds.task import serves as serves
+    from recipelang.kinds.tracker import FAILED as FAILED
+    from recipelang.kinds.tracker import FINISHED as FINISHED
+    from recipelang.kinds.tracker import INTERRUPTED as INTERRUPTED
+    from recipelang.kinds.tracker import Scalar as Scalar
+    from recipelang.kinds.tracker import Session as Session
+    from recipelang.kinds.tracker import TrackedRun as TrackedRun
+    from recipelang.kinds.tracker import Tracker as Tracker
     from recipelang.kinds.unit import Gone as Gone
     from recipelang.kinds.unit import Group as Group
     from recipelang.kinds.unit import Offer as Offer
@@ -144,7 +153,7 @@ OFFERED = {
     "plot": "Line Plot",
     "points": "Pairing Point Points middle none_fits paired trained",
     "preprocessing": "Preprocessing",
-    "progress": "Numbered Progress Quiet",
+    "progress": "Measured Numbered Progress Quiet hears",
     "quantizer": "BITS QUANTIZED Observed Quantizer Scheme",
     "ramp": "Ramp",
     "restriction": "Restriction",
@@ -157,6 +166,7 @@ OFFERED = {
     "sharing": "Sharing",
     "source": "Source",
     "task": "DEFAULT_TASK Task serves",
+    "tracker": "FAILED FINISHED INTERRUPTED Scalar Session TrackedRun Tracker",
     "unit": "Gone Group Offer Unit",
     "widths": "Choice WidthBench WidthSearch Widths",
 }

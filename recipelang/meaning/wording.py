@@ -41,6 +41,7 @@ KINDS: dict[str, KindWords] = {
     "runtime": KindWords("a runtime", "runtimes", "in a setting: `latency(runtime=onnxruntime)`"),
     "export": KindWords("an export format", "export formats", "after `export`"),
     "report": KindWords("a report format", "report formats", "after `report`"),
+    "tracker": KindWords("a tracker", "trackers", "in recipe.yaml, as `tracking: mlflow`, and after `--track`"),
 }
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from recipelang.run.options import Options
 
 NAME = "recipe"
-_NO_RUN = ("bound", "out", "store", "device", "threads", "smoke", "fresh", "trust", "outside")
+_NO_RUN = ("bound", "out", "store", "device", "threads", "smoke", "fresh", "trust", "outside", "tracking")
 #: what a cell does → the parameters that would change nothing of it
 IDLE = {"run": (), "plan": ("bound",), "check": _NO_RUN}
 

@@ -22,6 +22,7 @@ from recipelang.images.cache import cache_folder
 from recipelang.kinds import Dataset, Progress
 from recipelang.measuring.machine import busy, default_threads
 from recipelang.plan import Plan, Shown, steps_of
+from recipelang.run.following import begin
 from recipelang.run.options import Options
 from recipelang.run.output import REPORT, output_folder, whole, without_partial
 from recipelang.run.planlines import BUSY, PlanLine, PlanReport
@@ -116,11 +117,12 @@ def recall(plan: Plan, options: Options, progress: Progress | None = None) -> Ru
             _write(answer, store, out)
             store.remember(out)
             answers.remember(out)
+            report = _dated(json.loads((answer.folder / REPORT).read_text("utf-8")), options)
+            following = begin(plan, options, out, said, report["environment"])
     except Refusal as refusal:
         raise StepFailed([refusal.at(None)], plan.text) from refusal
-    report = json.loads((answer.folder / REPORT).read_text("utf-8"))
     told = summary(answer.record["steps"], 0, store)
-    return RunResult(_dated(report, options), out, answer.record["exit_code"], (), told)
+    return RunResult(report, out, answer.record["exit_code"], (), told, following)
 
 
 def _answers(store: Store, looks_only: bool = False) -> Store:

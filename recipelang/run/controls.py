@@ -42,6 +42,7 @@ class Controls:
         key = (lane.healthy.content, training_of(lane), lane.seed)
         if key not in self._made:
             control = lane.fork(path=("control",), parameters={}, current=lane.healthy, origin=None, chosen=False)
+            control.control_of = (lane.name,)
             control.recovered, control.named, control.exports = None, {}, []
             control.steps = list(lane.steps[: lane.shared])
             if lane.trace:

@@ -23,6 +23,7 @@ from recipelang.run import answers, planning, record
 from recipelang.run.controls import Controls
 from recipelang.run.evaluate import Readings
 from recipelang.run.expectations import Expectations
+from recipelang.run.following import Following, begin
 from recipelang.run.lanes import Lane
 from recipelang.run.measurer import Measurer
 from recipelang.run.options import Options
@@ -55,8 +56,12 @@ def execute(plan: Plan, options: Options, progress: Progress | None = None) -> R
     store = Store(options.store or Path(".recipe"))
     try:
         with output_folder(options.out, plan.name, plan.text, store) as out:
+            following = begin(plan, options, out, said, environment() if options.tracking else {})
             try:
-                return _Run(plan, options, said, out, store).carry_out()
+                return _Run(plan, options, said, out, store, following).carry_out()
+            except BaseException as error:
+                following.stops(error)
+                raise
             finally:
                 said.stop()
                 with contextlib.suppress(OSError):  # a full disk must not hide how the run ended
@@ -68,7 +73,10 @@ def execute(plan: Plan, options: Options, progress: Progress | None = None) -> R
 class _Run:
     """One run: its parts put together."""
 
-    def __init__(self, plan: Plan, options: Options, progress: Progress, out: Path, store: Store) -> None:
+    def __init__(
+        self, plan: Plan, options: Options, progress: Progress, out: Path, store: Store, following: Following
+    ) -> None:
+        progress = following.progress(progress)
         self.plan, self.options, self.progress, self.out = plan, options, progress, out
         datasets: dict[str, Dataset] = {}
         measurer = Measurer(store, options, progress)
@@ -76,7 +84,7 @@ class _Run:
             measurer, options, datasets, lambda: self.walk.lanes, lambda lane: self.controls.of(lane)
         )
         self.expectations = Expectations(self.readings)
-        self.worker = Worker(options, store, progress, self.readings, datasets, out / PARTIAL)
+        self.worker = Worker(options, store, progress, self.readings, datasets, out / PARTIAL, following)
         self.controls = Controls(self.worker)
         self.walk = Walk(self.worker, self.readings, self.expectations)
         self.worker.begin(plan.nodes)
@@ -107,7 +115,7 @@ class _Run:
         code = 3 if failures else 4 if self.expectations.missed else 0
         worker = self.worker
         told = summary(worker.stored, worker.made, worker.store)
-        result = RunResult(report, self.out, code, tuple(dict.fromkeys(failures)), told)
+        result = RunResult(report, self.out, code, tuple(dict.fromkeys(failures)), told, worker.following)
         if not failures and not self.readings.trouble:  # what failed once may be possible next time
             steps = worker.made + worker.stored
             answers.keep(self.plan, self.options, worker.store, worker.datasets, lanes, result, steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Options:
         command: the command line, for the report.
         follow_links: whether links in folders of images are followed, to folders and out of the data.
         outside: whether `export … to` and `report … to` may leave the output folder.
+        tracking: trackers that are told of the run, methods of kind `tracker`.
     """
 
     out: Path | None = None
@@ -39,3 +41,4 @@ class Options:
     command: str = ""
     follow_links: bool = False
     outside: bool = False
+    tracking: tuple[Any, ...] = ()

@@ -26,8 +26,8 @@ from recipelang.run.store import Store, key_of
 from recipelang.run.surroundings import surroundings
 from recipelang.run.tasks import task_of
 
-#: options that decide nothing but where things are, or that are in the key in another way
-ELSEWHERE = ("out", "store", "command", "resolve", "recipe_dir", "fresh")
+#: options that decide nothing but where things are and who is told, or that are in the key in another way
+ELSEWHERE = ("out", "store", "command", "resolve", "recipe_dir", "fresh", "tracking")
 
 
 def key_for(plan: Plan, options: Options) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recipelang.errors import Diagnostic
+from recipelang.run.following import Following
 from recipelang.run.store import Store
 from recipelang.units import counted, show
 
@@ -21,6 +22,7 @@ class RunResult:
         exit_code: 0 done, 3 a step failed, 4 an `expect` was not met.
         diagnostics: what went wrong, at lines of the recipe.
         summary: one line on what came from the store.
+        following: tells trackers of the run, until its reports are written.
     """
 
     report: dict[str, Any]
@@ -28,6 +30,7 @@ class RunResult:
     exit_code: int
     diagnostics: tuple[Diagnostic, ...] = field(default=())
     summary: str = ""
+    following: Following = field(default_factory=Following, compare=False, repr=False)
 
 
 def summary(stored: int, made: int, store: Store) -> str:

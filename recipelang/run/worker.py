@@ -38,6 +38,7 @@ from recipelang.run.bookkeeping import note
 from recipelang.run.building import build
 from recipelang.run.costs import UNKNOWN, Spent
 from recipelang.run.evaluate import Readings
+from recipelang.run.following import Following
 from recipelang.run.lanes import Lane, StepRecord
 from recipelang.run.options import Options
 from recipelang.run.retraining import repeated_by_control
@@ -63,6 +64,7 @@ class Worker:
         datasets: opened data sets by name; "" is the recipe's first.
         task: of the recipe.
         partial: where the best candidate is saved if a budget is out of reach.
+        following: tells trackers of each step.
         spent: notes what steps take.
         made, stored: how many steps were done, and how many were in the store.
     """
@@ -73,6 +75,7 @@ class Worker:
     readings: Readings
     datasets: dict[str, Dataset]
     partial: Path
+    following: Following = field(default_factory=Following)
     task: Task = field(default_factory=task_named)
     made: int = 0
     stored: int = 0
@@ -91,6 +94,7 @@ class Worker:
         began = time.monotonic()
         line = line_of(step.span)
         book = StepRecord(step.operation.verb, step.text, line, step.implied)
+        self.following.enters(step.operation.verb, lane)
         try:
             record, cached = self._do(step, lane)
         except Refusal as refusal:
@@ -110,6 +114,7 @@ class Worker:
             shown["cost"] = record.get("cost") or UNKNOWN
         lane.steps.append(replace(book, seconds=seconds, cached=cached, **shown))
         self._say(step, lane.steps[-1], lane)
+        self.following.leaves(lane)
 
     def begin(self, nodes: tuple[Node, ...]) -> None:
         """What holds for the whole plan: its task, and which metrics one pass over a split serves."""

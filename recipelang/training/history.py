@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from recipelang.errors import Refusal
 from recipelang.kinds import Figure, Finished
 from recipelang.training.checkpoint import TrainingState
+from recipelang.training.curve import Curve
 
 #: of one epoch
 Row: TypeAlias = Mapping[str, Any]
@@ -76,17 +78,28 @@ class EpochTally:
         state: what the numbers are added to.
         every: steps between two readings.
         exploded: what to say of a loss that is not finite, after its value.
+        curve: hears of each step; None where nobody does.
     """
 
-    def __init__(self, state: TrainingState, every: int, exploded: Callable[[], str] = str) -> None:
-        self.state, self.every, self.last, self.exploded = state, every, math.nan, exploded
+    def __init__(
+        self, state: TrainingState, every: int, exploded: Callable[[], str] = str, curve: Curve | None = None
+    ) -> None:
+        self.state, self.every, self.last, self.exploded, self.curve = state, every, math.nan, exploded, curve
         self.name = ""  # of the score; "" where the task has none
-        self.waiting: list[tuple[Tensor, Tensor | None, int, int, float]] = []
+        self.waiting: list[tuple[Tensor, Tensor | None, int, int, float, Mapping[str, Tensor]]] = []
 
-    def add(self, loss: Tensor, score: tuple[str, Tensor] | None, images: int, lr: float) -> None:
-        """Add the numbers of one step: its mean loss, name and sum of the task's score, how many images."""
+    def add(
+        self,
+        loss: Tensor,
+        score: tuple[str, Tensor] | None,
+        images: int,
+        lr: float,
+        terms: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> None:
+        """Add the numbers of one step: its mean loss, name and sum of the task's score, how many images, and the terms
+        of the loss for its curves."""
         self.name, total = score or ("", None)
-        self.waiting.append((loss, total, images, self.state.step, lr))
+        self.waiting.append((loss, total, images, self.state.step, lr, terms))
         if len(self.waiting) >= self.every:
             self.look()
 
@@ -96,7 +109,7 @@ class EpochTally:
         Raises:
             Refusal: RCP0811: a loss is not finite.
         """
-        for loss, score, images, step, lr in self.waiting:
+        for loss, score, images, step, lr, terms in self.waiting:
             self.last = float(loss)
             if not math.isfinite(self.last):
                 raise Refusal(
@@ -108,6 +121,8 @@ class EpochTally:
             self.state.loss += self.last * images
             self.state.score += score.item() if score is not None else 0
             self.state.seen += images
+            if self.curve is not None:
+                self.curve.add(step + 1, lr, self.last, terms)
         self.waiting.clear()
 
     def close(self, lr: float, per_epoch: int) -> None:

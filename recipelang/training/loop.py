@@ -28,6 +28,7 @@ from recipelang.surgery.tracing import let_go
 from recipelang.training import checkpoint as checkpoints
 from recipelang.training import companions as accompanying
 from recipelang.training.checkpoint import TrainingState
+from recipelang.training.curve import Curve
 from recipelang.training.heads import Heads, mean_answer
 from recipelang.training.history import EpochTally, FitRecord
 from recipelang.training.job import Job, batches, identity_of
@@ -172,7 +173,8 @@ def _train(job: Job, state: TrainingState, path: Path | None, identity: str, pro
         part.eval()
     progress.start("training", job.total)
     progress.advance(state.step)
-    tally = EpochTally(state, LOOK_EVERY.get(torch.device(job.device).type, 1), job.terms.exploded)
+    curve = Curve(progress, job.total)
+    tally = EpochTally(state, LOOK_EVERY.get(torch.device(job.device).type, 1), job.terms.exploded, curve)
     saved = time.monotonic()
     try:
         with Interrupts() as interrupts:
@@ -180,12 +182,13 @@ def _train(job: Job, state: TrainingState, path: Path | None, identity: str, pro
                 lr = job.moment(state.step).value(job.training.optimizer.lr)
                 for group in state.optimizer.param_groups:
                     group["lr"] = lr
-                tally.add(*_step(job, state, batch), lr)
+                tally.add(*_step(job, state, batch), lr, job.terms.last() if curve.heard else {})
                 state.step += 1
                 whole = state.step % job.per_epoch == 0 or state.step == job.end
                 if whole:
                     tally.close(lr, job.per_epoch)
                     _validate(job, state)
+                    curve.epoch(state.history[-1])
                 ended = state.step == job.end or (whole and job.companions.end)
                 progress.advance(1, f"loss {tally.last:.3f}")
                 waited = time.monotonic() - saved

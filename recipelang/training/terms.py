@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recipelang.catalogue import spell
 from recipelang.contracts import refuse_broken
 from recipelang.errors import Refusal
 from recipelang.images.batches import count
@@ -135,8 +136,8 @@ class Terms:
         for head in heads:
             for one in self._terms:
                 if not one.pairings:
-                    value = self._term(one, images, head.answer, taught, targets, moment, found, asked)
-                    total = total + head.weight * value
+                    value = head.weight * self._term(one, images, head.answer, taught, targets, moment, found, asked)
+                    total = total + value
                     self._values.append((one.term, value.detach()))
         for one in self._terms:
             if one.pairings:
@@ -144,6 +145,15 @@ class Terms:
                 total = total + value
                 self._values.append((one.term, value.detach()))
         return total
+
+    def last(self) -> dict[str, Tensor]:
+        """The terms of the last batch by name, weights included, where there are several; those of one name, and those
+        of several heads, are added up."""
+        found: dict[str, Tensor] = {}
+        for term, value in self._values if len(self._terms) > 1 else ():
+            name = spell(term.loss) if term.loss is not None else "task"
+            found[name] = found[name] + value if name in found else value
+        return found
 
     def exploded(self) -> str:
         """Which terms are not finite in the last batch, in words; "" where all are, or none."""
