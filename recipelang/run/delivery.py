@@ -139,7 +139,9 @@ class Delivery:
     @property
     def slow(self) -> str:
         """What was left out because the tracker was too slow; "" where nothing was."""
-        return f"it was too slow: {counted(self.left_out, 'point')} of curves left out" if self.left_out else ""
+        if not self.left_out or self.trouble:
+            return ""
+        return f"it was too slow: {counted(self.left_out, 'point')} of curves left out"
 
     # the thread ---------------------------------------------------------------------------------
 

@@ -272,9 +272,10 @@ class _Axis:
     """The axis of the curves of one step. A step of several trainings, one after another, goes on counting."""
 
     def __init__(self, begins: int) -> None:
-        self.begins, self._base, self._last = begins, begins, 0
+        self.begins, self._base, self._last = begins, 0, 0
 
     def at(self, place: int) -> int:
+        """How far the step is after so much of a training."""
         if place <= self._last:
             self._base += self._last
         self._last = place
