@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from recipelang.kinds import Scalar, TrackedRun
+from recipelang.run import delivery as module
 from recipelang.run.delivery import LONGEST_QUEUE, Delivery
 from recipelang.run.memory import FILE, Memory
 
@@ -127,7 +128,7 @@ def test_a_call_that_takes_too_long_is_noticed_while_the_run_works(tmp_path: Pat
 
 
 def test_where_the_queue_is_full_points_are_left_out_and_counted(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("recipelang.run.delivery.COLLECT_S", 0.0)
+    monkeypatch.setattr(module, "COLLECT_S", 0.0)
     fake = Fake(hangs="metrics")
     told = delivery(fake, tmp_path, call_s=30, end_s=30)
     for step in range(LONGEST_QUEUE + 10):
