@@ -10,8 +10,16 @@ from recipelang.errors import Refusal
 
 
 def absent(libraries: Sequence[str]) -> list[str]:
-    """Those of these libraries that are not installed; none is imported."""
-    return [name for name in libraries if importlib.util.find_spec(name) is None]
+    """Those of these libraries that are not installed; none is imported.
+
+    A folder of their name in the current folder, such as the `wandb` that wandb writes, is no library.
+    """
+    return [name for name in libraries if not _installed(name)]
+
+
+def _installed(library: str) -> bool:
+    found = importlib.util.find_spec(library)
+    return found is not None and found.origin is not None
 
 
 def require_libraries(what: str, libraries: Sequence[str], extra: str) -> None:

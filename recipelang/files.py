@@ -15,6 +15,8 @@ from recipelang.lazy import tempfile
 LONGEST_NAME, LONGEST_PATH = 255, 4000
 #: of a recipe, this much is read, far more than any has: some files have no end
 MOST_BYTES = 2**24
+#: a link to the cache of the user, wherever wandb keeps its files
+LOG_OF_WANDB = "wandb/*/logs/debug-core.log"
 
 
 def expanded(text: str) -> Path:
@@ -127,13 +129,16 @@ def below(folder: Path, name: str | Path) -> Path:
 def keep_inside(folder: Path) -> None:
     """Refuse a folder that contains a link leading out, so that what is written into it stays in it.
 
+    A log that wandb links in its own folder is left alone: no run writes a file of that name.
+
     Raises:
         Refusal: RCP0918, naming the first such link.
     """
     for root, folders, names in os.walk(folder):
         for name in sorted((*folders, *names)):
-            if (Path(root) / name).is_symlink():
-                below(folder, (Path(root) / name).relative_to(folder))
+            path = Path(root) / name
+            if path.is_symlink() and not path.match(LOG_OF_WANDB):
+                below(folder, path.relative_to(folder))
 
 
 def _permissions() -> int:

@@ -186,7 +186,7 @@ def carried_out(
         from recipelang.run import engine
 
         found = engine.execute(plan, options, progress)
-    written = finish(found, plan, outside=options.outside)
+    written = finish(found, plan, outside=options.outside, tell=progress.say)
     networks = {content: one for content, one in objects.items() if callable(one.value)}
     result = Result(
         found.folder, found.report, found.exit_code, written.context, written.files, found.summary, networks
@@ -236,7 +236,14 @@ def _prepared(recipe: Any, given: dict[str, Any]) -> Iterator[tuple[Asked, Plan,
 
 
 def _options(ready: Asked, profile: Profile) -> Options:
-    """The options of the engine."""
+    """The options of the engine.
+
+    Raises:
+        Refusal: RCP1027: a tracker of the profile is not installed.
+    """
+    from recipelang.run.following import require
+
+    require(profile.tracking)
     recipe = ready.recipe
     text = f'Path("{recipe.path}")' if recipe.path != TEXT else "…"
     settings = {"out": None, **ready.settings}

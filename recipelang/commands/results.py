@@ -232,10 +232,13 @@ class Written:
         _print(self.context, self.files)
 
 
-def finish(result: RunResult, plan: Plan, *, outside: bool) -> Written:
+def finish(result: RunResult, plan: Plan, *, outside: bool, tell: Callable[[str], None] = say) -> Written:
     """Write the reports of a run, in the forms and places that the recipe asks for, and give them to its trackers.
 
     What becomes of trackers is in the record, too, so it is written again where one fails at the very end.
+
+    Args:
+        tell: takes a line for each tracker: where its run is.
     """
     from recipelang import kinds
 
@@ -249,7 +252,7 @@ def finish(result: RunResult, plan: Plan, *, outside: bool) -> Written:
         warnings += late
         written = _reports(result, plan, outside=outside)
     for place in following.places:
-        say(place)
+        tell(place)
     return written
 
 

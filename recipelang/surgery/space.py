@@ -51,7 +51,8 @@ def built_apart() -> Iterator[None]:
     path = list(sys.path)
     # What the code added when it ran it must add again.
     sys.path[:] = [entry for entry in path if all(entry in space._path for space in _spaces.values())]
-    loaded = {name: module for name, module in sys.modules.items() if name.startswith(PREFIX)}
+    # Copies: trackers import their libraries in threads of their own.
+    loaded = {name: module for name, module in list(sys.modules.items()) if name.startswith(PREFIX)}
     spaces = dict(_spaces)
     _unload()
     _spaces.clear()
@@ -67,7 +68,7 @@ def built_apart() -> Iterator[None]:
 
 
 def _unload() -> None:
-    for name in [name for name in sys.modules if name.startswith(PREFIX)]:
+    for name in [name for name in list(sys.modules) if name.startswith(PREFIX)]:
         del sys.modules[name]
 
 
@@ -107,7 +108,7 @@ class Space:
 
     def forget(self) -> None:
         """Unload everything, so that a later attempt starts from scratch."""
-        for name in [n for n in sys.modules if n == self.name or n.startswith(f"{self.name}.")]:
+        for name in [n for n in list(sys.modules) if n == self.name or n.startswith(f"{self.name}.")]:
             del sys.modules[name]
         _spaces.pop(self.name, None)
 

@@ -227,7 +227,7 @@ def test_a_tracker_whose_library_is_absent_is_refused_before_any_work(
 ) -> None:
     from recipelang.methods.trackers.mlflow import MLflow
 
-    monkeypatch.setattr("recipelang.runtimes.installed.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(StepFailed) as failed:
         engine.execute(apart.checked(RECIPE), apart.options(tracking=(MLflow(),)))
     (said,) = failed.value.diagnostics
