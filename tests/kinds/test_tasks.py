@@ -229,7 +229,7 @@ def _home(data: str) -> str:
 @pytest.mark.parametrize("model", names("model"))
 def test_a_model_is_refused_exactly_where_it_is_of_another_task(task: str, model: str) -> None:
     method: Any = find("model", model)
-    call = "torchvision.resnet18" if model == "torchvision" else f"{model}({BESIDE.get(model) or ''})"
+    call = f"{model}.resnet18" if model in ("torchvision", "timm") else f"{model}({BESIDE.get(model) or ''})"
     found = codes(f"task {task}\ndata {task_named(task).stand_in[0]}\nmodel {call}\nfinetune for 1 epochs")
     tasks = getattr(method, "tasks", ())
     assert found == (set() if not tasks or task in tasks else {"RCP0437"})
