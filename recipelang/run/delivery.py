@@ -63,10 +63,16 @@ class Delivery:
         self._collected = time.monotonic()
         self._since: float | None = time.monotonic()  # when the call under way began
         self._queue: queue.Queue[Call | None] = queue.Queue(LONGEST_QUEUE)
+        self._began = threading.Event()
         self._thread = threading.Thread(target=self._work, args=(run,), name=f"tracker {name}", daemon=True)
         self._thread.start()
 
     # the side of the run ------------------------------------------------------------------------
+
+    def settle(self, seconds: float) -> None:
+        """Wait a while until the tracker has begun: libraries that are imported in its thread change `sys.modules`,
+        which others may be walking."""
+        self._began.wait(min(seconds, self._call_s))
 
     def points(self, network: str, found: Iterable[Scalar]) -> None:
         """Add points to curves of a network; those that it already has are left out."""
@@ -153,6 +159,7 @@ class Delivery:
             self.where = session.where
             self._memory.begun(self._key, session.token)
             self._since = None
+            self._began.set()
             while not self.trouble and (call := self._queue.get()) is not None:
                 self._since = time.monotonic()
                 call(session)
@@ -161,6 +168,7 @@ class Delivery:
         except BaseException as error:  # whatever a library does, it ends tracking and nothing else
             self._since = None
             self._give_up(_reason(error))
+            self._began.set()
 
     def _tell(self, session: Session, found: Mapping[str, list[Scalar]]) -> None:
         for network, points in found.items():

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: seconds that an interrupted run waits for its trackers
 INTERRUPTED_S = 10.0
+#: seconds that a run waits for a tracker to begin
+BEGIN_S = 5.0
 #: of the environment of a run, what says nothing about the machine
 _NO_TAG = ("date",)
 
@@ -222,6 +224,8 @@ def begin(plan: Plan, options: Options, folder: Path, progress: Progress, enviro
         key = f"{tracker.name} {hashlib.sha256(spell(tracker).encode()).hexdigest()[:12]}"  # it may hold a password
         run = TrackedRun(plan.name, folder.name, plan.text, folder, params, tags, memory.token(key))
         deliveries.append(Delivery(tracker.name, key, tracker, run, memory))
+    for delivery in deliveries:
+        delivery.settle(BEGIN_S)
     return Following(deliveries, memory, progress)
 
 
