@@ -3,55 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recipelang.errors import Refusal
-from recipelang.images.access import current
 from recipelang.images.dataset import fingerprint, no_images
 from recipelang.images.draws import AUGMENT, ORDER, bits, shuffled, subset
+from recipelang.images.looking import MOST_CLASSES, Fetch, IndexedSamples, died, ids_in, look_at
 from recipelang.images.samples import Refuse, read_sample, shape_of
 from recipelang.images.splits import SPLITS, divide
 from recipelang.images.workers import at, in_processes, require_processes
 from recipelang.kinds import FLOATING, Batch, Inputs, Labels, Preprocessing, Task
 
-#: fetch(data set, index, number) → a sample; what the user's code draws follows from the number
-Fetch = Callable[[Any, int, int], Any]
-MOST_CLASSES = 2**16
 LONGEST_TEXT = 1_000  # characters, of the name of a class
-CHUNK = 32  # samples that are looked at before they are reported
-
-
-@dataclass(frozen=True)
-class IndexedSamples:
-    """Some samples of a data set that can be indexed.
-
-    Attributes:
-        whole: the user's data set.
-        indices: int64 N, of the samples.
-        shapes: of the input and of the target of each sample.
-        labels: int64 N where targets are classes.
-        ids: how many ids there are among the inputs, of each sample; 0 where inputs are floating point.
-        digests: SHA-256 of each sample.
-    """
-
-    whole: Any
-    indices: np.ndarray
-    shapes: tuple[tuple[Any, Any], ...]
-    labels: np.ndarray
-    digests: tuple[bytes, ...]
-    ids: np.ndarray
-
-    def take(self, chosen: np.ndarray) -> IndexedSamples:
-        """The samples at these places."""
-        some = [int(k) for k in chosen]
-        shapes, digests = tuple(self.shapes[k] for k in some), tuple(self.digests[k] for k in some)
-        return IndexedSamples(self.whole, self.indices[chosen], shapes, self.labels[chosen], digests, self.ids[chosen])
 
 
 @dataclass(frozen=True)
@@ -126,7 +94,7 @@ class OwnDataset:
         cuts = range(start * count, len(chosen), count)
         runs = (run for first in cuts for run in _alike(source, chosen[first : first + count]))
         workers = min(self.workers, len(cuts) // 2)  # a process takes longer to start than a batch
-        yield from in_processes(read, runs, workers, lambda sample, why: _died(split, sample, why, self.refuse))
+        yield from in_processes(read, runs, workers, lambda sample, why: died(split, sample, why, self.refuse))
 
     def _split(self, split: str) -> IndexedSamples:
         source = self.sources[split]
@@ -141,7 +109,7 @@ class OwnDataset:
         if (tuple(sample.shape), shape_of(target)) != source.shapes[k]:
             message = f"sample {index} has another shape than when the data was opened"
             raise self.refuse(message, "give every sample the same shape each time")
-        if sample.is_floating_point() == self.inputs.whole or _ids_in(sample) > (self.inputs.ids or 0):
+        if sample.is_floating_point() == self.inputs.whole or ids_in(sample) > (self.inputs.ids or 0):
             message = f"sample {index} holds other numbers than when the data was opened, which were {self.inputs}"
             raise self.refuse(message, "give every sample numbers of the same kind each time")
         return sample, target
@@ -179,7 +147,7 @@ def open_own(
     """
     if workers:
         require_processes()
-    sources = {split: _look_at(data, split, task.target, fetch, refuse, workers) for split, data in given.items()}
+    sources = {split: look_at(data, split, task.target, fetch, refuse, workers) for split, data in given.items()}
     classes = _classes(sources, given, names, refuse) if task.target == "class" else None
     missing = [split for split in SPLITS if split not in sources]
     if missing:
@@ -209,75 +177,6 @@ def open_own(
         workers=workers,
         inputs=inputs,
     )
-
-
-def _look_at(whole: Any, split: str, target: str, fetch: Fetch, refuse: Refuse, workers: int) -> IndexedSamples:
-    """Look at every sample of a data set once."""
-    try:
-        count = len(whole)
-    except Exception as error:  # the user's code may raise anything
-        message = f"the length of `{split}` is unknown: {type(error).__name__}: {str(error)[:200]}"
-        raise refuse(
-            message, "give the data set `__len__`; data that is only iterated over cannot be shuffled"
-        ) from error
-    if split == "train" and not count:
-        raise refuse("`train` has no samples", "return a data set with samples")
-    indices = np.arange(count)
-    draws = bits((0, AUGMENT), indices)
-
-    def look(some: range) -> list[_Look]:
-        return [_one(whole, k, int(draws[k]), target, fetch, refuse) for k in some]
-
-    pieces = [range(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
-    looks: list[_Look] = []
-    progress = current().progress
-    if progress:
-        progress.start(f"looking at the samples of `{split}`", count)
-    try:
-        died = lambda sample, why: _died(split, sample, why, refuse)  # noqa: E731
-        for some in in_processes(look, pieces, min(workers, len(pieces) // 2), died):
-            looks += some
-            if progress:
-                progress.advance(len(some))
-    finally:
-        if progress:
-            progress.stop()
-    labels = np.asarray([look.label for look in looks], np.int64)
-    return IndexedSamples(
-        whole,
-        indices,
-        tuple(look.shapes for look in looks),
-        labels,
-        tuple(look.digest for look in looks),
-        np.asarray([look.ids for look in looks], np.int64),
-    )
-
-
-class _Look(NamedTuple):
-    """What one look at a sample shows: as in `IndexedSamples`."""
-
-    shapes: tuple[Any, Any]
-    label: int
-    digest: bytes
-    ids: int
-
-
-def _one(whole: Any, k: int, draw: int, target: str, fetch: Fetch, refuse: Refuse) -> _Look:
-    at(k)
-    sample, goal = read_sample(fetch(whole, k, draw), k, target, refuse)
-    shapes = (tuple(sample.shape), shape_of(goal))
-    digest = hashlib.sha256(repr(shapes).encode() + sample.numpy().tobytes())
-    digest.update(b"%d" % goal if isinstance(goal, int) else goal.numpy().tobytes())
-    label = goal if isinstance(goal, int) and 0 <= goal < MOST_CLASSES else -1
-    return _Look(shapes, label, digest.digest(), _ids_in(sample))
-
-
-def _died(split: str, sample: int | None, why: str, refuse: Refuse) -> Refusal:
-    """The refusal for a worker that ended while it read a sample."""
-    what = f"sample {sample}" if sample is not None else "a sample"
-    refusal = refuse(f"the worker that read {what} of `{split}` died: {why}", "")
-    help = "write `workers=0` to see what the sample does; a worker that was killed may have had too little memory"
-    return Refusal("RCP0856", refusal.message, help)
 
 
 def _classes(
@@ -340,13 +239,6 @@ def _shape_of_training(
         message = f"the {('input', 'target')[side]} of one sample of `train` is {here}, of another {there}"
         raise refuse(message, "resize or cut the samples, so that batches can be made of them")
     return shapes[0][0], None if target == "class" else shapes[0][1]
-
-
-def _ids_in(sample: Tensor) -> int:
-    """The number of ids that there are at least, if the largest is in this sample; 0 for floating-point numbers."""
-    if sample.is_floating_point():
-        return 0
-    return int(sample.max()) + 1 if sample.numel() else 1
 
 
 def _kind_of_inputs(sources: Mapping[str, IndexedSamples], refuse: Refuse) -> Inputs:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from recipelang.errors import Refusal
 
 if TYPE_CHECKING:
-    from recipelang.images.own import Fetch
+    from recipelang.images.looking import Fetch
     from recipelang.images.samples import Refuse
 
 
