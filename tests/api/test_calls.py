@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 import warnings
@@ -99,7 +100,7 @@ def test_a_file_is_a_path_and_its_folder_is_where_paths_start(here: Path) -> Non
         ({"model": "resnet20(width=0)"}, "RCP0303"),
         ({"data": "digits digits"}, "RCP0405"),
     ],
-    ids=str,
+    ids=lambda value: re.sub(r" at 0x[0-9a-f]+", "", str(value)),
 )
 def test_wrong_arguments_are_refused(named: dict[str, Any], code: str) -> None:
     error = refused(RECIPE, call=recipelang.run, **{"model": "digits_resnet", "data": "digits", **named})

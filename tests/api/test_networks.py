@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import subprocess
 import sys
 import warnings
@@ -161,7 +162,7 @@ def scripted() -> Any:
         (nn.Linear(7, 2), "RCP0713"),
         ("resnt20", "RCP0202"),
     ],
-    ids=str,
+    ids=lambda value: re.sub(r" at 0x[0-9a-f]+", "", str(value)),
 )
 def test_what_is_no_network_is_refused(model: Any, code: str) -> None:
     with pytest.raises(recipelang.RecipeError) as refused:
@@ -223,7 +224,7 @@ def test_comments_and_docstrings_change_nothing() -> None:
         {"inside": "self.layer.register_forward_hook(lambda m, i, o: o + 1)"},
         {"inside": "self.act = lambda x: x"},
     ],
-    ids=str,
+    ids=lambda value: re.sub(r" at 0x[0-9a-f]+", "", str(value)),
 )
 def test_code_and_state_change_it(changed: dict[str, str]) -> None:
     assert digest(**changed) != digest() and digest(**changed) == digest(**changed)
