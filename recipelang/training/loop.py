@@ -32,7 +32,7 @@ from recipelang.training.curve import Curve
 from recipelang.training.heads import Heads, mean_answer
 from recipelang.training.history import EpochTally, FitRecord
 from recipelang.training.job import Job, batches, identity_of
-from recipelang.training.machine import Interrupts, autocast, choose_precision, reproducible, to_device
+from recipelang.training.machine import Interrupts, autocast, choose_precision, reproducible, sound_precision, to_device
 from recipelang.training.quantized import learning, without_decay
 from recipelang.training.teachers import Teacher
 from recipelang.training.terms import Terms
@@ -121,7 +121,7 @@ def fit(
             restrictions,
             seed,
             device,
-            choose_precision(precision, device),
+            sound_precision(choose_precision(precision, device), live, device),
             samples,
             batch,
             per_epoch,

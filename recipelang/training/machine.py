@@ -12,8 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from recipelang.surgery.candidates import CONVOLUTIONS
 from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.layout import laid_out
+from recipelang.surgery.network import Network
+from recipelang.surgery.tracing import evaluating, example_input, hooked
 
 
 def choose_precision(asked: str, device: str) -> str:
@@ -27,6 +30,32 @@ def choose_precision(asked: str, device: str) -> str:
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     able = torch.cpu.get_capabilities()
     return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16") else "float32"
+
+
+def sound_precision(precision: str, network: Network, device: str) -> str:
+    """The precision, or `float32` where gradients in `bfloat16` would be wrong.
+
+    On CPUs, torch (oneDNN) leaves parts of the gradient of a kernel unwritten in bfloat16 where the input of a
+    convolution is a single place and its kernel is larger: they hold whatever was in memory. One pass tells.
+
+    Args:
+        network: on the device; is not changed.
+    """
+    if precision != "bfloat16" or torch.device(device).type != "cpu":
+        return precision
+    module = network.module
+    wide = [part for part in module.modules() if isinstance(part, CONVOLUTIONS) and max(part.kernel_size) > 1]
+    single: list[bool] = []
+
+    def look(_: nn.Module, given: tuple[Any, ...]) -> None:
+        single.append(bool(given) and all(length == 1 for length in given[0].shape[2:]))
+
+    if wide:
+        hooks = (part.register_forward_pre_hook(look) for part in wide)
+        # what a network cannot compute, its training says better
+        with hooked(hooks), contextlib.suppress(Exception), evaluating(module), random_numbers(0):
+            module(example_input(network))
+    return "float32" if any(single) else precision
 
 
 def autocast(device: str, precision: str) -> torch.autocast:

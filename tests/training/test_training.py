@@ -272,3 +272,21 @@ def test_auxiliary_classifiers_are_left_alone(network: Network, data: ImageDatas
     one = fit(network, data, Training(Duration(1), Sgd()), task=TASK, seed=0, progress=silent())[0]
     two = fit(twins, data, Training(Duration(1), Sgd()), task=TASK, seed=0, progress=silent())[0]
     assert all(torch.equal(t, two.module.state_dict()[f"body.{n}"]) for n, t in tensors(one).items())
+
+
+def test_kernels_over_a_single_place_train_in_float32_on_a_cpu(data: ImageDataset, silent: Any) -> None:
+    """In bfloat16, torch leaves parts of their gradients unwritten."""
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 8, 3, stride=4, padding=1), nn.ReLU())
+    narrow = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 16, 3, 2, 1), nn.Flatten())
+    head = nn.Sequential(narrow, nn.Linear(16, 3))
+    small = Network(head.eval(), {}, data.input_shape, classes=("a", "b", "c"))
+    how: Any = {"task": TASK, "seed": 0, "precision": "bfloat16"}
+    trained, record = fit(small, data, Training(Duration(2, "steps"), Sgd(0.1)), progress=silent(), **how)
+    assert record.precision == "float32" and all(p.isfinite().all() for p in trained.module.parameters())
+    wide = Network(
+        nn.Sequential(narrow[:2], nn.Flatten(), nn.LazyLinear(3)), {}, data.input_shape, classes=("a", "b", "c")
+    )
+    wide.module(torch.zeros(1, *data.input_shape))
+    _, record = fit(wide, data, Training(Duration(2, "steps"), Sgd(0.1)), progress=silent(), **how)
+    assert record.precision == "bfloat16"
