@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from recipelang import extras
 from recipelang.errors import StepFailed
 from recipelang.methods.metrics.latency import Latency
 from recipelang.report.context import build
 from recipelang.report.render import write
-from recipelang.runtimes import installed
 from recipelang.runtimes.onnx_session import Session
 from recipelang.units import show
 
@@ -69,7 +69,7 @@ def test_a_rerun_prepares_and_times_nothing(done: Any, lab: Any, monkeypatch: py
 def test_a_runtime_that_is_not_installed_is_refused_before_any_work(
     line: str, what: str, apart: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(installed, "absent", lambda libraries: ["onnxruntime"])
+    monkeypatch.setattr(extras, "absent", lambda libraries: ["onnxruntime"])
     text = "model digits_resnet\ndata digits\ntrain for 1 steps\n" + line
     for act in (apart.plan, apart.run):
         with pytest.raises(StepFailed) as failed:
