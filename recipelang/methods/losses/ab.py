@@ -26,8 +26,8 @@ class Ab(PairLoss):
     several teachers: the mean over them, each with adapters of its own. Adapters are trained along by the same
     optimizer and discarded.
     Shapes: activations B×C×H×W, or B×T×D of tokens, of student and teachers → scalar.
-    Positions: the stages that are near in depth, the larger map averaged down; `plan` shows them. After a ReLU the
-    boundary is where it is before it; where there is none, whether a neuron is on is its sign.
+    Positions: stages of about the same depth; the larger map is averaged down to the smaller. `plan` shows them. A ReLU
+    does not move the boundary; without one, a neuron is on where it is positive.
     When it misleads: activations without an off state (GELU, tokens with residuals) have no boundary. Maps of the
     teacher that are averaged down are on wherever one of their places is. The authors train on it alone first:
     `ab + 0 * task`.

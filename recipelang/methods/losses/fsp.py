@@ -25,7 +25,7 @@ class Fsp(PairLoss):
     Formula: mean((G_s − G_t)²) for each two consecutive positions, G = F₁·F₂ᵀ/places, C₁×C₂, of the activations F of
     both; the larger of the two maps is averaged down. Consecutive positions: the sum; several teachers: the mean.
     Shapes: activations B×C×H×W, or B×T×D of tokens, of student and teachers → scalar.
-    Positions: all stages of the same width that are near in depth, two at least; `plan` shows them.
+    Positions: all stages of the same width and about the same depth, at least two; `plan` shows them.
     When it misleads: its scale is that of activations to the fourth power: compare its size with that of the task's
     loss, and write a weight. A network whose channels were pruned has other widths than its teacher.
     Source: Yim et al. 2017, A Gift from Knowledge Distillation, Eq 1 and 2, with the mean over elements; averaged down

@@ -25,7 +25,7 @@ class Nst(PairLoss):
     of one image, averaged over the batch; a channel is its activations over the places, divided by their length, and
     k(x, y) = (xᵀy)². Several positions: the sum; several teachers: the mean over them.
     Shapes: activations B×C×H×W, or B×T×D of tokens, of student and teachers → scalar.
-    Positions: the stages that are near in depth, the larger map averaged down; `plan` shows them.
+    Positions: stages of about the same depth; the larger map is averaged down to the smaller. `plan` shows them.
     When it misleads: it says nothing about classes, and is added to a loss that does; it takes C² products of channels.
     Source: Huang and Wang 2017, Like What You Like: Knowledge Distill via Neuron Selectivity Transfer, Eq 4 and 6, with
     the kernel of degree 2; β = 50 as there.

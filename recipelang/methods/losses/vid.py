@@ -27,7 +27,7 @@ class Vid(PairLoss):
     learned for each channel of the teacher, from 5. Several positions: the sum; several teachers: the mean over them,
     each with adapters of its own. Adapters are trained along by the same optimizer and discarded.
     Shapes: activations B×C×H×W, or B×T×D of tokens, of student and teachers → scalar. May be negative.
-    Positions: the stages that are near in depth, the larger map averaged down; `plan` shows them.
+    Positions: stages of about the same depth; the larger map is averaged down to the smaller. `plan` shows them.
     When it misleads: its scale is that of a log-likelihood, which falls below 0 where the teacher is predicted well;
     adapters of three layers may predict what the network itself does not show.
     Source: Ahn et al. 2019, Variational Information Distillation for Knowledge Transfer, Eq 5 and 6, without the
