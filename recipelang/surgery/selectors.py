@@ -97,6 +97,7 @@ def _no_match(selector: Selector, named: dict[str, nn.Module]) -> Refusal:
         near = (
             difflib.get_close_matches(selector.text, globs, n=3, cutoff=0.4)
             or [g for g in globs if g.endswith(".*")][:3]
+            or list(named)[:3]
         )
         shown = [f'`"{glob}"` ({_modules(globs[glob])})' for glob in near]
     offer = f"nearest: {', '.join(shown)}" if shown else "the network has no modules to select"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from torch import nn
 
 from recipelang.errors import Refusal, Span
 from recipelang.plan import Selection, Selector
@@ -88,3 +89,10 @@ def test_the_refusal_points_at_the_selector_and_not_at_its_statement(digits: Net
         resolve(digits.module, Selection(exclude=(Selector("glob", "fc", word),)))
     assert caught.value.at(statement).span == word
     assert caught.value.at(None).span is None  # a step that stands in no recipe
+
+
+def test_a_network_whose_modules_are_numbered_offers_their_numbers() -> None:
+    flat = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    with pytest.raises(Refusal) as refused:
+        resolve(flat, Selection((glob("features"),)))
+    assert refused.value.help.startswith('nearest: `"0"` (1 module), `"1"` (1 module);')
