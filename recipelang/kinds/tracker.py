@@ -96,6 +96,12 @@ class Tracker(Protocol):
             Refusal: RCP1027: a library is not installed; the help says how to install it.
         """
 
+    def load(self) -> None:
+        """Import its library; asked in the thread of the run, before `begin` is in that of the tracker.
+
+        An import changes `sys.modules`, which others may be walking. What it raises ends tracking.
+        """
+
     def placed(self, folder: Path) -> Any:
         """This tracker, with relative paths of its settings starting at a folder."""
 

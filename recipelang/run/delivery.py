@@ -33,7 +33,7 @@ class Delivery:
 
     Args:
         name: of the tracker, for messages. key: of it with its settings, for the memory.
-        tracker: begins the run, in the thread.
+        tracker: its library is imported here; it begins the run in the thread.
         run: what it is told at the beginning.
         memory: what it was told before the run was interrupted, and where that is kept.
         call_s, end_s: seconds that it may take, as `CALL_S` and `END_S`.
@@ -65,14 +65,20 @@ class Delivery:
         self._queue: queue.Queue[Call | None] = queue.Queue(LONGEST_QUEUE)
         self._began = threading.Event()
         self._thread = threading.Thread(target=self._work, args=(run,), name=f"tracker {name}", daemon=True)
-        self._thread.start()
+        try:
+            tracker.load()
+        except Exception as error:  # an installation that is broken, in any way
+            self._give_up(_reason(error))
+        else:
+            self._thread.start()
 
     # the side of the run ------------------------------------------------------------------------
 
     def settle(self, seconds: float) -> None:
-        """Wait a while until the tracker has begun: libraries that are imported in its thread change `sys.modules`,
-        which others may be walking."""
-        self._began.wait(min(seconds, self._call_s))
+        """Wait a while until the tracker has begun: most libraries import more of themselves there, and an import
+        changes `sys.modules`, which others may be walking."""
+        if not self.trouble:
+            self._began.wait(min(seconds, self._call_s))
 
     def points(self, network: str, found: Iterable[Scalar]) -> None:
         """Add points to curves of a network; those that it already has are left out."""

@@ -30,8 +30,14 @@ class Fake:
     free: threading.Event = field(default_factory=threading.Event)
     told: list[tuple[str, str, int]] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
+    loaded_in: threading.Thread | None = None
 
     def require(self) -> None: ...
+
+    def load(self) -> None:
+        if self.fails == "load":
+            raise ImportError("libmissing.so: cannot open shared object file")
+        self.loaded_in = threading.current_thread()
 
     def placed(self, folder: Path) -> Fake:
         return self
@@ -87,6 +93,23 @@ def test_points_arrive_in_order_and_each_once(tmp_path: Path) -> None:
     assert len(fake.told) == 5 and fake.ended == ["finished"]
     assert (told.trouble, told.slow, told.where) == ("", "", "here")
     assert told.networks == {"main", "other"}
+
+
+def test_a_library_is_imported_in_the_thread_of_the_run(tmp_path: Path) -> None:
+    fake = Fake()
+    told = delivery(fake, tmp_path)
+    assert fake.loaded_in is threading.current_thread()
+    told.end()
+
+
+def test_a_library_that_cannot_be_imported_ends_tracking_alone(tmp_path: Path) -> None:
+    told = delivery(Fake(fails="load"), tmp_path)
+    told.settle(30)
+    told.points("main", curve("loss", 1))
+    told.call(lambda session: session.finish("finished"))
+    told.wait()
+    told.end()
+    assert told.trouble == "ImportError: libmissing.so: cannot open shared object file"
 
 
 @pytest.mark.parametrize("what", ["begin", "metrics", "finish"])

@@ -46,6 +46,8 @@ class Listening:
 
     def require(self) -> None: ...
 
+    def load(self) -> None: ...
+
     def placed(self, folder: Path) -> Listening:
         return self
 

@@ -64,6 +64,12 @@ class MLflow:
 
         require_libraries("tracking: mlflow", ("mlflow", "sqlalchemy", "alembic"), "mlflow")
 
+    def load(self) -> None:
+        """Import MLflow, and what it needs for a database."""
+        _library()
+        if self.uri.startswith(_SQLITE):
+            import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
     def placed(self, folder: Path) -> MLflow:
         """This tracker, with a relative database starting at a folder."""
         uri = self.uri or os.environ.get("MLFLOW_TRACKING_URI", "") or f"{_SQLITE}mlflow.db"
@@ -79,7 +85,7 @@ class MLflow:
         """
         if self.uri.startswith(_SQLITE):
             Path(self.uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
-        return _Session(_client(self.uri), self, run)
+        return _Session(_library().MlflowClient(self.uri), self, run)
 
 
 class _Session:
@@ -203,12 +209,12 @@ def _shown(uri: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _client(uri: str) -> Any:
-    """What talks to a place of MLflow. Its messages on the tables of a new database are for those who keep a server."""
+def _library() -> Any:
+    """MLflow. Its messages on the tables of a new database are for those who keep a server."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     first = "mlflow" not in sys.modules
-    from mlflow import MlflowClient
+    import mlflow
 
     if first:  # else its level is somebody's choice
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-    return MlflowClient(uri)
+    return mlflow

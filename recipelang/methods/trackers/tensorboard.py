@@ -50,6 +50,10 @@ class TensorBoard:
 
         require_libraries("tracking: tensorboard", ("tensorboard",), "tensorboard")
 
+    def load(self) -> None:
+        """Import what writes event files."""
+        import torch.utils.tensorboard  # noqa: F401
+
     def placed(self, folder: Path) -> TensorBoard:
         """This tracker, with a relative folder starting at another.
 

@@ -50,6 +50,11 @@ class Wandb:
 
         require_libraries("tracking: wandb", ("wandb",), "wandb")
 
+    def load(self) -> None:
+        """Import wandb, with the settings that it reads when it is imported."""
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb  # noqa: F401
+
     def placed(self, folder: Path) -> Wandb:
         """This tracker, with a relative folder starting at another.
 
@@ -66,7 +71,6 @@ class Wandb:
         """
         folder = Path(self.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         return _Session(self.project or run.recipe, folder, run)
 
 
