@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from recipelang.errors import Refusal
 from recipelang.images.classes import alike, printable
 from recipelang.images.decode import SUFFIXES, shown
+from recipelang.images.naming import classes_of, require_trained
 from recipelang.images.splits import SPLIT_NAMES
 from recipelang.images.table import Table, column_of, lines_of, listed
 
@@ -19,9 +19,6 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "label": ("label", "class", "target", "category", "classname", "labelname", "labels", "y"),
     "split": ("split", "subset", "partition", "set", "fold"),
 }
-LONGEST_NAME = 1_000  # characters, of a class
-_WHOLE = re.compile(r"[+-]?[0-9]{1,18}(?:\.0*)?")  # pandas writes 1.0 in a column with gaps
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,15 @@ class Listing:
     lines: tuple[int, ...]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What lists the samples, for messages."""
+        return self.table.file
+
+    def at(self, chosen: Sequence[int]) -> str:
+        """Where these samples are, for messages."""
+        return f"`{self.table.file}`, {lines_of([self.lines[k] for k in chosen])}"
 
 
 def list_samples(table: Table, what: str, *, value: str, label: str, split_by: str, names: str) -> Listing:
@@ -127,43 +133,11 @@ def _require_filled(table: Table, column: str, place: int) -> None:
 
 def _classes(table: Table, column: str, names: str) -> tuple[tuple[str, ...], list[int]]:
     """The names of the classes, and the number of each row's."""
-    cells = table.cells(column)
-    lines: dict[str, list[int]] = {}
-    for cell, line in zip(cells, table.lines, strict=True):
-        lines.setdefault(cell, []).append(line)
-    if odd := [cell for cell in lines if not cell.isprintable() or len(cell) > LONGEST_NAME]:
-        message = f"`{shown(odd[0])[:60]}` is not the name of a class"
-        raise _cell(table, lines[odd[0]], message, f"name classes in at most {LONGEST_NAME:,} printable characters")
-    numbers = names == "auto" and _are_numbers(table, column, lines)
-    name_of = {cell: str(int(cell.partition(".")[0])) if numbers else cell for cell in lines}
-    classes = tuple(sorted(set(name_of.values()), key=int if numbers else None))
-    if len(classes) == 1:
-        message = f"`{printable(classes[0])}` is the only class in the column `{shown(column)}` of `{table.file}`"
-        help = 'two classes at least; write another column: `label="…"`'
-        raise Refusal("RCP0804", f"{message}, and one class leaves nothing to distinguish", help)
-    number = {name: k for k, name in enumerate(classes)}
-    return classes, [number[name_of[cell]] for cell in cells]
 
+    def refused(rows: Sequence[int], message: str, help: str) -> Refusal:
+        return _cell(table, [table.lines[row] for row in rows], message, help)
 
-def _are_numbers(table: Table, column: str, lines: Mapping[str, Sequence[int]]) -> bool:
-    """Whether labels are whole numbers; not if they are text.
-
-    Raises:
-        Refusal: RCP0854: some are numbers and some are text, or they are decimal numbers.
-    """
-    numbers = [cell for cell in lines if _NUMBER.fullmatch(cell)]
-    decimal = [cell for cell in numbers if not _WHOLE.fullmatch(cell)]
-    text = [cell for cell in lines if cell not in set(numbers)]
-    rows = lambda cells: sorted(line for cell in cells for line in lines[cell])  # noqa: E731
-    if text and numbers:
-        count, those = len(rows(numbers)), rows(text)
-        few, many = (numbers, "text") if count < len(those) else (text, "numbers")
-        message = f"the labels {listed(few)} are {'numbers' if many == 'text' else 'text'}, the others {many}"
-        raise _cell(table, rows(few), message, "fix these lines, or write `labels=text` if all are names of classes")
-    if decimal:
-        message = f"`{shown(column)}` has numbers with decimals, as `{decimal[0]}`, which are not classes"
-        raise _cell(table, rows(decimal), message, "write `labels=text` if they are names of classes")
-    return bool(numbers)
+    return classes_of(table.cells(column), names, f"the column `{shown(column)}` of `{table.file}`", refused)
 
 
 def _splits(table: Table, column: str) -> list[str]:
@@ -179,14 +153,10 @@ def _splits(table: Table, column: str) -> list[str]:
 
 def _require_trained(table: Table, classes: Sequence[str], labels: Sequence[int], splits: Sequence[str]) -> None:
     """Every class is trained."""
-    trained = {label for label, split in zip(labels, splits, strict=True) if split == "train"}
-    if not trained:
+    if "train" not in splits:
         message = f"`{table.file}` has no rows of the split `train`, only of {listed(sorted(set(splits)))}"
         raise Refusal("RCP0854", message, "write `train` for the rows to train on, or remove the column")
-    for label, split, line in zip(labels, splits, table.lines, strict=True):
-        if label not in trained:
-            message = f"the class `{printable(classes[label])}` of `{split}` (`{table.file}`, line {line})"
-            raise Refusal("RCP0810", f"{message} is not in `train`", "every class needs samples to train on")
+    require_trained(classes, labels, splits, lambda row: f"`{table.file}`, line {table.lines[row]}")
 
 
 def _each_once(

@@ -5,18 +5,46 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from recipelang.errors import Refusal
 from recipelang.images.dataset import fingerprint
 from recipelang.images.draws import ORDER, shuffled, subset
-from recipelang.images.listing import Listing
 from recipelang.images.splits import SPLITS, divide
-from recipelang.images.table import lines_of
 from recipelang.images.tokens import Tokenizer
 from recipelang.kinds import Batch, Inputs, Labels
 from recipelang.lazy import torch
+
+
+class Labelled(Protocol):
+    """Texts with their classes, before tokens are made of them.
+
+    Attributes:
+        name: what holds them, for messages.
+        values: the texts.
+        labels: class number of each.
+        splits: `train`, `val` or `test` of each; a split that no text has is cut from `train`.
+        classes: their names.
+        notes: what the user is told.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def values(self) -> Sequence[str]: ...
+    @property
+    def labels(self) -> Sequence[int]: ...
+    @property
+    def splits(self) -> Sequence[str]: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    def at(self, chosen: Sequence[int]) -> str:
+        """Where these texts are, for messages."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +143,7 @@ class TextDataset:
 
 def open_texts(
     name: str,
-    found: Listing,
+    found: Labelled,
     tokenizer: Tokenizer,
     *,
     length: int,
@@ -155,24 +183,23 @@ def open_texts(
     return TextDataset(name, found.classes, key, batch, Inputs(tokenizer.ids, tokenizer.padding), texts, notes)
 
 
-def _require_tokens(ids: np.ndarray, tokenizer: Tokenizer, found: Listing) -> None:
+def _require_tokens(ids: np.ndarray, tokenizer: Tokenizer, found: Labelled) -> None:
     """Refuse texts of which the tokenizer keeps nothing but what it puts around every text."""
     ends, _ = tokenizer.tokens([""], ids.shape[1])  # what it puts around every text
     told = ~np.isin(ids, [*ends.flat, tokenizer.padding])
     if len(empty := np.flatnonzero(~told.any(1))):
-        where = lines_of([found.lines[int(k)] for k in empty])
-        message = f"`{found.table.file}`, {where}: the tokenizer makes no token of the text"
-        raise Refusal("RCP0781", message, "remove the lines, or use the tokenizer of a network for such texts")
+        message = f"{found.at(empty.tolist())}: the tokenizer makes no token of the text"
+        raise Refusal("RCP0781", message, "remove them, or use the tokenizer of a network for such texts")
     unknown = tokenizer.made.token_to_id(str(getattr(tokenizer.made.model, "unk_token", None)))
     if unknown is not None and not (told & (ids != unknown)).any():
-        message = f"the tokenizer knows no word of `{found.table.file}`"
+        message = f"the tokenizer knows no word of `{found.name}`"
         raise Refusal("RCP0781", message, "use the tokenizer of a network for such texts")
 
 
 def _cut(
     places: Mapping[str, np.ndarray],
     digests: Sequence[bytes],
-    found: Listing,
+    found: Labelled,
     shares: tuple[float, ...],
     seed: int,
 ) -> dict[str, np.ndarray]:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
-from recipelang.errors import SettingError
-from recipelang.methods.data._images import ImageSettings
+from recipelang.methods.data._texts import OF_IMAGES, SampleSettings
 
 if TYPE_CHECKING:
     from recipelang.kinds import Dataset
 
-#: settings that have no meaning for texts
-_OF_IMAGES = ("size", "augment", "channels", "bits", "unreadable", "path", "root", "suffix")
-
 
 @method("data", "csv")
 @dataclass(frozen=True)
-class Csv(ImageSettings):
+class Csv(SampleSettings):
     """Images or texts that a CSV file lists, each with its class: `csv("labels.csv")`.
 
     What: the first line names the columns; a row is an image. `path`, `label` and `split_by` say which column is what;
@@ -45,6 +41,7 @@ class Csv(ImageSettings):
     """
 
     target: ClassVar[str] = "class"
+    of_images: ClassVar[tuple[str, ...]] = (*OF_IMAGES, "path", "root", "suffix")
 
     file: str = setting(type="text", positional=True, hashed=False, help="The CSV file, or its alias.")
     path: str = setting("", type="text", help="Column of the paths.")
@@ -55,33 +52,10 @@ class Csv(ImageSettings):
     )
     root: str = setting("", type="text", hashed=False, help="Where relative paths start; default: beside the file.")
     suffix: str = setting("", type="text", help='Added to every path: `".jpg"`.')
-    text: str = setting("", type="text", help="Column of the texts, where samples are texts.")
-    tokenizer: str = setting("", type="text", help="Of texts: folder of their network, or a `tokenizer.json`.")
-    length: int | None = setting(None, type="integer", low=2, high=2**15, help="Tokens of a text; default 128.")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.text:
-            for name in ("tokenizer", "length"):
-                if getattr(self, name):
-                    help = 'name the column of the texts, as in `text="review"`, or remove it'
-                    raise SettingError(name, f"`{name}` is for texts, and these samples are images", help)
-            return
-        for name in _OF_IMAGES:
-            if getattr(self, name) != next(field.default for field in fields(self) if field.name == name):
-                raise SettingError(
-                    name, f"`{name}` is for images, and `text` says that samples are texts", f"remove `{name}`"
-                )
-        if not self.tokenizer:
-            help = 'name the folder of the network, which has one: `tokenizer="FOLDER"`'
-            raise SettingError("text", "texts need a tokenizer, which makes the ids that a network reads", help)
 
     def require(self) -> None:
         """Refuse where the libraries of texts are not installed (RCP1027)."""
-        from recipelang.extras import require_libraries
-
-        if self.text:
-            require_libraries("data csv", ("tokenizers", "transformers"), "hf")
+        self.require_tokenizers("data csv")
 
     def open(self, resolve: Callable[[str], Path]) -> Dataset:
         """Open the data.
@@ -101,19 +75,10 @@ class Csv(ImageSettings):
     def _texts(self, resolve: Callable[[str], Path]) -> Dataset:
         from recipelang.images.listing import list_samples
         from recipelang.images.table import read_table
-        from recipelang.images.texts import open_texts
-        from recipelang.images.tokens import read_tokenizer
 
         self.require()
+        table = read_table(resolve(self.file))
         found = list_samples(
-            read_table(resolve(self.file)),
-            "text",
-            value=self.text,
-            label=self.label,
-            split_by=self.split_by,
-            names=self.labels,
+            table, "text", value=self.text, label=self.label, split_by=self.split_by, names=self.labels
         )
-        tokenizer = read_tokenizer(resolve(self.tokenizer), self.tokenizer)
-        return open_texts(
-            "csv", found, tokenizer, length=self.length or 128, batch=self.batch, shares=self.split, seed=self.seed
-        )
+        return self.opened_texts("csv", found, resolve)
