@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Loss(Protocol):
             beside it, a teacher may be of any shape and have any classes.
         chooses: whether it asks its teacher about some samples of a batch alone, which `asks` says; no other term of a
             sum then compares with a teacher.
+        peers: whether its teachers train along with the network: they are in training mode, and have gradients.
 
     Optional:
         for_task(task: str) -> Loss: the same loss with the defaults of a task where a recipe gives no settings. Raises
@@ -40,6 +42,7 @@ class Loss(Protocol):
     tasks: ClassVar[tuple[str, ...]] = ()
     compares: ClassVar[tuple[str, ...]] = ("features",)
     chooses: ClassVar[bool] = False
+    peers: ClassVar[bool] = False
 
     def asks(self, outputs: Any, targets: Any, task: Task) -> Tensor:
         """The network's outputs and the targets of a batch → bool B, which samples the teacher is asked about."""
@@ -69,6 +72,35 @@ class Loss(Protocol):
         discarded after the training.
         """
         return None
+
+    def parts_for(self, pairings: tuple[Pairing, ...], network: Any) -> nn.Module | None:
+        """As `parts`, for a loss whose parts depend on more of the network than positions, such as its classes.
+
+        Args:
+            network: the `Network` that trains.
+        """
+        return self.parts(pairings)
+
+    def leaves(self, teachers: int) -> tuple[str, ...]:
+        """The names of the networks that a training with it leaves beside the one that it trains, as recipes use them.
+
+        Args:
+            teachers: how many the statement names.
+        """
+        return ()
+
+    def left(
+        self, parts: nn.Module | None, pairings: tuple[Pairing, ...], network: Any, teachers: tuple[Any, ...]
+    ) -> Mapping[str, Any]:
+        """The networks of `leaves` by name, each a `Network` on the CPU; asked once, after the training.
+
+        Args:
+            parts: what `parts` returned, on the CPU.
+            pairings: what `points` returned.
+            network: the trained `Network`, as the training leaves it.
+            teachers: the `Network` of each teacher; those of a loss with `peers` are trained.
+        """
+        return {}
 
     def __call__(
         self,

@@ -41,6 +41,7 @@ class Flow:
         few: the weights that hold few values, by each statement that made them so, and where.
         grids: what the statement before gave grids, and where; None where something trained or changed since.
         restrictions: those that the current network is certainly under; while variants are open, that one of them is.
+        beside: names of networks that statements left beside the current one.
         closed: what may not follow, with the verb and the place of the statement that says so.
         task: the class of the recipe's task.
     """
@@ -66,6 +67,7 @@ class Flow:
     few: tuple[tuple[FewValues, Span], ...] = ()
     grids: tuple[Needs, Span] | None = None
     restrictions: frozenset[str] = frozenset()
+    beside: frozenset[str] = frozenset()
     closed: tuple[tuple[Closes, str, Span], ...] = ()
     task: Any = field(default_factory=tasks.default)
 
@@ -143,6 +145,7 @@ def joined(before: Flow, ends: list[Flow]) -> Flow:
     after.sparse = any(end.sparse for end in ends)
     after.across = next((end.across for end in ends if end.across), None)
     after.outgrown = frozenset.intersection(*(end.outgrown for end in ends))
+    after.beside = frozenset.intersection(*(end.beside for end in ends))
     after.grids = None
     after.few = tuple(one for one in ends[0].few if all(one in end.few for end in ends))
     after.zeros = ends[0].zeros if len({end.zeros for end in ends}) == 1 else None

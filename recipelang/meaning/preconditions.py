@@ -98,6 +98,8 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
         ]
         flow.few = (*(one for one in flow.few if one not in replaced), (few, span))
     _stale(verb, statement, flow, notes)
+    for left in needs.beside if needs else ():
+        _left(left, flow, notes, statement)
     if needs and needs.grids:
         _replaced(needs, statement, flow, notes)
         flow.grids = needs, span
@@ -118,6 +120,19 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
         flow.restrictions = frozenset()  # those of the state that the recipe returns to are known when it runs
     if compresses(found) if needs else not verb.operation.before_healthy:
         flow.healthy = True
+
+
+def _left(name: str, flow: Flow, notes: Notes, statement: nodes.Statement) -> None:
+    """Name a network that a statement leaves beside the current one; a later one takes the name over (RCP0207)."""
+    sort, place = flow.names.get(name, ("", statement.span))
+    if place != statement.span and name not in flow.beside:
+        here = statement.verb.span
+        message = f"this statement leaves a network `{name}`, and the name is already taken {place.at(here)}"
+        notes.refuse("RCP0207", message, here, f"choose another name for the {sort}")
+        return
+    flow.names[name] = "state", statement.span
+    flow.beside |= {name}
+    notes.mentions.used.add(name)  # its row is in the report, whether or not the recipe goes on with it
 
 
 def _replaced(needs: Needs, statement: nodes.Statement, flow: Flow, notes: Notes) -> None:

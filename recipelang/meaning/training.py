@@ -132,7 +132,7 @@ def _terms(reader: Reader, node: Any, teachers: tuple[Any, ...] | None) -> tuple
     if reader.failed or not terms:
         return tuple(terms)
     if teachers and not any(term.loss.teachers[1] for term in terms):
-        help = "`with kd` uses one teacher, `with mis` two"
+        help = "`with kd` uses one teacher or several, `with mis` two"
         reader.refuse("RCP0412", f"`{show(node)}` uses no teacher", node.span, help)
     comparing = [term for term in terms if term.loss.teachers[1]]
     if len(comparing) > 1 and (
@@ -234,7 +234,7 @@ def _loss(reader: Reader, call: nodes.Call, teachers: tuple[Any, ...] | None) ->
         return None
     count = len(teachers or ())
     if teachers and most and count > most:
-        help = "`with mis` takes healthy and recovered" if name != "mis" else "name fewer"
+        help = "name fewer, or `with kd`, which takes the mean of several"
         message = f"`{name}` takes {_teachers(most)}, but {_number(count)} are named"
         reader.refuse("RCP0412", message, teachers[most].span, help)
         return None
@@ -242,7 +242,9 @@ def _loss(reader: Reader, call: nodes.Call, teachers: tuple[Any, ...] | None) ->
         message = (
             f"`{name}` compares with {_teachers(least)}, but {_number(count)} {'is' if count == 1 else 'are'} named"
         )
-        reader.refuse("RCP0412", message, call.name_span, "`with kd` takes one teacher, or name another after `from`")
+        reader.refuse(
+            "RCP0412", message, call.name_span, "`with kd` takes one teacher or several, or name another after `from`"
+        )
         return None
     return loss
 

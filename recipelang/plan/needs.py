@@ -41,6 +41,7 @@ class Needs:
         rounder: what rounds the weights of `selection` piece by piece, a method of kind `rounder`; None: nothing.
         selection: the modules that it works on; None where it selects none.
         states: names of the states that it reads: teachers, and where it starts. `teachers`: those that teach.
+        beside: the names of the networks that it leaves beside the current one; they are states afterwards.
         spends: the state whose FLOPs for the written duration its training spends, and so lasts longer on a network
             that needs fewer for an image; "" where it lasts as long as it says.
         restriction: the hardware restriction that it imposes (`2:4`, `8 bits`); "" for none. `recovered` is the
@@ -72,6 +73,7 @@ class Needs:
     selection: Selection | None = None
     states: tuple[str, ...] = ()
     teachers: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     spends: str = ""
     restriction: str = ""
     sparse: bool = False
@@ -128,7 +130,13 @@ class Finetune:
     def needs(self) -> Needs:
         """Its training."""
         chosen = self.training.selected
-        return Needs(training=self.training, trains_on=self.samples, scratch=self.scratch, selection=chosen)
+        return Needs(
+            training=self.training,
+            trains_on=self.samples,
+            scratch=self.scratch,
+            selection=chosen,
+            beside=self.training.beside(),
+        )
 
 
 def compresses(operation: Operation) -> bool:

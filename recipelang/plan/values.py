@@ -187,6 +187,11 @@ class Training:
         """The modules that it trains; None where it trains all of them."""
         return self.trains if self.trains != Selection() else None
 
+    def beside(self, teachers: int = 0) -> tuple[str, ...]:
+        """The names of the networks that it leaves beside the one that it trains, with so many teachers."""
+        terms = (term.loss for term in self.losses if term.loss is not None)
+        return tuple(name for loss in terms for name in loss.leaves(teachers))
+
     @property
     def leaves(self) -> frozenset[str]:
         """What its companions leave in the network (`kinds.Companion.leaves`): `masks`, `parts` that are gone."""

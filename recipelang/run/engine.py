@@ -18,13 +18,13 @@ from recipelang.images.view import seen_by
 from recipelang.kinds import Beside, Dataset, Progress
 from recipelang.measuring.hardware import environment
 from recipelang.measuring.machine import default_threads
-from recipelang.plan import Plan, Step, Written
+from recipelang.plan import Plan, Returned, Step, Written, steps_of
 from recipelang.run import answers, planning, record
 from recipelang.run.controls import Controls
 from recipelang.run.evaluate import Readings
 from recipelang.run.expectations import Expectations
 from recipelang.run.following import Following, begin
-from recipelang.run.lanes import Lane
+from recipelang.run.lanes import Lane, beside
 from recipelang.run.measurer import Measurer
 from recipelang.run.options import Options
 from recipelang.run.output import PARTIAL, inside, output_folder, whole, without_partial
@@ -108,6 +108,7 @@ class _Run:
             self.worker.settle_healthy(lane)
         if self.plan.control:
             lanes = lanes + self.controls.all_of(lanes)
+        lanes = lanes + beside(lanes, {name for step in steps_of(self.plan.nodes) for name in _started(step)})
         self._write_networks(lanes)
         self._hold_demands(lanes)
         failures += [lane.error for lane in lanes if lane.error and not lane.lost]
@@ -212,3 +213,9 @@ class _Run:
                 dict.fromkeys([*(w.message for w in self.plan.warnings), *self.controls.notes, *self.readings.trouble])
             ),
         }
+
+
+def _started(step: Step) -> tuple[str, ...]:
+    """The state that a step goes back to."""
+    writes = step.operation.needs().writes
+    return (writes.state,) if isinstance(writes, Returned) else ()

@@ -36,6 +36,23 @@ class StepRecord:
     cost: Mapping[str, Any] | None = None  # None if there was nothing to do
 
 
+@dataclass(frozen=True)
+class Left:
+    """A network that a step left beside the current one.
+
+    Attributes:
+        name: of the state.
+        state: the network.
+        steps: how many steps of the lane made it.
+        parameters: of the lane.
+    """
+
+    name: str
+    state: State
+    steps: int
+    parameters: Mapping[str, str]
+
+
 @dataclass
 class Lane:
     """One variant under one seed.
@@ -46,6 +63,7 @@ class Lane:
         seed: for everything random; `seeded` after a `seeds` statement.
         current, healthy, recovered: states; None before they exist.
         named: states by name: `keep as`, second models.
+        beside: networks that steps left beside the current one, by their names as rows: where and how each came.
         columns: what `measure` statements ask for.
         steps: records, in order.
         shared: how many of the first steps come before `healthy`; every variant shares those.
@@ -67,6 +85,7 @@ class Lane:
     healthy: State | None = None
     recovered: State | None = None
     named: dict[str, State] = field(default_factory=dict)
+    beside: dict[tuple[str, ...], Left] = field(default_factory=dict)
     columns: list[Reading] = field(default_factory=list)
     steps: list[StepRecord] = field(default_factory=list)
     shared: int = 0
@@ -102,13 +121,18 @@ class Lane:
     def fork(self, **changes: Any) -> Lane:
         """A lane that starts from this one's position; the two share nothing mutable."""
         other = copy.copy(self)
-        for name in ("parameters", "named"):
+        for name in ("parameters", "named", "beside"):
             setattr(other, name, dict(getattr(self, name)))
         for name in ("columns", "steps", "exports"):
             setattr(other, name, list(getattr(self, name)))
         for name, value in changes.items():
             setattr(other, name, value)
         return other
+
+    def leave(self, name: str, state: State) -> None:
+        """Note a network that the step under way leaves beside the current one; it is a state from here on."""
+        self.named[name] = state
+        self.beside[*self.path, name] = Left(name, state, len(self.steps) + 1, dict(self.parameters))
 
     def become(self, other: Lane) -> None:
         """Take over the position of another lane, under this lane's own name."""
@@ -119,6 +143,36 @@ class Lane:
         """A state by the name that a recipe uses; None if this lane has no such state."""
         own = {"current": self.current, "self": self.current, "healthy": self.healthy, "recovered": self.recovered}
         return own[name] if name in own else self.named.get(name)
+
+
+def beside(lanes: list[Lane], used: set[str]) -> list[Lane]:
+    """Lanes that end with the networks that steps left beside the current one, for the report; each once for a seed.
+
+    Args:
+        lanes: of the run.
+        used: names of the states that the recipe starts from, which have lanes of their own.
+    """
+    found: dict[tuple[tuple[str, ...], int], Lane] = {}
+    for lane in lanes:
+        for path, left in lane.beside.items():
+            if left.name not in used and (path, lane.seed) not in found:
+                healthy = lane.healthy or lane.current
+                found[path, lane.seed] = lane.fork(
+                    path=path,
+                    parameters=dict(left.parameters),
+                    current=left.state,
+                    healthy=healthy,
+                    steps=lane.steps[: left.steps],
+                    shared=min(lane.shared, left.steps),
+                    exports=[],
+                    beside={},
+                    error=None,
+                    lost=True,
+                    chosen=False,
+                    passed=False,
+                    origin=None,
+                )
+    return list(found.values())
 
 
 def by_variant(lanes: list[Lane]) -> dict[str, list[Lane]]:

@@ -215,6 +215,9 @@ class Rehearsal(Walk):
         if needs.restriction:
             lane.recovered = None
             lane.remember("recovered", lane.network)
+        for name in needs.beside:
+            lane.named.pop(name, None)
+            lane.models = {other: network for other, network in lane.models.items() if other != name}
         lane.current = None
         return Told("runs", reason, details, estimate)
 

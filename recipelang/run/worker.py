@@ -237,15 +237,39 @@ class Worker:
                     f"`{operation.verb}` broke what restricts {', '.join(off[:3])}",
                     "please report this",
                 )
+            for name, network in outcome.beside.items():
+                self._keep_beside(_beside(ingredients, name), network)
             content = states.save(outcome.network, folder).content
             return {"content": content, **outcomes.as_record(outcome)}
 
+        beside = operation.needs().beside
+        self.complete(ingredients, beside)
         entry, cached = self.obtain(ingredients, make, list(FILES))
         before: State = lane.current  # type: ignore[assignment]  # `ingredients` made sure
         trace = (*before.trace, *repeated_by_control(step, entry.record)) if lane.healthy else ()
         restricted = operation.needs().restriction or before.restricted
         lane.current = State(entry.record["content"], entry.folder, trace, restricted)
+        for name in beside:
+            other = self.store.find(key_of(_beside(ingredients, name)))
+            if other is None:  # another program took it away in this moment
+                raise Refusal("RCP0908", f"the network `{name}` beside this step is gone", "run it again")
+            lane.leave(name, replace(lane.current, content=other.record["content"], folder=other.folder))
         return entry.record, cached
+
+    def complete(self, ingredients: Mapping[str, Any], beside: tuple[str, ...]) -> None:
+        """Do a step again of which a network that it leaves beside the current one is missing or damaged."""
+        key = key_of(ingredients)
+        if beside and self.store.place(key).is_dir():
+            missing = [name for name in beside if self.store.find(key_of(_beside(ingredients, name))) is None]
+            if missing:
+                self.store.disbelieve(key, f"its network `{missing[0]}` is missing or altered")
+
+    def _keep_beside(self, ingredients: Mapping[str, Any], network: Network) -> None:
+        """An entry of its own for a network that a step leaves beside the current one."""
+        key = key_of(ingredients)
+        with self.store.hold(key):
+            content = states.save(network, self.store.work(key)).content
+            self.store.finish(key, ingredients, {"content": content}, list(FILES))
 
     def _run(self, operation: Operation, lane: Lane, folder: Path) -> Outcome:
         context = self._context(operation, lane, folder)
@@ -294,3 +318,8 @@ class Worker:
             progress=self.progress,
             smoke=self.options.smoke,
         )
+
+
+def _beside(ingredients: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What determines a network that a step leaves beside the current one."""
+    return {"beside": name, "of": dict(ingredients)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -92,6 +92,7 @@ class Outcome:
         unvalidated: why the history has no validation; "" where it has, or is empty.
         training: the training done, for the control.
         plots: curves for the report.
+        beside: name → a network that the step leaves beside the current one (`plan.Needs.beside`).
     """
 
     network: Network
@@ -104,6 +105,7 @@ class Outcome:
     unvalidated: str = ""
     training: tuple[Training, ...] = ()
     plots: tuple[Plot, ...] = ()
+    beside: Mapping[str, Network] = field(default_factory=dict)
 
 
 #: a state's network by name, as far as its architecture is known before the run; None where it is not

@@ -74,4 +74,5 @@ def tune(context: Context, training: Training, samples: Samples | None, teachers
         history=record.history,
         unvalidated=record.unvalidated,
         training=(replace(training, duration=Duration(record.steps, "steps")) if record.cut else training,),
+        beside=record.beside,
     )

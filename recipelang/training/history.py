@@ -33,6 +33,7 @@ class FitRecord:
         unvalidated: why it did not validate; "" where it did, or was not asked to.
         left: what its companions leave, with the trained network.
         cut: whether it ended before its duration.
+        beside: name → a network that it leaves beside the one that it trained.
     """
 
     steps: int
@@ -44,6 +45,7 @@ class FitRecord:
     unvalidated: str = ""
     left: Finished = field(default=Finished(None), compare=False, repr=False)
     cut: bool = False
+    beside: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def figures(self) -> tuple[Figure, ...]:

@@ -151,13 +151,13 @@ def fit(
     let_go(trained)
     left = job.companions.finish(job.learning.finish(trained))
     left = replace(left, note="; ".join(filter(None, (*told_by_losses, left.note))))
-    trained = left.network
+    trained, beside = left.network, job.terms.left(left.network)
     if off := broken(trained):
         raise RuntimeError(f"a restriction of {off[0]} does not hold after training")
     taken = state.step - first
     epochs = round(taken / per_epoch, 3)
     told = tuple(state.history), unvalidated(job.validating, state.history)
-    return trained, FitRecord(taken, taken * batch, epochs, job.precision, start, *told, left, cut=taken < steps)
+    return trained, FitRecord(taken, taken * batch, epochs, job.precision, start, *told, left, taken < steps, beside)
 
 
 def _together(module: nn.Module, parts: nn.Module) -> nn.Module:

@@ -52,7 +52,7 @@ class Terms:
         terms = training.losses or (Term(1.0, None),)
         found = pairings(training, student, teachers) or ((),) * len(terms)
         self._terms = tuple(
-            _Looking(term, places, term.loss.parts(places) if term.loss else None)
+            _Looking(term, places, term.loss.parts_for(places, student) if term.loss else None)
             for term, places in zip(terms, found, strict=True)
         )
         self._images: Any = None  # the last batch
@@ -91,6 +91,16 @@ class Terms:
         told = [one for one in self._terms if getattr(type(one.term.loss), "told", Loss.told) is not Loss.told]
         seconds = self._time() if told else None
         return tuple(text for one in told if (text := one.term.loss.told(one.parts, seconds)))
+
+    def left(self, trained: Network) -> dict[str, Network]:
+        """The networks that the losses leave beside the trained one, by name; their parts are moved to the CPU."""
+        found: dict[str, Network] = {}
+        for one in self._terms:
+            if one.term.loss is not None and one.term.loss.leaves(len(self.teachers)):
+                parts = one.parts.cpu() if one.parts is not None else None
+                teachers = tuple(teacher.network for teacher in self.teachers)
+                found |= one.term.loss.left(parts, one.pairings, trained, teachers)
+        return found
 
     def _time(self) -> float | None:
         """Seconds that the teachers take for a sample of the last batch, about; None where there was none."""

@@ -33,6 +33,7 @@ class Distill:
             states=self.teachers,
             teachers=self.teachers,
             selection=self.training.selected,
+            beside=self.training.beside(len(self.teachers)),
         )
 
 
@@ -59,7 +60,7 @@ def read(reader: Reader) -> Distill | None:
             "RCP0412",
             f"there is no default loss for {len(nodes)} teachers",
             nodes[max(DEFAULT_LOSS)].span,
-            "name one or two, or a loss for several, as in `with at`",
+            "`with kd` takes the mean of their answers; or name one or two teachers",
         )
     made = training.read(
         reader,

@@ -29,7 +29,13 @@ class Train:
         """Its training, and the network whose FLOPs it spends."""
         spends = "healthy" if self.equal == "flops" else ""
         states = (spends,) if spends else ()
-        return Needs(training=self.training, trains_on=self.samples, states=states, spends=spends)
+        return Needs(
+            training=self.training,
+            trains_on=self.samples,
+            states=states,
+            spends=spends,
+            beside=self.training.beside(),
+        )
 
 
 def read(reader: Reader) -> Train | None:

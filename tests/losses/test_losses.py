@@ -75,6 +75,26 @@ def test_kd_is_hintons_formula(batch: Any, temperature: float, alpha: float) -> 
     assert float(got) == pytest.approx(wanted, rel=1e-7, abs=1e-10)
 
 
+@given(batches(), st.sampled_from([1.0, 4.0]), st.sampled_from([0.3, 1.0]))
+def test_kd_of_an_ensemble_has_the_gradient_of_the_mean_of_its_probabilities(
+    batch: Any, temperature: float, alpha: float
+) -> None:
+    outputs, healthy, recovered, labels = batch
+    loss = Kd(temperature, alpha)
+    each = [loss.compare(outputs, labels, (teacher,), TASK) for teacher in (healthy, recovered)]
+    torch.testing.assert_close(loss.compare(outputs, labels, (healthy, recovered), TASK), sum(each) / 2)
+
+    mixed = torch.stack([(teacher / temperature).softmax(1) for teacher in (healthy, recovered)]).mean(0)
+
+    def naive(student: torch.Tensor) -> torch.Tensor:
+        soft = -(mixed * (student / temperature).log_softmax(1)).sum(1).mean()
+        hard = torch.nn.functional.cross_entropy(student, labels)
+        return alpha * temperature**2 * soft + (1 - alpha) * hard
+
+    mine = gradient(lambda o: loss.compare(o, labels, (healthy, recovered), TASK), outputs)
+    torch.testing.assert_close(mine, gradient(naive, outputs), rtol=1e-7, atol=1e-9)
+
+
 @given(batches(), st.sampled_from([(1.0, 10.0, 50.0), (1.0, 1.5, 3.0), (0.0, 0.0, 2.0)]), st.booleans())
 def test_mis_is_the_papers_sum(batch: Any, weights: tuple[float, float, float], supervised: bool) -> None:
     outputs, healthy, recovered, labels = batch
