@@ -61,7 +61,8 @@ def _too_large(name: str, what: str) -> Refusal:
     )
 
 
-def _unreadable(name: str, why: object, help: str = "") -> Refusal:
+def unreadable_image(name: str, why: object, help: str = "") -> Refusal:
+    """The refusal for an image that cannot be read (RCP0805)."""
     return Refusal(
         "RCP0805",
         f"the image `{shown(name)}` cannot be read: {shown(str(why))}",
@@ -78,7 +79,7 @@ def read_bytes(path: Path, name: str) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise _unreadable(name, "it is not a file")  # reading a pipe would wait for ever
+            raise unreadable_image(name, "it is not a file")  # reading a pipe would wait for ever
         if status.st_size > LARGEST_BYTES:
             raise _too_large(name, f"{status.st_size:,} bytes")
         if status.st_size > SUSPICIOUS_BYTES:
@@ -86,9 +87,22 @@ def read_bytes(path: Path, name: str) -> bytes:
                 _open(file, name)
         return path.read_bytes()
     except OSError as error:
-        raise _unreadable(name, error.strerror or error) from error
+        raise unreadable_image(name, error.strerror or error) from error
     except ValueError as error:  # no system has such a path
-        raise _unreadable(name, error) from error
+        raise unreadable_image(name, error) from error
+
+
+def whole_image(data: bytes | None, name: str) -> bytes:
+    """The bytes of an image that is not a file of its own, if they may be one.
+
+    Raises:
+        Refusal: RCP0805 there are none; RCP0806 there are too many.
+    """
+    if not data:
+        raise unreadable_image(name, "it is empty")
+    if len(data) > LARGEST_BYTES:
+        raise _too_large(name, f"{len(data):,} bytes")
+    return data
 
 
 @dataclass(frozen=True)
@@ -114,7 +128,7 @@ def inspect(data: bytes, name: str) -> Look:
     # A download that broke off is the commonest damage; the end mark finds it without decoding.
     end = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(image.format or "")
     if end and end not in data:
-        raise _unreadable(name, "the file is cut off")
+        raise unreadable_image(name, "the file is cut off")
     try:
         frames = image.format != "MPO" and bool(getattr(image, "is_animated", False))
         image.seek(0)
@@ -124,9 +138,9 @@ def inspect(data: bytes, name: str) -> Look:
         samples = samples_of(image, data)
         return Look(frames, int(samples.max()) if stated_top(image, data) is None else None)
     except NoRange as error:
-        raise _unreadable(name, error, "save the image with 8 or 16 bits, scaled so that 0 is black") from error
+        raise unreadable_image(name, error, "save the image with 8 or 16 bits, scaled so that 0 is black") from error
     except _DAMAGE as error:
-        raise _unreadable(name, error or type(error).__name__) from error
+        raise unreadable_image(name, error or type(error).__name__) from error
 
 
 def _open(data: bytes | BinaryIO, name: str) -> Image.Image:
@@ -140,9 +154,9 @@ def _open(data: bytes | BinaryIO, name: str) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name, "more pixels than Pillow opens") from error
     except UnidentifiedImageError as error:
-        raise _unreadable(name, "it is not an image") from error
+        raise unreadable_image(name, "it is not an image") from error
     except _DAMAGE as error:
-        raise _unreadable(name, error) from error
+        raise unreadable_image(name, error) from error
     if image.width * image.height > LARGEST_PIXELS or max(image.size) > LARGEST_SIDE:
         raise _too_large(name, f"{image.width}×{image.height} pixels")
     return image
@@ -161,7 +175,7 @@ def size_of(data: bytes | BinaryIO, name: str) -> tuple[int, int]:
             return image.height, image.width
         turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except _DAMAGE as error:
-        raise _unreadable(name, error or type(error).__name__) from error
+        raise unreadable_image(name, error or type(error).__name__) from error
     across = turn in (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_270, *_MIRRORED)
     return (image.width, image.height) if across else (image.height, image.width)
 
@@ -183,9 +197,9 @@ def open_image(data: bytes, name: str, channels: int = 3, bits: int | None = Non
         image.load()
         return _upright(image, channels, bits, data)
     except NoRange as error:
-        raise _unreadable(name, error, "save the image with 8 or 16 bits, scaled so that 0 is black") from error
+        raise unreadable_image(name, error, "save the image with 8 or 16 bits, scaled so that 0 is black") from error
     except _DAMAGE as error:
-        raise _unreadable(name, error or type(error).__name__) from error
+        raise unreadable_image(name, error or type(error).__name__) from error
 
 
 def _upright(image: Image.Image, channels: int, bits: int | None, data: bytes = b"") -> Image.Image:
@@ -234,7 +248,7 @@ def prepare(image: Image.Image, preprocessing: Preprocessing, *, whole: bool = F
     try:
         return _prepared(_upright(image, len(preprocessing.mean), preprocessing.bits), preprocessing, whole)
     except NoRange as error:
-        raise _unreadable("in memory", error, "scale it to 8 or 16 bits, so that 0 is black") from error
+        raise unreadable_image("in memory", error, "scale it to 8 or 16 bits, so that 0 is black") from error
 
 
 def prepare_file(path: Path, preprocessing: Preprocessing, *, whole: bool = False) -> Tensor:

@@ -95,7 +95,7 @@ def column_of(table: Table, wanted: str, usual: Sequence[str], what: str, settin
             return same[0]
         help = f"{did_you_mean(wanted, table.columns)}the columns are {listed(table.columns)}"
         raise Refusal("RCP0853", f"`{table.file}` has no column `{shown(wanted)}`", help)
-    found = [column for column in table.columns if _plain(column) in usual]
+    found = [column for column in table.columns if plain(column) in usual]
     if len(found) > 1:
         message = f"`{table.file}` has {len(found)} columns that may be {what}: {listed(found)}"
         raise Refusal("RCP0853", message, f'write which one: `{setting}="{found[0]}"`')
@@ -122,7 +122,8 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def _plain(column: str) -> str:
+def plain(column: str) -> str:
+    """A name as it is compared with usual ones: in lower case, without `_`, `-` and spaces."""
     return "".join(letter for letter in column.casefold() if letter not in "_- ")
 
 

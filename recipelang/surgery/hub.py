@@ -5,15 +5,13 @@ A recipe never downloads one and never runs code of one. Reading them here needs
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recipelang.errors import Refusal
+from recipelang.hub import cache_folder, is_id, snapshot
 from recipelang.surgery.entries import Wrong
 from recipelang.surgery.untrusted import json_of
 
@@ -27,7 +25,6 @@ FOREIGN = {
     "model.onnx": "ONNX",
     "adapter_model.safetensors": "an adapter (PEFT), which needs its base network",
 }
-_ID = re.compile(r"(?:[\w.-]+/)?[\w.-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -122,30 +119,6 @@ def open_folder(where: str, resolve: Callable[[str], Path], revision: str = "mai
     return HubFolder(where, path, config)
 
 
-def snapshot(name: str, revision: str = "main") -> Path | None:
-    """The newest downloaded folder of an id in the hub's cache; None where it was never downloaded.
-
-    The layout is that of `huggingface_hub`: `models--ORG--NAME/refs/REVISION` holds a commit, `snapshots/COMMIT` the
-    files.
-    """
-    if not _ID.fullmatch(name) or ".." in name or ".." in revision:
-        return None
-    root = cache_folder() / f"models--{name.replace('/', '--')}"
-    try:
-        commit = (root / "refs" / revision).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        commit = revision
-    found = root / "snapshots" / commit
-    return found if re.fullmatch(r"\w+", commit) and found.is_dir() else None
-
-
-def cache_folder() -> Path:
-    """Where the hub's downloads are, as `huggingface_hub` decides it."""
-    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
-    found = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
-    return Path(os.path.expandvars(found)).expanduser()
-
-
 def refuse_code(folder: HubFolder) -> None:
     """Refuse a folder that brings its own Python code, and settings that would fetch some.
 
@@ -163,30 +136,13 @@ def refuse_code(folder: HubFolder) -> None:
         )
 
 
-@contextmanager
-def offline() -> Iterator[None]:
-    """Whatever the libraries of the hub would download in this block is an error instead."""
-    import huggingface_hub
-
-    name, before, known = "HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE"), huggingface_hub.constants.HF_HUB_OFFLINE
-    os.environ[name], huggingface_hub.constants.HF_HUB_OFFLINE = "1", True
-    try:
-        yield
-    finally:
-        huggingface_hub.constants.HF_HUB_OFFLINE = known
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
-
-
 def unfit(where: str, why: str, help: str = "") -> Refusal:
     """The refusal for a folder that cannot be used as a network."""
     return Refusal("RCP0762", f"`{where}` cannot be used as a network: {why}", help or "download or copy it again")
 
 
 def _not_here(where: str, own: Path, revision: str) -> Refusal:
-    if not _ID.fullmatch(where) or where.startswith("."):
+    if not is_id(where):
         return Refusal("RCP0760", f"there is no folder `{where}`", f"it was looked for at `{own}`")
     known = f"the revision `{revision}` of `{where}`" if revision != "main" else f"`{where}`"
     return Refusal(

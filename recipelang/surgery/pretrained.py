@@ -17,8 +17,9 @@ from torch import nn
 
 from recipelang.errors import Refusal, did_you_mean
 from recipelang.extras import require_libraries
+from recipelang.hub import offline
 from recipelang.surgery.checkpoints import read_weights
-from recipelang.surgery.hub import HubFolder, offline, refuse_code, unfit
+from recipelang.surgery.hub import HubFolder, refuse_code, unfit
 from recipelang.surgery.weights import few
 
 #: entries of a configuration that do not decide what is built, or name code, files or types of numbers

@@ -17,9 +17,10 @@ from torch import nn
 
 from recipelang.errors import Refusal, did_you_mean, nearest
 from recipelang.extras import require_libraries
+from recipelang.hub import cache_folder, offline, snapshot
 from recipelang.kinds import Preprocessing
 from recipelang.surgery.checkpoints import Checkpoint, files_of, read_weights
-from recipelang.surgery.hub import HubFolder, cache_folder, offline, open_folder, snapshot, unfit
+from recipelang.surgery.hub import HubFolder, open_folder, unfit
 from recipelang.surgery.naming import named_for
 
 DEFAULT = "DEFAULT"

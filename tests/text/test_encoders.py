@@ -193,3 +193,26 @@ def test_without_data_the_folder_says_what_it_is(folder: Path) -> None:
     network = find("model", "huggingface")("bert").build(ModelRequest(resolve=lambda t: folder / t))  # type: ignore[misc]
     assert network.inputs == Inputs(40, 0) and network.input_shape == (32,)
     assert network.module(example_input(network)).shape == (2, 2)
+
+
+def test_texts_of_a_data_set_are_those_of_a_table(opens: Opens, folder: Path, tmp_path: Path) -> None:
+    """The same texts, as rows of the library `datasets`, are divided alike and become the same ids."""
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed")
+    lines = [line.rsplit(",", 1) for line in (folder / "reviews.csv").read_text().splitlines()[1:]]
+    kinds = datasets.Features({"review": datasets.Value("string"), "stars": datasets.ClassLabel(names=["bad", "good"])})
+    rows = {"review": [text for text, _ in lines], "stars": [label for _, label in lines]}
+
+    def saved(name: str, **columns: list[Any]) -> Any:
+        datasets.Dataset.from_dict({**rows, **columns}, features=kinds).save_to_disk(tmp_path / name)
+        how = {"text": "review", "tokenizer": "bert", "length": 10, "batch": 8}
+        where = {"bert": folder / "bert"}
+        return find("data", "huggingface")(name, **how).open(lambda text: where.get(text, tmp_path / text))  # type: ignore[misc]
+
+    data, table = saved("reviews"), opens()
+    for split, texts in data.texts.items():
+        assert (texts.ids == table.texts[split].ids).all() and (texts.labels == table.texts[split].labels).all()
+    assert (data.fingerprint, data.notes[1:], data.classes) == (table.fingerprint, table.notes, table.classes)
+    assert data.notes[0] == "`reviews`: label from `stars`"
+    with pytest.raises(Refusal) as refusal:
+        saved("gaps", review=[*rows["review"][:3], " ", *rows["review"][4:]])
+    assert refusal.value.code == "RCP0854" and "`gaps`, train[3]: no `review`" in refusal.value.message
