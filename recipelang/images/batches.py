@@ -35,6 +35,11 @@ def copied(tree: Any) -> Any:
     return tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, tree)
 
 
+def detached(tree: Any) -> Any:
+    """The tree with its tensors outside of any graph."""
+    return tree_map(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, tree)
+
+
 def chosen(tree: Any, which: Tensor) -> Any:
     """Some samples of every tensor of a tree: those that are true in `which`, bool B."""
     return tree_map(lambda leaf: leaf[which] if isinstance(leaf, Tensor) else leaf, tree)

@@ -31,6 +31,8 @@ class Loss(Protocol):
         chooses: whether it asks its teacher about some samples of a batch alone, which `asks` says; no other term of a
             sum then compares with a teacher.
         peers: whether its teachers train along with the network: they are in training mode, and have gradients.
+        input_gradients: whether it differentiates activations by the inputs (`torch.autograd.grad(…, seen.inputs)`):
+            `inputs` of student and teachers then have gradients, and those of the student can be differentiated again.
 
     Optional:
         for_task(task: str) -> Loss: the same loss with the defaults of a task where a recipe gives no settings. Raises
@@ -43,6 +45,16 @@ class Loss(Protocol):
     compares: ClassVar[tuple[str, ...]] = ("features",)
     chooses: ClassVar[bool] = False
     peers: ClassVar[bool] = False
+    input_gradients: ClassVar[bool] = False
+
+    def consults(self, moment: Moment, count: int) -> tuple[int, ...]:
+        """Which of its teachers it compares with in a step, by number; the others do not compute.
+
+        Args:
+            moment: the step; the answer depends on it alone, its seed included.
+            count: number of teachers that it has.
+        """
+        return tuple(range(count))
 
     def asks(self, outputs: Any, targets: Any, task: Task) -> Tensor:
         """The network's outputs and the targets of a batch → bool B, which samples the teacher is asked about."""
@@ -115,7 +127,8 @@ class Loss(Protocol):
 
         Args:
             student: the network that trains. `student.features[k]` belongs to pairing k.
-            teachers: at most `self.teachers[1]`, without gradients. `teachers[i].features[k]` belongs to pairing k.
+            teachers: those that `consults` names, of at most `self.teachers[1]`; without gradients, but for those to
+                the inputs. `teachers[i].features[k]` belongs to pairing k.
             targets: of the batch; labels B for classification.
             task: its loss and what its outputs mean.
             parts: what `parts` returned.

@@ -27,6 +27,7 @@ class Point:
         channels_axis: the axis of the channels, batch included, as the network has it: 1 for B×C×H×W, 3 for B×H×W×C.
         changed: whether a later module overwrites the tensor.
         trains: whether it depends on something that has gradients: a loss that compares it can change the network.
+        from_inputs: whether it has a gradient to the inputs.
     """
 
     path: str
@@ -37,6 +38,7 @@ class Point:
     channels_axis: int = 1
     changed: bool = False
     trains: bool = True
+    from_inputs: bool = True
 
     @property
     def channels(self) -> int:

@@ -14,7 +14,8 @@ class Seen:
     """One network at work on one batch.
 
     Attributes:
-        inputs: what it was given, B×C×H×W for images.
+        inputs: what it was given, B×C×H×W for images; for a loss with `input_gradients` a leaf of the graph in which
+            outputs and features of this network were computed.
         outputs: what it answered, float32; for classification B×classes.
         features: activations in float32, one for each pairing of the loss that looks (`Loss.points`), in that order:
             B×C×H×W, or B×T×D for tokens, in any order of axes of the network itself. Empty where none were asked for.
@@ -38,11 +39,13 @@ class Moment:
         step: number of the optimizer step, from 0.
         total: steps of the whole training.
         per_epoch: steps of an epoch.
+        seed: of the training, for what is drawn as a function of the step.
     """
 
     step: int
     total: int
     per_epoch: int
+    seed: int = 0
 
     def value(self, setting: Any) -> float:
         """A setting at this moment: a number, or a ramp's value."""

@@ -6,7 +6,7 @@ gradients off inside, it tells nothing, and every position counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -44,21 +44,28 @@ def find_points(module: nn.Module, example: Tensor, whose: str) -> Points:
         example: an input as in the training, with two images or more.
         whose: for messages: "the network".
     """
-    images = example.detach().clone().requires_grad_()
-    view = images.view_as(images).grad_fn
-    leaf = view.next_functions[0][0] if view is not None else None
+    images = example.detach().clone().requires_grad_(example.is_floating_point())
     watch = _Watch(module, len(images))
     with hooked(watch.hooks()), evaluating(module), torch.enable_grad():
         answer = main_tensor(module(images))
     nodes = {output.node for output in watch.outputs}
-    through = passed(answer.grad_fn if answer is not None else None, leaf, nodes)
+    through = passed(answer.grad_fn if answer is not None else None, _leaf(images, watch.outputs), nodes)
     trains = depending(nodes, {id(p) for p in module.parameters() if p.requires_grad})
+    seeing = depending(nodes, {id(images)})
     found = [
-        _point(output, through, watch.axis(output), watch.layers, module, output.node in trains)
+        _point(output, through, watch.axis(output), watch.layers, module, output.node in trains, output.node in seeing)
         for output in watch.outputs
         if watch.counts[output.path] == 1
     ]
     return Points(whose, tuple(found))
+
+
+def _leaf(inputs: Tensor, outputs: Sequence[_Output]) -> Any:
+    """The step of the graph at which everything begins: the inputs, or what whole numbers are looked up as first."""
+    if not inputs.requires_grad:
+        return next((output.node for output in outputs if output.node is not None), None)
+    view = inputs.view_as(inputs).grad_fn
+    return view.next_functions[0][0] if view is not None else None
 
 
 class _Watch:
@@ -120,7 +127,9 @@ def _channels_axis(part: nn.Module, ndim: int) -> int | None:
     return ndim - 1 if isinstance(part, FILTERS_LAST) or type(part) is nn.LayerNorm else None
 
 
-def _point(output: _Output, through: Set[Any], axis: int, layers: int, module: nn.Module, trains: bool) -> Point:
+def _point(
+    output: _Output, through: Set[Any], axis: int, layers: int, module: nn.Module, trains: bool, from_inputs: bool
+) -> Point:
     tensor = output.tensor
     return Point(
         output.path,
@@ -131,6 +140,7 @@ def _point(output: _Output, through: Set[Any], axis: int, layers: int, module: n
         axis,
         tensor._version != output.version,
         trains,
+        from_inputs,
     )
 
 

@@ -48,7 +48,7 @@ class Job:
     still: tuple[nn.Module, ...]
 
     def moment(self, step: int) -> Moment:
-        return Moment(step, self.total, self.per_epoch)
+        return Moment(step, self.total, self.per_epoch, self.seed)
 
 
 def identity_of(job: Job, first: int, network: Network, teachers: Sequence[Teacher]) -> str:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from recipelang.errors import Refusal
-from recipelang.images.batches import chosen, copied, count
+from recipelang.images.batches import chosen, copied, count, detached
 from recipelang.kinds import Batch, Dataset, Moment, Progress, Seen, Task
 from recipelang.meaning import schedules
 from recipelang.plan import Duration, Training
@@ -130,7 +130,7 @@ def fit(
             wants_channels_last(module),
             Heads(task, data.labels),
             Terms(training, task, live, [teacher.on(device) for teacher in teachers]),
-            accompanying.begin(training.companions, live, Moment(first, total, per_epoch), device),
+            accompanying.begin(training.companions, live, Moment(first, total, per_epoch, seed), device),
             learning(live, device),
             validating(data, task, training.companions, min(per_epoch, total) * batch, device, seed)
             if validate and not smoke
@@ -222,19 +222,25 @@ def _step(job: Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[s
     moment = job.moment(state.step)
     job.companions.before_step(moment)
     images, targets = job.companions.batch(batch, job.data.labels, moment)
+    images = job.terms.given(images)
     # A network may change its input images in training mode only; teachers and companions use them afterwards.
-    given = copied(images) if job.terms.teachers or job.companions.running else images
+    copies = job.terms.teachers or job.companions.running or job.terms.differentiates
+    given = copied(images) if copies else images
     with autocast(job.device, job.precision), job.terms.watching():
         job.heads.look(state.module, given, targets)
         instead = job.learning.instead(moment)
         with simulated(state.module, job.restrictions, instead), job.companions.computing(moment):
             outputs = job.heads.outputs(state.module, given, targets)
         asked = job.terms.asked(outputs, targets)
-        with torch.no_grad():
-            taught = [_answered(teacher, images, targets, asked, job) for teacher in job.terms.teachers]
+        consulted = job.terms.consulted(moment)
+        with torch.set_grad_enabled(job.terms.differentiates):
+            taught = [
+                _answered(teacher, images, targets, asked, job) if n in consulted else None
+                for n, teacher in enumerate(job.terms.teachers)
+            ]
     loss = job.terms.value(images, outputs, taught, targets, moment, asked)
     if job.companions.running:
-        seen = Seen(images, mean_answer(outputs), (), job.companions.network)
+        seen = Seen(detached(images), mean_answer(outputs), (), job.companions.network)
         loss = sum(job.companions.penalties(seen, moment), loss)
     loss = sum(job.learning.penalties(moment), loss)
     if not loss.requires_grad:
@@ -257,4 +263,5 @@ def _answered(teacher: Teacher, images: Any, targets: Any, asked: Tensor | None,
             return None
         images, targets = chosen(images, asked), chosen(targets, asked)
     raw = teacher.answer(images)
+    raw = detached(raw) if job.terms.differentiates else raw
     return job.task.answer(raw, targets, job.data.labels) if job.terms.compares_outputs else raw

@@ -23,12 +23,24 @@ def looks(training: Training) -> bool:
     return any("features" in term.loss.compares for term in training.losses if term.loss)
 
 
+def asks_for_gradients(term: Term) -> bool:
+    """Whether a term differentiates activations by the inputs."""
+    return bool(getattr(term.loss, "input_gradients", False))
+
+
 def pairings(training: Training, student: Network, teachers: Sequence[Teacher]) -> tuple[tuple[Pairing, ...], ...]:
     """The positions that each term of a training compares, in its order; () where none looks at any.
 
     Raises:
-        Refusal: RCP0821 … RCP0823: a loss finds nothing to compare; RCP0713: a teacher does not take the images.
+        Refusal: RCP0821 … RCP0823: a loss finds nothing to compare; RCP0713: a teacher does not take the images;
+            RCP1510: a loss differentiates by inputs that are whole numbers.
     """
+    if student.inputs.whole and (term := next(filter(asks_for_gradients, training.losses), None)):
+        raise Refusal(
+            "RCP1510",
+            f"`{term.loss.name}` compares gradients to the inputs, and {student.inputs} have none",
+            "use a loss of outputs or of features, as `kd`, `at` or `fitnet`",
+        )
     if not looks(training):
         return ()
     own = _points(student, student, "the network")

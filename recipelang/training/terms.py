@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from recipelang.catalogue import spell
 from recipelang.contracts import refuse_broken
 from recipelang.errors import Refusal
-from recipelang.images.batches import count
+from recipelang.images.batches import count, detached
 from recipelang.kinds import Loss, Moment, Pairing, Point, Seen, Task
 from recipelang.plan import Term, Training
 from recipelang.surgery.network import Network
 from recipelang.surgery.points import Capture
 from recipelang.training.heads import Head, mean_answer
-from recipelang.training.positions import compares_outputs, pairings
+from recipelang.training.positions import asks_for_gradients, compares_outputs, pairings
 from recipelang.training.teachers import Teacher, untranslated
 from recipelang.units import listed
 
@@ -58,6 +59,7 @@ class Terms:
         self._images: Any = None  # the last batch
         self._values: list[tuple[Term, Tensor]] = []  # of the last batch
         self.compares_outputs = compares_outputs(training)
+        self.differentiates = any(asks_for_gradients(term) for term in terms)
         every = [pairing for one in self._terms for pairing in one.pairings]
         self._captures = (
             _capture(student.module, (pairing.student for pairing in every)),
@@ -72,10 +74,27 @@ class Terms:
         """Name → what a loss trains along."""
         return {f"loss{n}": one.parts for n, one in enumerate(self._terms) if one.parts is not None}
 
+    def given(self, images: Any) -> Any:
+        """What student and teachers are given: leaves with gradients where a loss differentiates by the inputs."""
+        return images.detach().requires_grad_() if self.differentiates else images
+
+    def consulted(self, moment: Moment) -> Set[int]:
+        """The numbers of the teachers that a term compares with in this step."""
+        return {n for one in self._terms if one.term.loss for n in self._of(one, moment)}
+
+    def _of(self, one: _Looking, moment: Moment) -> tuple[int, ...]:
+        """The teachers of a term in this step."""
+        loss = one.term.loss
+        count = min(loss.teachers[1], len(self.teachers))
+        consults = getattr(loss, "consults", None)  # a plug-in need not inherit from the Protocol
+        return consults(moment, count) if consults else tuple(range(count))
+
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Record what the losses look at while student and teachers compute."""
         with ExitStack() as stack:
+            if self.differentiates:  # fused kernels of attention have no second derivative
+                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             for capture in self._captures:
                 if capture.points:
                     stack.enter_context(capture.watching())
@@ -132,7 +151,7 @@ class Terms:
         Args:
             images: that student and teachers were given.
             heads: the outputs of the student. Losses of outputs alone see each, with its weight; others the answer.
-            taught: the outputs of the teachers.
+            taught: the outputs of the teachers; None of those that are not consulted in this step.
             targets: of the batch.
             moment: where the training is.
             asked: which samples the teachers answered, bool B; None: all of them.
@@ -140,7 +159,8 @@ class Terms:
         Raises:
             Refusal: RCP0815: a teacher's outputs have another shape; RCP0825: a position was skipped in this step.
         """
-        found = [capture.features() for capture in self._captures]
+        consulted = self.consulted(moment)
+        found = [capture.features() if not n or n - 1 in consulted else {} for n, capture in enumerate(self._captures)]
         total = heads[0].answer.new_zeros(())
         self._images, self._values = images, []
         for head in heads:
@@ -185,14 +205,19 @@ class Terms:
         loss = one.term.loss
         if loss is None:
             return self.task.loss(outputs, targets)
-        count = loss.teachers[1]
+        consulted = self._of(one, moment)
         if "outputs" in loss.compares:
-            _require_alike(outputs, taught[:count])
-        student = Seen(images, outputs, tuple(found[0][p.student] for p in one.pairings), self.student)
-        teachers = tuple(
-            Seen(images, answer, tuple(found[n][p.teachers[n - 1]] for p in one.pairings), teacher.network, asked)
-            for n, (teacher, answer) in enumerate(zip(self.teachers[:count], taught[:count], strict=True), start=1)
-        )
+            _require_alike(outputs, [taught[n] for n in consulted])
+        gradients = asks_for_gradients(one.term)
+        inputs = images if gradients else detached(images)
+        student = Seen(inputs, outputs, tuple(found[0][p.student] for p in one.pairings), self.student)
+
+        def seen(n: int) -> Seen:
+            features = tuple(found[n + 1][p.teachers[n]] for p in one.pairings)
+            kept = detached(features) if self.differentiates and not gradients else features
+            return Seen(inputs, taught[n], kept, self.teachers[n].network, asked)
+
+        teachers = tuple(seen(n) for n in consulted)
         value = loss(student, teachers, targets, self.task, one.parts, moment)
         if not isinstance(value, Tensor) or value.ndim:
             got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -300,7 +300,7 @@ ARCHITECTURES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("loss", ["ab", "at", "fitnet", "nst", "sp", "vid"])
+@pytest.mark.parametrize("loss", ["ab", "at", "fitnet", "jacobian", "nst", "sp", "vid"])
 def test_architectures_that_learn_from_others(name: str, loss: str, silent: Any) -> None:
     """The first layer moves and the head only decays: the loss alone trains what lies below its positions."""
     random = np.random.default_rng(0)
