@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from recipelang.errors import Refusal
 from recipelang.images.dataset import ImageDataset
 from recipelang.kinds import Inputs, Loss, Moment, Pairing, Points, Scheme, Seen
+from recipelang.methods.losses.apprentice import Apprentice
 from recipelang.methods.losses.at import At
 from recipelang.methods.losses.jacobian import Jacobian
-from recipelang.methods.losses.kd import Kd
 from recipelang.methods.losses.rco import Rco
 from recipelang.methods.losses.task import TaskLoss
 from recipelang.methods.optimizers.sgd import Sgd
@@ -71,7 +71,7 @@ def test_anchors_compute_in_their_part_of_the_training_alone(network: Network, d
     train(network, data, silent, Rco(), teachers=anchors)
     assert [len(anchor.module.calls) for anchor in anchors] == [2, 2, 2]  # type: ignore[arg-type]
     anchors = [counting(seed) for seed in range(3)]
-    train(network, data, silent, Rco(), Kd(), teachers=anchors)  # `kd` asks the first in every step
+    train(network, data, silent, Rco(), Apprentice(), teachers=anchors)  # `apprentice` asks the first in every step
     assert [len(anchor.module.calls) for anchor in anchors] == [6, 2, 2]  # type: ignore[arg-type]
 
 
