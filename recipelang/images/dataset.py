@@ -16,7 +16,7 @@ import numpy as np
 from recipelang.errors import Refusal
 from recipelang.images.augment import CROP_DRAWS, SHIFT_DRAWS, shift_and_flip
 from recipelang.images.decode import normalise, open_image
-from recipelang.images.draws import AUGMENT, ORDER, shuffled, subset, uniform
+from recipelang.images.draws import AUGMENT, course, uniform
 from recipelang.images.preprocessing import entries, follow
 from recipelang.images.readers import Reader
 from recipelang.images.resize import fit_image, random_part
@@ -197,6 +197,10 @@ class ImageDataset:
         """Number of samples in `train`, `val` or `test`."""
         return len(self._split(split).labels)
 
+    def drawn(self, *, samples: int | None = None, epoch: int | None = None, seed: int = 0) -> np.ndarray:
+        """The numbers of the training samples in the order of `batches`; see `kinds.Dataset`."""
+        return course(seed, self.size("train"), samples, epoch, self.batch)
+
     def batches(
         self,
         split: str,
@@ -215,13 +219,11 @@ class ImageDataset:
             Refusal: RCP0818 the split is empty; RCP0805, RCP0806 an image cannot be read.
         """
         images = self._split(split)
-        chosen = subset(seed, len(images.labels), samples)
         count = batch or self.batch
+        chosen = course(seed, len(images.labels), samples, epoch, count)
         draws: Draws | None = None
         if epoch is not None:
-            chosen = chosen[shuffled((seed, ORDER, epoch), len(chosen))]
             count = min(count, len(chosen))
-            chosen = chosen[: len(chosen) // count * count]
             draws = lambda indices, n: uniform((seed, AUGMENT, epoch), indices, n)  # noqa: E731
         cuts = (chosen[i : i + count] for i in range(start * count, len(chosen), count))
         for indices, pixels in images.read(cuts, draws):

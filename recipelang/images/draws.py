@@ -45,6 +45,24 @@ def shuffled(keys: tuple[int, ...], count: int) -> np.ndarray:
     return np.argsort(bits(keys, np.arange(count)), kind="stable")
 
 
+def course(seed: int, count: int, samples: int | None, epoch: int | None, batch: int) -> np.ndarray:
+    """The numbers of the samples of a split in the order in which its batches hold them (int64).
+
+    Args:
+        seed: of the data.
+        count: samples of the split.
+        samples: only this many, drawn once; None: all.
+        epoch: None: in order; a number: shuffled for this epoch of a training, without the last incomplete batch.
+        batch: samples per batch, at most; a training on fewer samples has batches of all of them.
+    """
+    chosen = subset(seed, count, samples)
+    if epoch is None:
+        return chosen
+    chosen = chosen[shuffled((seed, ORDER, epoch), len(chosen))]
+    size = min(batch, len(chosen))
+    return chosen[: len(chosen) // size * size]
+
+
 def subset(seed: int, count: int, samples: int | None) -> np.ndarray:
     """The indices of `samples` out of `count`, drawn once by `seed` and sorted; all where `samples` is None."""
     if samples is None or samples >= count:

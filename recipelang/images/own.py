@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recipelang.images.dataset import fingerprint, no_images
-from recipelang.images.draws import AUGMENT, ORDER, bits, shuffled, subset
+from recipelang.images.draws import AUGMENT, bits, course
 from recipelang.images.looking import MOST_CLASSES, Fetch, IndexedSamples, died, ids_in, look_at
 from recipelang.images.samples import Refuse, read_sample, shape_of
 from recipelang.images.splits import SPLITS, divide
@@ -57,6 +57,10 @@ class OwnDataset:
         """Number of samples in `train`, `val` or `test`."""
         return len(self._split(split).indices)
 
+    def drawn(self, *, samples: int | None = None, epoch: int | None = None, seed: int = 0) -> np.ndarray:
+        """The numbers of the training samples in the order of `batches`; see `kinds.Dataset`."""
+        return course(seed, self.size("train"), samples, epoch, self.batch)
+
     def batches(
         self,
         split: str,
@@ -76,12 +80,10 @@ class OwnDataset:
             Refusal: RCP0818 the split is empty; RCP0845 a sample is not as it was.
         """
         source = self._split(split)
-        chosen = subset(seed, len(source.indices), samples)
         count = batch or self.batch
+        chosen = course(seed, len(source.indices), samples, epoch, count)
         if epoch is not None:
-            chosen = chosen[shuffled((seed, ORDER, epoch), len(chosen))]
             count = min(count, len(chosen))
-            chosen = chosen[: len(chosen) // count * count]
         draws = bits((seed, AUGMENT, epoch) if epoch is not None else (0, AUGMENT), source.indices)
 
         def read(run: np.ndarray) -> Batch:

@@ -19,7 +19,7 @@ from PIL import Image
 from recipelang.errors import Refusal
 from recipelang.images.dataset import no_images
 from recipelang.images.decode import normalise, open_image, read_bytes
-from recipelang.images.draws import AUGMENT, ORDER, shuffled, subset, uniform
+from recipelang.images.draws import AUGMENT, course, uniform
 from recipelang.images.preprocessing import entries
 from recipelang.images.resize import channels_last
 from recipelang.kinds import Batch, Preprocessing
@@ -164,6 +164,10 @@ class PairDataset:
         """Number of images in `train`, `val` or `test`."""
         return len(self._split(split).sizes)
 
+    def drawn(self, *, samples: int | None = None, epoch: int | None = None, seed: int = 0) -> np.ndarray:
+        """The numbers of the training samples in the order of `batches`; see `kinds.Dataset`."""
+        return course(seed, self.size("train"), samples, epoch, self.batch)
+
     def batches(
         self,
         split: str,
@@ -184,13 +188,11 @@ class PairDataset:
             Refusal: RCP0818 the split is empty; RCP0805, RCP0806 an image cannot be read.
         """
         wholes = self._split(split)
-        chosen = subset(seed, len(wholes.sizes), samples)
         count = batch or self.batch
+        chosen = course(seed, len(wholes.sizes), samples, epoch, count)
         draws: np.ndarray | None = None
         if epoch is not None:
-            chosen = chosen[shuffled((seed, ORDER, epoch), len(chosen))]
             count = min(count, len(chosen))
-            chosen = chosen[: len(chosen) // count * count]
             draws = uniform((seed, AUGMENT, epoch), np.arange(len(wholes.sizes)), DRAWS)
         cuts = [chosen[i : i + count] for i in range(start * count, len(chosen), count)]
         if split != "train":

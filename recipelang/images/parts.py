@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from recipelang.images.draws import ORDER, shuffled, subset
+from recipelang.images.draws import course
 from recipelang.images.view import Derived, derived
 from recipelang.kinds import Batch, Dataset
 
@@ -50,6 +50,10 @@ class Picked(Derived):
         """Number of samples."""
         return len(self.chosen) if split == "train" else self.data.size(split)
 
+    def drawn(self, *, samples: int | None = None, epoch: int | None = None, seed: int = 0) -> np.ndarray:
+        """The numbers of the training samples in the order of `batches`; see `kinds.Dataset`."""
+        return course(seed, self.size("train"), samples, epoch, self.batch)
+
     def batches(
         self,
         split: str,
@@ -64,11 +68,10 @@ class Picked(Derived):
         if split != "train":
             yield from self.data.batches(split, batch=batch, samples=samples, epoch=epoch, seed=seed, start=start)
             return
-        chosen, count = subset(seed, len(self.chosen), samples), batch or self.batch
+        count = batch or self.batch
+        chosen = course(seed, len(self.chosen), samples, epoch, count)
         if epoch is not None:
-            chosen = chosen[shuffled((seed, ORDER, epoch), len(chosen))]
             count = min(count, len(chosen))
-            chosen = chosen[: len(chosen) // count * count]
         for first in range(start * count, len(chosen), count):
             one = [self._sample(self.chosen[k]) for k in chosen[first : first + count]]
             yield Batch(_stacked([sample.inputs for sample in one]), _stacked([sample.targets for sample in one]))

@@ -11,7 +11,7 @@ import numpy as np
 
 from recipelang.errors import Refusal
 from recipelang.images.dataset import fingerprint
-from recipelang.images.draws import ORDER, shuffled, subset
+from recipelang.images.draws import course
 from recipelang.images.splits import SPLITS, divide
 from recipelang.images.tokens import Tokenizer
 from recipelang.kinds import Batch, Inputs, Labels
@@ -107,6 +107,10 @@ class TextDataset:
         """Number of texts in `train`, `val` or `test`."""
         return len(self._split(split).labels)
 
+    def drawn(self, *, samples: int | None = None, epoch: int | None = None, seed: int = 0) -> np.ndarray:
+        """The numbers of the training samples in the order of `batches`; see `kinds.Dataset`."""
+        return course(seed, self.size("train"), samples, epoch, self.batch)
+
     def batches(
         self,
         split: str,
@@ -123,12 +127,10 @@ class TextDataset:
             Refusal: RCP0818 the split is empty.
         """
         texts = self._split(split)
-        chosen = subset(seed, len(texts.labels), samples)
         count = batch or self.batch
+        chosen = course(seed, len(texts.labels), samples, epoch, count)
         if epoch is not None:
-            chosen = chosen[shuffled((seed, ORDER, epoch), len(chosen))]
             count = min(count, len(chosen))
-            chosen = chosen[: len(chosen) // count * count]
         for first in range(start * count, len(chosen), count):
             some = texts.take(chosen[first : first + count])
             yield Batch(torch.from_numpy(some.ids), torch.from_numpy(some.labels))

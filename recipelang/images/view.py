@@ -96,6 +96,12 @@ class Derived:
         return self.data.target_shape
 
     @property
+    def drawn(self) -> Callable[..., np.ndarray]:
+        """The numbers of its training samples in the order of `batches`; an error where the data has no `drawn`."""
+        numbers: Callable[..., np.ndarray] = self.data.drawn  # type: ignore[attr-defined]  # `hasattr` asks for it
+        return numbers
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What is said of it."""
         return tuple(getattr(self.data, "notes", ()))

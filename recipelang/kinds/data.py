@@ -44,6 +44,9 @@ class Dataset(Protocol):
 
     Optional:
         inputs: `Inputs`, where inputs are not floating-point numbers; ask `inputs_of`.
+        drawn(*, samples=None, epoch=None, seed=0) -> int64 N: the numbers of the training samples, from 0, in the order
+            in which `batches("train", …)` of the same arguments gives them. Losses that keep something for each sample
+            (`Loss.remembers`) need it.
     """
 
     @property

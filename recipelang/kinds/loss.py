@@ -33,6 +33,8 @@ class Loss(Protocol):
         peers: whether its teachers train along with the network: they are in training mode, and have gradients.
         input_gradients: whether it differentiates activations by the inputs (`torch.autograd.grad(…, seen.inputs)`):
             `inputs` of student and teachers then have gradients, and those of the student can be differentiated again.
+        remembers: whether it keeps something for each training sample: `memory` is then asked in place of `parts`, and
+            `student.samples` says which samples a batch holds. Data that cannot tell is refused by `plan`.
 
     Optional:
         for_task(task: str) -> Loss: the same loss with the defaults of a task where a recipe gives no settings. Raises
@@ -46,6 +48,7 @@ class Loss(Protocol):
     chooses: ClassVar[bool] = False
     peers: ClassVar[bool] = False
     input_gradients: ClassVar[bool] = False
+    remembers: ClassVar[bool] = False
 
     def consults(self, moment: Moment, count: int) -> tuple[int, ...]:
         """Which of its teachers it compares with in a step, by number; the others do not compute.
@@ -93,6 +96,10 @@ class Loss(Protocol):
         """
         return self.parts(pairings)
 
+    def memory(self, pairings: tuple[Pairing, ...], samples: int) -> nn.Module:
+        """What `parts` returns, with something for each of this many training samples; asked where it `remembers`."""
+        raise NotImplementedError
+
     def leaves(self, teachers: int) -> tuple[str, ...]:
         """The names of the networks that a training with it leaves beside the one that it trains, as recipes use them.
 
@@ -131,7 +138,7 @@ class Loss(Protocol):
                 the inputs. `teachers[i].features[k]` belongs to pairing k.
             targets: of the batch; labels B for classification.
             task: its loss and what its outputs mean.
-            parts: what `parts` returned.
+            parts: what `parts` or `memory` returned.
             moment: where the training is.
         """
 

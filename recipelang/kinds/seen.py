@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,11 @@ class Seen:
         network: a `recipelang.surgery.network.Network`; its `module` is the one that computes.
         asked: of a teacher, the samples that it answered, bool B, where a loss chooses them; `outputs` has these alone,
             and is None where there are none. None: all of them.
+        samples: of the student, which training samples these are, int64 B, from 0 up to the number that `Loss.memory`
+            was told; where a loss `remembers`, else None.
+        again: of the student, computes once more as in this step, with other activations: (one for each pairing of the
+            loss, as `features`) → what the network makes of them there, up to each position from the ones before it.
+            BatchNorm averages no statistics meanwhile.
     """
 
     inputs: Any
@@ -29,6 +35,8 @@ class Seen:
     features: tuple[Tensor, ...]
     network: Any
     asked: Any = None
+    samples: Any = None
+    again: Callable[[Sequence[Tensor]], tuple[Tensor, ...]] | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.selectors import resolve
 from recipelang.surgery.tracing import example_input
+from recipelang.training.numbering import require_numbers
 from recipelang.units import show
 
 #: allowance for the error of a short measurement: only a budget further away than this is called out of reach
@@ -178,16 +179,19 @@ def _could_hold(condition: Condition, reach: Reach) -> bool:
 
 
 def fit_schedules(needs: Needs, data: Dataset) -> tuple[str, ...]:
-    """Compare the ramps and schedules of a step's training, if it trains, with its length on this data.
+    """Compare the ramps and schedules of a step's training, if it trains, with its length on this data; and what its
+    losses ask of the data with what it offers.
 
     Returns:
         how its target is reached, where it has one, and which companions it is too short for.
 
     Raises:
-        Refusal: RCP0312: a milestone, a warm-up or an update comes after its end.
+        Refusal: RCP0312: a milestone, a warm-up or an update comes after its end; RCP1500: a loss remembers samples,
+            and the data does not number them.
     """
     if needs.training is None:
         return ()
+    require_numbers(needs.training, data)
     there = data.size("train")
     count = min((needs.trains_on.count if needs.trains_on else None) or there, there)
     part = schedules.share(needs.training.duration, needs.rounds)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,6 +67,10 @@ class Made:
     def size(self, split: str) -> int:
         """How many samples were made."""
         return len(self.inputs)
+
+    def drawn(self, *, samples: int | None = None, epoch: int | None = None, seed: int = 0) -> np.ndarray:
+        """All numbers in order, as `batches` has them."""
+        return np.arange(min(samples or len(self.inputs), len(self.inputs)))
 
     def batches(
         self,

@@ -33,6 +33,7 @@ from recipelang.training.heads import Heads, mean_answer
 from recipelang.training.history import EpochTally, FitRecord
 from recipelang.training.job import Job, batches, identity_of
 from recipelang.training.machine import Interrupts, autocast, choose_precision, reproducible, sound_precision, to_device
+from recipelang.training.numbering import members, remembers, require_numbers
 from recipelang.training.quantized import learning, without_decay
 from recipelang.training.teachers import Teacher
 from recipelang.training.terms import Terms
@@ -99,11 +100,13 @@ def fit(
             nothing has gradients; RCP0811 the loss is not finite; RCP0812 outputs do not fit the data; RCP0814
             BatchNorm cannot train on batches of one image; RCP0815 a teacher's outputs have another shape; RCP0816
             out of memory; RCP0821 … RCP0823 a loss finds no positions to compare; RCP0825 one is skipped in a step;
-            RCP0827 a companion needs a validation split.
+            RCP0827 a companion needs a validation split; RCP1500 a loss remembers samples without numbers.
         KeyboardInterrupt: after the checkpoint is written.
     """
     batch = min(data.batch, samples or data.size("train"), data.size("train"))
     require_trainable(network, batch)
+    require_numbers(training, data)
+    drawn = members(data, samples, seed) if remembers(training) else None
     per_epoch = steps_of_epoch(data, samples)
     steps = steps_of(training.duration, per_epoch, smoke)
     first, total = (window.start, window.total) if window else (0, steps)
@@ -129,13 +132,14 @@ def fit(
             first + steps,
             wants_channels_last(module),
             Heads(task, data.labels),
-            Terms(training, task, live, [teacher.on(device) for teacher in teachers]),
+            Terms(training, task, live, [t.on(device) for t in teachers], 0 if drawn is None else len(drawn)),
             accompanying.begin(training.companions, live, Moment(first, total, per_epoch, seed), device),
             learning(live, device),
             validating(data, task, training.companions, min(per_epoch, total) * batch, device, seed)
             if validate and not smoke
             else None,
             still,
+            drawn,
         )
         require_validation(job.validating, training.companions)
         identity = identity_of(job, first, network, teachers)
@@ -178,11 +182,11 @@ def _train(job: Job, state: TrainingState, path: Path | None, identity: str, pro
     saved = time.monotonic()
     try:
         with Interrupts() as interrupts:
-            for batch in () if job.companions.end else batches(job, state.step):
+            for batch, numbers in () if job.companions.end else batches(job, state.step):
                 lr = job.moment(state.step).value(job.training.optimizer.lr)
                 for group in state.optimizer.param_groups:
                     group["lr"] = lr
-                tally.add(*_step(job, state, batch), lr, job.terms.last() if curve.heard else {})
+                tally.add(*_step(job, state, batch, numbers), lr, job.terms.last() if curve.heard else {})
                 state.step += 1
                 whole = state.step % job.per_epoch == 0 or state.step == job.end
                 if whole:
@@ -217,7 +221,9 @@ def _validate(job: Job, state: TrainingState) -> None:
         job.companions.after_validation(state.history[-1])
 
 
-def _step(job: Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[str, Tensor] | None, int]:
+def _step(
+    job: Job, state: TrainingState, batch: Batch, numbers: Tensor | None
+) -> tuple[Tensor, tuple[str, Tensor] | None, int]:
     """One optimizer step: loss (scalar), name and sum of the task's score, number of samples."""
     moment = job.moment(state.step)
     job.companions.before_step(moment)
@@ -238,7 +244,13 @@ def _step(job: Job, state: TrainingState, batch: Batch) -> tuple[Tensor, tuple[s
                 _answered(teacher, images, targets, asked, job) if n in consulted else None
                 for n, teacher in enumerate(job.terms.teachers)
             ]
-    loss = job.terms.value(images, outputs, taught, targets, moment, asked)
+
+    def again() -> None:
+        computing = job.companions.computing(moment)
+        with autocast(job.device, job.precision), simulated(state.module, job.restrictions, instead), computing:
+            state.module(copied(detached(images)))
+
+    loss = job.terms.value(images, outputs, taught, targets, moment, asked, numbers, again)
     if job.companions.running:
         seen = Seen(detached(images), mean_answer(outputs), (), job.companions.network)
         loss = sum(job.companions.penalties(seen, moment), loss)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from recipelang.kinds import Loss, Moment, Pairing, Point, Seen, Task
 from recipelang.plan import Term, Training
 from recipelang.surgery.network import Network
 from recipelang.surgery.points import Capture
+from recipelang.surgery.replaced import replaced
 from recipelang.training.heads import Head, mean_answer
 from recipelang.training.positions import asks_for_gradients, compares_outputs, pairings
 from recipelang.training.teachers import Teacher, untranslated
@@ -35,6 +37,20 @@ class _Looking:
     parts: nn.Module | None
 
 
+@dataclass(frozen=True)
+class _Step:
+    """What is the same for all terms of one step."""
+
+    images: Tensor
+    taught: Sequence[Any]
+    targets: Any
+    moment: Moment
+    found: Sequence[Mapping[Point, Tensor]]
+    asked: Tensor | None
+    samples: Tensor | None
+    again: Callable[[], Any] | None
+
+
 class Terms:
     """The sum that a training minimises, on one student and its teachers.
 
@@ -43,17 +59,20 @@ class Terms:
         task: of the recipe.
         student: the network that trains, on its device.
         teachers: on the same device, in the order of the recipe.
+        samples: how many samples there are to train on, where a loss `remembers`.
 
     Raises:
         Refusal: RCP0821 … RCP0823 from a loss that finds nothing to compare, RCP0713.
     """
 
-    def __init__(self, training: Training, task: Task, student: Network, teachers: Sequence[Teacher]) -> None:
+    def __init__(
+        self, training: Training, task: Task, student: Network, teachers: Sequence[Teacher], samples: int = 0
+    ) -> None:
         self.task, self.student, self.teachers = task, student, tuple(teachers)
         terms = training.losses or (Term(1.0, None),)
         found = pairings(training, student, teachers) or ((),) * len(terms)
         self._terms = tuple(
-            _Looking(term, places, term.loss.parts_for(places, student) if term.loss else None)
+            _Looking(term, places, _parts(term.loss, places, student, samples) if term.loss else None)
             for term, places in zip(terms, found, strict=True)
         )
         self._images: Any = None  # the last batch
@@ -145,6 +164,8 @@ class Terms:
         targets: Any,
         moment: Moment,
         asked: Tensor | None = None,
+        samples: Tensor | None = None,
+        again: Callable[[], Any] | None = None,
     ) -> Tensor:
         """The sum on a batch, a scalar.
 
@@ -155,6 +176,8 @@ class Terms:
             targets: of the batch.
             moment: where the training is.
             asked: which samples the teachers answered, bool B; None: all of them.
+            samples: which training samples these are, int64 B, where a loss remembers.
+            again: runs the student once more, as in this step.
 
         Raises:
             Refusal: RCP0815: a teacher's outputs have another shape; RCP0825: a position was skipped in this step.
@@ -163,15 +186,16 @@ class Terms:
         found = [capture.features() if not n or n - 1 in consulted else {} for n, capture in enumerate(self._captures)]
         total = heads[0].answer.new_zeros(())
         self._images, self._values = images, []
+        seen = _Step(images, taught, targets, moment, found, asked, samples, again)
         for head in heads:
             for one in self._terms:
                 if not one.pairings:
-                    value = head.weight * self._term(one, images, head.answer, taught, targets, moment, found, asked)
+                    value = head.weight * self._term(one, head.answer, seen)
                     total = total + value
                     self._values.append((one.term, value.detach()))
         for one in self._terms:
             if one.pairings:
-                value = self._term(one, images, mean_answer(heads), taught, targets, moment, found, asked)
+                value = self._term(one, mean_answer(heads), seen)
                 total = total + value
                 self._values.append((one.term, value.detach()))
         return total
@@ -191,38 +215,41 @@ class Terms:
         broken = {id(term): names[id(term)] for term, value in self._values if not value.isfinite()}
         return f"; of its terms, {listed(tuple(broken.values()))} did" if 0 < len(broken) < len(names) else ""
 
-    def _term(
-        self,
-        one: _Looking,
-        images: Tensor,
-        outputs: Tensor,
-        taught: Sequence[Any],
-        targets: Any,
-        moment: Moment,
-        found: Sequence[Mapping[Point, Tensor]],
-        asked: Tensor | None,
-    ) -> Tensor:
+    def _term(self, one: _Looking, outputs: Tensor, step: _Step) -> Tensor:
         loss = one.term.loss
         if loss is None:
-            return self.task.loss(outputs, targets)
-        consulted = self._of(one, moment)
+            return self.task.loss(outputs, step.targets)
+        consulted = self._of(one, step.moment)
         if "outputs" in loss.compares:
-            _require_alike(outputs, [taught[n] for n in consulted])
+            _require_alike(outputs, [step.taught[n] for n in consulted])
         gradients = asks_for_gradients(one.term)
-        inputs = images if gradients else detached(images)
-        student = Seen(inputs, outputs, tuple(found[0][p.student] for p in one.pairings), self.student)
+        inputs = step.images if gradients else detached(step.images)
+        mine = tuple(step.found[0][p.student] for p in one.pairings)
+        again = partial(self._again, one, step.again) if step.again is not None and one.pairings else None
+        student = Seen(inputs, outputs, mine, self.student, samples=step.samples, again=again)
 
         def seen(n: int) -> Seen:
-            features = tuple(found[n + 1][p.teachers[n]] for p in one.pairings)
+            features = tuple(step.found[n + 1][p.teachers[n]] for p in one.pairings)
             kept = detached(features) if self.differentiates and not gradients else features
-            return Seen(inputs, taught[n], kept, self.teachers[n].network, asked)
+            return Seen(inputs, step.taught[n], kept, self.teachers[n].network, step.asked)
 
         teachers = tuple(seen(n) for n in consulted)
-        value = loss(student, teachers, targets, self.task, one.parts, moment)
+        value = loss(student, teachers, step.targets, self.task, one.parts, step.moment)
         if not isinstance(value, Tensor) or value.ndim:
             got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             refuse_broken("loss", loss.name, type(loss), [f"it returns {got} instead of one number as a tensor"])
-        return moment.value(one.term.weight) * value
+        return step.moment.value(one.term.weight) * value
+
+    def _again(self, one: _Looking, run: Callable[[], Any], instead: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """What the student computes at the positions of a term, with these activations in place of its own."""
+        points = [pairing.student for pairing in one.pairings]
+        with replaced(self.student.module, dict(zip(points, instead, strict=True))) as found:
+            run()
+        return tuple(found[point] for point in points)
+
+
+def _parts(loss: Loss, places: tuple[Pairing, ...], student: Network, samples: int) -> nn.Module | None:
+    return loss.memory(places, samples) if loss.remembers else loss.parts_for(places, student)
 
 
 def _capture(module: nn.Module, points: Iterable[Point]) -> Capture:
