@@ -82,7 +82,8 @@ class Companion(Protocol):
         before_step → batch → outputs → loss + penalties → gradients → before_update → optimizer
                               └ inside `computing`                     → restrictions hold → after_step
 
-    `batch` may change what the network and its teachers are given.
+    `batch` may change what the network and its teachers are given. Where a step has several batches (`gathers`), all
+    from `batch` to the gradients is done for each of them, at the same moment, and their gradients are averaged.
 
     Inherit from this class: what does not concern a companion then does nothing.
 
@@ -110,6 +111,10 @@ class Companion(Protocol):
     def of(self, unit: Unit, selection: Selection) -> Companion:
         """The same companion, deciding about this unit of `prune`, in these modules; asked where it has `units`."""
         raise TypeError(f"{type(self).__name__} decides about no unit")
+
+    def gathers(self) -> int:
+        """How many batches of the data make one step; of several companions the most counts."""
+        return 1
 
     def require_network(self, network: Any) -> None:
         """Raise a Refusal where a `Network` has nothing for it to do; asked by `plan` too, before anything runs."""

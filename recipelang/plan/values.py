@@ -193,6 +193,11 @@ class Training:
         return tuple(name for loss in terms for name in loss.leaves(teachers))
 
     @property
+    def batches(self) -> int:
+        """How many batches of the data make one step."""
+        return max((companion.gathers() for companion in self.companions), default=1)
+
+    @property
     def leaves(self) -> frozenset[str]:
         """What its companions leave in the network (`kinds.Companion.leaves`): `masks`, `parts` that are gone."""
         return frozenset(companion.leaves for companion in self.companions if companion.leaves)

@@ -21,6 +21,7 @@ from recipelang.surgery.network import Network
 from recipelang.surgery.selectors import resolve
 from recipelang.surgery.tracing import example_input
 from recipelang.training.numbering import require_numbers
+from recipelang.training.windows import groups_of_epoch, steps_of_epoch
 from recipelang.units import show
 
 #: allowance for the error of a short measurement: only a budget further away than this is called out of reach
@@ -183,7 +184,8 @@ def fit_schedules(needs: Needs, data: Dataset) -> tuple[str, ...]:
     losses ask of the data with what it offers.
 
     Returns:
-        how its target is reached, where it has one, and which companions it is too short for.
+        how many batches its steps have, where that is more than one; how its target is reached, where it has one; and
+        which companions it is too short for.
 
     Raises:
         Refusal: RCP0312: a milestone, a warm-up or an update comes after its end; RCP1500: a loss remembers samples,
@@ -192,14 +194,15 @@ def fit_schedules(needs: Needs, data: Dataset) -> tuple[str, ...]:
     if needs.training is None:
         return ()
     require_numbers(needs.training, data)
-    there = data.size("train")
-    count = min((needs.trains_on.count if needs.trains_on else None) or there, there)
+    samples = needs.trains_on.count if needs.trains_on else None
     part = schedules.share(needs.training.duration, needs.rounds)
-    per_epoch = count // min(data.batch, count)
+    per_epoch = steps_of_epoch(data, needs.training, samples)
     course = needs.training.course
     if needs.rounds > 1 and course:
         schedules.require_steps(course, part, per_epoch)
     schedules.fit(replace(needs.training, duration=part, course=course if needs.rounds == 1 else None), per_epoch)
     steps = round(part.steps(per_epoch))
     short = (companion.too_short(steps, per_epoch) for companion in needs.training.companions)
-    return (*((schedules.told(course, needs.training.duration, per_epoch),) if course else ()), *filter(None, short))
+    grouped = groups_of_epoch(data, needs.training, samples)
+    course_told = schedules.told(course, needs.training.duration, per_epoch) if course else ""
+    return tuple(filter(None, (grouped, course_told, *short)))

@@ -44,6 +44,7 @@ from recipelang.training.machine import choose_precision
 from recipelang.training.positions import compares_outputs
 from recipelang.training.spending import settled
 from recipelang.training.teachers import Teacher, all_translated
+from recipelang.training.windows import steps_of_epoch
 
 LATENCY_SECONDS = 6.0  # one interleaved measurement of a small network; at most 30 s
 GLANCE_SECONDS = 1.0  # a brief one
@@ -111,7 +112,7 @@ class Times:
             parts = _parts(needs, network) if any(each.unit == "part" for each in voters(needs.criterion)) else 0
             images = images_seen(needs.criterion, min(samples, there), network, data, parts)
             if needs.training is not None and needs.training.course is not None:
-                per_epoch = max(1, there // max(1, data.batch))
+                per_epoch = max(1, steps_of_epoch(data, needs.training))
                 images *= 1 + len(schedules.moments(needs.training.course, needs.training.duration, per_epoch))
         clocks = [test.reading.metric for test in tests_of(needs.until) if test.reading.metric.source == "clock"]
         timed = needs.looks * sum(getattr(clock, "seconds", LATENCY_SECONDS) for clock in clocks)
@@ -131,13 +132,12 @@ class Times:
 
     def _training(self, training: Training, teachers: tuple[Teacher, ...], network: Network, data: Dataset) -> Estimate:
         """Seconds of all steps, from a few of them, or from three forward passes for each if that takes too long."""
-        per_epoch = max(1, data.size("train") // max(1, data.batch))
-        steps = training.duration.steps(per_epoch)
+        steps = training.duration.steps(max(1, steps_of_epoch(data, training)))
         measured = self._step(training, network, data, teachers)
         if measured is not None:
             return Estimate(steps * measured, False)
         image = 3 * self.seconds_per_image(network) + sum(self.seconds_per_image(t.network) for t in teachers)
-        return Estimate(steps * data.batch * image, True)
+        return Estimate(steps * training.batches * data.batch * image, True)
 
     def _step(self, training: Training, network: Network, data: Dataset, teachers: tuple[Teacher, ...]) -> float | None:
         """Seconds of one training step, remembered or measured; None if that would take too long or fails."""
@@ -158,7 +158,7 @@ class Times:
         }
 
         def measure() -> Mapping[str, Any] | None:
-            guess = 3 * data.batch * self.seconds_per_image(network)
+            guess = 3 * training.batches * data.batch * self.seconds_per_image(network)
             if guess > STEP_SECONDS:
                 return None
             marks = _Marks(self._remembered.left(TRAINING), self.options.device)

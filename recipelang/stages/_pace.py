@@ -56,7 +56,7 @@ def pace_of(training: Training | None, rounds: int, context: Context, weakest: W
         return Rounds(training, rounds, context)
     if getattr(training.course.schedule, "soft", False):
         return Soft(training, context, weakest)
-    per_epoch = steps_of_epoch(context.data)
+    per_epoch = steps_of_epoch(context.data, training)
     schedules.fit(training, per_epoch)
     total = steps_of(training.duration, per_epoch, context.smoke)
     updates = ((0, 0.5), (total - 1, 1.0)) if context.smoke else _updates(training, per_epoch)

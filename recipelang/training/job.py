@@ -27,7 +27,14 @@ from recipelang.training.validating import Validating
 
 @dataclass(frozen=True)
 class Job:
-    """What stays the same from step to step."""
+    """What stays the same from step to step.
+
+    Attributes:
+        samples: training images at most. `batch`: images of a batch. `batches`: batches of an epoch.
+        per_epoch: steps of an epoch.
+        total, end: steps of the whole training; the step at which this part of it ends.
+        still: layers whose statistics stay as they are.
+    """
 
     data: Dataset
     training: Training
@@ -38,6 +45,7 @@ class Job:
     precision: str
     samples: int | None
     batch: int
+    batches: int
     per_epoch: int
     total: int
     end: int
@@ -52,6 +60,15 @@ class Job:
 
     def moment(self, step: int) -> Moment:
         return Moment(step, self.total, self.per_epoch, self.seed)
+
+    def seen(self, step: int) -> int:
+        """How many batches there are before a step: those of whole epochs, and those of the steps of its own."""
+        epochs, within = divmod(step, self.per_epoch)
+        return epochs * self.batches + min(within * self.training.batches, self.batches)
+
+
+#: a batch, and which samples it holds (int64 B) where a loss remembers
+Given = tuple[Batch, Tensor | None]
 
 
 def identity_of(job: Job, first: int, network: Network, teachers: Sequence[Teacher]) -> str:
@@ -69,20 +86,27 @@ def identity_of(job: Job, first: int, network: Network, teachers: Sequence[Teach
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
-def batches(job: Job, done: int) -> Iterator[tuple[Batch, Tensor | None]]:
-    """The remaining batches, epoch after epoch, on the device; with their samples (int64 B) where a loss remembers."""
+def batches(job: Job, done: int) -> Iterator[Iterator[Given]]:
+    """The batches of each remaining step, epoch after epoch, on the device; each is read when it is used.
 
-    def endless() -> Iterator[tuple[Batch, Tensor | None]]:
-        for epoch in itertools.count(done // job.per_epoch):
-            start = done % job.per_epoch if epoch == done // job.per_epoch else 0
-            given = job.data.batches("train", samples=job.samples, epoch=epoch, seed=job.seed, start=start)
-            if job.members is None:
-                yield from ((batch, None) for batch in given)
-            else:
-                order = of_batches(job.data, job.samples, epoch, job.seed, job.batch, start, job.members)
-                for batch, numbers in zip(given, order, strict=False):
-                    yield batch, require_as_many(job.data, numbers, count(batch.inputs))
+    Args:
+        done: the number of steps before.
+    """
+    first, start = divmod(job.seen(done), job.batches)
+    epochs = (_of_epoch(job, epoch, start if epoch == first else 0) for epoch in itertools.count(first))
+    every = itertools.chain.from_iterable(epochs)
+    for step in range(done, job.end):
+        yield itertools.islice(every, job.seen(step + 1) - job.seen(step))
 
-    for (inputs, targets), numbers in itertools.islice(endless(), job.end - done):
+
+def _of_epoch(job: Job, epoch: int, start: int) -> Iterator[Given]:
+    """The batches of an epoch from batch `start` on, with their samples where a loss remembers."""
+    given = job.data.batches("train", samples=job.samples, epoch=epoch, seed=job.seed, start=start)
+    order: Iterator[Tensor | None] = itertools.repeat(None)
+    if job.members is not None:
+        order = of_batches(job.data, job.samples, epoch, job.seed, job.batch, start, job.members)
+    for (inputs, targets), numbers in zip(given, order, strict=False):
+        if numbers is not None:
+            numbers = require_as_many(job.data, numbers, count(inputs)).to(job.device)
         batch = Batch(moved(inputs, job.device, channels_last=job.channels_last), moved(targets, job.device))
-        yield batch, None if numbers is None else numbers.to(job.device)
+        yield batch, numbers

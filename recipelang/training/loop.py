@@ -1,7 +1,8 @@
 """The training loop. Stages differ in the loss, the optimizer and the duration.
 
 A step: batch → outputs (and the teachers') → loss → gradients → optimizer → restrictions; companions come before
-and after it, and may add to the loss. Every 30 s a checkpoint, from which a later call continues to the same bytes.
+and after it, and may add to the loss. Where several batches make a step, their gradients are averaged. Every 30 s a
+checkpoint, from which a later call continues to the same bytes.
 """
 
 from __future__ import annotations
@@ -10,36 +11,34 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from recipelang.errors import Refusal
-from recipelang.images.batches import chosen, copied, count, detached
-from recipelang.kinds import Batch, Dataset, Moment, Progress, Seen, Task
+from recipelang.kinds import Dataset, Moment, Progress, Task
 from recipelang.meaning import schedules
 from recipelang.plan import Duration, Training
 from recipelang.surgery.layout import wants_channels_last
 from recipelang.surgery.network import Network
-from recipelang.surgery.restricting import broken, gather, hold, on_device
-from recipelang.surgery.simulated import simulated
+from recipelang.surgery.restricting import broken, hold, on_device
 from recipelang.surgery.tracing import let_go
 from recipelang.training import checkpoint as checkpoints
 from recipelang.training import companions as accompanying
 from recipelang.training.checkpoint import TrainingState
 from recipelang.training.curve import Curve
-from recipelang.training.heads import Heads, mean_answer
+from recipelang.training.heads import Heads
 from recipelang.training.history import EpochTally, FitRecord
 from recipelang.training.job import Job, batches, identity_of
-from recipelang.training.machine import Interrupts, autocast, choose_precision, reproducible, sound_precision, to_device
+from recipelang.training.machine import Interrupts, choose_precision, reproducible, sound_precision, to_device
 from recipelang.training.numbering import members, remembers, require_numbers
 from recipelang.training.quantized import learning, without_decay
+from recipelang.training.step import step
 from recipelang.training.teachers import Teacher
 from recipelang.training.terms import Terms
-from recipelang.training.trainable import nothing_trains, require_trainable, training_only
+from recipelang.training.trainable import require_trainable, training_only
 from recipelang.training.validating import require_validation, unvalidated, validating
-from recipelang.training.windows import Window, steps_of, steps_of_epoch
+from recipelang.training.windows import Window, batches_of_epoch, groups_of_epoch, steps_of, steps_of_epoch
 
 SAVE_EVERY = 30.0  # seconds
 WORTH_SAVING = 2.0  # seconds: a shorter epoch costs less to repeat than to save
@@ -107,7 +106,7 @@ def fit(
     require_trainable(network, batch)
     require_numbers(training, data)
     drawn = members(data, samples, seed) if remembers(training) else None
-    per_epoch = steps_of_epoch(data, samples)
+    whole, per_epoch = batches_of_epoch(data, samples), steps_of_epoch(data, training, samples)
     steps = steps_of(training.duration, per_epoch, smoke)
     first, total = (window.start, window.total) if window else (0, steps)
     if not (smoke and window):  # also in a smoke run: what is written is compared, not the few steps that it takes
@@ -127,6 +126,7 @@ def fit(
             sound_precision(choose_precision(precision, device), live, device),
             samples,
             batch,
+            whole,
             per_epoch,
             total,
             first + steps,
@@ -135,7 +135,7 @@ def fit(
             Terms(training, task, live, [t.on(device) for t in teachers], 0 if drawn is None else len(drawn)),
             accompanying.begin(training.companions, live, Moment(first, total, per_epoch, seed), device),
             learning(live, device),
-            validating(data, task, training.companions, min(per_epoch, total) * batch, device, seed)
+            validating(data, task, training.companions, min(whole, total * training.batches) * batch, device, seed)
             if validate and not smoke
             else None,
             still,
@@ -154,14 +154,15 @@ def fit(
     trained.module.train(network.module.training)
     let_go(trained)
     left = job.companions.finish(job.learning.finish(trained))
-    left = replace(left, note="; ".join(filter(None, (*told_by_losses, left.note))))
+    grouped = groups_of_epoch(data, training, samples)
+    left = replace(left, note="; ".join(filter(None, (grouped, *told_by_losses, left.note))))
     trained, beside = left.network, job.terms.left(left.network)
     if off := broken(trained):
         raise RuntimeError(f"a restriction of {off[0]} does not hold after training")
-    taken = state.step - first
-    epochs = round(taken / per_epoch, 3)
+    taken, images = state.step - first, (job.seen(state.step) - job.seen(first)) * batch
+    epochs = round(images / (job.batches * batch), 3)
     told = tuple(state.history), unvalidated(job.validating, state.history)
-    return trained, FitRecord(taken, taken * batch, epochs, job.precision, start, *told, left, taken < steps, beside)
+    return trained, FitRecord(taken, images, epochs, job.precision, start, *told, left, taken < steps, beside)
 
 
 def _together(module: nn.Module, parts: nn.Module) -> nn.Module:
@@ -182,11 +183,12 @@ def _train(job: Job, state: TrainingState, path: Path | None, identity: str, pro
     saved = time.monotonic()
     try:
         with Interrupts() as interrupts:
-            for batch, numbers in () if job.companions.end else batches(job, state.step):
+            for given in () if job.companions.end else batches(job, state.step):
                 lr = job.moment(state.step).value(job.training.optimizer.lr)
                 for group in state.optimizer.param_groups:
                     group["lr"] = lr
-                tally.add(*_step(job, state, batch, numbers), lr, job.terms.last() if curve.heard else {})
+                loss, score, images, terms = step(job, state, given)
+                tally.add(loss, score, images, lr, terms)
                 state.step += 1
                 whole = state.step % job.per_epoch == 0 or state.step == job.end
                 if whole:
@@ -206,7 +208,7 @@ def _train(job: Job, state: TrainingState, path: Path | None, identity: str, pro
                 if ended:
                     break
     except torch.OutOfMemoryError as error:
-        help = f"write a smaller `batch=` in the data; it is {job.batch}"
+        help = f"write a smaller `batch=` in the data; it is {job.batch}, and `with accumulate(2)` takes two for a step"
         raise Refusal("RCP0816", f"training does not fit into the memory of `{job.device}`", help) from error
     finally:
         progress.stop()
@@ -219,61 +221,3 @@ def _validate(job: Job, state: TrainingState) -> None:
         instead = job.learning.instead(job.moment(state.step - 1))
         state.history[-1] |= asked.point(state.module, state.parts, job.restrictions, instead)
         job.companions.after_validation(state.history[-1])
-
-
-def _step(
-    job: Job, state: TrainingState, batch: Batch, numbers: Tensor | None
-) -> tuple[Tensor, tuple[str, Tensor] | None, int]:
-    """One optimizer step: loss (scalar), name and sum of the task's score, number of samples."""
-    moment = job.moment(state.step)
-    job.companions.before_step(moment)
-    images, targets = job.companions.batch(batch, job.data.labels, moment)
-    images = job.terms.given(images)
-    # A network may change its input images in training mode only; teachers and companions use them afterwards.
-    copies = job.terms.teachers or job.companions.running or job.terms.differentiates
-    given = copied(images) if copies else images
-    with autocast(job.device, job.precision), job.terms.watching():
-        job.heads.look(state.module, given, targets)
-        instead = job.learning.instead(moment)
-        with simulated(state.module, job.restrictions, instead), job.companions.computing(moment):
-            outputs = job.heads.outputs(state.module, given, targets)
-        asked = job.terms.asked(outputs, targets)
-        consulted = job.terms.consulted(moment)
-        with torch.set_grad_enabled(job.terms.differentiates):
-            taught = [
-                _answered(teacher, images, targets, asked, job) if n in consulted else None
-                for n, teacher in enumerate(job.terms.teachers)
-            ]
-
-    def again() -> None:
-        computing = job.companions.computing(moment)
-        with autocast(job.device, job.precision), simulated(state.module, job.restrictions, instead), computing:
-            state.module(copied(detached(images)))
-
-    loss = job.terms.value(images, outputs, taught, targets, moment, asked, numbers, again)
-    if job.companions.running:
-        seen = Seen(detached(images), mean_answer(outputs), (), job.companions.network)
-        loss = sum(job.companions.penalties(seen, moment), loss)
-    loss = sum(job.learning.penalties(moment), loss)
-    if not loss.requires_grad:
-        raise nothing_trains("nothing that the loss depends on has gradients")
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    job.companions.before_update(state.optimizer, moment)
-    gather(state.module, job.restrictions)
-    state.optimizer.step()
-    hold(state.module, job.restrictions, state.optimizer)
-    job.learning.after_step(state.optimizer, moment)
-    job.companions.after_step(state.optimizer, moment)
-    return loss.detach(), job.task.score(mean_answer(outputs).detach(), targets), count(targets)
-
-
-def _answered(teacher: Teacher, images: Any, targets: Any, asked: Tensor | None, job: Job) -> Any:
-    """A teacher's output, as an answer of the task where a loss compares it; None where it is asked about nothing."""
-    if asked is not None:
-        if not asked.any():
-            return None
-        images, targets = chosen(images, asked), chosen(targets, asked)
-    raw = teacher.answer(images)
-    raw = detached(raw) if job.terms.differentiates else raw
-    return job.task.answer(raw, targets, job.data.labels) if job.terms.compares_outputs else raw

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recipelang.kinds import Dataset
-from recipelang.plan import Duration
+from recipelang.plan import Duration, Training
 from recipelang.training import smoke as smoking
 
 if TYPE_CHECKING:
@@ -27,10 +28,29 @@ class Window:
     total: int
 
 
-def steps_of_epoch(data: Dataset, samples: int | None = None) -> int:
-    """The optimizer steps of an epoch, on at most `samples` images of the training split."""
+def batches_of_epoch(data: Dataset, samples: int | None = None) -> int:
+    """The batches of an epoch, on at most `samples` images of the training split."""
     images = min(samples or data.size("train"), data.size("train"))
     return images // min(data.batch, images)
+
+
+def steps_of_epoch(data: Dataset, training: Training, samples: int | None = None) -> int:
+    """The optimizer steps of an epoch, on at most `samples` images of the training split: the last one of an epoch has
+    the batches that are left."""
+    return math.ceil(batches_of_epoch(data, samples) / training.batches)
+
+
+def groups_of_epoch(data: Dataset, training: Training, samples: int | None = None) -> str:
+    """How the batches of an epoch become steps, in words; "" where each batch is one."""
+    if training.batches == 1:
+        return ""
+    batches, steps = batches_of_epoch(data, samples), steps_of_epoch(data, training, samples)
+    size = min(training.batches, batches)
+    images = size * min(data.batch, samples or data.size("train"))
+    whole = f"an epoch has {batches} batch{'es' * (batches != 1)}"
+    grouped = f"{steps} step{'s' * (steps != 1)} of {size} ({images} samples)"
+    rest = batches % size
+    return f"{whole}: {grouped}{f', the last of {rest}' if rest else ''}"
 
 
 def steps_of(duration: Duration, per_epoch: int, smoke: bool = False) -> int:
