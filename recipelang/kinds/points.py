@@ -28,6 +28,7 @@ class Point:
         changed: whether a later module overwrites the tensor.
         trains: whether it depends on something that has gradients: a loss that compares it can change the network.
         from_inputs: whether it has a gradient to the inputs.
+        unrectified: whether what a loss sees is the activation without the ReLU directly before it, where there is one.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Point:
     changed: bool = False
     trains: bool = True
     from_inputs: bool = True
+    unrectified: bool = False
 
     @property
     def channels(self) -> int:
@@ -51,7 +53,8 @@ class Point:
         return self.shape[:-1] if len(self.shape) == 2 else self.shape[1:]
 
     def __str__(self) -> str:
-        return f"{self.path} ({'×'.join(map(str, self.shape))})"
+        before = " before its ReLU" if self.unrectified else ""
+        return f"{self.path}{before} ({'×'.join(map(str, self.shape))})"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from recipelang.kinds import Point, Points
 from recipelang.surgery.candidates import CONVOLUTIONS, FILTERS_FIRST_NORMS, FILTERS_LAST
 from recipelang.surgery.passages import depending, passed
 from recipelang.surgery.tracing import evaluating, hooked
+from recipelang.surgery.unrectified import Rectified
 from recipelang.surgery.wiring import main_tensor, tensors_in
 
 POOLS = (_AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd)
@@ -160,26 +161,30 @@ class Capture:
     Args:
         module: the network.
         points: positions, in the order in which `features` returns them.
+        rectified: a block in which the network runs where a position is to be seen before its ReLU.
     """
 
-    def __init__(self, module: nn.Module, points: tuple[Point, ...]) -> None:
-        self.module, self.points = module, points
-        self._found: dict[str, Tensor] = {}
+    def __init__(self, module: nn.Module, points: tuple[Point, ...], rectified: Rectified | None = None) -> None:
+        self.module, self.points, self._rectified = module, points, rectified
+        self._found: dict[Point, Tensor] = {}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Record activations; nothing is left on the module afterwards."""
         parts = {point: self.module.get_submodule(point.path) for point in self.points}
-        with hooked(part.register_forward_hook(self._keep(point, part)) for point, part in parts.items()):
+        hooks = (part.register_forward_hook(self._keep(point, part)) for point, part in parts.items())
+        with hooked(hooks):
             yield
 
     def _keep(self, point: Point, part: nn.Module) -> Any:
-        found = self._found  # not self: a copy of the module must not copy what is recorded
+        found, rectified = self._found, self._rectified  # not self: a copy of the module must not copy them
 
         def keep(called: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             tensor = main_tensor(output)
             if tensor is not None and called is part:  # a copy of the module has the same hooks
-                found[point.path] = tensor.clone() if point.changed else tensor
+                if point.unrectified and rectified is not None:
+                    tensor = rectified.of(tensor)
+                found[point] = tensor.clone() if point.changed else tensor
 
         return keep
 
@@ -190,12 +195,12 @@ class Capture:
             Refusal: RCP0825: a module did not run.
         """
         for point in self.points:
-            if point.path not in self._found:
+            if point not in self._found:
                 raise Refusal(
                     "RCP0825",
                     f"`{point.path}` did not run in this step: the network skips it in training mode",
                     "name other positions for the loss, or train without skipped layers",
                 )
-        found = {p: canonical(self._found[p.path], p.channels_axis).float() for p in self.points}
+        found = {p: canonical(self._found[p], p.channels_axis).float() for p in self.points}
         self._found.clear()
         return found

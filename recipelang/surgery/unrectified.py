@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 #: leave a positive number as it is, up to a limit, and make others zero
@@ -48,3 +49,25 @@ class Unrectified:
             self._known.pop(made, None)  # it may have been written into
             if known is not None:
                 self._known[made] = known
+
+
+class Rectified(TorchFunctionMode):
+    """Inside the block, `of` knows what tensors would be without the ReLU that is directly before them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known = Unrectified()
+
+    def of(self, value: Tensor) -> Tensor:
+        """The tensor without its ReLU; itself where there is none."""
+        return self._known.of(value)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        kind = getattr(func, "__name__", "")
+        if kind in ("__get__", "__set__") or not args or not isinstance(args[0], Tensor):
+            return func(*args, **kwargs)
+        note = self._known.before(kind, func, args, kwargs)
+        made = func(*args, **kwargs)
+        note(made)
+        return made

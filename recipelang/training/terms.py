@@ -22,6 +22,7 @@ from recipelang.plan import Term, Training
 from recipelang.surgery.network import Network
 from recipelang.surgery.points import Capture
 from recipelang.surgery.replaced import replaced
+from recipelang.surgery.unrectified import Rectified
 from recipelang.training.heads import Head, mean_answer
 from recipelang.training.positions import asks_for_gradients, compares_outputs, pairings
 from recipelang.training.teachers import Teacher, untranslated
@@ -80,10 +81,16 @@ class Terms:
         self.compares_outputs = compares_outputs(training)
         self.differentiates = any(asks_for_gradients(term) for term in terms)
         every = [pairing for one in self._terms for pairing in one.pairings]
+        unrectified = any(point.unrectified for pairing in every for point in (pairing.student, *pairing.teachers))
+        self._rectified = Rectified() if unrectified else None
+
+        def capture(module: nn.Module, points: Iterable[Point]) -> Capture:
+            return Capture(module, tuple(dict.fromkeys(points)), self._rectified)
+
         self._captures = (
-            _capture(student.module, (pairing.student for pairing in every)),
+            capture(student.module, (pairing.student for pairing in every)),
             *(
-                _capture(untranslated(t.network.module), (p.teachers[n] for p in every if n < len(p.teachers)))
+                capture(untranslated(t.network.module), (p.teachers[n] for p in every if n < len(p.teachers)))
                 for n, t in enumerate(self.teachers)
             ),
         )
@@ -114,6 +121,8 @@ class Terms:
         with ExitStack() as stack:
             if self.differentiates:  # fused kernels of attention have no second derivative
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            if self._rectified:
+                stack.enter_context(self._rectified)
             for capture in self._captures:
                 if capture.points:
                     stack.enter_context(capture.watching())
@@ -250,10 +259,6 @@ class Terms:
 
 def _parts(loss: Loss, places: tuple[Pairing, ...], student: Network, samples: int) -> nn.Module | None:
     return loss.memory(places, samples) if loss.remembers else loss.parts_for(places, student)
-
-
-def _capture(module: nn.Module, points: Iterable[Point]) -> Capture:
-    return Capture(module, tuple(dict.fromkeys(points)))
 
 
 def _require_alike(outputs: Tensor, taught: Sequence[Any]) -> None:

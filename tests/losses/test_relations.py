@@ -21,7 +21,7 @@ from recipelang.methods.losses.sp import Sp
 from recipelang.methods.losses.vid import Vid
 from recipelang.methods.tasks.classification import Classification
 
-PAIRED = ["ab", "at", "fitnet", "fsp", "nst", "sp", "vid"]
+PAIRED = ["ab", "at", "fitnet", "fsp", "heo", "nst", "sp", "svd", "vid"]
 
 
 def seen(*features: Tensor) -> Seen:

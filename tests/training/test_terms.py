@@ -300,7 +300,7 @@ ARCHITECTURES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("loss", ["ab", "at", "fitnet", "jacobian", "nst", "sp", "vid"])
+@pytest.mark.parametrize("loss", ["ab", "at", "fitnet", "heo", "jacobian", "meal", "nst", "sp", "svd", "vid"])
 def test_architectures_that_learn_from_others(name: str, loss: str, silent: Any) -> None:
     """The first layer moves and the head only decays: the loss alone trains what lies below its positions."""
     random = np.random.default_rng(0)
@@ -316,7 +316,7 @@ def test_architectures_that_learn_from_others(name: str, loss: str, silent: Any)
     assert all(p.isfinite().all() for p in after.values()) and not torch.equal(before[first], after[first])
     head = list(before)[-2]
     moved = (after[head] - before[head]).norm() / before[head].norm()
-    assert moved <= 1.001 * 0.05 * 5e-4  # weight decay
+    assert "outputs" in kind.compares or moved <= 1.001 * 0.05 * 5e-4  # weight decay
 
 
 # every loss ---------------------------------------------------------------------------------------------------------
