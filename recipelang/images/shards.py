@@ -1,0 +1,289 @@
+"""Shards of WebDataset: which samples a tar file holds, and where in it, found once and kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import tarfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recipelang.errors import Refusal
+from recipelang.files import atomic, cache_folder
+from recipelang.images.decode import SUFFIXES, shown
+from recipelang.images.listing import USUAL
+from recipelang.images.readers import file_stamp
+from recipelang.images.table import listed, plain
+
+LONGEST_LABEL = 2**20  # bytes of a member that holds a label
+FORMAT = 1  # of what is kept about a shard
+_NO_SAMPLE = r"__[^/]*__($|/)"  # names that WebDataset leaves out
+_PACKED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd"}
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Which members of a sample are the image and the label.
+
+    Attributes:
+        image: extensions, of which a sample has one; () takes any that is one of an image.
+        label: extension of the label.
+        field: of a JSON file, the field with the label; "" for a member that is the label.
+    """
+
+    image: tuple[str, ...]
+    label: str
+    field: str = ""
+
+    @property
+    def told(self) -> str:
+        """Of the label, for messages."""
+        return f"{self.label}.{self.field}" if self.field else self.label
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample of a shard.
+
+    Attributes:
+        key: its name there.
+        offset, size: of its image, in bytes.
+        label: as it is written.
+    """
+
+    key: str
+    offset: int
+    size: int
+    label: str
+
+
+def damaged(shard: Path, why: object, help: str = "") -> Refusal:
+    """The refusal for a shard that is not a whole tar file."""
+    return Refusal(
+        "RCP0863", f"the shard `{shown(shard.name)}` {shown(str(why))}", help or "copy or download the shard again"
+    )
+
+
+def incomplete(shard: Path, key: str, why: str, help: str) -> Refusal:
+    """The refusal for a sample of a shard."""
+    return Refusal("RCP0864", f"the sample `{shown(key)}` of `{shown(shard.name)}` {why}", help)
+
+
+def samples_of(shard: Path, fields: Fields) -> tuple[Sample, ...]:
+    """The samples of a shard; what was found once is kept as long as the file does not change.
+
+    Raises:
+        Refusal: RCP0863: the file is not a whole tar file; RCP0864: a sample has no image or no label, or there are
+            two of one name.
+    """
+    try:
+        stamp = [FORMAT, *file_stamp(shard)]
+    except OSError as error:
+        raise damaged(shard, f"cannot be read: {error.strerror or error}") from error
+    key = repr((os.path.abspath(shard), fields.image, fields.label, fields.field))
+    kept = cache_folder() / "shards" / f"{hashlib.sha256(os.fsencode(key)).hexdigest()}.json"
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        known = json.loads(kept.read_text("utf-8"))
+        if known[0] == stamp:
+            return tuple(Sample(str(name), int(at), int(size), str(label)) for name, at, size, label in known[1])
+    found = _indexed(shard, fields)
+    with contextlib.suppress(OSError), atomic(kept) as file:
+        file.write(json.dumps([stamp, [[one.key, one.offset, one.size, one.label] for one in found]]).encode())
+    return found
+
+
+def _indexed(shard: Path, fields: Fields) -> tuple[Sample, ...]:
+    found: dict[str, Sample] = {}
+    with _opened(shard) as file:
+        for key, members in grouped(shard, file):
+            offset, size = _image(shard, key, members, fields)
+            if key in found:
+                help = "name every sample of a shard differently"
+                raise incomplete(shard, key, "is there twice", help)
+            found[key] = Sample(key, offset, size, _label(shard, key, members, fields, file))
+    if not found:
+        raise damaged(shard, "holds no sample", "a sample is files of one name: `0001.jpg`, `0001.cls`")
+    return tuple(found.values())
+
+
+@contextlib.contextmanager
+def _opened(shard: Path) -> Iterator[Any]:
+    """The file; whatever tarfile raises is refused."""
+    try:
+        with shard.open("rb") as file:
+            start = file.read(4)
+            if packed := next((name for mark, name in _PACKED.items() if start.startswith(mark)), None):
+                help = "decompress it: samples are read in any order, which compression makes impossible"
+                raise damaged(shard, f"is compressed ({packed})", help)
+            yield file
+    except (tarfile.TarError, OSError, EOFError, UnicodeError, ValueError, OverflowError) as error:
+        raise damaged(shard, f"cannot be read as a tar file: {error or type(error).__name__}") from error
+
+
+def grouped(shard: Path, file: Any) -> Iterator[tuple[str, dict[str, tuple[int, int]]]]:
+    """Key and members of each sample: extension → (offset, size); grouped as WebDataset does.
+
+    Raises:
+        Refusal: RCP0863: the file ends early; RCP0864: a sample has two members of one extension.
+    """
+    from webdataset.tariterators import group_by_keys
+
+    members = ({"fname": name, "data": place, "__url__": ""} for name, place in _members(shard, file))
+    try:
+        for sample in group_by_keys(members):
+            key = sample.pop("__key__")
+            yield key, {ext: place for ext, place in sample.items() if ext != "__url__"}
+    except ValueError as error:
+        name, _, why = str(error.args[0]).partition(": duplicate file name")
+        if not why:
+            raise
+        raise incomplete(shard, name.partition(".")[0], f"has two members `{shown(name)}`", "remove one") from error
+
+
+def _members(shard: Path, file: Any) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Name, and offset and size, of every file in a tar file."""
+    length = os.fstat(file.fileno()).st_size
+    file.seek(0)
+    with tarfile.open(fileobj=file, mode="r:") as archive:
+        while (member := archive.next()) is not None:
+            if member.offset_data + member.size > length:
+                raise damaged(shard, f"is cut off within `{shown(member.name)}`")
+            if member.isreg() and not member.issparse() and not re.match(_NO_SAMPLE, member.name):
+                yield member.name, (member.offset_data, member.size)
+            archive.members = []  # type: ignore[attr-defined]  # of a large shard, they would fill the memory
+        file.seek(archive.offset)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise damaged(shard, "has no mark of its end, so that samples may be missing")
+
+
+def _image(shard: Path, key: str, members: Mapping[str, tuple[int, int]], fields: Fields) -> tuple[int, int]:
+    wanted = [ext for ext in fields.image or filter(is_image, members) if ext in members]
+    if len(wanted) == 1 or (wanted and fields.image):
+        return members[wanted[0]]
+    if wanted:
+        raise incomplete(shard, key, f"has {len(wanted)} images: {listed(wanted)}", f'write `image="{wanted[0]}"`')
+    there = f"it has {listed(sorted(members))}" if members else "it is empty"
+    what = f"`{fields.image[0]}`" if fields.image else "image"
+    raise incomplete(shard, key, f"has no {what}", f"{there}; {_TOGETHER}")
+
+
+_TOGETHER = "the files of one sample have one name and follow each other, as `tar --sort=name` writes them"
+
+
+def is_image(ext: str) -> bool:
+    """Whether a member with this extension is an image."""
+    return f".{ext.rpartition('.')[2]}" in SUFFIXES
+
+
+def _label(shard: Path, key: str, members: Mapping[str, tuple[int, int]], fields: Fields, file: Any) -> str:
+    """The label of a sample, as text."""
+    if fields.label not in members:
+        there = f"it has {listed(sorted(members))}"
+        raise incomplete(shard, key, f"has no label `{shown(fields.label)}`", f"{there}; {_TOGETHER}")
+    text = text_of(shard, key, fields.label, members[fields.label], file)
+    if not fields.field:
+        return _checked(shard, key, text.strip(), fields)
+    value = json_of(shard, key, fields.label, text).get(fields.field)
+    if isinstance(value, bool | int | float | str):
+        return _checked(shard, key, str(value).strip(), fields)
+    why = (
+        f"has no `{shown(fields.told)}`" if value is None else f"has a {type(value).__name__} as `{shown(fields.told)}`"
+    )
+    raise incomplete(shard, key, why, "a label is one class: a whole number or a name")
+
+
+def _checked(shard: Path, key: str, label: str, fields: Fields) -> str:
+    if not label:
+        raise incomplete(shard, key, f"has an empty label `{shown(fields.told)}`", "write a whole number or a name")
+    return label
+
+
+def text_of(shard: Path, key: str, ext: str, place: tuple[int, int], file: Any) -> str:
+    """A member that is a text.
+
+    Raises:
+        Refusal: RCP0864.
+    """
+    offset, size = place
+    if size > LONGEST_LABEL:
+        raise incomplete(
+            shard, key, f"has {size:,} bytes in `{shown(ext)}`, too many for a label", "name another: `label=`"
+        )
+    file.seek(offset)
+    data = file.read(size)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        help = "write the class as text: `3` or `cat`"
+        raise incomplete(shard, key, f"has a label `{shown(ext)}` that is not text", help) from error
+
+
+def json_of(shard: Path, key: str, ext: str, text: str) -> Mapping[str, Any]:
+    """A member that is a JSON object.
+
+    Raises:
+        Refusal: RCP0864.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        why = f"has a `{shown(ext)}` that is not JSON: {error}"
+        raise incomplete(shard, key, why, "write it with `json.dumps`") from error
+    if not isinstance(found, dict):
+        help = 'write an object, as in `{"label": 3}`'
+        raise incomplete(shard, key, f"has a `{shown(ext)}` that is not a JSON object", help)
+    return found
+
+
+def fields_of(shard: Path, image: str, label: str) -> Fields:
+    """Which members are the image and the label, by the first sample of a shard.
+
+    Args:
+        image: extensions as WebDataset writes them, `jpg;png`; "" takes any of an image.
+        label: an extension, or that of a JSON file and its field, `json.species`; "" takes `cls`, else the field of a
+            JSON file that has a usual name.
+
+    Raises:
+        Refusal: RCP0853: there is no such member or field, or it is not clear which; RCP0863, RCP0864.
+    """
+    images = tuple(ext.strip().lower().lstrip(".") for ext in image.split(";") if ext.strip())
+    with _opened(shard) as file:
+        key, members = next(grouped(shard, file), ("", {}))
+        if not members:
+            raise damaged(shard, "holds no sample", "a sample is files of one name: `0001.jpg`, `0001.cls`")
+        name = label.lower().lstrip(".")
+        if name in members:
+            return Fields(images, name)
+        holder, _, field = label.lstrip(".").rpartition(".")
+        if label and holder.lower() in members and holder.lower().endswith("json"):
+            return Fields(images, holder.lower(), field)
+        if label:
+            help = f"its first sample, `{shown(key)}`, has {listed(sorted(members))}; a field of JSON is `json.FIELD`"
+            raise Refusal("RCP0853", f"`{shown(shard.name)}` has no member `{shown(label)}`", help)
+        if "cls" in members:
+            return Fields(images, "cls")
+        return Fields(images, *_usual(shard, key, members, file))
+
+
+def _usual(shard: Path, key: str, members: Mapping[str, tuple[int, int]], file: Any) -> tuple[str, str]:
+    """The member and its field with a usual name of labels."""
+    holders = [ext for ext in members if ext.rpartition(".")[2] == "json"]
+    found = [
+        (ext, field)
+        for ext in holders
+        for field in json_of(shard, key, ext, text_of(shard, key, ext, members[ext], file))
+        if plain(field) in USUAL["label"]
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        told = [f"{ext}.{field}" for ext, field in found]
+        message = f"the samples of `{shown(shard.name)}` have {len(found)} fields that may be the label: {listed(told)}"
+        raise Refusal("RCP0853", message, f'write which one: `label="{told[0]}"`')
+    help = f'the first has {listed(sorted(members))}; write `label="EXTENSION"` or `label="json.FIELD"`'
+    raise Refusal("RCP0853", f"the samples of `{shown(shard.name)}` have no `cls`, which holds a label", help)

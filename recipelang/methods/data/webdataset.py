@@ -1,0 +1,69 @@
+"""`data webdataset("train-{000..009}.tar")`: images in shards of WebDataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from recipelang.catalogue import method, setting
+from recipelang.methods.data._images import ImageSettings
+
+if TYPE_CHECKING:
+    from recipelang.kinds import Dataset
+
+
+@method("data", "webdataset")
+@dataclass(frozen=True)
+class WebDataset(ImageSettings):
+    """Images in shards of WebDataset: `webdataset("train-{000..009}.tar", val="val-{000..001}.tar")`.
+
+    What: tar files in which the files of one sample have one name and follow each other: `0001.jpg`, `0001.cls`. A
+    pattern has braces, or `*`, or is a folder of `.tar` files; `::` separates several. `image` names the member that is
+    the image, where a sample has several (`jpg`, or alternatives as in `jpg;png`); `label` that of the class: `cls`
+    by default, else a field of a JSON file with a usual name, or as written: `json.species`. Addresses, commands and
+    compressed shards are refused, and nothing is unpickled.
+    Classes: as of `csv`.
+    Splits: `val` and `test` have shards of their own, or are cut from `train` by `split`, sample by sample and class by
+    class, by a hash of (seed, bytes), as of `folder`: copies of an image are never in two splits that are cut.
+    Order: an index of each shard is made once and kept. Samples are then read in any order, so an epoch shuffles all of
+    them, by its seed, and is the same with any number of threads, also where a training goes on after a kill.
+    Shapes, range and augmentation: as of `folder`. An image is named by shard and key in messages.
+    Needs: `pip install "recipelang[webdataset]"`.
+    When it misleads: reading in any order is slow on disks that turn and on some network drives; copy shards to a disk
+    without moving parts. Only byte-equal copies are recognised.
+    Source: https://github.com/webdataset/webdataset.
+    """
+
+    target: ClassVar[str] = "class"
+
+    train: str = setting(type="text", positional=True, hashed=False, help="Shards to train on.")
+    val: str = setting("", type="text", hashed=False, help="Shards that validate.")
+    test: str = setting("", type="text", hashed=False, help="Shards that test.")
+    image: str = setting("", type="text", help="Extension of the images: `jpg`, `jpg;png`.")
+    label: str = setting("", type="text", help="Extension of the classes, `cls`, or a field of JSON, `json.species`.")
+    labels: str = setting(
+        "auto", type="word", choices=("auto", "text"), help="`text`: labels are names even if some look like numbers."
+    )
+
+    def require(self) -> None:
+        """Refuse where the library is not installed (RCP1027)."""
+        from recipelang.extras import require_libraries
+
+        require_libraries("data webdataset", ("webdataset", "braceexpand"), "webdataset")
+
+    def open(self, resolve: Callable[[str], Path]) -> Dataset:
+        """Open the data.
+
+        Raises:
+            Refusal: RCP0862 to RCP0864: shards or samples are missing, damaged or incomplete; RCP0853, RCP0854: their
+                labels are invalid; RCP0803 to RCP0808, RCP0810, RCP0820: images or classes cannot be used; RCP1027:
+                the library is not installed.
+        """
+        self.require()
+        from recipelang.images.shard_sets import open_shards
+
+        patterns = {part: text for part in ("train", "val", "test") if (text := getattr(self, part)) or part == "train"}
+        how = {"image": self.image, "label": self.label, "labels": self.labels, **self.how()}
+        return open_shards(patterns, resolve, **how)
