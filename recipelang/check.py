@@ -93,7 +93,7 @@ def check(
     notes.path = recipe.path
     if not notes.errors:
         _check_control(made, walk, wanted, notes)
-        tasks.disagreements(made, partial(_disagrees, notes))
+        tasks.disagreements(made, task, partial(_disagrees, notes))
     _warn_unused(walk, bindings, flow, notes)
     if notes.errors:
         # A statement may seem to resolve a mistake of its own: what no other mistake explains is never left out.
@@ -128,9 +128,9 @@ def _throughout(verb: str) -> bool:
     return found is not None and found.throughout
 
 
-def _disagrees(notes: Notes, step: Step, why: str) -> None:
+def _disagrees(notes: Notes, step: Step, code: str, why: str, help: str) -> None:
     notes.path = step.path
-    notes.refuse("RCP0439", why, step.span, "give both the same setting")
+    notes.refuse(code, why, step.span, help)
 
 
 def _with_stand_in(items: list[Placed], recipe: nodes.Recipe, task: Any, notes: Notes) -> list[Placed]:

@@ -17,7 +17,7 @@ from recipelang.commands.boundary import DONE, say
 from recipelang.commands.sources import Request, Source, checked, pointing_at, profile_for
 from recipelang.editor import modules
 from recipelang.errors import Refusal, StepFailed
-from recipelang.kinds import DEFAULT_TASK, ModelRequest, inputs_of, names_of
+from recipelang.kinds import DEFAULT_TASK, ModelRequest, inputs_of, names_of, offered
 from recipelang.plan import Built, Opened, Selection, Tasked, steps_of
 from recipelang.profile import FILE_NAME, Profile
 from recipelang.units import listed, show
@@ -186,9 +186,10 @@ def _network(model: str, data: str | None, task: str | None, profile: str | None
 def task_of(model: str, data: str | None) -> str:
     """The task of a model expression, or of its data; "" for classification, or where neither says."""
     tasks = getattr(find("model", re.split(r"\W", model.strip(), maxsplit=1)[0]), "tasks", ())
-    target = getattr(find("data", re.split(r"\W", (data or "").strip(), maxsplit=1)[0]), "target", "")
-    fitting = [name for name in names("task") if target and getattr(find("task", name), "target", "") == target]
-    return next((name for name in (*tasks, *fitting) if name != DEFAULT_TASK), "")
+    offers = offered(find("data", re.split(r"\W", (data or "").strip(), maxsplit=1)[0]))
+    fitting = [name for name in names("task") if getattr(find("task", name), "target", "") in offers]
+    said = [each for each in (tasks, fitting) if each and DEFAULT_TASK not in each]
+    return said[0][0] if said else ""
 
 
 def print_rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -113,7 +113,9 @@ class Task:
 
     Attributes:
         name: of the catalogue. metric: what its quality is measured by. better: `higher` or `lower`.
-        unit: of the metric. labelled: whether it has classes.
+        unit: of the metric.
+        labelled: whether it has classes, or labels.
+        one_class: whether a sample has one class.
     """
 
     name: str = "classification"
@@ -121,6 +123,7 @@ class Task:
     better: str = "higher"
     unit: str = "%"
     labelled: bool = True
+    one_class: bool = True
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import nn
 from recipelang.catalogue import find, names
 from recipelang.drafting.facts import Facts, Found, Machine, Parts, Samples, Task, Wish
 from recipelang.errors import Refusal, StepFailed
-from recipelang.kinds import Dataset, Deployment, Progress
+from recipelang.kinds import Dataset, Deployment, Progress, serves
 from recipelang.kinds.unit import below
 from recipelang.measuring.clock import check_device
 from recipelang.measuring.doctor import INT8
@@ -88,7 +88,8 @@ def _network(plan: Plan, data: Dataset, options: Options, task: Any) -> tuple[Ne
 
 def _task(task: Any) -> Task:
     metric: Any = find("metric", task.metrics[0])
-    return Task(task.name, metric.name, metric.better, metric.unit, task.labelled)
+    one_class = serves(find("criterion", "imprint"), task.name)
+    return Task(task.name, metric.name, metric.better, metric.unit, task.labelled, one_class)
 
 
 def _machine(wish: Wish) -> Machine:

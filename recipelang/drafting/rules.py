@@ -157,16 +157,16 @@ def _why_layers(facts: Facts) -> tuple[str, ...]:
 
 
 def layer_criterion(facts: Facts) -> str:
-    """`imprint` where there are labels and enough validation images to rank by, else `taylor`."""
-    return "imprint" if facts.task.labelled and facts.samples.val >= FEW_TO_RANK else "taylor"
+    """`imprint` where there are classes and enough validation images to rank by, else `taylor`."""
+    return "imprint" if facts.task.one_class and facts.samples.val >= FEW_TO_RANK else "taylor"
 
 
 def _why_criterion(facts: Facts) -> tuple[str, ...]:
     if layer_criterion(facts) == "imprint":
         return ("`imprint` asks how much better the classes can be told apart after a layer than before it",)
-    if facts.task.labelled:
+    if facts.task.one_class:
         return (f"{counted(facts.samples.val, 'validation image')} rank layers too coarsely for `imprint`",)
-    return ("`imprint` needs classes, which the task does not have",)
+    return ("`imprint` needs one class for each image, which the task does not have",)
 
 
 # -- lines -------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ class Images(Protocol):
     """The images of one split.
 
     Attributes:
-        labels: int64 N.
+        labels: int64 N, or float32 N×C of 0 and 1 where an image may have several.
     """
 
     @property
@@ -48,7 +48,7 @@ class ArrayImages:
 
     Attributes:
         images: uint8 N×H×W×C; may be mapped from a file.
-        labels: int64 N.
+        labels: see `Images`.
         padding, flip: the augmentation: how far an image is shifted down and across, and whether it is mirrored.
     """
 
@@ -72,7 +72,7 @@ class FileImages:
 
     Attributes:
         reader, names: the files.
-        labels: int64 N.
+        labels: see `Images`.
         preprocessing: size and crop.
         augment: whether training takes random-resized crops and mirrors.
         flip: whether it mirrors.
@@ -139,11 +139,13 @@ def _stacked(batch: tuple[np.ndarray, list[Future[np.ndarray]]]) -> tuple[np.nda
 
 @dataclass(frozen=True)
 class ImageDataset:
-    """Images for classification; see `kinds.Dataset` for what the attributes and methods guarantee.
+    """Images with classes or labels; see `kinds.Dataset` for what the attributes and methods guarantee.
 
     Attributes:
+        classes: their names.
         images: split → Images.
         notes: what the user is told, such as how many files were skipped.
+        target: `class`, or `labels` where an image may have several.
     """
 
     name: str
@@ -153,11 +155,7 @@ class ImageDataset:
     batch: int
     images: Mapping[str, Images]
     notes: tuple[str, ...] = ()
-
-    @property
-    def target(self) -> str:
-        """One class per image."""
-        return "class"
+    target: str = "class"
 
     @property
     def labels(self) -> Labels:
@@ -211,7 +209,7 @@ class ImageDataset:
         seed: int = 0,
         start: int = 0,
     ) -> Iterator[Batch]:
-        """Batches of images float32 B×C×H×W and labels int64 B; see `kinds.Dataset.batches`.
+        """Batches of images float32 B×C×H×W, with labels int64 B or float32 B×C; see `kinds.Dataset.batches`.
 
         In training, a batch larger than the split becomes one batch of the whole split.
 

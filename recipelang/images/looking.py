@@ -30,7 +30,7 @@ class IndexedSamples:
         whole: the user's data set.
         indices: int64 N, of the samples.
         shapes: of the input and of the target of each sample.
-        labels: int64 N where targets are classes.
+        labels: int64 N where targets are classes, N×C of 0 and 1 where they are labels.
         ids: how many ids there are among the inputs, of each sample; 0 where inputs are floating point.
         digests: SHA-256 of each sample.
     """
@@ -55,7 +55,7 @@ def look_at(whole: Any, split: str, target: str, fetch: Fetch, refuse: Refuse, w
     Args:
         whole: the user's data set.
         split: its name, for messages.
-        target: what the task needs: `class` or another kind of target.
+        target: what the task needs: `class`, `labels` or another kind of target.
         fetch: reads a sample.
         refuse: makes refusals in which the user's function is named.
         workers: processes that read, at most.
@@ -92,6 +92,10 @@ def look_at(whole: Any, split: str, target: str, fetch: Fetch, refuse: Refuse, w
     finally:
         if progress:
             progress.stop()
+    for k, one in enumerate(looks):
+        if np.shape(one.label) != np.shape(looks[0].label):
+            message = f"sample {k} of `{split}` has {np.size(one.label)} labels, sample 0 {np.size(looks[0].label)}"
+            raise refuse(message, "give every sample a 0 or 1 for each label, in the same order")
     labels = np.asarray([look.label for look in looks], np.int64)
     return IndexedSamples(
         whole,
@@ -107,7 +111,7 @@ class _Look(NamedTuple):
     """What one look at a sample shows: as in `IndexedSamples`."""
 
     shapes: tuple[Any, Any]
-    label: int
+    label: int | tuple[int, ...]
     digest: bytes
     ids: int
 
@@ -118,7 +122,9 @@ def _one(whole: Any, k: int, draw: int, target: str, fetch: Fetch, refuse: Refus
     shapes = (tuple(sample.shape), shape_of(goal))
     digest = hashlib.sha256(repr(shapes).encode() + sample.numpy().tobytes())
     digest.update(b"%d" % goal if isinstance(goal, int) else goal.numpy().tobytes())
-    label = goal if isinstance(goal, int) and 0 <= goal < MOST_CLASSES else -1
+    label: int | tuple[int, ...] = goal if isinstance(goal, int) and 0 <= goal < MOST_CLASSES else -1
+    if target == "labels":
+        label = tuple(goal.int().tolist())
     return _Look(shapes, label, digest.digest(), ids_in(sample))
 
 

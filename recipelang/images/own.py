@@ -15,6 +15,7 @@ from recipelang.images.dataset import fingerprint, no_images
 from recipelang.images.draws import AUGMENT, bits, course
 from recipelang.images.looking import MOST_CLASSES, Fetch, IndexedSamples, died, ids_in, look_at
 from recipelang.images.samples import Refuse, read_sample, shape_of
+from recipelang.images.several_labels import NONE, require_varied, strata
 from recipelang.images.splits import SPLITS, divide
 from recipelang.images.workers import at, in_processes, require_processes
 from recipelang.kinds import FLOATING, Batch, Inputs, Labels, Preprocessing, Task
@@ -150,10 +151,13 @@ def open_own(
     if workers:
         require_processes()
     sources = {split: look_at(data, split, task.target, fetch, refuse, workers) for split, data in given.items()}
-    classes = _classes(sources, given, names, refuse) if task.target == "class" else None
+    named = {"class": _classes, "labels": _labels}.get(task.target)
+    classes = named(sources, given, names, refuse) if named else None
     missing = [split for split in SPLITS if split not in sources]
     if missing:
         sources |= _cut(sources["train"], ("train", *missing), shares, seed, classes)
+    if classes is not None and task.target == "labels":
+        require_varied(sources["train"].labels, classes, "the data")
     shape, goal = _shape_of_training(sources, task.target, refuse)
     inputs = _kind_of_inputs(sources, refuse)
     key = fingerprint(
@@ -192,8 +196,7 @@ def _classes(
             raise refuse(message, "number the classes from 0 up")
     most = max(int(source.labels.max(initial=0)) for source in sources.values())
     found = own or tuple(str(k) for k in range(most + 1))
-    if odd := next((name for name in found if not name.isprintable() or not 0 < len(name) <= LONGEST_TEXT), None):
-        raise refuse(f"a class has the name {odd!r:.60}", f"name classes in 1 to {LONGEST_TEXT:,} printable characters")
+    _require_printable(found, refuse)
     if len(found) < 2 or len(set(found)) != len(found):
         message = f"the number of different classes is {len(set(found))}: {', '.join(found[:5])}"
         raise refuse(message, "two classes at least, each with a name of its own")
@@ -203,6 +206,30 @@ def _classes(
             message = f"the label of sample {int(wrong[0])} of `{split}` is not one of 0 to {len(found) - 1}"
             raise refuse(message, 'number the classes from 0 up, or name them all: `classes="cat, dog"`')
     return found
+
+
+def _labels(
+    sources: Mapping[str, IndexedSamples], given: Mapping[str, Any], names: tuple[str, ...] | None, refuse: Refuse
+) -> tuple[str, ...]:
+    """The names of the labels: one for each number of a target."""
+    widths = {split: source.labels.shape[1] for split, source in sources.items() if len(source.labels)}
+    width = widths["train"]
+    if odd := next((split for split, other in widths.items() if other != width), None):
+        message = f"the samples of `{odd}` have {widths[odd]} labels, those of `train` {width}"
+        raise refuse(message, "give every sample a 0 or 1 for each label, in the same order")
+    if width < 2:
+        raise refuse("there is one label", "write `task classification`: with or without it are two classes, 0 and 1")
+    found = names or _named(given["train"]) or tuple(str(k) for k in range(width))
+    _require_printable(found, refuse)
+    if len(found) != width or len(set(found)) != width:
+        message = f"the number of different names is {len(set(found))}, and targets have {width} labels"
+        raise refuse(message, 'name them all, in their order: `classes="cat, dog"`')
+    return found
+
+
+def _require_printable(names: tuple[str, ...], refuse: Refuse) -> None:
+    if odd := next((name for name in names if not name.isprintable() or not 0 < len(name) <= LONGEST_TEXT), None):
+        raise refuse(f"a class has the name {odd!r:.60}", f"name classes in 1 to {LONGEST_TEXT:,} printable characters")
 
 
 def _named(whole: Any) -> tuple[str, ...] | None:
@@ -224,15 +251,18 @@ def _cut(
     """Divide the training samples among splits, class by class; equal samples stay together."""
     wanted = [shares[SPLITS.index(split)] for split in splits]
     total = sum(wanted) or 1
-    labels = train.labels.tolist() if classes is not None else [0] * len(train.indices)
-    parts = divide(train.digests, labels, [w / total for w in wanted], seed, classes or ("samples",))
+    labels = np.zeros(len(train.indices), np.int64) if classes is None else train.labels
+    if labels.ndim == 2:
+        labels = strata(labels)
+    of = (*classes, NONE) if classes else ("samples",)
+    parts = divide(train.digests, labels.tolist(), [w / total for w in wanted], seed, of)
     return {split: train.take(part) for split, part in zip(splits, parts, strict=True)}
 
 
 def _shape_of_training(
     sources: Mapping[str, IndexedSamples], target: str, refuse: Refuse
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """The shape of every input of `train`, and of every target that is not a class."""
+    """The shape of every input of `train`, and of every target that is neither classes nor labels."""
     shapes = sources["train"].shapes
     odd = next((k for k, one in enumerate(shapes) if one != shapes[0]), None)
     if odd is not None:
@@ -240,7 +270,7 @@ def _shape_of_training(
         here, there = ("×".join(map(str, shapes[k][side])) for k in (odd, 0))
         message = f"the {('input', 'target')[side]} of one sample of `train` is {here}, of another {there}"
         raise refuse(message, "resize or cut the samples, so that batches can be made of them")
-    return shapes[0][0], None if target == "class" else shapes[0][1]
+    return shapes[0][0], None if target in ("class", "labels") else shapes[0][1]
 
 
 def _kind_of_inputs(sources: Mapping[str, IndexedSamples], refuse: Refuse) -> Inputs:

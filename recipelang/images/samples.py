@@ -58,6 +58,12 @@ def _indexable(value: Any) -> bool:
 def read_sample(sample: Any, index: int, target: str, refuse: Refuse) -> tuple[Tensor, Any]:
     """Input and target of a sample: a tensor of floating-point or whole numbers, and an int or a floating-point tensor.
 
+    Args:
+        sample: as the user's data set gives it.
+        index: its number, for messages.
+        target: `class`: the number of a class; `labels`: a 0 or 1 for each label; else a floating-point tensor.
+        refuse: makes refusals in which the user's function is named.
+
     Raises:
         Refusal: as `refuse`: it is something else.
     """
@@ -65,9 +71,12 @@ def read_sample(sample: Any, index: int, target: str, refuse: Refuse) -> tuple[T
         message = f"sample {index} is {_brief(sample)}, not a pair of input and target"
         raise refuse(message, "return `(input, target)`")
     ids = _ids(sample[0], index, refuse)
-    return _numbers(sample[0], index, "input", refuse) if ids is None else ids, (
-        _label(sample[1], index, refuse) if target == "class" else _numbers(sample[1], index, "target", refuse)
-    )
+    inputs = _numbers(sample[0], index, "input", refuse) if ids is None else ids
+    if target == "class":
+        return inputs, _label(sample[1], index, refuse)
+    if target == "labels":
+        return inputs, _several(sample[1], index, refuse)
+    return inputs, _numbers(sample[1], index, "target", refuse)
 
 
 def _ids(value: Any, index: int, refuse: Refuse) -> Tensor | None:
@@ -112,8 +121,34 @@ def _label(value: Any, index: int, refuse: Refuse) -> int:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, int):
         message = f"the target of sample {index} is {_brief(value)}, not the number of a class"
-        raise refuse(message, "return the class as a whole number from 0 up")
+        help = "return the class as a whole number from 0 up"
+        several = "write `task multilabel` if it says of each label whether it holds; of one class, " + help
+        raise refuse(message, several if _zeros_and_ones(value) is not None else help)
     return value
+
+
+def _several(value: Any, index: int, refuse: Refuse) -> Tensor:
+    """A 0 or 1 for each label, float32 C."""
+    found = _zeros_and_ones(value)
+    if found is not None:
+        return found
+    message = f"the target of sample {index} is {_brief(value)}, not a 0 or 1 for each label"
+    if isinstance(value, int) or (isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0):
+        raise refuse(message, "write `task classification` if it is the number of a class")
+    raise refuse(message, "return a vector of 0 and 1, with one number for each label; none may be missing")
+
+
+def _zeros_and_ones(value: Any) -> Tensor | None:
+    """A vector of 0 and 1, float32; None where it is something else."""
+    if isinstance(value, tuple | list) and value and all(isinstance(one, int | float) for one in value):
+        value = torch.tensor(value, dtype=torch.float64)
+    elif isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        value = torch.from_numpy(np.ascontiguousarray(value))
+    if not isinstance(value, Tensor) or value.ndim != 1 or value.layout != torch.strided or value.is_meta:
+        return None
+    if not value.numel() or not bool(((value == 0) | (value == 1)).all()):
+        return None
+    return value.detach().to("cpu", torch.float32)
 
 
 def shape_of(target: Any) -> tuple[int, ...] | None:

@@ -38,7 +38,24 @@ def seen_by(data: Dataset, classes: Sequence[str], preprocessing: Preprocessing 
     if found is None:
         message = f"the network does not know {unknown_to(classes, names)} of the data `{data.name}`"
         raise Refusal("RCP0819", f"{message}; it knows {listed(classes)}", HELP)
+    if (missing := unsaid(data, classes)) is not None:
+        raise missing
     return Relabelled(data, tuple(classes), found.outputs)
+
+
+def unsaid(data: Dataset, classes: Sequence[str]) -> Refusal | None:
+    """The refusal of data that does not say of every label of a network whether it holds; None where it does.
+
+    Of classes it need not: an image has one of them. Of labels, each is asked for.
+    """
+    names = names_of(data) or ()
+    if data.target != "labels" or len(names) >= len(classes):
+        return None
+    message = f"the data `{data.name}` does not say whether {unknown_to(names, classes).replace('class', 'label')} hold"
+    message += "s" * (len(classes) - len(names) == 1)
+    return Refusal(
+        "RCP0819", f"{message}, which the network gives scores for", "use data with all labels of the network"
+    )
 
 
 def _prepared(data: Dataset, preprocessing: Preprocessing) -> Dataset:
@@ -143,8 +160,9 @@ class Relabelled(Derived):
     def batches(self, split: str, **how: Any) -> Iterator[Batch]:
         """Batches of inputs and labels; see `kinds.Dataset.batches`."""
         outputs = torch.tensor(self.outputs, dtype=torch.int64)
+        of_labels = self.target == "labels"
         for images, labels in self.data.batches(split, **how):
-            yield Batch(images, outputs[labels])
+            yield Batch(images, labels[:, outputs.argsort()] if of_labels else outputs[labels])
 
 
 def derived(fingerprint: str, **decides: Any) -> str:

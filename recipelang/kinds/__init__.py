@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.data import Dataset as Dataset
     from recipelang.kinds.data import Labels as Labels
     from recipelang.kinds.data import names_of as names_of
+    from recipelang.kinds.data import offered as offered
     from recipelang.kinds.edit import Edit as Edit
     from recipelang.kinds.encoder import Encoder as Encoder
     from recipelang.kinds.evidence import Ablation as Ablation
@@ -136,7 +137,7 @@ OFFERED = {
     "allocation": "Allocation Bench Explorer Ledger Queue RemovalStep Taken searching",
     "companion": "MASKS PARTS Companion Decided Finished",
     "criterion": "Compensator Criterion Solver voters why_no_sum why_unfit",
-    "data": "Batch DataMethod Dataset Labels names_of",
+    "data": "Batch DataMethod Dataset Labels names_of offered",
     "edit": "Edit",
     "encoder": "Encoder",
     "evidence": "Ablation Again Evidence",

@@ -22,7 +22,8 @@ class Batch(NamedTuple):
 
     Attributes:
         inputs: tensor with the samples along axis 0, or a tuple, list or dictionary of such tensors.
-        targets: the same, of the kind that the task's `target` says: int64 B for `class`, B×C×H×W for `image`.
+        targets: the same, of the kind that the task's `target` says: int64 B for `class`, float32 B×C of 0 and 1 for
+            `labels`, B×C×H×W for `image`.
     """
 
     inputs: Any
@@ -34,8 +35,8 @@ class Dataset(Protocol):
 
     Attributes:
         name: as the recipe calls it.
-        target: what it offers: `class`, `image`, …; a task asks for one of them.
-        labels: its classes; None where it has none.
+        target: what it offers: `class`, `labels`, `image`, …; a task asks for one of them.
+        labels: its classes, or what may be true of a sample; None where it has none.
         preprocessing: what was applied to the images; travels with the compressed model. None: nothing is known.
         fingerprint: hex digest of names, sizes and bytes and of everything that decides the splits.
         batch: training batch size.
@@ -97,6 +98,10 @@ class DataMethod(Protocol):
 
     Attributes:
         target: what the data offers, which `check` compares with the task; "" is known only when it is opened.
+
+    Optional:
+        targets: where settings decide what it offers: each kind of target → which settings give it, in words. `target`
+            is then a property.
     """
 
     target: ClassVar[str]
@@ -113,3 +118,10 @@ class DataMethod(Protocol):
 def names_of(data: Dataset | None) -> tuple[str, ...] | None:
     """The class names of a data set; None where there is no data, or it has no classes."""
     return data.labels.names if data is not None and data.labels is not None else None
+
+
+def offered(method: Any) -> tuple[str, ...]:
+    """The kinds of targets that a data method, or its class, can offer; () where only opening the data tells."""
+    several = tuple(getattr(method, "targets", ())) if isinstance(method, type) else ()
+    target = "" if several else str(getattr(method, "target", ""))
+    return several or ((target,) if target else ())

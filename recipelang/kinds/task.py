@@ -22,7 +22,7 @@ class Task(Protocol):
     Attributes:
         name: as in a recipe; it is saved with a network unless it is classification.
         metrics: default columns of a report, the most important first.
-        target: what a data set must offer: `class`, `image`, …
+        target: what a data set must offer: `class`, `labels`, `image`, …
         labelled: whether an answer has one value per class of the data along axis 1.
         gives: what a network gives for each sample, in words: "one score per class".
         form: the shape of an answer, in words: "B×C".
@@ -31,6 +31,7 @@ class Task(Protocol):
     Optional:
         tuning, from_scratch: recipe text of the optimizer used where a recipe names none, for a trained network and for
             random weights.
+        softens: whether answers are scores that a temperature divides before they become probabilities; default false.
         score_better: `higher` (default) or `lower`: which of two of what `score` gives is the better one.
         refuses(data) -> str: why the task cannot work with the settings of this data method; "" where it can.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recipelang import catalogue
 from recipelang.errors import Refusal
-from recipelang.kinds import DEFAULT_TASK, serves
+from recipelang.kinds import DEFAULT_TASK, offered, serves
 from recipelang.meaning.wording import KINDS, listing
 from recipelang.plan import Node, Opened, Step, Tasked, steps_of
 from recipelang.syntax import nodes
@@ -61,16 +61,8 @@ def has(task: Any, kind: str, method: type, called: str, span: Span, refuse: Ref
         called: as the recipe calls it.
         refuse: notes RCP0437 (a method of another task) or RCP0438 (data without the targets of the task).
     """
-    offers = getattr(method, "target", "")
-    if kind == "data" and offers not in ("", task.target):
-        others = [n for n in catalogue.names("data") if _offers(n) in ("", task.target)]
-        tasks = [n for n in catalogue.names("task") if _target(n) == offers]
-        refuse(
-            "RCP0438",
-            f"the data `{called}` offers the target `{offers}`, and the task {task.name} needs `{task.target}`",
-            span,
-            f"data here: {listing(others)}; or write {' or '.join(f'`task {name}`' for name in tasks)}",
-        )
+    if kind == "data" and (offers := offered(method)) and task.target not in offers:
+        refuse("RCP0438", _lacks(called, offers, task), span, _where_else(offers, task))
         return False
     if not serves(method, task.name):
         theirs = listing(list(method.tasks))  # type: ignore[attr-defined]
@@ -85,26 +77,43 @@ def has(task: Any, kind: str, method: type, called: str, span: Span, refuse: Ref
     return True
 
 
-def _offers(name: str) -> str:
-    return str(getattr(catalogue.find("data", name), "target", ""))
+def _lacks(called: str, offers: tuple[str, ...], task: Any) -> str:
+    several = " or ".join(f"`{target}`" for target in offers)
+    return f"the data `{called}` offers the target {several}, and the task {task.name} needs `{task.target}`"
 
 
-def _target(name: str) -> str:
-    return str(getattr(catalogue.find("task", name), "target", ""))
+def _where_else(offers: tuple[str, ...], task: Any) -> str:
+    """Which data the task could have, and which tasks the data is for."""
+    found = {name: offered(catalogue.find("data", name)) for name in catalogue.names("data")}
+    others = [name for name, targets in found.items() if not targets or task.target in targets]
+    tasks = [
+        f"`task {n}`" for n in catalogue.names("task") if getattr(catalogue.find("task", n), "target", "") in offers
+    ]
+    return f"data here: {listing(others)}; or write {' or '.join(tasks)}"
 
 
-def disagreements(made: tuple[Node, ...], refuse_at: Callable[[Step, str], None]) -> None:
-    """Note where the settings of data contradict those of the task.
+def disagreements(made: tuple[Node, ...], task: Any, refuse_at: Callable[[Step, str, str, str], None]) -> None:
+    """Note where the settings of data contradict the task or its settings.
 
     Args:
         made: the planned nodes.
-        refuse_at: called with the step of the data, and why the task cannot work with it.
+        task: the class of the recipe's task.
+        refuse_at: called with the step of the data, a code (RCP0438: its settings give other targets; RCP0439: the task
+            cannot work with them), a message and help.
     """
     effects = [(step, step.operation.needs().writes) for step in steps_of(made)]
-    task = next((effect.method for _, effect in effects if isinstance(effect, Tasked)), None)
-    refuses = getattr(task, "refuses", None)
-    if refuses is None:
-        return
+    named = next((effect.method for _, effect in effects if isinstance(effect, Tasked)), None)
+    refuses = getattr(named, "refuses", None)
     for step, effect in effects:
-        if isinstance(effect, Opened) and (why := refuses(effect.method)):
-            refuse_at(step, why)
+        if not isinstance(effect, Opened):
+            continue
+        data = effect.method
+        if (offers := offered(data)) and task.target not in offers:
+            here = f"{data.targets[task.target]}; or write `task {_task_of(offers[0])}`"
+            refuse_at(step, "RCP0438", _lacks(data.name, offers, task), here)
+        elif refuses and (why := refuses(data)):
+            refuse_at(step, "RCP0439", why, "give both the same setting")
+
+
+def _task_of(target: str) -> str:
+    return next(n for n in catalogue.names("task") if getattr(catalogue.find("task", n), "target", "") == target)

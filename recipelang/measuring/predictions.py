@@ -93,7 +93,7 @@ class SampleValues:
 
 def incomparable_scores(outputs: Tensor, labels: Tensor) -> Refusal | None:
     """Why outputs (B×C) are not scores for these labels (B); None where they are."""
-    if outputs.ndim != 2 or len(outputs) != len(labels) or not len(labels):
+    if outputs.ndim != 2 or labels.ndim != 1 or len(outputs) != len(labels) or not len(labels):
         return Refusal(
             "RCP1004",
             f"outputs of shape {tuple(outputs.shape)} cannot be compared with {len(labels)} labels",

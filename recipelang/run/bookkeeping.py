@@ -54,7 +54,8 @@ def note(step: Step, lane: Lane, desk: Desk) -> Mapping[str, Any]:
 def _described(data: Dataset) -> str:
     sizes = ", ".join(f"{_size(data, split)} {split}" for split in ("train", "val", "test"))
     names = names_of(data)
-    sizes = f"{counted(len(names), 'class', 'classes')}: {sizes}" if names is not None else sizes
+    words = ("label", "labels") if data.target == "labels" else ("class", "classes")
+    sizes = f"{counted(len(names), *words)}: {sizes}" if names is not None else sizes
     return "; ".join((sizes, *getattr(data, "notes", ())))
 
 

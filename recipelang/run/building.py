@@ -9,7 +9,7 @@ from typing import Any
 from recipelang.editor import modules
 from recipelang.errors import Refusal
 from recipelang.images.classes import is_numbered, listed, match, unknown_to
-from recipelang.images.view import seen_by
+from recipelang.images.view import seen_by, unsaid
 from recipelang.kinds import Dataset, ModelRequest, Task, inputs_of, names_of
 from recipelang.run.options import Options
 from recipelang.surgery.chance import random_numbers
@@ -94,6 +94,8 @@ def require_known(network: Network, datasets: Mapping[str, Dataset]) -> None:
                 f"it knows {listed(network.classes)}",
                 "name the class folders as the network names its classes, or leave out those that it does not know",
             )
+        if name and network.classes and (missing := unsaid(data, network.classes)) is not None:
+            raise missing
 
 
 def _answer(network: Network, data: Dataset) -> None:
@@ -137,6 +139,8 @@ def _of_classes(network: Network, data: Dataset, name: str) -> tuple[Network, st
         return network, "the folders of the data are named by ImageNet's WordNet numbers, and each is that class"
     if found.how == "number":
         return network, "the data numbers its classes: number k is output k of the network"
+    if (missing := unsaid(data, network.classes)) is not None:
+        raise missing
     rest = len(network.classes) - len(names)
     if rest:
         return (

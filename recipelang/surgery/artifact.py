@@ -215,9 +215,10 @@ def tried(network: Network, folder: Path) -> Network:
     if "digest" not in network.source["settings"]:
         return network  # built by the catalogue
     example = example_input(network)
-    first = outputs_of(network.module, example, task_named(network.task))
+    task = task_named(network.task)
+    first = outputs_of(network.module, example, task)
     again = partial(another, network.source, folder, network.edits)
-    notes = require_sound(network.module, example, first, again)
+    notes = require_sound(network.module, example, first, again, task.target)
     return replace(network, habits=replace(network.habits, notes=notes))
 
 

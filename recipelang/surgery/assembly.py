@@ -112,7 +112,8 @@ def assemble(
     elif library:
         source["built"] = {**note(library, module, images), **(built or {})}
     if files and request.weights:
-        notes += require_sound(module, images, outputs_of(module, images, task), partial(another, source))
+        answer = outputs_of(module, images, task)
+        notes += require_sound(module, images, answer, partial(another, source), task.target)
     habits = replace(habits, notes=tuple(notes))
     return Network(module, source, shape, classes=names, preprocessing=preprocessing, habits=habits, inputs=inputs)
 

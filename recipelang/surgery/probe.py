@@ -28,7 +28,9 @@ from recipelang.surgery.weights import few
 Build = Callable[[], AbstractContextManager[nn.Module]]
 
 
-def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Build) -> tuple[str, ...]:
+def require_sound(
+    module: nn.Module, example: Tensor, first: Tensor, again: Build, target: str = "class"
+) -> tuple[str, ...]:
     """Compare a network with itself, a deep copy and another build of it, with the same weights each time.
 
     Meanwhile the weights differ from the network's own, so that a layer initialised to zero hides nothing.
@@ -38,6 +40,7 @@ def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Buil
         example: an input, B×C×H×W.
         first: its answer to the example, B×…
         again: another build of it, made with other random numbers, for the duration of the block.
+        target: of its task: `labels` where each output is the score of a label.
 
     Returns:
         notes for the user.
@@ -60,7 +63,7 @@ def require_sound(module: nn.Module, example: Tensor, first: Tensor, again: Buil
             _require_rebuildable(trial, other)
         return (
             *_batch_notes(trial),
-            *_probability_notes(found.detach()),
+            *_probability_notes(found.detach(), target),
             *_training_notes(twin, example, found.detach()),
         )
 
@@ -245,8 +248,13 @@ def _batch_notes(trial: TriedNetwork) -> tuple[str, ...]:
     return ("its answer to an image depends on the other images of the batch: accuracy depends on the batch size",)
 
 
-def _probability_notes(found: Tensor) -> tuple[str, ...]:
-    """Probabilities of classes: every loss here is made for what comes before a softmax."""
+def _probability_notes(found: Tensor, target: str) -> tuple[str, ...]:
+    """Probabilities of classes or labels: every loss here is made for what comes before a softmax or a sigmoid."""
+    if target == "labels":
+        if found.ndim != 2 or not found.numel() or bool(((found < 0) | (found > 1)).any()):
+            return ()
+        told = "it answers with probabilities, and the loss applies a sigmoid to its answers: let it return what comes"
+        return (f"{told} before its own sigmoid",)
     if (
         found.ndim != 2
         or found.shape[1] < 2

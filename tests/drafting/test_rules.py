@@ -24,7 +24,7 @@ from recipelang.syntax.parse import parse
 ROOT = Path(__file__).parents[2]
 CONV = {"layers": Parts(9, 9, 9), "filters": Parts(10, 256, 224)}
 VIT = {"layers": Parts(12, 12, 12), "heads": Parts(12, 144, 132), "neurons": Parts(12, 36864, 36000)}
-SUPER = Task("superresolution", "psnr", "higher", "dB", labelled=False)
+SUPER = Task("superresolution", "psnr", "higher", "dB", labelled=False, one_class=False)
 
 
 def condition(text: str, task: str = "") -> Condition:

@@ -21,7 +21,7 @@ def metric(name: str) -> Any:
 
 def head(name: str) -> str:
     tasks = getattr(metric(name), "tasks", ())
-    return "task superresolution\n" if tasks and "classification" not in tasks else ""
+    return f"task {tasks[0]}\n" if tasks and "classification" not in tasks else ""
 
 
 def codes(text: str) -> list[str]:

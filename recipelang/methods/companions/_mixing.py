@@ -1,4 +1,4 @@
-"""What mixups share: images of a batch mixed with others of it, and their labels as shares of classes."""
+"""What mixups share: images of a batch mixed with others of it, and their labels as shares."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Mixing(Companion):
     """
 
     ordinary: ClassVar[bool] = True
-    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "multilabel")
 
     name: ClassVar[str]
     alpha: float
@@ -31,7 +31,7 @@ class Mixing(Companion):
     def batch(
         self, network: Any, batch: Batch, labels: Labels | None, state: nn.Module | None, moment: Moment
     ) -> Batch:
-        """Mixed images, and as targets shares of classes B×C.
+        """Mixed images, and as targets shares of classes, or of each label, B×C.
 
         Raises:
             Refusal: RCP0826: inputs are not images.
@@ -48,5 +48,5 @@ class Mixing(Companion):
 
 
 def shares_of(targets: Tensor, classes: int) -> Tensor:
-    """Labels B, or shares B×C of an earlier mixture → shares B×C, float32."""
+    """Classes B, labels B×C, or shares B×C of an earlier mixture → shares B×C, float32."""
     return targets if targets.ndim == 2 else torch.nn.functional.one_hot(targets, classes).float()

@@ -22,7 +22,7 @@ class CutMix(Mixing):
     Formula: a rectangle of sides H·√(1 − λ) and W·√(1 − λ), λ ~ Beta(α, α), around a place drawn evenly and cut at the
         border of the image, is taken from x_j; y = λ'·y_i + (1 − λ')·y_j, λ' the share of the area that remains. One
         rectangle for a batch, j from a permutation of it; teachers are asked about the same mixtures.
-    Shapes: images B×C×H×W, labels B → shares of classes B×C.
+    Shapes: images B×C×H×W, classes B → shares of classes B×C; several labels B×C → shares of each, B×C.
     Control: trains with it too, as it belongs to the training and not to the surgery.
     When it misleads: training accuracy is that of mixtures, against the class with the larger share, and lower than
         what the network does on images. On small images a rectangle may hide what tells the class.

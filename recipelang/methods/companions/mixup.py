@@ -20,7 +20,7 @@ class Mixup(Mixing):
     What: between two images its answer changes evenly; it is less sure, and better calibrated.
     Formula: x = λ·x_i + (1 − λ)·x_j and y = λ·y_i + (1 − λ)·y_j, with λ ~ Beta(α, α) drawn once for a batch and j from
         a permutation of it; teachers are asked about the same mixtures.
-    Shapes: images B×C×H×W, labels B → shares of classes B×C.
+    Shapes: images B×C×H×W, classes B → shares of classes B×C; several labels B×C → shares of each, B×C.
     Control: trains with it too, as it belongs to the training and not to the surgery.
     When it misleads: training accuracy is that of mixtures, against the class with the larger share, and lower than
         what the network does on images. A short training after surgery may have no time for it.

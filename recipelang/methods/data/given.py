@@ -32,7 +32,7 @@ class Given:
     the program writes and nobody needs to.
 
     Shapes: as of `data python`: inputs are floating-point tensors of any one shape, normalised by the data set; targets
-    are the number of a class from 0 up, or what the task needs.
+    are the number of a class from 0 up, a vector of 0 and 1 for `task multilabel`, or what the task needs.
     Classes: named by the attribute `classes` of the training data, else numbered.
     When it misleads: as of `data python`. A loader's `collate_fn` is not used, since samples are put together here.
     Source: the program.

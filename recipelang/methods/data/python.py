@@ -27,9 +27,11 @@ class Python:
     two splits. A data set has `__len__` and `__getitem__`; a sample is `(input, target)`. The file runs only under
     `--trust`; modules beside it can be imported, as of `model python`.
     Shapes: inputs are tensors of any one shape, of floating-point numbers, normalised by the code, or of whole numbers
-    from 0 up, the ids of tokens (int16, int32 or int64). Targets are as the task needs
-    them: the number of a class from 0 up, or a floating-point tensor, an image of 0…1 for super-resolution.
-    Classes: named by `classes`, else by the attribute `classes` of the training data, else numbered.
+    from 0 up, the ids of tokens (int16, int32 or int64). Targets are as the task needs them: the number of a class from
+    0 up; a vector of 0 and 1, one for each label, for `multilabel`; or a floating-point tensor, an image of 0…1 for
+    super-resolution.
+    Classes or labels: named by `classes`, else by the attribute `classes` of the training data, else numbered. Of
+    labels, the rarest that a sample has decides with which others it is divided.
     Random numbers that the code draws for a sample, with torch, numpy or random, depend on the seed, the epoch and the
     sample alone; measuring and ranking see the same ones each time.
     When it misleads: every sample is read once before the run, to know it again: a changed sample or file of code runs

@@ -27,8 +27,9 @@ class Mis(OutputLoss):
     teachers, `from healthy, recovered`: the network before the first surgery, and the one just before the restriction.
     Formula: (α · task(s, y) + β · D(h, s) + γ · D(r, s)) / (α + β + γ), with s, h and r the answers of the surgical
     (trained), healthy and recovered network, D the divergence of the task (classification: KL of the softmax of the
-    outputs, summed over classes and averaged over the batch; super-resolution: the distance of pixels), and y the class
-    that healthy predicts, or its image; the data's own target with `supervised=true`.
+    outputs, summed over classes and averaged over the batch; several labels: KL of each label; super-resolution: the
+    distance of pixels), and y the class or the labels that healthy predicts, or its image; the data's own target with
+    `supervised=true`.
     Defaults: α, β, γ are 1, 10, 50; in super-resolution 1, 1.5, 3.
     Shapes: answers of all three alike, B×C or B×C×H×W, and targets → scalar.
     Scale: the paper gives the plain sum. We divide by the sum of the weights, so that a learning rate means the same as

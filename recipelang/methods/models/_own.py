@@ -21,7 +21,7 @@ class OwnModel(ABC):
     """A network of `recipelang.nets`: weights from a file or random, as many outputs as there are classes."""
 
     name: ClassVar[str]
-    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "multilabel")
     input_shape: ClassVar[tuple[int, int, int]]
 
     weights: str = setting("", type="text", hashed=False, help="File of weights: safetensors, or a plain state dict.")

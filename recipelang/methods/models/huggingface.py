@@ -36,7 +36,7 @@ class HuggingFace:
     Source: https://huggingface.co/docs/transformers; each network's page there names its paper.
     """
 
-    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "multilabel")
 
     where: str = setting(
         type="text",

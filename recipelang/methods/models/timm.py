@@ -40,7 +40,7 @@ class Timm:
     Source: https://huggingface.co/docs/timm; each network's file there names its paper.
     """
 
-    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "multilabel")
 
     architecture: str = setting(type="text", dotted=True, help="The name in timm, with a tag or without: `resnet50`.")
     weights: str = setting(

@@ -38,7 +38,7 @@ class Torchvision:
     Source: torchvision.models; each network's page there names its paper.
     """
 
-    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "multilabel")
 
     architecture: str = setting(type="text", dotted=True, help="The name in torchvision: `resnet18`.")
     weights: str = setting("", type="text", hashed=False, help="Name of published weights, or a file of weights.")

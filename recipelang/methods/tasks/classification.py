@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method, setting
-from recipelang.errors import Refusal
 from recipelang.lazy import torch
+from recipelang.methods.tasks._scores import scores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +31,7 @@ class Classification:
     metrics: ClassVar[tuple[str, ...]] = ("top1", "loss")
     target: ClassVar[str] = "class"
     labelled: ClassVar[bool] = True
+    softens: ClassVar[bool] = True
     gives: ClassVar[str] = "one score per class"
     form: ClassVar[str] = "B×C"
     stand_in: ClassVar[tuple[str, str]] = ("digits", "digits_resnet")
@@ -45,13 +46,7 @@ class Classification:
         Raises:
             Refusal: RCP0812: it is not one score per class, or the data has another number of classes.
         """
-        fits = isinstance(raw, torch.Tensor) and raw.ndim == 2 and raw.is_floating_point()
-        if not fits or (labels is not None and raw.shape[1] != len(labels.names)):
-            raise _misfit(raw, labels)
-        if targets is not None and len(raw) != len(targets):
-            raise _misfit(raw, labels)
-        scores: Tensor = raw.float()
-        return scores
+        return scores(raw, targets, labels, "class", "classes", "classification")
 
     def loss(self, answer: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy: outputs B×C, labels B or shares of classes B×C → scalar, mean over the batch."""
@@ -71,18 +66,3 @@ class Classification:
         from recipelang.measuring.predictions import correct
 
         return "accuracy", correct(answer, targets if targets.ndim == 1 else targets.argmax(1), 1).sum()
-
-
-def _misfit(raw: Any, labels: Labels | None) -> Refusal:
-    from recipelang.surgery.answers import describe
-
-    if labels is None:
-        message = f"the network's answer is {describe(raw)}, not one score per class"
-        return Refusal("RCP0812", message, "use a classification network, whose output has shape B×C")
-    classes = len(labels.names)
-    shape = "×".join(map(str, raw.shape[1:])) if isinstance(raw, torch.Tensor) else describe(raw)
-    return Refusal(
-        "RCP0812",
-        f"the network gives {shape} outputs per image, and the data has {classes} classes",
-        f"build the network for this data, for example with `classes={classes}`",
-    )
