@@ -21,7 +21,7 @@ from recipelang.methods.losses.sp import Sp
 from recipelang.methods.losses.vid import Vid
 from recipelang.methods.tasks.classification import Classification
 
-PAIRED = ["ab", "at", "fitnet", "fsp", "heo", "nst", "sp", "svd", "vid"]
+PAIRED = ["ab", "at", "fitnet", "fsp", "ft", "heo", "kp", "nst", "relational", "rkd", "sp", "svd", "vid"]
 
 
 def seen(*features: Tensor) -> Seen:

@@ -299,8 +299,11 @@ ARCHITECTURES: dict[str, Any] = {
 }
 
 
+OF_FEATURES = ["ab", "at", "crd", "fitnet", "ft", "heo", "jacobian", "kp", "meal", "nst", "relational", "rkd", "sp"]
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
-@pytest.mark.parametrize("loss", ["ab", "at", "fitnet", "heo", "jacobian", "meal", "nst", "sp", "svd", "vid"])
+@pytest.mark.parametrize("loss", [*OF_FEATURES, "svd", "vid"])
 def test_architectures_that_learn_from_others(name: str, loss: str, silent: Any) -> None:
     """The first layer moves and the head only decays: the loss alone trains what lies below its positions."""
     random = np.random.default_rng(0)
@@ -328,7 +331,7 @@ def test_every_loss_trains_with_teachers_of_another_architecture(
 ) -> None:
     """Finite, the same bytes if killed, the network moves, its teachers do not, and nothing is left behind.
 
-    `fsp` alone asks for teachers with stages as wide as the network's.
+    `fsp` and `lit` alone ask for teachers with stages as wide as the network's.
     """
     monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
     kind: Any = catalogue.find("loss", name)
@@ -339,7 +342,7 @@ def test_every_loss_trains_with_teachers_of_another_architecture(
         pytest.skip(f"a loss of {kind.tasks}")
     student = resnet()
     for count in {least, min(most, 2)}:
-        other = (lambda seed: resnet(seed=seed + 1)) if name == "fsp" else plain
+        other = (lambda seed: resnet(seed=seed + 1)) if name in ("fsp", "lit") else plain
         teachers, path = tuple(other(seed) for seed in range(count)), tmp_path / str(count)
         before = [{n: t.clone() for n, t in teacher.module.state_dict().items()} for teacher in teachers]
         trained, record = train(student, data, silent, kind(), teachers=teachers)

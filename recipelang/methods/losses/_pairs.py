@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.kinds import SEVERAL, Loss, Moment, Pairing, Point, Points, Seen, Task, none_fits, paired, trained
@@ -91,17 +92,26 @@ def channels_first(features: Tensor) -> Tensor:
     return features.transpose(1, 2) if features.ndim == 3 else features.flatten(2)
 
 
-def ends(loss: str, student: Points, teachers: tuple[Points, ...]) -> Pairing:
+def ends(
+    loss: str, student: Points, teachers: tuple[Points, ...], fits: Callable[[Point, Point], str] = lambda a, b: ""
+) -> Pairing:
     """The ends of the last stages of all networks.
 
     Raises:
-        Refusal: RCP0821: a network has no stages.
+        Refusal: RCP0821: a network has no stages, or they cannot be compared.
     """
     stages = [trained(student), *(points.stages() for points in teachers)]
     if not all(stages):
         raise none_fits(loss, student, teachers)
     mine, *theirs = (of[-1] for of in stages)
+    if any(fits(mine, other) for other in theirs):
+        raise none_fits(loss, student, teachers)
     return Pairing(mine, tuple(theirs))
+
+
+def pooled(features: Tensor) -> Tensor:
+    """B×C×H×W, B×T×D or B×C → B×C, the mean over places."""
+    return channels_first(features).mean(2)
 
 
 def alike(one: Point, two: Point) -> bool:
