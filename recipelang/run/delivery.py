@@ -21,8 +21,8 @@ from recipelang.units import counted
 COLLECT_S, MOST_POINTS = 2.0, 1000
 #: pieces of work that wait at most
 LONGEST_QUEUE = 100
-#: seconds that one call may take, and that the end of a run waits for all that is left
-CALL_S, END_S = 60.0, 30.0
+#: seconds that beginning may take (a new database is created then), one call, and all that is left at the end of a run
+BEGIN_S, CALL_S, END_S = 300.0, 60.0, 60.0
 LONGEST_REASON = 300
 
 Call = Callable[[Session], None]
@@ -36,7 +36,7 @@ class Delivery:
         tracker: its library is imported here; it begins the run in the thread.
         run: what it is told at the beginning.
         memory: what it was told before the run was interrupted, and where that is kept.
-        call_s, end_s: seconds that it may take, as `CALL_S` and `END_S`.
+        begin_s, call_s, end_s: seconds that it may take, as `BEGIN_S`, `CALL_S` and `END_S`.
 
     Attributes:
         trouble: why it is told nothing more; "" while it is.
@@ -52,12 +52,13 @@ class Delivery:
         run: TrackedRun,
         memory: Memory,
         *,
+        begin_s: float = BEGIN_S,
         call_s: float = CALL_S,
         end_s: float = END_S,
     ) -> None:
         self.name, self.tracker, self._key, self._memory = name, tracker, key, memory
         self.trouble, self.where, self.left_out = "", "", 0
-        self._call_s, self._end_s = call_s, end_s
+        self._begin_s, self._call_s, self._end_s = begin_s, call_s, end_s
         self._sent: dict[tuple[str, str], int] = memory.marks(key)
         self._waiting: list[tuple[str, Scalar]] = []
         self._collected = time.monotonic()
@@ -78,7 +79,7 @@ class Delivery:
         """Wait a while until the tracker has begun: most libraries import more of themselves there, and an import
         changes `sys.modules`, which others may be walking."""
         if not self.trouble:
-            self._began.wait(min(seconds, self._call_s))
+            self._began.wait(min(seconds, self._begin_s))
 
     def points(self, network: str, found: Iterable[Scalar]) -> None:
         """Add points to curves of a network; those that it already has are left out."""
@@ -109,9 +110,9 @@ class Delivery:
 
     def look(self) -> None:
         """Give up a call that takes too long."""
-        since = self._since
-        if since is not None and time.monotonic() - since > self._call_s:
-            self._give_up(f"it did not answer for {self._call_s:g} s")
+        since, limit = self._since, self._call_s if self._began.is_set() else self._begin_s
+        if since is not None and time.monotonic() - since > limit:
+            self._give_up(f"it did not answer for {limit:g} s")
 
     def _hand_over(self, patience: float = 0.0) -> None:
         """Put the points that were collected into the queue."""

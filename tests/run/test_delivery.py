@@ -127,7 +127,7 @@ def test_what_a_tracker_raises_ends_tracking_alone(tmp_path: Path, what: str) ->
 @pytest.mark.parametrize("what", ["begin", "metrics"])
 def test_a_tracker_that_hangs_is_given_up(tmp_path: Path, what: str) -> None:
     fake = Fake(hangs=what)
-    told = delivery(fake, tmp_path, call_s=0.05, end_s=0.2)
+    told = delivery(fake, tmp_path, begin_s=0.05, call_s=0.05, end_s=0.2)
     told.points("main", curve("loss", 1))
     told.call(lambda session: session.finish("finished"))
     told.wait()
@@ -135,6 +135,20 @@ def test_a_tracker_that_hangs_is_given_up(tmp_path: Path, what: str) -> None:
     fake.free.set()
     time.sleep(0.05)
     assert fake.ended == []  # what it is told no more, it is not told late either
+
+
+def test_beginning_may_take_longer_than_a_call(tmp_path: Path) -> None:
+    """The tables of a new database are created then."""
+    fake = Fake(hangs="begin")
+    told = delivery(fake, tmp_path, begin_s=30, call_s=0.01, end_s=30)
+    time.sleep(0.03)
+    told.look()
+    told.points("main", curve("loss", 1))
+    assert told.trouble == ""
+    fake.free.set()
+    told.wait()
+    told.end()
+    assert told.trouble == "" and len(fake.told) == 1
 
 
 def test_a_call_that_takes_too_long_is_noticed_while_the_run_works(tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""A vision transformer for 28×28 digits: patches of 7×7, class by the mean of the tokens."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Self-attention over the tokens of an image."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        batch, count, width = tokens.shape
+        query, key, value = self.qkv(tokens).view(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        seen = nn.functional.scaled_dot_product_attention(query, key, value)
+        return self.proj(seen.transpose(1, 2).reshape(batch, count, -1))
+
+
+class Block(nn.Module):
+    """Attention and an MLP, each with its norm before it and a residual sum after it."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.attn = nn.LayerNorm(width), Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.attn(self.norm1(tokens))
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class Transformer(nn.Module):
+    """Images B×1×28×28 → scores B×classes."""
+
+    def __init__(self, width: int = 64, depth: int = 6, heads: int = 4, classes: int = 10) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, width, 7, stride=7)
+        self.place = nn.Parameter(torch.zeros(16, width))
+        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2) + self.place
+        return self.head(self.norm(self.blocks(tokens)).mean(1))
