@@ -107,6 +107,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.schedule import DecidingSchedule as DecidingSchedule
     from recipelang.kinds.schedule import Masking as Masking
     from recipelang.kinds.schedule import Schedule as Schedule
+    from recipelang.kinds.seen import Attention as Attention
     from recipelang.kinds.seen import Moment as Moment
     from recipelang.kinds.seen import Seen as Seen
     from recipelang.kinds.sharing import Sharing as Sharing
@@ -162,7 +163,7 @@ OFFERED = {
     "rounds": "EvenRounds InRounds",
     "runtime": "PRECISIONS Deployment Executable Finding LayerExecution Runtime",
     "schedule": "DecidingSchedule Masking Schedule",
-    "seen": "Moment Seen",
+    "seen": "Attention Moment Seen",
     "shift": "Shift shift_of",
     "sharing": "Sharing",
     "source": "Source",

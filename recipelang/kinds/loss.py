@@ -31,6 +31,7 @@ class Loss(Protocol):
         chooses: whether it asks its teacher about some samples of a batch alone, which `asks` says; no other term of a
             sum then compares with a teacher.
         peers: whether its teachers train along with the network: they are in training mode, and have gradients.
+        attends: whether it looks at the self-attention of networks (`Points.attention`).
         input_gradients: whether it differentiates activations by the inputs (`torch.autograd.grad(…, seen.inputs)`):
             `inputs` of student and teachers then have gradients, and those of the student can be differentiated again.
         remembers: whether it keeps something for each training sample: `memory` is then asked in place of `parts`, and
@@ -48,6 +49,7 @@ class Loss(Protocol):
     chooses: ClassVar[bool] = False
     peers: ClassVar[bool] = False
     input_gradients: ClassVar[bool] = False
+    attends: ClassVar[bool] = False
     remembers: ClassVar[bool] = False
 
     def consults(self, moment: Moment, count: int) -> tuple[int, ...]:

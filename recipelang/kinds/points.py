@@ -28,6 +28,7 @@ class Point:
         changed: whether a later module overwrites the tensor.
         trains: whether it depends on something that has gradients: a loss that compares it can change the network.
         from_inputs: whether it has a gradient to the inputs.
+        attention: whether it is the self-attention that the module computes; its shape is heads × tokens × width.
         unrectified: whether what a loss sees is the activation without the ReLU directly before it, where there is one.
     """
 
@@ -41,6 +42,7 @@ class Point:
     trains: bool = True
     from_inputs: bool = True
     unrectified: bool = False
+    attention: bool = False
 
     @property
     def channels(self) -> int:
@@ -53,6 +55,9 @@ class Point:
         return self.shape[:-1] if len(self.shape) == 2 else self.shape[1:]
 
     def __str__(self) -> str:
+        if self.attention:
+            heads, tokens, width = self.shape
+            return f"the attention of {self.path} ({heads} heads of {width}, {tokens} tokens)"
         before = " before its ReLU" if self.unrectified else ""
         return f"{self.path}{before} ({'×'.join(map(str, self.shape))})"
 
@@ -64,10 +69,12 @@ class Points:
     Attributes:
         whose: for messages: "the network", "the teacher `big`".
         every: in order of execution.
+        attention: the self-attention that it computes, in order, where a loss `attends`.
     """
 
     whose: str
     every: tuple[Point, ...]
+    attention: tuple[Point, ...] = ()
 
     def stages(self) -> tuple[Point, ...]:
         """Where its stages end: of every size of its maps, the last position that everything passes through.

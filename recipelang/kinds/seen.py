@@ -11,6 +11,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Attention:
+    """The self-attention of a module on a batch; its distributions are softmax(scale · QKᵀ + mask).
+
+    Attributes:
+        queries, keys, values: float32, B×heads×tokens×width.
+        scale: of the products of queries and keys.
+        mask: what is added to them, float32, broadcast over B×heads×tokens×tokens; None: nothing.
+    """
+
+    queries: Tensor
+    keys: Tensor
+    values: Tensor
+    scale: Any
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Seen:
     """One network at work on one batch.
 
@@ -19,7 +36,8 @@ class Seen:
             outputs and features of this network were computed.
         outputs: what it answered, float32; for classification B×classes.
         features: activations in float32, one for each pairing of the loss that looks (`Loss.points`), in that order:
-            B×C×H×W, or B×T×D for tokens, in any order of axes of the network itself. Empty where none were asked for.
+            B×C×H×W, or B×T×D for tokens, in any order of axes of the network itself; an `Attention` where a position is
+            one. Empty where none were asked for.
         network: a `recipelang.surgery.network.Network`; its `module` is the one that computes.
         asked: of a teacher, the samples that it answered, bool B, where a loss chooses them; `outputs` has these alone,
             and is None where there are none. None: all of them.
@@ -32,7 +50,7 @@ class Seen:
 
     inputs: Any
     outputs: Any
-    features: tuple[Tensor, ...]
+    features: tuple[Any, ...]
     network: Any
     asked: Any = None
     samples: Any = None

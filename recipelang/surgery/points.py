@@ -7,7 +7,7 @@ gradients off inside, it tells nothing, and every position counts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _Av
 
 from recipelang.errors import Refusal
 from recipelang.kinds import Point, Points
+from recipelang.surgery.attending import Attending
 from recipelang.surgery.candidates import CONVOLUTIONS, FILTERS_FIRST_NORMS, FILTERS_LAST
 from recipelang.surgery.passages import depending, passed
 from recipelang.surgery.tracing import evaluating, hooked
@@ -37,17 +38,19 @@ class _Output:
     layers: int
 
 
-def find_points(module: nn.Module, example: Tensor, whose: str) -> Points:
+def find_points(module: nn.Module, example: Tensor, whose: str, *, attention: bool = False) -> Points:
     """The positions that a network offers.
 
     Args:
         module: the network; its weights and modes are not changed.
         example: an input as in the training, with two images or more.
         whose: for messages: "the network".
+        attention: whether the self-attention that it computes is found as well.
     """
     images = example.detach().clone().requires_grad_(example.is_floating_point())
-    watch = _Watch(module, len(images))
-    with hooked(watch.hooks()), evaluating(module), torch.enable_grad():
+    watch, attending = _Watch(module, len(images)), Attending(module) if attention else None
+    more = attending.hooks() if attending else ()
+    with hooked([*watch.hooks(), *more]), attending or nullcontext(), evaluating(module), torch.enable_grad():
         answer = main_tensor(module(images))
     nodes = {output.node for output in watch.outputs}
     through = passed(answer.grad_fn if answer is not None else None, _leaf(images, watch.outputs), nodes)
@@ -58,7 +61,22 @@ def find_points(module: nn.Module, example: Tensor, whose: str) -> Points:
         for output in watch.outputs
         if watch.counts[output.path] == 1
     ]
-    return Points(whose, tuple(found))
+    return Points(whose, tuple(found), _attention(attending, watch, trains, seeing) if attending else ())
+
+
+def _attention(attending: Attending, watch: _Watch, trains: Set[Any], seeing: Set[Any]) -> tuple[Point, ...]:
+    """The attention that was computed once in the pass, over all tokens of an input."""
+    outputs = {output.path: output for output in watch.outputs}
+    found = []
+    for path, one in attending.found.items():
+        if attending.counts[path] == 1 and len(one.queries) == watch.batch:
+            output = outputs.get(path)
+            depth = output.layers / watch.layers if output else 1.0
+            node = output.node if output else None
+            through = {"trains": node is None or node in trains, "from_inputs": node is None or node in seeing}
+            shape = tuple(one.values.shape[1:])
+            found.append(Point(path, shape, depth, False, True, attention=True, **through))
+    return tuple(found)
 
 
 def _leaf(inputs: Tensor, outputs: Sequence[_Output]) -> Any:
@@ -167,13 +185,15 @@ class Capture:
     def __init__(self, module: nn.Module, points: tuple[Point, ...], rectified: Rectified | None = None) -> None:
         self.module, self.points, self._rectified = module, points, rectified
         self._found: dict[Point, Tensor] = {}
+        self._attending = Attending(module) if any(point.attention for point in points) else None
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Record activations; nothing is left on the module afterwards."""
-        parts = {point: self.module.get_submodule(point.path) for point in self.points}
-        hooks = (part.register_forward_hook(self._keep(point, part)) for point, part in parts.items())
-        with hooked(hooks):
+        parts = {p: self.module.get_submodule(p.path) for p in self.points if not p.attention}
+        hooks = [part.register_forward_hook(self._keep(point, part)) for point, part in parts.items()]
+        attending = self._attending
+        with hooked([*hooks, *(attending.hooks() if attending else ())]), attending or nullcontext():
             yield
 
     def _keep(self, point: Point, part: nn.Module) -> Any:
@@ -188,19 +208,24 @@ class Capture:
 
         return keep
 
-    def features(self) -> Mapping[Point, Tensor]:
-        """Position → activation in float32, B×C×H×W or B×T×D.
+    def features(self) -> Mapping[Point, Any]:
+        """Position → activation in float32, B×C×H×W or B×T×D, or the `Attention` there.
 
         Raises:
             Refusal: RCP0825: a module did not run.
         """
+        attended = self._attending.found if self._attending else {}
         for point in self.points:
-            if point not in self._found:
+            if point not in self._found and not (point.attention and point.path in attended):
                 raise Refusal(
                     "RCP0825",
                     f"`{point.path}` did not run in this step: the network skips it in training mode",
                     "name other positions for the loss, or train without skipped layers",
                 )
-        found = {p: canonical(self._found[p], p.channels_axis).float() for p in self.points}
+        found: dict[Point, Any] = {
+            p: attended[p.path] if p.attention else canonical(self._found[p], p.channels_axis).float()
+            for p in self.points
+        }
         self._found.clear()
+        attended.clear()
         return found

@@ -43,8 +43,9 @@ def pairings(training: Training, student: Network, teachers: Sequence[Teacher]) 
         )
     if not looks(training):
         return ()
-    own = _points(student, student, "the network")
-    others = tuple(_points(teacher.network, student, f"the teacher `{teacher.name}`") for teacher in teachers)
+    attends = any(getattr(term.loss, "attends", False) for term in training.losses)
+    own = _points(student, student, "the network", attends)
+    others = tuple(_points(teacher.network, student, f"the teacher `{teacher.name}`", attends) for teacher in teachers)
     return tuple(_of_term(term, own, others) for term in training.losses)
 
 
@@ -83,12 +84,12 @@ def _of_term(term: Term, student: Points, teachers: tuple[Points, ...]) -> tuple
     return found
 
 
-def _points(network: Network, student: Network, whose: str) -> Points:
+def _points(network: Network, student: Network, whose: str, attends: bool) -> Points:
     """The positions of a network on the student's images."""
     module = untranslated(network.module)
     images = example_input(student).to(device_of(module))
     try:
-        return find_points(module, images, whose)
+        return find_points(module, images, whose, attention=attends)
     except Exception as error:  # the module is the user's and may raise anything
         raise Refusal(
             "RCP0713",

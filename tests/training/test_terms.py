@@ -325,13 +325,27 @@ def test_architectures_that_learn_from_others(name: str, loss: str, silent: Any)
 # every loss ---------------------------------------------------------------------------------------------------------
 
 
+def transformer(seed: int = 0, heads: int = 2) -> Network:
+    torch.manual_seed(seed)
+    module = torchvision.models.VisionTransformer(8, 4, 2, heads, 12, 16, num_classes=3)
+    return Network(module.eval(), {}, (3, 8, 8), classes=CLASSES, preprocessing=DATA)
+
+
+#: a network and a teacher of a seed, for losses that do not compare any two
+PAIRS: dict[str, Any] = {
+    "fsp": (resnet, lambda seed: resnet(seed=seed + 1)),
+    "lit": (resnet, lambda seed: resnet(seed=seed + 1)),
+    "minilm": (transformer, lambda seed: transformer(seed + 1, 3)),
+}
+
+
 @pytest.mark.parametrize("name", catalogue.names("loss"))
 def test_every_loss_trains_with_teachers_of_another_architecture(
     name: str, data: ImageDataset, silent: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Finite, the same bytes if killed, the network moves, its teachers do not, and nothing is left behind.
 
-    `fsp` and `lit` alone ask for teachers with stages as wide as the network's.
+    `fsp` and `lit` ask for teachers with stages as wide as the network's, `minilm` for transformers.
     """
     monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
     kind: Any = catalogue.find("loss", name)
@@ -340,9 +354,9 @@ def test_every_loss_trains_with_teachers_of_another_architecture(
     assert set(kind.compares) <= {"outputs", "features"} and kind.compares
     if kind.tasks and TASK.name not in kind.tasks:
         pytest.skip(f"a loss of {kind.tasks}")
-    student = resnet()
+    student, other = PAIRS.get(name, (resnet, plain))
+    student = student()
     for count in {least, min(most, 2)}:
-        other = (lambda seed: resnet(seed=seed + 1)) if name in ("fsp", "lit") else plain
         teachers, path = tuple(other(seed) for seed in range(count)), tmp_path / str(count)
         before = [{n: t.clone() for n, t in teacher.module.state_dict().items()} for teacher in teachers]
         trained, record = train(student, data, silent, kind(), teachers=teachers)
