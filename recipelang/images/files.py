@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from recipelang.images.inspection import look_at, names_of, require_classes, unr
 from recipelang.images.preprocessing import entries
 from recipelang.images.readers import Reader
 from recipelang.images.resize import fit_image
+from recipelang.images.several_labels import NONE, require_varied, strata
 from recipelang.images.splits import SPLITS, divide
 from recipelang.kinds import Preprocessing
 
@@ -37,19 +39,19 @@ class Listed:
     Attributes:
         reader: of the place.
         names: of the images.
-        labels: class number of each.
+        labels: class number of each, or a 0 or 1 for each label.
         splits: `train`, `val` or `test` of each; the ones that no image has are cut from `train`.
     """
 
     reader: Reader
     names: Sequence[str]
-    labels: Sequence[int]
+    labels: Sequence[Any]
     splits: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Files:
-    """The images of one split: names, class numbers (int64 N) and SHA-256 of the bytes."""
+    """The images of one split: names, class numbers (int64 N; N×C of 0 and 1 for labels) and SHA-256 of the bytes."""
 
     reader: Reader
     names: tuple[str, ...]
@@ -65,7 +67,8 @@ class Files:
     def identities(self) -> list[bytes]:
         """SHA-256 of each image's name, class and bytes, from which a fingerprint is made."""
         rows = zip(self.names, self.labels.tolist(), self.digests, strict=True)
-        return [hashlib.sha256(os.fsencode(n) + b"\0%d\0" % label + d).digest() for n, label, d in rows]
+        told = (lambda label: b"%d" % label) if self.labels.ndim == 1 else bytes
+        return [hashlib.sha256(os.fsencode(n) + b"\0" + told(label) + b"\0" + d).digest() for n, label, d in rows]
 
 
 #: how `train` is cut if splits are missing: (train files, missing splits) → indices by split
@@ -113,14 +116,15 @@ def gather(
         notes: what the user is told before what is found here.
 
     Raises:
-        Refusal: RCP0803 no image of a class can be read; RCP0805, RCP0806 an image cannot; RCP0808, RCP0820.
+        Refusal: RCP0803 no image of a class can be read; RCP0805, RCP0806 an image cannot; RCP0808, RCP0820; RCP0870 a
+            label is the same for all training images.
     """
     files: dict[str, Files] = {}
     known: list[Known] = []
     left_out: list[str] = []
     for one in listed:
         look = look_at(one.reader, one.names, skip)
-        if look.left_out:
+        if look.left_out and isinstance(one.labels[0], int):
             require_classes(set(one.labels), {one.labels[k] for k in look.kept}, classes)
         left_out += look.left_out
         known += look.known
@@ -138,6 +142,8 @@ def gather(
         whole = files["train"]
         parts = cut(whole, missing) if cut else _shares(whole, missing, classes, shares, seed)
         files |= {split: whole.take(indices) for split, indices in parts.items()}
+    if files["train"].labels.ndim == 2:
+        require_varied(files["train"].labels, classes, "the data")
     return Splits(classes, files, tuple(told), deep)
 
 
@@ -191,7 +197,9 @@ def _shares(
     """Cut the missing splits from train, each in proportion to its share."""
     wanted = {s: shares[SPLITS.index(s)] for s in ("train", *missing)}
     whole = sum(wanted.values())
-    parts = divide(train.digests, train.labels.tolist(), [w / whole for w in wanted.values()], seed, classes)
+    several = train.labels.ndim == 2
+    labels, of = (strata(train.labels), (*classes, NONE)) if several else (train.labels, classes)
+    parts = divide(train.digests, labels.tolist(), [w / whole for w in wanted.values()], seed, of)
     return dict(zip(wanted, parts, strict=True))
 
 
@@ -233,13 +241,15 @@ def open_files(
     if size != preprocessing.size:
         preprocessing = dataclasses.replace(preprocessing, via=size)
     images: dict[str, Images] = {}
+    several = found.files["train"].labels.ndim == 2
     for split, f in found.files.items():
+        labels = f.labels.astype(np.float32) if several else f.labels
         if min(size) < SMALL:
             kept = dataclasses.replace(preprocessing, size=size, resize=None, via=None)
             padding = (size[0] // 8, size[1] // 8) if augment else (0, 0)
-            images[split] = ArrayImages(decoded(f, kept), f.labels, padding, flip=augment and flip)
+            images[split] = ArrayImages(decoded(f, kept), labels, padding, flip=augment and flip)
         else:
-            images[split] = FileImages(f.reader, f.names, f.labels, preprocessing, augment, flip)
+            images[split] = FileImages(f.reader, f.names, labels, preprocessing, augment, flip)
     key = fingerprint(
         {split: f.identities() for split, f in found.files.items()},
         classes=found.classes,
@@ -250,7 +260,8 @@ def open_files(
         **({"depth": DEPTH} if found.deep else {}),
         **({} if flip else {"flip": False}),
     )
-    return ImageDataset(name, found.classes, preprocessing, key, batch, images, found.notes)
+    target = "labels" if several else "class"
+    return ImageDataset(name, found.classes, preprocessing, key, batch, images, found.notes, target)
 
 
 def decoded(files: Files, preprocessing: Preprocessing) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The classification sets of torchvision.datasets: how each names its splits. torch is not needed to know."""
+"""The sets of labelled images of torchvision.datasets: how each names its splits. torch is not needed to know."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Layout:
         variants: its values, the default first.
         folder: below the root, in which the files are; "" is the root.
         downloads: whether torchvision can download it.
+        target: `class`, or `labels` where an image may have several.
     """
 
     splits: Mapping[str, Mapping[str, Any]]
@@ -26,6 +27,7 @@ class Layout:
     variants: tuple[Any, ...] = ()
     folder: str = ""
     downloads: bool = True
+    target: str = "class"
 
 
 def _words(**names: str) -> dict[str, dict[str, Any]]:
@@ -42,6 +44,7 @@ SETS: Mapping[str, Layout] = {
     "CLEVRClassification": Layout(_words(train="train", val="val")),
     "Caltech101": Layout(_WHOLE, folder="caltech101"),
     "Caltech256": Layout(_WHOLE, folder="caltech256"),
+    "CelebA": Layout(_words(train="train", val="valid", test="test"), folder="celeba", target="labels"),
     "Country211": Layout(_words(train="train", val="valid", test="test"), folder="country211"),
     "DTD": Layout(_THREE, variant="partition", variants=tuple(range(1, 11)), folder="dtd"),
     "EMNIST": Layout(

@@ -27,10 +27,11 @@ class Columns:
     """Which columns hold what; "" finds a column by its usual names (`listing.USUAL`)."""
 
     path: str = ""
-    label: str = ""
+    label: str | tuple[str, ...] = ""
     split_by: str = ""
     labels: str = "auto"
     suffix: str = ""
+    separator: str = ""
 
 
 def open_listed(
@@ -53,8 +54,8 @@ def open_listed(
         root: where relative paths start; None is the folder of the file.
 
     Raises:
-        Refusal: RCP0801 no such root; RCP0852 to RCP0855 the table is invalid; RCP0803 to RCP0808, RCP0810, RCP0820
-            its images or classes are.
+        Refusal: RCP0801 no such root; RCP0852 to RCP0855 the table is invalid; RCP0803 to RCP0808, RCP0810, RCP0820,
+            RCP0870 its images, classes or labels are.
     """
     table = read_table(file)
     found = list_samples(
@@ -64,6 +65,7 @@ def open_listed(
         label=columns.label,
         split_by=columns.split_by,
         names=columns.labels,
+        separator=columns.separator,
     )
     start = folder_at(root, "csv") if root is not None else file.parent
     below, names = _placed(start, found, columns.suffix)

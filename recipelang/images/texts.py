@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from recipelang.errors import Refusal
 from recipelang.images.dataset import fingerprint
 from recipelang.images.draws import course
+from recipelang.images.several_labels import NONE, require_varied, strata
 from recipelang.images.splits import SPLITS, divide
 from recipelang.images.tokens import Tokenizer
 from recipelang.kinds import Batch, Inputs, Labels
@@ -24,7 +25,7 @@ class Labelled(Protocol):
     Attributes:
         name: what holds them, for messages.
         values: the texts.
-        labels: class number of each.
+        labels: class number of each, or a 0 or 1 for each label.
         splits: `train`, `val` or `test` of each; a split that no text has is cut from `train`.
         classes: their names.
         notes: what the user is told.
@@ -35,7 +36,7 @@ class Labelled(Protocol):
     @property
     def values(self) -> Sequence[str]: ...
     @property
-    def labels(self) -> Sequence[int]: ...
+    def labels(self) -> Sequence[Any]: ...
     @property
     def splits(self) -> Sequence[str]: ...
     @property
@@ -53,7 +54,7 @@ class Texts:
 
     Attributes:
         ids: int64 N×length.
-        labels: int64 N.
+        labels: int64 N, or float32 N×C of 0 and 1.
     """
 
     ids: np.ndarray
@@ -85,8 +86,8 @@ class TextDataset:
 
     @property
     def target(self) -> str:
-        """One class per text."""
-        return "class"
+        """One class per text, or several labels."""
+        return "class" if self.texts["train"].labels.ndim == 1 else "labels"
 
     @property
     def labels(self) -> Labels:
@@ -121,7 +122,7 @@ class TextDataset:
         seed: int = 0,
         start: int = 0,
     ) -> Iterator[Batch]:
-        """Batches of ids int64 B×length and labels int64 B; see `kinds.Dataset.batches`.
+        """Batches of ids int64 B×length, with labels int64 B or float32 B×C; see `kinds.Dataset.batches`.
 
         Raises:
             Refusal: RCP0818 the split is empty.
@@ -164,7 +165,8 @@ def open_texts(
         seed: of the division.
 
     Raises:
-        Refusal: RCP0781: the texts say nothing to this tokenizer; RCP0808: a class has too few texts to be divided.
+        Refusal: RCP0781: the texts say nothing to this tokenizer; RCP0808: a class has too few texts to be divided;
+            RCP0870: a label is the same for all training texts.
     """
     ids, cut = tokenizer.tokens(found.values, length)
     _require_tokens(ids, tokenizer, found)
@@ -172,6 +174,8 @@ def open_texts(
     labels, splits = np.asarray(found.labels, np.int64), np.asarray(found.splits)
     places = {split: np.flatnonzero(splits == split) for split in SPLITS}
     places |= _cut(places, digests, found, shares, seed)
+    if labels.ndim == 2:
+        require_varied(labels[places["train"]], found.classes, f"`{found.name}`")
     key = fingerprint(
         {split: [digests[k] for k in places[split]] for split in SPLITS},
         labels={split: labels[places[split]].tolist() for split in SPLITS},
@@ -180,6 +184,8 @@ def open_texts(
         tokenizer=tokenizer.digest,
         length=length,
     )
+    if labels.ndim == 2:
+        labels = labels.astype(np.float32)
     texts = {split: Texts(ids[where], labels[where]) for split, where in places.items()}
     notes = (*found.notes, *_notes(cut, digests, places, length))
     return TextDataset(name, found.classes, key, batch, Inputs(tokenizer.ids, tokenizer.padding), texts, notes)
@@ -211,9 +217,12 @@ def _cut(
     if not missing or not sum(wanted[split] for split in missing):
         return {}
     train = places["train"]
-    some, labels = [digests[k] for k in train], [found.labels[k] for k in train]
+    some, labels = [digests[k] for k in train], np.asarray(found.labels, np.int64)[train]
+    if labels.ndim == 2:
+        labels = strata(labels)
     whole = sum(wanted.values())
-    parts = divide(some, labels, [w / whole for w in wanted.values()], seed, found.classes, "text")
+    of = (*found.classes, NONE)
+    parts = divide(some, labels.tolist(), [w / whole for w in wanted.values()], seed, of, "text")
     return {split: train[part] for split, part in zip(wanted, parts, strict=True)}
 
 

@@ -82,8 +82,10 @@ def open_set(
     layout = SETS[name]
     wholes = {part: _opened(name, root, layout, how, variant) for part, how in layout.splits.items()}
     found = {part: _images(name, root, layout, part, whole) for part, whole in wholes.items()}
-    labels = {part: some for part, (_, _, some) in found.items()}
-    classes = _classes(wholes["train"], [label for some in labels.values() for label in some])
+    if layout.target == "labels":
+        classes = tuple(name for name in wholes["train"].attr_names if name)  # its header ends with a space
+    else:
+        classes = _classes(wholes["train"], [label for _, _, some in found.values() for label in some])
     listed = [Listed(reader, names, some, (part,) * len(names)) for part, (reader, names, some) in found.items()]
     files = gather(listed, classes, split, seed, skip=skip, bits=bits)
     first = files.files["train"]
@@ -146,7 +148,7 @@ def _help(name: str, root: Path, layout: Layout, keywords: Any) -> str:
     return f'nothing is downloaded; this does: python -c "{code}, download=True)"'
 
 
-def _images(name: str, root: Path, layout: Layout, split: str, whole: Any) -> tuple[Reader, Sequence[str], list[int]]:
+def _images(name: str, root: Path, layout: Layout, split: str, whole: Any) -> tuple[Reader, Sequence[str], list[Any]]:
     """Where the images of a split are, their names and labels: files wherever the set is made of files."""
     if (pairs := _files_of(whole)) is not None:
         paths = [os.path.abspath(path) for path, _ in pairs]
@@ -158,8 +160,12 @@ def _images(name: str, root: Path, layout: Layout, split: str, whole: Any) -> tu
     return SetReader(place, f"{name} ({split})", whole, _stamped(root / layout.folder, whole)), names, _labels(whole)
 
 
-def _files_of(whole: Any) -> list[tuple[str, int]] | None:
-    """(path, label) of each image of a set that is made of files; None of another."""
+def _files_of(whole: Any) -> list[tuple[str, Any]] | None:
+    """(path, label, or labels) of each image of a set that is made of files; None of another."""
+    if hasattr(whole, "attr_names"):  # of CelebA, which takes no loader
+        folder = os.path.join(whole.root, whole.base_folder, "img_align_celeba")
+        rows = map(tuple, whole.attr.tolist())
+        return [(os.path.join(folder, name), row) for name, row in zip(whole.filename, rows, strict=True)]
     if len(whole) and isinstance(getattr(whole, "data", None), np.ndarray):
         return None
     own = getattr(whole, "_samples", None)  # of GTSRB, which takes no loader

@@ -21,6 +21,7 @@ EXAMPLES = {
     "integer": "4",
     "boolean": "true",
     "text": '"name"',
+    "texts": '["one", "two"]',
     "duration": "5 epochs",
     "time": "12ms",
     "bytes": "10MB",
@@ -34,6 +35,7 @@ TYPES = {
     "integer": "a whole number",
     "boolean": "`true` or `false`",
     "text": "quoted text",
+    "texts": "quoted text, or a list of it",
     "duration": "a duration in epochs or steps",
     "time": "a time",
     "bytes": "a size in bytes",
@@ -148,6 +150,16 @@ def _text(s: Setting, node: Any, owner: str, refuse: Refuse) -> str | None:
     return None
 
 
+def _texts(s: Setting, node: Any, owner: str, refuse: Refuse) -> str | tuple[str, ...] | None:
+    if not isinstance(node, nodes.List):
+        return _text(s, node, owner, refuse)
+    if not node.items:
+        mismatch(s, node, owner, refuse)
+        return None
+    found = [_text(s, item, owner, refuse) for item in node.items]
+    return None if None in found else tuple(value for value in found if value is not None)
+
+
 def _word(s: Setting, node: Any, owner: str, refuse: Refuse) -> str | None:
     word = bare_word(node)
     if word is None:
@@ -233,6 +245,7 @@ _READERS: dict[str, Callable[..., Any]] = {
     "integer": _integer,
     "boolean": _boolean,
     "text": _text,
+    "texts": _texts,
     "word": _word,
     "duration": _duration,
     "time": _measure("time"),

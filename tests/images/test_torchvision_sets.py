@@ -22,7 +22,7 @@ from recipelang.syntax.parse import parse
 
 #: classes of torchvision.datasets with splits that are no classification of images, or no sets with classes in common
 WITHOUT = {
-    **dict.fromkeys(("CelebA", "Kitti", "VOCDetection", "VOCSegmentation", "SBDataset", "WIDERFace"), "other targets"),
+    **dict.fromkeys(("Kitti", "VOCDetection", "VOCSegmentation", "SBDataset", "WIDERFace"), "other targets"),
     **dict.fromkeys(("HMDB51", "UCF101", "Kinetics", "MovingMNIST"), "videos"),
     **dict.fromkeys(("LFWPairs", "PhotoTour"), "pairs"),
     **dict.fromkeys(("LFWPeople", "Omniglot", "INaturalist"), "its parts have different classes"),

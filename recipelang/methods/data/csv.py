@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
+from recipelang.errors import SettingError
 from recipelang.methods.data._texts import OF_IMAGES, SampleSettings
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ class Csv(SampleSettings):
     `suffix=".jpg"` is added to each. Files that are missing are reported together. Nothing is downloaded.
     Classes: whole numbers, or text; in the order of their size, or of the alphabet. A mixture is refused, as it is
     mostly a mistake; `labels=text` takes whatever is there as names.
+    Several labels, for `task multilabel`: `label=["cat", "dog"]` names columns of 0 and 1 (or true and false), one for
+    each label; `label="tags", separator=";"` takes the names of the labels of a row from one column, where an empty
+    cell has none. What is neither 0 nor 1, or missing, is refused, and so is a label that all training samples have, or
+    none. The rarest label of a row decides with which others it is divided among splits.
     Splits: `train`, `val` (`valid`, `validation`, `dev`) and `test`, if there is such a column; what it lacks is cut
     from `train` by `split`, class by class, by a hash of (seed, bytes), as of `folder`: copies of an image are never in
     two splits that are cut, and counted in the note where the file puts them there.
@@ -40,18 +45,45 @@ class Csv(SampleSettings):
     Source: RFC 4180; the file.
     """
 
-    target: ClassVar[str] = "class"
+    targets: ClassVar[Mapping[str, str]] = {
+        "class": "name one column of classes, without `separator`",
+        "labels": 'name columns of 0 and 1, `label=["cat", "dog"]`, or what separates names in one: `separator=";"`',
+    }
     of_images: ClassVar[tuple[str, ...]] = (*OF_IMAGES, "path", "root", "suffix")
 
     file: str = setting(type="text", positional=True, hashed=False, help="The CSV file, or its alias.")
     path: str = setting("", type="text", help="Column of the paths.")
-    label: str = setting("", type="text", help="Column of the classes.")
+    label: str | tuple[str, ...] = setting(
+        "", type="texts", help="Column of the classes; or columns of 0 and 1, one for each label."
+    )
+    separator: str = setting(
+        "", type="text", later=True, help="Between the names of labels in a column, where a row may have several."
+    )
     split_by: str = setting("", type="text", help="Column of the splits.")
     labels: str = setting(
         "auto", type="word", choices=("auto", "text"), help="`text`: labels are names even if some look like numbers."
     )
     root: str = setting("", type="text", hashed=False, help="Where relative paths start; default: beside the file.")
     suffix: str = setting("", type="text", help='Added to every path: `".jpg"`.')
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        several = self.label if isinstance(self.label, tuple) else ()
+        if several and (twice := next((name for k, name in enumerate(several) if name in several[:k]), None)):
+            raise SettingError("label", f"the column `{twice}` is named twice", "name each column of labels once")
+        if several and (len(several) < 2 or not all(several)):
+            help = 'write `label="kind"` for one column of classes, `label=["cat", "dog"]` for several of labels'
+            raise SettingError("label", "a list names two columns at least, each of a label", help)
+        if several and self.separator:
+            message = "`separator` is for the names in one column, and `label` names several"
+            raise SettingError("separator", message, "leave one of the two out")
+        if (several or self.separator) and self.labels != "auto":
+            raise SettingError("labels", "`labels` is for one column of classes", "leave `labels` out")
+
+    @property
+    def target(self) -> str:
+        """`labels` where a row may have several, else `class`."""
+        return "labels" if self.separator or isinstance(self.label, tuple) else "class"
 
     def require(self) -> None:
         """Refuse where the libraries of texts are not installed (RCP1027)."""
@@ -61,15 +93,15 @@ class Csv(SampleSettings):
         """Open the data.
 
         Raises:
-            Refusal: RCP0852 to RCP0855: the table is invalid; RCP0801, RCP0803 to RCP0808, RCP0810, RCP0820: its images
-                or classes are; RCP0780, RCP0781: the tokenizer is invalid, or does not fit the texts; RCP1027:
-                its library is not installed.
+            Refusal: RCP0852 to RCP0855: the table is invalid; RCP0801, RCP0803 to RCP0808, RCP0810, RCP0820, RCP0870:
+                its images, classes or labels are; RCP0780, RCP0781: the tokenizer is invalid, or does not fit the
+                texts; RCP1027: its library is not installed.
         """
         if self.text:
             return self._texts(resolve)
         from recipelang.images.listed import Columns, open_listed
 
-        columns = Columns(self.path, self.label, self.split_by, self.labels, self.suffix)
+        columns = Columns(self.path, self.label, self.split_by, self.labels, self.suffix, self.separator)
         return open_listed(resolve(self.file), resolve(self.root) if self.root else None, columns, **self.how())
 
     def _texts(self, resolve: Callable[[str], Path]) -> Dataset:
@@ -79,6 +111,12 @@ class Csv(SampleSettings):
         self.require()
         table = read_table(resolve(self.file))
         found = list_samples(
-            table, "text", value=self.text, label=self.label, split_by=self.split_by, names=self.labels
+            table,
+            "text",
+            value=self.text,
+            label=self.label,
+            split_by=self.split_by,
+            names=self.labels,
+            separator=self.separator,
         )
         return self.opened_texts("csv", found, resolve)

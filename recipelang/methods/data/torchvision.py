@@ -1,8 +1,8 @@
-"""`data torchvision.FashionMNIST("root")`: a classification set of torchvision."""
+"""`data torchvision.FashionMNIST("root")`: a set of labelled images of torchvision."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 @method("data", "torchvision")
 @dataclass(frozen=True, kw_only=True)
 class TorchvisionSet(ImageSettings):
-    """A classification set of torchvision.datasets, named after a dot: `torchvision.FashionMNIST("root")`.
+    """A set of labelled images of torchvision.datasets, named after a dot: `torchvision.FashionMNIST("root")`.
 
     What: CIFAR10 and CIFAR100, MNIST and its relatives, SVHN, STL10, Flowers102, Food101, DTD, GTSRB, OxfordIIITPet,
     ImageNet and the others that have labelled images. Its own splits are used; a missing `val` or `test` is cut from
     `train` by its share of `split`, class by class, by a hash of (seed, bytes). `root` is the folder that torchvision
     is given. Nothing is downloaded: the message of a missing set says what does.
+    Several labels, for `task multilabel`: the 40 attributes of `torchvision.CelebA`.
     Classes: named as torchvision names them, numbered where it does not; those of ImageNet by their WordNet numbers.
     Shapes: B×channels×size×size, normalised with ImageNet's mean and deviation (one channel: 0.449 and 0.226). Sets of
     small square images keep their side (MNIST 28, CIFAR10 32, STL10 96) and channels unless `size` and `channels` say
@@ -35,7 +36,10 @@ class TorchvisionSet(ImageSettings):
     Source: torchvision.datasets; each set's page there names its paper.
     """
 
-    target: ClassVar[str] = "class"
+    targets: ClassVar[Mapping[str, str]] = {
+        "class": "name a set of classes, such as `torchvision.CIFAR10`",
+        "labels": "name a set whose images have several labels: `torchvision.CelebA`",
+    }
 
     collection: str = setting(type="text", dotted=True, help="The name in torchvision.datasets: `FashionMNIST`.")
     root: str = setting(
@@ -65,6 +69,13 @@ class TorchvisionSet(ImageSettings):
             help = f"{did_you_mean(self.variant, known)}{'variants: ' + ', '.join(known) if known else 'leave it out'}"
             raise SettingError("variant", message, help)
 
+    @property
+    def target(self) -> str:
+        """What the images of the set are labelled with."""
+        from recipelang.images.known_sets import SETS
+
+        return SETS[self.collection].target
+
     @staticmethod
     def dotted_names() -> frozenset[str]:
         """The names allowed after the dot."""
@@ -76,7 +87,8 @@ class TorchvisionSet(ImageSettings):
         """Open the data.
 
         Raises:
-            Refusal: RCP0857: the set is not there; RCP0805 to RCP0808, RCP0820: its images cannot be used.
+            Refusal: RCP0857: the set is not there; RCP0805 to RCP0808, RCP0820, RCP0870: its images or labels
+                cannot be used.
         """
         from recipelang.images.known_sets import SETS
         from recipelang.images.torchvision_sets import open_set
