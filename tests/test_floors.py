@@ -27,7 +27,7 @@ FLOORS = (
     ("verbs",),
     ("check", "vocabulary", "words"),
     ("editor", "migrating"),
-    ("surgery", "nets", "kernels", "images", "measuring", "searching", "runtimes", "supernets"),
+    ("surgery", "nets", "kernels", "images", "importing", "measuring", "searching", "runtimes", "supernets"),
     ("methods",),
     ("training", "scoring", "budgets"),
     ("stages",),
@@ -39,7 +39,7 @@ FLOORS = (
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: rooms that may import torch at the top of a file
 HEAVY = {
-    *("surgery", "nets", "kernels", "images", "measuring", "searching", "runtimes", "supernets"),
+    *("surgery", "nets", "kernels", "images", "importing", "measuring", "searching", "runtimes", "supernets"),
     *("training", "scoring", "budgets", "stages", "run", "drafting", "predictor"),
 }
 MAY_REACH_UP = {

@@ -91,7 +91,7 @@ def read_manifest(folder: Path) -> Manifest:
             input_shape=shape,
             inputs=whole_numbers(model),
             classes=classes,
-            preprocessing=_preprocessing(entry(model, "preprocessing"), shape[0]),
+            preprocessing=read_preprocessing(entry(model, "preprocessing"), shape[0]),
             accelerated=Accelerated.read(entry(model, "accelerated")),
             edits=tuple(map(from_json, sequence(entry(surgery, "edits"), "`edits`", MOST_EDITS))),
             restrictions=_restrictions(surgery, version),
@@ -112,7 +112,7 @@ def read_interface(folder: Path) -> tuple[tuple[str, ...], Preprocessing | None]
     try:
         channels = input_shape(entry(model, "input_shape"), "`input_shape`")[0]
         source = mapping(entry(model, "source"), "`source`")
-        return class_names(entry(model, "classes"), source), _preprocessing(entry(model, "preprocessing"), channels)
+        return class_names(entry(model, "classes"), source), read_preprocessing(entry(model, "preprocessing"), channels)
     except (TypeError, ValueError) as error:
         raise damaged(folder, f"`{MODEL}` has a wrong entry: {first_line(error)}") from error
 
@@ -208,25 +208,16 @@ def class_names(value: Any, source: Mapping[str, Any] = MappingProxyType({})) ->
     return tuple(names)
 
 
-def _source(source: Mapping[str, Any], classes: int) -> dict[str, Any]:
-    """`Network.source`: its shape is checked here, the settings of its method by `source.rebuild`."""
-    text(entry(source, "model"), "`model`")
-    settings = mapping(entry(source, "settings"), "`settings`")
-    input_shape(entry(source, "input_shape"), "`input_shape` of `source`")
-    whole_numbers(source)
-    if len(class_names(entry(source, "classes"), source)) != classes:
-        raise Wrong("`classes` and the classes of `source` differ in number")
-    if classes and whole(settings.get("classes"), "`classes` of `settings`", MOST_CLASSES) != classes:
-        raise Wrong("the number of classes differs from the number of their names")
-    for name in ("library", "version"):
-        text(mapping(source.get("built", {}), "`built`").get(name, ""), f"`{name}` of `built`")
-    for path, digest in mapping(source.get("files", {}), "`files`").items():
-        if not isinstance(digest, str) or not _HEX.fullmatch(digest) or Path(path).is_absolute() or ".." in path:
-            raise Wrong(f"`files` has an invalid entry {shown(path)}")
-    return dict(source)
+def read_preprocessing(value: Any, channels: int) -> Preprocessing | None:
+    """How an image becomes an input, by the entries that `images.preprocessing.entries` makes; None for none.
 
+    Args:
+        value: the entries.
+        channels: of an image.
 
-def _preprocessing(value: Any, channels: int) -> Preprocessing | None:
+    Raises:
+        Wrong: they cannot be followed; TypeError, ValueError: likewise.
+    """
     if value is None:
         return None
     entries = mapping(value, "`preprocessing`")
@@ -244,6 +235,24 @@ def _preprocessing(value: Any, channels: int) -> Preprocessing | None:
             raise Wrong(f"`mean` {centre:g} and `std` {spread:g} cannot normalise an image")
     entry(entries, "size")
     return from_entries(entries)
+
+
+def _source(source: Mapping[str, Any], classes: int) -> dict[str, Any]:
+    """`Network.source`: its shape is checked here, the settings of its method by `source.rebuild`."""
+    text(entry(source, "model"), "`model`")
+    settings = mapping(entry(source, "settings"), "`settings`")
+    input_shape(entry(source, "input_shape"), "`input_shape` of `source`")
+    whole_numbers(source)
+    if len(class_names(entry(source, "classes"), source)) != classes:
+        raise Wrong("`classes` and the classes of `source` differ in number")
+    if classes and whole(settings.get("classes"), "`classes` of `settings`", MOST_CLASSES) != classes:
+        raise Wrong("the number of classes differs from the number of their names")
+    for name in ("library", "version"):
+        text(mapping(source.get("built", {}), "`built`").get(name, ""), f"`{name}` of `built`")
+    for path, digest in mapping(source.get("files", {}), "`files`").items():
+        if not isinstance(digest, str) or not _HEX.fullmatch(digest) or Path(path).is_absolute() or ".." in path:
+            raise Wrong(f"`files` has an invalid entry {shown(path)}")
+    return dict(source)
 
 
 def _restrictions(surgery: dict[str, Any], version: int) -> dict[str, list[dict[str, Any]]]:

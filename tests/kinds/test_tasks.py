@@ -47,7 +47,10 @@ OPENS = {
     "torchvision": '"sets", size=8',
 }
 DOTTED = {"torchvision": "torchvision.EuroSAT"}
-BESIDE = {"artifact": '"nowhere"', "given": '"Net"', "huggingface": '"folder"', "python": '"net.py:build"'}
+BESIDE = {
+    **{"artifact": '"nowhere"', "given": '"Net"', "huggingface": '"folder"', "onnx": '"net.onnx"'},
+    "python": '"net.py:build"',
+}
 #: data that only a program has, which `tests/api` gives
 OF_PROGRAMS = {"given"}
 
