@@ -71,6 +71,7 @@ def read(
         losses = list(reader.add("with", default_loss))
     terms = _terms(reader, losses[0], teachers) if losses else ()
     beside = _companions(reader, companions, removes)
+    _left_beside(reader, terms, dict(zip(beside, companions, strict=False)))
     if not optimizers:
         optimizers = list(reader.add("with", usual(reader.flow.task, default_optimizer)))
     optimizer = reader.method(optimizers[0], "optimizer", "`with`", "with sgd(lr=1e-2)")
@@ -118,6 +119,20 @@ def _ends_once(reader: Reader, companions: dict[Any, Any], removes: bool) -> Non
             message = f"`{settling[0]}` and `{made.name}` both decide which weights the network ends with"
             reader.refuse("RCP0451", message, node.span, "keep one of them")
         settling += [made.name] * made.settles
+
+
+def _left_beside(reader: Reader, terms: tuple[Term, ...], companions: dict[Any, Any]) -> None:
+    """Note companions that change the network after the training where a loss leaves networks that share its weights,
+    and losses that leave networks of one name (RCP0451)."""
+    leaving = [term.loss for term in terms if term.loss is not None and term.loss.leaves(0)]
+    if len(leaving) > 1:
+        message = f"`{leaving[1].name}` appears twice, and each leaves networks of the same names"
+        reader.refuse("RCP0451", message, reader.statement.verb.span, "keep one of them")
+    for made, node in companions.items():
+        if leaving and (made.settles or made.leaves):
+            what = "decides which weights the network ends with" if made.settles else "changes the network at the end"
+            message = f"`{made.name}` {what}, and the networks that `{leaving[0].name}` leaves have its last weights"
+            reader.refuse("RCP0451", message, node.span, "keep one of them")
 
 
 def names(node: Any, kind: str) -> bool:

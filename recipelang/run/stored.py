@@ -73,5 +73,8 @@ class StoredSteps(Worker):
             raise Unknown(keys.difference(ingredients, near.ingredients) if near else "never run")
         return entry, True
 
+    def lacks(self, key: str, why: str) -> None:
+        raise Unknown(why)
+
     def leave_partial(self, lane: Lane, network: Network | None = None) -> None:
         """A rehearsal saves nothing."""

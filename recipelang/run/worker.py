@@ -262,7 +262,11 @@ class Worker:
         if beside and self.store.place(key).is_dir():
             missing = [name for name in beside if self.store.find(key_of(_beside(ingredients, name))) is None]
             if missing:
-                self.store.disbelieve(key, f"its network `{missing[0]}` is missing or altered")
+                self.lacks(key, f"its network `{missing[0]}` is missing or altered")
+
+    def lacks(self, key: str, why: str) -> None:
+        """An entry cannot be used, since something that belongs to it is gone."""
+        self.store.disbelieve(key, why)
 
     def _keep_beside(self, ingredients: Mapping[str, Any], network: Network) -> None:
         """An entry of its own for a network that a step leaves beside the current one."""

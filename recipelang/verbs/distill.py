@@ -39,7 +39,7 @@ class Distill:
 
 #: number of teachers → the loss used where none is named
 DEFAULT_LOSS = {1: "kd", 2: "mis"}
-DEFAULTS = f"`kd` for one teacher, `mis` for two, {training.TUNING}"
+DEFAULTS = f"`kd` for one teacher, `mis` for two, `self` for `from self`, {training.TUNING}"
 
 
 def read(reader: Reader) -> Distill | None:
@@ -48,8 +48,9 @@ def read(reader: Reader) -> Distill | None:
     nodes = reader.arguments("from")
     if not nodes:
         reader.refuse("RCP0403", "`distill` names no teacher", None, "write `distill from healthy`")
+    alone = [show(node) for node in nodes] == ["self"]  # the network is its own teacher
     teachers: list[str] = []
-    for node in nodes:
+    for node in () if alone else nodes:
         name = _teacher(reader, node)
         if name in teachers:
             reader.refuse("RCP0408", f"teacher `{name}` appears twice", node.span, "name each teacher once")
@@ -66,12 +67,14 @@ def read(reader: Reader) -> Distill | None:
         reader,
         training.TUNING,
         default_duration=DEFAULT_RECOVERY,
-        default_loss=DEFAULT_LOSS.get(len(nodes), ""),
-        teachers=nodes,
+        default_loss="self" if alone else DEFAULT_LOSS.get(len(nodes), ""),
+        teachers=None if alone else nodes,
         removes=True,
     )
     if made is None:
         return None
+    if alone and made.losses and not any(term.loss.leaves(0) for term in made.losses if term.loss):
+        _teacher(reader, nodes[0])
     chosen = replace(made, trains=modules.selection(reader))
     return reader.done(Distill(tuple(teachers), chosen, places.samples(reader, trains=True)))
 
@@ -80,7 +83,8 @@ def _teacher(reader: Reader, node: Any) -> str | None:
     """The name of a teacher; the student cannot be its own teacher."""
     if show(node) in ("self", "current"):
         message = f"`{show(node)}` is the student and has nothing to learn from itself"
-        reader.refuse("RCP0205", message, node.span, "`keep as before` above, then `from before`")
+        help = "`keep as before` above, then `from before`; or `from self with self(classifiers=4)`"
+        reader.refuse("RCP0205", message, node.span, help)
         return None
     return names.state(reader, node, "`from`")
 
@@ -91,7 +95,7 @@ VERB = Verb(
     clauses=(
         Clause(
             "from",
-            "the teachers: `healthy`, `recovered`, a kept state, a second model",
+            "the teachers: `healthy`, `recovered`, a kept state, a second model; `self` alone for the loss `self`",
             required=True,
             accepts=("state",),
         ),
@@ -107,6 +111,8 @@ VERB = Verb(
     operation=Distill,
     rules=(
         "`recovered` is the network as it was when the last hardware restriction (`sparsify nm`, `quantize`) began.",
+        "`from self` trains classifiers on the way through the network: see the loss `self`, which leaves networks "
+        "that end at them.",
         "A loss that is not complete on its own gets `1 * task` added to it, and the plan shows this.",
         "Losses of outputs (`kd`, `mis`) need teachers that know the network's classes; losses of features (`at`, "
         "`fitnet`) take any network that reads the same images, and `plan` shows which positions they compare.",
