@@ -124,7 +124,8 @@ def _of_setting(s: Setting) -> Expected:
     """What a setting takes."""
     kinds = ((s.kind,) if s.type == "method" else ()) + (("ramp",) if s.ramp else ())
     words = s.choices if s.type == "word" else ("true", "false") if s.type == "boolean" else ()
-    return Expected((*kinds, *(("state",) if s.type == "state" else ())), words, _DIMENSIONS.get(s.type, ()))
+    named = (s.type,) if s.type in ("state", "modules") else ()
+    return Expected((*kinds, *named), words, _DIMENSIONS.get(s.type, ()))
 
 
 def _dimensions(place: Cursor, accepts: tuple[str, ...]) -> tuple[str, ...]:

@@ -97,6 +97,7 @@ class Companion(Protocol):
         ordinary: whether it belongs to how a network trains (clipping, averages), and not to what is done to make it
             smaller: a control trains with it too.
         settles: whether it decides which weights the network ends with; a training takes one that does.
+        several: whether a training may have more than one of it, with other settings.
         judges: whether it follows how the network does on the whole validation split after every epoch; only `train`,
             `finetune` and `distill` take one.
     """
@@ -106,6 +107,7 @@ class Companion(Protocol):
     excludes: ClassVar[tuple[str, ...]] = ()
     ordinary: ClassVar[bool] = False
     settles: ClassVar[bool] = False
+    several: ClassVar[bool] = False
     judges: ClassVar[bool] = False
 
     def of(self, unit: Unit, selection: Selection) -> Companion:
@@ -115,6 +117,15 @@ class Companion(Protocol):
     def gathers(self) -> int:
         """How many batches of the data make one step; of several companions the most counts."""
         return 1
+
+    def rates(self, network: Any) -> Mapping[str, float]:
+        """The parameters of a `Network` that train with another learning rate: name → factor of the optimizer's, at
+        every step. Of several companions the last one that names a parameter counts.
+
+        Raises:
+            Refusal: it names modules that the network does not have.
+        """
+        return {}
 
     def require_network(self, network: Any) -> None:
         """Raise a Refusal where a `Network` has nothing for it to do; asked by `plan` too, before anything runs."""

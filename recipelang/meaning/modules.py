@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recipelang.meaning import trees
+from recipelang.meaning import values
 from recipelang.meaning.verb import Clause
 from recipelang.plan import Selection, Selector
 from recipelang.syntax import nodes
@@ -31,15 +31,8 @@ def _selectors(reader: Reader, word: str) -> tuple[Selector, ...]:
 
 
 def _selector(reader: Reader, node: Any, word: str) -> Selector | None:
-    if isinstance(node, nodes.String) and node.value.strip():
-        return Selector("glob", node.value, node.span)
-    name = trees.bare_word(node)
-    if name in ("first", "last"):
-        return Selector(name, "", node.span)
-    if isinstance(node, nodes.Call) and node.name == "type" and len(node.arguments) == 1:
-        inner = trees.bare_word(node.arguments[0].value)
-        if inner and node.arguments[0].name is None:
-            return Selector("type", inner, node.span)
+    if (found := values.selector(node)) is not None:
+        return found
     guess = (
         f'write `{word} "{node.name}"`' if isinstance(node, nodes.Call) and not node.arguments else "modules are named"
     )

@@ -91,19 +91,19 @@ def usual(task: Any, optimizer: str) -> str:
 
 
 def _companions(reader: Reader, given: list[Any], removes: bool) -> tuple[Any, ...]:
-    """What accompanies the training, each companion once."""
-    found: dict[str, Any] = {}
+    """What accompanies the training, each companion once, unless it says otherwise."""
     nodes_of: dict[Any, Any] = {}
     for node in given:
         made = reader.method(node, "companion", "`with`", "with slimming(1e-4)")
-        if made is not None and made.name in found:
+        if made is not None and any(
+            made == other or (made.name == other.name and not made.several) for other in nodes_of
+        ):
             reader.refuse("RCP0408", f"`{made.name}` appears twice", node.span, "name each once")
         elif made is not None:
-            found[made.name] = made
             nodes_of[made] = node
     removal.by_training(reader, nodes_of, removes)
     _ends_once(reader, nodes_of, removes)
-    return tuple(found.values())
+    return tuple(nodes_of)
 
 
 def _ends_once(reader: Reader, companions: dict[Any, Any], removes: bool) -> None:

@@ -11,7 +11,7 @@ from recipelang.errors import Span, did_you_mean
 from recipelang.meaning.diagnostics import Refuse
 from recipelang.meaning.trees import bare_word
 from recipelang.meaning.wording import listing
-from recipelang.plan import Duration
+from recipelang.plan import Duration, Selector
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
 
@@ -27,6 +27,7 @@ EXAMPLES = {
     "bytes": "10MB",
     "numbers": "[10, 20]",
     "size": "224",
+    "modules": '"head"',
     "state": "early",
 }
 #: setting type → what it is called
@@ -41,6 +42,7 @@ TYPES = {
     "bytes": "a size in bytes",
     "numbers": "a list of numbers",
     "size": "a whole number, or a list of height and width",
+    "modules": "modules, one or a list: a dotted glob in quotes, `type(Linear)`, `first` or `last`",
     "state": "the name of a state",
 }
 #: dimension → how a message calls a number that has it
@@ -224,6 +226,31 @@ def _size(s: Setting, node: Any, owner: str, refuse: Refuse) -> int | tuple[int,
     return None if None in found else tuple(value for value in found if value is not None)
 
 
+def selector(node: Any) -> Selector | None:
+    """A way to name modules, as after `in`; None where it is something else."""
+    if isinstance(node, nodes.String) and node.value.strip():
+        return Selector("glob", node.value, node.span)
+    name = bare_word(node)
+    if name in ("first", "last"):
+        return Selector(name, "", node.span)
+    if isinstance(node, nodes.Call) and node.name == "type" and len(node.arguments) == 1:
+        inner = bare_word(node.arguments[0].value)
+        if inner and node.arguments[0].name is None:
+            return Selector("type", inner, node.span)
+    return None
+
+
+def _modules(s: Setting, node: Any, owner: str, refuse: Refuse) -> tuple[Selector, ...] | None:
+    items = node.items if isinstance(node, nodes.List) else (node,)
+    wrong = next((item for item in items if selector(item) is None), None if items else node)
+    if wrong is not None:
+        example = f'"{bare_word(wrong)}"' if bare_word(wrong) else EXAMPLES["modules"]
+        message = f"`{s.name}` of `{owner}` must be {TYPES['modules']}"
+        refuse("RCP0301", message, wrong.span, f"write `{s.name}={example}`")
+        return None
+    return tuple(found for item in items if (found := selector(item)))
+
+
 def _any(s: Setting, node: Any, owner: str, refuse: Refuse) -> Any:
     if isinstance(node, nodes.Number):
         value = _checked(s, node, owner, refuse)
@@ -252,6 +279,7 @@ _READERS: dict[str, Callable[..., Any]] = {
     "bytes": _measure("bytes"),
     "numbers": _numbers,
     "size": _size,
+    "modules": _modules,
     "state": _state,
     "any": _any,
 }

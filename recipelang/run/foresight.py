@@ -21,6 +21,7 @@ from recipelang.surgery.network import Network
 from recipelang.surgery.selectors import resolve
 from recipelang.surgery.tracing import example_input
 from recipelang.training.numbering import require_numbers
+from recipelang.training.rates import rates
 from recipelang.training.windows import groups_of_epoch, steps_of_epoch
 from recipelang.units import show
 
@@ -42,6 +43,8 @@ def foresee(operation: Operation, network: Network, known: Known, times: Times) 
     for companion in needs.training.companions if needs.training else ():
         companion.require_network(network)
         accompanied += companion.foresee(network)
+    if needs.training is not None:
+        rates(network, needs.training)
     if needs.selection is not None:
         resolve(network.module, needs.selection)
     told = stages.foresee(operation, network, known)

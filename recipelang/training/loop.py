@@ -33,6 +33,7 @@ from recipelang.training.job import Job, batches, identity_of
 from recipelang.training.machine import Interrupts, choose_precision, reproducible, sound_precision, to_device
 from recipelang.training.numbering import members, remembers, require_numbers
 from recipelang.training.quantized import learning, without_decay
+from recipelang.training.rates import rated, rates, set_rate
 from recipelang.training.step import step
 from recipelang.training.teachers import Teacher
 from recipelang.training.terms import Terms
@@ -145,6 +146,7 @@ def fit(
         identity = identity_of(job, first, network, teachers)
         parts = nn.ModuleDict({**job.terms.parts, **job.companions.states, **job.learning.states}).to(device).train()
         optimizer = without_decay(training.optimizer.build(_together(module, parts)), job.learning)
+        optimizer = rated(optimizer, module, rates(live, training))
         state = TrainingState(module, optimizer, parts, step=first)
         resumed = checkpoint is not None and checkpoints.load(checkpoint, state, identity)
         start = state.step if resumed else 0
@@ -185,8 +187,7 @@ def _train(job: Job, state: TrainingState, path: Path | None, identity: str, pro
         with Interrupts() as interrupts:
             for given in () if job.companions.end else batches(job, state.step):
                 lr = job.moment(state.step).value(job.training.optimizer.lr)
-                for group in state.optimizer.param_groups:
-                    group["lr"] = lr
+                set_rate(state.optimizer, lr)
                 loss, score, images, terms = step(job, state, given)
                 tally.add(loss, score, images, lr, terms)
                 state.step += 1
