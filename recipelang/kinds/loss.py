@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from recipelang.kinds.edit import Edit
     from recipelang.kinds.points import Pairing, Points
     from recipelang.kinds.seen import Moment, Seen
     from recipelang.kinds.task import Task
@@ -73,6 +74,17 @@ class Loss(Protocol):
             seconds: that the teachers take for a sample; None where it is not known.
         """
         return ""
+
+    def adds(self, network: Any) -> tuple[Edit, ...]:
+        """The edits that a network needs before a training with it, which stay in it; () where it has all.
+
+        Args:
+            network: the `Network` that is to train.
+
+        Raises:
+            Refusal: the network cannot be edited so; asked by `plan` too.
+        """
+        return ()
 
     def points(self, student: Points, teachers: tuple[Points, ...]) -> tuple[Pairing, ...]:
         """The positions whose activations it looks at; asked by `plan` too, which shows them.

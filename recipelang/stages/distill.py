@@ -7,7 +7,7 @@ from dataclasses import replace
 from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.stages.train import tune
 from recipelang.surgery.network import Network
-from recipelang.training.positions import compares_outputs, pairings, shown
+from recipelang.training.positions import added, compares_outputs, pairings, shown
 from recipelang.training.teachers import Teacher, all_translated
 from recipelang.verbs.distill import Distill
 
@@ -35,4 +35,5 @@ def foresee(operation: Distill, network: Network, known: Known) -> Foresight:
     if len(there) < len(operation.teachers):
         return Foresight()
     teachers, _ = all_translated(there, network, outputs=compares_outputs(operation.training))
-    return Foresight(shown(operation.training, pairings(operation.training, network, teachers), teachers))
+    edits = map(str, added(operation.training, network))
+    return Foresight((*edits, *shown(operation.training, pairings(operation.training, network, teachers), teachers)))

@@ -11,7 +11,7 @@ from recipelang.stages.context import Context, Foresight, Known, Outcome
 from recipelang.surgery.artifact import fresh
 from recipelang.surgery.network import Network
 from recipelang.training.loop import fit
-from recipelang.training.positions import pairings, shown, summary
+from recipelang.training.positions import added, pairings, shown, summary
 from recipelang.training.spending import cost, spent
 from recipelang.training.teachers import Teacher
 from recipelang.units import listed
@@ -69,7 +69,7 @@ def tune(context: Context, training: Training, samples: Samples | None, teachers
         left.network,
         reached=(*left.reached, *record.figures),
         note="; ".join(filter(None, (*summary(training, looked, teachers), left.note))),
-        edits=left.edits,
+        edits=(*map(str, added(training, context.network)), *left.edits),
         ranking=left.ranking,
         history=record.history,
         unvalidated=record.unvalidated,

@@ -32,6 +32,7 @@ from recipelang.training.history import EpochTally, FitRecord
 from recipelang.training.job import Job, batches, identity_of
 from recipelang.training.machine import Interrupts, choose_precision, reproducible, sound_precision, to_device
 from recipelang.training.numbering import members, remembers, require_numbers
+from recipelang.training.positions import with_added
 from recipelang.training.quantized import learning, without_decay
 from recipelang.training.rates import rated, rates, set_rate
 from recipelang.training.step import step
@@ -112,6 +113,7 @@ def fit(
     first, total = (window.start, window.total) if window else (0, steps)
     if not (smoke and window):  # also in a smoke run: what is written is compared, not the few steps that it takes
         schedules.fit(replace(training, duration=Duration(total, "steps")) if window else training, per_epoch)
+    network = with_added(training, network)
     module = to_device(network.clone().module, device)
     restrictions = on_device(network.restrictions, device)
     with reproducible(seed + first, device, threads), training_only(module, training.selected) as still:

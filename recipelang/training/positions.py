@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from recipelang.errors import Refusal
-from recipelang.kinds import Pairing, Points
+from recipelang.kinds import Edit, Pairing, Points
 from recipelang.plan import Term, Training
+from recipelang.surgery.edits import apply_edits
 from recipelang.surgery.network import Network
 from recipelang.surgery.points import find_points
 from recipelang.surgery.tracing import called, device_of, example_input, first_line
@@ -28,6 +29,26 @@ def asks_for_gradients(term: Term) -> bool:
     return bool(getattr(term.loss, "input_gradients", False))
 
 
+def added(training: Training, network: Network) -> tuple[Edit, ...]:
+    """The edits that a network needs before a training, and that stay in it.
+
+    Raises:
+        Refusal: RCP1512: the network cannot have them.
+    """
+    losses = (term.loss for term in training.losses if hasattr(term.loss, "adds"))
+    return tuple(edit for loss in losses for edit in loss.adds(network))
+
+
+def with_added(training: Training, network: Network) -> Network:
+    """The network that a training begins with: the same one where nothing is added.
+
+    Raises:
+        Refusal: as of `added`.
+    """
+    edits = tuple(dict.fromkeys(added(training, network)))
+    return apply_edits(network, edits, check=False) if edits else network
+
+
 def pairings(training: Training, student: Network, teachers: Sequence[Teacher]) -> tuple[tuple[Pairing, ...], ...]:
     """The positions that each term of a training compares, in its order; () where none looks at any.
 
@@ -43,6 +64,7 @@ def pairings(training: Training, student: Network, teachers: Sequence[Teacher]) 
         )
     if not looks(training):
         return ()
+    student = with_added(training, student)
     attends = any(getattr(term.loss, "attends", False) for term in training.losses)
     own = _points(student, student, "the network", attends)
     others = tuple(_points(teacher.network, student, f"the teacher `{teacher.name}`", attends) for teacher in teachers)

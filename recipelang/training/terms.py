@@ -238,7 +238,7 @@ class Terms:
         student = Seen(inputs, outputs, mine, self.student, samples=step.samples, again=again)
 
         def seen(n: int) -> Seen:
-            features = tuple(step.found[n + 1][p.teachers[n]] for p in one.pairings)
+            features = tuple(step.found[n + 1][p.teachers[n]] for p in one.pairings if p.teachers)
             kept = detached(features) if self.differentiates and not gradients else features
             return Seen(inputs, step.taught[n], kept, self.teachers[n].network, step.asked)
 

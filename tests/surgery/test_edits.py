@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from recipelang.kinds import Edit
 from recipelang.nets.digits_resnet import digits_resnet
 from recipelang.surgery.candidates import find_layers
 from recipelang.surgery.edits import RemoveLayer, apply_edits, from_json, remove, replay
+from recipelang.surgery.edits.add_token import AddToken
 from recipelang.surgery.edits.ensemble import Ensemble
 from recipelang.surgery.edits.unfold_attention import UnfoldAttention
 from recipelang.surgery.network import Network
@@ -164,13 +166,23 @@ class Attentive(nn.Module):
         return self.attention(*[x.flatten(1, 2)] * 3)[0].mean(1)
 
 
+def one_channel_transformer() -> nn.Module:
+    module = torchvision.models.VisionTransformer(8, 4, 2, 2, 12, 16, num_classes=10)
+    module.conv_proj = nn.Conv2d(1, 12, 4, stride=4)
+    nn.init.normal_(module.heads[0].weight)  # it begins with zeros  # type: ignore[arg-type]
+    return module.eval()
+
+
 #: kind → one edit of it, on the embedded network
 SAMPLES: dict[str, Callable[[Network], Edit]] = {
     "remove_layer": lambda network: RemoveLayer("layer1.2", ("layer1.2",)),
     "remove_channels": remove_some_channels,
     "unfold_attention": lambda network: UnfoldAttention(("attention",)),
     "ensemble": lambda network: Ensemble(3),
+    "add_token": lambda network: AddToken(),
 }
+#: kinds of edits of other networks, with one
+OTHERS: dict[str, Callable[[], nn.Module]] = {"add_token": one_channel_transformer}
 #: kinds of edits that change no answer, with a network that has what they change
 EXACT: dict[str, Callable[[], nn.Module]] = {"unfold_attention": Attentive, "ensemble": digits_resnet}
 
@@ -179,6 +191,8 @@ EXACT: dict[str, Callable[[], nn.Module]] = {"unfold_attention": Attentive, "ens
 def test_every_edit_keeps_what_the_log_asks_of_it(kind: str, digits: Network) -> None:
     if kind in EXACT:
         digits = replace(digits, module=EXACT[kind]())
+    if kind in OTHERS:
+        digits = replace(digits, module=OTHERS[kind]())
     edit = SAMPLES[kind](digits)
     assert edit.kind == kind and str(edit)
     assert from_json(json.loads(json.dumps(edit.json()))) == edit

@@ -30,7 +30,7 @@ from recipelang.plan import Duration, Finetune, Term, Training
 from recipelang.surgery.network import Network
 from recipelang.training import loop
 from recipelang.training.loop import FitRecord, fit
-from recipelang.training.positions import pairings, summary
+from recipelang.training.positions import pairings, summary, with_added
 from recipelang.training.teachers import Teacher, translated
 
 TASK = Classification()
@@ -335,6 +335,7 @@ def transformer(seed: int = 0, heads: int = 2) -> Network:
 PAIRS: dict[str, Any] = {
     "fsp": (resnet, lambda seed: resnet(seed=seed + 1)),
     "lit": (resnet, lambda seed: resnet(seed=seed + 1)),
+    "deit": (transformer, plain),
     "minilm": (transformer, lambda seed: transformer(seed + 1, 3)),
 }
 
@@ -367,7 +368,9 @@ def test_every_loss_trains_with_teachers_of_another_architecture(
         assert again[1].resumed_at == 1 and again[1].history == record.history
         assert bytes_of(again) == bytes_of((trained, record)) != bytes_of((student, record))
         assert all(np.isfinite(row["loss"]) for row in record.history)
-        assert list(trained.module.state_dict()) == list(student.module.state_dict())
+        begun = with_added(Training(Duration(1), Sgd(0.1), (Term(1.0, kind()),)), student)
+        assert list(trained.module.state_dict()) == list(begun.module.state_dict())
+        assert (begun is student) == (name != "deit") and trained.edits == begun.edits
         for teacher, state in zip(teachers, before, strict=True):
             assert all(torch.equal(state[n], t) for n, t in teacher.module.state_dict().items())
 
