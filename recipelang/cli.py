@@ -28,6 +28,7 @@ COMMANDS = {
     "list": "language.list_words",
     "explain": "language.explain",
     "layers": "machine.layers",
+    "profile": "profiling.profile",
     "init": "init.init",
     "migrate": "migrate.migrate",
     "doctor": "machine.doctor",

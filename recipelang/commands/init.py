@@ -13,7 +13,7 @@ import click
 
 from recipelang import paths
 from recipelang.commands.boundary import DONE, WrongUsage, say
-from recipelang.commands.machine import task_of
+from recipelang.commands.networks import task_of
 from recipelang.commands.questions import ASKED, OPTION, asked, condition, runtime, stand_in
 from recipelang.commands.sources import PathArgument, Source, device_of, pointing_at, profile_for
 from recipelang.errors import Diagnostic, RecipeError, Refusal, StepFailed, typed

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +11,10 @@ import click
 
 from recipelang.catalogue import find, names
 from recipelang.commands.boundary import DONE, say
-from recipelang.commands.sources import Request, Source, checked, pointing_at, profile_for
-from recipelang.editor import modules
-from recipelang.errors import Refusal, StepFailed
-from recipelang.kinds import DEFAULT_TASK, ModelRequest, inputs_of, names_of, offered
-from recipelang.plan import Built, Opened, Selection, Tasked, steps_of
+from recipelang.commands.networks import network_of
+from recipelang.commands.sources import profile_for
+from recipelang.errors import Refusal
+from recipelang.plan import Selection
 from recipelang.profile import FILE_NAME, Profile
 from recipelang.units import listed, show
 
@@ -66,11 +62,12 @@ def _found(profile: Profile) -> list[tuple[str, str, str, str]]:
 def layers(model: str, data: str | None, task: str | None, profile: str | None, trust: bool, as_json: bool) -> int:
     """Show the layers of MODEL: what can be selected, removed, made 2:4.
 
-    MODEL is written as in a recipe: resnet56, 'torchvision.resnet18', 'artifact("runs/quickstart-1/main")'.
+    MODEL is written as in a recipe: resnet56, 'torchvision.resnet18', 'artifact("runs/quickstart-1/main")'; or it is
+    the folder of a saved network, or an ONNX file.
     """
     from recipelang.surgery.listing import describe_layers
 
-    network = _network(model, data, task, profile, trust)
+    network = network_of(model, data, task, profile, trust)[0]
     rows = describe_layers(network)
     groups, whole, notes = _groups(network)
     if as_json:
@@ -139,57 +136,6 @@ def _group(row: dict[str, Any]) -> tuple[str, ...]:
     first, *others = row["layers"]
     more = f" and {len(others)} more, to `{others[-1]}`" if len(others) > 1 else f" and {others[0]}" if others else ""
     return row["group"], row["unit"], str(row["size"]), str(row["multiple"]), f"{first}{more}"
-
-
-def _network(model: str, data: str | None, task: str | None, profile: str | None, trust: bool) -> Any:
-    """Build the network that a model expression of the command line means."""
-    file = Path(model)
-    if file.suffix and file.is_file():
-        kinds = "'artifact(\"DIR\")', 'python(\"FILE.py:FUNCTION\")' or 'resnet20(weights=\"FILE\")'"
-        raise click.UsageError(f"MODEL is written as in a recipe, but `{model}` is a file; write {kinds}.")
-    # A recipe names model and data together; where only the model matters, the embedded data are used.
-    own = task or task_of(model, data)
-    embedded = getattr(find("task", own.partition("(")[0].strip()), "stand_in", ("digits",))[0]
-    lines = [f"model {model}", f"data {data or embedded}", *([f"task {own}"] if own else []), "measure params"]
-    recipe = Source("\n".join(lines), "<command line>", Path.cwd())
-    with pointing_at(recipe):
-        plan, known = checked(recipe, Request(profile=profile))
-    resolve = partial(known.resolve, recipe_dir=recipe.folder)
-    steps = [(step, step.operation.needs().writes) for step in steps_of(plan.nodes)]
-    asked, opens = next((step, effect) for step, effect in steps if isinstance(effect, Opened))
-    named, builds = next((step, effect) for step, effect in steps if isinstance(effect, Built))
-    purpose = next((effect.method for _, effect in steps if isinstance(effect, Tasked)), None)
-    request = ModelRequest(resolve=resolve, trust=trust, task=purpose)
-    with pointing_at(recipe):
-        step = asked
-        try:
-            if data:
-                from recipelang.images.access import reading
-
-                with reading(known.links == "follow", trust=trust, task=purpose):
-                    opened = opens.method.open(resolve)
-                request = replace(
-                    request,
-                    classes=names_of(opened),
-                    input_shape=opened.input_shape,
-                    inputs=inputs_of(opened),
-                    target_shape=opened.target_shape,
-                )
-            step = named
-            network = builds.method.build(request)
-            modules.remember(builds.method, recipe.folder, network.module)
-            return network
-        except Refusal as refusal:
-            raise StepFailed([refusal.at(step.span, step.path)]) from refusal
-
-
-def task_of(model: str, data: str | None) -> str:
-    """The task of a model expression, or of its data; "" for classification, or where neither says."""
-    tasks = getattr(find("model", re.split(r"\W", model.strip(), maxsplit=1)[0]), "tasks", ())
-    offers = offered(find("data", re.split(r"\W", (data or "").strip(), maxsplit=1)[0]))
-    fitting = [name for name in names("task") if getattr(find("task", name), "target", "") in offers]
-    said = [each for each in (tasks, fitting) if each and DEFAULT_TASK not in each]
-    return said[0][0] if said else ""
 
 
 def print_rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

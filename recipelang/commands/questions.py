@@ -9,7 +9,7 @@ import click
 
 from recipelang.catalogue import find, names
 from recipelang.commands.boundary import WrongUsage
-from recipelang.commands.machine import task_of
+from recipelang.commands.networks import task_of
 from recipelang.commands.sources import device_of
 from recipelang.errors import RecipeError, did_you_mean
 

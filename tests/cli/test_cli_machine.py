@@ -72,7 +72,9 @@ def test_a_let_is_set_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert "`n` is set twice" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["check", "fmt", "plan", "run", "report", "compare", "layers", "init", "gc"])
+@pytest.mark.parametrize(
+    "command", ["check", "fmt", "plan", "run", "report", "compare", "layers", "profile", "init", "gc"]
+)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert recipe(command, "--help") == 0
     assert f"Usage: recipe {command}" in capsys.readouterr().out
