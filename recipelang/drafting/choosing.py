@@ -10,7 +10,7 @@ from recipelang.drafting.facts import Facts
 from recipelang.drafting.rules import Draft, Way
 from recipelang.drafting.writing import recipe_text
 from recipelang.errors import Diagnostic, RecipeError, Refusal
-from recipelang.plan import Condition, Plan
+from recipelang.plan import Condition, Plan, tests_of
 from recipelang.run import planning
 from recipelang.run.options import Options
 from recipelang.run.planlines import PlanReport
@@ -18,6 +18,8 @@ from recipelang.run.planlines import PlanReport
 #: a budget out of reach, nothing to remove, a criterion that does not suit the network: another way may do
 OTHERWISE = ("RCP0904", "RCP0910", "RCP0915", "RCP0916")
 TRAINING = ("train", "distill", "finetune")
+#: of the share of the time that layers take: what they may save at most
+GRANTED = 1.5
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def choose(
             report, problems = _planned(plan, options)
             if not problems and report:
                 told = tuple(f"{other.named} cannot reach it: {why}" for _, other, why in failed)
+                told += () if way is None or _short(facts, way, budget) else _not_tried(facts, budget)
                 return Chosen(recipe_text(drafted, name, _seconds(drafted, report)), told, report)
             if way is None or any(problem.code not in OTHERWISE for problem in problems):
                 raise RecipeError(problems, plan.text)
@@ -74,11 +77,37 @@ def choose(
 
 
 def _ways(facts: Facts, budget: Condition) -> Iterator[Way | None]:
-    """Integers alone where they suffice, else every way of removing parts."""
+    """Integers alone where they suffice, else every way of removing parts, the unlikely ones last."""
     if rules.integers_suffice(facts, budget):
         yield None
         return
-    yield from rules.ways(facts)
+    yield from sorted(rules.ways(facts), key=lambda way: _short(facts, way, budget))
+
+
+def _short(facts: Facts, way: Way, budget: Condition) -> bool:
+    """Whether it removes whole layers alone, and all that can go take too little of the time for the budget.
+
+    Their share is a brief reading, so that half as much again is granted. The plan leaves such cases to the run.
+    """
+    share = facts.found.removable
+    if way.units != ("layers",) or share is None:
+        return False
+    bounds = [
+        test.bound
+        for test in tests_of(budget)
+        if (test.reading.metric.name, test.reading.form) == ("latency", "ratio")
+        and test.operator in ("<", "<=")
+        and isinstance(test.bound, float | int)
+    ]
+    return any(1 - GRANTED * share > bound for bound in bounds)
+
+
+def _not_tried(facts: Facts, budget: Condition) -> tuple[str, ...]:
+    """Why whole layers, which save time best, were not tried."""
+    if not any(_short(facts, way, budget) for way in rules.ways(facts)):
+        return ()
+    share = facts.found.removable or 0.0
+    return (f"layers alone were not tried: those that can be removed take {share:.0%} of the time",)
 
 
 def _planned(plan: Plan, options: Options) -> tuple[PlanReport | None, tuple[Diagnostic, ...]]:

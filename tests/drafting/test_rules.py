@@ -11,7 +11,7 @@ import pytest
 
 from recipelang.catalogue import find
 from recipelang.check import check
-from recipelang.drafting import called, evidence, notes, rules
+from recipelang.drafting import called, choosing, evidence, notes, rules
 from recipelang.drafting.facts import Facts, Found, Machine, Parts, Samples, Task, Wish
 from recipelang.drafting.rules import Way
 from recipelang.drafting.writing import recipe_text
@@ -256,3 +256,29 @@ def test_a_reason_is_a_comment_of_its_own() -> None:
 def test_threads_and_device_of_absent_settings_are_left_out() -> None:
     known = facts("size < 0.5", batch=8)
     assert called.placed(find("metric", "size")(), known) == find("metric", "size")()  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("budget", "removable", "tried"),
+    [
+        ("latency < 0.7", 0.08, "last"),
+        ("latency < 0.7", 0.25, "first"),  # a brief reading is granted half as much again
+        ("latency < 0.9", 0.08, "first"),
+        ("latency(batch=8) < 0.7 and params < 0.9", 0.08, "last"),
+        ("latency < 2ms", 0.08, "first"),
+        ("latency < 0.7", None, "first"),
+    ],
+)
+def test_layers_that_take_too_little_of_the_time_are_tried_last(budget: str, removable: float, tried: str) -> None:
+    known = facts(budget, removable=removable)
+    asked = condition(budget)
+    alone = [_alone(way) for way in choosing._ways(known, asked) if way]
+    (place,) = [number for number, here in enumerate(alone) if here]
+    assert place == (len(alone) - 1 if tried == "last" else [*map(_alone, rules.ways(known))].index(True))
+    assert [*choosing._not_tried(known, asked)] == (
+        ["layers alone were not tried: those that can be removed take 8% of the time"] if tried == "last" else []
+    )
+
+
+def _alone(way: Way) -> bool:
+    return way.units == ("layers",)
