@@ -28,6 +28,7 @@ class Point:
         changed: whether a later module overwrites the tensor.
         trains: whether it depends on something that has gradients: a loss that compares it can change the network.
         from_inputs: whether it has a gradient to the inputs.
+        rectified: whether a ReLU is directly before its end; poolings by the maximum may be between.
         attention: whether it is the self-attention that the module computes; its shape is heads × tokens × width.
         unrectified: whether what a loss sees is the activation without the ReLU directly before it, where there is one.
     """
@@ -43,6 +44,7 @@ class Point:
     from_inputs: bool = True
     unrectified: bool = False
     attention: bool = False
+    rectified: bool = False
 
     @property
     def channels(self) -> int:

@@ -24,6 +24,8 @@ from recipelang.surgery.tracing import evaluating, hooked
 from recipelang.surgery.unrectified import Rectified
 from recipelang.surgery.wiring import main_tensor, tensors_in
 
+#: steps of autograd that give the same before and after a ReLU: as `unrectified.COMMUTING`
+MOVING = ("MaxPool", "View", "UnsafeView", "Reshape", "Permute", "Transpose", "Squeeze", "Unsqueeze")
 POOLS = (_AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd)
 
 
@@ -160,7 +162,15 @@ def _point(
         tensor._version != output.version,
         trains,
         from_inputs,
+        rectified=_rectified(output.node),
     )
+
+
+def _rectified(node: Any) -> bool:
+    """Whether a step of the graph is a ReLU, or only moves or pools what one made."""
+    while node is not None and node.name().startswith(MOVING):
+        node = node.next_functions[0][0]
+    return node is not None and node.name().startswith("Relu")
 
 
 def canonical(tensor: Tensor, axis: int) -> Tensor:

@@ -121,21 +121,23 @@ class Added(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("end", "before"),
+    ("end", "before", "rectified"),
     [
-        (nn.ReLU(), lambda x: x),
-        (nn.ReLU(inplace=True), lambda x: x),
-        (nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)), lambda x: nn.functional.max_pool2d(x, 2)),
-        (nn.Identity(), lambda x: x),
-        (nn.Sequential(nn.ReLU(), nn.Sigmoid()), lambda x: x.relu().sigmoid()),
-        (Added(), lambda x: nn.functional.max_pool2d(x.relu(), 2) + 1),
+        (nn.ReLU(), lambda x: x, True),
+        (nn.ReLU(inplace=True), lambda x: x, True),
+        (nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)), lambda x: nn.functional.max_pool2d(x, 2), True),
+        (nn.Identity(), lambda x: x, False),
+        (nn.Sequential(nn.ReLU(), nn.Sigmoid()), lambda x: x.relu().sigmoid(), False),
+        (Added(), lambda x: nn.functional.max_pool2d(x.relu(), 2) + 1, False),
     ],
     ids=["relu", "in place", "pooled", "none", "another after it", "added to"],
 )
-def test_what_is_before_a_relu(end: nn.Module, before: Any) -> None:
+def test_what_is_before_a_relu(end: nn.Module, before: Any, rectified: bool) -> None:
     torch.manual_seed(0)
     net, images = Relus(end), torch.randn(2, 3, 4, 4)
     point = Point("end", (4, 4, 4), 0.5, True, True, unrectified=True)
+    found = find_points(net, images, "the network").named(("end",))[0]
+    assert found.rectified == rectified
     (got,) = seen_by(net, images, point)
     torch.testing.assert_close(got, before(net.body(images)))
     got.sum().backward()

@@ -48,7 +48,7 @@ class Heo(PairLoss):
         """The same positions as other losses, before their ReLU."""
 
         def before(point: Point) -> Point:
-            return replace(point, unrectified=True)
+            return replace(point, unrectified=point.rectified)
 
         found = super().points(student, teachers)
         return tuple(Pairing(before(one.student), tuple(map(before, one.teachers))) for one in found)
