@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recipelang.catalogue import method, setting
+from recipelang.errors import Refusal
 from recipelang.kinds import Moment, Pairing, Point, Points, Seen, Task, none_fits
 from recipelang.lazy import torch
 from recipelang.methods.losses._pairs import PairLoss
@@ -52,11 +53,16 @@ class Lit(PairLoss):
 
     def points(self, student: Points, teachers: tuple[Points, ...]) -> tuple[Pairing, ...]:
         """Two positions at least, in the order of both networks."""
-        found = tuple(sorted(super().points(student, teachers), key=lambda pairing: pairing.student.depth))
+        try:
+            found = sorted(super().points(student, teachers), key=lambda pairing: pairing.student.depth)
+        except Refusal as refusal:
+            if refusal.code != "RCP0821":  # what is wrong with positions that are named
+                raise
+            found = []
         ordered = all(one.teachers[0].depth < two.teachers[0].depth for one, two in pairwise(found))
         if len(found) < 2 or not ordered:
             raise none_fits("lit", student, teachers, "two sections of the same shapes, one after another")
-        return found
+        return tuple(found)
 
     def __call__(
         self,
