@@ -150,6 +150,10 @@ def _terms(reader: Reader, node: Any, teachers: tuple[Any, ...] | None) -> tuple
         help = "`with kd` uses one teacher or several, `with mis` two"
         reader.refuse("RCP0412", f"`{show(node)}` uses no teacher", node.span, help)
     comparing = [term for term in terms if term.loss.teachers[1]]
+    if len(comparing) > 1 and (mutual := next((t.loss for t in comparing if getattr(t.loss, "peers", False)), None)):
+        others = ", ".join(f"`{term.loss.name}`" for term in comparing if term.loss is not mutual)
+        message = f"`{mutual.name}` trains its teachers along, and {others or 'another term'} compares with them"
+        reader.refuse("RCP0412", message, node.span, "keep one of them, beside `task`")
     if len(comparing) > 1 and (
         chooser := next((term for term in comparing if getattr(term.loss, "chooses", False)), None)
     ):

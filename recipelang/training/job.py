@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ class Job:
         per_epoch: steps of an epoch.
         total, end: steps of the whole training; the step at which this part of it ends.
         still: layers whose statistics stay as they are.
+        peer_heads: name of a teacher that trains along → what reads its answers.
     """
 
     data: Dataset
@@ -57,6 +58,7 @@ class Job:
     validating: Validating | None
     still: tuple[nn.Module, ...]
     members: np.ndarray | None = None  # the samples that it takes, where a loss remembers
+    peer_heads: Mapping[str, Heads] = field(default_factory=dict)
 
     def moment(self, step: int) -> Moment:
         return Moment(step, self.total, self.per_epoch, self.seed)

@@ -119,6 +119,8 @@ def fit(
     with reproducible(seed + first, device, threads), training_only(module, training.selected) as still:
         hold(module, restrictions)
         live = replace(network, module=module, restrictions=restrictions)
+        peers = any(getattr(term.loss, "peers", False) for term in training.losses)
+        placed = [teacher.on(device, trains=peers) for teacher in teachers]
         job = Job(
             data,
             training,
@@ -135,7 +137,7 @@ def fit(
             first + steps,
             wants_channels_last(module),
             Heads(task, data.labels),
-            Terms(training, task, live, [t.on(device) for t in teachers], 0 if drawn is None else len(drawn)),
+            Terms(training, task, live, placed, 0 if drawn is None else len(drawn)),
             accompanying.begin(training.companions, live, Moment(first, total, per_epoch, seed), device),
             learning(live, device),
             validating(data, task, training.companions, min(whole, total * training.batches) * batch, device, seed)
@@ -143,6 +145,7 @@ def fit(
             else None,
             still,
             drawn,
+            {teacher.name: Heads(task, data.labels) for teacher in placed if teacher.trains},
         )
         require_validation(job.validating, training.companions)
         identity = identity_of(job, first, network, teachers)

@@ -16,7 +16,7 @@ from recipelang.training.checkpoint import TrainingState
 from recipelang.training.heads import mean_answer
 from recipelang.training.job import Given, Job
 from recipelang.training.machine import autocast
-from recipelang.training.teachers import Teacher
+from recipelang.training.teachers import Teacher, untranslated
 from recipelang.training.trainable import nothing_trains
 
 #: of a step or a batch: loss (scalar), name and sum of the task's score, number of samples, terms of the loss by name
@@ -31,8 +31,10 @@ def step(job: Job, state: TrainingState, given: Iterator[Given]) -> Taken:
     taken = [_gradients(job, state, one, moment, of, first=not number) for number, one in enumerate(given)]
     job.companions.before_update(state.optimizer, moment)
     gather(state.module, job.restrictions)
+    job.terms.gather()
     state.optimizer.step()
     hold(state.module, job.restrictions, state.optimizer)
+    job.terms.hold(state.optimizer)
     job.learning.after_step(state.optimizer, moment)
     job.companions.after_step(state.optimizer, moment)
     return taken[0] if of == 1 else _averaged(taken)
@@ -62,7 +64,7 @@ def _gradients(job: Job, state: TrainingState, one: Given, moment: Moment, of: i
             outputs = job.heads.outputs(state.module, given, targets)
         asked = job.terms.asked(outputs, targets)
         consulted = job.terms.consulted(moment)
-        with torch.set_grad_enabled(job.terms.differentiates):
+        with torch.set_grad_enabled(job.terms.learn):
             taught = [
                 _answered(teacher, images, targets, asked, job) if n in consulted else None
                 for n, teacher in enumerate(job.terms.teachers)
@@ -93,6 +95,9 @@ def _answered(teacher: Teacher, images: Any, targets: Any, asked: Tensor | None,
         if not asked.any():
             return None
         images, targets = chosen(images, asked), chosen(targets, asked)
+    if teacher.trains:  # what it returns in training mode may be several answers, as that of the network itself
+        with simulated(untranslated(teacher.network.module), teacher.network.restrictions):
+            return mean_answer(job.peer_heads[teacher.name].outputs(teacher.network.module, copied(images), targets))
     raw = teacher.answer(images)
     raw = detached(raw) if job.terms.differentiates else raw
     return job.task.answer(raw, targets, job.data.labels) if job.terms.compares_outputs else raw

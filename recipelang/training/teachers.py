@@ -13,23 +13,42 @@ from recipelang.errors import Refusal
 from recipelang.images.classes import listed, match, unknown_to
 from recipelang.kinds import Preprocessing
 from recipelang.surgery.network import Network
-from recipelang.surgery.restricting import on_device
+from recipelang.surgery.restricting import hold, on_device
 from recipelang.surgery.simulated import simulated
 from recipelang.training.machine import to_device
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A network that a loss compares with, and its name in the recipe."""
+    """A network that a loss compares with.
+
+    Attributes:
+        name: in the recipe.
+        network: as the student needs it.
+        own: as it is; None where that is `network`.
+        trains: whether it trains along with the student: a peer.
+    """
 
     name: str
     network: Network
+    own: Network | None = None
+    trains: bool = False
 
-    def on(self, device: str) -> Teacher:
-        """A copy that computes on a device, in evaluation mode and without gradients."""
-        module = to_device(self.network.clone().module.eval().requires_grad_(False), device)
+    def on(self, device: str, *, trains: bool = False) -> Teacher:
+        """A copy that computes on a device, in evaluation mode and without gradients, or in training mode with them."""
+        copied = self.network.clone().module
+        module = to_device(copied.train() if trains else copied.eval().requires_grad_(False), device)
         restrictions = on_device(self.network.restrictions, device)
-        return Teacher(self.name, replace(self.network, module=module, restrictions=restrictions))
+        if trains:
+            hold(untranslated(module), restrictions)
+        network = replace(self.network, module=module, restrictions=restrictions)
+        return replace(self, network=network, trains=trains)
+
+    def trained(self) -> Network:
+        """A peer after the training as the network that it is, on the CPU."""
+        own = self.own or self.network
+        module = untranslated(self.network.module).cpu().to(memory_format=torch.contiguous_format)
+        return replace(own, module=module.train(own.module.training))
 
     def answer(self, images: Tensor) -> Any:
         """What it gives for images B×C×H×W, computed with its restrictions."""
@@ -127,7 +146,8 @@ def all_translated(
 ) -> tuple[tuple[Teacher, ...], tuple[str, ...]]:
     """Every teacher for this student, and the notes; see `translated`."""
     found = [(t.name, *translated(t.network, student, t.name, outputs=outputs)) for t in teachers]
-    return tuple(Teacher(name, network) for name, network, _ in found), tuple(note for *_, note in found)
+    made = tuple(Teacher(name, network, t.network) for t, (name, network, _) in zip(teachers, found, strict=True))
+    return made, tuple(note for *_, note in found)
 
 
 def _note(teacher: Network, student: Network, name: str, how: str) -> str:

@@ -22,6 +22,7 @@ from recipelang.plan import Term, Training
 from recipelang.surgery.network import Network
 from recipelang.surgery.points import Capture
 from recipelang.surgery.replaced import replaced
+from recipelang.surgery.restricting import gather, hold
 from recipelang.surgery.unrectified import Rectified
 from recipelang.training.heads import Head, mean_answer
 from recipelang.training.positions import asks_for_gradients, compares_outputs, pairings
@@ -97,8 +98,26 @@ class Terms:
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        """Name → what a loss trains along."""
-        return {f"loss{n}": one.parts for n, one in enumerate(self._terms) if one.parts is not None}
+        """Name → what a loss trains along, teachers that are peers among it."""
+        peers = {f"peer{n}": one.network.module for n, one in enumerate(self.teachers) if one.trains}
+        return {**{f"loss{n}": one.parts for n, one in enumerate(self._terms) if one.parts is not None}, **peers}
+
+    @property
+    def learn(self) -> bool:
+        """Whether teachers are given gradients: those by their inputs, or peers that train along."""
+        return self.differentiates or any(teacher.trains for teacher in self.teachers)
+
+    def gather(self) -> None:
+        """Before the optimizer: what restricts the gradients of peers."""
+        for one in self.teachers:
+            if one.trains:
+                gather(untranslated(one.network.module), one.network.restrictions)
+
+    def hold(self, optimizer: torch.optim.Optimizer) -> None:
+        """After the optimizer: what restricts peers holds again."""
+        for one in self.teachers:
+            if one.trains:
+                hold(untranslated(one.network.module), one.network.restrictions, optimizer)
 
     def given(self, images: Any) -> Any:
         """What student and teachers are given: leaves with gradients where a loss differentiates by the inputs."""
@@ -145,7 +164,7 @@ class Terms:
         for one in self._terms:
             if one.term.loss is not None and one.term.loss.leaves(len(self.teachers)):
                 parts = one.parts.cpu() if one.parts is not None else None
-                teachers = tuple(teacher.network for teacher in self.teachers)
+                teachers = tuple(one.trained() if one.trains else one.network for one in self.teachers)
                 found |= one.term.loss.left(parts, one.pairings, trained, teachers)
         return found
 

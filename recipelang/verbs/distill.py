@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from recipelang.meaning import modules, names, places, training
+from recipelang.meaning import modules, names, places, training, trees
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
 from recipelang.plan import DEFAULT_RECOVERY, Needs, Samples, Training
@@ -39,6 +39,8 @@ class Distill:
 
 #: number of teachers → the loss used where none is named
 DEFAULT_LOSS = {1: "kd", 2: "mis"}
+#: what stands for distillation without data, and what it means
+NOTHING, NOTHING_IS = "nothing", "deepinversion"
 DEFAULTS = f"`kd` for one teacher, `mis` for two, `self` for `from self`, {training.TUNING}"
 
 
@@ -76,7 +78,25 @@ def read(reader: Reader) -> Distill | None:
     if alone and made.losses and not any(term.loss.leaves(0) for term in made.losses if term.loss):
         _teacher(reader, nodes[0])
     chosen = replace(made, trains=modules.selection(reader))
-    return reader.done(Distill(tuple(teachers), chosen, places.samples(reader, trains=True)))
+    samples = _samples(reader, alone)
+    return reader.done(Distill(tuple(teachers), chosen, samples))
+
+
+def _samples(reader: Reader, alone: bool) -> Samples | None:
+    """The clause `on`: a part of the data, or a source that makes images from the first teacher; `nothing` is one."""
+    given = reader.argument("on")
+    clause = reader.clause("on")
+    if clause and given is not None and trees.bare_word(given) == NOTHING and not reader.flow.is_data(NOTHING):
+        made = trees.respan(trees.expression(NOTHING_IS), given.span)
+        reader.replace_clause(clause, (made,))
+        given = made
+    if given is None or not training.names(given, "source") or reader.flow.is_data(given.name):
+        return places.samples(reader, trains=True)
+    source = reader.method(given, "source", "`on` of `distill`", f"on {NOTHING}")
+    if alone and source is not None:
+        message = f"`{source.name}` makes images from a teacher, and this statement has none"
+        reader.refuse("RCP0411", message, given.span, "`distill from healthy on nothing`")
+    return Samples("train", source.samples, source=source) if source is not None else None
 
 
 def _teacher(reader: Reader, node: Any) -> str | None:
@@ -103,7 +123,13 @@ VERB = Verb(
         Clause(
             "with", "a loss, an optimizer, companions", default=DEFAULTS, accepts=("loss", "optimizer", "companion")
         ),
-        Clause("on", "`train(samples=N)`: part of the training split", default="all of it", accepts=("split",)),
+        Clause(
+            "on",
+            "`train(samples=N)`: part of the training split; `nothing` or a source: images made from the first teacher",
+            default="all of it",
+            words=(NOTHING,),
+            accepts=("split", "source"),
+        ),
         *modules.TRAINED,
     ),
     example="sparsify nm 2:4\ndistill from healthy, recovered for 3 epochs with mis, sgd(lr=1e-3)",
@@ -114,6 +140,8 @@ VERB = Verb(
         "`from self` trains classifiers on the way through the network: see the loss `self`, which leaves networks "
         "that end at them.",
         "A loss that is not complete on its own gets `1 * task` added to it, and the plan shows this.",
+        "`on nothing` looks at no data: images are made from the statistics of the first teacher's BatchNorm, as the "
+        "source `deepinversion` says, and their labels are its answers. What is measured is measured on data.",
         "Losses of outputs (`kd`, `mis`) need teachers that know the network's classes; losses of features (`at`, "
         "`fitnet`) take any network that reads the same images, and `plan` shows which positions they compare.",
     ),

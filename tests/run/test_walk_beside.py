@@ -54,3 +54,13 @@ def test_an_entry_that_is_gone_is_made_again(lab: Any, tmp_path: Path) -> None:
     shutil.rmtree(name)
     again = lab.run(text, store=tmp_path / "store")
     assert again.made == 1 and again.weights("classifier1") == first.weights("classifier1")
+
+
+def test_peers_train_along_and_have_rows(lab: Any) -> None:
+    done = lab.run(
+        "data digits\nmodel digits_resnet\nmodel digits_lenet as other\nmeasure params\n"
+        "distill from other for 2 steps with mutual\n"
+    )
+    assert done.code == 0
+    assert done.names == ["healthy", "main", "peer1"]
+    assert done.metric("params", "peer1") != done.metric("params")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recipelang.catalogue import method, setting
-from recipelang.errors import Refusal
 from recipelang.kinds import Progress
 from recipelang.lazy import torch
+from recipelang.methods.sources._statistics import finite, require_statistics, run_watched, without_gradients
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,19 +53,7 @@ class ZeroQ:
         Raises:
             Refusal: RCP1439.
         """
-        if network.inputs.whole:
-            raise Refusal(
-                "RCP1439",
-                f"`zeroq` makes floating-point inputs, and those of the network are {network.inputs}",
-                "write `on train(samples=512)`",
-            )
-        if not _norms(network.module):
-            raise Refusal(
-                "RCP1439",
-                "`zeroq` makes images from the statistics of BatchNorm, and the network has no BatchNorm that keeps "
-                "them",
-                "write `on train(samples=512)`",
-            )
+        require_statistics("zeroq", network)
 
     def make(self, module: Any, start: Tensor, progress: Progress, brief: bool) -> tuple[Tensor, float, float]:
         """The images, and the distance of equation 3 before the first and after the last step.
@@ -81,7 +67,7 @@ class ZeroQ:
         first = best = float("inf")
         kept = start
         steps = min(self.steps, BRIEF) if brief else self.steps
-        with torch.enable_grad(), _without_gradients(module):
+        with torch.enable_grad(), without_gradients(module):
             for step in range(steps + 1):
                 far = self.distance(module, images)
                 value = float(far.detach())
@@ -105,30 +91,14 @@ class ZeroQ:
         """
         terms: list[Tensor] = []
 
-        def see(norm: Any, inputs: Any) -> None:
+        def see(norm: Any, entering: Tensor) -> None:
             deviation = (norm.running_var + norm.eps).sqrt()
-            terms.append(_apart(inputs[0], norm.running_mean, deviation, norm.eps))
+            terms.append(_apart(entering, norm.running_mean, deviation, norm.eps))
 
-        with ExitStack() as stack:
-            for norm in _norms(module):
-                stack.callback(norm.register_forward_pre_hook(see).remove)
-            module(images)
-        if not terms:
-            raise Refusal(
-                "RCP1439",
-                "`zeroq` makes images from the statistics of BatchNorm, and no BatchNorm of the network runs",
-                "write `on train(samples=512)`",
-            )
+        run_watched("zeroq", module, images, see)
         if self.normalised:
             terms.append(_apart(images, images.new_zeros(()), images.new_ones(()), 0.0))
-        total = torch.stack(terms).sum()
-        if not bool(torch.isfinite(total)):
-            raise Refusal(
-                "RCP1010",
-                "the distance of an image to the statistics of BatchNorm is NaN or infinite",
-                "the network's statistics are damaged, or `lr` of `zeroq` is too large",
-            )
-        return total
+        return finite("zeroq", torch.stack(terms).sum())
 
 
 def _apart(values: Tensor, mean: Tensor, deviation: Tensor, eps: float) -> Tensor:
@@ -138,21 +108,3 @@ def _apart(values: Tensor, mean: Tensor, deviation: Tensor, eps: float) -> Tenso
     # the root of zero has no derivative
     own = (variance + max(eps, 1e-12)).sqrt()
     return (rows.mean(1) - mean).square().mean() + (own - deviation).square().mean()
-
-
-def _norms(module: Any) -> list[Any]:
-    kinds = torch.nn.modules.batchnorm._BatchNorm
-    return [part for part in module.modules() if isinstance(part, kinds) and part.running_mean is not None]
-
-
-@contextmanager
-def _without_gradients(module: Any) -> Iterator[None]:
-    """Within the block no gradients of parameters are computed."""
-    wanted = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    for parameter in wanted:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in wanted:
-            parameter.requires_grad_(True)
