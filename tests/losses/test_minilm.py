@@ -244,6 +244,41 @@ def test_the_last_attention_of_published_transformers(build: Any) -> None:
     assert MiniLm(student=points.attention[0].path).points(points, (points,))[0].student is points.attention[0]
 
 
+def test_a_text_encoder_is_compared_without_its_padding() -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    from transformers import BertConfig, BertForSequenceClassification
+
+    class Texts(nn.Module):
+        """Ids, of which 0 fills up, to scores."""
+
+        def __init__(self, heads: int, layers: int) -> None:
+            super().__init__()
+            torch.manual_seed(heads)
+            shape = {"hidden_size": 12, "num_hidden_layers": layers, "intermediate_size": 16}
+            self.bert = BertForSequenceClassification(BertConfig(vocab_size=20, num_attention_heads=heads, **shape))  # type: ignore[arg-type]
+
+        def forward(self, ids: Tensor) -> Tensor:
+            scores: Tensor = self.bert(ids, attention_mask=ids.ne(0).long()).logits
+            return scores
+
+    ids = torch.tensor([[5, 3, 7, 2, 0, 0], [4, 8, 1, 9, 2, 6]])
+    nets = [Texts(3, 2).eval(), Texts(2, 3).eval()]
+    student, teacher = (find_points(net, ids, "it", attention=True) for net in nets)
+    (pairing,) = MiniLm().points(student, (teacher,))
+    assert pairing.student.shape == (3, 6, 4) and ".1." in pairing.student.path
+    assert pairing.teachers[0].shape == (2, 6, 6) and ".2." in pairing.teachers[0].path
+    seen = []
+    for net, point in zip(nets, (pairing.student, *pairing.teachers), strict=True):
+        one = captured(net, ids, point)
+        assert one.mask is not None and bool((one.mask.expand(2, 1, 6, 6)[0, 0, :, 4:] < -1e4).all())
+        seen.append(Seen(None, None, (one,), None))
+    lost = MiniLm()(seen[0], (seen[1],), None, Classification(), None, Moment(0, 2, 1))
+    lost.backward()
+    assert lost.isfinite() and float(lost.detach()) > 0
+    table = nets[0].bert.bert.embeddings.word_embeddings.weight.grad
+    assert table is not None and table.isfinite().all() and table.any()
+
+
 def test_what_cannot_be_compared_is_refused() -> None:
     def offer(whose: str, *shapes: tuple[int, int, int]) -> Points:
         made = tuple(Point(f"b{n}", s, 0.5, False, True, attention=True) for n, s in enumerate(shapes))
