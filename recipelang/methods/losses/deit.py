@@ -19,8 +19,7 @@ HEADS, TOLD = ("head", "heads"), "head_dist"
 @method("loss", "deit")
 @dataclass(frozen=True)
 class Deit(Loss):
-    """DeiT: a vision transformer gets a distillation token, whose head learns from the teacher while the other learns
-    from the labels.
+    """DeiT: a vision transformer gets a token whose head learns from the teacher, while the other head learns labels.
 
     What: attention decides what the teacher's answer is read from. The token and its head stay in the network: it
     answers with the mean of both heads from the first step on, and is one token longer.
