@@ -59,10 +59,11 @@ class Setting:
 
     Attributes:
         name: as written in a recipe.
-        type: what a value must be: `number`, `integer`, `boolean`, `text` (quoted), `word` (one of
-            `choices`), `duration` (epochs or steps), `time`, `bytes`, `numbers` (a list), `size` (a
-            whole number, or a list of two: height and width), `modules` (as after `in`, one or a list; the value is
-            a tuple of `plan.Selector`), `state` (the name of one), `method` (of kind `kind`), `any`.
+        type: what a value must be: `number`, `integer`, `boolean`, `text` (quoted), `texts` (quoted, or a
+            list of them), `word` (one of `choices`), `duration` (epochs or steps), `time`, `bytes`,
+            `numbers` (a list), `size` (a whole number, or a list of two: height and width), `modules` (as
+            after `in`, one or a list; the value is a tuple of `plan.Selector`), `state` (the name of one),
+            `method` (of kind `kind`), `any`.
         default: used where a recipe leaves it out; `dataclasses.MISSING` where it is required.
         low, high: bounds, both inclusive; `low` is not with `open_low`.
         ramp: whether a ramp (`cosine(1e-3, to=0)`) may replace a number.

@@ -37,6 +37,19 @@ class Prediction:
     probabilities: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Labelling:
+    """The labels that a network finds in one image, which may have several.
+
+    Attributes:
+        names: those that are more likely than not, the most probable first.
+        probabilities: label → probability, of all labels, in the order of the outputs.
+    """
+
+    names: tuple[str, ...]
+    probabilities: dict[str, float]
+
+
 class Predictor(nn.Module):
     """A network in its deployed form, with its preprocessing and class names.
 
@@ -66,7 +79,8 @@ class Predictor(nn.Module):
             images: one image or several, each a PIL image or the path of an image file.
 
         Returns:
-            a `Prediction` for each image; for tasks whose answers are images, a PIL image.
+            a `Prediction` for each image; a `Labelling` where an image may have several labels; for tasks whose
+            answers are images, a PIL image.
 
         Raises:
             RecipeError: RCP0717: the network was saved without preprocessing; RCP0724: its answers are NaN; RCP0805,
@@ -91,9 +105,10 @@ class Predictor(nn.Module):
         if not task.labelled:
             return [self._image(image, task) for image in several]
         inputs = torch.cat([_input(image, self.preprocessing) for image in several])
+        of_labels = task.target == "labels"
         with torch.no_grad():
-            rows = _probabilities(self(inputs), several)
-        return [self._prediction(row) for row in rows]
+            rows = _probabilities(self(inputs), several, of_labels)
+        return [self._labelling(row) if of_labels else self._prediction(row) for row in rows]
 
     def _image(self, image: Any, task: Task) -> Image.Image:
         """The image that the network makes of one image, which keeps its size."""
@@ -114,6 +129,10 @@ class Predictor(nn.Module):
     def _prediction(self, row: list[float]) -> Prediction:
         best = max(range(len(row)), key=row.__getitem__)
         return Prediction(self.classes[best], row[best], dict(zip(self.classes, row, strict=True)))
+
+    def _labelling(self, row: list[float]) -> Labelling:
+        likely = sorted((k for k in range(len(row)) if row[k] > 0.5), key=lambda k: -row[k])
+        return Labelling(tuple(self.classes[k] for k in likely), dict(zip(self.classes, row, strict=True)))
 
 
 def load(
@@ -143,13 +162,13 @@ def load(
     return Predictor(network, Deployment(device, precision, batch=batch))
 
 
-def _probabilities(scores: Tensor, images: Sequence[Any]) -> list[list[float]]:
-    """Scores B×classes as probabilities.
+def _probabilities(scores: Tensor, images: Sequence[Any], of_labels: bool) -> list[list[float]]:
+    """Scores B×classes as probabilities, which add up to 1 where an image has one of them.
 
     Raises:
         Refusal: RCP0724: one of them is not a number.
     """
-    probabilities = scores.float().softmax(dim=1)
+    probabilities = scores.float().sigmoid() if of_labels else scores.float().softmax(dim=1)
     broken = (~probabilities.isfinite()).any(dim=1).nonzero().flatten().tolist()
     if broken:
         raise _not_finite("scores", images[broken[0]], broken[0])

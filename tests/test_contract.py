@@ -18,7 +18,8 @@ from recipelang.verbs import _contract
 ROOT = Path(__file__).parent.parent
 METHODS = [(kind, name) for kind in FOLDERS for name in catalogue.names(kind)]
 TYPES = {
-    "number", "integer", "boolean", "text", "word", "duration", "time", "bytes", "numbers", "size", "modules", "state",
+    "number", "integer", "boolean", "text", "texts", "word", "duration", "time", "bytes", "numbers", "size", "modules",
+    "state",
     "method", "any",
 }  # fmt: skip
 WORK = {

@@ -178,7 +178,8 @@ def _begin(facts: Facts) -> Iterator[Line]:
         yield Line(f"task {wish.task}")
     yield Line(f"model {wish.model}")
     sizes = " train, ".join(f"{size:,}" for size in (facts.samples.train, facts.samples.val))
-    classes = f"{facts.samples.classes} classes: " if facts.samples.classes else ""
+    what = "classes" if facts.task.one_class else "labels"
+    classes = f"{facts.samples.classes} {what}: " if facts.samples.classes else ""
     yield Line(f"data {wish.data}", (f"{classes}{sizes} validate and {facts.samples.test:,} test",))
 
 

@@ -16,6 +16,8 @@ from recipelang.report.rows import Row
 HUB = {
     "top1": ("accuracy", "image-classification"),
     "top5": ("accuracy", "image-classification"),
+    "map": ("mean_average_precision", "image-classification"),
+    "f1": ("f1", "image-classification"),
     "psnr": ("psnr", "image-to-image"),
     "ssim": ("ssim", "image-to-image"),
 }

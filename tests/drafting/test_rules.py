@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 CONV = {"layers": Parts(9, 9, 9), "filters": Parts(10, 256, 224)}
 VIT = {"layers": Parts(12, 12, 12), "heads": Parts(12, 144, 132), "neurons": Parts(12, 36864, 36000)}
 SUPER = Task("superresolution", "psnr", "higher", "dB", labelled=False, one_class=False)
+LABELS = Task("multilabel", "map", "higher", "%", one_class=False)
 
 
 def condition(text: str, task: str = "") -> Condition:
@@ -88,6 +89,7 @@ def text(known: Facts, budget: str = "latency < 0.7") -> str:
         (facts("latency < 0.7", parts={"filters": Parts(2, 32, 16)}), ("filters",), "magnitude"),
         (facts("latency < 0.7", parts={"neurons": Parts(2, 32, 16)}, convolved=0), ("neurons",), "magnitude"),
         (facts("latency < 0.7", task=SUPER), ("layers",), "taylor"),
+        (facts("latency < 0.7", task=LABELS), ("layers",), "taylor"),
         (facts("latency < 0.7", samples=Samples(200, 25, 25, 32, 2)), ("layers",), "taylor"),
     ],
 )
@@ -183,6 +185,8 @@ def test_the_verdict_is_the_budget_and_what_may_be_lost() -> None:
     known = facts("latency < 0.7 or size < 5KB", drop=2.0)
     assert "expect (latency < 0.7 or size < 5KB) and top1 drop(from=control) < 2%" in text(known)
     assert "psnr drop(from=control) < 3dB" in text(facts("latency < 0.7", task=SUPER))
+    told = text(facts("latency < 0.7", task=LABELS))
+    assert "map drop(from=control) < " in told and "with kd" in told and "by taylor" in told
 
 
 def test_clocks_are_called_as_the_network_will_be() -> None:

@@ -76,6 +76,60 @@ def test_the_result_is_a_network_of_its_task(enlarged: Any, tmp_path: Path) -> N
     assert bytes(pixels.flatten().tolist()) == found.tobytes()
 
 
+LABELS = """
+task multilabel
+data several_digits(batch=32)
+model digits_resnet(width=0.5)
+train for 20 steps
+measure map, f1(average=macro), loss, flops, size
+control
+prune 1 layers by taylor on train(samples=64) while map drop < 100%
+variant a {
+  prune filters by snip on train(samples=32) until flops < 0.8
+  recalibrate on train(samples=32)
+  distill from healthy for 2 steps with kd + fitnet, mixup, cutmix
+}
+variant b {
+  finetune for 2 steps
+  sparsify nm 2:4 by wanda on train(samples=32)
+  distill from healthy, recovered for 2 steps with mis
+}
+variant c {
+  quantize weights, activations to 8 bits by minmax on train(samples=32)
+  finetune for 2 steps
+}
+choose by map
+finetune for 2 steps
+export safetensors
+expect map > 1% and f1 drop < 99%
+"""
+
+
+@pytest.fixture(scope="module")
+def several(lab: Any) -> Any:
+    return lab.run(LABELS)
+
+
+def test_every_verb_works_on_several_labels(several: Any, tmp_path: Path) -> None:
+    assert several.code == 0, several.result.failures
+    assert {m["name"]: m["unit"] for m in several.result.report["metrics"]}["map"] == "%"
+    trained = [step for step in several.steps("healthy", "train") if step["history"]]
+    assert "sample_f1" in trained[0]["history"][0]
+    note = several.steps("healthy", "data")[0]["note"]
+    assert note.startswith("10 labels: 1617 train, 177 val, 177 test")
+    folder = several.folder / "main"
+    network = artifact.load(folder)
+    assert (network.task, network.classes) == ("multilabel", tuple("0123456789"))
+    model = recipelang.load(folder)
+    image = Image.effect_noise((16, 16), 60).convert("L")
+    (found,) = model.predict(image)
+    scores = model(torch.tensor(list(image.tobytes())).view(1, 1, 16, 16).div(255).sub(0.153).div(0.307))[0]
+    chances = dict(zip(network.classes, scores.sigmoid().tolist(), strict=True))
+    assert found.probabilities == pytest.approx(chances, abs=1e-4)
+    likely = sorted((name for name in chances if chances[name] > 0.5), key=lambda name: -chances[name])
+    assert found.names == tuple(likely)
+
+
 def test_a_network_of_another_task_is_refused(enlarged: Any, lab: Any) -> None:
     folder = enlarged.folder / "main"
     with pytest.raises(StepFailed) as failed:

@@ -110,6 +110,18 @@ class Pairs(Images):
             yield nn.functional.avg_pool2d(large, 2), large
 
 
+class Several(Images):
+    """Images with several labels each."""
+
+    target = "labels"
+
+    def batches(self, split: str, *, samples: int | None = None, **_: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(2):
+            labels = (torch.rand(8, 3, generator=generator) > 0.5).float()
+            yield torch.randn(8, 3, 8, 8, generator=generator) + labels.sum(1)[:, None, None, None], labels
+
+
 @pytest.fixture(scope="module", params=[Convolutional, Transformer])
 def network(request: Any) -> Network:
     torch.manual_seed(0)
@@ -189,3 +201,22 @@ def test_a_task_without_classes_by_every_criterion(enlarging: Network, criterion
     images, large = next(data.batches("train"))
     with torch.no_grad():
         assert outcome.network.module(images).shape == large.shape
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("unit", ["layers", "filters"])
+def test_a_task_of_several_labels_by_every_criterion(unit: str, criterion: str) -> None:
+    """Criteria of one class for each image are refused; all others rank by the task's own loss."""
+    kind, removed = (catalogue.find("criterion", criterion), catalogue.find("unit", unit))
+    text = f"task multilabel\nprune {AMOUNTS.get(unit, f'25% {unit}')} by {criterion}"
+    tasks: Any = getattr(kind, "tasks", ())
+    if (tasks and "multilabel" not in tasks) or why_unfit(kind, unit, removed.scores):  # type: ignore[union-attr]
+        with pytest.raises(RecipeError) as refused:
+            check(parse(text))
+        assert {d.code for d in refused.value.diagnostics} <= {"RCP0413", "RCP0437"}
+        return
+    torch.manual_seed(0)
+    network = Network(Convolutional().eval(), {"task": "multilabel"}, (3, 8, 8), classes=("a", "b", "c"))
+    data, task = Several(), catalogue.find("task", "multilabel")()  # type: ignore[misc]
+    outcome = prune.run(step(text).operation, context(network, data, task=task))  # type: ignore[arg-type]
+    assert len(outcome.network.edits) == 1 and outcome.ranking
