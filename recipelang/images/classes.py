@@ -28,9 +28,10 @@ class Match:
 def match(own: Sequence[str], names: Sequence[str]) -> Match | None:
     """Find the classes `names` of some data among the classes `own` of a network's outputs; None where one is unknown.
 
-    Names are compared exactly, then ignoring case, Unicode form, `_`, `-` and leading zeros of numbers, as long as no
-    two of them become equal. Where the two have no name in common, numbers (0, 1, … for all outputs, on one side) are
-    positions; those of the network only where it has them in this order.
+    Names are compared exactly, then ignoring case, Unicode form, `_`, `-` and leading zeros of numbers, then by each of
+    several words for one class (`tench, Tinca tinca`), as long as no two of them become equal. Where the two have no
+    name in common, numbers (0, 1, … for all outputs, on one side) are positions; those of the network only where it has
+    them in this order.
     """
     places = _places(own)
     found = [_place(name, places) for name in names]
@@ -39,6 +40,8 @@ def match(own: Sequence[str], names: Sequence[str]) -> Match | None:
         return Match(outputs, "name")
     if _is_imagenet(own) and all(name in FOLDERS for name in names):
         return Match(tuple(FOLDERS.index(name) for name in names), "imagenet")
+    if _is_imagenet(own) and _is_imagenet(names):  # words for a class differ, and some of them are two classes'
+        return Match(tuple(range(len(names))), "imagenet")
     if len(own) != len(names) or outputs:
         return None
     if is_numbered(own):
@@ -50,8 +53,8 @@ def match(own: Sequence[str], names: Sequence[str]) -> Match | None:
 
 def unknown_to(own: Sequence[str], names: Sequence[str]) -> str:
     """The names unknown to a network, for a message: `` the classes `a`, `b`, `c` and 3 more ``."""
-    known = {_normalised(name) for name in own}
-    strange = [name for name in names if _normalised(name) not in known] or list(names)
+    known = {_normalised(word) for name in own for word in (name, *_words(name))}
+    strange = [name for name in names if known.isdisjoint(map(_normalised, (name, *_words(name))))] or list(names)
     more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
     return f"the class{'es' * (len(strange) > 1)} " + ", ".join(f"`{printable(name)}`" for name in strange[:3]) + more
 
@@ -81,19 +84,32 @@ def is_numbered(names: Sequence[str]) -> bool:
     return sorted(int(name) for name in names) == list(range(len(names)))
 
 
-def _places(own: Sequence[str]) -> dict[tuple[bool, str], list[int]]:
-    """The positions of each name, as written and normalised."""
-    places: dict[tuple[bool, str], list[int]] = {}
+def _places(own: Sequence[str]) -> dict[tuple[str, str], list[int]]:
+    """The positions of each name: as written, normalised, and of each word for it."""
+    places: dict[tuple[str, str], list[int]] = {}
     for place, name in enumerate(own):
-        for form in ((True, name), (False, _normalised(name))):
+        words = dict.fromkeys(("word", _normalised(word)) for word in _words(name))
+        for form in (("written", name), ("normalised", _normalised(name)), *words):
             places.setdefault(form, []).append(place)
     return places
 
 
-def _place(name: str, places: Mapping[tuple[bool, str], list[int]]) -> int | None:
-    """The position of a name, if there is exactly one."""
-    standing = places.get((True, name)) or places.get((False, _normalised(name)), [])
-    return standing[0] if len(standing) == 1 else None
+def _place(name: str, places: Mapping[tuple[str, str], list[int]]) -> int | None:
+    """The position of a name, if there is exactly one; of several words for a class the first that has one counts."""
+    standing = places.get(("written", name)) or places.get(("normalised", _normalised(name)), [])
+    if standing:
+        return standing[0] if len(standing) == 1 else None
+    for word in _words(name) or (name,):
+        standing = places.get(("normalised", _normalised(word))) or places.get(("word", _normalised(word)), [])
+        if len(standing) == 1:
+            return standing[0]
+    return None
+
+
+def _words(name: str) -> tuple[str, ...]:
+    """The words of a name like `tench, Tinca tinca`; () where it has one."""
+    words = tuple(word.strip() for word in name.split(","))
+    return words if len(words) > 1 and all(words) else ()
 
 
 def _normalised(name: str) -> str:
@@ -103,4 +119,4 @@ def _normalised(name: str) -> str:
 
 
 def _is_imagenet(names: Sequence[str]) -> bool:
-    return len(names) == 1000 and (names[0], names[-1]) == (_FIRST, _LAST)
+    return len(names) == 1000 and tuple(names[k].partition(",")[0] for k in (0, -1)) == (_FIRST, _LAST)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from recipelang.surgery.room import memory_of_machine
+
 #: CPU features that change how fast a network runs, by their names in /proc/cpuinfo (x86, then ARM).
 FEATURES = (
     "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16",
@@ -92,10 +94,7 @@ def busy() -> bool:
 
 def memory_bytes() -> int | None:
     """Memory of the machine; None if the system does not report it."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
+    return memory_of_machine() or None
 
 
 def gpus() -> tuple[tuple[str, tuple[int, int], int], ...]:

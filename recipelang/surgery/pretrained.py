@@ -18,10 +18,13 @@ from torch import nn
 from recipelang.errors import Refusal, did_you_mean
 from recipelang.extras import require_libraries
 from recipelang.hub import offline
-from recipelang.surgery.checkpoints import read_weights
+from recipelang.surgery.checkpoints import files_of, read_weights
 from recipelang.surgery.hub import HubFolder, refuse_code, unfit
+from recipelang.surgery.room import require_room
 from recipelang.surgery.weights import few
 
+#: layers of one kind: the deepest networks have a few hundred
+MOST_LAYERS = 4096
 #: entries of a configuration that do not decide what is built, or name code, files or types of numbers
 _NOT_NOTED = {
     *("_name_or_path", "transformers_version", "architectures", "auto_map", "dtype", "torch_dtype"),
@@ -79,6 +82,7 @@ def load_pretrained(folder: HubFolder, auto: str, what: str, classes: int | None
     if classes is not None and classes != own:
         config.num_labels, names = classes, ()
     kind = _class(config, auto, folder.where, what)
+    require_room(folder.where, "its weights are", sum(file.stat().st_size for file in files_of(folder.weights())))
     tensors = read_weights(folder.weights()).tensors
     try:
         with quietly():
@@ -173,14 +177,32 @@ def _class(config: Any, auto: str, where: str, what: str) -> Any:
     import transformers
 
     chooser = getattr(transformers, auto)
+    _require_few_layers(config, where)
     try:
         with quietly(), torch.device("meta"):
-            return type(chooser.from_config(config))
+            shapes = chooser.from_config(config)
+        require_room(where, "as its `config.json` says, it is", _size_of(shapes))
+        return type(shapes)
+    except Refusal:
+        raise
     except Exception as error:  # an unknown pair is a ValueError; a wrong configuration anything
         if "Unrecognized configuration class" in str(error):
             wrong = f"transformers has no {auto} for the type `{config.model_type}`, so it is not {what}"
             raise unfit(where, wrong, "use a folder whose network has such a head") from error
         raise unfit(where, f"transformers cannot build it: {why(error)}") from error
+
+
+def _require_few_layers(config: Any, where: str) -> None:
+    """Refuse a configuration of so many layers that building them would never end."""
+    for name, value in noted(config).items():
+        counts = value if isinstance(value, list | tuple) else [value]
+        most = max((count for count in counts if type(count) is int), default=0)
+        if ("layer" in name or "depth" in name or "block" in name) and most > MOST_LAYERS:
+            raise unfit(where, f"its `config.json` says `{name}`: {most:,}", "download or copy it again")
+
+
+def _size_of(module: nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
 
 
 def _names(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ IMAGENET = class_names(ResNet18_Weights.DEFAULT)
         (OWN, ("one", "two", "zero"), (0, 2, 3), "name"),
         (OWN, ("zero", "one"), (3, 0), "name"),
         (("Great White", "cat"), ("CAT", "great_white"), (1, 0), "name"),
+        (("tench, Tinca tinca", "crane", "crane, bird"), ("Tinca_tinca", "crane", "bird"), (0, 1, 2), "name"),
+        (("tench", "toilet tissue"), ("toilet tissue, toilet paper", "tench, Tinca tinca"), (1, 0), "name"),
         (("Cat", "cat"), ("cat",), (1,), "name"),  # exactly, where loosely would confuse two
         (("0", "1", "2"), ("a", "b", "c"), (0, 1, 2), "order"),
         (("a", "b", "c"), ("0", "1", "2"), (0, 1, 2), "number"),
@@ -105,3 +107,16 @@ def test_numbers_are_names_where_both_sides_have_them() -> None:
     assert match(plain, tuple("abcdefghijk")) is None  # the third output is 10: by order or by number?
     assert match(("0", "1", "2"), ("a", "b", "c")) == Match((0, 1, 2), "order")
     assert match(("7", "007"), ("07",)) is None
+
+
+def test_imagenet_with_several_words_for_each_class() -> None:
+    """As Hugging Face's networks and data sets call the classes."""
+    words = tuple(f"{name}, another word" if k % 3 else name for k, name in enumerate(IMAGENET))
+    for own, names in ((words, IMAGENET), (IMAGENET, words), (words, FOLDERS)):
+        found = match(own, names)
+        assert found is not None and found.outputs == tuple(range(1000))
+    assert match(words, ("goldfish", "tench")) == Match((1, 0), "name")
+    assert match(words, FOLDERS[5:7]) == Match((5, 6), "imagenet")
+    assert match(words, ("tench", "no such fish")) is None
+    assert unknown_to(words, ("tench", "no such fish")) == "the class `no such fish`"
+    assert match(("a, b", "b, c"), ("b",)) is None  # a word of two classes

@@ -235,12 +235,21 @@ def changed(folder: Path, **entries: Any) -> Path:
         ("RCP0762", {"quantization_config": {"quant_method": "bitsandbytes"}}, ("quantized",)),
         ("RCP0762", {"hidden_sizes": "eight"}, ("",)),
         ("RCP0762", {"layer_type": "strange"}, ("strange",)),
+        ("RCP0762", {"embedding_size": 10**9}, ("as its `config.json` says", "of memory")),
+        ("RCP0762", {"depths": [1, 10**9]}, ("`depths`: 1,000,000,000",)),
         ("RCP0707", {"embedding_size": 16}, ("do not fit", "of another shape", "is 8 and should be 16")),
         ("RCP0707", {"depths": [1, 3]}, ("missing", "encoder.stages.1.layers.2")),
     ],
 )
 def test_folders_that_cannot_be_used(code: str, entries: dict[str, Any], words: tuple[str, ...], resnet: Path) -> None:
     refused(code, changed(resnet, **entries), *words)
+
+
+def test_weights_larger_than_the_memory_are_not_read(resnet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from recipelang.surgery import room
+
+    monkeypatch.setattr(room, "memory_of_machine", lambda: (resnet / "model.safetensors").stat().st_size - 1)
+    refused("RCP0762", resnet, "its weights are", "of memory")
 
 
 def test_files_that_cannot_be_used(resnet: Path, tmp_path: Path) -> None:

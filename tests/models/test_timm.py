@@ -44,6 +44,14 @@ def refused(code: str, *words: str, request: ModelRequest | None = None, **setti
         assert word in text, text
 
 
+def test_no_tag_of_timm_is_refused_and_check_refuses_others() -> None:
+    for name in timm.list_models(include_tags=True):
+        architecture, _, tag = name.partition(".")
+        if tag:
+            find("model", "timm")(architecture=architecture, weights=tag)
+    find("model", "timm")(architecture="resnet50", weights="mine")  # a folder, perhaps
+
+
 def test_names_are_those_of_timm() -> None:
     assert find("model", "timm").dotted_names() == set(timm.list_models())
 
@@ -131,7 +139,10 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         build(architecture="resnet50dd")
     assert "did you mean `resnet50d`" in (caught.value.help or "")
     refused("RCP0760", "hf download timm/resnet50.a1_in1k", str(tmp_path), architecture="resnet50", weights="DEFAULT")
-    refused("RCP0764", "did you mean `a1_in1k`", architecture="resnet50", weights="a1_in1kk")
+    for given in ({"weights": "a1_in1kk"}, {"architecture": "resnet50.a1_in1kk", "weights": "DEFAULT"}):
+        with pytest.raises(SettingError, match="no weights `a1_in1kk` for resnet50") as caught:
+            find("model", "timm")(**{"architecture": "resnet50", **given})
+        assert "did you mean `a1_in1k`" in str(caught.value.help)
     refused("RCP0764", "leave one out", architecture="resnet50.a1_in1k", weights="a2_in1k")
     refused("RCP0764", "`nothing`", architecture="resnet50.nothing")
     shape = ModelRequest(("a", "b"), (3, 33, 33))

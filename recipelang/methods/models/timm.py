@@ -16,6 +16,27 @@ from recipelang.kinds import ModelRequest
 from recipelang.methods.models._own import require_file
 
 _REGISTERED = re.compile(r"^@register_model\n(?:@.*\n)*def (\w+)", re.MULTILINE)
+#: `'resnet50.a1_in1k': …`, as timm's files list published weights
+_PUBLISHED = re.compile(r"""['"](\w+)\.(\w+)['"]\s*:""")
+
+
+@cache
+def _files() -> tuple[str, ...]:
+    """The texts of timm's files of networks."""
+    found = importlib.util.find_spec("timm")
+    folders = found.submodule_search_locations if found else None
+    files = [file for folder in folders or () for file in sorted((Path(folder) / "models").glob("*.py"))]
+    return tuple(file.read_text(encoding="utf-8") for file in files)
+
+
+@cache
+def _tags() -> dict[str, tuple[str, ...]]:
+    """Network → the tags that timm's files list for it."""
+    found: dict[str, dict[str, None]] = {}
+    for text in _files():
+        for name, tag in _PUBLISHED.findall(text):
+            found.setdefault(name, {})[tag] = None
+    return {name: tuple(tags) for name, tags in found.items()}
 
 
 @method("model", "timm")
@@ -63,15 +84,27 @@ class Timm:
             raise SettingError(
                 "architecture", f"timm has no network `{name}`", f"{guess}`timm.list_models()` lists them"
             )
+        self._require_tag(name)
+
+    def _require_tag(self, name: str) -> None:
+        """Refuse a tag of published weights that timm's files rule out; what they leave open is asked for in a plan."""
+        tag = self.architecture.partition(".")[2]
+        asked, field = (tag, "architecture") if self.weights and tag else (self.weights, "weights")
+        tags = _tags().get(name, ())
+        if not asked.isidentifier() or asked in ("DEFAULT", *tags) or not tags:
+            return
+        made = re.compile(rf"(?<![\w.]){asked}(?!\w)")  # some files put names and tags together
+        guess = did_you_mean(asked, tags)
+        if (field == "weights" and not guess) or any(made.search(text) for text in _files()):
+            return  # it may be a folder
+        offered = ", ".join(f"`{one}`" for one in tags[:6]) + (f" and {len(tags) - 6} more" if tags[6:] else "")
+        raise SettingError(field, f"timm has no weights `{asked}` for {name}", f"{guess}it has {offered}")
 
     @staticmethod
     @cache
     def dotted_names() -> frozenset[str]:
         """The names allowed after the dot: read from timm's files, since importing them would load torch."""
-        found = importlib.util.find_spec("timm")
-        folders = found.submodule_search_locations if found else None
-        files = [file for folder in folders or () for file in (Path(folder) / "models").glob("*.py")]
-        return frozenset(name for file in files for name in _REGISTERED.findall(file.read_text(encoding="utf-8")))
+        return frozenset(name for text in _files() for name in _REGISTERED.findall(text))
 
     @property
     def pretrained(self) -> bool:
