@@ -19,6 +19,7 @@ from recipelang.images.scan import folder_at
 from recipelang.images.table import lines_of, listed, read_table
 
 CHUNK = 1024  # files that a thread looks for before it says which are missing
+_PLAIN = re.compile(r"[^./\\:~](?:[^/\\:]|/(?![./]|$))*")
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 
 
@@ -93,12 +94,17 @@ def _placed(start: Path, found: Listing, suffix: str) -> tuple[Path, tuple[str, 
     written = [value + suffix for value in found.values]
     if os.sep == "/" and not any("/" in path for path in written):
         written = [path.replace("\\", "/") for path in written]  # from Windows
-    paths = [os.path.normpath(os.path.join(start, path)) for path in written]
-    _require_files(start, paths, found)
     inside = os.path.join(os.path.normpath(start), "")
+    paths = [inside + path if _plain(path) else os.path.normpath(os.path.join(start, path)) for path in written]
+    _require_files(start, paths, found)
     if not all(path.startswith(inside) for path in paths):
         inside = os.path.join(os.path.commonpath([os.path.dirname(path) for path in paths]), "")
     return Path(inside), tuple(path[len(inside) :] for path in paths)
+
+
+def _plain(path: str) -> bool:
+    """Whether a path is relative and already as `os.path.normpath` would write it."""
+    return _PLAIN.fullmatch(path) is not None
 
 
 def _require_files(start: Path, paths: Sequence[str], found: Listing) -> None:

@@ -66,7 +66,7 @@ class FolderReader:
 
     def stamp(self, name: str) -> Stamp:
         """See `Reader`."""
-        return file_stamp(os.path.join(self.root, name))
+        return file_stamp(f"{self.root}{os.sep}{name}")
 
     def read(self, name: str) -> bytes:
         """See `Reader`."""

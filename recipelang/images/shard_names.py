@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def shards_of(pattern: str, resolve: Callable[[str], Path]) -> tuple[Path, ...]:
     found: list[Path] = []
     for part in pattern.split("::"):
         found += _shards_of_part(part, resolve)
-    if twice := next((path for k, path in enumerate(found) if path in found[:k]), None) if len(found) < 2000 else None:
+    if twice := next((path for path, count in Counter(found).items() if count > 1), None):
         raise _no_shards(pattern, f"it names `{shown(twice.name)}` twice", "name each shard once")
     if missing := [path for path in found if not path.is_file()]:
         count = f"{len(missing)} of the {len(found)} shards are" if len(found) > 1 else "the shard is"

@@ -60,7 +60,7 @@ def divide(
         # The first split takes what rounding leaves over; every other gets at least one image.
         wanted = [0] + [max(1, round(total * s)) if s > 0 else 0 for s in shares[1:]]
         counts = [0] * len(shares)
-        for key in sorted(groups, key=lambda k: (k not in placed, k)):
+        for key in (*sorted(groups.keys() & placed.keys()), *sorted(groups.keys() - placed.keys())):
             if key not in placed:
                 room = (k for k in range(len(shares) - 1, 0, -1) if counts[k] < wanted[k])
                 placed[key] = next(room, 0)

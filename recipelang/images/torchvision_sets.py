@@ -111,7 +111,9 @@ def _opened(name: str, root: Path, layout: Layout, how: Any, variant: Any) -> An
     """
     import torchvision.datasets
 
-    make = getattr(torchvision.datasets, name)
+    from recipelang.images.fer2013 import Faces
+
+    make = Faces if name == "FER2013" else getattr(torchvision.datasets, name)
     known = inspect.signature(make).parameters
     keywords = dict(how)
     if layout.variant:

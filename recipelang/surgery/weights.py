@@ -108,7 +108,7 @@ def require_finite(module: nn.Module, weights: Mapping[str, Tensor], what: str) 
     broken = [
         f"`{name}`"
         for name, weight in weights.items()
-        if weight.is_floating_point() and not (weight.isfinite() | (weight.isneginf() & (name in buffers))).all()
+        if weight.is_floating_point() and not _is_finite(weight, name in buffers)
     ]
     if broken:
         raise Refusal(
@@ -116,6 +116,13 @@ def require_finite(module: nn.Module, weights: Mapping[str, Tensor], what: str) 
             f"{what} hold NaN or infinity: {few(broken)}",
             "train again with a lower learning rate, or use an earlier checkpoint",
         )
+
+
+def _is_finite(weight: Tensor, may_be_minus: bool) -> bool:
+    """Whether all elements are finite, or -inf where these are allowed. A finite sum says so in one pass."""
+    if weight.numel() and weight.sum().isfinite():
+        return True
+    return bool((weight.isfinite() | (weight.isneginf() & may_be_minus)).all())
 
 
 def _shape(tensor: Tensor) -> str:

@@ -100,11 +100,27 @@ def pets(root: Path) -> None:
             saved(root / "oxford-iiit-pet" / "images" / f"{name}.jpg", first + n)
 
 
+def faces(root: Path, name: str = "fer2013.csv") -> None:
+    """FER2013 in one of the two files that hold all of it; they differ in the order of columns and in spaces."""
+    head, row = {
+        "fer2013.csv": ("emotion,pixels,Usage", "{label},{pixels},{usage}"),
+        "icml_face_data.csv": ("emotion, Usage, pixels", "{label},{usage},{pixels}"),
+    }[name]
+    lines = [head]
+    for k, pixels in enumerate(random_images(80, 48, 48)):
+        usage = "Training" if k < 60 else ("PublicTest", "PrivateTest")[k % 2]
+        text = " ".join(map(str, pixels.ravel().tolist()))
+        lines.append(row.format(label=k % 7, pixels=text, usage=usage))
+    (root / "fer2013").mkdir(parents=True)
+    (root / "fer2013" / name).write_text("\n".join(lines) + "\n")
+
+
 MADE: dict[str, tuple[Callable[[Path], None], tuple[int, ...], tuple[int, ...], tuple[str, ...]]] = {
     # name: files, sizes of the splits, input shape, first classes
     "MNIST": (mnist, (50, 10, 20), (1, 28, 28), ("0 - zero", "1 - one")),
     "FashionMNIST": (lambda root: mnist(root, "FashionMNIST"), (50, 10, 20), (1, 28, 28), ("T-shirt/top", "Trouser")),
     "KMNIST": (lambda root: mnist(root, "KMNIST"), (50, 10, 20), (1, 28, 28), ("o", "ki")),
+    "FER2013": (faces, (53, 7, 20), (1, 48, 48), ("0", "1")),
     "SVHN": (svhn, (50, 10, 20), (3, 32, 32), ("0", "1")),
     "Country211": (country, (6, 6, 6), (3, 224, 224), ("DE", "FR")),
     "EuroSAT": (eurosat, (32, 4, 4), (3, 224, 224), ("Forest", "River")),
@@ -115,8 +131,10 @@ MADE: dict[str, tuple[Callable[[Path], None], tuple[int, ...], tuple[int, ...], 
 
 @pytest.fixture(autouse=True)
 def unverified(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SVHN compares with the checksums of the published files."""
+    """SVHN and FER2013 compare with the checksums of the published files."""
     monkeypatch.setattr(torchvision.datasets.SVHN, "_check_integrity", lambda self: True)
+    for module in ("torchvision.datasets.fer2013", "recipelang.images.fer2013"):
+        monkeypatch.setattr(f"{module}.check_integrity", lambda path, md5: Path(path).is_file())
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -154,6 +172,22 @@ def test_size_and_channels_may_be_others(tmp_path: Path) -> None:
     plain, large = opened("MNIST", tmp_path), opened("MNIST", tmp_path, size=64, channels=3)
     assert large.input_shape == (3, 64, 64) and large.fingerprint != plain.fingerprint
     assert next(iter(large.batches("train", epoch=0))).inputs.shape == (32, 3, 64, 64)
+
+
+def test_the_other_file_of_faces_gives_the_same_and_one_without_labels_is_refused(tmp_path: Path) -> None:
+    for name in ("fer2013.csv", "icml_face_data.csv"):
+        faces(tmp_path / name, name)
+    one, other = (opened("FER2013", tmp_path / name) for name in ("fer2013.csv", "icml_face_data.csv"))
+    assert one.fingerprint == other.fingerprint
+    faces(tmp_path / "apart")
+    file = tmp_path / "apart" / "fer2013" / "fer2013.csv"
+    rows = [line.split(",") for line in file.read_text().splitlines()[1:]]
+    file.with_name("train.csv").write_text("\n".join(["emotion,pixels", *(",".join(row[:2]) for row in rows[:60])]))
+    file.with_name("test.csv").write_text("\n".join(["pixels", *(row[1] for row in rows[60:])]))
+    file.unlink()
+    with pytest.raises(Refusal) as caught:
+        opened("FER2013", tmp_path / "apart")
+    assert caught.value.code == "RCP0857" and "test.csv has no labels; fer2013.csv" in caught.value.message
 
 
 def test_digits_are_not_mirrored_and_clothes_are(tmp_path: Path) -> None:
