@@ -98,6 +98,9 @@ class Companion(Protocol):
             smaller: a control trains with it too.
         settles: whether it decides which weights the network ends with; a training takes one that does.
         several: whether a training may have more than one of it, with other settings.
+        precision: in which matrix products and convolutions are computed, `float32` or `bfloat16`; "" where the device
+            decides. A training takes one.
+        compiles: whether the network that trains is compiled (`torch.compile`); see `training/compiling.py`.
         judges: whether it follows how the network does on the whole validation split after every epoch; only `train`,
             `finetune` and `distill` take one.
     """
@@ -108,6 +111,8 @@ class Companion(Protocol):
     ordinary: ClassVar[bool] = False
     settles: ClassVar[bool] = False
     several: ClassVar[bool] = False
+    precision: ClassVar[str] = ""
+    compiles: ClassVar[bool] = False
     judges: ClassVar[bool] = False
 
     def of(self, unit: Unit, selection: Selection) -> Companion:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from recipelang import catalogue
 from recipelang.errors import nearest
-from recipelang.meaning import places, removal, schedules, tasks
+from recipelang.meaning import compiling, places, removal, schedules, tasks
 from recipelang.meaning.lookup import lookup
 from recipelang.meaning.settings import bind
 from recipelang.meaning.values import DIMENSIONS
@@ -78,6 +78,10 @@ def read(
     if not (duration and optimizer):
         return None
     made = Training(duration, optimizer, terms, show(optimizers[0]), beside, course)
+    if made.compiled and (why := compiling.why_not(made)):
+        node = next(node for node in companions if node.name == "compile")
+        reader.refuse("RCP1541", why, node.span, "leave `compile` out")
+        return None
     marked = any(part.marks() for part in parts_of(made) if hasattr(part, "marks"))
     if marked or reader.failed:  # most have no marks, and what was refused is not among the terms
         schedules.check((*reader.arguments("with"), *reader.arguments("over")), duration, rounds, reader.refuse)
@@ -110,7 +114,11 @@ def _ends_once(reader: Reader, companions: dict[Any, Any], removes: bool) -> Non
     """Note companions that judge a training of several parts, or that say twice which weights a network ends with
     (RCP0451)."""
     settling: list[str] = []
+    exact = [made.name for made in companions if made.precision]
     for made, node in companions.items():
+        if made.name in exact[1:]:
+            message = f"`{exact[0]}` and `{made.name}` are two precisions of one training"
+            reader.refuse("RCP0408", message, node.span, "keep one of them")
         if made.judges and not removes:
             message = f"`{made.name}` follows a training from its start to its end; `{reader.verb}` changes the network"
             help = f"write `finetune … with {show(node)}` on a line of its own"

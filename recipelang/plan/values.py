@@ -198,6 +198,16 @@ class Training:
         return max((companion.gathers() for companion in self.companions), default=1)
 
     @property
+    def precision(self) -> str:
+        """In which it computes, where the recipe says so: `float32` or `bfloat16`; else `auto`."""
+        return next((companion.precision for companion in self.companions if companion.precision), "auto")
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the network that trains is compiled."""
+        return any(companion.compiles for companion in self.companions)
+
+    @property
     def leaves(self) -> frozenset[str]:
         """What its companions leave in the network (`kinds.Companion.leaves`): `masks`, `parts` that are gone."""
         return frozenset(companion.leaves for companion in self.companions if companion.leaves)

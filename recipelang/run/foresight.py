@@ -20,6 +20,7 @@ from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.selectors import resolve
 from recipelang.surgery.tracing import example_input
+from recipelang.training.machine import precision_note, precision_of
 from recipelang.training.numbering import require_numbers
 from recipelang.training.rates import rates
 from recipelang.training.windows import groups_of_epoch, steps_of_epoch
@@ -45,6 +46,10 @@ def foresee(operation: Operation, network: Network, known: Known, times: Times) 
         accompanied += companion.foresee(network)
     if needs.training is not None:
         rates(network, needs.training)
+        on_cpu = "cpu" if times.options.device == "cpu" else ""
+        if on_cpu and needs.training.precision != "auto":
+            precision_of(needs.training, "auto", network, on_cpu)
+        accompanied += tuple(filter(None, (precision_note(needs.training, times.options.device),)))
     if needs.selection is not None:
         resolve(network.module, needs.selection)
     told = stages.foresee(operation, network, known)

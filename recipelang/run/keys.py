@@ -82,7 +82,8 @@ def step_ingredients(operation: Operation, data: Dataset, lane: Lane, options: O
         found["states"] = {name: state.content for name, state in states.items() if state}
     if _trains(operation):
         found["threads"] = options.threads
-        found["precision"] = choose_precision("auto", options.device)
+        training = operation.needs().training
+        found["precision"] = choose_precision(training.precision if training else "auto", options.device)
     if any(reading.metric.source == "predictions" for reading in readings):
         found |= measuring(task)
     criterion = operation.needs().criterion

@@ -154,7 +154,7 @@ class Times:
             **deciding(self.task),
             "device": self.options.device,
             "threads": self.options.threads,
-            "precision": choose_precision("auto", self.options.device),
+            "precision": choose_precision(training.precision, self.options.device),
         }
 
         def measure() -> Mapping[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,9 @@ class Heads:
         if self._trained is None:
             self._trained = self._tell(module, images[:2], first(targets, 2))
 
-    def outputs(self, module: nn.Module, images: Tensor, targets: Any) -> tuple[Head, ...]:
+    def outputs(
+        self, module: nn.Module, images: Tensor, targets: Any, instead: Callable[[Tensor], Any] | None = None
+    ) -> tuple[Head, ...]:
         """Run the network in training mode and read its answer; a tensor that evaluation also returns comes first.
 
         Raises:
@@ -61,7 +63,7 @@ class Heads:
         """
         self.look(module, images, targets)
         assert self._trained is not None
-        raw, (own, auxiliary) = _run(module, images), (self._trained.answers, self._trained.auxiliary)
+        raw, (own, auxiliary) = _run(module, images, instead), (self._trained.answers, self._trained.auxiliary)
         read = [(path, 1 / len(own), False) for path in own] + [(path, answers.AUXILIARY, True) for path in auxiliary]
         return tuple(
             Head(self.task.answer(answers.at(raw, path), targets, self.labels), weight, extra)
@@ -84,10 +86,10 @@ class Heads:
         return told
 
 
-def _run(module: nn.Module, images: Tensor) -> Any:
+def _run(module: nn.Module, images: Tensor, instead: Callable[[Tensor], Any] | None) -> Any:
     try:
-        return module(images)
-    except torch.OutOfMemoryError:
+        return (instead or module)(images)
+    except (torch.OutOfMemoryError, Refusal):
         raise
     except Exception as error:  # the module is the user's and may raise anything
         raise _cannot_run(module, images, error) from error

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ class Job:
         total, end: steps of the whole training; the step at which this part of it ends.
         still: layers whose statistics stay as they are.
         peer_heads: name of a teacher that trains along → what reads its answers.
+        run: what computes in the place of the module, where the training is compiled.
     """
 
     data: Dataset
@@ -59,6 +61,7 @@ class Job:
     still: tuple[nn.Module, ...]
     members: np.ndarray | None = None  # the samples that it takes, where a loss remembers
     peer_heads: Mapping[str, Heads] = field(default_factory=dict)
+    run: Callable[[Tensor], Any] | None = None
 
     def moment(self, step: int) -> Moment:
         return Moment(step, self.total, self.per_epoch, self.seed)

@@ -26,11 +26,12 @@ from recipelang.surgery.tracing import let_go
 from recipelang.training import checkpoint as checkpoints
 from recipelang.training import companions as accompanying
 from recipelang.training.checkpoint import TrainingState
+from recipelang.training.compiling import compiled
 from recipelang.training.curve import Curve
 from recipelang.training.heads import Heads
 from recipelang.training.history import EpochTally, FitRecord
 from recipelang.training.job import Job, batches, identity_of
-from recipelang.training.machine import Interrupts, choose_precision, reproducible, sound_precision, to_device
+from recipelang.training.machine import Interrupts, precision_note, precision_of, reproducible, to_device
 from recipelang.training.numbering import members, remembers, require_numbers
 from recipelang.training.positions import with_added
 from recipelang.training.quantized import learning, without_decay
@@ -116,7 +117,11 @@ def fit(
     network = with_added(training, network)
     module = to_device(network.clone().module, device)
     restrictions = on_device(network.restrictions, device)
-    with reproducible(seed + first, device, threads), training_only(module, training.selected) as still:
+    with (
+        reproducible(seed + first, device, threads),
+        training_only(module, training.selected) as still,
+        compiled(module, training) as run,
+    ):
         hold(module, restrictions)
         live = replace(network, module=module, restrictions=restrictions)
         peers = any(getattr(term.loss, "peers", False) for term in training.losses)
@@ -128,7 +133,7 @@ def fit(
             restrictions,
             seed,
             device,
-            sound_precision(choose_precision(precision, device), live, device),
+            precision_of(training, precision, live, device),
             samples,
             batch,
             whole,
@@ -146,6 +151,7 @@ def fit(
             still,
             drawn,
             {teacher.name: Heads(task, data.labels) for teacher in placed if teacher.trains},
+            run,
         )
         require_validation(job.validating, training.companions)
         identity = identity_of(job, first, network, teachers)
@@ -162,7 +168,9 @@ def fit(
     let_go(trained)
     left = job.companions.finish(job.learning.finish(trained))
     grouped = groups_of_epoch(data, training, samples)
-    left = replace(left, note="; ".join(filter(None, (grouped, *told_by_losses, left.note))))
+    left = replace(
+        left, note="; ".join(filter(None, (grouped, precision_note(training, device), *told_by_losses, left.note)))
+    )
     trained, beside = left.network, job.terms.left(left.network)
     if off := broken(trained):
         raise RuntimeError(f"a restriction of {off[0]} does not hold after training")

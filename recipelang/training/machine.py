@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from recipelang.errors import Refusal
+from recipelang.plan import Training
 from recipelang.surgery.candidates import CONVOLUTIONS
 from recipelang.surgery.chance import random_numbers
 from recipelang.surgery.layout import laid_out
@@ -56,6 +58,34 @@ def sound_precision(precision: str, network: Network, device: str) -> str:
         with hooked(hooks), contextlib.suppress(Exception), evaluating(module), random_numbers(0):
             module(example_input(network))
     return "float32" if any(single) else precision
+
+
+def precision_of(training: Training, asked: str, network: Network, device: str) -> str:
+    """The precision of a training: that of its recipe, else the one asked for.
+
+    Args:
+        asked: `auto`, `float32` or `bfloat16`.
+        network: on the device; is not changed.
+
+    Raises:
+        Refusal: RCP1542: the recipe says `bfloat16`, in which torch would compute wrong gradients here.
+    """
+    if training.precision == "auto":
+        return sound_precision(choose_precision(asked, device), network, device)
+    if sound_precision(training.precision, network, device) != training.precision:
+        raise Refusal(
+            "RCP1542",
+            "on a CPU, torch computes wrong gradients in bfloat16 for this network: a convolution over several places "
+            "is given a single one",
+            "leave `bfloat16` out, or give the network larger images",
+        )
+    return training.precision
+
+
+def precision_note(training: Training, device: str) -> str:
+    """What is said of a precision that a recipe asks for and the device has no units for; "" where there is nothing."""
+    slow = training.precision == "bfloat16" and choose_precision("auto", device) != "bfloat16"
+    return f"bfloat16 is emulated on this {'GPU' if device.startswith('cuda') else 'CPU'}, and slow" if slow else ""
 
 
 def autocast(device: str, precision: str) -> torch.autocast:

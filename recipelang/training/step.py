@@ -61,7 +61,7 @@ def _gradients(job: Job, state: TrainingState, one: Given, moment: Moment, of: i
         job.heads.look(state.module, given, targets)
         instead = job.learning.instead(moment)
         with simulated(state.module, job.restrictions, instead), job.companions.computing(moment):
-            outputs = job.heads.outputs(state.module, given, targets)
+            outputs = job.heads.outputs(state.module, given, targets, job.run)
         asked = job.terms.asked(outputs, targets)
         consulted = job.terms.consulted(moment)
         with torch.set_grad_enabled(job.terms.learn):
