@@ -188,7 +188,7 @@ def test_a_student_learns_where_its_teacher_looks(data: ImageDataset, silent: An
 def test_nothing_is_watched_where_no_loss_looks(
     data: ImageDataset, silent: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(*_: Any) -> None:
+    def never(*_: Any, **__: Any) -> None:
         raise AssertionError("looked")
 
     monkeypatch.setattr("recipelang.training.positions.find_points", never)
