@@ -18,7 +18,7 @@ from recipelang.kinds import ModelRequest
 from recipelang.surgery import artifact
 from recipelang.surgery.candidates import look_for_layers
 from recipelang.surgery.network import Network
-from recipelang.surgery.tracing import example_input
+from recipelang.surgery.tracing import example_input, hushed
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -243,8 +243,6 @@ class Residual(nn.Module):
 
 
 def exported(module: nn.Module, file: Path, size: int) -> None:
-    from recipelang.surgery.tracing import hushed
-
     dynamic = ({0: torch.export.Dim.DYNAMIC},)
     images = (torch.rand(2, 3, size, size),)
     with hushed():
@@ -314,6 +312,36 @@ def test_our_own_export_comes_back_with_classes_and_preprocessing(tmp_path: Path
     assert "needs training" in " ".join(five.habits.notes)
     artifact.save(five, tmp_path / "saved")
     assert artifact.load(tmp_path / "saved").module.eval()(images).shape == (32, 5)
+
+
+def test_an_imported_network_through_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filters and a layer removed, sparse, trained, in integers, written, and loaded without its file."""
+    import recipelang
+
+    monkeypatch.chdir(tmp_path)
+    net = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), Residual()).eval()
+    net[1].fc = nn.Linear(16, 10)  # type: ignore[union-attr]
+    with hushed():
+        torch.onnx.export(
+            net, (torch.rand(2, 1, 8, 8),), "net.onnx", dynamo=True, external_data=False, verbose=False,
+            dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+        )  # fmt: skip
+    result = recipelang.run("""
+        model onnx("net.onnx")
+        data  digits(batch=64)
+        train for 1 epoch with adamw(lr=1e-3)
+        prune 1 layer by imprint
+        prune filters by magnitude until params < 0.6
+        sparsify nm 2:4
+        finetune for 1 epoch with adamw(lr=1e-3)
+        quantize weights, activations to 8 bits by minmax on train(samples=8)
+        measure params
+        """)
+    (tmp_path / "net.onnx").unlink()
+    saved = artifact.load(result.folder / "main")
+    assert {edit.kind for edit in saved.edits} == {"remove_layer", "remove_channels"} and saved.masks
+    with torch.no_grad():
+        assert saved.module(torch.rand(2, 1, 8, 8)).shape == (2, 10)
 
 
 # what is refused -------------------------------------------------------------------------------
