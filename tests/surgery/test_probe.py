@@ -381,3 +381,15 @@ def test_a_saved_network_is_tried_as_well(
             assert method is not None
             method(folder=str(tmp_path / "net")).build(ModelRequest(trust=True))
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("target", ["class", "labels"])
+@pytest.mark.parametrize("end", [nn.Identity(), nn.Sigmoid(), nn.Softmax(1)])
+def test_a_network_that_applies_its_own_sigmoid_or_softmax_is_told(target: str, end: nn.Module) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(16, 3), end)
+    images = torch.randn(4, 1, 4, 4)
+    first, _ = enter(module, images)
+    notes = probe.require_sound(module, images, first, partial(nullcontext, copy.deepcopy(module)), target)
+    wrong = not isinstance(end, nn.Identity) if target == "labels" else isinstance(end, nn.Softmax)
+    assert [note.startswith("it answers with probabilities") for note in notes] == [True] * wrong
