@@ -128,6 +128,7 @@ def test_kp_compares_projected_vectors_and_keeps_what_can_be_restored(shapes: An
     matrices = parts[0]["teacher"].weight.detach(), parts[0]["student"].weight.detach()
     wanted = 0.0
     means = [x if x.ndim == 2 else x.mean(1) if x.ndim == 3 else x.mean((2, 3)) for x in (mine.detach(), theirs)]
+    means = [x / math.sqrt(sum(v * v for v in x.flatten().tolist()) / x.numel()) for x in means]
     for s, t in zip(*means, strict=True):
         p, q = matrices[0] @ t, matrices[1] @ s
         wanted += float((p - q).abs().sum()) / 4 + 0.3 * float((t - matrices[0].T @ p).square().sum()) / (2 * len(t))
@@ -150,6 +151,14 @@ def test_the_projection_of_kp_is_that_of_the_largest_variances() -> None:
         optimizer.step()
     projector = parts[0]["teacher"].weight.T @ parts[0]["teacher"].weight
     torch.testing.assert_close(projector, axes[:, :2] @ axes[:, :2].T, atol=0.05, rtol=0)
+
+
+def test_kp_does_not_depend_on_the_scale_of_activations() -> None:
+    parts, mine, theirs = parts_of(Kp(), ((3, 4, 4), (6, 2, 2))), numbers(0, 2, 3, 4, 4), numbers(1, 2, 6, 2, 2)
+    wanted = value(Kp(), seen(mine), (seen(theirs),), parts)
+    torch.testing.assert_close(value(Kp(), seen(1000 * mine), (seen(0.01 * theirs),), parts), wanted)
+    matrix = parts[0]["teacher"].weight
+    torch.testing.assert_close(matrix @ matrix.T, torch.eye(3, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
 # irg ----------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from recipelang.methods.losses._positions import STUDENT, TEACHER
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+LEAST = 1e-12  # what vectors are divided by at least
+
 
 @method("loss", "kp")
 @dataclass(frozen=True)
@@ -23,14 +25,15 @@ class Kp(PairLoss):
     What: compares two vectors for an image, projected by a matrix on either side, so that widths, sizes and classes may
     differ, and maps may be compared with tokens.
     Formula: mean|P·t − Q·s| + λ · mean((t − Pᵀ·P·t)²) for each pair of positions, s and t the activations averaged over
-    places, P and Q matrices with `width` rows. The second term, the loss of the projection, trains P alone: what P
-    keeps is what the teacher's activations can be restored from. The first one trains Q and the network, and not P,
-    which would shrink to nothing. Several positions: the sum; several teachers: the mean over them, each with matrices
-    of its own. They are trained along by the same optimizer and discarded.
+    places and divided by their root mean square over the batch, P and Q matrices with `width` rows, P orthogonal at
+    the start. The second term, the loss of the projection, trains P alone: what P keeps is what the teacher's
+    activations can be restored from. The first one trains Q and the network, and not P, which would shrink to nothing.
+    Several positions: the sum; several teachers: the mean over them, each with matrices of its own. They are trained
+    along by the same optimizer and discarded.
     Shapes: activations B×… of student and teachers → scalar.
     Positions: the stages that are nearest to the middle of their networks; `plan` shows them.
-    When it misleads: places are averaged away, and with them where something is. Its scale is that of the teacher's
-    activations: compare its size with that of the task's loss, and write a weight.
+    When it misleads: places are averaged away, and with them where something is. It says nothing about classes, and is
+    added to a loss that does.
     Source: Zhang, Ning and He 2017, Knowledge Projection for Deep Neural Networks, as the taxonomy of Wang and Yoon
     2021 (Knowledge Distillation and Student-Teacher Learning for Visual Intelligence, table 2) has it: a projection
     matrix on both sides, middle layers, L1 and a loss of the projection, without spatial dimensions. The authors choose
@@ -56,14 +59,19 @@ class Kp(PairLoss):
         """P and Q."""
         width = self.width or min(mine.channels, theirs.channels)
         matrix = torch.nn.Linear
-        return torch.nn.ModuleDict(
-            {"teacher": matrix(theirs.channels, width, bias=False), "student": matrix(mine.channels, width, bias=False)}
-        )
+        projection, own = matrix(theirs.channels, width, bias=False), matrix(mine.channels, width, bias=False)
+        torch.nn.init.orthogonal_(projection.weight)
+        return torch.nn.ModuleDict({"teacher": projection, "student": own})
 
     def distance(self, mine: Tensor, theirs: Tensor, adapter: Any) -> Tensor:
         """Activations B×… → scalar."""
-        mine, theirs = pooled(mine), pooled(theirs)
+        mine, theirs = scaled(pooled(mine)), scaled(pooled(theirs))
         projected = adapter["teacher"](theirs)
         restored = projected @ adapter["teacher"].weight
         apart = (projected.detach() - adapter["student"](mine)).abs().mean()
         return apart + self.keep * (theirs - restored).square().mean()
+
+
+def scaled(vectors: Tensor) -> Tensor:
+    """Vectors B×C over their root mean square, a number that is not differentiated."""
+    return vectors / vectors.detach().square().mean().sqrt().clamp(min=LEAST)
