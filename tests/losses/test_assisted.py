@@ -84,7 +84,8 @@ def test_ft_is_the_formula_of_the_paper(tokens: bool) -> None:
 
     wanted = torch.zeros((), dtype=torch.float64)
     for part, hint in zip(parts, hints, strict=True):
-        teachers, students = run(part["encoder"], hint), run(part["translator"], mine)
+        hint, own = (x / x.detach().square().mean().sqrt() for x in (hint, mine))
+        teachers, students = run(part["encoder"], hint), run(part["translator"], own)
         assert teachers.shape[2 if tokens else 1] == 3
         unit = [f / f.flatten(1).norm(dim=1).view(-1, *(1,) * (f.ndim - 1)) for f in (teachers, students)]
         restored = run(part["decoder"], teachers)

@@ -114,6 +114,11 @@ def pooled(features: Tensor) -> Tensor:
     return channels_first(features).mean(2)
 
 
+def scaled(features: Tensor) -> Tensor:
+    """Activations over their root mean square, a number for the batch that is not differentiated."""
+    return features / features.detach().square().mean().sqrt().clamp(min=1e-12)
+
+
 def alike(one: Point, two: Point) -> bool:
     """Whether both have the same tokens, or none: compared as they are, not as maps."""
     return one.positions == two.positions and len(one.positions) < 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Moment, Pairing, Point, Points, Seen, Task
 from recipelang.lazy import torch
-from recipelang.methods.losses._pairs import PairLoss, alike, ends, smaller, why_other_places
+from recipelang.methods.losses._pairs import PairLoss, alike, ends, scaled, smaller, why_other_places
 from recipelang.methods.losses._positions import STUDENT, TEACHER, as_maps
 
 if TYPE_CHECKING:
@@ -26,11 +26,12 @@ class Ft(PairLoss):
     factors; a translator says the same of the network's. The factors are compared, so that widths, sizes and classes
     may differ.
     Formula: β · mean|f_t/‖f_t‖₂ − f_s/‖f_s‖₂| + mean((t − t̂)²) for each pair of positions, f_t = E(t) and f_s = R(s)
-    the factors, each divided by its length over channels and places of one image, and t̂ = D(E(t)). E, D and R are
-    three convolutions of 3×3 each (D transposed), for tokens linear layers, with leaky ReLU after each; factors have
-    `rate` of the teacher's channels. The second term trains E and D alone, the first one R and the network alone.
-    Several positions: the sum; several teachers: the mean over them, each with parts of its own. Paraphraser and
-    translator are trained along by the same optimizer and discarded.
+    the factors, each divided by its length over channels and places of one image, and t̂ = D(E(t)). s and t are divided
+    by their root mean square over the batch, so that the paraphraser learns at any scale. E, D and R are three
+    convolutions of 3×3 each (D transposed), for tokens linear layers, with leaky ReLU after each; factors have `rate`
+    of the teacher's channels. The second term trains E and D alone, the first one R and the network alone. Several
+    positions: the sum; several teachers: the mean over them, each with parts of its own. Paraphraser and translator are
+    trained along by the same optimizer and discarded.
     Shapes: activations B×C×H×W, or B×T×D of tokens, of student and teachers → scalar.
     Positions: the ends of the last stages; the larger map is averaged down to the smaller. `plan` shows them.
     When it misleads: the authors train the paraphraser first, and here it is trained along. Its gradients are the same,
@@ -84,6 +85,7 @@ class Ft(PairLoss):
         """Activations B×C×H×W or B×T×D → scalar."""
         if isinstance(adapter["encoder"][0], torch.nn.Conv2d):
             mine, theirs = smaller(as_maps(mine), as_maps(theirs))
+        mine, theirs = scaled(mine), scaled(theirs)
         factors = adapter["encoder"](theirs)
         missed = (theirs - adapter["decoder"](factors)).square().mean()
         apart = (unit(factors.detach()) - unit(adapter["translator"](mine))).abs().mean()

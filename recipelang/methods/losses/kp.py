@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Pairing, Point, Points, middle
 from recipelang.lazy import torch
-from recipelang.methods.losses._pairs import PairLoss, pooled
+from recipelang.methods.losses._pairs import PairLoss, pooled, scaled
 from recipelang.methods.losses._positions import STUDENT, TEACHER
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-LEAST = 1e-12  # what vectors are divided by at least
 
 
 @method("loss", "kp")
@@ -70,8 +68,3 @@ class Kp(PairLoss):
         restored = projected @ adapter["teacher"].weight
         apart = (projected.detach() - adapter["student"](mine)).abs().mean()
         return apart + self.keep * (theirs - restored).square().mean()
-
-
-def scaled(vectors: Tensor) -> Tensor:
-    """Vectors B×C over their root mean square, a number that is not differentiated."""
-    return vectors / vectors.detach().square().mean().sqrt().clamp(min=LEAST)
