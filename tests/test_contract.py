@@ -12,6 +12,7 @@ import pytest
 from recipelang import catalogue, contracts, verbs
 from recipelang.catalogue import FOLDERS, PARTS, Setting
 from recipelang.errors import Refusal
+from recipelang.kinds import offered
 from recipelang.plan import canonical
 from recipelang.verbs import _contract
 
@@ -222,8 +223,7 @@ def test_a_method_names_tasks_that_there_are() -> None:
     targets = {find("task", name).target for name in tasks}  # type: ignore[attr-defined]
     for kind, name in METHODS:
         assert set(getattr(find(kind, name), "tasks", ())) <= tasks, f"{kind} {name}"
-    offered = {find("data", name).target for name in catalogue.names("data")}  # type: ignore[attr-defined]
-    assert offered - {""} <= targets
+    assert {target for name in catalogue.names("data") for target in offered(find("data", name))} <= targets
 
 
 PAGES = {page.stem for page in (ROOT / "recipelang" / "explanations").glob("*.md")}
