@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -12,6 +13,19 @@ from recipelang.plan import Closes, FewValues, Needs, Zeros
 
 #: states that the language itself names, and words with another meaning: a recipe cannot give these names
 RESERVED = ("healthy", "recovered", "current", "self", "control", "scratch", "train", "val", "test", "first", "last")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a network comes from.
+
+    Attributes:
+        teachers: of the last statement that trained it to agree with teachers; none where there is no such statement.
+        altered: whether the recipe changed since what it is, beside its weights.
+    """
+
+    teachers: tuple[str, ...] = ()
+    altered: bool = False
 
 
 @dataclass
@@ -41,6 +55,7 @@ class Flow:
         few: the weights that hold few values, by each statement that made them so, and where.
         grids: what the statement before gave grids, and where; None where something trained or changed since.
         restrictions: those that the current network is certainly under; while variants are open, that one of them is.
+        origin: where the current network comes from; `origins`: where kept states do.
         beside: names of networks that statements left beside the current one.
         closed: what may not follow, with the verb and the place of the statement that says so.
         task: the class of the recipe's task.
@@ -67,6 +82,8 @@ class Flow:
     few: tuple[tuple[FewValues, Span], ...] = ()
     grids: tuple[Needs, Span] | None = None
     restrictions: frozenset[str] = frozenset()
+    origin: Origin | None = None
+    origins: Mapping[str, Origin] = field(default_factory=dict)  # replaced and never changed: flows share it
     beside: frozenset[str] = frozenset()
     closed: tuple[tuple[Closes, str, Span], ...] = ()
     task: Any = field(default_factory=tasks.default)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from recipelang.meaning.diagnostics import Notes, Refuse
-from recipelang.meaning.flow import Flow
+from recipelang.meaning.flow import Flow, Origin
 from recipelang.meaning.verb import Verb
 from recipelang.plan import Built, Named, Needs, Returned, Selection, alters, compresses
 from recipelang.syntax import nodes
@@ -98,6 +99,7 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
         ]
         flow.few = (*(one for one in flow.few if one not in replaced), (few, span))
     _stale(verb, statement, flow, notes)
+    _origin(needs, altering, flow)
     for left in needs.beside if needs else ():
         _left(left, flow, notes, statement)
     if needs and needs.grids:
@@ -120,6 +122,20 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
         flow.restrictions = frozenset()  # those of the state that the recipe returns to are known when it runs
     if compresses(found) if needs else not verb.operation.before_healthy:
         flow.healthy = True
+
+
+def _origin(needs: Needs | None, altering: bool, flow: Flow) -> None:
+    """Note where the current network and kept states come from."""
+    mine = flow.origin or Origin()
+    if altering or needs is None:
+        mine = replace(mine, altered=True)
+    if needs and needs.teachers:
+        mine = replace(mine, teachers=needs.teachers)
+    if needs and isinstance(needs.writes, Named):
+        flow.origins = {**flow.origins, needs.writes.name: mine}
+    if needs and isinstance(needs.writes, Returned):
+        mine = flow.origins.get(needs.writes.state, Origin())
+    flow.origin = mine
 
 
 def _left(name: str, flow: Flow, notes: Notes, statement: nodes.Statement) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -24,6 +25,8 @@ def run(operation: Distill, context: Context) -> Outcome:
         Refusal: RCP0914: a teacher does not know a class of the network, or reads other channels; RCP0821 … RCP0823: a
             loss finds nothing to compare.
     """
+    for first, assistant in operation.assisted:
+        _require_between(first, assistant, context.network, context.state)
     named = [Teacher(name, context.state(name)) for name in operation.teachers]
     teachers, notes = all_translated(named, context.network, outputs=compares_outputs(operation.training))
     _require_different(operation, context.network, named)
@@ -43,6 +46,8 @@ def foresee(operation: Distill, network: Network, known: Known) -> Foresight:
     Raises:
         Refusal: as of `run`, as far as the teachers are known.
     """
+    for first, assistant in operation.assisted:
+        _require_between(first, assistant, network, known)
     there = [Teacher(name, teacher) for name in operation.teachers if (teacher := known(name))]
     if len(there) < len(operation.teachers):
         return Foresight()
@@ -86,3 +91,31 @@ def _require_different(operation: Distill, network: Network, teachers: Sequence[
                 f"let one begin with other weights: `start from {teacher.name}`, `train from scratch for 1 epochs`, "
                 "`keep as other`",
             )
+
+
+def _require_between(first: str, assistant: str, network: Network, known: Known) -> None:
+    """Refuse an assistant between two networks that are alike.
+
+    Raises:
+        Refusal: RCP1522.
+    """
+    begin, middle = known(first), known(assistant)
+    if begin is None or middle is None or _build(begin) != _build(network) or _build(middle) == _build(network):
+        return
+    raise Refusal(
+        "RCP1522",
+        f"the assistant `{assistant}` is between equal networks: it learned from `{first}`, which is built like the "
+        "network that is to learn from it",
+        f"`distill from {first}`, or let the network be smaller than `{assistant}`",
+    )
+
+
+def _build(network: Network) -> str:
+    """What a network is beside its weights."""
+    told = network.described()
+    settings = {name: value for name, value in told["source"].get("settings", {}).items() if name != "weights"}
+    parts = {
+        "source": {**told["source"], "settings": settings},
+        **{name: told[name] for name in ("edits", "restrictions")},
+    }
+    return json.dumps(parts, sort_keys=True)

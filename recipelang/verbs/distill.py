@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from recipelang.meaning import modules, names, places, training, trees
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.verb import Clause, Verb
-from recipelang.plan import DEFAULT_RECOVERY, Needs, Samples, Training
+from recipelang.plan import DEFAULT_RECOVERY, Needs, Samples, Training, unhashed
 from recipelang.syntax.show import show
 
 
@@ -24,6 +25,9 @@ class Distill:
     teachers: tuple[str, ...]
     training: Training
     samples: Samples | None = None
+    #: (teacher of the teacher, teacher) where the one that `from` names was trained to agree with another, and neither
+    #: the first network nor the student was changed by the recipe
+    assisted: tuple[tuple[str, str], ...] = unhashed(())
 
     def needs(self) -> Needs:
         """Its training, and its teachers."""
@@ -79,7 +83,17 @@ def read(reader: Reader) -> Distill | None:
         _teacher(reader, nodes[0])
     chosen = replace(made, trains=modules.selection(reader))
     samples = _samples(reader, alone)
-    return reader.done(Distill(tuple(teachers), chosen, samples))
+    return reader.done(Distill(tuple(teachers), chosen, samples, _assisted(reader, teachers)))
+
+
+def _assisted(reader: Reader, teachers: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The one teacher, if it is an assistant, and the teacher that it learned from."""
+    origins, mine = reader.flow.origins, reader.flow.origin
+    learned = origins[teachers[0]].teachers if len(teachers) == 1 and teachers[0] in origins else ()
+    if len(learned) != 1 or learned[0] == "recovered" or (mine and mine.altered):
+        return ()
+    first = origins.get(learned[0])
+    return () if first and first.altered else ((learned[0], teachers[0]),)
 
 
 def _samples(reader: Reader, alone: bool) -> Samples | None:
