@@ -31,6 +31,7 @@ class Point:
         rectified: whether a ReLU is directly before its end; poolings by the maximum may be between.
         attention: whether it is the self-attention that the module computes; its shape is heads × tokens × width.
         unrectified: whether what a loss sees is the activation without the ReLU directly before it, where there is one.
+        learned: whether weights of the network, trained or frozen, are before it; else it is the input, resized.
     """
 
     path: str
@@ -45,6 +46,7 @@ class Point:
     unrectified: bool = False
     attention: bool = False
     rectified: bool = False
+    learned: bool = True
 
     @property
     def channels(self) -> int:
@@ -83,11 +85,11 @@ class Points:
 
         Of modules that end together the outermost counts. Sizes at which nothing is bypassed (the stem of a residual
         network) are left out where others have shortcuts. A network with one size alone, such as a transformer, has
-        three stages of about equal depth.
+        three stages of about equal depth. Before the first weights there is no stage: a pooling there is the image.
         """
         sizes: dict[tuple[int, ...], list[Point]] = {}
         for point in self.every:
-            if point.through and _several(point.positions):
+            if point.through and point.learned and _several(point.positions):
                 sizes.setdefault(point.positions, []).append(point)
         bypassed = {point.positions for point in self.every if not point.through}
         sizes = {size: chain for size, chain in sizes.items() if size in bypassed} or sizes

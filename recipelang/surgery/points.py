@@ -31,13 +31,15 @@ POOLS = (_AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd)
 
 @dataclass(frozen=True)
 class _Output:
-    """What a module returned: its tensor, the step of the graph that made it, its version, layers run by then."""
+    """What a module returned: its tensor, the step of the graph that made it, its version, layers run by then, and
+    whether modules with weights were among them."""
 
     path: str
     tensor: Tensor
     node: Any
     version: int
     layers: int
+    learned: bool
 
 
 def find_points(module: nn.Module, example: Tensor, whose: str, *, attention: bool = False) -> Points:
@@ -100,6 +102,7 @@ class _Watch:
         self.read: dict[Any, int] = {}
         self.inside: dict[tuple[str, int], int] = {}
         self.layers = 0
+        self._weights = _own(module)
         self._paths: list[str] = []
 
     def hooks(self) -> Iterator[Any]:
@@ -117,6 +120,7 @@ class _Watch:
     def _before(self, path: str, part: nn.Module) -> Any:
         def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self._paths.append(path)
+            self._weights = self._weights or _own(part)
             first = next((t for _, t in tensors_in(args, kwargs)), None)
             if first is not None and (axis := _channels_axis(part, first.ndim)) is not None:
                 if first.grad_fn is not None:
@@ -135,9 +139,14 @@ class _Watch:
             self.counts[path] = self.counts.get(path, 0) + 1
             tensor = main_tensor(output)
             if tensor is not None and tensor.is_floating_point() and tensor.ndim > 1 and len(tensor) == self.batch:
-                self.outputs.append(_Output(path, tensor, tensor.grad_fn, tensor._version, self.layers))
+                self.outputs.append(_Output(path, tensor, tensor.grad_fn, tensor._version, self.layers, self._weights))
 
         return after
+
+
+def _own(part: nn.Module) -> bool:
+    """Whether a module holds weights itself: parameters, or what stands for them where they are stored as integers."""
+    return next(part.parameters(recurse=False), None) is not None
 
 
 def _channels_axis(part: nn.Module, ndim: int) -> int | None:
@@ -163,6 +172,7 @@ def _point(
         trains,
         from_inputs,
         rectified=_rectified(output.node),
+        learned=output.learned,
     )
 
 

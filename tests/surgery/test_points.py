@@ -237,3 +237,24 @@ def test_the_network_is_left_as_it_was() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
     assert all(p.grad is None for p in module.parameters())
+
+
+def test_a_pooling_before_the_first_weights_is_no_stage_of_a_teacher_either() -> None:
+    pooled = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
+    assert points_of(pooled, 1, 8, 8).stages() == ()
+    frozen = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    stages = points_of(frozen.requires_grad_(False), 1, 8, 8).stages()
+    assert [point.path for point in stages] == ["2", "3"]
+    assert all(point.learned and not point.trains for point in stages)
+
+
+def test_weights_of_the_network_itself_count_as_before_every_stage() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.pool = nn.Parameter(torch.randn(4, 1, 3, 3)), nn.MaxPool2d(2)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.pool(nn.functional.conv2d(images, self.weight)).flatten(1)
+
+    assert [point.path for point in points_of(Own(), 1, 8, 8).stages()] == ["pool"]
