@@ -33,10 +33,13 @@ class Images(Protocol):
 
     Attributes:
         labels: int64 N, or float32 N×C of 0 and 1 where an image may have several.
+        augments: whether draws change an image.
     """
 
     @property
     def labels(self) -> np.ndarray: ...
+    @property
+    def augments(self) -> bool: ...
 
     def read(self, batches: Iterator[np.ndarray], draws: Draws | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each batch of indices (int64 B): the indices and the pixels, uint8 B×H×W×C, augmented by `draws`."""
@@ -57,11 +60,16 @@ class ArrayImages:
     padding: tuple[int, int] = (0, 0)
     flip: bool = False
 
+    @property
+    def augments(self) -> bool:
+        """Whether images are shifted or mirrored."""
+        return any(self.padding) or self.flip
+
     def read(self, batches: Iterator[np.ndarray], draws: Draws | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """See `Images`."""
         for indices in batches:
             pixels = self.images[indices]
-            if draws and (any(self.padding) or self.flip):
+            if draws and self.augments:
                 pixels = shift_and_flip(pixels, draws(indices, SHIFT_DRAWS), self.padding, self.flip)
             yield indices, pixels
 
@@ -84,6 +92,11 @@ class FileImages:
     preprocessing: Preprocessing
     augment: bool
     flip: bool = True
+
+    @property
+    def augments(self) -> bool:
+        """Whether training takes parts of images."""
+        return self.augment
 
     def read(self, batches: Iterator[np.ndarray], draws: Draws | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """See `Images`."""
@@ -125,6 +138,11 @@ class SomeImages:
     def labels(self) -> np.ndarray:
         """Of these images."""
         return self.images.labels[self.chosen]
+
+    @property
+    def augments(self) -> bool:
+        """As all of them."""
+        return self.images.augments
 
     def read(self, batches: Iterator[np.ndarray], draws: Draws | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """See `Images`; an image is augmented as it is among all."""
@@ -171,6 +189,11 @@ class ImageDataset:
     def target_shape(self) -> None:
         """A label has no shape that an answer must have."""
         return None
+
+    @property
+    def augments(self) -> bool:
+        """Whether a training image is another one in each epoch."""
+        return self.images["train"].augments
 
     def prepared(self, preprocessing: Preprocessing) -> ImageDataset:
         """The same images as a network with this preprocessing wants them, as far as they are not decoded yet."""

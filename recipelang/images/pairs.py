@@ -136,6 +136,11 @@ class PairDataset:
         return None
 
     @property
+    def augments(self) -> bool:
+        """Whether a training pair is another one in each epoch: it is cut out somewhere."""
+        return True
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """(channels, height, width) of an input in training."""
         return (len(self.preprocessing.mean), self.crop // self.scale, self.crop // self.scale)

@@ -46,6 +46,11 @@ class Picked(Derived):
         """Of the data and of the samples."""
         return derived(self.data.fingerprint, part=self.chosen)
 
+    @property
+    def augments(self) -> bool:
+        """They are read without augmentation."""
+        return False
+
     def size(self, split: str) -> int:
         """Number of samples."""
         return len(self.chosen) if split == "train" else self.data.size(split)

@@ -83,6 +83,7 @@ class TextDataset:
     notes: tuple[str, ...] = ()
     preprocessing: None = None  # of images
     target_shape: None = None  # a label has no shape that an answer must have
+    augments: bool = False
 
     @property
     def target(self) -> str:

@@ -119,6 +119,11 @@ class Derived:
         return numbers
 
     @property
+    def augments(self) -> bool:
+        """Whether a training sample is another one in each epoch; an error where the data does not say."""
+        return bool(self.data.augments)  # type: ignore[attr-defined]
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What is said of it."""
         return tuple(getattr(self.data, "notes", ()))

@@ -101,6 +101,8 @@ class Companion(Protocol):
         precision: in which matrix products and convolutions are computed, `float32` or `bfloat16`; "" where the device
             decides. A training takes one.
         compiles: whether the network that trains is compiled (`torch.compile`); see `training/compiling.py`.
+        caches: whether teachers answer about every training sample once, before the first step, and no more; `holds`
+            says how large their answers may be. See `meaning/caching.py`.
         judges: whether it follows how the network does on the whole validation split after every epoch; only `train`,
             `finetune` and `distill` take one.
     """
@@ -113,6 +115,7 @@ class Companion(Protocol):
     several: ClassVar[bool] = False
     precision: ClassVar[str] = ""
     compiles: ClassVar[bool] = False
+    caches: ClassVar[bool] = False
     judges: ClassVar[bool] = False
 
     def of(self, unit: Unit, selection: Selection) -> Companion:
@@ -122,6 +125,10 @@ class Companion(Protocol):
     def gathers(self) -> int:
         """How many batches of the data make one step; of several companions the most counts."""
         return 1
+
+    def holds(self) -> int:
+        """How many bytes the answers of teachers may have; asked where it `caches`."""
+        return 0
 
     def rates(self, network: Any) -> Mapping[str, float]:
         """The parameters of a `Network` that train with another learning rate: name → factor of the optimizer's, at

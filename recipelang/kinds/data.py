@@ -47,7 +47,9 @@ class Dataset(Protocol):
         inputs: `Inputs`, where inputs are not floating-point numbers; ask `inputs_of`.
         drawn(*, samples=None, epoch=None, seed=0) -> int64 N: the numbers of the training samples, from 0, in the order
             in which `batches("train", …)` of the same arguments gives them. Losses that keep something for each sample
-            (`Loss.remembers`) need it.
+            (`Loss.remembers`) need it, and so do kept answers of teachers (`Companion.caches`).
+        augments: whether a training sample may be another one in each epoch; answers of teachers are kept only where it
+            is False.
     """
 
     @property

@@ -42,7 +42,7 @@ class Seen:
         asked: of a teacher, the samples that it answered, bool B, where a loss chooses them; `outputs` has these alone,
             and is None where there are none. None: all of them.
         samples: of the student, which training samples these are, int64 B, from 0 up to the number that `Loss.memory`
-            was told; where a loss `remembers`, else None.
+            was told; where a loss `remembers` or the teachers' answers are kept, else None.
         again: of the student, computes once more as in this step, with other activations: (one for each pairing of the
             loss, as `features`) → what the network makes of them there, up to each position from the ones before it.
             BatchNorm averages no statistics meanwhile.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from recipelang import catalogue
 from recipelang.errors import nearest
-from recipelang.meaning import compiling, places, removal, schedules, tasks
+from recipelang.meaning import caching, compiling, places, removal, schedules, tasks
 from recipelang.meaning.lookup import lookup
 from recipelang.meaning.settings import bind
 from recipelang.meaning.values import DIMENSIONS
@@ -81,6 +81,10 @@ def read(
     if made.compiled and (why := compiling.why_not(made)):
         node = next(node for node in companions if node.name == "compile")
         reader.refuse("RCP1541", why, node.span, "leave `compile` out")
+        return None
+    if made.caching and (why := caching.why_not(made)):
+        node = next(node for node in companions if node.name == made.caching.name)
+        reader.refuse("RCP1523", why, node.span, f"leave `{made.caching.name}` out")
         return None
     marked = any(part.marks() for part in parts_of(made) if hasattr(part, "marks"))
     if marked or reader.failed:  # most have no marks, and what was refused is not among the terms

@@ -208,6 +208,11 @@ class Training:
         return any(companion.compiles for companion in self.companions)
 
     @property
+    def caching(self) -> Any:
+        """The companion for which teachers answer once, before the first step; None where they answer in each."""
+        return next((companion for companion in self.companions if companion.caches), None)
+
+    @property
     def leaves(self) -> frozenset[str]:
         """What its companions leave in the network (`kinds.Companion.leaves`): `masks`, `parts` that are gone."""
         return frozenset(companion.leaves for companion in self.companions if companion.leaves)

@@ -20,6 +20,7 @@ from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.selectors import resolve
 from recipelang.surgery.tracing import example_input
+from recipelang.training.asking import require_cacheable
 from recipelang.training.machine import precision_note, precision_of
 from recipelang.training.numbering import require_numbers
 from recipelang.training.rates import rates
@@ -197,12 +198,13 @@ def fit_schedules(needs: Needs, data: Dataset) -> tuple[str, ...]:
 
     Raises:
         Refusal: RCP0312: a milestone, a warm-up or an update comes after its end; RCP1500: a loss remembers samples,
-            and the data does not number them.
+            and the data does not number them; RCP1523, RCP1524: the answers of teachers cannot be kept.
     """
     if needs.training is None:
         return ()
     require_numbers(needs.training, data)
     samples = needs.trains_on.count if needs.trains_on else None
+    require_cacheable(needs.training, data, samples, len(needs.teachers))
     part = schedules.share(needs.training.duration, needs.rounds)
     per_epoch = steps_of_epoch(data, needs.training, samples)
     course = needs.training.course

@@ -164,11 +164,12 @@ class Times:
             marks = _Marks(self._remembered.left(TRAINING), self.options.device)
             with contextlib.suppress(Refusal, RuntimeError, _Enough), raised_by(network, "train"):
                 ready, _ = all_translated(teachers, network, outputs=compares_outputs(training))
+                asking = tuple(one for one in training.companions if not one.caches)  # a pass would take too long
                 brief = replace(training, duration=Duration(STEPS, "steps"), optimizer=_plain(training.optimizer))
                 fit(
                     network,
                     data,
-                    replace(brief, course=None),
+                    replace(brief, course=None, companions=asking),
                     task=self.task,
                     seed=0,
                     progress=marks,

@@ -64,6 +64,11 @@ class Instead:
         """Of one target, as in the data set."""
         return self.made.target_shape
 
+    @property
+    def augments(self) -> bool:
+        """What is made is the same in every epoch."""
+        return False
+
     def size(self, split: str) -> int:
         """How many samples were made, or those of the data set in its other splits."""
         return len(self.made.inputs) if split == "train" else self.made.like.size(split)

@@ -64,6 +64,11 @@ class Made:
         """Of one target, as in the data set."""
         return self.like.target_shape
 
+    @property
+    def augments(self) -> bool:
+        """What is made is the same in every epoch."""
+        return False
+
     def size(self, split: str) -> int:
         """How many samples were made."""
         return len(self.inputs)

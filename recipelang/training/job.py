@@ -17,6 +17,7 @@ from recipelang.images.batches import count, moved
 from recipelang.kinds import Batch, Dataset, Moment, Task
 from recipelang.plan import Training, canonical
 from recipelang.surgery.network import Network, Restrictions, content
+from recipelang.training.answers import Answers
 from recipelang.training.companions import Companions
 from recipelang.training.heads import Heads
 from recipelang.training.numbering import of_batches, require_as_many
@@ -37,6 +38,7 @@ class Job:
         still: layers whose statistics stay as they are.
         peer_heads: name of a teacher that trains along → what reads its answers.
         run: what computes in the place of the module, where the training is compiled.
+        answers: of the teachers, where they answered before the first step.
     """
 
     data: Dataset
@@ -59,9 +61,10 @@ class Job:
     learning: Learning
     validating: Validating | None
     still: tuple[nn.Module, ...]
-    members: np.ndarray | None = None  # the samples that it takes, where a loss remembers
+    members: np.ndarray | None = None  # the samples that it takes, where something is kept for each
     peer_heads: Mapping[str, Heads] = field(default_factory=dict)
     run: Callable[[Tensor], Any] | None = None
+    answers: Answers | None = None
 
     def moment(self, step: int) -> Moment:
         return Moment(step, self.total, self.per_epoch, self.seed)
@@ -72,7 +75,7 @@ class Job:
         return epochs * self.batches + min(within * self.training.batches, self.batches)
 
 
-#: a batch, and which samples it holds (int64 B) where a loss remembers
+#: a batch on the device, and which samples it holds (int64 B, on the CPU) where something is kept for each
 Given = tuple[Batch, Tensor | None]
 
 
@@ -105,13 +108,13 @@ def batches(job: Job, done: int) -> Iterator[Iterator[Given]]:
 
 
 def _of_epoch(job: Job, epoch: int, start: int) -> Iterator[Given]:
-    """The batches of an epoch from batch `start` on, with their samples where a loss remembers."""
+    """The batches of an epoch from batch `start` on, with their samples where something is kept for each."""
     given = job.data.batches("train", samples=job.samples, epoch=epoch, seed=job.seed, start=start)
     order: Iterator[Tensor | None] = itertools.repeat(None)
     if job.members is not None:
         order = of_batches(job.data, job.samples, epoch, job.seed, job.batch, start, job.members)
     for (inputs, targets), numbers in zip(given, order, strict=False):
         if numbers is not None:
-            numbers = require_as_many(job.data, numbers, count(inputs)).to(job.device)
+            require_as_many(job.data, numbers, count(inputs))
         batch = Batch(moved(inputs, job.device, channels_last=job.channels_last), moved(targets, job.device))
         yield batch, numbers

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from recipelang.surgery.restricting import broken, hold, on_device
 from recipelang.surgery.tracing import let_go
 from recipelang.training import checkpoint as checkpoints
 from recipelang.training import companions as accompanying
+from recipelang.training.asking import answered, require_cacheable
 from recipelang.training.checkpoint import TrainingState
 from recipelang.training.compiling import compiled
 from recipelang.training.curve import Curve
@@ -102,12 +104,14 @@ def fit(
             nothing has gradients; RCP0811 the loss is not finite; RCP0812 outputs do not fit the data; RCP0814
             BatchNorm cannot train on batches of one image; RCP0815 a teacher's outputs have another shape; RCP0816
             out of memory; RCP0821 … RCP0823 a loss finds no positions to compare; RCP0825 one is skipped in a step;
-            RCP0827 a companion needs a validation split; RCP1500 a loss remembers samples without numbers.
+            RCP0827 a companion needs a validation split; RCP1500 a loss remembers samples without numbers;
+            RCP1523, RCP1524 the answers of teachers cannot be kept.
         KeyboardInterrupt: after the checkpoint is written.
     """
     batch = min(data.batch, samples or data.size("train"), data.size("train"))
     require_trainable(network, batch)
     require_numbers(training, data)
+    require_cacheable(training, data, samples, len(teachers))
     drawn = members(data, samples, seed) if remembers(training) else None
     whole, per_epoch = batches_of_epoch(data, samples), steps_of_epoch(data, training, samples)
     steps = steps_of(training.duration, per_epoch, smoke)
@@ -161,23 +165,25 @@ def fit(
         state = TrainingState(module, optimizer, parts, step=first)
         resumed = checkpoint is not None and checkpoints.load(checkpoint, state, identity)
         start = state.step if resumed else 0
-        _train(job, state, checkpoint, identity, progress)
-        told_by_losses = job.terms.told()
+        with answered(job, identity, checkpoint, progress) if not smoke else nullcontext() as answers:
+            _train(replace(job, answers=answers), state, checkpoint, identity, progress)
+            told = job.terms.told()
+            if answers is not None:
+                images = (job.seen(state.step) - job.seen(first)) * batch
+                told = (*told, answers.told(images, batch, job.terms.teachers_take()))
     trained = replace(network, module=module.cpu().to(memory_format=torch.contiguous_format))
     trained.module.train(network.module.training)
     let_go(trained)
     left = job.companions.finish(job.learning.finish(trained))
     grouped = groups_of_epoch(data, training, samples)
-    left = replace(
-        left, note="; ".join(filter(None, (grouped, precision_note(training, device), *told_by_losses, left.note)))
-    )
+    left = replace(left, note="; ".join(filter(None, (grouped, precision_note(training, device), *told, left.note))))
     trained, beside = left.network, job.terms.left(left.network)
     if off := broken(trained):
         raise RuntimeError(f"a restriction of {off[0]} does not hold after training")
     taken, images = state.step - first, (job.seen(state.step) - job.seen(first)) * batch
     epochs = round(images / (job.batches * batch), 3)
-    told = tuple(state.history), unvalidated(job.validating, state.history)
-    return trained, FitRecord(taken, images, epochs, job.precision, start, *told, left, taken < steps, beside)
+    history = tuple(state.history), unvalidated(job.validating, state.history)
+    return trained, FitRecord(taken, images, epochs, job.precision, start, *history, left, taken < steps, beside)
 
 
 def _together(module: nn.Module, parts: nn.Module) -> nn.Module:
@@ -201,8 +207,9 @@ def _train(job: Job, state: TrainingState, path: Path | None, identity: str, pro
             for given in () if job.companions.end else batches(job, state.step):
                 lr = job.moment(state.step).value(job.training.optimizer.lr)
                 set_rate(state.optimizer, lr)
-                loss, score, images, terms = step(job, state, given)
-                tally.add(loss, score, images, lr, terms)
+                with _timing(job, state.step):
+                    loss, score, images, terms = step(job, state, given)
+                    tally.add(loss, score, images, lr, terms)
                 state.step += 1
                 whole = state.step % job.per_epoch == 0 or state.step == job.end
                 if whole:
@@ -226,6 +233,11 @@ def _train(job: Job, state: TrainingState, path: Path | None, identity: str, pro
         raise Refusal("RCP0816", f"training does not fit into the memory of `{job.device}`", help) from error
     finally:
         progress.stop()
+
+
+def _timing(job: Job, step: int) -> AbstractContextManager[None]:
+    """The block of one step, for the answers of teachers that say what they saved."""
+    return job.answers.timing(job.seen(step + 1) - job.seen(step)) if job.answers else nullcontext()
 
 
 def _validate(job: Job, state: TrainingState) -> None:

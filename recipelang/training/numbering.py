@@ -15,13 +15,15 @@ from recipelang.plan import Training
 
 
 def remembers(training: Training) -> str:
-    """The name of the first loss of a training that keeps something for each sample; "" where none does."""
+    """The name of the first loss or companion of a training that keeps something for each sample; "" where none
+    does."""
     losses = (term.loss for term in training.losses)
-    return next((loss.name for loss in losses if getattr(loss, "remembers", False)), "")
+    caching = training.caching.name if training.caching else ""
+    return next((loss.name for loss in losses if getattr(loss, "remembers", False)), caching)
 
 
 def require_numbers(training: Training, data: Dataset) -> None:
-    """Refuse a training with a loss that keeps something for each sample of data that does not number them.
+    """Refuse a training with a part that keeps something for each sample of data that does not number them.
 
     Raises:
         Refusal: RCP1500.
@@ -32,7 +34,7 @@ def require_numbers(training: Training, data: Dataset) -> None:
             "RCP1500",
             f"`{name}` keeps something for each training sample, and the data `{data.name}` does not say which samples "
             "a batch holds",
-            "use another loss, such as `sp`, or data in a folder or a table; the package of the data may add `drawn`",
+            f"leave `{name}` out, or use data in a folder or a table; the package of the data may add `drawn`",
         )
 
 
@@ -43,7 +45,7 @@ def members(data: Dataset, samples: int | None, seed: int) -> np.ndarray:
 
 
 def of_batches(
-    data: Dataset, samples: int | None, epoch: int, seed: int, batch: int, start: int, taken: np.ndarray
+    data: Dataset, samples: int | None, epoch: int | None, seed: int, batch: int, start: int, taken: np.ndarray
 ) -> Iterator[Tensor]:
     """Of each batch of an epoch, from batch `start` on: which of `taken` it holds, int64 B."""
     order = data.drawn(samples=samples, epoch=epoch, seed=seed)  # type: ignore[attr-defined]

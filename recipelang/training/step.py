@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recipelang.images.batches import chosen, copied, count, detached
+from recipelang.images.batches import chosen, copied, count, detached, moved
 from recipelang.kinds import Moment, Seen
 from recipelang.surgery.restricting import gather, hold
 from recipelang.surgery.simulated import simulated
@@ -66,8 +66,8 @@ def _gradients(job: Job, state: TrainingState, one: Given, moment: Moment, of: i
         consulted = job.terms.consulted(moment)
         with torch.set_grad_enabled(job.terms.learn):
             taught = [
-                _answered(teacher, images, targets, asked, job) if n in consulted else None
-                for n, teacher in enumerate(job.terms.teachers)
+                _taught(n, images, targets, asked, numbers, job) if n in consulted else None
+                for n in range(len(job.terms.teachers))
             ]
 
     def again() -> None:
@@ -75,7 +75,7 @@ def _gradients(job: Job, state: TrainingState, one: Given, moment: Moment, of: i
         with autocast(job.device, job.precision), simulated(state.module, job.restrictions, instead), computing:
             state.module(copied(detached(images)))
 
-    loss = job.terms.value(images, outputs, taught, targets, moment, asked, numbers, again)
+    loss = job.terms.value(images, outputs, taught, targets, moment, asked, moved(numbers, job.device), again)
     if job.companions.running:
         seen = Seen(detached(images), mean_answer(outputs), (), job.companions.network)
         loss = sum(job.companions.penalties(seen, moment), loss)
@@ -87,6 +87,13 @@ def _gradients(job: Job, state: TrainingState, one: Given, moment: Moment, of: i
     (loss if of == 1 else loss / of).backward()
     score = job.task.score(mean_answer(outputs).detach(), targets)
     return loss.detach(), score, count(targets), job.terms.last()
+
+
+def _taught(n: int, images: Any, targets: Any, asked: Tensor | None, numbers: Tensor | None, job: Job) -> Any:
+    """Output of teacher `n`: that of before the first step where answers are kept."""
+    if job.answers is not None and numbers is not None:
+        return job.answers.of(n, numbers, job.device)
+    return _answered(job.terms.teachers[n], images, targets, asked, job)
 
 
 def _answered(teacher: Teacher, images: Any, targets: Any, asked: Tensor | None, job: Job) -> Any:

@@ -155,7 +155,7 @@ class Terms:
     def told(self) -> tuple[str, ...]:
         """What the losses say after the training."""
         told = [one for one in self._terms if getattr(type(one.term.loss), "told", Loss.told) is not Loss.told]
-        seconds = self._time() if told else None
+        seconds = self.teachers_take() if told else None
         return tuple(text for one in told if (text := one.term.loss.told(one.parts, seconds)))
 
     def left(self, trained: Network) -> dict[str, Network]:
@@ -168,7 +168,7 @@ class Terms:
                 found |= one.term.loss.left(parts, one.pairings, trained, teachers)
         return found
 
-    def _time(self) -> float | None:
+    def teachers_take(self) -> float | None:
         """Seconds that the teachers take for a sample of the last batch, about; None where there was none."""
         if self._images is None:
             return None

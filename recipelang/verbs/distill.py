@@ -83,6 +83,9 @@ def read(reader: Reader) -> Distill | None:
         _teacher(reader, nodes[0])
     chosen = replace(made, trains=modules.selection(reader))
     samples = _samples(reader, alone)
+    if samples and samples.source and made.caching:
+        message = f"`{made.caching.name}` keeps answers about the samples of the data, and `on nothing` makes its own"
+        reader.refuse("RCP1523", message, reader.statement.verb.span, f"leave `{made.caching.name}` out")
     return reader.done(Distill(tuple(teachers), chosen, samples, _assisted(reader, teachers)))
 
 
