@@ -18,6 +18,7 @@ from recipelang.images.dataset import ArrayImages, FileImages, ImageDataset, Ima
 from recipelang.images.decode import open_image
 from recipelang.images.depth import HALF
 from recipelang.images.inspection import look_at, names_of, require_classes, unreadable
+from recipelang.images.making import many_objects
 from recipelang.images.preprocessing import entries
 from recipelang.images.readers import Reader
 from recipelang.images.resize import fit_image
@@ -92,6 +93,7 @@ class Splits:
     deep: bool = False
 
 
+@many_objects()
 def gather(
     listed: Sequence[Listed],
     classes: tuple[str, ...],

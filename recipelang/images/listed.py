@@ -14,6 +14,7 @@ from recipelang.images.dataset import ImageDataset
 from recipelang.images.decode import SUFFIXES
 from recipelang.images.files import Listed, gather, open_files, usual
 from recipelang.images.listing import Listing, list_samples
+from recipelang.images.making import many_objects
 from recipelang.images.readers import FolderReader
 from recipelang.images.scan import folder_at
 from recipelang.images.table import lines_of, listed, read_table
@@ -35,6 +36,7 @@ class Columns:
     separator: str = ""
 
 
+@many_objects()
 def open_listed(
     file: Path,
     root: Path | None,

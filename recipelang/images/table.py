@@ -11,6 +11,7 @@ from pathlib import Path
 
 from recipelang.errors import Refusal, did_you_mean
 from recipelang.images.decode import shown
+from recipelang.images.making import many_objects
 
 DELIMITERS = (",", ";", "\t")
 LARGEST = 2**30  # bytes
@@ -43,6 +44,7 @@ class Table:
         return [row[place] for row in self.rows]
 
 
+@many_objects()
 def read_table(path: Path) -> Table:
     """Read a file of values that are separated by commas, semicolons or tabs, whichever its first rows have.
 
