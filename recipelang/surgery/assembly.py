@@ -110,7 +110,8 @@ def assemble(
         require_same(request.built, module, images)
         source["built"] = dict(request.built)
     elif library:
-        source["built"] = {**note(library, module, images), **(built or {})}
+        call = {"model": model, "settings": source["settings"], "built": dict(built or {})}
+        source["built"] = {**note(library, module, images, call), **(built or {})}
     if files and request.weights:
         answer = outputs_of(module, images, task)
         notes += require_sound(module, images, answer, partial(another, source), task.target)
