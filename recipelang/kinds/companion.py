@@ -94,6 +94,7 @@ class Companion(Protocol):
         units: the names of the units that it decides about, where it leaves parts; `prune UNIT by NAME for …` is then a
             training with it, and `of` is asked.
         excludes: the hardware restrictions (`plan.Needs.restriction`) of networks that it cannot train.
+        mixes: whether it makes targets shares of several classes.
         ordinary: whether it belongs to how a network trains (clipping, averages), and not to what is done to make it
             smaller: a control trains with it too.
         settles: whether it decides which weights the network ends with; a training takes one that does.
@@ -110,6 +111,7 @@ class Companion(Protocol):
     leaves: ClassVar[str] = ""
     units: ClassVar[tuple[str, ...]] = ()
     excludes: ClassVar[tuple[str, ...]] = ()
+    mixes: ClassVar[bool] = False
     ordinary: ClassVar[bool] = False
     settles: ClassVar[bool] = False
     several: ClassVar[bool] = False

@@ -53,6 +53,10 @@ class Loss(Protocol):
     attends: ClassVar[bool] = False
     remembers: ClassVar[bool] = False
 
+    def wants_classes(self, task: Task) -> bool:
+        """Whether a target must be one class: not where images are mixed, or a task has several labels, or none."""
+        return False
+
     def consults(self, moment: Moment, count: int) -> tuple[int, ...]:
         """Which of its teachers it compares with in a step, by number; the others do not compute.
 

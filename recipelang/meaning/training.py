@@ -72,6 +72,7 @@ def read(
     terms = _terms(reader, losses[0], teachers) if losses else ()
     beside = _companions(reader, companions, removes)
     _left_beside(reader, terms, dict(zip(beside, companions, strict=False)))
+    _one_class(reader, terms, beside)
     if not optimizers:
         optimizers = list(reader.add("with", usual(reader.flow.task, default_optimizer)))
     optimizer = reader.method(optimizers[0], "optimizer", "`with`", "with sgd(lr=1e-2)")
@@ -145,6 +146,19 @@ def _left_beside(reader: Reader, terms: tuple[Term, ...], companions: dict[Any, 
             what = "decides which weights the network ends with" if made.settles else "changes the network at the end"
             message = f"`{made.name}` {what}, and the networks that `{leaving[0].name}` leaves have its last weights"
             reader.refuse("RCP0451", message, node.span, "keep one of them")
+
+
+def _one_class(reader: Reader, terms: tuple[Term, ...], companions: tuple[Any, ...]) -> None:
+    """Note a loss whose targets must be one class each, where the task or what mixes images gives others (RCP1501)."""
+    task = reader.flow.task
+    mixing = next((made.name for made in companions if made.mixes), "")
+    for term in terms if task is not None else ():
+        wants = getattr(term.loss, "wants_classes", None)  # a plug-in need not inherit from the Protocol
+        if wants and wants(task) and (mixing or task.target != "class"):
+            why = f"`{mixing}` makes them shares of several" if mixing else f"the task {task.name} has no such targets"
+            message = f"`{term.loss.name}` draws images of other classes, and {why}"
+            help = f"write `{term.loss.name}(among=all)`" + f", or leave `{mixing}` out" * bool(mixing)
+            reader.refuse("RCP1501", message, reader.statement.verb.span, help)
 
 
 def names(node: Any, kind: str) -> bool:

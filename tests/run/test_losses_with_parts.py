@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+import recipelang
 from recipelang.errors import RecipeError, StepFailed, line_of
 from recipelang.images.dataset import ImageDataset
 from recipelang.nets.digits_resnet import digits_resnet
@@ -69,7 +70,13 @@ def test_sections_of_other_widths_are_refused_by_plan(
 
 
 def test_mixed_images_have_no_class_to_draw_others_of(lab: Any) -> None:
-    done = lab.run(RECIPE.format("crd, mixup"))
-    error = done.variant()["error"]
-    assert done.code == 3 and error["code"] == "RCP1501" and "is not one class" in error["message"]
+    with pytest.raises(RecipeError) as refused:  # known before anything runs
+        recipelang.check(RECIPE.format("crd, mixup"))
+    (found,) = refused.value.diagnostics
+    assert found.code == "RCP1501" and "`mixup` makes them shares of several" in found.message
+    several = RECIPE.format("crd(among=others)").replace("data digits", "task multilabel\ndata several_digits")
+    with pytest.raises(RecipeError) as refused:
+        recipelang.check(several)
+    (found,) = refused.value.diagnostics
+    assert found.code == "RCP1501" and "the task multilabel has no such targets" in found.message
     assert lab.run(RECIPE.format("crd(among=all, negatives=64), mixup")).code == 0

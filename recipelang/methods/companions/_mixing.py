@@ -19,6 +19,7 @@ class Mixing(Companion):
     """
 
     ordinary: ClassVar[bool] = True
+    mixes: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ("classification", "multilabel")
 
     name: ClassVar[str]

@@ -54,6 +54,10 @@ class Crd(PairLoss):
     student: str = setting("", type="text", help=STUDENT)
     teacher: str = setting("", type="text", help=TEACHER)
 
+    def wants_classes(self, task: Task) -> bool:
+        """Where negatives are images of other classes."""
+        return (self.among or _usual(task)) == "others"
+
     def fits(self, mine: Point, theirs: Point) -> str:
         """Any two do."""
         return ""
@@ -85,7 +89,7 @@ class Crd(PairLoss):
         moment: Moment,
     ) -> Tensor:
         """Features of student and teachers, B×… each, targets → scalar."""
-        classes = _classes(targets) if (self.among or _usual(task)) == "others" else None
+        classes = _classes(targets) if self.wants_classes(task) else None
         values, banks = [], iter(parts)
         for teacher in teachers:
             for mine, theirs in zip(student.features, teacher.features, strict=True):
