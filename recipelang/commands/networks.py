@@ -95,6 +95,12 @@ def written(model: str) -> str:
         return f'artifact("{quoted}")'
     if file and place.suffix == ".onnx":
         return f'onnx("{quoted}")'
+    if place.is_dir() and place.parts[1:]:  # one name may be a model as well
+        raise click.UsageError(
+            f"the folder `{model}` holds no saved network: one is in `RUN/main`, beside `report.json`."
+        )
+    if place.suffix == ".onnx" and not file and "(" not in model:
+        raise click.UsageError(f"there is no file `{model}`.")
     if file and place.suffix:
         kinds = "'artifact(\"DIR\")', 'python(\"FILE.py:FUNCTION\")' or 'resnet20(weights=\"FILE\")'"
         raise click.UsageError(f"MODEL is written as in a recipe, but `{model}` is a file; write {kinds}.")

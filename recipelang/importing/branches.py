@@ -12,6 +12,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, fx, nn
 
+from recipelang.importing.graph import Traced
+
 SUMS = (torch.add, operator.add)
 
 
@@ -80,7 +82,7 @@ def _enclose(module: fx.GraphModule, inside: list[fx.Node], start: fx.Node, end:
             values[node].target = _move(module, str(node.target), root, prefix)
     graph.output(values[end])
     name = _free(module, prefix)
-    branch = fx.GraphModule(root, graph, "Branch")
+    branch = Traced(root, graph, "Branch")
     _put(module, name, branch)
     with module.graph.inserting_after(end):
         call = module.graph.call_module(name, (start,))

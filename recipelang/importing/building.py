@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy
 import torch
-from torch import fx, nn
+from torch import nn
 
 from recipelang.errors import Refusal
 from recipelang.importing.branches import with_branches
 from recipelang.importing.foreign import emit as foreign
-from recipelang.importing.graph import Building, Node, Unsupported
+from recipelang.importing.graph import Building, Node, Traced, Unsupported
 from recipelang.importing.operators import OPERATORS
 from recipelang.surgery.entries import Wrong, entry, sequence, text
 
@@ -89,7 +89,7 @@ def _module(model: Any, untrained: set[str], name: str) -> tuple[Building, nn.Mo
             "export it with another opset, or without what they belong to",
         )
     work.graph.output(work.values[model.graph.output[0].name])
-    module = fx.GraphModule(work.root, work.graph, "Imported")
+    module = Traced(work.root, work.graph, "Imported")
     return work, with_branches(module).eval()
 
 

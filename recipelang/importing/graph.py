@@ -23,6 +23,16 @@ class Unsupported(Exception):
     """An operator, or a form of one, that has no translation; the text says which."""
 
 
+class Traced(fx.GraphModule):
+    """A graph as a module, which fails like any other: fx prints a traceback to stderr before it raises."""
+
+    def recompile(self) -> Any:
+        """The code of its graph, again."""
+        code = super().recompile()
+        type(self).__call__ = nn.Module.__call__  # type: ignore[method-assign]
+        return code
+
+
 @dataclass(frozen=True)
 class Node:
     """A node of a program.

@@ -14,10 +14,14 @@ from recipelang.importing.building import build
 from recipelang.importing.reading import Program
 from recipelang.importing.running import Session
 from recipelang.importing.settling import resized, settled
-from recipelang.surgery.tracing import evaluating, first_line
+from recipelang.surgery.probe import probability_notes
+from recipelang.surgery.tracing import evaluating, example, first_line
+from recipelang.units import counted
 
 #: sizes of the batches that are compared
 BATCHES = (1, 3)
+#: how many images are asked whether a network answers with probabilities
+ASKED = 8
 #: how far answers may be from onnxruntime's, as a part of their norm: other libraries sum in other orders
 TOLERANCE = 1e-4
 #: the same where the file computes with 16 bits and the network with 32
@@ -42,8 +46,11 @@ class Imported:
     notes: tuple[str, ...]
 
 
-def imported(program: Program, shape: tuple[int, ...] | None) -> Imported:
+def imported(program: Program, shape: tuple[int, ...] | None, target: str = "class") -> Imported:
     """The network of a program, for images of a shape, or of the shape that the file names.
+
+    Args:
+        target: of the task: a note says where the program ends with a softmax or sigmoid that its loss applies too.
 
     Raises:
         Refusal: RCP0766: it has operators without a translation; RCP0767: it cannot be a network; RCP0768: onnxruntime
@@ -54,8 +61,11 @@ def imported(program: Program, shape: tuple[int, ...] | None) -> Imported:
         notes = (*notes, f"its file takes images of any size; without data it is built for {wanted[-2]}×{wanted[-1]}")
     made = build(settled(program, wanted), program.name)
     if program.axes[0] is not None:
-        notes = (*notes, f"its file is for {program.axes[0]} images at a time; as a network it takes any number")
+        fixed = counted(program.axes[0], "image")
+        notes = (*notes, f"its file is for {fixed} at a time; as a network it takes any number")
     _require_same(program, made.module, wanted)
+    with evaluating(made.module), torch.no_grad():
+        notes = (*notes, *probability_notes(made.module(example(made.module, wanted, ASKED)), target))
     return Imported(made.module, wanted, made.told, notes)
 
 

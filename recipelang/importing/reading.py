@@ -127,6 +127,16 @@ def tensors_of(graph: Any) -> Iterator[Any]:
                 yield from tensors_of(inner)
 
 
+def _type_named(kind: int) -> str:
+    """The type of a tensor as ONNX writes it: `int64`."""
+    import onnx
+
+    try:
+        return f"`{onnx.TensorProto.DataType.Name(kind).lower()}`"
+    except ValueError:
+        return f"number {kind} of ONNX"
+
+
 def unfit(name: str, why: str, help: str) -> Refusal:
     """The refusal of a program that cannot become a network."""
     return Refusal("RCP0767", f"`{name}` cannot become a network: {why}", help)
@@ -213,7 +223,7 @@ def _input(model: Any, name: str) -> tuple[str, tuple[int | None, ...]]:
     if kind.elem_type not in FLOATS:
         raise unfit(
             name,
-            f"its input `{inputs[0].name}` is not of floating-point numbers, but of type {kind.elem_type} of ONNX",
+            f"its input `{inputs[0].name}` is not of floating-point numbers, but of type {_type_named(kind.elem_type)}",
             "export a network of images; for texts there is `model huggingface`",
         )
     axes = tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in kind.shape.dim)

@@ -63,7 +63,7 @@ def require_sound(
             _require_rebuildable(trial, other)
         return (
             *_batch_notes(trial),
-            *_probability_notes(found.detach(), target),
+            *probability_notes(found.detach(), target),
             *_training_notes(twin, example, found.detach()),
         )
 
@@ -248,7 +248,7 @@ def _batch_notes(trial: TriedNetwork) -> tuple[str, ...]:
     return ("its answer to an image depends on the other images of the batch: accuracy depends on the batch size",)
 
 
-def _probability_notes(found: Tensor, target: str) -> tuple[str, ...]:
+def probability_notes(found: Tensor, target: str) -> tuple[str, ...]:
     """Probabilities of classes or labels: every loss here is made for what comes before a softmax or a sigmoid."""
     if target == "labels":
         if found.ndim != 2 or not found.numel() or bool(((found < 0) | (found > 1)).any()):

@@ -94,6 +94,8 @@ def test_a_saved_network_and_an_onnx_file_are_named_by_their_paths(
         (["digits_lenet", "--precision", "int8"], 1, ["int8"]),
         (['python("net.py:build")'], 3, ["--trust"]),
         (['artifact("nowhere")'], 3, ["nowhere"]),
+        (["nowhere.onnx"], 2, ["no file `nowhere.onnx`"]),
+        (["runs/net-1"], 2, ["`runs/net-1` holds no saved network", "RUN/main"]),
     ],
 )
 def test_what_is_wrong_is_said(
@@ -101,6 +103,7 @@ def test_what_is_wrong_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "net-1").mkdir(parents=True)
     (tmp_path / "net.py").write_text("def build():\n    raise SystemExit\n")
     assert recipe("profile", *arguments) == code
     text = capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -347,6 +348,25 @@ def test_an_imported_network_through_a_recipe(tmp_path: Path, monkeypatch: pytes
 # what is refused -------------------------------------------------------------------------------
 
 
+def test_probabilities_and_a_batch_of_one_are_told(tmp_path: Path) -> None:
+    body = f"{CONV} h = Relu(c) {HEAD}".replace("y = Gemm", "s = Gemm") + " y = Softmax(s)"
+    file = program(tmp_path / "net.onnx", body, {**WEIGHT, **FC}, "float[1,3,8,8] x")
+    one, probabilities = build(file).habits.notes
+    assert one.startswith("its file is for 1 image at a time") and "its own softmax" in probabilities
+    scores = program(tmp_path / "scores.onnx", f"{CONV} h = Relu(c) {HEAD}", {**WEIGHT, **FC})
+    assert not build(scores).habits.notes
+
+
+def test_images_of_another_shape_leave_no_traceback_of_fx(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    body = "p = Reshape(x, shape) f = Flatten(p) y = Gemm<transB=1>(f, fc.weight, fc.bias)"
+    weights = {"shape": numpy.array([-1, 192, 1]), "fc.weight": (5, 192), "fc.bias": (5,)}
+    module = build(program(tmp_path / "net.onnx", body, weights)).module
+    for each in (module, copy.deepcopy(module)):
+        with pytest.raises(RuntimeError, match="shape"):
+            each(torch.rand(1, 3, 7, 7))
+    assert capsys.readouterr().err == ""
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     file = program(tmp_path / "net.onnx", *BODIES["pools"][:1], {**WEIGHT, **FC})
     refused("RCP0765", "no such file", file=tmp_path / "none.onnx")
@@ -379,7 +399,7 @@ def test_weights_in_another_file(tmp_path: Path) -> None:
     ("body", "given", "weights", "code", "words"),
     [
         ("a = Relu(x) y = Flatten(x)", "float[N,3,8,8] x, float[N] z", {}, "RCP0767", ["2 inputs", "`z`"]),
-        ("y = Flatten(x)", "int64[N,12] x", {}, "RCP0767", ["not of floating-point", "huggingface"]),
+        ("y = Flatten(x)", "int64[N,12] x", {}, "RCP0767", ["not of floating-point", "`int64`", "huggingface"]),
         ("y = Relu(x)", "float[N] x", {}, "RCP0767", ["1 axes"]),
         (
             f"{CONV} q = QuantizeLinear(c, s) h = DequantizeLinear(q, s) {HEAD}",

@@ -75,7 +75,8 @@ class Onnx:
         from recipelang.importing.reading import read_program
 
         program = read_program(request.resolve(self.file))
-        found = imported(program, request.input_shape)
+        target = request.task.target if request.task else "class"
+        found = imported(program, request.input_shape, target)
         return assemble(
             found.module,
             request,
