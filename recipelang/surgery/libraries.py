@@ -131,7 +131,7 @@ def _identity(library: str, module: nn.Module, inputs: Tensor, call: Mapping[str
     whole = hashlib.sha256(json.dumps(told, sort_keys=True, default=repr).encode())
     for place, tensor in (("", inputs), *_fixed(module)):
         whole.update(f"{place} {tensor.dtype} {list(tensor.shape)}".encode())
-        whole.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        whole.update(tensor.detach().cpu().to_dense().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return whole.hexdigest()
 
 

@@ -136,3 +136,23 @@ def test_a_network_that_cannot_compute_in_float64_is_noted_without_an_answer(com
 
     assert "answer" not in noted(Mixed()) and computed == [[]]
     assert not (cache_folder() / "built").exists()
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        torch.eye(3).to_sparse(),
+        torch.ones(2, dtype=torch.bfloat16),
+        torch.tensor(True),
+        torch.zeros(4, 3).T,
+        torch.ones(1, dtype=torch.complex64),
+    ],
+    ids=["sparse", "bfloat16", "bool", "strided", "complex"],
+)
+def test_whatever_a_network_holds_takes_part(held: Tensor) -> None:
+    one, other = Net(), Net()
+    one.register_buffer("held", held)
+    other.register_buffer("held", torch.cat([held.to_dense().flatten(), held.to_dense().flatten()[:1]]))
+    names = {libraries._identity("torch", module, IMAGES, CALL) for module in (one, other, Net())}
+    assert len(names) == 3
+    assert libraries._identity("torch", one, IMAGES, CALL) in names
