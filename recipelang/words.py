@@ -22,6 +22,8 @@ LANGUAGE = {
     "`recovered` is named later.",
     "biases": "In `absorb biases`: what of each channel is above zero goes into the biases of the next layer.",
     "activations": "In `quantize weights, activations to 8 bits`: what products and sums read, and not only weights.",
+    "nothing": "In `distill from healthy on nothing`: no data; images are made from the statistics of the first "
+    "teacher's BatchNorm, as the source `deepinversion` says.",
     "true": "A setting is switched on: `safetensors(packed=true)`.",
     "false": "A setting is switched off: `safetensors(packed=false)`.",
 }

@@ -137,7 +137,7 @@ def _ends_once(reader: Reader, companions: dict[Any, Any], removes: bool) -> Non
 def _left_beside(reader: Reader, terms: tuple[Term, ...], companions: dict[Any, Any]) -> None:
     """Note companions that change the network after the training where a loss leaves networks that share its weights,
     and losses that leave networks of one name (RCP0451)."""
-    leaving = [term.loss for term in terms if term.loss is not None and term.loss.leaves(0)]
+    leaving = [term.loss for term in terms if term.leaves()]
     if len(leaving) > 1:
         message = f"`{leaving[1].name}` appears twice, and each leaves networks of the same names"
         reader.refuse("RCP0451", message, reader.statement.verb.span, "keep one of them")

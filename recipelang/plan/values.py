@@ -146,6 +146,11 @@ class Term:
     weight: Any
     loss: Any
 
+    def leaves(self, teachers: int = 0) -> tuple[str, ...]:
+        """The names of the networks that its loss leaves; () for a method of another kind, which an editor tries."""
+        named = getattr(self.loss, "leaves", None)
+        return named(teachers) if named else ()
+
 
 @dataclass(frozen=True)
 class Course:
@@ -189,8 +194,7 @@ class Training:
 
     def beside(self, teachers: int = 0) -> tuple[str, ...]:
         """The names of the networks that it leaves beside the one that it trains, with so many teachers."""
-        terms = (term.loss for term in self.losses if term.loss is not None)
-        return tuple(name for loss in terms for name in loss.leaves(teachers))
+        return tuple(name for term in self.losses for name in term.leaves(teachers))
 
     @property
     def batches(self) -> int:

@@ -148,6 +148,27 @@ class Gone(nn.Module):
             raise _Reached
 
 
+class _End:
+    """What a module that holds the exit returns behind it: to use it in any way ends the pass.
+
+    An activation would do for most code, but not for code that takes several outputs apart: a batch of two comes apart
+    as well, and tracers keep the operation that fails next.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        raise _Reached
+
+    def __iter__(self) -> Iterator[Any]:
+        raise _Reached
+
+    def __getitem__(self, key: Any) -> Any:
+        raise _Reached
+
+    @classmethod
+    def __torch_function__(cls, *args: Any) -> Any:
+        raise _Reached
+
+
 class _Passes(threading.local):
     """What the exits of the passes under way have seen, the innermost last."""
 
@@ -184,7 +205,8 @@ def _exited(cls: type[nn.Module]) -> Any:
 def _holding(cls: type[nn.Module]) -> Any:
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
         seen = _PASSES.found[-1] if _PASSES.found else []
-        return _ended(seen, cls, self, args, kwargs)
+        whole = _ended(seen, cls, self, args, kwargs)
+        return _End() if seen else whole
 
     return forward
 

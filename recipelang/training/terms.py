@@ -162,7 +162,7 @@ class Terms:
         """The networks that the losses leave beside the trained one, by name; their parts are moved to the CPU."""
         found: dict[str, Network] = {}
         for one in self._terms:
-            if one.term.loss is not None and one.term.loss.leaves(len(self.teachers)):
+            if one.term.leaves(len(self.teachers)):
                 parts = one.parts.cpu() if one.parts is not None else None
                 teachers = tuple(one.trained() if one.trains else one.network for one in self.teachers)
                 found |= one.term.loss.left(parts, one.pairings, trained, teachers)

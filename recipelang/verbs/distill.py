@@ -79,7 +79,7 @@ def read(reader: Reader) -> Distill | None:
     )
     if made is None:
         return None
-    if alone and made.losses and not any(term.loss.leaves(0) for term in made.losses if term.loss):
+    if alone and made.losses and not any(term.leaves() for term in made.losses):
         _teacher(reader, nodes[0])
     chosen = replace(made, trains=modules.selection(reader))
     samples = _samples(reader, alone)

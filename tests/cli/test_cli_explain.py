@@ -24,7 +24,7 @@ BLOCK = re.compile(r"^```recipe\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: after these words a recipe gives a name of its own
 NAMING = re.compile(r"\b(?:let|variant|sweep|as|from)\s+(\w+)|,\s*(short)\b|\b(\w+)\.(?:latency|top1|params)")
 #: what only names of networks and classes are: they follow a dot or stand in `type( )`
-FOREIGN = re.compile(r"\btorchvision\.(\w+)|\btype\((\w+)\)")
+FOREIGN = re.compile(r"\b(?:torchvision|timm)\.(\w+)|\btype\((\w+)\)")
 
 
 def recipe(*arguments: str) -> int:

@@ -21,8 +21,11 @@ from recipelang.surgery.candidates import find_layers
 from recipelang.surgery.edits import RemoveLayer, apply_edits, from_json, remove, replay
 from recipelang.surgery.edits.add_token import AddToken
 from recipelang.surgery.edits.ensemble import Ensemble
+from recipelang.surgery.edits.exit import LeaveAt
 from recipelang.surgery.edits.unfold_attention import UnfoldAttention
+from recipelang.surgery.exits import Exit, after
 from recipelang.surgery.network import Network
+from recipelang.surgery.points import find_points
 from recipelang.surgery.removable import find_removable
 from recipelang.surgery.removal import edit_of
 from recipelang.surgery.restricting import hold
@@ -174,12 +177,19 @@ def one_channel_transformer() -> nn.Module:
 
 
 #: kind → one edit of it, on the embedded network
+def ended_early(network: Network) -> LeaveAt:
+    example = example_input(network)
+    (point,) = [one for one in find_points(network.module, example, "it").every if one.path == "layer2.0"]
+    return LeaveAt(Exit.at(point, 10, 2), after(network.module, point.path, example))
+
+
 SAMPLES: dict[str, Callable[[Network], Edit]] = {
     "remove_layer": lambda network: RemoveLayer("layer1.2", ("layer1.2",)),
     "remove_channels": remove_some_channels,
     "unfold_attention": lambda network: UnfoldAttention(("attention",)),
     "ensemble": lambda network: Ensemble(3),
     "add_token": lambda network: AddToken(),
+    "exit": ended_early,
 }
 #: kinds of edits of other networks, with one
 OTHERS: dict[str, Callable[[], nn.Module]] = {"add_token": one_channel_transformer}

@@ -23,7 +23,7 @@ from recipelang.methods.ramps.linear import Linear
 from recipelang.methods.schedules.agp import Agp
 from recipelang.methods.tasks.classification import Classification
 from recipelang.methods.units.filters import Filters
-from recipelang.plan import Course, Duration, Training, canonical
+from recipelang.plan import Course, Duration, Selector, Training, canonical
 from recipelang.scoring.following import Following
 from recipelang.surgery.network import Network
 from recipelang.training import loop
@@ -117,6 +117,10 @@ def scores(network: Network) -> dict[str, torch.Tensor]:
     return {"4.weight": network.module.get_parameter("4.weight").detach().abs()}
 
 
+#: settings of companions that have no default
+NEEDED: dict[str, tuple[Any, ...]] = {"accumulate": (2,), "rate": (2.0, (Selector("glob", "4"),))}
+
+
 def companions() -> dict[str, Any]:
     """Those of the catalogue with their defaults, and those that stages make."""
     course = Course(Agp(every=Duration(2, "steps")), 0.5)
@@ -129,8 +133,8 @@ def companions() -> dict[str, Any]:
     for name in catalogue.names("companion"):
         found = catalogue.find("companion", name)
         assert found is not None
-        if name != "sss":  # by default it is of blocks, and this network has none
-            made[name] = found()
+        if name not in ("sss", "cached"):  # of blocks by default, which this network lacks; of teachers
+            made[name] = found(*NEEDED.get(name, ()))
     return made
 
 
@@ -141,7 +145,7 @@ def test_a_companion_is_killed_and_continued_and_leaves_nothing_behind(
     monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
     companion = companions()[name]
     assert canonical(companion) == json.loads(json.dumps(canonical(companion)))
-    training = Training(Duration(2), Sgd(0.1), companions=(companion,))
+    training = Training(Duration(2 * companion.gathers()), Sgd(0.1), companions=(companion,))
     how: Any = {"task": TASK, "seed": 4}
     hooks = sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in network.module.modules())
     whole, record = fit(network, data, training, progress=silent(), **how)

@@ -64,7 +64,7 @@ def test_windows_without_momentum_and_dropout_are_the_training_in_one(
     plain = Training(Duration(3), Sgd(Linear(0.2, to=0.0), momentum=0.0), companions=(Looking(),))
     moments.clear()
     whole, record = fit(network, data, plain, task=TASK, progress=silent(), seed=3, precision="float32")
-    expected = [Moment(step, TOTAL, 4) for step in range(TOTAL)]
+    expected = [Moment(step, TOTAL, 4, seed=3) for step in range(TOTAL)]
     assert moments == [expected[0], *expected]
     moments.clear()
     parts, records = windowed(network, data, silent, plain, [2, 7, 8], precision="float32")
