@@ -173,7 +173,8 @@ def _terms(reader: Reader, node: Any, teachers: tuple[Any, ...] | None) -> tuple
     if reader.failed or not terms:
         return tuple(terms)
     if teachers and not any(term.loss.teachers[1] for term in terms):
-        help = "`with kd` uses one teacher or several, `with mis` two"
+        own = any(term.leaves() for term in terms)  # its network is its own teacher
+        help = f"write `distill from self … with {show(node)}`" if own else "`with kd` uses one teacher or several"
         reader.refuse("RCP0412", f"`{show(node)}` uses no teacher", node.span, help)
     comparing = [term for term in terms if term.loss.teachers[1]]
     if len(comparing) > 1 and (mutual := next((t.loss for t in comparing if getattr(t.loss, "peers", False)), None)):

@@ -24,7 +24,7 @@ class Onnx:
     brings the names of its classes and its preprocessing. `classes=5` replaces the head with a new one, which needs
     training.
 
-    An artifact of such a network needs the file no more, but onnx2torch.
+    An artifact of such a network loads without the file; it needs onnx2torch.
 
     Shapes: B×C×H×W → B×classes, or as the task wants it.
     Needs: `pip install "recipelang[onnx-import]"`.
