@@ -1,6 +1,6 @@
 """What tracking costs: the same training with a tracker and without, in turns.
 
-    python benchmarks/tracking.py [--trackers mlflow,tensorboard,wandb] [--rounds 3] [--epochs 20] [--short 2]
+    python benchmarks/tracking.py [--trackers mlflow,tensorboard,wandb] [--rounds 3] [--epochs 100] [--short 3]
 
 Every run is a process of its own that begins with an empty store; times are those of the processor, with the
 processes that a tracker starts. A tracker costs something once (its library is imported, its run begins and ends) and
@@ -45,8 +45,8 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--trackers", default="mlflow,tensorboard,wandb")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--short", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--short", type=int, default=3)
     asked = parser.parse_args()
     sides = ["", *asked.trackers.split(",")]
     long: dict[str, list[float]] = {side: [] for side in sides}
