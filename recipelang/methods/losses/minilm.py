@@ -33,7 +33,7 @@ class MiniLm(Loss):
     Positions: the last self-attention of all networks, by `nn.MultiheadAttention`, `scaled_dot_product_attention`, or
     products and a softmax; `plan` shows it. Both need the same tokens; masks of padding are kept.
     When it misleads: it trains nothing above the last attention, and is added to a loss that does; attention in windows
-    is none over all tokens, and is not found.
+    does not cover all tokens, and is not found.
     Source: Wang et al. 2020, MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained
     Transformers, Eq 6 to 9; relation heads: Wang et al. 2021, MiniLMv2, section 3.2.
     """

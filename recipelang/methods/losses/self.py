@@ -24,18 +24,18 @@ CLASSIFIERS = 4
 class SelfDistillation(Loss):
     """Self-distillation: classifiers on the way learn from the labels first, and then from the network's own answer.
 
-    What: the network is its own teacher, in one training and without another network. Classifiers behind every D/C of
+    What: the network is its own teacher, in one training and without another network. Classifiers after every D/C of
         its D blocks make early blocks tell classes apart; the last of the C classifiers is the network's own.
     Formula: Σ_c (1 − a) · CE(softmax(z_c / T), ŷ) + a · CE(softmax(z_c / T), y), c = 1 … C − 1; z_c are the scores of
         classifier c, ŷ is the class that the network predicts, which has no gradient here, and a goes from 1 to 0.
         Beside another loss: `task + self`, as equation 7.4 has it; `task + query_efficient + self` is its whole sum.
-    Shapes: activations behind the blocks, B×C×H×W or B×T×D; outputs B×classes and labels B → scalar.
+    Shapes: activations after the blocks, B×C×H×W or B×T×D; outputs B×classes and labels B → scalar.
     Trained along: a classifier for each position: a linear layer to `expand` times as many channels, the tokens as a
         map, a 3×3 convolution for each channel, BatchNorm, GELU, and a linear layer on the mean over places. The thesis
         draws this block and does not say its convolution; maps larger than 16×16 are averaged first.
     Leaves: `classifier1` … `classifier3`, networks that end at the classifiers, cut off physically: each has its row in
         the report, and `start from classifier2` goes on with one. What else trains the network does not know them.
-    Positions: behind the blocks through which everything passes; where there are fewer than `classifiers`, behind the
+    Positions: after the blocks through which everything passes; where there are fewer than `classifiers`, after the
         layers that lie nearest to c/C of the network's depth. `plan` shows them, and `at` names others.
     When it misleads: on a short training the classifiers hardly learn. Early blocks that already tell classes apart
         gain nothing, and their gradients may take from the end what they give to the beginning.
@@ -65,7 +65,7 @@ class SelfDistillation(Loss):
     )
     T: float = setting(1.0, type="number", low=0, open_low=True, help="Temperature of the classifiers.")
     expand: int = setting(4, type="integer", low=1, high=64, help="Channels inside of a classifier, for each it reads.")
-    at: str = setting("", type="text", help="Modules behind which classifiers are: `layer1, layer2`; default: found.")
+    at: str = setting("", type="text", help="Modules after which classifiers are: `layer1, layer2`; default: found.")
 
     def __post_init__(self) -> None:
         if self.at and self.classifiers is not None and len(names(self.at)) != self.classifiers - 1:
