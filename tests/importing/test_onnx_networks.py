@@ -1,12 +1,8 @@
-"""`model onnx("net.onnx")`: parity with onnxruntime and torch, what surgery finds, artifacts, and what is refused."""
+"""`model onnx("net.onnx")`: parity with onnxruntime and torch, what surgery finds, and whole recipes."""
 
 from __future__ import annotations
 
-import copy
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy
 import pytest
@@ -14,145 +10,22 @@ import torch
 from torch import nn
 
 from recipelang.catalogue import find
-from recipelang.errors import Refusal
 from recipelang.kinds import ModelRequest
 from recipelang.surgery import artifact
 from recipelang.surgery.candidates import look_for_layers
-from recipelang.surgery.network import Network
 from recipelang.surgery.tracing import example_input, hushed
-
-onnx = pytest.importorskip("onnx", reason="onnx is not installed")
-onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-pytest.importorskip("onnx2torch", reason="onnx2torch is not installed")
-parser = pytest.importorskip("onnx.parser")
-
-SHAPE = (3, 8, 8)
-
-
-def build(file: Path, request: ModelRequest | None = None, **settings: Any) -> Network:
-    network = find("model", "onnx")(file=str(file), **settings).build(request or ModelRequest())
-    assert isinstance(network, Network)
-    return network
-
-
-def refused(code: str, *words: str, file: Path, request: ModelRequest | None = None, **settings: Any) -> None:
-    with pytest.raises(Refusal) as caught:
-        build(file, request, **settings)
-    text = f"{caught.value.message} {caught.value.help}"
-    assert caught.value.code == code, text
-    for word in words:
-        assert word in text, text
-
-
-def program(
-    file: Path, body: str, weights: Mapping[str, Any] | None = None, given: str = "float[N,3,8,8] x", opset: int = 20
-) -> Path:
-    """A program written down: `body` computes `y` from `x` and weights: shapes of random numbers, or values."""
-    body = re.sub(r"(?<=[a-z])\.(?=[a-z])", "__", body)  # the parser takes no dots in names
-    text = f'<ir_version: 9, opset_import: ["" : {opset}]> net ({given}) => (float[a,b] y) {{ {body} }}'
-    model = parser.parse_model(text)
-    for node in model.graph.node:
-        node.input[:] = [name.replace("__", ".") for name in node.input]
-    draws = numpy.random.default_rng(0)
-    for name, value in (weights or {}).items():
-        drawn = isinstance(value, tuple)
-        array = draws.standard_normal(value).astype(numpy.float32) / 3 if drawn else numpy.asarray(value)
-        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-    onnx.save(model, file)
-    return file
-
-
-def answers(file: Path, images: numpy.ndarray) -> numpy.ndarray:
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    found: numpy.ndarray = session.run(None, {session.get_inputs()[0].name: images})[0]
-    return found
-
+from tests.importing.made import (
+    BODIES,
+    FC,
+    SHAPE,
+    answers,
+    build,
+    onnx,
+    program,
+    refused,
+)
 
 # one operator after another --------------------------------------------------------------------
-
-HEAD = "p = GlobalAveragePool(h) f = Flatten(p) y = Gemm<transB=1>(f, fc.weight, fc.bias)"
-FC = {"fc.weight": (5, 4), "fc.bias": (5,)}
-CONV = "c = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(x, c.weight)"
-WEIGHT = {"c.weight": (4, 3, 3, 3)}
-BODIES: dict[str, tuple[str, dict[str, Any]]] = {
-    "activations": (f"{CONV} a = Relu(c) b = HardSwish(a) d = Elu(b) h = Gelu(d) {HEAD}", WEIGHT),
-    "clip to six": (
-        f"{CONV} h = Clip(c, low, high) {HEAD}",
-        {**WEIGHT, "low": numpy.float32(0), "high": numpy.float32(6)},
-    ),
-    "clip": (f"{CONV} h = Clip(c, low) {HEAD}", {**WEIGHT, "low": numpy.float32(-0.5)}),
-    "a padding for other sides": (
-        "c = Conv<kernel_shape=[3,3], strides=[2,2], pads=[0,0,1,1]>(x, c.weight) h = Relu(c) " + HEAD,
-        WEIGHT,
-    ),
-    "auto_pad": (
-        'c = Conv<kernel_shape=[3,3], strides=[2,2], auto_pad="SAME_UPPER">(x, c.weight) h = Relu(c) ' + HEAD,
-        WEIGHT,
-    ),
-    "pools": (
-        f"{CONV} a = MaxPool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>(c) "
-        f"h = AveragePool<kernel_shape=[2,2], ceil_mode=1>(a) {HEAD}",
-        WEIGHT,
-    ),
-    "norms": (
-        f"{CONV} h = BatchNormalization(c, n.weight, n.bias, n.mean, n.var) {HEAD}",
-        {**WEIGHT, "n.weight": (4,), "n.bias": (4,), "n.mean": (4,), "n.var": numpy.full(4, 2, numpy.float32)},
-    ),
-    "sizes from a shape": (
-        f"{CONV} s = Shape(c) b = Gather(s, zero) u = Unsqueeze(b, axes) t = Concat<axis=0>(u, rest) "
-        "r = Reshape(c, t) m = ReduceMean<keepdims=0>(r, last) y = MatMul(m, w)",
-        {
-            **WEIGHT,
-            "zero": numpy.int64(0),
-            "axes": numpy.array([0]),
-            "rest": numpy.array([4, -1]),
-            "last": numpy.array([2]),
-            "w": (4, 5),
-        },
-    ),
-    "a token for each image": (
-        f"{CONV} s = Shape<start=0,end=1>(c) r = Reshape(c, flat) t = Transpose<perm=[0,2,1]>(r) "
-        "to = Concat<axis=0>(s, rest) cls = Expand(cls_token, to) j = Concat<axis=1>(cls, t) k = Add(j, pos_embed) "
-        "n = LayerNormalization(k, n.weight, n.bias) first = Gather<axis=1>(n, zero) y = MatMul(first, w)",
-        {
-            **WEIGHT,
-            "flat": numpy.array([0, 4, 64]),
-            "rest": numpy.array([1, 4]),
-            "cls_token": (1, 1, 4),
-            "pos_embed": (1, 65, 4),
-            "n.weight": (4,),
-            "n.bias": (4,),
-            "zero": numpy.int64(0),
-            "w": (4, 5),
-        },
-    ),
-    "cuts and joints": (
-        f"{CONV} a, b = Split<axis=1>(c, halves) d = Slice(c, one, three, axis) e = Concat<axis=1>(b, a) "
-        f"g = Slice(e, zero, two, axis) i = Sub(g, d) j = Concat<axis=1>(i, d) h = Pad(j, pads) {HEAD}",
-        {
-            **WEIGHT,
-            "halves": numpy.array([2, 2]),
-            "zero": numpy.array([0]),
-            "one": numpy.array([1]),
-            "two": numpy.array([2]),
-            "three": numpy.array([3]),
-            "axis": numpy.array([1]),
-            "pads": numpy.array([0, 0, 1, 0, 0, 0, 0, 2]),
-        },
-    ),
-    "larger images": (
-        f'{CONV} h = Resize<mode="linear", coordinate_transformation_mode="half_pixel">(c, , scales) {HEAD}',
-        {**WEIGHT, "scales": numpy.array([1, 1, 2, 2], numpy.float32)},
-    ),
-    "numbers and rows": (
-        f"{CONV} a = Div(c, two) b = Pow(a, two) d = Add(b, small) e = Sqrt(d) h = Mul(e, gamma) {HEAD}",
-        {**WEIGHT, "two": numpy.float32(2), "small": numpy.float32(1e-3), "gamma": (1, 4, 1, 1)},
-    ),
-    "weights that are computed": (
-        f"{CONV} r = Flatten(c) t = Transpose<perm=[1,0]>(out.weight) m = MatMul(r, t) y = Add(m, out.bias)",
-        {**WEIGHT, "out.weight": (5, 256), "out.bias": (5,)},
-    ),
-}
 
 
 @pytest.mark.parametrize("name", BODIES)
@@ -343,125 +216,3 @@ def test_an_imported_network_through_a_recipe(tmp_path: Path, monkeypatch: pytes
     assert {edit.kind for edit in saved.edits} == {"remove_layer", "remove_channels"} and saved.masks
     with torch.no_grad():
         assert saved.module(torch.rand(2, 1, 8, 8)).shape == (2, 10)
-
-
-# what is refused -------------------------------------------------------------------------------
-
-
-def test_probabilities_and_a_batch_of_one_are_told(tmp_path: Path) -> None:
-    body = f"{CONV} h = Relu(c) {HEAD}".replace("y = Gemm", "s = Gemm") + " y = Softmax(s)"
-    file = program(tmp_path / "net.onnx", body, {**WEIGHT, **FC}, "float[1,3,8,8] x")
-    one, probabilities = build(file).habits.notes
-    assert one.startswith("its file is for 1 image at a time") and "its own softmax" in probabilities
-    scores = program(tmp_path / "scores.onnx", f"{CONV} h = Relu(c) {HEAD}", {**WEIGHT, **FC})
-    assert not build(scores).habits.notes
-
-
-def test_images_of_another_shape_leave_no_traceback_of_fx(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    body = "p = Reshape(x, shape) f = Flatten(p) y = Gemm<transB=1>(f, fc.weight, fc.bias)"
-    weights = {"shape": numpy.array([-1, 192, 1]), "fc.weight": (5, 192), "fc.bias": (5,)}
-    module = build(program(tmp_path / "net.onnx", body, weights)).module
-    for each in (module, copy.deepcopy(module)):
-        with pytest.raises(RuntimeError, match="shape"):
-            each(torch.rand(1, 3, 7, 7))
-    assert capsys.readouterr().err == ""
-
-
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    file = program(tmp_path / "net.onnx", *BODIES["pools"][:1], {**WEIGHT, **FC})
-    refused("RCP0765", "no such file", file=tmp_path / "none.onnx")
-    refused("RCP0765", "not a regular file", file=tmp_path)
-    (tmp_path / "text.onnx").write_text("not a program")
-    refused("RCP0765", "not an ONNX file", file=tmp_path / "text.onnx")
-    (tmp_path / "half.onnx").write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    refused("RCP0765", file=tmp_path / "half.onnx")
-    (tmp_path / "empty.onnx").write_bytes(b"")
-    refused("RCP0765", "not an ONNX file", file=tmp_path / "empty.onnx")
-
-
-def test_weights_in_another_file(tmp_path: Path) -> None:
-    file = program(tmp_path / "net.onnx", *BODIES["pools"][:1], {**WEIGHT, **FC})
-    whole = onnx.load(file)
-    onnx.save(whole, tmp_path / "two.onnx", save_as_external_data=True, location="two.data", size_threshold=0)
-    model = find("model", "onnx")(file=str(tmp_path / "two.onnx"))
-    assert [path.name for path in model.files(Path)] == ["two.onnx", "two.data"]
-    build(tmp_path / "two.onnx")
-    (tmp_path / "two.data").unlink()
-    refused("RCP0765", "two.data", "not beside it", file=tmp_path / "two.onnx")
-    outside = onnx.load(tmp_path / "two.onnx", load_external_data=False)
-    for one in outside.graph.initializer:
-        next(entry for entry in one.external_data if entry.key == "location").value = "../two.data"
-    onnx.save(outside, tmp_path / "out.onnx")
-    refused("RCP0765", "outside of its folder", file=tmp_path / "out.onnx")
-
-
-@pytest.mark.parametrize(
-    ("body", "given", "weights", "code", "words"),
-    [
-        ("a = Relu(x) y = Flatten(x)", "float[N,3,8,8] x, float[N] z", {}, "RCP0767", ["2 inputs", "`z`"]),
-        ("y = Flatten(x)", "int64[N,12] x", {}, "RCP0767", ["not of floating-point", "`int64`", "huggingface"]),
-        ("y = Relu(x)", "float[N] x", {}, "RCP0767", ["1 axes"]),
-        (
-            f"{CONV} q = QuantizeLinear(c, s) h = DequantizeLinear(q, s) {HEAD}",
-            "float[N,3,8,8] x",
-            {**WEIGHT, **FC, "s": numpy.float32(0.1)},
-            "RCP0767",
-            ["quantized already", "`QuantizeLinear`"],
-        ),
-        (
-            f"{CONV} a = Hardmax(c) b = MeanVarianceNormalization(a) h = Relu(b) {HEAD}",
-            "float[N,3,8,8] x",
-            {**WEIGHT, **FC},
-            "RCP0766",
-            ["`Hardmax`", "`MeanVarianceNormalization`"],
-        ),
-        (
-            "m = ReduceMax<keepdims=0>(x) b = Greater(m, zero) "
-            "h = If(b) <then_branch = t () => (float[N,3,8,8] o) { o = Relu(x) }, "
-            "else_branch = e () => (float[N,3,8,8] o) { o = Neg(x) }> y = Flatten(h)",
-            "float[N,3,8,8] x",
-            {"zero": numpy.float32(0)},
-            "RCP0767",
-            ["depends on values", "`If`"],
-        ),
-    ],
-    ids=["two inputs", "whole numbers", "one axis", "quantized", "unknown operators", "control flow"],
-)
-def test_programs_that_are_no_networks(
-    body: str, given: str, weights: dict[str, Any], code: str, words: list[str], tmp_path: Path
-) -> None:
-    refused(code, *words, file=program(tmp_path / "net.onnx", body, weights, given))
-
-
-def test_images_that_it_does_not_take(tmp_path: Path) -> None:
-    body, weights = BODIES["weights that are computed"]
-    file = program(tmp_path / "net.onnx", body, weights)
-    refused("RCP0767", "1×8×8", file=file, request=ModelRequest(None, (1, 8, 8)))
-    refused("RCP0767", "3×16×16", "takes images 3×8×8", file=file, request=ModelRequest(None, (3, 16, 16)))
-    pooled = program(tmp_path / "pooled.onnx", BODIES["pools"][0], {**WEIGHT, **FC})
-    assert build(pooled, ModelRequest(None, (3, 16, 16))).input_shape == (3, 16, 16)
-
-
-def test_images_of_a_batch_that_are_mixed_are_refused(tmp_path: Path) -> None:
-    body = f"{CONV} m = ReduceMean(c, first) h = Add(c, m) {HEAD}"
-    weights = {**WEIGHT, **FC, "first": numpy.array([0])}
-    refused("RCP0768", "onnxruntime", file=program(tmp_path / "net.onnx", body, weights, "float[1,3,8,8] x"))
-
-
-def test_a_saved_network_whose_program_is_damaged(tmp_path: Path) -> None:
-    import json
-
-    network = build(program(tmp_path / "net.onnx", BODIES["pools"][0], {**WEIGHT, **FC}))
-    artifact.save(network, tmp_path / "saved")
-    told = json.loads((tmp_path / "saved/model.json").read_text())
-    for wrong in (3, "AAAA", "", told["source"]["built"]["program"][:40], {}):
-        told["source"]["built"]["program"] = wrong
-        (tmp_path / "saved/model.json").write_text(json.dumps(told))
-        with pytest.raises(Refusal) as caught:
-            artifact.load(tmp_path / "saved")
-        assert caught.value.code == "RCP0714"
-
-
-def test_without_the_library_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recipelang.extras.absent", lambda libraries: ["onnx2torch"])
-    refused("RCP1027", "onnx2torch", "recipelang[onnx-import]", file=tmp_path / "net.onnx")
