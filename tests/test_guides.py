@@ -65,11 +65,13 @@ def test_what_changes_the_machine_runs_no_recipe() -> None:
     assert [(str(block), line) for block, line in installing if re.match(r"\s*recipe ", line)] == []
 
 
-def test_the_one_liner_and_the_quickstart_are_those_of_the_repository() -> None:
+def test_the_one_liner_the_recipe_and_its_table_are_those_of_the_repository() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "prune layers by imprint until latency<0.7; sparsify nm 2:4; distill from healthy, recovered" in readme
-    quickstart = (ROOT / "recipes" / "quickstart.rcp").read_text(encoding="utf-8")
-    assert quickstart.partition("\n")[2] in [block.text for block in blocks("README.md")]
+    shown = [block.text for block in blocks("README.md")]
+    recipe = (ROOT / "recipes" / "gallery" / "layers_int8.rcp").read_text(encoding="utf-8")
+    assert recipe[recipe.index("model ") :] in shown
+    assert [block.text for block in blocks("docs/gallery/layers_int8.md") if block.language == "text"][0] in shown
 
 
 def test_every_command_is_listed_and_every_option_named_exists() -> None:
