@@ -39,9 +39,14 @@ def fused(program: bytes, places: Collection[str]) -> dict[str, str]:
 
 
 def _content(value: Any, turned: bool = False) -> tuple[tuple[int, ...], bytes]:
-    """Shape and numbers of an initializer, or of its transpose: onnxruntime renames what it has transposed."""
+    """Shape and numbers of an initializer, or of its transpose: onnxruntime renames what it has transposed.
+
+    int8 reads as uint8, 128 higher, which onnxruntime makes of weights where products of the two overflow.
+    """
+    import numpy as np
     from onnx import numpy_helper
 
     array = numpy_helper.to_array(value)
+    array = array.view(np.uint8) ^ np.uint8(128) if array.dtype == np.int8 else array
     array = array.T if turned else array
     return array.shape, array.tobytes()

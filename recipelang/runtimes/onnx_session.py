@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from recipelang.runtimes.onnx_compared import cannot_execute
 from recipelang.runtimes.onnx_program import INPUT
+from recipelang.runtimes.onnx_unsigned import overflows, unsigned
 
 RUNTIME = "onnxruntime"
 
 
 class Session:
-    """A program that onnxruntime executes on the CPU.
+    """A program that onnxruntime executes on the CPU, with unsigned integers where products of others overflow.
 
     Args:
         program: bytes of an ONNX program with one input, `input`.
@@ -43,15 +48,36 @@ class Session:
         if profile:
             options.enable_profiling, options.profile_file_prefix = True, profile
         try:
-            self._session = onnxruntime.InferenceSession(program, options, providers=["CPUExecutionProvider"])
+            self._session = _open(unsigned(program) if _overflows() else program, options)
         except Exception as error:  # onnxruntime raises classes of its own, which have no common base
             raise cannot_execute(RUNTIME, error) from error
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Inputs B×…, float32 on the CPU → the network's answer."""
-        (answer,) = self._session.run(None, {INPUT: inputs.numpy()})
-        return torch.from_numpy(answer)
+        return _answer(self._session, inputs)
 
     def end_profile(self) -> str:
         """Write the times of operations; the path of the file."""
         return str(self._session.end_profiling())
+
+
+def _open(program: bytes, options: Any = None) -> Any:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(program, options, providers=["CPUExecutionProvider"])
+
+
+def _answer(session: Any, inputs: Tensor) -> Tensor:
+    (answer,) = session.run(None, {INPUT: inputs.numpy()})
+    return torch.from_numpy(answer)
+
+
+@cache
+def _overflows() -> bool:
+    """Whether this processor needs unsigned integers."""
+
+    def runs(program: bytes) -> Callable[[Tensor], Tensor]:
+        session = _open(program)
+        return lambda inputs: _answer(session, inputs)
+
+    return overflows(runs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from recipelang.runtimes.layers import ExecutedAs
 from recipelang.runtimes.onnx_compared import cannot_execute
 from recipelang.runtimes.onnx_products import Multiplied
+from recipelang.runtimes.onnx_unsigned import overflows, unsigned
 
 RUNTIME = "openvino"
 #: Operations that multiply weights.
@@ -21,8 +22,9 @@ FUSED = "Subgraph"
 
 
 class Compiled:
-    """A program that OpenVINO executes on the CPU.
+    """A program that OpenVINO executes on the CPU, with unsigned integers where products of others overflow.
 
+    With unsigned weights it multiplies in float32, as `kernels` tells.
     A program whose shapes are known is up to a fifth faster than one for any batch.
 
     Args:
@@ -42,11 +44,11 @@ class Compiled:
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # threads stay where whoever times them has put them
         }
-        self._program = program
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._requests: dict[tuple[int, ...], Any] = {}
         try:
-            self._core.read_model(program)
+            self._program = unsigned(program) if _overflows() else program
+            self._core.read_model(self._program)
         except Exception as error:  # OpenVINO raises RuntimeError for most, and others
             raise cannot_execute(RUNTIME, error) from error
 
@@ -87,6 +89,17 @@ def _core() -> Any:
     return openvino.Core()
 
 
+@cache
+def _overflows() -> bool:
+    """Whether this processor needs unsigned integers."""
+
+    def runs(program: bytes) -> Callable[[Tensor], Tensor]:
+        compiled = _core().compile_model(_core().read_model(program), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        return lambda inputs: torch.from_numpy(compiled({0: inputs.numpy()})[0])
+
+    return overflows(runs)
+
+
 def kernels(compiled: Any, places: Mapping[str, Multiplied]) -> dict[str, ExecutedAs]:
     """Place of a weight on a grid → how OpenVINO multiplies it; missing where the graph does not tell.
 
@@ -104,11 +117,16 @@ def kernels(compiled: Any, places: Mapping[str, Multiplied]) -> dict[str, Execut
             told = dict.fromkeys(names, ExecutedAs("float32", why)) | told
         elif kind in PRODUCTS:
             integers = kernel.lower().endswith("_i8")
-            why = f"{kind} with the recipe's scales" if integers else "its integers are converted to float32 first"
+            why = f"{kind} with the recipe's scales" if integers else _in_float32()
             told |= dict.fromkeys(names, ExecutedAs("int8" if integers else "float32", f"{why} ({kernel})"))
     # What gives the answer has the name of the answer.
     found = {place: told.get(where.node) or told.get(where.gives) for place, where in places.items()}
     return {place: way for place, way in found.items() if way is not None}
+
+
+def _in_float32() -> str:
+    why = "its integers are converted to float32 first"
+    return f"{why}: this processor's products of uint8 and int8 overflow" if _overflows() else why
 
 
 def _text(told: Any, name: str) -> str:
