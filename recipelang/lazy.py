@@ -7,8 +7,11 @@ use it: `recipe check` reads their settings and cards and never imports torch.
 from __future__ import annotations
 
 import importlib
+import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from recipelang.making import many_objects
 
 
 class _Lazy(ModuleType):
@@ -17,6 +20,9 @@ class _Lazy(ModuleType):
     def __getattr__(self, attribute: str) -> Any:
         if attribute.startswith("__"):  # a tool inspects the placeholder: the library is not used
             raise AttributeError(attribute)
+        if self.__name__ not in sys.modules:
+            with many_objects():
+                importlib.import_module(self.__name__)
         return getattr(importlib.import_module(self.__name__), attribute)
 
 

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "recipelang"
 #: from the ground up; rooms of one line may import each other
 FLOORS = (
     (
-        *("errors", "trouble", "units", "lazy", "paths", "files", "plugins", "extras"),
+        *("errors", "trouble", "units", "lazy", "making", "paths", "files", "plugins", "extras"),
         *("given", "identity", "failures", "hub", "__init__"),
     ),
     ("syntax",),

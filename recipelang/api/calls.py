@@ -20,6 +20,7 @@ from recipelang.failures import one_exception, told
 from recipelang.given import giving
 from recipelang.kinds import Progress
 from recipelang.kinds.progress import Quiet
+from recipelang.making import many_objects
 from recipelang.plan import Plan, steps_of
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def plan(
     with _prepared(given.pop("recipe"), given) as (ready, checked_plan, profile_found):
         options = _options(ready, profile_found)
         with _working(options, progress) as said:
-            from recipelang.run import planning
+            with many_objects():
+                from recipelang.run import planning
 
             return planning.make(checked_plan, options, progress=said)
 
@@ -183,7 +185,8 @@ def carried_out(
 
     found = answers.recall(plan, options, progress)
     if found is None:
-        from recipelang.run import engine
+        with many_objects():
+            from recipelang.run import engine
 
         found = engine.execute(plan, options, progress)
     written = finish(found, plan, outside=options.outside, tell=progress.say)

@@ -26,6 +26,7 @@ from recipelang.commands.sources import (
     sources,
     trackers_of,
 )
+from recipelang.making import many_objects
 from recipelang.units import counted, show
 
 if TYPE_CHECKING:
@@ -155,7 +156,8 @@ def _show_plan(prepared: _Prepared, *, as_json: bool = False, detailed: bool = F
     with pointing_at(prepared.recipe):
         report = answers.recall_plan(prepared.plan, prepared.options, progress())
         if report is None:
-            from recipelang.run import planning  # it loads torch
+            with many_objects():
+                from recipelang.run import planning  # it loads torch
 
             report = planning.make(prepared.plan, prepared.options, progress=progress())
     click.echo(json.dumps(report.json(), indent=2) if as_json else report.text().rstrip())
@@ -184,7 +186,8 @@ def run(command: str, dry_run: bool, as_json: bool, **arguments: Any) -> int:
     with pointing_at(prepared.recipe):
         result = answers.recall(prepared.plan, prepared.options)
         if result is None:
-            from recipelang.run import engine  # it loads torch
+            with many_objects():
+                from recipelang.run import engine  # it loads torch
 
             result = engine.execute(prepared.plan, prepared.options)
     written = finish(result, prepared.plan, outside=prepared.options.outside)

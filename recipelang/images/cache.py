@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recipelang.files import atomic, cache_folder
 
@@ -100,17 +100,16 @@ class Digests:
     def get(self, name: str, stamp: list[int]) -> Known | None:
         """What is known about the file, if it has not changed since; else None."""
         key = ascii(name)
-        entry = self._known.get(key)
-        if not (isinstance(entry, list) and entry[:3] == stamp):
+        entry: Any = self._known.get(key)
+        try:
+            *before, digest, frames, peak, whole = entry
+            if before != stamp:
+                return None
+            known = Known(bytes.fromhex(digest), bool(frames), None if peak is None else int(peak), bool(whole))
+        except (ValueError, TypeError):  # there is none, or an older version wrote it, which did not look as closely
             return None
-        with contextlib.suppress(ValueError, TypeError):
-            digest, frames, peak, whole = entry[3:]
-            known = Known(
-                bytes.fromhex(str(digest)), bool(frames), None if peak is None else int(str(peak)), bool(whole)
-            )
-            self._seen[key] = entry
-            return known
-        return None  # written by an older version, which did not look as closely
+        self._seen[key] = entry
+        return known
 
     def put(self, name: str, stamp: list[int], known: Known) -> None:
         """Remember what was found in a file; a stamp is three numbers."""

@@ -18,13 +18,13 @@ from recipelang.images.dataset import ArrayImages, FileImages, ImageDataset, Ima
 from recipelang.images.decode import open_image
 from recipelang.images.depth import HALF
 from recipelang.images.inspection import look_at, names_of, require_classes, unreadable
-from recipelang.images.making import many_objects
 from recipelang.images.preprocessing import entries
-from recipelang.images.readers import Reader
+from recipelang.images.readers import Reader, Stamp
 from recipelang.images.resize import fit_image
 from recipelang.images.several_labels import NONE, require_varied, strata
 from recipelang.images.splits import SPLITS, divide
 from recipelang.kinds import Preprocessing
+from recipelang.making import many_objects
 
 #: images smaller than this are kept decoded in memory and augmented by shifts; larger ones are read as needed
 SMALL = 64
@@ -42,12 +42,14 @@ class Listed:
         names: of the images.
         labels: class number of each, or a 0 or 1 for each label.
         splits: `train`, `val` or `test` of each; the ones that no image has are cut from `train`.
+        stamps: of each image, where the reader has been asked already; else empty.
     """
 
     reader: Reader
     names: Sequence[str]
     labels: Sequence[Any]
     splits: Sequence[str]
+    stamps: Sequence[Stamp] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Files:
         """SHA-256 of each image's name, class and bytes, from which a fingerprint is made."""
         rows = zip(self.names, self.labels.tolist(), self.digests, strict=True)
         told = (lambda label: b"%d" % label) if self.labels.ndim == 1 else bytes
-        return [hashlib.sha256(os.fsencode(n) + b"\0" + told(label) + b"\0" + d).digest() for n, label, d in rows]
+        return [hashlib.sha256(b"\0".join((os.fsencode(n), told(label), d))).digest() for n, label, d in rows]
 
 
 #: how `train` is cut if splits are missing: (train files, missing splits) → indices by split
@@ -125,7 +127,7 @@ def gather(
     known: list[Known] = []
     left_out: list[str] = []
     for one in listed:
-        look = look_at(one.reader, one.names, skip)
+        look = look_at(one.reader, one.names, skip, one.stamps)
         if look.left_out and isinstance(one.labels[0], int):
             require_classes(set(one.labels), {one.labels[k] for k in look.kept}, classes)
         left_out += look.left_out

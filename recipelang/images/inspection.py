@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 
 from recipelang.errors import Refusal
 from recipelang.images.access import current
@@ -33,18 +34,19 @@ class Looked:
     left_out: tuple[str, ...] = ()
 
 
-def look_at(reader: Reader, names: Sequence[str], skip: bool = False) -> Looked:
+def look_at(reader: Reader, names: Sequence[str], skip: bool = False, stamps: Sequence[Stamp] = ()) -> Looked:
     """Look at every image: SHA-256 of its bytes, and what its header says. A known one is not read again.
 
     Args:
         names: of the images.
         skip: whether images that cannot be read are left out; all are then decoded completely, to find every one.
+        stamps: of each image, where the reader has been asked already.
 
     Raises:
         Refusal: RCP0805 files are damaged or not images; RCP0806 they are too large: the first few, and how many.
     """
     digests = Digests(reader.place)
-    looks = _all(reader, names, digests, skip)
+    looks = _all(reader, names, digests, skip, stamps)
     digests.save()
     bad = [(name, look) for name, look in zip(names, looks, strict=True) if isinstance(look, Refusal)]
     if bad and not skip:
@@ -71,11 +73,17 @@ def require_classes(before: Set[int], kept: Set[int], classes: Sequence[str]) ->
         )
 
 
-def _all(reader: Reader, names: Sequence[str], digests: Digests, whole: bool) -> list[Known | Refusal]:
+def _all(
+    reader: Reader, names: Sequence[str], digests: Digests, whole: bool, stamps: Sequence[Stamp]
+) -> list[Known | Refusal]:
     """What is known about every file, in order: by several threads, some files at a time."""
 
     def some(first: int) -> list[tuple[Stamp | None, Known | Refusal]]:
-        return [_one(reader, name, digests, whole) for name in names[first : first + CHUNK]]
+        known = stamps[first : first + CHUNK] or repeat(None)
+        return [
+            _one(reader, name, stamp, digests, whole)
+            for name, stamp in zip(names[first : first + CHUNK], known, strict=False)
+        ]
 
     looks: list[Known | Refusal] = []
     progress = current().progress if len(names) > CHUNK else None
@@ -96,10 +104,12 @@ def _all(reader: Reader, names: Sequence[str], digests: Digests, whole: bool) ->
     return looks
 
 
-def _one(reader: Reader, name: str, digests: Digests, whole: bool) -> tuple[Stamp | None, Known | Refusal]:
+def _one(
+    reader: Reader, name: str, stamp: Stamp | None, digests: Digests, whole: bool
+) -> tuple[Stamp | None, Known | Refusal]:
     """What is known about a file, with its stamp if that is new."""
     try:
-        stamp = reader.stamp(name)
+        stamp = stamp or reader.stamp(name)
         known = digests.get(name, stamp)
         if known is not None and known.whole >= whole:
             return None, known

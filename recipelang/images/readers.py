@@ -81,5 +81,9 @@ def file_stamp(path: str | Path) -> Stamp:
     Raises:
         OSError: it is not there.
     """
-    status = os.stat(path)
+    return stamp_of(os.stat(path))
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """The same of what the system says of a file."""
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]

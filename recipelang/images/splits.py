@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,10 +47,11 @@ def divide(
     Raises:
         Refusal: RCP0808: a class has too few different images to be in every split.
     """
-    order = [hashlib.sha256(seed.to_bytes(8, "big", signed=True) + d).digest() for d in digests]
-    members: dict[int, dict[bytes, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for index, label in enumerate(labels):
-        members[label][order[index]].append(index)
+    sown = seed.to_bytes(8, "big", signed=True)
+    members: dict[int, dict[bytes, list[int]]] = {}
+    for index, (label, digest) in enumerate(zip(labels, digests, strict=True)):
+        key = hashlib.sha256(sown + digest).digest()
+        members.setdefault(label, {}).setdefault(key, []).append(index)
     placed: dict[bytes, int] = {}
     parts: list[list[int]] = [[] for _ in shares]
     for label in sorted(members):
@@ -60,12 +60,17 @@ def divide(
         # The first split takes what rounding leaves over; every other gets at least one image.
         wanted = [0] + [max(1, round(total * s)) if s > 0 else 0 for s in shares[1:]]
         counts = [0] * len(shares)
-        for key in (*sorted(groups.keys() & placed.keys()), *sorted(groups.keys() - placed.keys())):
-            if key not in placed:
-                room = (k for k in range(len(shares) - 1, 0, -1) if counts[k] < wanted[k])
-                placed[key] = next(room, 0)
+        before = groups.keys() & placed.keys()
+        for key in sorted(before):
             counts[placed[key]] += len(groups[key])
             parts[placed[key]] += groups[key]
+        split = len(shares) - 1  # which is filled: the last one first
+        for key in sorted(groups.keys() - before):
+            while split and counts[split] >= wanted[split]:
+                split -= 1
+            placed[key] = split
+            counts[split] += len(groups[key])
+            parts[split] += groups[key]
         if any(s > 0 and c == 0 for s, c in zip(shares, counts, strict=True)):
             raise Refusal(
                 "RCP0808",

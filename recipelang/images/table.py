@@ -11,7 +11,7 @@ from pathlib import Path
 
 from recipelang.errors import Refusal, did_you_mean
 from recipelang.images.decode import shown
-from recipelang.images.making import many_objects
+from recipelang.making import many_objects
 
 DELIMITERS = (",", ";", "\t")
 LARGEST = 2**30  # bytes

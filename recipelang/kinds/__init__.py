@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     from recipelang.kinds.rounder import nearest as nearest
     from recipelang.kinds.rounds import EvenRounds as EvenRounds
     from recipelang.kinds.rounds import InRounds as InRounds
+    from recipelang.kinds.runtime import GOALS as GOALS
     from recipelang.kinds.runtime import PRECISIONS as PRECISIONS
     from recipelang.kinds.runtime import Deployment as Deployment
     from recipelang.kinds.runtime import Executable as Executable
@@ -161,7 +162,7 @@ OFFERED = {
     "restriction": "Restriction",
     "rounder": "BLOCK LAYER NETWORK UNITS Piece Rounded Rounder as_matrices as_weight masked nearest",
     "rounds": "EvenRounds InRounds",
-    "runtime": "PRECISIONS Deployment Executable Finding LayerExecution Runtime",
+    "runtime": "GOALS PRECISIONS Deployment Executable Finding LayerExecution Runtime",
     "schedule": "DecidingSchedule Masking Schedule",
     "seen": "Attention Moment Seen",
     "shift": "Shift shift_of",

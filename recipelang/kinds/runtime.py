@@ -10,6 +10,8 @@ from recipelang.kinds.progress import Progress
 
 #: What weights, inputs and activations can be.
 PRECISIONS = ("float32", "float16", "bfloat16")
+#: What `accelerate` is for.
+GOALS = ("latency", "memory")
 
 
 @dataclass(frozen=True)

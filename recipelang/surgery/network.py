@@ -15,11 +15,10 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from recipelang.images.preprocessing import entries
-from recipelang.kinds import DEFAULT_TASK, FLOATING, Inputs, Preprocessing, Restriction
+from recipelang.kinds import DEFAULT_TASK, FLOATING, GOALS, Inputs, Preprocessing, Restriction
 from recipelang.surgery.entries import MOST_TENSORS, Wrong, entry, mapping, sequence, text
 from recipelang.surgery.restrictions.mask import Mask
 from recipelang.surgery.weights import digest
-from recipelang.verbs.accelerate import GOALS
 
 #: place → the restrictions there, at most one of each kind
 Restrictions: TypeAlias = Mapping[str, tuple[Restriction, ...]]

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from recipelang.kinds import GOALS
 from recipelang.meaning import modules
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.training import names
@@ -31,9 +32,6 @@ class Accelerate:
     def needs(self) -> Needs:
         """The layers that it works on."""
         return Needs(selection=self.selection)
-
-
-GOALS = ("latency", "memory")
 
 
 def read(reader: Reader) -> Accelerate | None:

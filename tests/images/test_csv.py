@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image
 
 from recipelang.catalogue import find
 from recipelang.errors import Refusal
+from recipelang.images.listed import _all_plain
 from recipelang.images.listing import list_samples
 from recipelang.images.table import read_table
 
@@ -199,6 +201,32 @@ def test_links_that_are_listed_are_followed(beside: Path, tmp_path_factory: pyte
     shutil.move(beside / "cat0.png", away)
     (beside / "cat0.png").symlink_to(away)
     assert "cat0.png" in labels_of(opened(beside, rows(), size=64))
+
+
+def test_each_file_is_asked_for_once(beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(beside, rows())
+    asked: list[str] = []
+    stat = os.stat
+
+    def counted(path: Any, *args: Any, **more: Any) -> os.stat_result:
+        asked.append(os.fspath(path) if not isinstance(path, int) else "")
+        return stat(path, *args, **more)
+
+    monkeypatch.setattr(os, "stat", counted)
+    opened(beside, rows())
+    images = [path for path in asked if path.endswith(".png")]
+    assert images and len(images) == len(set(images))
+
+
+@pytest.mark.parametrize("path", ["a.png", "a/b.png", "a/b/c d.png", "a..png", "a~/b", "ä/é.png"])
+def test_a_plain_path_stays_as_it_is(path: str) -> None:
+    assert _all_plain([path, "b.png"])
+    assert os.path.normpath(f"/data/{path}") == f"/data/{path}"
+
+
+@pytest.mark.parametrize("path", ["", "./a", "../a", "a/../b", "a//b", "a/", "/a", "~/a", "a\\b", "c:/a", ".", "a/./b"])
+def test_any_other_path_is_looked_at_by_itself(path: str) -> None:
+    assert not _all_plain(["b.png", path])
 
 
 def test_the_second_opening_reads_no_image(beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ import pytest
 from recipelang.errors import Refusal
 from recipelang.images import files
 from recipelang.images.listed import Columns, open_listed
-from recipelang.images.making import many_objects
 from recipelang.images.table import read_table
+from recipelang.making import many_objects
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,11 @@ from typing import Any, ClassVar
 from recipelang.catalogue import method, setting
 from recipelang.errors import SettingError, did_you_mean
 from recipelang.kinds import ModelRequest
+from recipelang.making import many_objects
 from recipelang.methods.models._own import require_file
 
-_REGISTERED = re.compile(r"^@register_model\n(?:@.*\n)*def (\w+)", re.MULTILINE)
+_REGISTERED = "\n@register_model\n"
+_NAMED = re.compile(r"(?:@.*\n)*def (\w+)")
 #: `'resnet50.a1_in1k': …`, as timm's files list published weights
 _PUBLISHED = re.compile(r"""['"](\w+)\.(\w+)['"]\s*:""")
 
@@ -90,8 +92,10 @@ class Timm:
         """Refuse a tag of published weights that timm's files rule out; what they leave open is asked for in a plan."""
         tag = self.architecture.partition(".")[2]
         asked, field = (tag, "architecture") if self.weights and tag else (self.weights, "weights")
+        if not asked.isidentifier() or asked == "DEFAULT":
+            return
         tags = _tags().get(name, ())
-        if not asked.isidentifier() or asked in ("DEFAULT", *tags) or not tags:
+        if asked in tags or not tags:
             return
         made = re.compile(rf"(?<![\w.]){asked}(?!\w)")  # some files put names and tags together
         guess = did_you_mean(asked, tags)
@@ -104,7 +108,8 @@ class Timm:
     @cache
     def dotted_names() -> frozenset[str]:
         """The names allowed after the dot: read from timm's files, since importing them would load torch."""
-        return frozenset(name for text in _files() for name in _REGISTERED.findall(text))
+        after = (part for text in _files() for part in text.split(_REGISTERED)[1:])  # a pattern looks at every line
+        return frozenset(found[1] for part in after if (found := _NAMED.match(part)))
 
     @property
     def pretrained(self) -> bool:
@@ -125,6 +130,7 @@ class Timm:
         found = weights_of(self.architecture, self.weights, self.at, resolve, read=False)
         return found.files if found else ()
 
+    @many_objects()  # those of torch, torchvision and timm too, if they are imported here
     def build(self, request: ModelRequest) -> Any:
         """The network; see `kinds.ModelMethod`.
 
