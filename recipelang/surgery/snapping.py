@@ -79,7 +79,7 @@ def _tensor(limit: Any, like: Tensor) -> Tensor:
     return torch.as_tensor(limit, dtype=like.dtype, device=like.device)
 
 
-def _between(gradient: Tensor, value: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def between(gradient: Tensor, value: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """The gradient where low < value < high, else zero."""
     if value.device.type == "cpu" and low.numel() == 1 and high.numel() == 1:
         return torch.ops.aten.hardtanh_backward(gradient, value, low.item(), high.item())
@@ -94,7 +94,7 @@ class _Rounded(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        return _between(gradient, *ctx.saved_tensors), None, None, None
+        return between(gradient, *ctx.saved_tensors), None, None, None
 
 
 class _Passed(torch.autograd.Function):
@@ -118,7 +118,7 @@ class _Clipped(torch.autograd.Function):
         value, lowest, highest = ctx.saved_tensors
         below = (gradient * (value <= lowest)).sum() if ctx.needs_input_grad[1] else None
         above = (gradient * (value >= highest)).sum() if ctx.needs_input_grad[2] else None
-        return _between(gradient, value, lowest, highest), below, above, None, None, None
+        return between(gradient, value, lowest, highest), below, above, None, None, None
 
 
 class _Stepped(torch.autograd.Function):
@@ -132,7 +132,7 @@ class _Stepped(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         value, nearest, step, lowest, highest = ctx.saved_tensors
-        inside = _between(gradient, value, lowest, highest)
+        inside = between(gradient, value, lowest, highest)
         if not ctx.needs_input_grad[1]:
             return inside, None, None, None, None
         # nearest = step · integer: inside the integer less value/step, at the ends the integer itself

@@ -13,7 +13,7 @@ from torch import nn
 from recipelang.methods.quantizers.abc import Abc
 from recipelang.methods.quantizers.binaryconnect import BinaryConnect, likely
 from recipelang.methods.quantizers.bnn import Bnn
-from recipelang.methods.quantizers.bnn_dl import BnnDl, distribution
+from recipelang.methods.quantizers.bnn_dl import BnnDl
 from recipelang.methods.quantizers.bwn import Bwn
 from recipelang.methods.quantizers.gxnor import Gxnor
 from recipelang.methods.quantizers.ttq import Ttq
@@ -190,25 +190,48 @@ def test_ttq_keeps_its_scales_positive_and_executes_what_it_learned() -> None:
 # bnn_dl ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (3.0, 0.5), (0.0, 6.0), (0.1, 0.1), (-2.0, 1.0)])
-def test_the_penalty_of_a_distribution_is_the_papers(mean: float, deviation: float) -> None:
-    values = torch.randn(64, 3, 4, 4, generator=torch.Generator().manual_seed(3)) * deviation + mean
-    total = 0.0
-    for channel in range(3):
-        seen = numpied(values[:, channel]).ravel()
+def naive_penalty(values: Any) -> float:
+    """The mean over channels of the three terms; channels are dimension 1."""
+    total, channels = 0.0, values.shape[1]
+    for channel in range(channels):
+        seen = values[:, channel].ravel()
         mu, sigma = seen.mean(), seen.std()
         total += max(mu**2 - sigma**2, 0) + max(sigma - 4, 0) ** 2 + max(min(2 - mu - sigma, 2 + mu - sigma), 0) ** 2
-    assert float(distribution(values)) == pytest.approx(total / 3, rel=1e-4, abs=1e-6)
-    flat = values.permute(0, 2, 3, 1).reshape(-1, 3)
-    assert float(distribution(flat)) == pytest.approx(total / 3, rel=1e-4, abs=1e-6)
+    return total / channels
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (3.0, 0.5), (0.0, 6.0), (0.1, 0.1), (-2.0, 1.0)])
+@pytest.mark.parametrize("flat", [False, True])
+def test_the_penalty_of_a_distribution_is_the_papers(mean: float, deviation: float, flat: bool) -> None:
+    values = torch.randn(64, 3, 4, 4, generator=torch.Generator().manual_seed(3)) * deviation + mean
+    values = values.permute(0, 2, 3, 1).reshape(-1, 3) if flat else values
+    method, one = BnnDl(strength=1.0), of_input(BnnDl(), torch.tensor([1.0, -1.0]))
+    state = method.begin(one, None)
+    method.computed(values, one, state, NOW)
+    assert float(method.penalty(one, state, NOW)) == pytest.approx(  # type: ignore[arg-type]
+        naive_penalty(numpied(values)), rel=1e-4, abs=1e-6
+    )
 
 
 def test_the_penalty_is_asked_once_for_each_step_and_weights_have_none() -> None:
-    method, value = BnnDl(strength=2.0), weight((8, 4))
+    method, value = BnnDl(strength=2.0), weight((8, 4)).requires_grad_()
     one = of_input(method, value)
     state = method.begin(one, None)
     assert method.penalty(one, state, NOW) is None
-    method.computed(value, one, state, NOW)
-    level = value.abs().mean()
-    assert float(method.penalty(one, state, NOW)) == pytest.approx(2 * float(distribution(value / level)))  # type: ignore[arg-type]
-    assert method.penalty(one, state, NOW) is None
+    made = method.computed(value, one, state, NOW)
+    penalty = method.penalty(one, state, NOW)
+    assert penalty is not None and method.penalty(one, state, NOW) is None
+    assert penalty.item() == pytest.approx(2 * naive_penalty(numpied(value / value.abs().mean())), rel=1e-4)
+    (slope,) = torch.autograd.grad(penalty, value, retain_graph=True)
+    for place in ((0, 0), (5, 3)):  # against differences
+        moved = [naive_penalty(numpied(value + by * hot(value, place)) / numpied(one.levels)[1]) for by in (1e-3, -1e-3)]
+        assert float(slope[place]) == pytest.approx(2 * (moved[0] - moved[1]) / 2e-3, rel=1e-2, abs=1e-4)
+    (both,) = torch.autograd.grad(made.sum() + penalty, value)
+    inside = (value.abs() <= float(one.levels[1])).float()
+    torch.testing.assert_close(both, slope + inside)
+
+
+def hot(value: torch.Tensor, place: tuple[int, int]) -> torch.Tensor:
+    made = torch.zeros_like(value)
+    made[place] = 1
+    return made.detach()

@@ -157,7 +157,9 @@ def signs(value: Tensor, level: Tensor) -> Tensor:
 
 def input_signs(value: Tensor, level: Tensor) -> Tensor:
     """What computes in place of an input: level above zero, else -level, with the gradient of the hard tanh."""
-    return straight(torch.where(value >= ABOVE_ZERO, level, -level), windowed(value, level))
+    from recipelang.surgery.leveling import two
+
+    return two(value, ABOVE_ZERO, level)
 
 
 def thirds(value: Tensor, edge: Tensor, up: Tensor, down: Tensor) -> Tensor:

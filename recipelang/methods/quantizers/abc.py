@@ -76,12 +76,9 @@ class Abc(Few):
 
     def input(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
         """The sum of the binary activations."""
-        total = torch.zeros_like(value)
-        for scale, edge in zip(state.scales, state.edges, strict=True):
-            above = value - edge
-            inside = (above.detach().abs() <= state.width / 2).to(value.dtype)
-            total = total + scale * straight(_plus_minus(value.detach() >= edge.detach()), above * inside / state.width)
-        return total
+        from recipelang.surgery.leveling import several
+
+        return several(value, state.edges, state.scales, state.width)
 
     def after_step(self, parameter: Any, one: Any, state: Any, moment: Moment, optimizer: Any) -> None:
         """Scales of an input stay positive."""

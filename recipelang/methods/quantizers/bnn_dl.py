@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recipelang.catalogue import method, setting
 from recipelang.kinds import Moment
-from recipelang.methods.quantizers._few import level_of
+from recipelang.methods.quantizers._few import ABOVE_ZERO, level_of
 from recipelang.methods.quantizers.bnn import Bnn
 
 if TYPE_CHECKING:
@@ -43,8 +43,11 @@ class BnnDl(Bnn):
 
     def input(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
         """As `bnn`; the penalty of what was read is kept until the loss asks for it."""
-        levels = super().input(value, one, state, moment)
-        state.seen = distribution(value / level_of(one, value))
+        from recipelang.surgery.leveling import two_with_moments
+
+        level = level_of(one, value)
+        levels, mean, variance = two_with_moments(value, ABOVE_ZERO, level)
+        state.seen = useless(mean / level, variance / level.square())
         return levels
 
     def penalty(self, one: Any, state: Any, moment: Moment) -> Tensor | None:
@@ -53,10 +56,9 @@ class BnnDl(Bnn):
         return None if seen is None else self.strength * seen
 
 
-def distribution(values: Tensor) -> Tensor:
-    """B×C×…, or B×C → the three terms, their mean over channels."""
-    rows = values.transpose(0, 1).flatten(1)
-    mean, variance = rows.mean(1), rows.var(1, correction=0) + TINY
+def useless(mean: Tensor, variance: Tensor) -> Tensor:
+    """(C,) each, of values in units of their level → the three terms, their mean over channels."""
+    variance = variance + TINY
     deviation = variance.sqrt()
     degenerate = (mean.square() - variance).clamp_min(0)
     saturated = (deviation - 4).clamp_min(0).square()

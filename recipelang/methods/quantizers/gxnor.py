@@ -62,14 +62,11 @@ class Gxnor(Few):
 
     def input(self, value: Tensor, one: Any, state: Any, moment: Moment) -> Tensor:
         """The ternary input, with the derivative of two rectangular pulses."""
-        level, edge = level_of(one, value), one.edges[-1].to(value.device)
-        return straight(thirds(value, edge, level, level), value * self.slope(value.detach(), level))
+        from recipelang.surgery.leveling import three as levels_of
 
-    def slope(self, value: Tensor, level: Tensor) -> Tensor:
-        """The derivative at each value."""
-        size = value.abs() / level
-        inside = (size >= self.sparsity - self.pulse) & (size <= self.sparsity + self.pulse)
-        return inside.to(value.dtype) / (2 * self.pulse)
+        level, edge = level_of(one, value), one.edges[-1].to(value.device)
+        inner, outer = (self.sparsity - self.pulse) * level, (self.sparsity + self.pulse) * level
+        return levels_of(value, edge, level, inner, outer, 1 / (2 * self.pulse))
 
     def after_step(self, parameter: Any, one: Any, state: Any, moment: Moment, optimizer: Any) -> None:
         """The update of the optimizer, as transitions between states."""
