@@ -2,24 +2,19 @@
 
 The same could be written with `torch.where` and a straight-through sum: six to ten passes over the numbers, two of them
 by a kernel that is not vectorised and takes as long as ten others. Here a comparison writes 0 and 1 as float32, which
-become the levels in place, and one pass gives the gradient. Sums of several binary activations are computed piece by
-piece, so that what lies between stays in the cache.
+become the levels in place, and one pass gives the gradient.
 
-Every level, edge and width below is positive and one number, a tensor without dimensions, unless something else is said.
+Levels and widths are positive. Each of them, like each edge, is one number, a tensor without dimensions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from recipelang.surgery.snapping import between
-
-#: numbers of a piece: with what is computed from them they fit the second-level cache of a core
-PIECE = 65536
+from recipelang.surgery.snapping import between, dot
 
 
 def two(value: Tensor, edge: float, level: Tensor) -> Tensor:
@@ -144,39 +139,20 @@ class _Several(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, edges: Tensor, scales: Tensor, width: Tensor) -> Tensor:
         ctx.save_for_backward(value, edges, scales, width)
-        made, total = torch.empty_like(value), scales.sum()
-        for x, part in _pieces(value, made):
-            torch.ge(x, edges[0], out=part).mul_(2 * scales[0]).sub_(total)
-            for edge, scale in zip(edges[1:], scales[1:], strict=True):
-                part.addcmul_(_reaches(x, edge), 2 * scale)
+        made = _reaches(value, edges[0]).mul_(2 * scales[0]).sub_(scales.sum())
+        for edge, scale in zip(edges[1:], scales[1:], strict=True):
+            made.addcmul_(_reaches(value, edge), 2 * scale)
         return made
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         value, edges, scales, width = ctx.saved_tensors
-        windows = [_ends(edge - width / 2, edge + width / 2) for edge in edges]
         slopes = scales / width
-        made, inside, above = [], [], []
-        for g, x in _pieces(gradient, value):
-            within = [between(g, x, *ends) for ends in windows]
-            part = within[0] * slopes[0]
-            for each, slope in zip(within[1:], slopes[1:], strict=True):
-                part = torch.addcmul(part, each, slope)
-            made.append(part)
-            inside.append(torch.stack([each.sum() for each in within]))
-            above.append(torch.stack([torch.dot(g.flatten(), _reaches(x, edge).flatten()) for edge in edges]))
-        whole = made[0].shape == value.shape
-        of_value = made[0] if whole else torch.cat(made).as_strided(value.shape, value.stride())
-        return of_value, -slopes * sum(inside), 2 * sum(above) - gradient.sum(), None
-
-
-def _pieces(*values: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The same places of all values, piece by piece on a CPU where they lie in memory alike; else all at once."""
-    first = values[0]
-    whole = first.is_contiguous() or (first.ndim == 4 and first.is_contiguous(memory_format=torch.channels_last))
-    alike = whole and all(value.stride() == first.stride() for value in values)
-    if not alike or first.device.type != "cpu" or torch.is_grad_enabled():
-        yield values
-        return
-    flat = (value.as_strided((value.numel(),), (1,)).split(PIECE) for value in values)
-    yield from zip(*flat, strict=True)
+        of_value: Any = None
+        inside, above = [], []
+        for edge, slope in zip(edges, slopes, strict=True):
+            within = _within(gradient, value, edge - width / 2, edge + width / 2)
+            inside.append(within.sum())
+            above.append(dot(gradient, _reaches(value, edge)))
+            of_value = within * slope if of_value is None else torch.addcmul(of_value, within, slope)
+        return of_value, -slopes * torch.stack(inside), 2 * torch.stack(above) - gradient.sum(), None

@@ -137,13 +137,13 @@ class _Stepped(torch.autograd.Function):
             return inside, None, None, None, None
         # nearest = step · integer: inside the integer less value/step, at the ends the integer itself
         if step.numel() == 1:
-            told = (_dot(inside, nearest - value) + _dot(gradient - inside, nearest)).view(step.shape)
+            told = (dot(inside, nearest - value) + dot(gradient - inside, nearest)).view(step.shape)
         else:
             told = torch.addcmul((gradient - inside) * nearest, inside, nearest - value).sum_to_size(step.shape)
         return inside, told * ctx.factor / step, None, None, None
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
+def dot(a: Tensor, b: Tensor) -> Tensor:
     """Σ a·b; without a tensor in between where both lie in memory alike."""
     whole = a.is_contiguous() or (a.ndim == 4 and a.is_contiguous(memory_format=torch.channels_last))
     if a.stride() != b.stride() or not whole:

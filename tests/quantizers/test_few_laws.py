@@ -224,7 +224,9 @@ def test_the_penalty_is_asked_once_for_each_step_and_weights_have_none() -> None
     assert penalty.item() == pytest.approx(2 * naive_penalty(numpied(value / value.abs().mean())), rel=1e-4)
     (slope,) = torch.autograd.grad(penalty, value, retain_graph=True)
     for place in ((0, 0), (5, 3)):  # against differences
-        moved = [naive_penalty(numpied(value + by * hot(value, place)) / numpied(one.levels)[1]) for by in (1e-3, -1e-3)]
+        moved = [
+            naive_penalty(numpied(value + by * hot(value, place)) / numpied(one.levels)[1]) for by in (1e-3, -1e-3)
+        ]
         assert float(slope[place]) == pytest.approx(2 * (moved[0] - moved[1]) / 2e-3, rel=1e-2, abs=1e-4)
     (both,) = torch.autograd.grad(made.sum() + penalty, value)
     inside = (value.abs() <= float(one.levels[1])).float()

@@ -103,12 +103,8 @@ def test_the_moments_of_two_levels_and_all_gradients(layout: str) -> None:
         torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("piece", [16, 10**6])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_several_signs_and_the_gradients_of_edges_and_scales(
-    layout: str, piece: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(leveling, "PIECE", piece)
+def test_several_signs_and_the_gradients_of_edges_and_scales(layout: str) -> None:
     value = LAYOUTS[layout]()
     got = differentiated(lambda x, e, s: leveling.several(x, e, s, WIDTH), value, EDGES, SCALES)
     wanted = differentiated(naive_several, value, EDGES, SCALES)
