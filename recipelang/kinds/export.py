@@ -18,11 +18,13 @@ class Beside:
         healthy: the network of the recipe before anything was removed; the same one where nothing was.
         data: the recipe's data set, as the network sees it: its labels are the network's outputs.
         task: of the recipe.
+        recovered: the network before its hardware restriction; None where it has none.
     """
 
     healthy: Any
     data: Dataset
     task: Task
+    recovered: Any = None
 
 
 class ExportMethod(Protocol):

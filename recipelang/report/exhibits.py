@@ -18,7 +18,24 @@ from recipelang.report.rows import Row
 from recipelang.report.runs import RecordedRun
 
 MOST_BYTES, MOST_PIXELS, MOST_SHOWN = 40_000_000, 60_000_000, 60
+MOST_OF_ONE = 3  # networks in one file: healthy, recovered and the network
 LONGEST = 200  # characters of a name in a file
+QUALITY = 82  # of WebP
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """An image, and what networks made of it.
+
+    Attributes:
+        label: its class.
+        answers: what each network answered, healthy first.
+        alike: how alike the map of each is to healthy's, from the second network on; None where one is flat.
+    """
+
+    label: str
+    answers: tuple[str, ...]
+    alike: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -27,15 +44,20 @@ class Maps:
 
     Attributes:
         row: the network, under its first seed.
-        alike: the mean correlation of the two maps; None if there is none.
-        images: (class, what healthy answered, what the network answered, how alike the maps are) of each.
-        png: the image, a row of equal height for each of `images`.
+        names: of the networks, `healthy`, perhaps `recovered`, and `network`.
+        alike: the mean correlation of the network's maps with healthy's; None if there is none.
+        images: of each.
+        sheet: a PNG of equal pictures without space between them: a row for each of the first `drawn` images, with the
+            image and the map of each of `names`.
+        drawn: how many images the sheet has.
     """
 
     row: Row
+    names: tuple[str, ...]
     alike: float | None
-    images: tuple[tuple[str, str, str, float | None], ...]
-    png: bytes
+    images: tuple[Mapped, ...]
+    sheet: bytes
+    drawn: int
 
 
 @dataclass(frozen=True)
@@ -87,16 +109,25 @@ def exhibits(rows: Sequence[Row], sources: Sequence[RecordedRun]) -> Exhibits:
 
 def _maps(row: Row, place: Path) -> Maps:
     told = json.loads(_bytes(place.with_suffix(".json")))
+    if "tiled" not in told:
+        raise ValueError("an earlier version wrote it; another run draws it again")
+    names = tuple(_name(name) for name in told["images"][0]["answers"])[:MOST_OF_ONE] if told["images"] else ()
     images = tuple(
-        (_name(one["class"]), _name(one["healthy"]), _name(one["network"]), _share(one["alike"], -1))
+        Mapped(
+            _name(one["class"]),
+            tuple(_name(one["answers"][name]) for name in names),
+            tuple(_share(one["alike"][name], -1) for name in names[1:]),
+        )
         for one in told["images"]
     )
-    if not images:
-        raise ValueError("it names no image")
-    png = _bytes(place.with_suffix(".png"))
-    with _opened(png) as image:
+    if not images or len(names) < 2:
+        raise ValueError("it names no image, or no network")
+    sheet, drawn = _bytes(place.with_name("activation_map_tiles.png")), min(len(images), int(_sure(told["tiled"], 99)))
+    with _opened(sheet) as image:
+        if not drawn or image.width % (1 + len(names)) or image.height % drawn:
+            raise ValueError("its pictures are not of one size")
         image.verify()
-    return Maps(row, _share(told["alike"], -1), images, png)
+    return Maps(row, names, _share(told["alike"][names[-1]], -1), images, sheet, drawn)
 
 
 def _depths(row: Row, place: Path) -> Depths:
@@ -121,16 +152,16 @@ def _name(text: Any) -> str:
     return cut(visible(text), LONGEST)
 
 
-def _share(value: Any, low: float) -> float | None:
+def _share(value: Any, low: float, high: float = 1) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low - 1e-6 <= value <= 1 + 1e-6:
-        raise ValueError(f"{cut(visible(str(value)), 20)} is not a number between {low:g} and 1")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low - 1e-6 <= value <= high + 1e-6:
+        raise ValueError(f"{cut(visible(str(value)), 20)} is not a number between {low:g} and {high:g}")
     return float(value)
 
 
-def _sure(value: Any) -> float:
-    found = _share(value, 0)
+def _sure(value: Any, high: float = 1) -> float:
+    found = _share(value, 0, high)
     if found is None:
         raise ValueError("a number is missing")
     return found
@@ -150,33 +181,28 @@ def _opened(png: bytes) -> Iterator[Any]:
         raise ValueError("the image is not a PNG that can be read") from error
 
 
-def smaller(png: bytes, rows: int, shown: int, width: int, most: int) -> tuple[bytes, tuple[int, int], int]:
-    """The first rows of an image of equal rows, in fewer pixels, as WebP: a tenth of a PNG's bytes for such images.
-
-    Args:
-        png: the image.
-        rows: how many rows it has.
-        shown: how many of them are wanted.
-        width: in pixels at most.
-        most: bytes; fewer rows are kept if these need more, but at least one.
-
-    Returns:
-        the WebP, (width, height), and how many rows it shows.
+def tiles(sheet: bytes, rows: int, columns: int) -> list[list[bytes]]:
+    """The pictures of a sheet, row by row, as WebP: a tenth of a PNG's bytes for such images.
 
     Raises:
         ValueError: it is not a PNG, or too large.
     """
+    with _opened(sheet) as image:
+        whole = image.convert("RGB")
+    width, height = whole.width // columns, whole.height // rows
+
+    def picture(row: int, column: int) -> bytes:
+        place = column * width, row * height
+        buffer = io.BytesIO()
+        whole.crop((*place, place[0] + width, place[1] + height)).save(buffer, "WEBP", quality=QUALITY, method=4)
+        return buffer.getvalue()
+
+    return [[picture(row, column) for column in range(columns)] for row in range(rows)]
+
+
+def size_of(picture: bytes) -> tuple[int, int]:
+    """Width and height of a picture that `tiles` returned."""
     from PIL import Image
 
-    with _opened(png) as image:
-        whole = image.convert("RGB")
-    shown = min(rows, shown)
-    while True:
-        part = whole.crop((0, 0, whole.width, max(1, whole.height * shown // rows)))
-        if part.width > width:
-            part = part.resize((width, max(1, part.height * width // part.width)), Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        part.save(buffer, "WEBP", quality=82, method=4)
-        if len(buffer.getvalue()) <= most or shown == 1:
-            return buffer.getvalue(), part.size, shown
-        shown -= 1
+    with Image.open(io.BytesIO(picture), formats=["WEBP"]) as image:
+        return image.size

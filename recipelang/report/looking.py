@@ -1,58 +1,16 @@
-"""Charts of what networks see: class activation maps, and the accuracy of a classifier after each layer."""
+"""The chart of how well classes can be told apart after each layer of networks."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
-
-from markupsafe import escape
 
 from recipelang.report import words
 from recipelang.report.chart import WIDTH, Chart, columns, text_of
-from recipelang.report.exhibits import Depths, Maps, smaller
+from recipelang.report.exhibits import Depths
 from recipelang.report.looks import MOST_GROUPS, Look, own
 from recipelang.report.svg import drawing, marked, to_svg
 
-MOST_NETWORKS = 6
-MOST_IMAGES, PIXELS, MOST_BYTES = 6, 540, 100_000  # of one network: rows, width, size before base64
 LABELLED = 36  # layers that the axis has room for names of
-
-
-def maps(found: Sequence[Maps]) -> list[Chart]:
-    """The maps of the first networks: of those that recipes end with, then of others."""
-    drawn: list[Chart] = []
-    for one in sorted(found, key=lambda one: not one.row.goes_on)[:MOST_NETWORKS]:
-        with suppress(ValueError):  # pixels that cannot be decoded, in a file whose checksums hold: it is counted below
-            drawn.append(_maps(one, len(drawn)))
-    if len(drawn) < len(found):
-        left = f" Maps of {len(drawn)} of {len(found)} networks are shown."
-        drawn = [replace(chart, caption=chart.caption + left) for chart in drawn]
-    return drawn
-
-
-def _maps(found: Maps, index: int) -> Chart:
-    """The first images with both maps, embedded in the page."""
-    image, (width, height), shown = smaller(found.png, len(found.images), MOST_IMAGES, PIXELS, MOST_BYTES)
-    data = base64.b64encode(image).decode("ascii")
-    alike = "" if found.alike is None else f", {words.number(found.alike, 2)} alike on average"
-    alt = f"class activation maps of {found.row.name} beside those of healthy{alike}"
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(alt)}" '
-        f'class="chart"><image width="{width}" height="{height}" href="data:image/webp;base64,{data}" /></svg>'
-    )
-    caption = "The image, what healthy looks at, what this network looks at; titles are answers."
-    if found.alike is not None:
-        caption += f" The maps correlate by {words.number(found.alike, 2)} on average."
-    if shown < len(found.images):
-        caption += f" {shown} of {len(found.images)} images; all are in the folder export."
-    header = ("class", "healthy", "network", "correlation of the maps")
-    rows = (
-        (label, before, after, "–" if value is None else words.number(value, 2))
-        for label, before, after, value in found.images
-    )
-    return Chart(f"maps-{index}", words.shorten(found.row.name, 60), caption, svg, "maps", text_of(header, rows))
 
 
 def depth_chart(found: Sequence[Depths], look: Mapping[str, Look]) -> Chart:

@@ -12,9 +12,10 @@ from recipelang.report.chart import GROUPS, Chart, Charts
 from recipelang.report.context import ReportContext
 from recipelang.report.fronts import fronts
 from recipelang.report.importance import importance
-from recipelang.report.looking import depth_chart, maps
+from recipelang.report.looking import depth_chart
 from recipelang.report.looks import looks
 from recipelang.report.losses import training
+from recipelang.report.maps import maps
 from recipelang.report.profiles import profile_chart, profiled
 from recipelang.report.ranks import correlations, ranks
 from recipelang.report.searches import curves

@@ -56,7 +56,7 @@ def keep(
         steps: how many steps of the store it took.
     """
     key = key_for(plan, options)
-    if key is None or any(asked.to for lane in lanes for _, asked, _ in lane.exports):
+    if key is None or any(export.asked.to for lane in lanes for export in lane.exports):
         return  # files outside the networks' folders could be anyone's
     exported = [
         (lane.folder, path)

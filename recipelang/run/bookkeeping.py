@@ -10,7 +10,7 @@ from recipelang.errors import Refusal
 from recipelang.kinds import Dataset, names_of
 from recipelang.plan import Named, Opened, Returned, Shown, Step, Written
 from recipelang.run.evaluate import Readings
-from recipelang.run.lanes import Lane
+from recipelang.run.lanes import Exported, Lane
 from recipelang.units import counted
 
 
@@ -47,7 +47,8 @@ def note(step: Step, lane: Lane, desk: Desk) -> Mapping[str, Any]:
         case Written() as written:
             if lane.current is None:
                 raise Refusal("RCP0908", "there is no network to export yet", "write `model …` above")
-            lane.exports.append((step, written, lane.current))
+            recovered = lane.recovered if lane.current.restricted else None  # it may have gone back to before
+            lane.exports.append(Exported(step, written, lane.current, recovered))
     return {}
 
 

@@ -18,19 +18,18 @@ from recipelang.images.view import seen_by
 from recipelang.kinds import Beside, Dataset, Progress
 from recipelang.measuring.hardware import environment
 from recipelang.measuring.machine import default_threads
-from recipelang.plan import Plan, Returned, Step, Written, steps_of
+from recipelang.plan import Plan, Returned, Step, steps_of
 from recipelang.run import answers, planning, record
 from recipelang.run.controls import Controls
 from recipelang.run.evaluate import Readings
 from recipelang.run.expectations import Expectations
 from recipelang.run.following import Following, begin
-from recipelang.run.lanes import Lane, beside
+from recipelang.run.lanes import Exported, Lane, beside
 from recipelang.run.measurer import Measurer
 from recipelang.run.options import Options
 from recipelang.run.output import PARTIAL, inside, output_folder, whole, without_partial
 from recipelang.run.progress import progress as default_progress
 from recipelang.run.result import RunResult, summary
-from recipelang.run.states import State
 from recipelang.run.store import Store
 from recipelang.run.walk import Walk
 from recipelang.run.worker import Worker
@@ -144,14 +143,14 @@ class _Run:
             with whole(self.out, lane.folder) as beside:
                 for name in files_in(lane.current.folder):
                     shutil.copyfile(lane.current.folder / name, beside / name)
-                for step, asked, state in lane.exports:
-                    if not asked.to:
-                        self._export(step, asked, state, lane, beside / "export")
+                for export in lane.exports:
+                    if not export.asked.to:
+                        self._export(export, lane, beside / "export")
             lane.written = True
-            for step, asked, state in lane.exports:
-                if asked.to:
-                    folder = inside(self.out, asked.to, self.options.outside)
-                    self._export(step, asked, state, lane, folder / lane.folder if several else folder)
+            for export in lane.exports:
+                if export.asked.to:
+                    folder = inside(self.out, export.asked.to, self.options.outside)
+                    self._export(export, lane, folder / lane.folder if several else folder)
 
     def _hold_demands(self, lanes: Sequence[Lane]) -> None:
         """A recipe that demands sparse kernels has failed if its network is timed and none of them can run."""
@@ -169,29 +168,30 @@ class _Run:
                     if refusal.code == "RCP1305":  # a missing device leaves its column empty, with a note there
                         lane.error = refusal.at(None)
 
-    def _export(self, step: Step, asked: Written, state: State, lane: Lane, folder: Path) -> None:
+    def _export(self, export: Exported, lane: Lane, folder: Path) -> None:
         """Write an export of a lane; an export that is refused ends the lane."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            network = self.readings.network(state)
-            for method in asked.formats:
-                beside = (self._beside(network, lane),) if getattr(method, "looks_at_data", False) else ()
+            network = self.readings.network(export.state)
+            for method in export.asked.formats:
+                beside = (self._beside(network, export, lane),) if getattr(method, "looks_at_data", False) else ()
                 method.write(network, folder, *beside)
         except Refusal as refusal:
-            lane.error = refusal.at(step.span, step.path)
+            lane.error = refusal.at(export.step.span, export.step.path)
             with contextlib.suppress(OSError):  # something else may have been written to it
                 folder.rmdir()
         except OSError as error:
-            trouble = machine_trouble(error, step.span, step.path)
+            trouble = machine_trouble(error, export.step.span, export.step.path)
             if trouble is None:
                 raise
             raise MachineFailed([trouble], self.plan.text) from error
 
-    def _beside(self, network: Network, lane: Lane) -> Beside:
+    def _beside(self, network: Network, export: Exported, lane: Lane) -> Beside:
         """What an export may look at beside a network of this lane."""
+        recovered = self.readings.network(export.recovered) if export.recovered else None
         healthy = self.readings.network(lane.healthy) if lane.healthy else network
         data = seen_by(self.worker.datasets[""], network.classes, network.preprocessing)
-        return Beside(healthy, data, self.worker.task)
+        return Beside(healthy, data, self.worker.task, recovered)
 
     def _report(self, lanes: Sequence[Lane]) -> dict[str, Any]:
         task = self.worker.task

@@ -53,6 +53,22 @@ class Left:
     parameters: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Exported:
+    """A statement that writes files, and the network that it writes.
+
+    Attributes:
+        step, asked: the statement, and the files.
+        state: what is written.
+        recovered: the network before its hardware restriction; None where it has none.
+    """
+
+    step: Step
+    asked: Written
+    state: State
+    recovered: State | None
+
+
 @dataclass
 class Lane:
     """One variant under one seed.
@@ -67,7 +83,7 @@ class Lane:
         columns: what `measure` statements ask for.
         steps: records, in order.
         shared: how many of the first steps come before `healthy`; every variant shares those.
-        exports: steps that write files, the files, and the state that is written.
+        exports: what is to be written of it.
         error: why the lane ended early.
         written: all steps are done and the network is written; an error is then that of an export.
         fits: whether every `expect` that a later `choose` filters by has been met so far.
@@ -89,7 +105,7 @@ class Lane:
     columns: list[Reading] = field(default_factory=list)
     steps: list[StepRecord] = field(default_factory=list)
     shared: int = 0
-    exports: list[tuple[Step, Written, State]] = field(default_factory=list)
+    exports: list[Exported] = field(default_factory=list)
     error: Diagnostic | None = None
     written: bool = False
     fits: bool = True

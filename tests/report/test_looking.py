@@ -12,22 +12,36 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from recipelang.report.chart import Chart
 from recipelang.report.context import build, compare
-from recipelang.report.exhibits import smaller
-from recipelang.report.looking import MOST_BYTES, MOST_IMAGES, MOST_NETWORKS, _merged, depth_chart, maps
+from recipelang.report.looking import _merged, depth_chart
 from recipelang.report.looks import looks
+from recipelang.report.maps import BESIDE, MOST_IMAGES, MOST_NETWORKS, maps
 from recipelang.report.render import render
 
-IMAGES = 8
+IMAGES, TILED = 8, 6
+COLOURS = ("grey", "teal", "olive", "navy")
 
 
-def png(colour: str = "teal", size: tuple[int, int] = (594, 80 * IMAGES)) -> bytes:
+def sheet(columns: int = 3, colours: tuple[str, ...] = COLOURS) -> bytes:
+    """Pictures of 40×20 pixels, each column in a colour of its own."""
+    image = Image.new("RGB", (40 * columns, 20 * TILED))
+    for column in range(columns):
+        image.paste(colours[column], (40 * column, 0, 40 * column + 40, 20 * TILED))
     buffer = io.BytesIO()
-    Image.new("RGBA", size, colour).save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def told(names: tuple[str, ...] = ("healthy", "network"), answer: str = "<dog>") -> dict[str, Any]:
+    """What the export writes: the first map of each network is flat, the last network errs."""
+    answers = {name: answer if name == "network" else "cat" for name in names}
+    alike = dict.fromkeys(names[1:], 0.5)
+    flat = dict.fromkeys(names[1:])
+    images = [{"class": "cat", "answers": answers, "alike": alike if k else flat} for k in range(IMAGES)]
+    return {"alike": alike, "tiled": TILED, "images": images}
 
 
 @pytest.fixture
@@ -39,32 +53,108 @@ def exported(main_record: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     run["steps"].append({"verb": "export", "text": "export layer_accuracy, activation_maps(images=8)"})
     place = tmp_path / "main" / "export"
     place.mkdir(parents=True)
-    rows = [{"class": "cat", "healthy": "cat", "network": "<dog>", "alike": 0.5 if k else None} for k in range(IMAGES)]
-    (place / "activation_maps.json").write_text(json.dumps({"alike": 0.5, "images": rows}))
-    (place / "activation_maps.png").write_bytes(png())
+    leave(place, sheet(), told())
     layers = [{"layer": f"layer{k}", "before": k / 10, "after": (k + 1) / 10} for k in range(4)]
-    told = {"network": 0.9, "embedding": 64, "similarity": "cosine", "layers": layers}
-    (place / "layer_accuracy.json").write_text(json.dumps(told))
+    accuracies = {"network": 0.9, "embedding": 64, "similarity": "cosine", "layers": layers}
+    (place / "layer_accuracy.json").write_text(json.dumps(accuracies))
     return found
+
+
+def leave(place: Path, pictures: bytes, numbers: dict[str, Any]) -> None:
+    (place / "activation_maps.json").write_text(json.dumps(numbers))
+    (place / "activation_map_tiles.png").write_bytes(pictures)
 
 
 def maps_of(record: dict[str, Any], folder: Path | None) -> list[Chart]:
     return maps(build(record, folder=folder).exhibits.maps)
 
 
-def test_maps_are_in_the_page_with_their_numbers(exported: dict[str, Any], tmp_path: Path) -> None:
+def another(record: dict[str, Any], folder: Path, name: str, pictures: bytes, numbers: dict[str, Any]) -> None:
+    """One more network in the record that exported maps."""
+    main = next(v for v in record["variants"] if v["name"] == "main")
+    new = copy.deepcopy(main) | {"name": name}
+    new["runs"][0]["folder"] = name
+    record["variants"].append(new)
+    (folder / name / "export").mkdir(parents=True)
+    leave(folder / name / "export", pictures, numbers)
+
+
+def pictures_of(chart: Chart) -> list[list[tuple[int, int, int]]]:
+    """The middle pixel of each picture, column by column from the left, from above."""
+    found: dict[float, list[tuple[int, int, int]]] = {}
+    for element in ElementTree.fromstring(chart.svg).iter():
+        if element.tag.endswith("}image"):
+            data = base64.b64decode(str(element.get("href")).removeprefix("data:image/webp;base64,"))
+            with Image.open(io.BytesIO(data)) as shown:
+                assert shown.size == (40, 20)
+                height = float(str(element.get("height")))
+                assert float(str(element.get("width"))) == pytest.approx(2 * height, abs=0.1)
+                found.setdefault(float(str(element.get("x"))), []).append(shown.convert("RGB").getpixel((20, 10)))  # type: ignore[arg-type]
+    return [found[x] for x in sorted(found)]
+
+
+def words_of(chart: Chart) -> list[str]:
+    return [str(e.text) for e in ElementTree.fromstring(chart.svg).iter() if e.tag.endswith("}text")]
+
+
+def shade(colour: str) -> Any:
+    return pytest.approx(ImageColor.getrgb(colour), abs=4)  # WebP is lossy
+
+
+def test_an_image_and_its_maps_stand_in_a_row_with_their_words(exported: dict[str, Any], tmp_path: Path) -> None:
     (chart,) = maps_of(exported, tmp_path)
-    (image,) = (e for e in ElementTree.fromstring(chart.svg).iter() if e.tag.endswith("image"))
-    data = base64.b64decode(str(image.get("href")).removeprefix("data:image/webp;base64,"))
-    with Image.open(io.BytesIO(data)) as shown:
-        assert shown.size == (int(str(image.get("width"))), int(str(image.get("height"))))
-        assert shown.size[1] == pytest.approx(shown.size[0] * 80 * MOST_IMAGES / 594, abs=1)
-    assert len(data) <= MOST_BYTES and f"{MOST_IMAGES} of {IMAGES} images" in chart.caption
-    assert len(chart.text.rows) == IMAGES
-    assert chart.text.rows[:2] == (("cat", "cat", "<dog>", "–"), ("cat", "cat", "<dog>", "0.50"))
+    assert pictures_of(chart) == [[shade(colour)] * MOST_IMAGES for colour in COLOURS[:3]]
+    said = words_of(chart)
+    assert [word for word in ("image", "healthy", "main") if word in said] == ["image", "healthy", "main"]
+    assert said.count("<dog> ✗") == MOST_IMAGES and said.count("cat") == 2 * MOST_IMAGES  # the class, and healthy
+    assert said.count("0.50") == MOST_IMAGES - 1 and said.count("–") == 1
+    assert f"{MOST_IMAGES} of {IMAGES} images" in chart.caption and "main 0.50" in chart.caption
     page = render(build(exported, folder=tmp_path), "html")["report.html"]
-    assert page.count("data:image/webp;base64,") == 1 and "<dog>" not in page
+    assert page.count("data:image/webp;base64,") == 3 * MOST_IMAGES and "<dog>" not in page
     assert "img-src data:" in page  # what the content security policy allows
+
+
+def test_a_reader_without_the_pictures_has_their_words(exported: dict[str, Any], tmp_path: Path) -> None:
+    (chart,) = maps_of(exported, tmp_path)
+    assert ElementTree.fromstring(chart.svg).get("role") == "img"
+    label = str(ElementTree.fromstring(chart.svg).get("aria-label"))
+    assert "main" in label and "healthy" in label and str(MOST_IMAGES) in label
+    assert chart.text.header == ("class", "healthy", "main, correlation")
+    assert chart.text.rows[:2] == (("cat", "cat", "<dog>, –"), ("cat", "cat", "<dog>, 0.50"))
+    assert len(chart.text.rows) == IMAGES
+
+
+def test_the_pictures_are_a_figure_of_the_markdown_report(exported: dict[str, Any], tmp_path: Path) -> None:
+    files = render(build(exported, folder=tmp_path), "markdown")
+    assert "](figures/maps-0.svg)" in files["report.md"] and "| cat | cat | &lt;dog&gt;, 0.50 |" in files["report.md"]
+    tree = ElementTree.fromstring(files["figures/maps-0.svg"])
+    titles = [element.text for element in tree.iter() if element.tag.endswith("}title")]
+    assert "main: <dog>, correlation 0.50" in titles and "prefers-color-scheme: dark" in files["figures/maps-0.svg"]
+
+
+def test_recovered_stands_between_healthy_and_the_network(exported: dict[str, Any], tmp_path: Path) -> None:
+    three = ("healthy", "recovered", "network")
+    leave(tmp_path / "main" / "export", sheet(4), told(three))
+    (chart,) = maps_of(exported, tmp_path)
+    assert pictures_of(chart) == [[shade(colour)] * MOST_IMAGES for colour in COLOURS]
+    assert chart.text.header == ("class", "healthy", "recovered, correlation", "main, correlation")
+
+
+def test_networks_of_the_same_images_are_side_by_side(exported: dict[str, Any], tmp_path: Path) -> None:
+    another(exported, tmp_path, "less", sheet(colours=("grey", "teal", "navy")), told(answer="cat"))
+    (chart,) = maps_of(exported, tmp_path)
+    assert pictures_of(chart) == [[shade(colour)] * MOST_IMAGES for colour in ("grey", "teal", "olive", "navy")]
+    assert chart.text.header == ("class", "healthy", "main, correlation", "less, correlation")
+    another(exported, tmp_path, "other", sheet(colours=("red", "teal", "navy")), told())  # images of another kind
+    assert [len(pictures_of(chart)) for chart in maps_of(exported, tmp_path)] == [4, 3]
+
+
+def test_a_recovered_network_that_two_share_is_shown_once(exported: dict[str, Any], tmp_path: Path) -> None:
+    three = ("healthy", "recovered", "network")
+    leave(tmp_path / "main" / "export", sheet(4), told(three))
+    another(exported, tmp_path, "less", sheet(4, (*COLOURS[:3], "red")), told(three))
+    (chart,) = maps_of(exported, tmp_path)
+    assert [column[0] for column in pictures_of(chart)] == [shade(colour) for colour in (*COLOURS, "red")]
 
 
 def test_accuracies_after_layers_are_a_chart(exported: dict[str, Any], tmp_path: Path) -> None:
@@ -85,11 +175,14 @@ def test_a_record_alone_and_runs_side_by_side(exported: dict[str, Any], tmp_path
 @pytest.mark.parametrize(
     ("file", "content", "why"),
     [
-        ("activation_maps.png", b"not a PNG", "the image is not a PNG that can be read"),
-        ("activation_maps.png", png()[:-40], "the image is not a PNG that can be read"),
+        ("activation_map_tiles.png", b"not a PNG", "the image is not a PNG that can be read"),
+        ("activation_map_tiles.png", sheet()[:-40], "the image is not a PNG that can be read"),
+        ("activation_map_tiles.png", sheet(2), "not of one size"),
         ("activation_maps.json", b"{", "Expecting property name"),
-        ("activation_maps.json", b'{"alike": 0.5, "images": []}', "it names no image"),
-        ("activation_maps.json", b'{"alike": 7, "images": [{"class": 1}]}', "not a text"),
+        ("activation_maps.json", b'{"alike": 0.5, "images": [{"class": "a"}]}', "an earlier version wrote it"),
+        ("activation_maps.json", b'{"alike": {}, "tiled": 6, "images": []}', "it names no image"),
+        ("activation_maps.json", json.dumps({**told(), "tiled": 700}).encode(), "700 is not a number between"),
+        ("activation_maps.json", json.dumps(told(answer=7)).encode(), "not a text"),  # type: ignore[arg-type]
         ("activation_maps.json", b"[" * 100_000, "recursion"),
         ("layer_accuracy.json", b'{"network": 0.9, "layers": [{"layer": "a", "before": 0, "after": 3}]}', "3 is not"),
         ("layer_accuracy.json", b'{"layers": []}', "it names no layer"),
@@ -101,7 +194,7 @@ def test_what_cannot_be_read_is_named(
     (tmp_path / "main" / "export" / file).write_bytes(content)
     context = build(exported, folder=tmp_path)
     (said,) = (warning for warning in context.warnings if "is not shown" in warning)
-    assert file.partition(".")[0] in said and why in said
+    assert file.partition(".")[0].replace("_map_tiles", "_maps") in said and why in said
     assert len(context.exhibits.maps) + len(context.exhibits.depths) == 1  # the other one is shown
 
 
@@ -120,17 +213,8 @@ def test_of_many_networks_some_maps_are_shown_and_it_says_so(exported: dict[str,
     main = next(v for v in exported["variants"] if v["name"] == "main")
     exported["variants"] += [copy.deepcopy(main) | {"name": f"v{k}"} for k in range(MOST_NETWORKS)]
     drawn = maps_of(exported, tmp_path)
-    assert len(drawn) == MOST_NETWORKS
+    assert [len(pictures_of(chart)) for chart in drawn] == [2 + BESIDE] * (MOST_NETWORKS // BESIDE)
     assert all(f"{MOST_NETWORKS} of {MOST_NETWORKS + 1} networks" in chart.caption for chart in drawn)
-
-
-def test_an_image_that_needs_too_many_bytes_keeps_fewer_rows() -> None:
-    noise = Image.effect_noise((400, 400), 100).convert("RGB")
-    buffer = io.BytesIO()
-    noise.save(buffer, "PNG")
-    image, (width, height), rows = smaller(buffer.getvalue(), 10, 10, 400, 30_000)
-    assert rows < 10 and (width, height) == (400, 40 * rows) and len(image) <= 30_000
-    assert smaller(buffer.getvalue(), 10, 10, 400, 1)[2] == 1
 
 
 def test_names_keep_the_order_of_every_network() -> None:

@@ -16,7 +16,9 @@ from recipelang.lazy import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-PICTURE, NUMBERS = "activation_maps.png", "activation_maps.json"
+PICTURE, TILES, NUMBERS = "activation_maps.png", "activation_map_tiles.png", "activation_maps.json"
+TILED, SIDE = 6, 128  # images that are drawn for reports; the longer side of each picture, in pixels
+OVER = 0.55  # how much of a picture is the map that lies over it
 NO_GRIDS = (
     "the scores of a quantized network are not sums over places: its head reads rounded means",
     "export it above",
@@ -28,12 +30,13 @@ NO_GRIDS = (
 class ActivationMaps:
     """Where in an image the network sees its class, beside where healthy saw it: class activation maps.
 
-    What: `activation_maps.png`, a row for each test image with the image, healthy's map and this network's map of the
-        image's class; and `activation_maps.json` with what each network answered and how alike the two maps are.
-        Reports show the first images.
+    What: `activation_maps.png`, a row for each test image with the image, and the maps of the image's class of healthy,
+        of recovered where there is a hardware restriction, and of this network; `activation_maps.json` with what each
+        answered and how alike its map is to healthy's. `activation_map_tiles.png` has the first images without words:
+        reports show them, with all networks of a recipe side by side.
     Formula: M_c = Σ_k w_ck F_k, F the last feature map, w the head's weights: the mean of M_c over places, plus the
-        head's bias, is the score of class c. Every map is scaled to its own range. Alikeness is the correlation of the
-        two maps over places, −1 … 1.
+        head's bias, is the score of class c. Every map is scaled to its own range. Alikeness is the correlation of a
+        map with healthy's over places, −1 … 1.
     Shapes: F B×K×h×w → a map h×w for each image; images are drawn from the test split.
     Needs: a network that ends with a mean over places and one linear layer (or a 1×1 convolution and a mean); others
         are refused. It is compared with its scores before anything is written.
@@ -59,7 +62,7 @@ class ActivationMaps:
         activation_maps(network, example_input(network))
 
     def write(self, network: Any, folder: Path, beside: Beside) -> tuple[Path, ...]:
-        """Write image and numbers into `folder`.
+        """Write pictures and numbers into `folder`.
 
         Raises:
             Refusal: RCP0716: the network, or healthy, has no class activation maps, or the two have different classes.
@@ -73,21 +76,41 @@ class ActivationMaps:
         if tuple(network.classes) != tuple(beside.healthy.classes):
             raise _refused("its classes are not those of healthy", "remove `activation_maps`")
         (batch,) = beside.data.batches("test", batch=self.images, samples=self.images)
-        both = [activation_maps(one, batch.inputs) for one in (beside.healthy, network)]
+        recovered = {} if beside.recovered is None else {"recovered": beside.recovered}
+        seen = {"healthy": beside.healthy, **recovered, "network": network}
+        both = {name: activation_maps(one, batch.inputs) for name, one in seen.items()}
         chosen = torch.arange(len(batch.targets)), batch.targets
-        maps = [maps[chosen] for maps, _ in both]
-        answers = [scores.argmax(1).tolist() for _, scores in both]
-        names = names_of(beside.data) or ()
-        rows = [
-            {"class": names[label], "healthy": names[before], "network": names[after], "alike": alike}
-            for label, before, after, alike in zip(batch.targets.tolist(), *answers, correlations(*maps), strict=True)
-        ]
-        known = [row["alike"] for row in rows if row["alike"] is not None]
-        told = {"alike": sum(known) / len(known) if known else None, "images": rows}
+        maps = {name: found[chosen] for name, (found, _) in both.items()}
+        told = _told(maps, {name: scores for name, (_, scores) in both.items()}, batch.targets, beside)
+        pixels = _pixels(batch.inputs, beside.data.preprocessing)
+        pictures = _tiles(pixels, list(maps.values()))
         write_text(folder / NUMBERS, json.dumps(told, indent=1) + "\n")
         with atomic(folder / PICTURE) as file:
-            _draw(file, _pixels(batch.inputs, beside.data.preprocessing), maps, rows)
-        return folder / PICTURE, folder / NUMBERS
+            _draw(file, pictures, told)
+        with atomic(folder / TILES) as file:
+            _sheet(pictures[:TILED]).save(file, "PNG", optimize=True)
+        return folder / PICTURE, folder / TILES, folder / NUMBERS
+
+
+def _told(maps: Mapping[str, Tensor], scores: Mapping[str, Tensor], targets: Tensor, beside: Beside) -> dict[str, Any]:
+    """What each network answered to each image, and how alike its map is to that of healthy."""
+    names = names_of(beside.data) or ()
+    answers = {name: [names[found] for found in given.argmax(1).tolist()] for name, given in scores.items()}
+    alike = {name: correlations(maps["healthy"], one) for name, one in maps.items() if name != "healthy"}
+    images = [
+        {
+            "class": names[label],
+            "answers": {name: found[row] for name, found in answers.items()},
+            "alike": {name: found[row] for name, found in alike.items()},
+        }
+        for row, label in enumerate(targets.tolist())
+    ]
+    return {"alike": {name: _mean(found) for name, found in alike.items()}, "tiled": TILED, "images": images}
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def correlations(one: Tensor, other: Tensor) -> list[float | None]:
@@ -118,26 +141,56 @@ def _scaled(maps: Tensor) -> Tensor:
     return (maps - low.reshape(shape)) / (high - low).clamp(min=1e-12).reshape(shape)
 
 
-def _draw(file: Any, pixels: Tensor, maps: list[Tensor], rows: list[dict[str, Any]]) -> None:
-    """A row for each image: the image, and over it the two maps."""
+def _tiles(pixels: Tensor, maps: list[Tensor]) -> list[list[Any]]:
+    """For each image B×H×W×3 in 0 … 1, pictures of one size: itself, and itself under each network's map B×h×w."""
+    from matplotlib import colormaps
+    from PIL import Image
+
+    height, width = pixels.shape[1:3]
+    scale = SIDE / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    fitted = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
+    colours = colormaps["inferno"]
+
+    def picture(values: Any, how: Image.Resampling) -> Image.Image:
+        return Image.fromarray((values * 255).round().astype("uint8"), "RGB").resize(size, how)
+
+    def over(image: Image.Image, seen: Tensor) -> Image.Image:
+        drawn = torch.nn.functional.interpolate(seen[None, None], size[::-1], mode="bilinear")[0, 0]
+        return Image.blend(image, picture(colours(drawn.numpy())[..., :3], fitted), OVER)
+
+    images = [picture(image.numpy(), fitted) for image in pixels]
+    scaled = [_scaled(one) for one in maps]
+    return [[image, *(over(image, one[row]) for one in scaled)] for row, image in enumerate(images)]
+
+
+def _sheet(pictures: list[list[Any]]) -> Any:
+    """Pictures of one size as one image, without space between them."""
+    from PIL import Image
+
+    width, height = pictures[0][0].size
+    sheet = Image.new("RGB", (width * len(pictures[0]), height * len(pictures)))
+    for row, line in enumerate(pictures):
+        for column, picture in enumerate(line):
+            sheet.paste(picture, (column * width, row * height))
+    return sheet
+
+
+def _draw(file: Any, pictures: list[list[Any]], told: dict[str, Any]) -> None:
+    """A row for each image: its pictures, under its class and what each network answered."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.4, 1.9 * len(rows)), layout="constrained")
+    columns = len(pictures[0])
+    figure = Figure(figsize=(1.8 * columns, 1.9 * len(pictures)), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(rows), 3, squeeze=False)
-    height, width = pixels.shape[1:3]
-    for axes, image, row, pair in zip(grid, pixels, rows, zip(*map(_scaled, maps), strict=True), strict=True):
-        for place, (title, drawn) in enumerate(
-            ((row["class"], None), (f"healthy: {row['healthy']}", pair[0]), (f"network: {row['network']}", pair[1]))
-        ):
-            axes[place].imshow(image.numpy(), extent=(0, width, height, 0))
-            if drawn is not None:
-                axes[place].imshow(
-                    drawn.numpy(), extent=(0, width, height, 0), cmap="inferno", alpha=0.55, interpolation="bilinear"
-                )
-            axes[place].set_title(title, fontsize=8, parse_math=False)
-            axes[place].set_axis_off()
+    grid = figure.subplots(len(pictures), columns, squeeze=False)
+    for axes, line, image in zip(grid, pictures, told["images"], strict=True):
+        titles = image["class"], *(f"{name}: {answer}" for name, answer in image["answers"].items())
+        for place, picture, title in zip(axes, line, titles, strict=True):
+            place.imshow(picture)
+            place.set_title(title, fontsize=8, parse_math=False)
+            place.set_axis_off()
     figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
 
 
