@@ -141,6 +141,15 @@ class Companion(Protocol):
         """
         return {}
 
+    def decays(self, network: Any) -> Mapping[str, float]:
+        """The parameters of a `Network` that have another weight decay: name → factor of the optimizer's. Of several
+        companions the last one that names a parameter counts.
+
+        Raises:
+            Refusal: it names modules that the network does not have.
+        """
+        return {}
+
     def require_network(self, network: Any) -> None:
         """Raise a Refusal where a `Network` has nothing for it to do; asked by `plan` too, before anything runs."""
         return None

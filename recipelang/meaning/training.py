@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from recipelang import catalogue
 from recipelang.errors import nearest
+from recipelang.kinds import Companion
 from recipelang.meaning import caching, compiling, places, removal, schedules, tasks
 from recipelang.meaning.lookup import lookup
 from recipelang.meaning.settings import bind
@@ -78,6 +79,7 @@ def read(
     optimizer = reader.method(optimizers[0], "optimizer", "`with`", "with sgd(lr=1e-2)")
     if not (duration and optimizer):
         return None
+    _decaying(reader, optimizer, dict(zip(beside, companions, strict=False)))
     made = Training(duration, optimizer, terms, show(optimizers[0]), beside, course)
     if made.compiled and (why := compiling.why_not(made)):
         node = next(node for node in companions if node.name == "compile")
@@ -132,6 +134,15 @@ def _ends_once(reader: Reader, companions: dict[Any, Any], removes: bool) -> Non
             message = f"`{settling[0]}` and `{made.name}` both decide which weights the network ends with"
             reader.refuse("RCP0451", message, node.span, "keep one of them")
         settling += [made.name] * made.settles
+
+
+def _decaying(reader: Reader, optimizer: Any, companions: dict[Any, Any]) -> None:
+    """Note companions that multiply the weight decay of an optimizer that has none (RCP1540)."""
+    for made, node in companions.items():
+        if type(made).decays is not Companion.decays and getattr(optimizer, "weight_decay", None) == 0:
+            message = f"`{made.name}` has no effect: `{optimizer.name}` has a weight decay of 0"
+            help = f"write `{optimizer.name}(weight_decay=…)`, or remove `{made.name}`"
+            reader.refuse("RCP1540", message, node.span, help)
 
 
 def _left_beside(reader: Reader, terms: tuple[Term, ...], companions: dict[Any, Any]) -> None:

@@ -23,7 +23,7 @@ from recipelang.surgery.tracing import example_input
 from recipelang.training.asking import require_cacheable
 from recipelang.training.machine import precision_note, precision_of
 from recipelang.training.numbering import require_numbers
-from recipelang.training.rates import rates
+from recipelang.training.rates import decays, rates
 from recipelang.training.windows import groups_of_epoch, steps_of_epoch
 from recipelang.units import show
 
@@ -47,6 +47,7 @@ def foresee(operation: Operation, network: Network, known: Known, times: Times) 
         accompanied += companion.foresee(network)
     if needs.training is not None:
         rates(network, needs.training)
+        decays(network, needs.training)
         on_cpu = "cpu" if times.options.device == "cpu" else ""
         if on_cpu and needs.training.precision != "auto":
             precision_of(needs.training, "auto", network, on_cpu)

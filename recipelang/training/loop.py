@@ -37,7 +37,7 @@ from recipelang.training.machine import Interrupts, precision_note, precision_of
 from recipelang.training.numbering import members, remembers, require_numbers
 from recipelang.training.positions import with_added
 from recipelang.training.quantized import learning, without_decay
-from recipelang.training.rates import rated, rates, set_rate
+from recipelang.training.rates import decays, in_groups, rates, set_rate
 from recipelang.training.step import step
 from recipelang.training.teachers import Teacher
 from recipelang.training.terms import Terms
@@ -161,7 +161,7 @@ def fit(
         identity = identity_of(job, first, network, teachers)
         parts = nn.ModuleDict({**job.terms.parts, **job.companions.states, **job.learning.states}).to(device).train()
         optimizer = without_decay(training.optimizer.build(_together(module, parts)), job.learning)
-        optimizer = rated(optimizer, module, rates(live, training))
+        optimizer = in_groups(optimizer, module, rates(live, training), decays(live, training))
         state = TrainingState(module, optimizer, parts, step=first)
         resumed = checkpoint is not None and checkpoints.load(checkpoint, state, identity)
         start = state.step if resumed else 0

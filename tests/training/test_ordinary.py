@@ -97,7 +97,19 @@ def test_an_average_longer_than_the_training_is_told() -> None:
 def test_which_companions_are_ordinary() -> None:
     found = {name: catalogue.find("companion", name) for name in catalogue.names("companion")}
     ordinary = {name for name, one in found.items() if one.ordinary}  # type: ignore[union-attr]
-    training = {"accumulate", "best", "bfloat16", "clip", "compile", "cutmix", "ema", "float32", "mixup", "rate"}
+    training = {
+        "accumulate",
+        "best",
+        "bfloat16",
+        "clip",
+        "compile",
+        "cutmix",
+        "decays",
+        "ema",
+        "float32",
+        "mixup",
+        "rate",
+    }
     assert ordinary == training
     assert not any(one.leaves for one in found.values() if one.ordinary)  # type: ignore[union-attr]
 

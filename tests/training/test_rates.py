@@ -97,11 +97,11 @@ def test_the_last_one_that_names_a_parameter_counts(network: Network, data: Imag
 
 
 def test_quantizers_and_parts_keep_the_rate_of_the_optimizer() -> None:
-    from recipelang.training.rates import rated, set_rate
+    from recipelang.training.rates import in_groups, set_rate
 
     module, beside = nn.Linear(2, 2), nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([{"params": list(module.parameters())}, {"params": [beside], "weight_decay": 0.5}])
-    set_rate(rated(optimizer, module, {"bias": 3.0}), 0.1)
+    set_rate(in_groups(optimizer, module, {"bias": 3.0}, {}), 0.1)
     lrs = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
     assert lrs[id(module.weight)] == (0.1, 0) and lrs[id(beside)] == (0.1, 0.5)
     assert lrs[id(module.bias)] == (pytest.approx(0.3), 0)

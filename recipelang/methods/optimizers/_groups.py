@@ -21,16 +21,23 @@ ADDED = ("bias", "embed", "token")
 
 def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """The parameters that train, in two groups, first those for which `decays` is true; empty groups are left out."""
-    chosen: dict[int, bool] = {}
-    for owner in module.modules():
-        for name, parameter in owner.named_parameters(recurse=False):
-            chosen[id(parameter)] = chosen.get(id(parameter), False) or decays(owner, name, parameter)
+    weights = weights_of(module)
     trained = [p for p in module.parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in trained if chosen[id(p)]], "weight_decay": weight_decay},
-        {"params": [p for p in trained if not chosen[id(p)]], "weight_decay": 0.0},
+        {"params": [p for p in trained if id(p) in weights], "weight_decay": weight_decay},
+        {"params": [p for p in trained if id(p) not in weights], "weight_decay": 0.0},
     ]
     return [g for g in groups if g["params"]]
+
+
+def weights_of(module: nn.Module) -> set[int]:
+    """The parameters for which `decays` is true in any of the modules that share them, by identity."""
+    return {
+        id(parameter)
+        for owner in module.modules()
+        for name, parameter in owner.named_parameters(recurse=False)
+        if decays(owner, name, parameter)
+    }
 
 
 def decays(owner: nn.Module, name: str, parameter: Tensor) -> bool:
