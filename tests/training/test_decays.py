@@ -29,7 +29,7 @@ from recipelang.syntax.parse import parse
 from recipelang.training import loop
 from recipelang.training.loop import fit
 
-TASK = Classification()
+TASK: Any = Classification()
 HEAD = (Selector("glob", "7"),)
 
 
@@ -87,7 +87,8 @@ def test_it_is_torch_with_groups(another: Any, data: ImageDataset, silent: Any) 
 
 @pytest.mark.parametrize("name", [name for name in catalogue.names("optimizer") if name != "rprop"])
 def test_with_every_optimizer_and_beside_a_rate(network: Network, data: ImageDataset, silent: Any, name: str) -> None:
-    optimizer = catalogue.find("optimizer", name)(lr=1e-3, weight_decay=0.25)
+    made: Any = catalogue.find("optimizer", name)
+    optimizer = made(lr=1e-3, weight_decay=0.25)
     seen = noted(network, data, silent, optimizer, Decays(0.0, "all", HEAD), Rate(10.0, HEAD)).seen
     assert seen.keys() == dict(network.module.named_parameters()).keys()
     spared = others_of(network.module) if name == "adamw" else set()
