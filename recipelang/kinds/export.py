@@ -37,6 +37,7 @@ class ExportMethod(Protocol):
         `looks_at_data = True`: it writes what the network sees, and is an `ObservingExport`.
         `require_network(network)`, which refuses a network that cannot be written, as far as its architecture tells;
         `plan` calls it.
+        `remark(network)`: what the report should say of what was written; "" where nothing.
     """
 
     def write(self, network: Any, folder: Path) -> tuple[Path, ...]:

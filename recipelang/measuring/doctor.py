@@ -17,6 +17,12 @@ OLDEST_TORCH = (2, 9)
 MEMORY_GIB, DISK_GIB = 4, 5
 BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 INT8 = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+X86 = ("x86_64", "AMD64")
+SLOW_INT8 = "int8 networks run with little gain in speed"
+OVERFLOWS = (
+    ", and products of uint8 and int8 overflow: they are executed here with unsigned integers, and files that this "
+    "processor executes are written by `export onnx(integers=unsigned)`"
+)
 
 
 def doctor(folder: Path = Path()) -> tuple[Finding, ...]:
@@ -47,7 +53,7 @@ def _cpu() -> Iterator[Finding]:
     yield Finding("CPU", cpu_model(), "ok")
     yield Finding("cores", str(count), "ok" if count > 1 else "limited", "" if count > 1 else "training will be slow")
     yield _feature("CPU bfloat16", BF16, features, "training runs in float32, about 1.7 times slower")
-    yield _feature("CPU int8 (VNNI)", INT8, features, "int8 networks run with little gain in speed")
+    yield _feature("CPU int8 (VNNI)", INT8, features, SLOW_INT8 + (OVERFLOWS if platform.machine() in X86 else ""))
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     busy = load > 0.5 * count
     yield Finding(

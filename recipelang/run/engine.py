@@ -86,6 +86,7 @@ class _Run:
         self.worker = Worker(options, store, progress, self.readings, datasets, out / PARTIAL, following)
         self.controls = Controls(self.worker)
         self.walk = Walk(self.worker, self.readings, self.expectations)
+        self.remarks: list[str] = []  # of exports
         self.worker.begin(plan.nodes)
 
     def carry_out(self) -> RunResult:
@@ -176,6 +177,8 @@ class _Run:
             for method in export.asked.formats:
                 beside = (self._beside(network, export, lane),) if getattr(method, "looks_at_data", False) else ()
                 method.write(network, folder, *beside)
+                if hasattr(method, "remark") and (said := method.remark(network)):
+                    self.remarks.append(said)
         except Refusal as refusal:
             lane.error = refusal.at(export.step.span, export.step.path)
             with contextlib.suppress(OSError):  # something else may have been written to it
@@ -209,10 +212,13 @@ class _Run:
             "metrics": record.columns_json(columns),
             "variants": variants,
             "expectations": self.expectations.json(),
-            "warnings": list(
-                dict.fromkeys([*(w.message for w in self.plan.warnings), *self.controls.notes, *self.readings.trouble])
-            ),
+            "warnings": self._warnings(),
         }
+
+    def _warnings(self) -> list[str]:
+        """What needs attention, each once."""
+        planned = [warning.message for warning in self.plan.warnings]
+        return list(dict.fromkeys([*planned, *self.controls.notes, *self.remarks, *self.readings.trouble]))
 
 
 def _started(step: Step) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from functools import partial
 from torch import Tensor
 
 from recipelang.kinds import Deployment, Inputs, LayerExecution
-from recipelang.runtimes import onnx_program
+from recipelang.runtimes import onnx_program, onnx_session
 from recipelang.runtimes.layers import VERIFIED_IMAGES, ExecutedAs, executed
 from recipelang.runtimes.onnx_compared import verify
 from recipelang.runtimes.onnx_fused import fused
@@ -16,6 +16,7 @@ from recipelang.runtimes.onnx_integers import grids
 from recipelang.runtimes.onnx_linear import container, said
 from recipelang.runtimes.onnx_products import ways
 from recipelang.runtimes.onnx_session import RUNTIME, Session
+from recipelang.runtimes.onnx_unsigned import unsigned
 from recipelang.runtimes.onnx_watch import OnnxWatch
 from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
@@ -80,13 +81,33 @@ def prepare(network: Network, how: Deployment) -> OnnxExecutable:
     return OnnxExecutable(network, program, session, how.threads)
 
 
-def verified_program(network: Network, opset: int) -> bytes:
+def verified_program(network: Network, opset: int, signed: bool = True) -> bytes:
     """The bytes of the network's program, after several batch sizes were compared with the deployed form.
+
+    Args:
+        network: is not changed.
+        opset: version of ONNX's operators.
+        signed: whether its 8-bit integers may be signed; else all of them are unsigned, the same numbers.
 
     Raises:
         Refusal: RCP0716: the network cannot be an ONNX program; RCP1028: onnxruntime gives other answers; RCP1029: it
             cannot execute it.
     """
     program = onnx_program.program_of(network, opset)
+    program = program if signed else unsigned(program)
     verify(network, RUNTIME, Session(program), BATCHES, partial(Session, program, optimised=False))
     return program
+
+
+def said_of_integers(network: Network, opset: int, signed: bool) -> str:
+    """What whoever executes the file of `verified_program` should know of its integers; "" where nothing."""
+    program = onnx_program.program_of(network, opset)
+    has_signed = unsigned(program) is not program
+    if not signed:
+        return "" if has_signed else "the program has no signed integers of 8 bits: `integers=unsigned` changes nothing"
+    if not has_signed or not onnx_session.overflowing():
+        return ""
+    return (
+        "products of uint8 and int8 overflow in onnxruntime on this processor, and the program has int8 weights: it is "
+        "meant for others; `export onnx(integers=unsigned)` writes one for this processor"
+    )

@@ -48,7 +48,7 @@ class Session:
         if profile:
             options.enable_profiling, options.profile_file_prefix = True, profile
         try:
-            self._session = _open(unsigned(program) if _overflows() else program, options)
+            self._session = _open(unsigned(program) if overflowing() else program, options)
         except Exception as error:  # onnxruntime raises classes of its own, which have no common base
             raise cannot_execute(RUNTIME, error) from error
 
@@ -73,8 +73,8 @@ def _answer(session: Any, inputs: Tensor) -> Tensor:
 
 
 @cache
-def _overflows() -> bool:
-    """Whether this processor needs unsigned integers."""
+def overflowing() -> bool:
+    """Whether onnxruntime's products of uint8 and int8 overflow on this processor."""
 
     def runs(program: bytes) -> Callable[[Tensor], Tensor]:
         session = _open(program)

@@ -28,7 +28,7 @@ def overflows(runs: Callable[[bytes], Callable[[Tensor], Tensor]]) -> bool:
     """
     from onnx import TensorProto, helper, numpy_helper
 
-    held = {"one": np.float32(1), "large": np.float32(2000), "zero": np.uint8(0), "none": np.int8(0)}
+    held: dict[str, Any] = {"one": np.float32(1), "large": np.float32(2000), "zero": np.uint8(0), "none": np.int8(0)}
     held["weight"] = np.full((4, 4), 127, dtype=np.int8)
     nodes = [
         helper.make_node("QuantizeLinear", ["input", "one", "zero"], ["codes"]),

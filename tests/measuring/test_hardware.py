@@ -75,6 +75,16 @@ def test_doctor_sees_what_is_lacking(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert verdicts["GPU"] == "ok"
 
 
+@pytest.mark.parametrize(("processor", "told"), [("x86_64", True), ("AMD64", True), ("aarch64", False)])
+def test_doctor_says_where_products_of_integers_overflow(
+    processor: str, told: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(rooms, "cpu_features", lambda: ("avx2",))
+    monkeypatch.setattr("platform.machine", lambda: processor)
+    advice = next(row.advice for row in doctor(tmp_path) if row.what == "CPU int8 (VNNI)")
+    assert "little gain in speed" in advice and ("`export onnx(integers=unsigned)`" in advice) == told
+
+
 def test_doctor_knows_a_gpu_with_sparse_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     _gpus(monkeypatch, ("New card", (9, 0), 80 * 2**30))
     rows = {row.what: row for row in doctor()}

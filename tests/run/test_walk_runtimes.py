@@ -12,6 +12,7 @@ from recipelang.errors import StepFailed
 from recipelang.methods.metrics.latency import Latency
 from recipelang.report.context import build
 from recipelang.report.render import write
+from recipelang.runtimes import onnx_session
 from recipelang.runtimes.onnx_session import Session
 from recipelang.units import show
 
@@ -104,6 +105,15 @@ def test_a_quantized_network_executes_in_integers_and_the_report_says_so(quantiz
     assert "21 layers int8 on onnxruntime, cpu, batch 2: one QLinearConv with the recipe's scales" in text
     assert 0 < quantized.variant()["metrics"][CLOCK]["ratio"] < 5
     assert len(list(Path(quantized.folder).rglob("model.onnx"))) == 1
+
+
+def test_a_report_says_that_a_file_is_for_other_processors(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_session, "overflowing", lambda: True)
+    text = QUANTIZED.replace(f"measure top1, {CLOCK}", "measure top1")
+    (told,) = (warning for warning in lab.run(text).result.report["warnings"] if "overflow" in warning)
+    assert "`export onnx(integers=unsigned)` writes one for this processor" in told
+    warnings = lab.run(text.replace("export onnx", "export onnx(integers=unsigned)")).result.report["warnings"]
+    assert not any("overflow" in warning for warning in warnings)
 
 
 def test_healthy_is_timed_in_float32_in_the_same_runtime(quantized: Any, done: Any) -> None:

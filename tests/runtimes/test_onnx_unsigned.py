@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from residual_block import answers, plain, quantized
 from torch import Tensor
 
 from recipelang.kinds import Deployment
+from recipelang.methods.exports.onnx import Onnx
 from recipelang.runtimes import onnx_session, onnx_unsigned
 from recipelang.surgery.deployed import deployed
+from recipelang.surgery.network import Network
 
 onnx = pytest.importorskip("onnx", reason='needs pip install "recipelang[onnxruntime]"')
 pytest.importorskip("onnxruntime", reason='needs pip install "recipelang[onnxruntime]"')
@@ -22,7 +25,7 @@ pytest.importorskip("onnxruntime", reason='needs pip install "recipelang[onnxrun
 @pytest.fixture
 def overflowing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A processor on which products overflow, whatever this one is."""
-    monkeypatch.setattr(onnx_session, "_overflows", lambda: True)
+    monkeypatch.setattr(onnx_session, "overflowing", lambda: True)
     yield
 
 
@@ -112,3 +115,42 @@ def test_a_network_executes_in_unsigned_integers() -> None:
     simulated, exact = answers(deployed(network), images), answers(deployed(plain()), images)
     assert (answers(ready, images) - simulated).norm() < (simulated - exact).norm()
     assert {row.executes for row in ready.execution() if row.layer != "linear"} == {"int8"}
+
+
+def exported(network: Network, folder: Path, **settings: Any) -> bytes:
+    (path,) = Onnx(**settings).write(network, folder)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("overflow", [True, False])
+def test_a_file_has_the_integers_that_were_asked_for(
+    overflow: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    if overflow or not onnx_session.overflowing():  # else this processor cannot execute signed integers
+        monkeypatch.setattr(onnx_session, "overflowing", lambda: overflow)
+    network = quantized(plain())
+    signed, lifted = exported(network, tmp_path), exported(network, tmp_path, integers="unsigned")
+    assert onnx.TensorProto.INT8 in types(signed) and onnx.TensorProto.INT8 not in types(lifted)
+    assert onnx_unsigned.unsigned(signed) == lifted
+    images = torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(5))
+    wanted, exact = answers(deployed(network), images), answers(deployed(plain()), images)
+    same, apart = torch.from_numpy(by_reference(signed, images.numpy())), (wanted - exact).norm()
+    assert torch.equal(same, torch.from_numpy(by_reference(lifted, images.numpy())))
+    session = onnxruntime.InferenceSession(lifted, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"input": images.numpy()})
+    assert (answers(lambda _: torch.from_numpy(found), images) - wanted).norm() < apart
+    told, same_told = (onnx.load_from_string(program).metadata_props for program in (signed, lifted))
+    assert len(told) == 1 and list(told) == list(same_told), "class names and preprocessing"
+
+
+def test_a_report_says_that_a_file_is_for_other_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = quantized(plain())
+    monkeypatch.setattr(onnx_session, "overflowing", lambda: True)
+    assert "overflow in onnxruntime on this processor" in Onnx().remark(network)
+    assert "`export onnx(integers=unsigned)`" in Onnx().remark(network)
+    assert Onnx(integers="unsigned").remark(network) == "" == Onnx().remark(plain())
+    assert "`integers=unsigned` changes nothing" in Onnx(integers="unsigned").remark(plain())
+    monkeypatch.setattr(onnx_session, "overflowing", lambda: False)
+    assert Onnx().remark(network) == ""

@@ -45,7 +45,7 @@ def naive_two(value: Tensor) -> Tensor:
     return straight(torch.where(value >= SMALLEST, LEVEL, -LEVEL), window(value, value.abs() <= LEVEL))
 
 
-def naive_three(value: Tensor, inner: float, outer: float, slope: float) -> Tensor:
+def naive_three(value: Tensor, inner: Tensor, outer: Tensor, slope: float) -> Tensor:
     levels = torch.where(value >= EDGE, LEVEL, torch.where(value < -EDGE, -LEVEL, torch.zeros(())))
     sizes = value.abs()
     return straight(levels, slope * window(value, (sizes >= inner) & (sizes <= outer)))
@@ -68,7 +68,7 @@ def differentiated(function: Callable[..., Any], *values: Tensor) -> tuple[list[
     made = list(made) if isinstance(made, tuple) else [made]
     drawn = torch.Generator().manual_seed(1)
     total = sum((each * torch.randn(each.shape, generator=drawn)).sum() for each in made)
-    return made, list(torch.autograd.grad(total, given))  # type: ignore[arg-type]
+    return made, list(torch.autograd.grad(total, given))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

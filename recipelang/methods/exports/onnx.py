@@ -21,12 +21,23 @@ class Onnx:
         8-bit integers between QuantizeLinear and DequantizeLinear with the recipe's scales.
     Shapes: images B×C×H×W, normalised → scores B×classes. Where answers are images, inputs may have any height and
     width, if the network's code allows it.
+    Integers: weights are int8 and activations uint8, whose products are fast on CPUs with VNNI or the like. x86 without
+        VNNI (`recipe doctor`) adds two such products in 16 bits, which overflow, and onnxruntime answers wrongly
+        without a word. `onnx(integers=unsigned)` writes all 8-bit integers as uint8 with zero points that are 128
+        higher: the same numbers, exact on any CPU. OpenVINO multiplies them in float32. The network is compared in the
+        form that this processor executes right; where that is not the form of the file, the report says so.
     Needs: `pip install "recipelang[onnxruntime]"`: the program is executed and compared before it is written.
     When it misleads: masked zeros are stored and multiplied like any other number.
     Source: https://onnx.ai; torch.onnx.
     """
 
     opset: int = setting(20, type="integer", low=18, high=23, help="Version of ONNX's operators.")
+    integers: str = setting(
+        "signed",
+        type="word",
+        choices=("signed", "unsigned"),
+        help="Whether 8-bit weights are int8, for CPUs with VNNI or the like, or uint8, for x86 CPUs without it.",
+    )
 
     def require(self) -> None:
         """Refuse a machine without the libraries that write and check programs.
@@ -63,7 +74,14 @@ class Onnx:
         from recipelang.files import atomic
         from recipelang.runtimes.onnx_executable import verified_program
 
-        program = verified_program(network, self.opset)
+        program = verified_program(network, self.opset, signed=self.integers == "signed")
         with atomic(folder / FILE) as file:
             file.write(program)
         return (folder / FILE,)
+
+    def remark(self, network: Any) -> str:
+        """That the file is for other processors than this one, or that `integers` changes nothing of it."""
+        from recipelang.runtimes.onnx_executable import said_of_integers
+
+        said = said_of_integers(network, self.opset, signed=self.integers == "signed")
+        return f"{FILE}: {said}" if said else ""
