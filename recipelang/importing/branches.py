@@ -12,13 +12,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, fx, nn
 
-from recipelang.importing.graph import Traced
-
 SUMS = (torch.add, operator.add)
-
-
-class Scope(nn.Module):
-    """What holds layers under a common name and computes nothing."""
 
 
 def with_branches(module: fx.GraphModule) -> fx.GraphModule:
@@ -37,9 +31,6 @@ def with_branches(module: fx.GraphModule) -> fx.GraphModule:
                 break
     module.graph.lint()
     module.recompile()
-    for part in module.modules():
-        if type(part) is nn.Module:  # as torch.fx makes them
-            part.__class__ = Scope
     return module
 
 
@@ -82,7 +73,7 @@ def _enclose(module: fx.GraphModule, inside: list[fx.Node], start: fx.Node, end:
             values[node].target = _move(module, str(node.target), root, prefix)
     graph.output(values[end])
     name = _free(module, prefix)
-    branch = Traced(root, graph, "Branch")
+    branch = fx.GraphModule(root, graph, "Branch")
     _put(module, name, branch)
     with module.graph.inserting_after(end):
         call = module.graph.call_module(name, (start,))

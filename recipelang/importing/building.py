@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy
 import torch
-from torch import nn
+from torch import fx, nn
 
 from recipelang.errors import Refusal
 from recipelang.importing.branches import with_branches
+from recipelang.importing.coded import coded
 from recipelang.importing.foreign import emit as foreign
-from recipelang.importing.graph import Building, Node, Traced, Unsupported
+from recipelang.importing.graph import Building, Node, Unsupported
 from recipelang.importing.operators import OPERATORS
 from recipelang.surgery.entries import Wrong, entry, sequence, text
 
@@ -89,8 +90,8 @@ def _module(model: Any, untrained: set[str], name: str) -> tuple[Building, nn.Mo
             "export it with another opset, or without what they belong to",
         )
     work.graph.output(work.values[model.graph.output[0].name])
-    module = Traced(work.root, work.graph, "Imported")
-    return work, with_branches(module).eval()
+    module = fx.GraphModule(work.root, work.graph, "Imported")
+    return work, coded(with_branches(module)).eval()
 
 
 def _emit(work: Building, node: Node, held: Any) -> None:

@@ -23,16 +23,6 @@ class Unsupported(Exception):
     """An operator, or a form of one, that has no translation; the text says which."""
 
 
-class Traced(fx.GraphModule):
-    """A graph as a module, which fails like any other: fx prints a traceback to stderr before it raises."""
-
-    def recompile(self) -> Any:
-        """The code of its graph, again."""
-        code = super().recompile()
-        type(self).__call__ = nn.Module.__call__  # type: ignore[method-assign]
-        return code
-
-
 @dataclass(frozen=True)
 class Node:
     """A node of a program.
@@ -184,7 +174,7 @@ class Building:
     def _path(self, node: Node) -> str:
         """Where a layer is put: the name of its weights, or that of its node."""
         for name in node.inputs[1:]:
-            if name in self.constants and "." in name and not _MADE_UP.search(name) and self.uses[name] == 1:
+            if name in self.constants and "." in name and not made_up(name) and self.uses[name] == 1:
                 return name.rpartition(".")[0]
         return _scoped(node) if node.name else node.kind.lower()
 
@@ -211,6 +201,11 @@ class Building:
         else:
             place.register_buffer(leaf, what)
         return ".".join([*parts[:-1], leaf])
+
+
+def made_up(name: str) -> bool:
+    """Whether an exporter made up a name, for what it computed."""
+    return bool(_MADE_UP.search(name))
 
 
 def _is_mask(value: torch.Tensor) -> bool:

@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from recipelang.importing import views
-from recipelang.importing.graph import Building, Node, Unsupported
-from recipelang.importing.sized import RANK
+from recipelang.importing.graph import Building, Node, Unsupported, made_up
+from recipelang.importing.sized import CHANNELS, RANK
 
 Emit = Callable[[Building, Node], Any]
 
@@ -75,6 +75,28 @@ def batch_norm(build: Building, node: Node) -> Any:
     held = {name: tensor for name, tensor in zip(names, tensors, strict=True) if tensor is not None}
     momentum = 1 - told.get("momentum", 0.9)
     return build.layer(node, kinds[rank](len(held["weight"]), told.get("epsilon", 1e-5), momentum), held)
+
+
+def instance_norm(build: Building, node: Node) -> Any:
+    """`InstanceNormalization`; exporters make up ones and zeros where it has no weights."""
+    held = {name: build.constant(given) for name, given in zip(("weight", "bias"), node.inputs[1:], strict=True)}
+    kinds = {3: nn.InstanceNorm1d, 4: nn.InstanceNorm2d, 5: nn.InstanceNorm3d}
+    weight, bias, rank = held["weight"], held["bias"], node.attributes[RANK]
+    if weight is None or bias is None or rank not in kinds:
+        raise Unsupported("`InstanceNormalization` of other than images, or without weights")
+    plain = bool((weight == 1).all()) and not bias.any() and all(made_up(name) for name in node.inputs[1:])
+    layer = kinds[rank](len(weight), node.attributes.get("epsilon", 1e-5), affine=not plain)
+    return build.layer(node, layer, {} if plain else {"weight": weight, "bias": bias})
+
+
+def group_norm(build: Building, node: Node) -> Any:
+    """`GroupNormalization`, with a scale and a shift for each channel or none."""
+    told, tensors = node.attributes, [build.constant(name) for name in node.inputs[1:]]
+    if any(tensor is None for tensor in tensors):
+        raise Unsupported("`GroupNormalization` without weights")
+    held = {name: tensor for name, tensor in zip(("weight", "bias"), tensors, strict=False) if tensor is not None}
+    layer = nn.GroupNorm(told["num_groups"], told[CHANNELS], told.get("epsilon", 1e-5), affine=bool(held))
+    return build.layer(node, layer, held)
 
 
 # one number after another ----------------------------------------------------------------------
@@ -239,6 +261,8 @@ OPERATORS: Mapping[str, Emit] = {
         "Gemm": gemm,
         "LayerNormalization": layer_norm,
         "BatchNormalization": batch_norm,
+        "InstanceNormalization": instance_norm,
+        "GroupNormalization": group_norm,
         "Pad": pad,
         "Resize": resize,
         "Cast": cast,

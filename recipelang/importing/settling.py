@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy
 
+from recipelang.importing.chains import with_short_chains
+from recipelang.importing.idle import asked, without_idle
+from recipelang.importing.norms import with_group_norms
 from recipelang.importing.reading import Program, unfit
 from recipelang.importing.running import Session
-from recipelang.importing.sized import BATCHES, CONTROL, PASSES, SIZES, Runs, Settling, equal, is_sized, settle
+from recipelang.importing.sized import BATCHES, CONTROL, PASSES, SIZES, VIEWS, Runs, Settling, equal, is_sized, settle
 from recipelang.surgery.tracing import first_line
 
 
@@ -41,11 +44,17 @@ def settled(program: Program, shape: tuple[int, ...]) -> Any:
     nodes = [node for node in model.graph.node if any(name in work.data for name in node.output)]
     read = {name for node in nodes for name in node.input if name}
     wanted = [name for name in read if name not in work.data and name not in work.constants]
-    sized = {name for node in nodes if is_sized(node) for name in (node.input[0], node.output[0])}
-    runs = _runs(work, shape, [*wanted, *sorted(sized & work.data)])
+    sized = {name for node in nodes if has_shapes(node) for name in (node.input[0], node.output[0])}
+    runs = _runs(work, shape, [*wanted, *sorted(sized & work.data | asked(work, nodes))])
     spread = _settle_constants(work, wanted, runs)
     nodes = [new for node in nodes for new in settle(work, node, runs, spread)]
-    return _rebuilt(work, nodes)
+    nodes = with_group_norms(work, without_idle(work, nodes, runs), runs)
+    return _rebuilt(work, with_short_chains(work, nodes, runs))
+
+
+def has_shapes(node: Any) -> bool:
+    """Whether what a node reads and makes has to be known in its sizes."""
+    return is_sized(node) or node.op_type in VIEWS
 
 
 def resized(program: Program, shape: tuple[int, ...]) -> tuple[Any, int | None]:

@@ -2,7 +2,7 @@
 
 Attributes of nodes say what `building` needs: `recipe.flatten`, which axes a Reshape joins; `recipe.sizes`, what it
 makes, -1 for what grows; `recipe.batch`, what multiple of the batch each size of an Expand is (0: a number);
-`recipe.rank`, how many axes a BatchNormalization reads.
+`recipe.rank`, how many axes a normalisation reads; `recipe.channels`, how many channels a GroupNormalization.
 """
 
 from __future__ import annotations
@@ -24,8 +24,13 @@ SIZES = ("Shape", "Size")
 #: operations that a network in evaluation passes through
 PASSES = ("Identity", "Dropout")
 SAME = (b"SAME_UPPER", b"SAME_LOWER")
-RANK, NORM = "recipe.rank", "BatchNormalization"
+RANK, NORMS = "recipe.rank", ("BatchNormalization", "InstanceNormalization")
+CHANNELS, GROUP = "recipe.channels", "GroupNormalization"
 RESHAPES = ("Reshape", "Expand")
+#: what changes axes and no value
+VIEWS = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
+#: what combines its operands one number with another
+ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Pow", "Where")
 CONTROL = ("If", "Loop", "Scan", "SequenceMap")
 Runs = tuple[Mapping[str, numpy.ndarray], ...]
 
@@ -64,7 +69,7 @@ def depends(name: str, place: str) -> Refusal:
 
 def is_sized(node: Any) -> bool:
     """Whether sizes of images decide what a node does, beside its inputs."""
-    return node.op_type in (*RESHAPES, NORM) or any(
+    return node.op_type in (*RESHAPES, *NORMS, GROUP) or any(
         each.name == "auto_pad" and each.s in SAME for each in node.attribute
     )
 
@@ -80,9 +85,9 @@ def settle(work: Settling, node: Any, runs: Runs, spread: set[str]) -> list[Any]
         return [_reshape(work, node, given, made)]
     if node.op_type == "Expand":
         return [_expand(node, made, work.fixed)]
-    if node.op_type == NORM:
+    if node.op_type in NORMS:
         node.attribute.append(onnx.helper.make_attribute(RANK, len(given[0])))
-    elif sized:
+    elif sized and node.op_type != GROUP:
         _pad_each_side(node, given[0], made[0])
     if node.op_type == "Gather" and _takes_all(node, runs):
         return [onnx.helper.make_node("Identity", [node.input[0]], list(node.output), name=node.name)]
@@ -93,12 +98,30 @@ def settle(work: Settling, node: Any, runs: Runs, spread: set[str]) -> list[Any]
         constant = work.constants.get(name)
         if constant is None:
             raise depends(work.program.name, node.name or node.output[0])
+        if keeps_shape(work, node, runs) and (name in spread or _same_for_all(work, node, constant, runs)):
+            work.constants[name] = constant[:1]
+            continue
         joins = node.op_type == "Concat" and _axis(node) != 0
         if name in spread or (joins and constant.ndim and len(constant) == work.fixed):
             work.constants[name] = constant[:1]
             before.append(_each(node, name, constant))
             node.input[position] = before[-1].output[0]
     return [*before, node]
+
+
+def keeps_shape(work: Settling, node: Any, runs: Runs) -> bool:
+    """Whether one operand that is computed from images has the shape of what a node makes: others are broadcast."""
+    made = node.output[0]
+    known = [name for name in node.input if name in work.data and all(name in run and made in run for run in runs)]
+    return node.op_type in ELEMENTWISE and any(
+        all(run[name].shape == run[made].shape for run in runs) for name in known
+    )
+
+
+def _same_for_all(work: Settling, node: Any, constant: numpy.ndarray, runs: Runs) -> bool:
+    """Whether a constant of a program for several images has the same row for each of them."""
+    rows = work.fixed is not None and constant.ndim == runs[0][node.output[0]].ndim and len(constant) == work.fixed > 1
+    return bool(rows) and equal(constant, constant[:1].repeat(len(constant), 0))
 
 
 def _size(work: Settling, run: Mapping[str, numpy.ndarray], name: str) -> tuple[int, ...]:
@@ -149,19 +172,33 @@ def _axis(node: Any) -> int:
 
 
 def _reshape(work: Settling, node: Any, given: Sequence[Any], made: Sequence[Any]) -> Any:
-    """A Reshape whose target is written out: the axes that it joins, or its sizes with -1 for what grows."""
+    """A Reshape whose target is written out."""
+    new = reshaped(work, node.input[0], node.output[0], given, made)
+    if new is None:
+        raise depends(work.program.name, node.name or node.output[0])
+    new.name = node.name
+    return new
+
+
+def reshaped(work: Settling, start: str, end: str, given: Sequence[Any], made: Sequence[Any]) -> Any:
+    """A Reshape between shapes: the axes that it joins, or its sizes with -1 for what grows; None where several grow.
+
+    Args:
+        start, end: names of its input and output.
+        given, made: their shapes, for a batch of each size that was run.
+    """
     import onnx
 
     after, joined = made[0], _joined(given[0], made[0])
-    new = onnx.helper.make_node("Reshape", [node.input[0]], list(node.output), name=node.name)
+    new = onnx.helper.make_node("Reshape", [start], [end], name=end)
     if joined:
         new.attribute.append(onnx.helper.make_attribute(FLATTEN, list(joined)))
         return new
     grows = [k for k in range(len(after)) if made[0][k] != made[-1][k]]
-    if work.fixed is not None and len(after):
-        grows = [0]
+    if work.fixed is not None and len(made) == 1:
+        grows = [0] if len(after) else []
     if len(grows) > 1:
-        raise depends(work.program.name, node.name or node.output[0])
+        return None
     sizes = [-1 if k in grows else int(size) for k, size in enumerate(after)]
     new.attribute.append(onnx.helper.make_attribute(TO, sizes))
     return new

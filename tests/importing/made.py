@@ -136,6 +136,46 @@ BODIES: dict[str, tuple[str, dict[str, Any]]] = {
         f'{CONV} h = Resize<mode="linear", coordinate_transformation_mode="half_pixel">(c, , scales) {HEAD}',
         {**WEIGHT, "scales": numpy.array([1, 1, 2, 2], numpy.float32)},
     ),
+    "heads that see everything": (
+        f"{CONV} r = Reshape(c, flat) t = Transpose<perm=[0,2,1]>(r) qkv = MatMul(t, qkv.weight) "
+        "parts = Reshape(qkv, split) turned = Transpose<perm=[2,0,3,1,4]>(parts) q = Gather<axis=0>(turned, zero) "
+        "k = Gather<axis=0>(turned, one) v = Gather<axis=0>(turned, two) all = Reshape(k, each) "
+        "other = Transpose<perm=[0,2,1]>(all) keys = Reshape(other, heads) s = MatMul(q, keys) "
+        "mask = ConstantOfShape(places) m = Add(s, mask) "
+        "p = Softmax<axis=-1>(m) n = IsNaN(p) g = Where(n, nothing, p) o = MatMul(g, v) "
+        "b = Transpose<perm=[0,2,1,3]>(o) w = Reshape(b, joined) h = ReduceMean<keepdims=0>(w, axis) "
+        "y = MatMul(h, fc.weight)",
+        {
+            **WEIGHT,
+            "flat": numpy.array([0, 4, 64]),
+            "qkv.weight": (4, 24),
+            "split": numpy.array([0, 64, 3, 2, 4]),
+            "zero": numpy.int64(0),
+            "one": numpy.int64(1),
+            "two": numpy.int64(2),
+            "each": numpy.array([-1, 64, 4]),
+            "heads": numpy.array([-1, 2, 4, 64]),
+            "places": numpy.array([1, 1, 64, 64]),
+            "nothing": numpy.float32(0),
+            "joined": numpy.array([0, 64, 8]),
+            "axis": numpy.array([1]),
+            "fc.weight": (8, 5),
+        },
+    ),
+    "groups that are normalised": (
+        f"{CONV} v = Reshape(c, groups) n = InstanceNormalization(v, ones, zeros) s = Shape(c) b = Reshape(n, s) "
+        f"m = Mul(b, scale) a = Add(m, shift) h = InstanceNormalization(a, i.weight, i.bias) {HEAD}",
+        {
+            **WEIGHT,
+            "groups": numpy.array([0, 2, -1]),
+            "ones": numpy.ones(2, numpy.float32),
+            "zeros": numpy.zeros(2, numpy.float32),
+            "scale": (4, 1, 1),
+            "shift": (4, 1, 1),
+            "i.weight": (4,),
+            "i.bias": (4,),
+        },
+    ),
     "numbers and rows": (
         f"{CONV} a = Div(c, two) b = Pow(a, two) d = Add(b, small) e = Sqrt(d) h = Mul(e, gamma) {HEAD}",
         {**WEIGHT, "two": numpy.float32(2), "small": numpy.float32(1e-3), "gamma": (1, 4, 1, 1)},

@@ -32,7 +32,7 @@ from tests.importing.made import (
 @pytest.mark.parametrize("batch", ["N", "2"])
 def test_a_program_answers_as_in_onnxruntime(name: str, batch: str, tmp_path: Path) -> None:
     body, weights = BODIES[name]
-    needed = {**weights, **(FC if "fc.weight" in body else {})}
+    needed = {**(FC if "fc.weight" in body else {}), **weights}
     file = program(tmp_path / "net.onnx", body, needed, f"float[{batch},3,8,8] x")
     network = build(file)
     images = numpy.random.default_rng(3).standard_normal((4, *SHAPE)).astype(numpy.float32)
