@@ -15,11 +15,12 @@ from recipelang.images.dataset import ImageDataset
 from recipelang.images.decode import read_bytes, shown, unreadable_image, whole_image
 from recipelang.images.files import Listed, gather, open_files, usual
 from recipelang.images.hub_columns import Chosen, kind_of
+from recipelang.images.hub_labels import own_names, several_labels
 from recipelang.images.hub_sets import HubSet
 from recipelang.images.naming import classes_of, require_trained
 from recipelang.images.readers import FolderReader, Reader, Stamp, file_stamp
 from recipelang.images.splits import SPLITS
-from recipelang.images.table import MENTIONED, listed
+from recipelang.images.table import MENTIONED
 
 CHUNK = 1000  # rows that are looked through at a time
 
@@ -32,7 +33,7 @@ class Rows:
         name: of the data set.
         chosen: its splits and columns.
         sizes: split → how many rows it has; only those that are used, in the order of `SPLITS`.
-        labels: class number of each row, split after split.
+        labels: class number of each row, or a 0 or 1 for each label, split after split.
         classes: their names.
         notes: what the user is told.
         values: the texts, where the rows are texts.
@@ -41,7 +42,7 @@ class Rows:
     name: str
     chosen: Chosen
     sizes: Mapping[str, int]
-    labels: Sequence[int]
+    labels: Sequence[Any]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
     values: Sequence[str] = ()
@@ -56,14 +57,16 @@ class Rows:
         return _at(self.name, self.chosen, self.sizes, chosen)
 
 
-def read_rows(data: HubSet, chosen: Chosen, names: str, required: Sequence[str]) -> Rows:
-    """The classes of all rows.
+def read_rows(data: HubSet, chosen: Chosen, names: str, required: Sequence[str], separator: str = "") -> Rows:
+    """The classes, or the labels, of all rows.
 
     Names of classes are those of the column's type `ClassLabel`; of other columns, what is there, sorted.
 
     Args:
-        names: `auto`: labels are all numbers, or all text; `text`: whatever they are, they are names.
+        names: `auto`: labels are all numbers, or all text; `text`: whatever they are, they are names; `list`: each row
+            has a list of them.
         required: splits that the recipe names. One of the others without any label is not used.
+        separator: what is between the names of labels in their column; "" where they are not written so.
 
     Raises:
         Refusal: RCP0804: there is one class; RCP0810: one is never trained; RCP0854: a label is missing, numbers and
@@ -76,12 +79,15 @@ def read_rows(data: HubSet, chosen: Chosen, names: str, required: Sequence[str])
     def refused(rows: Sequence[int], message: str, help: str) -> Refusal:
         return Refusal("RCP0854", f"{_at(data.name, chosen, sizes, rows)}: {message}", help)
 
+    if len(chosen.labels) > 1 or separator or names == "list":
+        classes, labels, told = several_labels(data, chosen, values, separator, refused)
+        return Rows(data.name, chosen, sizes, labels, classes, (*chosen.notes, *notes, *told))
     if empty := [k for k, value in enumerate(values) if value in (None, "")]:
         help = "give these rows a label, or leave them out: `dataset.filter(…)`"
         raise refused(empty, f"no `{shown(chosen.label)}`", help)
     feature = data.splits[chosen.splits["train"]].features[chosen.label]
     if kind_of(feature) == "class":
-        classes, labels = _own_names(data, feature.names), values
+        classes, labels = own_names(data, feature.names), values
         if unused := len(classes) - len(set(labels)):
             notes.append(f"{unused} of the {len(classes)} classes of `{data.name}` have no sample")
     else:
@@ -101,10 +107,10 @@ def _labels(data: HubSet, chosen: Chosen, required: Sequence[str]) -> tuple[dict
     notes = []
     for split, name in chosen.splits.items():
         rows = data.splits[name]
-        values = [value for table in _tables(rows, chosen.label) for value in table.column(0).to_pylist()]
+        values = _values(rows, chosen.labels)
         if kind_of(rows.features[chosen.label]) == "class":
             values = [None if value == -1 else value for value in values]  # as published test splits have it
-        if split != "train" and split not in required and all(value is None for value in values):
+        if split != "train" and split not in required and all(_is_nothing(value) for value in values):
             why = "has no labels" if values else "is empty"
             notes.append(f"not used: the split `{shown(name)}`, which {why}; `{split}` is cut from `train`")
             continue
@@ -114,12 +120,14 @@ def _labels(data: HubSet, chosen: Chosen, required: Sequence[str]) -> tuple[dict
     return found, notes
 
 
-def _own_names(data: HubSet, names: Sequence[str]) -> tuple[str, ...]:
-    classes = tuple(map(str, names))
-    if len(classes) < 2:
-        message = f"`{data.name}` has the classes {listed(classes)}" if classes else f"`{data.name}` names no classes"
-        raise Refusal("RCP0804", f"{message}, which leaves nothing to distinguish", "two classes at least")
-    return classes
+def _values(rows: Any, columns: Sequence[str]) -> list[Any]:
+    """What a column holds in each row; tuples where there are several columns."""
+    read = [[value for table in _tables(rows, column) for value in table.column(0).to_pylist()] for column in columns]
+    return read[0] if len(read) == 1 else list(zip(*read, strict=True))
+
+
+def _is_nothing(value: Any) -> bool:
+    return all(one is None for one in value) if isinstance(value, tuple) else value is None
 
 
 def _tables(rows: Any, column: str) -> Iterator[Any]:

@@ -40,11 +40,16 @@ def of_columns(table: Table, columns: Sequence[str], refused: Refused) -> list[R
     Raises:
         Refusal: as `refused`: a cell is empty, or neither 0 nor 1.
     """
-    read = [_column(table.cells(column), column, refused) for column in columns]
+    read = [holding(table.cells(column), column, refused) for column in columns]
     return list(zip(*read, strict=True))
 
 
-def _column(cells: Sequence[str], column: str, refused: Refused) -> list[int]:
+def holding(cells: Sequence[str], column: str, refused: Refused) -> list[int]:
+    """Whether a label holds, 0 or 1, for each cell of its column.
+
+    Raises:
+        Refusal: as `refused`: a cell is empty, or neither 0 nor 1.
+    """
     if empty := [k for k, cell in enumerate(cells) if not cell]:
         help = "write 0 or 1, or leave the rows out: a network cannot learn what is not known"
         raise refused(empty, f"no `{shown(column)}`", help)
@@ -69,20 +74,38 @@ def of_names(
     Raises:
         Refusal: RCP0804: there is one label; RCP0854: no cell has the separator; as `refused`: a name cannot be one.
     """
-    each = [dict.fromkeys(name for part in cell.split(separator) if (name := part.strip())) for cell in cells]
+    each = [[name for part in cell.split(separator) if (name := part.strip())] for cell in cells]
+    if not any(separator in cell for cell in cells):
+        help = "write the separator that the column has; for one class in each row leave `separator` out"
+        raise Refusal("RCP0854", f"no cell of {column} contains `{shown(separator)}`", help)
+    return of_lists(each, column, refused)
+
+
+def of_lists(each: Sequence[Sequence[str]], column: str, refused: Refused) -> tuple[tuple[str, ...], list[Row], int]:
+    """The names of the labels, sorted, numbers by size; the labels of each row; and how many rows have none.
+
+    Args:
+        each: the names of the labels of each row.
+        column: where they are, for messages, as a recipe would print it.
+        refused: makes refusals in which the place of labels is named.
+
+    Raises:
+        Refusal: RCP0804: there is one label; as `refused`: a name cannot be one, or lists are rows of 0 and 1.
+    """
     for k, names in enumerate(each):
         if odd := next((name for name in names if not name.isprintable() or len(name) > LONGEST_NAME), None):
             help = f"name labels in at most {LONGEST_NAME:,} printable characters"
             raise refused([k], f"`{printable(odd)}` is not the name of a label", help)
-    if not any(separator in cell for cell in cells):
-        help = "write the separator that the column has; for one class in each row leave `separator` out"
-        raise Refusal("RCP0854", f"no cell of {column} contains `{shown(separator)}`", help)
     found = {name for names in each for name in names}
+    if found <= {"0", "1"} and (vectors := [k for k, names in enumerate(each) if len(names) > len(set(names))]):
+        help = "a list names the labels that hold; where it says 0 or 1 of each label, give each a column of its own"
+        raise refused(vectors, "a list of 0 and 1, in which no label has a name", help)
     order = tuple(sorted(found, key=int if is_numbered(list(found)) else None))
     if len(order) < 2:
         message = f"{column} has {'no label' if not order else f'one label, `{printable(order[0])}`'}"
         raise Refusal("RCP0804", f"{message}; several are asked for", 'name another column: `label="…"`')
-    return order, [tuple(int(name in names) for name in order) for names in each], sum(not names for names in each)
+    sets = [frozenset(names) for names in each]
+    return order, [tuple(int(name in names) for name in order) for names in sets], sum(not names for names in sets)
 
 
 def require_agreement(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from recipelang.errors import Refusal
 from recipelang.images.access import current
@@ -13,6 +15,7 @@ from recipelang.images.classes import alike, printable
 from recipelang.images.dataset import ImageDataset
 from recipelang.images.decode import LARGEST_BYTES, shown, unreadable_image, whole_image
 from recipelang.images.files import Listed, gather, open_files, usual
+from recipelang.images.label_columns import of_lists, of_names
 from recipelang.images.naming import classes_of, require_trained
 from recipelang.images.readers import Stamp, file_stamp
 from recipelang.images.shard_names import shards_of
@@ -53,7 +56,7 @@ class ShardReader:
 
 @dataclass(frozen=True)
 class _Found:
-    """The samples of a split: its reader, the names of its samples, and their labels as they are written."""
+    """The samples of a split: its reader, the names of its samples, and their labels as `shards.Sample` has them."""
 
     reader: ShardReader
     names: Sequence[str]
@@ -67,6 +70,7 @@ def open_shards(
     image: str,
     label: str,
     labels: str,
+    separator: str,
     size: tuple[int, int],
     batch: int,
     split: tuple[float, ...],
@@ -81,15 +85,18 @@ def open_shards(
     Args:
         patterns: split → pattern of its shards; `train` at least.
         image, label: which members of a sample are what; see `shards.fields_of`.
-        labels: `auto`: labels are all numbers, or all text; `text`: whatever they are, they are names.
+        labels: `auto`: labels are all numbers, or all text; `text`: whatever they are, they are names; `list`: each
+            sample has a list of them.
+        separator: what is between the names of labels in a text, where a sample may have several; "" is none.
 
     Raises:
         Refusal: RCP0853, RCP0862 to RCP0864: shards or their samples are invalid; RCP0803 to RCP0808, RCP0810,
-            RCP0820, RCP0854: their images or labels are.
+            RCP0820, RCP0854, RCP0870: their images or labels are.
     """
     shards = {part: shards_of(pattern, resolve) for part, pattern in patterns.items()}
     _require_apart(shards)
-    fields = fields_of(shards["train"][0], image, label)
+    form = "list" if labels == "list" else "text" if separator else "class"
+    fields = fields_of(shards["train"][0], image, label, form)
     found = _counted(patterns, shards, fields)
     told = [name for some in found.values() for name in some.names]
     parts = [part for part, some in found.items() for _ in some.names]
@@ -98,9 +105,16 @@ def open_shards(
         return Refusal("RCP0854", f"{listed([told[k] for k in places])}: {message}", help)
 
     written = [value for some in found.values() for value in some.labels]
-    classes, numbers = classes_of(written, labels, f"the label `{shown(fields.told)}`", refused)
-    require_trained(classes, numbers, parts, lambda k: f"`{shown(told[k])}`")
+    where = f"the label `{shown(fields.told)}`"
     notes = [] if label else [f"label from `{shown(fields.told)}`"]
+    numbers: Sequence[Any]
+    if form == "class":
+        classes, numbers = classes_of(written, labels, where, refused)
+        require_trained(classes, numbers, parts, lambda k: f"`{shown(told[k])}`")
+    else:
+        read = of_lists([json.loads(one) for one in written], where, refused) if form == "list" else None
+        classes, numbers, none = read or of_names(written, separator, where, refused)
+        notes += [f"{none} sample{'s' * (none != 1)} without any label"] if none else []
     notes += [
         f"the classes `{printable(a)}` and `{printable(b)}` look alike and are two classes" for a, b in alike(classes)
     ]

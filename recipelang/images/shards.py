@@ -21,7 +21,7 @@ from recipelang.images.readers import file_stamp
 from recipelang.images.table import listed, plain
 
 LONGEST_LABEL = 2**20  # bytes of a member that holds a label
-FORMAT = 1  # of what is kept about a shard
+FORMAT = 2  # of what is kept about a shard
 _NO_SAMPLE = r"__[^/]*__($|/)"  # names that WebDataset leaves out
 _PACKED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd"}
 
@@ -34,11 +34,13 @@ class Fields:
         image: extensions, of which a sample has one; () takes any that is one of an image.
         label: extension of the label.
         field: of a JSON file, the field with the label; "" for a member that is the label.
+        form: `class`, a `list` of labels, or a `text` with names of labels, either of which may be empty.
     """
 
     image: tuple[str, ...]
     label: str
     field: str = ""
+    form: str = "class"
 
     @property
     def told(self) -> str:
@@ -53,7 +55,7 @@ class Sample:
     Attributes:
         key: its name there.
         offset, size: of its image, in bytes.
-        label: as it is written.
+        label: as it is written; a list of labels as JSON.
     """
 
     key: str
@@ -85,7 +87,7 @@ def samples_of(shard: Path, fields: Fields) -> tuple[Sample, ...]:
         stamp = [FORMAT, *file_stamp(shard)]
     except OSError as error:
         raise damaged(shard, f"cannot be read: {error.strerror or error}") from error
-    key = repr((os.path.abspath(shard), fields.image, fields.label, fields.field))
+    key = repr((os.path.abspath(shard), fields.image, fields.label, fields.field, fields.form))
     kept = cache_folder() / "shards" / f"{hashlib.sha256(os.fsencode(key)).hexdigest()}.json"
     with contextlib.suppress(OSError, ValueError, TypeError):
         known = json.loads(kept.read_text("utf-8"))
@@ -184,17 +186,41 @@ def _label(shard: Path, key: str, members: Mapping[str, tuple[int, int]], fields
     """The label of a sample, as text."""
     if fields.label not in members:
         there = f"it has {listed(sorted(members))}"
-        raise incomplete(shard, key, f"has no label `{shown(fields.label)}`", f"{there}; {_TOGETHER}")
+        other = next((ext for ext in members if ext.rpartition(".")[2] in ("cls", "json")), None)
+        how = f"the label of every sample is in `{fields.label}`, not of some in `{other}`" if other else _TOGETHER
+        raise incomplete(shard, key, f"has no label `{shown(fields.label)}`", f"{there}; {how}")
     text = text_of(shard, key, fields.label, members[fields.label], file)
+    is_json = fields.label.rpartition(".")[2] == "json"
+    if fields.form == "list":
+        found: Any = text.splitlines()
+        if is_json and fields.field:
+            found = json_of(shard, key, fields.label, text).get(fields.field)
+        elif is_json:
+            found = _parsed(shard, key, fields.label, text)
+        return _listed(shard, key, found, fields)
     if not fields.field:
-        return _checked(shard, key, text.strip(), fields)
+        return text.strip() if fields.form == "text" else _checked(shard, key, text.strip(), fields)
     value = json_of(shard, key, fields.label, text).get(fields.field)
+    if isinstance(value, str) and fields.form == "text":
+        return value.strip()
     if isinstance(value, bool | int | float | str):
         return _checked(shard, key, str(value).strip(), fields)
     why = (
         f"has no `{shown(fields.told)}`" if value is None else f"has a {type(value).__name__} as `{shown(fields.told)}`"
     )
-    raise incomplete(shard, key, why, "a label is one class: a whole number or a name")
+    more = "; for lists write `task multilabel` and `labels=list`" if isinstance(value, list) else ""
+    raise incomplete(shard, key, why, f"a label is one class: a whole number or a name{more}")
+
+
+def _listed(shard: Path, key: str, found: Any, fields: Fields) -> str:
+    """A list of labels, as JSON."""
+    help = 'write a list of names or whole numbers, `["cat", "dog"]`, an empty one where no label holds'
+    if not isinstance(found, list):
+        what = "no" if found is None else f"a {type(found).__name__} as"
+        raise incomplete(shard, key, f"has {what} `{shown(fields.told)}`", help)
+    if any(isinstance(one, bool) or not isinstance(one, int | str) for one in found):
+        raise incomplete(shard, key, f"has a list `{shown(fields.told)}` of something else than labels", help)
+    return json.dumps([name for one in found if (name := str(one).strip())])
 
 
 def _checked(shard: Path, key: str, label: str, fields: Fields) -> str:
@@ -223,30 +249,35 @@ def text_of(shard: Path, key: str, ext: str, place: tuple[int, int], file: Any) 
         raise incomplete(shard, key, f"has a label `{shown(ext)}` that is not text", help) from error
 
 
+def _parsed(shard: Path, key: str, ext: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        why = f"has a `{shown(ext)}` that is not JSON: {error}"
+        raise incomplete(shard, key, why, "write it with `json.dumps`") from error
+
+
 def json_of(shard: Path, key: str, ext: str, text: str) -> Mapping[str, Any]:
     """A member that is a JSON object.
 
     Raises:
         Refusal: RCP0864.
     """
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        why = f"has a `{shown(ext)}` that is not JSON: {error}"
-        raise incomplete(shard, key, why, "write it with `json.dumps`") from error
+    found = _parsed(shard, key, ext, text)
     if not isinstance(found, dict):
         help = 'write an object, as in `{"label": 3}`'
         raise incomplete(shard, key, f"has a `{shown(ext)}` that is not a JSON object", help)
     return found
 
 
-def fields_of(shard: Path, image: str, label: str) -> Fields:
+def fields_of(shard: Path, image: str, label: str, form: str = "class") -> Fields:
     """Which members are the image and the label, by the first sample of a shard.
 
     Args:
         image: extensions as WebDataset writes them, `jpg;png`; "" takes any of an image.
         label: an extension, or that of a JSON file and its field, `json.species`; "" takes `cls`, else the field of a
             JSON file that has a usual name.
+        form: of the labels; see `Fields`.
 
     Raises:
         Refusal: RCP0853: there is no such member or field, or it is not clear which; RCP0863, RCP0864.
@@ -258,16 +289,16 @@ def fields_of(shard: Path, image: str, label: str) -> Fields:
             raise damaged(shard, "holds no sample", "a sample is files of one name: `0001.jpg`, `0001.cls`")
         name = label.lower().lstrip(".")
         if name in members:
-            return Fields(images, name)
+            return Fields(images, name, form=form)
         holder, _, field = label.lstrip(".").rpartition(".")
         if label and holder.lower() in members and holder.lower().endswith("json"):
-            return Fields(images, holder.lower(), field)
+            return Fields(images, holder.lower(), field, form)
         if label:
             help = f"its first sample, `{shown(key)}`, has {listed(sorted(members))}; a field of JSON is `json.FIELD`"
             raise Refusal("RCP0853", f"`{shown(shard.name)}` has no member `{shown(label)}`", help)
         if "cls" in members:
-            return Fields(images, "cls")
-        return Fields(images, *_usual(shard, key, members, file))
+            return Fields(images, "cls", form=form)
+        return Fields(images, *_usual(shard, key, members, file), form)
 
 
 def _usual(shard: Path, key: str, members: Mapping[str, tuple[int, int]], file: Any) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
-from recipelang.errors import SettingError
+from recipelang.methods.data._labels import require_one_form, target_of
 from recipelang.methods.data._texts import OF_IMAGES, SampleSettings
 
 if TYPE_CHECKING:
@@ -68,22 +68,12 @@ class Csv(SampleSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        several = self.label if isinstance(self.label, tuple) else ()
-        if several and (twice := next((name for k, name in enumerate(several) if name in several[:k]), None)):
-            raise SettingError("label", f"the column `{twice}` is named twice", "name each column of labels once")
-        if several and (len(several) < 2 or not all(several)):
-            help = 'write `label="kind"` for one column of classes, `label=["cat", "dog"]` for several of labels'
-            raise SettingError("label", "a list names two columns at least, each of a label", help)
-        if several and self.separator:
-            message = "`separator` is for the names in one column, and `label` names several"
-            raise SettingError("separator", message, "leave one of the two out")
-        if (several or self.separator) and self.labels != "auto":
-            raise SettingError("labels", "`labels` is for one column of classes", "leave `labels` out")
+        require_one_form(self.label, self.separator, self.labels)
 
     @property
     def target(self) -> str:
         """`labels` where a row may have several, else `class`."""
-        return "labels" if self.separator or isinstance(self.label, tuple) else "class"
+        return target_of(self.label, self.separator, self.labels)
 
     def require(self) -> None:
         """Refuse where the libraries of texts are not installed (RCP1027)."""

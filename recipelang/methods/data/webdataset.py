@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from recipelang.catalogue import method, setting
 from recipelang.methods.data._images import ImageSettings
+from recipelang.methods.data._labels import require_one_form, target_of
 
 if TYPE_CHECKING:
     from recipelang.kinds import Dataset
@@ -25,6 +26,9 @@ class WebDataset(ImageSettings):
     by default, else a field of a JSON file with a usual name, or as written: `json.species`. Addresses, commands and
     compressed shards are refused, and nothing is unpickled.
     Classes: as of `csv`.
+    Several labels, for `task multilabel`: `labels=list` takes a list of names or numbers from a field of JSON
+    (`label="json.tags"`), or a text with a label in each line; `separator=";"` a text with names in one line. What is
+    empty has none. All else as of `csv`.
     Splits: `val` and `test` have shards of their own, or are cut from `train` by `split`, sample by sample and class by
     class, by a hash of (seed, bytes), as of `folder`: copies of an image are never in two splits that are cut.
     Order: an index of each shard is made once and kept. Samples are then read in any order, so an epoch shuffles all of
@@ -36,16 +40,34 @@ class WebDataset(ImageSettings):
     Source: https://github.com/webdataset/webdataset.
     """
 
-    target: ClassVar[str] = "class"
+    targets: ClassVar[Mapping[str, str]] = {
+        "class": "name a member of one class, without `separator` and `labels=list`",
+        "labels": 'write `labels=list` for a list in JSON or a label in each line, or `separator=";"` for names in one',
+    }
 
     train: str = setting(type="text", positional=True, hashed=False, help="Shards to train on.")
     val: str = setting("", type="text", hashed=False, help="Shards that validate.")
     test: str = setting("", type="text", hashed=False, help="Shards that test.")
     image: str = setting("", type="text", help="Extension of the images: `jpg`, `jpg;png`.")
     label: str = setting("", type="text", help="Extension of the classes, `cls`, or a field of JSON, `json.species`.")
-    labels: str = setting(
-        "auto", type="word", choices=("auto", "text"), help="`text`: labels are names even if some look like numbers."
+    separator: str = setting(
+        "", type="text", later=True, help="Between the names of labels in a text, where a sample may have several."
     )
+    labels: str = setting(
+        "auto",
+        type="word",
+        choices=("auto", "text", "list"),
+        help="`text`: labels are names even if some look like numbers; `list`: each sample has a list of them.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_one_form(self.label, self.separator, self.labels)
+
+    @property
+    def target(self) -> str:
+        """`labels` where a sample may have several, else `class`."""
+        return target_of(self.label, self.separator, self.labels)
 
     def require(self) -> None:
         """Refuse where the library is not installed (RCP1027)."""
@@ -58,12 +80,12 @@ class WebDataset(ImageSettings):
 
         Raises:
             Refusal: RCP0862 to RCP0864: shards or samples are missing, damaged or incomplete; RCP0853, RCP0854: their
-                labels are invalid; RCP0803 to RCP0808, RCP0810, RCP0820: images or classes cannot be used; RCP1027:
-                the library is not installed.
+                labels are invalid; RCP0803 to RCP0808, RCP0810, RCP0820, RCP0870: images or labels cannot be used;
+                RCP1027: the library is not installed.
         """
         self.require()
         from recipelang.images.shard_sets import open_shards
 
         patterns = {part: text for part in ("train", "val", "test") if (text := getattr(self, part)) or part == "train"}
-        how = {"image": self.image, "label": self.label, "labels": self.labels, **self.how()}
-        return open_shards(patterns, resolve, **how)
+        how = {"image": self.image, "label": self.label, "labels": self.labels, "separator": self.separator}
+        return open_shards(patterns, resolve, **how, **self.how())
