@@ -40,7 +40,8 @@ class Abc(Few):
     Needs: data for inputs; training afterwards (`finetune`, `train`). Inputs are read before a ReLU; sums stay in
         floating point, and so do the first and the last layer unless `in` names them.
     Masks: zero is not a level, so masked weights are refused.
-    When it misleads: three bases cost nine binary products: compare it with `to 2 bits` of a grid as well.
+    When it misleads: three bases cost nine binary products: compare it with `to 2 bits` of a grid as well. A training
+        step takes about 0.3 of a plain one more for each binary activation.
     Source: Lin, Zhao, Pan 2017, "Towards Accurate Binary Convolutional Neural Network", equations 1 to 9.
     """
 

@@ -26,7 +26,8 @@ class Benn(Bnn):
     Shapes: paths get the prefix `members.0.`, `members.1.` and so on; a selection of the recipe is meant for each
         member.
     Needs: as `bnn`. Masks are refused; grids of layers that stay are those of every member.
-    When it misleads: M members need M times the bits and products of one; a wider binary network is the comparison.
+    When it misleads: M members need M times the bits and products of one, and a training step M times the time; a wider
+        binary network is the comparison.
         Members that start from the same weights differ by their batches alone: a training that is too short leaves them
         alike.
     Source: Zhu, Dong, Su 2019, "Binary Ensemble Neural Network: More Bits per Network or More Networks per Bit?",
