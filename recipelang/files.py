@@ -66,6 +66,12 @@ def cache_folder() -> Path:
     return folder if chosen or folder.is_absolute() else Path(tempfile.gettempdir()) / f"recipelang-{os.getuid()}"
 
 
+def used(path: Path) -> None:
+    """Note that a file of the cache was used: `recipe gc` frees what nothing has used for long."""
+    with contextlib.suppress(OSError):  # a cache that others fill
+        os.utime(path)
+
+
 def shortened(text: str, most: int = 100) -> str:
     """The text, without its middle where it is longer than `most` characters."""
     half = (most - 1) // 2

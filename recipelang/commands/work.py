@@ -223,10 +223,10 @@ def unmet(report: Mapping[str, Any]) -> Iterator[str]:
 def gc(store: Path | None, profile: str | None, everything: bool, dry_run: bool) -> int:
     """Free stored steps that no run folder uses any more.
 
-    What a running command works on is kept. Decoded images and charts in the user's cache that nothing has used for
-    30 days are freed as well, and what was planned before.
+    What a running command works on is kept. What the user's cache holds of images, charts, libraries and measured
+    times and nothing has used for 30 days is freed as well, and what was planned before.
     """
-    from recipelang.images.cache import free_arrays
+    from recipelang.images.cache import free_unused
     from recipelang.run.answers import free_plans
     from recipelang.run.store import Store
 
@@ -242,8 +242,8 @@ def gc(store: Path | None, profile: str | None, everything: bool, dry_run: bool)
         )
     else:
         say(f"there is no store at {folder}")
-    if decoded := free_arrays(everything=everything, dry_run=dry_run):
-        click.echo(f"cache of decoded images and charts: {verb} {show(decoded, 'B')}")
+    if unused := free_unused(everything=everything, dry_run=dry_run):
+        click.echo(f"cache of images, charts and measured times: {verb} {show(unused, 'B')}")
     if plans := free_plans(dry_run=dry_run):
         click.echo(f"cache of plans: {verb} {show(plans, 'B')}")
     return DONE

@@ -16,7 +16,7 @@ from recipelang.catalogue import find, spell
 from recipelang.editor.expected import verb_of
 from recipelang.editor.outline import outline
 from recipelang.errors import RecipeError, Refusal
-from recipelang.files import cache_folder, write_text
+from recipelang.files import cache_folder, used, write_text
 from recipelang.meaning import tasks
 from recipelang.meaning.diagnostics import Notes
 from recipelang.meaning.flow import Flow
@@ -47,13 +47,16 @@ def remember(method: Any, folder: Path, module: Any) -> None:
     with contextlib.suppress(OSError, UnicodeError):
         if not place.is_file() or place.read_text(encoding="utf-8") != told:
             write_text(place, told)
+        used(place)
 
 
 def known(method: Any, folder: Path) -> Modules:
     """The modules of the network that a model method builds; none where it was never built here."""
     try:
-        with _place(method, folder).open(encoding="utf-8") as file:
+        place = _place(method, folder)
+        with place.open(encoding="utf-8") as file:
             told = json.loads(file.read(MOST_CHARACTERS))
+        used(place)
         assert told["format"] == FORMAT
         return tuple((str(path), str(kind)) for path, kind in told["modules"])
     except (OSError, ValueError, TypeError, KeyError, AssertionError, RecursionError):

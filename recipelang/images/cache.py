@@ -14,13 +14,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from recipelang.files import atomic, cache_folder
+from recipelang.files import atomic, cache_folder, used
 
 if TYPE_CHECKING:
     import numpy as np
 
-UNUSED = 30  # days after which an array is freed
-DRAWN = "charts"  # folder of the charts of reports, which are freed like arrays
+UNUSED = 30  # days after which what is kept is freed
+DRAWN = "charts"  # folder of the charts of reports
+#: folder of the cache → the files that are freed there: arrays of images, charts, what was found in images and shards,
+#: answers of networks of libraries, times of layers, what an editor knows of networks
+KEPT = {
+    "arrays": "*.npy",
+    **dict.fromkeys((DRAWN, "digests", "shards", "built", "times", "modules"), "*.json"),
+}
 
 
 def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], np.ndarray]) -> np.ndarray:
@@ -37,8 +43,7 @@ def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], np.ndar
     with contextlib.suppress(OSError, ValueError, EOFError):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         if array.shape == shape and array.dtype == np.uint8:
-            with contextlib.suppress(OSError):  # a cache that others fill
-                os.utime(path)  # `free_arrays` goes by the last use
+            used(path)
             return array
     array = compute()
     with contextlib.suppress(OSError), atomic(path) as file:
@@ -46,15 +51,15 @@ def cached_array(key: str, shape: tuple[int, ...], compute: Callable[[], np.ndar
     return array
 
 
-def free_arrays(*, everything: bool = False, dry_run: bool = False) -> int:
-    """Remove the arrays that nothing has used for `UNUSED` days; their bytes.
+def free_unused(*, everything: bool = False, dry_run: bool = False) -> int:
+    """Remove the files of the cache that nothing has used for `UNUSED` days; their bytes. All can be computed again.
 
     Args:
         everything: also those used since.
         dry_run: only count.
     """
     oldest, freed = time.time() - UNUSED * 86_400, 0
-    for path in (*(cache_folder() / "arrays").glob("*.npy"), *(cache_folder() / DRAWN).glob("*.json")):
+    for path in (file for folder, names in KEPT.items() for file in (cache_folder() / folder).glob(names)):
         with contextlib.suppress(OSError):
             status = path.stat()
             if everything or status.st_mtime < oldest:
@@ -95,6 +100,7 @@ class Digests:
         with contextlib.suppress(OSError, ValueError):
             read = json.loads(self._path.read_text("utf-8"))
             self._known = read if isinstance(read, dict) else {}
+            used(self._path)
         self._seen: dict[str, list[object]] = {}
 
     def get(self, name: str, stamp: list[int]) -> Known | None:

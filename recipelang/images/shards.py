@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from recipelang.errors import Refusal
-from recipelang.files import atomic, cache_folder
+from recipelang.files import atomic, cache_folder, used
 from recipelang.images.decode import SUFFIXES, shown
 from recipelang.images.listing import USUAL
 from recipelang.images.readers import file_stamp
@@ -92,6 +92,7 @@ def samples_of(shard: Path, fields: Fields) -> tuple[Sample, ...]:
     with contextlib.suppress(OSError, ValueError, TypeError):
         known = json.loads(kept.read_text("utf-8"))
         if known[0] == stamp:
+            used(kept)
             return tuple(Sample(str(name), int(at), int(size), str(label)) for name, at, size, label in known[1])
     found = _indexed(shard, fields)
     with contextlib.suppress(OSError), atomic(kept) as file:

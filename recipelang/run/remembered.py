@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from recipelang.files import write_text
+from recipelang.files import used, write_text
 from recipelang.images.cache import cache_folder
 from recipelang.kinds import Progress
 from recipelang.measuring.hardware import fingerprint
@@ -59,6 +59,7 @@ class Remembered:
         found: Any = None
         with contextlib.suppress(OSError, ValueError, RecursionError):
             found = json.loads(place.read_bytes()[:10_000])
+            used(place)
         if not isinstance(found, dict) or (found.get("busy") and not busy()):  # it may be faster now
             found = None
             if self.left(what) > 0:

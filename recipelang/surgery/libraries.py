@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from recipelang.errors import Refusal
 from recipelang.extras import version_of
-from recipelang.files import cache_folder, write_text
+from recipelang.files import cache_folder, used, write_text
 from recipelang.surgery.tracing import evaluating
 
 #: how far answers may be apart, relative to the largest: float64, so rounding is far below
@@ -116,6 +116,7 @@ def _kept(place: Path) -> list[float]:
     found: Any = None
     with contextlib.suppress(OSError, ValueError, RecursionError), place.open("rb") as file:
         found = json.loads(file.read(MOST_BYTES))
+        used(place)
     whole = isinstance(found, list) and all(type(x) is float and math.isfinite(x) for x in found)
     return list(found) if whole else []
 
