@@ -57,6 +57,7 @@ class Flow:
         restrictions: those that the current network is certainly under; while variants are open, that one of them is.
         origin: where the current network comes from; `origins`: where kept states do.
         beside: names of networks that statements left beside the current one.
+        same: the kept states that the current network is, to the last number.
         closed: what may not follow, with the verb and the place of the statement that says so.
         task: the class of the recipe's task.
     """
@@ -85,6 +86,7 @@ class Flow:
     origin: Origin | None = None
     origins: Mapping[str, Origin] = field(default_factory=dict)  # replaced and never changed: flows share it
     beside: frozenset[str] = frozenset()
+    same: frozenset[str] = frozenset()
     closed: tuple[tuple[Closes, str, Span], ...] = ()
     task: Any = field(default_factory=tasks.default)
 
@@ -162,6 +164,7 @@ def joined(before: Flow, ends: list[Flow]) -> Flow:
     after.sparse = any(end.sparse for end in ends)
     after.across = next((end.across for end in ends if end.across), None)
     after.outgrown = frozenset.intersection(*(end.outgrown for end in ends))
+    after.same = before.same.intersection(*(end.same for end in ends))
     after.beside = frozenset.intersection(*(end.beside for end in ends))
     after.grids = None
     after.few = tuple(one for one in ends[0].few if all(one in end.few for end in ends))

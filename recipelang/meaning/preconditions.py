@@ -8,9 +8,25 @@ from typing import Any
 from recipelang.meaning.diagnostics import Notes, Refuse
 from recipelang.meaning.flow import Flow, Origin
 from recipelang.meaning.verb import Verb
-from recipelang.plan import Built, Named, Needs, Returned, Selection, alters, compresses
+from recipelang.plan import (
+    Built,
+    Expected,
+    Named,
+    Needs,
+    Opened,
+    Reported,
+    Returned,
+    Selection,
+    Shown,
+    Written,
+    alters,
+    compresses,
+)
 from recipelang.syntax import nodes
 from recipelang.syntax.show import show
+
+#: effects of statements that leave the current network as it is, or go back to a state
+KEEPING = (Named, Returned, Opened, Shown, Written, Reported, Expected)
 
 
 def before(verb: Verb, statement: nodes.Statement, flow: Flow, refuse: Refuse) -> None:
@@ -136,6 +152,12 @@ def _origin(needs: Needs | None, altering: bool, flow: Flow) -> None:
     if needs and isinstance(needs.writes, Returned):
         mine = flow.origins.get(needs.writes.state, Origin())
     flow.origin = mine
+    if not needs or not isinstance(needs.writes, KEEPING):
+        flow.same = frozenset()
+    elif isinstance(needs.writes, Named):
+        flow.same |= {needs.writes.name}
+    elif isinstance(needs.writes, Returned):
+        flow.same = frozenset({needs.writes.state})
 
 
 def _left(name: str, flow: Flow, notes: Notes, statement: nodes.Statement) -> None:

@@ -200,6 +200,9 @@ def _terms(reader: Reader, node: Any, teachers: tuple[Any, ...] | None) -> tuple
         reader.refuse("RCP0412", message, node.span, "keep one of them, beside `task`")
     if not any(term.loss.complete for term in terms):
         terms.append(_add_task(reader, node))
+    if all(term.weight == 0 for term in terms):
+        message = f"`{show(node)}` is 0 whatever the network answers, so nothing would train"
+        reader.refuse("RCP1525", message, node.span, "give one of its losses a weight above 0")
     return tuple(terms)
 
 

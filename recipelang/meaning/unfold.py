@@ -234,7 +234,7 @@ class Walk:
             help = "write what to repeat inside the braces"
             self.notes.refuse("RCP0407", "there is nothing to repeat", statement.block.span, help)
         variants, restricted, restrictions = flow.variants, flow.restricted, flow.restrictions
-        outgrown = flow.outgrown
+        outgrown, same = flow.outgrown, flow.same
         flow.variants = variants.new_child()
         body = self.walk(inner, bindings, flow, False)
         if flow.branch:
@@ -248,6 +248,7 @@ class Walk:
         flow.branch, flow.variants = False, variants
         if loop.times is None:  # it may run zero times
             flow.restrictions, flow.outgrown = restrictions, outgrown
+            flow.same &= same
             if restricted is None:
                 flow.perhaps, flow.restricted = flow.restricted, None
         self.notes.path = placed.path

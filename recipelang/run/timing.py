@@ -51,6 +51,7 @@ GLANCE_SECONDS = 1.0  # a brief one
 STEP_SECONDS = 1.0  # a training step that takes longer is not tried
 CALL_SECONDS = 0.3  # a network that takes longer for one image is not timed
 TRAINING, CLOCK = "a training step", "the emptied network"
+TRAINED = 3  # forward passes that a step of training takes as long as, where nothing was measured
 STEPS = 6  # tried at most; the first one warms up
 
 
@@ -133,11 +134,17 @@ class Times:
     def _training(self, training: Training, teachers: tuple[Teacher, ...], network: Network, data: Dataset) -> Estimate:
         """Seconds of all steps, from a few of them, or from three forward passes for each if that takes too long."""
         steps = training.duration.steps(max(1, steps_of_epoch(data, training)))
+        images = steps * training.batches * data.batch
         measured = self._step(training, network, data, teachers)
-        if measured is not None:
+        if measured is not None and not training.caching:
             return Estimate(steps * measured, False)
-        image = 3 * self.seconds_per_image(network) + sum(self.seconds_per_image(t.network) for t in teachers)
-        return Estimate(steps * training.batches * data.batch * image, True)
+        asked = sum(self.seconds_per_image(teacher.network) for teacher in teachers)
+        if training.caching:  # steps are measured with their teachers, which then answer once about each image
+            own = images * self.seconds_per_image(network)
+            left = own * TRAINED if measured is None else max(own, steps * measured - images * asked)
+            return Estimate(left + min(images, data.size("train")) * asked, True)
+        peers = any(getattr(term.loss, "peers", False) for term in training.losses)
+        return Estimate(images * (TRAINED * self.seconds_per_image(network) + asked * (TRAINED if peers else 1)), True)
 
     def _step(self, training: Training, network: Network, data: Dataset, teachers: tuple[Teacher, ...]) -> float | None:
         """Seconds of one training step, remembered or measured; None if that would take too long or fails."""
@@ -158,7 +165,7 @@ class Times:
         }
 
         def measure() -> Mapping[str, Any] | None:
-            guess = 3 * training.batches * data.batch * self.seconds_per_image(network)
+            guess = TRAINED * training.batches * data.batch * self.seconds_per_image(network)
             if guess > STEP_SECONDS:
                 return None
             marks = _Marks(self._remembered.left(TRAINING), self.options.device)

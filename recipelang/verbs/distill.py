@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -79,6 +79,7 @@ def read(reader: Reader) -> Distill | None:
     )
     if made is None:
         return None
+    _never_with_itself(reader, made, dict(zip(teachers, nodes, strict=False)))
     if alone and made.losses and not any(term.leaves() for term in made.losses):
         _teacher(reader, nodes[0])
     chosen = replace(made, trains=modules.selection(reader))
@@ -87,6 +88,15 @@ def read(reader: Reader) -> Distill | None:
         message = f"`{made.caching.name}` keeps answers about the samples of the data, and `on nothing` makes its own"
         reader.refuse("RCP1523", message, reader.statement.verb.span, f"leave `{made.caching.name}` out")
     return reader.done(Distill(tuple(teachers), chosen, samples, _assisted(reader, teachers)))
+
+
+def _never_with_itself(reader: Reader, made: Training, teachers: Mapping[str, Any]) -> None:
+    """Refuse a peer that the network is itself: the two would stay the same (RCP1521)."""
+    same = next((name for name in teachers if name in reader.flow.same and not reader.flow.branch), "")
+    if same and any(getattr(term.loss, "peers", False) for term in made.losses):
+        message = f"the network and its peer `{same}` are the same, so neither has anything to tell the other"
+        help = "let one begin with other weights: `train from scratch for 1 epochs`, `keep as other`, then `start from "
+        reader.refuse("RCP1521", message, teachers[same].span, f"{help}{same}`")
 
 
 def _assisted(reader: Reader, teachers: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -135,7 +135,7 @@ def test_killed_and_continued_to_the_same_bytes_with_masks_of_the_peer(tmp_path:
 def test_what_makes_no_sense_is_refused(tmp_path: Any) -> None:
     from recipelang.stages.distill import _require_different
 
-    head = "data digits\nmodel digits_resnet\nkeep as other\n"
+    head = "data digits\nmodel digits_resnet\nkeep as other\ntrain from scratch for 1 steps\n"
     plan = check(parse(head + "distill from other for 1 steps with mutual", "test.rcp"))
     operation: Any = plan.nodes[-1].operation  # type: ignore[union-attr]
     assert operation.needs().beside == ("peer1",)
@@ -150,3 +150,37 @@ def test_what_makes_no_sense_is_refused(tmp_path: Any) -> None:
         with pytest.raises(RecipeError) as wrong:
             check(parse(head + text, "test.rcp"))
         assert [error.code for error in wrong.value.diagnostics] == [code]
+
+
+EQUAL = "data digits\nmodel digits_resnet\n"
+TOGETHER = "distill from other for 1 steps with mutual\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "keep as other\n",
+        "keep as other\nmeasure top1\n",
+        "train for 1 steps\nkeep as other\nfinetune for 1 steps\nstart from other\n",
+    ],
+    ids=["kept", "measured", "returned"],
+)
+def test_a_peer_that_the_network_is_itself_is_known_without_a_run(text: str) -> None:
+    with pytest.raises(RecipeError) as wrong:
+        check(parse(EQUAL + text + TOGETHER, "test.rcp"))
+    assert [error.code for error in wrong.value.diagnostics] == ["RCP1521"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "keep as other\ntrain from scratch for 1 steps\n",
+        "train for 1 steps\nkeep as other\nprune 1 layers by random\n",
+        "keep as other\ntrain for 1 steps\n",
+        "train for 1 steps\nkeep as other\nvariant a { finetune for 1 steps }\nvariant b { prune 1 layers by random }\n"
+        "choose by flops\n",
+    ],
+    ids=["scratch", "pruned", "trained", "chosen"],
+)
+def test_a_peer_that_may_differ_is_not_refused(text: str) -> None:
+    assert check(parse(EQUAL + text + TOGETHER, "test.rcp")).nodes

@@ -253,3 +253,14 @@ def test_a_plan_says_that_there_is_nothing_to_recalibrate(
         lab.plan(text, trust=True)
     (problem,) = caught.value.diagnostics
     assert problem.code == "RCP0813" and problem.span and problem.span.line == 3
+
+
+def test_kept_answers_are_asked_for_once_and_peers_train_along(seconds: Any, lab: Any) -> None:
+    data = network_and_data(lab)[1]
+    epoch = data.size("train") // data.batch * data.batch  # every sample that a step sees, one second each
+    head = "distill from healthy for 2 epochs with"
+    assert seconds(f"{head} kd") == 2 * epoch * (3 + 1)
+    assert seconds(f"{head} kd, cached") == pytest.approx(2 * epoch * 3 + data.size("train"))
+    assert seconds(
+        "train for 1 steps\nkeep as other\ntrain for 1 steps\ndistill from other for 1 epochs with mutual"
+    ) == (epoch * (3 + 3))
