@@ -94,6 +94,10 @@ def after(verb: Verb, found: Any, statement: nodes.Statement, flow: Flow, notes:
         message = "the model starts from random numbers, and nothing trains it before this line"
         notes.warn("RCP0515", message, statement.verb.span, "give it `weights=…`, or `train for 30 epochs` above")
         flow.trained = True
+    elif untrained and not flow.healthy and needs and isinstance(needs.writes, Returned):
+        message = "`healthy`, which all networks are compared with, is the one before this line, and nothing trains it"
+        help = "begin with the network to compare with: train it above, then `model … as NAME` and `start from NAME`"
+        notes.warn("RCP0515", message, statement.verb.span, help)
     if role not in ("setup", "outcome", "structure"):
         flow.first_use = flow.first_use or span
     if role == "training" and (needs.training is not None if needs else verb.clause("for")):
