@@ -166,7 +166,15 @@ class Quantizer(Protocol):
         return None
 
     def computed(self, value: Tensor, one: Restriction, state: nn.Module | None, moment: Moment) -> Tensor:
-        """What computes in place of the value in a step of training; here: straight through the rounding."""
+        """What computes in place of the value in a step of training; here: straight through the rounding.
+
+        Args:
+            value: a weight of any shape, or an activation B×C×…; what a linear layer alone reads, B×…×C, comes as
+                B×C×… too.
+            one: the restriction that training started from.
+            state: of its place.
+            moment: where the training is.
+        """
         return one.apply(value)
 
     def penalty(self, one: Restriction, state: nn.Module | None, moment: Moment) -> Tensor | None:

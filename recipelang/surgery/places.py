@@ -215,6 +215,11 @@ def reads(places: Iterable[str]) -> bool:
     return any(place.endswith(READ) for place in places)
 
 
+def linear_reads(place: str) -> bool:
+    """Whether a place is what a linear layer reads, whose channels are the last dimension."""
+    return place.endswith(READ) and place.removesuffix(READ).rpartition(":")[2].partition("[")[0] == "linear"
+
+
 def calls_of(module: nn.Module, example: Tensor) -> dict[str, FunctionCall]:
     """Place → the function that computes it, in order of execution in evaluation mode, `input` first.
 

@@ -18,6 +18,7 @@ from recipelang.errors import Refusal
 from recipelang.kinds import Moment, Quantizer, Restriction
 from recipelang.meaning.spelling import built
 from recipelang.surgery.network import Network
+from recipelang.surgery.places import linear_reads
 from recipelang.surgery.restricting import hold, is_parameter
 
 #: place, restriction, value → what computes in place of the value
@@ -69,9 +70,11 @@ class Learning:
             learned = self.found.get((place, one.kind))
             if learned is None:
                 return one.apply(value)
+            last = linear_reads(place) and value.ndim > 2
+            given = value.movedim(-1, 1) if last else value
             with torch.autocast(value.device.type, enabled=False):
-                result = learned.quantizer.computed(value.float(), learned.one, learned.state, moment)
-            return result.to(value.dtype)
+                result = learned.quantizer.computed(given.float(), learned.one, learned.state, moment)
+            return (result.movedim(1, -1) if last else result).to(value.dtype)
 
         return computed
 

@@ -8,8 +8,10 @@ import numpy
 import pytest
 import torch
 from few import NOW, numpied, of_input, of_weight, trained, upstream, weight
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import relu
 
+from recipelang.kinds import Observed
 from recipelang.methods.quantizers.abc import Abc
 from recipelang.methods.quantizers.binaryconnect import BinaryConnect, likely
 from recipelang.methods.quantizers.bnn import Bnn
@@ -19,6 +21,10 @@ from recipelang.methods.quantizers.gxnor import Gxnor
 from recipelang.methods.quantizers.ttq import Ttq
 from recipelang.methods.quantizers.twn import Twn
 from recipelang.methods.quantizers.xnor import Xnor
+from recipelang.surgery.network import Network
+from recipelang.surgery.quantizing import activation_grids
+from recipelang.surgery.simulated import simulated
+from recipelang.training.quantized import learning
 
 WEIGHTS: dict[str, Any] = {
     "binaryconnect": BinaryConnect(),
@@ -211,6 +217,49 @@ def test_the_penalty_of_a_distribution_is_the_papers(mean: float, deviation: flo
     assert float(method.penalty(one, state, NOW)) == pytest.approx(  # type: ignore[arg-type]
         naive_penalty(numpied(values)), rel=1e-4, abs=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("product", "shape"),
+    [
+        ("linear", (4, 6)),
+        ("linear", (4, 5, 6)),
+        ("linear", (4, 5, 3, 6)),
+        ("conv1d", (4, 5, 6)),
+        ("conv2d", (4, 5, 3, 6)),
+    ],
+)
+def test_the_channels_are_those_of_the_product_that_reads(product: str, shape: tuple[int, ...]) -> None:
+    """B×…×C where a linear layer reads, B×C×… where a convolution does: in a step of a network's training."""
+    layers = {"linear": nn.Linear(6, 2), "conv1d": nn.Conv1d(5, 2, 1), "conv2d": nn.Conv2d(5, 2, 1)}
+    layer = layers[product]
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(5)) + torch.arange(6)
+    place, method = f"0:{product}(input)", BnnDl(strength=2.0)
+    seen = Observed(values.min(), values.max(), values.flatten())
+    start = Network(nn.Sequential(layer), {}, shape[1:]).restricted(activation_grids({place: seen}, 1, method))
+    state = learning(start, "cpu")
+    given = values.clone().requires_grad_()
+    with simulated(start.module, start.restrictions, state.instead(NOW)):
+        made = start.module(given)
+    (one,) = start.restrictions[place]
+    torch.testing.assert_close(made, layer(one.apply(values)))
+    (penalty,) = state.penalties(NOW)
+    level = numpied(one.levels)[1]  # type: ignore[attr-defined]
+    rows = numpied(values).reshape(-1, 6) if product == "linear" else numpied(values)
+    assert penalty.item() == pytest.approx(2 * naive_penalty(rows / level), rel=1e-4)
+    (slope,) = torch.autograd.grad(penalty, given)
+    again = torch.tensor(rows / level, requires_grad=True)
+    (wanted,) = torch.autograd.grad(2 * torch_penalty(again), again)
+    torch.testing.assert_close(slope.double(), wanted.reshape(shape) / level, rtol=1e-3, atol=1e-5)
+
+
+def torch_penalty(values: Tensor) -> Tensor:
+    """As `naive_penalty`, to be differentiated."""
+    terms = []
+    for seen in values.unbind(1):
+        mu, sigma = seen.mean(), seen.std(correction=0)
+        terms.append(relu(mu**2 - sigma**2) + relu(sigma - 4) ** 2 + relu(2 - mu.abs() - sigma) ** 2)
+    return torch.stack(terms).mean()
 
 
 def test_the_penalty_is_asked_once_for_each_step_and_weights_have_none() -> None:
