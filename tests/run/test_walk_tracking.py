@@ -56,7 +56,7 @@ class Listening:
 
 
 class _Session:
-    where = "in memory"
+    where, unended = "in memory", ""
 
     def __init__(self, heard: list[Any], fails: str, run: TrackedRun) -> None:
         self.heard, self.fails, self.token = heard, fails, run.token or f"token {len(heard)}"
