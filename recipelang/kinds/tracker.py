@@ -57,10 +57,12 @@ class Session(Protocol):
     Attributes:
         token: what finds the run again if it is interrupted, as `TrackedRun.token`; text of any form.
         where: where the user finds it, in words.
+        unended: what it remains there if `finish` never succeeds, and how the user ends it; "" where nothing is to do.
     """
 
     token: str
     where: str
+    unended: str
 
     def metrics(self, network: str, points: Sequence[Scalar]) -> None:
         """Add points to curves, at most a few thousand. No point comes twice, and steps of a curve only rise."""
@@ -74,7 +76,10 @@ class Session(Protocol):
         """Keep a file, under a path relative to the place of the run's files, which ends with the file's own name."""
 
     def finish(self, status: str) -> None:
-        """The run has ended: `FINISHED`, `FAILED` or `INTERRUPTED`. Nothing follows."""
+        """The run has ended: `FINISHED`, `FAILED` or `INTERRUPTED`. Nothing follows.
+
+        Asked once more, from another thread, at the end of a run in which something of the session raised an exception.
+        """
 
 
 class Tracker(Protocol):

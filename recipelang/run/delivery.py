@@ -2,7 +2,7 @@
 
 What is told waits in a queue of bounded length. Points of curves are collected for some seconds, so that a tracker is
 called seldom; where the queue is full they are left out. A tracker that raises an exception, or does not return from a
-call, is told nothing more, and says why once (`trouble`).
+call, is told nothing more, and says why once (`trouble`). At the end it is asked once more to end its run.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from recipelang.kinds import Scalar, Session, TrackedRun, Tracker
+from recipelang.kinds import FAILED, FINISHED, Scalar, Session, TrackedRun, Tracker
 from recipelang.run.memory import Memory
 from recipelang.units import counted
 
@@ -23,6 +24,8 @@ COLLECT_S, MOST_POINTS = 2.0, 1000
 LONGEST_QUEUE = 100
 #: seconds that beginning may take (a new database is created then), one call, and all that is left at the end of a run
 BEGIN_S, CALL_S, END_S = 300.0, 60.0, 60.0
+#: seconds that one which was given up has to end its run
+CLOSE_S = 10.0
 LONGEST_REASON = 300
 
 Call = Callable[[Session], None]
@@ -65,6 +68,7 @@ class Delivery:
         self._since: float | None = time.monotonic()  # when the call under way began
         self._queue: queue.Queue[Call | None] = queue.Queue(LONGEST_QUEUE)
         self._began = threading.Event()
+        self._session: Session | None = None
         self._thread = threading.Thread(target=self._work, args=(run,), name=f"tracker {name}", daemon=True)
         try:
             tracker.load()
@@ -107,6 +111,35 @@ class Delivery:
     def end(self) -> None:
         """Let the thread end, without waiting for it."""
         self._put(None, 0.0)
+
+    def close(self, status: str, seconds: float = CLOSE_S) -> str:
+        """Have a tracker that was given up end its run, which lacks what was not told; it may be back by now.
+
+        Args:
+            status: how the run ended. For the tracker, one that `FINISHED` has failed.
+            seconds: that this may take.
+
+        Returns:
+            What became of the run there, in words; "" where the tracker was not given up, or never began.
+        """
+        session, ended = self._session, list[bool]()
+        if not self.trouble or session is None:
+            return ""
+
+        def finish() -> None:
+            self._thread.join(seconds)  # a session is called from one thread at a time
+            if not self._thread.is_alive():
+                with suppress(BaseException):  # as in `_work`
+                    session.finish(FAILED if status == FINISHED else status)
+                    ended.append(True)
+
+        last = threading.Thread(target=finish, name=f"tracker {self.name}, last call", daemon=True)
+        last.start()
+        last.join(seconds)
+        if ended:
+            return "its run there is marked as ended, and lacks what was not told"
+        left = getattr(session, "unended", "")  # packages from before there was such a thing have none
+        return f"its run there was not ended{f': {left}' if left else ''}"
 
     def look(self) -> None:
         """Give up a call that takes too long."""
@@ -163,7 +196,7 @@ class Delivery:
             session = self.tracker.begin(run)
             if session.token != run.token:
                 self._sent.clear()  # it is another run, which has nothing of what an earlier one had
-            self.where = session.where
+            self._session, self.where = session, session.where
             self._memory.begun(self._key, session.token)
             self._since = None
             self._began.set()

@@ -175,6 +175,9 @@ class Following:
             delivery.wait(seconds)
             delivery.end()
         self._heed(last=True)
+        for delivery in self.deliveries:
+            if said := delivery.close(status):
+                self._warn(f"tracking with {delivery.name}: {said}")
 
     def _known(self, names: Sequence[str]) -> str:
         """The name under which a network was told of while the run worked, else the likeliest."""
@@ -187,11 +190,13 @@ class Following:
             delivery.look()
             why = f"{delivery.trouble}; the run goes on without it" if delivery.trouble else ""
             for said in filter(None, (why, delivery.slow if last else "")):
-                warning = f"tracking with {delivery.name}: {said}"
-                if warning not in self.warnings:
-                    self.warnings.append(warning)
-                    if self._progress:
-                        self._progress.say(f"  warning: {warning}")
+                self._warn(f"tracking with {delivery.name}: {said}")
+
+    def _warn(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+            if self._progress:
+                self._progress.say(f"  warning: {warning}")
 
     @property
     def places(self) -> list[str]:

@@ -24,6 +24,7 @@ class Fake:
 
     token: str = "t1"
     where: str = "here"
+    unended: str = "it stays open, until you close it"
     fails: str = ""
     hangs: str = ""
     networks: bool = False
@@ -135,6 +136,39 @@ def test_a_tracker_that_hangs_is_given_up(tmp_path: Path, what: str) -> None:
     fake.free.set()
     time.sleep(0.05)
     assert fake.ended == []  # what it is told no more, it is not told late either
+
+
+@pytest.mark.parametrize(("status", "marked"), [("finished", "failed"), ("interrupted", "interrupted")])
+def test_a_tracker_that_is_back_at_the_end_ends_its_run_as_failed(tmp_path: Path, status: str, marked: str) -> None:
+    fake = Fake(fails="metrics")
+    told = delivery(fake, tmp_path)
+    told.points("main", curve("loss", 1))
+    told.wait()
+    fake.fails = ""
+    assert told.close(status, 30) == "its run there is marked as ended, and lacks what was not told"
+    assert fake.ended == [marked]
+
+
+@pytest.mark.parametrize("fault", [{"fails": "finish"}, {"hangs": "metrics"}])
+def test_a_tracker_that_stays_away_leaves_its_run_and_says_how_to_end_it(tmp_path: Path, fault: dict[str, str]) -> None:
+    fake = Fake(**fault)  # type: ignore[arg-type]
+    told = delivery(fake, tmp_path, call_s=0.05, end_s=0.2)
+    told.points("main", curve("loss", 1))
+    told.call(lambda session: session.finish("finished"))
+    told.wait()
+    assert told.close("finished", 0.2) == "its run there was not ended: it stays open, until you close it"
+    fake.free.set()
+    assert fake.ended == []
+
+
+@pytest.mark.parametrize("fails", ["", "load", "begin"])
+def test_nothing_is_left_open_by_a_tracker_that_ended_or_never_began(tmp_path: Path, fails: str) -> None:
+    fake = Fake(fails=fails)
+    told = delivery(fake, tmp_path)
+    told.call(lambda session: session.finish("finished"))
+    told.wait()
+    told.end()
+    assert told.close("finished") == "" and fake.ended == ([] if fails else ["finished"])
 
 
 def test_beginning_may_take_longer_than_a_call(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from recipelang.kinds import FINISHED, INTERRUPTED, Scalar, TrackedRun
 from recipelang.methods.trackers.mlflow import LONGEST_PARAM, MLflow, safe
 from recipelang.methods.trackers.tensorboard import TensorBoard
 from recipelang.methods.trackers.wandb import Wandb
+from recipelang.run.delivery import Delivery
+from recipelang.run.memory import Memory
 
 RECIPE = "data digits\nmodel digits_resnet\n"
 #: a name with signs that a library may not take → the name that it has there
@@ -226,6 +228,32 @@ def test_a_run_of_mlflow_that_was_deleted_is_begun_again(tmp_path: Path) -> None
     experiment = client.get_experiment_by_name("first")
     assert experiment.artifact_location == (tmp_path / "mlruns" / "first").as_uri()
     assert client.get_run(again.token).data.tags["recipe sha256"] == "0" * 64
+
+
+def test_a_run_of_mlflow_whose_database_went_away_does_not_stay_running(tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    tracker = MLflow(uri="sqlite:///runs.db").placed(tmp_path)
+    told = Delivery("mlflow", "mlflow", tracker, run_in(tmp_path), Memory(tmp_path, "same"))
+    told.points("main", points("train/loss", 1.0))
+    told.wait()
+    (tmp_path / "runs.db").rename(tmp_path / "away")
+    mlflow.MlflowClient(tracker.uri)._tracking_client.store.engine.dispose()
+    (tmp_path / "runs.db").mkdir()
+    told.points("main", points("train/loss", 0.5, start=2))
+    told.wait()
+    said = told.close("finished", 20)
+    assert told.trouble and "RUNNING" in said
+    (tmp_path / "runs.db").rmdir()
+    (tmp_path / "away").rename(tmp_path / "runs.db")
+    client = mlflow.MlflowClient(tracker.uri)
+    token = Memory(tmp_path, "same").token("mlflow")
+    assert client.get_run(token).info.status == "RUNNING"
+    eval(said.split("`")[1], {"mlflow": mlflow})  # what the message says
+    assert client.get_run(token).info.status == "FAILED"
+    client.update_run(token, status="RUNNING")
+    assert "is marked as ended" in told.close("finished", 20)
+    runs = client.search_runs([client.get_run(token).info.experiment_id])
+    assert {run.info.status for run in runs} == {"FAILED"} and len(runs) == 2
 
 
 def test_runs_in_one_folder_of_tensorboard_do_not_mix(tmp_path: Path) -> None:

@@ -101,6 +101,8 @@ class _Session:
             self._tags("", run.tags)
         self.token = self._ids[""]
         self.where = f"run `{run.name}` of the experiment `{tracker.experiment or run.recipe}` in {_shown(tracker.uri)}"
+        ending = f'mlflow.MlflowClient("{_shown(tracker.uri)}").set_terminated("{self.token}", "FAILED")'
+        self.unended = f"it stays RUNNING, until Python ends it by `{ending}`"
 
     def metrics(self, network: str, points: Sequence[Scalar]) -> None:
         from mlflow.entities import Metric

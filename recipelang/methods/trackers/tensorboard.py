@@ -93,6 +93,7 @@ class _Session:
         self._folder, self._writers = folder, dict[str, Any]()
         self.token = str(folder)
         self.where = f"tensorboard --logdir {_near(folder)}"
+        self.unended = ""  # a run of TensorBoard has no state
         if not run.token:
             self._writer("").add_text("recipe", _indented(run.text))
             rows = [f"| {name} | {_cell(value)} |" for name, value in {**run.params, **run.tags}.items()]

@@ -82,6 +82,7 @@ class _Session:
         self.token = run.token or secrets.token_hex(6)
         self._runs: dict[str, Any] = {"": self._begin("", {**run.params, **run.tags})}
         self.where = f"run `{run.name}` of the project `{project}`, offline in {_near(folder / 'wandb')}"
+        self.unended = "`wandb sync` uploads what its files hold, without a summary"
 
     def metrics(self, network: str, points: Sequence[Scalar]) -> None:
         """Each axis of a curve is a number beside it: wandb's own steps may not go back."""
