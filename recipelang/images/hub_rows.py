@@ -80,8 +80,8 @@ def read_rows(data: HubSet, chosen: Chosen, names: str, required: Sequence[str],
         return Refusal("RCP0854", f"{_at(data.name, chosen, sizes, rows)}: {message}", help)
 
     if len(chosen.labels) > 1 or separator or names == "list":
-        classes, labels, told = several_labels(data, chosen, values, separator, refused)
-        return Rows(data.name, chosen, sizes, labels, classes, (*chosen.notes, *notes, *told))
+        classes, several, told = several_labels(data, chosen, values, separator, refused)
+        return Rows(data.name, chosen, sizes, several, classes, (*chosen.notes, *notes, *told))
     if empty := [k for k, value in enumerate(values) if value in (None, "")]:
         help = "give these rows a label, or leave them out: `dataset.filter(…)`"
         raise refused(empty, f"no `{shown(chosen.label)}`", help)

@@ -118,7 +118,11 @@ def scores(network: Network) -> dict[str, torch.Tensor]:
 
 
 #: settings of companions that have no default
-NEEDED: dict[str, tuple[Any, ...]] = {"accumulate": (2,), "decays": (0.5, "others"), "rate": (2.0, (Selector("glob", "4"),))}
+NEEDED: dict[str, tuple[Any, ...]] = {
+    "accumulate": (2,),
+    "decays": (0.5, "others"),
+    "rate": (2.0, (Selector("glob", "4"),)),
+}
 
 
 def companions() -> dict[str, Any]:

@@ -87,5 +87,12 @@ class WebDataset(ImageSettings):
         from recipelang.images.shard_sets import open_shards
 
         patterns = {part: text for part in ("train", "val", "test") if (text := getattr(self, part)) or part == "train"}
-        how = {"image": self.image, "label": self.label, "labels": self.labels, "separator": self.separator}
-        return open_shards(patterns, resolve, **how, **self.how())
+        return open_shards(
+            patterns,
+            resolve,
+            image=self.image,
+            label=self.label,
+            labels=self.labels,
+            separator=self.separator,
+            **self.how(),
+        )
