@@ -40,7 +40,7 @@ class Transformer(nn.Module):
     def __init__(self, width: int = 64, depth: int = 6, heads: int = 4, classes: int = 10) -> None:
         super().__init__()
         self.patches = nn.Conv2d(1, width, 2, stride=2)
-        self.place = nn.Parameter(torch.zeros(16, width))
+        self.place = nn.Parameter(0.1 * torch.randn(16, width))
         self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
