@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+#: for a page to open and for what is waited for there: browsers are slow on a machine that does other work
+PATIENCE_MS = 120_000
+
 
 @dataclass
 class Visit:
@@ -59,6 +62,7 @@ def visit(browser: Any, html: str, folder: Path, hash: str = "", **how: Any) -> 
     file.write_text(html, "utf-8")
     how = {"viewport": {"width": 1200, "height": 900}} | how
     opened = browser.new_context(**how)
+    opened.set_default_timeout(PATIENCE_MS)
     found = Visit(opened.new_page())
     page = found.page
     page.on("console", lambda message: found.log.append(message.text) if message.type == "error" else None)
