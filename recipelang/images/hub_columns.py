@@ -159,7 +159,7 @@ def _inside(feature: Any) -> tuple[str, ...]:
 
 
 def nested(features: Mapping[str, Any], column: str = "") -> str:
-    """A line of help on a field inside a column, which is no column; "" where there is none.
+    """A line of help on a nested field, which has to become a column first; "" where there is no such field.
 
     Args:
         column: that the recipe names, as `objects.category`; "" asks for any nested column.
