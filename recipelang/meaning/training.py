@@ -237,10 +237,11 @@ def _term(reader: Reader, node: Any, teachers: tuple[Any, ...] | None) -> Term |
                 weight *= factor.quantity.value
         elif isinstance(factor, nodes.Call) and factor.path[0].text in catalogue.names("ramp"):
             weight = reader.method(factor, "ramp", "a loss sum", "linear(1, to=0)")
-        elif names(factor, "companion"):
+        elif kind := next((kind for kind in ("companion", "optimizer") if names(factor, kind)), ""):
+            what = "a companion of a training" if kind == "companion" else "an optimizer"
             reader.refuse(
                 "RCP0203",
-                f"`{show(factor)}` is a companion of a training, and a sum has losses",
+                f"`{show(factor)}` is {what}, and a sum has losses",
                 factor.span,
                 f"write it beside the loss: `with kd, {show(factor)}`",
             )

@@ -73,7 +73,8 @@ def step_ingredients(operation: Operation, data: Dataset, lane: Lane, options: O
     versions = {spell(r.metric): r.metric.version for r in readings if getattr(r.metric, "version", 1) != 1}
     if versions:
         found["metrics"] = versions
-    if any(r.metric.source in ("clock", "execution") or getattr(r.metric, "machine", False) for r in readings):
+    timed = any(r.metric.source in ("clock", "execution") or getattr(r.metric, "machine", False) for r in readings)
+    if timed or operation.role == "execution":  # how a layer is executed is a matter of the machine
         found["hardware"] = fingerprint()
     named = [reading.subject.name for reading in readings if reading.subject.kind == "state"]
     needed = [*operation.needs().states, *named]

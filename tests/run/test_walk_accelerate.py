@@ -65,6 +65,16 @@ def test_a_rerun_measures_nothing_anew(lab: Any, pretended_gpu: Arrange) -> None
     assert executes(again) == executes(first)
 
 
+def test_what_a_gpu_executes_is_not_told_of_a_machine_without_one(
+    apart: Any, pretended_gpu: Arrange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretended_gpu()
+    there = apart.run(SPARSE + "accelerate\n").steps(verb="accelerate")[0]["reached"][0]["what"]
+    monkeypatch.undo()
+    here = apart.run(SPARSE + "accelerate\n").steps(verb="accelerate")[0]["reached"][0]["what"]
+    assert (there, here) == ("chosen by measurement where the network is timed", "masked only")
+
+
 def test_rounding_to_int8_changes_what_accuracy_is_measured_on(lab: Any) -> None:
     # Without a GPU a demand for our kernels is refused; beside `dense` the weights are rounded all the same.
     plain = lab.run(HEAD + "measure loss\nsparsify nm 2:4\naccelerate\n")

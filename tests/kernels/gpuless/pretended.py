@@ -14,7 +14,8 @@ from torch.nn import functional
 from recipelang.kernels.nm import chooser, registry
 from recipelang.kernels.nm.format import Packed, unpack
 from recipelang.kernels.nm.problem import Configuration, Device, Problem, activate
-from recipelang.run import premises
+from recipelang.measuring.hardware import fingerprint
+from recipelang.run import keys, premises
 from recipelang.run.surroundings import surroundings
 
 GPU = Device("cuda", "Test GPU", (9, 0), (3, 6), 801, 0)
@@ -75,6 +76,8 @@ def arrange(monkeypatch: pytest.MonkeyPatch, sparse: float = 1.0, kernel: Preten
         monkeypatch.setattr(f"recipelang.{place}.describe", lambda device: GPU)
     here = {**surroundings(), "devices": [GPU.name, sparse]}  # what was answered without the GPU is not asked for
     monkeypatch.setattr(premises, "surroundings", lambda: here)
+    hardware = {**fingerprint(), "gpus": [GPU.name]}
+    monkeypatch.setattr(keys, "fingerprint", lambda: hardware)
     monkeypatch.setattr("recipelang.runtimes.eager.CudaTimer", Timer)
     monkeypatch.setattr(chooser, "CANDIDATES", (registry.KERNELS["dense"], mine))
     monkeypatch.setitem(registry.KERNELS, "mma.sp", mine)  # type: ignore[arg-type]
