@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from recipelang.drafting import rules
+from recipelang.drafting import rules, ways
 from recipelang.drafting.facts import Facts
-from recipelang.drafting.rules import Draft, Way
+from recipelang.drafting.rules import Draft
+from recipelang.drafting.ways import Way
 from recipelang.drafting.writing import recipe_text
 from recipelang.errors import Diagnostic, RecipeError, Refusal
 from recipelang.plan import Condition, Plan, tests_of
@@ -81,7 +82,7 @@ def _ways(facts: Facts, budget: Condition) -> Iterator[Way | None]:
     if rules.integers_suffice(facts, budget):
         yield None
         return
-    yield from sorted(rules.ways(facts), key=lambda way: _short(facts, way, budget))
+    yield from sorted(ways.ways(facts), key=lambda way: _short(facts, way, budget))
 
 
 def _short(facts: Facts, way: Way, budget: Condition) -> bool:
@@ -104,7 +105,7 @@ def _short(facts: Facts, way: Way, budget: Condition) -> bool:
 
 def _not_tried(facts: Facts, budget: Condition) -> tuple[str, ...]:
     """Why whole layers, which save time best, were not tried."""
-    if not any(_short(facts, way, budget) for way in rules.ways(facts)):
+    if not any(_short(facts, way, budget) for way in ways.ways(facts)):
         return ()
     share = facts.found.removable or 0.0
     return (f"layers alone were not tried: those that can be removed take {share:.0%} of the time",)

@@ -11,9 +11,9 @@ import pytest
 
 from recipelang.catalogue import find
 from recipelang.check import check
-from recipelang.drafting import called, choosing, evidence, notes, rules
+from recipelang.drafting import called, choosing, evidence, notes, rules, ways
 from recipelang.drafting.facts import Facts, Found, Machine, Parts, Samples, Task, Wish
-from recipelang.drafting.rules import Way
+from recipelang.drafting.ways import Way
 from recipelang.drafting.writing import recipe_text
 from recipelang.meaning import conditions, typed
 from recipelang.meaning.flow import Flow
@@ -62,7 +62,7 @@ def facts(
 
 
 def first(known: Facts) -> Way:
-    return rules.ways(known)[0]
+    return ways.ways(known)[0]
 
 
 def text(known: Facts, budget: str = "latency < 0.7") -> str:
@@ -101,8 +101,8 @@ def test_what_goes_depends_on_network_device_batch_and_budget(
 
 
 def test_only_what_the_network_has_is_offered() -> None:
-    assert rules.ways(facts("latency < 0.7", parts={})) == ()
-    for way in rules.ways(facts("latency < 0.7")):
+    assert ways.ways(facts("latency < 0.7", parts={})) == ()
+    for way in ways.ways(facts("latency < 0.7")):
         assert set(way.units) <= set(CONV)
 
 
@@ -222,7 +222,7 @@ CASES = [
 @pytest.mark.parametrize("known", CASES, ids=range(len(CASES)))
 def test_every_way_makes_a_recipe_that_checks_and_is_formatted(known: Facts) -> None:
     assert known.wish.budget is not None
-    for way in (*rules.ways(known), *((None,) if rules.integers_suffice(known, known.wish.budget) else ())):
+    for way in (*ways.ways(known), *((None,) if rules.integers_suffice(known, known.wish.budget) else ())):
         drafted = rules.draft(known, way, known.wish.budget)
         written = recipe_text(drafted, "first.rcp", [1.0] * len(drafted.lines))
         assert format(written) == written
@@ -278,7 +278,7 @@ def test_layers_that_take_too_little_of_the_time_are_tried_last(budget: str, rem
     asked = condition(budget)
     alone = [_alone(way) for way in choosing._ways(known, asked) if way]
     (place,) = [number for number, here in enumerate(alone) if here]
-    assert place == (len(alone) - 1 if tried == "last" else [*map(_alone, rules.ways(known))].index(True))
+    assert place == (len(alone) - 1 if tried == "last" else [*map(_alone, ways.ways(known))].index(True))
     assert [*choosing._not_tried(known, asked)] == (
         ["layers alone were not tried: those that can be removed take 8% of the time"] if tried == "last" else []
     )
