@@ -35,7 +35,8 @@ class MiniLm(Loss):
     When it misleads: it trains nothing above the last attention, and is added to a loss that does; attention in windows
     does not cover all tokens, and is not found.
     Source: Wang et al. 2020, MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained
-    Transformers, Eq 6 to 9; relation heads: Wang et al. 2021, MiniLMv2, section 3.2.
+    Transformers, the transfer of attention distributions and of value relations; relation heads: Wang et al. 2021,
+    MiniLMv2.
     """
 
     teachers: ClassVar[tuple[int, int]] = (1, SEVERAL)

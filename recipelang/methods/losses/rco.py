@@ -29,8 +29,8 @@ class Rco(Kd):
     `distill from early, healthy for 10 epochs with rco`.
     When it misleads: anchors that are close to each other divide the training and add nothing; a network that begins
     with the teacher's own weights, as a pruned one does, is led back to an earlier state first.
-    Source: Jin et al. 2019, Knowledge Distillation via Route Constrained Optimization, Eq 6 and section 3.3 (anchors at
-    equal intervals), with the distance of `kd`.
+    Source: Jin et al. 2019, Knowledge Distillation via Route Constrained Optimization, with anchors at equal
+    intervals and the distance of `kd`.
     """
 
     teachers: ClassVar[tuple[int, int]] = (2, SEVERAL)

@@ -35,8 +35,9 @@ class Svd(PairLoss):
     When it misleads: R has C₁ × C₂ numbers for each image, most of them near 1: compare its size with that of the
     task's loss, and write a weight. Two singular values that are nearly equal have no directions of their own; their
     gradient is damped. Which of two opposite vectors a teacher has is a matter of convention: that with a positive sum.
-    Source: Lee, Kim and Song 2018, Self-supervised Knowledge Distillation Using Singular Value Decomposition, Eq 3 to
-    6, as in the authors' code, without its clipping of gradients.
+    Source: Lee, Kim and Song 2018, Self-supervised Knowledge Distillation Using Singular Value Decomposition: aligned
+    singular vectors, their radial basis functions and the distance of those, as in the authors' code, without its
+    clipping of gradients.
     """
 
     beta: float = setting(1.0, type="number", low=0, help="Weight against the task's loss.")
