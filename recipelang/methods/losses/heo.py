@@ -31,9 +31,9 @@ class Heo(PairLoss):
     larger map is averaged down to the smaller.
     When it misleads: it is a sum over places and channels: its size is that of the maps, and β is for those of
     ImageNet's networks. ReLU6, GELU and tokens with residuals are compared as they are.
-    Source: Heo et al. 2019, A Comprehensive Overhaul of Feature Distillation, margin ReLU and partial L2 distance; β and
-    the weights of positions as in the authors' code, where margins are computed from BatchNorm and the teacher's BatchNorm is in training mode;
-    here the margins are measured, and the teacher is in evaluation mode.
+    Source: Heo et al. 2019, A Comprehensive Overhaul of Feature Distillation, margin ReLU and partial L2 distance;
+    β and the weights of positions as in the authors' code, where margins are computed from BatchNorm and the
+    teacher's BatchNorm is in training mode; here the margins are measured, and the teacher is in evaluation mode.
     """
 
     beta: float = setting(1e-3, type="number", low=0, help="Weight against the task's loss.")

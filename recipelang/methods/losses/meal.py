@@ -34,8 +34,9 @@ class Meal(Loss):
     When it misleads: the adversarial part says nothing where discriminators are cannot tell (log 2 = 0.69 each),
     and what a network learns from it is little beside the similarity. It is random which teacher comes when: few steps
     see few of them.
-    Source: Shen, He and Xue 2019, MEAL: Multi-Model Ensemble via Adversarial Learning, its losses of similarity and of
-    the discriminator, with averages as adaptive pooling, squares as similarity of activations, and the gradient reversed (Ganin and Lempitsky 2015).
+    Source: Shen, He and Xue 2019, MEAL: Multi-Model Ensemble via Adversarial Learning, its losses of similarity and
+    of the discriminator, with averages as adaptive pooling, squares as similarity of activations, and the gradient
+    reversed (Ganin and Lempitsky 2015).
     """
 
     teachers: ClassVar[tuple[int, int]] = (1, SEVERAL)
