@@ -25,7 +25,7 @@ from recipelang.surgery.removable import Removable, find_removable
 from recipelang.surgery.removal import Removed, remove_channels
 from recipelang.surgery.tracing import example_input
 
-sys.path.insert(0, str(Path(__file__).parent))  # `answers`, `awkward_networks`
+sys.path.insert(0, str(Path(__file__).parent))  # `answers`, `awkward_networks`, `state_dicts`, …
 
 from answers import outputs
 

@@ -1,11 +1,8 @@
-"""State dicts as found in practice: each kind of file gives exactly the network of its weights, or a clear message."""
+"""State dicts as found in practice: each kind of file gives exactly the network of its weights."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,43 +12,15 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from state_dicts import IMAGES, State, load, net, saved, under
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize, prune
+from torch.nn.utils import prune
 from torch.optim.swa_utils import AveragedModel
 
-from recipelang.catalogue import find
 from recipelang.errors import Refusal
-from recipelang.kinds import ModelRequest
-from recipelang.surgery.assembly import assemble
-from recipelang.surgery.checkpoints import EMA_WRAPPERS, WRAPPERS, files_of, read_weights
+from recipelang.surgery.checkpoints import EMA_WRAPPERS, WRAPPERS, read_weights
 from recipelang.surgery.naming import EMA_PREFIXES, PREFIXES, named_for
-from recipelang.surgery.network import Network
 from recipelang.surgery.weights import load_weights
-
-State = dict[str, Tensor]
-IMAGES = torch.randn(4, 3, 4, 4, generator=torch.Generator().manual_seed(9))
-
-
-def net(seed: int = 1, classes: int = 5) -> nn.Sequential:
-    torch.manual_seed(seed)
-    module = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(24, classes))
-    module[1].running_mean.uniform_(-1, 1)
-    module[1].weight.data.uniform_(0.5, 2)
-    return module.eval()
-
-
-def load(path: Path, at: str = "", **changes: Any) -> Network:
-    request = ModelRequest(input_shape=(3, 4, 4))
-    return assemble(net(seed=2), request, model="x", settings={}, input_shape=(3, 4, 4), weights=read_weights(path, at))
-
-
-def saved(tmp_path: Path, value: Any, name: str = "w.pt") -> Path:
-    torch.save(value, tmp_path / name)
-    return tmp_path / name
-
-
-def under(prefix: str, state: State) -> State:
-    return {prefix + name: tensor for name, tensor in state.items()}
 
 
 def averaged(module: nn.Module) -> State:
@@ -253,205 +222,3 @@ def test_any_composition_of_wrappings_gives_the_same_network(
     save_file(state, path) if safe else torch.save(value, path)
     found = load(path).module.state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in ROUNDED.items())
-
-
-# what is refused ------------------------------------------------------------------------------
-
-
-def weight_normed() -> nn.Module:
-    module = net()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        nn.utils.weight_norm(module[4])
-    return module
-
-
-def with_parametrization() -> nn.Module:
-    module = net()
-    parametrizations.weight_norm(module[4])
-    assert parametrize.is_parametrized(module[4])
-    return module
-
-
-def changed(name: str, change: Callable[[Tensor], Tensor]) -> State:
-    state = dict(net().state_dict())
-    return {**state, name: change(state[name])}
-
-
-def quantised(tensor: Tensor) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
-
-
-REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
-    "a whole network": (lambda: nn.Sequential(nn.Linear(2, 2)), r"not plain tensors: .*torch.nn.modules"),
-    "weight_norm": (lambda: weight_normed().state_dict(), "`4.weight_g` is part of a weight that was parametrized"),
-    "a parametrization": (lambda: with_parametrization().state_dict(), "`4.parametrizations.weight.original0`"),
-    "float8": (lambda: changed("4.weight", lambda t: t.to(torch.float8_e4m3fn)), "`4.weight` is float8_e4m3fn"),
-    "complex": (lambda: changed("4.weight", lambda t: t.to(torch.complex64)), "`4.weight` is complex64, not float32"),
-    "int8": (lambda: changed("4.weight", lambda t: t.to(torch.int8)), "`4.weight` is int8, not float32"),
-    "sparse": (lambda: changed("4.weight", lambda t: t.to_sparse()), "`4.weight` is sparse"),
-    "quantised": (lambda: changed("4.weight", quantised), "`4.weight` is quantised"),
-    "no values": (lambda: changed("4.weight", lambda t: t.to("meta")), "`4.weight` is without values"),
-    "a float for a counter": (lambda: changed("1.num_batches_tracked", lambda t: t + 0.5), "is float32, not int64"),
-    "too large for float32": (lambda: changed("4.weight", lambda t: t.double() + 1e300), "NaN or infinity: `4.weight`"),
-    "no tensors": (lambda: {"epoch": 3, "loss": torch.tensor(0.1)}, "holds no state dict"),
-    "an optimizer alone": (lambda: torch.optim.Adam(net().parameters()).state_dict(), "holds no state dict"),
-    "numbers for keys": (lambda: {0: torch.zeros(3)}, "holds no state dict"),
-    "a list": (lambda: [torch.zeros(3)], "holds no state dict"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_loaded_is_named(case: str, tmp_path: Path) -> None:
-    make, words = REFUSED[case]
-    with pytest.raises(Refusal, match=words) as caught:
-        load(saved(tmp_path, make()))
-    assert caught.value.code in ("RCP0706", "RCP0707") and caught.value.help
-
-
-@pytest.mark.parametrize(
-    ("start", "words"),
-    [
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "Git LFS pointer"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(50), "HDF5"),
-        (b"\x1f\x8b\x08" + bytes(50), "gzip"),
-        (b"<!DOCTYPE html><html>", "web page"),
-    ],
-)
-def test_files_that_are_no_weights_at_all(start: bytes, words: str, tmp_path: Path) -> None:
-    for name in ("w.pt", "w.safetensors"):
-        (tmp_path / name).write_bytes(start)
-        with pytest.raises(Refusal, match=words) as caught:
-            read_weights(tmp_path / name)
-        assert caught.value.code == "RCP0706"
-
-
-def test_paths_that_are_no_files(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.pt")
-    (tmp_path / "zero.pt").symlink_to("/dev/zero")
-    (tmp_path / "folder.pt").mkdir()
-    for name, words in (
-        ("pipe.pt", "`pipe.pt` is not a file"), ("zero.pt", "`zero.pt` is not a file"),
-        ("folder.pt", "is a folder, not a weights file"), ("a\x00b.pt", "there is no weights file"),
-        ("x" * 5000, "there is no weights file|cannot be read"),
-    ):  # fmt: skip
-        with pytest.raises(Refusal, match=words) as caught:
-            read_weights(tmp_path / name)
-        assert caught.value.code == "RCP0706"
-
-
-class Settings:
-    """What a training script stores beside its weights."""
-
-
-def test_lightning_with_objects_beside_the_weights_says_what_to_save(tmp_path: Path) -> None:
-    beside = {"pytorch-lightning_version": "2.4.0", "hyper_parameters": {"config": Settings()}}
-    path = saved(tmp_path, {"state_dict": under("model.", net().state_dict()), **beside}, "last.ckpt")
-    with pytest.raises(Refusal, match="checkpoint of Lightning holds objects .*Settings") as caught:
-        read_weights(path)
-    assert caught.value.code == "RCP0706" and 'torch.save(ckpt["state_dict"]' in caught.value.help
-    torch.save(torch.load(path, weights_only=False)["state_dict"], tmp_path / "plain.pt")
-    assert torch.equal(load(tmp_path / "plain.pt").module.eval()(IMAGES), net()(IMAGES))
-
-
-@pytest.mark.parametrize(
-    ("parts", "given", "words", "command"),
-    [
-        (["global_step9/bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt"], "", "DeepSpeed", "zero_to_fp32.py saved"),
-        (["zero_pp_rank_0_mp_rank_00_model_states.pt"], "", "DeepSpeed", "zero_to_fp32.py FOLDER"),
-        (["zero_pp_rank_1_mp_rank_00_model_states.pt"] * 2, "zero_pp_rank_1_mp_rank_00_model_states.pt", "DeepSpeed",
-         "zero_to_fp32.py FOLDER"),
-        ([".metadata", "__0_0.distcp"], "", "FSDP", "dcp_to_torch saved"),
-        ([".metadata", "__0_0.distcp"], "__0_0.distcp", "FSDP", "dcp_to_torch FOLDER"),
-    ],
-)  # fmt: skip
-def test_a_network_in_parts_says_how_to_join_them(
-    parts: list[str], given: str, words: str, command: str, tmp_path: Path
-) -> None:
-    for part in parts:
-        (tmp_path / "saved" / part).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "saved" / part).write_bytes(b"PK")
-    with pytest.raises(Refusal, match=f"holds a network in parts.*{words}") as caught:
-        read_weights(tmp_path / "saved" / given)
-    assert caught.value.code == "RCP0706" and command in caught.value.help
-
-
-def test_what_joins_the_parts_of_fsdp_gives_the_network(tmp_path: Path) -> None:
-    from torch.distributed import checkpoint
-    from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own: one process alone
-        checkpoint.save({"model": net().state_dict()}, checkpoint_id=tmp_path / "parts", no_dist=True)
-    with pytest.raises(Refusal, match="in parts"):
-        read_weights(tmp_path / "parts")
-    dcp_to_torch_save(tmp_path / "parts", tmp_path / "plain.pt")
-    assert torch.equal(load(tmp_path / "plain.pt").module.eval()(IMAGES), net()(IMAGES))
-
-
-# safetensors ----------------------------------------------------------------------------------
-
-
-def test_the_content_decides_and_not_the_suffix(tmp_path: Path) -> None:
-    state = dict(net().state_dict())
-    save_file(state, tmp_path / "w.bin")
-    torch.save(state, tmp_path / "w.safetensors")
-    for name in ("w.bin", "w.safetensors"):
-        assert torch.equal(load(tmp_path / name).module.eval()(IMAGES), net()(IMAGES))
-
-
-@pytest.mark.parametrize("form", ["safetensors", "bin"])
-def test_shards_are_read_by_their_index(form: str, tmp_path: Path) -> None:
-    state = under("model.", net().state_dict())
-    names = sorted(state)
-    where = {}
-    for number, part in enumerate((names[:3], names[3:])):
-        shard = f"model-{number}.{form}"
-        tensors = {name: state[name] for name in part}
-        save_file(tensors, tmp_path / shard) if form == "safetensors" else torch.save(tensors, tmp_path / shard)
-        where |= dict.fromkeys(part, shard)
-    index = tmp_path / f"model.{form}.index.json"
-    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": where}))
-    assert torch.equal(load(index).module.eval()(IMAGES), net()(IMAGES))
-    shards = [tmp_path / f"model-{number}.{form}" for number in range(2)]
-    for model in ("resnet20", "torchvision"):  # a changed shard is a changed network
-        named = {"architecture": "resnet18"} if model == "torchvision" else {}
-        assert find("model", model)(weights=str(index), **named).files(Path) == (index, *shards)
-    (tmp_path / f"model-1.{form}").rename(tmp_path / "elsewhere")
-    with pytest.raises(Refusal, match=f"no weights file `model-1.{form}`"):
-        read_weights(index)
-    for hostile in ("../x.safetensors", "/etc/passwd", "model.safetensors.index.json"):
-        index.write_text(json.dumps({"weight_map": {"a": hostile}}))
-        with pytest.raises(Refusal, match="names a shard outside its own folder"):
-            read_weights(index)
-    for broken in ("{", "[]", '{"weight_map": 3}', "[" * 100_000):
-        index.write_text(broken)
-        with pytest.raises(Refusal) as caught:
-            read_weights(index)
-        assert caught.value.code == "RCP0706" and files_of(index) == (index,)
-
-
-# a law ----------------------------------------------------------------------------------------
-
-LEAVES = st.none() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(
-    [torch.zeros(2), torch.tensor(1.0), torch.eye(2).to_sparse(), torch.zeros(2, device="meta"), torch.ones(1).half()]
-)  # fmt: skip
-KEYS = st.sampled_from(["state_dict", "model", "module.0.weight", "0.weight", "ema", "optimizer", "", ".", "a.b"])
-NESTED = st.recursive(
-    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.integers(), inner, max_size=4)
-)
-
-
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(value=NESTED, at=st.sampled_from(["", "state_dict", "a.b", "a", ".", "model.module.0", "..", "0"]))
-def test_whatever_a_file_holds_it_is_read_or_refused(tmp_path: Path, value: Any, at: str) -> None:
-    path = saved(tmp_path, value)
-    try:
-        read = read_weights(path, at)
-        assert read.tensors and all(isinstance(t, Tensor) for t in read.tensors.values())
-        named = named_for(read.tensors, net().state_dict(), "the weights")
-        load_weights(net(), named.tensors, "the weights")
-    except Refusal as refusal:
-        assert refusal.code in ("RCP0706", "RCP0707", "RCP0742", "RCP0743") and len(refusal.message) < 1000
