@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from recipelang.surgery.artifact import load
 
 RECIPE = """data digits
@@ -15,15 +17,21 @@ distill from self for 2 steps with self(classifiers=3)
 """
 
 
-def test_classifiers_have_rows_networks_and_entries_of_their_own(lab: Any) -> None:
-    done = lab.run(RECIPE)
+TRANSFORMERS = Path(__file__).parent.parent.parent / "benchmarks" / "networks" / "transformers.py"
+VISION = f'python("{TRANSFORMERS.as_posix()}:vision", layers=3, width=16)'
+
+
+@pytest.mark.parametrize("model", ["digits_resnet", VISION], ids=["convolutions", "transformer"])
+def test_classifiers_have_rows_networks_and_entries_of_their_own(lab: Any, model: str) -> None:
+    recipe, trust = RECIPE.replace("digits_resnet", model), model == VISION
+    done = lab.run(recipe, trust=trust)
     assert done.code == 0
     assert done.names == ["healthy", "main", "classifier1", "classifier2"]
     sizes = [done.metric("params", name) for name in ("classifier1", "classifier2", "main")]
     assert sizes[0] < sizes[1] < sizes[2]
-    network = load(done.folder / "classifier1")
+    network = load(done.folder / "classifier1", trust=trust)
     assert [edit.kind for edit in network.edits] == ["exit"]
-    again = lab.run(RECIPE)
+    again = lab.run(recipe, trust=trust)
     assert again.made == 0 and again.weights("classifier2") == done.weights("classifier2")
 
 
