@@ -34,7 +34,7 @@ MOST_EVENTS = 100_000
 #: events of the profiler: a whole call, and after its name an operation
 RUN, NODE = "model_run", "_kernel_time"
 #: multiply a weight with what the network computes
-_PRODUCTS = re.compile(r"Conv|MatMul|Gemm|Attention|^(LSTM|GRU|RNN)$")
+PRODUCTS = re.compile(r"Conv|MatMul|Gemm|Attention|^(LSTM|GRU|RNN)$")
 
 
 class OnnxWatch:
@@ -142,7 +142,7 @@ def layers_of(program: bytes, optimised: Path, weights: Mapping[str, Tensor]) ->
     written = Written(Graph(onnx.load_from_string(program).graph), weights)
     found: dict[str, tuple[str, str]] = {}
     for node in onnx.load(optimised).graph.node:
-        layer = written.layer(node) if _PRODUCTS.search(node.op_type) else ""
+        layer = written.layer(node) if PRODUCTS.search(node.op_type) else ""
         found[node.name] = (layer or f"every {node.op_type}", node.op_type)
     return found
 
@@ -176,7 +176,7 @@ class Written:
             if weight := self._read(origin):
                 return weight
             before = [self.graph.made[name] for name in origin.input if name in self.graph.made]
-            origin = before[0] if len(before) == 1 and not _PRODUCTS.search(origin.op_type) else None
+            origin = before[0] if len(before) == 1 and not PRODUCTS.search(origin.op_type) else None
         return ""
 
     def _read(self, node: Any) -> str:

@@ -13,8 +13,11 @@ from recipelang.runtimes.onnx_compared import verify
 from recipelang.runtimes.onnx_integers import grids
 from recipelang.runtimes.onnx_products import multiplied, ways
 from recipelang.runtimes.openvino_session import RUNTIME, Compiled, kernels
+from recipelang.runtimes.openvino_watch import OpenVinoWatch
+from recipelang.surgery.deployed import deployed
 from recipelang.surgery.network import Network
 from recipelang.surgery.restricting import is_parameter
+from recipelang.surgery.simulated import INNER
 
 NO_KERNELS = "OpenVINO multiplies zeros like any other number"
 
@@ -27,6 +30,7 @@ class OpenVinoExecutable:
     program: bytes = field(repr=False)
     compiled: Compiled = field(repr=False)
     shape: tuple[int, ...]
+    threads: int = 1
     note: str = ""
 
     @property
@@ -37,6 +41,12 @@ class OpenVinoExecutable:
     def __call__(self, inputs: Tensor) -> Tensor:
         """Inputs B×…, such as images float32, on the CPU → the network's answer."""
         return self.compiled(inputs)
+
+    def watch(self) -> OpenVinoWatch:
+        """A watch of its layers, in programs of its own."""
+        module = deployed(self.network)
+        held = {name.removeprefix(INNER): weight for name, weight in module.named_parameters()}
+        return OpenVinoWatch(self.program, held, self.threads)
 
     def execution(self) -> tuple[LayerExecution, ...]:
         """How each layer executes: in integers where OpenVINO chose such a kernel, else in float32."""
@@ -57,4 +67,4 @@ def prepare(network: Network, how: Deployment) -> OpenVinoExecutable:
     program = onnx_program.program_of(network)
     compiled = Compiled(program, how.threads)
     verify(network, RUNTIME, compiled, (how.batch,))
-    return OpenVinoExecutable(network, program, compiled, (how.batch, *network.input_shape))
+    return OpenVinoExecutable(network, program, compiled, (how.batch, *network.input_shape), how.threads)

@@ -30,18 +30,20 @@ class Compiled:
     Args:
         program: bytes of an ONNX program with one input.
         threads: CPU threads of one call.
+        counts: whether it counts what each operation takes.
 
     Raises:
         Refusal: RCP1029: OpenVINO cannot read the program.
     """
 
-    def __init__(self, program: bytes, threads: int = 1) -> None:
+    def __init__(self, program: bytes, threads: int = 1, *, counts: bool = False) -> None:
         self._core = _core()
         self._how = {
             "INFERENCE_PRECISION_HINT": "f32",  # else some CPUs compute in bfloat16, healthy included
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
+            "PERF_COUNT": counts,
             "ENABLE_CPU_PINNING": False,  # threads stay where whoever times them has put them
         }
         self._compiled: dict[tuple[int, ...], Any] = {}
@@ -110,8 +112,7 @@ def kernels(compiled: Any, places: Mapping[str, Multiplied]) -> dict[str, Execut
     for operation in compiled.get_runtime_model().get_ops():
         entries = operation.get_rt_info()
         kind, kernel = _text(entries, "layerType"), _text(entries, "primitiveType")
-        # A product of which a part was moved elsewhere is called `NAME/…`.
-        names = {name.partition("/")[0] for name in _text(entries, "originalLayersNames").split(",")}
+        names = _names(entries)
         if kind == FUSED:
             why = "its product is in a Subgraph of OpenVINO, which does not tell in which numbers it multiplies"
             told = dict.fromkeys(names, ExecutedAs("float32", why)) | told
@@ -122,6 +123,20 @@ def kernels(compiled: Any, places: Mapping[str, Multiplied]) -> dict[str, Execut
     # What gives the answer has the name of the answer.
     found = {place: told.get(where.node) or told.get(where.gives) for place, where in places.items()}
     return {place: way for place, way in found.items() if way is not None}
+
+
+def originals(compiled: Any) -> list[tuple[str, str, tuple[str, ...]]]:
+    """(name, kind, names of the program's operations that it was made of) of each operation that OpenVINO executes."""
+    found = []
+    for operation in compiled.get_runtime_model().get_ops():
+        entries = operation.get_rt_info()
+        found.append((operation.get_friendly_name(), _text(entries, "layerType"), tuple(_names(entries))))
+    return found
+
+
+def _names(entries: Any) -> dict[str, None]:
+    """What an operation was made of; a product of which a part was moved elsewhere is called `NAME/…`."""
+    return dict.fromkeys(name.partition("/")[0] for name in _text(entries, "originalLayersNames").split(","))
 
 
 def _in_float32() -> str:

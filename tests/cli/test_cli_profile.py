@@ -87,7 +87,6 @@ def test_a_saved_network_and_an_onnx_file_are_named_by_their_paths(
     ("arguments", "code", "words"),
     [
         (["digits_lenett"], 1, ["digits_lenett", "did you mean"]),
-        (["digits_lenet", "--runtime", "openvino"], 1, ["does not say what its layers take"]),
         (["digits_lenet", "--runtime", "tensorrt"], 1, ["tensorrt"]),
         (["digits_lenet", "--batch", "0"], 2, ["--batch"]),
         (["digits_lenet", "--device", "tpu"], 2, ["tpu"]),

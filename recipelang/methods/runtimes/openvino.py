@@ -27,6 +27,7 @@ class OpenVino(Programs):
     Source: https://docs.openvino.ai.
     """
 
+    watches: ClassVar[bool] = True
     used_by: ClassVar[str] = "`latency(runtime=openvino)`"
 
     def prepare(self, network: Any, how: Deployment, progress: Progress | None = None) -> Executable:
