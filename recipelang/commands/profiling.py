@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -13,6 +13,7 @@ from recipelang.commands.machine import print_rows
 from recipelang.commands.networks import network_of
 from recipelang.commands.sources import device_of
 from recipelang.errors import Refusal, StepFailed
+from recipelang.kinds.layer_times import JOINED
 from recipelang.units import counted, show
 
 FORMAT = "recipelang.profile/1"
@@ -27,7 +28,9 @@ MOST = 25
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Inputs in one call.")
 @click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="CPU threads.")
 @click.option("--device", callback=device_of, metavar="DEVICE", help="cpu, cuda or cuda:N.")
-@click.option("--runtime", default="torch", metavar="RUNTIME", show_default=True, help="torch or onnxruntime.")
+@click.option(
+    "--runtime", default="torch", metavar="RUNTIME", show_default=True, help="torch, onnxruntime or openvino."
+)
 @click.option("--precision", default="float32", show_default=True, help="float32, float16 or bfloat16, on a GPU.")
 @click.option("--all", "every", is_flag=True, help=f"Show all layers, not only the {MOST} that take longest.")
 @click.option("--profile", metavar="FILE", help="Where things are; default the nearest recipe.yaml.")
@@ -95,7 +98,7 @@ def _rows(times: Any, forms: Mapping[str, Any]) -> list[dict[str, Any]]:
     whole = sum(layer.own.seconds for layer in times.layers if layer.own)
     rows = []
     for layer in times.layers:
-        own, form = layer.own, forms.get(layer.layer)
+        own, parts = layer.own, [forms[part] for part in layer.layer.split(JOINED) if part in forms]
         if own is None:
             continue
         rows.append(
@@ -107,11 +110,17 @@ def _rows(times: Any, forms: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "high": own.high,
                 "share": own.seconds / whole if whole else 0.0,
                 "calls": own.calls,
-                "parameters": form.parameters if form else None,
-                "flops": form.flops if form else None,
+                "parameters": _sum([form.parameters for form in parts]),
+                "flops": _sum([form.flops for form in parts]),
             }
         )
     return rows
+
+
+def _sum(numbers: Sequence[int | None]) -> int | None:
+    """Of what one row stands for; None where it cannot be told."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known and len(known) == len(numbers) else None
 
 
 def _told(found: Any, metric: Any, network: Any) -> dict[str, Any]:

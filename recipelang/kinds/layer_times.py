@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+#: between the names of layers that a runtime computes as one, or whose equal weights are one in its program
+JOINED = " + "
+
 
 class Watched(NamedTuple):
     """What was seen of the calls of one network.
@@ -27,9 +30,11 @@ class Watch(Protocol):
 
     Attributes:
         how: how the time of a layer is found, in words.
+        settling: seconds of calls that a network needs after a sample until it is as fast as before.
     """
 
     how: str
+    settling: float
 
     def sample(self, inputs: Any, calls: int) -> None:
         """Call the network so many times in a row; the means over these calls are one sample.

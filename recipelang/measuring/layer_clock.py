@@ -99,6 +99,7 @@ def _rounds(
             for i in range(len(networks)) if forward else reversed(range(len(networks))):
                 if not forward:
                     watches[i].sample(example, calls[i])
+                _settle(networks[i], example, stopwatch, watches[i].settling)
                 seconds[number, i] = stopwatch.sample(networks[i], calls[i])
                 if forward:
                     watches[i].sample(example, calls[i])
@@ -117,6 +118,13 @@ def _rounds(
             watch.sample(example, many)  # a profiler is a session of its own, which must settle as well
         plain = rounds(watches, max(min(FEWEST_ROUNDS, most), min(most, int(budget_s / round_s))))
         return plain, [_without_first(watch.finish()) for watch in watches], watches[0].how
+
+
+def _settle(network: Any, example: Tensor, stopwatch: Stopwatch, seconds: float) -> None:
+    """Call a network for some seconds, at least once if there are any: watching has taken its place in the caches."""
+    end = stopwatch.now() + seconds
+    while stopwatch.now() < end:
+        network(example)
 
 
 def _watches(networks: Sequence[Any], after: ExitStack) -> list[Watch]:

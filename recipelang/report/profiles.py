@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from recipelang.kinds.layer_times import JOINED
 from recipelang.report import words
 from recipelang.report.axes import FARTHEST
 from recipelang.report.chart import MOST_LINES, WIDTH, Chart, Text
@@ -124,12 +125,13 @@ def _text(profile: Profile, beside: bool) -> Text:
     """The layers that take longest, in order, and the sum of the others."""
     layers, _ = longest(profile.layers, MOST_LINES - 1)
     whole = sum(_taken(layer.own) for layer in profile.layers)
-    lines = [_line(layer, whole, beside) for layer in layers]
-    kept = {layer.layer for layer in layers}
-    others = [layer for layer in profile.layers if layer.layer not in kept]
+    kept = frozenset(part for layer in profile.layers if layer.own for part in layer.layer.split(JOINED))
+    lines = [_line(layer, whole, beside, kept) for layer in layers]
+    told = {layer.layer for layer in layers}
+    others = [layer for layer in profile.layers if layer.layer not in told]
     if others:
         sums = [LayerSeconds(sum(_taken(getattr(one, side)) for one in others)) for side in ("healthy", "own")]
-        lines.append(_line(LayerTime(f"{counted(len(others), 'other')}", "", *sums), whole, beside))
+        lines.append(_line(LayerTime(f"{counted(len(others), 'other')}", "", *sums), whole, beside, kept))
     header = (
         "layer",
         "kind",
@@ -141,9 +143,11 @@ def _text(profile: Profile, beside: bool) -> Text:
     return Text(header, tuple(lines))
 
 
-def _line(layer: LayerTime, whole: float, beside: bool) -> tuple[str, ...]:
+def _line(layer: LayerTime, whole: float, beside: bool, kept: frozenset[str]) -> tuple[str, ...]:
+    """A line of the table; `kept` are the layers of the network, also those that it computes together with others."""
     share = f"{100 * _taken(layer.own) / whole:.1f} %" if layer.own and whole else "–"
     before, own = _taken(layer.healthy), _taken(layer.own)
-    change = f"{own / before:.2f}" if layer.own and before else "removed" if layer.healthy and not layer.own else "–"
+    gone = layer.healthy and not layer.own and not kept.intersection(layer.layer.split(JOINED))
+    change = f"{own / before:.2f}" if layer.own and before else "removed" if gone else "–"
     first, second = ((_told(layer.healthy),), (change,)) if beside else ((), ())
     return (name_of(layer), layer.kind, *first, _told(layer.own), *second, share)

@@ -125,6 +125,7 @@ class ModuleWatch:
         cuts: cuts a call into pieces.
     """
 
+    settling = 0.0
     how = "between the beginning and the end of each module, without those inside it"
 
     def __init__(self, module: nn.Module, cuts: Any) -> None:

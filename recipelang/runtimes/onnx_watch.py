@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from recipelang.kinds.layer_times import Watched
+from recipelang.kinds.layer_times import JOINED, Watched
 from recipelang.measuring.clock import waited
 from recipelang.runtimes.onnx_graph import Graph
 from recipelang.runtimes.onnx_products import FORM
@@ -49,6 +49,7 @@ class OnnxWatch:
         Refusal: RCP1029: onnxruntime cannot execute it.
     """
 
+    settling = 0.0
     how = "by onnxruntime's profiler; operations without a weight are added up by their kind"
 
     def __init__(self, program: bytes, weights: Mapping[str, Tensor], threads: int) -> None:
@@ -153,16 +154,7 @@ class Written:
     def __init__(self, graph: Graph, weights: Mapping[str, Tensor]) -> None:
         self.graph = graph
         self.named = {node.name: node for node in graph.graph.node}
-        self.weights = {name: name for name, weight in weights.items() if weight.ndim > 1}
-        self.weights |= {f"{name}.integers": name for name in self.weights}
-        held = {_values(weight.numpy()): name for name, weight in weights.items() if weight.ndim > 1}
-        held |= {_values(weight.numpy().T): name for name, weight in weights.items() if weight.ndim == 2}
-        from onnx import numpy_helper
-
-        for name, value in graph.held.items():  # the exporter transposes weights, and gives them names of its own
-            if name not in self.weights and len(value.dims) > 1:
-                found = held.get(_values(numpy_helper.to_array(value)))
-                self.weights |= {name: found} if found else {}
+        self.weights = layers_read(graph, weights)
 
     def layer(self, node: Any) -> str:
         """The layer of an operation of the optimised graph: by a weight that it reads, or by what it stands for."""
@@ -185,8 +177,39 @@ class Written:
             while value in self.graph.made and self.graph.made[value].op_type in FORM:
                 value = self.graph.made[value].input[0]
             if value in self.weights:
-                return self.weights[value].removesuffix(".weight")
+                return self.weights[value]
         return ""
+
+
+def layers_read(graph: Graph, weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """Value of a program → the layer whose weight it is, integers of a weight included.
+
+    The exporter transposes weights, and gives them names of its own: they are found by their numbers. Of weights with
+    equal numbers it keeps one, as in layers that are copies of each other and not trained yet; what reads it is a layer
+    by the names of both, `encoder.0.linear + encoder.1.linear`.
+
+    Args:
+        graph: before any optimisation.
+        weights: name of each parameter of the deployed network → its values.
+    """
+    from onnx import numpy_helper
+
+    several = {name: weight.numpy() for name, weight in weights.items() if weight.ndim > 1}
+    named = {value: name for name in several for value in (name, f"{name}.integers")}
+    present = {named[value] for value in graph.held if value in named}
+    same: dict[Any, list[str]] = {}
+    for name, array in several.items():
+        for key in dict.fromkeys([_values(array), *([_values(array.T)] if array.ndim == 2 else ())]):
+            same.setdefault(key, []).append(name)
+    found = {value: [name] for value, name in named.items()}
+    for value, array in graph.held.items():
+        if value not in named and len(array.dims) > 1 and (names := same.get(_values(numpy_helper.to_array(array)))):
+            found[value] = [name for name in names if name not in present] or names
+    known = present.union(*(names for value, names in found.items() if value not in named))
+    for value in graph.held:
+        if value in named:
+            found[value] += [name for name in same[_values(several[named[value]])] if name not in known]
+    return {value: JOINED.join(name.removesuffix(".weight") for name in names) for value, names in found.items()}
 
 
 def _values(array: Any) -> tuple[tuple[int, ...], str]:

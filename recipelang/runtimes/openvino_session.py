@@ -112,7 +112,8 @@ def kernels(compiled: Any, places: Mapping[str, Multiplied]) -> dict[str, Execut
     for operation in compiled.get_runtime_model().get_ops():
         entries = operation.get_rt_info()
         kind, kernel = _text(entries, "layerType"), _text(entries, "primitiveType")
-        names = _names(entries)
+        # A product of which a part was moved elsewhere is called `NAME/…`.
+        names = {name.partition("/")[0] for name in _text(entries, "originalLayersNames").split(",")}
         if kind == FUSED:
             why = "its product is in a Subgraph of OpenVINO, which does not tell in which numbers it multiplies"
             told = dict.fromkeys(names, ExecutedAs("float32", why)) | told
@@ -126,17 +127,16 @@ def kernels(compiled: Any, places: Mapping[str, Multiplied]) -> dict[str, Execut
 
 
 def originals(compiled: Any) -> list[tuple[str, str, tuple[str, ...]]]:
-    """(name, kind, names of the program's operations that it was made of) of each operation that OpenVINO executes."""
+    """(name, kind, names of the program's operations that it was made of) of each operation that OpenVINO executes.
+
+    A product whose bias became an operation of its own is called `NAME/WithoutBiases`, and the addition `NAME`.
+    """
     found = []
     for operation in compiled.get_runtime_model().get_ops():
         entries = operation.get_rt_info()
-        found.append((operation.get_friendly_name(), _text(entries, "layerType"), tuple(_names(entries))))
+        names = tuple(name for name in _text(entries, "originalLayersNames").split(",") if name)
+        found.append((operation.get_friendly_name(), _text(entries, "layerType"), names))
     return found
-
-
-def _names(entries: Any) -> dict[str, None]:
-    """What an operation was made of; a product of which a part was moved elsewhere is called `NAME/…`."""
-    return dict.fromkeys(name.partition("/")[0] for name in _text(entries, "originalLayersNames").split(","))
 
 
 def _in_float32() -> str:

@@ -9,9 +9,11 @@ import pytest
 
 from recipelang.catalogue import find
 from recipelang.cli import main
+from recipelang.commands import profiling
 from recipelang.kinds import ModelRequest
+from recipelang.kinds.layer_times import LayerSeconds, LayerTime, LayerTimes
 from recipelang.measuring import layer_clock
-from recipelang.measuring.forms import forms_of
+from recipelang.measuring.forms import Form, forms_of
 from recipelang.surgery import artifact
 
 
@@ -37,7 +39,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:  # type: 
     return found
 
 
-@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "openvino"])
 def test_layers_add_up_and_are_those_of_the_network(runtime: str, capsys: pytest.CaptureFixture[str]) -> None:
     find("runtime", runtime)().require() if runtime == "torch" else pytest.importorskip(runtime)
     found = told(capsys, "digits_lenet", "--runtime", runtime, "--batch", "2")
@@ -81,6 +83,15 @@ def test_a_saved_network_and_an_onnx_file_are_named_by_their_paths(
     assert {form.layer for form in forms_of(network)} <= own
     assert {form.layer for form in forms_of(network)} <= {row["layer"] for row in other["layers"]}
     assert recipe("layers", "saved", "--json") == 0
+
+
+def test_a_row_of_several_layers_has_their_parameters_together() -> None:
+    forms = {"a": Form("a", "Linear", 2, 6, 6, flops=12), "b": Form("b", "Linear", 3, 6, 6, flops=14)}
+    forms["c"] = Form("c", "Linear", 3, 9, 9)
+    took = LayerSeconds(1e-6, 1e-6, 1e-6)
+    layers = tuple(LayerTime(name, "Subgraph", None, took) for name in ("a + b", "b + c", "every Reorder"))
+    rows = profiling._rows(LayerTimes(layers, 3e-6, 3e-6), forms)
+    assert [(row["parameters"], row["flops"]) for row in rows] == [(12, 26), (15, None), (None, None)]
 
 
 @pytest.mark.parametrize(

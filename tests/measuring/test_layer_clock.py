@@ -24,16 +24,19 @@ class Executed:
     note = ""
 
     def __init__(self, name: str, layers: dict[str, float], log: list[str]) -> None:
-        self.name, self.layers, self.log = name, layers, log
+        self.name, self.layers, self.log, self.machine = name, layers, log, Machine(log)
         self.closed = 0
+        self.settling = 0.0
 
-    def __call__(self, inputs: Any) -> None: ...
+    def __call__(self, inputs: Any) -> None:
+        self.log.append(f"{self.name}.")
+        self.machine.time += 0.25
 
     def watch(self) -> Any:
         outer = self
 
         class Watch:
-            how = "as told"
+            how, settling = "as told", outer.settling
 
             def __init__(self) -> None:
                 self.samples = 0
@@ -95,6 +98,16 @@ def test_calls_that_are_watched_and_calls_that_are_not_take_turns() -> None:
     assert log[-8:] == ["h", "h*", "m", "m*", "m*", "m", "h*", "h"]
 
 
+def test_a_network_settles_before_it_is_timed_where_watching_disturbs_it() -> None:
+    """Half a second, and every call takes a quarter of one."""
+    healthy, mine, log = pair()
+    machine = Machine(log)
+    for network in (healthy, mine):
+        network.machine, network.settling = machine, 0.5
+    compare_layers(mine, healthy, torch.zeros(1), stopwatch=machine, budget_s=1.0)  # type: ignore[arg-type]
+    assert log[-16:] == ["h.", "h.", "h", "h*", "m.", "m.", "m", "m*", "m*", "m.", "m.", "m", "h*", "h.", "h.", "h"]
+
+
 def test_healthy_is_watched_alone() -> None:
     healthy, _, log = pair()
     found = compare_layers(healthy, healthy, torch.zeros(1), stopwatch=Machine(log), budget_s=1.0)  # type: ignore[arg-type]
@@ -135,9 +148,11 @@ def test_names_of_both_sides(before: str, after: str, together: str) -> None:
     assert "".join(side_by_side(before, after)) == together
 
 
-def test_what_has_no_layers_is_refused_before_anything_runs() -> None:
+def test_what_has_no_layers_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingError, match="compiled network has no layers"):
         Profile(compiled=True)
+    assert Profile(runtime=OpenVino()).runtime == OpenVino()
+    monkeypatch.setattr(OpenVino, "watches", False)
     with pytest.raises(SettingError, match="openvino does not say"):
         Profile(runtime=OpenVino())
     assert Profile(runtime=OnnxRuntime()).deployment.batch == 1

@@ -41,6 +41,20 @@ def test_a_profile_says_what_every_layer_takes_and_what_healthys_took(layers_rec
     assert "a call that nothing watches takes" in fewer.caption
 
 
+def test_a_layer_that_is_computed_together_with_others_is_not_removed(layers_record: dict[str, Any]) -> None:
+    """In one of the networks two layers are one operation: its row has both names, and neither layer is gone."""
+    (told,) = layers_record["variants"][2]["profiles"]
+    whole = {"seconds": 2e-6, "low": 1e-6, "high": 3e-6, "calls": 1}
+    told["layers"] = [
+        {"layer": "a", "kind": "Conv", "healthy": whole, "own": None},
+        {"layer": "b", "kind": "Conv", "healthy": whole, "own": None},
+        {"layer": "c", "kind": "Conv", "healthy": whole, "own": None},
+        {"layer": "a + b", "kind": "Subgraph", "healthy": None, "own": whole},
+    ]
+    *_, chart = drawn(layers_record, "profile-")
+    assert {row[0]: row[4] for row in chart.text.rows} == {"a": "–", "b": "–", "c": "removed", "a + b": "–"}
+
+
 def test_healthy_alone_is_shown_where_there_is_nothing_else(layers_record: dict[str, Any]) -> None:
     layers_record["variants"] = layers_record["variants"][:1]
     for row in layers_record["variants"][0]["profiles"][0]["layers"]:
