@@ -1,62 +1,23 @@
-"""Which weights a network multiplies with, on networks found in practice; counts and values by hand."""
+"""Which weights a network multiplies with: raw, wrapped, recurrent, convolutions, shared; counts and values by hand."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-import torchvision
+from multiplying import MAPS, ROWS, Calls, D, Standardised, T, found, weight
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.attention.flex_attention import flex_attention
 from torch.nn.utils import parametrizations, prune
 
 from recipelang import catalogue
-from recipelang.errors import Refusal
 from recipelang.methods.patterns.nm import NM
-from recipelang.surgery.deployed import deployed
-from recipelang.surgery.folding import fold
-from recipelang.surgery.head import replace_head
 from recipelang.surgery.listing import describe_layers
-from recipelang.surgery.masks import eligible, sparsify
+from recipelang.surgery.masks import eligible
 from recipelang.surgery.network import Network
-from recipelang.surgery.products import Product, find_products, idle_weights, is_plain
-from recipelang.surgery.restricting import broken
-
-T, D = 5, 8
-ROWS = torch.randn(2, T, D, generator=torch.Generator().manual_seed(0))
-MAPS = torch.randn(2, 4, 9, 9, generator=torch.Generator().manual_seed(1))
-
-
-def weight(*shape: int) -> nn.Parameter:
-    return nn.Parameter(torch.randn(*shape))
-
-
-class Calls(nn.Module):
-    """A function of itself and the input as a network, with what it holds under names."""
-
-    def __init__(self, function: Callable[[Any, Tensor], Any], **held: Any) -> None:
-        super().__init__()
-        self.function = function
-        for name, value in held.items():
-            setattr(self, name, value)
-
-    def forward(self, x: Tensor) -> Any:
-        return self.function(self, x)
-
-
-def found(module: nn.Module, x: Tensor = ROWS) -> dict[str, Product]:
-    return {product.name: product for product in find_products(module, x)}
-
-
-class Standardised(nn.Conv2d):
-    """A convolution that gives each filter zero mean before it uses it."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.conv2d(input, self.weight - self.weight.mean((1, 2, 3), keepdim=True), self.bias)
+from recipelang.surgery.products import find_products, idle_weights
 
 
 class Ignoring(nn.Conv2d):
@@ -261,182 +222,3 @@ def test_frozen_weights_stay_as_they_are(wrap: Callable[..., Network]) -> None:
     module[0].requires_grad_(False)
     able, dense = eligible(wrap(module, (4, 9, 9)), NM(2, 4))
     assert able == ("1.weight",) and dense == {"0.weight": "it is frozen: it has no gradients"}
-
-
-def test_heads_for_training_alone_are_named_and_do_not_count() -> None:
-    module = torchvision.models.googlenet(init_weights=False)
-    x = torch.randn(1, 3, 64, 64)
-    products = find_products(module, x)
-    idle = idle_weights(module, products)
-    assert {name.partition(".")[0] for name in idle} == {"aux1", "aux2"}
-    assert {p.name for p in products} | set(idle) == {n for n, p in module.named_parameters() if p.ndim > 1}
-
-
-@pytest.mark.parametrize("name", ["resnet18", "vit_b_16", "swin_v2_t", "convnext_tiny", "mnasnet0_5", "densenet121"])
-def test_all_weights_of_torchvisions_networks_are_parameters(name: str) -> None:
-    """Every parameter of two axes or more is a weight, except positions, tokens, biases and scales."""
-    module = torchvision.models.get_model(name)
-    products = find_products(module, torch.randn(1, 3, 224, 224))
-    assert all(p.parameter and p.why == "" for p in products)
-    beside = ("pos_embedding", "class_token", "relative_position_bias_table", "layer_scale", "logit_scale")
-    assert {p.name for p in products} == {
-        n for n, p in module.named_parameters() if p.ndim > 1 and not n.endswith(beside)
-    }
-
-
-class Mix(nn.Module):
-    """Two linear maps as raw parameters around an activation, beside a layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.w_in, self.w_out, self.head = weight(64, 16), weight(16, 64), nn.Linear(16, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.flatten(2).mT @ torch.eye(x.shape[1], 16)
-        return self.head((x + F.linear(F.gelu(F.linear(x, self.w_in)), self.w_out)).mean(1))
-
-
-def test_raw_parameters_are_masked_and_the_layers_say_so(wrap: Callable[..., Network]) -> None:
-    network = wrap(Mix(), (1, 8, 8))
-    able, dense = eligible(network, NM(2, 4))
-    assert able == ("w_in", "w_out", "head.weight") and dense == {}
-    sparse = sparsify(network, NM(2, 4), {name: network.module.get_parameter(name).detach().abs() for name in able})
-    measured = catalogue.find("metric", "sparsity")().measure(sparse.module, sparse, (1, 8, 8))
-    assert not broken(sparse) and measured.value == 0.5 and measured.note == "of 2,208 weights"
-    rows = [(row["layer"], row["type"], row["shape"], row["eligible"]) for row in describe_layers(network)]
-    assert rows == [
-        ("w_in", "Parameter", [64, 16], True),
-        ("w_out", "Parameter", [16, 64], True),
-        ("head", "Linear", [10, 16], True),
-    ]
-
-
-class Flexible(nn.Module):
-    """A residual block around torch's flex attention, which takes no part in training on a CPU."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.qkv, self.out = nn.Linear(16, 48), nn.Linear(16, 16)
-
-    def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (part[:, None].contiguous() for part in self.qkv(x).chunk(3, -1))
-        return x + self.out(flex_attention(q, k, v)[:, 0])
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_flex_attention_is_looked_into_by_all_that_watches(wrap: Callable[..., Network]) -> None:
-    stem = [nn.Conv2d(1, 16, 2, 2), nn.BatchNorm2d(16), nn.Flatten(2)]
-    blocks = [Calls(lambda n, x: x.mT), Flexible(), Flexible(), Calls(lambda n, x: x.mean(1)), nn.Linear(16, 3)]
-    network = wrap(nn.Sequential(*stem, *blocks), (1, 8, 8))
-    rows = {row["layer"]: (row["removable"], row["eligible"]) for row in describe_layers(network)}
-    assert rows["4"] == rows["5"] == ("residual", None) and rows["4.qkv"] == rows["5.out"] == ("", True)
-    flops = catalogue.find("metric", "flops")().measure(deployed(network), network, (1, 8, 8))
-    assert flops.value == 2 * (16 * 64 + 2 * (16 * 16 * 64 + 2 * 16 * 16 * 16) + 48) and flops.note == ""
-
-
-class Hidden(nn.Module):
-    """Answers only while it is not observed."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
-            raise ValueError("no visitors")
-        return x
-
-
-def test_a_network_that_cannot_be_watched_is_refused() -> None:
-    with pytest.raises(Refusal, match="ValueError: no visitors") as refusal:
-        find_products(Hidden(), ROWS)
-    assert refusal.value.code == "RCP0731"
-
-
-def test_looking_changes_nothing() -> None:
-    module = nn.Sequential(nn.BatchNorm1d(T), nn.Linear(D, 3), nn.Dropout(0.5)).train()
-    before, state, x = {k: v.clone() for k, v in module.state_dict().items()}, torch.get_rng_state(), ROWS.clone()
-    find_products(Calls(lambda n, x: n.inner(x.mul_(1.5)), inner=module), x)
-    assert torch.equal(x, ROWS) and module.training and torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(before[k], v) for k, v in module.state_dict().items())
-    assert not module[1]._forward_hooks and not module[1]._forward_pre_hooks
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_only_what_computes_as_torchs_layer_does_is_plain_and_is_folded() -> None:
-    plain, hooked, replaced = nn.Conv2d(4, 4, 3), nn.utils.weight_norm(nn.Conv2d(4, 4, 3)), nn.Conv2d(4, 4, 3)
-    replaced.forward = lambda x: 2 * F.conv2d(x, replaced.weight)  # type: ignore[method-assign]
-    others = [hooked, replaced, Standardised(4, 4, 3), parametrizations.weight_norm(nn.Conv2d(4, 4, 3))]
-    assert is_plain(plain, nn.Conv2d) and not any(is_plain(part, nn.Conv2d) for part in others)
-    for layer in [plain, *others]:
-        norm = nn.BatchNorm2d(4)
-        norm.running_mean.normal_()
-        module = nn.Sequential(layer, norm).eval()
-        with torch.no_grad(), warnings.catch_warnings():
-            folded = fold(module, MAPS)
-            torch.testing.assert_close(folded(MAPS), module(MAPS), rtol=1e-4, atol=1e-5)
-        assert isinstance(folded[1], nn.Identity) == (layer is plain)
-
-
-class Cosine(nn.Linear):
-    """A head that compares directions."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.linear(F.normalize(input), F.normalize(self.weight))
-
-
-class Named(nn.Linear):
-    """A linear layer under another name."""
-
-
-@pytest.mark.parametrize("head", [Cosine(D, 3), parametrizations.weight_norm(nn.Linear(D, 3))])
-def test_a_head_that_computes_something_else_is_not_replaced_by_one_that_does_not(head: nn.Module) -> None:
-    module = nn.Sequential(nn.Flatten(), head)
-    with pytest.raises(Refusal, match="does not compute what torch's own layer does") as refusal:
-        replace_head(module, "1", 5)
-    assert refusal.value.code == "RCP0708" and module[1] is head
-    module[1] = Named(D, 3)
-    replace_head(module, "1", 5)
-    assert module[1].out_features == 5
-
-
-class Expert(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.down(self.up(x).relu())
-
-
-class Routed(nn.Module):
-    """A mixture of experts: an image goes through one of four, chosen by what it shows; two reach two at most."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem, self.gate = nn.Linear(16, 8), nn.Linear(8, 4)
-        self.experts, self.head = nn.ModuleList(Expert(8) for _ in range(4)), nn.Linear(8, 3)
-        self.experts.append(nn.Linear(8, 8))  # of another class, and never used
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x.flatten(1))
-        chosen, answers = self.gate(x).argmax(1), torch.zeros_like(x)
-        for number in chosen.unique().tolist():
-            rows = (chosen == number).nonzero()[:, 0]
-            answers = answers.index_add(0, rows, self.experts[number](x[rows]))
-        return self.head(x + answers)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_experts_that_no_image_of_the_trial_reaches_are_weights_all_the_same(seed: int) -> None:
-    torch.manual_seed(seed)
-    module = Routed()
-    products = find_products(module, torch.randn(2, 1, 4, 4))
-    assert [product.name for product in products] == [
-        "stem.weight",
-        "gate.weight",
-        *(f"experts.{number}.{part}.weight" for number in range(4) for part in ("up", "down")),
-        "head.weight",
-    ]
-    assert sum(product.elements for product in products) == 16 * 8 + 8 * 4 + 4 * 2 * 8 * 16 + 8 * 3
-    assert all(torch.equal(product.value, module.get_parameter(product.name)) for product in products)
-    assert {product.path for product in products if "experts" in product.name} == {
-        f"experts.{number}.{part}" for number in range(4) for part in ("up", "down")
-    }
-    assert list(idle_weights(module, products)) == ["experts.4.weight"]
