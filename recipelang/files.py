@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +18,8 @@ LONGEST_NAME, LONGEST_PATH = 255, 4000
 MOST_BYTES = 2**24
 #: a link to the cache of the user, wherever wandb keeps its files
 LOG_OF_WANDB = "wandb/*/logs/debug-core.log"
+#: the name of a file of `atomic` until it is whole: `tempfile` draws eight letters or digits
+_LEFT = re.compile(r"\..+\.[a-z0-9_]{8}\.part")
 
 
 def expanded(text: str) -> Path:
@@ -100,6 +103,14 @@ def atomic(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove what `atomic` left in a folder when its process was killed; nobody else may be writing into it now."""
+    with contextlib.suppress(OSError):  # a folder that is not there has nothing, and what stays does no harm
+        for left in folder.iterdir():
+            if _LEFT.fullmatch(left.name) and left.is_file():
+                left.unlink()
 
 
 def write_text(path: Path, text: str, mode: int | None = None) -> None:

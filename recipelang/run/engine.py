@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from recipelang.errors import Diagnostic, MachineFailed, Refusal, StepFailed
-from recipelang.files import keep_inside
+from recipelang.files import keep_inside, sweep
 from recipelang.images.view import seen_by
 from recipelang.kinds import Beside, Dataset, Progress
 from recipelang.measuring.hardware import environment
@@ -173,6 +173,8 @@ class _Run:
         """Write an export of a lane; an export that is refused ends the lane."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if folder.is_relative_to(self.out):  # held by this run
+                sweep(folder)
             network = self.readings.network(export.state)
             for method in export.asked.formats:
                 beside = (self._beside(network, export, lane),) if getattr(method, "looks_at_data", False) else ()

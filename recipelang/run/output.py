@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from recipelang.errors import Refusal
-from recipelang.files import below, expanded, keep_inside, write_text
+from recipelang.files import below, expanded, keep_inside, sweep, write_text
 from recipelang.run.store import Store, remove
 from recipelang.surgery.files import FILES
 
@@ -35,6 +35,8 @@ def output_folder(asked: Path | None, name: str, text: str, store: Store) -> Ite
         folder = _own(Path(asked), held, store) if asked is not None else _next(name, text, held, store)
         folder.mkdir(parents=True, exist_ok=True)
         keep_inside(folder)
+        for place in (folder, folder / "figures"):
+            sweep(place)
         write_text(folder / RECIPE, text)
         try:
             yield folder

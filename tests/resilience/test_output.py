@@ -123,6 +123,17 @@ def test_a_run_killed_while_it_wrote_its_first_file_is_gone_on_with(recipe, plac
     assert recipe(*RUN).code == 0
 
 
+def test_what_a_kill_leaves_half_written_is_removed(recipe, place: Path) -> None:  # type: ignore[no-untyped-def]
+    for only in ("out/deploy/.", "out/.report.json."):
+        assert recipe(*RUN, blow={"at": 2, "how": "SIGKILL", "only": only}).code == -signal.SIGKILL
+        assert list(place.glob(f"{only}*part")), only
+    (place / "out/figures").mkdir()
+    for name in ("out/figures/.front-1.svg.a1_b2c3d.part", "out/.mine.part"):
+        (place / name).write_text("half")
+    assert recipe(*RUN).code == 0
+    assert [path.name for path in (place / "out").rglob("*.part")] == [".mine.part"]  # not of a name that a run gives
+
+
 @pytest.mark.parametrize("pipe", ["| sleep 0", "|& sleep 0"])
 def test_a_reader_that_goes_away_loses_nothing(place: Path, pipe: str) -> None:
     command = f"{sys.executable} -m recipelang.cli run a.rcp --out out --smoke {pipe}; exit ${{PIPESTATUS[0]}}"
