@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +11,8 @@ from recipelang.migrating.reading import Value, Wrong, number
 
 #: kinds of notes, in the order in which they are told, with their words
 KINDS = {"missing": "not translated", "differs": "differs", "fill": "to fill in"}
+#: what the names of a format end with
+_KIND = re.compile(r"(Modifier|Pruner|Quantizer|Loss)(_AGP)?$")
 
 
 @dataclass(frozen=True)
@@ -151,8 +154,14 @@ def unknown(findings: Findings, name: str, at: Value, near: Mapping[str, str], k
     if name in near:
         findings.missing(at, name, "there is no such method here", near[name])
         return
-    guess = nearest(name, [*near, *known])
+    guess = likely(name, [*near, *known])
     findings.missing(at, name, f"unknown; did you mean `{guess}`?" if guess else "unknown", near.get(guess or "", ""))
+
+
+def likely(name: str, known: Iterable[str]) -> str | None:
+    """What a misspelt name may be; what all names end with, as in `FancyModifier`, does not make two of them alike."""
+    stems = {_KIND.sub("", one): one for one in known}
+    return stems.get(nearest(_KIND.sub("", name), stems) or "")
 
 
 def joined(texts: Iterable[str]) -> str:

@@ -9,11 +9,8 @@ from recipelang.migrating.finding import Findings, call, shown
 from recipelang.migrating.reading import Value, number
 
 NEAREST: dict[str, str] = {
-    "CRDLoss": "`sp`, which also compares how images relate to each other",
-    "RKDLoss": "`sp`, which also compares how images relate to each other",
-    "PKTLoss": "`sp`, which also compares how images relate to each other",
-    "CCKDLoss": "`sp`, which also compares how images relate to each other",
-    "FTLoss": "`fitnet`, which also adapts activations of the network to the teacher's",
+    "PKTLoss": "`sp` or `relational`, which also compare how images relate to each other",
+    "CCKDLoss": "`sp` or `relational`, which also compare how images relate to each other",
     "PADL2Loss": "`fitnet`, which also adapts activations of the network to the teacher's",
     "HierarchicalContextLoss": "`fitnet` at several positions",
     "SSKDLoss": "`kd`; there is no self-supervision",
@@ -90,11 +87,7 @@ def _paired(ours: str, key: str, neutral: str = "") -> Callable[[Value, Value | 
     def make(inner: Value, given: Value | None, term: Value, findings: Findings) -> str:
         student, teacher = _pairs(given, key)
         if not student:
-            findings.fill(
-                inner.line,
-                key_of(inner),
-                f"its positions are found by shape and depth: `recipe plan` shows those of `{ours}`",
-            )
+            _positions(inner, ours, findings)
         return call(ours, neutral, student, teacher)
 
     return make
@@ -123,6 +116,49 @@ def _hint(inner: Value, given: Value | None, term: Value, findings: Findings) ->
     return call("fitnet", f'student="{mine}"', f'teacher="{theirs}"')
 
 
+def _positions(inner: Value, ours: str, findings: Findings) -> None:
+    why = f"its positions are found by shape and depth: `recipe plan` shows those of `{ours}`"
+    findings.fill(inner.line, key_of(inner), why)
+
+
+def _setting(ours: str, given: Value | None, name: str) -> str:
+    """A number of theirs as a setting of ours; "" where the file does not say it."""
+    found = given.get(name) if given else None
+    value = number(found.data) if found else None
+    return "" if value is None else f"{ours}={shown(value)}"
+
+
+def _crd(inner: Value, given: Value | None, term: Value, findings: Findings) -> str:
+    """`CRDLoss`, whose weight stands before the term."""
+    _positions(inner, "crd", findings)
+    names = {"negatives": "num_negative_samples", "temperature": "temperature", "momentum": "momentum"}
+    said = (_setting(ours, given, theirs) for ours, theirs in {**names, "width": "input_size"}.items())
+    return call("crd", "beta=1", *said)
+
+
+def _relational(inner: Value, given: Value | None, term: Value, findings: Findings) -> str:
+    """`RKDLoss` of the outputs of one module each."""
+    sides = [given.get(f"{side}_output_path") if given else None for side in ("student", "teacher")]
+    paths = [side.text if side and _SIDES.fullmatch(side.text) else "" for side in sides]
+    if not all(paths):
+        paths = ["", ""]
+        _positions(inner, "relational", findings)
+    findings.differs(inner.line, "RKDLoss", "activations are averaged over places before they are compared")
+    said = (_setting("distances", given, "dist_factor"), _setting("angles", given, "angle_factor"))
+    modules = (f'{side}="{path}"' for side, path in zip(("student", "teacher"), paths, strict=True) if path)
+    return call("relational", *said, *modules)
+
+
+def _factors(inner: Value, given: Value | None, term: Value, findings: Findings) -> str:
+    """`FTLoss`, whose paraphraser is trained in a stage before."""
+    _positions(inner, "ft", findings)
+    why = "the paraphraser is trained along; `first=0.1` lets it learn alone for a tenth of the steps"
+    findings.differs(inner.line, "FTLoss", why)
+    if _setting("p", given, "p") not in ("", "p=1"):
+        findings.differs(inner.line, "FTLoss: p", "factors are compared with p = 1")
+    return call("ft", "beta=1")
+
+
 LOSSES: Mapping[str, Callable[[Value, Value | None, Value, Findings], str]] = {
     "KDLoss": _kd,
     "ATLoss": _paired("at", "at_pairs", "beta=1"),
@@ -131,5 +167,8 @@ LOSSES: Mapping[str, Callable[[Value, Value | None, Value, Findings], str]] = {
     "SPKDLoss": _paired("sp", "sp_pairs", "gamma=1"),
     "VIDLoss": _paired("vid", "vid_pairs"),
     "DABLoss": _paired("ab", "dab_pairs"),
+    "CRDLoss": _crd,
+    "RKDLoss": _relational,
+    "FTLoss": _factors,
     "MSELoss": _hint,
 }

@@ -10,7 +10,7 @@ from recipelang.migrating import distiller, llmcompressor, sparseml, torchdistil
 from recipelang.migrating.finding import KINDS, Findings, Note, Statement
 from recipelang.migrating.laying import written
 from recipelang.migrating.modifiers import Modifier, has_names, has_tags, modifiers
-from recipelang.migrating.reading import Value, Wrong, read
+from recipelang.migrating.reading import Value, Wrong, front_matter, read
 from recipelang.migrating.timeline import Timeline
 from recipelang.migrating.writing import accepted, recipe
 
@@ -53,15 +53,15 @@ def migrate(text: str, name: str, kind: str = "") -> Migration:
     """Translate a recipe of another tool.
 
     Args:
-        text: of the file, in YAML.
-        name: of the file, for the recipe's first comment.
+        text: of the file, in YAML; of a Markdown file, its front matter.
+        name: of the file, for the recipe's first comment; `.md` is Markdown.
         kind: one of `FORMATS`; "" to recognise it.
 
     Raises:
         Wrong: RCP1260 it is not YAML that can be read safely; RCP1261 it has none of the formats; RCP1262 several;
             RCP1263 a value contradicts another or has no meaning; RCP1264 nothing is in it.
     """
-    root = read(text)
+    root = read(front_matter(text) if name.lower().endswith(".md") else text)
     kind = kind or _recognised(root)
     findings = Findings()
     if kind in ("sparseml", "llmcompressor"):

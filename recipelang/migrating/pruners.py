@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from recipelang.errors import nearest
-from recipelang.migrating.finding import Fields, Findings, call, percent
+from recipelang.migrating.finding import Fields, Findings, call, likely, percent
 from recipelang.migrating.reading import Value, Wrong, number
 from recipelang.migrating.selecting import module_of, selected
 from recipelang.migrating.timeline import Pruning, Timeline
@@ -61,7 +60,7 @@ def pruned(job: Job, thinned: bool, timeline: Timeline, findings: Findings) -> N
                 "minibatch_pruning_frequency", "param_name", "rounding_fn", "noise")  # fmt: skip
     make = PRUNERS.get(job.kind)
     if make is None:
-        guess = nearest(job.kind, [*PRUNERS, *NEAREST])
+        guess = likely(job.kind, [*PRUNERS, *NEAREST])
         why = (
             "there is no such method here"
             if job.kind in NEAREST

@@ -104,6 +104,22 @@ def number(text: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
+def front_matter(text: str) -> str:
+    """What a Markdown file has between its first two lines `---`, at the same places: the rest becomes spaces.
+
+    Raises:
+        Wrong: RCP1260: there are no two such lines.
+    """
+    lines = text.splitlines(keepends=True)
+    marks = [number for number, line in enumerate(lines) if line.rstrip() == "---"]
+    if len(marks) < 2:
+        message = "the file is Markdown without YAML between two lines `---`"
+        raise Wrong("RCP1260", message, None, "name the file of the recipe, or save its YAML as `.yaml`")
+    first, last = marks[:2]
+    before = "".join("".join(letter if letter in "\r\n" else " " for letter in line) for line in lines[: first + 1])
+    return before + "".join(lines[first + 1 : last])
+
+
 def read(text: str) -> Value:
     """The file as values.
 
@@ -121,6 +137,9 @@ def read(text: str) -> Value:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = _span(mark, mark) if mark else None
+        if error.problem == "but found another document":
+            message, help = "the file has several documents", "keep one of them in a file of its own"
+            raise Wrong("RCP1260", message, place, help) from None
         message = f"the file is not YAML: {error.problem or error.context}"
         raise Wrong("RCP1260", message, place, "a line is `key: value`; indent with spaces") from None
     except (yaml.YAMLError, RecursionError):

@@ -78,7 +78,7 @@ def translate(root: Value, text: str, findings: Findings) -> None:
 def _model(value: Value, role: str, findings: Findings) -> None:
     """`model torchvision.resnet18(…)`, or a comment where the network is not here."""
     name, arguments = key_of(value), arguments_of(value)
-    weights = _weights(value, arguments)
+    weights = _weights(value, arguments, bool(role), findings)
     classes = number(arguments.get("num_classes").data) if arguments and arguments.get("num_classes") else None  # type: ignore[union-attr]
     settings = [f'weights="{weights}"' if weights else ""]
     torchvision = find("model", "torchvision")
@@ -98,17 +98,23 @@ def _model(value: Value, role: str, findings: Findings) -> None:
         findings.say(f'model python("nets.py:build"){role}', value)
 
 
-def _weights(value: Value, arguments: Value | None) -> str:
-    """The file or the name of published weights; "" for random numbers."""
-    source = value.get("src_ckpt") or (value.get("ckpt") if value.get("src_ckpt") is None else None)
-    if arguments and arguments.get("pretrained") and arguments.get("pretrained").data is True:  # type: ignore[union-attr]
-        return "DEFAULT"
+def _weights(value: Value, arguments: Value | None, taught: bool, findings: Findings) -> str:
+    """The file or the name of published weights; "" for random numbers.
+
+    Files of the first versions have `ckpt` alone: of a teacher it is read where it exists, of a student it is written.
+    """
+    source = value.get("src_ckpt") or (value.get("ckpt") if taught else None)
+    path = source.text if source and '"' not in source.text else ""
+    pretrained = arguments.get("pretrained") if arguments else None
     given = arguments.get("weights") if arguments else None
-    if given:
+    published = "DEFAULT" if pretrained and pretrained.data is True else ""
+    if given and not published:
         name = given.items[-1].text if given.items else given.text
-        return name if re.fullmatch(r"[A-Z0-9_]+", name) else "DEFAULT"
-    path = source.text if source else ""
-    return path if path and '"' not in path and value.get("src_ckpt") else ""
+        published = name if re.fullmatch(r"[A-Z0-9_]+", name) else "DEFAULT"
+    if published and path and source:
+        why = f"`{path}` is read there over the published weights, where it exists; `weights=` names it here"
+        findings.differs(source.line, "ckpt" if value.get("ckpt") else "src_ckpt", why)
+    return published or path
 
 
 def _data(datasets: Value | None, train: Value | None, findings: Findings) -> None:
@@ -178,6 +184,12 @@ class _Stage:
         length = fields.number("num_epochs", low=1)
         frozen = self._frozen()
         criterion = fields.take("criterion")
+        student = self.value.get("student")
+        trained = student.get("requires_grad") if student else None
+        if trained and trained.data is False:
+            why = "this stage does not train the student, so nothing is written for it; parts beside a loss learn along"
+            self.findings.differs(self.value.line, "student: requires_grad", why)
+            return
         loss = self._loss(criterion) if criterion else ("", False)
         optimizer = self._optimizer(fields.take("optimizer"), fields.take("scheduler"), length or 1)
         if length is None:

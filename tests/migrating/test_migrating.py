@@ -71,6 +71,8 @@ def test_what_is_not_here_is_told_with_its_line_and_the_nearest() -> None:
     assert notes["MFACPruningModifier"].line == 31 and "obd" in notes["MFACPruningModifier"].nearest
     assert "did you mean `GMPruningModifier`" in notes["GMPruningModfier"].why
     assert "TrainableParamsModifier" in notes
+    unlike = migrate("modifiers:\n  - !FancyModifier {start_epoch: 0}\n", "r.yaml").notes[0]
+    assert unlike.what == "FancyModifier" and unlike.why == "unknown" and not unlike.nearest
     assert not migrated("sparseml_groups").complete
 
 
@@ -144,7 +146,28 @@ def test_stages_of_hints_and_attention() -> None:
     assert statements[2] == 'data folder("~/photos", size=192, batch=32)'
     assert 'fitnet(student="layer1", teacher="layer1") + 0 * task, adam(lr=multistep(0.001' in statements[3]
     assert 'task + 1000 * at(beta=1, student="layer3, layer4", teacher="layer3, layer4")' in statements[4]
-    assert [note.what for note in migrated("torchdistill_stages").notes if note.kind == "missing"] == ["CRDLoss"]
+    assert "0.8 * crd(beta=1)" in statements[4] and migrated("torchdistill_stages").complete
+
+
+def test_a_stage_that_trains_no_student_is_told_and_losses_with_parts_are_translated() -> None:
+    found = migrated("torchdistill_factors")
+    teacher, last = body(found).splitlines()[1::2]
+    assert teacher == 'model torchvision.resnet34(weights="./photos-teacher.pt") as teacher'
+    assert last == (
+        "distill from teacher for 9 epochs with task + 1000 * ft(beta=1) + relational(distances=1, angles=2, "
+        'student="layer4", teacher="layer4") + 0.8 * crd(beta=1, negatives=512, temperature=0.1, width=64), '
+        "sgd(lr=0.1, momentum=0.9, weight_decay=0.0001)"
+    )
+    told = {note.what for note in found.notes if note.kind == "differs"}
+    assert {"student: requires_grad", "FTLoss: p", "RKDLoss"} <= told and found.complete
+
+
+def test_markdown_with_a_recipe_in_its_front_matter() -> None:
+    inside = (Path(__file__).parent / "fixtures" / "sparseml_gradual.yaml").read_text(encoding="utf-8")
+    found = migrate(f"<!--\n---- a licence\n-->\n\n---\n{inside}\n---\n# A card\n- a: b: c\n", "recipe.md")
+    assert body(found) == body(migrated("sparseml_gradual"))
+    lines = {note.line for note in migrated("sparseml_gradual").notes if note.line}
+    assert {note.line for note in found.notes if note.line} == {line + 5 for line in lines}
 
 
 def test_keys_of_the_first_versions_are_read() -> None:

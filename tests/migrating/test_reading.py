@@ -65,6 +65,19 @@ def test_bad_files_are_refused(text: str, expected: str) -> None:
     assert code(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("r.yaml", "a: 1\n---\nb: 1\n", "the file has several documents"),
+        ("r.md", "# Only prose\n", "the file is Markdown without YAML between two lines `---`"),
+    ],
+)
+def test_what_is_not_one_document_says_so(name: str, text: str, expected: str) -> None:
+    with pytest.raises(Wrong) as wrong:
+        migrate(text, name)
+    assert wrong.value.diagnostic.code == "RCP1260" and wrong.value.diagnostic.message == expected
+
+
 def test_a_wanted_format_without_its_items_is_refused() -> None:
     assert code("policies: []\n", "sparseml") == "RCP1264"
 
