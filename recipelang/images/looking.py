@@ -120,12 +120,18 @@ def _one(whole: Any, k: int, draw: int, target: str, fetch: Fetch, refuse: Refus
     at(k)
     sample, goal = read_sample(fetch(whole, k, draw), k, target, refuse)
     shapes = (tuple(sample.shape), shape_of(goal))
-    digest = hashlib.sha256(repr(shapes).encode() + sample.numpy().tobytes())
-    digest.update(b"%d" % goal if isinstance(goal, int) else goal.numpy().tobytes())
     label: int | tuple[int, ...] = goal if isinstance(goal, int) and 0 <= goal < MOST_CLASSES else -1
     if target == "labels":
         label = tuple(goal.int().tolist())
-    return _Look(shapes, label, digest.digest(), ids_in(sample))
+    return _Look(shapes, label, digest_of(sample, goal), ids_in(sample))
+
+
+def digest_of(sample: Tensor, goal: Any) -> bytes:
+    """SHA-256 of an input and its target."""
+    shapes = (tuple(sample.shape), shape_of(goal))
+    digest = hashlib.sha256(repr(shapes).encode() + sample.numpy().tobytes())
+    digest.update(b"%d" % goal if isinstance(goal, int) else goal.numpy().tobytes())
+    return digest.digest()
 
 
 def died(split: str, sample: int | None, why: str, refuse: Refuse) -> Refusal:

@@ -13,14 +13,17 @@ from torch import Tensor
 
 from recipelang.images.dataset import fingerprint, no_images
 from recipelang.images.draws import AUGMENT, bits, course
-from recipelang.images.looking import MOST_CLASSES, Fetch, IndexedSamples, died, ids_in, look_at
+from recipelang.images.looking import MOST_CLASSES, Fetch, IndexedSamples, died, digest_of, ids_in, look_at
 from recipelang.images.samples import Refuse, read_sample, shape_of
 from recipelang.images.several_labels import NONE, require_varied, strata
 from recipelang.images.splits import SPLITS, divide
+from recipelang.images.steady import first_that_varies
 from recipelang.images.workers import at, in_processes, require_processes
 from recipelang.kinds import FLOATING, Batch, Inputs, Labels, Preprocessing, Task
 
 LONGEST_TEXT = 1_000  # characters, of the name of a class
+#: by fingerprint: the training sample that is found to vary first; None where none does
+VARYING: dict[str, int | None] = {}
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,23 @@ class OwnDataset:
         """The same with only these training samples (sorted numbers)."""
         key = hashlib.sha256(f"{self.fingerprint} {chosen.tolist()}".encode()).hexdigest()
         return replace(self, fingerprint=key, sources={**self.sources, "train": self.sources["train"].take(chosen)})
+
+    @property
+    def augments(self) -> bool:
+        """Whether a training sample may be another one in each epoch: all are read again, once in a process."""
+        if self.fingerprint not in VARYING:
+
+            def read(whole: Any, k: int, draw: int) -> bytes:
+                return digest_of(*self._sample(replace(source, whole=whole), k, draw))
+
+            source = self._split("train")
+            VARYING[self.fingerprint] = first_that_varies(source, read, self.refuse, self.workers)
+        return VARYING[self.fingerprint] is not None
+
+    @property
+    def unaugmented(self) -> str:
+        """What to do instead where samples vary."""
+        return f"give `train` samples without random transforms: sample {VARYING.get(self.fingerprint)} has some"
 
     def size(self, split: str) -> int:
         """Number of samples in `train`, `val` or `test`."""

@@ -124,6 +124,11 @@ class Derived:
         return bool(self.data.augments)  # type: ignore[attr-defined]
 
     @property
+    def unaugmented(self) -> str:
+        """What to do so that it does not augment; an error where the data does not say."""
+        return str(self.data.unaugmented)  # type: ignore[attr-defined]
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What is said of it."""
         return tuple(getattr(self.data, "notes", ()))

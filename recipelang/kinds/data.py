@@ -49,7 +49,8 @@ class Dataset(Protocol):
             in which `batches("train", …)` of the same arguments gives them. Losses that keep something for each sample
             (`Loss.remembers`) need it, and so do kept answers of teachers (`Companion.caches`).
         augments: whether a training sample may be another one in each epoch; answers of teachers are kept only where it
-            is False.
+            is False. It may take a pass over the samples.
+        unaugmented: what to do so that it does not augment; default: to write `augment=none`.
     """
 
     @property

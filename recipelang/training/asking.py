@@ -39,10 +39,11 @@ def require_cacheable(training: Training, data: Dataset, samples: int | None = N
     augments = getattr(data, "augments", None)
     if augments is not False:
         what = "augments its samples" if augments else "does not say whether it augments its samples"
+        still = getattr(data, "unaugmented", f"write `data {data.name}(augment=none)`")
         raise Refusal(
             "RCP1523",
             f"`cached` keeps one answer about each training sample, and the data `{data.name}` {what}",
-            f"write `data {data.name}(augment=none)`, or leave `cached` out" if augments else "leave `cached` out",
+            f"{still}, or leave `cached` out" if augments else "leave `cached` out",
         )
     if data.labels is not None:
         size = min(samples or data.size("train"), data.size("train"))

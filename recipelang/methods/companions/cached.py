@@ -17,7 +17,9 @@ class Cached(Companion):
     What: saves the forward passes of teachers, all but one for each sample: the more, the larger the teachers are and
         the more epochs there are. Answers are kept in a file beside the checkpoint, in float32.
     Shapes: any answer that is one tensor; samples × outputs × 4 bytes for each teacher.
-    Needs: samples that are the same in every epoch (`augment=none` in the data), and data that numbers them.
+    Needs: samples that are the same in every epoch (`augment=none` in the data), and data that numbers them. Training
+        samples of a user's own code (`data python`, data given to `recipelang.run`) are all read once more with other
+        random numbers, and refused where one differs, or draws random numbers without a seed of its own.
     Not with: losses that compare more than outputs, ask them about some samples or train them along; companions that
         change the images, as `mixup`; `on nothing`.
     Measured: the record says how long the teachers took, how large their answers are, what a batch takes, what it would
