@@ -34,6 +34,8 @@ class ExportMethod(Protocol):
         `cannot_hold`, a mapping from a restriction (`quantized`) to why a network under it cannot be written in this
         form, and what to do instead; then `check` refuses it (RCP0716), before anything is trained.
         `tasks`, the names of the tasks that it has a meaning in; without it, all.
+        `leaves_out = True`: a network that it refuses is left out, and the report names it and the reason; the refusal
+        ends a recipe only where no network is left.
         `looks_at_data = True`: it writes what the network sees, and is an `ObservingExport`.
         `require_network(network)`, which refuses a network that cannot be written, as far as its architecture tells;
         `plan` calls it.

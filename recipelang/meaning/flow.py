@@ -55,6 +55,7 @@ class Flow:
         few: the weights that hold few values, by each statement that made them so, and where.
         grids: what the statement before gave grids, and where; None where something trained or changed since.
         restrictions: those that the current network is certainly under; while variants are open, that one of them is.
+        everywhere: while variants are open, the restrictions that each of them is under.
         origin: where the current network comes from; `origins`: where kept states do.
         beside: names of networks that statements left beside the current one.
         same: the kept states that the current network is, to the last number.
@@ -83,6 +84,7 @@ class Flow:
     few: tuple[tuple[FewValues, Span], ...] = ()
     grids: tuple[Needs, Span] | None = None
     restrictions: frozenset[str] = frozenset()
+    everywhere: frozenset[str] = frozenset()
     origin: Origin | None = None
     origins: Mapping[str, Origin] = field(default_factory=dict)  # replaced and never changed: flows share it
     beside: frozenset[str] = frozenset()
@@ -120,6 +122,11 @@ class Flow:
             healthy=True,
             expects=False,
         )
+
+    @property
+    def certain(self) -> frozenset[str]:
+        """The restrictions that the current network is under, or every network while variants are open."""
+        return self.everywhere if self.branch else self.restrictions
 
     @property
     def recovered(self) -> bool:

@@ -220,6 +220,7 @@ class Walk:
             opened.ends.append(inside)
             self.named.update(inside.names)
             flow.variants[name] = "" if inside.branch else full
+            flow.everywhere = flow.everywhere & inside.certain if flow.branch else inside.certain
             flow.branch = True
             flow.expects = flow.expects or inside.expects
             flow.sparse = flow.sparse or inside.sparse

@@ -29,8 +29,8 @@ class Mapped:
 
     Attributes:
         label: its class.
-        answers: what each network answered, healthy first.
-        alike: how alike the map of each is to healthy's, from the second network on; None where one is flat.
+        answers: what each network answered.
+        alike: how alike the map of each is to healthy's; None for healthy itself, without it, and where one is flat.
     """
 
     label: str
@@ -44,8 +44,8 @@ class Maps:
 
     Attributes:
         row: the network, under its first seed.
-        names: of the networks, `healthy`, perhaps `recovered`, and `network`.
-        alike: the mean correlation of the network's maps with healthy's; None if there is none.
+        names: of the networks, `healthy`, perhaps `recovered`, and `network`; healthy may have no maps.
+        without: networks that have no maps, each with the reason.
         images: of each.
         sheet: a PNG of equal pictures without space between them: a row for each of the first `drawn` images, with the
             image and the map of each of `names`.
@@ -54,7 +54,7 @@ class Maps:
 
     row: Row
     names: tuple[str, ...]
-    alike: float | None
+    without: tuple[tuple[str, str], ...]
     images: tuple[Mapped, ...]
     sheet: bytes
     drawn: int
@@ -116,18 +116,19 @@ def _maps(row: Row, place: Path) -> Maps:
         Mapped(
             _name(one["class"]),
             tuple(_name(one["answers"][name]) for name in names),
-            tuple(_share(one["alike"][name], -1) for name in names[1:]),
+            tuple(_share(one["alike"][name], -1) if name in told["alike"] else None for name in names),
         )
         for one in told["images"]
     )
-    if not images or len(names) < 2:
+    without = tuple((_name(name), _name(why)) for name, why in dict(told.get("without", {})).items())[:MOST_OF_ONE]
+    if not images or not names:
         raise ValueError("it names no image, or no network")
     sheet, drawn = _bytes(place.with_name("activation_map_tiles.png")), min(len(images), int(_sure(told["tiled"], 99)))
     with _opened(sheet) as image:
         if not drawn or image.width % (1 + len(names)) or image.height % drawn:
             raise ValueError("its pictures are not of one size")
         image.verify()
-    return Maps(row, names, _share(told["alike"][names[-1]], -1), images, sheet, drawn)
+    return Maps(row, names, without, images, sheet, drawn)
 
 
 def _depths(row: Row, place: Path) -> Depths:

@@ -46,6 +46,6 @@ def charts(context: ReportContext) -> Charts:
     drawn: list[Chart | None] = [*fronts(context, look)]
     drawn += [draw(i) for found, draw in kinds for i in range(min(len(found), most))]
     drawn += [depth_chart(context.exhibits.depths, look)] if context.exhibits.depths else []
-    drawn += maps(context.exhibits.maps)
+    drawn += maps(context.exhibits.maps, [source.name for source in context.sources])
     left_out = sum(max(0, len(found) - most) for found, _ in kinds)
     return Charts(tuple(sorted(filter(None, drawn), key=lambda chart: GROUPS.index(chart.group))), left_out)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from recipelang.errors import MachineFailed, Refusal, StepFailed
 from recipelang.plan import canonical
 from recipelang.run.lanes import Lane, by_variant
+from recipelang.run.retraining import on_data
 from recipelang.run.worker import Worker
 from recipelang.units import listed
 
@@ -67,6 +68,7 @@ class Controls:
             names = tuple(variants)
             path = ("control",) if len(groups) == 1 else (f"control of {listed(names)}",)
             first = variants[names[0]]
+            self.notes += [f"the control of {listed(names)} trains {told}" for told in _in_place(first[0])]
             made += [self._shown(lane).fork(path=path, control_of=names) for lane in first]
         return made
 
@@ -78,6 +80,12 @@ class Controls:
             raise
         except StepFailed as failed:
             return lane.fork(current=None, steps=[], exports=[], origin=None, error=failed.diagnostics[0])
+
+
+def _in_place(lane: Lane) -> list[str]:
+    """What the control of a lane trains on in place of samples that were made."""
+    found = [samples for step in lane.trace if (samples := step.operation.needs().trains_on) and samples.source]
+    return list(dict.fromkeys(map(on_data, found)))
 
 
 def training_of(lane: Lane) -> str:

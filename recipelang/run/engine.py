@@ -25,6 +25,7 @@ from recipelang.run.evaluate import Readings
 from recipelang.run.expectations import Expectations
 from recipelang.run.following import Following, begin
 from recipelang.run.lanes import Exported, Lane, beside
+from recipelang.run.left_out import Exports
 from recipelang.run.measurer import Measurer
 from recipelang.run.options import Options
 from recipelang.run.output import PARTIAL, inside, output_folder, whole, without_partial
@@ -87,6 +88,7 @@ class _Run:
         self.controls = Controls(self.worker)
         self.walk = Walk(self.worker, self.readings, self.expectations)
         self.remarks: list[str] = []  # of exports
+        self.exports = Exports()
         self.worker.begin(plan.nodes)
 
     def carry_out(self) -> RunResult:
@@ -110,6 +112,8 @@ class _Run:
             lanes = lanes + self.controls.all_of(lanes)
         lanes = lanes + beside(lanes, {name for step in steps_of(self.plan.nodes) for name in _started(step)})
         self._write_networks(lanes)
+        for step, lane, refusal in self.exports.failed():
+            lane.error = refusal.at(step.span, step.path)
         self._hold_demands(lanes)
         failures += [lane.error for lane in lanes if lane.error and not lane.lost]
         report = self._report(lanes)
@@ -170,21 +174,26 @@ class _Run:
                         lane.error = refusal.at(None)
 
     def _export(self, export: Exported, lane: Lane, folder: Path) -> None:
-        """Write an export of a lane; an export that is refused ends the lane."""
+        """Write an export of a lane."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if folder.is_relative_to(self.out):  # held by this run
                 sweep(folder)
             network = self.readings.network(export.state)
             for method in export.asked.formats:
-                beside = (self._beside(network, export, lane),) if getattr(method, "looks_at_data", False) else ()
-                method.write(network, folder, *beside)
+                try:
+                    beside = (self._beside(network, export, lane),) if getattr(method, "looks_at_data", False) else ()
+                    method.write(network, folder, *beside)
+                except Refusal as refusal:
+                    self.exports.refuse(export.step, method, lane, refusal)
+                    continue
+                self.exports.write(export.step, method)
                 if hasattr(method, "remark") and (said := method.remark(network)):
                     self.remarks.append(said)
+            with contextlib.suppress(OSError):  # of what was refused; something else may have been written to it
+                folder.rmdir()
         except Refusal as refusal:
             lane.error = refusal.at(export.step.span, export.step.path)
-            with contextlib.suppress(OSError):  # something else may have been written to it
-                folder.rmdir()
         except OSError as error:
             trouble = machine_trouble(error, export.step.span, export.step.path)
             if trouble is None:
@@ -220,7 +229,8 @@ class _Run:
     def _warnings(self) -> list[str]:
         """What needs attention, each once."""
         planned = [warning.message for warning in self.plan.warnings]
-        return list(dict.fromkeys([*planned, *self.controls.notes, *self.remarks, *self.readings.trouble]))
+        exported = [*self.exports.notes(), *self.remarks]
+        return list(dict.fromkeys([*planned, *self.controls.notes, *exported, *self.readings.trouble]))
 
 
 def _started(step: Step) -> tuple[str, ...]:

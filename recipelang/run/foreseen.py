@@ -35,6 +35,7 @@ class Foreseen(Lane):
     models: Mapping[str, Network] = field(default_factory=dict)  # replaced and never changed: lanes share it
     altered: bool = False  # the recipe's own surgery is in `network`
     supposed: bool = False  # surgery above must run: `network` is larger than the step will find it
+    in_place: tuple[str, ...] = ()  # what its control trains on in place of samples that are made
     unjudged: bool = False  # an `expect` could not be judged yet
 
     def remember(self, name: str, network: Network | None) -> None:

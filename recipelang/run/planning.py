@@ -6,6 +6,7 @@ a selector names, which can be removed, how far a budget can be pushed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -122,20 +123,22 @@ def _together(told: Sequence[Told]) -> Told:
 
 def _controls(rehearsal: Rehearsal) -> Iterator[PlanLine]:
     """A row for every control: healthy with the training of a variant, shared where the training is equal."""
-    found: dict[str, tuple[list[str], list[Told]]] = {}
+    found: dict[str, tuple[list[str], list[Told], tuple[str, ...]]] = {}
     for name, seeds in by_variant(rehearsal.lanes).items():
         for lane in seeds:
             merged = (
                 lane.origin is not None and lane.origin.current == lane.current
             )  # it is shown as the chosen variant
             if not (lane.error or merged) and (lane.trace or lane.current is None):
-                names, told = found.setdefault(training_of(lane), ([], []))
+                key = json.dumps([training_of(lane), in_place := getattr(lane, "in_place", ())])
+                names, told, _ = found.setdefault(key, ([], [], in_place))
                 names += [name] if name not in names else []
                 told.append(_control(rehearsal, lane))
-    for names, told in found.values():
+    for names, told, in_place in found.values():
         whose = f" of {' and '.join(names)}" if len(found) > 1 else ""
         known = _together(told)
-        why = "; ".join(filter(None, ("healthy with the same training, for a fair comparison", known.reason)))
+        same = "healthy with the same training, for a fair comparison"
+        why = "; ".join(filter(None, (same, *dict.fromkeys(in_place), known.reason)))
         yield PlanLine(0, 0, f"control{whose}", known.state, why)
 
 

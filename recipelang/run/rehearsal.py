@@ -34,6 +34,7 @@ from recipelang.plan import (
     compresses,
     steps_of,
 )
+from recipelang.run import left_out
 from recipelang.run.building import build
 from recipelang.run.controls import Controls
 from recipelang.run.expectations import Expectations
@@ -41,6 +42,7 @@ from recipelang.run.foreseen import Foreseen, Told
 from recipelang.run.foresight import fit_schedules, foresee
 from recipelang.run.lanes import Lane
 from recipelang.run.options import Options
+from recipelang.run.retraining import on_data
 from recipelang.run.store import Store
 from recipelang.run.stored import ABOVE, StoredNumbers, StoredReadings, StoredSteps, Unknown
 from recipelang.run.timing import Times
@@ -94,6 +96,8 @@ class Rehearsal(Walk):
         if isinstance(writes, Seeded | Expected):
             self.tell(step, Told("notes", "what follows runs once per seed" if isinstance(writes, Seeded) else ""))
             return super().step(step, lanes, filters)
+        if isinstance(writes, Written):
+            return self._write(step, writes, lanes, filters)
         work = self._work if isinstance(writes, Made | Built) else self._book
         for lane in lanes:
             if lane.error:
@@ -107,6 +111,15 @@ class Rehearsal(Walk):
                 self._fails(step, lane, failed.diagnostics[0], filters)
             except Refusal as refusal:
                 self._fails(step, lane, refusal.at(step.span, step.path), filters)
+        return lanes
+
+    def _write(self, step: Step, written: Written, lanes: list[Lane], filters: bool) -> list[Lane]:
+        """Note which networks an export would refuse."""
+        exports = left_out.foreseen(step, written.formats, lanes)  # type: ignore[arg-type]
+        for _, lane, refusal in exports.failed():
+            self._fails(step, lane, refusal.at(step.span, step.path), filters)  # type: ignore[arg-type]
+        if exports.written:
+            self.tell(step, Told("notes", details=exports.notes()))
         return lanes
 
     def _fails(self, step: Step, lane: Foreseen, error: Diagnostic, filters: bool) -> None:
@@ -127,10 +140,6 @@ class Rehearsal(Walk):
                 return Told("notes", lane.steps[-1].note)
             case Tasked() | Reported():
                 self.worker.step(step, lane)
-            case Written(formats=formats) if lane.network:
-                for method in formats:
-                    if hasattr(method, "require_network"):
-                        method.require_network(lane.network)
             case Named(name=name):
                 if lane.current:
                     self.worker.step(step, lane)
@@ -150,6 +159,8 @@ class Rehearsal(Walk):
             Refusal: it will fail on this network.
         """
         operation, writes = step.operation, step.operation.needs().writes
+        if (samples := operation.needs().trains_on) and samples.source:
+            lane.in_place = (*lane.in_place, on_data(samples))
         built = writes if isinstance(writes, Built) else None
         if compresses(operation):
             self.worker.settle_healthy(lane)

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from recipelang.catalogue import spell
-from recipelang.plan import Duration, Operation, Step, Training, lengthened, repeated
+from recipelang.plan import Duration, Operation, Samples, Step, Training, lengthened, repeated
+from recipelang.units import counted
 
 
 def repeated_by_control(step: Step, record: Mapping[str, Any]) -> list[Step]:
@@ -31,10 +32,17 @@ def _as_long(training: Training, done: Duration, step: Step) -> Training:
     return replace(longer, duration=done)
 
 
+def on_data(samples: Samples) -> str:
+    """What a control trains on in place of samples that a source made."""
+    count = counted(samples.count, "sample") if samples.count else "all samples"
+    return f"on {count} of `train` with their labels, in place of those that `{samples.source.name}` makes"
+
+
 def _training_text(operation: Operation) -> str:
     needs = operation.needs()
     if needs.training is None:
         return ""
     length = f"{'from scratch ' * needs.scratch}for {needs.training.duration}"
     text = needs.training.text or spell(needs.training.optimizer)
-    return f"{length} with {', '.join((*map(spell, needs.training.companions), text))}"
+    on = f" on train(samples={needs.trains_on.count})" if needs.trains_on and needs.trains_on.count else ""
+    return f"{length} with {', '.join((*map(spell, needs.training.companions), text))}{on}"

@@ -18,7 +18,11 @@ VERB = Verb(
     clauses=(),
     example="prune 2 layers by imprint\nfinetune for 3 epochs\ncontrol\nexpect top1 drop(from=control) < 1%",
     read=read,
-    rules=("The recipe must train after something has been removed.", "`distill` becomes `finetune` of equal length."),
+    rules=(
+        "The recipe must train after something has been removed.",
+        "`distill` becomes `finetune` of equal length. In place of images that are made (`on nothing`) it sees as many "
+        "of the training split, with their labels; plan and report say so.",
+    ),
     top_level=True,
     once=True,
     after_variants=True,

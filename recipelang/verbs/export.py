@@ -40,7 +40,8 @@ def read(reader: Reader) -> Export | None:
             help = "write `sparsify nm 2:4` above, or remove `packed`"
             reader.refuse("RCP1301", "no weight is 2:4 here, so there is nothing to pack", node.span, help)
         lacking: Mapping[str, tuple[str, str]] = getattr(format, "cannot_hold", {})
-        for restriction in sorted(reader.flow.restrictions & lacking.keys()):
+        held = reader.flow.certain if getattr(format, "leaves_out", False) else reader.flow.restrictions
+        for restriction in sorted(held & lacking.keys()):
             why, instead = lacking[restriction]
             message = f"the network cannot be written as {format.name}: {why}"
             reader.refuse("RCP0716", message, node.span, instead)

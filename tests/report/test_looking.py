@@ -172,6 +172,58 @@ def test_a_record_alone_and_runs_side_by_side(exported: dict[str, Any], tmp_path
     assert [one.row.name for one in both.exhibits.maps] == ["a: main"]
 
 
+def compared(exported: dict[str, Any], folder: Path, other: Path) -> list[Chart]:
+    context = compare([build(exported, "a", folder), build(exported, "b", other)])
+    return maps(context.exhibits.maps, [source.name for source in context.sources])
+
+
+def other_run(folder: Path, pictures: bytes, numbers: dict[str, Any]) -> Path:
+    (folder / "other" / "main" / "export").mkdir(parents=True)
+    leave(folder / "other" / "main" / "export", pictures, numbers)
+    return folder / "other"
+
+
+def test_runs_that_were_shown_the_same_images_stand_side_by_side(exported: dict[str, Any], tmp_path: Path) -> None:
+    (chart,) = compared(exported, tmp_path, other_run(tmp_path, sheet(colours=("grey", "red", "navy")), told()))
+    assert pictures_of(chart) == [[shade(colour)] * MOST_IMAGES for colour in ("grey", "teal", "olive", "red", "navy")]
+    names = ("class", "a: healthy", "a: main, correlation", "b: healthy", "b: main, correlation")
+    assert chart.text.header == names and "its own healthy" in chart.caption
+    page = render(compare([build(exported, "a", tmp_path), build(exported, "b", tmp_path / "other")]), "html")
+    assert page["report.html"].count("data:image/webp;base64,") == 5 * MOST_IMAGES
+
+
+def test_a_healthy_network_that_two_runs_share_is_shown_once(exported: dict[str, Any], tmp_path: Path) -> None:
+    (chart,) = compared(exported, tmp_path, other_run(tmp_path, sheet(colours=("grey", "teal", "navy")), told()))
+    assert chart.text.header == ("class", "healthy", "a: main, correlation", "b: main, correlation")
+
+
+def test_runs_of_other_images_or_without_maps_are_named(exported: dict[str, Any], tmp_path: Path) -> None:
+    other = other_run(tmp_path, sheet(colours=("red", "teal", "navy")), told())
+    first, second = compared(exported, tmp_path, other)
+    assert "Maps of b are of other images and stand apart." in first.caption
+    assert "Maps of a are of other images and stand apart." in second.caption
+    (only,) = compared(exported, tmp_path, tmp_path / "nowhere")
+    assert "b: no maps, which `export activation_maps` draws." in only.caption
+
+
+def test_of_many_networks_in_two_runs_each_run_is_shown(exported: dict[str, Any], tmp_path: Path) -> None:
+    main = next(v for v in exported["variants"] if v["name"] == "main")
+    exported["variants"] += [copy.deepcopy(main) | {"name": f"v{k}"} for k in range(MOST_NETWORKS)]
+    names = [name for chart in compared(exported, tmp_path, tmp_path) for name in chart.text.header]
+    shown = [name.partition(":")[0] for name in names if "correlation" in name]
+    assert shown == ["a"] * (MOST_NETWORKS // 2) + ["b"] * (MOST_NETWORKS // 2)
+
+
+def test_a_network_whose_healthy_has_no_maps_stands_beside_the_image(exported: dict[str, Any], tmp_path: Path) -> None:
+    numbers = {**told(("network",)), "without": {"healthy": "it has <none>"}}
+    leave(tmp_path / "main" / "export", sheet(2), numbers)
+    (chart,) = maps_of(exported, tmp_path)
+    assert pictures_of(chart) == [[shade(colour)] * MOST_IMAGES for colour in COLOURS[:2]]
+    assert chart.text.header == ("class", "main") and chart.text.rows[0] == ("cat", "<dog>")
+    assert "correlat" not in chart.caption and "healthy of main is not drawn: it has <none>." in chart.caption
+    assert "it has &lt;none&gt;" in render(build(exported, folder=tmp_path), "html")["report.html"]
+
+
 @pytest.mark.parametrize(
     ("file", "content", "why"),
     [
@@ -183,6 +235,7 @@ def test_a_record_alone_and_runs_side_by_side(exported: dict[str, Any], tmp_path
         ("activation_maps.json", b'{"alike": {}, "tiled": 6, "images": []}', "it names no image"),
         ("activation_maps.json", json.dumps({**told(), "tiled": 700}).encode(), "700 is not a number between"),
         ("activation_maps.json", json.dumps(told(answer=7)).encode(), "not a text"),  # type: ignore[arg-type]
+        ("activation_maps.json", json.dumps({**told(), "without": 3}).encode(), "not iterable"),
         ("activation_maps.json", b"[" * 100_000, "recursion"),
         ("layer_accuracy.json", b'{"network": 0.9, "layers": [{"layer": "a", "before": 0, "after": 3}]}', "3 is not"),
         ("layer_accuracy.json", b'{"layers": []}', "it names no layer"),

@@ -12,6 +12,7 @@ from PIL import Image
 from recipelang.errors import RecipeError
 from recipelang.report.context import build
 from recipelang.report.maps import maps
+from recipelang.report.render import render
 
 HEAD = "data digits\nmodel digits_resnet\n"
 
@@ -57,6 +58,61 @@ def test_a_plan_refuses_maps_that_a_network_cannot_have(lab: Any, tmp_path: Path
     with pytest.raises(RecipeError) as caught:
         lab.plan(text, trust=True)
     assert [problem.code for problem in caught.value.diagnostics] == ["RCP0716"]
+
+
+FLAT = (
+    "from torch import nn\n\n\ndef build(classes=10):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
+)
+
+
+def test_a_network_without_maps_is_left_out_by_name(lab: Any, tmp_path: Path) -> None:
+    (tmp_path / "flat.py").write_text(FLAT)
+    text = (
+        f'{HEAD}model python("{tmp_path / "flat.py"}:build") as plain\ntrain for 2 steps\n'
+        "variant less { prune 2 layers by random }\nvariant flat { start from plain }\n"
+        "variant rounded { quantize weights to 8 bits }\nmeasure top1\nexport activation_maps(images=2)\n"
+    )
+    why = "`activation_maps` leaves out `flat`: the network has no class activation maps: the head `1` does not read"
+    plan = lab.plan(text, trust=True)
+    (told,) = (row for row in plan.rows if row.text.startswith("export"))
+    assert [detail.startswith(why) for detail in told.details] == [True] and not plan.problems
+    done = lab.run(text, trust=True)
+    assert done.code == 0, done.result.failures
+    notes = [warning for warning in done.result.report["warnings"] if "leaves out" in warning]
+    assert len(notes) == 2 and notes[0].startswith(why)
+    assert notes[1].startswith("`activation_maps` leaves out `rounded`") and "a quantized network" in notes[1]
+    assert (done.folder / "less" / "export" / "activation_maps.json").is_file()
+    assert not (done.folder / "flat" / "export").exists() and not (done.folder / "rounded" / "export").exists()
+    context = build(done.result.report, folder=done.folder)
+    assert [one.row.name for one in context.exhibits.maps] == ["less"]
+    page, markdown = (render(context, form)[name] for form, name in (("html", "report.html"), ("md", "report.md")))
+    assert "leaves out <code>flat</code>" in page and "leaves out `flat`" in markdown
+
+
+def test_maps_stand_alone_where_healthy_has_none(lab: Any, tmp_path: Path) -> None:
+    (tmp_path / "flat.py").write_text(FLAT)
+    done = lab.run(
+        f'data digits\nmodel python("{tmp_path / "flat.py"}:build")\nmodel digits_resnet as other\ntrain for 2 steps\n'
+        "variant small { start from other }\nexport activation_maps(images=2)\n",
+        trust=True,
+    )
+    assert done.code == 0, done.result.failures
+    told = json.loads((done.folder / "small" / "export" / "activation_maps.json").read_text())
+    assert told["without"]["healthy"].startswith("the network has no class activation maps") and told["alike"] == {}
+    (chart,) = maps(build(done.result.report, folder=done.folder).exhibits.maps)
+    assert chart.text.header == ("class", "small")
+    assert "healthy of small is not drawn: the network has no class activation maps" in chart.caption
+
+
+def test_maps_that_no_variant_can_have_are_refused(lab: Any) -> None:
+    text = (
+        f"{HEAD}train for 1 epochs\nvariant a {{ quantize weights to 8 bits }}\n"
+        "variant b { quantize weights to 4 bits }\nexport activation_maps\n"
+    )
+    with pytest.raises(RecipeError) as caught:
+        lab.checked(text)
+    assert [problem.code for problem in caught.value.diagnostics] == ["RCP0716"]
+    assert lab.checked(text.replace("quantize weights to 4 bits", "recalibrate"))
 
 
 def test_maps_are_of_classes(lab: Any) -> None:

@@ -38,14 +38,16 @@ class ActivationMaps:
         head's bias, is the score of class c. Every map is scaled to its own range. Alikeness is the correlation of a
         map with healthy's over places, −1 … 1.
     Shapes: F B×K×h×w → a map h×w for each image; images are drawn from the test split.
-    Needs: a network that ends with a mean over places and one linear layer (or a 1×1 convolution and a mean); others
-        are refused. It is compared with its scores before anything is written.
+    Needs: a network that ends with a mean over places and one linear layer (or a 1×1 convolution and a mean). It is
+        compared with its scores before anything is written. A network of another kind, as a transformer, is left out,
+        and the report names it and the reason; a recipe in which none has maps is refused.
     When it misleads: a map shows what raises the score and not why; a class may be recognised by its background.
     Source: Zhou et al., "Learning deep features for discriminative localization", CVPR 2016.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     looks_at_data: ClassVar[bool] = True
+    leaves_out: ClassVar[bool] = True
     cannot_hold: ClassVar[Mapping[str, tuple[str, str]]] = {"quantized": NO_GRIDS}
 
     images: int = setting(8, type="integer", low=1, high=64, help="Number of test images.")
@@ -62,26 +64,27 @@ class ActivationMaps:
         activation_maps(network, example_input(network))
 
     def write(self, network: Any, folder: Path, beside: Beside) -> tuple[Path, ...]:
-        """Write pictures and numbers into `folder`.
+        """Write pictures and numbers into `folder`. Where healthy or recovered has no maps of these classes, it is not
+        drawn, and the numbers say why.
 
         Raises:
-            Refusal: RCP0716: the network, or healthy, has no class activation maps, or the two have different classes.
+            Refusal: RCP0716: the network has no class activation maps.
         """
         from recipelang.files import atomic, write_text
-        from recipelang.surgery.activation_maps import activation_maps
-        from recipelang.surgery.simulated import computing
 
-        if computing(network.restrictions):
-            raise _refused(*NO_GRIDS)
-        if tuple(network.classes) != tuple(beside.healthy.classes):
-            raise _refused("its classes are not those of healthy", "remove `activation_maps`")
         (batch,) = beside.data.batches("test", batch=self.images, samples=self.images)
-        recovered = {} if beside.recovered is None else {"recovered": beside.recovered}
-        seen = {"healthy": beside.healthy, **recovered, "network": network}
-        both = {name: activation_maps(one, batch.inputs) for name, one in seen.items()}
+        others = {"healthy": beside.healthy} | ({} if beside.recovered is None else {"recovered": beside.recovered})
+        both, without = {}, {}
+        for name, one in others.items():
+            try:
+                both[name] = _maps_of(one, network, batch.inputs)
+            except Refusal as refusal:
+                without[name] = refusal.message
+        both["network"] = _maps_of(network, network, batch.inputs)
         chosen = torch.arange(len(batch.targets)), batch.targets
         maps = {name: found[chosen] for name, (found, _) in both.items()}
-        told = _told(maps, {name: scores for name, (_, scores) in both.items()}, batch.targets, beside)
+        scores = {name: found for name, (_, found) in both.items()}
+        told = _told(maps, scores, batch.targets, beside) | ({"without": without} if without else {})
         pixels = _pixels(batch.inputs, beside.data.preprocessing)
         pictures = _tiles(pixels, list(maps.values()))
         write_text(folder / NUMBERS, json.dumps(told, indent=1) + "\n")
@@ -92,11 +95,28 @@ class ActivationMaps:
         return folder / PICTURE, folder / TILES, folder / NUMBERS
 
 
+def _maps_of(one: Any, network: Any, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The maps B×classes×h×w of a network for the classes of another, and its scores B×classes.
+
+    Raises:
+        Refusal: RCP0716: it has none, or other classes.
+    """
+    from recipelang.surgery.activation_maps import activation_maps
+    from recipelang.surgery.simulated import computing
+
+    if computing(one.restrictions):
+        raise _refused(*NO_GRIDS)
+    if tuple(one.classes) != tuple(network.classes):
+        raise _refused("its classes are others", "remove `activation_maps`")
+    return activation_maps(one, images)
+
+
 def _told(maps: Mapping[str, Tensor], scores: Mapping[str, Tensor], targets: Tensor, beside: Beside) -> dict[str, Any]:
     """What each network answered to each image, and how alike its map is to that of healthy."""
     names = names_of(beside.data) or ()
     answers = {name: [names[found] for found in given.argmax(1).tolist()] for name, given in scores.items()}
-    alike = {name: correlations(maps["healthy"], one) for name, one in maps.items() if name != "healthy"}
+    compared = maps if "healthy" in maps else {}
+    alike = {name: correlations(maps["healthy"], one) for name, one in compared.items() if name != "healthy"}
     images = [
         {
             "class": names[label],
