@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+import torch
 
 from recipelang.images.access import current
 from recipelang.images.draws import AUGMENT, bits
 from recipelang.images.looking import CHUNK, IndexedSamples, died
 from recipelang.images.samples import Refuse
 from recipelang.images.workers import in_processes
-from recipelang.surgery.chance import drawn
 
 #: read(data set, place among the samples, number) → SHA-256 of a sample; what the code draws follows from the number
 Digest = Callable[[Any, int, int], bytes]
@@ -25,9 +28,9 @@ class Watched:
         self.after: tuple[object, ...] = ()
 
     def __getitem__(self, index: int) -> Any:
-        self.before = drawn()
+        self.before = _generators()
         sample = self._whole[index]
-        self.after = drawn()
+        self.after = _generators()
         return sample
 
 
@@ -79,11 +82,11 @@ def _varies(source: IndexedSamples, read: Digest, k: int, first: int, second: in
         return False
     # random numbers were drawn: after a seed of the code's own, the generator stands at the same place once more
     again = read(watched, k, second)
-    pairs = zip(_generators(before), _generators(after), _generators(watched.after), strict=True)
+    pairs = zip(before, after, watched.after, strict=True)
     return again != source.digests[k] or any(a != b and b != c for a, b, c in pairs)
 
 
-def _generators(state: tuple[object, ...]) -> tuple[object, ...]:
+def _generators() -> tuple[object, ...]:
     """The states of Python's, numpy's and torch's generators."""
-    python, *arrays, torch = state
-    return python, tuple(arrays), torch
+    arrays: Any = np.random.get_state(legacy=False)["state"]
+    return random.getstate(), (arrays["key"].tobytes(), arrays["pos"]), torch.get_rng_state().numpy().tobytes()
