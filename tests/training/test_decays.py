@@ -2,59 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from killing import Killed, kill_after
+from parameter_groups import (
+    HEAD,
+    TASK,
+    Noting,
+    planned,
+    refused,
+    require_resumed_alike,
+    require_same_weights,
+    written_again,
+)
 from torch import nn
 
 from recipelang import catalogue
 from recipelang.check import check
-from recipelang.errors import RecipeError, Refusal
+from recipelang.errors import Refusal
 from recipelang.images.dataset import ImageDataset
-from recipelang.kinds import Companion, Moment
+from recipelang.kinds import Companion
 from recipelang.methods.companions.decays import Decays
 from recipelang.methods.companions.rate import Rate
 from recipelang.methods.optimizers.adamw import AdamW
 from recipelang.methods.optimizers.sgd import Sgd
-from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import Duration, Selection, Selector, Training
-from recipelang.run.options import Options
-from recipelang.run.planning import make
 from recipelang.surgery.network import Network
 from recipelang.syntax.parse import parse
-from recipelang.training import loop
 from recipelang.training.loop import fit
-
-TASK: Any = Classification()
-HEAD = (Selector("glob", "7"),)
-
-
-@dataclass(frozen=True)
-class Noting(Companion):
-    """Notes learning rate and weight decay of every parameter before the optimizer steps."""
-
-    seen: dict[str, tuple[float, float]] = field(default_factory=dict, metadata={"key": False})
-
-    def before_update(
-        self, network: Any, optimizer: torch.optim.Optimizer, state: nn.Module | None, moment: Moment
-    ) -> None:
-        names = {id(p): name for name, p in network.module.named_parameters()}
-        for group in optimizer.param_groups:
-            for p in group["params"]:
-                self.seen[names[id(p)]] = float(group["lr"]), float(group["weight_decay"])
 
 
 def noted(
     network: Network, data: ImageDataset, silent: Any, optimizer: Any, *companions: Companion, **more: Any
-) -> Noting:
+) -> dict[str, tuple[float, float]]:
+    """Parameter → its learning rate and weight decay in a training of two steps."""
     noting = Noting()
     training = Training(Duration(2, "steps"), optimizer, companions=(*companions, noting), **more)
     fit(network, data, training, task=TASK, seed=4, progress=silent())
-    return noting
+    return noting.seen[-1]
 
 
 def others_of(module: nn.Module) -> set[str]:
@@ -81,15 +68,14 @@ def test_it_is_torch_with_groups(another: Any, data: ImageDataset, silent: Any) 
         optimizer.zero_grad()
         nn.functional.cross_entropy(module(x), y).backward()
         optimizer.step()
-    for mine, other in zip(found.module.state_dict().values(), module.state_dict().values(), strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
+    require_same_weights(found.module, module)
 
 
 @pytest.mark.parametrize("name", [name for name in catalogue.names("optimizer") if name != "rprop"])
 def test_with_every_optimizer_and_beside_a_rate(network: Network, data: ImageDataset, silent: Any, name: str) -> None:
     made: Any = catalogue.find("optimizer", name)
     optimizer = made(lr=1e-3, weight_decay=0.25)
-    seen = noted(network, data, silent, optimizer, Decays(0.0, "all", HEAD), Rate(10.0, HEAD)).seen
+    seen = noted(network, data, silent, optimizer, Decays(0.0, "all", HEAD), Rate(10.0, HEAD))
     assert seen.keys() == dict(network.module.named_parameters()).keys()
     spared = others_of(network.module) if name == "adamw" else set()
     for path, (lr, decay) in seen.items():
@@ -98,29 +84,22 @@ def test_with_every_optimizer_and_beside_a_rate(network: Network, data: ImageDat
 
 
 def test_weights_are_those_that_adamw_lets_decay(network: Network, data: ImageDataset, silent: Any) -> None:
-    mine = noted(network, data, silent, Sgd(0.1, weight_decay=0.5), Decays(0.0, "others")).seen
-    usual = noted(network, data, silent, AdamW(0.1, weight_decay=0.5)).seen
+    mine = noted(network, data, silent, Sgd(0.1, weight_decay=0.5), Decays(0.0, "others"))
+    usual = noted(network, data, silent, AdamW(0.1, weight_decay=0.5))
     assert {name: decay for name, (_, decay) in mine.items()} == {name: decay for name, (_, decay) in usual.items()}
 
 
 def test_the_last_one_that_names_a_parameter_counts(network: Network, data: ImageDataset, silent: Any) -> None:
     companions = Decays(0.0, "all", (Selector("glob", "*"),)), Decays(2.0, "others", HEAD)
-    seen = noted(network, data, silent, Sgd(0.1, weight_decay=0.5), *companions).seen
+    seen = noted(network, data, silent, Sgd(0.1, weight_decay=0.5), *companions)
     assert {name: decay for name, (_, decay) in seen.items() if decay} == {"7.bias": 1.0}
 
 
 def test_killed_and_the_same_bytes(
     network: Network, data: ImageDataset, silent: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
     training = Training(Duration(2), Sgd(0.1, weight_decay=0.05), companions=(Decays(0.0, "others"), Rate(3.0, HEAD)))
-    how: Any = {"task": TASK, "seed": 4}
-    whole, _ = fit(network, data, training, progress=silent(), **how)
-    with pytest.raises(Killed):
-        fit(network, data, training, progress=silent(kill_after(3)), checkpoint=tmp_path / "c", **how)
-    again, record = fit(network, data, training, progress=silent(), checkpoint=tmp_path / "c", **how)
-    assert record.resumed_at == 2
-    assert all(torch.equal(a, b) for a, b in zip(again.tensors().values(), whole.tensors().values(), strict=True))
+    require_resumed_alike(network, data, silent, training, tmp_path / "c", monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -158,9 +137,7 @@ SETUP = "model digits_resnet\ndata digits\nfinetune for 1 epoch with "
     ],
 )
 def test_check_refuses_what_it_can_know(given: str, code: str) -> None:
-    with pytest.raises(RecipeError) as refused:
-        check(parse(SETUP + given))
-    assert [one.code for one in refused.value.diagnostics] == [code]
+    assert refused(lambda: check(parse(SETUP + given))) == [code]
 
 
 @pytest.mark.parametrize(
@@ -172,19 +149,15 @@ def test_check_refuses_what_it_can_know(given: str, code: str) -> None:
     ],
 )
 def test_plan_refuses_what_a_network_lacks(tmp_path: Path, given: str, code: str) -> None:
-    with pytest.raises(RecipeError) as refused:
-        make(check(parse(SETUP + given)), Options(store=tmp_path / "store"), timed=False)
-    assert [one.code for one in refused.value.diagnostics] == [code]
+    assert refused(lambda: planned(SETUP + given, tmp_path)) == [code]
 
 
 def test_the_plan_names_the_parameters(tmp_path: Path) -> None:
     text = SETUP + 'sgd, decays(0, parameters=others, layers=["conv1", "bn1", "linear"])'
-    told = repr(make(check(parse(text)), Options(store=tmp_path / "store"), timed=False))
+    told = repr(planned(text, tmp_path))
     assert "no weight decay of 3 parameters with 42 numbers: bn1.weight, bn1.bias and linear.bias" in told
 
 
 def test_it_is_read_as_it_is_written() -> None:
     written = 'decays(0, parameters=others), decays(2, layers=["linear"])'
-    plan = check(parse(SETUP + written))
-    companions = plan.nodes[-1].operation.training.companions  # type: ignore[union-attr]
-    assert ", ".join(map(catalogue.spell, companions)) == written
+    assert written_again(check(parse(SETUP + written))) == written

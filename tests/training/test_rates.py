@@ -3,51 +3,39 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from killing import Killed, kill_after
+from parameter_groups import (
+    HEAD,
+    TASK,
+    Noting,
+    planned,
+    refused,
+    require_resumed_alike,
+    require_same_weights,
+    written_again,
+)
 from torch import nn
 
 from recipelang import catalogue
 from recipelang.check import check
-from recipelang.errors import RecipeError, Refusal
+from recipelang.errors import Refusal
 from recipelang.images.dataset import ImageDataset
-from recipelang.kinds import Companion, Moment
 from recipelang.methods.companions.clip import Clip
 from recipelang.methods.companions.rate import Rate
 from recipelang.methods.optimizers.sgd import Sgd
 from recipelang.methods.ramps.cosine import Cosine
-from recipelang.methods.tasks.classification import Classification
 from recipelang.plan import Duration, Selection, Selector, Training
 from recipelang.run.engine import execute
 from recipelang.run.options import Options
-from recipelang.run.planning import make
 from recipelang.surgery.network import Network
 from recipelang.syntax.parse import parse
-from recipelang.training import loop as loop
 from recipelang.training.loop import fit
 
-TASK = Classification()
-HEAD = (Selector("glob", "7"),)
 STEM = (Selector("glob", "0"), Selector("type", "BatchNorm2d"))
-
-
-@dataclass(frozen=True)
-class Noting(Companion):
-    """Notes the learning rate of every parameter before the optimizer steps."""
-
-    seen: list[dict[str, float]] = field(default_factory=list, metadata={"key": False})
-
-    def before_update(
-        self, network: Any, optimizer: torch.optim.Optimizer, state: nn.Module | None, moment: Moment
-    ) -> None:
-        names = {id(p): name for name, p in network.module.named_parameters()}
-        groups = optimizer.param_groups
-        self.seen.append({names[id(p)]: float(group["lr"]) for group in groups for p in group["params"]})
 
 
 def trained(network: Network, data: ImageDataset, silent: Any, *rates: Rate, **more: Any) -> tuple[Network, Noting]:
@@ -73,8 +61,7 @@ def test_it_is_torch_with_groups(another: Any, data: ImageDataset, silent: Any) 
             optimizer.zero_grad()
             nn.functional.cross_entropy(module(x), y).backward()
             optimizer.step()
-    for mine, other in zip(found.module.state_dict().values(), module.state_dict().values(), strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
+    require_same_weights(found.module, module)
 
 
 @pytest.mark.parametrize("name", catalogue.names("optimizer"))
@@ -84,8 +71,8 @@ def test_with_every_optimizer_and_beside_others(network: Network, data: ImageDat
     lr = Cosine(1e-2, to=0) if ramped else 1e-2
     training = Training(Duration(4, "steps"), cls(lr=lr), companions=(Rate(10.0, HEAD), Clip(1.0), noting))
     fit(network, data, training, task=TASK, seed=0, progress=silent())
-    assert len(noting.seen) == 4
-    for step, seen in enumerate(noting.seen):
+    assert len(noting.learning_rates) == 4
+    for step, seen in enumerate(noting.learning_rates):
         now = Cosine(1e-2, to=0).value_at(step, 4, 4) if ramped else 1e-2
         assert seen.keys() == dict(network.module.named_parameters()).keys()
         assert seen == pytest.approx({p: now * (10 if p.startswith("7.") else 1) for p in seen})
@@ -93,7 +80,8 @@ def test_with_every_optimizer_and_beside_others(network: Network, data: ImageDat
 
 def test_the_last_one_that_names_a_parameter_counts(network: Network, data: ImageDataset, silent: Any) -> None:
     _, noting = trained(network, data, silent, Rate(10.0, (Selector("glob", "*"),)), Rate(0.5, (Selector("last"),)))
-    assert {name: lr for name, lr in noting.seen[0].items() if lr != 1.0} == {"7.weight": 0.05, "7.bias": 0.05}
+    rates = noting.learning_rates[0]
+    assert {name: lr for name, lr in rates.items() if lr != 1.0} == {"7.weight": 0.05, "7.bias": 0.05}
 
 
 def test_quantizers_and_parts_keep_the_rate_of_the_optimizer() -> None:
@@ -110,15 +98,8 @@ def test_quantizers_and_parts_keep_the_rate_of_the_optimizer() -> None:
 def test_killed_and_the_same_bytes(
     network: Network, data: ImageDataset, silent: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "SAVE_EVERY", -1.0)
     training = Training(Duration(2), Sgd(0.1), companions=(Rate(3.0, HEAD), Rate(0.1, STEM)))
-    how: Any = {"task": TASK, "seed": 4}
-    whole, _ = fit(network, data, training, progress=silent(), **how)
-    with pytest.raises(Killed):
-        fit(network, data, training, progress=silent(kill_after(3)), checkpoint=tmp_path / "c", **how)
-    again, record = fit(network, data, training, progress=silent(), checkpoint=tmp_path / "c", **how)
-    assert record.resumed_at == 2
-    assert all(torch.equal(a, b) for a, b in zip(again.tensors().values(), whole.tensors().values(), strict=True))
+    require_resumed_alike(network, data, silent, training, tmp_path / "c", monkeypatch)
 
 
 def test_what_does_not_train_is_refused(network: Network, data: ImageDataset, silent: Any) -> None:
@@ -143,9 +124,7 @@ SETUP = "model digits_resnet\ndata digits\n"
     ],
 )
 def test_plan_refuses_what_a_network_lacks(tmp_path: Path, text: str, code: str) -> None:
-    with pytest.raises(RecipeError) as refused:
-        make(check(parse(SETUP + text)), Options(store=tmp_path / "store"), timed=False)
-    assert [one.code for one in refused.value.diagnostics] == [code]
+    assert refused(lambda: planned(SETUP + text, tmp_path)) == [code]
 
 
 @pytest.mark.parametrize(
@@ -160,22 +139,18 @@ def test_plan_refuses_what_a_network_lacks(tmp_path: Path, text: str, code: str)
     ],
 )
 def test_check_refuses_what_it_can_know(companions: str, code: str) -> None:
-    with pytest.raises(RecipeError) as refused:
-        check(parse(f"{SETUP}finetune for 1 epoch with {companions}"))
-    assert [one.code for one in refused.value.diagnostics] == [code]
+    assert refused(lambda: check(parse(f"{SETUP}finetune for 1 epoch with {companions}"))) == [code]
 
 
 def test_it_is_read_as_it_is_written() -> None:
     written = 'rate(0.1, layers=["conv1", type(BatchNorm2d), first]), rate(10, layers=["linear"])'
-    plan = check(parse(f"{SETUP}finetune for 1 epoch with {written}"))
-    companions = plan.nodes[-1].operation.training.companions  # type: ignore[union-attr]
-    assert ", ".join(map(catalogue.spell, companions)) == written
+    assert written_again(check(parse(f"{SETUP}finetune for 1 epoch with {written}"))) == written
 
 
 def test_a_recipe_and_its_control(tmp_path: Path) -> None:
     trains = 'finetune for 2 steps with rate(10, layers="linear"), sgd(lr=1e-3)'
     text = f"{SETUP}prune 1 layer by random\n{trains}\ncontrol\nmeasure top1"
-    told = repr(make(check(parse(text)), Options(store=tmp_path / "store"), timed=False))
+    told = repr(planned(text, tmp_path))
     assert '10 × the learning rate in "linear": 330 parameters' in told
     result = execute(check(parse(text)), Options(out=tmp_path / "out", store=tmp_path / "store", threads=1))
     assert 'finetune for 2 steps with rate(10, layers=[\\"linear\\"]), sgd(lr=1e-3)' in json.dumps(result.report)
