@@ -6,9 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-import re
-import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,10 @@ from recipelang.images.decode import SUFFIXES, shown
 from recipelang.images.listing import USUAL
 from recipelang.images.readers import file_stamp
 from recipelang.images.table import listed, plain
+from recipelang.images.tar_files import damaged, grouped, incomplete, opened
 
 LONGEST_LABEL = 2**20  # bytes of a member that holds a label
 FORMAT = 2  # of what is kept about a shard
-_NO_SAMPLE = r"__[^/]*__($|/)"  # names that WebDataset leaves out
-_PACKED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"\x28\xb5": "zstd"}
 
 
 @dataclass(frozen=True)
@@ -64,18 +61,6 @@ class Sample:
     label: str
 
 
-def damaged(shard: Path, why: object, help: str = "") -> Refusal:
-    """The refusal for a shard that is not a whole tar file."""
-    return Refusal(
-        "RCP0863", f"the shard `{shown(shard.name)}` {shown(str(why))}", help or "copy or download the shard again"
-    )
-
-
-def incomplete(shard: Path, key: str, why: str, help: str) -> Refusal:
-    """The refusal for a sample of a shard."""
-    return Refusal("RCP0864", f"the sample `{shown(key)}` of `{shown(shard.name)}` {why}", help)
-
-
 def samples_of(shard: Path, fields: Fields) -> tuple[Sample, ...]:
     """The samples of a shard; what was found once is kept as long as the file does not change.
 
@@ -102,7 +87,7 @@ def samples_of(shard: Path, fields: Fields) -> tuple[Sample, ...]:
 
 def _indexed(shard: Path, fields: Fields) -> tuple[Sample, ...]:
     found: dict[str, Sample] = {}
-    with _opened(shard) as file:
+    with opened(shard) as file:
         for key, members in grouped(shard, file):
             offset, size = _image(shard, key, members, fields)
             if key in found:
@@ -112,56 +97,6 @@ def _indexed(shard: Path, fields: Fields) -> tuple[Sample, ...]:
     if not found:
         raise damaged(shard, "holds no sample", "a sample is files of one name: `0001.jpg`, `0001.cls`")
     return tuple(found.values())
-
-
-@contextlib.contextmanager
-def _opened(shard: Path) -> Iterator[Any]:
-    """The file; whatever tarfile raises is refused."""
-    try:
-        with shard.open("rb") as file:
-            start = file.read(4)
-            if packed := next((name for mark, name in _PACKED.items() if start.startswith(mark)), None):
-                help = "decompress it: samples are read in any order, which compression makes impossible"
-                raise damaged(shard, f"is compressed ({packed})", help)
-            yield file
-    except (tarfile.TarError, OSError, EOFError, UnicodeError, ValueError, OverflowError) as error:
-        raise damaged(shard, f"cannot be read as a tar file: {error or type(error).__name__}") from error
-
-
-def grouped(shard: Path, file: Any) -> Iterator[tuple[str, dict[str, tuple[int, int]]]]:
-    """Key and members of each sample: extension → (offset, size); grouped as WebDataset does.
-
-    Raises:
-        Refusal: RCP0863: the file ends early; RCP0864: a sample has two members of one extension.
-    """
-    from webdataset.tariterators import group_by_keys
-
-    members = ({"fname": name, "data": place, "__url__": ""} for name, place in _members(shard, file))
-    try:
-        for sample in group_by_keys(members):
-            key = sample.pop("__key__")
-            yield key, {ext: place for ext, place in sample.items() if ext != "__url__"}
-    except ValueError as error:
-        name, _, why = str(error.args[0]).partition(": duplicate file name")
-        if not why:
-            raise
-        raise incomplete(shard, name.partition(".")[0], f"has two members `{shown(name)}`", "remove one") from error
-
-
-def _members(shard: Path, file: Any) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Name, and offset and size, of every file in a tar file."""
-    length = os.fstat(file.fileno()).st_size
-    file.seek(0)
-    with tarfile.open(fileobj=file, mode="r:") as archive:
-        while (member := archive.next()) is not None:
-            if member.offset_data + member.size > length:
-                raise damaged(shard, f"is cut off within `{shown(member.name)}`")
-            if member.isreg() and not member.issparse() and not re.match(_NO_SAMPLE, member.name):
-                yield member.name, (member.offset_data, member.size)
-            archive.members = []  # type: ignore[attr-defined]  # of a large shard, they would fill the memory
-        file.seek(archive.offset)
-        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise damaged(shard, "has no mark of its end, so that samples may be missing")
 
 
 def _image(shard: Path, key: str, members: Mapping[str, tuple[int, int]], fields: Fields) -> tuple[int, int]:
@@ -284,7 +219,7 @@ def fields_of(shard: Path, image: str, label: str, form: str = "class") -> Field
         Refusal: RCP0853: there is no such member or field, or it is not clear which; RCP0863, RCP0864.
     """
     images = tuple(ext.strip().lower().lstrip(".") for ext in image.split(";") if ext.strip())
-    with _opened(shard) as file:
+    with opened(shard) as file:
         key, members = next(grouped(shard, file), ("", {}))
         if not members:
             raise damaged(shard, "holds no sample", "a sample is files of one name: `0001.jpg`, `0001.cls`")
