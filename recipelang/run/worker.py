@@ -13,15 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from recipelang import stages
-from recipelang.budgets.conditions import judge
-from recipelang.budgets.verdict import Verdict
 from recipelang.errors import MachineFailed, Refusal, StepFailed, line_of
 from recipelang.images.counted import counted
 from recipelang.images.view import seen_by
 from recipelang.kinds import Dataset, Progress, Task, figure
 from recipelang.plan import (
     Built,
-    Condition,
     Made,
     Node,
     Opened,
@@ -36,6 +33,7 @@ from recipelang.plugins import raised_by_one
 from recipelang.run import keys, opening, outcomes, states
 from recipelang.run.bookkeeping import note
 from recipelang.run.building import build
+from recipelang.run.contexts import context_of
 from recipelang.run.costs import UNKNOWN, Spent
 from recipelang.run.evaluate import Readings
 from recipelang.run.following import Following
@@ -45,7 +43,7 @@ from recipelang.run.retraining import repeated_by_control
 from recipelang.run.states import State
 from recipelang.run.store import Entry, Store, key_of
 from recipelang.run.tasks import taken_together, task_of
-from recipelang.stages.context import Context, Outcome, OutOfReach
+from recipelang.stages.context import Outcome, OutOfReach
 from recipelang.surgery.artifact import FILES
 from recipelang.surgery.network import Network
 from recipelang.surgery.raised import raised_by
@@ -276,7 +274,9 @@ class Worker:
             self.store.finish(key, ingredients, {"content": content}, list(FILES))
 
     def _run(self, operation: Operation, lane: Lane, folder: Path) -> Outcome:
-        context = self._context(operation, lane, folder)
+        assert lane.current  # _stage made sure
+        data = counted(self.seen(lane.current), self.readings.read)
+        context = context_of(operation, lane, data, folder, self.readings, self.options, self.progress, self.task)
         try:
             with raised_by(context.network, operation.verb):
                 return stages.run(operation, context)
@@ -294,34 +294,6 @@ class Worker:
         folder = self.partial / lane.folder
         folder.mkdir(parents=True, exist_ok=True)
         states.save(network, folder)
-
-    def _context(self, operation: Operation, lane: Lane, folder: Path) -> Context:
-        def judged(condition: Condition, network: Network, surely: bool) -> Verdict:
-            read = lambda reading: self.readings.value(reading, lane, network)  # noqa: E731
-            return judge(condition, read, "surely" if surely else "likely")
-
-        def state(name: str) -> Network:
-            found = lane.state(name)
-            if found is None:
-                raise Refusal("RCP0908", f"there is no state `{name}` here", "`keep as NAME` keeps one")
-            return self.readings.network(found)
-
-        assert lane.current  # _stage made sure
-        return Context(
-            network=self.readings.network(lane.current),
-            data=counted(self.seen(lane.current), self.readings.read),
-            task=self.task,
-            seed=keys.seed_of(operation, lane),
-            device=self.options.device,
-            threads=self.options.threads or 1,
-            folder=folder,
-            state=state,
-            judge=judged,
-            read=lambda reading, network: self.readings.value(reading, lane, network).value,
-            glance=lambda reading, network: self.readings.value(reading, lane, network, briefly=True),
-            progress=self.progress,
-            smoke=self.options.smoke,
-        )
 
 
 def _beside(ingredients: Mapping[str, Any], name: str) -> dict[str, Any]:
