@@ -16,7 +16,7 @@ import numpy as np
 from recipelang.errors import Refusal
 from recipelang.images.augment import CROP_DRAWS, SHIFT_DRAWS, shift_and_flip
 from recipelang.images.decode import normalise, open_image
-from recipelang.images.draws import AUGMENT, course, uniform
+from recipelang.images.draws import AUGMENT, course, fingerprint_of_part, uniform
 from recipelang.images.preprocessing import entries, follow
 from recipelang.images.readers import Reader
 from recipelang.images.resize import fit_image, random_part
@@ -211,7 +211,7 @@ class ImageDataset:
     def part(self, chosen: np.ndarray) -> ImageDataset:
         """The same with only these training images (sorted numbers)."""
         images = {**self.images, "train": SomeImages(self.images["train"], chosen)}
-        key = hashlib.sha256(f"{self.fingerprint} {chosen.tolist()}".encode()).hexdigest()
+        key = fingerprint_of_part(self.fingerprint, chosen)
         return replace(self, fingerprint=key, images=images)
 
     def size(self, split: str) -> int:

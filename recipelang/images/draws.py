@@ -6,6 +6,8 @@ image is augmented the same way in every batch and every thread.
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
 ORDER, SUBSET, AUGMENT = 1, 2, 3  # what a number is for: the same seed gives each purpose its own numbers
@@ -68,3 +70,8 @@ def subset(seed: int, count: int, samples: int | None) -> np.ndarray:
     if samples is None or samples >= count:
         return np.arange(count)
     return np.sort(shuffled((seed, SUBSET), count)[:samples])
+
+
+def fingerprint_of_part(fingerprint: str, chosen: np.ndarray) -> str:
+    """Of the data set with this fingerprint and only these training samples (sorted numbers)."""
+    return hashlib.sha256(f"{fingerprint} {chosen.tolist()}".encode()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recipelang.images.dataset import fingerprint, no_images
-from recipelang.images.draws import AUGMENT, bits, course
+from recipelang.images.draws import AUGMENT, bits, course, fingerprint_of_part
 from recipelang.images.looking import MOST_CLASSES, Fetch, IndexedSamples, died, digest_of, ids_in, look_at
 from recipelang.images.samples import Refuse, read_sample, shape_of
 from recipelang.images.several_labels import NONE, require_varied, strata
@@ -54,7 +53,7 @@ class OwnDataset:
 
     def part(self, chosen: np.ndarray) -> OwnDataset:
         """The same with only these training samples (sorted numbers)."""
-        key = hashlib.sha256(f"{self.fingerprint} {chosen.tolist()}".encode()).hexdigest()
+        key = fingerprint_of_part(self.fingerprint, chosen)
         return replace(self, fingerprint=key, sources={**self.sources, "train": self.sources["train"].take(chosen)})
 
     @property

@@ -19,7 +19,7 @@ from PIL import Image
 from recipelang.errors import Refusal
 from recipelang.images.dataset import no_images
 from recipelang.images.decode import normalise, open_image, read_bytes
-from recipelang.images.draws import AUGMENT, course, uniform
+from recipelang.images.draws import AUGMENT, course, fingerprint_of_part, uniform
 from recipelang.images.preprocessing import entries
 from recipelang.images.resize import channels_last
 from recipelang.kinds import Batch, Preprocessing
@@ -161,7 +161,7 @@ class PairDataset:
 
     def part(self, chosen: np.ndarray) -> PairDataset:
         """The same with only these training images (sorted numbers)."""
-        key = hashlib.sha256(f"{self.fingerprint} {chosen.tolist()}".encode()).hexdigest()
+        key = fingerprint_of_part(self.fingerprint, chosen)
         wholes = {**self.wholes, "train": SomeWholes(self.wholes["train"], chosen)}
         return dataclasses.replace(self, fingerprint=key, wholes=wholes)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from recipelang.errors import Refusal
 from recipelang.images.dataset import fingerprint
-from recipelang.images.draws import course
+from recipelang.images.draws import course, fingerprint_of_part
 from recipelang.images.several_labels import NONE, require_varied, strata
 from recipelang.images.splits import SPLITS, divide
 from recipelang.images.tokens import Tokenizer
@@ -102,7 +102,7 @@ class TextDataset:
 
     def part(self, chosen: np.ndarray) -> TextDataset:
         """The same with only these training texts (sorted numbers)."""
-        key = hashlib.sha256(f"{self.fingerprint} {chosen.tolist()}".encode()).hexdigest()
+        key = fingerprint_of_part(self.fingerprint, chosen)
         return replace(self, fingerprint=key, texts={**self.texts, "train": self.texts["train"].take(chosen)})
 
     def size(self, split: str) -> int:
