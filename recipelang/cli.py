@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import click
 
 from recipelang import __version__
-from recipelang.commands.boundary import ReaderGone, guarded
+from recipelang.commands.boundary import ReaderGone, guarded, last_moments
 
 #: command → where it is, in the order of use; a command is imported when it is called or listed
 COMMANDS = {
@@ -94,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(guarded(lambda: recipe.main(typed, prog_name="recipe", standalone_mode=False, obj=command), command))
     finally:
         gc.enable()
+        if arguments is None:
+            last_moments()
 
 
 if __name__ == "__main__":

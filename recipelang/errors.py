@@ -52,6 +52,8 @@ def line_of(span: Span | None) -> int:
 
 #: the path of what was typed and is not in a file
 COMMAND_LINE = "<command line>"
+#: the same of a call from Python
+ARGUMENTS = "<arguments>"
 
 
 def typed(text: str, start: int = 0, end: int | None = None) -> Span:
@@ -74,7 +76,9 @@ class Diagnostic:
     @property
     def where(self) -> str:
         """The path of the text that the span points into; "" where it is not known."""
-        return COMMAND_LINE if self.span and self.span.typed else self.path
+        if self.span and self.span.typed:
+            return COMMAND_LINE if self.span.typed.startswith("--") else ARGUMENTS
+        return self.path
 
     def json(self) -> dict[str, object]:
         """The diagnostic as JSON values; positions are 1-based, offsets count characters from 0."""

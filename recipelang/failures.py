@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from recipelang.errors import Diagnostic, RecipeError, Refusal, Refused, StepFailed, render
 from recipelang.plugins import raised_by_one
 from recipelang.trouble import machine_trouble
+from recipelang.voiced import in_python
 
 
 def placed(error: RecipeError, texts: Callable[[str], str]) -> RecipeError:
@@ -16,7 +17,9 @@ def placed(error: RecipeError, texts: Callable[[str], str]) -> RecipeError:
     Args:
         texts: gives the text of the file that a diagnostic's path names.
     """
-    error.told = error.told or told(error.diagnostics, texts)  # whoever told it first knew its text
+    if not error.told:  # whoever told it first knew its text
+        error.diagnostics = tuple(map(in_python, error.diagnostics))
+        error.told = told(error.diagnostics, texts)
     return error
 
 

@@ -9,19 +9,22 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from recipelang.errors import Refusal
+
 
 @cache
 def folder(name: str) -> Path:
     """The folder of this name: `grammar`, `reports` or `recipes`.
 
     Raises:
-        FileNotFoundError: the installation is incomplete.
+        Refusal: RCP1265: the installation is incomplete.
     """
     package = Path(__file__).resolve().parent
     for place in (package / name, package.parent / name):
         if place.is_dir():
             return place
-    raise FileNotFoundError(f"recipelang is installed without its folder `{name}`; install it again")
+    help = "install it again: `pip install --force-reinstall recipelang`; in a checkout, `git checkout` brings it back"
+    raise Refusal("RCP1265", f"recipelang is installed without its folder `{name}`", help)
 
 
 def grammar() -> Path:

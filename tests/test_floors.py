@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parent.parent / "recipelang"
 FLOORS = (
     (
         *("errors", "trouble", "units", "lazy", "making", "paths", "files", "plugins", "extras"),
-        *("given", "identity", "failures", "hub", "__init__"),
+        *("given", "identity", "failures", "hub", "voiced", "__init__"),
     ),
     ("syntax",),
     ("kinds", "catalogue", "contracts", "plan", "profile", "trackers"),

@@ -22,6 +22,7 @@ from recipelang.kinds import Progress
 from recipelang.kinds.progress import Quiet
 from recipelang.making import many_objects
 from recipelang.plan import Plan, steps_of
+from recipelang.voiced import in_python
 
 if TYPE_CHECKING:
     from torch import nn
@@ -135,8 +136,9 @@ def run(
             without arguments that builds one, called under the seed that holds where the recipe says `model`; or text,
             `"torchvision.resnet18(classes=5)"`.
         data: the data, in place of what the recipe names: a torch Dataset with a length, whose samples are `(input,
-            target)`; a DataLoader, which gives its data set and batch size; tensors `(inputs, targets)`; several of
-            these as `{"train": …, "val": …, "test": …}`, `(train, test)` or `(train, val, test)`; or text,
+            target)`; a DataLoader, which gives its data set and batch size; tensors `(inputs, targets)`; a list of
+            samples `[(input, target), …]`; several of these as `{"train": …, "val": …, "test": …}`, `(train, test)` or
+            `(train, val, test)`; or text,
             `'folder("photos")'`. Missing splits are cut from `train`.
         variables: name → value of what the recipe calls `$name` and does not define: numbers, text, lists, networks and
             data.
@@ -205,7 +207,7 @@ def require_done(result: Result, diagnostics: Iterable[Diagnostic], plan: Plan, 
     """
     if result.exit_code == 0:
         return
-    wrong = tuple(diagnostics)
+    wrong = tuple(map(in_python, diagnostics))
     error: RecipeError
     if result.exit_code == StepFailed.exit_code:
         error = StepFailed(wrong, plan.text)

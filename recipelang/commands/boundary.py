@@ -7,15 +7,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -24,6 +26,10 @@ from recipelang.plugins import raised_by_one
 from recipelang.trouble import machine_trouble, tell
 
 DONE, WRONG_RECIPE, USAGE, FAILED, NOT_MET, WORK_TO_DO, BUG, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 141, 130
+
+
+#: seconds until an interruption that was lost comes again
+AGAIN_S = 0.05
 
 
 class WrongUsage(RecipeError):
@@ -65,7 +71,7 @@ def guarded(work: Callable[[], int | None], command: str) -> int:
         command: the command line as typed, to say how to resume.
     """
     _open_streams()
-    _ended_like_interrupted()
+    _ended_like_interrupted(command)
     try:
         return _told(work, command)
     except (BrokenPipeError, ReaderGone):
@@ -120,19 +126,57 @@ def _open_streams() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-def _ended_like_interrupted() -> None:
-    """Treat SIGTERM like Ctrl-C: what is under way is saved, and nothing is left half written."""
+def _ended_like_interrupted(command: str) -> None:
+    """Treat SIGTERM like Ctrl-C: what is under way is saved, and nothing is left half written.
+
+    While a library is imported, the process ends at once: what an exception does that is raised within the beginning of
+    a library is up to the library, and there is nothing under way that could be saved.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        if _importing(frame):
+            with contextlib.suppress(OSError):
+                os.write(2, f"\n{_continues(command)}\n".encode())
+            os._exit(INTERRUPTED)
         raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, interrupt)
+        sys.unraisablehook = partial(_unraisable, sys.unraisablehook)
+
+
+def last_moments() -> None:
+    """All is done and said: whoever ends the process from now on ends it without another word."""
+    with contextlib.suppress(ValueError):  # in another thread, there is nothing to set
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported, by the code at work or by what called it."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _unraisable(before: Callable[[Any], Any], found: Any) -> None:
+    """Interrupt once more what was interrupted where no exception can be raised, as where an object is removed."""
+    if not issubclass(found.exc_type, KeyboardInterrupt):
+        before(found)
+        return
+    again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), signal.SIGTERM))
+    again.daemon = True
+    again.start()
+
+
+def _continues(command: str) -> str:
+    return f"interrupted. What is finished is stored; the same command continues from there:\n  {command}"
 
 
 def _interrupted(command: str) -> int:
-    say("\ninterrupted. What is finished is stored; the same command continues from there:")
-    say(f"  {command}")
+    say(f"\n{_continues(command)}")
     return INTERRUPTED
 
 

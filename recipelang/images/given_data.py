@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
+    Dataset,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
@@ -25,7 +26,10 @@ from recipelang.errors import Refusal
 from recipelang.given import SHORT, Given
 from recipelang.images.splits import SPLITS
 
-HELP = "give a data set, a loader, tensors `(inputs, targets)`, or `{'train': …, 'val': …, 'test': …}` of these"
+HELP = (
+    "give a data set, a loader, tensors `(inputs, targets)`, a list of samples `[(input, target), …]`, or "
+    "`{'train': …, 'val': …, 'test': …}` of these"
+)
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ def given_data(value: Any, name: str = "") -> tuple[str, Given]:
     """Data of a program, ready to be named in a recipe: (digest of its code, what is known about it).
 
     Args:
-        value: a data set that can be indexed, a DataLoader, a pair of tensors or arrays; or several of these as
-            `{"train": …, "val": …, "test": …}`, `(train, test)` or `(train, val, test)`.
+        value: a data set that can be indexed, a DataLoader, a pair of tensors or arrays, a list of samples; or several
+            of these as `{"train": …, "val": …, "test": …}`, `(train, test)` or `(train, val, test)`.
         name: for messages; default that of the class of the training data.
 
     Raises:
@@ -74,7 +78,7 @@ def _splits(value: Any) -> dict[str, Any]:
     """Split → what was given for it."""
     if isinstance(value, Mapping):
         found = {str(split): one for split, one in value.items()}
-    elif isinstance(value, tuple | list) and not _pair(value) and len(value) in (2, 3):
+    elif isinstance(value, tuple | list) and len(value) in (2, 3) and not _pair(value) and not _samples(value):
         found = dict(zip(SPLITS if len(value) == 3 else ("train", "test"), value, strict=True))
     else:
         found = {"train": value}
@@ -96,6 +100,8 @@ def _data_set(value: Any, split: str) -> Any:
             shapes = " and ".join(str(tuple(one.shape)) for one in (inputs, targets))
             raise _refused(f"{what} has inputs and targets of shapes {shapes}", "give as many targets as inputs")
         return TensorDataset(inputs, targets)
+    if _samples(value):
+        return value
     plain = isinstance(value, Tensor | np.ndarray | Mapping | str | bytes | tuple | list)
     if isinstance(value, IterableDataset) or (not plain and hasattr(value, "__iter__") and not _indexable(value)):
         raise _only_iterated(what)
@@ -124,6 +130,21 @@ def _pair(value: Any) -> bool:
     """Whether something is inputs and targets as tensors or arrays."""
     several = isinstance(value, tuple | list) and len(value) == 2
     return several and all(isinstance(one, Tensor | np.ndarray) for one in value)
+
+
+def _samples(value: Any) -> bool:
+    """Whether something is a list of samples, (input, target), which are looked at later as those of any data set.
+
+    Two or three pairs of tensors are the splits of `(train, test)` or `(train, val, test)`.
+    """
+    if not isinstance(value, tuple | list) or not value or (len(value) <= 3 and all(map(_pair, value))):
+        return False
+    return all(isinstance(one, tuple | list) and len(one) == 2 and not _holds_sets(one) for one in value)
+
+
+def _holds_sets(value: Sequence[Any]) -> bool:
+    """Whether a pair is two data sets, as of splits, and no sample."""
+    return any(isinstance(one, DataLoader | Dataset) for one in value)
 
 
 def _indexable(value: Any) -> bool:

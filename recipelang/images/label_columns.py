@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from recipelang.errors import Refusal, did_you_mean
 from recipelang.images.classes import is_numbered, printable
@@ -14,6 +15,11 @@ from recipelang.images.table import Table, listed
 HOLDS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
 
 Row = tuple[int, ...]
+
+
+def holds(value: Any) -> int | None:
+    """Whether a label holds, 0 or 1, as a number, a truth value or text says it; None for anything else."""
+    return HOLDS.get(str(value).casefold()) if isinstance(value, bool | int | float | str) else None
 
 
 def found_columns(table: Table, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -53,7 +59,7 @@ def holding(cells: Sequence[str], column: str, refused: Refused) -> list[int]:
     if empty := [k for k, cell in enumerate(cells) if not cell]:
         help = "write 0 or 1, or leave the rows out: a network cannot learn what is not known"
         raise refused(empty, f"no `{shown(column)}`", help)
-    found = [HOLDS.get(cell.casefold()) for cell in cells]
+    found = [holds(cell) for cell in cells]
     if odd := [k for k, value in enumerate(found) if value is None]:
         help = "write 0 for labels that do not hold" if cells[odd[0]] in ("-1", "-1.0") else "write 0 or 1"
         raise refused(odd, f"`{shown(column)}` holds {listed(list(dict.fromkeys(cells[k] for k in odd)))}", help)
@@ -106,6 +112,30 @@ def of_lists(each: Sequence[Sequence[str]], column: str, refused: Refused) -> tu
         raise Refusal("RCP0804", f"{message}; several are asked for", 'name another column: `label="…"`')
     sets = [frozenset(names) for names in each]
     return order, [tuple(int(name in names) for name in order) for names in sets], sum(not names for names in sets)
+
+
+def of_objects(
+    each: Sequence[Mapping[str, int] | Sequence[str]], column: str, refused: Refused
+) -> tuple[tuple[str, ...], list[Row], int]:
+    """The names of the labels, as the first object has them; the labels of each row; and how many rows have none.
+
+    Args:
+        each: label → 0 or 1, of each row.
+        column, refused: as of `of_lists`.
+
+    Raises:
+        Refusal: RCP0804: there is one label; as `refused`: a name cannot be one, or a row has other labels than the
+            first, or a list.
+    """
+    order = tuple(each[0]) if each else ()
+    for k, one in enumerate(each):
+        if not isinstance(one, Mapping) or set(one) != set(order):
+            other = isinstance(one, Mapping) and sorted(set(one) ^ set(order))[0]
+            message = f"0 or 1 of other labels: `{printable(other)}`" if other else "a list, and others 0 or 1 of each"
+            raise refused([k], message, "write all labels the same way: 0 or 1 of each, or the list of those that hold")
+    of_lists([order], column, refused)  # its names
+    rows = [tuple(one[name] for name in order) for one in each if isinstance(one, Mapping)]
+    return order, rows, sum(not any(row) for row in rows)
 
 
 def require_agreement(

@@ -23,6 +23,8 @@ from recipelang.kinds import FLOATING, Batch, Inputs, Labels, Preprocessing, Tas
 LONGEST_TEXT = 1_000  # characters, of the name of a class
 #: by fingerprint: the training sample that is found to vary first; None where none does
 VARYING: dict[str, int | None] = {}
+#: how a recipe names classes
+NAMED = '`classes="cat, dog"`'
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,7 @@ def _classes(
         wrong = np.flatnonzero(source.labels >= len(found))
         if len(wrong):
             message = f"the label of sample {int(wrong[0])} of `{split}` is not one of 0 to {len(found) - 1}"
-            raise refuse(message, 'number the classes from 0 up, or name them all: `classes="cat, dog"`')
+            raise refuse(message, f"number the classes from 0 up, or name them all: {NAMED}")
     return found
 
 
@@ -242,7 +244,7 @@ def _labels(
     _require_printable(found, refuse)
     if len(found) != width or len(set(found)) != width:
         message = f"the number of different names is {len(set(found))}, and targets have {width} labels"
-        raise refuse(message, 'name them all, in their order: `classes="cat, dog"`')
+        raise refuse(message, f"name them all, in their order: {NAMED}")
     return found
 
 

@@ -15,7 +15,7 @@ from recipelang.images.classes import alike, printable
 from recipelang.images.dataset import ImageDataset
 from recipelang.images.decode import LARGEST_BYTES, shown, unreadable_image, whole_image
 from recipelang.images.files import Listed, gather, open_files, usual
-from recipelang.images.label_columns import of_lists, of_names
+from recipelang.images.label_columns import of_lists, of_names, of_objects
 from recipelang.images.naming import classes_of, require_trained
 from recipelang.images.readers import Stamp, file_stamp
 from recipelang.images.shard_names import shards_of
@@ -68,7 +68,7 @@ def open_shards(
     resolve: Callable[[str], Path],
     *,
     image: str,
-    label: str,
+    label: str | tuple[str, ...],
     labels: str,
     separator: str,
     size: tuple[int, int],
@@ -95,7 +95,7 @@ def open_shards(
     """
     shards = {part: shards_of(pattern, resolve) for part, pattern in patterns.items()}
     _require_apart(shards)
-    form = "list" if labels == "list" else "text" if separator else "class"
+    form = "list" if labels == "list" or isinstance(label, tuple) else "text" if separator else "class"
     fields = fields_of(shards["train"][0], image, label, form)
     found = _counted(patterns, shards, fields)
     told = [name for some in found.values() for name in some.names]
@@ -112,8 +112,13 @@ def open_shards(
         classes, numbers = classes_of(written, labels, where, refused)
         require_trained(classes, numbers, parts, lambda k: f"`{shown(told[k])}`")
     else:
-        read = of_lists([json.loads(one) for one in written], where, refused) if form == "list" else None
-        classes, numbers, none = read or of_names(written, separator, where, refused)
+        each = [json.loads(one) for one in written] if form == "list" else []
+        if form == "text":
+            classes, numbers, none = of_names(written, separator, where, refused)
+        elif any(isinstance(one, dict) for one in each):
+            classes, numbers, none = of_objects(each, where, refused)
+        else:
+            classes, numbers, none = of_lists(each, where, refused)
         notes += [f"{none} sample{'s' * (none != 1)} without any label"] if none else []
     notes += [
         f"the classes `{printable(a)}` and `{printable(b)}` look alike and are two classes" for a, b in alike(classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -14,35 +15,14 @@ from typing import Any
 from recipelang.errors import Refusal
 from recipelang.files import atomic, cache_folder, used
 from recipelang.images.decode import SUFFIXES, shown
+from recipelang.images.label_columns import holds
 from recipelang.images.listing import USUAL
 from recipelang.images.readers import file_stamp
+from recipelang.images.shard_labels import TOGETHER, Fields, json_of, label_of, text_of
 from recipelang.images.table import listed, plain
 from recipelang.images.tar_files import damaged, grouped, incomplete, opened
 
-LONGEST_LABEL = 2**20  # bytes of a member that holds a label
 FORMAT = 2  # of what is kept about a shard
-
-
-@dataclass(frozen=True)
-class Fields:
-    """Which members of a sample are the image and the label.
-
-    Attributes:
-        image: extensions, of which a sample has one; () takes any that is one of an image.
-        label: extension of the label.
-        field: of a JSON file, the field with the label; "" for a member that is the label.
-        form: `class`, a `list` of labels, or a `text` with names of labels, either of which may be empty.
-    """
-
-    image: tuple[str, ...]
-    label: str
-    field: str = ""
-    form: str = "class"
-
-    @property
-    def told(self) -> str:
-        """Of the label, for messages."""
-        return f"{self.label}.{self.field}" if self.field else self.label
 
 
 @dataclass(frozen=True)
@@ -52,7 +32,7 @@ class Sample:
     Attributes:
         key: its name there.
         offset, size: of its image, in bytes.
-        label: as it is written; a list of labels as JSON.
+        label: as it is written; a list of labels, or what an object says of each, as JSON.
     """
 
     key: str
@@ -72,7 +52,7 @@ def samples_of(shard: Path, fields: Fields) -> tuple[Sample, ...]:
         stamp = [FORMAT, *file_stamp(shard)]
     except OSError as error:
         raise damaged(shard, f"cannot be read: {error.strerror or error}") from error
-    key = repr((os.path.abspath(shard), fields.image, fields.label, fields.field, fields.form))
+    key = repr((os.path.abspath(shard), *dataclasses.astuple(fields)))
     kept = cache_folder() / "shards" / f"{hashlib.sha256(os.fsencode(key)).hexdigest()}.json"
     with contextlib.suppress(OSError, ValueError, TypeError):
         known = json.loads(kept.read_text("utf-8"))
@@ -93,7 +73,7 @@ def _indexed(shard: Path, fields: Fields) -> tuple[Sample, ...]:
             if key in found:
                 help = "name every sample of a shard differently"
                 raise incomplete(shard, key, "is there twice", help)
-            found[key] = Sample(key, offset, size, _label(shard, key, members, fields, file))
+            found[key] = Sample(key, offset, size, label_of(shard, key, members, fields, file))
     if not found:
         raise damaged(shard, "holds no sample", "a sample is files of one name: `0001.jpg`, `0001.cls`")
     return tuple(found.values())
@@ -107,10 +87,7 @@ def _image(shard: Path, key: str, members: Mapping[str, tuple[int, int]], fields
         raise incomplete(shard, key, f"has {len(wanted)} images: {listed(wanted)}", f'write `image="{wanted[0]}"`')
     there = f"it has {listed(sorted(members))}" if members else "it is empty"
     what = f"`{fields.image[0]}`" if fields.image else "image"
-    raise incomplete(shard, key, f"has no {what}", f"{there}; {_TOGETHER}")
-
-
-_TOGETHER = "the files of one sample have one name and follow each other, as `tar --sort=name` writes them"
+    raise incomplete(shard, key, f"has no {what}", f"{there}; {TOGETHER}")
 
 
 def is_image(ext: str) -> bool:
@@ -118,101 +95,14 @@ def is_image(ext: str) -> bool:
     return f".{ext.rpartition('.')[2]}" in SUFFIXES
 
 
-def _label(shard: Path, key: str, members: Mapping[str, tuple[int, int]], fields: Fields, file: Any) -> str:
-    """The label of a sample, as text."""
-    if fields.label not in members:
-        there = f"it has {listed(sorted(members))}"
-        other = next((ext for ext in members if ext.rpartition(".")[2] in ("cls", "json")), None)
-        how = f"the label of every sample is in `{fields.label}`, not of some in `{other}`" if other else _TOGETHER
-        raise incomplete(shard, key, f"has no label `{shown(fields.label)}`", f"{there}; {how}")
-    text = text_of(shard, key, fields.label, members[fields.label], file)
-    is_json = fields.label.rpartition(".")[2] == "json"
-    if fields.form == "list":
-        found: Any = text.splitlines()
-        if is_json and fields.field:
-            found = json_of(shard, key, fields.label, text).get(fields.field)
-        elif is_json:
-            found = _parsed(shard, key, fields.label, text)
-        return _listed(shard, key, found, fields)
-    if not fields.field:
-        return text.strip() if fields.form == "text" else _checked(shard, key, text.strip(), fields)
-    value = json_of(shard, key, fields.label, text).get(fields.field)
-    if isinstance(value, str) and fields.form == "text":
-        return value.strip()
-    if isinstance(value, bool | int | float | str):
-        return _checked(shard, key, str(value).strip(), fields)
-    why = (
-        f"has no `{shown(fields.told)}`" if value is None else f"has a {type(value).__name__} as `{shown(fields.told)}`"
-    )
-    more = "; for lists write `task multilabel` and `labels=list`" if isinstance(value, list) else ""
-    raise incomplete(shard, key, why, f"a label is one class: a whole number or a name{more}")
-
-
-def _listed(shard: Path, key: str, found: Any, fields: Fields) -> str:
-    """A list of labels, as JSON."""
-    help = 'write a list of names or whole numbers, `["cat", "dog"]`, an empty one where no label holds'
-    if not isinstance(found, list):
-        what = "no" if found is None else f"a {type(found).__name__} as"
-        raise incomplete(shard, key, f"has {what} `{shown(fields.told)}`", help)
-    if any(isinstance(one, bool) or not isinstance(one, int | str) for one in found):
-        raise incomplete(shard, key, f"has a list `{shown(fields.told)}` of something else than labels", help)
-    return json.dumps([name for one in found if (name := str(one).strip())])
-
-
-def _checked(shard: Path, key: str, label: str, fields: Fields) -> str:
-    if not label:
-        raise incomplete(shard, key, f"has an empty label `{shown(fields.told)}`", "write a whole number or a name")
-    return label
-
-
-def text_of(shard: Path, key: str, ext: str, place: tuple[int, int], file: Any) -> str:
-    """A member that is a text.
-
-    Raises:
-        Refusal: RCP0864.
-    """
-    offset, size = place
-    if size > LONGEST_LABEL:
-        raise incomplete(
-            shard, key, f"has {size:,} bytes in `{shown(ext)}`, too many for a label", "name another: `label=`"
-        )
-    file.seek(offset)
-    data = file.read(size)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        help = "write the class as text: `3` or `cat`"
-        raise incomplete(shard, key, f"has a label `{shown(ext)}` that is not text", help) from error
-
-
-def _parsed(shard: Path, key: str, ext: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        why = f"has a `{shown(ext)}` that is not JSON: {error}"
-        raise incomplete(shard, key, why, "write it with `json.dumps`") from error
-
-
-def json_of(shard: Path, key: str, ext: str, text: str) -> Mapping[str, Any]:
-    """A member that is a JSON object.
-
-    Raises:
-        Refusal: RCP0864.
-    """
-    found = _parsed(shard, key, ext, text)
-    if not isinstance(found, dict):
-        help = 'write an object, as in `{"label": 3}`'
-        raise incomplete(shard, key, f"has a `{shown(ext)}` that is not a JSON object", help)
-    return found
-
-
-def fields_of(shard: Path, image: str, label: str, form: str = "class") -> Fields:
+def fields_of(shard: Path, image: str, label: str | tuple[str, ...], form: str = "class") -> Fields:
     """Which members are the image and the label, by the first sample of a shard.
 
     Args:
         image: extensions as WebDataset writes them, `jpg;png`; "" takes any of an image.
         label: an extension, or that of a JSON file and its field, `json.species`; "" takes `cls`, else the field of a
-            JSON file that has a usual name.
+            JSON file that has a usual name, or, for a list of labels, a JSON file that says 0 or 1 in every field.
+            Several are fields of one JSON file, `("json.cat", "json.dog")`.
         form: of the labels; see `Fields`.
 
     Raises:
@@ -223,6 +113,8 @@ def fields_of(shard: Path, image: str, label: str, form: str = "class") -> Field
         key, members = next(grouped(shard, file), ("", {}))
         if not members:
             raise damaged(shard, "holds no sample", "a sample is files of one name: `0001.jpg`, `0001.cls`")
+        if isinstance(label, tuple):
+            return Fields(images, *_columns(shard, key, members, label))
         name = label.lower().lstrip(".")
         if name in members:
             return Fields(images, name, form=form)
@@ -234,18 +126,33 @@ def fields_of(shard: Path, image: str, label: str, form: str = "class") -> Field
             raise Refusal("RCP0853", f"`{shown(shard.name)}` has no member `{shown(label)}`", help)
         if "cls" in members:
             return Fields(images, "cls", form=form)
-        return Fields(images, *_usual(shard, key, members, file), form)
+        return Fields(images, *_usual(shard, key, members, file, form), form)
 
 
-def _usual(shard: Path, key: str, members: Mapping[str, tuple[int, int]], file: Any) -> tuple[str, str]:
-    """The member and its field with a usual name of labels."""
+def _columns(
+    shard: Path, key: str, members: Mapping[str, tuple[int, int]], label: tuple[str, ...]
+) -> tuple[str, str, str, tuple[str, ...]]:
+    """The JSON member of several labels, and their fields: as `Fields` has them."""
+    parts = [one.lstrip(".").rpartition(".") for one in label]
+    holders = list(dict.fromkeys(holder.lower() for holder, _, _ in parts))
+    if len(holders) != 1 or holders[0].rpartition(".")[2] != "json" or not all(name for _, _, name in parts):
+        message = f"several labels of `{shown(shard.name)}` are fields of one JSON member"
+        raise Refusal("RCP0853", message, 'write `label=["json.cat", "json.dog"]`')
+    if holders[0] not in members:
+        help = f"its first sample, `{shown(key)}`, has {listed(sorted(members))}"
+        raise Refusal("RCP0853", f"`{shown(shard.name)}` has no member `{shown(holders[0])}`", help)
+    return holders[0], "", "list", tuple(name for _, _, name in parts)
+
+
+def _usual(shard: Path, key: str, members: Mapping[str, tuple[int, int]], file: Any, form: str) -> tuple[str, str]:
+    """The member and its field with a usual name of labels; "" is the whole member, an object of 0 and 1."""
     holders = [ext for ext in members if ext.rpartition(".")[2] == "json"]
-    found = [
-        (ext, field)
-        for ext in holders
-        for field in json_of(shard, key, ext, text_of(shard, key, ext, members[ext], file))
-        if plain(field) in USUAL["label"]
-    ]
+    objects = {ext: json_of(shard, key, ext, text_of(shard, key, ext, members[ext], file)) for ext in holders}
+    found = [(ext, field) for ext, fields in objects.items() for field in fields if plain(field) in USUAL["label"]]
+    if not found and form == "list" and len(objects) == 1:
+        ((ext, fields),) = objects.items()
+        if sum(holds(value) is not None for value in fields.values()) > 1:  # `_listed` refuses it if others are odd
+            return ext, ""
     if len(found) == 1:
         return found[0]
     if found:

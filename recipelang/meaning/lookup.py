@@ -9,6 +9,7 @@ from recipelang import catalogue
 from recipelang.errors import Refusal, did_you_mean, nearest
 from recipelang.meaning import trees
 from recipelang.meaning.diagnostics import Refuse
+from recipelang.meaning.pathlike import meant_by
 from recipelang.meaning.wording import KINDS, listing, one_of
 from recipelang.syntax import nodes
 from recipelang.syntax.grammar import CLAUSES
@@ -45,6 +46,8 @@ def lookup(call: nodes.Call, kinds: tuple[str, ...], place: str, refuse: Refuse)
         kind_words = listed((KINDS[kind].one.split(" ", 1)[1] for kind in kinds), last="or")
         whole = _dotted(call.name, kinds)
         guess = f"did you mean {whole}? " if whole else did_you_mean(call.name, known)
+        if meant := next((help for kind in kinds if (help := meant_by(kind, call.name))), ""):
+            guess, choices = meant, ""
         refuse("RCP0202", f"there is no {kind_words} `{call.name}`", call.name_span, guess + choices)
     return None
 

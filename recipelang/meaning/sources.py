@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from recipelang.catalogue import names
 from recipelang.errors import Diagnostic, RecipeError, Span, did_you_mean, typed
 from recipelang.meaning import trees
 from recipelang.meaning.diagnostics import Notes, Refuse
 from recipelang.meaning.flow import Flow
+from recipelang.meaning.pathlike import meant_by
 from recipelang.meaning.reader import Reader
 from recipelang.meaning.unread import Unread
 from recipelang.meaning.verb import Insert, Verb
@@ -148,6 +150,11 @@ def override(
         unread: the parts of it that cannot be read go there.
     """
     shown = f"--{role} {text}"
+    if text.strip() not in names(role) and (help := meant_by(role, text)):
+        unread.text(role)
+        message = f"there is no {KINDS[role].one.split(' ', 1)[1]} `{text.strip()}`"
+        notes.errors.append(Diagnostic("RCP0202", message, typed(shown, len(role) + 3), help))
+        return items
     try:
         made = parse(f"  {role} {text}").body.items  # as long as what is shown, so that columns agree
     except RecipeError as error:

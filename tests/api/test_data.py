@@ -28,6 +28,7 @@ from recipelang.methods.data.given import Given
 from tests.api.program import Net, Shades
 
 INPUTS, TARGETS = torch.rand(40, 1, 8, 8), torch.arange(40) % 2
+SAMPLES = list(zip(INPUTS, TARGETS, strict=True))
 
 
 def opened(value: Any, **settings: Any) -> Dataset:
@@ -54,8 +55,13 @@ def sizes(data: Dataset) -> list[int]:
         (DataLoader(Shades(40), batch_size=8, shuffle=True), [32, 4, 4]),
         (DataLoader(Shades(40), sampler=SubsetRandomSampler(range(20))), [16, 2, 2]),
         (Subset(Shades(40), range(20)), [16, 2, 2]),
+        ([(INPUTS[k], int(TARGETS[k])) for k in range(40)], [32, 4, 4]),
+        ({"train": SAMPLES[:30], "test": SAMPLES[30:]}, [27, 3, 10]),
+        ((SAMPLES[:30], SAMPLES[30:]), [27, 3, 10]),
+        ([[INPUTS[k].numpy(), TARGETS[k]] for k in range(40)], [32, 4, 4]),
+        ([(INPUTS[:30], TARGETS[:30]), (INPUTS[30:], TARGETS[30:])], [27, 3, 10]),
     ],
-    ids=range(10),
+    ids=range(15),
 )
 def test_every_form_of_data_is_opened(value: Any, expected: list[int]) -> None:
     data = opened(value)
@@ -108,7 +114,12 @@ WEIGHTED = WeightedRandomSampler([1.0] * 40, 40)
 BAD = {
     "number": (5, "RCP0844"),
     "tensor": (INPUTS, "RCP0844"),
-    "list of samples": ([(INPUTS[0], 0), (INPUTS[1], 1), (INPUTS[2], 0)], "RCP0844"),
+    "empty list": ([], "RCP0844"),
+    "list of inputs": ([INPUTS[0], INPUTS[1], INPUTS[2]], "RCP0844"),
+    "list of triples": ([(INPUTS[0], 0, 1)] * 8, "RCP0844"),
+    "list of too few samples": ([(INPUTS[0], 0), (INPUTS[1], 1), (INPUTS[2], 0)], "RCP0808"),
+    "list whose samples differ": ([(INPUTS[k, :, k % 2 :], k % 3 % 2) for k in range(40)], "RCP0845"),
+    "list of words": ([("a", "b")] * 8, "RCP0845"),
     "unequal tensors": ((INPUTS, TARGETS[:3]), "RCP0844"),
     "split without a name": ({"training": Shades()}, "RCP0844"),
     "no training": ({"test": Shades()}, "RCP0844"),

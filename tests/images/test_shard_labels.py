@@ -23,12 +23,28 @@ def written(folder: Path, ext: str, text: Callable[[list[str]], str], **more: st
     write(folder / "train-000.tar", some)
 
 
+def zeros_and_ones(row: list[str]) -> dict[str, int]:
+    return {name: int(name in row) for name in NAMES}
+
+
 FORMS: dict[str, tuple[str, Callable[[list[str]], str], dict[str, Any]]] = {
     "field": ("json", lambda row: json.dumps({"tags": row, "number": 3}), {"label": "json.tags", "labels": "list"}),
     "found": ("json", lambda row: json.dumps({"labels": row}), {"labels": "list"}),
     "whole": ("json", json.dumps, {"label": "json", "labels": "list"}),
     "lines": ("txt", lambda row: "\n".join(row) + "\n", {"label": "txt", "labels": "list"}),
     "cls": ("cls", "\n".join, {"labels": "list"}),
+    "object": ("json", lambda row: json.dumps(zeros_and_ones(row)), {"label": "json", "labels": "list"}),
+    "object found": ("json", lambda row: json.dumps(zeros_and_ones(row)), {"labels": "list"}),
+    "object in a field": (
+        "json",
+        lambda row: json.dumps({"held": {name: name in row for name in NAMES}, "number": 3}),
+        {"label": "json.held", "labels": "list"},
+    ),
+    "fields": (
+        "json",
+        lambda row: json.dumps({**zeros_and_ones(row), "width": 640}),
+        {"label": tuple(f"json.{name}" for name in NAMES)},
+    ),
     "separated": ("txt", "; ".join, {"label": "txt", "separator": ";"}),
     "in json": ("json", lambda row: json.dumps({"tags": ",".join(row)}), {"label": "json.tags", "separator": ","}),
 }
@@ -76,6 +92,42 @@ CASES: dict[str, tuple[str, Callable[[list[str]], str], dict[str, Any], str, str
         "RCP0854",
         "a list of 0 and 1, in which no label has a name",
     ),
+    "fields beside others": (
+        "json",
+        lambda row: json.dumps({**zeros_and_ones(row), "width": 640}),
+        {"labels": "list"},
+        "RCP0864",
+        "which is neither 0 nor 1: an object of labels says 0 or 1 of each; of several fields name the "
+        'labels: `label=["json.bird", "json.cat", "json.dog"]`',
+    ),
+    "a field that is missing": (
+        "json",
+        lambda row: json.dumps(zeros_and_ones(row)),
+        {"label": ("json.cat", "json.cow")},
+        "RCP0864",
+        "has no `json.cow`",
+    ),
+    "fields of no JSON": (
+        "json",
+        lambda row: json.dumps(zeros_and_ones(row)),
+        {"label": ("cat", "json.dog")},
+        "RCP0853",
+        '`label=["json.cat", "json.dog"]`',
+    ),
+    "other fields": (
+        "json",
+        lambda row: json.dumps(dict(list(zeros_and_ones(row).items())[: 3 if row else 2])),
+        {"labels": "list"},
+        "RCP0854",
+        "0 or 1 of other labels: `dog`",
+    ),
+    "lists and objects": (
+        "json",
+        lambda row: json.dumps({"tags": zeros_and_ones(row) if row else row}),
+        {"label": "json.tags", "labels": "list"},
+        "RCP0854",
+        "write all labels the same way",
+    ),
     "no separator": ("txt", "; ".join, {"label": "txt", "separator": "|"}, "RCP0854", "contains `|`"),
 }
 
@@ -85,7 +137,7 @@ def test_what_is_refused(opens: Opens, tmp_path: Path, case: str) -> None:  # no
     ext, text, how, code, words = CASES[case]
     written(tmp_path, ext, text)
     refusal = refused(opens, "train-000.tar", **how)
-    assert refusal.code == code and words in f"{refusal.message} {refusal.help}"
+    assert refusal.code == code and words in f"{refusal.message}: {refusal.help}"
 
 
 def test_samples_with_a_class_and_samples_with_json(opens: Opens, tmp_path: Path) -> None:  # noqa: F811

@@ -17,6 +17,7 @@ from lark import Lark, Token, Tree
 from lark.exceptions import LexError, UnexpectedInput, UnexpectedToken
 
 from recipelang import paths
+from recipelang.errors import Refusal
 from recipelang.syntax import lalr, tables
 from recipelang.syntax.grammar import CLAUSES, CLOSING, CONTINUING, OPENING, RESERVED, scan
 from recipelang.syntax.tables import OPTIONS
@@ -146,8 +147,9 @@ def test_grammar_is_where_paths_says(tmp_path, monkeypatch) -> None:  # type: ig
     monkeypatch.chdir(tmp_path)
     paths.folder.cache_clear()
     assert paths.grammar().name == "recipe.lark" and paths.grammar().is_file()
-    with pytest.raises(FileNotFoundError, match="nonsense"):
+    with pytest.raises(Refusal, match="without its folder `nonsense`") as refused:
         paths.folder("nonsense")
+    assert refused.value.code == "RCP1265" and "pip install" in refused.value.help
 
 
 def by_lark(tree: Tree[Token] | Token) -> object:

@@ -25,11 +25,11 @@ SHARES = (0.8, 0.1, 0.1)
 class Given:
     """The data that a program gives: `recipelang.run(recipe, data=photos)`, or `data $photos` in a notebook.
 
-    A torch data set with `__len__` and `__getitem__`, a DataLoader, which gives its data set and batch size, or tensors
-    `(inputs, targets)`; for several splits `{"train": …, "val": …, "test": …}`, `(train, test)` or `(train, val, test)`
-    of these. What is missing is cut from the training samples, 80, 10 and 10 %, class by class, by a hash of the
-    sample: equal samples are never in two splits. The recipe of such a run says `given("Photos", content="…")`, which
-    the program writes and nobody needs to.
+    A torch data set with `__len__` and `__getitem__`, a DataLoader, which gives its data set and batch size, tensors
+    `(inputs, targets)`, or a list of samples `[(input, target), …]`; for several splits `{"train": …, "val": …,
+    "test": …}`, `(train, test)` or `(train, val, test)` of these. What is missing is cut from the training samples,
+    80, 10 and 10 %, class by class, by a hash of the sample: equal samples are never in two splits. The recipe of
+    such a run says `given("Photos", content="…")`, which the program writes and nobody needs to.
 
     Shapes: as of `data python`: inputs are floating-point tensors of any one shape, normalised by the data set; targets
     are the number of a class from 0 up, a vector of 0 and 1 for `task multilabel`, or what the task needs.
@@ -52,7 +52,7 @@ class Given:
                 too few samples to be divided; RCP0856: a worker died.
         """
         from recipelang.images.access import current
-        from recipelang.images.own import open_own
+        from recipelang.images.own import NAMED, open_own
         from recipelang.surgery.tasks import task_named
 
         given = objects.found(self.content)
@@ -64,6 +64,7 @@ class Given:
             )
 
         def invalid(message: str, help: str) -> Refusal:
+            help = help.replace(NAMED, 'the training data\'s attribute `classes = ("cat", "dog")`')
             return Refusal("RCP0845", f"`{self.of}`: {message}", help)
 
         task = current().task or task_named()

@@ -27,8 +27,9 @@ class WebDataset(ImageSettings):
     compressed shards are refused, and nothing is unpickled.
     Classes: as of `csv`.
     Several labels, for `task multilabel`: `labels=list` takes a list of names or numbers from a field of JSON
-    (`label="json.tags"`), or a text with a label in each line; `separator=";"` a text with names in one line. What is
-    empty has none. All else as of `csv`.
+    (`label="json.tags"`), an object that says 0 or 1 of each (`{"cat": 1, "dog": 0}`), or a text with a label in each
+    line; `label=["json.cat", "json.dog"]` names the fields of 0 and 1 where there are others beside them;
+    `separator=";"` takes a text with names in one line. What is empty has none. All else as of `csv`.
     Splits: `val` and `test` have shards of their own, or are cut from `train` by `split`, sample by sample and class by
     class, by a hash of (seed, bytes), as of `folder`: copies of an image are never in two splits that are cut.
     Order: an index of each shard is made once and kept. Samples are then read in any order, so an epoch shuffles all of
@@ -42,14 +43,18 @@ class WebDataset(ImageSettings):
 
     targets: ClassVar[Mapping[str, str]] = {
         "class": "name a member of one class, without `separator` and `labels=list`",
-        "labels": 'write `labels=list` for a list in JSON or a label in each line, or `separator=";"` for names in one',
+        "labels": 'write `labels=list` for lists, 0 or 1 of each, or lines; `separator=";"` for names in one line',
     }
 
     train: str = setting(type="text", positional=True, hashed=False, help="Shards to train on.")
     val: str = setting("", type="text", hashed=False, help="Shards that validate.")
     test: str = setting("", type="text", hashed=False, help="Shards that test.")
     image: str = setting("", type="text", help="Extension of the images: `jpg`, `jpg;png`.")
-    label: str = setting("", type="text", help="Extension of the classes, `cls`, or a field of JSON, `json.species`.")
+    label: str | tuple[str, ...] = setting(
+        "",
+        type="texts",
+        help="Extension of the classes, `cls`, or a field of JSON, `json.species`; or several of 0 and 1.",
+    )
     separator: str = setting(
         "", type="text", later=True, help="Between the names of labels in a text, where a sample may have several."
     )

@@ -66,21 +66,38 @@ class Given:
         if request.redrawn and not given.builds:
             drawn_again(module)
         shape = request.input_shape or own_shape(module, f"`{self.of}`")
-        network = assemble(
-            module,
-            request,
-            model="given",
-            settings={"of": self.of, "content": self.content},
-            files={self.of: given.code},
-            notes=given.notes,
-            input_shape=shape,
-            inputs=own_inputs(module),
-            classes=self.classes,
-            pretrained=not given.builds,
-        )
+        try:
+            network = assemble(
+                module,
+                request,
+                model="given",
+                settings={"of": self.of, "content": self.content},
+                files={self.of: given.code},
+                notes=given.notes,
+                input_shape=shape,
+                inputs=own_inputs(module),
+                classes=self.classes,
+                pretrained=not given.builds,
+            )
+        except Refusal as refusal:
+            raise _of_program(refusal, len(request.classes or ())) from refusal
         answers = given.opened.get(self.answers)
         if answers is None:
             given.opened[self.answers] = answers = signature(network.module, example_input(network))
             require_alike(self.of, self.answers, answers)
         network.source["settings"]["answers"] = list(self.answers) or answers
         return network
+
+
+def _of_program(refusal: Refusal, classes: int) -> Refusal:
+    """A refusal of numbers of classes as a program can act on it: it has no `classes=` to write.
+
+    Args:
+        classes: of the data; 0 where there is none.
+    """
+    if refusal.code not in ("RCP0708", "RCP0713") or "`classes=" not in refusal.help:
+        return refusal
+    count = classes or "N"
+    layer = f"`net.fc = torch.nn.Linear(net.fc.in_features, {count})`"
+    help = f"give the network one output per class, as in {layer}; or give a function that builds it, without arguments"
+    return Refusal(refusal.code, refusal.message, f"{help}: its weights are new, and so is its head of {count} outputs")

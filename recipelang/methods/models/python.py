@@ -85,7 +85,7 @@ class Python:
             raise Refusal(
                 "RCP0711",
                 f'`python("{self.where}")` runs code of that file, which is not permitted',
-                "read the file; if you trust it, add `--trust`, or load with `trust=True`",
+                "read the file; if you trust it, add `--trust`",
             )
         from recipelang.surgery.assembly import assemble
         from recipelang.surgery.checkpoints import weights_for
@@ -141,7 +141,7 @@ def own_shape(module: Any, named: str) -> tuple[int, ...]:
         return tuple(shape)
     else:
         message = f"{named} has the `input_shape` {str(shape)[:60]}, which is not (channels, height, width)"
-    help = "name the data (`recipe layers` takes `--data`), or give the module `input_shape = (C, H, W)`"
+    help = "name the data (`--data`), or give the module `input_shape = (C, H, W)`"
     raise Refusal("RCP0712", message, help)
 
 
