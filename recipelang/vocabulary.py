@@ -134,11 +134,11 @@ def _own(tokens: Sequence[Token]) -> Iterator[Token]:
     """The words of the language: without the names that a library gives, as in `torchvision.resnet18`, and without what
     stands for a name among other words, as in `variant NAME`."""
     for index, token in enumerate(tokens):
-        dotted = index > 1 and tokens[index - 1].type == "DOT" and catalogue.kinds_of(tokens[index - 2].text)
-        method = catalogue.find(dotted[0], tokens[index - 2].text) if dotted else None
-        names = getattr(method, "dotted_names", frozenset)
+        owner = tokens[index - 2].text if index > 1 and tokens[index - 1].type == "DOT" else ""
+        methods = [catalogue.find(kind, owner) for kind in catalogue.kinds_of(owner)] if owner else []
+        given = any(token.text in getattr(method, "dotted_names", frozenset)() for method in methods)
         stands_in = len(tokens) > 1 and token.text.isupper() and not _of_name(token.text)
-        if token.text not in names() and not stands_in:
+        if not given and not stands_in:
             yield token
 
 

@@ -194,7 +194,7 @@ def _strange(word: str) -> tuple[str, str | None]:
     from recipelang import vocabulary
 
     strange = next((part for part in word.split() if vocabulary.explain(part) is None), word)
-    return strange, nearest(strange, vocabulary.known())
+    return strange, nearest(strange, vocabulary.known()) or nearest(strange.lower(), vocabulary.known())
 
 
 def _explainable(as_json: bool) -> int:

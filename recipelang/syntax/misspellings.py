@@ -21,13 +21,14 @@ OTHER_UNITS = {
     **dict.fromkeys(("mins", "minute", "minutes"), "min"),
     **dict.fromkeys(("hr", "hrs", "hour", "hours"), "h"),
     **dict.fromkeys(("msec", "millisecond", "milliseconds"), "ms"),
-    **dict.fromkeys(("usec", "microsecond", "microseconds"), "us"),
+    **dict.fromkeys(("usec", "microsecond", "microseconds", "\N{MICRO SIGN}s", "\N{GREEK SMALL LETTER MU}s"), "us"),
     **dict.fromkeys(("byte", "bytes"), "B"),
     **dict.fromkeys(("kilobyte", "kilobytes"), "KB"),
     **dict.fromkeys(("megabyte", "megabytes"), "MB"),
     **dict.fromkeys(("gigabyte", "gigabytes"), "GB"),
     **dict.fromkeys(("joule", "joules", "Joule", "Joules"), "J"),
     **dict.fromkeys(("fps",), "/s"),
+    **dict.fromkeys(("point", "points", "pp"), "%"),  # reports say points; in a recipe they are written as %
     **dict.fromkeys(("gflop", "gflops"), "G"),
     **dict.fromkeys(("mflop", "mflops"), "M"),
     **dict.fromkeys(("thousand",), "K"),
@@ -117,6 +118,18 @@ def numbers(place: Place) -> Mistake | None:
     if glued:
         help_ = f"write a space between them: `{glued[1]} {glued[2]}`"
     return Mistake("RCP0109", f"`{word.text}` is not a number", help_, word.span)
+
+
+def microseconds(place: Place) -> Mistake | None:
+    """`µs`, which reports print and which is no word of letters here: `500µs`."""
+    before, word = place.before, place.word
+    if word.type != "STRAY" or not word.text[0].isalpha() or before is None or before.type != "NUMBER":
+        return None
+    name = place.text[word.start : place.run(r"\w", word.start).end]
+    if OTHER_UNITS.get(name) != "us":
+        return None
+    span = _sized(word.span, len(name))
+    return Mistake("RCP0108", f"`{name}` is not a unit", f"write `{_with_unit(before.text, 'us')}`", span)
 
 
 def units(place: Place) -> Mistake | None:

@@ -251,6 +251,7 @@ def anything_else(place: Place) -> Mistake:
 
 KNOWN: tuple[Callable[[Place], Mistake | None], ...] = (
     misspellings.quotes,
+    misspellings.microseconds,
     misspellings.names,
     brackets.unclosed,
     brackets.stray,

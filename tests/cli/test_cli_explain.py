@@ -160,3 +160,12 @@ def test_an_editor_shows_the_same_cards(marked: str, word: str) -> None:
     told = vocabulary.explain(word) or ""
     assert card is not None
     assert card.text.replace("**", "").strip() == told.strip()
+
+
+def test_a_data_set_of_torchvision_has_the_cards_of_torchvision() -> None:
+    assert vocabulary.explain("torchvision.FashionMNIST") == vocabulary.explain("torchvision.resnet18") is not None
+
+
+def test_capital_letters_are_a_misspelling(capsys: pytest.CaptureFixture[str]) -> None:
+    assert recipe("explain", "PRUNE") == 2
+    assert "did you mean `prune`?" in capsys.readouterr().err
