@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -47,6 +48,11 @@ def _cache(name: str, *variables: str) -> Path:
     home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
     found = next(filter(None, map(os.environ.get, variables)), os.path.join(home, name))
     return Path(os.path.expandvars(found)).expanduser()
+
+
+def calm() -> None:
+    """torch warns of enumerations of torchao, which transformers imports where it is installed; no user has them."""
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
 
 
 @contextmanager

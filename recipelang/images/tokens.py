@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from recipelang.errors import Refusal
+from recipelang.hub import calm
 
 FILE = "tokenizer.json"
 #: files of which transformers makes a tokenizer where there is no `tokenizer.json`
@@ -89,6 +90,7 @@ def _loaded(path: Path, where: str) -> Any:
         raise refused(where, f"has no tokenizer: neither `{FILE}` nor {', '.join(f'`{n}`' for n in OLDER[:2])}, …")
     if not path.exists():
         raise refused(where, "does not exist")
+    calm()
     import transformers
     from transformers.utils import logging
 

@@ -33,10 +33,11 @@ def anatomy(row: Row, index: int) -> Chart:
     pairs = row.variant.forms
     shown = pairs[:MOST_LAYERS]
     panels = [panel for panel in PANELS if any(_differs(pair, panel[1]) for pair in pairs)] or [PANELS[0]]
-    with drawing(WIDTH, 0.85 + 0.19 * max(4, len(shown))) as figure:
+    narrow = len(panels) == len(PANELS)
+    with drawing(WIDTH, 0.85 + 0.15 * narrow + 0.19 * max(4, len(shown))) as figure:
         drawn = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (title, of) in zip(drawn, panels, strict=True):
-            _panel(axes, shown, title, of)
+            _panel(axes, shown, title, of, narrow)
         drawn[0].set_yticks(range(len(shown)), [words.shorten(pair.layer, 26) for pair in shown])
         for label, pair in zip(drawn[0].get_yticklabels(), shown, strict=True):
             label.set(family="DejaVu Sans Mono", fontsize=8, color=MUTED if pair.own else GONE)
@@ -48,8 +49,8 @@ def anatomy(row: Row, index: int) -> Chart:
     return Chart(name, "Layers before and after", caption, svg, "layers", _text(row))
 
 
-def _panel(axes: Any, shown: Sequence[LayerPair], title: str, of: Callable[[LayerForm], float]) -> None:
-    """One number of all layers in % of healthy's; of bits, in bits."""
+def _panel(axes: Any, shown: Sequence[LayerPair], title: str, of: Callable[[LayerForm], float], narrow: bool) -> None:
+    """One number of all layers in % of healthy's; of bits, in bits. The title of a narrow panel has two lines."""
     bits = title.startswith("bits")
     whole = [FLOAT if bits else 100.0 if pair.healthy else 0.0 for pair in shown]
     parts = [_part(pair, of, bits) for pair in shown]
@@ -59,7 +60,8 @@ def _panel(axes: Any, shown: Sequence[LayerPair], title: str, of: Callable[[Laye
         before, after = (_number(one, of) for one in (pair.healthy, pair.own))
         marked(bar, (f"{pair.layer}, {title}: {before} before, {after} after", ""))
     axes.set_xlim(0, max([FLOAT if bits else 100.0, *parts]))
-    axes.set_xlabel(title if bits else f"{title} (%)", fontsize=8.5)
+    label = title if bits else f"{title} (%)"
+    axes.set_xlabel(label.replace(" ", "\n", 1) if narrow else label, fontsize=8.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
 

@@ -14,6 +14,9 @@ from recipelang.report.looks import Look, own
 from recipelang.report.parts import Curve, Training
 from recipelang.report.svg import drawing, marked, to_svg
 
+#: scores of validation that are shares → their names for people
+SHARES: Mapping[str, str] = {"accuracy": "accuracy", "sample_f1": "F1 of each sample"}
+
 
 def training(trained: Training, index: int, look: Mapping[str, Look]) -> Chart:
     """The training loss of one statement over its epochs, a line for every network and seed.
@@ -49,13 +52,18 @@ def training(trained: Training, index: int, look: Mapping[str, Look]) -> Chart:
     return Chart(name, "Training", caption, svg, "training", _text(trained, seen), trained.step.text)
 
 
+def _named(one: Validation) -> str:
+    """The score in words."""
+    return SHARES.get(one.name, one.name.replace("_", " ")) or "loss"
+
+
 def _caption(trained: Training, names: Sequence[str], seen: Sequence[Validation]) -> str:
     seeds = {curve.seed for curve in trained.curves}
     said = f"{len(names)} networks" if len(names) > 1 else words.shorten(names[0], 80)
     said += f", {len(seeds)} seeds each." if len(seeds) > 1 else "."
     if seen:
         counts = {one.n for one in seen}
-        what = "loss" if seen[0].score is None else seen[0].name
+        what = "loss" if seen[0].score is None else _named(seen[0])
         said += f" Below: {what} on {max(counts):,} validation samples."
     elif trained.step.unvalidated:
         said += f" No validation: {trained.step.unvalidated}."
@@ -63,15 +71,11 @@ def _caption(trained: Training, names: Sequence[str], seen: Sequence[Validation]
 
 
 def _scored(one: Validation) -> str:
-    return (
-        f"validation {one.name or 'loss'}{' (%)' if _share(one) else ''}"
-        if one.score is not None
-        else "validation loss"
-    )
+    return f"validation {_named(one)}{' (%)' if _share(one) else ''}" if one.score is not None else "validation loss"
 
 
 def _share(one: Validation) -> bool:
-    return one.name == "accuracy"
+    return one.name in SHARES
 
 
 def _score(found: Validation | None, first: Validation) -> float:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import traceback
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+import recipelang
 from recipelang.errors import Refusal
 from recipelang.kinds import Task
 from recipelang.surgery import answers
@@ -16,6 +19,9 @@ from recipelang.surgery.layout import channels_first, takes_channels_last
 from recipelang.surgery.network import Habits
 from recipelang.surgery.tasks import task_named
 from recipelang.surgery.tracing import answered, as_expected, called, evaluating, first_line
+
+#: what is in none of these folders is a user's own code: torch and its neighbours, Python, this package
+_LIBRARIES = (Path(torch.__file__).parents[1], Path(traceback.__file__).parent, Path(recipelang.__file__).parent)
 
 
 class _Entry:
@@ -110,7 +116,8 @@ def evaluated(module: nn.Module, example: Tensor) -> Any:
 
 
 def _does_not_take(module: nn.Module, example: Tensor, error: Exception) -> Refusal:
-    why = f"{type(error).__name__}: {first_line(error)}"
+    place, own = _raised_at(error)
+    why = f"{type(error).__name__}{place}: {first_line(error)}"
     if _trains(module, example):
         return Refusal(
             "RCP0713",
@@ -120,8 +127,18 @@ def _does_not_take(module: nn.Module, example: Tensor, error: Exception) -> Refu
     return Refusal(
         "RCP0713",
         f"the network does not take {called(example)}: {why}",
-        as_expected(example),
+        f"mend the code there, or {as_expected(example)}" if own else as_expected(example),
     )
+
+
+def _raised_at(error: BaseException) -> tuple[str, bool]:
+    """(where in the user's files it was raised, or what raised it was called; whether the user's code raised it)."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [not any(Path(frame.filename).is_relative_to(folder) for folder in _LIBRARIES) for frame in frames]
+    last = next((frame for frame, own in zip(frames[::-1], theirs[::-1], strict=True) if own), None)
+    if last is None or last.filename.startswith("<"):
+        return "", False
+    return f" at line {last.lineno} of `{Path(last.filename).name}`", theirs[-1]
 
 
 def _trains(module: nn.Module, example: Tensor) -> bool:

@@ -106,6 +106,9 @@ def open_folder(where: str, resolve: Callable[[str], Path], revision: str = "mai
     Raises:
         Refusal: RCP0760: it is neither here nor in the cache; RCP0762: it is not such a folder.
     """
+    if not where.strip():
+        help = 'name a folder of `save_pretrained`, or an id that was downloaded: `"microsoft/resnet-18"`'
+        raise Refusal("RCP0760", "the name of the network is empty", help)
     own = resolve(where)
     if own.is_file():
         raise unfit(where, "it is a file, not a folder", f"name the folder that has the `{CONFIG}`")

@@ -17,9 +17,10 @@ from torch import nn
 
 from recipelang.errors import Refusal, did_you_mean
 from recipelang.extras import require_libraries
-from recipelang.hub import offline
+from recipelang.hub import calm, offline
 from recipelang.surgery.checkpoints import files_of, read_weights
 from recipelang.surgery.hub import HubFolder, refuse_code, unfit
+from recipelang.surgery.naming import COUNTER
 from recipelang.surgery.room import require_room
 from recipelang.surgery.weights import few
 
@@ -54,6 +55,7 @@ class Pretrained:
 def require_transformers() -> None:
     """Refuse where transformers is not installed (RCP1027)."""
     require_libraries("model huggingface", ("transformers", "huggingface_hub"), "hf")
+    calm()
 
 
 def load_pretrained(folder: HubFolder, auto: str, what: str, classes: int | None = None) -> Pretrained:
@@ -227,7 +229,9 @@ def _judged(
     A head that is new is allowed where the recipe asks for its number of outputs: layers whose first axis, and that of
     the folder's, are the numbers of classes, or which the folder lacks.
     """
-    missing, extra = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
+    # files of before torch 0.4.1 have no counters of batches, and one that begins at 0 changes no answer
+    missing = sorted(name for name in report["missing_keys"] if name.rpartition(".")[2] != COUNTER)
+    extra = sorted(report["unexpected_keys"])
     other = {name: (tuple(old), tuple(new)) for name, old, new in report["mismatched_keys"]}
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     heads = {name.rpartition(".")[0] for name in missing if shapes.get(name, ())[:1] == (classes,)}

@@ -38,6 +38,8 @@ VERB = Verb(
     read=read,
     operation=Finetune,
     rules=(
+        "`healthy`, which everything is compared with, is the network before it: what `healthy` is to learn is trained "
+        "with `train`.",
         "Losses that compare with a teacher belong to `distill`.",
         "What `in` and `except` leave out stays as it is, also the statistics of its BatchNorm layers.",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from recipelang.catalogue import find
@@ -17,7 +19,7 @@ from recipelang.errors import Refusal
 from recipelang.kinds import ModelRequest
 from recipelang.surgery import artifact, hub, libraries
 from recipelang.surgery.network import Network
-from recipelang.surgery.pretrained import quietly
+from recipelang.surgery.pretrained import quietly, require_transformers
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
@@ -250,6 +252,28 @@ def test_weights_larger_than_the_memory_are_not_read(resnet: Path, monkeypatch: 
 
     monkeypatch.setattr(room, "memory_of_machine", lambda: (resnet / "model.safetensors").stat().st_size - 1)
     refused("RCP0762", resnet, "its weights are", "of memory")
+
+
+def test_old_weights_without_batch_counters_fit(resnet: Path) -> None:
+    weights = load_file(resnet / "model.safetensors")
+    counted = build(resnet).module.state_dict()
+    old = {name: one for name, one in weights.items() if not name.endswith("num_batches_tracked")}
+    assert len(old) < len(weights)
+    save_file(old, resnet / "model.safetensors", {"format": "pt"})
+    found = build(resnet)
+    assert all(torch.equal(one, counted[name]) for name, one in found.module.state_dict().items())
+
+
+def test_an_empty_name_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused("RCP0760", " ", "empty")
+
+
+def test_torch_does_not_warn_of_what_transformers_imports() -> None:
+    log = logging.getLogger("torch.utils._pytree")
+    log.setLevel(logging.NOTSET)
+    require_transformers()
+    assert not log.isEnabledFor(logging.WARNING)
 
 
 def test_files_that_cannot_be_used(resnet: Path, tmp_path: Path) -> None:

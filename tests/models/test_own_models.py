@@ -17,6 +17,7 @@ from recipelang.kinds import ModelRequest
 from recipelang.nets.cifar_resnet import cifar_resnet
 from recipelang.surgery import artifact
 from recipelang.surgery.checkpoints import read_weights
+from recipelang.surgery.entry import evaluated
 from recipelang.surgery.network import Network
 from recipelang.surgery.source import rebuild
 from recipelang.surgery.weights import load_weights
@@ -182,6 +183,24 @@ def test_images_that_the_network_does_not_take() -> None:
     with pytest.raises(Refusal) as caught:
         build("torchvision", ModelRequest(input_shape=(1, 32, 32)), architecture="resnet18")
     assert caught.value.code == "RCP0713" and "1×32×32" in caught.value.message
+
+
+def test_what_the_users_code_raises_is_told_with_its_line() -> None:
+    class Mine(torch.nn.Linear):
+        def forward(self, images: Tensor) -> Tensor:
+            if images.shape[1] == 3:
+                raise ValueError("grey images only")
+            return super().forward(images)
+
+    first = Mine.forward.__code__.co_firstlineno
+    with pytest.raises(Refusal) as caught:
+        evaluated(Mine(8, 4), torch.rand(2, 3, 8, 8))
+    assert f"ValueError at line {first + 2} of `test_own_models.py`: grey images only" in caught.value.message
+    assert (caught.value.help or "").startswith("mend the code there, or give the images")
+    with pytest.raises(Refusal) as caught:
+        evaluated(Mine(8, 4), torch.rand(2, 1, 8, 9))
+    assert f"at line {first + 3} of `test_own_models.py`" in caught.value.message
+    assert (caught.value.help or "").startswith("give the images")
 
 
 # artifacts ------------------------------------------------------------------------------------

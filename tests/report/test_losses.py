@@ -35,6 +35,13 @@ def test_validation_stands_below_the_loss(validated: dict[str, Any]) -> None:
     first, second = drawn(validated)
     assert first.caption == "2 networks. Below: accuracy on 250 validation samples."
     assert "validation accuracy (%)" in first.svg and "validation" not in second.svg
+    for variant in validated["variants"][1:]:
+        for point in next(s for s in variant["runs"][0]["steps"] if s.get("history"))["history"]:
+            point["validation"]["name"] = "sample_f1"
+    several, _ = drawn(validated)
+    assert several.caption == "2 networks. Below: F1 of each sample on 250 validation samples."
+    assert several.text.header[-2] == "first validation F1 of each sample (%)"
+    assert [row[-1] for row in several.text.rows] == [row[-1] for row in first.text.rows]
     points = len(validated["variants"][1]["runs"][0]["steps"][3]["history"])
     (row, *_) = first.text.rows
     assert first.text.header[-2:] == ("first validation accuracy (%)", "last")
