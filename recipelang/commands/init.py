@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recipelang import paths
-from recipelang.commands.boundary import DONE, WrongUsage, say
+from recipelang.commands.boundary import DONE, INTERRUPTED, WrongUsage, say
 from recipelang.commands.networks import task_of
-from recipelang.commands.questions import ASKED, OPTION, asked, condition, runtime, stand_in
+from recipelang.commands.questions import ASKED, OPTION, asked, condition, points, runtime, stand_in
 from recipelang.commands.sources import PathArgument, Source, device_of, pointing_at, profile_for
 from recipelang.errors import Diagnostic, RecipeError, Refusal, StepFailed, typed
 from recipelang.files import used_text
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 RECIPE = "first.rcp"
 
 
+def _points(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    try:
+        return None if text is None else points(text)
+    except ValueError as wrong:
+        raise click.BadParameter(f"{wrong}.") from None
+
+
 @click.command()
 @click.argument("folder", default=".", type=PathArgument())
 @click.option("--model", metavar="MODEL", help="The network: resnet56, 'torchvision.resnet18(weights=\"DEFAULT\")'.")
@@ -37,7 +44,7 @@ RECIPE = "first.rcp"
 @click.option("--batch", type=click.IntRange(1, 100_000), metavar="N", help="Inputs in one call; default 1.")
 @click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="CPU threads of a call; default 1.")
 @click.option("--budget", metavar="CONDITION", help="What to reach: 'latency < 0.7', 'size < 5MB', 'flops < 0.5'.")
-@click.option("--drop", type=click.FloatRange(0, 100, min_open=True), metavar="POINTS", help="Quality to give up.")
+@click.option("--drop", callback=_points, metavar="POINTS", help="Quality to give up.")
 @click.option("--trust", is_flag=True, help='Run Python code that MODEL or DATA names: python("file.py:build").')
 @click.option("--yes", is_flag=True, help="Ask nothing: take the defaults of what is not given.")
 def init(folder: Path, trust: bool, yes: bool, **given: Any) -> int:
@@ -51,7 +58,12 @@ def init(folder: Path, trust: bool, yes: bool, **given: Any) -> int:
     asks = not yes and sys.stdin is not None and sys.stdin.isatty()
     if not asks and not any(value is not None for value in given.values()):
         return _starter(folder)
-    given = asked(given) if asks else given
+    if asks:
+        try:
+            given = asked(given, profile_for(folder, None).aliases)
+        except click.Abort:  # Ctrl-C or the end of the input
+            say("\nleft: nothing was written")
+            return INTERRUPTED
     wish, named = _wish(given), given["data"] is not None
     return _written(folder, *_drafted(folder, wish, str(given["budget"] or ""), trust=trust, named_data=named))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,14 +34,20 @@ ASKED = {
 }
 
 
-def asked(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, and answers for those that are not given."""
+def asked(given: Mapping[str, Any], aliases: Collection[str] = ()) -> dict[str, Any]:
+    """The options, and answers for those that are not given.
+
+    Args:
+        given: option → its value, None where it is left out.
+        aliases: names of networks and data that the profile gives.
+    """
     answers = dict(given)
+    checks = {kind: partial(_source, kind, aliases=aliases) for kind in ("model", "data")} | CHECKS
     for name, (question, default) in ASKED.items():
         if answers[name] is not None:
             continue
         known: Any = default or stand_in(answers["task"], answers["model"])
-        answers[name] = click.prompt(question, default=known, value_proc=_answer(CHECKS.get(name, str)), err=True)
+        answers[name] = click.prompt(question, default=known, value_proc=_answer(checks[name]), err=True)
     return answers
 
 
@@ -55,6 +63,15 @@ def _answer(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
             raise click.UsageError(f"{wrong}; {BUDGET_HELP}") from None
 
     return checked
+
+
+def _source(kind: str, text: str, aliases: Collection[str]) -> str:
+    """A network or data whose name is known; the rest is looked at with the network itself."""
+    name, known = text.split("(")[0].split(".")[0].strip(), names(kind)
+    if name not in known and name not in aliases:
+        offered = did_you_mean(name, (*known, *aliases))
+        raise ValueError(f"there is no {kind} `{name}`; {offered}here are {', '.join((*known, *aliases))}")
+    return text
 
 
 def _device(text: str) -> str:
@@ -93,21 +110,27 @@ def runtime(text: str) -> str:
 
 
 def _batch(text: Any) -> int:
-    if int(text) < 1:
-        raise ValueError(f"{text} is not a number of inputs")
+    if not str(text).isdecimal() or int(text) < 1:
+        raise ValueError(f"`{text}` is not a number of inputs")
     return int(text)
 
 
-def _drop(text: Any) -> float:
-    if not 0 < float(text) <= 100:
-        raise ValueError(f"{text} is not a number of points above 0")
-    return float(text)
+def points(text: Any) -> float:
+    """Points of quality that may be lost.
+
+    Raises:
+        ValueError: it is no number above 0 and up to 100.
+    """
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) <= 100:
+            return float(text)
+    raise ValueError(f"`{text}` is not a number of points above 0 and up to 100")
 
 
 CHECKS: dict[str, Callable[[Any], Any]] = {
     "device": _device,
     "batch": _batch,
-    "drop": _drop,
+    "drop": points,
     "runtime": runtime,
     "budget": _readable,
 }

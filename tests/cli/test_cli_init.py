@@ -147,7 +147,8 @@ def test_a_profile_above_is_not_hidden(here: Path) -> None:
         (("--device", "tpu"), 2, "there is no device `tpu`"),
         (("--runtime", "onnxruntme"), 2, "did you mean `onnxruntime`?"),
         (("--batch", "0"), 2, "0 is not in the range"),
-        (("--drop", "0"), 2, "0 is not in the range"),
+        (("--drop", "0"), 2, "`0` is not a number of points above 0"),
+        (("--drop", "nan"), 2, "`nan` is not a number of points"),
         (("--budget", "latncy < 0.7"), 2, "did you mean `latency`?"),
         (("--budget", "latency"), 2, "is not a comparison"),
         (("--budget", "flops > 0.5"), 2, "holds before anything is removed"),
@@ -192,10 +193,12 @@ class Terminal(io.StringIO):
 
 def test_questions_are_asked_again_and_have_defaults(here: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:  # type: ignore[no-untyped-def]
     """Model, data, device, runtime, batch, budget and quality; an empty line takes the default."""
-    monkeypatch.setattr(sys, "stdin", Terminal("\n\ntpu\ncpu\n\n0\n4\nflops\nflops < 0.7\n\n"))
+    monkeypatch.setattr(sys, "stdin", Terminal("nowhere\n\n\ntpu\ncpu\n\n0\nfour\n4\nflops\nflops < 0.7\nnan\n\n"))
     assert recipe("init", "new") == 0
     told = capsys.readouterr()
     assert "[digits_resnet]" in told.err + told.out and "there is no device `tpu`" in told.err + told.out
+    for said in ("there is no model `nowhere`", "`four` is not a number of inputs", "`nan` is not a number of points"):
+        assert said in told.err + told.out
     assert "let here = latency(batch=4)" in (here / "new/first.rcp").read_text()
     assert "until flops < 0.7" in (here / "new/first.rcp").read_text()
 
@@ -208,9 +211,10 @@ def test_an_option_answers_its_question(here: Path, monkeypatch: pytest.MonkeyPa
     assert "The data, as a recipe writes it" in told.err + told.out and "Inputs in one call" not in told.err + told.out
 
 
-def test_questions_that_are_left_leave_nothing(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_questions_that_are_left_leave_nothing(here: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(sys, "stdin", Terminal("\n\n"))
     assert recipe("init", "new") == 130
+    assert "left: nothing was written" in capsys.readouterr().err
     assert not (here / "new").exists()
 
 
