@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.util
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from recipelang.errors import Refusal
 
@@ -50,3 +53,17 @@ def version_of(library: str) -> str:
 def installing(extra: str) -> str:
     """The command that installs an extra of this package."""
     return f'`pip install "recipelang[{extra}]"`'
+
+
+@functools.cache
+def put_there(folder: Path) -> frozenset[str]:
+    """The packages and modules of a folder that pip put there, as in `pip install --target FOLDER`: what the records of
+    installations beside them list. What a user wrote into the same folder is none of them."""
+    found: set[str] = set()
+    for record in folder.glob("*.dist-info/RECORD"):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            tops = {
+                line.partition(",")[0].partition("/")[0] for line in record.read_text(encoding="utf-8").splitlines()
+            }
+            found |= {top.removesuffix(".py") for top in tops}
+    return frozenset(found)

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
+from recipelang.extras import put_there
 from recipelang.lazy import numpy, torch
 
 #: attributes of every class that say nothing about what it does
@@ -71,9 +72,13 @@ def of_data(dataset: Any) -> Identity:
 
 def _identity(value: Any, walk: _Walk) -> Identity:
     whole = hashlib.sha256()
-    for part in walk.told(value):
-        whole.update(part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part)
-        whole.update(b"\0")
+    try:
+        for part in walk.told(value):
+            whole.update(part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part)
+            whole.update(b"\0")
+    except RecursionError:  # a list of a thousand links, each of which holds the next
+        walk.unknown.append(type(value).__name__)
+        whole.update(str(uuid.uuid4() if walk.unique else "").encode())
     return Identity(whole.hexdigest(), tuple(dict.fromkeys(walk.unknown)))
 
 
@@ -319,4 +324,7 @@ def _installed(module: str) -> bool:
         return False
     parts = Path(file).parts
     standard = (sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib"))
-    return "site-packages" in parts or "dist-packages" in parts or any(Path(file).is_relative_to(s) for s in standard)
+    if "site-packages" in parts or "dist-packages" in parts or any(Path(file).is_relative_to(s) for s in standard):
+        return True
+    start = Path(getattr(sys.modules.get(top), "__file__", None) or file)
+    return top in put_there(start.parents[1] if start.name == "__init__.py" else start.parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import re
 import subprocess
 import sys
@@ -243,6 +244,34 @@ def test_what_nobody_can_look_into_is_never_known_again(net: Net) -> None:
     net.lock = threading.Lock()  # type: ignore[assignment]
     assert identity.of_network(net).unknown == ("lock",)
     assert identity.of_network(net) != identity.of_network(net)
+
+
+def test_what_is_nested_too_deeply_is_never_known_again(net: Net) -> None:
+    chain: list[object] = []
+    for _ in range(20_000):
+        chain = [chain]
+    net.chain = chain  # type: ignore[assignment]
+    assert identity.of_network(net).unknown == ("Net",)
+    assert identity.of_network(net) != identity.of_network(net)
+    assert identity.of_data(net).unknown == ("Net",)
+
+
+def test_packages_that_pip_put_into_a_folder_are_no_code_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`pip install --target libs`, and a module of the user in the same folder."""
+    (tmp_path / "delivered_one").mkdir()
+    (tmp_path / "delivered_one/__init__.py").write_text("def f(x): return x\n")
+    (tmp_path / "delivered_one/deep.py").write_text("def g(x): return x\n")
+    (tmp_path / "delivered_two.py").write_text("def f(x): return x\n")
+    (tmp_path / "written_here.py").write_text("def f(x): return x\n")
+    (tmp_path / "one-1.0.dist-info").mkdir()
+    (tmp_path / "one-1.0.dist-info/RECORD").write_text("delivered_one/__init__.py,,\ndelivered_two.py,,\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names = ("delivered_one", "delivered_one.deep", "delivered_two", "written_here")
+    modules = [importlib.import_module(name) for name in names]
+    assert len(modules) == 4
+    assert [identity._installed(name) for name in names] == [True, True, True, False]
 
 
 PROGRAM = """
