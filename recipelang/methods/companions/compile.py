@@ -27,7 +27,7 @@ class Compile(Companion):
         2.14.1, loops by hand, three rounds of five steps in turns: 0.58 s of processor a step, compiled 0.60 s, so 0.96
         of the speed (0.92 to 1.11). Before the first step came 6.5 s of the loop's own processor time and the C++
         compiler's. In bfloat16, which this processor has no instructions for, 6.13 s a step, compiled 6.14 s (two
-        rounds of three steps): 1.00 of the speed (0.99 to 1.01). So it does not pay there; on a GPU it was not measured.
+        rounds of three steps): 1.00 of the speed (0.99 to 1.01). It does not pay there; on a GPU it was not measured.
     Control: trains with it too, as it belongs to the training and not to the surgery.
     When it misleads: results differ from those of the same training uncompiled in the order of sums, and in what
         dropout draws. Short trainings take longer with it.
