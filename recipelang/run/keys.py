@@ -17,8 +17,8 @@ from recipelang.run.tasks import deciding, measuring
 from recipelang.stages.context import nth_seed
 from recipelang.training.machine import choose_precision
 
-#: more reasons than this are not shown
-MOST_REASONS = 6
+#: more reasons than this are not shown, and no more characters of a value
+MOST_REASONS, LONGEST_VALUE = 6, 60
 
 
 def built_ingredients(
@@ -145,18 +145,30 @@ def _setting_differences(new: Any, old: Any, name: str = "") -> Iterator[str]:
             for field in new:
                 yield from _setting_differences(new[field], old.get(field), field)
     elif name:
-        yield f"`{name}` was {_brief(old)}, is {_brief(new)}"
+        what = "the loss" if name == "losses" else f"`{name}`"
+        yield f"{what} was {_brief(old)}, is {_brief(new)}"
 
 
 def _brief(value: Any) -> str:
     """A canonical value in a few characters."""
+    whole = _said(value)
+    return whole if len(whole) <= LONGEST_VALUE else f"{whole[: LONGEST_VALUE - 1]}…"
+
+
+def _said(value: Any) -> str:
+    """A canonical value as a recipe writes it, as far as that is known."""
     if isinstance(value, dict):
-        if value.get("is") == "Duration":
+        kind = value.get("is", "").rpartition(".")[2]
+        if kind == "Duration":
             return f"{value['count']:g} {value['unit']}"
-        inner = ", ".join(f"{k}={_brief(v)}" for k, v in value.items() if k != "is" and v is not None)
-        return f"{value.get('is', '').rpartition('.')[2]}({inner})"[:60]
+        if kind == "Term":
+            weight = "" if value["weight"] == 1 else f"{_said(value['weight'])} * "
+            return f"{weight}{_said(value['loss'])}"
+        inner = ", ".join(f"{k}={_said(v)}" for k, v in value.items() if k != "is" and v not in (None, "", []))
+        return f"{kind}({inner})" if inner else kind
     if isinstance(value, list | tuple):
-        return ", ".join(map(_brief, value))[:60] or "none"
+        terms = all(isinstance(one, dict) and one.get("is", "").rpartition(".")[2] == "Term" for one in value)
+        return (" + " if terms else ", ").join(map(_said, value)) or "none"
     if value is None:
         return "left out"
-    return f"{value:g}" if isinstance(value, float) else str(value)[:60]
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from recipelang.check import check
 from recipelang.methods.companions.slimming import Slimming
-from recipelang.plan import Duration, canonical
+from recipelang.plan import Duration, canonical, steps_of
 from recipelang.run.keys import difference
+from recipelang.syntax.parse import parse
 
 
 @pytest.mark.parametrize(
@@ -18,11 +22,25 @@ from recipelang.run.keys import difference
         (None, 0.01, "`setting` was left out, is 0.01"),
         (None, Duration(3), "`setting` was left out, is 3 epochs"),
         ((), (Slimming(1e-3),), "`setting` was none, is slimming(strength=0.001)"),
+        ("x", "y" * 61, f"`setting` was x, is {'y' * 59}…"),
     ],
 )
 def test_a_changed_setting_is_named_with_both_values(old: object, new: object, reason: str) -> None:
     before, after = ({"operation": {"is": "Finetune", "setting": canonical(value)}} for value in (old, new))
     assert difference(after, before) == reason
+
+
+def test_losses_are_named_as_the_sum_that_a_recipe_writes() -> None:
+    old, new = (
+        {"operation": canonical(operation_of(f"distill from healthy for 1 epoch with {losses}"))}
+        for losses in ("fitnet + 0.5 * task", "kd(T=2)")
+    )
+    assert difference(new, old) == "the loss was fitnet + 0.5 * task, is kd(T=2, alpha=0.9)"
+
+
+def operation_of(text: str) -> Any:
+    (step,) = (step for step in steps_of(check(parse(text)).nodes) if step.operation.verb == "distill")
+    return step.operation
 
 
 def test_every_reason_is_named() -> None:
