@@ -58,7 +58,7 @@ def installing(extra: str) -> str:
 @functools.cache
 def put_there(folder: Path) -> frozenset[str]:
     """The packages and modules of a folder that pip put there, as in `pip install --target FOLDER`: what the records of
-    installations beside them list. What a user wrote into the same folder is none of them."""
+    installations beside them list. Files that a user wrote into the same folder are not listed there."""
     found: set[str] = set()
     for record in folder.glob("*.dist-info/RECORD"):
         with contextlib.suppress(OSError, UnicodeDecodeError):

@@ -78,7 +78,8 @@ def _identity(value: Any, walk: _Walk) -> Identity:
             whole.update(b"\0")
     except RecursionError:  # a list of a thousand links, each of which holds the next
         walk.unknown.append(type(value).__name__)
-        whole.update(str(uuid.uuid4() if walk.unique else "").encode())
+        # how far the walk came depends on the depth of the caller: what it saw says nothing
+        whole = hashlib.sha256(str(uuid.uuid4() if walk.unique else "").encode())
     return Identity(whole.hexdigest(), tuple(dict.fromkeys(walk.unknown)))
 
 

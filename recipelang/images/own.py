@@ -23,8 +23,6 @@ from recipelang.kinds import FLOATING, Batch, Inputs, Labels, Preprocessing, Tas
 LONGEST_TEXT = 1_000  # characters, of the name of a class
 #: by fingerprint: the training sample that is found to vary first; None where none does
 VARYING: dict[str, int | None] = {}
-#: how a recipe names classes
-NAMED = '`classes="cat, dog"`'
 
 
 @dataclass(frozen=True)
@@ -147,6 +145,7 @@ def open_own(
     shares: tuple[float, ...],
     seed: int,
     names: tuple[str, ...] | None,
+    naming: str,
     task: Task,
     fetch: Fetch,
     refuse: Refuse,
@@ -160,6 +159,7 @@ def open_own(
         code: digest of the code.
         shares: of train, val and test; a missing split is cut from train by its share.
         names: of the classes; None: as the data says, else numbers.
+        naming: how the user names them, for messages.
         task: whose targets the samples must have.
         fetch: reads a sample; raises what `refuse` makes where the user's code raises.
         refuse: makes refusals in which the user's function is named.
@@ -173,7 +173,7 @@ def open_own(
         require_processes()
     sources = {split: look_at(data, split, task.target, fetch, refuse, workers) for split, data in given.items()}
     named = {"class": _classes, "labels": _labels}.get(task.target)
-    classes = named(sources, given, names, refuse) if named else None
+    classes = named(sources, given, names, naming, refuse) if named else None
     missing = [split for split in SPLITS if split not in sources]
     if missing:
         sources |= _cut(sources["train"], ("train", *missing), shares, seed, classes)
@@ -207,7 +207,11 @@ def open_own(
 
 
 def _classes(
-    sources: Mapping[str, IndexedSamples], given: Mapping[str, Any], names: tuple[str, ...] | None, refuse: Refuse
+    sources: Mapping[str, IndexedSamples],
+    given: Mapping[str, Any],
+    names: tuple[str, ...] | None,
+    naming: str,
+    refuse: Refuse,
 ) -> tuple[str, ...]:
     """The names of the classes; every label must have one."""
     own = names or _named(given["train"])
@@ -225,12 +229,16 @@ def _classes(
         wrong = np.flatnonzero(source.labels >= len(found))
         if len(wrong):
             message = f"the label of sample {int(wrong[0])} of `{split}` is not one of 0 to {len(found) - 1}"
-            raise refuse(message, f"number the classes from 0 up, or name them all: {NAMED}")
+            raise refuse(message, f"number the classes from 0 up, or name them all: {naming}")
     return found
 
 
 def _labels(
-    sources: Mapping[str, IndexedSamples], given: Mapping[str, Any], names: tuple[str, ...] | None, refuse: Refuse
+    sources: Mapping[str, IndexedSamples],
+    given: Mapping[str, Any],
+    names: tuple[str, ...] | None,
+    naming: str,
+    refuse: Refuse,
 ) -> tuple[str, ...]:
     """The names of the labels: one for each number of a target."""
     widths = {split: source.labels.shape[1] for split, source in sources.items() if len(source.labels)}
@@ -244,7 +252,7 @@ def _labels(
     _require_printable(found, refuse)
     if len(found) != width or len(set(found)) != width:
         message = f"the number of different names is {len(set(found))}, and targets have {width} labels"
-        raise refuse(message, f"name them all, in their order: {NAMED}")
+        raise refuse(message, f"name them all, in their order: {naming}")
     return found
 
 

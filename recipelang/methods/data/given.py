@@ -52,7 +52,7 @@ class Given:
                 too few samples to be divided; RCP0856: a worker died.
         """
         from recipelang.images.access import current
-        from recipelang.images.own import NAMED, open_own
+        from recipelang.images.own import open_own
         from recipelang.surgery.tasks import task_named
 
         given = objects.found(self.content)
@@ -64,7 +64,6 @@ class Given:
             )
 
         def invalid(message: str, help: str) -> Refusal:
-            help = help.replace(NAMED, 'the training data\'s attribute `classes = ("cat", "dog")`')
             return Refusal("RCP0845", f"`{self.of}`: {message}", help)
 
         task = current().task or task_named()
@@ -77,6 +76,7 @@ class Given:
                 shares=SHARES,
                 seed=0,
                 names=None,
+                naming='the training data\'s attribute `classes = ("cat", "dog")`',
                 task=task,
                 fetch=fetching(invalid),
                 refuse=invalid,

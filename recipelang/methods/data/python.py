@@ -98,6 +98,7 @@ class Python:
             shares=self.split,
             seed=self.seed,
             names=names,
+            naming='`classes="cat, dog"`',
             task=current().task or task_named(),
             fetch=fetching(invalid),
             refuse=invalid,
