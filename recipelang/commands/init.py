@@ -250,4 +250,12 @@ def _require_budget(place: _Place, lines: list[str], budget: str) -> None:
         place.plan("\n".join([*lines, f"prune layers by random until {budget}"]))
     except RecipeError as error:
         shown = typed(f"{OPTION}{budget}", len(OPTION))
-        raise WrongUsage([replace(wrong, span=shown, path="") for wrong in error.diagnostics]) from None
+        raise WrongUsage([replace(_of_option(wrong), span=shown, path="") for wrong in error.diagnostics]) from None
+
+
+def _of_option(wrong: Diagnostic) -> Diagnostic:
+    """With a help that can be typed into the option; what quality may be given up has an option of its own."""
+    if "`while " in wrong.help:
+        help = "name what becomes smaller, such as `--budget 'size < 0.5'`; `--drop 2` says how many points may be lost"
+        return replace(wrong, help=help)
+    return replace(wrong, help=wrong.help.replace("`until ", "`"))

@@ -161,6 +161,9 @@ class Walk:
         preconditions.after(verb, found, statement, flow, self.notes)
         if found is None:
             self.unread.refused(statement, verb)
+        if isinstance(found, VariantPoints) and statement.block is None:  # the lines below are meant for its block
+            self.unread.refused(statement, verb)
+            return None
         if isinstance(found, VariantPoints):
             return _Variants(found, statement, placed)
         if isinstance(found, Loop):
