@@ -77,7 +77,12 @@ def test_a_plain_network_is_divided_by_depth_and_a_shallow_one_refused() -> None
     assert depths == pytest.approx([0.25, 0.5, 0.75], abs=0.1)
     with pytest.raises(Refusal) as caught:
         SELF(9).points(points_of(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 5)), 1, 8, 8), ())
-    assert caught.value.code == "RCP1520"
+    assert caught.value.code == "RCP1520" and "ask for fewer `classifiers`" in caught.value.help
+    with pytest.raises(Refusal) as caught:  # no number of classifiers would do
+        SELF(2).points(
+            points_of(nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 5)), 1, 8, 8), ()
+        )
+    assert caught.value.code == "RCP1520" and "take a convolutional network or a transformer" in caught.value.help
     with pytest.raises(Refusal) as caught:
         SELF(at="linear").points(points_of(digits_resnet(), 1, 8, 8), ())
     assert caught.value.code == "RCP0823"

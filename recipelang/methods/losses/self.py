@@ -156,11 +156,14 @@ def divided(student: Points, into: int) -> tuple[Point, ...]:
     chosen = [min(layers, key=lambda one: abs(one.depth - part / into), default=None) for part in range(1, into)]
     found = tuple(dict.fromkeys(point for point in chosen if point is not None))
     if len(found) < into - 1:
-        there = listed(tuple(blocks or layers)) or "no maps or tokens that training changes"
+        there = listed(tuple(blocks or layers))
         raise Refusal(
             "RCP1520",
-            f"{student.whose} cannot be divided into {into} parts: it has {there}",
-            'ask for fewer `classifiers`, or name positions: `self(at="…")`',
+            f"{student.whose} cannot be divided into {into} parts: "
+            f"it has {there or 'no maps or tokens that training changes'}",
+            'ask for fewer `classifiers`, or name positions: `self(at="…")`'
+            if there
+            else "classifiers read maps or tokens: take a convolutional network or a transformer, or a teacher",
         )
     return found
 
