@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from recipelang.errors import Refusal
 from recipelang.kinds import Figure, Finished
+from recipelang.plan import Term
 from recipelang.training.checkpoint import TrainingState
 from recipelang.training.curve import Curve
+from recipelang.training.explosion import Looked, exploded
 
 #: of one epoch
 Row: TypeAlias = Mapping[str, Any]
@@ -79,14 +80,15 @@ class EpochTally:
     Args:
         state: what the numbers are added to.
         every: steps between two readings.
-        exploded: what to say of a loss that is not finite, after its value.
+        losses: the terms of the loss, for what to say of one that is not finite.
         curve: hears of each step; None where nobody does.
     """
 
     def __init__(
-        self, state: TrainingState, every: int, exploded: Callable[[], str] = str, curve: Curve | None = None
+        self, state: TrainingState, every: int, losses: Sequence[Term] = (), curve: Curve | None = None
     ) -> None:
-        self.state, self.every, self.last, self.exploded, self.curve = state, every, math.nan, exploded, curve
+        self.state, self.every, self.last, self.losses, self.curve = state, every, math.nan, losses, curve
+        self.before: Looked | None = None  # the last step whose loss was finite
         self.name = ""  # of the score; "" where the task has none
         self.waiting: list[tuple[Tensor, Tensor | None, int, int, float, Mapping[str, Tensor]]] = []
 
@@ -114,12 +116,8 @@ class EpochTally:
         for loss, score, images, step, lr, terms in self.waiting:
             self.last = float(loss)
             if not math.isfinite(self.last):
-                raise Refusal(
-                    "RCP0811",
-                    f"the loss became {self.last} at step {step + 1}, with the learning rate {lr:g}{self.exploded()}",
-                    f"write a lower learning rate, as in `lr={lr / 10:.2g}`, or warm it up: "
-                    f"`lr=cosine({lr:.2g}, warmup=1 epochs)`",
-                )
+                raise exploded(self.losses, step + 1, lr, Looked(self.last, terms), self.before)
+            self.before = Looked(self.last, terms)
             self.state.loss += self.last * images
             self.state.score += score.item() if score is not None else 0
             self.state.seen += images

@@ -200,7 +200,7 @@ def _train(job: Job, state: TrainingState, path: Path | None, identity: str, pro
     progress.start("training", job.total)
     progress.advance(state.step)
     curve = Curve(progress, job.total)
-    tally = EpochTally(state, LOOK_EVERY.get(torch.device(job.device).type, 1), job.terms.exploded, curve)
+    tally = EpochTally(state, LOOK_EVERY.get(torch.device(job.device).type, 1), job.training.losses, curve)
     saved = time.monotonic()
     try:
         with Interrupts() as interrupts:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from recipelang.catalogue import spell
 from recipelang.contracts import refuse_broken
 from recipelang.errors import Refusal
 from recipelang.images.batches import count, detached
@@ -24,10 +23,10 @@ from recipelang.surgery.points import Capture
 from recipelang.surgery.replaced import replaced
 from recipelang.surgery.restricting import gather, hold
 from recipelang.surgery.unrectified import Rectified
+from recipelang.training.explosion import named
 from recipelang.training.heads import Head, mean_answer
 from recipelang.training.positions import asks_for_gradients, compares_outputs, pairings
 from recipelang.training.teachers import Teacher, untranslated
-from recipelang.units import listed
 
 
 @dataclass(frozen=True)
@@ -233,15 +232,9 @@ class Terms:
         of several heads, are added up."""
         found: dict[str, Tensor] = {}
         for term, value in self._values if len(self._terms) > 1 else ():
-            name = spell(term.loss) if term.loss is not None else "task"
+            name = named(term)
             found[name] = found[name] + value if name in found else value
         return found
-
-    def exploded(self) -> str:
-        """Which terms are not finite in the last batch, in words; "" where all are, or none."""
-        names = {id(term): f"`{term.loss.name if term.loss else 'task'}`" for term, _ in self._values}
-        broken = {id(term): names[id(term)] for term, value in self._values if not value.isfinite()}
-        return f"; of its terms, {listed(tuple(broken.values()))} did" if 0 < len(broken) < len(names) else ""
 
     def _term(self, one: _Looking, outputs: Tensor, step: _Step) -> Tensor:
         loss = one.term.loss

@@ -229,3 +229,6 @@ def test_a_teacher_that_does_not_take_the_images_is_named(data: ImageDataset, si
 def test_a_term_that_explodes_is_named(data: ImageDataset, silent: Any) -> None:
     with pytest.raises(Refusal, match="became inf at step 1, .*; of its terms, `sp` did$"):
         train(resnet(), data, silent, Term(1e39, Sp()), Term(1.0, TaskLoss()), teachers=(plain(),))
+    with pytest.raises(Refusal, match="nan at step [23], .*; the step before, 100 % of it came from `sp`$") as found:
+        train(resnet(), data, silent, Term(1e30, Sp()), Term(1.0, TaskLoss()), teachers=(plain(),), steps=4)
+    assert found.value.help.startswith("give `sp` a smaller weight than 1e+30")
