@@ -184,11 +184,10 @@ def none_fits(loss: str, student: Points, teachers: Sequence[Points], wanted: st
     mine = f"{student.whose} has {listed(trained(student)) or 'no maps that training changes'}"
     theirs = [f"{teacher.whose} has {listed(teacher.stages()) or 'no maps'}" for teacher in teachers]
     there = "; ".join((mine, *theirs))
-    return Refusal(
-        "RCP0821",
-        f"`{loss}` finds no {wanted}: {there}",
-        f'name some: `{loss}(student="…", teacher="…")`; `recipe layers MODEL` lists modules',
-    )
+    help = f'name some: `{loss}(student="…", teacher="…")`; `recipe layers MODEL` lists modules'
+    if not student.stages():
+        help += "; or take a loss of outputs, such as `kd`"
+    return Refusal("RCP0821", f"`{loss}` finds no {wanted}: {there}", help)
 
 
 def listed(points: Sequence[Point]) -> str:
@@ -212,7 +211,8 @@ def _by_name(
         others = tuple(place[number] for place in places)
         for other, teacher in zip(others, teachers, strict=True):
             if why := fits(point, other):
-                there = "; ".join(f"stages of {of.whose}: {listed(of.stages())}" for of in (student, teacher))
+                stages = (f"stages of {of.whose}: {listed(of.stages()) or 'none'}" for of in (student, teacher))
+                there = "; ".join(stages)
                 pair = f"`{point.path}` of {student.whose} cannot be compared with `{other.path}` of {teacher.whose}"
                 raise Refusal("RCP0823", f"{pair}: {why}", there)
         yield Pairing(point, others)

@@ -217,6 +217,15 @@ def test_what_cannot_be_compared_is_refused_with_what_there_is() -> None:
     with pytest.raises(Refusal) as refused:
         At(student="s1", teacher="s2").points(STUDENT, (small,))
     assert refused.value.code == "RCP0823" and "`s2` has no map" in refused.value.message
+    flat = Points("the network", (point("2", 300),))  # plain layers: a position can be named, but there is no stage
+    with pytest.raises(Refusal) as refused:
+        At().points(flat, (flat,))
+    assert refused.value.help.endswith("or take a loss of outputs, such as `kd`")
+    with pytest.raises(Refusal) as refused:
+        At(student="2").points(flat, (flat,))
+    assert refused.value.code == "RCP0823"
+    assert refused.value.help == "stages of the network: none; stages of the network: none"
+    assert shown(FitNet(student="2").points(flat, (flat,))) == ["2 2"]
     words = Points("the teacher `words`", (point("t", 7, 8),))
     for loss in (At(student="s1", teacher="t"), FitNet(student="s1", teacher="t")):
         with pytest.raises(Refusal) as refused:

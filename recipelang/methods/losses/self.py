@@ -97,7 +97,7 @@ class SelfDistillation(Loss):
                     raise Refusal(
                         "RCP0823",
                         f"a classifier behind `{point.path}` of {student.whose} has no effect: {why}",
-                        f"stages of {student.whose}: {listed(student.stages())}",
+                        f"stages of {student.whose}: {listed(student.stages()) or 'none'}",
                     )
             return tuple(Pairing(point) for point in found)
         return tuple(Pairing(point) for point in divided(student, self._count + 1))
