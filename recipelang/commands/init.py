@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from recipelang.plan import Condition, Plan
 
 RECIPE = "first.rcp"
+#: codes of conditions that hold from the start or must never hold: their help is about clauses, which the option lacks
+NO_GOAL = ("RCP0607", "RCP0608")
 
 
 def _points(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
@@ -250,12 +252,6 @@ def _require_budget(place: _Place, lines: list[str], budget: str) -> None:
         place.plan("\n".join([*lines, f"prune layers by random until {budget}"]))
     except RecipeError as error:
         shown = typed(f"{OPTION}{budget}", len(OPTION))
-        raise WrongUsage([replace(_of_option(wrong), span=shown, path="") for wrong in error.diagnostics]) from None
-
-
-def _of_option(wrong: Diagnostic) -> Diagnostic:
-    """With a help that can be typed into the option; what quality may be given up has an option of its own."""
-    if "`while " in wrong.help:
+        found = [replace(wrong, span=shown, path="") for wrong in error.diagnostics]
         help = "name what becomes smaller, such as `--budget 'size < 0.5'`; `--drop 2` says how many points may be lost"
-        return replace(wrong, help=help)
-    return replace(wrong, help=wrong.help.replace("`until ", "`"))
+        raise WrongUsage([replace(wrong, help=help) if wrong.code in NO_GOAL else wrong for wrong in found]) from None

@@ -195,6 +195,11 @@ def listed(points: Sequence[Point]) -> str:
     return ", ".join(f"`{point.path}` ({'×'.join(map(str, point.shape))})" for point in points)
 
 
+def stages_of(network: Points, found: Sequence[Point]) -> str:
+    """Which stages of a network there are, for a help line."""
+    return f"stages of {network.whose}: {listed(found) or 'none'}"
+
+
 def _by_name(
     student: Points,
     teachers: Sequence[Points],
@@ -205,14 +210,13 @@ def _by_name(
     mine = student.named(names)
     if still := next((point for point in mine if not point.trains), None):
         message = f"a loss at `{still.path}` of {student.whose} has no effect: nothing that trains comes before it"
-        raise Refusal("RCP0823", message, f"stages of {student.whose}: {listed(trained(student)) or 'none'}")
+        raise Refusal("RCP0823", message, stages_of(student, trained(student)))
     places = [teacher.named(of_teachers) for teacher in teachers]
     for number, point in enumerate(mine):
         others = tuple(place[number] for place in places)
         for other, teacher in zip(others, teachers, strict=True):
             if why := fits(point, other):
-                stages = (f"stages of {of.whose}: {listed(of.stages()) or 'none'}" for of in (student, teacher))
-                there = "; ".join(stages)
+                there = "; ".join(stages_of(network, network.stages()) for network in (student, teacher))
                 pair = f"`{point.path}` of {student.whose} cannot be compared with `{other.path}` of {teacher.whose}"
                 raise Refusal("RCP0823", f"{pair}: {why}", there)
         yield Pairing(point, others)

@@ -158,12 +158,11 @@ class Walk:
             filled = alias(filled, self.aliases, self.notes.refuse)
         reader = Reader(filled, flow, self.notes, self.aliases)
         found = self._read(verb, reader)
+        if verb.block and statement.block is None:  # it was refused, and opens nothing
+            found = None
         preconditions.after(verb, found, statement, flow, self.notes)
         if found is None:
             self.unread.refused(statement, verb)
-        if isinstance(found, VariantPoints) and statement.block is None:  # the lines below are meant for its block
-            self.unread.refused(statement, verb)
-            return None
         if isinstance(found, VariantPoints):
             return _Variants(found, statement, placed)
         if isinstance(found, Loop):

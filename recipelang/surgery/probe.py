@@ -164,7 +164,7 @@ def _require_repeatable(trial: TriedNetwork, found: Tensor, drew: bool) -> None:
 
 
 def _changed(trial: TriedNetwork) -> Any:
-    """Another answer to the same images, if there is one; a weak dropout may have to be asked more than once."""
+    """Another answer to the same images, if there is one: a weak dropout drops nothing in some calls."""
     for _ in range(AGAIN):
         before = drawn()
         found = trial.again()
@@ -173,7 +173,7 @@ def _changed(trial: TriedNetwork) -> Any:
         if not _alike(found, trial.expected) or (drew and not torch.equal(found, trial.expected)):
             return found
         if not drew:
-            return None
+            break
     return None
 
 

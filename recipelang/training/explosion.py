@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -14,51 +12,48 @@ from recipelang.plan import Term
 from recipelang.units import listed
 
 
-@dataclass(frozen=True)
-class Looked:
-    """The loss of one step.
-
-    Attributes:
-        loss: its value.
-        terms: name → value, weight included, where there are several.
-    """
-
-    loss: float
-    terms: Mapping[str, Tensor] = field(default_factory=dict)
-
-
 def named(term: Term) -> str:
     """A term without its weight, as the curves call it."""
     return spell(term.loss) if term.loss is not None else "task"
 
 
-def exploded(terms: Sequence[Term], step: int, lr: float, now: Looked, before: Looked | None) -> Refusal:
+def exploded(
+    loss: float, step: int, lr: float, terms: Sequence[Term], now: Mapping[str, Tensor], before: Mapping[str, Tensor]
+) -> Refusal:
     """RCP0811, with the term that is to blame where that can be told.
 
-    A weight above 1 is suspected if its term alone is not finite, or was most of the loss in the step before.
+    A weight above 1 is suspected where its term is the only one, where its term and not all of them became infinite,
+    or where it was more than half of the loss in the step before.
 
     Args:
-        terms: of the loss; none where the task's own is trained with.
+        loss: its value, not finite.
         step: which, from 1.
         lr: its learning rate.
-        now: of this step.
-        before: of the last step whose loss was finite; None where there was none.
+        terms: of the loss; none where the task's own is trained with.
+        now: name of a term → its value in this step, weight included; empty where there are not several.
+        before: the same in the step before; empty where there was none.
     """
-    broken = [name for name, value in now.terms.items() if not value.isfinite()]
-    some = 0 < len(broken) < len(now.terms)
-    message = f"the loss became {now.loss} at step {step}, with the learning rate {lr:g}"
-    lower = f"a lower learning rate, as in `lr={lr / 10:.2g}`, or warm it up: `lr=cosine({lr:.2g}, warmup=1 epochs)`"
-    if some:
+    message = f"the loss became {loss} at step {step}, with the learning rate {lr:g}"
+    lower = f"write a lower learning rate, as in `lr={lr / 10:.2g}`, or warm it up: "
+    lower += f"`lr=cosine({lr:.2g}, warmup=1 epochs)`"
+    broken = [name for name, value in now.items() if not value.isfinite()]
+    shares: dict[str, float] = {}
+    if 0 < len(broken) < len(now):
         message += f"; of its terms, {listed(tuple(f'`{name}`' for name in broken))} did"
-    for term in terms:
-        name = named(term)
-        share = _share(name, len(terms), before)
-        if _heavy(term) and (name in broken if some else share is None or share > 0.5):
-            if share is not None and len(terms) > 1 and not some:
-                message += f"; the step before, {100 * share:.0f} % of it came from `{name}`"
-            than = f" than {term.weight:g}" if isinstance(term.weight, int | float) else ""
-            return Refusal("RCP0811", message, f"give `{name}` a smaller weight{than}, or write {lower}")
-    return Refusal("RCP0811", message, f"write {lower}")
+        suspects = broken
+    elif len(terms) == 1:
+        suspects = [named(terms[0])]
+    else:
+        shares = _shares(before)
+        suspects = [name for name, share in shares.items() if share > 0.5]
+    heavy = next((term for term in terms if named(term) in suspects and _heavy(term)), None)
+    if heavy is None:
+        return Refusal("RCP0811", message, lower)
+    name = named(heavy)
+    if name in shares:
+        message += f"; the step before, {100 * shares[name]:.0f} % of it came from `{name}`"
+    than = f" than {heavy.weight:g}" if isinstance(heavy.weight, int | float) else ""
+    return Refusal("RCP0811", message, f"give `{name}` a smaller weight{than}, or {lower}")
 
 
 def _heavy(term: Term) -> bool:
@@ -66,10 +61,8 @@ def _heavy(term: Term) -> bool:
     return not isinstance(term.weight, int | float) or term.weight > 1
 
 
-def _share(name: str, terms: int, before: Looked | None) -> float | None:
-    """Which part of the last finite loss a term was; None where it is the only one, or nothing is known."""
-    if before is None or terms == 1:
-        return None
-    sizes = {each: abs(float(value)) for each, value in before.terms.items()}
+def _shares(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    """Which part of a loss each of its terms was, by size."""
+    sizes = {name: abs(float(value)) for name, value in terms.items()}
     total = sum(sizes.values())
-    return sizes[name] / total if name in sizes and total > 0 and math.isfinite(total) else 0.0
+    return {name: size / total for name, size in sizes.items()} if total > 0 else {}

@@ -14,7 +14,7 @@ from recipelang.kinds import Figure, Finished
 from recipelang.plan import Term
 from recipelang.training.checkpoint import TrainingState
 from recipelang.training.curve import Curve
-from recipelang.training.explosion import Looked, exploded
+from recipelang.training.explosion import exploded
 
 #: of one epoch
 Row: TypeAlias = Mapping[str, Any]
@@ -80,7 +80,7 @@ class EpochTally:
     Args:
         state: what the numbers are added to.
         every: steps between two readings.
-        losses: the terms of the loss, for what to say of one that is not finite.
+        losses: the terms of the loss; an error names the one that made it infinite.
         curve: hears of each step; None where nobody does.
     """
 
@@ -88,7 +88,7 @@ class EpochTally:
         self, state: TrainingState, every: int, losses: Sequence[Term] = (), curve: Curve | None = None
     ) -> None:
         self.state, self.every, self.last, self.losses, self.curve = state, every, math.nan, losses, curve
-        self.before: Looked | None = None  # the last step whose loss was finite
+        self.before: Mapping[str, Tensor] = {}  # the terms of the step before
         self.name = ""  # of the score; "" where the task has none
         self.waiting: list[tuple[Tensor, Tensor | None, int, int, float, Mapping[str, Tensor]]] = []
 
@@ -116,8 +116,8 @@ class EpochTally:
         for loss, score, images, step, lr, terms in self.waiting:
             self.last = float(loss)
             if not math.isfinite(self.last):
-                raise exploded(self.losses, step + 1, lr, Looked(self.last, terms), self.before)
-            self.before = Looked(self.last, terms)
+                raise exploded(self.last, step + 1, lr, self.losses, terms, self.before)
+            self.before = terms
             self.state.loss += self.last * images
             self.state.score += score.item() if score is not None else 0
             self.state.seen += images

@@ -151,8 +151,10 @@ def test_a_profile_above_is_not_hidden(here: Path) -> None:
         (("--drop", "nan"), 2, "`nan` is not a number of points"),
         (("--budget", "latncy < 0.7"), 2, "did you mean `latency`?"),
         (("--budget", "latency"), 2, "is not a comparison"),
-        (("--budget", "flops > 0.5"), 2, "= help: write `flops < 0.5`"),
+        (("--budget", "flops > 0.5"), 2, "holds before anything is removed"),
+        (("--budget", "flops > 0.5"), 2, "help: name what becomes smaller, such as `--budget 'size < 0.5'`"),
         (("--budget", "top1 > 0.5"), 2, "`--drop 2` says how many points may be lost"),
+        (("--budget", "top1 drop > 2%"), 2, "`--drop 2` says how many points may be lost"),
         (
             ("--budget", "flops < 0.001"),
             3,

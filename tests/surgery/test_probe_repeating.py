@@ -35,7 +35,7 @@ def test_a_network_that_answers_differently_when_it_is_asked_again(name: str, ze
 
 
 def test_a_weak_dropout_is_found_whatever_it_drops_in_the_first_calls(come_in: Build) -> None:
-    """Eight numbers are all kept in every other call or so; it is asked until one is not."""
+    """It keeps all eight numbers of both images in 44 % of its calls."""
     for seed in range(60):
         torch.manual_seed(seed)
         with pytest.raises(Refusal) as caught:

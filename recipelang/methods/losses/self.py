@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recipelang.catalogue import method, setting
 from recipelang.errors import Refusal, SettingError
 from recipelang.kinds import Loss, Moment, Pairing, Point, Points, Seen, Task
-from recipelang.kinds.points import listed
+from recipelang.kinds.points import listed, stages_of
 from recipelang.lazy import torch
 from recipelang.methods.losses._positions import names
 
@@ -97,7 +97,7 @@ class SelfDistillation(Loss):
                     raise Refusal(
                         "RCP0823",
                         f"a classifier behind `{point.path}` of {student.whose} has no effect: {why}",
-                        f"stages of {student.whose}: {listed(student.stages()) or 'none'}",
+                        stages_of(student, student.stages()),
                     )
             return tuple(Pairing(point) for point in found)
         return tuple(Pairing(point) for point in divided(student, self._count + 1))
@@ -156,15 +156,11 @@ def divided(student: Points, into: int) -> tuple[Point, ...]:
     chosen = [min(layers, key=lambda one: abs(one.depth - part / into), default=None) for part in range(1, into)]
     found = tuple(dict.fromkeys(point for point in chosen if point is not None))
     if len(found) < into - 1:
-        there = listed(tuple(blocks or layers))
-        raise Refusal(
-            "RCP1520",
-            f"{student.whose} cannot be divided into {into} parts: "
-            f"it has {there or 'no maps or tokens that training changes'}",
-            'ask for fewer `classifiers`, or name positions: `self(at="…")`'
-            if there
-            else "classifiers read maps or tokens: take a convolutional network or a transformer, or a teacher",
-        )
+        there, help = listed(blocks or layers), 'ask for fewer `classifiers`, or name positions: `self(at="…")`'
+        if not there:
+            there = "no maps or tokens that training changes"
+            help = "classifiers read maps or tokens: take a convolutional network or a transformer, or a teacher"
+        raise Refusal("RCP1520", f"{student.whose} cannot be divided into {into} parts: it has {there}", help)
     return found
 
 
